@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import moving
+from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
@@ -214,19 +214,21 @@ class Handlers:
             **self.parts.controls.show(method),
         }
 
-    def settings(self, asked: Edit) -> dict[Any, Any]:
+    def settings(self, asked: Edit, model: object = None) -> dict[Any, Any]:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         seed = {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
         }
-        return self.method(asked.method) | seed | self.added(added)
+        return (
+            self.method(asked.method) | seed | self.added(added, model or asked.model)
+        )
 
-    def added(self, names: list[str]) -> dict[Any, Any]:
-        """Return the names of what is added to the model, in their field."""
+    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> dict[Any, Any]:
+        """Return the names of what is added to a model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
-        shown = addons_view(self.catalogue, names) | {"time": time.time()}
+        shown = addons_view(self.catalogue, names, model) | {"time": time.time()}
         return {self.parts.added: names, self.parts.addons: shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> View:

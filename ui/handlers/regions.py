@@ -191,7 +191,7 @@ class MaskHandlers(Handlers):
             return {
                 **self._notice(session, model),
                 **self._filled(session, model),
-                **self.added(kept),
+                **self.added(kept, model),
                 **self.cards(session, model),
             }
         except EditingError:
@@ -222,7 +222,7 @@ class MaskHandlers(Handlers):
                 self.catalogue.examples, opened.name
             ),
             **self._shown(session, note, model),
-            **self.settings(asked),
+            **self.settings(asked, model),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),

@@ -18,6 +18,7 @@ from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.session.projects import MISSING
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
+from regrain.ui.views.model_views import addons_view
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
@@ -49,12 +50,14 @@ class SessionHandlers:
         settings of a new one."""
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
             return {self.head: {"known": True}}
-        _, *others = [
-            getattr(field, "value", None) for field in self.masks.parts.fields
-        ]
-        return {self.head: {"known": False}} | self.look(
-            request, BUILT_IN_MODEL, *others
-        )
+        p = self.masks.parts
+        _, *others = [getattr(field, "value", None) for field in p.fields]
+        shown = {self.head: {"known": False}}
+        catalogue = self.masks.catalogue
+        if catalogue.changed:
+            shown[p.model] = gr.Dropdown(choices=catalogue.model_choices)
+            shown[p.addons] = addons_view(catalogue, p.added.value)  # type: ignore[attr-defined]
+        return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     def offer(self, event: gr.EventData) -> dict[Any, Any]:
         """Offer the own clip of another page of the same browser, if that was closed
@@ -93,7 +96,7 @@ class SessionHandlers:
         with session.lock:
             shown = self.masks.opened(session, note, model)
             if isinstance(added, list):
-                shown |= self.masks.added([str(name) for name in added])
+                shown |= self.masks.added([str(name) for name in added], model)
             if session.returned and not session.run:
                 shown |= self._last_result(session)
         shown[p.cards] |= {"anew": time.time()}

@@ -156,7 +156,8 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
-    page.load(sessions.arrive, None, [head, p.quality, p.tries], **FREE)
+    first = [head, p.quality, p.tries, p.model, p.addons]
+    page.load(sessions.arrive, None, first, **FREE)
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)

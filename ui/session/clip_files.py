@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from gradio.utils import get_upload_folder
 
@@ -57,11 +57,12 @@ class ClipFiles:
         check_upload(file, self.visits.projects.any_size)
         return self._open(page, file, shutil.move)
 
-    def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
+    def trim(self, page: str, part: object) -> tuple[Session, str]:
         """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1;
         raises likewise."""
         file = self.visits.get(page).opened.file
-        start, stride, frames = (part.get(key) for key in ("start", "stride", "frames"))
+        said = part if isinstance(part, dict) else {}
+        start, stride, frames = (said.get(key) for key in ("start", "stride", "frames"))
         if file is None or not (
             _is_count(start) and _is_count(stride) and _is_count(frames)
         ):

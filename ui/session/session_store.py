@@ -11,7 +11,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.storage.memory import return_freed
@@ -169,15 +168,17 @@ class SessionStore:
         return [(page, known.session) for page, known in pages if known.session]
 
     @contextmanager
-    def held(self, page: str, said: Mapping[str, Any]) -> Iterator[Session]:
-        """Yield a page's session under its lock, if the page shows it.
+    def held(self, page: str, said: object) -> Iterator[Session]:
+        """Yield a page's session under its lock, if the page shows what it has `said`,
+        which may be anything.
 
         Raises:
             RequestError: As `get` and `Session.check` do.
         """
         session = self.get(page)
+        known = said if isinstance(said, Mapping) else {}
         with session.lock:
-            session.check(said.get("id"), said.get("have"))
+            session.check(known.get("id"), known.get("have"))
             yield session
 
     def find(self, page: str) -> Session | None:
