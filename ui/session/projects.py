@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ from regrain.ui.session.project_file import (
     read_choices,
     take_work,
 )
-from regrain.ui.session.session import Session
+from regrain.ui.session.session import KeptProject, Session
 from regrain.ui.session.state import State
 
 log = logging.getLogger(__name__)
@@ -92,20 +92,6 @@ class Listed:
     size: int
     picture: str = ""
     problem: str = ""
-
-
-@dataclass(eq=False)
-class KeptProject:
-    """The folder in which a session's work on a clip is kept, and what it holds."""
-
-    folder: Path
-    masks: set[str] = field(default_factory=set)
-    results: set[str] = field(default_factory=set)
-    said: tuple[Any, ...] = ()  # what was written last, and when
-    changed: float = 0.0
-    # what of it is in project.json, and the layers of its masks
-    told: tuple[Any, ...] = ()
-    masked: object = None
 
 
 class Projects:
@@ -249,8 +235,9 @@ class Projects:
                 runs.append(run)
                 results.add(key)
         session.history.restore(runs)
-        session.kept = KeptProject(folder, names, results)
-        session.kept.said = self._said(session)
+        kept = KeptProject(folder, names, results)
+        session.kept = kept
+        kept.said = self._said(session)
         session.returned = True
 
     # Kept

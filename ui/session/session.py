@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
@@ -24,9 +24,6 @@ from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
 from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
-
-if TYPE_CHECKING:
-    from regrain.ui.session.projects import KeptProject
 
 _KEPT_RUNS = 512  # run lengths of masks
 
@@ -55,6 +52,20 @@ class Computed(NamedTuple):
     layers: Mapping[int, MaskLayer]  # its masks
     left: float  # share of its frames that the cache lacks
     seconds: float  # of the same again, once it lacks none
+
+
+@dataclass(eq=False)
+class KeptProject:
+    """The folder in which a session's work on a clip is kept, and what it holds."""
+
+    folder: Path
+    masks: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
+    said: tuple[Any, ...] = ()  # what was written last, and when
+    changed: float = 0.0
+    # what of it is in project.json, and the layers of its masks
+    told: tuple[Any, ...] = ()
+    masked: object = None
 
 
 @dataclass(eq=False)
