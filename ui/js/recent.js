@@ -10,7 +10,12 @@ import { follow, hub } from "./shared/hub.js";
 /** @param {RecentView["items"][number]} item @param {() => void} open @param {() => void} ask */
 const makeItem = (item, open, ask) => {
   const { title, picture, size, used, problem } = item;
-  const shown = make("button", { className: "rg-recent-open", type: "button", title: problem, onclick: open });
+  const shown = make("button", {
+    className: "rg-recent-open",
+    type: "button",
+    title: problem,
+    onclick: open,
+  });
   shown.append(
     picture ? make("img", { src: picture, alt: "" }) : make("span", "rg-recent-empty"),
     make("span", { className: "rg-recent-title", dir: "auto" }, title),
@@ -23,14 +28,22 @@ const makeItem = (item, open, ask) => {
 
 /** @param {Trigger} trigger */
 const makePath = (trigger) => {
-  const field = textField({ placeholder: "/path/to/a/clip.mp4", ariaLabel: "Path of a clip on this machine" });
+  const field = textField({
+    placeholder: "/path/to/a/clip.mp4",
+    ariaLabel: "Path of a clip on this machine",
+  });
   const open = () => {
     if (field.value.trim()) trigger("path", { place: field.value });
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") open();
   });
-  const go = button("rg-tool rg-small", "Open path", open, "Open a file that is on this machine; of any size");
+  const go = button(
+    "rg-tool rg-small",
+    "Open path",
+    open,
+    "Open a file that is on this machine; of any size",
+  );
   return make("div", "rg-recent-path", field, go);
 };
 

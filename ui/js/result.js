@@ -18,7 +18,10 @@ const FILES = {
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
   "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
   "edited.gif": ["GIF", "An animated picture of at most 480 pixels a side; made when you press this"],
-  "edited_png.zip": ["PNG frames", "The frames without loss, as PNG files in a zip file; packed when you press this"],
+  "edited_png.zip": [
+    "PNG frames",
+    "The frames without loss, as PNG files in a zip file; packed when you press this",
+  ],
   "edited.mov": [
     "ProRes 4444",
     "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",

@@ -7,8 +7,7 @@ import { makeQuestion } from "../shared/dialog.js";
 
 const CLIP_MB = 100;
 const PROJECT_MB = 400;
-const CONSENT =
-  "Open only clips you may edit, and none of real people without their consent.";
+const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
 // What browsers may not know as a video is named; the server looks at the content.
 const ACCEPTED =
   "video/*,.gif,.avif,.zip," +
