@@ -55,10 +55,13 @@ def open_path(page, path):
 
 def come_back(server, page):
     """Kill the server and start it again; the page comes back by itself."""
+    before = page.evaluate("window.gradio_config.app_id")
     server.kill()
     server.start()
-    page.reload()
-    page.wait_for_function("window.regrain?.restored && window.regrain.editor?.loaded")
+    page.wait_for_function(
+        "id => window.gradio_config?.app_id !== id && window.regrain?.restored && window.regrain.editor?.loaded",
+        arg=before,
+    )
 
 
 def pages(server):
