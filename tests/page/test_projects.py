@@ -59,7 +59,8 @@ def come_back(server, page):
     server.kill()
     server.start()
     page.wait_for_function(
-        "id => window.gradio_config?.app_id !== id && window.regrain?.restored && window.regrain.editor?.loaded",
+        "id => window.gradio_config?.app_id !== id && window.regrain?.restored"
+        " && window.regrain.editor?.loaded",
         arg=before,
     )
 

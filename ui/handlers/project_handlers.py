@@ -80,7 +80,11 @@ class ProjectHandlers:
 
 
 def may_open_paths(request: gr.Request) -> bool:
-    """Tell whether who asks sits at this machine."""
+    """Tell whether who asks sits at this machine, and no other machine passes on what
+    they say."""
+    headers = getattr(request, "headers", None) or {}
+    if "x-forwarded-for" in headers or "forwarded" in headers:
+        return False
     try:
         return is_own_machine() and ip_address(address_of(request)).is_loopback
     except ValueError:

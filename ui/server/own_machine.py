@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 VARIABLE = "REGRAIN_PROJECTS"
@@ -13,6 +14,11 @@ _LOCAL = ("", "127.0.0.1", "localhost", "::1")
 def is_own_machine() -> bool:
     """Tell whether the page is served to this machine alone."""
     if os.environ.get("SPACE_ID"):
+        return False
+    if os.environ.get("GRADIO_SHARE", "").lower() in ("1", "true"):
+        return False
+    # where gradio shares the page by itself
+    if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return False
     return os.environ.get("GRADIO_SERVER_NAME", "") in _LOCAL
 

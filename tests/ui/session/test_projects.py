@@ -480,6 +480,10 @@ def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
     assert projects_folder() is None
     monkeypatch.delenv("REGRAIN_PROJECTS")
     monkeypatch.delenv("GRADIO_SERVER_NAME")
+    assert is_own_machine()
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    assert not is_own_machine(), "strangers come from this machine, too"
+    monkeypatch.delenv("GRADIO_SHARE")
     monkeypatch.setenv("SPACE_ID", "owner/space")
     assert projects_folder() is None
 
