@@ -454,7 +454,7 @@ def same_masks(one, other):
         ("", "whole path"),
         ("clip.mp4", "whole path"),
         ("/nowhere/clip.mp4", "is not there"),
-        ("/etc/passwd", "not a video"),
+        ("/etc/passwd", "not a readable video"),
         ("/tmp", "project.json"),
     ],
 )
