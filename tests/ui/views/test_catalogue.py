@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.ui.views.catalogue import BUILT_IN_MODEL, Catalogue
+from regrain.editing.models.files.location import BUILT_IN_MODEL
+from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, local_view
 
 
