@@ -60,6 +60,7 @@ COMMANDS = {
     "focus": "benchmarks.focus --scenes 10",
     "page": "benchmarks.page",
     "pictures": "benchmarks.pictures --first 70000 --scenes 20",
+    "promises": "benchmarks.promises",
     "soak": "benchmarks.soak",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }
@@ -78,6 +79,7 @@ QUICK = {
     "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1 --runs 1 --run-steps 2",
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
+    "promises": "--size 64 --runs 2 --steps 2",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
 

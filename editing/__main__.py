@@ -37,6 +37,7 @@ from regrain.editing.models.adapters import (
     save_adapter,
 )
 from regrain.editing.pipeline.outputs import (
+    check_formats,
     check_out,
     check_whole,
     write_clusters,
@@ -84,6 +85,7 @@ _Device = Annotated[
     str | None,
     Option(help="cuda, mps, xpu or cpu; by default the fastest that is there."),
 ]
+_FORMATS = "Also write the edit as gif, png, prores or matte; repeatable."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -99,11 +101,14 @@ def run(
     out: Annotated[Path, Option("--out", "-o", help="Folder for the results.")],
     changes: _Changes,
     gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
+    formats: Annotated[list[str] | None, Option("--format", help=_FORMATS)] = None,
     whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
     device: _Device = None,
 ) -> None:
     """Edit a project and write videos and a report."""
+    wanted = dict.fromkeys([*(formats or ()), *(["gif"] if gif else ())])
+    check_formats(wanted)
     check_out(out)
     use_device(device)
     request, notes = override(load_project(project), **changes)
@@ -116,7 +121,7 @@ def run(
     finished = _follow(edit(request, _load_as(request, dtype)))
     report = dict(finished.report)
     report["warnings"] = [*report.get("warnings", []), *notes]
-    write_outputs(finished.result, request, report, out, gif, whole)
+    write_outputs(finished.result, request, report, out, tuple(wanted), whole)
     warn(report["warnings"])
     for other in report.get("others", ()):
         typer.echo(f"edited video: {out / other['file']}")

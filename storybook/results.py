@@ -27,7 +27,15 @@ from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit
 _WIDE = 488  # pixels of the README's picture
-_KEPT = ("prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings")
+_KEPT = (
+    "prompt_used",
+    "params",
+    "seconds",
+    "seconds_in_steps",
+    "peak_memory",
+    "metrics",
+    "warnings",
+)
 
 
 def make_result(project: Path) -> None:

@@ -28,7 +28,7 @@ CHROMIUM = os.environ.get(
 
 
 # How many times longer than on an idle machine a test waits before it gives up.
-PATIENCE = 8
+PATIENCE = int(os.environ.get("PATIENCE", 8))
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
@@ -69,7 +69,8 @@ class Server:
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
         }
-        variables |= {"HF_HUB_OFFLINE": "1"}
+        # Where nothing is kept, as on a Space; tests of projects give a folder.
+        variables |= {"HF_HUB_OFFLINE": "1", "REGRAIN_PROJECTS": ""}
         how = {
             "cwd": root,
             "env": os.environ | variables | environment,
@@ -120,6 +121,11 @@ class Server:
     def media(self) -> list[Path]:
         """The folders of open pages."""
         return list(self.temporary.glob("regrain-*/media/pages/*"))
+
+    def kill(self):
+        """End at once, as when the power goes."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(60 * PATIENCE)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -40,9 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory):
-    """What tests compute is kept for them alone, never in the user's cache."""
+    """What tests compute, and projects they make, are kept for them alone, never in the
+    user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("REGRAIN_PROJECTS", str(tmp_path_factory.mktemp("projects")))
         yield
 
 

@@ -1,6 +1,8 @@
 """Keep the source outside the edit: in the latents while denoising, in the pixels at
 the end."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import torch
@@ -70,6 +72,24 @@ def mask_from_attention(
     return (wide > threshold * wide.amax((2, 3), keepdim=True)).to(mass)
 
 
+def matte(
+    mask: Bool[np.ndarray, "frames height width"],
+    feather: float,
+    opacity: Float32[np.ndarray, "frames height width"] | None = None,
+) -> Iterator[Float[np.ndarray, "height width"]]:
+    """Yield how much of the edit each frame shows, 0..1: arguments as for
+    `composite`."""
+    for number, inside in enumerate(mask):
+        if not inside.any():
+            yield np.zeros(inside.shape, np.float32)
+            continue
+        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
+        alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
+        if opacity is not None:
+            alpha = _faded(alpha, inside, opacity[number])
+        yield alpha
+
+
 def composite(
     source: UInt8[np.ndarray, "frames height width 3"],
     edited: UInt8[np.ndarray, "frames height width 3"],
@@ -90,14 +110,7 @@ def composite(
             the opacity of the nearest pixel of the mask.
     """
     out = source.copy()
-    for number in range(len(source)):
-        inside = mask[number]
-        if not inside.any():
-            continue
-        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
-        alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
-        if opacity is not None:
-            alpha = _faded(alpha, inside, opacity[number])
+    for number, alpha in enumerate(matte(mask, feather, opacity)):
         touched = alpha > 0
         weight = alpha[touched][:, None]
         above = edited[number][touched]

@@ -107,7 +107,8 @@ def _extent(mask: Bool[np.ndarray, "height width"]) -> tuple[float, ...]:
     if not len(columns):
         return (np.nan,) * 4
     rows = np.flatnonzero(mask.any(1))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return tuple(float(edge) for edge in edges)
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -88,6 +88,63 @@ def write_video(
         _declare_size(Path(path), width, height)
 
 
+def write_prores(
+    path: str | Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 4"]],
+    fps: Fraction,
+    *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+    audio_from: AudioSpan | None = None,
+    tags: ColorTags | None = None,
+    comment: str = AI_EDITED,
+) -> None:
+    """Write a MOV of ProRes 4444 with an alpha channel, yuva444p10, and AAC.
+
+    Args:
+        path: File to write.
+        frames: RGBA frames of one size. The file holds colours and alpha as they are
+            given, so that alpha is straight where theirs is.
+        fps, times, duration, audio_from, tags, comment: As for `write_video`.
+
+    Raises:
+        ValueError: There is no frame, or not one for each of the times.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    tags = tags or ColorTags()
+    clock = _Clock(fps, times, duration)
+    options = {"movflags": "+use_metadata_tags"}
+    with av.open(str(path), "w", format="mov", options=options) as container:
+        container.metadata["comment"] = comment
+        how = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+        video = clock.add_stream(container, "prores_ks", how)
+        video.height, video.width = first.shape[:2]
+        video.pix_fmt = "yuva444p10le"
+        _put_tags(video, tags)
+        with _add_sound(container, audio_from) as write_sound:
+            for index, frame in clock.count(chain([first], frames)):
+                container.mux(clock.encode(video, _to_yuva(frame, tags), index))
+                write_sound(clock.end(index))
+            container.mux(clock.encode(video))
+
+
+def _to_yuva(
+    frame: UInt8[np.ndarray, "height width 4"], tags: ColorTags
+) -> av.VideoFrame:
+    deep = np.ascontiguousarray(frame.astype("<u2") * 257)  # 8 bits to 16
+    rgba = av.VideoFrame.from_ndarray(deep, format="rgba64le")
+    return rgba.reformat(
+        format="yuva444p10le",
+        dst_colorspace=tags.matrix,
+        dst_color_range=tags.range,
+        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
+        threads=1,
+    )
+
+
 def timing_of(clip: Clip) -> dict[str, Any]:
     """Return when the frames of a clip are shown, as arguments of `write_video`."""
     return {"times": clip.times, "duration": clip.duration}
@@ -207,11 +264,15 @@ def _add_video(
     stream = clock.add_stream(container, "libx264", options)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
+    _put_tags(stream, tags)
+    return stream
+
+
+def _put_tags(stream: av.VideoStream, tags: ColorTags) -> None:
     stream.color_range = tags.range
     stream.colorspace = tags.matrix
     stream.color_primaries = tags.primaries
     stream.color_trc = tags.transfer
-    return stream
 
 
 def _to_yuv(

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.diffusion.blending import composite
+from regrain.editing.diffusion.blending import composite, matte
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
@@ -430,8 +430,24 @@ class Compositor:
             control=self._all_control(),
             others=tuple(OtherEdit(*other) for other in others),
             plan=self._plan,
+            matte=self._matte(),
             **self._all_maps(),
         )
+
+    def _matte(self) -> UInt8[LazyFrames, "frames h w"]:
+        """Return how much of the edit is shown, as `_composite` shows it."""
+        request = self._request
+        feather = self._params.feather
+
+        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+            mask = request.edited_mask.read(start, stop)
+            opacity = None
+            if request.opacity is not None:
+                opacity = request.opacity.read(start, stop)
+            shares = [*matte(mask, feather, opacity)]
+            return np.rint(255 * np.stack(shares)).astype(np.uint8)
+
+        return LazyFrames(request.edited_mask.shape, np.uint8, read)
 
     def _all_control(self) -> LazyFrames | None:
         """Return the control pictures of all frames: of each those of the nearest key

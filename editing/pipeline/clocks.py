@@ -27,6 +27,10 @@ class StageClock:
     def __init__(self) -> None:
         self.device: torch.device | None = None
         self.seconds: dict[str, float] = {}
+        # The number and the seconds of units, by stage: of those that follow another, and
+        # of those that begin a count, whose seconds hold what comes before them.
+        self._later: dict[str, tuple[int, float]] = {}
+        self._firsts: dict[str, tuple[int, float]] = {}
         self._stage = ""
         self._since = 0.0
         # The last progress, and when its unit ended.
@@ -51,6 +55,17 @@ class StageClock:
         self._done = 0
         self._total = 0
 
+    @property
+    def in_units(self) -> dict[str, float]:
+        """Seconds of the units alone of each stage, without what comes before the first
+        of them, which counts as the others did."""
+        seconds: dict[str, float] = {}
+        for stage, (begun, whole) in self._firsts.items():
+            units, spent = self._later.get(stage, (0, 0.0))
+            first = min(whole, spent / units * begun) if units else whole
+            seconds[stage] = round(first + spent, 3)
+        return seconds
+
     def _peak(self) -> str:
         if self.device is None:
             return ""
@@ -65,8 +80,11 @@ class StageClock:
         """
         now = time.perf_counter()
         continues = total == self._total and done == self._done + 1
-        if not continues:
+        if continues:
+            _count(self._later, self._stage, now - self._ended)
+        else:
             if done == 1:
+                _count(self._firsts, self._stage, now - self._ended)
                 self._first = 0
                 self._begun = self._ended
             else:
@@ -79,6 +97,11 @@ class StageClock:
         if units == 0:
             return None
         return (now - self._begun) / units * (total - done)
+
+
+def _count(counts: dict[str, tuple[int, float]], stage: str, seconds: float) -> None:
+    units, spent = counts.get(stage, (0, 0.0))
+    counts[stage] = units + 1, spent + seconds
 
 
 class WindowClock:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.errors import ModelError
+from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
@@ -23,11 +24,12 @@ from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.offers import read_names, version_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
-from regrain.editing.params.base import FEW_STEP
+from regrain.editing.params.base import FEW_STEP, MethodParams
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.pipeline.focus import box_sizes, boxed_edits
 from regrain.editing.pipeline.preparation import seen_by_model
+from regrain.editing.request.keyframes import batches
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS
@@ -56,7 +58,11 @@ _CONTROLLED = 1.5
 # Operations of one pass by weight and latent cell, without attention between frames:
 # 0.29 of the built-in model, 0.18 of Stable Diffusion 1.5.
 _PER_WEIGHT = 0.2
-_PER_PIXEL = 25_000  # operations of decoding and measuring by pixel of the clip
+# What a call costs beside its rows, as cells of one more row: measured on two cores with
+# the built-in model, whose call of 1 to 16 rows of 64 to 1024 cells takes 13 ms and 35 us
+# for each cell.
+_CALL_CELLS = 400
+_LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
 # A clip whose call takes less seconds is timed whole, and again, since the first call
 # is slow.
@@ -131,12 +137,47 @@ def _boxed(
     return seen_by_model(boxed_edits(backbone, request, known))
 
 
+class Work(NamedTuple):
+    """The work of a run without tuning, in units that stand in one proportion to
+    seconds each.
+
+    Attributes:
+        inverting, editing: Operations of the network's calls in these two stages.
+        around: Pixels that are read, encoded, decoded and measured beside them.
+        cells: Cells of a frame's latents.
+    """
+
+    inverting: float
+    editing: float
+    around: float
+    cells: int
+
+
+class _Passes(NamedTuple):
+    """Rows of the network's calls for one frame, and the number of the calls."""
+
+    inverting: float
+    editing: float
+    calls: float
+
+
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     """Estimate how often a run passes a frame through the model, as far as model and
     cache do not decide it.
 
     `tuned` leaves the tuning out, if there is one.
     """
+    method = find_method(request.method)
+    params = check_params(request.method, request.params)
+    passes = _passes(request)
+    each = passes.inverting + passes.editing
+    if method.setup and not tuned and not request.adapter:
+        each += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
+    return float(each * sum(_windows(request)))
+
+
+def _passes(request: EditRequest) -> _Passes:
+    """Count the passes of a frame, with the parameters of a request."""
     method = find_method(request.method)
     params = check_params(request.method, request.params)
     inversion = 1 if "inversion" in method.needs else 0
@@ -149,15 +190,31 @@ def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     strength = getattr(params, "strength", 1.0)
     if getattr(params, "sampler", "") in FEW_STEP:
         strength = 1.0
-    passes = params.steps * strength * (branches + inversion)
-    passes += getattr(params, "steps_again", 0) * branches
+    steps = params.steps * strength + getattr(params, "steps_again", 0)
     # of each noise, the source and the edit
-    passes *= 2 * getattr(params, "averages", 0.5)
-    if getattr(params, "control", ()):
-        passes *= _CONTROLLED
-    if method.setup and not tuned and not request.adapter:
-        passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
-    return float(passes * _edited(params.keyframes, len(request.clip)))
+    steps *= 2 * getattr(params, "averages", 0.5)
+    inverting = float(params.steps * inversion)
+    if getattr(params, "inversion", "") == "null_text" and halves == 2:
+        inverting += params.steps * (2 + _LEARNING * getattr(params, "inner_steps", 0))
+    controlled = _CONTROLLED if getattr(params, "control", ()) else 1.0
+    calls = inverting + steps
+    return _Passes(inverting * controlled, steps * branches * controlled, calls)
+
+
+def _windows(request: EditRequest) -> list[int]:
+    """Return how many frames are edited together in each window, anchors among them,
+    of a clip without cuts."""
+    params = check_params(request.method, request.params)
+    keys = _edited(params.keyframes, len(request.clip))
+    size = _most_together(params)
+    if find_method(request.method).anchors:
+        return [len(group) for group in batches(range(keys), size)]
+    return [stop - start for start, stop in windows(keys, size)]
+
+
+def _most_together(params: MethodParams) -> int:
+    given = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0)
+    return given or MOST_WINDOW
 
 
 def _edited(choice: KeyChoice, frames: int) -> int:
@@ -169,14 +226,14 @@ def _edited(choice: KeyChoice, frames: int) -> int:
     return min(frames, ceil((frames - 1) / apart) + 1)
 
 
-def work(request: EditRequest) -> float | None:
-    """Estimate the operations of a run without tuning: two runs on a machine take time
-    in their proportion.
+def work(request: EditRequest) -> Work | None:
+    """Estimate the work of a run without tuning: two runs of a model on a machine take
+    time in its proportion.
 
-    Every parameter of the request counts as it is.
+    Every parameter of the request counts as it is. More steps are never less work.
 
     Returns:
-        The number of operations; None if the model's files are not here.
+        The work; None if the model's files are not here.
 
     Raises:
         EditingError: The files cannot be read, or a parameter is wrong.
@@ -185,12 +242,39 @@ def work(request: EditRequest) -> float | None:
     if edits is None:
         return None
     width, height = request.clip.size
-    passes = frame_passes(request, tuned=True)
-    operations = _PER_PIXEL * len(request.clip) * width * height
+    together = _windows(request)
+    passes = _passes(request)
+    inverting = editing = 0.0
     for sizes in edits:
-        pass_of_frame = _PER_WEIGHT * sizes.numbers * sizes.pixels // sizes.factor**2
-        operations += passes * pass_of_frame
-    return operations
+        rising, falling = _operations(sizes, passes, together)
+        inverting += rising
+        editing += falling
+    read = len(request.clip) * width * height
+    worked = sum(together) * sum(sizes.pixels for sizes in edits)
+    return Work(
+        inverting=inverting,
+        editing=editing,
+        around=float(read + worked),
+        cells=max(sizes.pixels // sizes.factor**2 for sizes in edits),
+    )
+
+
+def _operations(
+    sizes: _Sizes, passes: _Passes, together: Sequence[int]
+) -> tuple[float, float]:
+    """Return the operations of the network's calls of one edit, inverting and
+    editing; `together` are the frames of each window."""
+    cells = sizes.pixels // sizes.factor**2
+    latents = sum(1 + ceil((n - 1) / sizes.frames_per_latent) for n in together)
+    inverting = passes.inverting * latents * cells
+    editing = passes.editing * latents * cells
+    # What a call costs beside its rows belongs to both stages by their share of rows.
+    rows = passes.inverting + passes.editing
+    beside = _CALL_CELLS * passes.calls * len(together) / rows
+    each = _PER_WEIGHT * sizes.numbers
+    inverting = each * (inverting + beside * passes.inverting)
+    editing = each * (editing + beside * passes.editing)
+    return inverting, editing
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
@@ -236,12 +320,7 @@ def _largest_call(request: EditRequest, sizes: _Sizes) -> tuple[int, int]:
     them."""
     method = find_method(request.method)
     params = check_params(request.method, request.params)
-    window = (
-        getattr(params, "frames_at_once", 0)
-        or getattr(params, "window", 0)
-        or MOST_WINDOW
-    )
-    frames = min(len(request.clip), window)
+    frames = min(len(request.clip), _most_together(params))
     if sizes.frames_per_latent > 1:
         return frames, 1 + frames // sizes.frames_per_latent
     edits = len(request.targets)

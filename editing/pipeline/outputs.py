@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.errors import RequestError, shorten
+from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
+from regrain.editing.pipeline.layers import (
+    Layers,
+    layers_of,
+    write_matte,
+    write_mov,
+    write_png,
+)
 from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit import MAX_PROMPTS
@@ -28,6 +36,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
     check_writable,
     remove_stale,
+    replacing,
     staged,
     visible,
 )
@@ -36,10 +45,54 @@ Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
+
+
+class Format(NamedTuple):
+    """A format in which an edit may be written beside its MP4.
+
+    Attributes:
+        ending: What the name of the edit's file or folder ends with, `edited` being its
+            beginning.
+        write: Writes the layers of an edit to a path.
+        about: What it is, for people.
+    """
+
+    ending: str
+    write: Callable[[Layers, Path], None]
+    about: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of pictures, not one file."""
+        return not self.ending.startswith(".")
+
+    def file_of(self, edit: str) -> str:
+        """Return the name of the file or folder, by that of the edit's MP4."""
+        return edit.removesuffix(".mp4") + self.ending
+
+
+FORMATS: Mapping[str, Format] = {
+    "gif": Format(
+        ".gif",
+        lambda layers, path: write_edited_gif(
+            path, layers.frames, layers.clip.fps, **timing_of(layers.clip)
+        ),
+        "an animated picture of at most 480 pixels a side",
+    ),
+    "png": Format("_png", write_png, "the frames as PNG files, without loss"),
+    "prores": Format(
+        ".mov", write_mov, "ProRes 4444 with the matte as straight alpha, 10 bits"
+    ),
+    "matte": Format(
+        "_matte", write_matte, "the matte alone as grey PNG files: 255 is the edit"
+    ),
+}
+"""The formats besides MP4, by name."""
+_FORMAT_NAMES = tuple(one.file_of(edit) for one in FORMATS.values() for edit in EDITS)
 # Names that a run may write; only these are replaced in a folder that exists.
 NAMES = (
     *EDITS,
-    "edited.gif",
+    *_FORMAT_NAMES,
     WHOLE,
     "comparison.mp4",
     "masks.mp4",
@@ -76,11 +129,14 @@ def check_out(out: Path) -> None:
 def _is_result(entry: Path) -> bool:
     """Tell whether an entry of a folder may be replaced: a run writes it, and nothing
     else is in it."""
-    if entry.name != "attention":
-        return entry.name in NAMES and entry.is_file()
+    if entry.name not in NAMES:
+        return False
+    if entry.name != "attention" and Path(entry.name).suffix:
+        return entry.is_file()
     if not entry.is_dir():
         return False
-    return all(file.suffix == ".mp4" and file.is_file() for file in visible(entry))
+    kind = ".mp4" if entry.name == "attention" else ".png"
+    return all(file.suffix == kind and file.is_file() for file in visible(entry))
 
 
 def check_whole(clip: Clip) -> None:
@@ -162,7 +218,7 @@ def write_outputs(
     request: EditRequest,
     report: Mapping[str, object],
     out: str | Path,
-    gif: bool = False,
+    formats: Collection[str] = (),
     whole: bool | Clip = False,
 ) -> Mapping[str, object]:
     """Write videos and report into a folder, everything or nothing; returns the report
@@ -173,7 +229,7 @@ def write_outputs(
         request: What it was asked for.
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
-        gif: Also write edited.gif.
+        formats: Names of `FORMATS` in which every edit is also written.
         whole: Also write whole.mp4, the file of the clip with the (first) edit in its
             place; the report then says where that is, see `write_whole`. A clip is the
             stretch in place of the request's, which was scaled.
@@ -182,6 +238,7 @@ def write_outputs(
         RequestError: See `check_out` and `check_whole`.
         ResourceError: The disk is full or cannot be written.
     """
+    check_formats(formats)
     check_out(Path(out))
     clip = request.clip
     timing = timing_of(clip)
@@ -205,10 +262,49 @@ def write_outputs(
             path = folder / "attention" / "areas_by_step.mp4"
             path.parent.mkdir(exist_ok=True)
             write_video(path, _areas_by_step(result), clip.fps)
-        if gif:
-            write_edited_gif(folder / "edited.gif", result.frames, clip.fps, **timing)
+        for name, layers in zip(EDITS, layers_of(result, clip), strict=False):
+            for one in formats:
+                form = FORMATS[one]
+                form.write(layers, folder / form.file_of(name))
         _write_report(folder / "report.json", written)
     return written
+
+
+def file_in(format: str) -> str:
+    """Return the name of the one file that holds an edit in a format: a folder is
+    packed."""
+    name = FORMATS[format].file_of(EDITS[0])
+    return f"{name}.zip" if FORMATS[format].is_folder else name
+
+
+def check_formats(formats: Collection[str]) -> None:
+    """Refuse formats that are unknown, by a RequestError of the field `formats`."""
+    for name in formats:
+        if name not in FORMATS:
+            said = f"{shorten(name)} was not found. {suggest(str(name), FORMATS)}"
+            raise RequestError("formats", said)
+
+
+def write_format(name: str, layers: Layers, path: Path) -> None:
+    """Write an edit in one of `FORMATS`, all or nothing; a folder is packed into a zip
+    file.
+
+    Raises:
+        RequestError: See `check_formats`.
+    """
+    check_formats([name])
+    form = FORMATS[name]
+    with replacing(path) as part:
+        if not form.is_folder:
+            form.write(layers, part)
+            return
+        folder = part.with_suffix("")
+        form.write(layers, folder)
+        # PNG files hold no more room for packing
+        with zipfile.ZipFile(part, "w") as target:
+            for file in sorted(folder.iterdir()):
+                target.write(file, f"{path.stem}/{file.name}")
+            target.comment = AI_EDITED.encode()
 
 
 def _edits(result: EditResult) -> list[Frames]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
 
 T = TypeVar("T")
+_OF_STEPS = ("inverting", "editing")  # stages whose units are the network's steps
 
 
 def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -60,6 +61,10 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     report |= describe_tuning(adapter, made)
     clock.stages.enter("")
     report["seconds"] = clock.stages.seconds
+    in_units = clock.stages.in_units
+    report["seconds_in_steps"] = {
+        stage: in_units[stage] for stage in _OF_STEPS if stage in in_units
+    }
     yield Finished(result, report)
 
 

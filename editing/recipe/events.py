@@ -135,6 +135,8 @@ class EditResult:
         words: Attention to words, for methods that edit by words.
         step_areas: The edited area found by attention, by step number from 0.
         plan: The shots, key frames and windows in which the clip was edited.
+        matte: How much of the edit `frames` show, 0 (the source) to 255; None where
+            that is `edited_mask`, without a feather.
     """
 
     frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
@@ -152,6 +154,7 @@ class EditResult:
         default_factory=dict
     )
     plan: Plan | None = None
+    matte: UInt8[LazyFrames, "frames height width"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

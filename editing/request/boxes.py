@@ -303,8 +303,9 @@ def _widened(side: Size, ratio: Size) -> Size:
 
 def _places(
     view: Edges | None, side: Size, size: Size, fps: float
-) -> Int[np.ndarray, "frames 2"]:
-    """Return the top left corners of the boxes of a shot, each inside the frame."""
+) -> Int[np.ndarray, "*frames 2"]:
+    """Return the top left corners of the boxes of a shot, each inside the frame; one of
+    all where there is nothing to see."""
     spare = np.array(size) - side
     if view is None:
         return spare // 2

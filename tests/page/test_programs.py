@@ -100,6 +100,11 @@ def test_an_own_video_is_edited_by_clicks(client, clip):
     assert report["params"]["steps"] == {"value": 4}
     with av.open(video) as container:
         assert container.metadata["comment"] == "AI-edited video"
+    for kind, name in (("matte", "edited_matte.zip"), ("prores", "edited.mov")):
+        file, _ = client.predict(
+            handle_file(clip), CLICKED, **asked, format=kind, api_name="/edit_video"
+        )
+        assert Path(file).name == name
 
 
 def test_tracked_masks_go_into_an_edit(client, clip):

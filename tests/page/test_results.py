@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import av
 import pytest
 from browser import fill_number, pixel_of, plays, report, run, saved, unfold, wait
 from PIL import Image
@@ -202,7 +203,8 @@ def shown(shared_page):
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
     row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
-    names = ["Download video", "Report", "Reconstruction", "Save", "GIF", "Masks"]
+    names = ["Download video", "Report", "Reconstruction", "Save", "GIF"]
+    names += ["PNG frames", "ProRes 4444", "Matte", "Masks"]
     paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [
         ".mp4",
@@ -210,6 +212,9 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
         "_reconstruction.mp4",
         "_project.zip",
         ".gif",
+        "_png.zip",
+        ".mov",
+        "_matte.zip",
         "_masks.zip",
     ]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
@@ -217,7 +222,12 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
     with Image.open(paths[4]) as picture:
         assert (picture.n_frames, max(picture.size)) == (8, 256)
         assert b"AI-edited" in picture.info["comment"]
-    with zipfile.ZipFile(paths[5]) as archive:
+    for path in (paths[5], paths[7]):
+        with zipfile.ZipFile(path) as archive:
+            assert len(archive.namelist()) == 8
+    with av.open(str(paths[6])) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuva444p10le"
+    with zipfile.ZipFile(paths[8]) as archive:
         assert sorted(archive.namelist()) == [
             f"masks/{number:05d}.png" for number in range(8)
         ]

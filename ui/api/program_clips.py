@@ -13,13 +13,13 @@ from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
+from regrain.ui.server.media import link_or_copy
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import is_archive, open_picture, open_upload
 from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.mask_edits import Segment, add_point
 from regrain.ui.session.mask_models import choose, click_models, trackers
 from regrain.ui.session.session import Session
-from regrain.ui.views.jobs import name_again
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NOTHING = "Nothing was found there. Click nearer to the middle of the object."
@@ -156,7 +156,7 @@ def _tracks(
     """Read masks by label and frame from an uploaded file."""
     inner = folder / "masks"
     inner.mkdir()
-    kept = name_again(masks, place_for(masks, inner))
+    kept = link_or_copy(masks, place_for(masks, inner))
     colors = {label: region.color for label, region in regions.items()}
     opened = session.opened
     tracks, _ = read_tracks(
@@ -185,6 +185,6 @@ def _kept(file: Path, folder: Path, field: str) -> Iterator[Path]:
                 f"{shorten(file.name)} is not a video. Unpack it and send the video.",
             )
         check_upload(file)
-        yield name_again(file, place_for(file, folder))
+        yield link_or_copy(file, place_for(file, folder))
     except ClipError as error:
         raise ClipError(field, error.message) from None

@@ -8,7 +8,7 @@ declare.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from gradio import FileData
 from gradio_client.utils import python_type_to_json_schema
@@ -152,6 +152,14 @@ class OfVideo(Arguments):
     )
 
 
+FORMAT = Field(
+    "mp4",
+    description="What is returned: mp4; gif; png, the frames without loss in a zip file; prores, "
+    "ProRes 4444 of the edit alone and its matte as straight alpha; matte, grey PNG files in a zip file.",
+)
+Formats = Literal["mp4", "gif", "png", "prores", "matte"]
+
+
 class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
     """Arguments of `edit_video`."""
 
@@ -166,6 +174,7 @@ class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
         description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
         "without clicks take theirs from it, by label.",
     )
+    format: Formats = FORMAT
 
 
 class TrackVideo(OfVideo):
@@ -216,6 +225,7 @@ class EditExample(Arguments):
         "{}",
         description='JSON object: parameters of the method, such as {"steps": 20}.',
     )
+    format: Formats = FORMAT
 
 
 class Nothing(Arguments):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.outputs import file_in
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.fields import from_json
@@ -75,7 +76,7 @@ class Programs:
         address may have three at a time.
 
         Returns:
-            The edited video (mp4), and the report of the run.
+            The edited video, an mp4 or what `format` says, and the report of the run.
         """
         self.jobs.catalogue.model(asked.model)
         check_params(asked.method, asked.params)
@@ -91,11 +92,11 @@ class Programs:
             self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
             request = self._request(session, asked)
-            saved = self._run(RunJob(request, page), turn)
+            saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
         report: dict[str, Any] = dict(saved.finished.report)
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
-        return _answer(saved, report)
+        return _answer(saved, report, asked.format)
 
     def edit_example(
         self, asked: EditExample, caller: Caller
@@ -103,7 +104,7 @@ class Programs:
         """Edit one of the example clips, each region with its own words.
 
         Returns:
-            The edited video (mp4), and the report of the run.
+            The edited video, an mp4 or what `format` says, and the report of the run.
         """
         chosen = self.jobs.catalogue.example(asked.example)
         words = read_object("prompts", asked.prompts)
@@ -111,8 +112,8 @@ class Programs:
         request = from_example(chosen, words, params)
         with self._call(self.turns, caller) as (turn, page, _):
             self._wait(turn, page)
-            saved = self._run(RunJob(request, page), turn)
-        return _answer(saved, saved.finished.report)
+            saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
+        return _answer(saved, saved.finished.report, asked.format)
 
     def segment(
         self, asked: SegmentImage, caller: Caller
@@ -321,8 +322,16 @@ def add_api(programs: Programs) -> None:
     offer(Nothing, programs.list_models, queue=False)
 
 
-def _answer(saved: Saved, report: Mapping[str, Any]) -> tuple[FileData, dict[str, Any]]:
-    return FileData(path=saved.files["edited.mp4"]), without_paths(report)
+def _beside(format: str) -> str:
+    """Return the format in which an edit is written beside its MP4; empty for none."""
+    return "" if format == "mp4" else format
+
+
+def _answer(
+    saved: Saved, report: Mapping[str, Any], format: str
+) -> tuple[FileData, dict[str, Any]]:
+    name = file_in(format) if _beside(format) else "edited.mp4"
+    return FileData(path=saved.files[name]), without_paths(report)
 
 
 def without_paths(report: Any) -> Any:

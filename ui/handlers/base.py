@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import moving
+from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
@@ -40,6 +40,7 @@ class Components:
     """The components that events change."""
 
     gallery: gr.HTML
+    recent: gr.HTML  # projects on this machine
     mask_file: gr.UploadButton
     canvas: gr.HTML
     fetch: gr.HTML
@@ -77,6 +78,15 @@ class Components:
     def fields(self) -> list[Component]:
         """The fields whose values `FieldValues` holds, in its order."""
         return [self.model, self.added, self.seed, *self.controls.all]
+
+    @property
+    def field_names(self) -> list[str]:
+        """The names of `fields`, by which a project keeps their values."""
+        names: dict[int, str] = {}
+        for method, controls in self.controls.fields.items():
+            for name, control in controls.items():
+                names.setdefault(id(control), f"{method}.{name}")
+        return ["model", "added", "seed", *(names[id(c)] for c in self.controls.all)]
 
     @property
     def method_shown(self) -> list[Any]:
@@ -204,19 +214,21 @@ class Handlers:
             **self.parts.controls.show(method),
         }
 
-    def settings(self, asked: Edit) -> dict[Any, Any]:
+    def settings(self, asked: Edit, model: object = None) -> dict[Any, Any]:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         seed = {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
         }
-        return self.method(asked.method) | seed | self.added(added)
+        return (
+            self.method(asked.method) | seed | self.added(added, model or asked.model)
+        )
 
-    def added(self, names: list[str]) -> dict[Any, Any]:
-        """Return the names of what is added to the model, in their field."""
+    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> dict[Any, Any]:
+        """Return the names of what is added to a model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
-        shown = addons_view(self.catalogue, names) | {"time": time.time()}
+        shown = addons_view(self.catalogue, names, model) | {"time": time.time()}
         return {self.parts.added: names, self.parts.addons: shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> View:

@@ -4,6 +4,7 @@ takes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -19,7 +20,6 @@ from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
-from regrain.ui.views.run_views import duration
 
 _pressed = count(1)
 _HINTS = {
@@ -67,7 +67,12 @@ class CheckHandlers(Handlers):
     def look(
         self, request: gr.Request, words: object, *fields: object
     ) -> dict[Any, Any]:
-        """Return all remarks while they change; none on what is only missing."""
+        """Return all remarks while they change; none on what is only missing.
+
+        The values of the fields are kept: they are the page's last.
+        """
+        with suppress(EditingError):
+            self.session(request).fields = fields
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(
@@ -149,11 +154,9 @@ class CheckHandlers(Handlers):
             left = known.left or 1.0
 
         def takes(counts: Mapping[str, int]) -> str:
-            same = now == {**now, **counts}
-            if again and same:
-                return f"about {duration(again)}"
-            scaled = replace(asked, params={**now, **counts})
-            return self.costs.told(scaled, left if same else 1.0)
+            if again and now == {**now, **counts}:
+                return "computed already"
+            return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
             quality: choices(method, usual, now, takes),

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, shorten
-from regrain.editing.media.lazy_frames import frames_of
-from regrain.editing.media.reading import VideoClip
-from regrain.editing.media.writing import timing_of
-from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.editing.pipeline.layers import kept_layers
+from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
 from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import Components, Handlers, event_data, explain
 from regrain.ui.handlers.outputs import outputs
@@ -23,6 +22,7 @@ from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
+from regrain.ui.views.jobs import LAYERS
 from regrain.ui.views.result_views import download_name
 
 # What regions take over from those of an earlier run, and what only on the same clip,
@@ -160,6 +160,7 @@ class HistoryHandlers(Handlers):
         # others anew.
         if model != choices.edit.model:
             shown[self.parts.model] = choices.edit.model
+            session.filled = choices.edit.model
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices.edit)
 
@@ -204,18 +205,16 @@ def _of(event: gr.EventData, key: str) -> Any:
     return event_data(event).get(key)
 
 
-def make_gif(run: PastRun) -> Path:
-    """Make an animated picture of a run's first edit, once; a RequestError if its files
-    are gone."""
-    path = run.folder / download_name(run.stem, "edited.gif")
-    video = run.folder / "out" / "edited.mp4"
+def make_format(run: PastRun, name: str) -> Path:
+    """Write a run's first edit in a format, once; a RequestError if its files are
+    gone."""
+    path = run.folder / download_name(run.stem, file_in(name))
     if not path.is_file():
-        if not video.is_file():
-            raise gone()
-        clip = VideoClip(video)
-        part = path.with_suffix(".part")
-        write_edited_gif(part, frames_of(clip), clip.fps, **timing_of(clip))
-        part.replace(path)
+        try:
+            layers = kept_layers(run.folder / LAYERS, run.folder / "out" / EDITS[0])
+        except FileNotFoundError:
+            raise gone() from None
+        write_format(name, layers, path)
     return path
 
 
@@ -235,5 +234,8 @@ def pack_masks(run: PastRun) -> Path:
     return path
 
 
-MADE = {"edited.gif": make_gif, "masks.zip": pack_masks}
+MADE: Mapping[str, Callable[[PastRun], Path]] = {
+    **{file_in(name): partial(make_format, name=name) for name in FORMATS},
+    "masks.zip": pack_masks,
+}
 """By their usual name."""

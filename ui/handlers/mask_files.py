@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
+from regrain.ui.session.layers import Key
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
 from regrain.ui.views import session_views
@@ -86,11 +87,13 @@ class MaskFileHandlers(Handlers):
             opened = session.opened
             state = session.state
         colors = {label: region.color for label, region in state.regions.items()}
+        # one picture for a clip of many frames is of the one in view
+        of_one = len(opened.frames) > 1 and _is_picture(files)
         tracks, called = read_tracks(
             files,
             folder,
-            opened.used,
-            opened.total,
+            range(1) if of_one else opened.used,
+            1 if of_one else opened.total,
             state.size,
             colors,
             opened.file_size,
@@ -98,6 +101,8 @@ class MaskFileHandlers(Handlers):
         with session.lock:
             if session.id != identity:
                 raise StaleEvent
+            if of_one:
+                return session, _take_one(session, tracks)
             return session, _take(session, tracks, called)
 
     def _save(self, page: str, data: Mapping[str, Any]) -> Path:
@@ -236,6 +241,38 @@ def _take(
     sources = [""] * len(labels)
     made = session.add_masks(wished, [tracks[label] for label in labels], sources, 1.0)
     return f"Imported masks of {', '.join(made)}. Say what each should become."
+
+
+def _is_picture(files: Sequence[str]) -> bool:
+    return len(files) == 1 and Path(files[0]).suffix.lower() == ".png"
+
+
+def _take_one(session: Session, tracks: Mapping[int, Mapping[int, bytes]]) -> str:
+    """Make regions of the masks of one frame, which are drawn on the one in view and
+    can be followed from there; returns a note. Raises as `_take` does."""
+    before = session.state.regions.keys()
+    masks = {label: {session.shown: track[0]} for label, track in tracks.items()}
+    _take(session, masks, {})
+    state = session.state
+    names = []
+    for label in state.regions.keys() - before:
+        layer = state.layers[label]
+        found = layer.track[session.shown]
+        key = Key(found=found)
+        layer = replace(
+            layer,
+            keys={session.shown: key},
+            track={},
+            score={},
+            corrected=frozenset({session.shown}),
+        )
+        state = state.with_layer(label, layer)
+        names.append(state.regions[label].name)
+    session.state = state
+    return (
+        f"Imported masks of {', '.join(sorted(names))} on frame {session.shown + 1}. "
+        "Track follows them through the clip."
+    )
 
 
 def _put(files: Sequence[str | Path], folder: Path) -> Path:

@@ -185,10 +185,13 @@ class MaskHandlers(Handlers):
         kept = [name for name in names if moving(model, name)]
         try:
             session = self.session(request)
+            if session.filled == str(model):  # it came with values of its own
+                return {**self._notice(session, model), **self.cards(session, model)}
+            session.filled = str(model)
             return {
                 **self._notice(session, model),
                 **self._filled(session, model),
-                **self.added(kept),
+                **self.added(kept, model),
                 **self.cards(session, model),
             }
         except EditingError:
@@ -211,6 +214,7 @@ class MaskHandlers(Handlers):
     def opened(self, session: Session, note: str, model: object) -> dict[Any, Any]:
         """Show a session from its beginning."""
         opened = session.opened
+        session.filled = str(model)
         motion = moving(model, opened.request.motion)
         asked = replace(opened.request, method=session.method, motion=motion)
         return {
@@ -218,7 +222,7 @@ class MaskHandlers(Handlers):
                 self.catalogue.examples, opened.name
             ),
             **self._shown(session, note, model),
-            **self.settings(asked),
+            **self.settings(asked, model),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),

@@ -15,7 +15,10 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.regions import MaskHandlers
+from regrain.ui.session.projects import MISSING
+from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
+from regrain.ui.views.model_views import addons_view
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
@@ -47,12 +50,14 @@ class SessionHandlers:
         settings of a new one."""
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
             return {self.head: {"known": True}}
-        _, *others = [
-            getattr(field, "value", None) for field in self.masks.parts.fields
-        ]
-        return {self.head: {"known": False}} | self.look(
-            request, BUILT_IN_MODEL, *others
-        )
+        p = self.masks.parts
+        _, *others = [getattr(field, "value", None) for field in p.fields]
+        shown = {self.head: {"known": False}}
+        catalogue = self.masks.catalogue
+        if catalogue.changed:
+            shown[p.model] = gr.Dropdown(choices=catalogue.model_choices)
+            shown[p.addons] = addons_view(catalogue, p.added.value)  # type: ignore[attr-defined]
+        return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     def offer(self, event: gr.EventData) -> dict[Any, Any]:
         """Offer the own clip of another page of the same browser, if that was closed
@@ -63,7 +68,7 @@ class SessionHandlers:
             return {self.head: {"known": False, "offer": session.opened.title}}
         return {self.head: gr.skip()}
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.run, p.stop])
+    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.run, p.stop])
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
@@ -71,21 +76,43 @@ class SessionHandlers:
         said = event_data(event)
         session = self.masks.visits.find(page_of(request))
         # what the page sends again begins a new one
-        if session is None or said.get("gone"):
+        if session is None or (said.get("gone") and not session.returned):
             # One of the two is on show.
             return {p.canvas: session_views.lost(_GONE.message)} | self.masks.failed(
                 _GONE
             )
         with suppress(EditingError):  # of another clip
             self.masks.described(request, said.get("typed"))
-        model, *_ = session.fields or (BUILT_IN_MODEL,)
-        with session.lock:
-            shown = self.masks.opened(session, _NOTE, model)
-        shown[p.cards] |= {"anew": time.time()}
-        shown[p.history] = session.history.view()
+        shown = self.whole(session, _NOTE)
         if session.going:  # else left alone: Run may have been pressed meanwhile
             shown |= self.masks.buttons(True)
         return shown
+
+    def whole(self, session: Session, note: str) -> dict[Any, Any]:
+        """Show all of a session that was there before, but for the values of
+        parameters: see `refill`."""
+        p = self.masks.parts
+        model, added, *_ = session.fields or (BUILT_IN_MODEL, MISSING)
+        with session.lock:
+            shown = self.masks.opened(session, note, model)
+            if isinstance(added, list):
+                shown |= self.masks.added([str(name) for name in added], model)
+            if session.returned and not session.run:
+                shown |= self._last_result(session)
+        shown[p.cards] |= {"anew": time.time()}
+        shown[p.history] = session.history.view()
+        shown[p.adapters] = self.masks.tuned_models(session)
+        return shown
+
+    def _last_result(self, session: Session) -> dict[Any, Any]:
+        """Show the last result on the clip that came back with it, if there is one."""
+        p = self.masks.parts
+        for run in session.history.runs:
+            if run.choices.clip == session.id:
+                shown = run.read()
+                session.history.shown = (run.key,)
+                return {p.player: shown["player"], p.result: shown["result"]}
+        return {}
 
     @outputs(lambda p: [p.progress, *p.fields])
     def refill(self, request: gr.Request) -> dict[Any, Any]:
@@ -98,6 +125,8 @@ class SessionHandlers:
             p.fields, session.fields if session else (), strict=False
         ):
             # A state has no properties to update.
+            if value is MISSING:
+                continue
             filled[part] = (
                 value if isinstance(part, gr.State) else gr.update(value=value)
             )

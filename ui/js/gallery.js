@@ -6,7 +6,7 @@ import { makeExample } from "./gallery/cards.js";
 import { makeRow } from "./gallery/row.js";
 import { makeUpload } from "./gallery/upload.js";
 
-const HINT = "A video of up to 100 MB, or a project saved here as a zip file";
+const HINT = "A video, or a project saved here as a zip file";
 
 /** @param {() => void} onclick */
 const makeOwn = (onclick) => {

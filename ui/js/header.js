@@ -101,7 +101,7 @@ const reloadAfterRestart = async () => {
 // Ask before work of one's own is left, unless the server has lost it; and know it again in another tab.
 const keepOwn = () => {
   window.addEventListener("beforeunload", (event) => {
-    const hasWork = hub.clip?.own || hub.editor?.undo;
+    const hasWork = !hub.kept && (hub.clip?.own || hub.editor?.undo);
     if (hasWork && !hub.lost) event.preventDefault();
   });
   hub.on("clip", ({ own }) => {

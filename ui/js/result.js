@@ -18,8 +18,22 @@ const FILES = {
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
   "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
   "edited.gif": ["GIF", "An animated picture of at most 480 pixels a side; made when you press this"],
+  "edited_png.zip": [
+    "PNG frames",
+    "The frames without loss, as PNG files in a zip file; packed when you press this",
+  ],
+  "edited.mov": [
+    "ProRes 4444",
+    "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",
+  ],
+  "edited_matte.zip": [
+    "Matte",
+    "The matte alone, as grey PNG files in a zip file: white is the edit; packed when you press this",
+  ],
   "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };
+
+const KINDS = { ".gif": "GIF", ".mov": "ProRes file" };
 
 /**
  * Return what a file is called on the page, and a hint.
@@ -114,7 +128,7 @@ const makeWanting = (trigger) => {
   /** @param {string} key @param {string} name @param {HTMLButtonElement} button */
   const want = (key, name, button) => {
     if (busy) return;
-    const kind = name.endsWith(".gif") ? "GIF" : "zip file";
+    const kind = KINDS[name.slice(name.lastIndexOf("."))] ?? "zip file";
     busy = button;
     button.ariaBusy = "true";
     said.textContent = `Making the ${kind}…`;

@@ -61,6 +61,7 @@ export interface Events {
   quality: { choose: { name: string } };
   /** Move a waiting run by so many places; by 0, remove it. */
   queue: { arrange: { key: string; by: number } };
+  recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { place: string } };
   result: { make: { key: string; name: string } };
 }
 
@@ -187,6 +188,7 @@ export interface Views {
   progress: ProgressView | null;
   prompt: { prompts: Words[][] } | null;
   quality: QualityView | null;
+  recent: RecentView;
   queue: { jobs: Job[]; note: string } | null;
   result: ResultView | null;
   tabs: null;
@@ -486,6 +488,18 @@ export interface QualityView {
   qualities: { name: string; title: string; detail: string; hint: string }[];
 }
 
+/** The projects of this machine. */
+export interface RecentView {
+  /** In which they stay; "" where nothing does. */
+  folder: string;
+  /** Whether files may be opened by their path. */
+  paths: boolean;
+  any_size: boolean;
+  items: { key: string; title: string; picture: string; size: string; used: string; problem: string }[];
+  failed: string;
+  time?: number;
+}
+
 export interface Job {
   key: string;
   title: string;
@@ -553,6 +567,10 @@ export interface Hub {
   clip: Clip | null;
   /** Whether the server is away, or no longer has what this page had. */
   lost: boolean;
+  /** Whether work stays on this machine, after the page and the server. */
+  kept: boolean;
+  /** Whether clips may be larger than those of visitors. */
+  anySize: boolean;
   /** Whether the fields say what they said before a reload. */
   restored: boolean;
   /** Which try the next run is, "first" or "quick"; "" for a whole run. */
@@ -572,6 +590,7 @@ export interface Told {
   clip: Clip;
   frame: number;
   help: void;
+  kept: void;
   look: void;
   lost: void;
   made: DownloadView;

@@ -13,13 +13,14 @@ from gradio.events import Dependency
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, page_of
+from regrain.ui.handlers.base import Components, FieldValues, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
 from regrain.ui.handlers.outputs import outputs_of
+from regrain.ui.handlers.project_handlers import ProjectHandlers
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
@@ -31,6 +32,7 @@ from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.examples import Example
+from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
@@ -63,9 +65,14 @@ _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
 
 
 def build(
-    tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path
+    tools: Tools,
+    examples: Mapping[str, Example],
+    media: Media,
+    model_folder: Path,
+    projects_folder: Path | None = None,
 ) -> gr.Blocks:
-    """Make the page; `media` is the one folder that may be served."""
+    """Make the page; `media` is the one folder that may be served, `projects_folder`
+    that in which work is kept."""
     catalogue = Catalogue(examples, model_folder)
     first = next((example.opened for example in examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
@@ -74,8 +81,11 @@ def build(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
         head = view("header", template=HEADER)
-        parts = lay_out(catalogue, start, tools)
-        visits = SessionStore(first, media, finder, ended=page.drop_session)
+        projects = Projects(projects_folder, examples)
+        parts = lay_out(catalogue, start, tools, projects)
+        visits = SessionStore(
+            first, media, finder, ended=page.drop_session, projects=projects
+        )
         turns = RunQueue()
         tracking = Tracking(visits, tools.propagate, tools.discover, turns)
         costs = Costs(_runs_made_for(examples))
@@ -91,9 +101,14 @@ def build(
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
         sessions = SessionHandlers(head, masks, checking.weigh)
+        projects.learn(
+            parts.field_names,
+            lambda session, values: masks.asked(session, FieldValues.of(values)),
+        )
+        opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
         restored = _wire_session(page, head, sessions)
-        changes = [restored]
+        changes = [restored, *opened]
         changes += _wire_masks(masks)
         changes += _wire_models(ModelHandlers(*shared, tools.hub))
         changes += _wire_runs(runs, checking, restored)
@@ -141,7 +156,8 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
-    page.load(sessions.arrive, None, [head, p.quality, p.tries], **FREE)
+    first = [head, p.quality, p.tries, p.model, p.addons]
+    page.load(sessions.arrive, None, first, **FREE)
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)
     head.keep(sessions.keep, p.fields, None, **MANY)
@@ -151,6 +167,24 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     # in on its way back.
     filled.then(None, None, None, js=_RESTORED, **QUIET)
     return restored
+
+
+def _wire_projects(
+    projects: ProjectHandlers, sessions: SessionHandlers
+) -> list[Dependency]:
+    """Connect the list of projects; returns the events that open something."""
+    p = sessions.masks.parts
+    on = partial(_listen, p)
+    on(p.recent.list, projects.list, **FREE)
+    on(p.recent.delete, projects.delete, **QUIET)
+    opened = [
+        on(p.recent.open, projects.open, **TWO),
+        on(p.recent.path, projects.path, **TWO),
+    ]
+    for event in opened:
+        filled = on(event.then, sessions.refill, **FREE)
+        filled.then(None, None, None, js=_RESTORED, **QUIET)
+    return opened
 
 
 def _wire_masks(masks: MaskHandlers) -> list[Dependency]:

@@ -14,9 +14,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from regrain.ui.server.own_machine import OPEN, is_own_machine, projects_folder
+
 # Holds the visitors' files. It goes with the process or, if that is killed, at the next
 # start.
-FOLDER = Path(tempfile.gettempdir()).resolve() / f"regrain-{secrets.token_hex(8)}"
+# Where projects are kept, it is beside them, so that no file is written twice.
+_PROJECTS = projects_folder()
+_PLACE = _PROJECTS / OPEN if _PROJECTS else Path(tempfile.gettempdir()).resolve()
+FOLDER = _PLACE / f"regrain-{secrets.token_hex(8)}"
 # Read by gradio when it is imported: uploads are there, too, and nothing is reported to
 # anyone.
 os.environ["GRADIO_TEMP_DIR"] = str(FOLDER / "uploads")
@@ -102,12 +107,17 @@ def launch(
     # What was computed from strangers' clips goes with the process.
     if os.environ.get("SPACE_ID"):
         os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))
+    _PLACE.mkdir(parents=True, exist_ok=True)
     reach_directly()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
         media = Media(FOLDER / "media")
         page: gr.Blocks = build(
-            tools, load_examples(examples, media.examples), media, model_folder
+            tools,
+            load_examples(examples, media.examples),
+            media,
+            model_folder,
+            _PROJECTS,
         )
         # Events of all pages share the length of this queue. Runs wait in their own,
         # `ui.server.run_queue`.
@@ -127,8 +137,9 @@ def launch(
             favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
             max_threads=MAX_THREADS,
             app_kwargs={"middleware": [Middleware(PageHead)]},
-            # an adapter of Stable Diffusion has 300 MB; videos may have fewer
-            max_file_size="400mb",
+            # an adapter of Stable Diffusion has 300 MB; videos of visitors may have
+            # fewer, one's own any size
+            max_file_size=None if _PROJECTS and is_own_machine() else "400mb",
         )
         page.block_thread()
     sys.stdout.flush()

@@ -22,6 +22,7 @@ from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
+from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import Catalogue
@@ -35,6 +36,9 @@ from regrain.ui.views.model_views import (
     tuned_models,
 )
 from regrain.ui.views.result_views import made_player, made_result
+
+_KEPT = "Your clips, masks, words and results stay until you delete them."
+_REMOVED = "Files of this page are deleted two minutes after you close it, or after an hour without use."
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,26 @@ class Tools:
     hub: Hub = hugging_face  # the source of models
 
 
-def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
+def lay_out(
+    catalogue: Catalogue,
+    start: Session | None,
+    tools: Tools,
+    projects: Projects | None = None,
+) -> Components:
     """Make all components, showing the session a new page begins with."""
     gallery = session_views.gallery(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
     shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
+    shown["recent"] = view(
+        "recent", session_views.recent(projects or Projects(None)), elem_id="recent"
+    )
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
         with gr.Column(scale=5, min_width=320):
-            shown |= _words_column(catalogue, start, tools.hub)
+            kept = bool(projects and projects.root)
+            shown |= _words_column(catalogue, start, tools.hub, kept)
     return Components(**shown, download=view("download", elem_id="download"))
 
 
@@ -96,7 +109,7 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
 
 
 def _words_column(
-    catalogue: Catalogue, start: Session | None, hub: Hub
+    catalogue: Catalogue, start: Session | None, hub: Hub, kept: bool
 ) -> dict[str, Any]:
     method = start.method if start else next(iter(METHODS))
     usual = _usual(catalogue, start)
@@ -128,7 +141,7 @@ def _words_column(
     shown["checks"] = view("checks", elem_id="checks")
     shown |= _add_settings(catalogue, usual, method, start)
     shown["controls"] = at_hand | shown["controls"]
-    shown["words"] = _add_words(catalogue.groups)
+    shown["words"] = _add_words(catalogue.groups, kept)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         shown |= _add_run()
@@ -190,7 +203,7 @@ def _add_settings(
     return shown
 
 
-def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
+def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.Accordion:
     known = set[str]()
     for phrases in groups.values():
         for phrase in phrases:
@@ -199,7 +212,7 @@ def _add_words(groups: Mapping[str, Sequence[str]]) -> gr.Accordion:
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "
         f"{vocabulary} and rejects all others. Real footage needs a real checkpoint; see the README. "
-        "Files of this page are deleted two minutes after you close it, or after an hour without use. "
+        f"{_KEPT if kept else _REMOVED} "
         "Cached inversions stay on the server."
     )
     value = {

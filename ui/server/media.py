@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -37,12 +38,14 @@ class Media:
         for folder in (self.examples, self._pages):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def new_run(self, page: str, keep: Collection[Path] = ()) -> Path:
+    def new_run(
+        self, page: str, keep: Collection[Path] = (), everything: bool = False
+    ) -> Path:
         """Make an empty folder for one run of a page; earlier ones go, but for the last
-        and those to keep."""
+        and those to keep, or for `everything`."""
         self.sweep()
         folder = self._folder(page)
-        if folder.is_dir():
+        if folder.is_dir() and not everything:
             runs = [
                 entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)
             ]
@@ -55,11 +58,20 @@ class Media:
         run.mkdir(parents=True)
         return run
 
-    def new_clip(self, page: str) -> Path:
+    def new_clip(self, page: str, name: str = "") -> Path:
         """Make an empty folder for a clip that a page opens; it stays until `drop` or
-        `forget`."""
+        `forget`.
+
+        `name` is the one that it had before, for a page that still asks for its files.
+        """
         self.sweep()
-        clip = self._folder(page) / f"{_CLIP}{secrets.token_hex(8)}"
+        folder = self._folder(page)
+        clip = folder / f"{_CLIP}{secrets.token_hex(8)}"
+        if (
+            re.fullmatch(rf"{_CLIP}[0-9a-f]{{16}}", name)
+            and not (folder / name).exists()
+        ):
+            clip = folder / name
         clip.mkdir(parents=True)
         return clip
 
@@ -87,6 +99,11 @@ class Media:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def put_away(self, page: str) -> None:
+        """Remove a page's files; should it come back, they have the same places."""
+        if folder := self._folders.get(page):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove the files of pages that were not used for an hour."""
         with self._lock:
@@ -106,6 +123,26 @@ class Media:
             return self._clock() - folder.stat().st_mtime > MAX_AGE
         except FileNotFoundError:  # its page was forgotten meanwhile
             return False
+
+
+def link_or_copy(file: Path, path: Path) -> Path:
+    """Give a file a second name, which stays when the first goes, or copy it where that
+    is impossible."""
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copy2(file, path)
+    return path
+
+
+def link_tree(folder: Path, target: Path) -> None:
+    """Make a folder with the same files under second names; see `link_or_copy`."""
+    shutil.copytree(
+        folder,
+        target,
+        copy_function=lambda file, path: link_or_copy(Path(file), Path(path)),
+        dirs_exist_ok=True,
+    )
 
 
 def data_url(frame: Frame, side: int, quality: int = 82) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,6 +97,29 @@ class AdapterList:
             self.note = error.message
         self.chosen = Entry(_PROJECT, name, adapter, facts, "Of this project")
         self.entries[_PROJECT] = self.chosen
+
+    def restore(
+        self, kept: Iterable[Mapping[str, str]], chosen: str, folder: Path
+    ) -> None:
+        """List the tuned models of a project folder, and choose one by its place there
+        or, of the server's, by its name."""
+        self.entries = {}
+        self.chosen = None
+        for one in kept:
+            path = folder / one["path"]
+            try:
+                facts = read_facts(path)
+            except ModelError as error:
+                self.note = error.message
+                continue
+            entry = Entry(one["key"], one["name"], str(path), facts, one["group"])
+            self.entries[entry.key] = entry
+            if one["path"] == chosen:
+                self.chosen = entry
+        numbers = [int(key.rpartition("-")[2]) for key in self.entries if "own-" in key]
+        self._count = max(numbers, default=0)
+        if chosen and self.chosen is None:
+            self.chosen = on_server().get(f"server-{chosen}")
 
     def keep(self, adapter: Adapter, media: Media, page: str) -> None:
         """Keep a version of a tuning; one that is here already is not kept twice.

@@ -8,16 +8,17 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from gradio.utils import get_upload_folder
 
-from regrain.editing.errors import ClipError, RequestError
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ClipError, RequestError, shorten
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import save_project
-from regrain.ui.server.media import Media
-from regrain.ui.session.clips import ClipSession, is_archive, open_upload
+from regrain.editing.request.project import load_project, save_project
+from regrain.ui.server.media import Media, link_or_copy
+from regrain.ui.session.clips import ClipSession, is_archive, open_upload, prepare
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
@@ -38,6 +39,7 @@ class ClipFiles:
         """Begin anew on a clip, or go on with another part of it; the files of the one
         before go."""
         session = self.visits.get(page, opened)
+        self.visits.projects.keep(page, session)  # the clip that is left
         with session.lock:
             old = session.opened
             identity = secrets.token_hex(8)
@@ -52,14 +54,15 @@ class ClipFiles:
     def upload(self, page: str, file: Path) -> tuple[Session, str]:
         """Open an uploaded file, which moves into the page's folder; raises as
         `open_upload` does."""
-        check_upload(file)
+        check_upload(file, self.visits.projects.any_size)
         return self._open(page, file, shutil.move)
 
-    def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
+    def trim(self, page: str, part: object) -> tuple[Session, str]:
         """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1;
         raises likewise."""
         file = self.visits.get(page).opened.file
-        start, stride, frames = (part.get(key) for key in ("start", "stride", "frames"))
+        said = part if isinstance(part, dict) else {}
+        start, stride, frames = (said.get(key) for key in ("start", "stride", "frames"))
         if file is None or not (
             _is_count(start) and _is_count(stride) and _is_count(frames)
         ):
@@ -67,8 +70,38 @@ class ClipFiles:
                 "clip", "First frame, step and number of frames must be whole numbers."
             )
         return self._open(
-            page, file, shutil.copyfile, start, max(1, stride), max(1, frames)
+            page, file, link_or_copy, start, max(1, stride), max(1, frames)
         )
+
+    def open_path(self, page: str, path: str) -> tuple[Session, str]:
+        """Open a file that is here by its path, of any size; or a project folder.
+
+        Raises:
+            EditingError: It is not there, or cannot be read.
+        """
+        file = Path(path.strip().strip("\"'")).expanduser()
+        projects = self.visits.projects
+        if not path.strip() or not file.is_absolute():
+            raise RequestError("path", "Give the whole path, like /home/you/clip.mp4.")
+        if projects.root and file.parent == projects.root and file.is_dir():
+            return self.visits.open_project(page, file.name), ""
+        with boundary(
+            "path", f"{shorten(file.name)} cannot be read. Check its rights."
+        ):
+            if not file.exists():
+                raise RequestError(
+                    "path", f"{shorten(str(file))} is not there. Check the path."
+                )
+        folder = self.media.new_clip(page)
+        try:
+            if file.is_dir():
+                opened, note = prepare("", file.name, load_project(file), folder), ""
+            else:
+                opened, note = open_upload(file, folder)
+        except BaseException:
+            self.media.drop(folder)
+            raise
+        return self.begin(page, opened), note
 
     def _open(
         self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
@@ -146,9 +179,9 @@ def uploaded(upload: object) -> Path:
     raise ClipError("clip", "The upload did not arrive. Choose the file again.")
 
 
-def check_upload(file: Path) -> None:
+def check_upload(file: Path, any_size: bool = False) -> None:
     """Refuse, by a ClipError, a video that is too large to be opened here."""
-    if is_archive(file):
+    if any_size or is_archive(file):
         return
     size = file.stat().st_size
     if size > MAX_VIDEO:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,13 @@ class History:
             self.runs = runs[:MAX_RUNS]
             self.shown = (run.key,)
         return runs[MAX_RUNS:]
+
+    def restore(self, runs: Sequence[PastRun]) -> None:
+        """Put the runs of a project before those that are there."""
+        keys = {run.key for run in runs}
+        with self._lock:
+            others = [run for run in self.runs if run.key not in keys]
+            self.runs = (*runs, *others)[:MAX_RUNS]
 
     def get(self, key: object) -> PastRun:
         """Return the run of a key; a RequestError if it is not there any more."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
@@ -55,6 +55,20 @@ class Computed(NamedTuple):
 
 
 @dataclass(eq=False)
+class KeptProject:
+    """The folder in which a session's work on a clip is kept, and what it holds."""
+
+    folder: Path
+    masks: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
+    said: tuple[Any, ...] = ()  # what was written last, and when
+    changed: float = 0.0
+    # what of it is in project.json, and the layers of its masks
+    told: tuple[Any, ...] = ()
+    masked: object = None
+
+
+@dataclass(eq=False)
 class ClipWork:
     """A page's work on one clip; opening another begins with a new one.
 
@@ -89,6 +103,9 @@ class ClipWork:
     runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
+    kept: KeptProject | None = None  # where it is kept, once it is
+    returned: bool = False  # it came back from there
+    filled: str = ""  # the model for which the page's fields were filled last
 
     def __post_init__(self) -> None:
         request = self.opened.request
@@ -157,6 +174,8 @@ class Session(ClipWork):
         self.method = before.method
         self.tracker = before.tracker
         self.fields = before.fields
+        self.filled = before.filled
+        self.kept = before.kept
 
     def end(self) -> None:
         """Stop what goes on: tracking, runs."""

@@ -11,13 +11,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from regrain.editing.errors import RequestError
+from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.storage.memory import return_freed
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class SessionStore:
         grace: Seconds in which a page that was reloaded or lost its connection may come
             back.
         ended: Called with each connection of a page that is forgotten.
+        projects: Where the work of pages is kept; by default nowhere.
     """
 
     def __init__(
@@ -68,8 +69,11 @@ class SessionStore:
         clock: Callable[[], float] = time.monotonic,
         grace: float = GRACE,
         ended: Callable[[str], object] = lambda connection: None,
+        projects: Projects | None = None,
     ) -> None:
         self.media = media
+        self.projects = projects or Projects(None)
+        self.projects.watch(self.sessions)
         self._first = first
         self._finder = finder
         self._clock = clock
@@ -84,21 +88,17 @@ class SessionStore:
         self._sweeping = False
 
     def get(self, page: str, opened: ClipSession | None = None) -> Session:
-        """Return the session of a page; a new one, on `opened` or what new pages show,
-        on its first event.
+        """Return the session of a page; on its first event the one that its project
+        has, or a new one on `opened` or what new pages show.
 
         Raises:
             RequestError: There is nothing to show.
         """
+        back = None if self.find(page) else self._back(page)
         with self._lock:
             known = self._known(page)
             if known.session is None:
-                start = self._first or opened
-                if start is None:
-                    raise RequestError(
-                        "clip", "No clip is open. Choose an example or open your own."
-                    )
-                known.session = Session(start, self._finder)
+                known.session = back or self._begun(opened)
                 # the page has gone, and this event was answered late
                 if known.left is not None:
                     self._forget_later(known)
@@ -106,20 +106,79 @@ class SessionStore:
             known.used = self._clock()
             unused = self._unused()
         self.media.touch(page)
+        self.projects.wake()
         for other in unused:
-            self.forget(other)
+            self.put_away(other)
         return session
 
+    def _begun(self, opened: ClipSession | None) -> Session:
+        start = self._first or opened
+        if start is None:
+            raise RequestError(
+                "clip", "No clip is open. Choose an example or open your own."
+            )
+        return Session(start, self._finder)
+
+    def _back(self, page: str) -> Session | None:
+        """Return the work of a page that was put away, or was lost with the process
+        before; None if it has no project, or one that cannot be read."""
+        key = self.projects.of_page(page)
+        if key is None:
+            return None
+        try:
+            opened, content, folder = self.projects.open(key, self.media, page)
+            session = Session(opened, self._finder)
+            session.open(opened, str(content.get("id", "")))
+            self.projects.take(session, content, folder, self.media, page)
+        except EditingError as error:
+            log.warning("a project could not be opened: %s", error)
+            return None
+        return session
+
+    def open_project(self, page: str, key: object) -> Session:
+        """Open a project on a page, in place of its clip.
+
+        Raises:
+            EditingError: It cannot be read, or is open on another page.
+        """
+        folder = self.projects.folder_of(key)
+        for other, session in self.sessions():
+            if session.kept is None or session.kept.folder != folder:
+                continue
+            if other == page:
+                return session
+            if not self.has_left(other):
+                raise RequestError(
+                    "project", "It is open in another window. Go on there, or close it."
+                )
+            self.put_away(other)
+        opened, content, folder = self.projects.open(key, self.media, page)
+        session = self.get(page, opened)
+        self.projects.keep(page, session)
+        with session.lock:
+            old = session.opened
+            session.open(opened, str(content.get("id", "")))
+            self.projects.take(session, content, folder, self.media, page)
+        self.media.drop(old.folder)
+        return session
+
+    def sessions(self) -> list[tuple[str, Session]]:
+        """List the open pages and their sessions."""
+        pages = list(self._pages.items())
+        return [(page, known.session) for page, known in pages if known.session]
+
     @contextmanager
-    def held(self, page: str, said: Mapping[str, Any]) -> Iterator[Session]:
-        """Yield a page's session under its lock, if the page shows it.
+    def held(self, page: str, said: object) -> Iterator[Session]:
+        """Yield a page's session under its lock, if the page shows what it has `said`,
+        which may be anything.
 
         Raises:
             RequestError: As `get` and `Session.check` do.
         """
         session = self.get(page)
+        known = said if isinstance(said, Mapping) else {}
         with session.lock:
-            session.check(said.get("id"), said.get("have"))
+            session.check(known.get("id"), known.get("have"))
             yield session
 
     def find(self, page: str) -> Session | None:
@@ -179,7 +238,9 @@ class SessionStore:
                 known.connected.add(connection)
                 known.left = None
                 known.due = None
-        return self.get(page) if known.session else None
+        if known.session or self.projects.of_page(page):
+            return self.get(page)
+        return None
 
     def leave(self, page: str, connection: str = "") -> None:
         """Forget a page later, unless it comes back: it was closed or reloaded, or lost
@@ -208,13 +269,36 @@ class SessionStore:
         return known
 
     def _unused(self) -> list[str]:
-        """List the pages that were not used for an hour, and the longest unused beyond
-        `MAX_PAGES`."""
+        """List the pages that were not used for an hour and, beyond `MAX_PAGES`, those
+        that have left, then the longest unused."""
         now = self._clock()
-        kept = [page for page, known in self._pages.items() if known.session]
-        old = [page for page in kept if now - self._pages[page].used > MAX_AGE]
-        excess = max(0, len(kept) - len(old) - MAX_PAGES)
-        return list(dict.fromkeys([*old, *kept[:excess]]))
+        pages = [(page, known) for page, known in self._pages.items() if known.session]
+        old = [page for page, known in pages if now - known.used > MAX_AGE]
+        excess = max(0, len(pages) - len(old) - MAX_PAGES)
+        pages = [(page, known) for page, known in pages if page not in old]
+        pages.sort(key=lambda one: (one[1].left is None, one[1].used))
+        return old + [page for page, _ in pages[:excess]]
+
+    def put_away(self, page: str) -> None:
+        """Free a page's session and its files; what its project keeps comes back with
+        its next event."""
+        self._free(page)
+        self.media.put_away(page)
+        gc.collect()
+        return_freed()
+
+    def _free(self, page: str) -> _Page:
+        with self._lock:
+            known = self._pages.get(page, _Page())
+            session = known.session
+        if session:
+            self.projects.keep(page, session)
+        with self._lock:
+            known.session = None
+            known.due = None
+        if session:
+            session.end()
+        return known
 
     def _forget_later(self, known: _Page) -> None:
         """Forget a page after the grace, unless it says meanwhile that only its
@@ -271,15 +355,10 @@ class SessionStore:
     def forget(self, page: str) -> None:
         """Free a page's session and its files. That it has gone stays known: more of it
         may be answered."""
+        known = self._free(page)
         with self._lock:
-            known = self._pages.get(page, _Page())
-            session = known.session
-            known.session = None
-            known.due = None
             known.connected.clear()
             connections = tuple(known.connections)
-        if session:
-            session.end()
         self.media.forget(page)
         for connection in connections:
             self._tell_ended(connection)

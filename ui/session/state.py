@@ -107,7 +107,8 @@ class State:
         for entry in entries if isinstance(entries, list) else ():
             if not isinstance(entry, dict):
                 continue
-            region = self.regions.get(entry.get("label", 0))
+            label = entry.get("label")
+            region = self.regions.get(label) if isinstance(label, int) else None
             if region:
                 described[region.label] = _described(region, entry)
         others = {

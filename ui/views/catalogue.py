@@ -4,7 +4,11 @@ for a stranger."""
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +21,7 @@ from regrain.editing.models.files.location import (
     find,
     parse_lora,
 )
+from regrain.editing.models.files.offers import check_file
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
@@ -52,19 +57,63 @@ class Catalogue:
         self.examples = examples
         self._folder = model_folder
         self.groups = read_groups(model_folder) or {}
-        self.models = [BUILT_IN_MODEL, *filter(is_name, local_models())]
-        local = _named_entries()
-        self.loras = _added(local, "loras", "*.safetensors")
-        self.motions = [
-            BUILT_IN_MOTION,
-            *_added(local, "motion", "*.safetensors", "*/"),
-        ]
-        self.pictures = _added(local, "pictures", "*.safetensors")
-        if built_in().is_file():
-            self.pictures.insert(0, BUILT_IN)
-        networks = [entry.name for entry in local if (entry / "config.json").is_file()]
-        self.controls = [_BUILT_IN_CONTROL, *networks]
-        self.adapters: dict[str, Entry] = on_server()
+        self._fetched: dict[str, list[str]] = {
+            "models": [],
+            "motions": [],
+            "pictures": [],
+        }
+        self._first = _signature()
+        self._seen: tuple[object, ...] = ()
+        self._here = _Here()
+        self._looking = threading.Lock()
+
+    def _look(self) -> _Here:
+        """Return what is here now: $REGRAIN_MODELS is read anew when it has changed."""
+        with self._looking:
+            seen = _signature()
+            if seen != self._seen:
+                self._here = _Here.read()
+                self._seen = seen
+            return self._here
+
+    @property
+    def changed(self) -> bool:
+        """Whether other files are here than when the page was made."""
+        return _signature() != self._first
+
+    def _with_fetched(self, kind: str, here: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys([*here, *self._fetched[kind]]))
+
+    @property
+    def models(self) -> list[str]:
+        """Models: the built-in one, those of $REGRAIN_MODELS, those fetched here."""
+        return self._with_fetched("models", [BUILT_IN_MODEL, *self._look().models])
+
+    @property
+    def loras(self) -> list[str]:
+        """LoRA files."""
+        return self._look().loras
+
+    @property
+    def motions(self) -> list[str]:
+        """Motion adapters."""
+        return self._with_fetched("motions", [BUILT_IN_MOTION, *self._look().motions])
+
+    @property
+    def pictures(self) -> list[str]:
+        """Picture adapters."""
+        first = [BUILT_IN] if built_in().is_file() else []
+        return self._with_fetched("pictures", [*first, *self._look().pictures])
+
+    @property
+    def controls(self) -> list[str]:
+        """Control networks."""
+        return [_BUILT_IN_CONTROL, *self._look().controls]
+
+    @property
+    def adapters(self) -> dict[str, Entry]:
+        """Tuned models, by key."""
+        return self._look().adapters
 
     @property
     def model_choices(self) -> list[tuple[str, str]]:
@@ -81,16 +130,22 @@ class Catalogue:
 
     def model(self, name: object) -> str:
         """Check the choice of a model, a RequestError if it is not offered; nothing is
-        downloaded."""
+        downloaded.
+
+        Raises:
+            ModelError: It is a file that is damaged.
+        """
         if name not in self.models:
             raise _not_found("model", name, self.models)
+        if str(name).lower().endswith(".safetensors"):
+            file = Path(find(str(name)).location)
+            _check_whole(file, file.stat().st_mtime_ns)
         return str(name)
 
     def add(self, kind: Literal["models", "motions", "pictures"], id: str) -> None:
         """Offer what has been fetched from the hub."""
-        known = getattr(self, kind)
-        if id not in known:
-            setattr(self, kind, [*known, id])
+        if id not in self._fetched[kind]:
+            self._fetched[kind].append(id)
 
     def reader(self, model: str) -> Reader:
         """Return how an offered model reads prompts; a ModelError if its files cannot
@@ -172,6 +227,46 @@ class Catalogue:
             _check_offered("picture_adapter", request.picture_adapter, self.pictures)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
+
+
+@dataclass
+class _Here:
+    """The names of what is in $REGRAIN_MODELS, by kind."""
+
+    models: list[str] = field(default_factory=list)
+    loras: list[str] = field(default_factory=list)
+    motions: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
+    adapters: dict[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls) -> _Here:
+        """Read the folder."""
+        local = _named_entries()
+        return cls(
+            models=[name for name in local_models() if is_name(name)],
+            loras=_added(local, "loras", "*.safetensors"),
+            motions=_added(local, "motion", "*.safetensors", "*/"),
+            pictures=_added(local, "pictures", "*.safetensors"),
+            controls=[e.name for e in local if (e / "config.json").is_file()],
+            adapters=on_server(),
+        )
+
+
+def _signature() -> tuple[object, ...]:
+    """Return what tells that the folder has changed: the times of its entries."""
+    seen: list[object] = [models_folder()]
+    for entry in local_entries():
+        with suppress(OSError):
+            seen.append((entry.name, entry.stat().st_mtime_ns))
+    return tuple(seen)
+
+
+@lru_cache(64)
+def _check_whole(file: Path, changed: int) -> None:
+    """Refuse a damaged file; one that was whole is not read again until it changes."""
+    check_file(file)
 
 
 def _check_offered(field: str, name: str, known: list[str]) -> None:

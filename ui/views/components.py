@@ -35,6 +35,7 @@ EVENTS = {
     "method": ("choose",),
     "quality": ("choose",),
     "queue": ("arrange",),
+    "recent": ("list", "open", "delete", "path"),
     "result": ("make",),
 }
 

@@ -1,4 +1,10 @@
-"""Time and memory of a run: counted, and in proportion to those of earlier runs."""
+"""Time and memory of a run, which follow from its counted work and the speed of this
+machine.
+
+Every run tells the seconds of an operation of the network, and those of a pixel that is
+read, decoded and measured. What a run is promised to take is its work times these
+speeds, so that more steps never take less.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +16,12 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from platform import node
+from statistics import median
 from typing import Any
 
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_IDS
-from regrain.editing.pipeline.estimate import counted, work
+from regrain.editing.pipeline.estimate import Work, counted, work
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.cache import cache_folder, digest
@@ -28,45 +35,68 @@ from regrain.ui.views.run_views import duration
 log = logging.getLogger(__name__)
 Edit = Callable[[EditRequest], Iterator[Event]]
 _KEPT = 64  # runs of this machine
+_LAST = 3  # runs that tell a speed, by their median
 # Tuning and loading are done once.
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")
 _CACHED = ("inverting", "editing")  # take no time where the cache has their results
 _LONG = 90.0  # seconds
-# By which factor an estimate may be off: from a run of as much work or up to so many
-# times more or less, of another method, of another model.
-_OFF = {1.3: 1.0, 4.0: 1.5}
-_OFF_FAR = 2.0
-_OFF_MODEL = 3.0
+# By which factor a promise may be off: by the speed of the same model and method at the
+# same size, at another, of another method, of another model.
+_OFF, _OFF_SIZE, _OFF_METHOD, _OFF_MODEL = 1.0, 1.5, 2.0, 3.0
+# Parameters on which an inversion depends, where a method has them.
+_OF_INVERSION = (
+    "steps",
+    "inversion",
+    "inner_steps",
+    "tune_steps",
+    "start",
+    "keyframes",
+    "cuts",
+    "window",
+    "frames_at_once",
+)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """The cost of a run."""
+    """What a run took."""
 
     method: str
     model: str
-    work: float  # as counted
-    seconds: float
-    inverting: float  # of the seconds; 0 if the inversion was cached
-    inverted: str  # digest of the clip and words that were inverted
+    cells: int  # of a frame's latents
+    network: float  # seconds of an operation of the network
+    around: float  # seconds of a pixel that is read, decoded or measured
+    inverted: str  # digest of what was inverted
     memory: int  # most bytes
     here: bool = True  # not where an example was made
-    again: float = 0.0  # of the seconds: those that no cache saves
 
-    def unlike(self, other: Taken) -> tuple[bool, bool, bool, float]:
-        """Sort key: how unlike another run."""
-        elsewhere = not self.here
-        other_model = self.model != other.model
-        other_method = self.method != other.method
-        return elsewhere, other_model, other_method, round(self.times_apart(other), 2)
 
-    def times_apart(self, other: Taken) -> float:
-        """By which factor the work of two runs differs, at least 1."""
-        return max(self.work / other.work, other.work / self.work)
+@dataclass(frozen=True)
+class Promise:
+    """What a run will take.
+
+    Attributes:
+        seconds: From the beginning, with nothing kept.
+        kept: Of these, the seconds that are saved, as its inversion is kept.
+        off: By which factor they may be off.
+        memory: Most bytes of a run of this model; 0 if unknown.
+        here: Whether the speed is that of this machine.
+    """
+
+    seconds: float
+    kept: float
+    off: float
+    memory: int
+    here: bool
+
+    @property
+    def left(self) -> float:
+        """The seconds that it takes now."""
+        return self.seconds - self.kept
 
 
 class Costs:
-    """Seconds and memory of the last runs on this machine, kept in the cache folder.
+    """The speed of the last runs on this machine, kept in the cache folder.
 
     `made` are runs of the examples, made elsewhere, and their reports; they help where
     none is known here.
@@ -104,70 +134,65 @@ class Costs:
     ) -> None:
         """Keep the cost of a run, of whose windows a share was edited and the rest was
         in the cache."""
-        taken = _taken(request, report)
+        taken = _taken(request, report, share)
         if taken is None:
             return
-        taken = replace(taken, work=taken.work * share)
         with self._lock:
             self._runs = [taken, *self._runs[: _KEPT - 1]]
             _write(self._runs)
 
-    def about(
-        self, request: EditRequest, left: float = 1.0
-    ) -> tuple[float, float, Taken] | None:
-        """Estimate a run by the earlier one that is most like it.
+    def about(self, request: EditRequest, left: float = 1.0) -> Promise | None:
+        """Estimate a run by the speed of this machine.
 
         Every parameter of the request counts as it is; `left` is the share of its
-        frames that are not in the cache.
-
-        Returns:
-            Its seconds, by which factor they may be off, and the earlier run; None
-            where nothing is known.
+        frames that are not in the cache. None where nothing is known.
         """
-        asked = _planned(request)
-        known = self._comparable(request)
-        if asked is None or not known:
+        needed = _work(request)
+        if needed is None:
             return None
-        known.sort(key=lambda run: run.unlike(asked))
-        best = known[0]
-        per_work = (best.seconds - best.inverting) / best.work
-        seconds = asked.work * (self._inverting(asked, known) + per_work)
-        again = asked.work * best.again / best.work
-        seconds = again + (seconds - again) * left
-        return seconds, _off(best, asked), best
+        runs, off = self._telling(request, needed.cells)
+        if not runs:
+            return None
+        network = median(run.network for run in runs)
+        around = median(run.around for run in runs)
+        inverting = network * needed.inverting * left
+        editing = network * needed.editing * left
+        seen = _inverted(request)
+        known = any(run.inverted == seen for run in self._runs)
+        of_model = [run.memory for run in runs if run.model == request.model]
+        return Promise(
+            seconds=inverting + editing + around * needed.around,
+            kept=inverting if known else 0.0,
+            off=off,
+            memory=of_model[0] if of_model else 0,
+            here=runs[0].here,
+        )
 
-    def _comparable(self, request: EditRequest) -> list[Taken]:
-        """List runs of the same model, and without a GPU those of any model on this
-        machine."""
-        return [
-            run
-            for run in [*self._runs, *self._made]
-            if run.model == request.model or (run.here and not on_gpu())
-        ]
+    def _telling(self, request: EditRequest, cells: int) -> tuple[list[Taken], float]:
+        """Return the last runs that tell most about the speed of a request, and by
+        which factor that may be off."""
 
-    def _inverting(self, asked: Taken, nearest: list[Taken]) -> float:
-        """Estimate the seconds of inversion per work; 0 if the cache has this
-        inversion."""
-        if any(run.inverted == asked.inverted for run in self._runs):
-            return 0.0
-        for run in nearest:
-            if run.inverting and run.method == asked.method:
-                return run.inverting / run.work
-        return nearest[0].inverting / nearest[0].work
+        def of_method(run: Taken) -> bool:
+            return run.model == request.model and run.method == request.method
 
-    def told(self, request: EditRequest, left: float = 1.0) -> str:
-        """Say how long a run takes; empty where nothing is known. Parameters as for
-        `about`."""
-        found = self.about(request, left)
-        if found is None:
-            return ""
-        seconds, off, _ = found
-        if off == 1:
-            return f"about {duration(seconds)}"
-        low = duration(seconds / off)
-        high = duration(seconds * off)
-        unit = high.lstrip("0123456789")
-        return f"{low.removesuffix(unit)} to {high}"
+        kinds: tuple[tuple[float, Callable[[Taken], bool]], ...] = (
+            (_OFF, lambda run: of_method(run) and run.cells == cells),
+            (_OFF_SIZE, of_method),
+            (_OFF_METHOD, lambda run: run.model == request.model),
+        )
+        if not on_gpu():  # which is too fast for a small model to tell of a large one
+            kinds = (*kinds, (_OFF_MODEL, lambda run: run.here))
+        for known in (self._runs, self._made):
+            for off, tells in kinds:
+                runs = [run for run in known if tells(run)]
+                if runs:
+                    return runs[:_LAST], off
+        return [], 0.0
+
+    def told(self, request: EditRequest) -> str:
+        """Say how long a run takes from its beginning; empty where nothing is known."""
+        promise = self.about(request)
+        return _told(promise.seconds, promise.off) if promise else ""
 
     def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
         """Say what a run takes, as far as anything is known; parameters as for `about`.
@@ -179,39 +204,38 @@ class Costs:
         size = f"{count} {frames}, {request.params['steps']} steps"
         if again:
             return {"text": f"{size}: computed already, about {duration(again)}, here."}
-        found = self.about(request, left)
-        run = found[2] if found else None
-        memory = run.memory if run and run.model == request.model else 0
+        promise = self.about(request, left)
+        memory = promise.memory if promise else 0
         if not memory and request.model not in BUILT_IN_IDS:
             sizes = counted(request)
             if sizes:
                 side, memory = sizes
                 size = f"{size} at {side} px"
         room = f", about {memory / 1e9:.1f} GB of memory" if memory else ""
-        if found is None or run is None:
+        if promise is None:
             return {
                 "text": f"{size}{room}. After a first run, this shows how long it takes here."
             }
-        told = self.told(request, left)
+        told = _told(promise.left, promise.off)
         if left < 1:
             told += " for what is left"
-        if not run.here:
+        if not promise.here:
             return {"text": f"{size}: {told} on our machine; yours may differ."}
-        hint = " Try it first." if found[0] > _LONG else ""
-        return {"text": f"{size}: {told}{room}, here.{hint}"}
+        saved = ""
+        if promise.kept:
+            saved = f" The inversion is kept, which saves {duration(promise.kept)}."
+        hint = " Try it first." if promise.left > _LONG else ""
+        return {"text": f"{size}: {told}{room}, here.{saved}{hint}"}
 
 
-def _off(run: Taken, asked: Taken) -> float:
-    """Return by which factor an estimate from another run may be off."""
-    if run.model != asked.model:
-        return _OFF_MODEL
-    if run.method != asked.method:
-        return _OFF_FAR
-    apart = round(run.times_apart(asked), 2)
-    for most, off in _OFF.items():
-        if apart <= most:
-            return off
-    return _OFF_FAR
+def _told(seconds: float, off: float) -> str:
+    """Say seconds in words, as a range where they may be off by a factor."""
+    if off == 1:
+        return f"about {duration(seconds)}"
+    low = duration(seconds / off)
+    high = duration(seconds * off)
+    unit = high.lstrip("0123456789")
+    return f"{low.removesuffix(unit)} to {high}"
 
 
 def left_again(report: Mapping[str, Any]) -> float:
@@ -236,50 +260,59 @@ def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequ
     )
 
 
-def _planned(request: EditRequest) -> Taken | None:
-    """Return a run that has not taken anything yet; None if its work cannot be
-    counted."""
-    operations = None
+def _work(request: EditRequest) -> Work | None:
+    """Return the work of a run; None if it cannot be counted."""
     with suppress(EditingError):  # said where the model or the parameter is chosen
-        operations = work(request)
-    if not operations:
-        return None
+        return work(request)
+    return None
+
+
+def _inverted(request: EditRequest) -> str:
+    """Return a digest of all that an inversion depends on."""
+    params = [str(request.params.get(name)) for name in _OF_INVERSION]
     inverted = [
         request.method,
         request.model,
         request.loras,
         request.source_prompt,
-        request.params.get("steps"),
+        request.clip.name,
         len(request.clip),
         request.clip.size,
         request.focus,
+        request.size,
+        *params,
     ]
-    return Taken(
-        request.method,
-        request.model,
-        work=operations,
-        seconds=0.0,
-        inverting=0.0,
-        inverted=digest({"inverted": inverted}),
-        memory=0,
-    )
+    return digest({"inverted": inverted})
 
 
-def _taken(request: EditRequest, report: Mapping[str, Any]) -> Taken | None:
-    """Return the cost of a run by its report; None if it came from the cache, or cannot
+def _taken(
+    request: EditRequest, report: Mapping[str, Any], share: float = 1.0
+) -> Taken | None:
+    """Return what a run took by its report; None if it came from the cache, or cannot
     be counted."""
     seconds = report.get("seconds", {})
     if not seconds.get("editing"):
         return None
     params = {name: entry["value"] for name, entry in report.get("params", {}).items()}
-    planned_run = _planned(replace(request, params=params))
-    if planned_run is None:
+    asked = replace(request, params=params)
+    needed = _work(asked)
+    if needed is None:
         return None
-    return replace(
-        planned_run,
-        seconds=sum(seconds.get(stage, 0.0) for stage in _STAGES),
-        inverting=seconds.get("inverting", 0.0),
-        again=left_again(report),
+    in_steps = report.get("seconds_in_steps") or {
+        stage: seconds[stage] for stage in _CACHED if stage in seconds
+    }
+    operations = needed.editing
+    if in_steps.get("inverting"):
+        operations += needed.inverting
+    calling = sum(in_steps.values())
+    whole = sum(seconds.get(stage, 0.0) for stage in _STAGES)
+    return Taken(
+        method=request.method,
+        model=request.model,
+        cells=needed.cells,
+        network=calling / (operations * share),
+        around=max(0.0, whole - calling) / needed.around,
+        inverted=_inverted(asked),
         memory=report.get("peak_memory") or 0,
     )
 
@@ -307,4 +340,4 @@ def _write(runs: Iterable[Taken]) -> None:
 
 def _file() -> Path:
     """Return the file of this machine: a cache folder may be shared by machines."""
-    return cache_folder() / f"seconds-{node() or 'here'}.json"
+    return cache_folder() / f"speed-{node() or 'here'}.json"

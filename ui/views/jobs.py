@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import write_video
 from regrain.editing.models.adapters import Adapter
-from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
+from regrain.editing.pipeline.layers import keep_layers, layers_of
+from regrain.editing.pipeline.outputs import (
+    EDITS,
+    WHOLE,
+    file_in,
+    shrunk,
+    write_format,
+    write_outputs,
+)
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.server.media import Media
+from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.views.catalogue import Catalogue
@@ -29,6 +36,9 @@ _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 MAX_WHOLE = 3000
 # by which the first frames must grow to be written anew: in all, each is written about
 # twice
+LAYERS = "layers"  # the folder with the layers of a run's first edit
+# bytes of a clip's frames up to which its layers are kept; in files, about as many
+_MOST_LAYERS = 2_000_000_000
 _GROWTH = 1.5
 _BEGUN_SIDE = 640  # longest side of their video
 
@@ -67,6 +77,8 @@ class RunJob:
         kept: Folders of earlier runs of the page that stay.
         number: Which variant it is, from 1, of those that one press of Run makes.
         total: How many they are.
+        format: Of `editing.pipeline.outputs.FORMATS`, in which the first edit is also
+            written; empty for none.
     """
 
     request: EditRequest
@@ -77,6 +89,7 @@ class RunJob:
     kept: Collection[Path] = ()
     number: int = 1
     total: int = 1
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,23 +145,20 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     report = write_outputs(
         finished.result, request, finished.report, out, whole=whole or False
     )
+    (layers, *_) = layers_of(finished.result, request.clip)
+    if job.opened and 3 * prod(layers.matte.shape) <= _MOST_LAYERS:
+        keep_layers(layers, folder / LAYERS)
     archive = pack_project(request, job.whole, folder)
     files = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
     files[archive.name] = str(archive)
+    if job.format:
+        name = file_in(job.format)
+        write_format(job.format, layers, folder / name)
+        files[name] = str(folder / name)
     source = (
-        name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+        link_or_copy(job.opened.source, folder / "source.mp4") if job.opened else None
     )
     return Saved(replace(finished, report=dict(report)), files, folder, source)
-
-
-def name_again(file: Path, path: Path) -> Path:
-    """Give a file a second name, which stays when the first goes, or copy it where that
-    is impossible."""
-    try:
-        os.link(file, path)
-    except OSError:
-        shutil.copyfile(file, path)
-    return path
 
 
 def stretch_of(opened: ClipSession) -> VideoClip | None:

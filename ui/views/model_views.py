@@ -5,14 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.hub import Listing
-from regrain.editing.models.files.location import find, parse_lora
-from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.files.location import (
+    BUILT_IN_MODEL,
+    find,
+    moving,
+    parse_lora,
+)
+from regrain.editing.models.files.offers import check_file, family_of
 from regrain.editing.models.files.recommended import scheduler_words
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
@@ -77,9 +83,14 @@ def local_view(names: Sequence[str]) -> list[View]:
     shown = []
     for name in names:
         source = find(name)
-        family = family_of(source)
-        facts = [family.title, _fits(family.title)] if family else []
-        facts += scheduler_words(source)
+        try:
+            if source.kind == "file":
+                check_file(Path(source.location))
+            family = family_of(source)
+            facts = [family.title, _fits(family.title)] if family else []
+            facts += scheduler_words(source)
+        except ModelError as error:
+            facts = [error.message]
         shown.append({"id": name, "facts": _line(facts)})
     return shown
 
@@ -104,9 +115,11 @@ def gigabytes(count: int) -> str:
     return f"{max(1, round(count / 1e6))} MB"
 
 
-def addons_view(known: Catalogue, chosen: Sequence[str]) -> View:
-    """Show LoRA files and adapters to choose from, and the chosen ones with their
-    weights."""
+def addons_view(
+    known: Catalogue, chosen: Sequence[str], model: object = BUILT_IN_MODEL
+) -> View:
+    """Show LoRA files and adapters to choose from for a model, and the chosen ones with
+    their weights."""
     specs = []
     for text in chosen:
         with suppress(ModelError):  # the run says so
@@ -114,7 +127,7 @@ def addons_view(known: Catalogue, chosen: Sequence[str]) -> View:
             specs.append({"name": spec.model, "weight": spec.weight})
     return {
         "loras": list(known.loras),
-        "motions": list(known.motions),
+        "motions": [name for name in known.motions if moving(model, name)],
         "pictures": list(known.pictures),
         "chosen": specs,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.outputs import EDITS, file_names
+from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.session.clips import ClipSession
@@ -16,7 +16,7 @@ from regrain.ui.views import attention_views
 from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import player
 
-MADE = ("edited.gif", "masks.zip")  # only when somebody wants them
+_MASKS = "masks.zip"
 
 
 def result(
@@ -26,6 +26,7 @@ def result(
     files: Mapping[str, str],
     stem: str = "edited",
     key: str = "",
+    layered: bool = False,
 ) -> View:
     """Show a result: in plain words, as pictures of attention, and to take away.
 
@@ -35,6 +36,8 @@ def result(
         files: Paths of the files that were written, by their usual names.
         stem: The beginning of names of downloads, see `stem_of`.
         key: The run's key in the page's history.
+        layered: Whether its layers are kept, of which other formats are made when
+            somebody wants them.
     """
     metrics = report.get("metrics", {})
     shown: View = {
@@ -57,9 +60,8 @@ def result(
         shown["attention"] = attention_views.attention(outcome, request, measured)
         shown["words"] = attention_views.words(outcome)
         shown["areas"] = attention_views.areas(outcome)
-        shown["makes"] = [
-            name for name in MADE if name != "masks.zip" or request.regions
-        ]
+        made = [file_in(name) for name in FORMATS] if layered else []
+        shown["makes"] = made + ([_MASKS] if request.regions else [])
     return shown
 
 
@@ -116,7 +118,8 @@ def stem_of(opened: ClipSession, request: EditRequest) -> str:
 def download_name(stem: str, name: str) -> str:
     """Return a file's name among a person's downloads: `edited_2.mp4` is
     `STEM_2.mp4`."""
-    if name in (*EDITS, *MADE) and name.startswith("edited"):
+    made = [file_in(one) for one in FORMATS]
+    if name in (*EDITS, *made):
         return stem + name.removeprefix("edited")
     return f"{stem}_{name}"
 

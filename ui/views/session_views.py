@@ -4,6 +4,7 @@ can hold."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from time import localtime, strftime
 
 from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.compose import Composed
@@ -17,6 +18,7 @@ from regrain.ui.session.layers import Key
 from regrain.ui.session.mask_edits import finder_of
 from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.method_choice import View
+from regrain.ui.session.projects import Projects
 from regrain.ui.session.region_pictures import as_seen
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import MAX_REGIONS
@@ -45,6 +47,37 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     """Show the examples as pictures."""
     items = [_gallery_item(name, example) for name, example in examples.items()]
     return {"chosen": chosen, "items": items}
+
+
+def recent(projects: Projects, paths: bool = False, failed: str = "") -> View:
+    """Show the projects of this machine, and where they are.
+
+    `paths` tells whether files may be opened by their path.
+    """
+    items = [
+        {
+            "key": one.key,
+            "title": one.title,
+            "picture": one.picture,
+            "size": _size(one.size),
+            "used": strftime("%Y-%m-%d %H:%M", localtime(one.used)),
+            "problem": one.problem,
+        }
+        for one in projects.listed()
+    ]
+    return {
+        "folder": str(projects.root) if projects.root else "",
+        "paths": paths,
+        "any_size": projects.any_size,
+        "items": items,
+        "failed": failed,
+    }
+
+
+def _size(count: int) -> str:
+    if count < 1e6:
+        return f"{max(1, round(count / 1e3))} kB"
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def _gallery_item(name: str, example: Example) -> View:

@@ -15,12 +15,12 @@ from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
-from regrain.ui.server.media import Media, data_url
+from regrain.ui.server.media import Media, data_url, link_or_copy
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
 from regrain.ui.views import result_views, session_views
-from regrain.ui.views.jobs import RunJob, Saved, name_again
+from regrain.ui.views.jobs import LAYERS, RunJob, Saved
 from regrain.ui.views.run_views import duration
 
 MAX_VARIANTS = 4
@@ -151,10 +151,13 @@ def remember(
     for name, path in saved.files.items():
         # The server tells browsers the name that a file has on disk.
         called = saved.folder / result_views.download_name(stem, name)
-        files[name] = str(name_again(Path(path), called))
+        files[name] = str(link_or_copy(Path(path), called))
+    layered = (saved.folder / LAYERS).is_dir()
     shown = {
         "player": player,
-        "result": result_views.result(result, report, request, files, stem, key),
+        "result": result_views.result(
+            result, report, request, files, stem, key, layered
+        ),
     }
     run = PastRun(
         key=key,

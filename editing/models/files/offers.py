@@ -160,15 +160,28 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     return Family("Wan 2.1", WAN)
 
 
-def read_names(path: Path) -> frozenset[str]:
-    """Read the names of the tensors of a file; none of one that is damaged."""
+def check_file(path: Path) -> frozenset[str]:
+    """Check that a .safetensors file is whole, and return the names of its tensors.
+
+    Raises:
+        ModelError: It is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
+    check_head(path, "model")
     try:
-        check_head(path, "model")
         with safe_open(path, framework="np") as file:
             return frozenset(file.keys())
-    except (ModelError, SafetensorError, OSError):
+    except (SafetensorError, OSError):
+        said = f"{shorten(path.name)} is damaged or incomplete. Download it again."
+        raise ModelError("model", said) from None
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Read the names of the tensors of a file; none of one that is damaged."""
+    try:
+        return check_file(path)
+    except ModelError:
         return frozenset()  # loading it says what is wrong
 
 

@@ -151,11 +151,13 @@ def test_new_refuses_by_name_and_leaves_nothing(
 
 
 def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
-    assert call("run", project, "-o", tmp_path / "out", "--gif") == 0
+    assert (
+        call("run", project, "-o", tmp_path / "out", "--gif", "--format", "matte") == 0
+    )
     shown = capsys.readouterr()
     assert str(tmp_path / "out" / "edited.mp4") in shown.out
     assert "from the run" in shown.err
-    assert {"edited.mp4", "edited.gif", "report.json"} <= {
+    assert {"edited.mp4", "edited.gif", "edited_matte", "report.json"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
     assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == [
@@ -221,6 +223,7 @@ def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
 
 
 NOT_RUN = {
+    "formats: 'pgn'": [["--format", "pgn"]],
     "params.steps: ": [["--set", "steps=0"]],
     "params.stepz: ": [["--set", "stepz=1"]],
     "params.feather: ": [["--set", "feather=NaN"], ["--set", "feather=wide"]],

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from cases import BASES
 from made_models import write_small_model
 from made_pictures import write_picture
+from wiring import FRAMES, requested
 
 from regrain.editing import (
     Adapter,
@@ -20,8 +23,10 @@ from regrain.editing import (
     load_backbone,
     save_adapter,
 )
+from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
+from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.pipeline.estimate import (
     check_known,
     counted,
@@ -228,3 +233,28 @@ def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch
         )
         _, found = counted(asked, 4)
         assert found == 4 * weights + 1000 * (1 + frames // 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_passes_are_the_rows_that_the_network_gets(fitting, method, monkeypatch):
+    """As promises of time take them, but for what a method leaves out near an end."""
+    rows, predict = [], fitting.predict
+
+    def spy(x, *args, **named):
+        rows.append(len(x))
+        return predict(x, *args, **named)
+
+    monkeypatch.setattr(fitting, "predict", spy)
+    given = BASES[method] | {"steps": 6, "preview_every": 0, "tune_steps": 0}
+    fields = METHODS[method].Params.model_fields
+    params = check_params(
+        method, {name: value for name, value in given.items() if name in fields}
+    )
+    asked = replace(requested(method), params=params.model_dump())
+    with torch.no_grad():
+        for event in edit_clip(fitting, asked, params):
+            if isinstance(event, Tuned):
+                rows.clear()
+    latents = 2 if fitting.frames_per_latent > 1 else FRAMES
+    expected = frame_passes(asked, tuned=True) * latents / FRAMES
+    assert 0.6 < expected / sum(rows) < 1.6, (expected, sum(rows))

@@ -1,4 +1,5 @@
 import json
+import zipfile
 from dataclasses import replace
 from fractions import Fraction
 
@@ -20,10 +21,14 @@ from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
+from regrain.editing.pipeline.layers import keep_layers, kept_layers, layers_of
 from regrain.editing.pipeline.outputs import (
+    FORMATS,
     check_out,
+    file_in,
     file_names,
     write_edited_gif,
+    write_format,
     write_outputs,
 )
 from regrain.editing.storage.local_models import ASSETS
@@ -72,7 +77,7 @@ def test_everything_is_written(tmp_path, request_, result):
         request_,
         report,
         tmp_path / "a" / "out",
-        gif=True,
+        formats=["gif"],
     )
     out = tmp_path / "a" / "out"
     names = "comparison.mp4 control.mp4 edited.gif edited.mp4 masks.mp4 report.json"
@@ -207,7 +212,7 @@ def test_every_edit_of_a_run_is_written_beside_the_source_and_earlier_results_ar
         OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
     )
     more = replace(result, others=others, reconstruction=result.source)
-    write_outputs(more, request_, {}, tmp_path / "out", gif=True)
+    write_outputs(more, request_, {}, tmp_path / "out", formats=["gif"])
     written = {"edited_2.mp4", "edited_3.mp4", "edited.gif", "reconstruction.mp4"}
     assert written | {"edited.mp4"} <= set(tree(tmp_path / "out"))
     assert np.abs(seen(tmp_path / "out" / "edited_3.mp4", FRAMES) - 190).max() <= 2
@@ -297,7 +302,111 @@ def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(
     )
     given = replace(result, reconstruction=result.source, control=result.source)
     lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
-    write_outputs(lazy, request_, {}, tmp_path / "lazy", gif=True)
-    write_outputs(given, request_, {}, tmp_path / "whole", gif=True)
+    write_outputs(lazy, request_, {}, tmp_path / "lazy", formats=["gif"])
+    write_outputs(given, request_, {}, tmp_path / "whole", formats=["gif"])
     assert most == 1
     assert tree(tmp_path / "lazy") == tree(tmp_path / "whole")
+
+
+@pytest.fixture
+def soft(result):
+    """A result of smooth frames whose matte fades over three columns."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    slopes = np.stack([rows * 4, columns * 4, 200 - rows * 3], axis=-1)
+    source = np.broadcast_to(slopes, (FRAMES, *slopes.shape)).astype(np.uint8)
+    drawn = 255 - source
+    matte = np.zeros(source.shape[:3], np.uint8)
+    matte[..., :20] = 255
+    matte[..., 20:23] = 191, 128, 64
+    frames = over(source, drawn, matte)
+    lazy = LazyFrames(matte.shape, np.uint8, lambda start, stop: matte[start:stop])
+    return replace(result, frames=frames, uncomposited=drawn, source=source, matte=lazy)
+
+
+def over(below, above, alpha):
+    """Straight colours over others."""
+    share = alpha[..., None] / 255
+    return np.rint(share * above + (1 - share) * below).astype(np.uint8)
+
+
+def pictures(folder):
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.iterdir())])
+
+
+def decoded(path):
+    """RGB as decoders show it, and alpha, of a file with both."""
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.video
+        assert stream.codec_context.name == "prores"
+        assert stream.codec_context.profile == "4444"
+        frames = [*container.decode(video=0)]
+    rgba = [
+        frame.reformat(format="rgba", src_colorspace="ITU709").to_ndarray()
+        for frame in frames
+    ]
+    return np.stack(rgba)[..., :3], np.stack(rgba)[..., 3]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept):
+    """Written at once, and later of what was kept without loss."""
+    out = tmp_path / "out"
+    if kept:
+        write_outputs(soft, request_, {}, tmp_path / "run")
+        keep_layers(layers_of(soft, request_.clip)[0], tmp_path / "layers")
+        layers = kept_layers(tmp_path / "layers", tmp_path / "run" / "edited.mp4")
+        for name in FORMATS:
+            write_format(name, layers, out / file_in(name))
+        for name in ("edited_png", "edited_matte"):
+            with zipfile.ZipFile(out / f"{name}.zip") as archive:
+                archive.extractall(out)
+    else:
+        write_outputs(soft, request_, {}, out, formats=[*FORMATS])
+    matte = soft.matte.read(0, FRAMES)
+    assert np.array_equal(pictures(out / "edited_png"), soft.frames)
+    outside = matte == 0
+    assert outside.any()
+    png = pictures(out / "edited_png")
+    assert np.array_equal(png[outside], soft.source[outside])
+    assert np.array_equal(pictures(out / "edited_matte"), matte)
+    with Image.open(out / "edited_png" / "00000.png") as picture:
+        assert picture.text["Comment"] == AI_EDITED
+
+    colors, alpha = decoded(out / "edited.mov")
+    assert alpha.shape == matte.shape
+    assert np.abs(alpha.astype(int) - matte).max() <= 1
+    shown = over(soft.source, colors, alpha).astype(int)
+    assert np.abs(shown - soft.frames).mean() < 1.5, "alpha is not straight"
+    assert np.abs(shown[outside] - soft.source[outside]).max() <= 2
+    assert np.abs(colors[outside].astype(int) - soft.source[outside]).mean() < 3
+    with av.open(str(out / "edited.mov")) as container:
+        assert container.metadata["comment"] == AI_EDITED
+    with Image.open(out / "edited.gif") as gif:
+        assert gif.n_frames == FRAMES
+
+
+def test_every_edit_of_a_run_is_written_in_each_format(tmp_path, request_, result):
+    other = OtherEdit("a tiger", result.frames // 2, result.frames // 2)
+    two = replace(result, others=(other,))
+    write_outputs(two, request_, {}, tmp_path / "out", formats=["png", "prores"])
+    assert np.array_equal(pictures(tmp_path / "out" / "edited_2_png"), other.frames)
+    assert decoded(tmp_path / "out" / "edited_2.mov")[1].max() == 255
+    # Earlier results go, folders of pictures among them.
+    write_outputs(result, request_, {}, tmp_path / "out")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not [name for name in left if "png" in name or name.endswith(".mov")]
+    (tmp_path / "out" / "edited_png").mkdir()
+    (tmp_path / "out" / "edited_png" / "mine.txt").touch()
+    with pytest.raises(RequestError, match="not a result"):
+        check_out(tmp_path / "out")
+
+
+def test_a_format_that_is_unknown_is_refused_before_any_work(
+    tmp_path, request_, result
+):
+    with pytest.raises(
+        RequestError, match="'pgn' was not found. Did you mean 'png'"
+    ) as e:
+        write_outputs(result, request_, {}, tmp_path / "out", formats=["pgn"])
+    assert e.value.field == "formats"
+    assert not (tmp_path / "out").exists()

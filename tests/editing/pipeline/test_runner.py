@@ -19,7 +19,10 @@ from regrain.editing.recipe.events import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-KEYS = "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
+KEYS = (
+    "version comment versions date request prompt_used params seconds "
+    "seconds_in_steps peak_memory metrics warnings"
+)
 
 
 def request(**changes) -> EditRequest:

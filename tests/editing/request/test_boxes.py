@@ -168,7 +168,7 @@ def test_median_of_five():
         np.testing.assert_allclose(median(line), line, atol=1e-12)
 
 
-@pytest.mark.parametrize(("fps", "reach"), [(8, 2), (24, 6), (1, 1), (60, 15)])
+@pytest.mark.parametrize(("fps", "reach"), [(8.0, 2), (24.0, 6), (1.0, 1), (60.0, 15)])
 def test_the_way_is_averaged_over_half_a_second_under_a_cosine(fps, reach):
     impulse = np.zeros((41, 1))
     impulse[20] = 1

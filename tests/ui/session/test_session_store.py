@@ -7,9 +7,11 @@ import gradio as gr
 import pytest
 from gradio.routes import App
 
+from regrain.editing.errors import RequestError
 from regrain.ui.page.gradio_insides import Page
 from regrain.ui.server.media import MAX_AGE
 from regrain.ui.session import session_store
+from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
 
@@ -181,3 +183,23 @@ def test_a_page_loses_its_session_after_an_hour_or_when_many_come(store, now):
         visits.get(str(number))
     assert len(visits) == MAX_PAGES
     visits.forget("0")
+
+
+@pytest.mark.parametrize("said", [5, "x", [1], None, {"id": [1]}, {"have": {}}])
+def test_an_event_that_is_no_object_is_refused_in_one_line(store, said):
+    visits = store()
+    visits.get("page")
+    with pytest.raises(RequestError), visits.held("page", said):
+        pass
+    files = ClipFiles(visits, visits.media)
+    with pytest.raises(RequestError, match="must be whole numbers"):
+        files.trim("page", said)
+
+
+@pytest.mark.parametrize("label", [[1], {}, None, "1", 1.5])
+def test_a_label_that_is_none_is_left_out(store, label):
+    session = store().get("page")
+    made = session.add_region()
+    entries = [{"label": label, "prompt": "a fox"}, {"label": made, "prompt": "a cat"}]
+    session.describe({"regions": entries})
+    assert [region.prompt for region in session.state.regions.values()] == ["a cat"]

@@ -7,9 +7,7 @@ import { makeQuestion } from "../shared/dialog.js";
 
 const CLIP_MB = 100;
 const PROJECT_MB = 400;
-const CONSENT =
-  "Open only clips you may edit, and none of real people without their consent. " +
-  "Your files are removed when you close the page.";
+const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
 // What browsers may not know as a video is named; the server looks at the content.
 const ACCEPTED =
   "video/*,.gif,.avif,.zip," +
@@ -20,6 +18,7 @@ const ACCEPTED =
  * @param {File} file
  */
 const tooLarge = ({ name, size }) => {
+  if (hub.anySize) return "";
   const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
   if (size <= most * 1e6) return "";
   return `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.`;
@@ -59,7 +58,7 @@ const makeLine = (onclick) => {
  */
 const mayReplace = async (question, name) => {
   const { clip } = hub;
-  if (!clip?.own) return true;
+  if (!clip?.own || hub.kept) return true;
   const loss = "Its masks and words will be lost; Save keeps them in a file.";
   return question.ask(`Open “${name}” in place of “${clip.title}”? ${loss}`);
 };

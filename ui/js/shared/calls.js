@@ -5,9 +5,13 @@ import { hub } from "./hub.js";
 // The fields say again what they said before a reload.
 export const noteRestored = () => {
   hub.restored = true;
+  hub.tell("look");
 };
 
-export const askToLook = () => hub.tell("look");
+// Until then the fields hold what a new page has, which is not to be kept.
+export const askToLook = () => {
+  if (hub.restored) hub.tell("look");
+};
 
 /**
  * Show in the timeline what the fields say that its marks write.

@@ -17,6 +17,8 @@ export const hub = {
   editor: null,
   clip: null,
   lost: false,
+  kept: false,
+  anySize: false,
   restored: false,
   attempt: "",
   trying: false,

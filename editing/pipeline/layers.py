@@ -1,0 +1,144 @@
+"""A finished edit in layers, for people who go on working with it: the frames, the edit
+alone, and the matte that tells how much of it they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from regrain.editing.media.clip import ArrayClip, Clip
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of, windows
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import (
+    AI_EDITED,
+    timing_of,
+    write_lossless,
+    write_prores,
+)
+from regrain.editing.recipe.events import EditResult
+
+Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+_FILES = {"frames": "frames.mkv", "drawn": "drawn.mkv", "matte": "matte.mkv"}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one edit.
+
+    Attributes:
+        frames: The edit over the source.
+        drawn: The edit alone, as the model drew it, in straight colours.
+        matte: How much of it `frames` show, 0 to 255.
+        sound: Audio, colour tags and timing of the clip, as `write_video` takes them.
+    """
+
+    frames: Frames
+    drawn: Frames
+    matte: UInt8[np.ndarray | LazyFrames, "frames height width"]
+    clip: Clip
+    sound: dict[str, Any] = field(default_factory=dict)
+
+    def rgba(self) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
+        """Yield frames with the matte as straight alpha: over the source, they are
+        `frames`.
+
+        Where nothing of the edit is shown, the colours are the source's.
+        """
+        for start, stop in windows(len(self.frames)):
+            alpha = self.matte[start:stop][..., None]
+            shown = np.where(alpha > 0, self.drawn[start:stop], self.frames[start:stop])
+            yield from np.concatenate([shown, alpha], axis=-1)
+
+
+def layers_of(result: EditResult, clip: Clip) -> list[Layers]:
+    """Return the layers of each edit of a run."""
+    matte = result.matte if result.matte is not None else _hard(result)
+    sound = {"audio_from": clip.audio, "tags": clip.tags}
+    edits = [result, *result.others]
+    return [
+        Layers(edit.frames, edit.uncomposited, matte, clip, sound) for edit in edits
+    ]
+
+
+def _hard(result: EditResult) -> LazyFrames:
+    mask = result.edited_mask
+
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+        return np.where(mask[start:stop], np.uint8(255), np.uint8(0))
+
+    return LazyFrames(mask.shape, np.uint8, read)
+
+
+def keep_layers(layers: Layers, folder: Path) -> None:
+    """Write layers into a folder without loss, so that any format can be made of them
+    later."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def grey(start: int, stop: int) -> UInt8[np.ndarray, "frames h w 3"]:
+        return np.repeat(layers.matte[start:stop][..., None], 3, axis=-1)
+
+    kept = {
+        "frames": layers.frames,
+        "drawn": layers.drawn,
+        "matte": LazyFrames((*layers.matte.shape, 3), np.uint8, grey),
+    }
+    for name, frames in kept.items():
+        write_lossless(folder / _FILES[name], ArrayClip(frames, layers.clip.fps))
+
+
+def kept_layers(folder: Path, video: Path) -> Layers:
+    """Read what `keep_layers` wrote; `video` is the edit's own, whose times and sound
+    they have.
+
+    Raises:
+        FileNotFoundError: Nothing was kept.
+    """
+    clip = VideoClip(video)
+    kept = {}
+    for name, file in _FILES.items():
+        if not (folder / file).is_file():
+            raise FileNotFoundError(folder / file)
+        kept[name] = frames_of(VideoClip(folder / file))
+    grey = kept["matte"]
+
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+        return grey[start:stop][..., 0]
+
+    matte = LazyFrames(grey.shape[:3], np.uint8, read)
+    sound = {"audio_from": clip.audio, "tags": clip.tags}
+    return Layers(kept["frames"], kept["drawn"], matte, clip, sound)
+
+
+def write_png(layers: Layers, folder: Path) -> None:
+    """Write the frames as RGB PNG files, from `00000.png` on, without loss."""
+    _write_pictures(layers.frames, folder)
+
+
+def write_matte(layers: Layers, folder: Path) -> None:
+    """Write the matte as grey PNG files, from `00000.png` on: 255 is the edit, 0 the
+    source."""
+    _write_pictures(layers.matte, folder)
+
+
+def write_mov(layers: Layers, path: Path) -> None:
+    """Write a ProRes 4444 file with the matte as straight alpha."""
+    clip = layers.clip
+    write_prores(path, layers.rgba(), clip.fps, **timing_of(clip), **layers.sound)
+
+
+def _write_pictures(
+    frames: UInt8[np.ndarray | LazyFrames, "frames height width ..."], folder: Path
+) -> None:
+    folder.mkdir(parents=True)
+    about = PngInfo()
+    about.add_text("Comment", AI_EDITED)
+    for start, stop in windows(len(frames)):
+        for number, frame in enumerate(frames[start:stop], start):
+            Image.fromarray(frame).save(folder / f"{number:05d}.png", pnginfo=about)

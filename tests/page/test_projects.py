@@ -1,0 +1,169 @@
+"""Projects of one's own machine: a server that is killed at any stage loses nothing
+that was whole."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from browser import ROOT, Server, fill_number, report, unfold, wait, wait_for_result
+from canvas import click, until
+
+from regrain.editing import load_project
+from regrain.editing.media.writing import write_video
+
+pytestmark = pytest.mark.browser
+WORDS = ".rg-card [data-key=prompt]"
+STEPS = "#settings .rg-param-steps input[type=number]:visible"
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A page that keeps projects in a folder of its own."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = Server(
+        [ROOT / "tests" / "fake_app.py", folder],
+        folder,
+        REGRAIN_PROJECTS=str(folder / "Regrain"),
+        GRADIO_SERVER_NAME="127.0.0.1",
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A disc on a grey ground, 128 pixels wide."""
+    y, x = np.mgrid[:128, :128]
+    frames = np.full((8, 128, 128, 3), 100, np.uint8)
+    frames[:, (x - 60) ** 2 + (y - 50) ** 2 < 22**2] = (220, 40, 40)
+    file = tmp_path / "red disc.mp4"
+    write_video(file, frames, Fraction(8))
+    return file
+
+
+def open_path(page, path):
+    before = page.evaluate("window.regrain.editor.id")
+    page.fill(".rg-recent-path input", str(path))
+    page.click("text=Open path")
+    ready = (
+        "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    )
+    page.wait_for_function(ready, arg=before)
+    page.click("#tabs >> text=Masks")
+
+
+def come_back(server, page):
+    """Kill the server and start it again; the page comes back by itself."""
+    before = page.evaluate("window.gradio_config.app_id")
+    server.kill()
+    server.start()
+    page.wait_for_function(
+        "id => window.gradio_config?.app_id !== id && window.regrain?.restored"
+        " && window.regrain.editor?.loaded",
+        arg=before,
+    )
+
+
+def pages(server):
+    return [
+        file.read_text() for file in (server.folder / "Regrain").glob("*/page.json")
+    ]
+
+
+def is_kept(server, *texts):
+    what = f"{texts} are kept"
+    wait(lambda: any(all(t in page for t in texts) for page in pages(server)), 20, what)
+
+
+def area(page):
+    return until(page, lambda s: s["loaded"] == s["count"], "frames")["area"][0]
+
+
+def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, clip):
+    page = open_page(kept)
+    open_path(page, clip)
+    assert "stay in" in page.inner_text("#recent")
+    is_kept(kept, "red disc.mp4")
+    come_back(kept, page)  # opened
+    assert "red disc.mp4" in page.inner_text(".rg-facts-line")
+
+    click(page, (60, 50), 128)
+    masked = until(page, lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
+    is_kept(kept, '"points": [[')
+    come_back(kept, page)  # masked
+    assert area(page)["1"] == masked
+
+    page.fill(WORDS, "a fox")
+    unfold(page, "#settings")
+    fill_number(page, page.locator(STEPS).first, "7")
+    is_kept(kept, "a fox", '"videograin.steps": 7')
+    come_back(kept, page)  # with words and settings
+    assert page.input_value(WORDS) == "a fox"
+    unfold(page, "#settings")
+    page.wait_for_function(
+        f"document.querySelector('{STEPS.removesuffix(':visible')}')"
+    )
+    wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
+
+    with kept.hold("editing", 3):
+        page.click("#run")
+        wait(lambda: "editing 3" in kept.steps(), 60, "it is edited")
+        come_back(kept, page)  # in a run, which alone is lost
+    assert (page.input_value(WORDS), area(page)["1"]) == ("a fox", masked)
+    unfold(page, "#settings")
+    wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
+
+    page.click("#run")
+    wait_for_result(page)
+    is_kept(kept, '"results": ["')
+    made = report(page)
+    come_back(kept, page)  # after a run
+    wait_for_result(page)
+    assert report(page) == made
+    assert page.locator("#history li").count() == 1
+    request = load_project(kept.folder / "Regrain" / "red disc")
+    assert request.regions[0].prompt == "a fox"
+    assert request.params["steps"] == 7
+
+
+def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
+    page = open_page(kept)
+    open_path(page, clip)
+    click(page, (60, 50), 128)
+    until(page, lambda s: s["area"][0].get("1"), "masked")
+    page.fill(WORDS, "a panda")
+    is_kept(kept, "a panda")
+    page.context.close()
+
+    page = open_page(kept)
+    page.click("#recent-projects summary")
+    page.click(".rg-recent-open:has-text('red disc.mp4')")
+    page.wait_for_function(f"document.querySelector('{WORDS}')?.value === 'a panda'")
+    page.click("#recent-projects summary")
+    page.click("#recent-projects summary")
+    page.click("[aria-label='Delete “red disc.mp4”']")
+    page.click("text=Delete it")
+    page.wait_for_selector("#recent [role=alert]:has-text('It is open')")
+    page.click("[data-name='01_two_discs']")
+    page.wait_for_function("window.regrain.editor.clip.count === 8")
+    page.click("[aria-label='Delete “red disc.mp4”']")
+    asked = page.inner_text("dialog[open] p")
+    assert "masks, words and results" in asked
+    assert "kB" in asked or "MB" in asked
+    page.click("text=Keep it")
+    assert (kept.folder / "Regrain" / "red disc").is_dir()
+    page.click("[aria-label='Delete “red disc.mp4”']")
+    page.click("text=Delete it")
+    wait(lambda: not (kept.folder / "Regrain" / "red disc").exists(), 20, "deleted")
+    for path, said in (("/nowhere.mp4", "is not there"), ("nowhere", "whole path")):
+        page.fill(".rg-recent-path input", path)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".rg-recent-path input")
+        page.wait_for_selector(f"#recent [role=alert]:has-text('{said}')")
+
+
+def test_where_nothing_is_kept_the_page_says_so(server, open_page):
+    page = open_page(server)
+    page.wait_for_selector("#recent:has-text('this session only')")
+    assert page.locator(".rg-recent-path").is_hidden()

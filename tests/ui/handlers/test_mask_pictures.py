@@ -1,0 +1,43 @@
+"""One picture of masks, for a clip of many frames."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regrain.ui.handlers.mask_files import MaskFileHandlers
+from regrain.ui.views.catalogue import Catalogue
+
+REQUEST = SimpleNamespace(session_hash="page")
+
+
+@pytest.fixture
+def handlers(open_clip, visits_of, tmp_path):
+    visits = visits_of(open_clip(shape=(4, 32, 32)))
+    return MaskFileHandlers(Catalogue({}, tmp_path), visits, visits.media, None)
+
+
+def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(handlers, tmp_path):
+    session = handlers.session(REQUEST)
+    session.shown = 2
+    picture = np.zeros((32, 32), np.uint8)
+    picture[4:20, 6:16] = 255
+    file = tmp_path / "mask.png"
+    Image.fromarray(picture).save(file)
+    _, note = handlers._load(session, [str(file)], tmp_path)
+    (label,) = session.state.regions
+    for frame in range(4):
+        expected = picture > 0 if frame == 2 else np.zeros((32, 32), bool)
+        assert np.array_equal(session.state.mask(label, frame), expected)
+    assert session.state.to_track(only_untracked=True) == [label]
+    assert "on frame 3" in note
+    session.undo()
+    assert not session.state.regions
+
+
+def test_one_of_another_size_is_refused(handlers, tmp_path):
+    file = tmp_path / "mask.png"
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(file)
+    with pytest.raises(Exception, match="8x8"):
+        handlers._load(handlers.session(REQUEST), [str(file)], tmp_path)

@@ -1,0 +1,512 @@
+"""Projects on this machine: the work of pages comes back whole from their folders."""
+
+import json
+import os
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from regrain.editing import ArrayClip, load_project
+from regrain.editing.errors import RequestError
+from regrain.editing.media.writing import write_video
+from regrain.editing.request.edit import Edit
+from regrain.masks.draw import BrushStroke, Rectangle, pack
+from regrain.ui.server.media import Media
+from regrain.ui.server.own_machine import is_own_machine, projects_folder
+from regrain.ui.session import session_store
+from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.history import Choices, PastRun
+from regrain.ui.session.layers import Key, MaskLayer, Reshape
+from regrain.ui.session.projects import MISSING, PAGE, Projects
+from regrain.ui.session.session_store import MAX_PAGES, SessionStore
+
+NAMES = ["model", "added", "seed", "videograin.steps"]
+FIELDS = ("storybook", ["storybook/motion"], 5, 12)
+FRAMES, HEIGHT, WIDTH = 3, 48, 64
+
+
+@pytest.fixture
+def clip(tmp_path):
+    file = tmp_path / "my walk.mp4"
+    frames = np.random.default_rng(0).integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3))
+    write_video(file, iter(frames.astype(np.uint8)), Fraction(8))
+    return file
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "Regrain"
+
+
+@pytest.fixture
+def process(tmp_path, root, open_clip):
+    """Begins a process: a store of sessions over the same folder, without its thread."""
+    count = iter(range(100))
+
+    def begin():
+        projects = Projects(root)
+        projects.wake = lambda: None
+        projects.learn(
+            NAMES,
+            lambda session, values: Edit(seed=values[2], params={"steps": values[3]}),
+        )
+        media = Media(tmp_path / f"media{next(count)}")
+        return SessionStore(
+            replace(open_clip(), name="00_first"), media, projects=projects
+        )
+
+    return begin
+
+
+def box(top, left):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[top : top + 20, left : left + 20] = True
+    return mask
+
+
+def work(visits, clip, page="page"):
+    """Open a clip, mask it in every way there is, and say what it should become."""
+    session, _ = ClipFiles(visits, visits.media).open_path(page, str(clip))
+    with session.lock:
+        first, second = session.add_region(), session.add_region()
+        keys = {
+            0: Key(((9.5, 8.0, True), (3.0, 2.0, False)), (), pack(box(5, 5)), "cuts"),
+            2: Key(
+                edits=(
+                    BrushStroke(((1.0, 2.0), (9.0, 8.0)), 4.0, True),
+                    Rectangle((1.0, 2.0, 9.0, 8.0)),
+                    Reshape("grow", 3),
+                ),
+                found=pack(box(9, 9)),
+                box=(1.0, 2.0, 30.0, 31.0),
+            ),
+        }
+        track = {0: pack(box(5, 5)), 1: pack(box(7, 7)), 2: b""}
+        layer = MaskLayer(
+            keys, track, {0: 1.0, 1: 0.25}, frozenset({2}), partial=True, by="cuts"
+        )
+        state = session.state.with_layer(first, layer)
+        # the other lies over it
+        state = state.with_layer(
+            second, MaskLayer({}, {0: pack(box(10, 10))}, {0: 1.0})
+        )
+        session.commit(state)
+        session.describe(
+            {
+                "source_prompt": "a cat and a dog",
+                "negative_prompt": "rain",
+                "regions": [
+                    {
+                        "label": first,
+                        "name": "the cat",
+                        "source": "a cat",
+                        "prompt": "a fox",
+                    },
+                    {"label": second, "prompt": "a panda", "strength": 0.5},
+                ],
+            }
+        )
+        session.method = "fatezero"
+        session.fields = FIELDS
+    return session
+
+
+def same(one, other):
+    """Whether two sessions show the same work."""
+    assert one.state.regions == other.state.regions
+    assert [*one.state.regions] == [*other.state.regions]
+    for label in one.state.layers:
+        for name in ("track", "score", "corrected", "partial", "by", "rest"):
+            mine, others = (getattr(s.state.layers[label], name) for s in (one, other))
+            assert mine == others, (label, name)
+        assert {at: vars(key) for at, key in one.state.layers[label].keys.items()} == {
+            at: vars(key) for at, key in other.state.layers[label].keys.items()
+        }
+        for frame in range(FRAMES):
+            assert np.array_equal(
+                one.state.mask(label, frame), other.state.mask(label, frame)
+            )
+    names = (
+        "source_prompt",
+        "prompt",
+        "negative_prompt",
+        "method",
+        "tracker",
+        "fields",
+        "id",
+    )
+    for name in names:
+        assert getattr(one, name) == getattr(other, name), name
+    assert np.array_equal(
+        np.asarray(one.opened.frames), np.asarray(other.opened.frames)
+    )
+    return True
+
+
+def test_the_work_of_a_page_comes_back_after_the_process_was_lost(process, clip, root):
+    before = process()
+    session = work(before, clip)
+    before.projects.keep("page", session, whole=False)
+    after = process()
+    back = after.arrive("page", "connection")
+    assert back is not session
+    assert same(session, back)
+    assert back.returned
+    assert back.rev > session.rev, "the page is to be drawn anew"
+    assert after.arrive("stranger", "other") is None
+    (listed,) = after.projects.listed()
+    assert (listed.key, listed.title) == ("my walk", "my walk.mp4")
+    assert listed.picture.startswith("data:image/jpeg")
+    assert listed.size > clip.stat().st_size
+    assert os.stat(root / "my walk" / "clip.mp4").st_ino == clip.stat().st_ino, (
+        "written twice"
+    )
+
+
+def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
+    visits = process()
+    session = work(visits, clip)
+    visits.projects.keep("page", session)
+    request = load_project(root / "my walk")
+    assert (request.method, request.seed, request.params) == (
+        "fatezero",
+        5,
+        {"steps": 12},
+    )
+    assert (request.source_prompt, request.negative_prompt) == (
+        "a cat and a dog",
+        "rain",
+    )
+    assert [region.prompt for region in request.regions] == [
+        region.prompt for region in session.state.regions.values()
+    ]
+    assert len(request.clip) == FRAMES
+    covering, covered = [*session.state.regions]
+    for frame in range(FRAMES):
+        (labels,) = request.labels.read(frame, frame + 1)
+        upper = session.state.mask(covering, frame)
+        lower = session.state.mask(covered, frame) & ~upper
+        assert np.array_equal(labels == covering, upper)
+        assert np.array_equal(labels == covered, lower)
+
+
+def test_nothing_is_written_twice_and_what_goes_is_removed(process, clip, root):
+    visits = process()
+    session = work(visits, clip)
+    visits.projects.keep("page", session)
+    folder = root / "my walk"
+
+    def written():
+        return {
+            str(file.relative_to(folder)): file.stat().st_mtime_ns
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+
+    first = written()
+    visits.projects.keep("page", session)
+    assert written() == first, "nothing has changed"
+    session.describe({"source_prompt": "two animals"})
+    visits.projects.keep("page", session)
+    changed = {name for name, when in written().items() if first.get(name) != when}
+    assert changed == {"page.json", "project.json"}
+    label = next(iter(session.state.regions))
+    with session.lock:
+        layer = session.state.layers[label]
+        session.commit(
+            session.state.with_layer(
+                label, replace(layer, track={**layer.track, 1: pack(box(0, 0))})
+            )
+        )
+    before = written()
+    visits.projects.keep("page", session)
+    new = {name for name, when in written().items() if before.get(name) != when}
+    masks = {name for name in new if name.startswith("masks/")}
+    assert len(masks) == 1
+    assert new - masks == {"page.json", "project.json", "masks-2.json"}
+    assert not (folder / "masks-1.json").exists()
+
+
+@pytest.mark.parametrize("lost", range(12))
+def test_an_end_in_the_middle_leaves_the_last_whole_state(
+    process, clip, root, monkeypatch, lost
+):
+    """The process ends before any of the files that a change writes."""
+    visits = process()
+    session = work(visits, clip)
+    visits.projects.keep("page", session)
+    told = load_project(root / "my walk").source_prompt
+    label = next(iter(session.state.regions))
+    with session.lock:
+        layer = session.state.layers[label]
+        track = {frame: pack(box(frame, 2)) for frame in range(FRAMES)}
+        session.commit(
+            session.state.with_layer(label, replace(layer, track=track, keys={}))
+        )
+    session.source_prompt = "later"
+
+    class Killed(BaseException):
+        pass
+
+    left = [lost]
+    really = os.replace
+
+    def replace_or_die(*paths, **how):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return really(*paths, **how)
+
+    monkeypatch.setattr("pathlib.os.replace", replace_or_die)
+    ended = False
+    try:
+        visits.projects.keep("page", session)
+    except Killed:
+        ended = True
+    monkeypatch.setattr("pathlib.os.replace", really)
+    assert ended == (lost < 6), "the number of files that are written"
+    back = process().arrive("page", "connection")
+    assert back.source_prompt in (told, "later")
+    if back.source_prompt == "later":
+        assert same(session, back)
+    else:
+        assert back.state.layers[label].track != track
+    request = load_project(root / "my walk")
+    (labels,) = request.labels.read(1, 2)
+    expected = box(1, 2) if request.source_prompt == "later" else box(7, 7)
+    assert np.array_equal(labels == label, expected)
+
+
+def test_results_come_back_with_their_settings(process, clip, tmp_path):
+    visits = process()
+    session = work(visits, clip)
+    folder = visits.media.new_run("page")
+    (folder / "out").mkdir()
+    (folder / "out" / "edited.mp4").write_bytes(b"video")
+    edit = Edit(
+        method="fatezero", params={"steps": 9}, loras=("loras/ink@0.5",), seed=3
+    )
+    choices = Choices(edit, tuple(session.state.regions.values()), session.id, "in ink")
+    run = PastRun(
+        "abc",
+        folder,
+        "stem",
+        "my walk.mp4",
+        "FateZero",
+        "9 steps",
+        "in ink",
+        "data:,",
+        choices,
+    )
+    shown = {
+        "player": {"edits": [{"path": str(folder / "out" / "edited.mp4")}]},
+        "result": {},
+    }
+    run.write(shown)
+    session.history.add(run)
+    visits.projects.keep("page", session)
+    after = process()
+    back = after.arrive("page", "connection")
+    (again,) = back.history.runs
+    assert vars(again.choices.edit) == vars(choices.edit)
+    assert again.choices.regions == choices.regions
+    assert (again.choices.clip, again.choices.prompt) == (session.id, "in ink")
+    assert again.folder != folder
+    path = again.read()["player"]["edits"][0]["path"]
+    assert path == str(again.folder / "out" / "edited.mp4")
+    assert path.startswith(str(after.media.root))
+    assert (again.folder / "out" / "edited.mp4").read_bytes() == b"video"
+    assert (again.key, again.title, again.facts) == (run.key, run.title, run.facts)
+    # One that is removed goes from the folder, too.
+    after.media.drop(back.history.remove("abc").folder)
+    after.projects.keep("page", back)
+    assert process().arrive("page", "connection").history.runs == ()
+
+
+def test_a_page_that_is_put_away_comes_back_with_its_next_event(
+    process, clip, monkeypatch
+):
+    monkeypatch.setattr(session_store.gc, "collect", lambda: None)
+    monkeypatch.setattr(session_store, "return_freed", lambda: None)
+    monkeypatch.setattr(session_store, "MAX_PAGES", 3)
+    visits = process()
+    session = work(visits, clip)
+    served = session.opened.folder
+    for number in range(3):
+        visits.get(f"other{number}")
+    assert visits.find("page") is None
+    back = visits.get("page")
+    assert same(session, back)
+    assert back.opened.folder == served, "the page asks for the same files"
+    assert (served / "00000.jpg").is_file()
+
+
+def test_pages_that_have_left_are_put_away_first(process, monkeypatch):
+    monkeypatch.setattr(session_store.gc, "collect", lambda: None)
+    monkeypatch.setattr(SessionStore, "_sweep_until_done", lambda self: None)
+    visits = process()
+    visits.get("drawing")
+    for number in range(MAX_PAGES - 1):
+        visits.get(str(number))
+    visits.leave("7")
+    visits.get("one more")
+    assert visits.find("7") is None
+    assert visits.find("drawing") is not None
+    visits.get("drawing")  # it was drawn on a minute before
+    visits.get("another")
+    assert visits.find("0") is None
+    assert visits.find("drawing") is not None
+
+
+def test_projects_are_opened_and_deleted_by_their_key(process, clip):
+    visits = process()
+    session = work(visits, clip)
+    visits.projects.keep("page", session)
+    with pytest.raises(RequestError, match="open in another window"):
+        visits.open_project("second", "my walk")
+    with pytest.raises(RequestError, match="It is open"):
+        visits.projects.delete("my walk")
+    visits.leave("page")
+    words = session.source_prompt
+    again = visits.open_project("second", "my walk")
+    assert visits.find("page") is None
+    assert (again.source_prompt, again.id) == (words, session.id)
+    assert visits.open_project("second", "my walk") is again
+    ClipFiles(visits, visits.media).open_path("second", str(clip))
+    visits.projects.keep("second", visits.get("second"))
+    assert {one.key for one in visits.projects.listed()} == {"my walk", "my walk 2"}
+    visits.projects.delete("my walk")
+    assert [one.key for one in visits.projects.listed()] == ["my walk 2"]
+    for key in ("my walk", "../my walk 2", "", None, ".open"):
+        with pytest.raises(RequestError, match="not there any more"):
+            visits.open_project("second", key)
+
+
+def test_damaged_and_later_projects_are_named(process, clip, root):
+    visits = process()
+    visits.projects.keep("page", work(visits, clip))
+    file = root / "my walk" / PAGE
+    content = json.loads(file.read_text())
+    for text, said in (
+        (file.read_text()[:200], "damaged"),
+        (json.dumps(content | {"version": 2}), "newer Regrain"),
+        ("[]", "damaged"),
+    ):
+        file.write_text(text)
+        (listed,) = process().projects.listed()
+        assert said in listed.problem
+        with pytest.raises(RequestError, match=said):
+            process().open_project("other", "my walk")
+    del content["layers"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(RequestError, match="damaged"):
+        process().open_project("other", "my walk")
+    assert (
+        process().arrive("page", "connection") is not None
+    )  # with what new pages show
+
+
+def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip):
+    visits = process()
+    visits.projects.keep("page", work(visits, clip))
+    after = process()
+    after.projects.learn([*NAMES[:2], "new", *NAMES[2:]], None)
+    assert after.arrive("page", "c").fields == (*FIELDS[:2], MISSING, *FIELDS[2:])
+
+
+def test_an_example_is_kept_once_something_is_changed(process, root):
+    visits = process()
+    session = visits.get("page")
+    session.opened = replace(session.opened, name="01_example", title="Example")
+    visits.projects.keep("page", session)
+    assert not root.exists()
+    session.add_region()
+    visits.projects.keep("page", session)
+    assert [one.title for one in visits.projects.listed()] == ["Example"]
+
+
+def test_another_part_of_the_clip_stays_in_its_project(process, clip):
+    visits = process()
+    session = work(visits, clip)
+    visits.projects.keep("page", session)
+    files = ClipFiles(visits, visits.media)
+    files.trim("page", {"start": 1, "stride": 1, "frames": 2})
+    visits.projects.keep("page", visits.get("page"))
+    (listed,) = visits.projects.listed()
+    back = process().arrive("page", "connection")
+    assert back.opened.used == range(1, 3)
+    assert same_masks(back, visits.get("page"))
+
+
+def same_masks(one, other):
+    label = next(iter(one.state.regions))
+    return all(
+        np.array_equal(one.state.mask(label, frame), other.state.mask(label, frame))
+        for frame in range(len(one.opened.frames))
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "whole path"),
+        ("clip.mp4", "whole path"),
+        ("/nowhere/clip.mp4", "is not there"),
+        ("/etc/passwd", "not a readable video"),
+        ("/tmp", "project.json"),
+    ],
+)
+def test_paths_that_cannot_be_opened_are_named(process, path, said):
+    visits = process()
+    before = visits.get("page").opened
+    with pytest.raises(Exception, match=said):
+        ClipFiles(visits, visits.media).open_path("page", path)
+    assert visits.get("page").opened is before
+
+
+def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "REGRAIN_PROJECTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert projects_folder() == tmp_path / "Regrain"
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    assert projects_folder() is None
+    monkeypatch.setenv("REGRAIN_PROJECTS", str(tmp_path / "mine"))
+    assert projects_folder() == tmp_path / "mine"
+    assert not is_own_machine()
+    monkeypatch.setenv("REGRAIN_PROJECTS", "")
+    assert projects_folder() is None
+    monkeypatch.delenv("REGRAIN_PROJECTS")
+    monkeypatch.delenv("GRADIO_SERVER_NAME")
+    assert is_own_machine()
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    assert not is_own_machine(), "strangers come from this machine, too"
+    monkeypatch.delenv("GRADIO_SHARE")
+    monkeypatch.setenv("SPACE_ID", "owner/space")
+    assert projects_folder() is None
+
+
+def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path):
+    file = tmp_path / "wide.mp4"
+    frames = np.full((2, 60, 1400, 3), 90, np.uint8)
+    write_video(file, iter(frames), Fraction(8))
+    visits = process()
+    session, _ = ClipFiles(visits, visits.media).open_path("page", str(file))
+    visits.projects.keep("page", session)
+    back = process().arrive("page", "connection")
+    assert back.opened.clip.size == session.opened.clip.size != (1400, 60)
+    assert back.opened.total == 2
+
+
+def test_a_clip_of_no_file_is_written_without_loss(process, tmp_path):
+    visits = process()
+    session = visits.get("page")
+    assert isinstance(session.opened.request.clip, ArrayClip)
+    session.opened = replace(session.opened, name="")
+    visits.projects.keep("page", session)
+    back = process().arrive("page", "connection")
+    assert np.array_equal(
+        np.asarray(back.opened.frames), np.asarray(session.opened.frames)
+    )

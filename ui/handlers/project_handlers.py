@@ -1,0 +1,99 @@
+"""Projects on this machine: listed, opened, deleted; and files that are here already."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+import gradio as gr
+
+from regrain.editing.errors import RequestError
+from regrain.ui.handlers.base import address_of, event_data, explain, page_of
+from regrain.ui.handlers.outputs import outputs
+from regrain.ui.handlers.session_handlers import SessionHandlers
+from regrain.ui.server.own_machine import is_own_machine
+from regrain.ui.views import session_views
+
+_NOTE = "This project is as you left it."
+
+
+@dataclass(frozen=True)
+class ProjectHandlers:
+    """The list of projects."""
+
+    sessions: SessionHandlers
+
+    @outputs(lambda p: [p.recent])
+    def list(self, request: gr.Request) -> dict[Any, Any]:
+        """List the projects."""
+        return self._listed(request)
+
+    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
+    def open(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """Open a project that was picked."""
+        visits = self.sessions.masks.visits
+        try:
+            session = visits.open_project(
+                page_of(request), event_data(event).get("key")
+            )
+            return self.sessions.whole(session, _NOTE) | self._listed(request)
+        except Exception as error:
+            return self._failed(request, error, "a project could not be opened")
+
+    @outputs(lambda p: [p.recent])
+    def delete(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """Remove a project; the page has asked before."""
+        visits = self.sessions.masks.visits
+        try:
+            visits.projects.delete(event_data(event).get("key"))
+        except Exception as error:
+            return self._failed(request, error, "a project could not be deleted")
+        return self._listed(request)
+
+    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
+    def path(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """Open a file of this machine by its path, of any size."""
+        masks = self.sessions.masks
+        try:
+            check_here(request)
+            # gradio takes a "path" for a file that was uploaded
+            path = str(event_data(event).get("place") or "")
+            session, note = masks.files.open_path(page_of(request), path)
+            if session.returned:
+                return self.sessions.whole(session, _NOTE) | self._listed(request)
+            shown = masks.opened(session, note, session.filled)
+        except Exception as error:
+            return self._failed(request, error, "a file could not be opened")
+        return shown | self._listed(request)
+
+    def _listed(self, request: gr.Request, failed: str = "") -> dict[Any, Any]:
+        projects = self.sessions.masks.visits.projects
+        shown = session_views.recent(projects, may_open_paths(request), failed)
+        return {self.sessions.masks.parts.recent: shown | {"time": time.time()}}
+
+    def _failed(
+        self, request: gr.Request, error: Exception, what: str
+    ) -> dict[Any, Any]:
+        return self._listed(request, explain(error, what))
+
+
+def may_open_paths(request: gr.Request) -> bool:
+    """Tell whether who asks sits at this machine, and no other machine passes on what
+    they say."""
+    headers = getattr(request, "headers", None) or {}
+    if "x-forwarded-for" in headers or "forwarded" in headers:
+        return False
+    try:
+        return is_own_machine() and ip_address(address_of(request)).is_loopback
+    except ValueError:
+        return False
+
+
+def check_here(request: gr.Request) -> None:
+    """Refuse whoever does not sit at this machine, by a RequestError."""
+    if not may_open_paths(request):
+        raise RequestError(
+            "path", "Files can be opened by path on your own machine only."
+        )

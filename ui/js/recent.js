@@ -1,0 +1,95 @@
+// @ts-check
+// Projects that stay on this machine, and files that are here already.
+import { button, iconButton, make, textField } from "./shared/dom.js";
+import { makeQuestion } from "./shared/dialog.js";
+import { follow, hub } from "./shared/hub.js";
+
+/** @typedef {import("./types").RecentView} RecentView */
+/** @typedef {import("./types").Trigger<"recent">} Trigger */
+
+/** @param {RecentView["items"][number]} item @param {() => void} open @param {() => void} ask */
+const makeItem = (item, open, ask) => {
+  const { title, picture, size, used, problem } = item;
+  const shown = make("button", {
+    className: "rg-recent-open",
+    type: "button",
+    title: problem,
+    onclick: open,
+  });
+  shown.append(
+    picture ? make("img", { src: picture, alt: "" }) : make("span", "rg-recent-empty"),
+    make("span", { className: "rg-recent-title", dir: "auto" }, title),
+    make("span", "rg-recent-facts", problem || `${used}, ${size}`),
+  );
+  shown.disabled = Boolean(problem);
+  const remove = iconButton("rg-tool", "bin", `Delete “${title}”`, ask);
+  return make("li", {}, shown, remove);
+};
+
+/** @param {Trigger} trigger */
+const makePath = (trigger) => {
+  const field = textField({
+    placeholder: "/path/to/a/clip.mp4",
+    ariaLabel: "Path of a clip on this machine",
+  });
+  const open = () => {
+    if (field.value.trim()) trigger("path", { place: field.value });
+  };
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") open();
+  });
+  const go = button(
+    "rg-tool rg-small",
+    "Open path",
+    open,
+    "Open a file that is on this machine; of any size",
+  );
+  return make("div", "rg-recent-path", field, go);
+};
+
+/** @param {string} folder */
+const whereabouts = (folder) =>
+  folder
+    ? `Your clips, masks, words and results stay in ${folder} until you delete them.`
+    : "Here your work stays in this session only: save the project, or download your results.";
+
+/** @type {import("./types").Mount<"recent">} */
+export function mount(element, props, trigger, watch) {
+  const question = makeQuestion("Delete the project?", "Delete it", "Keep it");
+  const list = make("ul", { className: "rg-recent-list", ariaLabel: "Recent projects, the last one first" });
+  const title = make("summary", {}, "Recent");
+  const folded = make("details", { className: "rg-recent", id: "recent-projects" }, title, list);
+  const path = makePath(trigger);
+  const said = make("p", { className: "rg-note", role: "alert" });
+  const where = make("p", "rg-note");
+  element.replaceChildren(folded, path, said, where, question.node);
+  /** @param {RecentView["items"][number]} item */
+  const ask = async (item) => {
+    const words = `Delete “${item.title}” with its masks, words and results (${item.size})? It cannot be undone.`;
+    if (await question.ask(words)) trigger("delete", { key: item.key });
+  };
+  follow(props, watch, (value) => {
+    const { folder, paths, any_size, items, failed } = value;
+    hub.kept = Boolean(folder);
+    hub.anySize = any_size;
+    hub.tell("kept");
+    folded.hidden = !items.length;
+    title.textContent = `Recent (${items.length})`;
+    list.replaceChildren(
+      ...items.map((item) =>
+        makeItem(
+          item,
+          () => trigger("open", { key: item.key }),
+          () => ask(item),
+        ),
+      ),
+    );
+    path.hidden = !paths;
+    said.textContent = failed;
+    where.textContent = whereabouts(folder);
+  });
+  folded.addEventListener("toggle", () => {
+    if (folded.open) trigger("list", {});
+  });
+  trigger("list", {});
+}

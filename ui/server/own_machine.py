@@ -1,0 +1,32 @@
+"""What holds on one's own machine alone, where nobody else sees the page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = "REGRAIN_PROJECTS"
+OPEN = ".open"  # folder of the files of open pages, on the disk of the projects
+_LOCAL = ("", "127.0.0.1", "localhost", "::1")
+
+
+def is_own_machine() -> bool:
+    """Tell whether the page is served to this machine alone."""
+    if os.environ.get("SPACE_ID"):
+        return False
+    if os.environ.get("GRADIO_SHARE", "").lower() in ("1", "true"):
+        return False
+    # where gradio shares the page by itself
+    if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return False
+    return os.environ.get("GRADIO_SERVER_NAME", "") in _LOCAL
+
+
+def projects_folder() -> Path | None:
+    """Return $REGRAIN_PROJECTS, by default `~/Regrain` on one's own machine; None where
+    nothing is kept."""
+    given = os.environ.get(VARIABLE)
+    if given is not None:
+        return Path(given).expanduser().absolute() if given else None
+    return Path.home() / "Regrain" if is_own_machine() else None

@@ -1,0 +1,677 @@
+"""Projects: the folders on this machine in which the work of pages stays.
+
+A folder holds what the command line reads (`project.json`, the clip, `masks-N.json`),
+and beside it what the page alone knows: `page.json`, packed masks (`masks/`), pictures
+of regions, and results. Masks and results are written once, under names of their own;
+the two JSON files are replaced as a whole, after all that they name. So a process that
+is killed at any time leaves the last whole state.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from regrain.editing.errors import (
+    EditingError,
+    RequestError,
+    shorten,
+)
+from regrain.editing.media.coco import write_rle
+from regrain.editing.media.images import ImageClip
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import write_lossless
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.fields import to_json
+from regrain.editing.request.project import FILE, Project, load_project
+from regrain.editing.request.region import Region
+from regrain.editing.storage.folders import replacing
+from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
+from regrain.ui.server.own_machine import is_own_machine
+from regrain.ui.session.adapters import Entry
+from regrain.ui.session.clips import ClipSession, open_upload, prepare
+from regrain.ui.session.examples import Example
+from regrain.ui.session.history import PastRun
+from regrain.ui.session.project_file import (
+    VERSION,
+    Content,
+    damaged,
+    describe_choices,
+    describe_work,
+    mask_name,
+    picture_in,
+    read_choices,
+    take_work,
+)
+from regrain.ui.session.session import KeptProject, Session
+from regrain.ui.session.state import State
+
+log = logging.getLogger(__name__)
+PAGE = "page.json"
+_MASKS = "masks"
+_RESULTS = "results"
+_ADAPTERS = "adapters"
+_RUN = "run.json"
+_PICTURE = "picture.txt"  # a data URL
+_HERE = "<folder>"  # stands for the folder of a result in what the page shows of it
+_QUIET = 1.0  # seconds without a change, after which project.json is written
+_PAUSE = 0.2  # seconds between looks for what has changed
+_SIDE = 168  # pixels of the longer side of a project's picture
+_MAX_NAME = 60  # characters of a folder's name
+MISSING = ...  # value of a field of which a project says nothing
+Ask = Callable[[Session, tuple[object, ...]], Edit]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A project in the list.
+
+    Attributes:
+        key: Name of its folder.
+        title: As shown to people.
+        used: When it was changed last, in seconds since 1970.
+        size: Bytes of its files.
+        picture: Data URL; empty where there is none.
+        problem: Why it cannot be opened; empty if it can.
+    """
+
+    key: str
+    title: str
+    used: float
+    size: int
+    picture: str = ""
+    problem: str = ""
+
+
+class Projects:
+    """The projects of this machine.
+
+    Args:
+        root: Their folder; None where nothing is kept on disk.
+        examples: The clips that need no copy.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        examples: Mapping[str, Example] | None = None,
+    ) -> None:
+        self.root = root
+        self._examples = examples or {}
+        self._names: Sequence[str] = ()
+        self._ask: Ask | None = None
+        self._saving = threading.Lock()
+        self._awake = threading.Event()
+        self._sessions: Callable[[], Iterable[tuple[str, Session]]] = lambda: ()
+        self._watching = False
+
+    def learn(self, names: Sequence[str], ask: Ask) -> None:
+        """Learn the names of a page's fields, in their order, and what a session with
+        such values asks for."""
+        self._names = names
+        self._ask = ask
+
+    @property
+    def any_size(self) -> bool:
+        """Whether clips may have any size: on one's own machine."""
+        return self.root is not None and is_own_machine()
+
+    # The list
+
+    def listed(self) -> list[Listed]:
+        """List the projects, the one that was used last first."""
+        found = [self._listed(folder) for folder in self._folders()]
+        return sorted(found, key=lambda one: one.used, reverse=True)
+
+    def _folders(self) -> Iterator[Path]:
+        if self.root is None or not self.root.is_dir():
+            return
+        for folder in sorted(self.root.iterdir()):
+            if not folder.name.startswith(".") and (folder / PAGE).is_file():
+                yield folder
+
+    def _listed(self, folder: Path) -> Listed:
+        size = sum(file.stat().st_size for file in _files(folder))
+        used = (folder / PAGE).stat().st_mtime
+        try:
+            content = _read(folder)
+        except EditingError as error:
+            return Listed(folder.name, folder.name, used, size, "", error.message)
+        picture = folder / _PICTURE
+        shown = picture.read_text() if picture.is_file() else ""
+        return Listed(folder.name, content["title"], used, size, shown)
+
+    def of_page(self, page: str) -> str | None:
+        """Return the key of the project that a page had open last; None if it had
+        none."""
+        newest = None
+        used = 0.0
+        for folder in self._folders():
+            with suppress(EditingError):
+                when = (folder / PAGE).stat().st_mtime
+                if when > used and _read(folder).get("page") == page:
+                    newest = folder.name
+                    used = when
+        return newest
+
+    def folder_of(self, key: object) -> Path:
+        """Return a project's folder; a RequestError if there is none of this key."""
+        for folder in self._folders():
+            if folder.name == key:
+                return folder
+        raise RequestError(
+            "project", f"{shorten(str(key))} is not there any more. Choose another."
+        )
+
+    def delete(self, key: object) -> None:
+        """Remove a project and all that is in it; a RequestError if it is open."""
+        folder = self.folder_of(key)
+        if any(_is_kept_in(session, folder) for _, session in self._sessions()):
+            raise RequestError(
+                "project", "It is open. Open another clip, then delete it."
+            )
+        gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    # Opened
+
+    def open(
+        self, key: object, media: Media, page: str
+    ) -> tuple[ClipSession, Content, Path]:
+        """Open the clip of a project; `take` then puts the work back.
+
+        Raises:
+            EditingError: It cannot be read.
+        """
+        folder = self.folder_of(key)
+        content = _read(folder)
+        example = self._examples.get(content.get("example", ""))
+        if example:
+            return example.opened, content, folder
+        served = media.new_clip(page, content.get("served", ""))
+        try:
+            return _open_clip(content, folder, served), content, folder
+        except BaseException:
+            media.drop(served)
+            raise
+
+    def take(
+        self, session: Session, content: Content, folder: Path, media: Media, page: str
+    ) -> None:
+        """Put the work of a project back into a session of its clip."""
+        names = set[str]()
+
+        def fetch(name: str | None) -> bytes | None:
+            if not name:
+                return None if name is None else b""
+            names.add(name)
+            try:
+                return (folder / _MASKS / name).read_bytes()
+            except OSError:
+                raise damaged() from None
+
+        take_work(session, content, folder, fetch)
+        kept = content.get("fields", {})
+        if kept:
+            session.fields = tuple(kept.get(name, MISSING) for name in self._names)
+        _take_adapters(session, content, folder)
+        results = set[str]()
+        runs = []
+        for key in content.get("results", ()):
+            run = _take_result(folder / _RESULTS / key, folder, media, page, runs)
+            if run:
+                runs.append(run)
+                results.add(key)
+        session.history.restore(runs)
+        kept = KeptProject(folder, names, results)
+        session.kept = kept
+        kept.said = self._said(session)
+        session.returned = True
+
+    # Kept
+
+    def watch(self, sessions: Callable[[], Iterable[tuple[str, Session]]]) -> None:
+        """Keep the work of these sessions, by page, as it goes on."""
+        self._sessions = sessions
+
+    def wake(self) -> None:
+        """Look for changes from now on, as long as there is a session."""
+        if self.root is None:
+            return
+        self._awake.set()
+        with self._saving:
+            if self._watching:
+                return
+            self._watching = True
+        threading.Thread(target=self._keep_all, name="projects", daemon=True).start()
+
+    def _keep_all(self) -> None:
+        while self._awake.wait():
+            open_now = list(self._sessions())
+            if not open_now:
+                self._awake.clear()
+            for page, session in open_now:
+                self.keep(page, session, whole=False)
+            time.sleep(_PAUSE)
+
+    def keep(self, page: str, session: Session, whole: bool = True) -> None:
+        """Write what has changed in a session; what goes wrong is logged, and tried
+        again with the next change.
+
+        Unless it shall be `whole`, what the command line reads follows once nothing
+        changes any more.
+        """
+        if self.root is None:
+            return
+        try:
+            with self._saving:
+                kept = self._keep(page, session)
+                if kept and kept.told is not kept.said:
+                    quiet = time.monotonic() - kept.changed > _QUIET
+                    if whole or (quiet and not session.tracking):
+                        self._keep_project(session, kept)
+        except Exception:  # of the disk, above all; the page goes on
+            log.exception("a project could not be kept")
+
+    def _keep(self, page: str, session: Session) -> KeptProject | None:
+        """Write what the page needs to come back; returns where, if there is anything
+        to keep."""
+        with session.lock:
+            said = self._said(session)
+            kept = session.kept
+            if kept and kept.said == said:
+                return kept
+            if kept is None and not _is_worth(session):
+                return None
+            if kept is None:
+                kept = KeptProject(self._new_folder(session.opened))
+            masks: dict[str, bytes] = {}
+            content = describe_work(session, _collecting(masks))
+            content["fields"] = self._fields(session)
+            runs = _runs_of(session)
+            regions = list(session.state.regions.values())
+            opened = session.opened
+            adapters = dict(session.adapters.entries)
+            chosen = session.adapters.chosen
+        folder = kept.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        keys = {run.key for run in runs}
+        content |= _keep_clip(opened, folder)
+        content |= _keep_adapters(adapters, chosen, folder)
+        content |= {"version": VERSION, "title": opened.title, "page": page}
+        content["results"] = [run.key for run in runs]
+        for name in masks.keys() - kept.masks:
+            _write(folder / _MASKS / name, masks[name])
+        new = [run for run in runs if run.key not in kept.results]
+        _keep_pictures(opened, regions, runs, new, folder)
+        _write(folder / PAGE, json.dumps(content).encode())
+        for gone in kept.results - keys:
+            shutil.rmtree(folder / _RESULTS / gone, ignore_errors=True)
+        kept.masks |= masks.keys()
+        kept.results = keys
+        kept.said = said
+        kept.changed = time.monotonic()
+        with session.lock:
+            if session.opened is opened:
+                session.kept = kept
+        return kept
+
+    def _keep_project(self, session: Session, kept: KeptProject) -> None:
+        """Write what the command line reads; masks under a new name, so that
+        project.json always names whole ones."""
+        with session.lock:
+            if session.kept is not kept:  # another clip was opened meanwhile
+                return
+            said = kept.said
+            state = session.state
+            asked = self._asked(session)
+            words = {
+                "source_prompt": session.source_prompt,
+                "negative_prompt": session.negative_prompt,
+                "method": session.method,
+            }
+            prompt, *more = session.prompt.split("\n")
+        folder = kept.folder
+        content = _read(folder)
+        masks = _masks_file(folder)
+        if state.layers is not kept.masked:
+            masks = _write_masks(state, folder, _number(masks) + 1)
+        project = {**to_json(asked, Edit), **words, "version": 1}
+        project["prompt"] = prompt.strip()
+        project["more_prompts"] = [line.strip() for line in more if line.strip()]
+        project["clip"] = content["clip"]
+        if asked.picture:
+            project["picture"] = picture_in(asked.picture)
+        if content["adapter"]:
+            project["adapter"] = content["adapter"]
+        project["regions"] = [
+            _region_of_project(region) for region in state.regions.values()
+        ]
+        if masks:
+            project["masks"] = masks.name
+        ordered = {key: project[key] for key in Project.model_fields if key in project}
+        text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+        _write(folder / FILE, text.encode())
+        for file in folder.glob("masks-*.json"):
+            if file != masks:
+                file.unlink()
+        kept.masked = state.layers
+        kept.told = said
+
+    def _said(self, session: Session) -> tuple[Any, ...]:
+        """Return all that is kept of a session, by which a change is told."""
+        adapters = session.adapters
+        return (
+            session.opened,
+            session.state,
+            session.source_prompt,
+            session.prompt,
+            session.negative_prompt,
+            session.method,
+            session.tracker,
+            session.found,
+            session.fields,
+            session.history.runs,
+            adapters.chosen,
+            tuple(adapters.entries.values()),
+        )
+
+    def _fields(self, session: Session) -> dict[str, Any]:
+        """Return the values of the page's fields by name, as far as it has sent
+        any."""
+        pairs = zip(self._names, session.fields, strict=False)
+        return {name: value for name, value in pairs if value is not MISSING}
+
+    def _asked(self, session: Session) -> Edit:
+        """Return what the session asks for; what its project said where a field is
+        wrong just now."""
+        base = session.opened.request.asked
+        if self._ask is None or not session.fields or MISSING in session.fields:
+            return base
+        try:
+            return self._ask(session, session.fields)
+        except EditingError:
+            return base
+
+    def _new_folder(self, opened: ClipSession) -> Path:
+        assert self.root is not None
+        stem = re.sub(r"[^\w.-]+", " ", Path(opened.title).stem).strip(" .")
+        name = stem[:_MAX_NAME] or "clip"
+        folder = self.root / name
+        number = 2
+        while folder.exists():
+            folder = self.root / f"{name} {number}"
+            number += 1
+        return folder
+
+
+def _write_masks(state: State, folder: Path, number: int) -> Path | None:
+    """Write the masks of all regions as one file; None without regions."""
+    if not state.layers:
+        return None
+    path = folder / f"masks-{number}.json"
+    with replacing(path) as part:
+        write_rle({label: state.masks(label) for label in state.layers}, part)
+    return path
+
+
+def _region_of_project(region: Region) -> Content:
+    content = to_json(region, Region)
+    if region.picture:
+        content["picture"] = picture_in(region.picture)
+    return content
+
+
+def _is_worth(session: Session) -> bool:
+    """Tell whether there is anything to keep: one's own clip, or a change of an
+    example."""
+    if session.opened.own or session.rev or _runs_of(session):
+        return True
+    base = session.opened.request
+    words = (session.source_prompt, session.negative_prompt, session.method)
+    if words != (base.source_prompt, base.negative_prompt, base.method):
+        return True
+    if session.prompt != "\n".join((base.prompt, *base.more_prompts)):
+        return True
+    before = [(region.name, region.source, region.prompt) for region in base.regions]
+    now = session.state.regions.values()
+    return before != [(region.name, region.source, region.prompt) for region in now]
+
+
+def _is_kept_in(session: Session, folder: Path) -> bool:
+    return session.kept is not None and session.kept.folder == folder
+
+
+def _runs_of(session: Session) -> list[PastRun]:
+    """Return the runs on the clip that is open, the newest first."""
+    return [run for run in session.history.runs if run.choices.clip == session.id]
+
+
+def _collecting(masks: dict[str, bytes]) -> Callable[[bytes | None], str | None]:
+    def keep(packed: bytes | None) -> str | None:
+        if packed is None:
+            return None
+        name = mask_name(packed)
+        if name:
+            masks[name] = packed
+        return name
+
+    return keep
+
+
+def _read(folder: Path) -> Content:
+    """Read a page.json; a RequestError if it is damaged, or of a later version."""
+    try:
+        content = json.loads((folder / PAGE).read_bytes())
+    except (OSError, ValueError):
+        raise damaged() from None
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+        raise damaged()
+    if content["version"] > VERSION:
+        raise RequestError(
+            "project", "It was made by a newer Regrain. Update this one to open it."
+        )
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield Path(place) / name
+
+
+def _masks_file(folder: Path) -> Path | None:
+    files = sorted(folder.glob("masks-*.json"), key=_number)
+    return files[-1] if files else None
+
+
+def _number(file: Path | None) -> int:
+    found = re.fullmatch(r"masks-(\d+)\.json", file.name) if file else None
+    return int(found[1]) if found else 0
+
+
+def _keep_clip(opened: ClipSession, folder: Path) -> Content:
+    """Link the clip into a project's folder, once, and say which part of it is used."""
+    clip = opened.request.clip
+    name, part = "clip.mkv", (0, 1)
+    if isinstance(clip, VideoClip):
+        name = f"clip{clip.path.suffix.lower()}"
+        part = clip.start, clip.stride
+        _link(clip.path, folder / name)
+    elif isinstance(clip, ImageClip):
+        name = "clip"
+        part = clip.start, clip.stride
+        for file in clip.folder_files:
+            _link(file, folder / name / file.name)
+    elif not (folder / name).exists():
+        with replacing(folder / name) as partial:
+            write_lossless(partial, clip)
+    described = {
+        "path": name,
+        "start": part[0],
+        "stride": part[1],
+        "frames": len(clip),
+    }
+    if opened.request.size is not None:
+        described["size"] = opened.request.size
+    content: Content = {
+        "clip": described,
+        "example": opened.name,
+        "served": opened.folder.name,
+        "file": None,
+    }
+    if opened.file is not None:
+        original = name
+        if not isinstance(clip, VideoClip) or clip.path != opened.file:
+            original = f"original{opened.file.suffix.lower()}"
+            _link(opened.file, folder / original)
+        content["file"] = {
+            "path": original,
+            "start": opened.start,
+            "stride": opened.stride,
+            "frames": len(opened.frames),
+        }
+    return content
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link a file into a folder, in place of another one of its name, unless it is
+    there."""
+    with suppress(OSError):
+        if target.exists() and target.samefile(source):
+            return
+    same = target.is_file() and target.stat().st_size == source.stat().st_size
+    if same and target.stat().st_mtime_ns == source.stat().st_mtime_ns:
+        return
+    with replacing(target) as part:
+        link_or_copy(source, part)
+
+
+def _open_clip(content: Content, folder: Path, served: Path) -> ClipSession:
+    title = str(content.get("title", folder.name))
+    own = content.get("file")
+    if own:
+        file = folder / own["path"]
+        opened, _ = open_upload(
+            file, served, own["start"], own["stride"], own["frames"]
+        )
+    else:
+        opened = prepare("", title, load_project(folder), served)
+    return replace(opened, title=title)
+
+
+def _keep_pictures(
+    opened: ClipSession,
+    regions: Sequence[Region],
+    runs: Sequence[PastRun],
+    new: Sequence[PastRun],
+    folder: Path,
+) -> None:
+    """Keep new results, the pictures of regions, and that of the project itself."""
+    for region in regions:
+        _keep_picture(region.picture, folder)
+    for run in new:
+        _keep_result(run, folder)
+    if new or not (folder / _PICTURE).is_file():
+        _write(folder / _PICTURE, _picture_of(opened, runs).encode())
+
+
+def _keep_picture(path: str, folder: Path) -> None:
+    if path and Path(path).is_file():
+        _link(Path(path), folder / picture_in(path))
+
+
+def _keep_adapters(
+    entries: Mapping[str, Entry], chosen: Entry | None, folder: Path
+) -> Content:
+    """Link the tuned models of a page, and say which is chosen."""
+    kept = []
+    used = ""
+    for entry in entries.values():
+        file = Path(entry.path)
+        if not file.is_file():
+            continue
+        place = f"{_ADAPTERS}/{entry.key}{file.suffix}"
+        _link(file, folder / place)
+        kept.append(
+            {"key": entry.key, "name": entry.name, "path": place, "group": entry.group}
+        )
+        if entry is chosen:
+            used = place
+    if chosen and not used:
+        used = chosen.path  # one of the server's, by its name
+    return {"adapters": kept, "adapter": used}
+
+
+def _take_adapters(session: Session, content: Content, folder: Path) -> None:
+    session.adapters.restore(
+        content.get("adapters", ()), content.get("adapter", ""), folder
+    )
+
+
+def _picture_of(opened: ClipSession, runs: Sequence[PastRun]) -> str:
+    if runs:
+        return runs[0].picture
+    return data_url(opened.frames[len(opened.frames) // 2], _SIDE, 80)
+
+
+def _keep_result(run: PastRun, folder: Path) -> None:
+    """Link the files of a result, all or nothing."""
+    target = folder / _RESULTS / run.key
+    with replacing(target) as part:
+        link_tree(run.folder, part)
+        shown = json.dumps(run.read()).replace(json.dumps(str(run.folder))[1:-1], _HERE)
+        facts = asdict(run) | {
+            "folder": "",
+            "choices": describe_choices(run.choices),
+            "shown": shown,
+            "version": VERSION,
+        }
+        for region in run.choices.regions:
+            _keep_picture(region.picture, folder)
+        _keep_picture(run.choices.edit.picture, folder)
+        (part / _RUN).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _take_result(
+    kept: Path, folder: Path, media: Media, page: str, others: Sequence[PastRun]
+) -> PastRun | None:
+    """Bring a result back; None if it is not whole."""
+    try:
+        facts = json.loads((kept / _RUN).read_bytes())
+        served = media.new_run(page, [run.folder for run in others], everything=True)
+        link_tree(kept, served)
+        shown = json.loads(facts["shown"].replace(_HERE, json.dumps(str(served))[1:-1]))
+        run = PastRun(
+            key=facts["key"],
+            folder=served,
+            stem=facts["stem"],
+            clip=facts["clip"],
+            title=facts["title"],
+            facts=facts["facts"],
+            text=facts["text"],
+            picture=facts["picture"],
+            choices=read_choices(facts["choices"], folder),
+        )
+        run.write(shown)
+    except (OSError, ValueError, KeyError, TypeError, EditingError):
+        log.warning("a result of a project cannot be read and is left out")
+        return None
+    return run
