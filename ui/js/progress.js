@@ -62,6 +62,24 @@ const markFields = async (root, { asked, state, field, text }) => {
   node.addEventListener("input", hide, { once: true });
 };
 
+/**
+ * Show the edit once a run of the whole clip has begun.
+ * @param {boolean} now
+ * @param {boolean} before
+ */
+const turnOnBegin = (now, before) => {
+  if (now && !before && !hub.attempt) showStage("edit");
+  return now;
+};
+
+/** @param {boolean} on */
+const noteRunning = (on) => {
+  if (on === hub.running) return;
+  hub.running = on;
+  document.body.classList.toggle("rg-running", on);
+  hub.tell("running", on);
+};
+
 /** @type {import("./types").Mount<"progress">} */
 export function mount(element, props, trigger, watch) {
   const bars = make("div", { className: "rg-stages", ariaHidden: true });
@@ -83,15 +101,14 @@ export function mount(element, props, trigger, watch) {
     const runs = value?.state === "running" && !value.asked;
     if (stopped && runs) return;
     stopped = value?.state === "stopped";
+    noteRunning(value?.state === "running");
     root.hidden = !value;
     root.dataset.state = value?.state ?? "";
     if (!value) {
       line.replaceChildren();
       return;
     }
-    const hasBegun = runs && value.stages.length > 0;
-    if (hasBegun && !begun) showStage("edit");
-    begun = hasBegun;
+    begun = turnOnBegin(Boolean(runs && value.stages.length), begun);
     markFields(root, value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);

@@ -10,8 +10,8 @@ import { makeMarkRow } from "./mark_row.js";
 
 const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
 const SAY_CUTS = {
-  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are looked for when the run begins"),
-  found: () => "One shot: no cuts found",
+  auto: ({ scanning }) => (scanning ? "Looking for shots" : "Shots are looked for when the run begins"),
+  found: () => "One shot",
   list: () => "One shot",
   beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
   wrong: () => "The cuts under Long clips cannot be read",
@@ -50,10 +50,10 @@ const CUT_MARKS = {
   middle: 0,
   last: (count) => count,
   where: "before ",
-  name: "Cut",
-  title: "Cuts",
+  name: "Split shot",
+  title: "Shots",
   icon: "cut",
-  hint: "Add or remove a cut before this frame (D)",
+  hint: "Split the shot before this frame, or join it again (D)",
   hintOfMark: "Drag, or press the arrow keys, to move this cut; Delete removes it",
   hintOfFixed: "",
 };
@@ -78,7 +78,7 @@ export const makeCutMarks = (editor, field) => {
 };
 
 const SAY_KEYS = {
-  all: () => "All frames are edited",
+  all: () => "Every frame is edited. Mark key frames to edit fewer.",
   auto: () => "Chosen by how much changes when the run begins",
   beyond: (count) => "Some key frames are outside the clip: choose from 0 to " + (count - 1),
   wrong: () => "The key frames under Long clips cannot be read",
