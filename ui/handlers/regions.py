@@ -32,10 +32,8 @@ from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.views import result_views, session_views, settings
 from regrain.ui.views.wording import sentence
 
-_NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
-    "text": "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work.",
-    "offers": True,
+    "text": "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
 }
 
 
@@ -192,7 +190,7 @@ class MaskHandlers(Handlers):
                 **self.cards(session, model),
             }
         except EditingError:
-            return {self.parts.notice: gr.skip()}
+            return {self.parts.useless: gr.skip()}
 
     def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
         """Return the handler that shows the values a preset of a method sets."""
@@ -245,8 +243,7 @@ class MaskHandlers(Handlers):
         built_in = model == BUILT_IN_MODEL
         useless = built_in and not session.opened.drawn
         return {
-            p.notice: _USELESS if useless else None,
-            p.useless: _NONSENSE if useless else None,
+            p.useless: _USELESS if useless else None,
             p.words: gr.Accordion(visible=built_in),
         }
 

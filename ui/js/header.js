@@ -24,7 +24,8 @@ const listenOnce = () => {
     if (document.querySelector("dialog[open]")) return; // a question is open
     /** @type {HTMLButtonElement | null} */
     const run = document.querySelector("#run");
-    run?.click();
+    if (hub.useless) hub.tell("blocked");
+    else run?.click();
   });
   keepNumbers();
 };

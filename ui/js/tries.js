@@ -32,6 +32,10 @@ const frameShown = () => {
 const start = () => {
   /** @type {HTMLButtonElement | null} */
   const run = document.querySelector("#run");
+  if (hub.useless) {
+    hub.tell("blocked");
+    return;
+  }
   if (!run || run.disabled) return;
   hub.attempt = "quick";
   hub.attemptFrame = frameShown();

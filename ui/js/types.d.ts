@@ -187,7 +187,7 @@ export interface Views {
   live: LiveView | null;
   losses: LossesView | null;
   method: MethodView;
-  notice: { text: string; offers: boolean } | null;
+  notice: { text: string } | null;
   player: PlayerView | null;
   progress: ProgressView | null;
   prompt: { prompts: Words[][] } | null;
@@ -412,7 +412,12 @@ export interface HubView {
   fixed: boolean;
   share?: number;
   local?: Listing[];
+  named?: Listing[];
   hits?: Listing[];
+  /** Path of the folder of models; "" where it is nobody's business, or there is none. */
+  folder?: string;
+  /** How a model comes there by hand. */
+  byHand?: string;
 }
 
 export interface Listing {
@@ -592,6 +597,8 @@ export interface Told {
   /** Whether the new region is covered by those that are there. */
   add: boolean | void;
   attempt: void;
+  /** A run was asked for that makes nonsense. */
+  blocked: void;
   /** Other settings are chosen. */
   chosen: void;
   /** Take the words from the picture. */

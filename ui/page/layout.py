@@ -108,7 +108,6 @@ def _words_column(
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
         prompts = session_views.prompts(start)
     shown: dict[str, Any] = {
-        "notice": view("notice", elem_id="notice"),
         "cards": view("cards", cards, elem_id="cards"),
         "prompt": view("prompt", prompts, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
