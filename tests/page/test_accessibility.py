@@ -5,7 +5,12 @@ from io import BytesIO
 
 import pytest
 from accessible import AT_REST, LOOKS, check
-from browser import PHONE, wait_for_result
+from browser import (
+    PHONE,
+    press_run,
+    wait_for_result,
+    write,
+)
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -19,13 +24,13 @@ def check_queue(page, several: bool):
         : 5 if several else 1
     ]
     for number, words in enumerate(waiting):
-        page.fill("#rg-prompt-0", words)
-        page.click("#run")
+        write(page, "#rg-prompt-0", words)
+        press_run(page)
         page.wait_for_selector(f"#queue li >> nth={number}")
     check(page, "a queue")
     if several:
-        page.fill("#rg-prompt-0", "a green panda")
-        page.click("#run")
+        write(page, "#rg-prompt-0", "a green panda")
+        press_run(page)
         page.wait_for_selector("#queue [role=status] >> text=/./")
         check(page, "one too many")
     for number in reversed(range(len(waiting))):
@@ -54,17 +59,17 @@ def test_axe_finds_nothing(server, open_page, look):
     for more in page.locator(".rg-card summary").all():
         more.click()
     check(page, "settings")
-    page.fill("#rg-prompt-0", "a rabot")
-    page.click("#run")
+    write(page, "#rg-prompt-0", "a rabot")
+    press_run(page)
     page.wait_for_selector(".rg-wrong")
     check(page, "an error")
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     several = look == "phone"
     if several:
         page.select_option(".rg-method select", "fresco")  # its seed acts
         page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector(".rg-strip img")
         check_queue(page, several)
     page.wait_for_function(

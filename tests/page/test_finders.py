@@ -2,7 +2,13 @@
 then used."""
 
 import pytest
-from browser import PHONE, ROOT, Server, overflow
+from browser import (
+    PHONE,
+    ROOT,
+    Server,
+    open_example,
+    overflow,
+)
 from canvas import noise, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
@@ -33,7 +39,7 @@ def film(tmp_path_factory):
 
 def bring(page, film):
     page.set_input_files("#upload", film)
-    page.wait_for_selector("#notice >> text=here it draws nonsense")
+    page.wait_for_selector("#useless >> text=would make nonsense")
 
 
 def fetched(server):
@@ -80,7 +86,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     page.wait_for_selector("text=Found by SAM 2.1 tiny")
     assert not page.locator(".rg-cost").is_visible()
     # Drawn clips keep the built-in one.
-    page.click("[data-name='01_two_discs']")
+    open_example(page, "01_two_discs")
     page.wait_for_selector("[data-finder=sam][aria-pressed=true]")
     assert not page.locator(".rg-cost").is_visible()
 

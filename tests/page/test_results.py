@@ -4,7 +4,19 @@ import json
 import zipfile
 
 import pytest
-from browser import fill_number, pixel_of, plays, report, run, saved, unfold, wait
+from browser import (
+    fill_number,
+    open_example,
+    pixel_of,
+    plays,
+    press_run,
+    report,
+    run,
+    saved,
+    unfold,
+    wait,
+    write,
+)
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -35,7 +47,7 @@ def begin_variants(page, count: int):
     page.get_by_role("group", name="Variants").get_by_text(
         str(count), exact=True
     ).click()
-    page.click("#run")
+    press_run(page)
 
 
 def run_variants(page, count: int):
@@ -135,7 +147,7 @@ def test_several_variants_need_a_seed_that_acts(server, open_page):
 
 
 def test_settings_of_a_result_come_back(page):
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
     fill_number(page, strength, "0.6")
     strength.fill("")  # not the least that is allowed
@@ -144,7 +156,7 @@ def test_settings_of_a_result_come_back(page):
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")
-    page.fill("#rg-prompt-0", "snow")
+    write(page, "#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
     page.wait_for_function(
         "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
@@ -176,7 +188,7 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     page = open_page(server)
     run(page)
     (own,) = set(server.media()) - others
-    page.click("[data-name='02_discs_and_lawn']")
+    open_example(page, "02_discs_and_lawn")
     page.wait_for_selector("#rg-prompt-2")
     page.click("#tabs >> text=Edit")
     page.click(PICTURES)

@@ -291,7 +291,9 @@ def _place() -> View:
     folder = models_folder()
     if folder is None or os.environ.get("SPACE_ID"):
         return {"folder": "", "byHand": _by_hand()}
-    text = "Or put a diffusers folder or a .safetensors file here, then open this again:"
+    text = (
+        "Or put a diffusers folder or a .safetensors file here, then open this again:"
+    )
     return {"folder": str(folder.resolve()), "byHand": text}
 
 

@@ -26,6 +26,7 @@ from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
@@ -169,6 +170,7 @@ class MaskHandlers(Handlers):
     @outputs(
         lambda p: [
             *p.model_shown,
+            p.method,
             p.cards,
             p.prompt,
             p.added,
@@ -245,7 +247,13 @@ class MaskHandlers(Handlers):
         return {
             p.useless: _USELESS if useless else None,
             p.words: gr.Accordion(visible=built_in),
+            p.method: method_choice.choice(session.method, self._lacks(model)),
         }
+
+    def _lacks(self, model: object) -> dict[str, str] | None:
+        """Say which methods cannot be used with a model; None for one not offered."""
+        offered = model in self.catalogue.models
+        return self.catalogue.lacks(str(model)) if offered else None
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """Fill all controls as the model and the project have them."""

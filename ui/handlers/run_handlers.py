@@ -209,11 +209,14 @@ class RunHandlers(Handlers):
         yield {progress: gr.skip()}
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
+            told = run.watched and run.over  # before the page was opened again
             run.watched = True
             session = self.visits.find(page)
             if session:
                 yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
+                if told:
+                    _forget_failure(changes, progress)
                 if last is not run and run.behind and progress in changes:
                     # the one before may have been stopped
                     changes[progress] |= {"asked": True}
@@ -380,6 +383,14 @@ class RunHandlers(Handlers):
                     begun = session_views.player(display.opened) | {"begins": True}
                     yield {self.parts.player: begun}
                 yield display.show(item)
+
+
+def _forget_failure(changes: Changes, progress: Any) -> None:
+    """Leave out why a run failed: its cause may be gone, and Run says it again if it is
+    not."""
+    shown = changes.get(progress)
+    if isinstance(shown, dict) and shown.get("state") == "error":
+        changes[progress] = None
 
 
 def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:

@@ -141,11 +141,13 @@ const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
   hub.on("written", (said) => {
     Object.assign(hub.written, said);
     line.draw();
+    editor.refresh();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));
   hub.on("trim", (part) => trigger("trim", part));
   hub.on("wrote", () => {
     line.draw();
+    editor.refresh();
     trigger("written", {});
   });
   hub.on("save", () => trigger("save", {}));

@@ -277,6 +277,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("add", (below) => deck.act("add", hub.active, { below: below === true }));
   hub.on("rest", () => deck.act("rest"));
   hub.on("find", () => deck.find());
+  hub.on("show", (label) => deck.cards.get(label)?.open(true));
   hub.on("margin", ({ label, margin }) => {
     const region = deck.cards.get(label)?.region;
     if (!region) return;

@@ -2,7 +2,7 @@
 // How far the run is, and what went wrong.
 import { childrenOf, fillWith, inOrder, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
-import { clearWrong, markWrong } from "./shared/wrong.js";
+import { clearWrong, markWrong, whenChanged } from "./shared/wrong.js";
 
 /** @typedef {import("./types").ProgressView} ProgressView */
 
@@ -59,7 +59,7 @@ const markFields = async (root, { asked, state, field, text }) => {
     root.hidden = true;
   };
   root.dataset.marked = "true"; // on a small screen it is said there alone
-  node.addEventListener("input", hide, { once: true });
+  whenChanged(node, hide);
 };
 
 /**

@@ -55,13 +55,14 @@ export function mount(element) {
   const draw = () => {
     const isEdit = document.body.dataset.stage === "edit";
     pressOnly(looks, isEdit ? hub.compare : "masks");
-    looks.hidden = !hasEdits && !isEdit && !hub.running;
+    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
   };
   /** @param {import("./types").Clip} clip */
   const show = (clip) => {
     facts.replaceChildren(make("span", {}, clip.title), make("span", {}, factsOf(clip)));
     facts.title = `${clip.title} · ${factsOf(clip)}`;
     trim.hidden = !clip.total;
+    draw();
   };
   hub.on("stage", draw);
   hub.on("compare", draw);

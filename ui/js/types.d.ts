@@ -444,6 +444,8 @@ export interface LossesView {
 export interface MethodView {
   chosen: string;
   methods: Method[];
+  /** By name, why the chosen model cannot be used with a method; null leaves what is known. */
+  lacks?: Record<string, string> | null;
 }
 
 export interface Method {
@@ -614,6 +616,8 @@ export interface Told {
   running: boolean;
   /** Words of a region are typed. */
   said: void;
+  /** Open the card of a region. */
+  show: number;
   still: { picture: string; frame: number };
   try: void;
   /** Show the settings. */

@@ -142,7 +142,9 @@ def _add_choices(
     """Make the choice of method, model and quality."""
     shown: dict[str, Any] = {}
     with gr.Row(elem_classes="rg-choices"):
-        shown["method"] = view("method", method_choice.choice(method), elem_id="method")
+        lacks = catalogue.lacks(BUILT_IN_MODEL)
+        chosen = method_choice.choice(method, lacks)
+        shown["method"] = view("method", chosen, elem_id="method")
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
             value=BUILT_IN_MODEL,

@@ -77,8 +77,9 @@ export const makeCutMarks = (editor, field) => {
   return { row, words };
 };
 
+export const EVERY_FRAME = "Every frame is edited. Mark key frames to edit fewer.";
 const SAY_KEYS = {
-  all: () => "Every frame is edited. Mark key frames to edit fewer.",
+  all: () => EVERY_FRAME,
   auto: () => "Chosen by how much changes when the run begins",
   beyond: (count) => "Some key frames are outside the clip: choose from 0 to " + (count - 1),
   wrong: () => "The key frames under Long clips cannot be read",

@@ -2,6 +2,7 @@
 // What few need of the masks, in one menu: the sections that were used last come first.
 import { iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { EVERY_FRAME } from "./marks.js";
 
 const KEPT = "regrain-refine"; // names of the sections, the one used last first
 
@@ -34,11 +35,12 @@ export const makeRefine = (editor, { shape, finders, files, marks }) => {
   const rest = "Everything that no other region covers, such as the background";
   const findAll = tool("find", find, () => hub.tell("find"), "Find the things I named", { id: "rg-find" });
   const addRest = tool("rest", rest, () => hub.tell("rest"), "Rest of the frame", { id: "rg-rest" });
+  const every = make("p", "rg-caption", EVERY_FRAME);
   const sections = [
     makeSection("Mask", ...shape),
     makeSection("Finding and following", ...finders),
     makeSection("Regions", findAll, addRest),
-    makeSection("Frames", back, next, redo, ...marks),
+    makeSection("Frames", back, next, redo, ...marks, every),
     makeSection("Files", ...files),
   ];
   const node = make("div", { className: "rg-mask-tools", role: "group", ariaLabel: "Refine" });
@@ -58,6 +60,7 @@ export const makeRefine = (editor, { shape, finders, files, marks }) => {
   });
   const refresh = () => {
     redo.disabled = !editor.redo;
+    every.hidden = hub.written.keyframes.trim() !== "all";
     addRest.hidden = hub.rest > 0;
   };
   arrange();
