@@ -270,11 +270,11 @@ def test_cuts_answer_where_sam_fails(page):
     start_empty(page)
     mask_disc(page)
     open_refine(page)
-    page.wait_for_selector("text=Found by SAM")
+    page.wait_for_selector("text=Found: Learned")
     page.click("[data-finder=cuts]")
-    page.wait_for_selector("text=Found by cuts")
+    page.wait_for_selector("text=Found: By colour")
     page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Found by SAM")
+    page.wait_for_selector("text=Found: Learned")
     assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
 
 

@@ -83,7 +83,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     page.wait_for_selector(".rg-cost:has-text('for the first click on a frame')")
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_selector("text=Found by SAM 2.1 tiny")
+    page.wait_for_selector("text=Found: SAM 2.1 tiny")
     assert not page.locator(".rg-cost").is_visible()
     # Drawn clips keep the built-in one.
     open_example(page, "01_two_discs")
@@ -106,8 +106,8 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     trackers = page.locator(".rg-trackers select")
     assert trackers.evaluate("s => [...s.options].map(o => o.text)") == [
-        "Cuts",
-        "Motion",
+        "By colour",
+        "By motion",
         "SAM 2.1 tiny",
     ]
     assert trackers.input_value() == "cuts"

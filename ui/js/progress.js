@@ -1,6 +1,6 @@
 // @ts-check
 // How far the run is, and what went wrong.
-import { childrenOf, fillWith, inOrder, make } from "./shared/dom.js";
+import { childrenOf, fillWith, inOrder, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong, whenChanged } from "./shared/wrong.js";
 
@@ -76,9 +76,29 @@ const turnOnBegin = (now, before) => {
 const noteRunning = (on) => {
   if (on === hub.running) return;
   hub.running = on;
+  if (on && isStacked()) document.querySelector(".rg-top")?.scrollIntoView({ block: "start" });
   document.body.classList.toggle("rg-running", on);
   hub.tell("running", on);
 };
+
+const TITLE = "Regrain";
+
+/**
+ * Say in the browser's tab how far the run is and, to whoever is elsewhere, that it is over.
+ * @param {ProgressView | null} value
+ */
+const tellTab = (value) => {
+  const was = document.title;
+  const [, step] = /step (\d+ of \d+)/.exec(value?.detail ?? "") ?? [];
+  if (value?.state === "running") document.title = step ? `${step} · ${TITLE}` : `… ${TITLE}`;
+  else if (was === TITLE) return;
+  else document.title = value && document.hidden ? `✓ ${value.text} · ${TITLE}` : TITLE;
+  const mayNotify = "Notification" in window && Notification.permission === "granted";
+  if (document.hidden && mayNotify && value?.state === "done") new Notification(TITLE, { body: value.text });
+};
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !hub.running) document.title = TITLE;
+});
 
 /** @type {import("./types").Mount<"progress">} */
 export function mount(element, props, trigger, watch) {
@@ -102,6 +122,7 @@ export function mount(element, props, trigger, watch) {
     if (stopped && runs) return;
     stopped = value?.state === "stopped";
     noteRunning(value?.state === "running");
+    tellTab(value);
     root.hidden = !value;
     root.dataset.state = value?.state ?? "";
     if (!value) {

@@ -26,6 +26,7 @@ from regrain.ui.session.session import Session
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
 _SILENT = "Write under “Change to” what one of the regions should become."
+_SAME = "Every region stays what it is, so there is nothing to edit. Write what one of them should become."
 _QUALITIES = (
     "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|golden|silver|blond|dark|"
     "light|bright|big|large|huge|small|little|tiny|tall|short|long|old|young|new"
@@ -73,6 +74,8 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
         except EditingError as error:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
+    if same := _unchanged(session):
+        found.append(same)
     gravest: dict[str, Diagnostic] = {}  # at each field
     for remark in sorted(found, key=lambda remark: remark.hint):
         gravest.setdefault(remark.field, remark)
@@ -215,6 +218,21 @@ def _repeated(session: Session) -> Iterator[Diagnostic]:
             return
         if words:
             seen[words] = number
+
+
+def _unchanged(session: Session) -> Diagnostic | None:
+    """Remark that all words of the regions say what they are already; None if any does
+    not, or another thing is edited."""
+    if uses(session.method).regions == "ignored" or session.prompt.strip():
+        return None
+    written = [one for one in session.state.regions.values() if one.prompt.strip()]
+    pictured = any(one.picture for one in session.state.regions.values())
+    if pictured or not written:
+        return None
+    for region in written:
+        if region.prompt.strip().casefold() != region.source.strip().casefold():
+            return None
+    return Diagnostic(f"regions.{written[0].name}.prompt", _SAME, kind="missing")
 
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:

@@ -16,6 +16,7 @@ from regrain.ui.views import attention_views
 from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import player
 
+_NO_VERDICT = "No verdict: the built-in model does not know what this clip shows. Figures say only how much changed."
 MADE = ("edited.gif", "masks.zip")  # only when somebody wants them
 
 
@@ -26,6 +27,7 @@ def result(
     files: Mapping[str, str],
     stem: str = "edited",
     key: str = "",
+    known: bool = True,
 ) -> View:
     """Show a result: in plain words, as pictures of attention, and to take away.
 
@@ -35,16 +37,21 @@ def result(
         files: Paths of the files that were written, by their usual names.
         stem: The beginning of names of downloads, see `stem_of`.
         key: The run's key in the page's history.
+        known: Whether the model knows what the clip shows; no verdict is given where it
+            does not.
     """
     metrics = report.get("metrics", {})
     shown: View = {
         "key": key,
-        "facts": facts(metrics, request),
+        "facts": facts(metrics, request) if known else [],
         "figures": figures(metrics, request),
         "attention": None,
         "words": None,
         "areas": None,
-        "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "warnings": [
+            *([] if known else [_NO_VERDICT]),
+            *(str(warning) for warning in report.get("warnings", [])),
+        ],
         "whole": _whole(report.get("whole")),
         "files": [
             {"name": name, "path": path, "saves": download_name(stem, name)}

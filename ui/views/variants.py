@@ -20,6 +20,7 @@ from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
 from regrain.ui.views import result_views, session_views
+from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.jobs import RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
 
@@ -145,6 +146,7 @@ def remember(
     if opened.tried is not None:
         still = data_url(result.frames[0], max(result.frames[0].shape[:2]), 92)
         player |= {"still": still, "at": opened.tried}
+    known = opened.drawn or request.model != BUILT_IN_MODEL
     files = {}
     for name, path in saved.files.items():
         # The server tells browsers the name that a file has on disk.
@@ -152,7 +154,7 @@ def remember(
         files[name] = str(name_again(Path(path), called))
     shown = {
         "player": player,
-        "result": result_views.result(result, report, request, files, stem, key),
+        "result": result_views.result(result, report, request, files, stem, key, known),
     }
     run = PastRun(
         key=key,

@@ -27,7 +27,7 @@ const makeTrackers = (editor) => {
  * @param {Mask | undefined} mask
  */
 const originOf = (mask) => {
-  if (mask?.by) return "Found by " + mask.by;
+  if (mask?.by) return "Found: " + mask.by;
   return mask?.key ? "Drawn by hand" : "";
 };
 
