@@ -118,17 +118,16 @@ export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
-    const runs = value?.state === "running" && !value.asked;
+    const { state } = value ?? { state: "" };
+    const runs = state === "running" && !value?.asked;
     if (stopped && runs) return;
-    stopped = value?.state === "stopped";
-    noteRunning(value?.state === "running");
+    stopped = state === "stopped";
+    noteRunning(state === "running");
     tellTab(value);
     root.hidden = !value;
-    root.dataset.state = value?.state ?? "";
-    if (!value) {
-      line.replaceChildren();
-      return;
-    }
+    root.dataset.state = state;
+    line.replaceChildren();
+    if (!value) return;
     begun = turnOnBegin(Boolean(runs && value.stages.length), begun);
     markFields(root, value);
     drawStages(bars, value.stages);

@@ -16,7 +16,7 @@ from regrain.ui.views import attention_views
 from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import player
 
-_NO_VERDICT = "No verdict: the built-in model does not know what this clip shows. Figures say only how much changed."
+_NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 MADE = ("edited.gif", "masks.zip")  # only when somebody wants them
 
 
