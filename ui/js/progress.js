@@ -83,18 +83,22 @@ const noteRunning = (on) => {
 
 const TITLE = "Regrain";
 
+/** @param {ProgressView} value */
+const titleOf = ({ state, text, detail }) => {
+  const [, step] = /step (\d+ of \d+)/.exec(detail) ?? [];
+  if (state === "running") return `${step ?? "…"} · ${TITLE}`;
+  return document.hidden ? `✓ ${text} · ${TITLE}` : TITLE;
+};
+
 /**
  * Say in the browser's tab how far the run is and, to whoever is elsewhere, that it is over.
  * @param {ProgressView | null} value
  */
 const tellTab = (value) => {
-  const was = document.title;
-  const [, step] = /step (\d+ of \d+)/.exec(value?.detail ?? "") ?? [];
-  if (value?.state === "running") document.title = step ? `${step} · ${TITLE}` : `… ${TITLE}`;
-  else if (was === TITLE) return;
-  else document.title = value && document.hidden ? `✓ ${value.text} · ${TITLE}` : TITLE;
-  const mayNotify = "Notification" in window && Notification.permission === "granted";
-  if (document.hidden && mayNotify && value?.state === "done") new Notification(TITLE, { body: value.text });
+  if (!value) return;
+  document.title = titleOf(value);
+  const mayNotify = document.hidden && "Notification" in window && Notification.permission === "granted";
+  if (mayNotify && value.state === "done") new Notification(TITLE, { body: value.text });
 };
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !hub.running) document.title = TITLE;
