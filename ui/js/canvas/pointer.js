@@ -3,7 +3,7 @@
 import { hub } from "../shared/hub.js";
 import { toMargin, fromMargin } from "../shared/numbers.js";
 import { handleOf } from "./paint.js";
-import { boxOf, extend, isBrush, labelAt, placeIn, pointAt } from "./state.js";
+import { boxOf, extend, isBrush, isDrawn, labelAt, placeIn, pointAt } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {import("../types").Place} Place */
@@ -107,7 +107,7 @@ const makeMarginDrag = (editor) => {
   const own = () => editor.shapes().find(({ region }) => region.label === hub.active);
   /** @param {Place} at */
   const grips = (at) => {
-    const handle = handleOf(own());
+    const handle = isDrawn(editor.tool) || editor.playing ? null : handleOf(own());
     if (!handle) return false;
     return Math.hypot(handle[0] - at[0], handle[1] - at[1]) < GRIP / editor.scale;
   };
@@ -181,6 +181,7 @@ export const watchPointer = (editor, canvas) => {
     const at = placeOf(event);
     editor.hover = event.pointerType === "touch" ? null : at;
     if (pulling) margin.pull(at);
+    else canvas.classList.toggle("rg-grip", !down && margin.grips(at));
     if (box && down) box.to = at;
     const parts = event.getCoalescedEvents?.() ?? [event];
     if (stroke) parts.forEach((part) => extend(stroke.path, placeOf(part)));

@@ -3,7 +3,7 @@
 import { contextOf, dotsPerPixel, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { drawBox, drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
-import { paintMargin, paintShape } from "./paint.js";
+import { handleOf, paintMargin, paintShape } from "./paint.js";
 import { boxOf, isBrush, pointsHere } from "./state.js";
 import { shapesOn } from "./tint.js";
 
@@ -13,6 +13,7 @@ import { shapesOn } from "./tint.js";
 
 const LABEL =
   "Frame: click an object to mask it. Shift and the arrow keys move a cursor, Enter uses the tool there.";
+const NUMBER = 18; // pixels of the screen, the side of a region's number
 const KEPT = 24; // frames whose shapes are
 const FIRST_COLOR = "#ffe11a"; // of a region that is yet to be made
 
@@ -84,7 +85,10 @@ const paintMarks = (context, editor, known, scratch) => {
   if (own && !editor.playing) paintMargin(context, own, unit, scratch);
   paintStrokes(context, editor);
   paintBoxes(context, editor, unit);
-  for (const { region, crown } of shapes) drawNumber(context, region, crown[0], crown[1], unit);
+  for (const { region, crown } of shapes) {
+    const lower = region === own?.region && handleOf(own) ? NUMBER * unit : 0; // the handle is above it
+    drawNumber(context, region, crown[0], crown[1] + lower, unit);
+  }
   paintPoints(context, editor, unit);
   paintCursor(context, editor, unit);
 };
