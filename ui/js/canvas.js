@@ -130,7 +130,10 @@ const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
     hub.active = label;
     editor.say("");
     redraw();
-    bubble.open();
+    // Whoever is at the list of regions writes there.
+    const atList = document.activeElement?.closest(".rg-card");
+    if (atList) bubble.close();
+    else bubble.open();
     editor.refresh();
   });
   hub.on("pressed", () => bubble.close());

@@ -115,6 +115,27 @@ const makeLine = (region, body) => {
 };
 
 /**
+ * Select a region once its card is pressed or has the focus; not before the press is over, since words that go back
+ * into another card move what is pressed.
+ * @param {HTMLElement} card
+ * @param {number} label
+ */
+const selectOnUse = (card, label) => {
+  let pressing = false;
+  const select = () => {
+    pressing = false;
+    if (hub.active !== label) hub.tell("choose", label);
+  };
+  card.addEventListener("pointerdown", () => {
+    pressing = true;
+    addEventListener("pointerup", () => setTimeout(select), { once: true });
+  });
+  card.addEventListener("focusin", () => {
+    if (!pressing) select();
+  });
+};
+
+/**
  * @param {Region} region
  * @param {Deck} deck
  * @returns {import("../types").Card}
@@ -144,11 +165,7 @@ export const makeCard = (region, deck) => {
     make("p", "rg-covered"),
   );
   card.append(line.node, body);
-  const select = () => {
-    if (hub.active !== label) hub.tell("choose", label);
-  };
-  card.addEventListener("pointerdown", select);
-  card.addEventListener("focusin", select);
+  selectOnUse(card, label);
   const draw = () => {
     line.draw();
     picture.draw();
