@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import (
+    ENDED,
     PHONE,
     choose_in_menu,
     drag,
@@ -289,7 +290,7 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.click("text=Quick try")
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("window.regrain.editor.still.frame") == 2
-    wait_for_result(page)
+    page.wait_for_function(ENDED)
     assert {
         text.rpartition(", ")[2]
         for text in page.locator(".rg-run-title").all_inner_texts()

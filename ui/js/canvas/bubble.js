@@ -62,6 +62,7 @@ export const makeBubble = (editor, stage) => {
     const region = hub.regions.find(({ label }) => label === hub.active);
     const busy = editor.playing || editor.tracking || editor.stroke || editor.box || editor.hide;
     const masked = Boolean(editor.masks[editor.frame]?.[hub.active]?.runs);
+    if (document.body.dataset.stage === "edit") return false;
     return wanted && Boolean(region) && !busy && masked && hub.method?.regions !== "ignored";
   };
   const refresh = () => {
@@ -90,6 +91,7 @@ export const makeBubble = (editor, stage) => {
     wanted = true;
     refresh();
   };
+  hub.on("stage", refresh);
   hub.on("view", refresh);
   hub.on("regions", refresh);
   hub.on("close", close);
