@@ -62,7 +62,7 @@ def test_no_words_at_all_are_said_on_run_and_not_before(page):
     assert page.locator(NOTE).count() == 0
     assert page.get_attribute("#rg-prompt-0", "placeholder") == "stays a cat"
     press_run(page)
-    page.wait_for_selector("[role=alert] >> text=Write under “Change to”")
+    page.wait_for_selector("[role=alert] >> text=Write under “Make it”")
     page.wait_for_function("document.activeElement.id == 'rg-prompt-0'")
 
 

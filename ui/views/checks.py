@@ -25,7 +25,7 @@ from regrain.ui.session.session import Session
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
-_SILENT = "Write under “Change to” what one of the regions should become."
+_SILENT = "Write under “Make it” what one of the regions should become."
 _SAME = "Every region stays what it is, so there is nothing to edit. Write what one of them should become."
 _QUALITIES = (
     "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|golden|silver|blond|dark|"
