@@ -76,9 +76,10 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
     if same := _unchanged(session):
         found.append(same)
-    gravest: dict[str, Diagnostic] = {}  # at each field
+    # At each field; what is missing is said once a run is wanted, so it hides nothing.
+    gravest: dict[tuple[str, bool], Diagnostic] = {}
     for remark in sorted(found, key=lambda remark: remark.hint):
-        gravest.setdefault(remark.field, remark)
+        gravest.setdefault((remark.field, remark.kind == "missing"), remark)
     order = _order(session)
     return sorted(
         gravest.values(), key=lambda remark: order.get(remark.field, len(order))
