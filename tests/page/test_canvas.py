@@ -295,7 +295,7 @@ def test_things_are_found_without_a_click(server, page):
     page.wait_for_selector(".rg-card[data-label='2']")
     names = page.eval_on_selector_all(".rg-name", "all => all.map(n => n.value)")
     assert sorted(names) == ["cat", "grass"]
-    assert page.input_value(".rg-card[data-label='1'] [data-key=source]") == "cat"
+    assert page.input_value(".rg-card-words[data-label='1'] [data-key=source]") == "cat"
     page.locator(".rg-canvas-stage canvas").focus()
     press_until(page, "Control+z", lambda s: s["labels"] == [], "one step undoes it")
     empty, find = page.locator("#rg-source"), page.locator("#rg-find")

@@ -164,7 +164,7 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desk", "phone"])
 def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page = open_page(server, **options)
-    assert page.is_visible(".rg-head p")
+    assert page.is_visible(".rg-head h1")
     page.click("#words > button")
     page.click("#settings > button")
 
