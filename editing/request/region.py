@@ -75,7 +75,10 @@ class Region:
         title="Make it",
     )
     source: str = declare(
-        "", "What it is now, in words of the source prompt.", kind="text", title="This is"
+        "",
+        "What it is now, in words of the source prompt.",
+        kind="text",
+        title="This is",
     )
     color: str = declare(
         "", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$"

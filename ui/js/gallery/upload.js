@@ -9,8 +9,7 @@ const CLIP_MB = 100;
 const PROJECT_MB = 400;
 // What browsers may not know as a video is named; the server looks at the content.
 const ACCEPTED =
-  "video/*,.gif,.avif,.zip," +
-  ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
+  "video/*,.gif,.avif,.zip," + ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
 
 /**
  * Say that a file is too large; "" for one that is not.
