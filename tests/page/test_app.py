@@ -11,6 +11,7 @@ import pytest
 from browser import (
     ROOT,
     Server,
+    open_card,
     open_example,
     plays,
     press_run,
@@ -337,6 +338,7 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
 ):
     page = open_page(sdxl_server)
     card = page.locator(".rg-card").first
+    open_card(page, 1)
     card.locator("input[type=file]").set_input_files(
         write_picture(tmp_path / "toy.png", size=(60, 90))
     )
@@ -345,8 +347,6 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
     page.get_by_role("option", name="narrow").click()
     page.wait_for_selector("text=/8 frames, 2 steps.*about [0-9.]+ GB of memory/")
     press_run(page)
-    # those of the shipped result
-    page.wait_for_selector(".rg-files a", state="detached")
     wait_for_result(page)
     found = report(page)
     assert (found["request"]["model"], found["request"]["method"]) == (
@@ -362,17 +362,17 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
         "right disc",
     }
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
-    page.select_option(".rg-method select", "flow_regions")
-    press_run(page)
-    page.wait_for_selector(
-        "text=/Flow_regions needs the flow of a video model/ >> visible=true"
-    )
+    flow = page.locator(".rg-method option[value=flow_regions]")
+    assert flow.is_disabled()
     card.get_by_title("Remove the picture").click()  # such a model cannot look at it
     card.locator(".rg-picture img").wait_for(state="hidden")
     page.click("#model input")
     page.get_by_role("option", name="film").click()
+    page.wait_for_selector(".rg-method-say:has-text('“VideoGrain” needs')")
+    wait(lambda: not flow.is_disabled(), 30, "the video model can be used with it")
+    page.select_option(".rg-method select", "flow_regions")
+    page.wait_for_function("window.regrain.method.name === 'flow_regions'")
     press_run(page)
-    page.wait_for_selector("[role=alert], .rg-files a", state="detached")
     wait_for_result(page)
     found = report(page)
     assert (found["request"]["model"], found["request"]["method"]) == (

@@ -86,6 +86,7 @@ export const makePicture = (region, card, { act, changed }) => {
   let waiting = null; // a file that comes before what looks at it
   /** @param {File} file */
   const send = (file) => {
+    hub.tell("show", region.label); // what becomes of it is said in its card
     waiting = hub.blind.text ? file : null;
     if (waiting) {
       draw();
