@@ -7,6 +7,7 @@ import pytest
 from accessible import AT_REST, LOOKS, check
 from browser import (
     PHONE,
+    open_card,
     press_run,
     wait_for_result,
     write,
@@ -56,6 +57,8 @@ def test_axe_finds_nothing(server, open_page, look):
         page.wait_for_selector("[data-tracking=false]")
     page.click("#settings button")
     page.wait_for_selector("#settings input[type=number]")
+    for label in (1, 2):
+        open_card(page, label)
     for more in page.locator(".rg-card summary").all():
         more.click()
     check(page, "settings")
@@ -126,7 +129,7 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
 def test_every_control_shows_its_focus_in_the_dark_too(server, open_page):
     page = open_page(server, color_scheme="dark")
     assert page.evaluate("document.body.classList.contains('dark')")
-    page.locator("#open").focus()
+    page.locator(".rg-opener").focus()
     bare = []
     for _ in range(12):
         page.keyboard.press("Tab")

@@ -67,7 +67,7 @@ def test_no_words_at_all_are_said_on_run_and_not_before(page):
 
 
 def test_words_that_replace_nothing_say_so_and_offer_what_they_might(page):
-    page.fill("#rg-source-1", "")
+    write(page, "#rg-source-1", "")
     page.wait_for_selector(".rg-hint >> text=only added to the prompt")
     page.click(".rg-hint >> text=a dog")
     assert page.input_value("#rg-source-1") == "a dog"
@@ -115,7 +115,7 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
 def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
     refine(page, "#rg-rest")
     page.wait_for_selector("#rg-prompt-2")
-    page.fill("#rg-source-2", "on the grass")
+    write(page, "#rg-source-2", "on the grass")
     write(page, "#rg-prompt-2", "in the snow")
     wait(lambda: prompt(page).endswith("3 in the snow"), 60, "the rest has its words")
     assert page.locator("#rg-rest").get_attribute("hidden") is not None
