@@ -86,13 +86,13 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     assert "Unchanged outside" in page.inner_text(".rg-facts")
     assert page.locator(".rg-inspector-names button").count() == 2
     links = page.eval_on_selector_all(
-        ".rg-files a", "all => all.map(a => [a.dataset.file, a.href])"
+        ".rg-result a", "all => all.map(a => [a.dataset.file, a.href])"
     )
     assert [name for name, _ in links] == [
         "edited.mp4",
-        "report.json",
         "reconstruction.mp4",
         "project.zip",
+        "report.json",
     ]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))

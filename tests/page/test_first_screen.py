@@ -94,7 +94,7 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
     wait(lambda: plays(page, "edited"), 10, "both edits of the next play")
     assert "FateZero" in page.inner_text(".rg-made")
-    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.href)")
+    links = page.eval_on_selector_all(".rg-result a", "all => all.map(a => a.href)")
     assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [
         200
     ] * 3

@@ -164,8 +164,11 @@ const takeRegions = (deck, regions) => {
     cards.delete(label);
   }
   hub.regions = regions.map((region) => {
-    const made = cards.get(region.label) ?? makeCard({ ...region }, deck);
+    const known = cards.get(region.label);
+    const made = known ?? makeCard({ ...region }, deck);
     cards.set(region.label, made);
+    // The rest of the frame has no place in the picture for its words.
+    if (!known && !deck.fresh && region.label === deck.rest) made.open(true);
     return made.region;
   });
   deck.arrange();
