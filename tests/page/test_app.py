@@ -125,11 +125,12 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.get_by_label("It should show").fill("\n".join(lines))
     page.wait_for_function("document.querySelectorAll('.rg-prompt').length == 3")
     run(page)
+    page.click("#tabs >> text=Side by side")
     captions = ".rg-pane:not([hidden]) figcaption"
     asked = [line if "panda" in line else line + ", a panda" for line in lines]
     asked = [line + ", a fox" if "fox" not in line else line for line in asked]
     assert page.locator(captions).all_inner_texts() == ["Source", *asked]
-    assert page.locator(".rg-pane img").count() == 0
+    assert page.locator("figcaption img").count() == 0
     page.wait_for_function(IN_STEP, arg=4)
     names = page.eval_on_selector_all(
         ".rg-files a", "all => all.map(a => a.dataset.file)"

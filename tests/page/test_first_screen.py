@@ -326,7 +326,9 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     press(page, "Enter")
     tab_to(".rg-gallery > *")
     press(page, "End", "Enter")
-    page.wait_for_selector("[data-name='02_discs_and_lawn'][aria-pressed=true]")
+    page.wait_for_selector(
+        "[data-name='02_discs_and_lawn'][aria-pressed=true]", state="attached"
+    )
     page.wait_for_function("window.regrain.editor?.clip?.title === 'Discs and lawn'")
     tab_to(".rg-canvas-stage canvas")
     press(page, *["Shift+ArrowLeft"] * 25, "Enter")
