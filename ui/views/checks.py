@@ -74,8 +74,7 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
         except EditingError as error:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
-    if same := _unchanged(session):
-        found.append(same)
+        found += _unchanged(session)
     # At each field; what is missing is said once a run is wanted, so it hides nothing.
     gravest: dict[tuple[str, bool], Diagnostic] = {}
     for remark in sorted(found, key=lambda remark: remark.hint):
@@ -221,19 +220,18 @@ def _repeated(session: Session) -> Iterator[Diagnostic]:
             seen[words] = number
 
 
-def _unchanged(session: Session) -> Diagnostic | None:
-    """Remark that all words of the regions say what they are already; None if any does
-    not, or another thing is edited."""
+def _unchanged(session: Session) -> Iterator[Diagnostic]:
+    """Yield a remark if all words of the regions say what they are already, and nothing
+    else is edited."""
     if uses(session.method).regions == "ignored" or session.prompt.strip():
-        return None
+        return
     written = [one for one in session.state.regions.values() if one.prompt.strip()]
-    pictured = any(one.picture for one in session.state.regions.values())
-    if pictured or not written:
-        return None
+    if not written or any(one.picture for one in session.state.regions.values()):
+        return
     for region in written:
         if region.prompt.strip().casefold() != region.source.strip().casefold():
-            return None
-    return Diagnostic(f"regions.{written[0].name}.prompt", _SAME, kind="missing")
+            return
+    yield Diagnostic(f"regions.{written[0].name}.prompt", _SAME, kind="missing")
 
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:
