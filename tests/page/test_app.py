@@ -98,6 +98,7 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
         status, content = server.get(url.removeprefix(server.url))
         assert status == 200
         assert len(content) > 100
+    page.click("#tabs >> text=Side by side")
     page.click(".rg-bar >> text=Reconstruction")
     wait(lambda: plays(page, "reconstruction"), 60, "the reconstruction plays")
     wait(lambda: plays(page, "source"), 60, "the source plays")
