@@ -40,8 +40,8 @@ PICTURE = """() => { const stage = document.body.dataset.stage;
 
 def film(path, width, height, frames=8):
     """A red box on a noisy ground."""
-    ground = np.random.default_rng(0).integers(90, 110, (frames, height, width, 3))
-    pictures = ground.astype(np.uint8)
+    ground = np.random.default_rng(0).integers(90, 110, (1, height, width, 3))
+    pictures = ground.astype(np.uint8).repeat(frames, axis=0)
     box = np.s_[:, height // 3 : height // 2, width // 3 : width // 2]
     pictures[box] = (220, 40, 40)
     write_video(path, pictures, Fraction(24))

@@ -782,6 +782,8 @@ export interface MarkKind {
   last(count: number): number;
   where: string;
   name: string;
+  /** What marking a frame is called. */
+  act: string;
   title: string;
   icon: "cut" | "key";
   hint: string;

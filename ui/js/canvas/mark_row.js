@@ -158,7 +158,7 @@ export const makeMarkRow = (editor, kind, changed) => {
   const about = { className: "rg-marks-track", role: "group", ariaLabel: kind.title };
   const track = make("div", about, quiet, marks);
   const toggleHere = () => row.toggleAt(editor.frame);
-  const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, toggleHere, kind.name);
+  const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, toggleHere, kind.act);
   const node = make("div", "rg-time-row rg-marks " + kind.row, make("span", {}, kind.title), track, count);
   /** @type {MarkRow} */
   const row = {
