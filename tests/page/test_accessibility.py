@@ -12,6 +12,7 @@ from browser import (
     wait_for_result,
     write,
 )
+from canvas import LEFT, spot
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -44,7 +45,7 @@ def test_axe_finds_nothing(server, open_page, look):
     page = open_page(server, **LOOKS[look])
     check(page, "opened")
     page.click("#tabs >> text=Masks")
-    page.click(".rg-canvas-stage canvas")
+    page.mouse.click(*spot(page, LEFT))
     page.wait_for_function(
         "document.querySelector('.rg-editor').editor.pending.length == 0"
     )
