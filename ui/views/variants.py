@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import RequestError
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
@@ -20,7 +21,6 @@ from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import View, uses
 from regrain.ui.views import result_views, session_views
-from regrain.ui.views.catalogue import BUILT_IN_MODEL
 from regrain.ui.views.jobs import RunJob, Saved, name_again
 from regrain.ui.views.run_views import duration
 
