@@ -106,7 +106,7 @@ def test_variants_are_kept_and_compared(server, page):
     assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
     assert page.locator(".rg-result").count() == 0
     wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both edits play")
-    page.click(".rg-bar >> text=Flip")
+    page.click("#tabs >> text=Edit")
     assert (
         page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
     )
