@@ -74,6 +74,7 @@ def measure_choice(page: Any) -> dict[str, float]:
     acknowledged = page.evaluate(_PRESSED, name)
     _wait_for_result(page, "!==", source)
     seconds = time.monotonic() - began
+    page.click(".rg-opener")
     page.locator(".rg-example").first.click()
     _wait_for_result(page, "===", source)
     return {"choice_s": seconds, "acknowledged_ms": acknowledged}
@@ -152,11 +153,18 @@ def measure_previews(page: Any, log: Path, steps: int) -> dict[str, Any]:
 
 def set_steps(page: Any, steps: int) -> None:
     """Set the number of steps of the next run."""
+    if page.is_hidden("#how-body"):
+        page.click(".rg-how")
     page.click("#settings button")
     field = page.locator("#settings input[type=number]").first
     field.fill(str(steps))
     field.press("Tab")
     page.wait_for_timeout(500)
+
+
+# Open the card in which a field is, unless it is open or the field stands at its mask.
+OPEN_CARD = """(field) => { const card = document.querySelector(field)?.closest('.rg-card');
+  if (card?.querySelector('.rg-card-body').hidden) card.querySelector('.rg-card-line').click(); }"""
 
 
 def measure_own(
@@ -184,13 +192,15 @@ def measure_own(
     page.fill("#rg-source", scene.caption)
     for row, wish in enumerate(("a robot", "a panda")):
         actor = scene.actors[1 - row]  # the last region is the first row
-        page.fill(f"#rg-source-{row}", actor.phrase)
-        page.fill(f"#rg-prompt-{row}", wish)
+        for field, text in (("source", actor.phrase), ("prompt", wish)):
+            page.evaluate(OPEN_CARD, f"#rg-{field}-{row}")
+            page.fill(f"#rg-{field}-{row}", text)
     if steps:
         set_steps(page, steps)
     ready = time.monotonic()
+    if page.is_visible(".rg-anyway"):
+        page.click(".rg-anyway")
     page.click("#run")
-    page.wait_for_selector(".rg-files a", state="detached")
     page.wait_for_selector(".rg-files a", timeout=_LONG)
     ended = time.monotonic()
     return {"own_clicks": 3, "own_ready_s": ready - began, "own_edit_s": ended - began}

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from benchmarks.browsing import OPEN_CARD
 from benchmarks.served import SHARED, VIEWPORT
 
 _EXAMPLES = ("01_two_animals", "02_one_animal", "03_animals_and_place")
@@ -239,11 +240,17 @@ class Session:
 
     async def _name(self) -> None:
         self.word = ""
-        await self.page.locator(".rg-name").first.fill(self.mark)
+        await self._fill(".rg-name", self.mark)
+
+    async def _fill(self, field: str, text: str) -> None:
+        """Write into the first field of a kind, which may be in a closed card."""
+        await self.page.evaluate(OPEN_CARD, field)
+        await self.page.locator(field).first.fill(text)
 
     async def choose(self) -> None:
         """Open an example, and put the mark on it."""
         before = await self.page.evaluate("regrain.editor.id")
+        await self.page.click(".rg-opener")
         await self.page.click(f"[data-name='{self.random.choice(_EXAMPLES)}']")
         await self.page.wait_for_function(
             "id => regrain.editor.id !== id && regrain.editor.loaded", arg=before
@@ -287,7 +294,7 @@ class Session:
     async def write(self) -> None:
         """Type what the first region should become."""
         self.word = self.random.choice(_WORDS)
-        await self.page.fill("#rg-prompt-0", self.word)
+        await self._fill("#rg-prompt-0", self.word)
 
     async def track(self) -> None:
         """Track the regions through the clip, or cancel a tracking that goes on."""
@@ -297,10 +304,10 @@ class Session:
             await self.page.wait_for_function("!regrain.editor.tracking")
 
     async def _press(self) -> bool:
-        """Begin a run of the first frame; return whether it has begun."""
+        """Begin a try of the frame that is shown; return whether it has begun."""
         if await self.page.locator("#stop").is_visible():
             return False
-        await self.page.click("#tries >> text=First frame")
+        await self.page.click("#tries >> text=Quick try")
         await self.page.wait_for_function(
             "document.querySelector('#stop')?.checkVisibility() || document.querySelector('[role=alert]')"
         )
@@ -328,7 +335,7 @@ class Session:
             return
         for word in self.random.sample(_WORDS, 2):
             self.word = word
-            await self.page.fill("#rg-prompt-0", self.word)
+            await self._fill("#rg-prompt-0", self.word)
             count = await self.page.locator("#queue li").count()
             await self.page.click("#run")
             # the run before may have ended, so that this one has begun

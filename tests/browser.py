@@ -197,12 +197,15 @@ def _opening(browser):
     asked another host."""
     contexts, faults = [], []
 
-    def open_page(server: Server, **options):
+    def open_page(server: Server, settings=True, **options):
+        """A page; with `settings` as of a visitor who has opened them before."""
         context = browser.new_context(
             **({"viewport": {"width": 1280, "height": 900}} | options)
         )
         contexts.append(context)
         context.add_init_script(SHARED)
+        if settings:
+            context.add_init_script("localStorage.setItem('regrain-how', 'true')")
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -247,17 +250,74 @@ def page(shared_page):
     """The shared page with the first example as it comes; results of earlier tests stay
     in its list."""
     before = shared_page.evaluate("window.regrain.editor.id")
-    shared_page.click("[data-name='01_two_discs']")
+    open_example(shared_page, "01_two_discs")
     opened = (
         "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
     )
     shared_page.wait_for_function(opened, arg=before)
     shared_page.click("#tabs >> text=Masks")
-    shared_page.click(".rg-mask-tools >> text=This frame")
+    shared_page.evaluate(THIS_FRAME)
     shared_page.keyboard.press("Escape")  # the tool that points
     shared_page.keyboard.press("1")
     shared_page.evaluate("window.regrain.editor.hide = false; scrollTo(0, 0)")
     return shared_page
+
+
+THIS_FRAME = """[...document.querySelectorAll('.rg-mask-tools button')]
+  .find((one) => one.textContent === 'This frame').click()"""
+OPEN_CARD = """(field) => { const words = document.querySelector(field).closest('.rg-card-words');
+  const card = words && document.querySelector(`.rg-card[data-label='${words.dataset.label}']`);
+  if (card?.querySelector('.rg-card-body').hidden && card.contains(words))
+    card.querySelector('.rg-card-line').click(); }"""
+
+
+def open_example(page, name: str):
+    """Choose an example from the menu of clips."""
+    if not page.is_visible(f"[data-name='{name}']"):
+        page.click(".rg-opener")
+    page.click(f"[data-name='{name}']")
+
+
+def open_card(page, label: int):
+    """Open the card of a region, unless it is open."""
+    card = f".rg-card[data-label='{label}']"
+    page.wait_for_selector(card)
+    if page.is_hidden(f"{card} .rg-card-body"):
+        page.click(f"{card} .rg-card-line")
+
+
+def write(page, field: str, text: str):
+    """Write into a field of a region, which stands at its mask or in its card."""
+    page.wait_for_selector(field, state="attached")
+    page.evaluate(OPEN_CARD, field)
+    page.fill(field, text)
+
+
+def refine(page, *selectors: str):
+    """Press things of the Refine menu, and close it."""
+    open_refine(page)
+    for selector in selectors:
+        page.click(f".rg-mask-tools {selector}")
+    page.click(".rg-refine")
+
+
+def open_refine(page):
+    """Open the Refine menu, unless it is open."""
+    if page.is_hidden(".rg-mask-tools"):
+        page.click(".rg-refine")
+
+
+def choose_in_menu(page, text: str):
+    """Choose from the menu of the clip: Frames, Save, Keys."""
+    page.click(".rg-clip-menu")
+    page.click(f".rg-clip-tools >> text={text}")
+
+
+def press_run(page):
+    """Press Run; where the model draws nonsense, ask for it all the same."""
+    if page.is_visible(".rg-anyway"):
+        page.click(".rg-anyway")
+    page.click("#run")
 
 
 def unfold(page, *folds: str):
@@ -334,7 +394,7 @@ def fill_until(page, field, text: str, taken):
 
 def run(page):
     """Press Run, and wait for the result."""
-    page.click("#run")
+    press_run(page)
     wait_for_result(page)
 
 
@@ -364,10 +424,14 @@ def drag(page, *places, steps: int = 6):
     page.mouse.up()
 
 
+# The server has answered the last press of Run, and the run is over: an older result
+# stays in sight meanwhile.
+ENDED = """() => !document.querySelector('#run.rg-asked') &&
+  document.querySelector('.rg-progress[data-state=done]:not([hidden]), [role=alert]')"""
+
+
 def wait_for_result(page, seconds: float = 90):
-    page.wait_for_selector(
-        ".rg-files a, [role=alert]", timeout=seconds * 1000 * PATIENCE
-    )
+    page.wait_for_function(ENDED, timeout=seconds * 1000 * PATIENCE)
     assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
     wait(
         lambda: plays(page, "edited") and plays(page, "source"), 60, "both videos play"

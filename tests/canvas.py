@@ -4,7 +4,13 @@ it."""
 from fractions import Fraction
 
 import numpy as np
-from browser import drag, pixel_of, wait
+from browser import (
+    drag,
+    open_card,
+    pixel_of,
+    wait,
+    write,
+)
 
 from regrain.editing.media.writing import write_video
 
@@ -70,6 +76,7 @@ def start_empty(page):
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
     page.click("#tabs >> text=Masks")  # an example may begin with its result
     for left in (1, 0):
+        open_card(page, state(page)["labels"][0])
         page.locator("[data-act=delete]").first.click()
         until(
             page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted"
@@ -77,8 +84,8 @@ def start_empty(page):
 
 
 def describe(page, label, words, source):
-    page.fill(f".rg-card[data-label='{label}'] [data-key=prompt]", words)
-    page.fill(f".rg-card[data-label='{label}'] [data-key=source]", source)
+    write(page, f".rg-card-words[data-label='{label}'] [data-key=prompt]", words)
+    write(page, f".rg-card-words[data-label='{label}'] [data-key=source]", source)
 
 
 def mask(page, frame, label, size):

@@ -142,8 +142,12 @@ def open_video(path: Path) -> av.container.InputContainer:
             str(path.resolve()), container_options={"format_whitelist": CONTAINERS}
         )
     if _find_stream(container) is None:
+        streams = container.streams
+        sound = bool(streams.audio) and not streams.video
         container.close()
         said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
+        if sound:
+            said = f"{shorten(path.name)} holds sound only. Open a file with a picture."
         raise ClipError("clip.path", said)
     return container
 

@@ -86,7 +86,10 @@ class MethodParams(BaseModel):
         """
 
     steps: int = parameter(
-        50, "Steps", "Denoising steps; an inversion takes as many.", (1, 1000)
+        50,
+        "Steps",
+        "More steps: finer and slower; an inversion takes as many.",
+        (1, 1000),
     )
     guidance_scale: float = parameter(
         7.5,

@@ -63,7 +63,10 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
     }
 
     steps: int = parameter(
-        15, "Steps", "Denoising steps; all are run, whatever the strength.", (1, 50)
+        15,
+        "Steps",
+        "More steps: finer and slower; all are run, whatever the strength.",
+        (1, 50),
     )
     guidance_scale: float = parameter(
         2.0,

@@ -34,7 +34,7 @@ Resolved = dict[str, dict[str, object]]
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
-    "flow": "the flow of a video model such as Wan 2.1",
+    "flow": "the model Wan 2.1",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
@@ -50,6 +50,7 @@ class Method:
         name: As written in project.json.
         title: As shown to users.
         paper: Where it comes from.
+        does: What it does, in a sentence for users.
         Params: Its parameters.
         needs: What the request has (regions, or masks if they are optional,
             source_prompt, and seed if it always acts) and the model must offer (keys of
@@ -75,6 +76,7 @@ class Method:
     several: bool = False
     anchors: int = 2
     setup: str = ""
+    does: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -129,6 +131,7 @@ METHODS: dict[str, Method] = {
             name="videograin",
             title="VideoGrain",
             paper="Yang et al. 2025, arXiv:2502.17258",
+            does="Edits each region with its own words, all in one run.",
             Params=VideoGrainParams,
             needs=frozenset({"regions", "inversion", "image_unet"}),
         ),
@@ -136,6 +139,7 @@ METHODS: dict[str, Method] = {
             name="fatezero",
             title="FateZero",
             paper="Qi et al. 2023, arXiv:2303.09535",
+            does="Takes over the attention of the source: shapes and motion stay, looks change.",
             Params=FateZeroParams,
             needs=BY_WORDS,
             several=True,
@@ -144,6 +148,7 @@ METHODS: dict[str, Method] = {
             name="vid2vid_zero",
             title="vid2vid-zero",
             paper="Wang et al. 2023, arXiv:2303.17599",
+            does="Swaps words while the source runs along, and looks across all frames for steadiness.",
             Params=Vid2VidZeroParams,
             needs=BY_WORDS,
             several=True,
@@ -152,6 +157,7 @@ METHODS: dict[str, Method] = {
             name="tune_a_video",
             title="Tune-A-Video",
             paper="Wu et al. 2022, arXiv:2212.11565",
+            does="First tunes the model on this clip, which takes minutes; then other words move like it.",
             Params=TuneAVideoParams,
             needs=BY_WORDS,
             stages=("tuning", "inverting", "editing", "decoding"),
@@ -162,6 +168,7 @@ METHODS: dict[str, Method] = {
             name="fresco",
             title="FRESCO",
             paper="Yang et al. 2024, arXiv:2403.12962",
+            does="Redraws the frames, held together along the motion between them.",
             Params=FrescoParams,
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
@@ -170,6 +177,7 @@ METHODS: dict[str, Method] = {
             name="sdedit",
             title="SDEdit",
             paper="Meng et al. 2022, arXiv:2108.01073",
+            does="Redraws each frame from a noisy copy; the noise says how much may change.",
             Params=SDEditParams,
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
@@ -180,6 +188,7 @@ METHODS: dict[str, Method] = {
             name="infedit",
             title="InfEdit",
             paper="Xu et al. 2024, arXiv:2312.04965",
+            does="Swaps words in few steps, without inverting the clip first.",
             Params=InfEditParams,
             needs=frozenset({"masks", "source_prompt", "seed", "image_unet"}),
             stages=("editing", "decoding"),
@@ -188,6 +197,7 @@ METHODS: dict[str, Method] = {
             name="flow_regions",
             title="Flow with regions",
             paper="Kulikov et al. 2024, arXiv:2412.08629",
+            does="Leads the clip from one description to another, straight along a video model's flow.",
             Params=FlowRegionsParams,
             needs=frozenset({"masks", "source_prompt", "seed", "flow"}),
             stages=("editing", "decoding"),
@@ -248,7 +258,7 @@ def check_needs(
     lacking = [title for offer, title in OFFERS.items() if offer in needed]
     if lacking:
         which = f"{shown} ({kind})" if kind else shown
-        said = f"{method} needs {' and '.join(lacking)}, which {which} does not have."
+        said = f"“{record.title}” needs {' and '.join(lacking)}, not {which}."
         raise ModelError("model", f"{said} {_instead(offers)}")
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:

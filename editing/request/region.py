@@ -72,10 +72,13 @@ class Region:
         "",
         "What it should become; empty keeps the source.",
         kind="text",
-        title="Change to",
+        title="Make it",
     )
     source: str = declare(
-        "", "What it is now, in words of the source prompt.", kind="text", title="Now"
+        "",
+        "What it is now, in words of the source prompt.",
+        kind="text",
+        title="This is",
     )
     color: str = declare(
         "", "#rrggbb; from a palette by default.", pattern=r"^(#[0-9a-fA-F]{6})?$"
@@ -84,7 +87,7 @@ class Region:
     # VideoGrain and FRESCO read it inside the region alone, the other methods
     # everywhere.
     negative: str = declare(
-        "", "What it should not become.", kind="text", title="Avoid"
+        "", "What it should not become.", kind="text", title="Never show"
     )
     # In pixels of the clip, and never into another region. Without a prompt there is no
     # edit and no margin.

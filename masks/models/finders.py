@@ -63,21 +63,21 @@ def finders() -> dict[str, MaskModel]:
 def _built_in() -> Iterator[MaskModel]:
     yield MaskModel(
         name="sam",
-        title="SAM",
+        title="Learned",
         about="A small network that was trained on drawn things.",
         takes=_SAM,
         missing="Its weights are missing." if sam.missing() else "",
     )
     yield MaskModel(
         name=CUTS,
-        title="Cuts",
+        title="By colour",
         about="Cuts by colour, place and motion, for real clips.",
         takes=(*_SAM, "strokes"),
         follows=True,
     )
     yield MaskModel(
         name=FLOW,
-        title="Motion",
+        title="By motion",
         about="Follows optical flow and colours; needs no weights.",
         follows=True,
     )

@@ -78,7 +78,7 @@ async def visit(url: str, tally: Tally) -> list[int]:
                 await getattr(session, act)()
                 await session.look()
         counts.append(len(tally.foreign))
-        await second.page.locator(".rg-name").first.fill(first.mark)
+        await second._fill(".rg-name", first.mark)
         await second.look()
         counts.append(len(tally.foreign))
         await browser.close()

@@ -5,7 +5,14 @@ from io import BytesIO
 
 import pytest
 from accessible import AT_REST, LOOKS, check
-from browser import PHONE, wait_for_result
+from browser import (
+    PHONE,
+    open_card,
+    press_run,
+    wait_for_result,
+    write,
+)
+from canvas import LEFT, spot
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -19,13 +26,13 @@ def check_queue(page, several: bool):
         : 5 if several else 1
     ]
     for number, words in enumerate(waiting):
-        page.fill("#rg-prompt-0", words)
-        page.click("#run")
+        write(page, "#rg-prompt-0", words)
+        press_run(page)
         page.wait_for_selector(f"#queue li >> nth={number}")
     check(page, "a queue")
     if several:
-        page.fill("#rg-prompt-0", "a green panda")
-        page.click("#run")
+        write(page, "#rg-prompt-0", "a green panda")
+        press_run(page)
         page.wait_for_selector("#queue [role=status] >> text=/./")
         check(page, "one too many")
     for number in reversed(range(len(waiting))):
@@ -38,7 +45,7 @@ def test_axe_finds_nothing(server, open_page, look):
     page = open_page(server, **LOOKS[look])
     check(page, "opened")
     page.click("#tabs >> text=Masks")
-    page.click(".rg-canvas-stage canvas")
+    page.mouse.click(*spot(page, LEFT))
     page.wait_for_function(
         "document.querySelector('.rg-editor').editor.pending.length == 0"
     )
@@ -51,20 +58,22 @@ def test_axe_finds_nothing(server, open_page, look):
         page.wait_for_selector("[data-tracking=false]")
     page.click("#settings button")
     page.wait_for_selector("#settings input[type=number]")
+    for label in (1, 2):
+        open_card(page, label)
     for more in page.locator(".rg-card summary").all():
         more.click()
     check(page, "settings")
-    page.fill("#rg-prompt-0", "a rabot")
-    page.click("#run")
+    write(page, "#rg-prompt-0", "a rabot")
+    press_run(page)
     page.wait_for_selector(".rg-wrong")
     check(page, "an error")
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     several = look == "phone"
     if several:
         page.select_option(".rg-method select", "fresco")  # its seed acts
         page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector(".rg-strip img")
         check_queue(page, several)
     page.wait_for_function(
@@ -121,7 +130,7 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
 def test_every_control_shows_its_focus_in_the_dark_too(server, open_page):
     page = open_page(server, color_scheme="dark")
     assert page.evaluate("document.body.classList.contains('dark')")
-    page.locator("#open").focus()
+    page.locator(".rg-opener").focus()
     bare = []
     for _ in range(12):
         page.keyboard.press("Tab")

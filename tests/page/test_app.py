@@ -11,14 +11,19 @@ import pytest
 from browser import (
     ROOT,
     Server,
+    open_card,
+    open_example,
     plays,
+    press_run,
     prompt,
+    refine,
     report,
     run,
     saved,
     unfold,
     wait,
     wait_for_result,
+    write,
 )
 from diffusers import UNet2DConditionModel
 from fake_app import write_examples
@@ -44,8 +49,8 @@ IN_STEP = """(count) => { const times = [...document.querySelectorAll('video')].
 
 def test_words_are_typed_and_an_example_is_chosen(page):
     # Two fields within the time that a change waits before it is sent.
-    page.fill("#rg-prompt-0", "a green robot")
-    page.fill("#rg-prompt-1", "")
+    write(page, "#rg-prompt-0", "a green robot")
+    write(page, "#rg-prompt-1", "")
     composed = "1 a green robot and 2 a dog walk on the grass"
     wait(lambda: prompt(page) == composed, 60, "both words are composed")
     assert page.input_value("#rg-prompt-0") == "a green robot"
@@ -55,7 +60,7 @@ def test_words_are_typed_and_an_example_is_chosen(page):
     assert page.eval_on_selector_all(
         ".rg-example img", "all => all.every(i => i.naturalWidth > 100)"
     )
-    page.click("[data-name='02_discs_and_lawn']")
+    open_example(page, "02_discs_and_lawn")
     page.wait_for_selector("#rg-prompt-2")
     assert (
         page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
@@ -66,7 +71,7 @@ def test_words_are_typed_and_an_example_is_chosen(page):
 
 
 def test_run_shows_what_happens_and_then_the_result(server, page):
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     with server.hold("editing", 6):
         page.keyboard.press("Control+Enter")
         # Expected frames, and a heat map per region.
@@ -81,27 +86,28 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     assert "Unchanged outside" in page.inner_text(".rg-facts")
     assert page.locator(".rg-inspector-names button").count() == 2
     links = page.eval_on_selector_all(
-        ".rg-files a", "all => all.map(a => [a.dataset.file, a.href])"
+        ".rg-result a", "all => all.map(a => [a.dataset.file, a.href])"
     )
     assert [name for name, _ in links] == [
         "edited.mp4",
-        "report.json",
         "reconstruction.mp4",
         "project.zip",
+        "report.json",
     ]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
         assert status == 200
         assert len(content) > 100
+    page.click("#tabs >> text=Side by side")
     page.click(".rg-bar >> text=Reconstruction")
     wait(lambda: plays(page, "reconstruction"), 60, "the reconstruction plays")
     wait(lambda: plays(page, "source"), 60, "the source plays")
-    page.click("text=Wipe")
+    page.click("#tabs >> text=Wipe")
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
     cut = "document.querySelector('.rg-stage').style.getPropertyValue('--cut')"
     page.wait_for_function(f"parseFloat({cut}) > 70")
-    page.click("text=Flip")
+    page.click("#tabs >> text=Edit")
     page.locator(".rg-stage").scroll_into_view_if_needed()
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.move(wipe["x"] + 50, wipe["y"] + 50)
@@ -120,24 +126,25 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.get_by_label("It should show").fill("\n".join(lines))
     page.wait_for_function("document.querySelectorAll('.rg-prompt').length == 3")
     run(page)
+    page.click("#tabs >> text=Side by side")
     captions = ".rg-pane:not([hidden]) figcaption"
     asked = [line if "panda" in line else line + ", a panda" for line in lines]
     asked = [line + ", a fox" if "fox" not in line else line for line in asked]
     assert page.locator(captions).all_inner_texts() == ["Source", *asked]
-    assert page.locator(".rg-pane img").count() == 0
+    assert page.locator("figcaption img").count() == 0
     page.wait_for_function(IN_STEP, arg=4)
     names = page.eval_on_selector_all(
         ".rg-files a", "all => all.map(a => a.dataset.file)"
     )
     assert names[:3] == ["edited.mp4", "edited_2.mp4", "edited_3.mp4"]
     # Two of them at a time.
-    page.click(".rg-bar >> text=Wipe")
+    page.click("#tabs >> text=Wipe")
     assert page.locator(captions).all_inner_texts() == ["Source", asked[0]]
     page.get_by_label("Edit 3: a robot").click()
     assert page.locator(captions).all_inner_texts() == ["Source", asked[2]]
     page.click(".rg-bar >> text=Reconstruction")
     assert page.locator(captions).all_inner_texts() == ["Reconstruction", asked[2]]
-    page.click(".rg-bar >> text=Side by side")
+    page.click("#tabs >> text=Side by side")
     assert page.locator(captions).all_inner_texts() == [
         "Source",
         "Reconstruction",
@@ -170,7 +177,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
 def test_stop_ends_the_worker(server, page):
     before = server.steps().count("closed")
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         # The inversion has a step 6 of 12 too.
         text = "document.querySelector('#progress').innerText"
         page.wait_for_function(f"/Editing\\s+step 6 of 12/.test({text})")
@@ -185,7 +192,7 @@ def test_stop_ends_the_worker(server, page):
     # There is work to do at once.
     page.click("#tabs >> text=Masks")
     before = page.evaluate("window.regrain.editor.rev")
-    page.click("[data-reshape=grow]")
+    refine(page, "[data-reshape=grow]")
     page.wait_for_function("rev => window.regrain.editor.rev > rev", arg=before)
     run(page)
 
@@ -197,7 +204,7 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     (own,) = set(server.media()) - others
     before = server.steps().count("closed")
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector(".rg-strip img")
         page.close()
         wait(
@@ -224,12 +231,12 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
 
 def test_words_never_become_code(page):
     evil = "${alert(1)} {{value}} <img src=x onerror=alert(2)> `unicorn`"
-    page.fill("#rg-prompt-0", evil)
+    write(page, "#rg-prompt-0", evil)
     page.wait_for_function(
         "document.querySelector('.rg-prompt').innerText.includes('unicorn')"
     )
     assert evil in page.inner_text(".rg-prompt")
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector("[role=alert]")
     assert page.locator(".rg-prompt img, [role=alert] img").count() == 0
 
@@ -311,7 +318,7 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
 
     page.get_by_title("Remove storybook/motion").click()
     wait(lambda: not shown(), 30, "it is off")
-    page.click("[data-name='01_two_discs']")
+    open_example(page, "01_two_discs")
     page.wait_for_selector("#rg-prompt-1")
     assert (shown(), kept()) == ([], None)
     page.get_by_label("LoRA file, motion or picture adapter").select_option(
@@ -333,6 +340,7 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
 ):
     page = open_page(sdxl_server)
     card = page.locator(".rg-card").first
+    open_card(page, 1)
     card.locator("input[type=file]").set_input_files(
         write_picture(tmp_path / "toy.png", size=(60, 90))
     )
@@ -340,9 +348,7 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
     page.click("#model input")
     page.get_by_role("option", name="narrow").click()
     page.wait_for_selector("text=/8 frames, 2 steps.*about [0-9.]+ GB of memory/")
-    page.click("#run")
-    # those of the shipped result
-    page.wait_for_selector(".rg-files a", state="detached")
+    press_run(page)
     wait_for_result(page)
     found = report(page)
     assert (found["request"]["model"], found["request"]["method"]) == (
@@ -358,17 +364,17 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
         "right disc",
     }
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
-    page.select_option(".rg-method select", "flow_regions")
-    page.click("#run")
-    page.wait_for_selector(
-        "text=/Flow_regions needs the flow of a video model/ >> visible=true"
-    )
+    flow = page.locator(".rg-method option[value=flow_regions]")
+    assert flow.is_disabled()
     card.get_by_title("Remove the picture").click()  # such a model cannot look at it
     card.locator(".rg-picture img").wait_for(state="hidden")
     page.click("#model input")
     page.get_by_role("option", name="film").click()
-    page.click("#run")
-    page.wait_for_selector("[role=alert], .rg-files a", state="detached")
+    page.wait_for_selector(".rg-method-say:has-text('“VideoGrain” needs')")
+    wait(lambda: not flow.is_disabled(), 30, "the video model can be used with it")
+    page.select_option(".rg-method select", "flow_regions")
+    page.wait_for_function("window.regrain.method.name === 'flow_regions'")
+    press_run(page)
     wait_for_result(page)
     found = report(page)
     assert (found["request"]["model"], found["request"]["method"]) == (
@@ -403,7 +409,7 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(
     page.keyboard.press("t")
     page.wait_for_function(f"{editor}.masks[16]?.[1]")
     page.get_by_label("The clip shows").fill("a cat on the grass")
-    page.fill("#rg-prompt-0", "a red fox")
+    write(page, "#rg-prompt-0", "a red fox")
     page.select_option(".rg-method select", "flow_regions")
     page.click("#model input")
     page.get_by_role("option", name="reel").click()

@@ -2,7 +2,13 @@
 then used."""
 
 import pytest
-from browser import PHONE, ROOT, Server, overflow
+from browser import (
+    PHONE,
+    ROOT,
+    Server,
+    open_example,
+    overflow,
+)
 from canvas import noise, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
@@ -33,7 +39,7 @@ def film(tmp_path_factory):
 
 def bring(page, film):
     page.set_input_files("#upload", film)
-    page.wait_for_selector("#notice >> text=here it draws nonsense")
+    page.wait_for_selector("#useless >> text=would make nonsense")
 
 
 def fetched(server):
@@ -77,10 +83,10 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     page.wait_for_selector(".rg-cost:has-text('for the first click on a frame')")
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_selector("text=Found by SAM 2.1 tiny")
+    page.wait_for_selector("text=Found: SAM 2.1 tiny")
     assert not page.locator(".rg-cost").is_visible()
     # Drawn clips keep the built-in one.
-    page.click("[data-name='01_two_discs']")
+    open_example(page, "01_two_discs")
     page.wait_for_selector("[data-finder=sam][aria-pressed=true]")
     assert not page.locator(".rg-cost").is_visible()
 
@@ -100,8 +106,8 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     trackers = page.locator(".rg-trackers select")
     assert trackers.evaluate("s => [...s.options].map(o => o.text)") == [
-        "Cuts",
-        "Motion",
+        "By colour",
+        "By motion",
         "SAM 2.1 tiny",
     ]
     assert trackers.input_value() == "cuts"

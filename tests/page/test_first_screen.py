@@ -5,7 +5,21 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from browser import PHONE, drag, drop, plays, press, unfold, wait, wait_for_result
+from browser import (
+    ENDED,
+    PHONE,
+    choose_in_menu,
+    drag,
+    drop,
+    open_example,
+    plays,
+    press,
+    press_run,
+    unfold,
+    wait,
+    wait_for_result,
+    write,
+)
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.writing import write_video
@@ -61,7 +75,6 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     said = page.inner_text(".rg-facts")
     assert "Its motion error is 0.7 times the source’s." in said
     assert "Share of each region’s attention on its own words: cat " in said
-    assert page.evaluate(CONTROLS) <= 50
     page.click("#settings > button")
     page.wait_for_selector("#seed input")
     # Folds have the arrows of a summary: to the right, and down once they are open.
@@ -73,15 +86,15 @@ def test_results_that_ship_show_at_once(real_server, open_page):
         "it turns",
     )
     assert page.evaluate(TURNED, "#words").startswith("matrix(0, -1, 1, 0")
-    assert "One result per words; set Variation for others." in page.inner_text("#seed")
-    assert page.evaluate(CONTROLS) <= 65
+    said = "The seed has no effect until Variation is above 0."
+    assert said in page.inner_text("#seed")
     assert page.input_value("#seed input") == "5"  # the first run begins with it
     page.wait_for_selector(".rg-result .rg-facts", state="attached")
-    page.click("[data-name='04_style']")
+    open_example(page, "04_style")
     page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
     wait(lambda: plays(page, "edited"), 10, "both edits of the next play")
     assert "FateZero" in page.inner_text(".rg-made")
-    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.href)")
+    links = page.eval_on_selector_all(".rg-result a", "all => all.map(a => a.href)")
     assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [
         200
     ] * 3
@@ -99,11 +112,8 @@ def test_a_page_at_rest_asks_for_no_frames(server, open_page):
 
 def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
     page = open_page(real_server)
+    page.click(".rg-opener")
     assert page.locator(".rg-gallery > *").count() == 19
-    tops = page.eval_on_selector_all(
-        ".rg-gallery > :not([hidden])", "all => all.map(n => n.offsetTop)"
-    )
-    assert len(set(tops)) == 1
     page.hover("[data-name='02_one_animal']")
     wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
     page.mouse.move(5, 5)
@@ -116,7 +126,6 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
     assert page.locator(".rg-gallery > [tabindex='0']").count() == 1
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.dataset.name") == "17_one_redrawn"
-    page.wait_for_selector(".rg-scroller.rg-next", state="hidden")
     # Names and captions say in few words what changes, and none is cut off.
     said = page.locator(".rg-change").all_inner_texts()
     few = [
@@ -134,7 +143,7 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
 def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_page):
     page = open_page(real_server, reduced_motion="reduce")
     page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
-    page.click("[data-name='02_one_animal']")
+    open_example(page, "02_one_animal")
     page.wait_for_function(
         "document.querySelector('.rg-facts-line').innerText.startsWith('One animal')"
     )
@@ -155,7 +164,7 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desk", "phone"])
 def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page = open_page(server, **options)
-    assert page.is_visible(".rg-head p")
+    assert page.is_visible(".rg-head h1")
     page.click("#words > button")
     page.click("#settings > button")
 
@@ -166,14 +175,14 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
 
     assert seen()
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector(".rg-strip img")
         assert seen()
         assert page.locator("#stop").is_visible()
     wait_for_result(page)
     assert seen()
-    page.fill("#rg-prompt-0", "a unicorn")
-    page.click("#run")
+    write(page, "#rg-prompt-0", "a unicorn")
+    press_run(page)
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
     wait(
         lambda: page.is_visible("[role=alert]") == (options is DESK),
@@ -181,12 +190,14 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
         "said beside Run, or once",
     )
     assert seen()
-    page.fill("#rg-prompt-0", "a cat")
+    write(page, "#rg-prompt-0", "a cat")
     page.wait_for_selector("[role=alert], .rg-wrong", state="hidden")
 
 
 def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
-    assert "without their consent" in page.inner_text(".rg-upload")
+    page.click(".rg-opener")
+    assert "without their consent" in page.inner_text(".rg-clips")
+    page.click(".rg-opener")
     page.route("**/upload", lambda route: route.abort())
     page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
     page.wait_for_selector(".rg-upload[data-state=failed]")
@@ -248,7 +259,7 @@ def test_only_what_was_uploaded_is_opened():
 
 def test_the_trim_bar_by_mouse(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "long.mp4", 60))
-    page.click("text=Choose others")
+    choose_in_menu(page, "Frames")
     page.wait_for_function("document.querySelector('.rg-trim img').naturalWidth > 500")
     page.select_option(".rg-trim select", "1")
     box = page.locator(".rg-trim-track").bounding_box()
@@ -274,21 +285,21 @@ def test_the_trim_bar_by_mouse(page, tmp_path):
 def test_tries_take_less_and_say_so(server, open_page):
     page = open_page(server)
     page.wait_for_selector("#tries p:has-text('8 frames')", state="attached")
-    page.click("text=First frame")
-    page.wait_for_selector(
-        ".rg-made:has-text('try of the first frame')", state="attached"
-    )
-    assert page.locator(".rg-player .rg-count").inner_text() == "1 / 1"
+    page.click("#tabs >> text=Masks")
+    page.evaluate("window.regrain.editor.go(2)")
     page.click("text=Quick try")
-    page.wait_for_selector(".rg-made:has-text('4 frames')", state="attached")
+    page.wait_for_selector(".rg-still:has-text('Try')")
+    assert page.evaluate("window.regrain.editor.still.frame") == 2
+    page.wait_for_function(ENDED)
     assert {
         text.rpartition(", ")[2]
         for text in page.locator(".rg-run-title").all_inner_texts()
     } == {"try"}
-    page.click("#run")
-    page.wait_for_function(
-        "!document.querySelector('.rg-made') && document.querySelector('.rg-files a')"
-    )
+    page.click(".rg-still >> text=Show the source")
+    assert page.is_hidden(".rg-still")
+    press_run(page)
+    page.wait_for_selector("video.edited")
+    wait_for_result(page)
     assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
     page.wait_for_function(
         "/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)"
@@ -311,9 +322,13 @@ def test_a_whole_edit_by_keyboard(server, open_page):
             page.keyboard.press("Tab")
         raise AssertionError(f"the Tab key does not reach {selector}")
 
+    tab_to(".rg-opener")
+    press(page, "Enter")
     tab_to(".rg-gallery > *")
     press(page, "End", "Enter")
-    page.wait_for_selector("[data-name='02_discs_and_lawn'][aria-pressed=true]")
+    page.wait_for_selector(
+        "[data-name='02_discs_and_lawn'][aria-pressed=true]", state="attached"
+    )
     page.wait_for_function("window.regrain.editor?.clip?.title === 'Discs and lawn'")
     tab_to(".rg-canvas-stage canvas")
     press(page, *["Shift+ArrowLeft"] * 25, "Enter")
@@ -334,7 +349,7 @@ def test_a_wrong_setting_is_unfolded(server, open_page):
     page.locator(".rg-param-keyframes textarea").fill("0, 99")
     page.click("#settings > button")
     page.wait_for_selector(".rg-param-keyframes", state="hidden")
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector(
         ".rg-param-keyframes textarea[aria-invalid=true]", state="visible"
     )
@@ -342,6 +357,6 @@ def test_a_wrong_setting_is_unfolded(server, open_page):
     assert page.locator("#experiments > button.open").count() == 0
     # The next run begins without marks.
     page.locator(".rg-param-keyframes textarea").fill("all")
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector(".rg-files a")
     assert page.locator("[role=alert], .rg-wrong").count() == 0

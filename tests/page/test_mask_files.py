@@ -83,7 +83,7 @@ def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     grey = open_clip(tmp_path / "pair" / "src_video.mp4").read(0, 8)[white]
     assert abs(np.median(grey) - 127) <= 2
     start_empty(page)
-    page.click("[data-act=files]")
+    refine(page, "[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")
     wait(
         lambda: page.locator(".rg-mask-forms button:disabled").count() == 5,

@@ -2,7 +2,7 @@
 hand and by keys."""
 
 import pytest
-from browser import wait
+from browser import open_refine, refine, wait
 from canvas import (
     LEFT,
     SIDE,
@@ -91,8 +91,7 @@ def test_invert_and_feather_are_steps_that_undo(page):
     assert turned[0]["1"] == SIDE**2 - before[0]["1"]
     assert turned[1] == before[1]
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
-    page.click(".rg-mask-tools >> text=All frames")
-    page.click("[data-reshape=invert]")
+    refine(page, ">> text=All frames", "[data-reshape=invert]")
     until(
         page,
         lambda s: all(
@@ -106,7 +105,9 @@ def test_invert_and_feather_are_steps_that_undo(page):
     edge = (LEFT[0] - 37, LEFT[1])
     page.mouse.move(5, 5)
     strong = pixel(page, edge)
+    open_refine(page)
     page.select_option(".rg-feather select", "16")
+    page.click(".rg-refine")
     wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
     wait(
         lambda: (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from accessible import LOOKS, check
-from browser import PHONE, ROOT, Server, overflow, wait
+from browser import PHONE, ROOT, Server, open_card, overflow, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -74,6 +74,7 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     one, two = page.locator(".rg-card").nth(0), page.locator(".rg-card").nth(1)
     assert not one.locator(".rg-picture").is_visible()
     red, blue = toy(tmp_path, "red"), toy(tmp_path, "blue")
+    open_card(page, 2)
     two.locator(".rg-details summary").click()  # on a phone nothing can be dropped
     two.get_by_text(LACK).wait_for()
     two.locator(".rg-details summary").click()
@@ -107,7 +108,7 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     cut = changed(one, dropped)
     page.keyboard.press("Control+z")
     assert changed(one, cut) == dropped
-    one.get_by_role("button", name="As right disc").click()
+    one.get_by_role("button", name="Same picture as right disc").click()
     assert changed(one, dropped) == shown(two)
     give(one, red, "paste")
     pasted = changed(one, shown(two))
@@ -128,6 +129,7 @@ def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
     picture = toy(tmp_path, "red")
     pages = {look: open_page(own_server, **options) for look, options in LOOKS.items()}
     for look, page in pages.items():
+        open_card(page, 1)
         page.locator(".rg-card summary").first.click()
         page.locator(".rg-card input[type=file]").first.set_input_files(picture)
         page.get_by_text("Get one").first.click()

@@ -5,7 +5,19 @@ import zipfile
 
 import av
 import pytest
-from browser import fill_number, pixel_of, plays, report, run, saved, unfold, wait
+from browser import (
+    fill_number,
+    open_example,
+    pixel_of,
+    plays,
+    press_run,
+    report,
+    run,
+    saved,
+    unfold,
+    wait,
+    write,
+)
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -36,7 +48,7 @@ def begin_variants(page, count: int):
     page.get_by_role("group", name="Variants").get_by_text(
         str(count), exact=True
     ).click()
-    page.click("#run")
+    press_run(page)
 
 
 def run_variants(page, count: int):
@@ -95,7 +107,7 @@ def test_variants_are_kept_and_compared(server, page):
     assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
     assert page.locator(".rg-result").count() == 0
     wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both edits play")
-    page.click(".rg-bar >> text=Flip")
+    page.click("#tabs >> text=Edit")
     assert (
         page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
     )
@@ -136,7 +148,7 @@ def test_several_variants_need_a_seed_that_acts(server, open_page):
 
 
 def test_settings_of_a_result_come_back(page):
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
     fill_number(page, strength, "0.6")
     strength.fill("")  # not the least that is allowed
@@ -145,7 +157,7 @@ def test_settings_of_a_result_come_back(page):
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")
-    page.fill("#rg-prompt-0", "snow")
+    write(page, "#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
     page.wait_for_function(
         "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
@@ -177,7 +189,7 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     page = open_page(server)
     run(page)
     (own,) = set(server.media()) - others
-    page.click("[data-name='02_discs_and_lawn']")
+    open_example(page, "02_discs_and_lawn")
     page.wait_for_selector("#rg-prompt-2")
     page.click("#tabs >> text=Edit")
     page.click(PICTURES)

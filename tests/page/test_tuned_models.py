@@ -4,7 +4,17 @@ editor is made up."""
 from itertools import product
 
 import pytest
-from browser import PHONE, overflow, run, saved, unfold, wait, wait_for_result
+from browser import (
+    PHONE,
+    choose_in_menu,
+    overflow,
+    press_run,
+    run,
+    saved,
+    unfold,
+    wait,
+    wait_for_result,
+)
 from fake_app import tuned_model
 
 from regrain.editing.models.adapters import read_facts, save_adapter
@@ -41,7 +51,7 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
     takes = "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
     assert page.inner_text(".rg-takes") == takes
     with server.hold("tuning", 24):
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector("text=/step 24 of 40, about 4 s of tuning left/")
         page.wait_for_function(
             "document.querySelector('.rg-losses').innerText.includes('after 24 of 40')"
@@ -97,11 +107,11 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
         == "40 steps"
     )
     before = len(server.steps())
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector(".rg-losses", state="detached")
     wait_for_result(page)
     assert not [step for step in server.steps()[before:] if step.startswith("tuning")]
-    project = saved(page, lambda: page.click("text=Save"), tmp_path)
+    project = saved(page, lambda: choose_in_menu(page, "Save"), tmp_path)
     words = page.input_value("#rg-source")
     other = open_page(server)
     unfold(other, "#settings")
@@ -163,7 +173,7 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
         ".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8."
     )
     assert names(page)[1:] == ["long"]
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector("[role=alert]")
     assert "TUNED MODEL" in page.inner_text("[role=alert]").upper()
     page.wait_for_selector("#run:text-is('Run')")

@@ -9,7 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from browser import ROOT, Server, fill_number, wait, wait_for_result
+from browser import (
+    ROOT,
+    Server,
+    fill_number,
+    open_example,
+    press_run,
+    refine,
+    wait,
+    wait_for_result,
+    write,
+)
 from proxy import Proxy
 
 pytestmark = pytest.mark.browser
@@ -116,7 +126,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         before = page.evaluate(revision)
         page.locator(".rg-canvas-stage canvas").click(position={"x": 150, "y": 260})
         page.wait_for_function(f"{revision} > {before}")
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector("text=Waiting in the queue")
         page.wait_for_selector(
             "text=/1 run before yours, about/"
@@ -124,7 +134,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         page.click("#stop")
         page.wait_for_selector("text=Removed from the queue.")
         page.wait_for_selector("#run:text-is('Run')")
-        page.click("#run")
+        press_run(page)
         page.wait_for_selector("text=/1 run before yours/")
     wait_for_result(page)
     assert len(kept) == 3
@@ -133,7 +143,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
 
 def test_a_reload_and_back_bring_everything_back(server, open_page):
     page = open_page(server)
-    page.click("[data-name='02_discs_and_lawn']")
+    open_example(page, "02_discs_and_lawn")
     page.wait_for_selector("#rg-prompt-2")
     page.click("#tabs >> text=Masks")
     page.click(".rg-canvas-stage canvas")
@@ -145,21 +155,21 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
             page.wait_for_selector(".rg-time-row >> text='4 / 8'")
             act()
         page.wait_for_selector("[data-tracking=false]")
-    page.fill("#rg-prompt-0", "a robot")
+    write(page, "#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
     strength = page.locator("#at-hand input[type=number]:visible").first
     fill_number(page, strength, "0.35")
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         running(page)
         page.wait_for_selector(".rg-empty figcaption:text-is('Preview')")
         # or the page would be laid out sixty times a second
         assert page.evaluate(WRITTEN) == 0
         for number, prompt in enumerate(("a fox", "a dog", "a cat")):
-            page.fill("#rg-prompt-0", prompt)
+            write(page, "#rg-prompt-0", prompt)
             page.click("#run >> text='Add to queue'")
             page.wait_for_selector(f"#queue li >> nth={number}")
-        page.fill("#rg-prompt-0", "a robot")
+        write(page, "#rg-prompt-0", "a robot")
         page.click("[aria-label^='Move down: a fox']")
         page.click("[aria-label^='Remove from the queue: a cat']")
         page.wait_for_function(f"document.querySelectorAll('{WAITING}').length == 2")
@@ -194,11 +204,11 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
     page = open_page(network)
     token = page.evaluate(TOKEN)
     with server.hold("editing", 6):
-        page.click("#run")
+        press_run(page)
         running(page)
         network.cut()
         page.wait_for_selector("text=Connection to the server was lost")
-        page.fill("#rg-prompt-0", "a robot, typed meanwhile")
+        write(page, "#rg-prompt-0", "a robot, typed meanwhile")
         network.join()
         page.wait_for_selector(
             "text=as you left them", state="attached"
@@ -211,8 +221,8 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
 
 def test_a_fault_is_said_and_said_again_when_the_page_returns(server, open_page):
     page = open_page(server)
-    page.fill("#rg-prompt-0", "a crash")
-    page.click("#run")
+    write(page, "#rg-prompt-0", "a crash")
+    press_run(page)
     for again in (page.reload, lambda: None):
         page.wait_for_selector(
             "[role=alert] >> text=Something went wrong inside Regrain"
@@ -239,7 +249,7 @@ def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_pa
     page.wait_for_function("window.regrain?.restored")
     page.set_input_files("#upload", shutil.copy(clip, tmp_path / "mine.mkv"))
     page.wait_for_function("window.regrain.clip.own")
-    page.click("#rg-rest")
+    refine(page, "#rg-rest")
     page.fill("#rg-source", "a cat")
     page.wait_for_selector(".rg-prompt >> text=a cat")  # the server knows
     with page.expect_event("dialog") as asked:

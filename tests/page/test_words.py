@@ -4,7 +4,18 @@ whole; inserted."""
 import re
 
 import pytest
-from browser import fill_until, prompt, report, run, unfold, wait
+from browser import (
+    fill_until,
+    open_card,
+    press_run,
+    prompt,
+    refine,
+    report,
+    run,
+    unfold,
+    wait,
+    write,
+)
 
 pytestmark = pytest.mark.browser
 NOTE = ".rg-wrong"
@@ -14,7 +25,7 @@ def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_
     page,
 ):
     page.click("#rg-prompt-0")
-    page.fill("#rg-prompt-0", "a robat and a cat")
+    write(page, "#rg-prompt-0", "a robat and a cat")
     page.wait_for_selector(f"{NOTE} >> text=robat")
     assert page.inner_text(".rg-copy u") == "robat"
     assert page.get_attribute("#rg-prompt-0", "aria-invalid") == "true"
@@ -29,9 +40,9 @@ def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_
 
 def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
     before = server.steps()
-    page.fill("#rg-prompt-1", "a unicorn")
+    write(page, "#rg-prompt-1", "a unicorn")
     page.click("#tabs >> text=Edit")
-    page.click("#run")
+    press_run(page)
     page.wait_for_selector("[role=alert] [dir=auto] >> text=unicorn")
     page.wait_for_selector("#rg-prompt-1[aria-invalid=true]")
     page.wait_for_function("document.activeElement.id == 'rg-prompt-1'")
@@ -39,7 +50,7 @@ def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
     assert "The built-in model does not know “unicorn”." in page.inner_text("#" + note)
     assert server.steps() == before
     assert page.is_enabled("#run")
-    page.fill("#rg-prompt-1", "a fox")
+    write(page, "#rg-prompt-1", "a fox")
     page.wait_for_selector("[role=alert]", state="hidden")
     # At once, but for an answer to what was typed before that may be on its way.
     page.wait_for_function("!document.querySelector('[aria-invalid], .rg-wrong')")
@@ -47,17 +58,17 @@ def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
 
 def test_no_words_at_all_are_said_on_run_and_not_before(page):
     for number in (0, 1):
-        page.fill(f"#rg-prompt-{number}", "")
+        write(page, f"#rg-prompt-{number}", "")
     page.wait_for_function("document.querySelectorAll('.rg-kept').length == 2")
     assert page.locator(NOTE).count() == 0
     assert page.get_attribute("#rg-prompt-0", "placeholder") == "stays a cat"
-    page.click("#run")
-    page.wait_for_selector("[role=alert] >> text=Write under “Change to”")
+    press_run(page)
+    page.wait_for_selector("[role=alert] >> text=Write under “Make it”")
     page.wait_for_function("document.activeElement.id == 'rg-prompt-0'")
 
 
 def test_words_that_replace_nothing_say_so_and_offer_what_they_might(page):
-    page.fill("#rg-source-1", "")
+    write(page, "#rg-source-1", "")
     page.wait_for_selector(".rg-hint >> text=only added to the prompt")
     page.click(".rg-hint >> text=a dog")
     assert page.input_value("#rg-source-1") == "a dog"
@@ -66,7 +77,7 @@ def test_words_that_replace_nothing_say_so_and_offer_what_they_might(page):
 
 
 def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
-    page.fill("#rg-prompt-0", "")
+    write(page, "#rg-prompt-0", "")
     page.focus("#rg-prompt-0")
     page.keyboard.insert_text("a cat and a dog " * 30)
     assert len(page.input_value("#rg-prompt-0")) > 470
@@ -89,7 +100,7 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
     unfold(page, "#words")
     page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
     assert page.locator(".rg-wordlist button").count() == 18
-    page.fill("#rg-prompt-1", "a and a dog")
+    write(page, "#rg-prompt-1", "a and a dog")
     page.evaluate("document.querySelector('#rg-prompt-1').setSelectionRange(1, 1)")
     page.get_by_role("group", name="Kinds").get_by_text("panda").click()
     assert page.input_value("#rg-prompt-1") == "a panda and a dog"
@@ -103,12 +114,12 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
 
 
 def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
-    page.click("#rg-rest")
+    refine(page, "#rg-rest")
     page.wait_for_selector("#rg-prompt-2")
-    page.fill("#rg-source-2", "on the grass")
-    page.fill("#rg-prompt-2", "in the snow")
+    write(page, "#rg-source-2", "on the grass")
+    write(page, "#rg-prompt-2", "in the snow")
     wait(lambda: prompt(page).endswith("3 in the snow"), 60, "the rest has its words")
-    assert page.locator("#rg-rest").is_hidden()
+    assert page.locator("#rg-rest").get_attribute("hidden") is not None
     card = page.locator(".rg-card[data-label='3']")
     assert card.locator("[aria-label*=margin]").count() == 0
     assert "no other region covers" in card.inner_text()
@@ -116,8 +127,9 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
 
 
 def test_strength_and_negative_words_of_a_region_reach_the_run(page):
+    open_card(page, 1)
     page.locator(".rg-details summary").first.click()
-    page.fill(".rg-card[data-label='1'] [data-key=negative]", "green")
+    write(page, ".rg-card[data-label='1'] [data-key=negative]", "green")
     page.fill("#rg-strength-1", "0.4")
     page.fill("#rg-avoid", "snow")
     run(page)
@@ -211,7 +223,7 @@ def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
 
 def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, page):
     unfold(page, "#settings")
-    page.get_by_text("Use a real model").first.click()
+    page.get_by_text("Get a model").first.click()
     hub = page.locator("dialog.rg-real-model[open]")
     facts = "owner/modelStable Diffusion, 4.3 GB, .* at 512 px .*, licence creativeml-openrail-m, gated"
     hub.locator("li", has_text=re.compile(facts)).wait_for()
@@ -237,6 +249,6 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
     hub.wait_for(state="detached")
     wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
     page.wait_for_selector("#words", state="hidden")  # what the built-in one knows
-    page.fill("#rg-prompt-0", "a unicorn")  # this model takes any word
+    write(page, "#rg-prompt-0", "a unicorn")  # this model takes any word
     wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")
     assert page.locator(NOTE).count() == 0

@@ -51,8 +51,7 @@ class Components:
     losses: gr.HTML
     cards: gr.HTML
     prompt: gr.HTML
-    notice: gr.HTML
-    useless: gr.HTML  # the same beside Run
+    useless: gr.HTML  # in place of Run
     words: gr.Accordion  # what the built-in model knows
     variants: gr.HTML
     run: gr.Button
@@ -96,7 +95,7 @@ class Components:
     @property
     def model_shown(self) -> list[Any]:
         """The components that say how far the chosen model is of use for the clip."""
-        return [self.notice, self.useless, self.words]
+        return [self.useless, self.words]
 
     @property
     def session(self) -> list[Any]:

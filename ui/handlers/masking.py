@@ -31,6 +31,7 @@ _NOTHING_BOXED = (
     "Nothing found in that box. "
     "Draw it closer around the object, or hold Shift to take all of it."
 )
+_BEGUN = "A new region: the one before has its mask and its words."
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
 
@@ -123,6 +124,8 @@ class Masking:
             found = mask_edits.add_point(
                 session, label, frame, at, inside, self.segment
             )
+        if found and data.get("begins") is True:
+            return _BEGUN
         return None if found else _NOTHING
 
     def _box(self, session: Session, data: Data) -> str | None:
@@ -198,7 +201,8 @@ class Masking:
         mask_edits.find_by(session, label, frame, finder, self.segment)
 
     def _add(self, session: Session, data: Data) -> str:
-        session.add_region()
+        # one that a click outside all masks begins covers none of them
+        session.add_region(below=data.get("below") is True)
         return "New region. Click an object in the frame, or paint it."
 
     def _add_rest(self, session: Session, data: Data) -> str:

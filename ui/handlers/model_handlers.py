@@ -38,6 +38,7 @@ from regrain.ui.views.model_views import (
     hub_view,
     listing_view,
     local_view,
+    named_view,
 )
 from regrain.ui.views.wording import capital
 
@@ -75,15 +76,21 @@ class ModelHandlers(FetchHandlers):
         fetched."""
         words = str(event_data(event).get("id", "")).strip()
         local = local_view([name for name in local_models() if is_name(name)])
+        named = named_view() if not words else []
         try:
             found = self.hub.search(words)
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
-            return self._hub("error", text, local=local)
+            return self._hub("error", text, local=local, named=named, **_place())
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub(
-            "listed", text, local=local, hits=[listing_view(one) for one in found]
+            "listed",
+            text,
+            local=local,
+            named=named,
+            hits=[listing_view(one) for one in found],
+            **_place(),
         )
 
     @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
@@ -276,6 +283,18 @@ class MaskModelHandlers(FetchHandlers):
 
 def _busy(step: Fetched) -> View:
     return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+
+
+def _place() -> View:
+    """Say where models lie on one's own machine; on a Space, that is nobody's
+    business."""
+    folder = models_folder()
+    if folder is None or os.environ.get("SPACE_ID"):
+        return {"folder": "", "byHand": _by_hand()}
+    text = (
+        "Or put a diffusers folder or a .safetensors file here, then open this again:"
+    )
+    return {"folder": str(folder.resolve()), "byHand": text}
 
 
 def _by_hand() -> str:

@@ -26,16 +26,15 @@ from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.views import result_views, session_views, settings
 from regrain.ui.views.wording import sentence
 
-_NONSENSE = {"text": "Here the model draws nonsense.", "offers": True}
 _USELESS = {
-    "text": "The built-in model only draws picture-book scenes; here it draws nonsense. Masks work.",
-    "offers": True,
+    "text": "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
 }
 
 
@@ -171,6 +170,7 @@ class MaskHandlers(Handlers):
     @outputs(
         lambda p: [
             *p.model_shown,
+            p.method,
             p.cards,
             p.prompt,
             p.added,
@@ -195,7 +195,7 @@ class MaskHandlers(Handlers):
                 **self.cards(session, model),
             }
         except EditingError:
-            return {self.parts.notice: gr.skip()}
+            return {self.parts.useless: gr.skip()}
 
     def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
         """Return the handler that shows the values a preset of a method sets."""
@@ -249,10 +249,15 @@ class MaskHandlers(Handlers):
         built_in = model == BUILT_IN_MODEL
         useless = built_in and not session.opened.drawn
         return {
-            p.notice: _USELESS if useless else None,
-            p.useless: _NONSENSE if useless else None,
+            p.useless: _USELESS if useless else None,
             p.words: gr.Accordion(visible=built_in),
+            p.method: method_choice.choice(session.method, self._lacks(model)),
         }
+
+    def _lacks(self, model: object) -> dict[str, str] | None:
+        """Say which methods cannot be used with a model; None for one not offered."""
+        offered = model in self.catalogue.models
+        return self.catalogue.lacks(str(model)) if offered else None
 
     def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """Fill all controls as the model and the project have them."""

@@ -59,13 +59,15 @@ class RunForm:
     session: Session  # a copy of the page's, as it was
     variants: object  # how many are wanted
     attempt: object  # what to try, in place of the whole run
+    attempt_frame: object  # which frame that shows, from 0
     since: int  # the revision of masks that the page has
     fields: FieldValues
 
     @property
     def said(self) -> tuple[object, ...]:
         """Its values without masks, by which a run is told from another."""
-        return *self.session.asks(self.fields), self.variants, self.attempt
+        tried = self.attempt_frame if self.attempt else None
+        return *self.session.asks(self.fields), self.variants, self.attempt, tried
 
     def choices(self, request: EditRequest) -> Choices:
         """Return what the history keeps of a run that was made of it."""
@@ -85,7 +87,7 @@ class RunHandlers(Handlers):
     tracking: Tracking
     turns: RunQueue = field(default_factory=RunQueue)
 
-    @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.result, p.losses])
+    @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.losses])
     def begin(
         self, request: gr.Request, variants: object, words: Any, *fields: object
     ) -> dict[Any, Any]:
@@ -111,12 +113,11 @@ class RunHandlers(Handlers):
         run.begin(self.work(session, page, run))
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
+            # A result stays until there is another.
             shown[self.parts.progress] = run_views.waiting(
                 session.method, session.adapters.path
             )
-            shown |= dict.fromkeys(
-                (self.parts.live, self.parts.result, self.parts.losses)
-            )
+            shown |= dict.fromkeys((self.parts.live, self.parts.losses))
         return shown
 
     def _form(
@@ -133,7 +134,12 @@ class RunHandlers(Handlers):
         self.catalogue.model(given.model)
         as_it_is = copy.copy(session)
         return session, RunForm(
-            as_it_is, variants, words.get("attempt"), words["have"], given
+            as_it_is,
+            variants,
+            words.get("attempt"),
+            words.get("attempt_frame"),
+            words["have"],
+            given,
         )
 
     def _check_new(self, session: Session, form: RunForm) -> None:
@@ -203,11 +209,14 @@ class RunHandlers(Handlers):
         yield {progress: gr.skip()}
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
+            told = run.watched and run.over  # before the page was opened again
             run.watched = True
             session = self.visits.find(page)
             if session:
                 yield {self.parts.queue: self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
+                if told:
+                    _forget_failure(changes, progress)
                 if last is not run and run.behind and progress in changes:
                     # the one before may have been stopped
                     changes[progress] |= {"asked": True}
@@ -265,7 +274,9 @@ class RunHandlers(Handlers):
         """Return the runs that were asked for; an EditingError if there can be none."""
         asked = form.session
         request = with_cuts(self.requested(asked, form.fields), asked)
-        request, opened = attempt(form.attempt, request, asked.opened)
+        request, opened = attempt(
+            form.attempt, form.attempt_frame, request, asked.opened
+        )
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
         values = self.catalogue.values(
@@ -368,8 +379,18 @@ class RunHandlers(Handlers):
                 run.turn.follow(item)
                 if item is not None and not started:
                     started = True
-                    yield {self.parts.player: session_views.player(display.opened)}
+                    # A result that is shown stays until there is another.
+                    begun = session_views.player(display.opened) | {"begins": True}
+                    yield {self.parts.player: begun}
                 yield display.show(item)
+
+
+def _forget_failure(changes: Changes, progress: Any) -> None:
+    """Leave out why a run failed: its cause may be gone, and Run says it again if it is
+    not."""
+    shown = changes.get(progress)
+    if isinstance(shown, dict) and shown.get("state") == "error":
+        changes[progress] = None
 
 
 def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:

@@ -349,7 +349,7 @@ def _take_found(
     if not made:
         return _NO_MATCH
     missed = f" Not found: {', '.join(lacking)}." if lacking else ""
-    return f"Found: {', '.join(made)}.{missed} The masks are rough: correct them, then fill in “Change to”."
+    return f"Found: {', '.join(made)}.{missed} The masks are rough: correct them, then fill in “Make it”."
 
 
 def _named_clusters(

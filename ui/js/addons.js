@@ -50,7 +50,7 @@ export function mount(element, props, trigger, watch) {
     const names = chosen.map(({ name }) => name);
     const free = known().filter((name) => !names.includes(name));
     list.replaceChildren(...chosen.map(makeChosen));
-    title.textContent = "Added to the model: " + (names.join(", ") || "nothing");
+    title.textContent = "LoRA and adapters: " + (names.join(", ") || "none");
     /** @type {[string, string][]} */
     const offered = free.map((name) => [name, name]);
     fillSelect(pick, [["", "Add to the model"], ...offered], "");

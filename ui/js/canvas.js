@@ -1,7 +1,9 @@
 // @ts-check
 // The frame with its masks, and everything around it.
-import { icon, isStacked, make } from "./shared/dom.js";
+import { button, icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
+import { watchLooking, fitView } from "./shared/looking.js";
+import { makeBubble } from "./canvas/bubble.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
@@ -12,6 +14,7 @@ import { watchPointer } from "./canvas/pointer.js";
 import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
 import { goAlong, makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
+import { makeRefine } from "./canvas/refine.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 import { makeTrim } from "./canvas/trim.js";
@@ -47,39 +50,51 @@ const lay = (editor, trigger) => {
   editor.ask = makeAsk(editor, trigger);
   editor.track = makeTrack(editor, trigger);
   editor.look = makeLook(editor);
-  const toolbar = makeToolbar(editor, surface, heard);
   const finders = makeFinders(editor);
   const files = makeMaskFiles(editor, trigger);
-  const maskTools = makeMaskTools(editor, files.node);
+  const maskTools = makeMaskTools(editor);
   const line = makeTimeline(editor);
+  const refine = makeRefine(editor, {
+    shape: maskTools.nodes,
+    finders: [finders.node, finders.cost],
+    files: [files.node],
+    marks: [...line.marks, line.legend],
+  });
+  const toolbar = makeToolbar(editor, surface, heard, refine.node);
   const help = makeHelp();
-  const below = make("div", "rg-below", note, finders.node);
-  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
-  const root = make("div", "rg-editor", makeTrim(), ...parts, heard, help, files.dialog);
-  surface.node.append(chip);
+  const bubble = makeBubble(editor, surface.node);
+  const parts = [makeTrim(), toolbar.node, surface.node, line.node, note];
+  const root = make("div", "rg-editor", ...parts, heard, help, files.dialog);
+  const back = button("rg-link", "Show the source", undefined, "Or click the picture");
+  const still = make("span", { className: "rg-chip rg-still", hidden: true }, make("span"), back);
+  surface.node.append(chip, still);
   Object.assign(root, { editor }); // for tests
   editor.refresh = () => {
     const asking = editor.pending.length > 0;
     toolbar.refresh();
     finders.refresh();
     maskTools.refresh();
+    refine.refresh();
+    bubble.refresh();
     chip.hidden = !asking && !(editor.tracking > 0);
     chip.textContent = asking ? "Finding the mask" : progressOf(editor.followed);
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();
   hub.on("help", showHelp);
-  watchPointer(editor, surface.canvas);
-  listenToKeys(editor, root, surface.canvas, showHelp);
+  const giveUp = watchPointer(editor, surface.canvas);
+  watchLooking(surface.canvas, giveUp);
+  listenToKeys(editor, root, showHelp);
   editor.choose("add");
-  return { editor, root, surface, line, bars: [toolbar.node, maskTools.node] };
+  return { editor, root, surface, line, bubble, still, bars: [toolbar.node] };
 };
 
 /** @param {Parts} parts */
-const addPlaying = ({ editor, line }) => {
+const addPlaying = ({ editor, line, still }) => {
   editor.go = (frame) => {
     if (!editor.clip) return;
     editor.frame = frameOf(editor, frame);
+    still.hidden = editor.still?.frame !== editor.frame;
     editor.load();
     editor.look();
     editor.draw();
@@ -91,6 +106,7 @@ const addPlaying = ({ editor, line }) => {
     const { clip } = editor;
     const next = () => clip && editor.go((editor.frame + 1) % clip.count);
     editor.playing = on && clip ? setInterval(next, 1000 / clip.fps) : 0;
+    editor.refresh();
     line.playing(Boolean(editor.playing));
     editor.draw();
   };
@@ -101,7 +117,7 @@ const addPlaying = ({ editor, line }) => {
  * @param {Parts} parts
  * @param {Trigger} trigger
  */
-const listenToPage = ({ editor, surface, line, bars }, trigger) => {
+const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
   const redraw = () => {
     surface.forget();
     line.draw();
@@ -114,8 +130,13 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
     hub.active = label;
     editor.say("");
     redraw();
+    // Whoever is at the list of regions writes there.
+    const atList = document.activeElement?.closest(".rg-card");
+    if (atList) bubble.close();
+    else bubble.open();
     editor.refresh();
   });
+  hub.on("pressed", () => bubble.close());
   hub.on("method", (method) => {
     for (const bar of bars) bar.inert = method?.regions === "ignored";
     line.draw();
@@ -123,11 +144,13 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
   hub.on("written", (said) => {
     Object.assign(hub.written, said);
     line.draw();
+    editor.refresh();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));
   hub.on("trim", (part) => trigger("trim", part));
   hub.on("wrote", () => {
     line.draw();
+    editor.refresh();
     trigger("written", {});
   });
   hub.on("save", () => trigger("save", {}));
@@ -135,6 +158,35 @@ const listenToPage = ({ editor, surface, line, bars }, trigger) => {
     if (name === "masks") requestAnimationFrame(surface.fit);
     else editor.play(false);
   });
+};
+
+/**
+ * Show a try of one frame in its place, until its masks or words change or another frame is shown.
+ * @param {Parts} parts
+ */
+const showStills = ({ editor, still }) => {
+  const [said] = still.getElementsByTagName("span");
+  const drop = () => {
+    editor.still = null;
+    still.hidden = true;
+    editor.draw();
+  };
+  /** @param {{ picture: string, frame: number }} tried @param {string} words */
+  const show = async ({ picture, frame }, words) => {
+    const image = new Image();
+    image.src = picture;
+    await image.decode();
+    editor.still = { frame, picture: image };
+    still.hidden = frame !== editor.frame;
+    said.textContent = words;
+    editor.draw();
+  };
+  hub.on("still", (tried) => show(tried, "Try"));
+  hub.on("live", (live) => {
+    if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, "Preview");
+  });
+  hub.on("pressed", drop);
+  still.querySelector("button")?.addEventListener("click", drop);
 };
 
 /**
@@ -159,6 +211,8 @@ const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
   Object.assign(editor, { id, clip, ...newContent() });
   hub.hidden.clear();
+  fitView();
+  editor.still = null;
   surface.forget();
   editor.resize(Math.max(clip.width, clip.height) * BRUSH);
   editor.load = makeLoader(editor, clip, (frame) => {
@@ -185,8 +239,8 @@ const showLost = (editor, note) => {
 const bringIntoView = ({ surface }, clip) => {
   requestAnimationFrame(() => {
     surface.fit();
-    const tabs = document.querySelector("#tabs");
-    if (clip.own && isStacked()) tabs?.scrollIntoView({ block: "start" });
+    const top = document.querySelector(".rg-top");
+    if (clip.own && isStacked()) top?.scrollIntoView({ block: "start" });
   });
 };
 
@@ -218,6 +272,7 @@ const showView = (parts, value, trigger) => {
   const fresh = value.id !== editor.id;
   const before = editor.labels;
   if (fresh) openClip(parts, value);
+  if (fresh) parts.bubble.close();
   if (!accept(editor, value)) {
     release(editor, value, before.length);
     editor.refresh();
@@ -235,6 +290,7 @@ const showView = (parts, value, trigger) => {
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   release(editor, value, before.length);
+  if (value.acknowledged.some((nonce) => editor.marked.delete(nonce))) parts.bubble.open();
   sayAndGo(editor, value);
   editor.refresh();
   line.draw();
@@ -250,6 +306,7 @@ export function mount(element, props, trigger, watch) {
   element.replaceChildren(drop, parts.root);
   addPlaying(parts);
   listenToPage(parts, trigger);
+  showStills(parts);
   follow(props, watch, (value) => {
     parts.root.hidden = !value && !editor.clip;
     drop.hidden = !parts.root.hidden;

@@ -12,9 +12,8 @@ import { makePrompts } from "./cards/prompts.js";
 /** @typedef {import("./types").CardsView} CardsView */
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
-const FIND = "Find the objects named in “The clip shows”, without a click";
 const ORDER = "Upper regions cover lower ones.";
-const EMPTY = "No regions yet. Click a thing in the frame.";
+const EMPTY = "No regions yet. Click a thing in the picture.";
 const REST = "Everything that no other region covers, such as the background";
 /** @type {(keyof import("./types").RegionWords)[]} */
 const OF_REGION = [
@@ -31,13 +30,9 @@ const OF_REGION = [
 
 /** @param {Deck} deck */
 const makeHead = (deck) => {
-  const tool = (id, picture, hint, act, text) => iconButton("rg-tool", picture, hint, act, text, { id });
-  const find = tool("rg-find", "find", FIND, () => deck.find(), "Find");
-  const add = tool("rg-add", "plus", "New region (N)", () => deck.act("add"), "New region");
-  const rest = tool("rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
-  const title = make("h2", {}, "Regions");
-  const head = make("div", "rg-cards-head", title, make("div", "rg-pick-loose", find, add));
-  return { head, add, rest };
+  const add = iconButton("rg-mini", "plus", "New region (N)", () => deck.act("add"), "", { id: "rg-add" });
+  const head = make("div", "rg-cards-head", make("h2", {}, "Regions"), add);
+  return { head, add };
 };
 
 /**
@@ -63,6 +58,7 @@ const addSaying = (deck, props, trigger) => {
     id: deck.id,
     have: deck.have,
     attempt: hub.attempt,
+    attempt_frame: hub.attemptFrame,
     ...deck.prompts.read(),
     regions: hub.regions.map(wordsOf),
   });
@@ -104,12 +100,12 @@ const markActive = ({ cards }) => {
 
 /**
  * Number the fields of a card by its place, and bind their labels to them.
- * @param {HTMLElement} card
+ * @param {HTMLElement} words
  * @param {number} place
  */
-const numberFields = (card, place) => {
+const numberFields = (words, place) => {
   for (const key of ["prompt", "source"]) {
-    const input = card.querySelector(`[data-key=${key}]`);
+    const input = words.querySelector(`[data-key=${key}]`);
     const label = input?.closest(".rg-field")?.querySelector("label");
     if (!input || !label) continue;
     input.id = `rg-${key}-${place}`;
@@ -133,12 +129,13 @@ const addArranging = (deck, column, empty, order) => {
   deck.arrange = () => {
     const last = hub.regions.length - 1;
     hub.regions.forEach((region, i) => {
-      const card = deck.cards.get(region.label)?.card;
-      if (!card) return;
+      const made = deck.cards.get(region.label);
+      if (!made) return;
+      const { card, words } = made;
       const there = column.children[i] ?? null;
       // Moving a card would take the cursor out of its field.
       if (there !== card) column.insertBefore(card, there);
-      numberFields(card, i);
+      numberFields(words.node, i);
       setMovable(card, "up", i > 0);
       setMovable(card, "down", i < last);
     });
@@ -162,12 +159,16 @@ const takeRegions = (deck, regions) => {
   if (isSame && !deck.fresh) return;
   for (const [label, { card }] of [...cards]) {
     if (labels.includes(label)) continue;
+    cards.get(label)?.words.home();
     card.remove();
     cards.delete(label);
   }
   hub.regions = regions.map((region) => {
-    const made = cards.get(region.label) ?? makeCard({ ...region }, deck);
+    const known = cards.get(region.label);
+    const made = known ?? makeCard({ ...region }, deck);
     cards.set(region.label, made);
+    // The rest of the frame has no place in the picture for its words.
+    if (!known && !deck.fresh && region.label === deck.rest) made.open(true);
     return made.region;
   });
   deck.arrange();
@@ -188,18 +189,13 @@ const takeBlind = (blind) => {
  * @param {Deck} deck
  * @param {HTMLElement} root
  * @param {HTMLElement} column
- * @param {{ add: HTMLButtonElement, rest: HTMLButtonElement }} buttons
+ * @param {HTMLButtonElement} add
  */
-const addTaking = (deck, root, column, { add, rest }) => {
-  /** @param {CardsView} value */
-  const showButtons = (value) => {
-    add.disabled = Boolean(value.full);
-    rest.disabled = add.disabled;
-    rest.hidden = Boolean(value.rest);
-  };
+const addTaking = (deck, root, column, add) => {
   // The words of an earlier run, or of before a reload, replace what was typed.
   /** @param {CardsView} value */
   const beginAnew = (value) => {
+    hub.tell("close");
     deck.cards.clear();
     column.replaceChildren();
     deck.prompts.fill(value);
@@ -215,7 +211,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     takeBlind(value.blind);
     deck.rest = value.rest ?? 0;
     hub.rest = deck.rest;
-    showButtons(value);
+    add.disabled = Boolean(value.full);
     const replaced = Boolean(value.anew) && value.anew !== deck.anew;
     const anew = deck.id !== value.id || replaced;
     deck.anew = value.anew ?? deck.anew;
@@ -270,17 +266,29 @@ export function mount(element, props, trigger, watch) {
   const prompts = makePrompts(() => deck.changed());
   const known = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map(), prompts };
   const deck = /** @type {Deck} */ (/** @type {unknown} */ (known)); // what follows adds the rest
-  const { head, ...buttons } = makeHead(deck);
-  const parts = [head, column, order, empty, buttons.rest];
+  const { head, add } = makeHead(deck);
+  const parts = [head, column, order, empty];
   const root = make("div", "rg-cards-box", ...deck.prompts.nodes, head, unused, ...parts.slice(1));
-  root.append(deck.prompts.last);
+  document.getElementById("how-body")?.prepend(deck.prompts.last); // what few write
   addSaying(deck, props, trigger);
   addArranging(deck, column, empty, order);
-  addTaking(deck, root, column, buttons);
+  addTaking(deck, root, column, add);
   element.replaceChildren(root);
   const settleHere = () => settle(deck, root, unused, parts);
   hub.on("method", settleHere);
-  hub.on("add", () => deck.act("add"));
+  hub.wordsOf = (label) => deck.cards.get(label)?.words ?? null;
+  hub.on("add", (below) => deck.act("add", hub.active, { below: below === true }));
+  hub.on("rest", () => deck.act("rest"));
+  hub.on("find", () => deck.find());
+  hub.on("show", (label) => deck.cards.get(label)?.open(true));
+  hub.on("margin", ({ label, margin }) => {
+    const region = deck.cards.get(label)?.region;
+    if (!region) return;
+    region.margin = margin;
+    hub.tell("regions");
+    deck.changed();
+  });
+  hub.on("said", () => deck.cards.forEach(({ draw }) => draw()));
   hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));

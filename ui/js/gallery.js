@@ -1,12 +1,14 @@
 // @ts-check
-// Examples in one row, and a clip of one's own.
-import { icon, make } from "./shared/dom.js";
+// A clip of one's own, and the examples, behind one button.
+import { icon, iconButton, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
+import { makeMenu } from "./shared/menu.js";
 import { makeExample } from "./gallery/cards.js";
 import { makeRow } from "./gallery/row.js";
 import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video, or a project saved here as a zip file";
+const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
 
 /** @param {() => void} onclick */
 const makeOwn = (onclick) => {
@@ -19,18 +21,31 @@ const makeOwn = (onclick) => {
 export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips");
   const upload = makeUpload((file) => trigger("open", file));
-  const own = makeOwn(upload.choose);
+  const opener = iconButton(
+    "rg-tool rg-opener",
+    "open",
+    "Your own clip, or an example",
+    undefined,
+    "Open a clip",
+  );
+  const panel = make("div", "rg-clips", node, make("p", "rg-caption", CONSENT));
+  const recent = document.querySelector("#recent");
+  if (recent) panel.append(recent);
+  const menu = makeMenu(opener, panel);
+  const own = makeOwn(() => {
+    menu.open(false);
+    upload.choose();
+  });
   /** @param {import("./types").Clip | null} clip */
   const mark = (clip) => {
-    const isOwn = Boolean(clip?.own);
-    own.ariaPressed = String(isOwn);
-    node.classList.toggle("rg-folded", isOwn); // to a line of names
+    own.ariaPressed = String(Boolean(clip?.own));
   };
-  element.replaceChildren(node, ...upload.nodes);
+  element.replaceChildren(menu.node, ...upload.nodes);
   hub.on("clip", mark);
   hub.on("open", upload.choose);
   mark(hub.clip);
   const pick = (name) => {
+    menu.open(false);
     choose(name); // at once; the server says the same
     trigger("pick", { name });
   };

@@ -1,19 +1,16 @@
 // @ts-check
-// The switch between light and dark, and what is done for the page as a whole: keys, and work that outlives a reload.
-import { icon, make, writeInto } from "./shared/dom.js";
+// What is done for the page as a whole: keys, and work that outlives a reload.
+import { writeInto } from "./shared/dom.js";
 import { keepName, keptName } from "./head/page_name.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
 
 // Under which the browser keeps things.
-const DARK = "regrain-dark";
 const OWN = "regrain-own"; // the page of this browser that last had a clip of one's own
 const SERVER = "regrain-server";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
-
-const isDark = () => document.body.classList.contains("dark");
 
 let listening = false;
 
@@ -27,7 +24,8 @@ const listenOnce = () => {
     if (document.querySelector("dialog[open]")) return; // a question is open
     /** @type {HTMLButtonElement | null} */
     const run = document.querySelector("#run");
-    run?.click();
+    if (hub.useless) hub.tell("blocked");
+    else run?.click();
   });
   keepNumbers();
 };
@@ -119,27 +117,8 @@ const goOn = () => {
   location.reload();
 };
 
-/** @param {HTMLElement} element that holds the switch between light and dark */
-const addSwitch = (element) => {
-  const [button] = element.getElementsByTagName("button");
-  /** @param {boolean} dark */
-  const turn = (dark) => {
-    document.body.classList.toggle("dark", dark);
-    const other = dark ? "Light" : "Dark";
-    button.replaceChildren(icon("sun"), make("span", {}, other));
-    button.ariaLabel = `Switch to ${other.toLowerCase()}`;
-  };
-  button.addEventListener("click", () => {
-    turn(!isDark());
-    sessionStorage.setItem(DARK, String(isDark()));
-  });
-  const kept = sessionStorage.getItem(DARK);
-  turn(kept ? kept === "true" : isDark());
-};
-
 /** @type {import("./types").Mount<"header">} */
 export function mount(element, props, trigger, watch) {
-  addSwitch(element);
   listenOnce();
   keepFields(trigger);
   setInterval(() => trigger("here", {}), HERE);

@@ -41,26 +41,37 @@ export function mount(element, props, trigger, watch) {
   });
   const look = make("div", "rg-models-row", field, button("rg-tool", "Look up", ask));
   const going = make("div", "rg-models-row", bar, stop);
-  const content = make("div", "rg-models rg-hub", look, said, going, lists);
-  const dialog = makeDialog("rg-help rg-real-model", "Use a real model", content);
+  const how = make("span");
+  const code = make("code");
+  const copy = button("rg-tool rg-small", "Copy", () =>
+    navigator.clipboard?.writeText(code.textContent ?? ""),
+  );
+  copy.ariaLabel = "Copy the path of the models folder";
+  const path = make("p", "rg-path", how, code, copy);
+  const content = make("div", "rg-models rg-hub", lists, path, look, said, going);
+  const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const [title] = dialog.getElementsByTagName("h2");
   /** @type {Partial<import("./types").HubView>} */
   const shown = {}; // lists stay until there are others
   const open = (words = "") => {
     if (!dialog.isConnected) return;
     field.value = shown.fixed ? "" : words;
-    title.textContent = words ? "Get a picture adapter" : "Use a real model";
+    title.textContent = words ? "Get a picture adapter" : "Get a model";
     dialog.showModal();
     ask();
   };
   hub.on("models", open);
-  const use = button("rg-link", "Use a real model", () => open(), "", { ariaHasPopup: "dialog" });
+  const use = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
     if (!value) return;
     if (!dialog.isConnected) element.replaceChildren(use, dialog);
     Object.assign(shown, value);
-    const { state, text = "", share, local, hits, fixed } = shown;
+    const { state, text = "", share, local, named, hits, fixed, folder = "", byHand = "" } = shown;
+    path.hidden = !byHand;
+    how.textContent = byHand;
+    code.textContent = folder;
+    for (const part of [code, copy]) part.hidden = !folder;
     look.hidden = Boolean(fixed);
     going.hidden = state !== "fetching";
     bar.value = share ?? 0;
@@ -69,6 +80,7 @@ export function mount(element, props, trigger, watch) {
     lists.inert = state === "fetching";
     lists.replaceChildren(
       ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
+      ...makeList("Made for this", named, "Fetch", (id) => trigger("fetch", { id })),
       ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
     );
     if (state === "done") dialog.close();

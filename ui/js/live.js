@@ -37,6 +37,7 @@ export function mount(element, props, trigger, watch) {
   };
   follow(props, watch, (value) => {
     hub.live = value;
+    hub.tell("live", value);
     if (!value) {
       element.replaceChildren();
       return;

@@ -1,15 +1,32 @@
 // @ts-check
-// The model that is chosen is of no use for the clip: one line, and the way to another.
+// The model that is chosen is of no use for the clip: one sentence in place of Run, and the way to another model.
 import { button, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
+/** @param {boolean} on */
+const setUseless = (on) => {
+  hub.useless = on;
+  document.body.classList.toggle("rg-useless", on);
+};
+
 /** @type {import("./types").Mount<"notice">} */
 export function mount(element, props, trigger, watch) {
-  follow(props, watch, (value) => {
-    element.replaceChildren();
-    if (!value) return;
-    const open = () => hub.tell("models", undefined);
-    const use = value.offers && button("rg-link", "Use a real model", open);
-    element.append(make("p", { className: "rg-notice", role: "status" }, value.text + " ", use));
+  let wanted = ""; // of which clip nonsense is wanted all the same
+  const get = button("rg-tool rg-get", "Get a model", () => hub.tell("models", undefined));
+  const anyway = button("rg-link rg-anyway", "Run anyway", () => {
+    wanted = hub.clip?.folder ?? "";
+    draw();
   });
+  const text = make("p", { className: "rg-notice", role: "status" });
+  const root = make("div", {}, text, get, anyway);
+  const draw = () => {
+    const { value } = props;
+    const isUseless = Boolean(value && typeof value === "object") && hub.clip?.folder !== wanted;
+    setUseless(isUseless);
+    text.textContent = isUseless && value ? value.text : "";
+    element.replaceChildren(...(isUseless ? [root] : []));
+  };
+  follow(props, watch, draw);
+  hub.on("clip", draw);
+  hub.on("blocked", () => get.focus());
 }

@@ -1,15 +1,16 @@
 // @ts-check
-// The source clip beside its edits.
+// The edits on the stage, with the source beside, below or in place of them.
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
-import { addComparison } from "./player/compare.js";
-import { arrange, keepUp, makeControls, makeEmptyPane, makePane, setPlaying } from "./player/videos.js";
+import { watchLooking } from "./shared/looking.js";
+import { addComparison, followChoice } from "./player/compare.js";
+import { arrange, keepUp, makeComing, makeControls, makePane, setPlaying } from "./player/videos.js";
 
 /** @typedef {import("./types").Player} Player */
 /** @typedef {import("./types").PlayerView} PlayerView */
 
-/** @param {PlayerView} value @param {Player["mode"]} mode @returns {Player} */
-const makePlayer = (value, mode) => {
+/** @param {PlayerView} value @returns {Player} */
+const makePlayer = (value) => {
   const { width, height } = value;
   const several = value.edits.length > 1;
   const [first, second] = value.names ?? ["Source", "Edited"]; // two edits may be compared
@@ -18,13 +19,14 @@ const makePlayer = (value, mode) => {
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   const boxes = edits.map(({ box }) => box);
   for (const box of boxes) box.classList.add("rg-edited");
-  const empty = edits.length ? null : makeEmptyPane();
-  const stage = make("div", "rg-stage", source.box, ...boxes, empty);
+  const coming = makeComing();
+  (boxes[0] ?? source.box).append(coming);
+  const stage = make("div", "rg-stage", source.box, ...boxes);
   const style = `--aspect: ${width} / ${height}; --ratio: ${width / height}`;
   const root = make("div", { className: "rg-player", style });
-  const shown = { root, stage, source, edits, empty };
+  const shown = { root, stage, source, edits, coming };
   const controls = makeControls(() => player, value.frames);
-  const player = { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, ...shown, ...controls };
+  const player = { value, mode: hub.compare, chosen: 0, rebuilt: null, ...shown, ...controls };
   return player;
 };
 
@@ -34,16 +36,41 @@ const makePlayer = (value, mode) => {
  */
 const moves = ({ value }) => mayMove() && value.frames > 1;
 
-/** @param {PlayerView} value @param {Player["mode"]} mode */
-const build = (value, mode) => {
-  const player = makePlayer(value, mode);
+/** @param {PlayerView} value */
+const build = (value) => {
+  const player = makePlayer(value);
   const bar = make("div", "rg-bar", player.play, player.seek, player.count);
-  if (player.empty) arrange(player);
-  else addComparison(player, bar, () => arrange(player));
+  watchLooking(player.stage);
+  if (player.edits.length) addComparison(player, bar, () => arrange(player));
+  else arrange(player);
   setPlaying(player, moves(player));
   player.root.append(player.stage, bar);
   if (value.note) player.root.append(make("p", "rg-made", value.note));
   return player;
+};
+
+/**
+ * Show a try of one frame at its place in the clip, under the words it tries.
+ * @param {PlayerView} value
+ */
+const showStill = ({ still, at = 0 }) => {
+  if (!still) return false;
+  hub.editor?.go(at);
+  showStage("masks");
+  hub.tell("still", { picture: still, frame: at });
+  return true;
+};
+
+/**
+ * Show what has been made, unless somebody is at the masks.
+ * @param {Player} player
+ */
+const turnTo = ({ edits, value, root }) => {
+  const tracks = (hub.editor?.tracking ?? 0) > 0;
+  if (!edits.length || value.unfinished || tracks) return;
+  showStage("edit");
+  const behavior = mayMove() ? "smooth" : "auto";
+  if (!value.note && isStacked()) root.scrollIntoView({ behavior, block: "center" });
 };
 
 /** @type {import("./types").Mount<"player">} */
@@ -53,20 +80,29 @@ export function mount(element, props, trigger, watch) {
   hub.on("stage", (name) => {
     if (name === "edit" && player && moves(player)) setPlaying(player, true);
   });
+  const look = () => {
+    const { zoom, x, y } = hub.view;
+    element.style.setProperty("--zoom", String(zoom));
+    element.style.setProperty("--from-x", `${-100 * x}%`);
+    element.style.setProperty("--from-y", `${-100 * y}%`);
+  };
+  hub.on("view", look);
+  look();
+  // What was made of the whole clip stays beside a try, and while another is made.
+  const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
   follow(props, watch, (value) => {
+    if (value && stays(value)) return;
     clearTimeout(player?.due);
+    hub.tell("edits", value?.edits.length ?? 0);
     if (!value) {
       player = null;
-      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here beside the clip."));
+      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
       return;
     }
-    player = build(value, player?.mode ?? "side");
+    player = build(value);
+    followChoice(player);
     element.replaceChildren(player.root);
     keepUp(player);
-    const tracks = (hub.editor?.tracking ?? 0) > 0;
-    if (player.empty || value.unfinished || tracks) return; // whoever looks at the masks stays there
-    showStage("edit");
-    const behavior = mayMove() ? "smooth" : "auto";
-    if (!value.note && isStacked()) player.root.scrollIntoView({ behavior, block: "center" });
+    turnTo(player);
   });
 }

@@ -1,8 +1,8 @@
 // @ts-check
 // How far the run is, and what went wrong.
-import { childrenOf, fillWith, inOrder, make } from "./shared/dom.js";
+import { childrenOf, fillWith, inOrder, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
-import { clearWrong, markWrong } from "./shared/wrong.js";
+import { clearWrong, markWrong, whenChanged } from "./shared/wrong.js";
 
 /** @typedef {import("./types").ProgressView} ProgressView */
 
@@ -59,8 +59,50 @@ const markFields = async (root, { asked, state, field, text }) => {
     root.hidden = true;
   };
   root.dataset.marked = "true"; // on a small screen it is said there alone
-  node.addEventListener("input", hide, { once: true });
+  whenChanged(node, hide);
 };
+
+/**
+ * Show the edit once a run of the whole clip has begun.
+ * @param {boolean} now
+ * @param {boolean} before
+ */
+const turnOnBegin = (now, before) => {
+  if (now && !before && !hub.attempt) showStage("edit");
+  return now;
+};
+
+/** @param {boolean} on */
+const noteRunning = (on) => {
+  if (on === hub.running) return;
+  hub.running = on;
+  if (on && isStacked()) document.querySelector(".rg-top")?.scrollIntoView({ block: "start" });
+  document.body.classList.toggle("rg-running", on);
+  hub.tell("running", on);
+};
+
+const TITLE = "Regrain";
+
+/** @param {ProgressView} value */
+const titleOf = ({ state, text, detail }) => {
+  const [, step] = /step (\d+ of \d+)/.exec(detail) ?? [];
+  if (state === "running") return `${step ?? "…"} · ${TITLE}`;
+  return document.hidden ? `✓ ${text} · ${TITLE}` : TITLE;
+};
+
+/**
+ * Say in the browser's tab how far the run is and, to whoever is elsewhere, that it is over.
+ * @param {ProgressView | null} value
+ */
+const tellTab = (value) => {
+  if (!value) return;
+  document.title = titleOf(value);
+  const mayNotify = document.hidden && "Notification" in window && Notification.permission === "granted";
+  if (mayNotify && value.state === "done") new Notification(TITLE, { body: value.text });
+};
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !hub.running) document.title = TITLE;
+});
 
 /** @type {import("./types").Mount<"progress">} */
 export function mount(element, props, trigger, watch) {
@@ -80,18 +122,17 @@ export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
-    const runs = value?.state === "running" && !value.asked;
+    const { state } = value ?? { state: "" };
+    const runs = state === "running" && !value?.asked;
     if (stopped && runs) return;
-    stopped = value?.state === "stopped";
+    stopped = state === "stopped";
+    noteRunning(state === "running");
+    tellTab(value);
     root.hidden = !value;
-    root.dataset.state = value?.state ?? "";
-    if (!value) {
-      line.replaceChildren();
-      return;
-    }
-    const hasBegun = runs && value.stages.length > 0;
-    if (hasBegun && !begun) showStage("edit");
-    begun = hasBegun;
+    root.dataset.state = state;
+    line.replaceChildren();
+    if (!value) return;
+    begun = turnOnBegin(Boolean(runs && value.stages.length), begun);
     markFields(root, value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);

@@ -1,7 +1,7 @@
 // @ts-check
 // Draft, Standard, Best: one of three, or none where the settings are somebody's own.
 import { make } from "./shared/dom.js";
-import { follow } from "./shared/hub.js";
+import { follow, hub } from "./shared/hub.js";
 
 /**
  * @param {import("./types").QualityView["qualities"][number]} quality
@@ -30,6 +30,8 @@ export function mount(element, props, trigger, watch) {
       return makeChoice(quality, name === chosen, () => trigger("choose", { name }));
     });
     root.replaceChildren(legend, ...choices);
+    hub.quality = qualities.find(({ name }) => name === chosen)?.title ?? "own steps";
+    hub.tell("chosen");
     inputs()
       .find((input) => input.value === focused)
       ?.focus();

@@ -11,6 +11,7 @@ import { nearest } from "./shared/numbers.js";
  * @typedef {(picture: HTMLImageElement, sources: string[], indices: number[]) => void} Follows
  */
 
+const REPORT = "report.json";
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
@@ -63,7 +64,8 @@ const makeFiles = (value, wants) => {
     const node = iconButton("rg-tool", "save", hint, () => wants(name, node), text);
     return node;
   };
-  return make("div", "rg-files", ...value.files.map(linkTo), ...value.makes.map(makeButton));
+  const taken = value.files.filter(({ name }) => name !== REPORT);
+  return make("div", "rg-files", ...taken.map(linkTo), ...value.makes.map(makeButton));
 };
 
 /** @param {ResultView["facts"]} facts */
@@ -75,10 +77,13 @@ const makeFacts = (facts) => {
   return make("dl", "rg-facts", ...boxes);
 };
 
-/** @param {ResultView["figures"]} figures */
-const makeFigures = (figures) => {
+/** @param {ResultView} value */
+const makeFigures = ({ figures, files }) => {
+  const report = files.filter(({ name }) => name === REPORT);
+  if (!figures.length && !report.length) return null;
   const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
-  return make("details", "rg-figures", make("summary", {}, "Figures"), make("dl", {}, ...lines));
+  const list = make("dl", {}, ...lines);
+  return make("details", "rg-figures", make("summary", {}, "Figures"), list, ...report.map(linkTo));
 };
 
 /**
@@ -174,7 +179,7 @@ export function mount(element, props, trigger, watch) {
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),
-      value.figures.length > 0 && makeFigures(value.figures),
+      makeFigures(value),
       inspector?.root,
       ...makeWords(value.words, follows),
       ...makeAreas(value.areas, follows),

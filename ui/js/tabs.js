@@ -1,41 +1,76 @@
 // @ts-check
-// Masks or edit; and which clip this is.
+// Which clip this is, how it is looked at, and what few need of the page.
 import { chooser, iconButton, make, pressOnly } from "./shared/dom.js";
+import { makeDarkSwitch } from "./shared/dark.js";
 import { hub, showStage } from "./shared/hub.js";
+import { makeMenu } from "./shared/menu.js";
 import { hundredths } from "./shared/numbers.js";
 
-/** @type {[import("./types").Stage, string][]} */
-const TABS = [
-  ["masks", "Masks"],
-  ["edit", "Edit"],
+/** @typedef {import("./types").Look} Look */
+
+/** @type {[Look, string, string][]} */
+const LOOKS = [
+  ["masks", "Masks", "The clip with its masks, to be changed here"],
+  ["flip", "Edit", "The edit; hold the picture to see the source"],
+  ["wipe", "Wipe", "Source and edit under one picture, with an edge to drag"],
+  ["side", "Side by side", "Source and edit beside each other"],
 ];
 const TRIM = "Choose which frames of this clip are used";
 const SAVE = "Save the project with its masks as a zip file";
 
 /** @param {import("./types").Clip} clip */
-const factsOf = ({ count, fps, width, height }) => {
+const factsOf = ({ count, fps, width, height, total, start, stride }) => {
+  const isPart = total > count * stride;
+  const last = start + (count - 1) * stride + 1;
   const frames = count === 1 ? "frame" : "frames";
-  return `${count} ${frames} · ${hundredths(fps)} fps · ${width}×${height}`;
+  const which = isPart ? `frames ${start + 1}–${last} of ${total}` : `${count} ${frames}`;
+  return `${which} · ${hundredths(fps)} fps · ${width}×${height}`;
+};
+
+const makeClipMenu = () => {
+  const tool = (picture, hint, act, text) =>
+    iconButton("rg-item", picture, hint, () => (menu.open(false), act()), text);
+  const trim = tool("trim", TRIM, () => hub.tell("trimming"), "Frames");
+  const save = tool("save", SAVE, () => hub.tell("save"), "Save");
+  const keys = tool("keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys");
+  const panel = make("div", "rg-clip-tools", trim, save, keys, makeDarkSwitch());
+  const opener = iconButton("rg-tool rg-clip-menu", "more", "Frames, Save, Keys, dark or light");
+  const menu = makeMenu(opener, panel);
+  trim.hidden = true;
+  return { node: menu.node, trim };
 };
 
 /** @type {import("./types").Mount<"tabs">} */
 export function mount(element) {
-  const tabs = chooser("What is shown", TABS, showStage);
+  const look = (name) => {
+    if (name !== "masks") hub.tell("compare", name);
+    showStage(name === "masks" ? "masks" : "edit");
+  };
+  const looks = chooser("What is shown", LOOKS, look);
+  for (const one of looks.children) one.removeAttribute("aria-label"); // its text is its name
   const facts = make("p", "rg-facts-line");
-  const trim = iconButton("rg-tool", "trim", TRIM, () => hub.tell("trimming"), "Frames");
-  const save = iconButton("rg-tool", "save", SAVE, () => hub.tell("save"), "Save");
-  const help = () => hub.tell("help");
-  const keys = iconButton("rg-tool rg-help-button", "keys", "Keyboard shortcuts (?)", help, "Keys");
-  trim.hidden = true;
-  const tools = make("div", "rg-clip-tools", trim, save, keys);
-  element.replaceChildren(make("div", "rg-tabs", tabs, facts, tools));
+  const { node: menu, trim } = makeClipMenu();
+  element.replaceChildren(make("div", "rg-tabs", facts, looks, menu));
+  let hasEdits = false;
+  const draw = () => {
+    const isEdit = document.body.dataset.stage === "edit";
+    pressOnly(looks, isEdit ? hub.compare : "masks");
+    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
+  };
   /** @param {import("./types").Clip} clip */
   const show = (clip) => {
     facts.replaceChildren(make("span", {}, clip.title), make("span", {}, factsOf(clip)));
     facts.title = `${clip.title} · ${factsOf(clip)}`;
     trim.hidden = !clip.total;
+    draw();
   };
-  hub.on("stage", (name) => pressOnly(tabs, name));
+  hub.on("stage", draw);
+  hub.on("compare", draw);
+  hub.on("running", draw);
+  hub.on("edits", (count) => {
+    hasEdits = count > 0;
+    draw();
+  });
   hub.on("clip", show);
   if (hub.clip) show(hub.clip);
   showStage(document.body.dataset.stage === "edit" ? "edit" : "masks");

@@ -1,12 +1,9 @@
 // @ts-check
-// Smaller runs beside Run, and what a whole one takes.
-import { button, group, make } from "./shared/dom.js";
-import { follow, hub } from "./shared/hub.js";
+// A try of the frame that is shown, beside Run, and what a whole run takes.
+import { button, make } from "./shared/dom.js";
+import { follow, hub, showStage } from "./shared/hub.js";
 
-const KINDS = {
-  first: ["First frame", "Edit the first frame alone, to see where it goes"],
-  quick: ["Quick try", "Edit a few frames in a few steps"],
-};
+const HINT = "Edit the frame that is shown in a few steps, here in its place";
 
 let watching = false;
 
@@ -24,28 +21,38 @@ const watchRun = () => {
   document.addEventListener("click", choose, true);
 };
 
-/**
- * Press Run for less than the whole: the cards carry which, since the run reads them.
- * @param {string} kind
- */
-const start = (kind) => {
+/** The number of the frame that is shown, from 0. */
+const frameShown = () => {
+  /** @type {HTMLInputElement | null} */
+  const seek = document.body.dataset.stage === "edit" ? document.querySelector(".rg-seek") : null;
+  return seek ? Number(seek.value) - 1 : (hub.editor?.frame ?? 0);
+};
+
+// Press Run for less than the whole: the cards carry that, and which frame, since the run reads them.
+const start = () => {
   /** @type {HTMLButtonElement | null} */
   const run = document.querySelector("#run");
+  if (hub.useless) {
+    hub.tell("blocked");
+    return;
+  }
   if (!run || run.disabled) return;
-  hub.attempt = kind;
+  hub.attempt = "quick";
+  hub.attemptFrame = frameShown();
   hub.tell("attempt");
   hub.trying = true;
   run.click();
   hub.trying = false;
+  hub.editor?.go(hub.attemptFrame);
+  showStage("masks");
 };
 
 /** @type {import("./types").Mount<"tries">} */
 export function mount(element, props, trigger, watch) {
   const cost = make("p", { className: "rg-estimate", role: "status" });
-  const buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
-    button("rg-tool", text, () => start(kind), hint),
-  );
-  element.replaceChildren(make("div", "rg-tries", group("Tries", ...buttons), cost));
+  const quick = button("rg-tool", "Quick try", start, HINT);
+  element.replaceChildren(make("div", "rg-tries", quick, cost));
+  hub.on("try", start);
   watchRun();
   follow(props, watch, (value) => {
     cost.textContent = value?.text ?? "";

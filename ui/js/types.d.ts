@@ -80,6 +80,8 @@ export interface Act extends OfClip {
   label: number;
   at?: Place;
   inside?: boolean;
+  begins?: boolean;
+  below?: boolean;
   path?: Place[] | string;
   radius?: number;
   erase?: boolean;
@@ -134,8 +136,10 @@ export interface Pair {
 export interface CardsSaying {
   id: string | null;
   have: number;
-  /** Which try a run is, "first" or "quick"; "" for a whole run. */
+  /** "quick" for a try of one frame; "" for a whole run. */
   attempt: string;
+  /** Which frame is tried, from 0. */
+  attempt_frame: number;
   source_prompt: string;
   prompt: string;
   negative_prompt: string;
@@ -179,11 +183,12 @@ export interface Views {
   header: { known: boolean; offer?: string } | null;
   heat_pixel: null;
   history: HistoryView | null;
+  how: null;
   hub_model: HubView | null;
   live: LiveView | null;
   losses: LossesView | null;
   method: MethodView;
-  notice: { text: string; offers: boolean } | null;
+  notice: { text: string } | null;
   player: PlayerView | null;
   progress: ProgressView | null;
   prompt: { prompts: Words[][] } | null;
@@ -409,7 +414,12 @@ export interface HubView {
   fixed: boolean;
   share?: number;
   local?: Listing[];
+  named?: Listing[];
   hits?: Listing[];
+  /** Path of the folder of models; "" where it is nobody's business, or there is none. */
+  folder?: string;
+  /** How a model comes there by hand. */
+  byHand?: string;
 }
 
 export interface Listing {
@@ -436,6 +446,8 @@ export interface LossesView {
 export interface MethodView {
   chosen: string;
   methods: Method[];
+  /** By name, why the chosen model cannot be used with a method; null leaves what is known. */
+  lacks?: Record<string, string> | null;
 }
 
 export interface Method {
@@ -453,6 +465,11 @@ export interface Method {
 export interface PlayerView {
   source: string;
   edits: { prompt: string; path: string }[];
+  /** A try of one frame: its picture, as a data URL, and which frame it is, from 0. */
+  still?: string;
+  at?: number;
+  /** Whether a run begins: what is shown stays. */
+  begins?: boolean;
   reconstruction: string | null;
   width: number;
   height: number;
@@ -573,10 +590,23 @@ export interface Hub {
   anySize: boolean;
   /** Whether the fields say what they said before a reload. */
   restored: boolean;
-  /** Which try the next run is, "first" or "quick"; "" for a whole run. */
+  /** "quick" where the next run is a try of one frame; "" for a whole run. */
   attempt: string;
+  attemptFrame: number;
   /** Whether a button of a try is pressing Run. */
   trying: boolean;
+  /** How edits are compared. */
+  compare: Player["mode"];
+  /** What part of the picture is seen. */
+  view: View;
+  /** What the settings are called: "Draft". */
+  quality: string;
+  /** Whether a run goes on, or waits. */
+  running: boolean;
+  /** Whether the model draws nonsense of this clip, and nobody wants that all the same. */
+  useless: boolean;
+  /** The fields of a region's words, and what takes them back into its card. */
+  wordsOf(label: number): { node: HTMLElement; home: () => void } | null;
   on<Name extends keyof Told>(name: Name, act: (data: Told[Name]) => void): void;
   tell<Name extends keyof Told>(name: Name, ...data: Told[Name] extends void ? [] : [Told[Name]]): void;
 }
@@ -584,8 +614,33 @@ export interface Hub {
 /** Data by the name of what is told. */
 export interface Told {
   act: { act: ActName; label: number; cards: CardsSaying } & Partial<Act>;
-  add: void;
+  /** Whether the new region is covered by those that are there. */
+  add: boolean | void;
   attempt: void;
+  /** A run was asked for that makes nonsense. */
+  blocked: void;
+  /** Other settings are chosen. */
+  chosen: void;
+  /** Take the words from the picture. */
+  close: void;
+  compare: Player["mode"];
+  edits: number;
+  find: void;
+  live: LiveView | null;
+  margin: { label: number; margin: number };
+  /** The picture is pressed. */
+  pressed: void;
+  rest: void;
+  running: boolean;
+  /** Words of a region are typed. */
+  said: void;
+  /** Open the card of a region. */
+  show: number;
+  still: { picture: string; frame: number };
+  try: void;
+  /** Show the settings. */
+  unfold: void;
+  view: void;
   choose: number;
   clip: Clip;
   frame: number;
@@ -643,6 +698,9 @@ export interface Deck {
 export interface Card {
   card: HTMLElement;
   region: Region;
+  words: { node: HTMLElement; home: () => void };
+  /** Show what few need of it, or its line alone. */
+  open(on: boolean): void;
   /** Show the region's picture as the server says it. */
   show(picture: string | null | undefined): void;
   draw(): void;
@@ -651,6 +709,16 @@ export interface Card {
 }
 
 export type Stage = "masks" | "edit";
+
+/** How the clip is looked at. */
+export type Look = "masks" | Player["mode"];
+
+/** How much a picture is magnified, and where its upper left corner lies, in shares of its sides. */
+export interface View {
+  zoom: number;
+  x: number;
+  y: number;
+}
 
 /** Texts of the fields that marks of the timeline write. */
 export type Written = Record<"keyframes" | "cuts", string>;
@@ -685,7 +753,11 @@ export interface Editor extends Pick<
   cursor: Place | null;
   playing: number;
   hide: boolean;
+  fitted: number;
   scale: number;
+  still: { frame: number; picture: HTMLImageElement } | null;
+  marked: Set<number>;
+  shapes(): import("./canvas/tint").Shape[];
   stopping?: boolean;
   undo?: boolean;
   redo?: boolean;
@@ -729,6 +801,8 @@ export interface MarkKind {
   last(count: number): number;
   where: string;
   name: string;
+  /** What marking a frame is called. */
+  act: string;
   title: string;
   icon: "cut" | "key";
   hint: string;
@@ -776,8 +850,10 @@ export interface Player {
   stage: HTMLElement;
   source: Pane;
   edits: Pane[];
-  /** The place of the first edit, until there is one. */
-  empty: HTMLElement | null;
+  /** The preview of a run. */
+  coming: HTMLElement;
+  /** Show what is chosen. */
+  look?(): void;
   play: HTMLButtonElement;
   seek: HTMLInputElement;
   count: HTMLElement;

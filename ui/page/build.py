@@ -37,7 +37,6 @@ from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
 from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.components import HEADER, view
 from regrain.ui.views.costs import Costs
 from regrain.ui.views.jobs import Jobs
 from regrain.ui.views.scripts import calling
@@ -80,9 +79,8 @@ def build(
     with Page(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
-        head = view("header", template=HEADER)
         projects = Projects(projects_folder, examples)
-        parts = lay_out(catalogue, start, tools, projects)
+        head, parts = lay_out(catalogue, start, tools, projects)
         visits = SessionStore(
             first, media, finder, ended=page.drop_session, projects=projects
         )

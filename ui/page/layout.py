@@ -26,7 +26,7 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views, settings
 from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.components import view
+from regrain.ui.views.components import HEADER, view
 from regrain.ui.views.costs import Edit
 from regrain.ui.views.model_views import (
     Hub,
@@ -59,33 +59,39 @@ def lay_out(
     start: Session | None,
     tools: Tools,
     projects: Projects | None = None,
-) -> Components:
-    """Make all components, showing the session a new page begins with."""
+) -> tuple[gr.HTML, Components]:
+    """Make all components, showing the session a new page begins with: the header, and
+    those that events change."""
     gallery = session_views.gallery(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
-    shown: dict[str, Any] = {"gallery": view("gallery", gallery, elem_id="examples")}
-    shown["recent"] = view(
-        "recent", session_views.recent(projects or Projects(None)), elem_id="recent"
-    )
+    recent = session_views.recent(projects or Projects(None))
+    kept = bool(projects and projects.root)
+    shown: dict[str, Any] = {}
+    with gr.Row(elem_classes="rg-top"):
+        head = view("header", template=HEADER, elem_id="head")
+        # The gallery takes it into its menu.
+        shown["recent"] = view("recent", recent, elem_id="recent")
+        shown["gallery"] = view("gallery", gallery, elem_id="examples")
+        view("tabs", elem_id="tabs")
     with gr.Row(elem_classes="rg-columns"):
-        with gr.Column(scale=8, min_width=340):
-            shown |= _clip_column(start, tools)
-        with gr.Column(scale=5, min_width=320):
-            kept = bool(projects and projects.root)
+        with gr.Column(scale=8, min_width=340, elem_classes="rg-left"):
+            shown |= _stage_column(start, tools)
+        with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, tools.hub, kept)
-    return Components(**shown, download=view("download", elem_id="download"))
+    parts = Components(**shown, download=view("download", elem_id="download"))
+    return head, parts
 
 
-def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
-    canvas, player, result = None, None, None
+def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
+    """Make the picture, with its masks or edits, and what belongs right to it."""
+    canvas, player = None, None
     if start:
         canvas = session_views.canvas(start)
         player = made_player(start.opened)
-        result = made_result(start.opened)
-    view("tabs", elem_id="tabs")
     shown: dict[str, Any] = {
         "canvas": view("canvas", canvas, elem_id="canvas"),
+        "player": view("player", player, elem_id="player"),
         "fetch": view("fetch", offer(), elem_id="fetch"),
         "mask_file": gr.UploadButton(
             "Masks",
@@ -100,11 +106,6 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
             f"<p class='rg-remark'>{html.escape(tools.remark)}</p>",
             apply_default_css=False,
         )
-    shown["player"] = view("player", player, elem_id="player")
-    shown["history"] = view("history", elem_id="history")
-    shown["live"] = view("live", elem_id="live")
-    shown["result"] = view("result", result, elem_id="result")
-    shown["losses"] = view("losses", elem_id="losses")
     return shown
 
 
@@ -118,11 +119,43 @@ def _words_column(
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
         prompts = session_views.prompts(start)
     shown: dict[str, Any] = {
-        "notice": view("notice", elem_id="notice"),
         "cards": view("cards", cards, elem_id="cards"),
+        "prompt": view("prompt", prompts, elem_id="prompt"),
+        "checks": view("checks", elem_id="checks"),
+        "adapter_file": gr.UploadButton(
+            "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
+        ),
     }
+    view("how", elem_id="how")
+    # No accordion: Gradio makes what is in one when it is opened, but the page needs
+    # the method from the beginning.
+    with gr.Column(elem_id="how-body", min_width=0):
+        shown |= _add_choices(catalogue, usual, method, hub)
+        with gr.Column(elem_id="at-hand", min_width=0):
+            at_hand = settings.make_some(usual, method, settings.AT_HAND)
+        shown |= _add_settings(catalogue, usual, method, start)
+        shown["controls"] = at_hand | shown["controls"]
+        shown["words"] = _add_words(catalogue.groups, kept)
+    result = made_result(start.opened) if start else None
+    for name in ("live", "losses"):
+        shown[name] = view(name, elem_id=name)
+    shown["result"] = view("result", result, elem_id="result")
+    shown["history"] = view("history", elem_id="history")
+    # The last of its column, so that it is in sight wherever the page is scrolled to.
+    with gr.Column(elem_classes="rg-run", min_width=0):
+        shown |= _add_run()
+    return shown
+
+
+def _add_choices(
+    catalogue: Catalogue, usual: settings.Usual, method: str, hub: Hub
+) -> dict[str, Any]:
+    """Make the choice of method, model and quality."""
+    shown: dict[str, Any] = {}
     with gr.Row(elem_classes="rg-choices"):
-        shown["method"] = view("method", method_choice.choice(method), elem_id="method")
+        lacks = catalogue.lacks(BUILT_IN_MODEL)
+        chosen = method_choice.choice(method, lacks)
+        shown["method"] = view("method", chosen, elem_id="method")
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
             value=BUILT_IN_MODEL,
@@ -130,21 +163,8 @@ def _words_column(
             elem_id="model",
         )
         shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
-    shown["adapter_file"] = gr.UploadButton(
-        "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
-    )
     quality = choices(method, usual[method], usual[method], lambda counts: "")
     shown["quality"] = view("quality", quality, elem_id="quality")
-    with gr.Column(elem_id="at-hand", min_width=0):
-        at_hand = settings.make_some(usual, method, settings.AT_HAND)
-    shown["prompt"] = view("prompt", prompts, elem_id="prompt")
-    shown["checks"] = view("checks", elem_id="checks")
-    shown |= _add_settings(catalogue, usual, method, start)
-    shown["controls"] = at_hand | shown["controls"]
-    shown["words"] = _add_words(catalogue.groups, kept)
-    # The last of its column, so that it is in sight wherever the page is scrolled to.
-    with gr.Column(elem_classes="rg-run", min_width=0):
-        shown |= _add_run()
     return shown
 
 

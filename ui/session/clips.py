@@ -73,6 +73,7 @@ class ClipSession:
     stride: int = 1  # every stride-th is used
     strip: Path | None = None  # small pictures of the whole file, side by side in one
     attempt: str = ""  # tells what a run tried, see `ui.views.variants`; else empty
+    tried: int | None = None  # the one frame that it tried, from 0
 
     @property
     def own(self) -> bool:

@@ -13,8 +13,8 @@ from regrain.masks.models.finders import MaskModel, finders, usual
 def title(name: str) -> str:
     """Return the name that people know of the model that found a mask; empty for
     none."""
-    built_in = {"sam": "SAM", "cuts": "cuts"}
-    return built_in.get(name) or title_of(name)
+    known = finders().get(name)
+    return known.title if known else title_of(name)
 
 
 def usual_finder(drawn: bool, fallback: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,11 +51,16 @@ def uses(name: str) -> Uses:
     )
 
 
-def choice(chosen: str) -> View:
-    """Return the methods, what each does and uses, and which one is chosen."""
+def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> View:
+    """Return the methods, what each does and uses, and which one is chosen.
+
+    `lacks` says of methods why the chosen model cannot be used with them; None leaves
+    what the page knows.
+    """
     return {
         "chosen": chosen,
         "methods": [_described(method) for method in METHODS.values()],
+        "lacks": lacks,
     }
 
 
@@ -62,24 +68,23 @@ def seed_words(name: str) -> str:
     """Say what the seed does."""
     words = {
         "always": "Each seed gives another result.",
-        "variation": "One result per words; set Variation for others.",
+        "variation": "The seed has no effect until Variation is above 0.",
         "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
     }
     return words[uses(name).seed]
 
 
-_SAY = {
-    "needed": "Edits each region with its own words, all in one run.",
-    "taken": "Edits the whole frame with one prompt. If there are regions, the edit stays inside them.",
-    "ignored": "Edits the whole frame with one prompt.",
+# What a method does with regions.
+_WHERE = {
+    "needed": "",
+    "taken": "One prompt for the whole frame; if there are regions, the edit stays inside them.",
+    "ignored": "One prompt for the whole frame.",
 }
 
 
 def _described(method: Method) -> View:
     does = uses(method.name)
-    say = _SAY[does.regions]
-    if "flow" in method.needs:
-        say += " Needs the video model Wan 2.1."
+    say = f"{method.does} {_WHERE[does.regions]}".strip()
     return {
         "name": method.name,
         "title": method.title,

@@ -244,11 +244,13 @@ class Session(ClipWork):
 
     # Regions and words
 
-    def add_region(self) -> int:
-        """Make an empty region on top of the others; returns its label. Raises as
-        `State.new_region` does."""
-        region = self.state.new_region()
-        self.commit(self.state.insert(region, MaskLayer()))
+    def add_region(self, below: bool = False) -> int:
+        """Make an empty region on top of the others, or `below` them but for the rest
+        of the frame; returns its label. Raises as `State.new_region` does."""
+        state = self.state
+        region = state.new_region()
+        last = len(state.regions) - (state.rest is not None)
+        self.commit(state.insert(region, MaskLayer(), last if below else 0))
         return region.label
 
     def add_rest(self) -> int:

@@ -21,12 +21,13 @@ from regrain.editing.models.files.location import (
     find,
     parse_lora,
 )
-from regrain.editing.models.files.offers import check_file
+from regrain.editing.models.files.offers import check_file, family_of
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
+from regrain.editing.params.registry import METHODS, OFFERS
 from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.pipeline.estimate import configurations
 from regrain.editing.request.edit_request import EditRequest
@@ -195,6 +196,21 @@ class Catalogue:
             }
         text = "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
         return {"text": text, "ask": ""}
+
+    def lacks(self, model: str) -> dict[str, str]:
+        """Say of each method that a model cannot be used with why not; empty where its
+        family is not known."""
+        place = ModelLocation("folder", str(self._folder))
+        family = family_of(place if model == BUILT_IN_MODEL else find(model))
+        if family is None:
+            return {}
+        reasons = {}
+        for name, method in METHODS.items():
+            lacking = (method.needs & set(OFFERS)) - set(family.offers)
+            if lacking:
+                needed = " and ".join(OFFERS[offer] for offer in sorted(lacking))
+                reasons[name] = f"“{method.title}” needs {needed}."
+        return reasons
 
     def _wide(self, model: str) -> int | None:
         """Return how wide the text of a model is that looks at pictures; 0 of others,

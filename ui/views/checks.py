@@ -25,7 +25,8 @@ from regrain.ui.session.session import Session
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
-_SILENT = "Write under “Change to” what one of the regions should become."
+_SILENT = "Write under “Make it” what one of the regions should become."
+_SAME = "Every region stays what it is, so there is nothing to edit. Write what one of them should become."
 _QUALITIES = (
     "red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|grey|gray|golden|silver|blond|dark|"
     "light|bright|big|large|huge|small|little|tiny|tall|short|long|old|young|new"
@@ -73,9 +74,11 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
         except EditingError as error:
             nothing = error.field in ("regions", "prompt", "source_prompt")
             found.append(_remark(error, session, "missing" if nothing else "wrong"))
-    gravest: dict[str, Diagnostic] = {}  # at each field
+        found += _unchanged(session)
+    # At each field; what is missing is said once a run is wanted, so it hides nothing.
+    gravest: dict[tuple[str, bool], Diagnostic] = {}
     for remark in sorted(found, key=lambda remark: remark.hint):
-        gravest.setdefault(remark.field, remark)
+        gravest.setdefault((remark.field, remark.kind == "missing"), remark)
     order = _order(session)
     return sorted(
         gravest.values(), key=lambda remark: order.get(remark.field, len(order))
@@ -215,6 +218,20 @@ def _repeated(session: Session) -> Iterator[Diagnostic]:
             return
         if words:
             seen[words] = number
+
+
+def _unchanged(session: Session) -> Iterator[Diagnostic]:
+    """Yield a remark if all words of the regions say what they are already, and nothing
+    else is edited."""
+    if uses(session.method).regions == "ignored" or session.prompt.strip():
+        return
+    written = [one for one in session.state.regions.values() if one.prompt.strip()]
+    if not written or any(one.picture for one in session.state.regions.values()):
+        return
+    for region in written:
+        if region.prompt.strip().casefold() != region.source.strip().casefold():
+            return
+    yield Diagnostic(f"regions.{written[0].name}.prompt", _SAME, kind="missing")
 
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:

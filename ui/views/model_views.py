@@ -32,6 +32,12 @@ from regrain.ui.views.attention_views import spread
 from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.run_views import duration
 
+# Published checkpoints, and the families of `NEEDS` they are of.
+NAMED = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "Stable Diffusion",
+    "stabilityai/stable-diffusion-xl-base-1.0": "SDXL",
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1",
+}
 _DOTS = 300  # most single losses in a plot
 _POINTS = 150  # most points of its line
 _SPAN = 10  # the line averages this share of a tuning: steps / span
@@ -92,6 +98,16 @@ def local_view(names: Sequence[str]) -> list[View]:
         except ModelError as error:
             facts = [error.message]
         shown.append({"id": name, "facts": _line(facts)})
+    return shown
+
+
+def named_view() -> list[View]:
+    """Show one published model of each family that edits real clips, in a line."""
+    shown = []
+    for id, family in NAMED.items():
+        memory = min(need.weights for need in NEEDS if need.family == family)
+        weights = f"weights of {memory:g} GB in half precision"
+        shown.append({"id": id, "facts": _line([family, weights, _fits(family)])})
     return shown
 
 

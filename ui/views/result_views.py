@@ -17,6 +17,7 @@ from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import player
 
 _MASKS = "masks.zip"
+_NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 
 
 def result(
@@ -27,6 +28,7 @@ def result(
     stem: str = "edited",
     key: str = "",
     layered: bool = False,
+    known: bool = True,
 ) -> View:
     """Show a result: in plain words, as pictures of attention, and to take away.
 
@@ -38,16 +40,21 @@ def result(
         key: The run's key in the page's history.
         layered: Whether its layers are kept, of which other formats are made when
             somebody wants them.
+        known: Whether the model knows what the clip shows; no verdict is given where it
+            does not.
     """
     metrics = report.get("metrics", {})
     shown: View = {
         "key": key,
-        "facts": facts(metrics, request),
+        "facts": facts(metrics, request) if known else [],
         "figures": figures(metrics, request),
         "attention": None,
         "words": None,
         "areas": None,
-        "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "warnings": [
+            *([] if known else [_NO_VERDICT]),
+            *(str(warning) for warning in report.get("warnings", [])),
+        ],
         "whole": _whole(report.get("whole")),
         "files": [
             {"name": name, "path": path, "saves": download_name(stem, name)}

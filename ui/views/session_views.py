@@ -26,7 +26,7 @@ from regrain.ui.session.state import MAX_REGIONS
 MAX_WHOLE = 32  # frames with whole masks in one view
 MAX_RUNS = 100_000  # characters of their run lengths
 _HINTS = {
-    "sam": "Find masks with the small built-in SAM, which knows drawn things best",
+    "sam": "Find masks with the small built-in network, which knows drawn things best",
     CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
 }
 # Fields of a region that its card shows

@@ -1,5 +1,5 @@
-"""Runs that one press of Run makes: a try of a few frames, a whole run, or one of
-several seeds each."""
+"""Runs that one press of Run makes: a try of one frame, a whole run, or one of several
+seeds each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import RequestError
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
@@ -25,39 +26,36 @@ from regrain.ui.views.run_views import duration
 
 MAX_VARIANTS = 4
 _THUMBNAIL = 168  # pixels of its longer side
-ATTEMPTS = ("first", "quick")
 STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
 FAST = "infedit"  # what a model's own LoRA for few steps is made for
-_LEAST, _MOST, _SHARE = 4, 8, 4  # frames of a quick try: a quarter, within these limits
 
 
 def attempt(
-    kind: object, request: EditRequest, opened: ClipSession
+    kind: object, frame: object, request: EditRequest, opened: ClipSession
 ) -> tuple[EditRequest, ClipSession]:
-    """Return what a try runs, and the clip it is shown with; both as given if `kind` is
-    no attempt."""
-    if kind not in ATTEMPTS:
+    """Return what a quick try of a frame runs, and the clip it is shown with; both as
+    given if `kind` is no try.
+
+    A model that was tuned on so many frames is of use for no other number: then the
+    whole clip is tried.
+    """
+    if kind != "quick":
         return request, opened
     request = _sped_up(request)
-    if request.adapter:  # tuned on so many frames, and of use for no other number
-        kind = "quick"
-        count = len(request.clip)
-    elif kind == "first":
-        count = 1
-    else:
-        quarter = max(_LEAST, min(_MOST, len(request.clip) // _SHARE))
-        count = min(len(request.clip), quarter)
-    params = dict(request.params) | _params(str(kind), request)
-    tried = pick(replace(request, params=params), range(count))
+    count = len(request.clip)
+    at = frame if isinstance(frame, int) and 0 <= frame < count else 0
+    frames = range(count) if request.adapter else range(at, at + 1)
+    params = dict(request.params) | _params(request)
+    tried = pick(replace(request, params=params), frames)
     by = ""
     if request.method != opened.request.method:
         by = f" by {METHODS[request.method].title}, the fast way"
-    note = f"A try of the first frame{by}. Run edits the whole clip."
-    if kind == "quick":
-        few = f"{count} frames, at most {STEPS} steps{by}"
-        note = f"A quick try: {few}. Run edits the whole clip in full quality."
+    few = f"frame {at + 1}" if len(frames) == 1 else f"{count} frames"
+    few = f"{few}, at most {STEPS} steps{by}"
+    note = f"A quick try: {few}. Run edits the whole clip in full quality."
+    alone = at if len(frames) == 1 else None
     # Without its file, no edit is put back into it.
-    return tried, replace(opened, request=tried, file=None, attempt=note)
+    return tried, replace(opened, request=tried, file=None, attempt=note, tried=alone)
 
 
 def _sped_up(request: EditRequest) -> EditRequest:
@@ -73,15 +71,13 @@ def _sped_up(request: EditRequest) -> EditRequest:
     return replace(request, method=FAST, params={}, loras=loras, motion="")
 
 
-def _params(kind: str, request: EditRequest) -> dict[str, Any]:
+def _params(request: EditRequest) -> dict[str, Any]:
     """Return fewer steps, and no key frames and cuts, which may lie outside."""
     params: dict[str, Any] = {"keyframes": "all", "cuts": "none"}
-    if kind == "quick":
-        for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
-            value = request.params.get(name)
-            params[name] = (
-                min(most, value) if isinstance(value, int) and value > 0 else most
-            )
+    for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
+        value = request.params.get(name)
+        few = isinstance(value, int) and value > 0
+        params[name] = min(most, value) if few else most
     fields = METHODS[request.method].Params.model_fields
     return {name: value for name, value in params.items() if name in fields}
 
@@ -147,6 +143,10 @@ def remember(
     player = session_views.player(opened, edits, saved.files.get("reconstruction.mp4"))
     if saved.source:
         player |= {"source": str(saved.source)}
+    if opened.tried is not None:
+        still = data_url(result.frames[0], max(result.frames[0].shape[:2]), 92)
+        player |= {"still": still, "at": opened.tried}
+    known = opened.drawn or request.model != BUILT_IN_MODEL
     files = {}
     for name, path in saved.files.items():
         # The server tells browsers the name that a file has on disk.
@@ -156,7 +156,7 @@ def remember(
     shown = {
         "player": player,
         "result": result_views.result(
-            result, report, request, files, stem, key, layered
+            result, report, request, files, stem, key, layered, known
         ),
     }
     run = PastRun(

@@ -14,7 +14,7 @@ _KEYS = {name: one.title for name, one in declared(Region).items() if one.title}
 
 def place(field: str) -> str:
     """Return the page's name of a request's field: `regions.left.prompt` is "Left:
-    Change to"."""
+    Make it"."""
     first, *rest = field.split(".")
     if first == "regions" and len(rest) > 1:
         *names, key = rest

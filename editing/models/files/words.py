@@ -15,7 +15,7 @@ from regrain.editing.errors import ModelError, PromptError, shorten
 from regrain.editing.models.files.configs import read_json
 
 _NEAR = 3  # known words that are named beside an unknown one
-_ALIKE = 0.7  # how far they must be spelt alike, 0..1
+_ALIKE = 0.72  # how far they must be spelt alike, 0..1
 
 
 class Unknown(NamedTuple):

@@ -295,7 +295,7 @@ def test_methods_and_models_that_do_not_fit_are_refused_before_loading(
             requested(method), model=str(small_folder if fits else wan_folder)
         )
         with pytest.raises(
-            ModelError, match=rf"^model: {method} needs .*, which .* does not have"
+            ModelError, match=rf"^model: “{METHODS[method].title}” needs .*, not .*\."
         ):
             next(edit(asked))
 
@@ -336,4 +336,4 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
         assert said == ([] if frames == 17 else [expected])
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
-    assert "flow_regions needs the flow of a video model" in last_error(capsys)
+    assert "“Flow with regions” needs the model Wan 2.1, not" in last_error(capsys)

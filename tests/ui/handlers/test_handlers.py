@@ -105,7 +105,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
 def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
     _, runs = handlers
     session = runs.visits.get("page")
-    form = RunForm(copy.copy(session), None, "", session.rev, None)
+    form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
 
     def left(*events, number=1):
         asked = replace(runs, jobs=SimpleNamespace(run=lambda job: iter(events)))
@@ -164,7 +164,7 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handl
     session = runs.visits.get("page")
     label = session.add_region()
     mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
-    form = RunForm(copy.copy(session), None, "", session.rev, None)
+    form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
     frames = range(len(session.opened.frames))
     found = (
         (frame, np.full(session.state.size[::-1], label, np.uint8), 1.0)

@@ -4,7 +4,6 @@ import { cellKind, cellsOf, coverage, strength } from "../../../ui/js/canvas/cel
 import * as outline from "../../../ui/js/canvas/outline.js";
 
 const grid = (text) => Uint8Array.from(text.replaceAll(/\s/g, ""), Number);
-const pixel = (pixels, i) => [...pixels.slice(4 * i, 4 * i + 4)];
 
 test("runs alternate, outside first", () => {
   assert.deepEqual(outline.decodeRuns("2 3 1", 6), grid("001110"));
@@ -20,31 +19,33 @@ test("the uppermost region covers those below", () => {
   assert.deepEqual(outline.stackLabels(layers, 4), grid("2250"));
 });
 
-test("a rim is where another label is near, and not at the frame's edge", () => {
-  const top = grid("11111 11111 11110");
-  const rim = (x, y, reach) => outline.isRim(top, y * 5 + x, x, y, 5, 3, reach);
-  assert.ok(rim(4, 1, 1) && rim(3, 2, 1) && rim(2, 2, 2));
-  assert.ok(!rim(0, 0, 1) && !rim(2, 2, 1));
-  assert.ok(!outline.isRim(grid("111 211"), 2, 2, 0, 3, 2, 1)); // what follows it is in the next row
+// Twice the area within a closed line, by the shoelace formula; a hole has the other sign.
+const area = (ring) =>
+  ring.reduce((sum, [x, y], i) => {
+    const [nextX, nextY] = ring[(i + 1) % ring.length];
+    return sum + x * nextY - nextX * y;
+  }, 0) / 2;
+
+test("an outline runs through the middles between pixels, and around each hole", () => {
+  const [square, ...none] = outline.outlines(grid("0000 0110 0110 0000"), 4, 4)[1];
+  assert.deepEqual(none, []);
+  assert.deepEqual(outline.boxAround([square]), [1, 1, 3, 3]);
+  assert.equal(Math.abs(area(square)), 4 - 4 / 8); // less an eighth of a pixel at each corner
+  const rings = outline.outlines(grid("11111 11111 11011 11111 11111"), 5, 5)[1];
+  assert.equal(rings.length, 2);
+  assert.ok(area(rings[0]) * area(rings[1]) < 0);
 });
 
-test("a tint is a wash with a rim and a hair of white around it", () => {
-  const top = grid("00000 01110 01110 01110 00000");
-  const colors = { 1: [10, 20, 30] };
-  const pixels = outline.tintPixels(top, 5, 5, colors, 0);
-  assert.deepEqual(pixel(pixels, 12), [10, 20, 30, 78]);
-  assert.deepEqual(pixel(pixels, 7), [10, 20, 30, 255]);
-  assert.deepEqual(pixel(pixels, 2), [255, 255, 255, 150]);
-  assert.deepEqual(pixel(pixels, 0), [0, 0, 0, 0]);
-  assert.deepEqual(pixel(outline.tintPixels(top, 5, 5, colors, 1), 12), [10, 20, 30, 112]);
-});
-
-test("a silhouette is of one label, or of all", () => {
-  const top = grid("0120");
-  const shown = (pixels) => [0, 1, 2, 3].map((i) => pixels[4 * i + 3] > 0);
-  assert.deepEqual(shown(outline.silhouettePixels(top, 2, [1, 2, 3])), [false, false, true, false]);
-  assert.deepEqual(shown(outline.silhouettePixels(top, null, [1, 2, 3])), [false, true, true, false]);
-  assert.deepEqual(pixel(outline.silhouettePixels(top, 2, [1, 2, 3]), 2), [1, 2, 3, 255]);
+test("an outline reaches the frame's edge, and two labels that touch have each their own", () => {
+  assert.deepEqual(outline.boxAround(outline.outlines(grid("11 11"), 2, 2)[1]), [0, 0, 2, 2]);
+  const both = outline.outlines(grid("12 12"), 2, 2);
+  assert.deepEqual(outline.boxAround(both[1]), [0, 0, 1, 2]);
+  assert.deepEqual(outline.boxAround(both[2]), [1, 0, 2, 2]);
+  const diagonal = outline.outlines(grid("10 01"), 2, 2)[1]; // pixels that meet at a corner
+  assert.equal(
+    diagonal.reduce((sum, ring) => sum + Math.abs(area(ring)), 0),
+    1,
+  );
 });
 
 test("a number sits in the middle of the first run of its region's uppermost row", () => {
@@ -72,7 +73,8 @@ test("a pixel is as deep as it is far from another label; a feathered region is 
   const top = grid("11110 11110 11110");
   assert.deepEqual([...outline.depths(top, 5, 3, 9)].slice(5, 10), [3.5, 2.5, 1.5, 0.5, 9]);
   const feathered = grid("1111111 1111111 1111111 1111110");
-  const alpha = (i) => outline.tintPixels(feathered, 7, 4, { 1: [1, 2, 3] }, 0, { 1: 6 })[4 * i + 3];
+  const pixels = outline.fadingPixels(feathered, 7, 4, 1, [1, 2, 3], 78, 6);
+  const alpha = (i) => pixels[4 * i + 3];
   assert.ok(alpha(19) < alpha(16) && alpha(16) < 78);
   assert.equal(alpha(0), 78);
 });

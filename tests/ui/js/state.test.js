@@ -15,6 +15,9 @@ test("a frame stays within the clip, and a place on the screen becomes one in it
   assert.deepEqual(state.placeIn(box, CLIP, 110, 70), [50, 25]);
   assert.deepEqual(state.placeIn(box, CLIP, 0, 999), [0, 49.99]);
   assert.deepEqual(state.placeIn(box, CLIP, 999, 0), [99.99, 0]);
+  const view = { zoom: 4, x: 0.5, y: 0.25 };
+  const middle = state.placeIn(box, CLIP, box.left + box.width / 2, box.top + box.height / 2, view);
+  assert.deepEqual(middle, [62.5, 18.75]);
 });
 
 test("a cursor begins in the middle and stops at the edge", () => {

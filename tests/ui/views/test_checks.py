@@ -145,7 +145,12 @@ def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
 
 def test_words_that_change_nothing_are_hinted_at(session):
     describe(session, 1, source="a Dog", prompt="a dog ")
-    assert "nothing changes" in said(look(session))["regions.left.prompt"][1]
+    hint, missing = sorted(look(session), key=lambda remark: remark.kind)
+    assert "nothing changes" in hint.text
+    # Nothing else is edited, so there is nothing to run.
+    assert (missing.field, missing.kind) == ("regions.left.prompt", "missing")
+    assert "nothing to edit" in missing.text
+    assert checks.view([missing])["remarks"] == []  # said once a run is wanted
     describe(
         session, 1, source="a robat", prompt="a robat"
     )  # what is wrong is said in place of the hint

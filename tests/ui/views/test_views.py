@@ -186,7 +186,7 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     ("field", "said"),
     [
         ("more_prompts", "It should show"),
-        ("regions.left.prompt", "Left: Change to"),
+        ("regions.left.prompt", "Left: Make it"),
         ("params.keys", "Keys"),
     ],
 )

@@ -11,7 +11,7 @@ import { finderOf } from "./state.js";
 const makeTrackers = (editor) => {
   const onchange = () => editor.ask("tracker", { by: select.value });
   const select = make("select", { className: "rg-pixels", onchange });
-  const node = make("label", "rg-trackers", "Follow with", select);
+  const node = make("label", "rg-trackers", "Follow", select);
   /** @param {import("../types").Who} who */
   const refresh = ({ trackers, tracker }) => {
     node.hidden = trackers.length < 2;
@@ -27,16 +27,16 @@ const makeTrackers = (editor) => {
  * @param {Mask | undefined} mask
  */
 const originOf = (mask) => {
-  if (mask?.by) return "Found by " + mask.by;
+  if (mask?.by) return "Found: " + mask.by;
   return mask?.key ? "Drawn by hand" : "";
 };
 
 /** @param {Editor} editor */
 export const makeFinders = (editor) => {
   const who = make("span", "rg-who");
-  const pick = group("How masks of the selected region are found");
+  const pick = group("Finder of the selected region's masks");
   const trackers = makeTrackers(editor);
-  const node = make("div", "rg-finders", who, pick, trackers.node);
+  const node = make("div", "rg-finders", make("span", {}, "Finder"), pick, trackers.node, who);
   const makeChoice = ({ name, title, hint }) => {
     const ask = () => editor.ask("find", { by: name });
     return button("rg-tool rg-small", title, ask, `${hint} (C)`, { data: { finder: name } });

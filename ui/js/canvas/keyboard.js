@@ -1,6 +1,7 @@
 // @ts-check
 // Keys of the canvas; those that are written into a field stay there.
 import { hub } from "../shared/hub.js";
+import { armDrag, fitView, isArmed, zoomByKey } from "../shared/looking.js";
 import { clickAt, sendBox, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
@@ -36,8 +37,12 @@ const keysOf = (editor, showHelp) => {
     g: () => editor.featherNext(),
     "[": () => editor.resize(editor.radius * 0.85 - 0.5),
     "]": () => editor.resize(editor.radius * 1.15 + 0.5),
-    "+": () => editor.reshape("grow"),
-    "-": () => editor.reshape("shrink"),
+    "+": () => zoomByKey(1),
+    "=": () => zoomByKey(1),
+    "-": () => zoomByKey(-1),
+    0: fitView,
+    w: () => editor.reshape("grow"),
+    q: () => editor.reshape("shrink"),
     f: () => editor.reshape("fill"),
     s: () => editor.reshape("drop"),
     ",": step(-1),
@@ -52,7 +57,7 @@ const keysOf = (editor, showHelp) => {
     d: () => editor.toggleCut(),
     "<": () => editor.goToKey(-1),
     ">": () => editor.goToKey(1),
-    " ": () => editor.play(!editor.playing),
+    " ": () => armDrag(true), // plays once it is let go, unless the picture was dragged meanwhile
     n: () => hub.tell("add"),
     m: () => editor.showFiles(),
     t: () => editor.track(),
@@ -95,27 +100,30 @@ const useTool = (editor, cursor) => {
   else sendStroke(editor, strokeFrom(editor, cursor, editor.tool === "erase"));
 };
 
-/** @param {Editor} editor @param {number[]} side */
-const goWithCursor = (editor, side) => {
-  editor.cursor = moveCursor(editor, side);
+let held = 0; // how often the key that moves the cursor has repeated
+
+/** @param {Editor} editor @param {number[]} side @param {boolean} repeats */
+const goWithCursor = (editor, side, repeats) => {
+  held = repeats ? held + 1 : 0;
+  editor.cursor = moveCursor(editor, side, held);
   editor.draw();
 };
 
 /**
  * Return what a key does here, if anything.
  * @param {Editor} editor
- * @param {HTMLCanvasElement} canvas
  * @param {Record<string, () => void>} keys
  * @param {KeyboardEvent} event
  */
-const actOf = (editor, canvas, keys, event) => {
+const actOf = (editor, keys, event) => {
   const key = event.key.toLowerCase();
   const target = /** @type {HTMLInputElement} */ (event.target);
   const { cursor } = editor;
   const presses = key === " " || key === "enter";
-  if (event.shiftKey && SIDES[key]) return () => goWithCursor(editor, SIDES[key]);
-  if (key === "enter" && cursor && event.target === canvas) return () => useTool(editor, cursor);
+  if (event.shiftKey && SIDES[key]) return () => goWithCursor(editor, SIDES[key], event.repeat);
   if (presses && target.closest("button, a, summary")) return null;
+  if (key === "enter" && cursor) return () => useTool(editor, cursor);
+  if (key === " " && isArmed()) return () => {}; // it repeats
   if (editor.labels.includes(Number(key))) return () => hub.tell("choose", Number(key));
   if (target.type === "range" && key.startsWith("arrow")) return null;
   return keys[key];
@@ -136,10 +144,9 @@ const commandOf = (editor, event) => {
 /**
  * @param {Editor} editor
  * @param {HTMLElement} root
- * @param {HTMLCanvasElement} canvas
  * @param {() => void} showHelp
  */
-export const listenToKeys = (editor, root, canvas, showHelp) => {
+export const listenToKeys = (editor, root, showHelp) => {
   const keys = keysOf(editor, showHelp);
   /** @param {KeyboardEvent} event */
   const press = (event) => {
@@ -152,11 +159,16 @@ export const listenToKeys = (editor, root, canvas, showHelp) => {
     const typed = event.getModifierState("AltGraph"); // some keyboards have [ and ] there
     const commands = !typed && (event.ctrlKey || event.metaKey);
     const usable = editor.clip && (typed || !event.altKey);
-    const actHere = () => (usable ? actOf(editor, canvas, keys, event) : null);
+    const actHere = () => (usable ? actOf(editor, keys, event) : null);
     const act = commands ? commandOf(editor, event) : actHere();
     if (!act) return;
     event.preventDefault();
     act();
   };
   document.addEventListener("keydown", press);
+  document.addEventListener("keyup", ({ key }) => {
+    if (key !== " " || !isArmed()) return;
+    const dragged = armDrag(false);
+    if (!dragged && editor.clip) editor.play(!editor.playing);
+  });
 };

@@ -129,6 +129,7 @@ const drawMark = (mark, kind, frame, count, loose, reachable) => {
 const drawMarkRow = (row, editor) => {
   const said = row.kind.read(editor);
   row.node.hidden = said?.hidden ?? !said;
+  row.node.dataset.marked = String(Boolean(said && !said.quiet));
   row.shown = [];
   if (!said || !editor.clip) return;
   const { count } = editor.clip;
@@ -157,8 +158,8 @@ export const makeMarkRow = (editor, kind, changed) => {
   const about = { className: "rg-marks-track", role: "group", ariaLabel: kind.title };
   const track = make("div", about, quiet, marks);
   const toggleHere = () => row.toggleAt(editor.frame);
-  const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, toggleHere, kind.name);
-  const node = make("div", "rg-time-row rg-marks " + kind.row, toggle, track, count);
+  const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, toggleHere, kind.act);
+  const node = make("div", "rg-time-row rg-marks " + kind.row, make("span", {}, kind.title), track, count);
   /** @type {MarkRow} */
   const row = {
     node,

@@ -10,8 +10,8 @@ import { makeMarkRow } from "./mark_row.js";
 
 const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
 const SAY_CUTS = {
-  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are looked for when the run begins"),
-  found: () => "One shot: no cuts found",
+  auto: ({ scanning }) => (scanning ? "Looking for shots" : "Shots are looked for when the run begins"),
+  found: () => "One shot",
   list: () => "One shot",
   beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
   wrong: () => "The cuts under Long clips cannot be read",
@@ -51,9 +51,10 @@ const CUT_MARKS = {
   last: (count) => count,
   where: "before ",
   name: "Cut",
-  title: "Cuts",
+  act: "Split shot",
+  title: "Shots",
   icon: "cut",
-  hint: "Add or remove a cut before this frame (D)",
+  hint: "Split the shot before this frame, or join it again (D)",
   hintOfMark: "Drag, or press the arrow keys, to move this cut; Delete removes it",
   hintOfFixed: "",
 };
@@ -77,8 +78,9 @@ export const makeCutMarks = (editor, field) => {
   return { row, words };
 };
 
+export const EVERY_FRAME = "Every frame is edited. Mark key frames to edit fewer.";
 const SAY_KEYS = {
-  all: () => "All frames are edited",
+  all: () => EVERY_FRAME,
   auto: () => "Chosen by how much changes when the run begins",
   beyond: (count) => "Some key frames are outside the clip: choose from 0 to " + (count - 1),
   wrong: () => "The key frames under Long clips cannot be read",
@@ -116,6 +118,7 @@ const KEY_MARKS = {
   last: (count) => count - 1,
   where: "",
   name: "Key frame",
+  act: "Key frame",
   title: "Key frames",
   icon: "key",
   hint: "Make this frame a key frame, or no longer one (K)",

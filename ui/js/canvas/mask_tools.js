@@ -8,8 +8,8 @@ import { isMasked } from "./cells.js";
 
 /** @type {Record<string, [text: string, picture: keyof typeof import("../shared/icons.js").ICONS, hint: string]>} */
 const RESHAPES = {
-  shrink: ["Shrink", "shrink", "Shrink the mask (-)"],
-  grow: ["Grow", "grow", "Grow the mask (+)"],
+  shrink: ["Shrink", "shrink", "Shrink the mask (Q)"],
+  grow: ["Grow", "grow", "Grow the mask (W)"],
   fill: ["Fill holes", "fill", "Fill every hole in the mask (F)"],
   drop: ["Remove specks", "specks", "Remove small loose pieces of the mask (S)"],
   invert: ["Invert", "invert", "Swap inside and outside of the mask (I)"],
@@ -62,8 +62,8 @@ const makeScope = (refresh) => {
   return { node, isAll: () => all };
 };
 
-/** @param {Editor} editor @param {HTMLElement} files */
-export const makeMaskTools = (editor, files) => {
+/** @param {Editor} editor */
+export const makeMaskTools = (editor) => {
   const title = "Pixels to grow or shrink by";
   const options = PIXELS.map((count) => new Option(count + " px", String(count)));
   const pixels = make("select", { className: "rg-pixels", value: 2, title, ariaLabel: title }, ...options);
@@ -84,16 +84,7 @@ export const makeMaskTools = (editor, files) => {
   const scope = makeScope(refresh);
   const feather = makeFeather(editor);
   const [shrink, grow, ...rest] = tools;
-  const node = make(
-    "div",
-    { className: "rg-mask-tools", role: "group", ariaLabel: "Mask tools" },
-    make("span", "rg-mask-title", "Mask"),
-    make("div", "rg-pick", shrink, pixels, grow),
-    ...rest,
-    feather.node,
-    files,
-    scope.node,
-  );
+  const nodes = [make("div", "rg-pick", shrink, pixels, grow), ...rest, feather.node, scope.node];
   refresh();
-  return { node, refresh };
+  return { nodes, refresh };
 };

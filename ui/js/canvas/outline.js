@@ -37,25 +37,118 @@ export const stackLabels = (layers, size) => {
   return top;
 };
 
+const AROUND = [
+  // By the corners of a cell that are inside (1 upper left, 2 upper right, 4 lower right, 8 lower left): from which
+  // side of the cell to which the outline leads, the inside always on the same hand; 0 top, 1 right, 2 bottom, 3 left.
+  [],
+  [[3, 0]],
+  [[0, 1]],
+  [[3, 1]],
+  [[1, 2]],
+  [
+    [3, 0],
+    [1, 2],
+  ],
+  [[0, 2]],
+  [[3, 2]],
+  [[2, 3]],
+  [[2, 0]],
+  [
+    [0, 1],
+    [2, 3],
+  ],
+  [[2, 1]],
+  [[1, 3]],
+  [[1, 0]],
+  [[0, 3]],
+  [],
+];
+// Where the middle of a side lies, in half pixels from the cell's first corner, which is the middle of a pixel.
+const SIDES = [
+  [1, 0],
+  [2, 1],
+  [1, 2],
+  [0, 1],
+];
+
 /**
- * Tell whether another label is within `reach` pixels of pixel i = (x, y), across or down.
- * @param {Grid} top
- * @param {number} i
- * @param {number} x
- * @param {number} y
+ * Add the pieces of outlines within one cell, whose corners are the middles of four pixels.
+ * @param {Record<number, Map<number, number>>} pieces
+ * @param {number[]} corners labels, from the upper left one clockwise
+ * @param {(side: number[]) => number} place
+ */
+const addPieces = (pieces, corners, place) => {
+  for (const label of new Set(corners)) {
+    if (!label) continue;
+    const inside = corners.reduce((sum, one, i) => sum + (one === label ? 2 ** i : 0), 0);
+    pieces[label] ??= new Map();
+    for (const [from, to] of AROUND[inside]) pieces[label].set(place(SIDES[from]), place(SIDES[to]));
+  }
+};
+
+/**
+ * Collect the pieces of all outlines: by label, from where each leads to where; places are numbers of half pixels.
+ * @param {Grid} top label of each pixel, 0 for none
  * @param {number} width
  * @param {number} height
- * @param {number} reach
  */
-export const isRim = (top, i, x, y, width, height, reach) => {
-  const label = top[i];
-  for (let d = 1; d <= reach; d++) {
-    if (x >= d && top[i - d] !== label) return true;
-    if (x + d < width && top[i + d] !== label) return true;
-    if (y >= d && top[i - d * width] !== label) return true;
-    if (y + d < height && top[i + d * width] !== label) return true;
+const outlinePieces = (top, width, height) => {
+  const wide = 2 * width + 4;
+  /** @type {Record<number, Map<number, number>>} */
+  const pieces = {};
+  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : top[y * width + x]);
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
+      const a = at(x, y);
+      const b = at(x + 1, y);
+      const c = at(x + 1, y + 1);
+      const d = at(x, y + 1);
+      if (a === b && a === c && a === d) continue;
+      addPieces(pieces, [a, b, c, d], ([dx, dy]) => (2 * y + dy + 2) * wide + 2 * x + dx + 2);
+    }
   }
-  return false;
+  return { pieces, wide };
+};
+
+/**
+ * Return by label the closed outlines of a frame's masks, holes among them, as lists of [x, y] in pixels.
+ * @param {Grid} top label of each pixel, 0 for none
+ * @param {number} width
+ * @param {number} height
+ * @returns {Record<number, number[][][]>}
+ */
+export const outlines = (top, width, height) => {
+  const { pieces, wide } = outlinePieces(top, width, height);
+  const placeOf = (number) => [((number % wide) - 2) / 2 + 0.5, (Math.floor(number / wide) - 2) / 2 + 0.5];
+  /** @type {Record<number, number[][][]>} */
+  const found = {};
+  for (const [label, next] of Object.entries(pieces)) {
+    found[label] = [];
+    while (next.size) {
+      const [start] = next.keys();
+      const ring = [];
+      for (let here = start; next.has(here);) {
+        const there = /** @type {number} */ (next.get(here));
+        next.delete(here);
+        ring.push(placeOf(here));
+        here = there;
+      }
+      found[label].push(ring);
+    }
+  }
+  return found;
+};
+
+/**
+ * Return the smallest box around outlines, as [left, top, right, bottom] in pixels.
+ * @param {number[][][]} rings
+ */
+export const boxAround = (rings) => {
+  const xs = rings.flatMap((ring) => ring.map(([x]) => x));
+  const ys = rings.flatMap((ring) => ring.map(([, y]) => y));
+  const least = (numbers) => numbers.reduce((low, one) => Math.min(low, one), Infinity);
+  const most = (numbers) => numbers.reduce((high, one) => Math.max(high, one), -Infinity);
+  return [least(xs), least(ys), most(xs), most(ys)];
 };
 
 /**
@@ -84,61 +177,25 @@ export const depths = (top, width, height, most) => {
   return depth;
 };
 
-// How opaque each part of a tint is, 0 to 255.
-const RIM = 255;
-const WASH_OF_ACTIVE = 112;
-const WASH = 78;
-const HAIR = 150;
-const WHITE = [255, 255, 255];
-const LARGE = 420; // pixels of the longer side from which rims are two wide
+// How opaque the wash of a mask is, 0 to 255.
+export const WASH_OF_ACTIVE = 96;
+export const WASH = 66;
 
 /**
- * Paint masks as RGBA: a wash, a rim of the region's colour, and a hair of white around it.
+ * Paint one label as RGBA, fading in over some pixels from its edge.
  * @param {Grid} top label of each pixel
  * @param {number} width
  * @param {number} height
- * @param {Record<number, Color>} colors by label
- * @param {number} active label of the selected region
- * @param {Record<string, number>} feathers by label, over how many pixels a region's wash fades in
- */
-export const tintPixels = (top, width, height, colors, active, feathers = {}) => {
-  const reaches = Object.keys(colors).map((label) => feathers[label] ?? 0);
-  const widest = Math.max(0, ...reaches);
-  const depth = widest ? depths(top, width, height, widest) : new Float32Array();
-  const wash = (label, i) => {
-    const full = label === active ? WASH_OF_ACTIVE : WASH;
-    const feather = feathers[label];
-    return feather ? full * Math.min(1, depth[i] / feather) : full;
-  };
-  const pixels = new Uint8ClampedArray(4 * width * height);
-  const thick = Math.max(width, height) > LARGE ? 2 : 1;
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      const label = top[i];
-      const rim = isRim(top, i, x, y, width, height, label ? thick : 1);
-      if (label) {
-        const [red, green, blue] = colors[label];
-        pixels.set([red, green, blue, rim ? RIM : wash(label, i)], 4 * i);
-      } else if (rim) {
-        pixels.set([...WHITE, HAIR], 4 * i);
-      }
-    }
-  }
-  return pixels;
-};
-
-/**
- * Paint one label as RGBA in one colour, where it is the topmost.
- * @param {Grid} top label of each pixel
- * @param {number | null} label null for all of them
+ * @param {number} label
  * @param {Color} color
+ * @param {number} full how opaque it is inside, 0 to 255
+ * @param {number} feather pixels
  */
-export const silhouettePixels = (top, label, [red, green, blue]) => {
+export const fadingPixels = (top, width, height, label, [red, green, blue], full, feather) => {
+  const depth = depths(top, width, height, feather);
   const pixels = new Uint8ClampedArray(4 * top.length);
-  for (let i = 0; i < top.length; i++) {
-    const isIn = top[i] && (label === null || top[i] === label);
-    if (isIn) pixels.set([red, green, blue, 255], 4 * i);
-  }
+  for (let i = 0; i < top.length; i++)
+    if (top[i] === label) pixels.set([red, green, blue, full * Math.min(1, depth[i] / feather)], 4 * i);
   return pixels;
 };
 

@@ -1,13 +1,38 @@
 // @ts-check
 // Clicks, boxes and strokes by mouse, pen or finger.
 import { hub } from "../shared/hub.js";
-import { boxOf, extend, isBrush, placeIn, pointAt } from "./state.js";
+import { toMargin, fromMargin } from "../shared/numbers.js";
+import { handleOf } from "./paint.js";
+import { boxOf, extend, isBrush, isDrawn, labelAt, placeIn, pointAt } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {import("../types").Place} Place */
 
 const STILL = 8; // pixels of the screen within which a press is a click
 const SMALLEST = 6; // pixels of the screen: the shorter side of a box
+const GRIP = 10; // pixels of the screen around the knob of a margin
+const MOST_MARGIN = 20; // place of its slider
+
+/**
+ * Tell whether a region has all it needs: a mask on this frame, and what it should become.
+ * @param {Editor} editor
+ * @param {number} label
+ */
+const isComplete = (editor, label) => {
+  const region = hub.regions.find((one) => one.label === label);
+  const mask = editor.masks[editor.frame]?.[label];
+  return Boolean(region?.prompt.trim() && mask?.runs);
+};
+
+/**
+ * Return what a click that adds does, once the selected region is complete: "choose" another, "begin" the next, or "add".
+ * @param {Editor} editor
+ * @param {number} hit label of the mask there; 0 for none
+ */
+const aimOf = (editor, hit) => {
+  if (editor.adding || hit === hub.active || !isComplete(editor, hub.active)) return "add";
+  return hit ? "choose" : "begin";
+};
 
 /**
  * Use the pointing tool at a place.
@@ -22,7 +47,15 @@ export const clickAt = (editor, at, other) => {
     return;
   }
   const inside = (editor.tool === "remove") === other;
-  editor.ask("point", { at, inside }, { point: [...at, Number(inside)] });
+  const hit = labelAt(editor, at);
+  const aim = inside ? aimOf(editor, hit) : "add";
+  if (aim === "choose") {
+    hub.tell("choose", hit);
+    return;
+  }
+  const begins = aim === "begin";
+  if (begins) hub.tell("add", true);
+  editor.ask("point", { at, inside, begins }, { point: [...at, Number(inside)] });
 };
 
 /**
@@ -66,14 +99,55 @@ export const sendBox = (editor, { from, to, how }) => {
   editor.ask("box", { from, to, how }, { box: { from, to } });
 };
 
+/**
+ * Let the knob of the selected region's margin be dragged; returns what a press there begins.
+ * @param {Editor} editor
+ */
+const makeMarginDrag = (editor) => {
+  const own = () => editor.shapes().find(({ region }) => region.label === hub.active);
+  /** @param {Place} at */
+  const grips = (at) => {
+    const handle = isDrawn(editor.tool) || editor.playing ? null : handleOf(own());
+    if (!handle) return false;
+    return Math.hypot(handle[0] - at[0], handle[1] - at[1]) < GRIP / editor.scale;
+  };
+  /** @param {Place} at */
+  const pull = (at) => {
+    const shape = own();
+    if (!shape) return;
+    const margin = toMargin(Math.min(MOST_MARGIN, fromMargin(Math.max(0, shape.crown[1] - at[1]))));
+    hub.tell("margin", { label: shape.region.label, margin });
+    editor.say(`The edit may reach ${margin} px beyond the mask.`);
+  };
+  return { grips, pull };
+};
+
+/** @param {Editor} editor @param {HTMLCanvasElement} canvas */
+const watchHovering = (editor, canvas) => {
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("pointerleave", () => {
+    editor.hover = null;
+    editor.draw();
+  });
+  /** @param {WheelEvent} event */
+  const resize = (event) => {
+    if (!event.shiftKey) return;
+    event.preventDefault();
+    editor.resize(editor.radius - Math.sign(event.deltaY || event.deltaX));
+  };
+  canvas.addEventListener("wheel", resize, { passive: false });
+};
+
 /** @param {Editor} editor @param {HTMLCanvasElement} canvas */
 export const watchPointer = (editor, canvas) => {
   /** @type {{ x: number, y: number } | null} */
   let down = null;
+  let pulling = false;
+  const margin = makeMarginDrag(editor);
   /** @param {MouseEvent} event */
   const placeOf = ({ clientX, clientY }) => {
     const clip = editor.clip ?? { width: 1, height: 1 };
-    return placeIn(canvas.getBoundingClientRect(), clip, clientX, clientY);
+    return placeIn(canvas.getBoundingClientRect(), clip, clientX, clientY, hub.view);
   };
   /** @param {PointerEvent} event */
   const begin = (event) => {
@@ -86,7 +160,11 @@ export const watchPointer = (editor, canvas) => {
     editor.cursor = null;
     down = { x: event.clientX, y: event.clientY };
     const at = placeOf(event);
-    if (editor.tool === "box") {
+    hub.tell("pressed");
+    pulling = margin.grips(at);
+    if (pulling) {
+      canvas.setPointerCapture(event.pointerId);
+    } else if (editor.tool === "box") {
       canvas.setPointerCapture(event.pointerId);
       editor.box = { from: at, to: at, how: howOf(event) };
     } else if (isBrush(editor.tool)) {
@@ -102,6 +180,8 @@ export const watchPointer = (editor, canvas) => {
     const { box, stroke } = editor;
     const at = placeOf(event);
     editor.hover = event.pointerType === "touch" ? null : at;
+    if (pulling) margin.pull(at);
+    else canvas.classList.toggle("rg-grip", !down && margin.grips(at));
     if (box && down) box.to = at;
     const parts = event.getCoalescedEvents?.() ?? [event];
     if (stroke) parts.forEach((part) => extend(stroke.path, placeOf(part)));
@@ -113,7 +193,9 @@ export const watchPointer = (editor, canvas) => {
     const { box, stroke } = editor;
     const still = Math.hypot(event.clientX - down.x, event.clientY - down.y) < STILL;
     down = null;
-    if (box) {
+    if (pulling) {
+      pulling = false;
+    } else if (box) {
       sendBox(editor, box);
       editor.box = null;
       editor.draw();
@@ -126,25 +208,15 @@ export const watchPointer = (editor, canvas) => {
   };
   const giveUp = () => {
     down = null;
+    pulling = false;
     editor.stroke = null;
     editor.box = null;
     editor.draw();
   };
-  const leave = () => {
-    editor.hover = null;
-    editor.draw();
-  };
-  /** @param {WheelEvent} event */
-  const resize = (event) => {
-    if (!event.shiftKey) return;
-    event.preventDefault();
-    editor.resize(editor.radius - Math.sign(event.deltaY || event.deltaX));
-  };
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  watchHovering(editor, canvas);
   canvas.addEventListener("pointerdown", begin);
   canvas.addEventListener("pointermove", move);
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", giveUp);
-  canvas.addEventListener("pointerleave", leave);
-  canvas.addEventListener("wheel", resize, { passive: false });
+  return giveUp;
 };

@@ -2,10 +2,12 @@
 // What the canvas knows. The server's masks are the truth; points and strokes show at once and wait for it.
 // Nothing here touches the document.
 import { clamp, hundredths } from "../shared/numbers.js";
+import { WHOLE } from "../shared/view.js";
 
 const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
 const CURSOR_STEP = 4; // pixels of the screen
+const FASTEST = 12; // steps of the cursor at once, while its key is held
 const REACH = 9; // pixels of the screen around a point that a click takes back
 
 /** @typedef {import("../types").Editor} Editor */
@@ -27,6 +29,7 @@ export const newContent = () => ({
   pending: [], // points and strokes the server has not answered
   adding: 0, // number of the wish for a new region, until it is answered
   held: [], // what was done since
+  marked: new Set(), // numbers of the acts after which a region's words are shown
   labels: [],
   found: null, // cuts that were found: the first frames of shots, from 0
   scanning: false, // whether the server looks for them
@@ -50,7 +53,9 @@ const newState = () => ({
   cursor: null, // moved by keys
   playing: 0,
   hide: false,
-  scale: 1, // pixels of the screen in one of the clip
+  fitted: 1, // pixels of the screen in one of the clip, of the whole picture
+  scale: 1, // the same, magnified
+  still: null, // a try of one frame: { frame, picture }
 });
 
 export const newEditor = () => /** @type {Editor} */ (/** @type {unknown} */ (newState()));
@@ -76,22 +81,28 @@ export const frameOf = (editor, frame) => clamp(frame, 0, (editor.clip?.count ??
  * @param {{ width: number, height: number }} clip
  * @param {number} x
  * @param {number} y
+ * @param {import("../types").View} [view] what part of the clip is seen
  * @returns {Place}
  */
-export const placeIn = (box, clip, x, y) => [
-  hundredths(clamp(((x - box.left) / box.width) * clip.width, 0, clip.width - 0.01)),
-  hundredths(clamp(((y - box.top) / box.height) * clip.height, 0, clip.height - 0.01)),
-];
+export const placeIn = (box, clip, x, y, view = WHOLE) => {
+  const across = view.x + (x - box.left) / box.width / view.zoom;
+  const down = view.y + (y - box.top) / box.height / view.zoom;
+  return [
+    hundredths(clamp(across * clip.width, 0, clip.width - 0.01)),
+    hundredths(clamp(down * clip.height, 0, clip.height - 0.01)),
+  ];
+};
 
 /**
  * Return the cursor after a step; it begins in the middle.
  * @param {{ clip: { width: number, height: number } | null, scale: number, cursor: Place | null }} editor
  * @param {number[]} side where to, [-1, 0] being left
+ * @param {number} [held] how often its key has repeated: the longer it is held, the wider the steps
  * @returns {Place}
  */
-export const moveCursor = ({ clip, scale, cursor }, side) => {
+export const moveCursor = ({ clip, scale, cursor }, side, held = 0) => {
   const sizes = clip ? [clip.width, clip.height] : [1, 1];
-  const step = CURSOR_STEP / scale;
+  const step = (CURSOR_STEP * Math.min(FASTEST, 1 + held / 2)) / scale;
   const from = cursor ?? sizes.map((size) => size / 2);
   return from.map((value, i) => hundredths(clamp(value + side[i] * step, 0, sizes[i] - 1)));
 };
@@ -152,6 +163,26 @@ export const pointAt = (editor, at, label) => {
   const reach = REACH / editor.scale;
   const hit = pointsHere(editor).find((point) => point[3] === label && distance(point, at) < reach);
   return hit ? hit.slice(0, 2) : null;
+};
+
+/**
+ * Return the label of the mask at a place of the frame that is shown; 0 for none.
+ * @param {Pick<Editor, "masks" | "frame" | "clip" | "labels">} editor
+ * @param {Place} at
+ */
+export const labelAt = ({ masks, frame, clip, labels }, [x, y]) => {
+  const width = clip?.width ?? 1;
+  const pixel = Math.floor(y) * width + Math.floor(x);
+  const covers = (label) => {
+    const runs = masks[frame]?.[label]?.runs.split(" ") ?? [];
+    let end = 0;
+    const at = runs.findIndex((run) => {
+      end += Number(run);
+      return pixel < end;
+    });
+    return at % 2 === 1; // runs alternate, outside first; -1 is past the last
+  };
+  return labels.find(covers) ?? 0;
 };
 
 /**

@@ -1,21 +1,21 @@
 // @ts-check
 // The canvas itself: the frame, its masks, points and strokes.
-import { contextOf, dotsPerPixel, isStacked, make } from "../shared/dom.js";
+import { contextOf, dotsPerPixel, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
-import { clamp } from "../shared/numbers.js";
 import { drawBox, drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
+import { handleOf, paintMargin, paintShape } from "./paint.js";
 import { boxOf, isBrush, pointsHere } from "./state.js";
-import { paintTint } from "./tint.js";
+import { shapesOn } from "./tint.js";
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {CanvasRenderingContext2D} Context */
-/** @typedef {Map<number, ReturnType<typeof paintTint>>} Tints by frame */
+/** @typedef {Map<number, ReturnType<typeof shapesOn>>} Shapes by frame */
 
 const LABEL =
   "Frame: click an object to mask it. Shift and the arrow keys move a cursor, Enter uses the tool there.";
-const KEPT = 24; // tints
+const NUMBER = 18; // pixels of the screen, the side of a region's number
+const KEPT = 24; // frames whose shapes are
 const FIRST_COLOR = "#ffe11a"; // of a region that is yet to be made
-const TALL = 0.52; // of the window, the height of an example
 
 /** @param {number} label */
 const colorOf = (label) => {
@@ -23,16 +23,18 @@ const colorOf = (label) => {
   return region?.color ?? FIRST_COLOR;
 };
 
-/** @param {Editor} editor @param {Tints} tints */
-const tintOf = (editor, tints) => {
+/**
+ * Return the shapes of the masks on the frame that is shown.
+ * @param {Editor} editor
+ * @param {Shapes} known
+ */
+const shapesHere = (editor, known) => {
   const { frame } = editor;
-  const known = tints.get(frame);
-  if (known) return known;
-  const [oldest] = tints.keys();
-  if (tints.size > KEPT) tints.delete(oldest);
-  const tint = paintTint(editor, frame);
-  tints.set(frame, tint);
-  return tint;
+  const [oldest] = known.keys();
+  if (!known.has(frame) && known.size > KEPT) known.delete(oldest);
+  const shapes = known.get(frame) ?? shapesOn(editor, frame);
+  known.set(frame, shapes);
+  return shapes;
 };
 
 /** @param {Context} context @param {Editor} editor */
@@ -68,66 +70,71 @@ const paintCursor = (context, { cursor, hover, tool, radius }, unit) => {
   else if (cursor) drawRing(context, at, 7 * unit, unit);
 };
 
-/** @param {HTMLCanvasElement} canvas @param {Editor} editor @param {Tints} tints */
-const paint = (canvas, editor, tints) => {
-  const { width, height } = canvas;
-  const { clip, frame } = editor;
-  const context = contextOf(canvas);
-  const picture = editor.bitmaps[frame];
-  if (clip && !picture) return; // what was shown stays until it comes
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, width, height);
-  if (!clip || !picture) return;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, width, height);
-  const tint = editor.hide ? null : tintOf(editor, tints);
-  if (tint?.picture) context.drawImage(tint.picture, 0, 0, width, height);
-  const one = width / clip.width;
-  context.setTransform(one, 0, 0, one, 0, 0);
-  context.lineCap = "round";
-  context.lineJoin = "round";
-  const unit = clip.width / canvas.clientWidth;
+/**
+ * Paint masks, points and what is being drawn, in pixels of the clip.
+ * @param {Context} context
+ * @param {Editor} editor
+ * @param {Shapes} known
+ * @param {OffscreenCanvas} scratch
+ */
+const paintMarks = (context, editor, known, scratch) => {
+  const unit = 1 / editor.scale;
+  const shapes = editor.hide ? [] : shapesHere(editor, known);
+  const own = shapes.find(({ region }) => region.label === hub.active);
+  for (const shape of [...shapes].reverse()) paintShape(context, shape, unit);
+  if (own && !editor.playing) paintMargin(context, own, unit, scratch);
   paintStrokes(context, editor);
   paintBoxes(context, editor, unit);
-  for (const [region, x, y] of tint?.numbers ?? []) drawNumber(context, region, x, y, unit);
+  for (const { region, crown } of shapes) {
+    const lower = region === own?.region && handleOf(own) ? NUMBER * unit : 0; // the handle is above it
+    drawNumber(context, region, crown[0], crown[1] + lower, unit);
+  }
   paintPoints(context, editor, unit);
   paintCursor(context, editor, unit);
 };
 
-const LANES = 44; // pixels of the timeline that come with two regions
-
-/**
- * Return how high the canvas may be: an own clip as the timeline below leaves room for; examples, and in stacked
- * columns, half the screen.
- * @param {HTMLElement} stage
- * @param {boolean} own
- */
-const roomFor = (stage, own) => {
-  const root = stage.parentElement;
-  if (!own || !root || isStacked()) return clamp(innerHeight * TALL, 260, 620);
-  const box = stage.getBoundingClientRect();
-  const above = box.top + scrollY;
-  const below = root.getBoundingClientRect().bottom - box.bottom;
-  const lanes = root.querySelector(".rg-lane") ? 0 : LANES;
-  return clamp(innerHeight - above - below - lanes - 16, 220, 620);
+/** @param {HTMLCanvasElement} canvas @param {Editor} editor @param {Shapes} known @param {OffscreenCanvas} scratch */
+const paint = (canvas, editor, known, scratch) => {
+  const { width, height } = canvas;
+  const { clip, frame } = editor;
+  const context = contextOf(canvas);
+  const still = editor.still?.frame === frame ? editor.still.picture : null;
+  const picture = still ?? editor.bitmaps[frame];
+  if (clip && !picture) return; // what was shown stays until it comes
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, width, height);
+  if (!clip || !picture) return;
+  const { zoom, x, y } = hub.view;
+  const one = (width / clip.width) * zoom;
+  context.setTransform(one, 0, 0, one, -x * zoom * width, -y * zoom * height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, clip.width, clip.height);
+  if (still) return;
+  context.lineCap = "round";
+  context.lineJoin = "round";
+  paintMarks(context, editor, known, scratch);
 };
 
 /**
- * Make the canvas as large as there is room, and as fine as the screen.
+ * Make the picture as large as there is room, and as fine as the screen.
  * @param {HTMLElement} stage
  * @param {HTMLCanvasElement} canvas
+ * @param {OffscreenCanvas} scratch
  * @param {Editor} editor
  */
-const fit = (stage, canvas, editor) => {
+const fit = (stage, canvas, scratch, editor) => {
   if (!editor.clip || !stage.clientWidth) return;
-  const { width, height, own } = editor.clip;
-  const tall = roomFor(stage, own);
-  editor.scale = Math.min(stage.clientWidth / width, tall / height);
-  const across = width * editor.scale;
-  const down = height * editor.scale;
+  const { width, height } = editor.clip;
+  const tall = parseFloat(getComputedStyle(stage).maxHeight); // as the style sheet says, for the edits as well
+  editor.fitted = Math.min(stage.clientWidth / width, tall / height);
+  editor.scale = editor.fitted * hub.view.zoom;
+  const across = width * editor.fitted;
+  const down = height * editor.fitted;
   const dots = dotsPerPixel();
+  const size = { width: Math.round(across * dots), height: Math.round(down * dots) };
   Object.assign(canvas.style, { width: Math.round(across) + "px", height: Math.round(down) + "px" });
-  Object.assign(canvas, { width: Math.round(across * dots), height: Math.round(down * dots) });
+  Object.assign(canvas, size);
+  Object.assign(scratch, size);
   editor.draw();
 };
 
@@ -135,23 +142,30 @@ const fit = (stage, canvas, editor) => {
 export const makeSurface = (editor) => {
   const canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: LABEL });
   const node = make("div", "rg-canvas-stage", canvas);
-  /** @type {Tints} */
-  const tints = new Map();
+  const scratch = new OffscreenCanvas(1, 1);
+  /** @type {Shapes} */
+  const known = new Map();
   let due = false;
   editor.draw = () => {
     if (due) return;
     due = true;
     requestAnimationFrame(() => {
       due = false;
-      paint(canvas, editor, tints);
+      paint(canvas, editor, known, scratch);
     });
   };
-  const fitHere = () => fit(node, canvas, editor);
+  editor.shapes = () => (editor.clip ? shapesHere(editor, known) : []);
+  const fitHere = () => fit(node, canvas, scratch, editor);
   new ResizeObserver(fitHere).observe(node);
+  addEventListener("resize", fitHere);
+  hub.on("view", () => {
+    editor.scale = editor.fitted * hub.view.zoom;
+    editor.draw();
+  });
   /** @param {string[]} [frames] whose masks have changed; all of them without */
   const forget = (frames) => {
-    if (frames) frames.forEach((frame) => tints.delete(Number(frame)));
-    else tints.clear();
+    if (frames) frames.forEach((frame) => known.delete(Number(frame)));
+    else known.clear();
     editor.draw();
   };
   return { node, canvas, fit: fitHere, forget };

@@ -58,6 +58,7 @@ export const makeAsk = (editor, trigger) => {
     const { id, rev: have, frame } = editor;
     const label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });
+    if (MARKS.includes(act)) editor.marked.add(nonce);
     trigger("act", { act, id, have, nonce, frame, label, ...data });
     editor.refresh();
     editor.draw();

@@ -135,12 +135,8 @@ const watchScrubbing = (node, ruler, editor) => {
 /** @param {Editor} editor */
 const makeKnobs = (editor) => {
   const toggle = iconButton("rg-tool", "play", "Play (Space)", () => editor.play(!editor.playing));
-  const step = (picture, hint, by) =>
-    iconButton("rg-tool", picture, hint, () => editor.go(editor.frame + by));
-  const back = step("back", "Previous frame (,)", -1);
-  const next = step("next", "Next frame (.)", 1);
   return {
-    knobs: make("div", "rg-knobs", back, toggle, next),
+    knobs: make("div", "rg-knobs", toggle),
     playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")),
   };
 };
@@ -156,7 +152,7 @@ export const makeTimeline = (editor) => {
   const top = make("div", "rg-time-row", knobs, ruler, count);
   const lanes = make("div", "rg-lanes");
   const legend = makeLegend();
-  const node = make("div", "rg-time", top, cuts.node, words, keys.node, lanes, field, legend);
+  const node = make("div", "rg-time", top, lanes, cuts.node, words, keys.node, field);
   field.append(make("div", "rg-playhead"));
   watchScrubbing(node, ruler, editor);
   let shown = "";
@@ -177,5 +173,5 @@ export const makeTimeline = (editor) => {
     drawLanes(lanes, editor.lanes, total);
     legend.hidden = !hub.regions.length;
   };
-  return { node, draw, film, playing };
+  return { node, draw, film, playing, legend, marks: [cuts.toggle, keys.toggle] };
 };

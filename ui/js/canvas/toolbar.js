@@ -1,6 +1,7 @@
 // @ts-check
-// Tools, undo and tracking above the frame; the size of the brush in it.
+// The tools that are in sight, above the picture; the size of the brush in it.
 import { group, iconButton, make, slider } from "../shared/dom.js";
+import { makeMenu } from "../shared/menu.js";
 import { clamp } from "../shared/numbers.js";
 import { isBrush, isDrawn } from "./state.js";
 
@@ -60,21 +61,24 @@ const makeSizes = (editor) => {
  * @param {Editor} editor
  * @param {{ node: HTMLElement, canvas: HTMLCanvasElement }} surface
  * @param {HTMLElement} heard says which tool it is
+ * @param {HTMLElement} refining what the menu holds
  */
-export const makeToolbar = (editor, surface, heard) => {
+export const makeToolbar = (editor, surface, heard, refining) => {
   const sizes = makeSizes(editor);
   surface.node.append(sizes);
   const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => editor.ask("undo"), "Undo");
-  const redo = iconButton("rg-tool", "redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
   const hint = "Follow the regions through the clip (T)";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
   const tools = makeTools(editor, surface.canvas, sizes, heard);
-  const node = make("div", "rg-toolbar", tools, group("History", undo, redo), track);
+  const about = "Shrink, grow, holes, feather, files, finder, shots, key frames";
+  const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
+  const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time, dialog"));
+  const menu = makeMenu(opener, refining, inPicture);
+  const node = make("div", "rg-toolbar", tools, undo, track, menu.node);
   const refresh = () => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
-    redo.disabled = !editor.redo;
     trackWords.textContent = busy ? "Cancel" : "Track";
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);

@@ -264,16 +264,11 @@ export const makeTrim = () => {
     hub.tell("trim", { start, stride, frames: countOf(trim.range) });
   };
   const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay");
-  const others = button("rg-link", "Choose others", () => hub.tell("trimming"));
-  const row = make("div", "rg-trim-row", said, others, make("label", {}, "Use", pick), use);
+  const row = make("div", "rg-trim-row", said, make("label", {}, "Use", pick), use);
   const about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" };
   const node = make("section", about, track, row, warning.node);
-  // To a line, which says what is used; to nothing, where that is all of the file.
   const fold = (folded) => {
-    const { total = 0, count = 0, stride = 1 } = hub.clip ?? {};
-    const isWhole = total <= count * stride;
-    node.classList.toggle("rg-folded", folded);
-    node.hidden = !total || (folded && isWhole);
+    node.hidden = !hub.clip?.total || folded;
   };
   hub.on("clip", (clip) => {
     fold(true);
@@ -287,10 +282,9 @@ export const makeTrim = () => {
     if (clip.strip) picture.src = fileUrl(clip.strip);
   });
   hub.on("trimming", () => {
-    const open = !node.hidden && !node.classList.contains("rg-folded");
-    fold(open && document.body.dataset.stage === "masks");
+    fold(!node.hidden && document.body.dataset.stage === "masks");
     showStage("masks");
-    if (!node.classList.contains("rg-folded")) trim.handles[0].focus();
+    if (!node.hidden) trim.handles[0].focus();
   });
   return node;
 };

@@ -1,8 +1,8 @@
 // @ts-check
-// One region: its name and colour, what it should become, and what few need.
+// One region: a line that says what becomes of it, and below it, once opened, its words and what few need.
 import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
-import { hub } from "../shared/hub.js";
+import { hub, titleOf } from "../shared/hub.js";
 import { makePicture } from "./picture.js";
 import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
 
@@ -52,8 +52,9 @@ const makeEye = (region) => {
  * Make what few regions need.
  * @param {Region} region
  * @param {Deck} deck
+ * @param {HTMLElement | null} margin
  */
-const makeMore = (region, { changed, move, rest }) => {
+const makeMore = (region, { changed, move }, margin) => {
   const { label, negative, strength } = region;
   const up = tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" });
   const down = tool(region, "down", "Move down: those above cover it", () => move(label, 1), {
@@ -63,11 +64,75 @@ const makeMore = (region, { changed, move, rest }) => {
     "details",
     { className: "rg-details", open: Boolean(negative) || strength < 1 },
     make("summary", {}, "More"),
-    label !== rest && makeMargin(region, changed),
-    makeText(region, "negative", "Avoid", "e.g. blurry, a hat", changed).node,
+    margin,
+    makeText(region, "negative", "Never show", "e.g. blurry, a hat", changed).node,
     makeStrength(region, changed),
     make("div", "rg-card-order", up, down),
   );
+};
+
+/**
+ * Make the two fields that say what a region is and what it becomes, which stand in its card or at its mask.
+ * @param {Region} region
+ * @param {Deck} deck
+ */
+const makeWords = (region, { changed, rest }) => {
+  const example = region.label === rest ? "e.g. on the grass" : "e.g. a cat";
+  const now = makeText(region, "source", "This is", example, changed);
+  const change = makeChange(region, now.input, changed);
+  const node = make("div", { className: "rg-card-words", data: { label: region.label } }, now.node, change);
+  node.addEventListener("keydown", (event) => {
+    const plain = !event.ctrlKey && !event.metaKey && !event.isComposing;
+    if (event.key === "Enter" && plain && event.target instanceof HTMLInputElement) hub.tell("try");
+  });
+  return node;
+};
+
+/**
+ * Make the line of a region, which opens its card.
+ * @param {Region} region
+ * @param {HTMLElement} body
+ */
+const makeLine = (region, body) => {
+  const mark = make("span", "rg-card-mark");
+  const said = make("span", { className: "rg-card-said", dir: "auto" });
+  const about = { className: "rg-card-line", type: "button", ariaExpanded: "false" };
+  const node = make("button", about, mark, said);
+  const open = (on) => {
+    body.hidden = !on;
+    node.ariaExpanded = String(on);
+  };
+  node.addEventListener("click", () => open(body.hidden));
+  const draw = () => {
+    const title = titleOf(region);
+    const change = region.prompt.trim();
+    mark.replaceChildren(badge(region.label, region.color));
+    const stays = region.picture ? "like its picture" : "stays";
+    said.replaceChildren(make("strong", {}, title), make("span", {}, change ? `→ ${change}` : stays));
+  };
+  draw();
+  return { node, open, draw };
+};
+
+/**
+ * Select a region once its card is pressed or has the focus; not before the press is over, since words that go back
+ * into another card move what is pressed.
+ * @param {HTMLElement} card
+ * @param {number} label
+ */
+const selectOnUse = (card, label) => {
+  let pressing = false;
+  const select = () => {
+    pressing = false;
+    if (hub.active !== label) hub.tell("choose", label);
+  };
+  card.addEventListener("pointerdown", () => {
+    pressing = true;
+    addEventListener("pointerup", () => setTimeout(select), { once: true });
+  });
+  card.addEventListener("focusin", () => {
+    if (!pressing) select();
+  });
 };
 
 /**
@@ -79,26 +144,33 @@ export const makeCard = (region, deck) => {
   const { changed, rest, act } = deck;
   const { label } = region;
   const card = make("div", { className: "rg-card", data: { label } });
-  const example = label === rest ? "e.g. on the grass" : "e.g. a cat";
-  const now = makeText(region, "source", "Now", example, changed);
+  const body = make("div", { className: "rg-card-body", hidden: true });
+  const line = makeLine(region, body);
+  const words = makeWords(region, deck);
   const swatch = makeSwatch(region, card, changed);
   const picture = makePicture(region, card, deck);
   const remove = () => act("delete", label);
   const bin = tool(region, "bin", "Delete this region", remove, { act: "delete" });
   const tools = make("div", "rg-card-tools", makeEye(region), bin);
-  const { show, draw, note } = picture;
-  card.append(
-    make("div", "rg-card-head", swatch, makeName(region, changed), tools),
-    now.node,
-    makeChange(region, now.input, changed),
-    makeMore(region, deck),
+  const margin = label === rest ? null : makeMargin(region, changed);
+  const { show, note } = picture;
+  const head = make("div", "rg-card-head", swatch, makeName(region, changed), tools);
+  const elsewhere = make("p", "rg-note rg-elsewhere", "Its words stand at its mask, in the picture.");
+  body.append(
+    words,
+    elsewhere,
+    head,
+    makeMore(region, deck, margin?.node ?? null),
     picture.node,
     make("p", "rg-covered"),
   );
-  const select = () => {
-    if (hub.active !== label) hub.tell("choose", label);
+  card.append(line.node, body);
+  selectOnUse(card, label);
+  const draw = () => {
+    line.draw();
+    picture.draw();
+    margin?.draw();
   };
-  card.addEventListener("pointerdown", select);
-  card.addEventListener("focusin", select);
-  return { card, region, show, draw, note };
+  const home = () => body.prepend(words);
+  return { card, region, words: { node: words, home }, open: line.open, show, draw, note };
 };

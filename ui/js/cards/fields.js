@@ -1,6 +1,6 @@
 // @ts-check
 // Fields of a region's card; `changed` is called on every letter.
-import { make, slider, textField } from "../shared/dom.js";
+import { childrenOf, make, slider, textField } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { fromMargin, toMargin } from "../shared/numbers.js";
 import { underlined } from "./underline.js";
@@ -25,7 +25,9 @@ export const makeText = (region, key, title, placeholder, changed) => {
   const oninput = () => {
     const before = isChanged();
     region[key] = input.value;
-    if (before !== isChanged()) hub.tell("regions"); // its margin shows or goes
+    if (before !== isChanged())
+      hub.tell("regions"); // its margin shows or goes
+    else hub.tell("said");
     changed();
   };
   const input = textField({ value: region[key], id, placeholder, ariaLabel, data: { key }, oninput });
@@ -40,7 +42,7 @@ export const makeText = (region, key, title, placeholder, changed) => {
  * @param {() => void} changed
  */
 export const makeChange = (region, source, changed) => {
-  const { node, input } = makeText(region, "prompt", "Change to", "", changed);
+  const { node, input } = makeText(region, "prompt", "Make it", "", changed);
   const say = () => {
     const words = region.source.trim();
     input.placeholder = words ? `stays ${words}` : "leave empty to keep it";
@@ -93,7 +95,16 @@ export const makeMargin = (region, changed) => {
     hub.tell("regions");
     changed();
   };
-  return makeSlider("Margin", MARGIN, input, take, say);
+  const node = makeSlider("Margin", MARGIN, input, take, say);
+  // It may also be pulled in the picture.
+  const draw = () => {
+    if (toMargin(Number(input.value)) === region.margin) return;
+    input.value = String(fromMargin(region.margin));
+    input.ariaValueText = say();
+    const [, , said] = childrenOf(node);
+    said.textContent = say();
+  };
+  return { node, draw };
 };
 
 /** @param {Region} region @param {() => void} changed */

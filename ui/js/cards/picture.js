@@ -41,14 +41,14 @@ const frameShown = async () => {
 
 /** @param {Region} region @param {() => void} changed */
 const makeScale = (region, changed) => {
-  const about = { id: "rg-scale-" + region.label, ariaLabel: `${region.name}: how much its picture counts` };
+  const about = { id: "rg-scale-" + region.label, ariaLabel: `${region.name}: weight of its picture` };
   const take = (scale) => {
     region.picture_scale = scale;
     changed();
   };
-  const say = () => region.picture_scale?.toFixed(2).replace(/0$/, "") ?? "usual";
+  const say = () => region.picture_scale?.toFixed(2).replace(/0$/, "") ?? "normal";
   const place = slider(0, 1.5, 0.05, region.picture_scale ?? USUAL_SCALE, about);
-  return makeSlider("Counts", SCALE, place, take, say);
+  return makeSlider("Weight", SCALE, place, take, say);
 };
 
 /** @param {HTMLElement} card @param {(file: File) => void} send */
@@ -86,6 +86,7 @@ export const makePicture = (region, card, { act, changed }) => {
   let waiting = null; // a file that comes before what looks at it
   /** @param {File} file */
   const send = (file) => {
+    hub.tell("show", region.label); // what becomes of it is said in its card
     waiting = hub.blind.text ? file : null;
     if (waiting) {
       draw();
@@ -121,7 +122,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const side = make("div", "rg-picture-side", buttons, scale);
   const node = make("div", "rg-picture", title, without, picture, side, field);
   const offerSame = ({ name, label }) =>
-    small("As " + name, () => ask("same", { other: label }), "The picture of " + name);
+    small("Same picture as " + name, () => ask("same", { other: label }), "The picture of " + name);
   // What looks at pictures is there, or can be had, or not.
   const drawUse = () => {
     const blind = Boolean(hub.blind.text);

@@ -47,5 +47,5 @@ export const makePrompts = (changed) => {
     whole.value = prompt;
     grow();
   };
-  return { nodes: [shows, becomes, hint], last: labelled("Avoid anywhere", avoid), settle, read, fill };
+  return { nodes: [shows, becomes, hint], last: labelled("Never show", avoid), settle, read, fill };
 };

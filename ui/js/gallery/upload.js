@@ -7,11 +7,9 @@ import { makeQuestion } from "../shared/dialog.js";
 
 const CLIP_MB = 100;
 const PROJECT_MB = 400;
-const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
 // What browsers may not know as a video is named; the server looks at the content.
 const ACCEPTED =
-  "video/*,.gif,.avif,.zip," +
-  ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
+  "video/*,.gif,.avif,.zip," + ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
 
 /**
  * Say that a file is too large; "" for one that is not.
@@ -21,11 +19,11 @@ const tooLarge = ({ name, size }) => {
   if (hub.anySize) return "";
   const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
   if (size <= most * 1e6) return "";
-  return `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.`;
+  return `${Math.ceil(size / 1e6)} MB is too large (limit ${most} MB). Cut it shorter, or export at 720p.`;
 };
 
 /**
- * Make the line below the row.
+ * Make the line below the header.
  * @param {() => void} onclick cancels what is sent
  */
 const makeLine = (onclick) => {
@@ -43,7 +41,7 @@ const makeLine = (onclick) => {
     cancel.hidden = state !== "sending";
     goOn.hidden = state !== "offer";
   };
-  show("idle", CONSENT);
+  show("idle", "");
   hub.on("offer", (offer) => {
     goOn.onclick = offer.goOn;
     show("offer", `Go on with ${offer.title}?`);
@@ -125,7 +123,7 @@ export const makeUpload = (open) => {
   let request = null;
   let left = ""; // names of files that were left out
   /** @param {string} words */
-  const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
+  const failed = (words) => line.show(words ? "failed" : "idle", words);
   /** @param {File} file */
   const send = (file) => {
     const size = tooLarge(file);
@@ -159,7 +157,7 @@ export const makeUpload = (open) => {
   };
   addDropping(line.node, take);
   const rest = () => {
-    line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : CONSENT);
+    line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : "");
     left = "";
   };
   hub.on("clip", rest);

@@ -1,16 +1,10 @@
 // @ts-check
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
 import { button, chooser, pressOnly, slider } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
 import { makePane } from "./videos.js";
 
 /** @typedef {import("../types").Player} Player */
-
-/** @type {[Player["mode"], string][]} */
-const WAYS = [
-  ["side", "Side by side"],
-  ["wipe", "Wipe"],
-  ["flip", "Flip"],
-];
 
 /**
  * Make the slider that lies over the picture, whose edge is dragged there.
@@ -60,10 +54,6 @@ const watchHolding = ({ stage, root }, isFlipping) => {
 export const addComparison = (player, bar, arrange) => {
   const { value, stage, edits } = player;
   const isFlipping = () => player.mode === "flip";
-  const ways = chooser("How to compare", WAYS, (mode) => {
-    player.mode = mode;
-    changed();
-  });
   /** @type {[number, string, string][]} */
   const numbered = value.edits.map(({ prompt }, i) => [i, String(i + 1), `Edit ${i + 1}: ${prompt}`]);
   const which = chooser("Edit to compare", numbered, (number) => {
@@ -72,7 +62,6 @@ export const addComparison = (player, bar, arrange) => {
   });
   const hold = `; hold to see ${value.names ? "A" : "the source"}`;
   const changed = () => {
-    pressOnly(ways, player.mode);
     pressOnly(which, player.chosen);
     if (rebuilt) rebuilt.ariaPressed = String(Boolean(player.rebuilt?.on));
     which.hidden = edits.length < 2 || player.mode === "side";
@@ -85,7 +74,23 @@ export const addComparison = (player, bar, arrange) => {
   const rebuilt = value.reconstruction && makeRebuilt(player, value.reconstruction, changed);
   stage.append(makeWipe(stage));
   watchHolding(player, isFlipping);
-  bar.append(ways, which);
+  bar.append(which);
   if (rebuilt) bar.append(rebuilt);
+  player.look = changed;
   changed();
+};
+
+// Players come and go; the one that is shown follows what was chosen.
+/** @type {Player | null} */
+let current = null;
+hub.on("compare", (mode) => {
+  hub.compare = mode;
+  if (!current?.root.isConnected) return;
+  current.mode = mode;
+  current.look?.();
+});
+
+/** @param {Player} player */
+export const followChoice = (player) => {
+  current = player;
 };

@@ -17,6 +17,7 @@ const RESTING = 100; // milliseconds between looks while nothing plays
  */
 export const inView = ({ mode, chosen, source, rebuilt, edits }) => {
   const shown = rebuilt?.on ? rebuilt : null;
+  if (!edits.length) return [source];
   if (mode !== "side") return [shown ?? source, edits[chosen]];
   return shown ? [source, shown, ...edits] : [source, ...edits];
 };
@@ -30,26 +31,22 @@ export const makePane = (className, title, path) => {
   return { box, node, title };
 };
 
-// The place of the first edit, empty until there is one.
-export const makeEmptyPane = () => {
-  const picture = make("img", { className: "rg-coming", hidden: true, alt: "Live preview" });
-  const waits = make("p", {}, "The edit appears here");
-  return make("figure", "rg-pane rg-empty", waits, picture, make("figcaption"));
+// The preview of a run that goes on, over the edit, or over the source until there is one.
+export const makeComing = () => {
+  const picture = make("img", { alt: "Live preview" });
+  const caption = make("span", { className: "rg-coming-said" }, "Preview");
+  return make("div", { className: "rg-coming", hidden: true }, picture, caption);
 };
 
 /**
- * Show in the empty place, while a run goes on, the preview of the frame that is nearest to the source's.
+ * Show, while a run goes on, the preview of the frame that is nearest to the source's.
  * @param {HTMLElement} box
  * @param {number} frame
  */
 const showPreview = (box, frame) => {
   const { live } = hub;
   const [picture] = box.getElementsByTagName("img");
-  const [caption] = box.getElementsByTagName("figcaption");
-  if (picture.hidden !== !live) {
-    picture.hidden = !live;
-    caption.textContent = live ? "Preview" : "";
-  }
+  box.hidden = !live;
   if (!live) return;
   const source = live.frames[nearest(live.indices, frame)];
   if (picture.src !== source) picture.src = source;
@@ -110,9 +107,8 @@ export const arrange = (player) => {
   const lead = all.find(({ node }) => !node.paused) ?? here[0];
   const time = lead.node.currentTime;
   const runs = !lead.node.paused;
-  const panes = player.empty ? here.length + 1 : here.length;
-  player.root.dataset.mode = player.mode;
-  player.root.dataset.panes = String(panes);
+  player.root.dataset.mode = edits.length ? player.mode : "flip";
+  player.root.dataset.panes = String(here.length);
   for (const one of all) {
     one.box.hidden = !here.includes(one);
     if (one.box.hidden) one.node.pause();
@@ -148,9 +144,9 @@ const keepInStep = (player) => {
  * @param {Player} player
  */
 export const keepUp = (player) => {
-  const { root, empty, seek } = player;
+  const { root, coming, seek } = player;
   if (!root.isConnected) return;
-  if (empty) showPreview(empty, Number(seek.value));
+  showPreview(coming, Number(seek.value));
   keepInStep(player);
   const resting = inView(player)[0].node.paused;
   const quarter = 1000 / player.value.fps / 4; // of a frame, in milliseconds

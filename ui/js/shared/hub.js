@@ -21,7 +21,14 @@ export const hub = {
   anySize: false,
   restored: false,
   attempt: "",
+  attemptFrame: 0,
   trying: false,
+  compare: "wipe",
+  view: { zoom: 1, x: 0, y: 0 },
+  quality: "",
+  running: false,
+  useless: false,
+  wordsOf: () => null,
   on(name, act) {
     const known = listeners.get(name) ?? [];
     listeners.set(name, [...known, act]);
@@ -29,6 +36,15 @@ export const hub = {
   tell(name, ...data) {
     for (const act of listeners.get(name) ?? []) act(...data);
   },
+};
+
+/**
+ * Return what a region is called: by its words, unless somebody has named it.
+ * @param {import("../types").Region} region
+ */
+export const titleOf = ({ name, source, prompt }) => {
+  const named = !/^Region \d+$/.test(name);
+  return named ? name : source.trim() || prompt.trim() || name;
 };
 
 /** @param {string} path */

@@ -17,7 +17,7 @@ const FIELDS = {
   seed: "#seed input",
   adapter: ".rg-models select",
 };
-const FOLDED = ["params", "loras", "motion", "seed", "adapter"];
+const FOLDED = ["params", "method", "model", "loras", "motion", "seed", "adapter"];
 const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
 const INPUTS = "textarea, select, input:not([type=range])";
 
@@ -36,9 +36,11 @@ const find = (parent, selector) => parent.querySelector(selector);
 /** @param {string} name of the region @param {string} key */
 const inCard = (name, key) => {
   const region = hub.regions.find((one) => one.name === name);
-  const card = region && find(document, `.rg-card[data-label="${Number(region.label)}"]`);
+  const of = region && `[data-label="${Number(region.label)}"]`;
+  const card = of && find(document, ".rg-card" + of);
   if (!card || key === "mask") return find(document, CANVAS);
-  return find(card, `[data-key="${CSS.escape(key)}"]`) ?? find(card, ".rg-name");
+  const field = `[data-key="${CSS.escape(key)}"]`;
+  return find(document, `.rg-card-words${of} ${field}`) ?? find(card, field) ?? find(card, ".rg-name");
 };
 
 /**
@@ -96,6 +98,7 @@ const nextPaint = () => new Promise((done) => requestAnimationFrame(() => setTim
  * @param {string} field
  */
 const unfoldTo = async (field) => {
+  hub.tell("unfold");
   /** @type {Set<Element>} */
   const tried = new Set();
   while (!isShown(fieldOf(field))) {
@@ -112,6 +115,36 @@ const unfoldTo = async (field) => {
   return fieldOf(field);
 };
 
+/** @param {Field} node */
+const valueOf = (node) => ("value" in node ? node.value : "");
+
+/** @type {Map<Field, { before: string, acts: (() => void)[] }>} */
+const marked = new Map();
+
+/**
+ * Do something once a field says something else: by a person, or, as a list does, by what was chosen.
+ * @param {Field} node
+ * @param {() => void} act
+ */
+export const whenChanged = (node, act) => {
+  const known = marked.get(node) ?? { before: valueOf(node), acts: [] };
+  known.acts.push(act);
+  marked.set(node, known);
+  node.addEventListener("input", () => tellChanged(node), { once: true });
+};
+
+/** @param {Field} node */
+const tellChanged = (node) => {
+  const acts = marked.get(node)?.acts ?? [];
+  marked.delete(node);
+  for (const act of acts) act();
+};
+
+// The page looks at its words and settings after every change.
+hub.on("look", () => {
+  for (const [node, { before }] of marked) if (valueOf(node) !== before) tellChanged(node);
+});
+
 let marks = 0;
 
 /** @param {HTMLElement} node @param {string} message */
@@ -123,22 +156,25 @@ const mark = (node, message) => {
   }
   marks += 1;
   const id = `rg-wrong-${marks}`;
-  // Not into a label: the message would become part of the field's name.
-  const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
+  // Not into a label: the message would become part of the field's name. Nor beside a field that shares its row.
+  const row = node.closest(".rg-choices") ?? node.closest(".rg-field, .rg-shows, .block") ?? node;
   row.after(make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message)));
   node.dataset.described = node.getAttribute("aria-describedby") ?? "";
   node.dataset.wrong = id;
   node.setAttribute("aria-describedby", id);
   node.setAttribute("aria-invalid", "true");
   node.classList.add("rg-is-wrong");
-  node.addEventListener("input", () => clearNode(node), { once: true });
+  whenChanged(node, () => clearNode(node));
 };
 
 /** @param {HTMLElement} node */
 const bringIntoView = (node) => {
+  const card = node.closest(".rg-card");
+  if (card instanceof HTMLElement) hub.tell("show", Number(card.dataset.label));
   if (!isShown(node)) showStage("masks");
   node.scrollIntoView({ block: "center", behavior: mayMove() ? "smooth" : "auto" });
-  node.focus({ preventScroll: true });
+  const opens = node.getAttribute("role") === "listbox" || node.getAttribute("role") === "combobox";
+  if (!opens) node.focus({ preventScroll: true }); // a list of Gradio's would open
 };
 
 /**

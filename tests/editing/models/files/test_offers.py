@@ -137,7 +137,7 @@ def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, tmp_pa
 
 
 def test_a_model_without_what_the_method_needs_is_refused():
-    needs = r"^model: videograin needs noise levels .* and a UNet .*, which 'flow' does not have. Use another"
+    needs = r"^model: “VideoGrain” needs noise levels .* and a UNet .*, not 'flow'. Use another"
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
     for method in METHODS:
@@ -146,7 +146,8 @@ def test_a_model_without_what_the_method_needs_is_refused():
             fits, other = other, fits
         check_needs(method, {}, fits, "tiny")
         with pytest.raises(
-            ModelError, match=rf"^model: {method} needs .*, which 'tiny' does not have"
+            ModelError,
+            match=rf"^model: “{METHODS[method].title}” needs .*, not 'tiny'",
         ):
             check_needs(method, {}, other, "tiny")
 

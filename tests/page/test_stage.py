@@ -1,0 +1,286 @@
+"""The stage in a real Chromium: how large the picture is, how few tools are in sight,
+zoom, words at the thing, and what stays while a run goes on."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from browser import (
+    ENDED,
+    PHONE,
+    choose_in_menu,
+    drag,
+    open_refine,
+    press,
+    press_run,
+    run,
+    wait,
+    wait_for_result,
+    write,
+)
+from canvas import LEFT, RIGHT, click, mask_disc, spot, start_empty, state, until
+
+from regrain.editing.media.writing import write_video
+
+pytestmark = pytest.mark.browser
+DESK = {"viewport": {"width": 1440, "height": 900}}
+# What may be pressed or written into in the window; the picture itself, whether clicked
+# or wiped, is none of it.
+CONTROLS = """() => { const kinds = 'button, a[href], input, select, textarea, summary, [role=slider]';
+  const seen = (node) => { const box = node.getBoundingClientRect();
+    return box.width && box.height && box.bottom > 0 && box.top < innerHeight && box.right > 0 &&
+      box.left < innerWidth && node.checkVisibility({ visibilityProperty: true }); };
+  return [...document.querySelectorAll(kinds)].filter((node) => seen(node) && !node.matches('.rg-wipe'))
+    .map((node) => node.ariaLabel || node.innerText || node.id); }"""
+PICTURE = """() => { const stage = document.body.dataset.stage;
+  const node = document.querySelector(stage === 'edit' ? '.rg-stage' : '.rg-canvas-stage canvas');
+  const { top, bottom, height, width } = node.getBoundingClientRect();
+  return { top, bottom, height, width }; }"""
+
+
+def film(path, width, height, frames=8):
+    """A red box on a noisy ground."""
+    ground = np.random.default_rng(0).integers(90, 110, (1, height, width, 3))
+    pictures = ground.astype(np.uint8).repeat(frames, axis=0)
+    box = np.s_[:, height // 3 : height // 2, width // 3 : width // 2]
+    pictures[box] = (220, 40, 40)
+    write_video(path, pictures, Fraction(24))
+    return path
+
+
+def open_own(page, path, width, height):
+    has_own = page.evaluate("window.regrain.clip.own")
+    page.set_input_files("#upload", path)
+    if has_own:
+        page.click("text=Open the new one")
+    size = f"{width}×{height}"
+    page.wait_for_selector(f".rg-facts-line:has-text('{size}')")
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+
+
+def test_the_picture_is_the_page(server, open_page, tmp_path):
+    page = open_page(server, settings=False, **DESK)
+    for width, height in ((320, 180), (200, 200), (180, 320)):
+        path = film(tmp_path / f"{width}.mp4", width, height)
+        open_own(page, path, width, height)
+        seen = page.evaluate(PICTURE)
+        assert seen["height"] >= 560, (width, height, seen)
+        assert seen["bottom"] <= 900
+        # The timeline is right below it.
+        below = page.locator(".rg-ruler").bounding_box()
+        assert 0 <= below["y"] - seen["bottom"] < 24
+        assert below["y"] + below["height"] <= 900
+    page.mouse.click(*spot(page, (256 * 0.42, 256 * 0.42)))
+    until(page, lambda s: s["area"][0].get("1"), "the box is masked")
+    page.wait_for_selector(".rg-bubble", state="visible")
+    page.wait_for_timeout(300)
+    assert len(page.evaluate(CONTROLS)) <= 20, page.evaluate(CONTROLS)
+    # It stays in sight on the longest form.
+    page.click(".rg-how")
+    page.evaluate("scrollTo(0, 9999)")
+    wait(
+        lambda: page.evaluate("scrollY") > 60, 10, "the form is longer than the window"
+    )
+    seen = page.evaluate(PICTURE)
+    assert seen["top"] >= 0
+    assert seen["bottom"] <= 900
+
+
+def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
+    start_empty(page)
+    x, y = spot(page, LEFT)
+    page.mouse.move(x, y)
+    for _ in range(4):
+        page.mouse.wheel(0, -300)
+    wait(lambda: page.evaluate("window.regrain.view.zoom") > 3, 10, "it is magnified")
+    # The disc's middle is still below the pointer.
+    page.mouse.click(x, y)
+    area = until(page, lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
+    assert abs(area - 42**2 * 3.14159) < 60
+    point = page.evaluate("window.regrain.editor.masks[0][1].points[0]")
+    assert abs(point[0] - LEFT[0]) < 1.5
+    assert abs(point[1] - LEFT[1]) < 1.5
+    # Outlines are drawn by the screen's pixels: as thin as before.
+    thin = "window.regrain.editor.scale / window.regrain.editor.fitted"
+    assert page.evaluate(thin) == pytest.approx(
+        page.evaluate("window.regrain.view.zoom")
+    )
+    page.keyboard.press("0")
+    assert page.evaluate("window.regrain.view.zoom") == 1
+    page.keyboard.press("+")
+    assert page.evaluate("window.regrain.view.zoom") > 1
+    page.keyboard.down(" ")
+    drag(page, (x, y), (x - 60, y - 40))
+    page.keyboard.up(" ")
+    assert page.evaluate("window.regrain.view.x") > 0
+    assert page.evaluate("window.regrain.editor.playing") == 0  # it was dragged instead
+    assert state(page)["points"][0] == {"1": 1}
+    page.mouse.dblclick(x + 150, y - 120)
+    wait(lambda: page.evaluate("window.regrain.view.zoom") == 1, 10, "fitted again")
+
+
+def test_words_are_written_at_the_thing_and_tried_in_place(page):
+    start_empty(page)
+    mask_disc(page)
+    bubble = page.locator(".rg-bubble")
+    bubble.wait_for()
+    bubble.locator("[data-key=source]").fill("a cat")
+    prompt = bubble.locator("[data-key=prompt]")
+    prompt.fill("a robot")
+    line = page.locator(".rg-card-line")
+    wait(
+        lambda: line.inner_text().split() == ["1", "a", "cat", "→", "a", "robot"],
+        10,
+        "named",
+    )
+    prompt.press("Enter")
+    page.wait_for_selector(".rg-still:has-text('Try')")
+    assert page.evaluate("document.body.dataset.stage") == "masks"
+    page.wait_for_function(ENDED)
+    # A click on another thing begins the next region, below the first, and says so.
+    click(page, RIGHT)
+    made = until(page, lambda s: len(s["labels"]) == 2 and not s["waiting"], "the next")
+    assert made["labels"] == [1, 2]
+    assert made["points"][0] == {"1": 1, "2": 1}
+    assert "A new region" in page.inner_text(".rg-say")
+    page.wait_for_selector(".rg-bubble [data-key=prompt]")
+    # One more click goes to it while that has no words.
+    click(page, (RIGHT[0] + 8, RIGHT[1]))
+    until(page, lambda s: s["points"][0].get("2") == 2, "it is added")
+    page.keyboard.press("Escape")
+
+
+def test_the_margin_is_a_handle(page):
+    margin = "window.regrain.regions.find((one) => one.label === 1).margin"
+    assert page.evaluate(margin) == 0
+    x, y = spot(page, (LEFT[0] - 0.5, LEFT[1] - 42))
+    drag(page, (x, y), (x, y - 40))
+    wait(lambda: page.evaluate(margin) > 8, 10, "it is pulled")
+    assert "beyond the mask" in page.inner_text(".rg-say")
+    assert not any(state(page)["points"][0].values())  # no click was meant
+
+
+def test_a_result_stays_until_there_is_another(server, page):
+    run(page)
+    shown = page.get_attribute("video.edited", "src")
+    write(page, "#rg-prompt-0", "a robot")
+    with server.hold("inverting", 4):
+        press_run(page)
+        page.wait_for_selector("text=/step 4 of 12/")
+        assert page.get_attribute("video.edited", "src") == shown
+        assert page.is_visible(".rg-files a")
+        dim = "getComputedStyle(document.querySelector('video.edited')).opacity"
+        wait(lambda: float(page.evaluate(dim)) < 0.6, 10, "it is dimmed")
+    wait_for_result(page)
+    assert page.get_attribute("video.edited", "src") != shown
+    shown = page.get_attribute("video.edited", "src")
+    write(page, "#rg-prompt-0", "a crash")
+    press_run(page)
+    page.wait_for_selector("[role=alert]")
+    assert page.get_attribute("video.edited", "src") == shown
+    write(page, "#rg-prompt-0", "a robot")
+
+
+def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
+    open_own(page, film(tmp_path / "own.mp4", 128, 96), 128, 96)
+    assert page.is_hidden("#run")
+    assert page.is_hidden("text=Quick try")
+    press(page, "Control+Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Get a model"
+    page.click(".rg-get")
+    page.wait_for_selector(".rg-real-model[open] >> text=Made for this")
+    assert (
+        page.locator(".rg-real-model section:has-text('Made for this') li").count() == 3
+    )
+    page.click(".rg-real-model >> text=Close")
+    page.click("text=Run anyway")
+    page.wait_for_selector("#run", state="visible")
+    # The offer is back with another clip.
+    choose_in_menu(page, "Frames")
+    page.wait_for_selector(".rg-trim-track")
+
+
+def test_an_error_goes_with_its_cause_and_moves_nothing(page):
+    width = lambda: page.locator("#model").bounding_box()["width"]  # noqa: E731
+    before = width()
+    page.evaluate(
+        "window.regrain.tell('wrong', { field: 'model', note: 'It is broken.' })"
+    )
+    page.wait_for_selector("text=It is broken.")
+    assert width() == before
+    assert page.locator("#model ul.options").count() == 0  # its list stays closed
+    page.evaluate(
+        "document.querySelector('#model input').value = 'another'; window.regrain.tell('look')"
+    )
+    page.wait_for_selector("text=It is broken.", state="detached")
+
+
+def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open_page):
+    page = open_page(real_server, settings=False, **DESK)
+    page.wait_for_selector("video.edited")
+    page.wait_for_timeout(300)
+    assert len(page.evaluate(CONTROLS)) <= 15, page.evaluate(CONTROLS)
+    assert page.evaluate(PICTURE)["height"] >= 560
+    page.click(".rg-how")
+    option = page.locator(".rg-method option[value=flow_regions]")
+    assert option.is_disabled()
+    assert (
+        option.get_attribute("title") == "“Flow with regions” needs the model Wan 2.1."
+    )
+    said = set()
+    for name in ("fatezero", "sdedit", "videograin"):
+        page.select_option(".rg-method select", name)
+        page.wait_for_function(f"window.regrain.method.name === '{name}'")
+        said.add(page.inner_text(".rg-method-say"))
+    assert len(said) == 3
+
+
+def test_a_mask_is_made_by_keys_without_the_picture_in_focus(page):
+    start_empty(page)
+    page.evaluate("document.activeElement.blur()")
+    press(page, *["Shift+ArrowLeft"] * 2)
+    near = page.evaluate("window.regrain.editor.cursor[0]")
+    page.keyboard.down("Shift")
+    for _ in range(12):
+        page.keyboard.down("ArrowLeft")  # the first goes down, the others repeat
+    page.keyboard.up("ArrowLeft")
+    page.keyboard.up("Shift")
+    step = 4 / page.evaluate("window.regrain.editor.scale")
+    assert near - page.evaluate("window.regrain.editor.cursor[0]") > 20 * step
+    page.keyboard.press("Enter")
+    until(page, lambda s: s["points"][0].get("1") == 1, "Enter uses the tool")
+
+
+def test_refine_holds_the_rest_and_remembers_what_is_used(page):
+    open_refine(page)
+    parts = page.locator(".rg-refine-part").evaluate_all(
+        "all => all.map(n => n.dataset.part)"
+    )
+    assert {"Mask", "Frames", "Files"} <= {*parts}
+    page.click(".rg-mask-tools >> text=Next")
+    assert state(page)["frame"] == 2
+    assert (
+        page.evaluate("JSON.parse(localStorage.getItem('regrain-refine'))[0]")
+        == "Frames"
+    )
+    page.keyboard.press("Escape")
+
+
+def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page):
+    page = open_page(server, settings=False, **PHONE)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.touchscreen.tap(*spot(page, LEFT))
+    page.wait_for_selector(".rg-bubble", state="visible")
+    sheet = page.locator(".rg-bubble").bounding_box()
+    assert sheet["width"] == 390
+    assert abs(sheet["y"] + sheet["height"] - 844) < 2
+    page.get_by_label("Close (Esc)").tap()
+    page.wait_for_selector(".rg-bubble", state="hidden")
+    bar = page.locator(".rg-run").bounding_box()
+    assert bar["height"] <= 80
+    page.evaluate("scrollTo(0, 9999)")
+    with server.hold("editing", 6):
+        press_run(page)
+        page.wait_for_selector("text=/step 6 of 12/")
+        wait(lambda: page.evaluate(PICTURE)["top"] >= 0, 10, "the picture is in sight")
+    wait_for_result(page)

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { besideMask } from "../../../ui/js/canvas/bubble.js";
+import { labelAt } from "../../../ui/js/canvas/state.js";
+import { WHOLE, panBy, within, zoomAt } from "../../../ui/js/shared/view.js";
+
+const near = (a, b) => assert.ok(Math.abs(a - b) < 1e-9, `${a} is not ${b}`);
+// The place of the picture below a place of what is seen.
+const below = ({ zoom, x, y }, [u, v]) => [x + u / zoom, y + v / zoom];
+
+test("what lies below the pointer stays there while the picture is magnified", () => {
+  const at = [0.3, 0.8];
+  let view = WHOLE;
+  for (const factor of [1.5, 2, 0.7]) {
+    const before = below(view, at);
+    view = zoomAt(view, factor, at);
+    below(view, at).forEach((place, i) => near(place, before[i]));
+  }
+  near(view.zoom, 1.5 * 2 * 0.7);
+});
+
+test("a view ends at the picture's edges, at the whole of it and at eight times", () => {
+  assert.deepEqual(zoomAt(WHOLE, 0.5, [0.2, 0.2]), { zoom: 1, x: 0, y: 0 });
+  assert.equal(zoomAt(WHOLE, 99, [0.5, 0.5]).zoom, 8);
+  const corner = zoomAt(WHOLE, 2, [1, 1]);
+  assert.deepEqual(corner, { zoom: 2, x: 0.5, y: 0.5 });
+  assert.deepEqual(panBy(corner, -5, 0), { zoom: 2, x: 0.5, y: 0.5 });
+  assert.deepEqual(panBy(corner, 0.5, 0.5), { zoom: 2, x: 0.25, y: 0.25 });
+  assert.deepEqual(within({ zoom: 4, x: 0.9, y: -1 }), { zoom: 4, x: 0.75, y: 0 });
+});
+
+test("words stand below the mask, else above it, and always within the stage", () => {
+  const room = { width: 600, height: 400 };
+  const size = { width: 200, height: 50 };
+  assert.deepEqual(besideMask([100, 50, 200, 150], size, room), [50, 160]);
+  assert.deepEqual(besideMask([100, 150, 200, 390], size, room), [50, 90]);
+  assert.deepEqual(besideMask([0, 0, 600, 400], size, room), [200, 344]);
+  assert.deepEqual(besideMask([590, 50, 600, 60], size, room)[0], 394);
+});
+
+test("the uppermost mask at a place is the one that was clicked", () => {
+  const clip = { width: 4, height: 2 };
+  const masks = [{ 1: { runs: "1 2 5" }, 2: { runs: "2 2 4" } }];
+  const editor = { masks, frame: 0, clip, labels: [2, 1] };
+  assert.deepEqual(
+    [0, 1, 2, 3].map((x) => labelAt(editor, [x + 0.5, 0.5])),
+    [0, 1, 2, 2],
+  );
+  assert.equal(labelAt(editor, [3.5, 1.5]), 0);
+  assert.equal(labelAt({ ...editor, frame: 7 }, [1.5, 0.5]), 0);
+});

@@ -1,0 +1,99 @@
+// @ts-check
+// The words of the selected region at its mask: what it is, and what it becomes; Enter tries the frame that is shown.
+import { badge } from "../shared/color.js";
+import { iconButton, isStacked, make } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { clamp } from "../shared/numbers.js";
+
+/** @typedef {import("../types").Editor} Editor */
+
+const GAP = 10; // pixels of the screen between a mask and its words
+const EDGE = 6; // and between them and the edge of the picture
+
+/**
+ * Return where on the stage the words stand: below the mask, or above it, or at the lower edge.
+ * @param {number[]} box of the mask on the stage: left, top, right and bottom, in pixels of the screen
+ * @param {{ width: number, height: number }} size of the words
+ * @param {{ width: number, height: number }} room of the stage
+ */
+export const besideMask = ([left, top, right, bottom], size, room) => {
+  const x = clamp((left + right - size.width) / 2, EDGE, Math.max(EDGE, room.width - size.width - EDGE));
+  const below = bottom + GAP;
+  const above = top - GAP - size.height;
+  const lowest = room.height - size.height - EDGE;
+  if (below <= lowest) return [x, Math.max(EDGE, below)];
+  return [x, above >= EDGE ? above : Math.max(EDGE, lowest)];
+};
+
+/** @param {Editor} editor @param {HTMLElement} stage */
+export const makeBubble = (editor, stage) => {
+  let wanted = false; // until it is closed
+  let shown = 0; // label of the region whose words are here
+  const head = make("span", "rg-bubble-head");
+  const close = () => {
+    wanted = false;
+    refresh();
+  };
+  const bin = iconButton("rg-mini", "close", "Close (Esc)", close);
+  const node = make("div", { className: "rg-bubble", role: "group", hidden: true }, head, bin);
+  stage.append(node);
+
+  const giveBack = () => {
+    hub.wordsOf(shown)?.home();
+    shown = 0;
+  };
+  const place = () => {
+    const [canvas] = stage.getElementsByTagName("canvas");
+    const shape = editor.shapes().find(({ region }) => region.label === hub.active);
+    if (!shape || !editor.clip || isStacked()) return;
+    const { zoom, x, y } = hub.view;
+    const { width, height } = editor.clip;
+    const onStage = (value, i) => {
+      const isAcross = i % 2 === 0;
+      const seen = isAcross ? value - x * width : value - y * height;
+      return seen * editor.fitted * zoom + (isAcross ? canvas.offsetLeft : canvas.offsetTop);
+    };
+    const size = { width: node.offsetWidth, height: node.offsetHeight };
+    const room = { width: stage.clientWidth, height: stage.clientHeight };
+    const [left, top] = besideMask(shape.box.map(onStage), size, room);
+    Object.assign(node.style, { left: `${left}px`, top: `${top}px` });
+  };
+  const isMeant = () => {
+    const region = hub.regions.find(({ label }) => label === hub.active);
+    const busy = editor.playing || editor.tracking || editor.stroke || editor.box || editor.hide;
+    const masked = Boolean(editor.masks[editor.frame]?.[hub.active]?.runs);
+    if (document.body.dataset.stage === "edit") return false;
+    return wanted && Boolean(region) && !busy && masked && hub.method?.regions !== "ignored";
+  };
+  const refresh = () => {
+    const words = isMeant() ? hub.wordsOf(hub.active) : null;
+    if (shown && (!words || shown !== hub.active)) giveBack();
+    node.hidden = !words;
+    document.body.classList.toggle("rg-has-bubble", Boolean(words));
+    if (!words) return;
+    const region = hub.regions.find(({ label }) => label === hub.active);
+    shown = hub.active;
+    node.ariaLabel = `Words of ${region?.name}`;
+    head.replaceChildren(badge(hub.active, region?.color));
+    if (words.node.parentElement !== node) bin.before(words.node);
+    place();
+  };
+  node.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    close();
+    stage.querySelector("canvas")?.focus();
+  });
+  // A press on the words is none on the picture below them.
+  for (const kind of ["pointerdown", "dblclick", "wheel"])
+    node.addEventListener(kind, (event) => event.stopPropagation());
+  const open = () => {
+    wanted = true;
+    refresh();
+  };
+  hub.on("stage", refresh);
+  hub.on("view", refresh);
+  hub.on("regions", refresh);
+  hub.on("close", close);
+  return { node, refresh, open, close };
+};
