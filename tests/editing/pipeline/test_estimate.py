@@ -157,7 +157,7 @@ def test_the_call_of_a_video_model_has_a_row_for_each_latent(request_, wan_folde
         prompt="a fox",
         size=512,
     )
-    sizes = estimate._sizes(asked)
+    (sizes,) = estimate._sizes(asked)
     assert sizes.frames_per_latent == 4
     assert estimate._largest_call(asked, sizes) == (9, 3)
     one = replace(asked, params={"averages": 1})

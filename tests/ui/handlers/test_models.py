@@ -90,7 +90,7 @@ def test_loras_have_weights():
     known = SimpleNamespace(
         loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"]
     )
-    assert addons_view(known, ("loras/ink@0.5", "@@")) == {
+    assert addons_view(known, ("loras/ink@0.5", "@0.5")) == {
         **vars(known),
         "chosen": chosen,
     }

@@ -235,7 +235,7 @@ def test_boxes_of_two_regions_ask_for_as_much_as_two_runs(open_clip):
     regions = (Region("left", 1, "a fox"), Region("right", 2, "a dog"))
     places = {1: (slice(9), slice(9)), 2: (slice(9), slice(90, 99))}
     opened = open_clip("a", (4, 480, 480), regions, places)
-    asked = replace(opened.request, params={"steps": 100}, source_prompt="a cat")
+    asked = replace(opened.request, params={"steps": 20}, source_prompt="a cat")
     took = {
         focus: zero_gpu.run_seconds(replace(asked, focus=focus)) - zero_gpu._LOADING
         for focus in ("off", "on", "each")

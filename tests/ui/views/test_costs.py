@@ -79,9 +79,11 @@ def test_what_comes_before_the_first_step_is_not_of_the_steps(asked):
 def test_an_inversion_of_the_whole_frame_is_none_of_a_box_of_focus(asked):
     costs, run = Costs(), asked(method="videograin", side=256)
     costs.note(run, report(run, inverting=6, editing=12))
-    alone = costs.about(replace(run, seed=1))[0]
-    boxed = costs.about(replace(run, focus="256x256+0+0"))[0]
-    assert (alone, boxed) == (pytest.approx(12), pytest.approx(18))
+    alone = costs.about(replace(run, seed=1))
+    boxed = costs.about(replace(run, focus="256x256+0+0"))
+    assert alone.kept > 1
+    assert boxed.kept == 0
+    assert alone.seconds == pytest.approx(boxed.seconds)
 
 
 def test_what_came_from_the_cache_is_promised_so_and_teaches_nothing(asked):
@@ -235,9 +237,8 @@ def test_what_an_example_took_is_said_to_be_of_another_machine(
     costs.note(run, report(run, editing=3))
     assert costs.view(run)["text"] == "4 frames, 8 steps: about 3 s, here."
     assert costs.about(other).off == 3, "the speed of this machine is known"
-    monkeypatch.setattr(
-        "torch.cuda.is_available", lambda: True
-    )  # too fast for a small model to tell
+    # too fast for a small model to tell
+    monkeypatch.setattr("regrain.ui.views.costs.on_gpu", lambda: True)
     assert costs.about(other) is None
 
 
