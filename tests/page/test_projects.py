@@ -42,7 +42,15 @@ def clip(tmp_path):
     return file
 
 
+def show_clips(page):
+    """Open the menu of clips, if it is not open."""
+    if page.locator("#recent").is_hidden():
+        page.click(".rg-opener")
+    page.wait_for_selector("#recent", state="visible")
+
+
 def open_path(page, path):
+    show_clips(page)
     before = page.evaluate("window.regrain.editor.id")
     page.fill(".rg-recent-path input", str(path))
     page.click("text=Open path")
@@ -83,7 +91,9 @@ def area(page):
 def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, clip):
     page = open_page(kept)
     open_path(page, clip)
+    show_clips(page)
     assert "stay in" in page.inner_text("#recent")
+    page.keyboard.press("Escape")
     is_kept(kept, "red disc.mp4")
     come_back(kept, page)  # opened
     assert "red disc.mp4" in page.inner_text(".rg-facts-line")
@@ -137,9 +147,11 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
     page.context.close()
 
     page = open_page(kept)
+    show_clips(page)
     page.click("#recent-projects summary")
     page.click(".rg-recent-open:has-text('red disc.mp4')")
     page.wait_for_function(f"document.querySelector('{WORDS}')?.value === 'a panda'")
+    show_clips(page)
     page.click("#recent-projects summary")
     page.click("#recent-projects summary")
     page.click("[aria-label='Delete “red disc.mp4”']")
@@ -147,6 +159,7 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
     page.wait_for_selector("#recent [role=alert]:has-text('It is open')")
     page.click("[data-name='01_two_discs']")
     page.wait_for_function("window.regrain.editor.clip.count === 8")
+    show_clips(page)
     page.click("[aria-label='Delete “red disc.mp4”']")
     asked = page.inner_text("dialog[open] p")
     assert "masks, words and results" in asked
@@ -165,5 +178,6 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
 
 def test_where_nothing_is_kept_the_page_says_so(server, open_page):
     page = open_page(server)
+    show_clips(page)
     page.wait_for_selector("#recent:has-text('this session only')")
     assert page.locator(".rg-recent-path").is_hidden()
