@@ -28,7 +28,7 @@ CHROMIUM = os.environ.get(
 
 
 # How many times longer than on an idle machine a test waits before it gives up.
-PATIENCE = int(os.environ.get("PATIENCE", 8))
+PATIENCE = float(os.environ.get("PATIENCE", 8))
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,

@@ -60,7 +60,7 @@ export function mount(element, props, trigger, watch) {
   const title = make("summary", {}, "Recent");
   const folded = make("details", { className: "rg-recent", id: "recent-projects" }, title, list);
   const path = makePath(trigger);
-  const said = make("p", { className: "rg-note", role: "alert" });
+  const said = make("div"); // holds an alert while there is something to say
   const where = make("p", "rg-note");
   element.replaceChildren(folded, path, said, where, question.node);
   /** @param {RecentView["items"][number]} item */
@@ -85,7 +85,8 @@ export function mount(element, props, trigger, watch) {
       ),
     );
     path.hidden = !paths;
-    said.textContent = failed;
+    const alert = make("p", { className: "rg-note", role: "alert" }, failed);
+    said.replaceChildren(...(failed ? [alert] : []));
     where.textContent = whereabouts(folder);
   });
   folded.addEventListener("toggle", () => {
