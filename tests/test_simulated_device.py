@@ -1,6 +1,7 @@
 """Edits on devices that are made of memory: no tensor is elsewhere, float32 gives what
 the CPU gives, and few steps wait for the device."""
 
+import os
 import pickle
 from collections import OrderedDict
 from dataclasses import replace
@@ -23,7 +24,10 @@ from regrain.editing.models.loading import load
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Finished, Progress
 
-SLOW = pytest.mark.slow
+EVERY = pytest.mark.skipif(
+    not os.environ.get("REGRAIN_EVERY_DEVICE"),
+    reason="takes many minutes; REGRAIN_EVERY_DEVICE=1 runs every method and device",
+)
 FLOATS = (torch.float32, torch.float16)
 STEPS = {"steps": 3, "preview_every": 0}
 WAITS = 2  # for the device, at most, in a denoising step
@@ -114,7 +118,7 @@ def few_or_all(methods):
     """On every kind of device; one method on one in the default suite."""
     usual = ("cuda", "videograin")
     return [
-        pytest.param(kind, method, marks=() if (kind, method) == usual else SLOW)
+        pytest.param(kind, method, marks=() if (kind, method) == usual else EVERY)
         for kind in KINDS
         for method in methods
     ]
@@ -125,7 +129,7 @@ def test_every_method_edits_on_a_device_as_on_the_cpu(asked, kind, method):
     check_kind(kind, asked(method))
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize(
     ("method", "name"),
     [(m, n) for m in CASES for n in ("preset", "control") if n in CASES[m].rows],
@@ -139,7 +143,7 @@ def test_presets_and_control_on_a_device(asked, method, name):
     )
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", ["sdxl", "inpaints"])
 def test_other_families_on_a_device(asked, kind, model):
@@ -177,14 +181,14 @@ MORE = {
 }
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", MORE)
 def test_what_is_added_to_an_edit_works_on_a_device(asked, folder, kind, more):
     check_kind(kind, MORE[more](asked, folder))
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", ["cuda", "xpu"])
 def test_parts_take_turns_where_the_memory_is_little(asked, kind):
     request = asked("videograin")
@@ -200,7 +204,7 @@ def test_parts_take_turns_where_the_memory_is_little(asked, kind):
     check_kind(kind, request, FLOATS[:1], device.memory)
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(asked, kind, tmp_path):
     from regrain.editing import save_adapter
@@ -226,7 +230,7 @@ def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(asked, kind, tmp_
         torch.testing.assert_close(learned[name].cpu(), weight, atol=1e-3, rtol=1e-3)
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", KINDS)
 def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
     from published_sam import write_sam2
@@ -267,7 +271,7 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
     torch.testing.assert_close(flow_there, flow, atol=1e-3, rtol=1e-3)
 
 
-@SLOW
+@EVERY
 @pytest.mark.parametrize("kind", KINDS)
 def test_clusters_and_estimates_on_a_device(asked, kind):
     from regrain.editing.methods.feature_clusters import find_clusters
@@ -306,7 +310,7 @@ def test_weights_are_told_apart_by_one_wait(asked, kind):
         assert device.waits.total() == 2
 
 
-@SLOW
+@EVERY
 def test_xformers_masks_are_made_once_a_window(asked):
     """For the source, which is inverted, and for both halves of guidance."""
     device = SimulatedDevice("cuda")
