@@ -15,12 +15,14 @@ from typing import Any, Literal
 from regrain.editing.errors import EditingError, RequestError, suggest
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.location import (
+    BUILT_IN_FAST,
     BUILT_IN_MODEL,
     BUILT_IN_MOTION,
     ModelLocation,
     find,
     parse_lora,
 )
+from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.models.files.offers import check_file, family_of
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
@@ -172,7 +174,8 @@ class Catalogue:
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
-        return [text for text in added if split_weight(text)[0] in self.loras]
+        known = [*self.loras, BUILT_IN_FAST]
+        return [text for text in added if split_weight(text)[0] in known]
 
     def seeing(self, model: str) -> str:
         """Return the first picture adapter that fits a model, else the first; empty
@@ -235,7 +238,9 @@ class Catalogue:
             RequestError: It names some.
         """
         for text in request.loras:
-            _check_offered("loras", parse_lora(text).model, self.loras)
+            name = parse_lora(text).model
+            if name != fast_lora(request.model):  # a quick try takes it unasked
+                _check_offered("loras", name, self.loras)
         if request.motion:
             name = parse_lora(request.motion, "motion", 0.0).model
             _check_offered("motion", name, self.motions)

@@ -18,7 +18,8 @@ from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_l
 # the code.
 BUILT_IN_MODEL = "storybook"
 BUILT_IN_MOTION = "storybook/motion"
-BUILT_IN_IDS = (BUILT_IN_MODEL, "storybook/canny", BUILT_IN_MOTION, "storybook/fast")
+BUILT_IN_FAST = "storybook/fast"
+BUILT_IN_IDS = (BUILT_IN_MODEL, "storybook/canny", BUILT_IN_MOTION, BUILT_IN_FAST)
 _MAX_LORA = 4.0
 MAX_TEXT = 1000  # characters of a model's id
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -1,13 +1,18 @@
 """What a page may choose, while files come and go."""
 
 import os
+from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.files.location import BUILT_IN_MODEL
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
+from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, local_view
 
@@ -76,3 +81,18 @@ def test_a_file_that_was_cut_short_is_noticed(models, tmp_path):
     file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(ModelError, match="damaged or incomplete"):
         Catalogue({}, tmp_path).model("short.safetensors")
+
+
+def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_path):
+    known = Catalogue({}, tmp_path)
+    clip = ArrayClip(np.zeros((1, 8, 8, 3), np.uint8), Fraction(8))
+    quick = EditRequest(clip, None, (), loras=(BUILT_IN_FAST,))
+    known.check(quick)
+    assert known.loras_of([f"{BUILT_IN_FAST}@0.5", "ink"]) == [f"{BUILT_IN_FAST}@0.5"]
+    write(models / "mine.safetensors")
+    for request in (
+        replace(quick, model="mine.safetensors"),
+        replace(quick, loras=("ink",)),
+    ):
+        with pytest.raises(RequestError, match="was not found"):
+            known.check(request)
