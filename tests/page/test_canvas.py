@@ -741,13 +741,16 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     refine(page, ">> text=Key frame")
     says(page, "0, 3, 5, 7")
     # A finger that comes down beside a mark takes it along.
-    box = page.locator(".rg-keys .rg-marks-track").bounding_box()
+    track = page.locator(".rg-keys .rg-marks-track")
+    track.scroll_into_view_if_needed()
+    box = track.bounding_box()
     x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
+    to = box["x"] + 1.5 / 8 * box["width"]
     finger = page.context.new_cdp_session(page)
     for kind, dx in (
         ("touchStart", 0),
         ("touchMove", -10),
-        ("touchMove", -32),
+        ("touchMove", to - x),
         ("touchEnd", None),
     ):
         points = [] if dx is None else [{"x": x + dx, "y": y}]
