@@ -159,15 +159,18 @@ def _tracks(
     kept = link_or_copy(masks, place_for(masks, inner))
     colors = {label: region.color for label, region in regions.items()}
     opened = session.opened
-    tracks, _ = read_tracks(
-        [kept],
-        inner,
-        opened.used,
-        opened.total,
-        session.state.size,
-        colors,
-        opened.file_size,
-    )
+    try:
+        tracks, _ = read_tracks(
+            [kept],
+            inner,
+            opened.used,
+            opened.total,
+            session.state.size,
+            colors,
+            opened.file_size,
+        )
+    except ClipError as error:  # a mask video that cannot be read
+        raise MaskError("masks", error.message) from None
     unlisted = sorted(tracks.keys() - regions.keys())
     if unlisted:
         reason = f"No region has label {unlisted[0]}, but the masks do"
