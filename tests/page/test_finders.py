@@ -7,6 +7,7 @@ from browser import (
     ROOT,
     Server,
     open_example,
+    open_refine,
     overflow,
 )
 from canvas import noise, write_film
@@ -59,7 +60,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     get = page.locator("text=Get SAM 2.1 tiny (156 MB)")
     get.wait_for()
     # without a published one
-    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")
+    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]", state="attached")
     # Without the hub it is said, and it can be tried again.
     hub.status = 500
     get.click()
@@ -79,15 +80,18 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     get.click()
     page.wait_for_selector(".rg-fetch-said:has-text('SAM 2.1 tiny is here')")
     assert "sam2.1-hiera-tiny" in fetched(server)
-    page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
+    page.wait_for_selector(
+        "[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]", state="attached"
+    )
     page.wait_for_selector(".rg-cost:has-text('for the first click on a frame')")
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    open_refine(page)
     page.wait_for_selector("text=Found: SAM 2.1 tiny")
     assert not page.locator(".rg-cost").is_visible()
     # Drawn clips keep the built-in one.
     open_example(page, "01_two_discs")
-    page.wait_for_selector("[data-finder=sam][aria-pressed=true]")
+    page.wait_for_selector("[data-finder=sam][aria-pressed=true]", state="attached")
     assert not page.locator(".rg-cost").is_visible()
 
 
@@ -97,6 +101,7 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
         write_sam2(server.folder / "models" / "sam2.1-hiera-tiny")
     page = open_page(server, **PHONE)
     bring(page, film)
+    open_refine(page)
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     assert not page.locator(".rg-fetch").is_visible()  # it is here
     page.click("[data-finder=cuts]")

@@ -56,14 +56,14 @@ const lay = (editor, trigger) => {
   const line = makeTimeline(editor);
   const refine = makeRefine(editor, {
     shape: maskTools.nodes,
-    finders: [finders.node, finders.cost],
+    finders: [finders.node],
     files: [files.node],
     marks: [...line.marks, line.legend],
   });
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
   const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
-  const parts = [makeTrim(), toolbar.node, surface.node, line.node, note];
+  const parts = [makeTrim(), toolbar.node, surface.node, line.node, note, finders.cost];
   const root = make("div", "rg-editor", ...parts, heard, help, files.dialog);
   const back = button("rg-link", "Show the source", undefined, "Or click the picture");
   const still = make("span", { className: "rg-chip rg-still", hidden: true }, make("span"), back);
