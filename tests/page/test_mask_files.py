@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from browser import drop, saved, wait
+from browser import drop, open_refine, saved, wait
 from canvas import SIDE, mask, start_empty, state, until
 from PIL import Image
 
@@ -83,7 +83,8 @@ def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     grey = open_clip(tmp_path / "pair" / "src_video.mp4").read(0, 8)[white]
     assert abs(np.median(grey) - 127) <= 2
     start_empty(page)
-    refine(page, "[data-act=files]")
+    open_refine(page)
+    page.click("[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")
     wait(
         lambda: page.locator(".rg-mask-forms button:disabled").count() == 5,
