@@ -144,7 +144,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
 def test_a_reload_and_back_bring_everything_back(server, open_page):
     page = open_page(server)
     open_example(page, "02_discs_and_lawn")
-    page.wait_for_selector("#rg-prompt-2")
+    page.wait_for_selector("#rg-prompt-2", state="attached")
     page.click("#tabs >> text=Masks")
     page.click(".rg-canvas-stage canvas")
     page.wait_for_selector(".rg-track:not([disabled])")
