@@ -27,7 +27,7 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.regions import (
     Partition,
     merged,
-    modulated_attention,
+    partitioned_attention,
     row_range,
 )
 from regrain.editing.attention.words import WordBinding, attend_to_words
@@ -124,7 +124,7 @@ def error(values: tuple[Tensor, ...]) -> float:
         strength[:, some].double(),
     )
     partition = Partition.of(query_label, key_label)
-    ours = modulated_attention(q, k, v, partition, strength)[:, :, some].double()
+    ours = partitioned_attention(q, k, v, partition, strength)[:, :, some].double()
     return float((ours - truth).abs().max())
 
 
@@ -171,7 +171,7 @@ def variants(values: tuple[Tensor, ...]) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     if q.shape[2] <= _DENSE:
         runs["dense"] = lambda: dense(*values)
-    runs["ours"] = lambda: modulated_attention(q, k, v, partition, strength)
+    runs["ours"] = lambda: partitioned_attention(q, k, v, partition, strength)
     runs["plain"] = lambda: attention(q, k, v)
     runs["merged"] = lambda: merged(q, k, v, partition, strength)
     runs["range"] = lambda: row_range(q, k)

@@ -298,11 +298,26 @@ def modulated_attention(
     q: Queries,
     k: Keys,
     v: Values,
+    query_label: QueryLabels,
+    key_label: KeyLabels,
+    strength: Strength | None,
+) -> Float[Tensor, "batch heads queries width"]:
+    """Compute attention with `modulate`d logits; with no strength, or 0 everywhere, it
+    is plain attention, bit for bit."""
+    partition = Partition.of(query_label, key_label)
+    is_plain = strength is None or not bool(strength.any())
+    return partitioned_attention(q, k, v, partition, None if is_plain else strength)
+
+
+def partitioned_attention(
+    q: Queries,
+    k: Keys,
+    v: Values,
     partition: Partition,
     strength: Strength | None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Compute attention with `modulate`d logits; plain attention, if there is no
-    strength."""
+    """Compute `modulated_attention` of a partition that is known; plain attention, if
+    there is no strength."""
     if strength is None:
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))

@@ -31,7 +31,7 @@ from regrain.editing.attention.regions import (
     Partition,
     Strength,
     modulate,
-    modulated_attention,
+    partitioned_attention,
 )
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
@@ -175,7 +175,7 @@ class Modulation:
         a = binding.at(xi)
         if self.heat.reads(site):
             self._note_words(q, k, binding.partition, a, site)
-        return modulated_attention(q, k, v, binding.partition, a)
+        return partitioned_attention(q, k, v, binding.partition, a)
 
     def _bind_to_words(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to the words of their region."""
@@ -204,7 +204,7 @@ class Modulation:
         own = layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
         before = after = attention(q, k, own).mean(1)
         if a is not None:
-            after = modulated_attention(q, k, own, partition, a).mean(1)
+            after = partitioned_attention(q, k, own, partition, a).mean(1)
         size = layout.grid.at(site).size
         self.heat.add(before, after, size=size, changed=a is not None)
 
@@ -240,7 +240,7 @@ class Modulation:
             if looks and self.pixel and self.pixel.heat.reads(site):
                 change = None if a is None else _of_query(partition, a)
                 self.pixel.add(q, k, grid.at(site), self.seen, change)
-            return modulated_attention(q, k, v, partition, a)
+            return partitioned_attention(q, k, v, partition, a)
 
         return across_frames(q, k, v, grid.time, self.seen, attend)
 

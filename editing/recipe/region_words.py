@@ -16,7 +16,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import (
     Partition,
     clip_labels,
-    modulated_attention,
+    partitioned_attention,
 )
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
@@ -209,7 +209,7 @@ class WordAttending:
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
-                return modulated_attention(q, k, v, bound.among, within)
+                return partitioned_attention(q, k, v, bound.among, within)
             out, *maps = attend_to_words(q, k, v, binding)
             spread = [self._spread(mass, part) for mass in maps]
             self.heat.add(*spread, changed=binding.strength is not None)

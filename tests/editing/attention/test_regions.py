@@ -41,7 +41,7 @@ def case(
 
 
 def by_regions(q, k, v, query_label, key_label, strength):
-    return modulated_attention(q, k, v, Partition.of(query_label, key_label), strength)
+    return modulated_attention(q, k, v, query_label, key_label, strength)
 
 
 @pytest.mark.parametrize("label_rows", [1, 2])

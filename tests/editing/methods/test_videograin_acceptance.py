@@ -28,7 +28,7 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
-from regrain.editing.attention.regions import Partition, modulated_attention
+from regrain.editing.attention.regions import Partition, partitioned_attention
 from regrain.editing.diffusion.blending import mix_noise
 from regrain.editing.diffusion.schedule import add_noise
 from regrain.editing.diffusion.text import spans
@@ -431,7 +431,7 @@ def test_17_memory_of_sixteen_frames_is_near_plain_attentions():
     peaks = []
     for run in (
         lambda: attention(q, k, v),
-        lambda: modulated_attention(q, k, v, Partition.of(labels, labels), a),
+        lambda: partitioned_attention(q, k, v, Partition.of(labels, labels), a),
     ):
         run()
         torch.cuda.reset_peak_memory_stats()
@@ -464,9 +464,9 @@ def test_18_degenerate_layouts_stay_finite_and_within_bounds(
 
     def spy(*given):
         asked.append(given[-1])
-        return modulated_attention(*given)
+        return partitioned_attention(*given)
 
-    monkeypatch.setattr(modulation, "modulated_attention", spy)
+    monkeypatch.setattr(modulation, "partitioned_attention", spy)
     for side in (8, 4, 2, 1):
         sites = layer("self", 8 // side), layer("cross", 8 // side)
         codes = layout.codes(sites[0])
