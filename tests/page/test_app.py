@@ -11,6 +11,7 @@ import pytest
 from browser import (
     ROOT,
     Server,
+    choose_in_menu,
     open_card,
     open_example,
     plays,
@@ -61,7 +62,7 @@ def test_words_are_typed_and_an_example_is_chosen(page):
         ".rg-example img", "all => all.every(i => i.naturalWidth > 100)"
     )
     open_example(page, "02_discs_and_lawn")
-    page.wait_for_selector("#rg-prompt-2")
+    page.wait_for_selector("#rg-prompt-2", state="attached")
     assert (
         page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
     )
@@ -215,7 +216,7 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
 
 def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
     first, second = open_page(server), open_page(server)
-    second.fill("#rg-prompt-1", "")
+    write(second, "#rg-prompt-1", "")
     with server.hold("inverting", 3):
         first.click("#run")
         first.wait_for_selector("text=/step 3 of 12/")
@@ -303,23 +304,21 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
     page, clip = open_page(sdxl_server), EXAMPLES / "02_one_animal" / "clip.mp4"
     page.locator("#upload").set_input_files(clip)
     unfold(page, "#settings")
-    page.get_by_text("Added to the model: storybook/motion").click()
+    page.get_by_text("LoRA and adapters: storybook/motion").click()
     page.wait_for_selector(".rg-addon-name")
 
     def shown() -> list[str]:
         return page.locator(".rg-addon-name").all_inner_texts()
 
     def kept() -> str | None:
-        project = saved(
-            page, lambda: page.click("#tabs button:has-text('Save')"), tmp_path
-        )
+        project = saved(page, lambda: choose_in_menu(page, "Save"), tmp_path)
         with zipfile.ZipFile(project) as archive:
             return json.loads(archive.read("project.json")).get("motion")
 
     page.get_by_title("Remove storybook/motion").click()
     wait(lambda: not shown(), 30, "it is off")
     open_example(page, "01_two_discs")
-    page.wait_for_selector("#rg-prompt-1")
+    page.wait_for_selector("#rg-prompt-1", state="attached")
     assert (shown(), kept()) == ([], None)
     page.get_by_label("LoRA file, motion or picture adapter").select_option(
         "storybook/motion"
@@ -410,9 +409,12 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(
     page.wait_for_function(f"{editor}.masks[16]?.[1]")
     page.get_by_label("The clip shows").fill("a cat on the grass")
     write(page, "#rg-prompt-0", "a red fox")
-    page.select_option(".rg-method select", "flow_regions")
     page.click("#model input")
     page.get_by_role("option", name="reel").click()
+    page.wait_for_selector(
+        ".rg-method option[value=flow_regions]:enabled", state="attached"
+    )
+    page.select_option(".rg-method select", "flow_regions")
     page.wait_for_selector("text=/17 frames, 2 steps/")
     run(page)
     found = report(page)

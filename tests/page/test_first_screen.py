@@ -209,7 +209,7 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=sending]")
     assert "disc.mp4" in page.inner_text(".rg-upload")
     page.click(".rg-upload >> text=Cancel")
-    page.wait_for_selector(".rg-upload[data-state=idle]")
+    page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
     page.unroute("**/upload")
     page.set_input_files("#upload", tmp_path / "disc.mp4")
     wait(lambda: title(page) == "disc.mp4", 30, "the clip is open")
