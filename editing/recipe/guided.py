@@ -21,7 +21,7 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import TrackOrder, across_shared, tracks
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
-from regrain.editing.attention.regions import modulated_attention
+from regrain.editing.attention.regions import partitioned_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.correspondence import (
     Motion,
@@ -135,7 +135,7 @@ class GuidedAttention:
                 bind = partial(_bind, modulation, shared)
                 binding = once(self._bindings, site, bind)
                 attend = partial(
-                    modulated_attention,
+                    partitioned_attention,
                     partition=binding.partition,
                     strength=binding.at(fade(modulation.params, step)),
                 )
