@@ -191,6 +191,10 @@ def _answer(dialog, faults):
         dialog.dismiss()
 
 
+# An empty page keeps nothing.
+OPENED = "location.protocol === 'about:' || localStorage.setItem('regrain-how', 'true')"
+
+
 @contextmanager
 def _opening(browser):
     """Open pages; at the end nothing may have gone wrong in them, nor may they have
@@ -205,7 +209,7 @@ def _opening(browser):
         contexts.append(context)
         context.add_init_script(SHARED)
         if settings:
-            context.add_init_script("localStorage.setItem('regrain-how', 'true')")
+            context.add_init_script(OPENED)
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
