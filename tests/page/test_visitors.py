@@ -30,7 +30,8 @@ WAITING = "#queue li strong"
 # What is written into the preview over the picture within half a second.
 WRITTEN = """() => new Promise((done) => { let count = 0;
   const look = new MutationObserver((found) => (count += found.length));
-  look.observe(document.querySelector('.rg-coming'), { subtree: true, childList: true, characterData: true, attributes: true });
+  const all = { subtree: true, childList: true, characterData: true, attributes: true };
+  look.observe(document.querySelector('.rg-coming'), all);
   setTimeout(() => (look.disconnect(), done(count)), 500); })"""
 
 
