@@ -105,7 +105,8 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
     page = open_page(server)
     with ThreadPoolExecutor(20) as pool, server.hold("editing", 6):
         events = [
-            begin(server, "edit_example", "01_two_discs", "{}", "{}") for _ in range(20)
+            begin(server, "edit_example", "01_two_discs", "{}", "{}", "mp4")
+            for _ in range(20)
         ]
         outcomes = [
             pool.submit(outcome, server, "edit_example", event) for event in events
