@@ -222,17 +222,19 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
     wait_for_result(page)
 
 
-def test_a_fault_is_said_and_said_again_when_the_page_returns(server, open_page):
+def test_a_fault_is_said_and_run_says_it_again_when_the_page_returns(server, open_page):
     page = open_page(server)
     write(page, "#rg-prompt-0", "a crash")
-    press_run(page)
     for again in (page.reload, lambda: None):
+        press_run(page)
         page.wait_for_selector(
             "[role=alert] >> text=Something went wrong inside Regrain"
         )
         page.wait_for_selector("#run:text-is('Run')")
         assert "Traceback" not in page.inner_text("body")
         again()
+        page.wait_for_function("window.regrain?.restored")
+        assert page.input_value("#rg-prompt-0") == "a crash"
 
 
 def test_a_duplicated_tab_is_another_visitor(server, open_page):
