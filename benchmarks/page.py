@@ -137,7 +137,9 @@ def measure_promises(
 
 def _measure_promise(name: str, request: EditRequest, costs: Costs) -> dict[str, Any]:
     """Compare the time promised for a run with that taken, and print both."""
-    promised, off, _ = costs.about(request) or (0.0, 1.0, None)
+    promise = costs.about(request)
+    promised = promise.left if promise else 0.0
+    off = promise.off if promise else 1.0
     told = costs.told(request)
     taken = seconds_taken(request, costs)
     print(f"{name:44}{told:>16}{taken:8.1f}{promised / taken:18.2f}", flush=True)
