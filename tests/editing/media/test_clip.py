@@ -175,7 +175,7 @@ UNREADABLE = "not a readable video"
         ),
         (lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"), UNREADABLE),
         (lambda path: None, "does not exist"),
-        (sound_alone, "no readable video stream"),
+        (sound_alone, "holds sound only"),
     ],
 )
 def test_what_is_no_video_is_refused(tmp_path, make, message):
