@@ -132,7 +132,7 @@ def test_a_told_scale_is_that_of_each_branch(told, no_grad):
 
 def test_a_few_step_model_is_not_inverted_and_says_what_can_be_used(told):
     request = replace(requested("fatezero"), model=str(told))
-    with pytest.raises(ModelError, match=r"^model: fatezero needs .*infedit"):
+    with pytest.raises(ModelError, match=r"^model: “FateZero” needs .*infedit"):
         finish(edit(request))
 
 
