@@ -77,7 +77,7 @@ QUICK = {
     "--layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
-    "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1 --runs 1 --run-steps 2",
+    "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
     "promises": "--size 64 --runs 2 --steps 2",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",

@@ -9,6 +9,7 @@ from browser import (
     ROOT,
     Server,
     fill_number,
+    press_run,
     report,
     unfold,
     wait,
@@ -98,7 +99,6 @@ def area(page):
     return until(page, lambda s: s["loaded"] == s["count"], "frames")["area"][0]
 
 
-@pytest.mark.skip(reason="fails on the stage; the cause was not yet seen")
 def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, clip):
     page = open_page(kept)
     open_path(page, clip)
@@ -128,14 +128,14 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
 
     with kept.hold("editing", 3):
-        page.click("#run")
+        press_run(page)
         wait(lambda: "editing 3" in kept.steps(), 60, "it is edited")
         come_back(kept, page)  # in a run, which alone is lost
     assert (page.input_value(WORDS), area(page)["1"]) == ("a fox", masked)
     unfold(page, "#settings")
     wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
 
-    page.click("#run")
+    press_run(page)
     wait_for_result(page)
     is_kept(kept, '"results": ["')
     made = report(page)

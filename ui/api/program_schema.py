@@ -152,7 +152,7 @@ class OfVideo(Arguments):
     )
 
 
-FORMAT = Field(
+FORMAT: Any = Field(
     "mp4",
     description="What is returned: mp4; gif; png, the frames without loss in a zip file; prores, "
     "ProRes 4444 of the edit alone and its matte as straight alpha; matte, grey PNG files in a zip file.",
