@@ -9,6 +9,7 @@ from browser import (
     ROOT,
     Server,
     fill_number,
+    plays,
     press_run,
     report,
     unfold,
@@ -140,7 +141,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     is_kept(kept, '"results": ["')
     made = report(page)
     come_back(kept, page)  # after a run
-    wait_for_result(page)
+    wait(lambda: plays(page, "edited") and plays(page, "source"), 60, "both play")
     assert report(page) == made
     assert page.locator("#history li").count() == 1
     request = load_project(kept.folder / "Regrain" / "red disc")
@@ -161,12 +162,13 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
     show_clips(page)
     page.click("#recent-projects summary")
     page.click(".rg-recent-open:has-text('red disc.mp4')")
+    page.wait_for_function("window.regrain.editor.clip.own")
     page.wait_for_function(f"document.querySelector('{WORDS}')?.value === 'a panda'")
     show_clips(page)
     page.click("#recent-projects summary")
     page.click("#recent-projects summary")
     page.click("[aria-label='Delete “red disc.mp4”']")
-    page.click("text=Delete it")
+    page.click("dialog[open] button:has-text('Delete it')")
     page.wait_for_selector("#recent [role=alert]:has-text('It is open')")
     page.click("[data-name='01_two_discs']")
     page.wait_for_function("!window.regrain.editor.clip.own")
@@ -178,7 +180,7 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
     page.click("text=Keep it")
     assert (kept.folder / "Regrain" / "red disc").is_dir()
     page.click("[aria-label='Delete “red disc.mp4”']")
-    page.click("text=Delete it")
+    page.click("dialog[open] button:has-text('Delete it')")
     wait(lambda: not (kept.folder / "Regrain" / "red disc").exists(), 20, "deleted")
     for path, said in (("/nowhere.mp4", "is not there"), ("nowhere", "whole path")):
         page.fill(".rg-recent-path input", path)

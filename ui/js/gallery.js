@@ -32,6 +32,9 @@ export function mount(element, props, trigger, watch) {
   const recent = document.querySelector("#recent");
   if (recent) panel.append(recent);
   const menu = makeMenu(opener, panel);
+  panel.addEventListener("click", ({ target }) => {
+    if (target instanceof Element && target.closest(".rg-recent-open")) menu.open(false);
+  });
   const own = makeOwn(() => {
     menu.open(false);
     upload.choose();
