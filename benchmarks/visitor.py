@@ -61,6 +61,10 @@ _WATCH = """() => {
     if (since && !editor.pending.length) answers.push((performance.now() - since) / 1000), (since = 0);
   });
 }"""  # noqa: E501
+# the words at the mask, or its tools, may lie over a place of the frame
+_ON_FRAME = (
+    "([x, y]) => document.elementFromPoint(x, y)?.matches('.rg-canvas-stage canvas')"
+)
 _LONGER = "count => document.querySelectorAll('#queue li').length > count"
 _LOOK = """() => {
   const { editor } = regrain, seen = [];
@@ -267,6 +271,8 @@ class Session:
         await canvas.scroll_into_view_if_needed()
         box = await canvas.bounding_box()
         x, y = self._place_in(box)
+        while not await self.page.evaluate(_ON_FRAME, [x, y]):
+            x, y = self._place_in(box)
         await self.page.mouse.click(x, y)
         await self.page.wait_for_function("count => answers.length > count", arg=before)
         kind = self.tally.clicks if self.tally.busy else self.tally.alone
