@@ -29,15 +29,14 @@ def plan_of(model, asked, given) -> fatezero.FateZeroPlan:
 
 
 def live_bytes() -> int:
-    """Of all tensors there are, each memory counted once."""
-    tensors = [
-        x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)
+    """Of all dense tensors there are, each memory counted once; what another test left
+    may be sparse."""
+    storages = [
+        x.untyped_storage()
+        for x in gc.get_objects()
+        if type(x) in (torch.Tensor, torch.nn.Parameter) and x.layout == torch.strided
     ]
-    return sum(
-        {
-            s.data_ptr(): s.nbytes() for s in (x.untyped_storage() for x in tensors)
-        }.values()
-    )
+    return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
 
 
 @torch.no_grad()
