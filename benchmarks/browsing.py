@@ -130,6 +130,26 @@ def _undo_all(page: Any) -> None:
         page.wait_for_function(f"{_EDITOR}.rev > {rev}")
 
 
+def measure_tries(page: Any) -> dict[str, float]:
+    """Measure seconds from Enter in the words at a mask until the edited frame stands
+    in its place: the first, which may load the model, and another."""
+    _click(page, 0, 1)
+    page.wait_for_function(f"!{_EDITOR}.pending.length")
+    prompt = page.locator(".rg-bubble [data-key=prompt]")
+    seconds = []
+    for wish in ("a pig", "a robot"):
+        prompt.fill(wish)
+        began = time.monotonic()
+        prompt.press("Enter")
+        page.wait_for_selector(".rg-still:has-text('Try')")
+        seconds.append(time.monotonic() - began)
+        page.wait_for_selector("#stop", state="hidden", timeout=_LONG)
+        page.click(".rg-still >> text=Show the source")
+    _undo_all(page)
+    first, other = seconds
+    return {"first_try_s": first, "try_s": other}
+
+
 def measure_previews(page: Any, log: Path, steps: int) -> dict[str, Any]:
     """Measure milliseconds from a preview of the editor until the page shows it, over a
     run.

@@ -8,6 +8,7 @@ FOLDER.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -458,5 +459,13 @@ if __name__ == "__main__":
     (words / "defaults.json").write_text(
         json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}})
     )
-    tools = Tools(edit, segment, propagate, discover, estimate=estimate, hub=FakeHub())
+    tools = Tools(
+        edit,
+        segment,
+        propagate,
+        discover,
+        estimate=estimate,
+        hub=FakeHub(),
+        load_ahead=lambda model: logging.warning("loaded ahead: %s", model),
+    )
     launch(tools, write_examples(root / "examples"), words)

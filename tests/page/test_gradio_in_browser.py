@@ -69,6 +69,19 @@ def test_spinner(server, browser, open_page):
     assert sum("performance.now()" in callback for callback in asked) > 10
 
 
+def test_state_of_inputs(server, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    noted = "value: () => { window.asked = (window.asked ?? 0) + 1; return false; }"
+    changed(page, "head/gradio_insides.js", "value: () => false", noted)
+    page.goto(server.url)
+    page.wait_for_selector(".rg-card")
+    before = page.evaluate("window.asked ?? 0")
+    page.fill("#rg-source", "a cat")
+    page.wait_for_function("before => window.asked > before", arg=before)
+    context.close()
+
+
 def test_window_config(opened):
     config = opened.evaluate("window.gradio_config")
     assert config["root"].startswith("http")

@@ -150,6 +150,18 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     page.keyboard.press("Escape")
 
 
+def test_a_model_is_loaded_while_words_are_written(server, open_page):
+    page = open_page(server)
+    before = server.output.read_text().count("loaded ahead: storybook")
+    page.click("#tabs >> text=Masks")
+    page.fill("#rg-source", "a cat")
+    wait(
+        lambda: server.output.read_text().count("loaded ahead: storybook") > before,
+        20,
+        "loaded ahead",
+    )
+
+
 def test_the_margin_is_a_handle(page):
     margin = "window.regrain.regions.find((one) => one.label === 1).margin"
     assert page.evaluate(margin) == 0

@@ -62,6 +62,7 @@ class CheckHandlers(Handlers):
     """Errors at the fields; Draft, Standard or Best, and the time that a run takes."""
 
     costs: Costs  # what earlier runs took
+    load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
     @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
     def look(
@@ -73,6 +74,8 @@ class CheckHandlers(Handlers):
         """
         with suppress(EditingError):
             self.session(request).fields = fields
+            if self.load_ahead:
+                self.load_ahead(self.catalogue.model(FieldValues.of(fields).model))
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(

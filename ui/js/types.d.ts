@@ -897,6 +897,6 @@ export interface Box {
 
 declare global {
   interface Window {
-    gradio_config: { root: string; api_prefix: string; app_id: number };
+    gradio_config: { root: string; api_prefix: string; app_id: number; dependencies: { inputs: number[] }[] };
   }
 }

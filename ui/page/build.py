@@ -95,7 +95,7 @@ def build(
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
         masks = MaskHandlers(*shared, masking, tracking, ClipFiles(visits, media))
-        checking = CheckHandlers(*shared, costs)
+        checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
         sessions = SessionHandlers(head, masks, checking.weigh)

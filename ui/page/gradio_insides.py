@@ -41,7 +41,8 @@ INSIDES = {
     "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
     "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
-    "window_config": "`window.gradio_config` has `root`, `api_prefix` and `app_id`.",
+    "state_of_inputs": "Fields that an event reads take its state once it is over, if `includes` finds them.",
+    "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",
     "elements": "Its elements have the classes in `ELEMENTS`.",
 }
 # Selectors of Gradio's elements, by what they are to the page.

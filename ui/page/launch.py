@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from regrain.editing.models.files.lora_file import fast_lora  # noqa: E402
 from regrain.editing.storage.folders import private  # noqa: E402
 from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
@@ -39,6 +40,7 @@ from regrain.ui.page.gradio_insides import poll_calmly  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
 from regrain.ui.page.layout import Tools  # noqa: E402
 from regrain.ui.server.media import Media  # noqa: E402
+from regrain.ui.server.worker import start_thread  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
 from regrain.ui.views.components import STYLE, theme  # noqa: E402
 
@@ -57,6 +59,16 @@ edit = partial(_call, "editing", "edit")
 segment = partial(_call, "masks", "segment")
 propagate = partial(_call, "masks", "propagate")
 estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
+
+
+@cache
+def load_ahead(model: str) -> None:
+    """Begin to load what a quick try of a model takes, once, if the model comes with a
+    LoRA for few steps."""
+    fast = fast_lora(model)
+    if fast:
+        load = partial(_call, "editing", "load_backbone", model, (fast,))
+        start_thread(load, "load ahead")
 
 
 def discover(request, finder=None, tracker="flow"):
@@ -159,7 +171,15 @@ def main() -> None:
     from regrain.masks.models.sam import missing
 
     editor = safety.guarded(edit) if safety.wanted() else edit
-    tools = Tools(editor, segment, propagate, discover, missing(), estimate)
+    tools = Tools(
+        editor,
+        segment,
+        propagate,
+        discover,
+        missing(),
+        estimate,
+        load_ahead=load_ahead,
+    )
     if spaces:
         tools = zero_gpu.lent(tools, spaces)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))

@@ -4,7 +4,7 @@ work behind them."""
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,8 @@ class Tools:
     remark: str | None = None  # tells users who answers clicks; None where SAM does
     estimate: Estimator | None = None  # see `TuningHandlers`
     hub: Hub = hugging_face  # the source of models
+    # Begins to load what a quick try of a model takes, while its words are written
+    load_ahead: Callable[[str], None] | None = None
 
 
 def lay_out(

@@ -73,6 +73,7 @@ def lent(tools: Tools, spaces: Any) -> Tools:
         segment=partial(_segment, tools.segment, segment),
         propagate=partial(_send_clip, propagate),
         discover=discover,
+        load_ahead=None,  # nothing is loaded without a lent GPU
     )
 
 

@@ -54,6 +54,18 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
         server.stop()
 
 
+def test_what_a_quick_try_takes_is_loaded_once(monkeypatch):
+    called = []
+    monkeypatch.setattr(page, "start_thread", lambda work, name: work())
+    monkeypatch.setattr(page, "_call", lambda *given: called.append(given))
+    page.load_ahead.cache_clear()
+    for _ in range(2):
+        page.load_ahead("storybook")
+    page.load_ahead.cache_clear()
+    fast = ("storybook/fast",)
+    assert called == [("editing", "load_backbone", "storybook", fast)]
+
+
 @pytest.fixture
 def launched(monkeypatch, tmp_path):
     """Launches a page that serves nothing; returns what Gradio was told."""

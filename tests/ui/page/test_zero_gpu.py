@@ -83,7 +83,11 @@ def edit(asked):
 
 def lent(spaces):
     tools = Tools(
-        edit, masks.segment, masks.propagate, lambda asked: iter([len(asked.clip)])
+        edit,
+        masks.segment,
+        masks.propagate,
+        lambda asked: iter([len(asked.clip)]),
+        load_ahead=pytest.fail,
     )
     return zero_gpu.lent(tools, spaces)
 
@@ -105,6 +109,7 @@ def test_a_run_goes_there_and_back():
 def test_masks_go_there_and_back():
     spaces, clip = Spaces(), request().clip
     tools = lent(spaces)
+    assert tools.load_ahead is None
     key = np.zeros((64, 64), bool)
     key[8:40, 8:40] = True
     tracked = [*tools.propagate(clip, {0: {1: key}}, start=0, stop=4)]

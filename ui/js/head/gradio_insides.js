@@ -30,3 +30,13 @@ export const stopSpinner = () => {
   const nextFrame = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (callback) => (SPINS.test(String(callback)) ? 0 : nextFrame(callback));
 };
+
+/**
+ * Keep the state of events from the fields that they read: none shows it. Gradio would look each of 200 fields up in the
+ * tree of the page, twice, at every word of the server about any event: a second between a press of Run and what it
+ * shows.
+ */
+export const keepStateFromInputs = () => {
+  for (const { inputs } of window.gradio_config?.dependencies ?? [])
+    Object.defineProperty(inputs, "includes", { value: () => false });
+};
