@@ -40,6 +40,7 @@ _LAST = 3  # runs that tell a speed, by their median
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")
 _CACHED = ("inverting", "editing")  # take no time where the cache has their results
 _LONG = 90.0  # seconds
+_ELSEWHERE = 30.0  # seconds after which one goes elsewhere while a run goes on
 # By which factor a promise may be off: by the speed of the same model and method at the
 # same size, at another, of another method, of another model.
 _OFF, _OFF_SIZE, _OFF_METHOD, _OFF_MODEL = 1.0, 1.5, 2.0, 3.0
@@ -219,13 +220,15 @@ class Costs:
         told = _told(promise.left, promise.off)
         if left < 1:
             told += " for what is left"
+        long = promise.left > _ELSEWHERE
         if not promise.here:
-            return {"text": f"{size}: {told} on our machine; yours may differ."}
+            text = f"{size}: {told} on our machine; yours may differ."
+            return {"text": text, "long": long}
         saved = ""
         if promise.kept:
             saved = f" The inversion is kept, which saves {duration(promise.kept)}."
         hint = " Try it first." if promise.left > _LONG else ""
-        return {"text": f"{size}: {told}{room}, here.{saved}{hint}"}
+        return {"text": f"{size}: {told}{room}, here.{saved}{hint}", "long": long}
 
 
 def _told(seconds: float, off: float) -> str:
