@@ -420,6 +420,8 @@ export interface HubView {
   folder?: string;
   /** How a model comes there by hand. */
   byHand?: string;
+  /** Where files are sent that are dropped; "" where none are taken. */
+  drop?: string;
 }
 
 export interface Listing {

@@ -142,13 +142,16 @@ class Costs:
             self._runs = [taken, *self._runs[: _KEPT - 1]]
             _write(self._runs)
 
-    def about(self, request: EditRequest, left: float = 1.0) -> Promise | None:
+    def about(
+        self, request: EditRequest, left: float = 1.0, needed: Work | None = None
+    ) -> Promise | None:
         """Estimate a run by the speed of this machine.
 
         Every parameter of the request counts as it is; `left` is the share of its
-        frames that are not in the cache. None where nothing is known.
+        frames that are not in the cache; its work, if the model's files are not here,
+        is `needed`. None where nothing is known.
         """
-        needed = _work(request)
+        needed = needed or _work(request)
         if needed is None:
             return None
         runs, off = self._telling(request, needed.cells)
@@ -190,9 +193,9 @@ class Costs:
                     return runs[:_LAST], off
         return [], 0.0
 
-    def told(self, request: EditRequest) -> str:
+    def told(self, request: EditRequest, needed: Work | None = None) -> str:
         """Say how long a run takes from its beginning; empty where nothing is known."""
-        promise = self.about(request)
+        promise = self.about(request, needed=needed)
         return _told(promise.seconds, promise.off) if promise else ""
 
     def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
