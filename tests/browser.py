@@ -191,6 +191,7 @@ def _answer(dialog, faults):
         dialog.dismiss()
 
 
+PREVIEW = ".rg-coming:not([hidden]) img[src]"  # of a run that goes on
 # An empty page keeps nothing.
 OPENED = "location.protocol === 'about:' || localStorage.setItem('regrain-how', 'true')"
 

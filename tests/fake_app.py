@@ -113,6 +113,9 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
             said = "Unknown word 'unicorn'. Did you mean 'robot'?"
             raise PromptError(f"regions.{region.name}.prompt", said)
         if "crash" in region.prompt:
+            for _ in held("crash", 1, 0.25):
+                yield events.Progress("loading", 0, 1, None)
+            note("crashed")
             raise RuntimeError("a fault")
     if len(request.clip) > WINDOW:
         yield from edit_long(request, note)
@@ -137,11 +140,15 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
         frames = (source * (1 - share) + target * share).astype(np.uint8)
         return events.Preview(frames, tuple(range(len(frames))), heat)
 
+    def noisy(step: int) -> Preview:
+        noise = np.random.default_rng(step).integers(0, 256, source.shape)
+        frames = source + (noise - source) * (step / STEPS)
+        return events.Preview(frames.astype(np.uint8), tuple(range(len(frames))), {})
+
     try:
         if request.method == "tune_a_video" and not request.adapter:
             yield from tune(request, note)
-        for stage in ("inverting", "editing"):
-            looks = preview if stage == "editing" else None
+        for stage, looks in (("inverting", noisy), ("editing", preview)):
             yield from walk(
                 stage, lambda step: (STEPS - step) * 0.25, note, stage, looks
             )

@@ -323,7 +323,9 @@ def invert(
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
         steps = backbone.schedule.inversion(params.steps, convention)
-        latents = yield from ddim_invert(backbone, working, model.predict, steps, total)
+        latents = yield from ddim_invert(
+            backbone, working, model.predict, steps, total, params.preview_every
+        )
         return {"latents": torch.stack(latents), "mass": torch.stack(model.mass)}
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:

@@ -238,4 +238,9 @@ def invert(
         "control": plan.control.fingerprint,
         "method": "tune_a_video",
     }
-    return (yield from invert_cached(backbone, working, predict, steps, **facts))
+    every = params.preview_every
+    return (
+        yield from invert_cached(
+            backbone, working, predict, steps, preview_every=every, **facts
+        )
+    )

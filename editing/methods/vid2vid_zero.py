@@ -314,7 +314,13 @@ def invert(
     steps = backbone.schedule.inversion(params.steps, "fatezero")
     total = params.steps * (1 + learns)
     pivots = yield from invert_cached(
-        backbone, working, predict, steps, total=total, **facts
+        backbone,
+        working,
+        predict,
+        steps,
+        total=total,
+        preview_every=params.preview_every,
+        **facts,
     )
     if not learns:
         return pivots, None

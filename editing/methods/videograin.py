@@ -258,7 +258,12 @@ def invert(
         "method": "videograin",
     }
     predict = model.predict_source
-    return (yield from invert_cached(backbone, working, predict, steps, **facts))
+    every = params.preview_every
+    return (
+        yield from invert_cached(
+            backbone, working, predict, steps, preview_every=every, **facts
+        )
+    )
 
 
 def blended(

@@ -36,6 +36,7 @@ from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import (
     FRAMES_AT_ONCE,
     MOST_WINDOW,
+    Need,
     autoencoder_bytes,
     call_bytes,
     count_weights,
@@ -62,6 +63,7 @@ _PER_WEIGHT = 0.2
 # the built-in model, whose call of 1 to 16 rows of 64 to 1024 cells takes 13 ms and 35 us
 # for each cell.
 _CALL_CELLS = 400
+_FACTOR = 8  # pixels of a latent cell's side, of all published families
 _LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
 # A clip whose call takes less seconds is timed whole, and again, since the first call
@@ -239,8 +241,28 @@ def work(request: EditRequest) -> Work | None:
         EditingError: The files cannot be read, or a parameter is wrong.
     """
     edits = _sizes(request)
-    if edits is None:
-        return None
+    return None if edits is None else _work(request, edits)
+
+
+def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
+    """Estimate the work of a run, and its bytes, of a model whose files are not here,
+    by what its family needs."""
+    one = _Sizes(
+        clip=request.clip.size,
+        weights=Path(),
+        numbers=int(need.weights * 2**30 / 2),  # of two bytes each
+        factor=_FACTOR,
+        channels=0,
+        side=need.side,
+        frames_per_latent=need.frames_per_latent,
+    )
+    edits = [one._replace(clip=size) for size in box_sizes(request)]
+    params = check_params(request.method, request.params)
+    together = min(len(request.clip), _most_together(params))
+    return _work(request, edits), need.memory(together)
+
+
+def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
     width, height = request.clip.size
     together = _windows(request)
     passes = _passes(request)

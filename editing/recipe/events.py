@@ -77,7 +77,8 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The clean frames that the model expects at this step.
+    """The clean frames that the model expects at this step; while the clip is inverted,
+    its frames on their way to noise.
 
     Attributes:
         frames: RGB at any size; possibly fewer than the clip has.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.recipe.events import Event, Progress
+from regrain.editing.recipe.preview import Previews
 from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def invert_cached(
     /,
     *,
     total: int | None = None,
+    preview_every: int = 0,
     **facts: object,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
@@ -210,6 +212,8 @@ def invert_cached(
         predict: The model as it is called, without guidance.
         steps: `Schedule.inversion(...)`.
         total: Units of the stage, if more than these steps.
+        preview_every: Steps between previews of the clip on its way to noise; 0 shows
+            none.
         facts: All that the inversion depends on beside clip and model: the method, the
             number of steps, the prompt, ...
     """
@@ -217,7 +221,9 @@ def invert_cached(
     total = total or len(steps)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
-        latents = yield from ddim_invert(backbone, working, predict, steps, total)
+        latents = yield from ddim_invert(
+            backbone, working, predict, steps, total, preview_every
+        )
         return {"latents": torch.stack(latents)}
 
     seconds_left = 0.0 if total == len(steps) else None
@@ -232,17 +238,20 @@ def ddim_invert(
     predict: Predict,
     steps: Sequence[Step],
     total: int,
+    preview_every: int = 0,
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Invert a clip and return its latents from clean to noise. Each step is one unit
-    of `total`."""
+    of `total`; previews as for `invert_cached`."""
     pin = working.piece.pin_anchors
     latents = [pin("inversion", 0, backbone.encode(working.frames))]
 
     def on_path(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return predict(pin("inversion", step.index, x), step)
 
+    previews = Previews(latents[0], working, preview_every)
     for step, x in ddim_walk(latents[0], on_path, steps):
         latents.append(x)
+        yield from previews(step, x, lambda _: {})
         yield Progress("inverting", step.index + 1, total, None)
     return latents
 

@@ -59,20 +59,31 @@ _PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_
 
 class Need(NamedTuple):
     """Estimated needs of a family of models at a short side: GiB of weights and per
-    frame, in float16."""
+    frame, in float16; frames of a latent of a video model."""
 
     family: str
     side: int
     weights: float
     per_frame: float
+    frames_per_latent: int = 1
+
+    def memory(self, frames: int) -> int:
+        """Return the bytes of so many frames that are edited together here."""
+        in_float16 = self.weights + self.per_frame * frames
+        return int(in_float16 * 2**30 * _per_float16(choose_device()))
 
     def fits(self) -> str:
         """Say how many frames fit here: in float16 on a GPU, in float32 on a CPU."""
         device = choose_device()
         free = free_memory(device)
-        in_float16 = free / 2**30 / (2 if device.type == "cpu" else 1)
+        in_float16 = free / 2**30 / _per_float16(device)
         frames = int((in_float16 - self.weights) / self.per_frame)
         return f"about {frames} frames fit" if frames > 0 else "does not fit"
+
+
+def _per_float16(device: torch.device) -> int:
+    """Return how much larger a number is here than in float16."""
+    return 2 if device.type == "cpu" else 1
 
 
 NEEDS = (
@@ -81,7 +92,7 @@ NEEDS = (
     Need("Stable Diffusion", 768, 2.2, 0.7),
     Need("SDXL", 768, 6.6, 0.35),
     Need("SDXL", 1024, 6.6, 0.63),
-    Need("Wan 2.1", 480, 3.4, 0.12),
+    Need("Wan 2.1", 480, 3.4, 0.12, frames_per_latent=4),
 )
 
 

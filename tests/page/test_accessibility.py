@@ -7,6 +7,7 @@ import pytest
 from accessible import AT_REST, LOOKS, check
 from browser import (
     PHONE,
+    PREVIEW,
     open_card,
     press_run,
     wait_for_result,
@@ -74,7 +75,7 @@ def test_axe_finds_nothing(server, open_page, look):
         page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
     with server.hold("editing", 6):
         press_run(page)
-        page.wait_for_selector(".rg-strip img")
+        page.wait_for_selector(PREVIEW)
         check_queue(page, several)
     page.wait_for_function(
         "n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several

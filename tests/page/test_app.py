@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import (
+    PREVIEW,
     ROOT,
     Server,
     choose_in_menu,
@@ -43,6 +44,8 @@ FEW["vid2vid_zero"]["inner_steps"] = FEW["tune_a_video"]["tune_steps"] = FEW["fr
     "optimise_rounds"
 ] = 1
 # So many videos, all at one time of a loop of a second.
+COPIES = """(() => { const { src } = document.querySelector('.rg-coming img');
+  return [...document.images].filter((image) => image.src === src).length; })()"""
 IN_STEP = """(count) => { const times = [...document.querySelectorAll('video')].map(v => v.currentTime);
   const apart = times.map(t => Math.abs(t - times[0])).map(d => Math.min(d, Math.abs(1 - d)));
   return times.length == count && Math.max(...apart) < 0.06; }"""
@@ -74,13 +77,18 @@ def test_words_are_typed_and_an_example_is_chosen(page):
 def test_run_shows_what_happens_and_then_the_result(server, page):
     write(page, "#rg-prompt-0", "a robot")
     with server.hold("editing", 6):
-        page.keyboard.press("Control+Enter")
-        # Expected frames, and a heat map per region.
-        page.wait_for_function("document.querySelectorAll('.rg-strip').length == 3")
+        with server.hold("inverting", 6):
+            page.keyboard.press("Control+Enter")
+            page.wait_for_selector(".rg-coming-said:text-is('The clip turns to noise')")
+            assert page.get_attribute(PREVIEW, "src").startswith("data:image/jpeg")
+            assert page.locator(".rg-strip").count() == 0
+        # Expected frames on the stage, and there alone; a heat map per region.
+        page.wait_for_function("document.querySelectorAll('.rg-strip').length == 2")
         assert page.locator(".rg-strip").first.locator("img").count() == 8
+        page.wait_for_selector(".rg-coming-said:text-is('Preview')")
+        assert page.evaluate(COPIES) == 1
         assert "Attention on “a robot”" in page.inner_text(".rg-live")
         page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
-        page.wait_for_selector(".rg-coming:not([hidden])")
     wait_for_result(page)
     assert page.locator(".rg-live").count() == 0
     page.wait_for_function(IN_STEP, arg=2)
@@ -206,7 +214,7 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     before = server.steps().count("closed")
     with server.hold("editing", 6):
         press_run(page)
-        page.wait_for_selector(".rg-strip img")
+        page.wait_for_selector(PREVIEW)
         page.close()
         wait(
             lambda: server.steps().count("closed") > before, 60, "the editor is closed"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browser import (
     PHONE,
+    PREVIEW,
     ROOT,
     choose_in_menu,
     drag,
@@ -98,11 +99,11 @@ def test_what_a_new_user_does(server, open_page):
     with server.hold("editing", 4):
         page.keyboard.press("Control+Enter")
         page.wait_for_selector("text=/step 4 of 12/")
-        page.wait_for_selector(".rg-strip img")
-        shown = page.get_attribute(".rg-strip img", "src")
+        page.wait_for_selector(PREVIEW)
+        shown = page.get_attribute(PREVIEW, "src")
         with server.hold("editing", 10):
             page.wait_for_function(
-                "old => document.querySelector('.rg-strip img')?.src !== old", arg=shown
+                f"old => document.querySelector('{PREVIEW}')?.src !== old", arg=shown
             )
     wait_for_result(page)
     assert plays(page, "edited")
@@ -555,7 +556,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     # Previews may come and go between two questions: the page itself notes them.
     page.evaluate(
         """() => { window.seen = new Set(); new MutationObserver(() => {
-        const img = document.querySelector('.rg-strip img'); if (img) window.seen.add(img.src); })
+        const img = document.querySelector('.rg-coming img[src]'); if (img) window.seen.add(img.src); })
         .observe(document.body, { subtree: true, childList: true, attributes: true }); }"""
     )
     page.keyboard.press("Control+Enter")

@@ -8,6 +8,7 @@ import pytest
 from browser import (
     ENDED,
     PHONE,
+    PREVIEW,
     choose_in_menu,
     drag,
     drop,
@@ -176,7 +177,7 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     assert seen()
     with server.hold("editing", 6):
         press_run(page)
-        page.wait_for_selector(".rg-strip img")
+        page.wait_for_selector(PREVIEW)
         assert seen()
         assert page.locator("#stop").is_visible()
     wait_for_result(page)

@@ -115,6 +115,10 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     is_kept(kept, '"points": [[')
     come_back(kept, page)  # masked
     assert area(page)["1"] == masked
+    page.click("[title^=Undo]")
+    until(page, lambda s: not s["area"][0].get("1"), "undone")
+    page.keyboard.press("Control+Shift+z")
+    until(page, lambda s: s["area"][0].get("1") == masked, "done again")
 
     write(page, WORDS, "a fox")
     unfold(page, "#settings")
@@ -127,6 +131,14 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
         f"document.querySelector('{STEPS.removesuffix(':visible')}')"
     )
     wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
+
+    with kept.hold("tracking", 4):
+        page.click(".rg-track")
+        page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
+        come_back(kept, page)  # while it is tracked
+    assert (page.input_value(WORDS), area(page)["1"]) == ("a fox", masked)
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    page.wait_for_selector(".rg-track.rg-due")  # what is left to be followed
 
     with kept.hold("editing", 3):
         press_run(page)

@@ -10,10 +10,12 @@ from browser import (
     PHONE,
     choose_in_menu,
     drag,
+    fill_number,
     open_refine,
     press,
     press_run,
     run,
+    unfold,
     wait,
     wait_for_result,
     write,
@@ -36,6 +38,14 @@ PICTURE = """() => { const stage = document.body.dataset.stage;
   const node = document.querySelector(stage === 'edit' ? '.rg-stage' : '.rg-canvas-stage canvas');
   const { top, bottom, height, width } = node.getBoundingClientRect();
   return { top, bottom, height, width }; }"""
+
+NOTICES = """window.said = []; window.asked = 0;
+window.Notification = class {
+  static permission = 'default';
+  static async requestPermission() { window.asked += 1; this.permission = 'granted'; }
+  constructor(title, { body }) { window.said.push(body); } };"""
+AWAY = "on => Object.defineProperty(document, 'hidden', { configurable: true, get: () => on })"
+STEPS = "#settings .rg-param-steps input[type=number]:visible"
 
 
 def film(path, width, height, frames=8):
@@ -84,6 +94,33 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     seen = page.evaluate(PICTURE)
     assert seen["top"] >= 0
     assert seen["bottom"] <= 900
+
+
+def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, open_page):
+    """It is asked for once, by a press of Run that takes long."""
+    page = open_page(server)
+    page.add_init_script(NOTICES)
+    page.reload()
+    page.wait_for_function("window.regrain?.restored")
+    write(page, "#rg-prompt-0", "a robot")
+    unfold(page, "#settings")
+    fill_number(page, page.locator(STEPS).first, "4")
+    run(page)
+    assert page.evaluate("asked") == 0
+    fill_number(page, page.locator(STEPS).first, "100")
+    page.wait_for_selector("#tries :text('100 steps: about')")
+    with server.hold("editing", 6):
+        press_run(page)
+        assert page.evaluate("asked") == 1
+        page.evaluate(AWAY, True)
+    wait(lambda: page.evaluate("said"), 60, "the desktop tells")
+    assert page.evaluate("said.length === 1 && said[0].startsWith('Done in')")
+    wait_for_result(page)
+    page.evaluate(AWAY, False)
+    page.evaluate("Notification.permission = 'default'")  # as if it had been put off
+    write(page, "#rg-prompt-0", "a fox")
+    run(page)
+    assert page.evaluate("[asked, said.length]") == [1, 1]
 
 
 def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):

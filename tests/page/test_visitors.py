@@ -105,8 +105,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
     page = open_page(server)
     with ThreadPoolExecutor(20) as pool, server.hold("editing", 6):
         events = [
-            begin(server, "edit_example", "01_two_discs", "{}", "{}", "mp4")
-            for _ in range(20)
+            begin(server, "edit_example", "01_two_discs", "{}", "{}") for _ in range(20)
         ]
         outcomes = [
             pool.submit(outcome, server, "edit_example", event) for event in events
@@ -235,6 +234,24 @@ def test_a_fault_is_said_and_run_says_it_again_when_the_page_returns(server, ope
         again()
         page.wait_for_function("window.regrain?.restored")
         assert page.input_value("#rg-prompt-0") == "a crash"
+
+
+def test_a_run_that_fails_while_its_page_is_closed_says_so_once(server, open_page):
+    page = open_page(server)
+    write(page, "#rg-prompt-0", "a crash")
+    before = server.steps().count("crashed")
+    with server.hold("crash", 1):
+        press_run(page)
+        page.wait_for_selector("text=Loading the model")
+        page.goto("about:blank")
+    wait(lambda: server.steps().count("crashed") > before, 60, "it fails")
+    page.go_back()
+    page.wait_for_selector("[role=alert] >> text=Something went wrong inside Regrain")
+    page.reload()
+    page.wait_for_function("window.regrain?.restored")
+    page.wait_for_selector("#run:text-is('Run')")
+    page.wait_for_timeout(1000)  # in which it would be said again
+    assert page.locator("[role=alert]:visible").count() == 0
 
 
 def test_a_duplicated_tab_is_another_visitor(server, open_page):

@@ -7,7 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, takewhile
 from typing import Any
 
@@ -15,22 +16,28 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, shorten
 from regrain.editing.models.files.hub import MOTION, PICTURES
+from regrain.editing.models.files.offers import Family
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS, split_weight
+from regrain.editing.pipeline.estimate import work_of_family
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
+from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.method_choice import View
 from regrain.ui.views import session_views
+from regrain.ui.views.catalogue import usable
+from regrain.ui.views.costs import Costs
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -69,14 +76,15 @@ class ModelHandlers(FetchHandlers):
     """Models, and what is added to them."""
 
     hub: Hub  # where models come from
+    costs: Costs  # what earlier runs took
 
     @outputs(lambda p: [p.hub])
-    def ask(self, event: gr.EventData) -> Any:
+    def ask(self, event: gr.EventData, request: gr.Request) -> Any:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
         fetched."""
         words = str(event_data(event).get("id", "")).strip()
         local = local_view([name for name in local_models() if is_name(name)])
-        named = named_view() if not words else []
+        named = [] if words else named_view(partial(self._cost, request))
         try:
             found = self.hub.search(words)
         except Exception as error:
@@ -92,6 +100,23 @@ class ModelHandlers(FetchHandlers):
             hits=[listing_view(one) for one in found],
             **_place(),
         )
+
+    def _cost(self, request: gr.Request, model: str, family: Family, need: Need) -> str:
+        """Say what a run on the open clip takes here with a model that is not here;
+        empty where it cannot be run."""
+        try:
+            session = self.session(request)
+            method = usable(session.method, family)
+            asked = replace(
+                session.opened.request, method=method, model=model, params={}
+            )
+            work, memory = work_of_family(asked, need)
+        except EditingError:
+            return ""
+        facts = [f"about {memory / 1e9:.1f} GB of memory"]
+        if seconds := self.costs.told(asked, work):
+            facts.append(seconds)
+        return f"for this clip {' and '.join(facts)} here"
 
     @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
@@ -294,7 +319,11 @@ def _place() -> View:
     text = (
         "Or put a diffusers folder or a .safetensors file here, then open this again:"
     )
-    return {"folder": str(folder.resolve()), "byHand": text}
+    return {
+        "folder": str(folder.resolve()),
+        "byHand": text,
+        "drop": dropped_models.ADDRESS if dropped_models.can_take() else "",
+    }
 
 
 def _by_hand() -> str:

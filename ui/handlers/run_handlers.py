@@ -209,7 +209,7 @@ class RunHandlers(Handlers):
         yield {progress: gr.skip()}
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
-            told = run.watched and run.over  # before the page was opened again
+            told = run.seen  # before the page was opened again
             run.watched = True
             session = self.visits.find(page)
             if session:
@@ -222,6 +222,7 @@ class RunHandlers(Handlers):
                     changes[progress] |= {"asked": True}
                 last = run
                 yield changes
+            run.seen |= not self.visits.has_left(page)  # gradio goes on without it
             last = run
 
     @outputs(lambda p: [p.progress])
@@ -423,6 +424,7 @@ class _Display:
             job.request.method, job.request.adapter, part
         )
         self._losses = model_views.LossCurve()
+        self._stage = ""
 
     @singledispatchmethod
     def show(self, item: object) -> Changes:
@@ -431,6 +433,7 @@ class _Display:
 
     @show.register
     def _(self, item: Stage) -> Changes:
+        self._stage = item.name
         if item.name != "saving":
             self._run.skip = item.skip
         return {self._parts.progress: self._progress.take(item)}
@@ -470,7 +473,8 @@ class _Display:
 
     @show.register
     def _(self, item: Preview) -> Changes:
-        return {self._parts.live: attention_views.live(item, self._job.request)}
+        shown = attention_views.live(item, self._job.request, self._stage)
+        return {self._parts.live: shown}
 
     @show.register
     def _(self, item: Begun) -> Changes:

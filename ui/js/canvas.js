@@ -183,7 +183,7 @@ const showStills = ({ editor, still }) => {
   };
   hub.on("still", (tried) => show(tried, "Try"));
   hub.on("live", (live) => {
-    if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, "Preview");
+    if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
   });
   hub.on("pressed", drop);
   still.querySelector("button")?.addEventListener("click", drop);

@@ -3,6 +3,7 @@
 import { makeDialog } from "./shared/dialog.js";
 import { button, make, textField } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
+import { makeDrop } from "./hub_model/drop.js";
 
 /** @typedef {import("./types").Listing} Listing */
 
@@ -31,7 +32,20 @@ export function mount(element, props, trigger, watch) {
   const lists = make("div", "rg-model-lists");
   const said = make("p", { className: "rg-note", role: "status" });
   const bar = make("progress", { ariaLabel: "Fetching the model" });
-  const stop = button("rg-tool", "Stop", () => trigger("stop", {}));
+  const stop = button("rg-tool", "Stop", () => drop.stop() || trigger("stop", {}));
+  const going = make("div", "rg-models-row", bar, stop);
+  /** @param {string} words @param {boolean} isWrong */
+  const say = (words, isWrong) => {
+    said.textContent = words;
+    said.classList.toggle("rg-alarm", isWrong);
+  };
+  /** @param {number | null} share of a file that is on its way; null if none is */
+  const setGoing = (share) => {
+    bar.value = share ?? 0;
+    going.hidden = share === null;
+    lists.inert = share !== null;
+  };
+  const drop = makeDrop({ say, setGoing, use: (id) => trigger("use", { id }) });
   const ask = () => {
     said.textContent = "Looking";
     trigger("ask", { id: field.value.trim() });
@@ -40,7 +54,6 @@ export function mount(element, props, trigger, watch) {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) ask();
   });
   const look = make("div", "rg-models-row", field, button("rg-tool", "Look up", ask));
-  const going = make("div", "rg-models-row", bar, stop);
   const how = make("span");
   const code = make("code");
   const copy = button("rg-tool rg-small", "Copy", () =>
@@ -48,7 +61,7 @@ export function mount(element, props, trigger, watch) {
   );
   copy.ariaLabel = "Copy the path of the models folder";
   const path = make("p", "rg-path", how, code, copy);
-  const content = make("div", "rg-models rg-hub", lists, path, look, said, going);
+  const content = make("div", "rg-models rg-hub", lists, path, drop.node, look, said, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const [title] = dialog.getElementsByTagName("h2");
   /** @type {Partial<import("./types").HubView>} */
@@ -73,11 +86,11 @@ export function mount(element, props, trigger, watch) {
     code.textContent = folder;
     for (const part of [code, copy]) part.hidden = !folder;
     look.hidden = Boolean(fixed);
-    going.hidden = state !== "fetching";
-    bar.value = share ?? 0;
-    said.textContent = text;
-    said.classList.toggle("rg-alarm", state === "error");
-    lists.inert = state === "fetching";
+    drop.offer(shown.drop ?? "");
+    if (!drop.goesOn()) {
+      say(text, state === "error");
+      setGoing(state === "fetching" ? (share ?? 0) : null);
+    }
     lists.replaceChildren(
       ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
       ...makeList("Made for this", named, "Fetch", (id) => trigger("fetch", { id })),

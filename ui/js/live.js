@@ -1,24 +1,20 @@
 // @ts-check
-// Frames and attention while the run goes on.
+// Attention while the run goes on; the frames themselves stand on the stage.
 import { badge, heatLegend } from "./shared/color.js";
 import { fillWith, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
-const makeShown = () => make("figure", {}, make("img"), make("figcaption"));
-
 /**
- * Show pictures of some frames in a row.
+ * Show maps of some frames in a row.
  * @param {HTMLElement} row
  * @param {string[]} pictures
- * @param {number[] | null} numbers of the frames; null for none shown
+ * @param {number[]} numbers of the frames
  */
 const fillStrip = (row, pictures, numbers) => {
-  fillWith(row, pictures, makeShown, (figure, picture, i) => {
-    const [image] = figure.getElementsByTagName("img");
-    const [caption] = figure.getElementsByTagName("figcaption");
+  const makeShown = () => make("img");
+  fillWith(row, pictures, makeShown, (image, picture, i) => {
     image.src = picture;
-    image.alt = numbers ? `frame ${numbers[i]}` : "";
-    caption.textContent = numbers ? String(numbers[i]) : "";
+    image.alt = `frame ${numbers[i]}`;
   });
 };
 
@@ -42,16 +38,14 @@ export function mount(element, props, trigger, watch) {
       element.replaceChildren();
       return;
     }
-    const count = value.heat.length + 1;
-    if (rows.length !== count) makeRows(count);
+    const { heat, indices } = value;
+    if (!heat.length) return; // of an inversion: what was seen before it stays
+    if (rows.length !== heat.length) makeRows(heat.length);
     if (!root.isConnected) element.replaceChildren(root);
-    const [frames, ...maps] = rows;
-    root.style.setProperty("--count", String(value.frames.length));
-    frames.name.replaceChildren(make("span", {}, "Live preview"));
-    fillStrip(frames.strip, value.frames, value.indices);
-    value.heat.forEach(({ label, color, caption, frames: pictures }, i) => {
-      maps[i].name.replaceChildren(badge(label, color), make("span", {}, caption), heatLegend(color));
-      fillStrip(maps[i].strip, pictures, null);
+    root.style.setProperty("--count", String(indices.length));
+    heat.forEach(({ label, color, caption, frames: pictures }, i) => {
+      rows[i].name.replaceChildren(badge(label, color), make("span", {}, caption), heatLegend(color));
+      fillStrip(rows[i].strip, pictures, indices);
     });
   });
 }

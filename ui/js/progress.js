@@ -2,6 +2,7 @@
 // How far the run is, and what went wrong.
 import { childrenOf, fillWith, inOrder, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
+import { notify } from "./shared/notify.js";
 import { clearWrong, markWrong, whenChanged } from "./shared/wrong.js";
 
 /** @typedef {import("./types").ProgressView} ProgressView */
@@ -87,18 +88,18 @@ const TITLE = "Regrain";
 const titleOf = ({ state, text, detail }) => {
   const [, step] = /step (\d+ of \d+)/.exec(detail) ?? [];
   if (state === "running") return `${step ?? "…"} · ${TITLE}`;
-  return document.hidden ? `✓ ${text} · ${TITLE}` : TITLE;
+  return document.hidden ? `${state === "done" ? "✓" : "!"} ${text} · ${TITLE}` : TITLE;
 };
 
 /**
  * Say in the browser's tab how far the run is and, to whoever is elsewhere, that it is over.
  * @param {ProgressView | null} value
+ * @param {boolean} ran until now
  */
-const tellTab = (value) => {
+const tellElsewhere = (value, ran) => {
   if (!value) return;
   document.title = titleOf(value);
-  const mayNotify = document.hidden && "Notification" in window && Notification.permission === "granted";
-  if (mayNotify && value.state === "done") new Notification(TITLE, { body: value.text });
+  if (ran && value.state !== "running") notify(TITLE, value.text);
 };
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !hub.running) document.title = TITLE;
@@ -126,8 +127,9 @@ export function mount(element, props, trigger, watch) {
     const runs = state === "running" && !value?.asked;
     if (stopped && runs) return;
     stopped = state === "stopped";
+    const ran = hub.running;
     noteRunning(state === "running");
-    tellTab(value);
+    tellElsewhere(value, ran);
     root.hidden = !value;
     root.dataset.state = state;
     line.replaceChildren();

@@ -2,10 +2,12 @@
 // A try of the frame that is shown, beside Run, and what a whole run takes.
 import { button, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
+import { askToNotify } from "./shared/notify.js";
 
 const HINT = "Edit the frame that is shown in a few steps, here in its place";
 
 let watching = false;
+let takesLong = false; // a run of the whole clip, so that one may go elsewhere meanwhile
 
 // Run itself, and keys that press it, make a whole run.
 const watchRun = () => {
@@ -15,6 +17,7 @@ const watchRun = () => {
     const run = event.target instanceof Element ? event.target.closest("#run") : null;
     run?.classList.add("rg-asked"); // until the server has answered
     if (!run || hub.trying) return;
+    if (takesLong) askToNotify();
     hub.attempt = "";
     hub.tell("attempt");
   };
@@ -56,5 +59,6 @@ export function mount(element, props, trigger, watch) {
   watchRun();
   follow(props, watch, (value) => {
     cost.textContent = value?.text ?? "";
+    takesLong = Boolean(value?.long);
   });
 }

@@ -198,7 +198,7 @@ export interface Views {
   result: ResultView | null;
   tabs: null;
   takes: { text: string } | null;
-  tries: { text: string } | null;
+  tries: { text: string; long?: boolean } | null;
   variants: { count: number };
   vocabulary: { note: string; groups: { title: string; words: string[] }[] } | null;
 }
@@ -420,6 +420,8 @@ export interface HubView {
   folder?: string;
   /** How a model comes there by hand. */
   byHand?: string;
+  /** Where files are sent that are dropped; "" where none are taken. */
+  drop?: string;
 }
 
 export interface Listing {
@@ -429,6 +431,8 @@ export interface Listing {
 
 /** Pictures while a run goes on, of some frames. */
 export interface LiveView {
+  /** What the frames are, for whom sees them. */
+  caption: string;
   frames: string[];
   /** Their numbers, from 1. */
   indices: number[];

@@ -108,7 +108,7 @@ def build(
         restored = _wire_session(page, head, sessions)
         changes = [restored, *opened]
         changes += _wire_masks(masks)
-        changes += _wire_models(ModelHandlers(*shared, tools.hub))
+        changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
         changes.append(

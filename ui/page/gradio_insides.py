@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SEEN_ON = "6.31.0"
 INSIDES = {
     "preprocess_data": "A value that a component cannot hold raises there, whatever the error.",
+    "api_defaults": "The components of `gr.api` hold defaults, yet its server asks for all arguments.",
     "postprocess_data": "Makes every component anew that an answer names, also one it leaves as it is.",
     "process_api": "All errors of an event pass through it, before they become a trace.",
     "state_holder": "Keeps copies of components for 10,000 sessions, of sessions that have ended, too.",
@@ -98,15 +99,22 @@ class Page(gr.Blocks):
         self.__dict__["mcp_server_obj"] = server
 
     async def preprocess_data(
-        self, block_fn: BlockFunction, *args: Any, **kwargs: Any
+        self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Preprocess as gradio does; values that a component cannot hold are refused in
-        one line."""
+        one line.
+
+        A program that gives its arguments by place may leave out the last ones.
+        """
+        is_public = block_fn.api_visibility == "public"
+        if is_public:
+            left_out = [block.value for block in block_fn.inputs[len(inputs) :]]
+            inputs = [*inputs, *left_out]
         try:
-            return await super().preprocess_data(block_fn, *args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except Exception as error:
             log.info("a malformed event: %s", type(error).__name__)
-            message = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
+            message = _UNREADABLE if is_public else _MALFORMED
             raise Refused(message) from None
 
     async def postprocess_data(

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from regrain.ui.server import dropped_models
 from regrain.ui.views import scripts
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def _is_asked(scope: Message, path: str, *methods: str) -> bool:
     return asked and scope["method"] in methods
 
 
-def _own_answer(scope: Message) -> Response | None:
+def _own_answer(
+    scope: Message,
+) -> Callable[[Message, Receive, Send], Awaitable[None]] | None:
     """Return what is served here instead of by Gradio, if the request is for that."""
     # Gradio's own, at its start: a busy machine is not given up
     if _is_asked(scope, "/", "HEAD"):
@@ -71,6 +74,8 @@ def _own_answer(scope: Message) -> Response | None:
         return FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})
     if scope["type"] == "http" and scope["path"].startswith(scripts.ADDRESS):
         return _module(scope)
+    if _is_asked(scope, dropped_models.ADDRESS, "PUT"):
+        return dropped_models.take
     return None
 
 

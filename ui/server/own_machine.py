@@ -8,7 +8,7 @@ from pathlib import Path
 
 VARIABLE = "REGRAIN_PROJECTS"
 OPEN = ".open"  # folder of the files of open pages, on the disk of the projects
-_LOCAL = ("", "127.0.0.1", "localhost", "::1")
+LOCAL = ("", "127.0.0.1", "localhost", "::1")
 
 
 def is_own_machine() -> bool:
@@ -20,7 +20,7 @@ def is_own_machine() -> bool:
     # where gradio shares the page by itself
     if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return False
-    return os.environ.get("GRADIO_SERVER_NAME", "") in _LOCAL
+    return os.environ.get("GRADIO_SERVER_NAME", "") in LOCAL
 
 
 def projects_folder() -> Path | None:

@@ -33,6 +33,7 @@ class RunThread:
         key: Tells it from other runs of the page.
         over: It has ended or was stopped; what it still says is dropped.
         watched: A page has watched it.
+        seen: A page was there when it ended, or came back after it.
         tracking: Seconds of tracking before it.
         skip: Ends the present stage alone, if what was edited is then kept; else None.
         skipped: A stage was ended that way.
@@ -45,6 +46,7 @@ class RunThread:
         self.key = secrets.token_hex(8)
         self.over = False
         self.watched = False
+        self.seen = False
         self.tracking = 0.0
         self.skip: Callable[[], None] | None = None
         self.skipped = False

@@ -1,5 +1,5 @@
 """The work of a page as a file of its project folder: everything that `Session` has of
-one clip, but for undo.
+one clip.
 
 `project.json` beside it says the same for the command line, as far as that needs it.
 """
@@ -20,9 +20,10 @@ from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.session.history import Choices
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
+from regrain.ui.session.state import State, Undo
 
 VERSION = 1
+_STEPS = 20  # that undo and redo keep
 PICTURES = "pictures"
 _WORDS = ("source_prompt", "prompt", "negative_prompt", "method", "tracker")
 Content = dict[str, Any]
@@ -45,6 +46,7 @@ def describe_work(session: Session, keep: Keep) -> Content:
             str(label): _describe_layer(layer, keep)
             for label, layer in state.layers.items()
         },
+        "undo": _describe_steps(session.steps, keep),
     }
     return content
 
@@ -65,13 +67,16 @@ def take_work(session: Session, content: Content, folder: Path, fetch: Fetch) ->
         words = {name: str(content[name]) for name in _WORDS}
         found = content.get("found")
         rev = int(content["rev"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        undo = content.get("undo")  # older folders have none
+        steps = _read_steps(undo, shape, folder, fetch) if undo else Undo()
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise damaged() from error
     if shape != session.state.shape or words["method"] not in METHODS:
         raise damaged()
     session.state = State(shape, layers, {region.label: region for region in regions})
     for name, value in words.items():
         setattr(session, name, value)
+    session.steps = steps
     session.found = None if found is None else tuple(found)
     session.rev = rev
     session.mark(range(shape[0]))
@@ -140,6 +145,51 @@ def _known(content: Content, owner: type) -> dict[str, Any]:
 def mask_name(packed: bytes) -> str:
     """Return the name of a packed mask: its fingerprint, empty for an empty mask."""
     return hashlib.sha256(packed).hexdigest()[:24] if packed else ""
+
+
+def _describe_steps(steps: Undo, keep: Keep) -> Content:
+    """Return the states before and after the present one; a layer that several of them
+    have is there once."""
+    layers: list[MaskLayer] = []
+    places: dict[int, int] = {}  # by identity
+
+    def place(layer: MaskLayer) -> int:
+        if id(layer) not in places:
+            places[id(layer)] = len(layers)
+            layers.append(layer)
+        return places[id(layer)]
+
+    def describe(state: State) -> Content:
+        return {
+            "regions": [describe_region(region) for region in state.regions.values()],
+            "layers": {str(label): place(x) for label, x in state.layers.items()},
+        }
+
+    past = [describe(state) for state in steps.past[-_STEPS:]]
+    future = [describe(state) for state in steps.future[-_STEPS:]]
+    return {
+        "past": past,
+        "future": future,
+        "cut": steps.cut or len(past) < len(steps.past),
+        "layers": [_describe_layer(layer, keep) for layer in layers],
+    }
+
+
+def _read_steps(
+    content: Content, shape: tuple[int, int, int], folder: Path, fetch: Fetch
+) -> Undo:
+    layers = [_read_layer(entry, fetch) for entry in content["layers"]]
+
+    def read(states: list[Content]) -> tuple[State, ...]:
+        read = []
+        for one in states:
+            regions = [read_region(entry, folder) for entry in one["regions"]]
+            own = {int(label): layers[place] for label, place in one["layers"].items()}
+            read.append(State(shape, own, {region.label: region for region in regions}))
+        return tuple(read)
+
+    past = read(content["past"])
+    return Undo(past, read(content["future"]), bool(content["cut"]))
 
 
 def _describe_layer(layer: MaskLayer, keep: Keep) -> Content:

@@ -211,16 +211,17 @@ class Projects:
         self, session: Session, content: Content, folder: Path, media: Media, page: str
     ) -> None:
         """Put the work of a project back into a session of its clip."""
-        names = set[str]()
+        masks: dict[str, bytes] = {}
 
         def fetch(name: str | None) -> bytes | None:
             if not name:
                 return None if name is None else b""
-            names.add(name)
             try:
-                return (folder / _MASKS / name).read_bytes()
+                if name not in masks:
+                    masks[name] = (folder / _MASKS / name).read_bytes()
             except OSError:
                 raise damaged() from None
+            return masks[name]
 
         take_work(session, content, folder, fetch)
         kept = content.get("fields", {})
@@ -235,7 +236,7 @@ class Projects:
                 runs.append(run)
                 results.add(key)
         session.history.restore(runs)
-        kept = KeptProject(folder, names, results)
+        kept = KeptProject(folder, {*masks}, results)
         session.kept = kept
         kept.said = self._said(session)
         session.returned = True
@@ -301,7 +302,11 @@ class Projects:
             content = describe_work(session, _collecting(masks))
             content["fields"] = self._fields(session)
             runs = _runs_of(session)
-            regions = list(session.state.regions.values())
+            steps = session.steps
+            states = [session.state, *steps.past, *steps.future]
+            pictures = {
+                region.picture for state in states for region in state.regions.values()
+            }
             opened = session.opened
             adapters = dict(session.adapters.entries)
             chosen = session.adapters.chosen
@@ -315,7 +320,7 @@ class Projects:
         for name in masks.keys() - kept.masks:
             _write(folder / _MASKS / name, masks[name])
         new = [run for run in runs if run.key not in kept.results]
-        _keep_pictures(opened, regions, runs, new, folder)
+        _keep_pictures(opened, pictures, runs, new, folder)
         _write(folder / PAGE, json.dumps(content).encode())
         for gone in kept.results - keys:
             shutil.rmtree(folder / _RESULTS / gone, ignore_errors=True)
@@ -376,6 +381,7 @@ class Projects:
         return (
             session.opened,
             session.state,
+            session.steps,
             session.source_prompt,
             session.prompt,
             session.negative_prompt,
@@ -460,10 +466,14 @@ def _runs_of(session: Session) -> list[PastRun]:
 
 
 def _collecting(masks: dict[str, bytes]) -> Callable[[bytes | None], str | None]:
+    names: dict[int, str] = {}  # by identity: states of undo share most masks
+
     def keep(packed: bytes | None) -> str | None:
         if packed is None:
             return None
-        name = mask_name(packed)
+        name = names.get(id(packed))
+        if name is None:
+            name = names[id(packed)] = mask_name(packed)
         if name:
             masks[name] = packed
         return name
@@ -579,14 +589,14 @@ def _open_clip(content: Content, folder: Path, served: Path) -> ClipSession:
 
 def _keep_pictures(
     opened: ClipSession,
-    regions: Sequence[Region],
+    pictures: Iterable[str],
     runs: Sequence[PastRun],
     new: Sequence[PastRun],
     folder: Path,
 ) -> None:
     """Keep new results, the pictures of regions, and that of the project itself."""
-    for region in regions:
-        _keep_picture(region.picture, folder)
+    for picture in pictures:
+        _keep_picture(picture, folder)
     for run in new:
         _keep_result(run, folder)
     if new or not (folder / _PICTURE).is_file():

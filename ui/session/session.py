@@ -90,6 +90,7 @@ class ClipWork:
     prompt: str = field(init=False)
     negative_prompt: str = field(init=False)
     method: str = field(init=False)
+    steps: Undo = field(default_factory=Undo)
     # Tracking
     tracker: str = field(init=False)
     # first label that is tracked now; -1 while objects are sought, 0 for neither
@@ -116,7 +117,6 @@ class ClipWork:
         self.negative_prompt = request.negative_prompt
         self.method = request.method
         self.tracker = usual_tracker(self.opened.drawn)
-        self._undo = Undo()
         self._run_lengths = lru_cache(_KEPT_RUNS)(
             partial(run_lengths, size=self.state.size)
         )
@@ -167,7 +167,7 @@ class Session(ClipWork):
         before = copy.copy(self)
         self.open(opened, identity)
         self.state = before.state.on_frames(places, len(opened.frames))
-        self._undo = before._undo.on_frames(places, len(opened.frames))
+        self.steps = before.steps.on_frames(places, len(opened.frames))
         self.source_prompt = before.source_prompt
         self.prompt = before.prompt
         self.negative_prompt = before.negative_prompt
@@ -338,30 +338,30 @@ class Session(ClipWork):
 
     def commit(self, state: State) -> None:
         """Take a state over; undo brings the present one back."""
-        self._undo = self._undo.step(self.state)
+        self.steps = self.steps.step(self.state)
         self._restore(state)
 
     def undo(self) -> None:
         """Take the last operation back; words typed since stay."""
-        if self._undo.past:
-            self._undo, state = self._undo.back(self.state)
+        if self.steps.past:
+            self.steps, state = self.steps.back(self.state)
             self._restore(state)
 
     def redo(self) -> None:
         """Do what was taken back again."""
-        if self._undo.future:
-            self._undo, state = self._undo.forth(self.state)
+        if self.steps.future:
+            self.steps, state = self.steps.forth(self.state)
             self._restore(state)
 
     @property
     def can(self) -> dict[str, bool]:
         """Tells whether there is something to undo and to redo."""
-        return {"undo": bool(self._undo.past), "redo": bool(self._undo.future)}
+        return {"undo": bool(self.steps.past), "redo": bool(self.steps.future)}
 
     @property
     def cut(self) -> bool:
         """True if undo has come to its end, though more was done."""
-        return self._undo.cut and not self._undo.past
+        return self.steps.cut and not self.steps.past
 
     def _restore(self, state: State) -> None:
         before = self.state

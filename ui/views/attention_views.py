@@ -22,7 +22,10 @@ _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _MAPPED = 16  # frames with a map to be inspected
 _WHOLE = "all"  # steps together
+_PREVIEW_SIDE = 320  # pixels of a frame that is shown as large as the clip
 _NOTHING = 1e-12
+# What previews of a stage show, where it is not the edit.
+_STAGES = {"inverting": "The clip turns to noise"}
 # Heading and captions of a pair of pictures of attention, by whether masks guide it.
 _LOOKS = {
     True: (
@@ -34,9 +37,9 @@ _LOOKS = {
 }
 
 
-def live(event: Preview, request: EditRequest) -> View:
-    """Show the frames the model expects at this step, and the attention on regions'
-    words, or of a pixel."""
+def live(event: Preview, request: EditRequest, stage: str = "editing") -> View:
+    """Show the frames the model expects at a step of a stage, and the attention on
+    regions' words, or of a pixel."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
@@ -52,7 +55,8 @@ def live(event: Preview, request: EditRequest) -> View:
         }
 
     return {
-        "frames": [data_url(event.frames[i], 160, 76) for i in picked],
+        "caption": _STAGES.get(stage, "Preview"),
+        "frames": [data_url(event.frames[i], _PREVIEW_SIDE, 76) for i in picked],
         "indices": [event.indices[i] + 1 for i in picked],
         "heat": [row(name, maps) for name, maps in event.attention.items()],
     }

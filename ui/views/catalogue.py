@@ -23,7 +23,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.models.files.offers import check_file, family_of
+from regrain.editing.models.files.offers import Family, check_file, family_of
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
@@ -209,7 +209,7 @@ class Catalogue:
             return {}
         reasons = {}
         for name, method in METHODS.items():
-            lacking = (method.needs & set(OFFERS)) - set(family.offers)
+            lacking = _lacking(name, family)
             if lacking:
                 needed = " and ".join(OFFERS[offer] for offer in sorted(lacking))
                 reasons[name] = f"“{method.title}” needs {needed}."
@@ -316,6 +316,17 @@ def _text_width(adapter: str) -> int:
         return PictureFile(adapter, fetch=False).cross
     except EditingError:
         return 0
+
+
+def _lacking(method: str, family: Family) -> frozenset[str]:
+    """Return what a method needs of a model that a family does not offer."""
+    return (METHODS[method].needs & set(OFFERS)) - family.offers
+
+
+def usable(method: str, family: Family) -> str:
+    """Return a method that can be used with a family: the one given, if it can."""
+    able = [name for name in METHODS if not _lacking(name, family)]
+    return method if method in able else able[0]
 
 
 def _not_found(field: str, name: object, known: list[str]) -> RequestError:

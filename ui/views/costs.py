@@ -40,6 +40,7 @@ _LAST = 3  # runs that tell a speed, by their median
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")
 _CACHED = ("inverting", "editing")  # take no time where the cache has their results
 _LONG = 90.0  # seconds
+_ELSEWHERE = 30.0  # seconds after which one goes elsewhere while a run goes on
 # By which factor a promise may be off: by the speed of the same model and method at the
 # same size, at another, of another method, of another model.
 _OFF, _OFF_SIZE, _OFF_METHOD, _OFF_MODEL = 1.0, 1.5, 2.0, 3.0
@@ -141,13 +142,16 @@ class Costs:
             self._runs = [taken, *self._runs[: _KEPT - 1]]
             _write(self._runs)
 
-    def about(self, request: EditRequest, left: float = 1.0) -> Promise | None:
+    def about(
+        self, request: EditRequest, left: float = 1.0, needed: Work | None = None
+    ) -> Promise | None:
         """Estimate a run by the speed of this machine.
 
         Every parameter of the request counts as it is; `left` is the share of its
-        frames that are not in the cache. None where nothing is known.
+        frames that are not in the cache; its work, if the model's files are not here,
+        is `needed`. None where nothing is known.
         """
-        needed = _work(request)
+        needed = needed or _work(request)
         if needed is None:
             return None
         runs, off = self._telling(request, needed.cells)
@@ -189,9 +193,9 @@ class Costs:
                     return runs[:_LAST], off
         return [], 0.0
 
-    def told(self, request: EditRequest) -> str:
+    def told(self, request: EditRequest, needed: Work | None = None) -> str:
         """Say how long a run takes from its beginning; empty where nothing is known."""
-        promise = self.about(request)
+        promise = self.about(request, needed=needed)
         return _told(promise.seconds, promise.off) if promise else ""
 
     def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
@@ -219,13 +223,15 @@ class Costs:
         told = _told(promise.left, promise.off)
         if left < 1:
             told += " for what is left"
+        long = promise.left > _ELSEWHERE
         if not promise.here:
-            return {"text": f"{size}: {told} on our machine; yours may differ."}
+            text = f"{size}: {told} on our machine; yours may differ."
+            return {"text": text, "long": long}
         saved = ""
         if promise.kept:
             saved = f" The inversion is kept, which saves {duration(promise.kept)}."
         hint = " Try it first." if promise.left > _LONG else ""
-        return {"text": f"{size}: {told}{room}, here.{saved}{hint}"}
+        return {"text": f"{size}: {told}{room}, here.{saved}{hint}", "long": long}
 
 
 def _told(seconds: float, off: float) -> str:

@@ -3,7 +3,7 @@ and their tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -18,25 +18,33 @@ from regrain.editing.models.files.location import (
     moving,
     parse_lora,
 )
-from regrain.editing.models.files.offers import check_file, family_of
+from regrain.editing.models.files.offers import (
+    STABLE_DIFFUSION,
+    WAN,
+    Family,
+    check_file,
+    family_of,
+)
 from regrain.editing.models.files.recommended import scheduler_words
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
-from regrain.editing.storage.memory import NEEDS
+from regrain.editing.storage.memory import NEEDS, Need
 from regrain.ui.session.adapters import AdapterList, Entry
 from regrain.ui.session.method_choice import View
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.run_views import duration
 
-# Published checkpoints, and the families of `NEEDS` they are of.
+# Published checkpoints, and their families, which are of `NEEDS`.
 NAMED = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": "Stable Diffusion",
-    "stabilityai/stable-diffusion-xl-base-1.0": "SDXL",
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Wan 2.1",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": Family(
+        "Stable Diffusion", STABLE_DIFFUSION
+    ),
+    "stabilityai/stable-diffusion-xl-base-1.0": Family("SDXL", STABLE_DIFFUSION),
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Family("Wan 2.1", WAN),
 }
 _DOTS = 300  # most single losses in a plot
 _POINTS = 150  # most points of its line
@@ -101,13 +109,15 @@ def local_view(names: Sequence[str]) -> list[View]:
     return shown
 
 
-def named_view() -> list[View]:
-    """Show one published model of each family that edits real clips, in a line."""
+def named_view(cost: Callable[[str, Family, Need], str]) -> list[View]:
+    """Show one published model of each family that edits real clips, in a line; `cost`
+    says what a run of it takes here."""
     shown = []
     for id, family in NAMED.items():
-        memory = min(need.weights for need in NEEDS if need.family == family)
-        weights = f"weights of {memory:g} GB in half precision"
-        shown.append({"id": id, "facts": _line([family, weights, _fits(family)])})
+        need = next(need for need in NEEDS if need.family == family.title)
+        weights = f"weights of {need.weights:g} GB in half precision"
+        facts = [family.title, weights, cost(id, family, need), _fits(family.title)]
+        shown.append({"id": id, "facts": _line(facts)})
     return shown
 
 

@@ -67,7 +67,7 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
     with opened(path, "model", path.name) as file:
         metadata = file.metadata() or {}
         names = frozenset(file.keys())
-        version = _version(names, name)
+        version = whole_version(names, name)
         scheduler = _scheduler(path, version, names, metadata)
         scheduler = with_prediction(scheduler, prediction, name)
         check_configs({}, {"prediction_type": "v_prediction"} | scheduler, name)
@@ -122,7 +122,7 @@ def _scheduler(
     return known
 
 
-def _version(checkpoint: Collection[str], name: str) -> str:
+def whole_version(checkpoint: Collection[str], name: str) -> str:
     """Recognise the version by its text encoders; other or incomplete files raise
     ModelError."""
     version = version_of(checkpoint)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -161,6 +162,49 @@ def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method
     assert all(torch.equal(x, network.state_dict()[name]) for name, x in before.items())
 
 
+def shown_in(events, stage):
+    """The previews of a stage."""
+    found, now = [], ""
+    for event in events:
+        if isinstance(event, Stage):
+            now = event.name
+        if isinstance(event, Preview) and now == stage:
+            found.append(event)
+    return found
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in UNETS if "inverting" in METHODS[name].stages]
+)
+def test_an_inversion_shows_how_the_clip_turns_to_noise(
+    small, monkeypatch, tmp_path, method
+):
+    """Its previews lead away from the clip, and change no bit of the result."""
+    results, shown = [], []
+    more = CASES[method].more
+    for every in (1, 0):
+        monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / f"every {every}"))
+        given = params(method, steps=4, preview_every=every, **more)
+        events, seen = edit_clip(small, requested(method), given), []
+        with torch.no_grad():
+            try:
+                while True:
+                    seen.append(next(events))
+            except StopIteration as stop:
+                results.append(np.asarray(stop.value.uncomposited))
+        shown.append(shown_in(seen, "inverting"))
+    assert np.array_equal(*results)
+    rising, none = shown
+    assert not none
+    assert len(rising) == 4
+    size = rising[0].frames.shape[2:0:-1]
+    clip = requested(method).clip.read(0, FRAMES)
+    small_clip = np.stack([cv2.resize(frame, size) for frame in clip]).astype(int)
+    away = [np.abs(event.frames - small_clip).mean() for event in rising]
+    assert away[-1] > 1.2 * away[0]
+    assert all(not event.attention for event in rising)
+
+
 def check_events(method, seen, attention):
     """Stages of the record, each counted from 1 to its total; maps of what the result
     has maps of."""
@@ -176,7 +220,7 @@ def check_events(method, seen, attention):
         ]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
     assert set(attention) == CASES[method].heat
-    previews = [event for event in seen if isinstance(event, Preview)]
+    previews = shown_in(seen, "editing")
     assert len(previews) == sum(
         isinstance(e, Progress) and e.stage == "editing" for e in seen
     )

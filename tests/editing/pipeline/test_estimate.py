@@ -32,8 +32,10 @@ from regrain.editing.pipeline.estimate import (
     counted,
     estimate_tuning,
     frame_passes,
+    work,
+    work_of_family,
 )
-from regrain.editing.storage.memory import call_bytes, count_weights
+from regrain.editing.storage.memory import Need, call_bytes, count_weights
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -219,6 +221,25 @@ def test_averages_of_the_flow_are_passes_of_their_own(request_):
     one = estimate.frame_passes(asked)
     thrice = estimate.frame_passes(replace(asked, params={"averages": 3}))
     assert thrice == 3 * one > 0
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_a_family_is_as_much_work_as_a_model_of_it_that_is_here(
+    request_, wan_folder, monkeypatch, kind
+):
+    """If it has as many weights, and works at the same size."""
+    asked = request_
+    if kind == "video":
+        asked = replace(request_, method="flow_regions", model=str(wan_folder))
+    (sizes,) = estimate._sizes(asked)
+    monkeypatch.setattr(estimate, "_FACTOR", sizes.factor)
+    weights = sizes.numbers * 2 / 2**30
+    need = Need("a family", sizes.side, weights, 1.0, sizes.frames_per_latent)
+    there = replace(asked, model="owner/elsewhere")
+    assert work(there) is None
+    found, memory = work_of_family(there, need)
+    assert found == pytest.approx(work(asked), rel=1e-6)
+    assert memory == pytest.approx(2 * 2**30 * (weights + 3))  # a CPU takes float32
 
 
 def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch):

@@ -110,7 +110,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     filled = []
     controls = SimpleNamespace(fill=lambda *one: filled.append(one) or {})
     parts = SimpleNamespace(added="added", controls=controls)
-    handlers = ModelHandlers(catalogue, None, None, parts, hub)
+    handlers = ModelHandlers(catalogue, None, None, parts, hub, None)
     session = SimpleNamespace(method="sdedit")
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
 
@@ -132,7 +132,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str
     )
     known.seeing = {"m": "pictures/ip"}.get
-    handlers = ModelHandlers(known, None, None, None, hub)
+    handlers = ModelHandlers(known, None, None, None, hub, None)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
     session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
     known.loras_of = lambda names: []
@@ -176,7 +176,7 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
         allowed=lambda: None,
     )
     parts = SimpleNamespace(hub="hub", added="added", addons="addons")
-    handlers = ModelHandlers(catalogue, None, None, parts, there)
+    handlers = ModelHandlers(catalogue, None, None, parts, there, None)
     asked = (
         SimpleNamespace(_data={"id": "owner/moves"}),
         SimpleNamespace(session_hash="page"),

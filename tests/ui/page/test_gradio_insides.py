@@ -53,6 +53,31 @@ def test_preprocess_data(page):
         anyio.run(give, "no number")
 
 
+def test_api_defaults():
+    """A program that gives its arguments by place may leave out the last ones, as one
+    written before they were added."""
+
+    def told(example: str, params: str = "{}", format: str = "mp4") -> str:
+        return ""
+
+    for kind in (Blocks, Page):
+        with kind() as page:
+            gr.api(told)
+        (endpoint,) = page.fns.values()
+
+        async def give(*values, page=page, endpoint=endpoint):
+            return await page.preprocess_data(endpoint, [*values], None)
+
+        assert [block.value for block in endpoint.inputs] == [None, "{}", "mp4"]
+        assert anyio.run(give, "cat", "{}", "gif") == ["cat", "{}", "gif"]
+        if kind is Page:
+            assert anyio.run(give, "cat", "{}") == ["cat", "{}", "mp4"]
+            assert anyio.run(give, "cat") == ["cat", "{}", "mp4"]
+        else:
+            with pytest.raises(ValueError, match="didn't receive enough input"):
+                anyio.run(give, "cat", "{}")
+
+
 def test_postprocess_data(page):
     (number,) = page.fns[0].outputs
     state = SessionState(page)

@@ -165,6 +165,38 @@ def test_the_work_of_a_page_comes_back_after_the_process_was_lost(process, clip,
     )
 
 
+def test_undo_goes_on_after_the_process_was_lost(process, clip):
+    """Step by step to the empty clip, and back again."""
+    before = process()
+    session = work(before, clip)
+    with session.lock:
+        (label, *_) = session.state.regions
+        for frame in range(30):  # more than are kept
+            track = {at: pack(box(frame % 9, at)) for at in range(FRAMES)}
+            layer = replace(session.state.layers[label], track=track, keys={})
+            session.commit(session.state.with_layer(label, layer))
+        session.undo()
+        session.undo()
+    before.projects.keep("page", session)
+    back = process().arrive("page", "connection")
+    assert same(session, back)
+    back.redo()
+    session.redo()
+    assert same(session, back)
+    undone = 0
+    while back.can["undo"]:
+        back.undo()
+        session.undo()
+        undone += 1
+        assert same(session, back)
+    assert undone == 20 + 1
+    assert back.cut
+    # what is shared stays shared
+    past = process().arrive("page", "connection").steps.past
+    (_, other) = past[0].layers
+    assert len({id(state.layers[other]) for state in past}) == 1
+
+
 def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
     visits = process()
     session = work(visits, clip)

@@ -66,6 +66,8 @@ def test_the_same_again_takes_what_it_took_and_a_kept_inversion_is_said(asked):
     half = replace(run, params={"steps": 4})
     assert costs.view(half)["text"] == "4 frames, 4 steps: about 12 s, here."
     assert Costs().told(run) == "about 22 s", "another process forgot it"
+    assert not costs.view(run)["long"]
+    assert costs.view(replace(run, params={"steps": 24}))["long"]
 
 
 def test_what_comes_before_the_first_step_is_not_of_the_steps(asked):

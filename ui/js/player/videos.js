@@ -34,7 +34,7 @@ export const makePane = (className, title, path) => {
 // The preview of a run that goes on, over the edit, or over the source until there is one.
 export const makeComing = () => {
   const picture = make("img", { alt: "Live preview" });
-  const caption = make("span", { className: "rg-coming-said" }, "Preview");
+  const caption = make("span", "rg-coming-said");
   return make("div", { className: "rg-coming", hidden: true }, picture, caption);
 };
 
@@ -46,8 +46,10 @@ export const makeComing = () => {
 const showPreview = (box, frame) => {
   const { live } = hub;
   const [picture] = box.getElementsByTagName("img");
+  const [caption] = box.getElementsByTagName("span");
   box.hidden = !live;
   if (!live) return;
+  if (caption.textContent !== live.caption) caption.textContent = live.caption;
   const source = live.frames[nearest(live.indices, frame)];
   if (picture.src !== source) picture.src = source;
 };

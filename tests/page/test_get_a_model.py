@@ -1,0 +1,63 @@
+"""The dialog that gets a model on one's own machine: what each would take here, where
+models lie, and a file that is dropped."""
+
+import re
+
+import pytest
+from accessible import LOOKS, check
+from browser import ROOT, Server, run, unfold, wait, write
+from safetensors.torch import save_file
+from torch import zeros
+
+pytestmark = pytest.mark.browser
+NAMES = (
+    "model.diffusion_model.input_blocks.0.0.weight",
+    "first_stage_model.encoder.conv_in.weight",
+    "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A page with a folder of models."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = Server(
+        [ROOT / "tests" / "fake_app.py", folder],
+        folder,
+        REGRAIN_MODELS=str(folder / "models"),
+        GRADIO_SERVER_NAME="127.0.0.1",
+    )
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
+    page = open_page(own, **LOOKS[look])
+    write(page, "#rg-prompt-0", "a robot")
+    run(page)
+    unfold(page, "#settings")
+    page.get_by_text("Get a model").first.click()
+    dialog = page.locator("dialog.rg-real-model[open]")
+    named = r"SDXL, weights of 6.6 GB .* for this clip about [\d.]+ GB of memory and \d+ .*h here"
+    dialog.locator("li", has_text=re.compile(named)).wait_for()
+    assert str(own.folder / "models") in dialog.inner_text()
+    check(page, "Get a model")
+
+    choose = dialog.locator("input[type=file]")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"broken")
+    choose.set_input_files(broken)
+    dialog.get_by_text("'broken.safetensors' is damaged").wait_for()
+    check(page, "a file that is no model")
+    mine = tmp_path / "mine.safetensors"
+    save_file({name: zeros(2) for name in NAMES}, mine)
+    choose.set_input_files(mine)
+    wait(
+        lambda: page.input_value("#model input") == "mine.safetensors",
+        60,
+        "it is chosen",
+    )
+    dialog.wait_for(state="detached")
+    assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]

@@ -1,0 +1,123 @@
+"""Models that are dropped on the page reach the folder of models whole, or not at
+all."""
+
+import anyio
+import pytest
+import torch
+from safetensors.torch import save
+from starlette.testclient import TestClient
+
+from regrain.ui.server import dropped_models
+
+WHOLE = {
+    "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(2),
+    "first_stage_model.encoder.conv_in.weight": torch.zeros(2),
+    "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": torch.zeros(
+        2
+    ),
+}
+LORA = {"unet.x.lora_A.weight": torch.zeros(2)}
+HERE = "http://127.0.0.1:7860"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of models of one's own machine; it does not exist yet."""
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SHARE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "models"
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    return folder
+
+
+def put(name, content, address=HERE, **headers):
+    client = TestClient(dropped_models.take, base_url=address)
+    answer = client.put(
+        dropped_models.ADDRESS, params={"name": name}, content=content, headers=headers
+    )
+    return answer.status_code, answer.json()
+
+
+def left(folder):
+    return [entry.name for entry in folder.rglob("*")] if folder.exists() else []
+
+
+def test_a_checkpoint_is_taken_whole(folder):
+    assert dropped_models.can_take()
+    content = save(WHOLE)
+    given = put("mine.safetensors", content, origin=HERE)
+    assert given == (200, {"name": "mine.safetensors"})
+    assert left(folder) == ["mine.safetensors"]
+    assert (folder / "mine.safetensors").read_bytes() == content
+    status, said = put("mine.safetensors", save(WHOLE))
+    assert status == 400
+    assert "'mine.safetensors' is in the folder already" in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.safetensors", b"broken", "'a.safetensors' is damaged"),
+        ("a.safetensors", save(WHOLE)[:-4], "'a.safetensors' is damaged"),
+        ("a.safetensors", save(LORA), "'a.safetensors' has no UNet"),
+        ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
+        ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
+        (".a.safetensors", save(WHOLE), "cannot be the name of a model"),
+        ("", save(WHOLE), "is no .safetensors file"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_by_name_and_leaves_nothing(
+    folder, name, content, said
+):
+    status, answer = put(name, content)
+    assert status == 400
+    assert said in answer["error"]
+    assert left(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [("http://rebound.example", {}), (HERE, {"origin": "http://evil.example"})],
+)
+def test_other_pages_of_the_browser_are_refused(folder, address, headers):
+    status, answer = put("a.safetensors", save(WHOLE), address, **headers)
+    assert (status, left(folder)) == (400, [])
+    assert "from this machine alone" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SPACE_ID", "a/b"), ("GRADIO_SERVER_NAME", "0.0.0.0"), ("REGRAIN_MODELS", "")],
+)
+def test_visitors_and_a_machine_without_a_folder_are_refused(
+    folder, monkeypatch, variable, value
+):
+    monkeypatch.setenv(variable, value)
+    assert not dropped_models.can_take()
+    status, _ = put("a.safetensors", save(WHOLE))
+    assert (status, left(folder)) == (400, [])
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(folder):
+    parts = [
+        {"type": "http.request", "body": save(WHOLE)[:50], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": dropped_models.ADDRESS,
+        "query_string": b"name=a.safetensors",
+        "headers": [(b"host", b"127.0.0.1:7860")],
+    }
+
+    async def receive():
+        return parts.pop(0)
+
+    answered = []
+
+    async def send(message):
+        answered.append(message)
+
+    anyio.run(dropped_models.take, scope, receive, send)
+    assert (answered, left(folder)) == ([], [])

@@ -1,0 +1,102 @@
+"""Models of one's own that are dropped on the page: each streams into the folder of
+models, under its name once it is whole."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+
+from regrain.editing.errors import EditingError, ModelError, ResourceError, shorten
+from regrain.editing.models.files.offers import check_file
+from regrain.editing.request.project import is_name
+from regrain.editing.storage.folders import replacing
+from regrain.editing.storage.local_models import models_folder
+from regrain.ui.server.own_machine import LOCAL, is_own_machine
+
+log = logging.getLogger(__name__)
+ADDRESS = "/regrain/models"
+_ENDING = ".safetensors"
+
+
+def can_take() -> bool:
+    """Tell whether models may be dropped: on one's own machine, where they have a
+    folder."""
+    return is_own_machine() and models_folder() is not None
+
+
+async def take(scope: Any, receive: Any, send: Any) -> None:
+    """Take one file, the body of a PUT with its `name`; answer with the name, or with
+    what is wrong."""
+    request = Request(scope, receive)
+    try:
+        name = request.query_params.get("name", "")
+        target = _place_of(request, name)
+        await _write(request, target)
+        answer = JSONResponse({"name": name})
+    except EditingError as error:
+        answer = JSONResponse({"error": error.message}, 400)
+    except ClientDisconnect:  # given up
+        return
+    except OSError:
+        log.exception("a model could not be written")
+        message = "The folder of models cannot be written, or its disk is full."
+        answer = JSONResponse({"error": message}, 400)
+    await answer(scope, receive, send)
+
+
+def _place_of(request: Request, name: str) -> Path:
+    """Return where a file goes; an EditingError if it must not."""
+    folder = models_folder()
+    if folder is None or not _is_from_here(request):
+        raise ResourceError("model", "Models are taken from this machine alone.")
+    if not name.lower().endswith(_ENDING):
+        said = f"{shorten(name)} is no {_ENDING} file."
+        raise ModelError("model", f"{said} Drop a checkpoint as a single file.")
+    if "/" in name or not is_name(name) or name.startswith("."):
+        said = f"{shorten(name)} cannot be the name of a model."
+        raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
+    target = folder / name
+    if target.exists():
+        said = f"{shorten(name)} is in the folder already."
+        raise ModelError("model", f"{said} Choose it above, or rename yours.")
+    folder.mkdir(parents=True, exist_ok=True)
+    size = int(request.headers.get("content-length", 0))
+    if size > shutil.disk_usage(folder).free:
+        said = (
+            f"{shorten(name)} has {size / 1e9:.1f} GB, for which the disk has no room."
+        )
+        raise ResourceError("model", f"{said} Free some, and drop it again.")
+    return target
+
+
+def _is_from_here(request: Request) -> bool:
+    """Tell whether a request comes from the page itself, opened on this machine; other
+    pages of the same browser could send one, too."""
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    same = origin is None or urlsplit(origin).netloc == host
+    return can_take() and same and urlsplit(f"//{host}").hostname in LOCAL
+
+
+async def _write(request: Request, target: Path) -> None:
+    with replacing(target) as partial:
+        async with await anyio.open_file(partial, "wb") as file:
+            async for part in request.stream():
+                await file.write(part)
+        await anyio.to_thread.run_sync(_check, partial)
+        if target.exists():  # another page dropped the same
+            raise ModelError("model", f"{shorten(target.name)} is there already.")
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that is no checkpoint of a supported model."""
+    from regrain.editing.models.files.single_file import whole_version  # needs torch
+
+    whole_version(check_file(path), shorten(path.name))
