@@ -87,8 +87,7 @@ def box_when(page, test, what):
 
 def settled(page):
     """The box, once the server has found it."""
-    wait(lambda: not state(page)["waiting"], 60, "answered")
-    page.wait_for_timeout(600)
+    page.wait_for_selector(".rg-moved", state="detached")
     return page.evaluate(OUTLINES)[0]
 
 

@@ -148,7 +148,7 @@ const makeHeldBox = (editor) => {
     const after = writePath(withBox(path, editor.frame, moved, editor.clip));
     return after === writePath(path) ? "" : after;
   };
-  return { here, boxes, take, move, written };
+  return { here, boxes, take, move, written, isMoved: () => moved !== null };
 };
 
 /**
@@ -260,6 +260,7 @@ export const makeFocusBox = (editor, stage) => {
       if (!box || !view) continue;
       place(editor, outline, box);
       outline.node.classList.toggle("rg-fixed", boxes.length > 1);
+      outline.node.classList.toggle("rg-moved", held.isMoved());
       const gain = times(view.boxes[i].gain);
       outline.held.textContent = gain;
       outline.node.dataset.gain = gain;
