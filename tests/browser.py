@@ -268,6 +268,14 @@ def page(shared_page):
     return shared_page
 
 
+# What may be pressed or written into in the window; the picture itself, whether clicked
+# or wiped, is none of it.
+CONTROLS = """() => { const kinds = 'button, a[href], input, select, textarea, summary, [role=slider]';
+  const seen = (node) => { const box = node.getBoundingClientRect();
+    return box.width && box.height && box.bottom > 0 && box.top < innerHeight && box.right > 0 &&
+      box.left < innerWidth && node.checkVisibility({ visibilityProperty: true }); };
+  return [...document.querySelectorAll(kinds)].filter((node) => seen(node) && !node.matches('.rg-wipe'))
+    .map((node) => node.ariaLabel || node.innerText || node.id); }"""
 THIS_FRAME = """[...document.querySelectorAll('.rg-mask-tools button')]
   .find((one) => one.textContent === 'This frame').click()"""
 OPEN_CARD = """(field) => { const words = document.querySelector(field).closest('.rg-card-words');

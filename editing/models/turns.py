@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
@@ -79,10 +80,7 @@ class TurnTaking:
         It has the clip's aspect ratio, and its short side is near `size`, by default
         the model's.
         """
-        scale = (size or self.size) / min(width, height)
-        columns = max(1, round(width * scale / self.multiple))
-        rows = max(1, round(height * scale / self.multiple))
-        return columns * self.multiple, rows * self.multiple
+        return working_size((width, height), size or self.size, self.multiple)
 
     def _pixels(self, latents: Float[Tensor, "*rows gh gw"]) -> tuple[int, int]:
         """Return height and width in pixels of the frames that latents stand for."""

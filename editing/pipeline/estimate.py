@@ -19,6 +19,7 @@ from regrain.editing.models.files.configs import (
     UNetConfig,
     read_config,
     short_side,
+    working_size,
 )
 from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.offers import read_names, version_of
@@ -27,7 +28,7 @@ from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.base import FEW_STEP, MethodParams
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
-from regrain.editing.pipeline.focus import box_sizes, boxed_edits
+from regrain.editing.pipeline.focus import Fit, box_sizes, boxed_edits
 from regrain.editing.pipeline.preparation import seen_by_model
 from regrain.editing.request.keyframes import batches
 from regrain.editing.request.runnable import adapter_facts
@@ -361,6 +362,7 @@ class _Sizes(NamedTuple):
         factor: Pixels of a latent cell's side.
         channels: Channels as in `call_bytes`.
         side: Pixels of the short side at which the model works.
+        multiple: Of which both sides of a working size are multiples, in pixels.
         cross: Numbers of a token of the text.
         frames_per_latent: Frames of a latent of a video model, else 1.
     """
@@ -371,6 +373,7 @@ class _Sizes(NamedTuple):
     factor: int
     channels: int
     side: int
+    multiple: int
     cross: int = 0
     frames_per_latent: int = 1
 
@@ -379,13 +382,24 @@ class _Sizes(NamedTuple):
         """Pixels of a frame at which the model works."""
         return self.side**2 * max(self.clip) // min(self.clip)
 
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        """Return the working size for frames of this size; see `Backbone.fit`."""
+        return working_size((width, height), self.side, self.multiple)
+
 
 def _sizes(request: EditRequest) -> list[_Sizes] | None:
     """Return the sizes of each edit of a run: of the whole frame, or of boxes."""
     one = _sizes_of_frame(request)
     if one is None:
         return None
-    return [one._replace(clip=size) for size in box_sizes(request)]
+    return [one._replace(clip=size) for size in box_sizes(request, one.fit)]
+
+
+def fit_of(request: EditRequest) -> Fit | None:
+    """Return what chooses the working size of a request's model; None, and errors, as
+    for `work`."""
+    sizes = _sizes_of_frame(request)
+    return sizes.fit if sizes else None
 
 
 def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
@@ -416,6 +430,7 @@ def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
         factor=factor,
         channels=max(1, width // config.patch_size[-1] ** 2),
         side=request.size or usual,
+        multiple=factor * config.patch_size[-1],
         frames_per_latent=2 ** sum(stages),
     )
 
@@ -434,6 +449,7 @@ def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
         factor=factor,
         channels=max(1, config.block_out_channels[level] // 4**level),
         side=request.size or short_side(config.sample_size or 0) * factor,
+        multiple=factor * 2 ** (len(config.block_out_channels) - 1),
         cross=int(given.get("cross_attention_dim") or 0),
     )
 

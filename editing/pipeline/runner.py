@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
-from regrain.editing.pipeline.focus import BoxedResult, edit_boxes
+from regrain.editing.pipeline.focus import BoxedResult
+from regrain.editing.pipeline.placing import edit_boxes
 from regrain.editing.pipeline.preparation import PreparedRun, prepare, seen_by_model
 from regrain.editing.pipeline.report import describe_tuning, make_report
 from regrain.editing.recipe.events import (

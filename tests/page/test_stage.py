@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import (
+    CONTROLS,
     ENDED,
     PHONE,
     choose_in_menu,
@@ -26,14 +27,6 @@ from regrain.editing.media.writing import write_video
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1440, "height": 900}}
-# What may be pressed or written into in the window; the picture itself, whether clicked
-# or wiped, is none of it.
-CONTROLS = """() => { const kinds = 'button, a[href], input, select, textarea, summary, [role=slider]';
-  const seen = (node) => { const box = node.getBoundingClientRect();
-    return box.width && box.height && box.bottom > 0 && box.top < innerHeight && box.right > 0 &&
-      box.left < innerWidth && node.checkVisibility({ visibilityProperty: true }); };
-  return [...document.querySelectorAll(kinds)].filter((node) => seen(node) && !node.matches('.rg-wipe'))
-    .map((node) => node.ariaLabel || node.innerText || node.id); }"""
 PICTURE = """() => { const stage = document.body.dataset.stage;
   const node = document.querySelector(stage === 'edit' ? '.rg-stage' : '.rg-canvas-stage canvas');
   const { top, bottom, height, width } = node.getBoundingClientRect();

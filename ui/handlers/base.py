@@ -56,6 +56,7 @@ class Components:
     variants: gr.HTML
     run: gr.Button
     tries: gr.HTML
+    focus: gr.HTML  # the box that is edited, on the picture
     stop: gr.Button
     progress: gr.HTML
     queue: gr.HTML  # runs that wait for the one before
@@ -166,6 +167,7 @@ class Handlers:
         return replace(
             session.opened.request.asked,
             method=session.method,
+            focus=session.focus,
             params=self.given_params(session, fields),
             model=model,
             seed=fields.seed,  # checked with the request

@@ -20,6 +20,7 @@ from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
+from regrain.ui.views.focus_view import focus_view
 
 _pressed = count(1)
 _HINTS = {
@@ -64,7 +65,7 @@ class CheckHandlers(Handlers):
     costs: Costs  # what earlier runs took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries])
+    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries, p.focus])
     def look(
         self, request: gr.Request, words: object, *fields: object
     ) -> dict[Any, Any]:
@@ -132,8 +133,8 @@ class CheckHandlers(Handlers):
                 return session, [checks.Diagnostic(error.field, error.message)]
 
     def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
-        """Return which quality the settings are and what a run takes, after anything
-        that changes them."""
+        """Return which quality the settings are, what a run takes and where it works,
+        after anything that changes them."""
         quality = self.parts.quality
         tries = self.parts.tries
         given = FieldValues.of(fields)
@@ -147,6 +148,7 @@ class CheckHandlers(Handlers):
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
             asked = planned(session, model, now)
+            boxes = focus_view(session, asked)
         except EditingError:
             return {quality: gr.skip(), tries: None}  # the checks say what is wrong
 
@@ -162,6 +164,7 @@ class CheckHandlers(Handlers):
             return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
+            self.parts.focus: boxes,
             quality: choices(method, usual, now, takes),
             tries: self.costs.view(asked, again, left) if "steps" in now else None,
         }

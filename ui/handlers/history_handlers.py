@@ -188,6 +188,8 @@ def _take(session: Session, choices: Choices) -> str:
                 regions[label] = replace(region, **own)
     session.state = replace(session.state, regions=regions)
     session.method = choices.edit.method
+    if same_clip:
+        session.focus = choices.edit.focus
     session.prompt = choices.prompt
     session.negative_prompt = choices.edit.negative_prompt
     if same_clip or not session.source_prompt:

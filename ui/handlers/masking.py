@@ -58,6 +58,7 @@ class Masking:
             "picture": self._picture,
             "find": self._find_by,
             "tracker": self._choose_tracker,
+            "focus": self._focus,
         }
 
     def act(self, page: str, data: Data) -> tuple[View | None, Session | None]:
@@ -167,6 +168,9 @@ class Masking:
         if not isinstance(pixels, int) or not 0 <= pixels <= MAX_RESHAPE:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
         session.commit(session.state.change_region(_label(data), feather=pixels))
+
+    def _focus(self, session: Session, data: Data) -> None:
+        session.choose_focus(str(data.get("how")))
 
     def _picture(self, session: Session, data: Data) -> str | None:
         label = _label(data)

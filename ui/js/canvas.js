@@ -5,6 +5,7 @@ import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking, fitView } from "./shared/looking.js";
 import { makeBubble } from "./canvas/bubble.js";
 import { makeFinders } from "./canvas/finders.js";
+import { makeFocusBox } from "./canvas/focus_box.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
@@ -54,7 +55,9 @@ const lay = (editor, trigger) => {
   const files = makeMaskFiles(editor, trigger);
   const maskTools = makeMaskTools(editor);
   const line = makeTimeline(editor);
+  const focus = makeFocusBox(editor, surface.node);
   const refine = makeRefine(editor, {
+    focus: focus.nodes,
     shape: maskTools.nodes,
     finders: [finders.node],
     files: [files.node],
@@ -75,6 +78,7 @@ const lay = (editor, trigger) => {
     finders.refresh();
     maskTools.refresh();
     refine.refresh();
+    focus.refresh();
     bubble.refresh();
     chip.hidden = !asking && !(editor.tracking > 0);
     chip.textContent = asking ? "Finding the mask" : progressOf(editor.followed);

@@ -103,6 +103,7 @@ export type ActName =
   | "clear"
   | "delete"
   | "feather"
+  | "focus"
   | "find"
   | "look"
   | "picture"
@@ -199,6 +200,7 @@ export interface Views {
   tabs: null;
   takes: { text: string } | null;
   tries: { text: string; long?: boolean } | null;
+  focus: FocusView | null;
   variants: { count: number };
   vocabulary: { note: string; groups: { title: string; words: string[] }[] } | null;
 }
@@ -630,6 +632,7 @@ export interface Told {
   compare: Player["mode"];
   edits: number;
   find: void;
+  focus: FocusView | null;
   live: LiveView | null;
   margin: { label: number; margin: number };
   /** The picture is pressed. */
@@ -881,6 +884,24 @@ export interface Waiting {
   radius?: number;
   erase?: boolean;
   box?: { from: Place; to: Place };
+}
+
+/** Where a run works. */
+export interface FocusView {
+  /** Of the clip. */
+  id: string;
+  how: "auto" | "on" | "each" | "off" | "boxes";
+  /** Whether any region becomes something else. */
+  edits: boolean;
+  /** None where the whole frame is edited. */
+  boxes: {
+    /** As `focus` takes it. */
+    path: string;
+    /** Its region; 0 for all. */
+    label: number;
+    /** How many times larger the model sees what is in it. */
+    gain: number;
+  }[];
 }
 
 export interface Stroke {

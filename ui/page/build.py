@@ -154,7 +154,7 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
-    first = [head, p.quality, p.tries, p.model, p.addons]
+    first = [head, p.quality, p.tries, p.focus, p.model, p.addons]
     page.load(sessions.arrive, None, first, **FREE)
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)

@@ -94,6 +94,7 @@ def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "canvas": view("canvas", canvas, elem_id="canvas"),
         "player": view("player", player, elem_id="player"),
+        "focus": view("focus", elem_id="focus"),
         "fetch": view("fetch", offer(), elem_id="fetch"),
         "mask_file": gr.UploadButton(
             "Masks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
+from regrain.ui.session.focus import extents_of
 from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
@@ -62,7 +64,7 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     }
     return EditRequest(
         session.opened.request.clip,
-        _flatten(session.state, regions, masked) if regions else None,
+        _flatten(session, regions, masked) if regions else None,
         tuple(
             _requested(region, session.state.layers[region.label]) for region in regions
         ),
@@ -105,6 +107,22 @@ def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | N
     if some overlap."""
     whole = {region.label: state.masks(region.label) for region in request.regions}
     return whole if overlap(whole) else None
+
+
+def build_box_request(session: Session, asked: Edit) -> EditRequest:
+    """Return the request of a run as far as it decides where that works, with its clip
+    and regions; no mask is read, and no word is checked.
+
+    Raises:
+        RequestError: `focus` has boxes that are not of the clip.
+    """
+    regions = _regions(session, asked.method)
+    return EditRequest(
+        session.opened.request.clip,
+        _flatten(session, regions, read_masks=False) if regions else None,
+        tuple(regions),
+        **vars(asked),
+    )
 
 
 def masks_of(session: Session) -> dict[int, LazyFrames]:
@@ -205,9 +223,10 @@ def _regions(session: Session, method: str) -> list[Region]:
     ]
 
 
-def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
+def _flatten(session: Session, regions: list[Region], read_masks: bool) -> Labels:
     """Return labels, uint8 [frames, height, width], read by window: earlier regions
     cover later ones."""
+    state = session.state
     masks: Mapping[int, LazyFrames] = {
         region.label: state.masks(region.label) for region in regions
     }
@@ -216,7 +235,8 @@ def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
         return flatten({label: mask.read(start, stop) for label, mask in masks.items()})
 
     present = None if read_masks else masks.keys()
-    labels = Labels(LazyFrames(state.shape, np.uint8, read), present)
+    extents = partial(extents_of, state, session.edges_of)
+    labels = Labels(LazyFrames(state.shape, np.uint8, read), present, extents)
     for region in regions:
         if region.label not in labels.present:
             message = "Regions above it cover it completely. Move it up or erase part of theirs."

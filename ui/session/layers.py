@@ -125,10 +125,11 @@ def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
 
     `size` is (width, height).
     """
-    return _laid_over(layer.keys.get(frame, Key()), layer.track.get(frame), size)
+    return laid_over(layer.keys.get(frame, Key()), layer.track.get(frame), size)
 
 
-def _laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
+def laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
+    """Return work by hand over a packed mask of a tracker or a file; see `mask_on`."""
     below = packed if key.found is None else key.found
     return touched_up(unpack(below, size), key.edits)
 
@@ -160,7 +161,7 @@ def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) ->
     there is none."""
     if key is None and packed is None:
         return ""
-    return encode_runs(_laid_over(key or Key(), packed, size))
+    return encode_runs(laid_over(key or Key(), packed, size))
 
 
 def encode_runs(mask: Mask) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, Rectangle
@@ -38,6 +39,7 @@ def describe_work(session: Session, keep: Keep) -> Content:
     content: Content = {name: getattr(session, name) for name in _WORDS}
     content |= {
         "id": session.id,
+        "focus": session.focus,
         "rev": session.rev,
         "found": session.found,
         "shape": list(state.shape),
@@ -65,6 +67,9 @@ def take_work(session: Session, content: Content, folder: Path, fetch: Fetch) ->
         }
         shape = tuple(content["shape"])
         words = {name: str(content[name]) for name in _WORDS}
+        # projects of earlier versions have none
+        focus = str(content.get("focus", session.focus))
+        read_focus(focus)
         found = content.get("found")
         rev = int(content["rev"])
         undo = content.get("undo")  # older folders have none
@@ -77,6 +82,7 @@ def take_work(session: Session, content: Content, folder: Path, fetch: Fetch) ->
     for name, value in words.items():
         setattr(session, name, value)
     session.steps = steps
+    session.focus = focus
     session.found = None if found is None else tuple(found)
     session.rev = rev
     session.mark(range(shape[0]))

@@ -346,6 +346,7 @@ class Projects:
                 "source_prompt": session.source_prompt,
                 "negative_prompt": session.negative_prompt,
                 "method": session.method,
+                "focus": session.focus,
             }
             prompt, *more = session.prompt.split("\n")
         folder = kept.folder
@@ -386,6 +387,7 @@ class Projects:
             session.prompt,
             session.negative_prompt,
             session.method,
+            session.focus,
             session.tracker,
             session.found,
             session.fields,

@@ -19,7 +19,8 @@ from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.adapters import AdapterList
-from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.clips import MAX_FRAMES, ClipSession
+from regrain.ui.session.focus import check_focus, edges_of_regions, on_other_frames
 from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
@@ -91,6 +92,7 @@ class ClipWork:
     negative_prompt: str = field(init=False)
     method: str = field(init=False)
     steps: Undo = field(default_factory=Undo)
+    focus: str = field(init=False)  # see `editing.request.boxes`
     # Tracking
     tracker: str = field(init=False)
     # first label that is tracked now; -1 while objects are sought, 0 for neither
@@ -116,9 +118,13 @@ class ClipWork:
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
         self.negative_prompt = request.negative_prompt
         self.method = request.method
+        self.focus = request.focus
         self.tracker = usual_tracker(self.opened.drawn)
         self._run_lengths = lru_cache(_KEPT_RUNS)(
             partial(run_lengths, size=self.state.size)
+        )
+        self.edges_of = lru_cache(MAX_FRAMES)(
+            partial(edges_of_regions, size=self.state.size)
         )
 
 
@@ -172,6 +178,7 @@ class Session(ClipWork):
         self.prompt = before.prompt
         self.negative_prompt = before.negative_prompt
         self.method = before.method
+        self.focus = on_other_frames(before.focus)
         self.tracker = before.tracker
         self.fields = before.fields
         self.filled = before.filled
@@ -204,6 +211,7 @@ class Session(ClipWork):
             self.negative_prompt,
             list(self.state.regions.values()),
             self.method,
+            self.focus,
             self.adapters.path,
             fields,
         )
@@ -335,6 +343,13 @@ class Session(ClipWork):
         return bool(layer.track.get(frame))
 
     # Changes
+
+    def choose_focus(self, text: str) -> None:
+        """Take over where an edit is to work, in a new revision; a RequestError if
+        `focus` does not take it."""
+        check_focus(text, self.opened.request.clip)
+        self.focus = text
+        self.mark([])
 
     def commit(self, state: State) -> None:
         """Take a state over; undo brings the present one back."""

@@ -21,13 +21,16 @@ from typing import Any
 
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_IDS
+from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import Work, counted, work
+from regrain.editing.pipeline.focus import asked_boxes
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
+from regrain.editing.request.boxes import write_boxes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.cache import cache_folder, digest
 from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.folders import replacing
-from regrain.ui.session.build_request import own_prompts
+from regrain.ui.session.build_request import build_box_request, own_prompts
 from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views.run_views import duration
@@ -255,15 +258,17 @@ def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequ
     """Return the request of a session, as far as it takes time; a RequestError if
     prompts are wrong."""
     prompt, *more = own_prompts(session, session.method)
-    return replace(
-        session.opened.request,
+    asked = replace(
+        session.opened.request.asked,
         method=session.method,
         model=model,
         params=params,
+        focus=session.focus,
         source_prompt=session.source_prompt,
         prompt=prompt,
         more_prompts=tuple(more),
     )
+    return build_box_request(session, asked)
 
 
 def _work(request: EditRequest) -> Work | None:
@@ -284,11 +289,18 @@ def _inverted(request: EditRequest) -> str:
         request.clip.name,
         len(request.clip),
         request.clip.size,
-        request.focus,
+        _places(request),
         request.size,
         *params,
     ]
     return digest({"inverted": inverted})
+
+
+def _places(request: EditRequest) -> list[str]:
+    """Return the boxes that a run edits; empty for the whole frame."""
+    cuts = check_params(request.method, request.params).cuts or ()
+    found = [boxes for _, boxes in asked_boxes(request, cuts)]
+    return ["" if boxes is None else write_boxes(boxes) for boxes in found]
 
 
 def _taken(

@@ -81,6 +81,17 @@ def short_side(sample_size: int | Sequence[int]) -> int:
     return sample_size if isinstance(sample_size, int) else min(sample_size)
 
 
+def working_size(clip: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+    """Return the working size (width, height) of a clip in pixels, each the nearest
+    multiple.
+
+    It has the clip's aspect ratio, and its short side is near `side`.
+    """
+    scale = side / min(clip)
+    width, height = (max(1, round(one * scale / multiple)) for one in clip)
+    return width * multiple, height * multiple
+
+
 class TransformerConfig(_Config):
     """transformer/config.json, of Wan."""
 

@@ -44,12 +44,10 @@ from regrain.editing.pipeline.focus import (
     BoxedClip,
     box_sizes,
     boxed_edits,
-    edit_boxes,
-    place_maps,
-    put_back,
     rescale,
 )
 from regrain.editing.pipeline.metrics import measure
+from regrain.editing.pipeline.placing import edit_boxes, place_maps, put_back
 from regrain.editing.pipeline.runner import edit_shot
 from regrain.editing.recipe.events import (
     Losses,

@@ -134,7 +134,8 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     known.seeing = {"m": "pictures/ip"}.get
     handlers = ModelHandlers(known, None, None, None, hub, None)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
-    session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
+    opened = SimpleNamespace(request=base)
+    session = SimpleNamespace(opened=opened, method="sdedit", focus="off")
     known.loras_of = lambda names: []
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given, loras, motion, seeing in (

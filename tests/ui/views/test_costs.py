@@ -82,9 +82,11 @@ def test_an_inversion_of_the_whole_frame_is_none_of_a_box_of_focus(asked):
     costs, run = Costs(), asked(method="videograin", side=256)
     costs.note(run, report(run, inverting=6, editing=12))
     alone = costs.about(replace(run, seed=1))
-    boxed = costs.about(replace(run, focus="256x256+0+0"))
+    boxed = costs.about(replace(run, focus="128x128+0+0"))
     assert alone.kept > 1
     assert boxed.kept == 0
+    # A box that is the whole frame changes nothing.
+    assert costs.about(replace(run, focus="256x256+0+0")).kept == alone.kept
     assert alone.seconds == pytest.approx(boxed.seconds)
 
 

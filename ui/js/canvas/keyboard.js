@@ -65,6 +65,7 @@ const keysOf = (editor, showHelp) => {
     h: () => {
       editor.hide = !editor.hide;
       editor.draw();
+      editor.refresh();
     },
     "?": showHelp,
     escape: () => {

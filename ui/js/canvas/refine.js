@@ -23,9 +23,9 @@ const makeSection = (title, ...content) => {
 
 /**
  * @param {import("../types").Editor} editor
- * @param {{ shape: Node[], finders: Node[], files: Node[], marks: Node[] }} parts
+ * @param {{ focus: Node[], shape: Node[], finders: Node[], files: Node[], marks: Node[] }} parts
  */
-export const makeRefine = (editor, { shape, finders, files, marks }) => {
+export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
   const tool = (picture, hint, act, text, more = {}) =>
     iconButton("rg-tool rg-small", picture, hint, act, text, more);
   const redo = tool("redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
@@ -40,6 +40,7 @@ export const makeRefine = (editor, { shape, finders, files, marks }) => {
     makeSection("Mask", ...shape),
     makeSection("Finding and following", ...finders),
     makeSection("Regions", findAll, addRest),
+    makeSection("Focus", ...focus),
     makeSection("Frames", back, next, redo, ...marks, every),
     makeSection("Files", ...files),
   ];

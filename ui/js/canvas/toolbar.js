@@ -71,7 +71,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
   const tools = makeTools(editor, surface.canvas, sizes, heard);
-  const about = "Shrink, grow, holes, feather, files, finder, shots, key frames";
+  const about = "Shrink, grow, holes, feather, focus, files, finder, shots, key frames";
   const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
   const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time, dialog"));
   const menu = makeMenu(opener, refining, inPicture);

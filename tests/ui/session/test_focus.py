@@ -1,0 +1,234 @@
+"""Where the edit of a page works: chosen, found from its masks, kept, and run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regrain.editing.errors import RequestError
+from regrain.editing.media.labels import Labels
+from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.focus import asked_boxes
+from regrain.editing.request.boxes import read_boxes
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.region import Region
+from regrain.masks.draw import Rectangle, pack
+from regrain.ui.handlers.history_handlers import _take
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.session import mask_edits
+from regrain.ui.session.build_request import build_request
+from regrain.ui.session.focus import on_other_frames
+from regrain.ui.session.history import Choices
+from regrain.ui.session.layers import Key, MaskLayer
+from regrain.ui.session.project_file import describe_work, take_work
+from regrain.ui.session.session import Session
+from regrain.ui.views.costs import Costs, planned
+from regrain.ui.views.focus_view import focus_view
+
+FRAMES, HEIGHT, WIDTH = SHAPE = 4, 240, 320
+CAT = slice(100, 120), slice(60, 84)
+DOG = slice(30, 60), slice(250, 270)
+QUICK = {"steps": 2, "cuts": "auto"}
+
+
+@pytest.fixture
+def opened(open_clip):
+    regions = (Region("cat", 1, "a fox", "a cat"), Region("dog", 2, "", "a dog"))
+    boxes = {1: CAT, 2: DOG}
+    words = {"source_prompt": "a cat and a dog", "method": "sdedit"}
+    return open_clip("small", SHAPE, regions, boxes, **words)
+
+
+@pytest.fixture
+def session(opened):
+    return Session(opened)
+
+
+def shown(session, focus, **params):
+    session.focus = focus
+    return focus_view(session, planned(session, "storybook", QUICK | params))
+
+
+def path(view, number=0):
+    return read_boxes(view["boxes"][number]["path"], FRAMES, (WIDTH, HEIGHT))
+
+
+# --- Edges of masks
+
+
+def random_state(session, seed):
+    """Regions that cover each other, tracked and drawn, and the rest of the frame."""
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        label = session.add_region()
+        tracks = {}
+        for frame in range(FRAMES):
+            mask = np.zeros((HEIGHT, WIDTH), bool)
+            top, left = rng.integers(0, (HEIGHT, WIDTH))
+            mask[top : top + 90, left : left + 120] = True
+            tracks[frame] = pack(mask)
+        del tracks[int(rng.integers(FRAMES))]
+        keys = {1: Key(edits=(Rectangle((10.0, 20.0, 60.0, 50.0), erase=False),))}
+        layer = MaskLayer(keys if rng.random() < 0.5 else {}, tracks)
+        session.commit(session.state.with_layer(label, layer))
+    session.add_rest()
+    labels = list(session.state.regions)
+    regions = {label: session.state.regions[label] for label in rng.permutation(labels)}
+    session.state = replace(session.state, regions=regions)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_edges_are_those_of_the_labels_that_a_run_gets(session, seed):
+    random_state(session, seed)
+    labels = build_request(session, Edit(method="sdedit"), masked=False).labels
+    expected = Labels(np.asarray(labels[:])).extents
+    assert set(expected) <= set(labels.extents)
+    for label, edges in labels.extents.items():
+        wanted = expected.get(label, np.full((FRAMES, 4), np.nan))
+        np.testing.assert_array_equal(edges, wanted)
+
+
+def test_a_frame_is_looked_at_again_only_if_its_masks_have_changed(session):
+    shown(session, "on")
+    assert session.edges_of.cache_info().misses == 1  # all frames are alike
+    mask_edits.add_edit(session, 1, 2, Rectangle((10.0, 20.0, 60.0, 50.0), erase=False))
+    shown(session, "on")
+    assert session.edges_of.cache_info().misses == 2
+
+
+# --- What is shown
+
+
+def test_the_box_is_that_of_the_run(session):
+    view = shown(session, "on")
+    assert (view["how"], view["edits"]) == ("on", True)
+    request = build_request(session, Edit(method="sdedit", focus="on"))
+    ((_, boxes),) = asked_boxes(request, (), fit_of(request))
+    assert np.array_equal(path(view), boxes)
+    assert view["boxes"][0]["gain"] == round(HEIGHT / boxes[0, 2:].min(), 1)
+    assert view["boxes"][0]["label"] == 0
+    # By the model's working size, which is no clip's.
+    ((_, plain),) = asked_boxes(request, ())
+    assert not np.array_equal(boxes, plain)
+
+
+def test_masks_and_words_move_the_box(session):
+    before = path(shown(session, "on"))
+    session.state = session.state.change_region(2, prompt="a panda")
+    assert shown(session, "on")["boxes"] == []  # around both, most of the frame
+    each = shown(session, "each")
+    assert [box["label"] for box in each["boxes"]] == [1, 2]
+    assert np.array_equal(path(each), before)
+    for label in (1, 2):
+        session.state = session.state.change_region(label, prompt="")
+    nothing = shown(session, "on")
+    assert (nothing["edits"], nothing["boxes"]) == (False, [])
+
+
+def test_cuts_that_were_found_part_the_boxes(session):
+    session.found = (2,)
+    assert ", 2:" in shown(session, "on")["boxes"][0]["path"]
+    assert ", 2:" not in shown(session, "on", cuts="none")["boxes"][0]["path"]
+    assert ", 1:" in shown(session, "on", cuts="1")["boxes"][0]["path"]
+
+
+@pytest.mark.parametrize("focus", ["off", "auto 4", f"{WIDTH}x{HEIGHT}+0+0"])
+def test_no_box_is_shown_where_the_whole_frame_is_edited(session, focus):
+    assert shown(session, focus)["boxes"] == []
+
+
+def test_nothing_is_looked_for_where_it_is_off(session):
+    shown(session, "off")
+    assert session.edges_of.cache_info().misses == 0
+
+
+# --- Chosen
+
+
+@pytest.fixture
+def act(opened, visits_of):
+    visits = visits_of(opened)
+    masking = Masking(visits, lambda *_, **__: None)
+    event = {"act": "focus", "id": "", "have": 0, "nonce": 1}
+    session = visits.get("page")
+    return lambda **more: (masking.act("page", event | more)[0], session)
+
+
+@pytest.mark.parametrize(
+    "how", ["on", "auto 0.5", "64x48+10+20", "64x48+1+2+1+2+3+4+5+6"]
+)
+def test_the_page_chooses(act, how):
+    view, session = act(how=how)
+    assert session.focus == how
+    assert (view["note"], view["alarm"], view["rev"]) == ("", False, 1)
+    assert view["changes"] == {}
+    assert planned(session, "storybook", QUICK).focus == how
+
+
+WRONG = ["", "sometimes", "64x48+300+20", "0x48+1+1", "64x48+1+2+3+4", "on 9", None, {}]
+WRONG += ["1" * 300_000, ["on"], "64x48+1+2\n"]
+
+
+@pytest.mark.parametrize("how", WRONG[:-1])
+def test_anything_else_is_refused_in_one_line(act, how):
+    view, session = act(how=how)
+    assert session.focus == "off"
+    assert view["alarm"]
+    assert "\n" not in view["note"]
+    assert len(view["note"]) < 300
+
+
+def test_another_choice_is_another_run(session):
+    before = session.asks(())
+    session.choose_focus("on")
+    assert session.asks(()) != before
+
+
+# --- Kept
+
+
+def test_the_choice_is_kept_with_the_work(session, opened, tmp_path):
+    session.choose_focus("64x48+10+20")
+    kept = describe_work(session, lambda packed: packed and packed.hex())
+    fetch = lambda name: bytes.fromhex(name) if name else name  # noqa: E731
+    other = Session(opened)
+    take_work(other, kept, tmp_path, fetch)
+    assert other.focus == "64x48+10+20"
+    # Projects of earlier versions say nothing of it.
+    del kept["focus"]
+    third = Session(opened)
+    third.focus = "auto"
+    take_work(third, kept, tmp_path, fetch)
+    assert third.focus == "auto"
+    with pytest.raises(RequestError, match="page.json is damaged"):
+        take_work(third, kept | {"focus": "sometimes"}, tmp_path, fetch)
+
+
+def test_boxes_are_of_their_frames_alone(session, opened):
+    assert on_other_frames("64x48+10+20") == "on"
+    assert on_other_frames("auto 0.5") == "auto 0.5"
+    session.choose_focus("64x48+10+20")
+    session.open_part(opened, "other")
+    assert session.focus == "on"
+
+
+def test_settings_of_an_earlier_run_bring_its_choice_back(session):
+    edit = Edit(method="sdedit", focus="each")
+    _take(session, Choices(edit, (), session.id, ""))
+    assert session.focus == "each"
+    _take(session, Choices(replace(edit, focus="64x48+0+0"), (), "another clip", ""))
+    assert session.focus == "each"
+
+
+def test_an_inversion_of_one_box_is_none_of_another(session):
+    costs = Costs()
+    costs._runs = []
+    session.method = "videograin"
+    asked = replace(planned(session, "storybook", QUICK), focus="on")
+    seconds = {"inverting": 5.0, "editing": 5.0}
+    params = {name: {"value": value} for name, value in asked.params.items()}
+    costs.note(asked, {"params": params, "seconds": seconds})
+    assert costs.about(asked).kept > 0
+    session.focus = "on"
+    mask_edits.add_edit(session, 1, 0, Rectangle((10.0, 20.0, 60.0, 50.0), erase=False))
+    assert costs.about(planned(session, "storybook", QUICK)).kept == 0
