@@ -152,6 +152,15 @@ def open_video(path: Path) -> av.container.InputContainer:
     return container
 
 
+def is_video(path: Path) -> bool:
+    """Tell whether a file has a readable video stream."""
+    try:
+        open_video(path).close()
+    except ClipError:
+        return False
+    return True
+
+
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the stream of an open file that is its video, not a cover picture."""
     stream = _find_stream(container)

@@ -302,3 +302,31 @@ def test_one_mask_is_of_the_frame_that_is_said(tmp_path):
     save_all(tmp_path, *[Image.fromarray(TWO)] * 3)
     with pytest.raises(MaskError, match="has 4 masks, but --at is of one mask"):
         read_labels(tmp_path, 4, SIZE, at=2)
+
+
+def test_a_still_gif_is_a_picture(tmp_path):
+    picture = indexed(TWO, (0, 0, 0), (0, 255, 0), (255, 0, 0))
+    picture.save(tmp_path / "0.GIF", format="GIF")
+    for path in (tmp_path, tmp_path / "0.GIF"):
+        close(open_regions(path, 1, SIZE), BOTH)
+    Image.fromarray(DISC).save(tmp_path / "0.png")  # the GIF is a preview of it
+    close(open_regions(tmp_path, 1, SIZE), ONE)
+
+
+def test_folders_of_labels_may_have_leading_zeros(tmp_path):
+    for name, inside in (("001", LEFT), ("02", RIGHT)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(grey(inside)).save(tmp_path / name / "0.png")
+    close(open_regions(tmp_path, 1, SIZE), BOTH)
+    (tmp_path / "2").mkdir()
+    with pytest.raises(MaskError, match="has two folders of label 2. Remove one"):
+        open_regions(tmp_path, 1, SIZE)
+
+
+@pytest.mark.parametrize("name", ["masks.npy", "masks.xml", "masks.exr"])
+def test_files_that_hold_no_masks_are_named(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x93NUMPY")
+    with pytest.raises(MaskError, match="is neither a picture, JSON, nor a readable"):
+        read_labels(tmp_path / name, 1, SIZE)
+    with pytest.raises(MaskError, match=r"has no pictures of masks. Use files .*\.png"):
+        read_labels(tmp_path, 1, SIZE)
