@@ -61,7 +61,7 @@ def test_a_polygon_has_the_pixels_whose_centres_are_inside(tmp_path):
     for (x, y), (x_end, y_end) in zip(star, star[1:] + star[:1], strict=True):
         passed = (y <= Y + 0.5) != (y_end <= Y + 0.5)
         inside ^= passed & (
-            X + 0.5 >= x + (Y + 0.5 - y) * (x_end - x) / (y_end - y or 1)
+            x + (Y + 0.5 - y) * (x_end - x) / (y_end - y or 1) <= X + 0.5
         )
     assert (mask == inside | BOX).all()
     small = [8.6, 7.6, 8.9, 7.6, 8.9, 7.9]  # between centres
