@@ -37,7 +37,7 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
-from regrain.editing.media.reading import open_clip
+from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
@@ -440,7 +440,11 @@ class _Frames:
 
     def picture(self, index: int) -> Picture:
         """Read the picture of a frame, counted from 0."""
-        return picture_in_video(self._clip.read(index, index + 1)[0], self.name)
+        clip = self._clip
+        if isinstance(clip, VideoClip) and clip.has_alpha:
+            frame = clip.read_with_alpha(index, index + 1)[0]
+            return picture_in_video(frame[..., :3], self.name, frame[..., 3])
+        return picture_in_video(clip.read(index, index + 1)[0], self.name)
 
 
 def _mask_files(folder: Path) -> list[Path]:

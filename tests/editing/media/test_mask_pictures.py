@@ -7,9 +7,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from made_clips import write_clip
 from PIL import Image
 
 from regrain.editing.errors import MaskError
+from regrain.editing.media import reading
 from regrain.editing.media.labels import open_regions, read_labels
 from regrain.editing.media.mask_pictures import picture_in_video, understand
 from regrain.editing.media.writing import write_video
@@ -330,3 +332,36 @@ def test_files_that_hold_no_masks_are_named(name, tmp_path):
         read_labels(tmp_path / name, 1, SIZE)
     with pytest.raises(MaskError, match=r"has no pictures of masks. Use files .*\.png"):
         read_labels(tmp_path, 1, SIZE)
+
+
+VIDEOS = {
+    "a.mov": ("prores_ks", "yuva444p10le"),
+    "b.mov": ("qtrle", "argb"),
+    "c.webm": ("libvpx-vp9", "yuva420p"),
+    "d.webm": ("libvpx", "yuva420p"),
+}
+
+
+@pytest.mark.parametrize(("name", "written"), VIDEOS.items(), ids=VIDEOS)
+@pytest.mark.parametrize("shown", ["white", "noise", "colours"])
+def test_the_alpha_of_a_video_means_what_it_means_in_a_picture(
+    name, written, shown, tmp_path
+):
+    codec, pixels = written
+    colors = {"white": WHITE, "noise": NOISE, "colours": IN_COLORS}[shown]
+    inside = np.full_like(DISC, True) if shown == "colours" else DISC
+    frames = np.stack([np.dstack([colors, grey(inside)])] * 3)
+    how = {"auto_alt_ref": "0"} if codec == "libvpx" else {"crf": "4"}
+    path = write_clip(tmp_path / name, frames, codec=codec, pixels=pixels, **how)
+    found = open_regions(path, 3, SIZE)
+    close(found, BOTH if shown == "colours" else ONE, 0.97)
+
+
+def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
+    frames = np.stack([np.dstack([NOISE, grey(X < 4 * n)]) for n in range(8)])
+    how = {"codec": "libvpx-vp9", "pixels": "yuva420p", "g": "4"}
+    clip = reading.open_clip(write_clip(tmp_path / "a.webm", frames, **how))
+    for number in (6, 1, 7, 3):
+        alpha = clip.read_with_alpha(number, number + 1)[0, ..., 3]
+        assert ((alpha > 127) == (X < 4 * number)).mean() > 0.97
+    assert clip.read(0, 8).shape == (8, SIDE, SIDE, 3)
