@@ -65,6 +65,7 @@ app = typer.Typer(
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _AT = "Used frame of --masks, if that is one mask alone; it is tracked like clicks."
+_AT_ALONE = "Used frame of the masks, if they are one mask alone; the others have none."
 _CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
@@ -213,11 +214,12 @@ def pair(
         Option(min=1, max=255, help="Label to edit; repeatable; all by default."),
     ] = None,
     color: _Colors = None,
+    at: Annotated[int | None, Option(help=_AT_ALONE, min=0)] = None,
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of
     VACE."""
     opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
-    found = read_masks(masks, _parse_colors(color or []))
+    found = read_masks(masks, _parse_colors(color or []), opened, at)
     _check_labels(label or (), found)
     _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
@@ -398,6 +400,9 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
 def _check_same_extent(name: str, found: Masks, clip: Clip) -> None:
     """Check that masks are as many and as large as the frames of a clip."""
     count, height, width = next(iter(found.values())).shape
+    if count == 1 < len(clip):
+        said = f"{shorten(name)} is one mask, but the clip uses {len(clip)} frames."
+        raise RequestError("--at", f"{said} Say which frame it is of.")
     extent = (count, (width, height))
     check_extent(name, extent, (len(clip), clip.size))
 

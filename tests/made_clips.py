@@ -93,8 +93,9 @@ def write_clip(
                 sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name
             )
         for index, frame in enumerate(frames):
+            form = "rgb24" if frame.shape[-1] == 3 else "rgba"
             picture = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(frame), format="rgb24"
+                np.ascontiguousarray(frame), format=form
             )
             picture = picture.reformat(format=pixels, **colors)
             if stamps is not None:

@@ -82,7 +82,8 @@ def _video_set(facts: Mapping[str, Any], path: Path) -> Annotations:
         with coco.parsing(path):
             found = {}
             for label, one in enumerate(objects, 1):
-                if one["video_id"] != video["id"] or len(one["segmentations"]) != count:
+                of_video = one.get("video_id", video["id"])
+                if of_video != video["id"] or len(one["segmentations"]) != count:
                     raise TypeError("masks of another video")
                 found[label] = {
                     frame: coco.counts_of(shown, size, f"annotation {one['id']}")

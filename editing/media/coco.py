@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
@@ -233,7 +233,8 @@ def load_json(path: str | Path) -> Any:
     be read."""
     check_regular(Path(path), "masks", MaskError)
     with parsing(path):
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
+        # by its first bytes: programs on Windows write a mark, or UTF-16
+        return json.loads(Path(path).read_bytes(), object_hook=_dense)
 
 
 def _dense(entry: dict[str, Any]) -> dict[str, Any]:
@@ -275,17 +276,32 @@ def names(facts: Mapping[str, Any]) -> dict[int, str]:
     }
 
 
-def parsing(path: str | Path) -> AbstractContextManager[None]:
-    """Turn any failure inside the block into a MaskError: the file holds no masks."""
-    said = f"{shorten(Path(path).name)} is not a JSON file of masks."
+@contextmanager
+def parsing(path: str | Path) -> Iterator[None]:
+    """Turn any failure inside the block into a MaskError: the file holds no masks, or
+    lacks a key."""
+    name = shorten(Path(path).name)
+    said = f"{name} is not a JSON file of masks."
     hint = "Export them as COCO, YouTube-VIS or LabelMe."
-    return boundary("masks", f"{said} {hint}", MaskError)
+    with boundary("masks", f"{said} {hint}", MaskError):
+        try:
+            yield
+        except KeyError as error:
+            key = error.args[0]
+            if isinstance(key, str):
+                said = f"{name} lacks {shorten(key)} where masks need it."
+            raise MaskError("masks", f"{said} {hint}") from error
 
 
 def extent(facts: Any, path: str | Path) -> Extent:
     """Return the number of images of a data set, and the (width, height) of the first;
     MaskError if it is none."""
     with parsing(path):
+        if isinstance(facts, list) and facts and "segmentation" in facts[0]:
+            said = (
+                f"{shorten(Path(path).name)} is a list of masks without their images."
+            )
+            raise MaskError("masks", f"{said} Export the whole COCO data set.")
         if not is_data_set(facts):
             raise TypeError("no data set")
         images = facts["images"]
@@ -413,22 +429,53 @@ def draw_polygons(
     Raises:
         MaskError: One has fewer than three corners, or none has a pixel of the frame.
     """
-    import cv2  # slow to import, and seldom needed
-
-    mask = np.zeros(size[::-1], np.uint8)
+    mask = np.zeros(size[::-1], bool)
+    shapes = []
     for polygon in polygons:
-        # A corner is between pixels, as COCO counts; OpenCV counts from their centres.
-        corners = np.array(polygon, float).reshape(-1, 2) - 0.5
+        corners = np.array(polygon, float).reshape(-1, 2)
         if len(corners) < _LEAST_CORNERS:
             said = f"{shorten(called)} has a polygon of {len(corners)} corners."
             raise MaskError("masks", f"{said} Export masks or polygons.")
         if not (np.abs(corners) < _FARTHEST).all():
             raise TypeError("no corners")
-        sixteenths = np.round(16 * corners).astype(np.int32)
-        cv2.fillPoly(mask, [sixteenths], 1, shift=4)
+        shapes.append(corners)
+        mask |= _centres_inside(corners, size)
+    if not mask.any():
+        mask = _touched(shapes, size)
     if not mask.any():
         said = f"{shorten(called)} is outside its frame."
         raise MaskError("masks", f"{said} Use masks of this clip.")
+    return mask
+
+
+def _centres_inside(
+    corners: Float[np.ndarray, "corners 2"], size: tuple[int, int]
+) -> Bool[np.ndarray, "height width"]:
+    """Return the pixels whose centres are inside a polygon, as COCO counts; its corners
+    are between pixels."""
+    width, height = size
+    # a side changes what is to its right, in the rows whose centres it passes
+    changes = np.zeros((height, width + 1), bool)
+    for (x, y), (x_end, y_end) in zip(corners, np.roll(corners, -1, 0), strict=True):
+        first, last = np.ceil(np.clip(sorted((y, y_end)), 0, height) - 0.5).astype(int)
+        rows = np.arange(max(0, first), last)
+        crossed = x + (rows + 0.5 - y) * (x_end - x) / (y_end - y or 1)
+        columns = np.ceil(np.clip(crossed, 0, width) - 0.5).astype(int)
+        changes[rows, columns] ^= True
+    return np.logical_xor.accumulate(changes, axis=1)[:, :width]
+
+
+def _touched(
+    shapes: Sequence[Float[np.ndarray, "corners 2"]], size: tuple[int, int]
+) -> Bool[np.ndarray, "height width"]:
+    """Return the pixels that polygons touch, which are too small for any centre."""
+    import cv2  # slow to import, and seldom needed
+
+    mask = np.zeros(size[::-1], np.uint8)
+    for corners in shapes:
+        # OpenCV counts from the centres of pixels
+        sixteenths = np.round(16 * (corners - 0.5)).astype(np.int32)
+        cv2.fillPoly(mask, [sixteenths], 1, shift=4)
     return mask > 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -84,11 +84,9 @@ def in_order(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda file: natural(file.name))
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Return the pictures in a folder that are not hidden, in order."""
-    return in_order(
-        file for file in visible(folder) if file.suffix.lower() in IMAGE_SUFFIXES
-    )
+    return in_order(file for file in visible(folder) if file.suffix.lower() in suffixes)
 
 
 def _common_size(files: Sequence[Path]) -> tuple[int, int]:

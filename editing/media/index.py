@@ -22,7 +22,8 @@ from regrain.editing.media.h264 import Fields
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf,"
+    "apng,ivf,nut,yuv4mpegpipe"
 )
 # Codecs whose frames from a key frame on do not depend on the frames before it.
 _RESTARTS = {
@@ -49,6 +50,7 @@ _RESTARTS = {
 _PICTURES = (
     Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 )
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ROUNDED = 0.02  # by which the rate of a file's times may differ from the stated one
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
@@ -152,6 +154,15 @@ def open_video(path: Path) -> av.container.InputContainer:
     return container
 
 
+def is_video(path: Path) -> bool:
+    """Tell whether a file has a readable video stream."""
+    try:
+        open_video(path).close()
+    except ClipError:
+        return False
+    return True
+
+
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the stream of an open file that is its video, not a cover picture."""
     stream = _find_stream(container)
@@ -189,17 +200,32 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         stream.codec_context.thread_count = 1
         said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
         with boundary("clip.path", said, ClipError):
+            decoder = _decoder_with_alpha(stream) or stream.codec_context
             if key is None:
-                yield from container.decode(stream)
+                for packet in container.demux(stream):
+                    yield from decoder.decode(packet)
             else:
-                yield from _decode_from(container, stream, key)
+                container.seek(key, stream=stream)
+                yield from _decode_from(container.demux(stream), decoder, key)
+
+
+def _decoder_with_alpha(stream: av.VideoStream) -> av.VideoCodecContext | None:
+    """Return a decoder for a stream whose alpha channel FFmpeg's own would leave out;
+    None for the usual one."""
+    name = _ALPHA_DECODERS.get(stream.codec_context.name)
+    has_alpha = stream.metadata.get("alpha_mode") == "1"
+    if not has_alpha or name not in av.codecs_available:
+        return None
+    decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    decoder.extradata = stream.codec_context.extradata
+    decoder.thread_count = 1
+    return decoder
 
 
 def _decode_from(
-    container: av.container.InputContainer, stream: av.VideoStream, key: int
+    packets: Iterator[av.Packet], decoder: av.VideoCodecContext, key: int
 ) -> Iterator[av.VideoFrame]:
-    container.seek(key, stream=stream)
-    for number, packet in enumerate(container.demux(stream)):
+    for number, packet in enumerate(packets):
         if number == 0:
             # Some containers find an earlier key frame, which is as good, and some find
             # none.
@@ -208,7 +234,7 @@ def _decode_from(
                 raise ClipError(
                     "clip.path", f"Time {key} has no key frame. Re-encode it."
                 )
-        for frame in packet.decode():
+        for frame in decoder.decode(packet):
             if frame.pts is None or frame.pts >= key:
                 yield frame
 
@@ -375,13 +401,17 @@ def _arrange(
 
 
 def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction:
-    """Return the frames per second: as stated if gaps differ by rounding alone, else on
-    average."""
+    """Return the frames per second: as stated if gaps differ from that by rounding
+    alone, else on average."""
     rate = stated
     gaps = np.diff(known)
-    if len(gaps) > 0 and gaps.max() - gaps.min() > max(2, 0.05 * gaps.mean()):
-        seconds = (known[-1] - known[0]) * tick
-        rate = len(gaps) / seconds
+    if len(gaps) > 0:
+        usual = 1 / (stated * tick)  # from frame to frame, in ticks
+        off = abs(gaps.mean() - float(usual))
+        varies = gaps.max() - gaps.min() > max(2, 0.05 * gaps.mean())
+        if varies or off > max(1, _ROUNDED * gaps.mean()):
+            seconds = (known[-1] - known[0]) * tick
+            rate = len(gaps) / seconds
     slowest = Fraction(1, _SLOWEST)
     return max(Fraction(rate).limit_denominator(_SLOWEST), slowest)
 

@@ -28,6 +28,7 @@ from regrain.editing.media.annotations import is_label_me, read_annotations
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import Extent, check_extent, unroll
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in, upright_size
+from regrain.editing.media.index import is_video
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
 from regrain.editing.media.mask_pictures import (
     Picture,
@@ -36,10 +37,12 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
-from regrain.editing.media.reading import open_clip
+from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
+_GIF = ".gif"  # a picture of a mask if it is still, else a video of masks
+_SUFFIXES = (*IMAGE_SUFFIXES, _GIF)
 
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Masks = Bool[np.ndarray, "frames height width"]
@@ -312,8 +315,8 @@ def _remove_written(folder: Path, mode: str) -> None:
 
 
 def _label_of(folder: Path) -> int:
-    is_number = re.fullmatch(r"[1-9][0-9]{0,2}", folder.name)
-    if not is_number or int(folder.name) > 255:
+    is_number = re.fullmatch(r"[0-9]{1,5}", folder.name)
+    if not is_number or not 1 <= int(folder.name) <= 255:
         said = f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it."
         raise MaskError("masks", said)
     return int(folder.name)
@@ -324,12 +327,15 @@ def _open_masks(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
     and read by window."""
     if is_json(path):
         return _open_json(path, wanted)
-    stray = pictures_in(path)
+    stray = pictures_in(path, _SUFFIXES)
     if stray:
         said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
         raise MaskError("masks", said)
     masks: dict[int, LazyMasks] = {}
     for label, folder in sorted((_label_of(one), one) for one in _folders(path)):
+        if label in masks:
+            said = f"{shorten(path.name)} has two folders of label {label}."
+            raise MaskError("masks", f"{said} Remove one.")
         inside = _open_pictures(_source_of(folder), wanted)
         masks[label] = LazyFrames(inside.shape, bool, partial(_read_inside, inside))
     return masks
@@ -373,12 +379,23 @@ def _source_of(path: Path) -> _Source:
     """Open the pictures of masks in a folder, in one file, or in a video."""
     if path.is_dir():
         return _Files(path.name, _mask_files(path))
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES or _is_still_gif(path):
         return _Files(path.name, [path])
     if path.suffix.lower() == ".zip":
         said = f"{shorten(path.name)} is an archive. Unpack it and use the folder."
         raise MaskError("masks", said)
+    check_regular(path, "masks", MaskError)
+    if not is_video(path):
+        said = f"{shorten(path.name)} is neither a picture, JSON, nor a readable video."
+        raise MaskError("masks", f"{said} Export the masks as one of these.")
     return _Frames(open_clip(path))
+
+
+def _is_still_gif(path: Path) -> bool:
+    if path.suffix.lower() != _GIF:
+        return False
+    with _open_mask(path) as image:
+        return getattr(image, "n_frames", 1) == 1
 
 
 def _folders(path: Path) -> list[Path]:
@@ -430,13 +447,21 @@ class _Frames:
 
     def picture(self, index: int) -> Picture:
         """Read the picture of a frame, counted from 0."""
-        return picture_in_video(self._clip.read(index, index + 1)[0], self.name)
+        clip = self._clip
+        if isinstance(clip, VideoClip) and clip.has_alpha:
+            frame = clip.read_with_alpha(index, index + 1)[0]
+            return picture_in_video(frame[..., :3], self.name, frame[..., 3])
+        return picture_in_video(clip.read(index, index + 1)[0], self.name)
 
 
 def _mask_files(folder: Path) -> list[Path]:
     """Return the pictures of masks in a folder: its PNG files, or those of another form
-    where it has none."""
-    pictures = pictures_in(folder)
+    where it has none; MaskError if it has no pictures."""
+    pictures = pictures_in(folder, _SUFFIXES)
+    if not pictures:
+        said = f"{shorten(folder.name)} has no pictures of masks."
+        endings = ", ".join(_SUFFIXES)
+        raise MaskError("masks", f"{said} Use files ending in {endings}.")
     return [file for file in pictures if file.suffix.lower() == ".png"] or pictures
 
 
@@ -577,9 +602,6 @@ def extent_of(path: Path) -> Extent:
             return read_annotations(path).extent
         folders = _folders(path) if path.is_dir() else []
     source = _source_of(folders[0] if folders else path)
-    if not source.sizes:
-        said = f"{shorten(source.name)} has no PNG files. Use a folder of masks."
-        raise MaskError("masks", said)
     return len(source.sizes), source.sizes[0]
 
 

@@ -112,9 +112,16 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
     return _of_colors(values[..., :3], name, alpha, is_lossy)
 
 
-def picture_in_video(frame: UInt8[np.ndarray, "height width 3"], name: str) -> Picture:
-    """Return the picture in a frame of a video."""
-    return _of_colors(frame, name, None, is_lossy=True)
+def picture_in_video(
+    frame: UInt8[np.ndarray, "height width 3"],
+    name: str,
+    alpha: UInt8[np.ndarray, "height width"] | None = None,
+) -> Picture:
+    """Return the picture in a frame of a video, whose alpha a codec may have
+    changed."""
+    if alpha is not None:
+        alpha = np.where(alpha >= _INSIDE, np.uint8(255), np.uint8(0))
+    return _of_colors(frame, name, alpha, is_lossy=True)
 
 
 def _is_lossy(image: Image.Image, file: Path) -> bool:
@@ -327,6 +334,8 @@ class _Survey:
         opaque = _half(int(alpha.max()))
         if len(self._under) <= _GREYS:
             pixels = picture.pixels[alpha >= opaque]
+            if picture.is_lossy:
+                pixels = pixels // _LEVEL  # noise is no colours
             self._under |= _distinct(pixels)
         return opaque
 

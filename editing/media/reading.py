@@ -12,6 +12,7 @@ from threading import Lock
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
@@ -32,6 +33,7 @@ from regrain.editing.media.lazy_frames import check_window
 # by ISO/IEC 23091-2.
 _SUPPORTED = (0, 1, 2, 4, 5, 6, 7, 9)
 _UNSPECIFIED = 2
+_HDR = (16, 18)  # transfers PQ and HLG, numbered there, too
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -48,6 +50,7 @@ class VideoClip:
     Attributes:
         is_interlaced: Whether the file says that its frames are woven of two fields.
         deinterlace: Whether they are shown as whole frames.
+        has_alpha: Whether it has an alpha channel; `read` leaves it out.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class VideoClip:
         self.duration = end - begin
         self.tags = _tags_of(first)
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(path.name, first, index, facts)
         said = _interlacing(self.is_interlaced, deinterlace)
@@ -100,13 +104,23 @@ class VideoClip:
         starts at the key frame before, or at the first frame of files that cannot be
         entered elsewhere.
         """
+        return stack(self._decode(start, stop, "rgb24"), self.size)
+
+    def read_with_alpha(
+        self, start: int, stop: int
+    ) -> UInt8[np.ndarray, "frames height width 4"]:
+        """Read frames with their alpha channel, 255 where they are opaque."""
+        return np.stack(self._decode(start, stop, "rgba"))
+
+    def _decode(self, start: int, stop: int, form: str) -> list[np.ndarray]:
+        """Decode frames in a form of FFmpeg's pixels, upright."""
         check_window(start, stop, len(self))
         frames = []
         with self._lock:
             for number in self._used[start:stop]:
                 frame = self._decoder.read(number)
-                frames.append(_upright(frame, self._pixel))
-        return stack(frames, self.size)
+                frames.append(_upright(frame, self._pixel, form))
+        return frames
 
 
 def _first_frame(path: Path) -> av.VideoFrame:
@@ -121,7 +135,7 @@ def _shown_size(frame: av.VideoFrame, pixel: Fraction) -> tuple[int, int]:
     """Return the (width, height) at which frames are shown; ClipError if it is not
     allowed."""
     check_size(_square(frame.width, frame.height, pixel))  # before it is made
-    height, width = _upright(frame, pixel).shape[:2]
+    height, width = _upright(frame, pixel, "rgb24").shape[:2]
     return width, height
 
 
@@ -130,6 +144,9 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
     name = shorten(name)
     if int(first.colorspace) not in _SUPPORTED:
         warnings.append(f"{name} has colours in a rare form; they may be a little off.")
+    if int(first.color_trc) in _HDR:
+        seems = "it is edited in 8 bits, and looks paler to models."
+        warnings.append(f"{name} is HDR: {seems} Convert it to SDR (Rec. 709) first.")
     if facts.lacking > 1:  # some AVI files count one too many
         has = f"it has {index.count} frames, and {facts.lacking} are missing."
         warnings.append(f"{name} is cut off: {has}")
@@ -230,14 +247,35 @@ def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
 
 
 def _upright(
-    frame: av.VideoFrame, pixel: Fraction
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Convert a frame to RGB as it is shown: rotated, and with square pixels."""
+    frame: av.VideoFrame, pixel: Fraction, form: str
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Convert a frame to RGB or RGBA as it is shown: turned, with square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:
         frame.colorspace = _UNSPECIFIED  # as players do
-    rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
-    return np.rot90(rgb.to_ndarray(), frame.rotation // 90)
+    rgb = frame.reformat(width, height, form, interpolation=EXACT, threads=1)
+    return _turned(rgb.to_ndarray(), frame)
+
+
+def _turned(
+    picture: UInt8[np.ndarray, "height width channels"], frame: av.VideoFrame
+) -> UInt8[np.ndarray, "height_shown width_shown channels"]:
+    """Turn and mirror a picture as its file says; angles other than right ones are
+    passed over.
+
+    Source: ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at (a x + c y, b x + d y).
+    """
+    said = frame.side_data.get(Type.DISPLAYMATRIX)
+    if said is None:
+        return picture
+    a, b, _, c, d, *_ = np.frombuffer(bytes(said), np.int32).tolist()
+    right, down = a, d
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        picture = picture.transpose(1, 0, 2)
+        right, down = c, b
+    if right < 0:
+        picture = picture[:, ::-1]
+    return picture[::-1] if down < 0 else picture
 
 
 def _tags_of(frame: av.VideoFrame) -> ColorTags:

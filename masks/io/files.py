@@ -48,7 +48,12 @@ def colors_of(labels: Iterable[int]) -> dict[int, str]:
     return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
 
 
-def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
+def read_masks(
+    path: Path,
+    colors: Mapping[int, str],
+    clip: Clip | None = None,
+    at: int | None = None,
+) -> Masks:
     """Read masks of any form, whole if the form keeps overlapping masks whole.
 
     Args:
@@ -56,13 +61,17 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
             video.
         colors: "#rrggbb" by label, for masks in colours; colours that are like none of
             these get the labels that usually have them, or the next free ones.
+        clip: The clip whose frame `at` one mask alone is of.
+        at: See `read_labels`.
 
     Raises:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
     count, size = extent_of(path)
-    masks = open_regions(path, count, size, colors=colors)
+    if clip is not None and at is not None:
+        count, size = len(clip), clip.size
+    masks = open_regions(path, count, size, colors=colors, at=at)
     if not masks:
         reason = f"{path.name!r} has no label in any frame."
         raise MaskError("masks", f"{reason} Use masks with at least one object.")

@@ -300,8 +300,12 @@ NOT_MADE = {
     "--grow": ["clean in", "clean in --grow 5000"],
     "--label": ["clean in --grow 1 --label 9"],
     "--color": ["convert in --color 1=red"],
-    "clip.path": ["convert nothing"],
-    "masks": ["convert empty", "convert black", "convert broken.json"],
+    "masks": [
+        "convert nothing",
+        "convert empty",
+        "convert black",
+        "convert broken.json",
+    ],
 }
 
 

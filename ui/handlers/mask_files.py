@@ -17,7 +17,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import EditingError, MaskError, RequestError, shorten
 from regrain.editing.media.annotations import read_annotations
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
-from regrain.editing.media.labels import is_json, open_regions
+from regrain.editing.media.labels import extent_of, is_json, open_regions
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
@@ -87,8 +87,8 @@ class MaskFileHandlers(Handlers):
             opened = session.opened
             state = session.state
         colors = {label: region.color for label, region in state.regions.items()}
-        # one picture for a clip of many frames is of the one in view
-        of_one = len(opened.frames) > 1 and _is_picture(files)
+        # one mask for a clip of many frames is of the one in view
+        of_one = len(opened.frames) > 1 and _is_one_mask(files)
         tracks, called = read_tracks(
             files,
             folder,
@@ -243,8 +243,12 @@ def _take(
     return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 
-def _is_picture(files: Sequence[str]) -> bool:
-    return len(files) == 1 and Path(files[0]).suffix.lower() == ".png"
+def _is_one_mask(files: Sequence[str]) -> bool:
+    """Tell whether files are one that shows masks of one frame."""
+    if len(files) != 1 or Path(files[0]).suffix.lower() == ".zip":
+        return False
+    count, _ = extent_of(Path(files[0]))
+    return count == 1
 
 
 def _take_one(session: Session, tracks: Mapping[int, Mapping[int, bytes]]) -> str:

@@ -53,6 +53,44 @@ def test_whole_numbers_may_be_written_with_a_point(tmp_path):
     assert (masks[3][0] == BOX).all()
 
 
+def test_a_polygon_has_the_pixels_whose_centres_are_inside(tmp_path):
+    star = [[20, 2], [26, 28], [4, 10], [36, 10], [13, 28]]
+    facts = coco([POLYGON, [value for corner in star for value in corner]])
+    mask = read_regions(write(tmp_path / "a.json", facts), 1, SIZE)[3][0]
+    inside = np.zeros_like(BOX)
+    for (x, y), (x_end, y_end) in zip(star, star[1:] + star[:1], strict=True):
+        passed = (y <= Y + 0.5) != (y_end <= Y + 0.5)
+        inside ^= passed & (
+            x + (Y + 0.5 - y) * (x_end - x) / (y_end - y or 1) <= X + 0.5
+        )
+    assert (mask == inside | BOX).all()
+    small = [8.6, 7.6, 8.9, 7.6, 8.9, 7.9]  # between centres
+    mask = read_regions(write(tmp_path / "b.json", coco([small])), 1, SIZE)[3][0]
+    assert mask.sum() in (1, 2, 3, 4)
+    assert mask[7, 8]
+
+
+def on_windows(text):
+    return text.replace("\n", "\r\n").encode("utf-8-sig")
+
+
+@pytest.mark.parametrize("encode", [on_windows, lambda text: text.encode("utf-16")])
+def test_files_of_programs_on_windows_are_read(encode, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(encode(json.dumps(coco([POLYGON]), indent=1)))
+    assert list(read_regions(path, 1, SIZE)) == [3]
+
+
+def test_masks_without_their_images_and_lacking_keys_are_named(tmp_path):
+    alone = coco([POLYGON])["annotations"]
+    with pytest.raises(MaskError, match="a list of masks without their images"):
+        read_regions(write(tmp_path / "a.json", alone), 1, SIZE)
+    facts = coco([POLYGON])
+    del facts["images"][0]["width"]
+    with pytest.raises(MaskError, match="lacks 'width' where masks need it"):
+        read_regions(write(tmp_path / "a.json", facts), 1, SIZE)
+
+
 WRONG = {
     "a box alone": ([], "annotation 7' has no mask, perhaps a box alone"),
     "nothing": (None, "annotation 7' has no mask"),
@@ -121,6 +159,16 @@ def test_youtube_vis_has_an_object_per_annotation(tmp_path):
     assert (masks[2][1] == BOX).all()
     assert overlap(masks[1][0], BOX) > 0.8
     assert read_annotations(path).names() == {1: "cat", 2: "dog"}
+
+
+def test_the_only_video_of_youtube_vis_need_not_be_named(tmp_path):
+    facts = youtube()
+    for annotation in facts["annotations"]:
+        del annotation["video_id"]
+    assert list(read_regions(write(tmp_path / "a.json", facts), 3, SIZE)) == [1, 2]
+    facts["annotations"][0]["video_id"] = 6
+    with pytest.raises(MaskError, match="not a JSON file of masks"):
+        read_regions(write(tmp_path / "a.json", facts), 3, SIZE)
 
 
 def test_youtube_vis_of_several_videos_and_of_another_clip_is_refused(tmp_path):

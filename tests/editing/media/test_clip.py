@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 
 import av
@@ -208,6 +209,64 @@ def test_rotation_is_applied(tmp_path):
     )
     assert clip.size == (32, 16)
     assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
+
+
+TURNS = {
+    "as it is": ((1, 0, 0, 1), lambda shown: shown),
+    "mirrored": ((-1, 0, 0, 1), lambda shown: shown[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda shown: shown[::-1]),
+    "turned by half": ((-1, 0, 0, -1), lambda shown: shown[::-1, ::-1]),
+    "turned left": ((0, -1, 1, 0), lambda shown: np.rot90(shown, 1)),
+    "turned right": ((0, 1, -1, 0), lambda shown: np.rot90(shown, -1)),
+    "mirrored, turned": ((0, 1, 1, 0), lambda shown: shown.transpose(1, 0, 2)),
+    "mirrored, turned back": (
+        (0, -1, -1, 0),
+        lambda shown: shown[::-1, ::-1].transpose(1, 0, 2),
+    ),
+    "slanted": ((0.7, 0.7, -0.7, 0.7), lambda shown: shown),
+    "of nothing": ((0, 0, 0, 0), lambda shown: shown),
+}
+
+
+def say_how_it_is_shown(path, matrix):
+    """Write a, b, c and d of the matrix of a file's first track."""
+    content = path.read_bytes()
+    a, b, c, d = (round(value * 65536) for value in matrix)
+    place = content.index(b"tkhd") + 4 + 40
+    said = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:place] + said + content[place + len(said) :])
+
+
+@pytest.mark.parametrize(("matrix", "turn"), TURNS.values(), ids=TURNS)
+def test_a_clip_is_turned_and_mirrored_as_its_file_says(matrix, turn, tmp_path):
+    stored = moving(2)
+    path = write_clip(tmp_path / "a.mp4", stored, crf="1")
+    say_how_it_is_shown(path, matrix)
+    clip = open_clip(path)
+    expected = turn(stored[1])
+    assert clip.size == (expected.shape[1], expected.shape[0])
+    assert np.abs(clip.read(1, 2)[0].astype(int) - expected).mean() < 8
+
+
+@pytest.mark.parametrize("name", ["a.apng", "a.y4m", "a.nut", "a.ivf"])
+def test_files_of_research_and_of_the_web_are_clips(name, tmp_path):
+    how = {
+        "a.apng": {"codec": "apng", "pixels": "rgb24"},
+        "a.y4m": {"codec": "wrapped_avframe"},
+        "a.ivf": {"codec": "libvpx-vp9"},
+    }
+    frames = moving(3)
+    clip = open_clip(write_clip(tmp_path / name, frames, **how.get(name, {})))
+    assert (len(clip), clip.size, clip.fps) == (3, (64, 48), 25)
+    assert np.abs(clip.read(2, 3)[0].astype(int) - frames[2]).mean() < 12
+
+
+@pytest.mark.parametrize(("transfer", "is_hdr"), [(16, 1), (18, 1), (1, 0), (14, 0)])
+def test_hdr_is_said(transfer, is_hdr, tmp_path):
+    tags = ColorTags(9, 1, 9, transfer)
+    path = write_clip(tmp_path / "a.mp4", moving(2), tags=tags)
+    said = [line for line in open_clip(path).warnings if "is HDR" in line]
+    assert len(said) == is_hdr
 
 
 def test_sound_that_is_shorter_than_the_picture_ends_in_silence(tmp_path):

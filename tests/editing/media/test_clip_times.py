@@ -89,6 +89,15 @@ def test_a_constant_rate_has_no_times(tmp_path, fps, container):
     assert open_clip(clip.path, 4, 3).duration == 12 * 3 / fps
 
 
+@pytest.mark.parametrize("first", [0, -500, 10_000_000])
+@pytest.mark.parametrize("container", ["mkv", "ts"])
+def test_even_times_count_for_more_than_the_stated_rate(tmp_path, first, container):
+    stamps = [first + 100 * number for number in range(12)]
+    path = tmp_path / f"a.{container}"
+    clip = open_clip(write_clip(path, moving(12), stamps=stamps, fps=25, bf="0"))
+    assert (clip.fps, clip.times, clip.duration) == (10, None, Fraction(12, 10))
+
+
 def test_a_last_frame_may_stay_and_a_file_may_start_late_or_before_zero(tmp_path):
     stamps = list(range(0, 400, 40))
     clip = open_clip(

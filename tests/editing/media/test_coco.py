@@ -119,6 +119,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000, *facts):
         (tmp_path / "masks.json").write_text(text)
         with pytest.raises(
-            MaskError, match=r"masks\.json' is not a JSON file of masks"
+            MaskError,
+            match=r"masks\.json' (is not a JSON file of masks|lacks 'category_id')",
         ):
             read_regions(tmp_path / "masks.json", FRAMES, SIZE)

@@ -7,9 +7,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from made_clips import write_clip
 from PIL import Image
 
 from regrain.editing.errors import MaskError
+from regrain.editing.media import reading
 from regrain.editing.media.labels import open_regions, read_labels
 from regrain.editing.media.mask_pictures import picture_in_video, understand
 from regrain.editing.media.writing import write_video
@@ -302,3 +304,64 @@ def test_one_mask_is_of_the_frame_that_is_said(tmp_path):
     save_all(tmp_path, *[Image.fromarray(TWO)] * 3)
     with pytest.raises(MaskError, match="has 4 masks, but --at is of one mask"):
         read_labels(tmp_path, 4, SIZE, at=2)
+
+
+def test_a_still_gif_is_a_picture(tmp_path):
+    picture = indexed(TWO, (0, 0, 0), (0, 255, 0), (255, 0, 0))
+    picture.save(tmp_path / "0.GIF", format="GIF")
+    for path in (tmp_path, tmp_path / "0.GIF"):
+        close(open_regions(path, 1, SIZE), BOTH)
+    Image.fromarray(DISC).save(tmp_path / "0.png")  # the GIF is a preview of it
+    close(open_regions(tmp_path, 1, SIZE), ONE)
+
+
+def test_folders_of_labels_may_have_leading_zeros(tmp_path):
+    for name, inside in (("001", LEFT), ("02", RIGHT)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(grey(inside)).save(tmp_path / name / "0.png")
+    close(open_regions(tmp_path, 1, SIZE), BOTH)
+    (tmp_path / "2").mkdir()
+    with pytest.raises(MaskError, match="has two folders of label 2. Remove one"):
+        open_regions(tmp_path, 1, SIZE)
+
+
+@pytest.mark.parametrize("name", ["masks.npy", "masks.xml", "masks.exr"])
+def test_files_that_hold_no_masks_are_named(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x93NUMPY")
+    with pytest.raises(MaskError, match="is neither a picture, JSON, nor a readable"):
+        read_labels(tmp_path / name, 1, SIZE)
+    with pytest.raises(MaskError, match=r"has no pictures of masks. Use files .*\.png"):
+        read_labels(tmp_path, 1, SIZE)
+
+
+VIDEOS = {
+    "a.mov": ("prores_ks", "yuva444p10le"),
+    "b.mov": ("qtrle", "argb"),
+    "c.webm": ("libvpx-vp9", "yuva420p"),
+    "d.webm": ("libvpx", "yuva420p"),
+}
+
+
+@pytest.mark.parametrize(("name", "written"), VIDEOS.items(), ids=VIDEOS)
+@pytest.mark.parametrize("shown", ["white", "noise", "colours"])
+def test_the_alpha_of_a_video_means_what_it_means_in_a_picture(
+    name, written, shown, tmp_path
+):
+    codec, pixels = written
+    colors = {"white": WHITE, "noise": NOISE, "colours": IN_COLORS}[shown]
+    inside = np.full_like(DISC, True) if shown == "colours" else DISC
+    frames = np.stack([np.dstack([colors, grey(inside)])] * 3)
+    how = {"auto_alt_ref": "0"} if codec == "libvpx" else {"crf": "4"}
+    path = write_clip(tmp_path / name, frames, codec=codec, pixels=pixels, **how)
+    found = open_regions(path, 3, SIZE)
+    close(found, BOTH if shown == "colours" else ONE, 0.97)
+
+
+def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
+    frames = np.stack([np.dstack([NOISE, grey(X < 4 * n)]) for n in range(8)])
+    how = {"codec": "libvpx-vp9", "pixels": "yuva420p", "g": "4"}
+    clip = reading.open_clip(write_clip(tmp_path / "a.webm", frames, **how))
+    for number in (6, 1, 7, 3):
+        alpha = clip.read_with_alpha(number, number + 1)[0, ..., 3]
+        assert ((alpha > 127) == (X < 4 * number)).mean() > 0.97
+    assert clip.read(0, 8).shape == (8, SIDE, SIDE, 3)

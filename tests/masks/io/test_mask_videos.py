@@ -116,6 +116,22 @@ def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, 
     assert last_error(capsys).startswith("error: --out: ")
 
 
+def test_one_mask_of_a_pair_is_of_the_frame_that_is_said(
+    clip, labels, tmp_path, capsys
+):
+    write_labels(labels[:1], tmp_path / "one", {})
+    given = [clip, tmp_path / "one", "-o", tmp_path / "out", "--label", 1]
+    assert call("pair", *given) == 2
+    said = "--at: 'one' is one mask, but the clip uses 4 frames. Say which frame"
+    assert said in last_error(capsys)
+    assert call("pair", *given, "--at", 4) == 2
+    assert "--at: Frame 4 is outside the clip." in last_error(capsys)
+    assert call("pair", *given, "--at", 2) == 0
+    mask = open_clip(tmp_path / "out" / "src_mask.mp4").read(0, 4)[..., 0] > 127
+    assert not mask[[0, 1, 3]].any()
+    assert (mask[2] == (labels[0] == 1)).all()
+
+
 def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, capsys):
     write_labels(labels[::2], tmp_path / "masks", {})
     short = "'masks' has 2 frames of 48x32, but the clip uses 4 of 48x32. Use masks of this clip."

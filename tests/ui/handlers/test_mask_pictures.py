@@ -1,5 +1,6 @@
 """One picture of masks, for a clip of many frames."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,17 +19,35 @@ def handlers(open_clip, visits_of, tmp_path):
     return MaskFileHandlers(Catalogue({}, tmp_path), visits, visits.media, None)
 
 
-def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(handlers, tmp_path):
+def _labelme(file, inside):
+    y, x = np.nonzero(inside)
+    corners = [[x.min(), y.min()], [x.max() + 1, y.max() + 1]]
+    shape = {"label": "1", "points": corners, "shape_type": "rectangle"}
+    facts = {"shapes": [shape], "imageWidth": 32, "imageHeight": 32}
+    file.write_text(json.dumps(facts, default=int))
+
+
+def _picture(file, inside):
+    Image.fromarray(np.where(inside, np.uint8(255), np.uint8(0))).save(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.JPG", "a.bmp", "a.tif", "a.gif", "a.json"]
+)
+def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(
+    handlers, tmp_path, name
+):
     session = handlers.session(REQUEST)
     session.shown = 2
-    picture = np.zeros((32, 32), np.uint8)
-    picture[4:20, 6:16] = 255
-    file = tmp_path / "mask.png"
-    Image.fromarray(picture).save(file)
+    picture = np.zeros((32, 32), bool)
+    picture[8:24, 8:16] = True
+    file = tmp_path / name
+    write = _labelme if file.suffix == ".json" else _picture
+    write(file, picture)
     _, note = handlers._load(session, [str(file)], tmp_path)
     (label,) = session.state.regions
     for frame in range(4):
-        expected = picture > 0 if frame == 2 else np.zeros((32, 32), bool)
+        expected = picture if frame == 2 else np.zeros((32, 32), bool)
         assert np.array_equal(session.state.mask(label, frame), expected)
     assert session.state.to_track(only_untracked=True) == [label]
     assert "on frame 3" in note
