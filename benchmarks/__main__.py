@@ -74,7 +74,7 @@ QUICK = {
     "few_steps": "--channels 32 --frames 2 --size 64",
     "focus": """--scenes 1 --pixels 128 --size 64 --frames 2 --cost-pixels 320x180 --set '{"steps": 1}'""",
     "gpu": "--methods sdedit --frames 2 --size 64 --steps 1 --channels 32 --tokens 64 "
-    "--layers 1 --heads 1 --side 4 --matrix 64",
+    "--sdxl-channels 64 --sdxl-side 8 --layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",

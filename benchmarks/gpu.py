@@ -1,11 +1,14 @@
 """Measure a graphics card: edits at the true size of Stable Diffusion 1.5, modulated
-attention beside plain attention, and a call of a video model as large as Wan 2.1's
-smaller one.
+attention beside plain attention, and a call of a UNet as large as SDXL's and of a video
+model as large as Wan 2.1's smaller one.
 
 Weights are random, so nothing is downloaded and results mean nothing. Of each edit:
 seconds, peak memory, how often it waits for the device (CUDA), and the share of what
 the device's own matrix product of this precision would need for the same operations. A
 first run of each edit, which warms up, counts the operations.
+
+The last line is a setting for a Space that lends such a GPU: what `estimate.operations`
+foretells of the slowest of the edits, by the second. The page asks for seconds by it.
 """
 
 from __future__ import annotations
@@ -26,11 +29,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.attention import measure
 from benchmarks.edit_cost import random_model, request_for
 from regrain.editing import edit, load_backbone
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.frames import across_frames
+from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.estimate import operations
 from regrain.editing.storage.devices import choose_device, device_name
+from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import peak_memory, reset_peak
 from regrain.editing.storage.packages import installed
+from regrain.ui.page.zero_gpu import SPEED
 
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 _SIDE = 4096  # of the matrices that are multiplied
@@ -74,13 +83,22 @@ def counted_waits(device: torch.device) -> Iterator[list[Any]]:
 
 
 def edit_row(
-    backbone: Backbone, method: str, steps: int, frames: int, size: int, most: float
+    backbone: Backbone,
+    folder: str,
+    method: str,
+    steps: int,
+    frames: int,
+    size: int,
+    most: float,
 ) -> dict[str, Any]:
-    """Measure one edit; `most` are the operations per second of a matrix product."""
+    """Measure one edit by the model in a folder; `most` are the operations per second
+    of a matrix product."""
     given = {"steps": steps, "preview_every": 0}
     fields = METHODS[method].Params.model_fields
     given |= {"tune_steps": 2} if "tune_steps" in fields else {}
-    request = replace(request_for(method, frames, size), params=given)
+    request = request_for(method, frames, size)
+    request = replace(request, model=folder, params=given)
+    foretold = operations(request) or 0.0
 
     def run(seed: int) -> None:
         for _ in edit(replace(request, seed=seed), backbone):
@@ -101,6 +119,8 @@ def edit_row(
         "waits": len(found),
         "TFLOP": counter.get_total_flops() / 1e12,
         "share of the floor": counter.get_total_flops() / most / taken,
+        "foretold TFLOP": foretold / 1e12,
+        "foretold TFLOP/s": foretold / 1e12 / taken,
     }
 
 
@@ -119,16 +139,61 @@ def video_call(
         text = torch.randn(1, 512, 4096).to(dtype)
         t = torch.full((1,), 500.0)
 
-    def run() -> None:
-        network(x, t, text, return_dict=False)
+    return _call_row(device, network, lambda: network(x, t, text, return_dict=False))
 
+
+def sdxl_call(
+    device: torch.device, dtype: torch.dtype, channels: int, frames: int, side: int
+) -> dict[str, Any]:
+    """Time a call of a UNet shaped as SDXL's, `channels` wide at its finest level, with
+    both halves of guidance of a square clip of `side` latents whose frames see each
+    other."""
+    from diffusers import UNet2DConditionModel
+
+    path = ASSETS / "checkpoints" / "sdxl" / "unet" / "config.json"
+    config = json.loads(path.read_text())
+    widths = [channels, 2 * channels, 4 * channels]
+    config["block_out_channels"] = widths
+    config["attention_head_dim"] = [width // 64 for width in widths]  # heads
+    rows = 2 * frames
+    with device:
+        network = UNet2DConditionModel.from_config(config).to(dtype).eval()
+        x = torch.randn(rows, 4, side, side).to(dtype)
+        text = torch.randn(rows, 77, config["cross_attention_dim"]).to(dtype)
+        sizes = torch.full((rows, 6), 8.0 * side).to(dtype)
+        pooled = torch.randn(rows, 1280).to(dtype)
+        t = torch.full((rows,), 500.0)
+    install(network)
+
+    def attend(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
+    ) -> torch.Tensor:
+        if site.kind == "cross":
+            return attention(q, k, v)
+        return across_frames(q, k, v, frames, "all")
+
+    def run() -> None:
+        network(
+            x,
+            t,
+            text,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
+            cross_attention_kwargs={"attend": attend},
+        )
+
+    return _call_row(device, network, run)
+
+
+def _call_row(
+    device: torch.device, network: torch.nn.Module, run: Callable[[], object]
+) -> dict[str, Any]:
+    """Time a call of a network."""
     with torch.no_grad():
         run()
         reset_peak(device)
         taken = seconds(device, run)
-    weights = sum(weight.numel() for weight in network.parameters())
     return {
-        "weights": weights,
+        "weights": sum(weight.numel() for weight in network.parameters()),
         "seconds": taken,
         "peak GiB": peak_memory(device) / 2**30,
     }
@@ -156,6 +221,12 @@ def main() -> None:
     parser.add_argument(
         "--tokens", type=int, nargs="+", default=[1024, 4096, 16384, 65536]
     )
+    parser.add_argument(
+        "--sdxl-channels", type=int, default=320, help="of SDXL's finest level"
+    )
+    parser.add_argument(
+        "--sdxl-side", type=int, default=128, help="of its latents; 128 are 1024 px"
+    )
     parser.add_argument("--layers", type=int, default=30, help="of the video model")
     parser.add_argument("--heads", type=int, default=12, help="of the video model")
     parser.add_argument("--side", type=int, default=60, help="of its latents")
@@ -164,11 +235,13 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out/gpu"))
     args = parser.parse_args()
     device = choose_device(args.device)
-    backbone = load_backbone(str(random_model(args.channels)), device=device)
-    most = speed(device, backbone.dtype, args.matrix)
+    folder = str(random_model(args.channels))
+    backbone = load_backbone(folder, device=device)
+    dtype = backbone.dtype
+    most = speed(device, dtype, args.matrix)
     facts: dict[str, Any] = {
         "device": device_name(device),
-        "dtype": str(backbone.dtype),
+        "dtype": str(dtype),
         "PyTorch": installed("torch"),
         "TFLOP/s of a matrix product": most / 1e12,
     }
@@ -176,19 +249,25 @@ def main() -> None:
     sizes = (args.steps, args.frames, args.size, most)
     facts["edits"] = []
     for method in args.methods:
-        facts["edits"].append(edit_row(backbone, method, *sizes))
+        facts["edits"].append(edit_row(backbone, folder, method, *sizes))
         show(facts["edits"][-1])
     facts["attention"] = []
     for tokens in args.tokens:
         with torch.no_grad():
-            row = measure(tokens, 40, 1, backbone.dtype, 3, str(device))
+            row = measure(tokens, 40, 1, dtype, 3, str(device))
         facts["attention"].append(row)
         show({name: row[name] for name in ("tokens", "dim", "ours/plain")})
+    del backbone  # makes room
+    shape = (args.sdxl_channels, args.frames, args.sdxl_side)
+    facts["SDXL"] = sdxl_call(device, dtype, *shape)
+    show(facts["SDXL"])
     shape = (args.layers, args.heads, args.side)
     facts["video model"] = video_call(device, torch.bfloat16, *shape)
     show(facts["video model"])
+    facts[SPEED] = min(row["foretold TFLOP/s"] for row in facts["edits"])
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "gpu.json").write_text(json.dumps(facts, indent=2) + "\n")
+    print(f"{SPEED}={facts[SPEED]:.3g}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from regrain.editing.diffusion.schedule import (
 )
 from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.finite import checked_together
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import Columns, word_columns
@@ -77,7 +78,9 @@ def run(
     offset = torch.zeros_like(source)
     for done, step in enumerate(steps, 1):
         model.begin(step)
-        x0, change = mean_change(model, source, offset, step, params.averages, fresh)
+        with checked_together(step):
+            draws = params.averages
+            x0, change = mean_change(model, source, offset, step, draws, fresh)
         if params.amplify:
             change = amplified(change)
         if gate is not None:

@@ -25,7 +25,7 @@ from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.offers import read_names, version_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
-from regrain.editing.params.base import FEW_STEP, MethodParams
+from regrain.editing.params.base import FEW_STEP, KEY_FRAMES, MethodParams
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.pipeline.focus import Fit, box_sizes, boxed_edits
@@ -65,6 +65,8 @@ _PER_WEIGHT = 0.2
 # for each cell.
 _CALL_CELLS = 400
 _FACTOR = 8  # pixels of a latent cell's side, of all published families
+_PAIR = 4.0  # operations of attention of a channel, by pair of tokens
+_USUAL_BLOCKS = (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D")
 _LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
 # A clip whose call takes less seconds is timed whole, and again, since the first call
@@ -199,7 +201,7 @@ def _passes(request: EditRequest) -> _Passes:
     inverting = float(params.steps * inversion)
     if getattr(params, "inversion", "") == "null_text" and halves == 2:
         inverting += params.steps * (2 + _LEARNING * getattr(params, "inner_steps", 0))
-    controlled = _CONTROLLED if getattr(params, "control", ()) else 1.0
+    controlled = _CONTROLLED if _is_controlled(request) else 1.0
     calls = inverting + steps
     return _Passes(inverting * controlled, steps * branches * controlled, calls)
 
@@ -288,7 +290,7 @@ def _operations(
     """Return the operations of the network's calls of one edit, inverting and
     editing; `together` are the frames of each window."""
     cells = sizes.pixels // sizes.factor**2
-    latents = sum(1 + ceil((n - 1) / sizes.frames_per_latent) for n in together)
+    latents = sum(map(sizes.latents, together))
     inverting = passes.inverting * latents * cells
     editing = passes.editing * latents * cells
     # What a call costs beside its rows belongs to both stages by their share of rows.
@@ -338,6 +340,51 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     return sizes.side, weights + itemsize * adapter + max(calls)
 
 
+def operations(request: EditRequest) -> float | None:
+    """Count the operations of all calls of a run's network, with attention between
+    frames and with the steps of a tuning: multiplications and additions.
+
+    Returns:
+        None, and errors, as for `work`.
+    """
+    edits = _sizes(request)
+    if edits is None:
+        return None
+    passes = frame_passes(request) / sum(_windows(request))
+    controlled = _CONTROLLED if _is_controlled(request) else 1.0
+    total = 0.0
+    for sizes in edits:
+        cells = sizes.pixels // sizes.factor**2
+        for frames in _windows(request):
+            latents = sizes.latents(frames)
+            seen = _others_seen(request, latents, sizes.frames_per_latent > 1)
+            of_weights = _PER_WEIGHT * sizes.numbers * cells
+            # control networks see one frame at a time
+            of_pairs = sizes.attention * cells**2 * seen / controlled
+            total += passes * latents * (of_weights + of_pairs)
+    return total
+
+
+def _others_seen(request: EditRequest, latents: int, is_video: bool) -> int:
+    """Return how many latents attention looks at from each, beside its own."""
+    from regrain.editing.attention.frames import SPANS  # loads torch
+
+    params = check_params(request.method, request.params)
+    keys = getattr(params, "keys", "")
+    span = getattr(params, "attention_span", "")
+    if is_video:
+        return latents - 1
+    if span:
+        selectors = SPANS[span]
+        return (latents if selectors == "all" else len(selectors)) - 1
+    return len(KEY_FRAMES[keys]) - 1 if keys else 0
+
+
+def _is_controlled(request: EditRequest) -> bool:
+    params = check_params(request.method, request.params)
+    return bool(getattr(params, "control", ()))
+
+
 def _largest_call(request: EditRequest, sizes: _Sizes) -> tuple[int, int]:
     """Return the frames that are edited together, and the rows of the model's call with
     them."""
@@ -365,6 +412,7 @@ class _Sizes(NamedTuple):
         multiple: Of which both sides of a working size are multiples, in pixels.
         cross: Numbers of a token of the text.
         frames_per_latent: Frames of a latent of a video model, else 1.
+        attention: Operations of all self-attention of a call, for a pair of cells.
     """
 
     clip: tuple[int, int]
@@ -376,6 +424,11 @@ class _Sizes(NamedTuple):
     multiple: int
     cross: int = 0
     frames_per_latent: int = 1
+    attention: float = 0.0
+
+    def latents(self, frames: int) -> int:
+        """Return how many latents so many frames have."""
+        return 1 + ceil((frames - 1) / self.frames_per_latent)
 
     @property
     def pixels(self) -> int:
@@ -432,6 +485,7 @@ def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
         side=request.size or usual,
         multiple=factor * config.patch_size[-1],
         frames_per_latent=2 ** sum(stages),
+        attention=_PAIR * config.num_layers * width / prod(config.patch_size) ** 2,
     )
 
 
@@ -441,7 +495,7 @@ def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
     config = UNetConfig.model_validate(given)
     stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
     factor = 2 ** (len(stages) - 1)
-    level = _finest_with_attention(config.down_block_types or ["CrossAttnDownBlock2D"])
+    level = _finest_with_attention(config.down_block_types or _USUAL_BLOCKS)
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -451,7 +505,31 @@ def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
         side=request.size or short_side(config.sample_size or 0) * factor,
         multiple=factor * 2 ** (len(config.block_out_channels) - 1),
         cross=int(given.get("cross_attention_dim") or 0),
+        attention=_attention(config),
     )
+
+
+def _attention(config: UNetConfig) -> float:
+    """Return the operations of a UNet's self-attention for a pair of cells."""
+    widths = config.block_out_channels
+    kinds = config.down_block_types or _USUAL_BLOCKS
+    total = 0.0
+    for level, (kind, width) in enumerate(zip(kinds, widths, strict=False)):
+        if "Attn" in kind:
+            layers = 2 * _at(config.layers_per_block, level) + 1  # down, and up again
+            deep = layers * _at(config.transformer_layers_per_block, level)
+            total += _PAIR * deep * width / 16**level  # a fourth of the tokens a level
+    # the middle
+    last = len(widths) - 1
+    deep = _at(config.transformer_layers_per_block, last)
+    return total + _PAIR * deep * widths[last] / 16**last
+
+
+def _at(given: int | Sequence[int | Sequence[int]], level: int) -> int:
+    """Return the number of a level, from one for all or one for each."""
+    while not isinstance(given, int):
+        given = given[min(level, len(given) - 1)]
+    return given
 
 
 def _finest_with_attention(kinds: Sequence[str]) -> int:

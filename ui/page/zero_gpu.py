@@ -9,10 +9,12 @@ alone; elsewhere nothing here is used.
 from __future__ import annotations
 
 import importlib
+import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import partial, wraps
 from html import unescape
@@ -22,22 +24,30 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from regrain.editing.errors import ResourceError
+from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
-from regrain.editing.pipeline.estimate import frame_passes
+from regrain.editing.pipeline.estimate import frame_passes, operations
 from regrain.editing.pipeline.focus import box_sizes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
+from regrain.ui.views.costs import Costs
 
 if TYPE_CHECKING:
     from regrain.ui.page.layout import Tools
 
-# Seconds; assumed, not measured: on the GPUs that are lent, half precision, 512 x 512
-# pixels.
-_LOADING = 20.0
-_SECONDS_PER_PASS = 0.04
+log = logging.getLogger(__name__)
+SPEED = "REGRAIN_GPU_SPEED"
+"""The environment variable with the speed of the GPUs that are lent: 10^12 operations
+of a run a second, as `python -m benchmarks.gpu` prints them."""
+_ASSUMED_SPEED = 60.0  # not measured: what is expected of the slowest that are lent
+# A pass of a frame of 512 x 512 pixels by Stable Diffusion 1.5, 16 frames together:
+# counted, and taken for a model whose files are not here yet.
+_PASS = 2.6e12
 _PIXELS = 512 * 512
+_MARGIN = 1.25  # on what earlier runs took
+# Seconds, assumed.
+_LOADING = 20.0
 _CLICK = 15  # for a mask
 _TRACKED = 0.3  # per frame that is tracked
 # That are asked for: a visitor has 120 a day without an account, and a call that asks
@@ -127,14 +137,52 @@ def _refusals() -> Iterator[None]:
 
 
 def run_seconds(request: EditRequest) -> int:
-    """Return the seconds of GPU that a run asks for, by its steps, frames and size, and
-    some to load."""
+    """Return the seconds of GPU that a run asks for, some of them to load.
+
+    What runs of its model took on this Space tells the most. Until there is one, the
+    run's operations are counted and divided by the speed of the GPU.
+    """
+    seconds = _known_seconds(request)
+    if seconds is None:
+        seconds = _operations(request) / (gpu_speed() * 1e12)
+    return min(_MOST, math.ceil(_LOADING + seconds))
+
+
+def gpu_speed() -> float:
+    """Return 10^12 operations a second that edits get on the GPUs that are lent: as
+    measured, or an assumption."""
+    given = os.environ.get(SPEED, "").strip()
+    if not given:
+        return _ASSUMED_SPEED
+    with suppress(ValueError):
+        speed = float(given)
+        if 0 < speed < math.inf:
+            return speed
+    log.warning("%s: expected a number above 0, got %r; ignored", SPEED, given[:20])
+    return _ASSUMED_SPEED
+
+
+def _known_seconds(request: EditRequest) -> float | None:
+    """Return the seconds by what runs of the same model took on this Space, tuning
+    among them; None if there was none."""
+    promise = Costs().about(request)
+    if promise is None or not promise.here:
+        return None
+    tuning = frame_passes(request) / frame_passes(request, tuned=True)
+    return promise.seconds * promise.off * tuning * _MARGIN
+
+
+def _operations(request: EditRequest) -> float:
+    """Return the operations of a run."""
+    with suppress(EditingError):  # said where the run begins
+        counted = operations(request)
+        if counted is not None:
+            return counted
     width, height = request.clip.size
     share = min(1.0, width * height / _PIXELS)
     # A box is enlarged: it takes no less than the frame.
     share *= len(box_sizes(request))
-    seconds = _LOADING + frame_passes(request) * share * _SECONDS_PER_PASS
-    return min(_MOST, round(seconds))
+    return frame_passes(request) * share * _PASS
 
 
 def portable(value: Any) -> Any:

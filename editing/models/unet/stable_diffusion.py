@@ -21,6 +21,7 @@ from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import token_facts, tokenise
+from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
     PLAIN,
     Intervention,
@@ -332,7 +333,7 @@ class StableDiffusion(TurnTaking):
         keeps_less = checkpointed(changed)(self.unet) if recompute else nullcontext()
         with changed(), keeps_less:
             output = network()
-            if not output.isfinite().all():
+            if not is_finite(output):
                 raise diverged(_first_not_finite(self.unet, network), step)
         own = (step.signal, step.noise)
         level = own if step.between else self.schedule.level(step.t)

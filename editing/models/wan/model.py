@@ -18,6 +18,7 @@ from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.configs import WAN_SIZE
 from regrain.editing.models.files.offers import WAN
+from regrain.editing.models.finite import is_finite
 from regrain.editing.models.turns import TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
@@ -210,7 +211,7 @@ class Wan(TurnTaking):
         with self._turn(self.transformer, frames, self._pixels(x)), attending(attend):
             given = self.read_by(whole, text)
             (output,) = self.transformer(whole, t, **given, return_dict=False)
-            if not output.isfinite().all():
+            if not is_finite(output):
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)
         return split(velocity, x, step.signal, step.noise, self.prediction)

@@ -17,7 +17,7 @@ from regrain.editing import ArrayClip, EditRequest, edit, save_project
 from regrain.editing.__main__ import main
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import combine
-from regrain.editing.errors import ModelError, PromptError
+from regrain.editing.errors import DivergedError, ModelError, PromptError
 from regrain.editing.methods.flow_regions import FlowModel, amplified, pieces_of, run
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.recipe.region_words import RegionText
@@ -337,3 +337,23 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
     assert "“Flow with regions” needs the model Wan 2.1, not" in last_error(capsys)
+
+
+@pytest.mark.parametrize("call", [0, 1, 2, 3])
+def test_a_call_that_gives_nan_stops_the_step_it_is_of(wan, monkeypatch, call):
+    """Though the calls of a step are checked together."""
+    forward = wan.transformer.forward
+    calls = []
+
+    def failing(*given, **how):
+        calls.append(0)
+        (output,) = forward(*given, **how)
+        return (output * (float("nan") if len(calls) == 5 + call else 1),)
+
+    monkeypatch.setattr(wan.transformer, "forward", failing)
+    steps = run(
+        wan, requested("flow_regions"), params(steps=4, strength=1.0, averages=1)
+    )
+    with pytest.raises(DivergedError, match="NaN or Inf in step 2 of 4"):
+        finish(steps)
+    assert len(calls) == 8

@@ -12,6 +12,7 @@ import torch
 from cases import BASES
 from made_models import write_small_model
 from made_pictures import write_picture
+from torch.utils.flop_counter import FlopCounterMode
 from wiring import FRAMES, requested
 
 from regrain.editing import (
@@ -23,6 +24,7 @@ from regrain.editing import (
     load_backbone,
     save_adapter,
 )
+from regrain.editing.attention.frames import across_frames
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
@@ -279,3 +281,68 @@ def test_passes_are_the_rows_that_the_network_gets(fitting, method, monkeypatch)
     latents = 2 if fitting.frames_per_latent > 1 else FRAMES
     expected = frame_passes(asked, tuned=True) * latents / FRAMES
     assert 0.6 < expected / sum(rows) < 1.6, (expected, sum(rows))
+
+
+@pytest.mark.parametrize("sdxl", [False, True])
+def test_operations_of_attention_are_those_of_a_call(tmp_path, sdxl):
+    """What is counted where the frames see each other, over where they do not."""
+    folder = write_small_model(tmp_path / "model", sdxl)
+    unet = load_backbone(str(folder)).unet
+    frames, side = 3, 16
+    given = {"added_cond_kwargs": SDXL_GIVEN} if sdxl else {}
+    text = torch.randn(frames, 4, unet.config.cross_attention_dim)
+    x = torch.randn(frames, 4, side, side)
+
+    def counted_call(seen):
+        def attend(q, k, v, site):
+            if site.kind == "cross":
+                return v.mean(2, keepdim=True).expand_as(q)
+            return across_frames(q, k, v, frames, seen, written_out)
+
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            asked = {"attend": attend}
+            unet(x, 5, text, cross_attention_kwargs=asked, **given)
+        return counter.get_total_flops()
+
+    alone = torch.arange(frames)[:, None]
+    more = counted_call("all") - counted_call(alone)
+    asked = EditRequest(
+        ArrayClip(np.zeros((frames, 16, 16, 3), np.uint8)),
+        None,
+        (),
+        "a cat",
+        method="sdedit",
+        model=str(folder),
+    )
+    each = estimate._sizes(asked)[0].attention
+    assert more == each * side**4 * frames * (frames - 1)
+
+
+SDXL_GIVEN = {"text_embeds": torch.zeros(3, 24), "time_ids": torch.zeros(3, 6)}
+
+
+def written_out(q, k, v):
+    return (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v
+
+
+def test_a_run_has_the_operations_of_all_its_calls(request_):
+    asked = replace(request_, method="videograin", params={"steps": 5, "window": 0})
+    sizes = estimate._sizes(asked)[0]
+    cells = sizes.pixels // sizes.factor**2
+    passes = frame_passes(asked)
+
+    def of(**params):
+        return estimate.operations(replace(asked, params=asked.params | params))
+
+    alone = passes * 0.2 * sizes.numbers * cells
+    assert of(attention_span="own_frame") == pytest.approx(alone)
+    pairs = passes * sizes.attention * cells**2
+    assert of(attention_span="sparse_causal") == pytest.approx(alone + pairs)
+    assert of(attention_span="full") == pytest.approx(alone + 2 * pairs)
+    assert of(steps=10) == 2 * of()
+    tuned = replace(asked, method="tune_a_video", params={"tune_steps": 9})
+    more = replace(tuned, params={"tune_steps": 19})
+    assert estimate.operations(more) - estimate.operations(tuned) == pytest.approx(
+        10 * 4.3 * 3 * 0.2 * sizes.numbers * cells
+    )
+    assert estimate.operations(replace(asked, model="owner/name")) is None
