@@ -65,6 +65,9 @@ _PER_WEIGHT = 0.2
 # for each cell.
 _CALL_CELLS = 400
 _FACTOR = 8  # pixels of a latent cell's side, of all published families
+# cells by which the sides of its latents divide, of a video model and a Stable Diffusion
+_PATCH = 2
+_HALVINGS = 8
 _PAIR = 4.0  # operations of attention of a channel, by pair of tokens
 _USUAL_BLOCKS = (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D")
 _LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
@@ -257,6 +260,7 @@ def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
         factor=_FACTOR,
         channels=0,
         side=need.side,
+        multiple=_FACTOR * (_PATCH if need.frames_per_latent > 1 else _HALVINGS),
         frames_per_latent=need.frames_per_latent,
     )
     edits = [one._replace(clip=size) for size in box_sizes(request)]
