@@ -50,6 +50,7 @@ COMMANDS = {
     "--set steps=10",
     "few": "benchmarks.edit_quality --first 500000 --scenes 8 --task instance --row videograin "
     '--row infedit --row "infedit, 8 steps" --row "videograin, as long" --row "SDEdit, as long" '
+    '--variant \'storybook/fast:{"method":"infedit","loras":["storybook/fast"]}\' '
     "--grow 0 --margin default",
     "few_steps": "benchmarks.few_steps --measured 2 --dtype bfloat16",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
