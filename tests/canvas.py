@@ -108,3 +108,13 @@ def write_film(path, ground):
     ground[:, 30:70, 40:90] = (220, 40, 40)
     write_video(path, ground, Fraction(24))
     return path
+
+
+def film(path, width, height, frames=8):
+    """A red box on a noisy ground."""
+    ground = np.random.default_rng(0).integers(90, 110, (1, height, width, 3))
+    pictures = ground.astype(np.uint8).repeat(frames, axis=0)
+    box = np.s_[:, height // 3 : height // 2, width // 3 : width // 2]
+    pictures[box] = (220, 40, 40)
+    write_video(path, pictures, Fraction(24))
+    return path

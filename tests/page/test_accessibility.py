@@ -8,12 +8,14 @@ from accessible import AT_REST, LOOKS, check
 from browser import (
     PHONE,
     PREVIEW,
+    choose_in_menu,
     open_card,
+    open_refine,
     press_run,
     wait_for_result,
     write,
 )
-from canvas import LEFT, spot
+from canvas import LEFT, film, spot
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -42,15 +44,24 @@ def check_queue(page, several: bool):
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_axe_finds_nothing(server, open_page, look):
+def test_axe_finds_nothing(server, open_page, tmp_path, look):
     page = open_page(server, **LOOKS[look])
     check(page, "opened")
+    for opener in (".rg-opener", ".rg-clip-menu"):
+        page.click(opener)
+        page.wait_for_selector(f"{opener}[aria-expanded=true]")
+        check(page, f"the menu of {opener}")
+        page.keyboard.press("Escape")
     page.click("#tabs >> text=Masks")
     page.mouse.click(*spot(page, LEFT))
     page.wait_for_function(
         "document.querySelector('.rg-editor').editor.pending.length == 0"
     )
-    check(page, "masks")
+    page.wait_for_selector(".rg-bubble", state="visible")
+    check(page, "masks, and words at one")
+    open_refine(page)
+    check(page, "the Refine menu")
+    page.click(".rg-refine")
     with server.hold("tracking", 4):
         page.click(".rg-track")
         page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
@@ -86,6 +97,17 @@ def test_axe_finds_nothing(server, open_page, look):
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
     check(page, "a result")
+    choose_in_menu(page, "Full screen")
+    for name in ("Masks", "Edit", "Wipe", "Side by side"):
+        page.click(f"#tabs >> text={name}")
+        check(page, f"{name} on the full screen")
+    page.keyboard.press("l")
+    for name in ("Edit", "Side by side", "Wipe"):
+        page.click(f"#tabs >> text={name}")
+        check(page, name)
+    page.set_input_files("#upload", film(tmp_path / "own.mp4", 180, 320))
+    page.wait_for_selector(".rg-facts-line:has-text('own.mp4')")
+    check(page, "a clip of one's own")
 
 
 def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):

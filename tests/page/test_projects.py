@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import (
+    PREVIEW,
     ROOT,
     Server,
     fill_number,
@@ -143,6 +144,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     with kept.hold("editing", 3):
         press_run(page)
         wait(lambda: "editing 3" in kept.steps(), 60, "it is edited")
+        page.wait_for_selector(PREVIEW)  # whose script comes with the first
         come_back(kept, page)  # in a run, which alone is lost
     assert (page.input_value(WORDS), area(page)["1"]) == ("a fox", masked)
     unfold(page, "#settings")

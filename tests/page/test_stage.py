@@ -1,9 +1,6 @@
 """The stage in a real Chromium: how large the picture is, how few tools are in sight,
 zoom, words at the thing, and what stays while a run goes on."""
 
-from fractions import Fraction
-
-import numpy as np
 import pytest
 from browser import (
     CONTROLS,
@@ -21,9 +18,7 @@ from browser import (
     wait_for_result,
     write,
 )
-from canvas import LEFT, RIGHT, click, mask_disc, spot, start_empty, state, until
-
-from regrain.editing.media.writing import write_video
+from canvas import LEFT, RIGHT, click, film, mask_disc, spot, start_empty, state, until
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1440, "height": 900}}
@@ -39,16 +34,6 @@ window.Notification = class {
   constructor(title, { body }) { window.said.push(body); } };"""
 AWAY = "on => Object.defineProperty(document, 'hidden', { configurable: true, get: () => on })"
 STEPS = "#settings .rg-param-steps input[type=number]:visible"
-
-
-def film(path, width, height, frames=8):
-    """A red box on a noisy ground."""
-    ground = np.random.default_rng(0).integers(90, 110, (1, height, width, 3))
-    pictures = ground.astype(np.uint8).repeat(frames, axis=0)
-    box = np.s_[:, height // 3 : height // 2, width // 3 : width // 2]
-    pictures[box] = (220, 40, 40)
-    write_video(path, pictures, Fraction(24))
-    return path
 
 
 def open_own(page, path, width, height):
@@ -114,6 +99,39 @@ def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, ope
     write(page, "#rg-prompt-0", "a fox")
     run(page)
     assert page.evaluate("[asked, said.length]") == [1, 1]
+
+
+@pytest.mark.parametrize("look", [DESK, PHONE])
+def test_the_picture_has_the_screen_alone(server, open_page, look):
+    page = open_page(server, **look)
+    page.click("#tabs >> text=Masks")
+    before = page.evaluate(PICTURE)
+    choose_in_menu(page, "Full screen")
+    page.wait_for_selector(".rg-right", state="hidden")
+    page.wait_for_function("document.fullscreenElement")
+    wait(
+        lambda: page.evaluate(PICTURE)["height"] >= before["height"],
+        10,
+        "it is as large",
+    )
+    run_off = "document.documentElement.scrollHeight - innerHeight"
+    page.keyboard.press("l")
+    page.wait_for_selector(".rg-right", state="visible")
+    assert page.evaluate("document.fullscreenElement") is None
+    page.click("#tabs >> text=Edit")
+    page.keyboard.press("l")
+    page.wait_for_selector(".rg-right", state="hidden")
+    wait(lambda: page.evaluate(run_off) <= 0, 10, "all of it is in sight")
+    page.wait_for_function("document.fullscreenElement")
+    # The browser leaves it by itself.
+    page.evaluate("document.exitFullscreen()")
+    page.wait_for_selector(".rg-right", state="visible")
+    # A letter that is written stays one.
+    page.fill("#rg-source", "")
+    page.focus("#rg-source")
+    page.keyboard.type("l")
+    assert page.input_value("#rg-source") == "l"
+    assert page.is_visible(".rg-right")
 
 
 def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):

@@ -89,7 +89,7 @@ class ModelHandlers(FetchHandlers):
             found = self.hub.search(words)
         except Exception as error:
             said = explain(error, "the hub could not be asked")
-            text = said if "/" in words else f"The hub cannot be reached. {_by_hand()}"
+            text = said if "/" in words else "The hub cannot be reached."
             return self._hub("error", text, local=local, named=named, **_place())
         text = "" if found else "The hub has none of that name that can be used here."
         return self._hub(

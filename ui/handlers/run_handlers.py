@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
+from regrain.editing.params.registry import check_params
 from regrain.editing.recipe.events import (
     Losses,
     Preview,
@@ -420,8 +421,14 @@ class _Display:
         self._run = run
         self.opened: ClipSession = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
+        request = job.request
+        values = handlers.catalogue.values(
+            request.method, request.model, request.params, request.loras
+        )
+        params = check_params(request.method, values)
+        again = getattr(params, "steps_again", 0)
         self._progress = run_views.RunProgress(
-            job.request.method, job.request.adapter, part
+            request.method, request.adapter, part, again
         )
         self._losses = model_views.LossCurve()
         self._stage = ""

@@ -1,7 +1,8 @@
 // @ts-check
 // Which clip this is, how it is looked at, and what few need of the page.
-import { chooser, iconButton, make, pressOnly } from "./shared/dom.js";
+import { childrenOf, chooser, iconButton, make, pressOnly } from "./shared/dom.js";
 import { makeDarkSwitch } from "./shared/dark.js";
+import { turnFull } from "./shared/full.js";
 import { hub, showStage } from "./shared/hub.js";
 import { makeMenu } from "./shared/menu.js";
 import { hundredths } from "./shared/numbers.js";
@@ -32,9 +33,14 @@ const makeClipMenu = () => {
     iconButton("rg-item", picture, hint, () => (menu.open(false), act()), text);
   const trim = tool("trim", TRIM, () => hub.tell("trimming"), "Frames");
   const save = tool("save", SAVE, () => hub.tell("save"), "Save");
+  const full = tool("grow", "Full screen (L)", turnFull, "Full screen");
+  const [, name] = childrenOf(full);
+  hub.on("full", (on) => {
+    name.textContent = on ? "Leave full screen" : "Full screen";
+  });
   const keys = tool("keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys");
-  const panel = make("div", "rg-clip-tools", trim, save, keys, makeDarkSwitch());
-  const opener = iconButton("rg-tool rg-clip-menu", "more", "Frames, Save, Keys, dark or light");
+  const panel = make("div", "rg-clip-tools", full, trim, save, keys, makeDarkSwitch());
+  const opener = iconButton("rg-tool rg-clip-menu", "more", "Full screen, Frames, Save, Keys, dark or light");
   const menu = makeMenu(opener, panel);
   trim.hidden = true;
   return { node: menu.node, trim };

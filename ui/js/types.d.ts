@@ -629,6 +629,8 @@ export interface Told {
   chosen: void;
   /** Take the words from the picture. */
   close: void;
+  /** Whether the picture has the screen alone. */
+  full: boolean;
   compare: Player["mode"];
   edits: number;
   find: void;

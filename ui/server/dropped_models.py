@@ -36,14 +36,11 @@ async def take(scope: Any, receive: Any, send: Any) -> None:
     what is wrong."""
     request = Request(scope, receive)
     try:
-        name = request.query_params.get("name", "")
-        target = _place_of(request, name)
-        await _write(request, target)
-        answer = JSONResponse({"name": name})
-    except EditingError as error:
-        answer = JSONResponse({"error": error.message}, 400)
+        answer = JSONResponse({"name": await _taken(request)})
     except ClientDisconnect:  # given up
         return
+    except EditingError as error:
+        answer = JSONResponse({"error": error.message}, 400)
     except OSError:
         log.exception("a model could not be written")
         message = "The folder of models cannot be written, or its disk is full."
@@ -51,11 +48,25 @@ async def take(scope: Any, receive: Any, send: Any) -> None:
     await answer(scope, receive, send)
 
 
-def _place_of(request: Request, name: str) -> Path:
-    """Return where a file goes; an EditingError if it must not."""
+async def _taken(request: Request) -> str:
+    """Take the file, and return its name; an EditingError if it must not be taken."""
     folder = models_folder()
     if folder is None or not _is_from_here(request):
         raise ResourceError("model", "Models are taken from this machine alone.")
+    name = request.query_params.get("name", "")
+    size = int(request.headers.get("content-length", 0))
+    try:
+        target = _place_of(name, size, folder)
+    except EditingError:
+        async for _ in request.stream():
+            pass  # a browser reads no answer while it sends
+        raise
+    await _write(request, target)
+    return name
+
+
+def _place_of(name: str, size: int, folder: Path) -> Path:
+    """Return where a file of so many bytes goes; an EditingError if it must not."""
     if not name.lower().endswith(_ENDING):
         said = f"{shorten(name)} is no {_ENDING} file."
         raise ModelError("model", f"{said} Drop a checkpoint as a single file.")
@@ -67,7 +78,6 @@ def _place_of(request: Request, name: str) -> Path:
         said = f"{shorten(name)} is in the folder already."
         raise ModelError("model", f"{said} Choose it above, or rename yours.")
     folder.mkdir(parents=True, exist_ok=True)
-    size = int(request.headers.get("content-length", 0))
     if size > shutil.disk_usage(folder).free:
         said = (
             f"{shorten(name)} has {size / 1e9:.1f} GB, for which the disk has no room."

@@ -55,13 +55,17 @@ def tracking(name: str, done: int, total: int) -> View:
 class RunProgress:
     """How far a run is: its stages and, of a long clip, its windows.
 
-    `part` says which of several runs it is; empty for one alone.
+    `part` says which of several runs it is; empty for one alone. `again` are the last
+    steps of an edit that are taken once more.
     """
 
-    def __init__(self, method: str, adapter: str = "", part: str = "") -> None:
+    def __init__(
+        self, method: str, adapter: str = "", part: str = "", again: int = 0
+    ) -> None:
         self._method = method
         self._adapter = adapter
         self._part = part
+        self._again = again
         self._window: WindowStarted | None = None  # the present one
         self._work = 0  # of all windows
         # the present window was edited, not kept from a run that was stopped
@@ -108,12 +112,22 @@ class RunProgress:
         if window:
             parts.append(f"window {window.number} of {window.total}")
         if progress.total > 1:
-            unit = "frame" if progress.stage in _BY_FRAME else "step"
-            parts.append(f"{unit} {progress.done} of {progress.total}")
+            parts.append(self._counted(progress))
         if progress.seconds_left is not None and progress.done < progress.total:
             left = duration(progress.seconds_left)
             parts.append(f"about {left} {self._until(progress.stage)}")
         return ", ".join(parts)
+
+    def _counted(self, progress: Progress) -> str:
+        """Count frames, steps or, in a row of their own, steps that are taken again."""
+        unit = "frame" if progress.stage in _BY_FRAME else "step"
+        done = progress.done
+        total = progress.total
+        if progress.stage == "editing" and self._again < total:
+            total -= self._again
+        if done > total:
+            return f"redraw step {done - total} of {self._again}"
+        return f"{unit} {done} of {total}"
 
     def _until(self, stage: str) -> str:
         """Say what ends after the seconds that are left."""

@@ -46,7 +46,8 @@ def handlers(open_clip, visits_of, tmp_path):
     return masks, RunHandlers(*shared, jobs, follower)
 
 
-JOB = RunJob(SimpleNamespace(method="sdedit", adapter=""), "page")
+ASKED = {"method": "sdedit", "model": "storybook", "params": {}, "loras": ()}
+JOB = RunJob(SimpleNamespace(**ASKED, adapter=""), "page")
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 

@@ -98,11 +98,17 @@ def test_visitors_and_a_machine_without_a_folder_are_refused(
     assert (status, left(folder)) == (400, [])
 
 
-def test_an_upload_that_is_given_up_leaves_nothing(folder):
+@pytest.mark.parametrize("last", ["http.request", "http.disconnect"])
+def test_an_upload_that_is_given_up_or_refused_leaves_nothing(folder, last):
+    """The body of one that is refused is read, or a browser would not hear of it."""
     parts = [
         {"type": "http.request", "body": save(WHOLE)[:50], "more_body": True},
-        {"type": "http.disconnect"},
+        {"type": last, "body": save(WHOLE)[50:]},
     ]
+    refused = last == "http.request"
+    if refused:
+        folder.mkdir()
+        (folder / "a.safetensors").write_bytes(b"mine")
     scope = {
         "type": "http",
         "method": "PUT",
@@ -120,4 +126,8 @@ def test_an_upload_that_is_given_up_leaves_nothing(folder):
         answered.append(message)
 
     anyio.run(dropped_models.take, scope, receive, send)
-    assert (answered, left(folder)) == ([], [])
+    assert parts == []
+    assert bool(answered) == refused
+    assert left(folder) == ["a.safetensors"] * refused
+    if refused:
+        assert (folder / "a.safetensors").read_bytes() == b"mine"

@@ -58,10 +58,25 @@ def outcome_of(count=9, attention=None, **more):
     )
 
 
-def told(*events, method="videograin", adapter=""):
+def told(*events, method="videograin", adapter="", again=0):
     """What the page shows once a run has told these."""
-    progress = run_views.RunProgress(method, adapter)
+    progress = run_views.RunProgress(method, adapter, again=again)
     return [progress.take(event) for event in events][-1]
+
+
+def test_steps_that_are_taken_again_count_for_themselves():
+    said = [
+        told(Progress("editing", done, 26, None), again=6)["detail"]
+        for done in (1, 20, 21, 26)
+    ]
+    assert said == [
+        "step 1 of 20",
+        "step 20 of 20",
+        "redraw step 1 of 6",
+        "redraw step 6 of 6",
+    ]
+    inverting = told(Progress("inverting", 20, 20, None), again=6)
+    assert inverting["detail"] == "step 20 of 20"
 
 
 def shares(shown):

@@ -30,6 +30,7 @@ const KEYS = {
     ["< | >", "previous, next key frame"],
     ["Space", "play or pause; held, drag the picture"],
     ["+ | - | 0", "zoom in, out, whole picture (or wheel, pinch, double click)"],
+    ["L", "full screen, or back"],
     ["N", "new region"],
     ["1 to 9", "select a region"],
     ["T", "start or stop tracking"],

@@ -18,7 +18,7 @@ const usedBefore = () => {
  */
 const makeSection = (title, ...content) => {
   const about = { className: "rg-refine-part", ariaLabel: title, data: { part: title } };
-  return make("section", about, make("h3", {}, title), make("div", "rg-refine-row", ...content));
+  return make("section", about, make("h2", {}, title), make("div", "rg-refine-row", ...content));
 };
 
 /**

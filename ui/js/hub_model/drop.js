@@ -44,7 +44,7 @@ export const makeDrop = ({ say, setGoing, use }) => {
     field.value = "";
   };
   const choose = button("rg-tool", "Choose a file", () => field.click());
-  const node = make("div", "rg-drop", make("span", {}, "Drop a .safetensors file here"), choose, field);
+  const node = make("div", "rg-model-drop", make("span", {}, "Drop a .safetensors file here"), choose, field);
   /** @param {boolean} on */
   const setOver = (on) => node.classList.toggle("rg-is-over", on);
   node.addEventListener("dragover", () => setOver(true));
