@@ -38,6 +38,7 @@ from regrain.editing.pipeline.estimate import (
     check_known,
     counted,
     estimate_tuning,
+    fit_of,
     work,
 )
 from regrain.editing.pipeline.focus import (
@@ -677,7 +678,10 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
     monkeypatch.setattr("regrain.editing.pipeline.estimate._CALL_CELLS", 0)
     asked = request(model=str(small_folder), size=64)
     whole = replace(asked, focus="off")
-    ((width, height),) = box_sizes(asked)
+    fit = fit_of(asked)
+    for size in ((WIDTH, HEIGHT), (90, 200), (37, 31)):
+        assert fit(*size) == small.fit(*size, 64)
+    ((width, height),) = box_sizes(asked, fit)
     assert box_sizes(whole) == [(WIDTH, HEIGHT)]
     ratio = work(asked).editing / work(whole).editing
     shapes = [max(size) / min(size) for size in ((width, height), (WIDTH, HEIGHT))]
@@ -686,7 +690,7 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
     each = two(model=str(small_folder), size=64, focus="each")
     apart = [
         work(replace(each, focus=f"{width}x{height}+0+0")).editing
-        for width, height in box_sizes(each)
+        for width, height in box_sizes(each, fit)
     ]
     assert len(apart) == 2
     assert work(each).editing == pytest.approx(sum(apart))
