@@ -189,7 +189,7 @@ def test_an_automatic_margin_is_a_share_of_the_box(small):
     boxes = path_of(report)
     margin = round(boxes[0, 2:].min() / 16)
     assert 0 < margin < round(HEIGHT / 16)
-    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    own = replace(asked, regions=(replace(CAT, margin=margin, feather=margin),))
     assert np.array_equal(result.edited_mask[:], own.edited_mask[:])
     assert not np.array_equal(result.edited_mask[:], asked.edited_mask[:])
     made, _, _ = by_hand(own, small, boxes, 2.0)
@@ -203,7 +203,7 @@ def test_automatic_margins_are_measured_and_shown_as_they_were(small):
     asked = request(regions=(replace(CAT, margin=None),), method="sdedit")
     result, report, _ = run(asked, small)
     margin = round(path_of(report)[0, 2:].min() / 16)
-    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    own = replace(asked, regions=(replace(CAT, margin=margin, feather=margin),))
     measured = measure(replace(result, attention={}), own)["inside_psnr_by_region"]
     assert report["metrics"]["inside_psnr_by_region"] == measured
     (shown,) = [
@@ -217,6 +217,27 @@ def test_automatic_margins_are_measured_and_shown_as_they_were(small):
         if name == "masks.mp4"
     ]
     assert np.array_equal(shown, expected)
+
+
+def test_an_edit_fades_over_a_margin_that_is_chosen_automatically(small):
+    """What a model paints there is seldom the place that is there; whoever sets a
+    margin, or a feather, wants it as it is."""
+    for region, fades in (
+        (replace(CAT, margin=None), None),
+        (replace(CAT, margin=None, feather=2), 2),
+        (replace(CAT, margin=6), 0),
+    ):
+        asked = request(regions=(region,))
+        boxed = boxed_edits(small, asked, check_params("sdedit", QUICK))
+        (own,) = boxed.request.regions
+        assert own.feather == (own.margin if fades is None else fades)
+        assert own.margin > 0
+    # The whole frame is edited as ever.
+    whole = request(regions=(replace(CAT, margin=None),), focus="off")
+    assert whole.opacity is None
+    result, _, _ = run(whole, small)
+    explicit, _, _ = run(replace(whole, regions=(replace(CAT, margin=15),)), small)
+    assert np.array_equal(result.frames[:], explicit.frames[:])
 
 
 def test_a_box_that_follows_is_edited_as_a_clip_of_its_own(small):

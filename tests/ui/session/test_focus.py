@@ -115,6 +115,22 @@ def test_the_box_is_that_of_the_run(session):
     assert not np.array_equal(boxes, plain)
 
 
+def test_a_margin_that_nobody_changed_is_chosen_by_the_box(session):
+    begun = session.state.regions[1].margin
+    assert begun == round(HEIGHT / 16)
+    for margin, focus, sent in (
+        (begun, "off", begun),
+        (begun, "on", None),
+        (begun + 1, "on", begun + 1),
+        (0, "on", 0),
+    ):
+        session.state = session.state.change_region(1, margin=margin)
+        asked = Edit(method="sdedit", focus=focus)
+        assert build_request(session, asked).regions[0].margin == sent
+        session.focus = focus
+        assert planned(session, "storybook", QUICK).regions[0].margin == sent
+
+
 def test_masks_and_words_move_the_box(session):
     before = path(shown(session, "on"))
     session.state = session.state.change_region(2, prompt="a panda")
