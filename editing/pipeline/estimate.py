@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -574,7 +575,8 @@ def check_known(request: EditRequest) -> None:
     facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras, request.prediction)
     if facts is not None and backbone is not None:
-        for size in box_sizes(request):
+        fit = partial(backbone.fit, size=request.size)
+        for size in box_sizes(request, fit):
             check_facts(facts, backbone, backbone.fit(*size, request.size))
 
 

@@ -277,14 +277,22 @@ def _with_margins(
     request: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
 ) -> EditRequest:
     """Return the request with margins in place of those that are chosen automatically:
-    a share of the box, which is what a model sees, not of the frame."""
+    a share of the box, which is what a model sees, not of the frame.
+
+    What a model paints around a thing in such a margin is seldom the place that is
+    there, and sharp. So the edit fades into the source over it, unless the region says
+    how it fades.
+    """
     regions = []
     for region in request.regions:
         size = request.clip.size
         for own, boxes in found:
             if boxes is not None and (own is None or own.label == region.label):
                 size = _largest(boxes)
-        regions.append(replace(region, margin=region.effective_margin(size)))
+        margin = region.effective_margin(size)
+        fades = size != request.clip.size and region.margin is None
+        feather = region.feather or (margin if fades else 0)
+        regions.append(replace(region, margin=margin, feather=feather))
     return replace(request, regions=tuple(regions))
 
 

@@ -19,6 +19,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.session.build_request import build_box_request
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
@@ -111,7 +112,7 @@ class TuningHandlers(Handlers):
         return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
-        """Return what a run would be given, without its regions."""
+        """Return what a run would be given, as far as it tunes."""
         given = self.asked(session, fields)
         asked = Edit(
             source_prompt=session.source_prompt,
@@ -121,8 +122,9 @@ class TuningHandlers(Handlers):
             loras=given.loras,
             adapter=session.adapters.path,
             size=given.size,
+            focus=given.focus,
         )
-        return EditRequest(session.opened.request.clip, None, (), **vars(asked))
+        return build_box_request(session, asked)
 
     def _estimated(self, asked: EditRequest) -> Estimate:
         """Estimate what its tuning takes; the model is timed only while nobody uses

@@ -27,6 +27,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
 from regrain.editing.storage.folders import visible
 
+USUAL_FOCUS = "auto"  # of a new clip: where a box makes small things larger
 MAX_FRAMES = 1200
 MAX_SIDE = 1280  # pixels; larger clips are scaled down
 MAX_SOURCE_SIDE = 4096  # pixels of a file that can be opened
@@ -211,9 +212,8 @@ def open_upload(
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
-    opened = prepare(
-        "", file.name, EditRequest(clip, None, (), motion=BUILT_IN_MOTION), folder
-    )
+    asked = EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS)
+    opened = prepare("", file.name, asked, folder)
     opened = replace(
         opened,
         file=file,
@@ -247,7 +247,8 @@ def open_picture(file: Path, folder: Path) -> ClipSession:
     Raises:
         ClipError: It cannot be read, or is too large.
     """
-    return prepare("", file.name, EditRequest(ImageClip(file.parent), None, ()), folder)
+    asked = EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS)
+    return prepare("", file.name, asked, folder)
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:

@@ -38,6 +38,7 @@ from regrain.editing.pipeline.estimate import (
     check_known,
     counted,
     estimate_tuning,
+    fit_of,
     work,
 )
 from regrain.editing.pipeline.focus import (
@@ -188,7 +189,7 @@ def test_an_automatic_margin_is_a_share_of_the_box(small):
     boxes = path_of(report)
     margin = round(boxes[0, 2:].min() / 16)
     assert 0 < margin < round(HEIGHT / 16)
-    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    own = replace(asked, regions=(replace(CAT, margin=margin, feather=margin),))
     assert np.array_equal(result.edited_mask[:], own.edited_mask[:])
     assert not np.array_equal(result.edited_mask[:], asked.edited_mask[:])
     made, _, _ = by_hand(own, small, boxes, 2.0)
@@ -202,7 +203,7 @@ def test_automatic_margins_are_measured_and_shown_as_they_were(small):
     asked = request(regions=(replace(CAT, margin=None),), method="sdedit")
     result, report, _ = run(asked, small)
     margin = round(path_of(report)[0, 2:].min() / 16)
-    own = replace(asked, regions=(replace(CAT, margin=margin),))
+    own = replace(asked, regions=(replace(CAT, margin=margin, feather=margin),))
     measured = measure(replace(result, attention={}), own)["inside_psnr_by_region"]
     assert report["metrics"]["inside_psnr_by_region"] == measured
     (shown,) = [
@@ -216,6 +217,27 @@ def test_automatic_margins_are_measured_and_shown_as_they_were(small):
         if name == "masks.mp4"
     ]
     assert np.array_equal(shown, expected)
+
+
+def test_an_edit_fades_over_a_margin_that_is_chosen_automatically(small):
+    """What a model paints there is seldom the place that is there; whoever sets a
+    margin, or a feather, wants it as it is."""
+    for region, fades in (
+        (replace(CAT, margin=None), None),
+        (replace(CAT, margin=None, feather=2), 2),
+        (replace(CAT, margin=6), 0),
+    ):
+        asked = request(regions=(region,))
+        boxed = boxed_edits(small, asked, check_params("sdedit", QUICK))
+        (own,) = boxed.request.regions
+        assert own.feather == (own.margin if fades is None else fades)
+        assert own.margin > 0
+    # The whole frame is edited as ever.
+    whole = request(regions=(replace(CAT, margin=None),), focus="off")
+    assert whole.opacity is None
+    result, _, _ = run(whole, small)
+    explicit, _, _ = run(replace(whole, regions=(replace(CAT, margin=15),)), small)
+    assert np.array_equal(result.frames[:], explicit.frames[:])
 
 
 def test_a_box_that_follows_is_edited_as_a_clip_of_its_own(small):
@@ -679,7 +701,10 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
     monkeypatch.setattr("regrain.editing.pipeline.estimate._CALL_CELLS", 0)
     asked = request(model=str(small_folder), size=64)
     whole = replace(asked, focus="off")
-    ((width, height),) = box_sizes(asked)
+    fit = fit_of(asked)
+    for size in ((WIDTH, HEIGHT), (90, 200), (37, 31)):
+        assert fit(*size) == small.fit(*size, 64)
+    ((width, height),) = box_sizes(asked, fit)
     assert box_sizes(whole) == [(WIDTH, HEIGHT)]
     ratio = work(asked).editing / work(whole).editing
     shapes = [max(size) / min(size) for size in ((width, height), (WIDTH, HEIGHT))]
@@ -688,7 +713,7 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
     each = two(model=str(small_folder), size=64, focus="each")
     apart = [
         work(replace(each, focus=f"{width}x{height}+0+0")).editing
-        for width, height in box_sizes(each)
+        for width, height in box_sizes(each, fit)
     ]
     assert len(apart) == 2
     assert work(each).editing == pytest.approx(sum(apart))

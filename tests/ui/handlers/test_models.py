@@ -135,7 +135,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     handlers = ModelHandlers(known, None, None, None, hub, None)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
     opened = SimpleNamespace(request=base)
-    session = SimpleNamespace(opened=opened, method="sdedit", focus="off")
+    session = SimpleNamespace(opened=opened, method="sdedit", focus="each")
     known.loras_of = lambda names: []
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given, loras, motion, seeing in (
@@ -151,6 +151,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
         asked = handlers.asked(session, FieldValues("m", given, 0, ()))
+        assert asked.focus == "each"
         assert (asked.loras, asked.motion, asked.picture_adapter) == (
             loras,
             motion,

@@ -4,19 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels
 from regrain.editing.pipeline.estimate import fit_of
-from regrain.editing.pipeline.focus import asked_boxes
+from regrain.editing.pipeline.focus import asked_boxes, box_sizes
 from regrain.editing.request.boxes import read_boxes
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import Rectangle, pack
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request
+from regrain.ui.session.clips import open_picture
 from regrain.ui.session.focus import on_other_frames
 from regrain.ui.session.history import Choices
 from regrain.ui.session.layers import Key, MaskLayer
@@ -110,6 +113,22 @@ def test_the_box_is_that_of_the_run(session):
     # By the model's working size, which is no clip's.
     ((_, plain),) = asked_boxes(request, ())
     assert not np.array_equal(boxes, plain)
+
+
+def test_a_margin_that_nobody_changed_is_chosen_by_the_box(session):
+    begun = session.state.regions[1].margin
+    assert begun == round(HEIGHT / 16)
+    for margin, focus, sent in (
+        (begun, "off", begun),
+        (begun, "on", None),
+        (begun + 1, "on", begun + 1),
+        (0, "on", 0),
+    ):
+        session.state = session.state.change_region(1, margin=margin)
+        asked = Edit(method="sdedit", focus=focus)
+        assert build_request(session, asked).regions[0].margin == sent
+        session.focus = focus
+        assert planned(session, "storybook", QUICK).regions[0].margin == sent
 
 
 def test_masks_and_words_move_the_box(session):
@@ -232,3 +251,20 @@ def test_an_inversion_of_one_box_is_none_of_another(session):
     session.focus = "on"
     mask_edits.add_edit(session, 1, 0, Rectangle((10.0, 20.0, 60.0, 50.0), erase=False))
     assert costs.about(planned(session, "storybook", QUICK)).kept == 0
+
+
+def test_a_model_is_tuned_on_the_box(session, monkeypatch):
+    """An adapter that was tuned on a box is looked at as one of a box."""
+    given = Edit(method="tune_a_video", focus="on")
+    monkeypatch.setattr(TuningHandlers, "asked", lambda *_: given)
+    asked = TuningHandlers(None, None, None, None, None, None)._asked(session, None)
+    ((width, height),) = box_sizes(asked)
+    assert width < WIDTH
+    assert height < HEIGHT
+
+
+def test_clips_of_ones_own_begin_with_auto(tmp_path):
+    file = tmp_path / "in" / "one.png"
+    file.parent.mkdir()
+    Image.new("RGB", (64, 48)).save(file)
+    assert Session(open_picture(file, tmp_path / "out")).focus == "auto"

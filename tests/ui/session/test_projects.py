@@ -200,8 +200,11 @@ def test_undo_goes_on_after_the_process_was_lost(process, clip):
 def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
     visits = process()
     session = work(visits, clip)
+    assert session.focus == "auto"  # of a clip of one's own
+    session.choose_focus("each")
     visits.projects.keep("page", session)
     request = load_project(root / "my walk")
+    assert request.focus == "each"
     assert (request.method, request.seed, request.params) == (
         "fatezero",
         5,
