@@ -34,6 +34,7 @@ class Backbone(Protocol):
     words: frozenset[str] | None
     few_step: str
     other_scheduler: "OtherScheduler | None"
+    notes: tuple[str, ...]
     inpaints: bool
     told_guidance: bool
     offers: frozenset[str]

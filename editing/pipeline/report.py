@@ -157,6 +157,7 @@ def _warnings(request: EditRequest, result: EditResult, run: PreparedRun) -> lis
         *request.clip.warnings,
         *_unknown_world(request, run.backbone),
         *_other_scheduler(run.backbone, run.resolved),
+        *run.backbone.notes,
         *_unused_negatives(request, run.resolved),
         *_appended_words(request),
         *_padded(request, run.backbone),

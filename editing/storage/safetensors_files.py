@@ -3,7 +3,9 @@ bytes, then JSON."""
 
 from __future__ import annotations
 
+import codecs
 import glob
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,8 @@ DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 _NAME = re.compile(
     rf"({DIFFUSERS}|{TRANSFORMERS})(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
 )
+_ENDING = ".safetensors"
+_SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
 _MAX_TENSORS = 50_000  # they have about 1,100
@@ -86,7 +90,9 @@ def choose_weights(names: Iterable[str], stem: str = DIFFUSERS) -> WeightFiles |
 def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     """Return the files to load of a folder; see `choose_weights`. Where none has a
     known name, all .safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(
+        file for file in folder.glob("*.*") if file.suffix.lower() == _ENDING
+    )
     chosen = choose_weights([file.name for file in files], stem)
     return files if chosen is None else [folder / name for name in chosen.names]
 
@@ -120,6 +126,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         raise ModelError("model", f"{lacks} Download them.")
     for file in files:
         check_head(file, "model")
+    _check_whole(files, folder, id)
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
     chosen = choose_weights([file.name for file in files], stem)
     with (
@@ -149,16 +156,59 @@ def _stem_of(kind: Any) -> str:
     return TRANSFORMERS if library == "transformers" else DIFFUSERS
 
 
+def _check_whole(files: list[Path], folder: Path, id: str) -> None:
+    """Refuse a folder with several files of weights that are not the shards of one, or
+    with some of them missing."""
+    shards = [_SHARD.search(file.name) for file in files]
+    if len(files) == 1 and not any(shards):
+        return
+    if not all(shards):
+        names = ", ".join(shorten(file.name) for file in files[:2])
+        said = f"{shorten(id)}: {folder.name}/ has several files of weights ({names})"
+        raise ModelError("model", f"{said}. Keep one of them.")
+    count = int(shards[0][2])  # type: ignore[index]
+    if len(files) != count:
+        said = f"{shorten(id)}: {folder.name}/ has {len(files)} of {count} shards"
+        raise ModelError("model", f"{said}. Download the others.")
+
+
 @contextmanager
 def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
-    """Give a folder in which the only file of weights has the name that its library
-    expects; the folder itself if it has, or if there are several files."""
-    if len(files) != 1 or files[0].name.startswith(stem):
+    """Give a folder whose files are as their library expects: the only file of weights
+    by its name, shards with an index, a configuration without the byte order mark that
+    programs on Windows write. The folder itself if they are."""
+    config = folder / "config.json"
+    has_mark = config.read_bytes().startswith(codecs.BOM_UTF8)
+    name = files[0].name
+    is_named = name.startswith(stem) and name.endswith(_ENDING)
+    lacks_index = len(files) > 1 and not any(folder.glob("*.index*.json"))
+    if is_named and not has_mark and not lacks_index:
         yield folder
         return
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        (place / "config.json").symlink_to((folder / "config.json").absolute())
-        _, _, end = files[0].name.partition(".")
-        (place / f"{stem}.{end}").symlink_to(files[0].absolute())
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        (place / "config.json").write_text(config.read_text(encoding="utf-8-sig"))
+        for file in files if is_named else files[:1]:
+            _, _, end = file.name.partition(".")
+            new = file.name if is_named else f"{stem}.{end.lower()}"
+            (place / new).symlink_to(file.absolute())
+        for index in folder.glob("*.index*.json"):
+            (place / index.name).symlink_to(index.absolute())
+        if lacks_index:
+            _write_index(place, files, stem)
         yield place
+
+
+def _write_index(place: Path, files: list[Path], stem: str) -> None:
+    """Write the index of shards: the file of each weight."""
+    from safetensors import safe_open
+
+    places = {}
+    for file in files:
+        with safe_open(file, framework="np") as opened:
+            places |= dict.fromkeys(opened.keys(), file.name)
+    chosen = choose_weights([file.name for file in files], stem)
+    variant = f".{chosen.variant}" if chosen and chosen.variant else ""
+    index = {"metadata": {}, "weight_map": places}
+    path = place / f"{stem}.safetensors.index{variant}.json"
+    path.write_text(json.dumps(index), encoding="utf-8")

@@ -72,12 +72,14 @@ class Components:
     model: Component
     added: Component
     seed: gr.Number
+    prediction: gr.Dropdown
     controls: settings.ParameterFields
 
     @property
     def fields(self) -> list[Component]:
         """The fields whose values `FieldValues` holds, in its order."""
-        return [self.model, self.added, self.seed, *self.controls.all]
+        first = [self.model, self.added, self.seed, self.prediction]
+        return [*first, *self.controls.all]
 
     @property
     def field_names(self) -> list[str]:
@@ -86,7 +88,8 @@ class Components:
         for method, controls in self.controls.fields.items():
             for name, control in controls.items():
                 names.setdefault(id(control), f"{method}.{name}")
-        return ["model", "added", "seed", *(names[id(c)] for c in self.controls.all)]
+        first = ["model", "added", "seed", "prediction"]
+        return [*first, *(names[id(c)] for c in self.controls.all)]
 
     @property
     def method_shown(self) -> list[Any]:
@@ -119,12 +122,13 @@ class FieldValues(NamedTuple):
     model: object
     added: object
     seed: object
+    prediction: object
     parameters: tuple[object, ...]
 
     @classmethod
     def of(cls, values: tuple[object, ...]) -> FieldValues:
         """Take the values of `Components.fields`."""
-        return cls(*values[:3], values[3:])
+        return cls(*values[:4], values[4:])
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,16 @@ class Handlers:
             params=self.given_params(session, fields),
             model=model,
             seed=fields.seed,  # checked with the request
+            prediction=self._predicted(model, fields.prediction),
             **self._added(session.opened.request.asked, model, fields.added),
         )
+
+    def _predicted(self, model: str, given: object) -> str:
+        """Return what a model is said to predict; nothing of one that says it
+        itself."""
+        if not given or not self.catalogue.is_silent(model):
+            return ""
+        return str(given)  # checked with the request
 
     def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
         """Return what a page adds to the model, by field of `Edit`; its project's until
@@ -221,9 +233,17 @@ class Handlers:
         seed = {
             self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
         }
-        return (
-            self.method(asked.method) | seed | self.added(added, model or asked.model)
-        )
+        model = model or asked.model
+        predicted = {self.parts.prediction: self.prediction(model, asked.prediction)}
+        return self.method(asked.method) | seed | self.added(added, model) | predicted
+
+    def prediction(self, model: object, value: str | None = "") -> dict[str, Any]:
+        """Return the choice of what a model predicts, which is shown for one that does
+        not say; its value stays where it is None."""
+        shown = self.catalogue.is_silent(model)
+        if value is None:
+            return gr.update(visible=shown)
+        return gr.update(value=value if shown else "", visible=shown)
 
     def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> dict[Any, Any]:
         """Return the names of what is added to a model, in their field."""

@@ -39,7 +39,7 @@ _USELESS = {
 
 
 def _all_of_a_clip(p: Components) -> list[Any]:
-    return [*p.session, p.added, p.seed, *p.controls.all]
+    return [*p.session, p.added, p.seed, p.prediction, *p.controls.all]
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,7 @@ class MaskHandlers(Handlers):
             p.prompt,
             p.added,
             p.addons,
+            p.prediction,
             *p.controls.all,
         ]
     )
@@ -186,12 +187,17 @@ class MaskHandlers(Handlers):
         try:
             session = self.session(request)
             if session.filled == str(model):  # it came with values of its own
-                return {**self._notice(session, model), **self.cards(session, model)}
+                return {
+                    **self._notice(session, model),
+                    **self.cards(session, model),
+                    self.parts.prediction: self.prediction(model, None),
+                }
             session.filled = str(model)
             return {
                 **self._notice(session, model),
                 **self._filled(session, model),
                 **self.added(kept, model),
+                self.parts.prediction: self.prediction(model),
                 **self.cards(session, model),
             }
         except EditingError:

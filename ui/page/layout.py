@@ -38,6 +38,12 @@ from regrain.ui.views.model_views import (
 from regrain.ui.views.result_views import made_player, made_result
 
 _KEPT = "Your clips, masks, words and results stay until you delete them."
+_PREDICTED = [
+    ("As is usual (noise)", ""),
+    ("Noise (epsilon)", "epsilon"),
+    ("Velocity (v)", "v_prediction"),
+    ("The picture (sample)", "sample"),
+]
 _REMOVED = "Files of this page are deleted two minutes after you close it, or after an hour without use."
 
 
@@ -201,20 +207,30 @@ def _add_settings(
     added: list[str] = []
     seed = 0
     own = AdapterList()
-    if start:
-        asked = start.opened.request
+    asked = start.opened.request if start else None
+    if start and asked:
         added += asked.loras
         added += [name for name in (asked.motion, asked.picture_adapter) if name]
         seed = asked.seed
         own = start.adapters
     adapters = tuned_models(own, catalogue.adapters, method)
     help = {"control": control_view(catalogue.controls)}
+    predicted = asked.prediction if asked else ""
+    is_silent = catalogue.is_silent(asked.model if asked else "")
     with gr.Accordion(
         "Settings", open=False, elem_id="settings", elem_classes="rg-fold"
     ):
         shown: dict[str, Any] = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
+            "prediction": gr.Dropdown(
+                _PREDICTED,
+                value=predicted if is_silent else "",
+                label="What the model predicts",
+                info="Of a file that does not say. If it is wrong, the model draws noise.",
+                elem_id="prediction",
+                visible=is_silent,
+            ),
             "adapters": view("adapters", adapters, elem_id="adapters"),
         }
         first = settings.make_some(usual, method, settings.FIRST)

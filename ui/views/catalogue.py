@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from regrain.editing.errors import EditingError, RequestError, suggest
+from regrain.editing.errors import EditingError, ModelError, RequestError, suggest
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
@@ -23,7 +23,12 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.models.files.offers import Family, check_file, family_of
+from regrain.editing.models.files.offers import (
+    Family,
+    check_file,
+    family_of,
+    is_silent,
+)
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import read_groups
@@ -144,6 +149,15 @@ class Catalogue:
             file = Path(find(str(name)).location)
             _check_whole(file, file.stat().st_mtime_ns)
         return str(name)
+
+    def is_silent(self, model: object) -> bool:
+        """Tell whether a model on this machine does not say what it predicts."""
+        if model not in self.models or model == BUILT_IN_MODEL:
+            return False
+        try:
+            return is_silent(find(str(model)))
+        except ModelError:  # a run says what is wrong with it
+            return False
 
     def add(self, kind: Literal["models", "motions", "pictures"], id: str) -> None:
         """Offer what has been fetched from the hub."""

@@ -219,7 +219,7 @@ def read_json(path: Path, title: str) -> Any:
     with boundary("model", f"{title} cannot be read. Download it again.", ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:

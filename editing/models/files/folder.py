@@ -17,6 +17,9 @@ from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.words import read_words
 from regrain.editing.storage.safetensors_files import read_weights
 
+_OPENCLIP = 1024  # width of the text encoder of 2.x
+_CUT = 11  # layers of the text encoder of 1.x without its last
+
 
 @dataclass(frozen=True, eq=False)
 class ModelParts:
@@ -41,6 +44,14 @@ class ModelParts:
             parts["text_encoder_2"] = self.text_encoder_2
         return parts
 
+    @property
+    def reads_last_layer(self) -> bool:
+        """Whether words are read from the last layer of CLIP's text encoder; SDXL reads
+        the one before, and 2.x and some models of 1.x come without it."""
+        text = self.text_encoder.config
+        is_whole = text.hidden_size < _OPENCLIP and text.num_hidden_layers != _CUT
+        return self.text_encoder_2 is None and bool(is_whole)
+
 
 def with_prediction(
     scheduler: Mapping[str, Any], prediction: str, name: str
@@ -50,6 +61,9 @@ def with_prediction(
     said = scheduler.get("prediction_type")
     if not prediction:
         return dict(scheduler)
+    if prediction not in PREDICTIONS:
+        reason = f"Expected {' or '.join(PREDICTIONS)}, got {shorten(prediction)}"
+        raise ModelError("prediction", f"{reason}. Choose one of these.")
     if said not in (None, prediction):
         reason = f"{name} says that it predicts {shorten(said)}, not {prediction}"
         raise ModelError("prediction", f"{reason}. Leave it out.")
@@ -117,7 +131,7 @@ def check_configs(
     schedule = read_schedule(scheduler, id)
     if schedule.reaches_pure_noise and prediction == "epsilon":
         said = f"{shorten(id)} predicts epsilon, but its last level has no signal"
-        advice = "Set prediction_type to v_prediction if it is one, or use another"
+        advice = "If it is one for v_prediction, set its prediction_type, or use --prediction"
         raise ModelError("model", f"{said}. {advice}.")
 
 

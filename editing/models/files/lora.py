@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
-from regrain.editing.models.files.location import LoraSpec, parse_lora
-from regrain.editing.models.files.lora_change import Scaling, apply
-from regrain.editing.models.files.lora_file import find_lora
+from regrain.editing.models.files.location import LoraSpec, about, parse_lora
+from regrain.editing.models.files.lora_change import MAGNITUDES, Scaling, apply
+from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
 from regrain.editing.models.files.tensors import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
@@ -32,7 +32,8 @@ _ENDS = {
     rf"[._](?:lora_B|lora_up){_NAMED}\.bias": "up_bias",
     r"\.lora_mid\.weight": "mid",
     r"\.alpha": "alpha",
-    rf"\.(?:dora_scale|lora_magnitude_vector{_NAMED})(?:\.weight)?": "magnitude",
+    rf"\.lora_magnitude_vector{_NAMED}(?:\.weight)?": "magnitude",
+    r"\.dora_scale(?:\.weight)?": "dora_scale",
     rf"\.(hada_[wt][12](?:_[ab])?|lokr_[wt][12](?:_[ab])?){_NAMED}": "",
     r"\.(?:diff|w_norm)": "diff",
     r"\.(?:diff_b|b_norm)": "diff_b",
@@ -46,11 +47,16 @@ _OTHERS = {
     "ia3": "an IA3",
     "on_input": "an IA3",
     "glora": "a GLoRA",
+    ".a1.weight": "a GLoRA",
     "emb_params": "a textual inversion",
+    "bundle_emb": "a LoRA and a textual inversion in one",
     "controlnet": "a Control-LoRA",
     "lora_controlnet": "a Control-LoRA",
     "image_proj": "a picture adapter",
 }
+_INVERSIONS = ("clip_l", "clip_g")  # vectors of textual inversions for SDXL
+# Of peft: starts of weights that change the model, too; what is added is not all.
+_OTHER_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _PREFIX = re.compile(
     r"(?:(?:base_model\.model|model|diffusion_model|pipe\.dit|transformer|unet|text_encoder|"
     r"text_encoder_2)\.)+|lora_(?:unet|te|te1|te2)_|lycoris_"
@@ -286,15 +292,20 @@ def _read(id: str) -> _File:
             changes.setdefault(layer, {})[role] = file.get_tensor(key)
     if not changes:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
+    has_norms = any(change.keys() & MAGNITUDES for change in changes.values())
+    if facts.get("use_dora") is True and not has_norms:
+        said = f"{shorten(id)} says that it is a DoRA, but has no magnitudes"
+        raise ModelError("loras", f"{said}. Download it again.")
     return _File(changes, facts)
 
 
 def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
     """Read peft's configuration, from a file's metadata or from the file beside it."""
-    beside = path.with_name("adapter_config.json")
+    beside = path.with_name(PEFT_CONFIG)
     facts: Any = {}
-    if path.stem == "adapter_model" and beside.exists():
-        facts = read_json(beside, f"{shorten(id)}: {beside.name}")
+    if path.name == PEFT_FILE and beside.exists():
+        with about("loras"):
+            facts = read_json(beside, f"{shorten(id)}: {beside.name}")
     elif "lora_adapter_metadata" in metadata:
         with boundary("loras", f"{shorten(id)} is damaged. Use another.", ModelError):
             facts = json.loads(metadata["lora_adapter_metadata"])
@@ -306,15 +317,26 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, obj
             f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not supported"
         )
         raise ModelError("loras", f"{said}. Use a LoRA, LoHa or LoKr.")
+    start = str(facts.get("init_lora_weights")).lower()
+    if start.startswith(_OTHER_STARTS) or facts.get("layer_replication"):
+        said = f"{shorten(id)} also changes the model ({PEFT_CONFIG})"
+        raise ModelError("loras", f"{said}. Convert it to an ordinary LoRA with peft.")
+    for key, value in facts.items():
+        is_scale = key.rpartition(".")[2] in ("r", "lora_alpha", "alpha")
+        if is_scale and not isinstance(value, int | float | None):
+            said = f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no number"
+            raise ModelError("loras", f"{said}. Use another.")
     return facts
 
 
 def _role(key: str, id: str) -> tuple[_Layer, str]:
     """Return the layer that a tensor is of, and its role."""
-    for word, title in _OTHERS.items():
-        if word in key:
-            said = f"{shorten(id)} is {title}, not a LoRA of a model"
-            raise ModelError("loras", f"{said}. Use another.")
+    titles = [title for word, title in _OTHERS.items() if word in key]
+    if key in _INVERSIONS:
+        titles.append(_OTHERS["emb_params"])
+    if titles:
+        said = f"{shorten(id)} is {titles[0]}, not a LoRA of a model"
+        raise ModelError("loras", f"{said}. Use another.")
     known = key
     for old, new in _OLD.items():
         known = re.sub(old, new, known)
@@ -322,7 +344,7 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
         match = re.fullmatch(f"(.*?){end}", known)
         if match:
             return _layer(match[1]), role or match[2]
-    said = f"{shorten(id)} has {shorten(key)}, which no known LoRA has"
+    said = f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has"
     raise ModelError("loras", f"{said}. Use a LoRA, DoRA, LoHa or LoKr.")
 
 

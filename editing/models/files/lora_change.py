@@ -7,8 +7,9 @@ tensors).
 
 The tensors of a layer have roles. "up", "down", "mid", "hada_...", "lokr_..." are
 factors, "alpha" is their scale times their rank, "magnitude" the norms of the rows of a
-DoRA, "up_bias" a bias scaled as they are; "diff", "diff_b" and "diff_m" are added to
-weight, bias and table.
+DoRA of peft, "dora_scale" those of the rows or the columns of one of LyCORIS, "up_bias"
+a bias scaled as they are; "diff", "diff_b" and "diff_m" are added to weight, bias and
+table.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 _TABLE = "scale_shift_table"  # of Wan's blocks
 _ADDED = {"diff": "weight", "diff_b": "bias", "diff_m": _TABLE}
-_SCALED = frozenset({"alpha", "magnitude", "up_bias", *_ADDED})
+MAGNITUDES = frozenset({"magnitude", "dora_scale"})
+_SCALED = frozenset({"alpha", "up_bias", *MAGNITUDES, *_ADDED})
 
 
 class Scaling(NamedTuple):
@@ -61,8 +63,9 @@ def apply(
         weight: Times the change.
         scaling: Of changes without an alpha of their own.
     """
-    for tensor in change.values():
-        if not tensor.is_floating_point() or not tensor.numel():
+    for role, tensor in change.items():
+        is_number = tensor.is_floating_point() or role == "alpha"  # maybe a whole one
+        if not is_number or not tensor.numel():
             return Wrong(damage="has tensors that are no factors")
     wide = torch.promote_types(next(layer.parameters()).dtype, torch.float32)
     own = {role: tensor.to(wide) for role, tensor in change.items()}
@@ -79,9 +82,16 @@ def apply(
     for name, delta in added.items():
         old = getattr(layer, name)
         old += delta.view_as(old).to(old)
-    if "magnitude" in own:
-        return _normed(own["magnitude"], layer)
+    for role in MAGNITUDES & own.keys():
+        magnitude = own[role]
+        by_column = role == "dora_scale" and _is_row(magnitude)
+        return _normed(magnitude.flatten(), layer, by_column=by_column)
     return Wrong()
+
+
+def _is_row(tensor: Tensor) -> bool:
+    """Tell whether numbers stand in one row, one for each column."""
+    return tensor.ndim > 1 and len(tensor) == 1 < tensor.shape[1]
 
 
 def _unlike(old: Tensor | None, name: str, delta: Tensor) -> str:
@@ -108,7 +118,7 @@ def _added(
         added["weight"] = scale * delta
         if "up_bias" in own:
             added["bias"] = scale * own["up_bias"]
-    elif own.keys() & {"magnitude", "up_bias", "alpha"}:
+    elif own.keys() & {"up_bias", "alpha", *MAGNITUDES}:
         raise _Damage
     for role, name in _ADDED.items():
         if role in own:
@@ -175,15 +185,23 @@ def _kronecker(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
     return torch.kron(left, right), rank
 
 
-def _normed(magnitude: Tensor, layer: nn.Module) -> Wrong:
-    """Give every row of a layer's weight the norm that a DoRA has for it."""
+def _normed(magnitude: Tensor, layer: nn.Module, *, by_column: bool) -> Wrong:
+    """Give every row or every column of a layer's weight the norm that a DoRA has for
+    it."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    if magnitude.numel() != len(weight):
-        size = f"norms of {magnitude.numel()} rows, but has {len(weight)} in the model"
+    outputs, inputs = weight.shape[:2]
+    count = inputs if by_column else outputs
+    if magnitude.numel() != count:
+        lines = "columns" if by_column else "rows"
+        size = f"norms of {magnitude.numel()} {lines}, but has {count} in the model"
         return Wrong(misfit=f"has {size}")
-    rows = weight.to(magnitude).flatten(1)
-    scale = magnitude.flatten() / rows.norm(dim=1)
+    lines = weight.to(magnitude)
+    if by_column:
+        lines = lines.transpose(0, 1)
+    norms = lines.flatten(1).norm(dim=1)
+    scale = magnitude / norms
     if not bool(scale.isfinite().all()):
         return Wrong(damage="has NaN or Inf")
-    weight.copy_((rows * scale[:, None]).view_as(weight))
+    scaled = lines * scale.view(-1, *[1] * (lines.ndim - 1))
+    weight.copy_(scaled.transpose(0, 1) if by_column else scaled)
     return Wrong()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import family_of_scheduler
 from regrain.editing.models.files.configs import read_json
+from regrain.editing.models.files.lora_file import stated_prediction
 from regrain.editing.models.files.schedulers import NEAREST
+from regrain.editing.models.files.sidecar import read_sidecar
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -35,11 +37,12 @@ _CONDITIONS = {
     "num_class_embeds": "a model that reads a class",
     "encoder_hid_dim_type": "a model that reads vectors of pictures (Kandinsky)",
 }
-OTHER_MARKS = {
-    "edm_vpred.sigma_max": "an EDM model (CosXL)",
-    "edm_mean": "an EDM model (Playground 2.5)",
+_OTHER_MARKS = {
+    "edm_vpred": "an EDM model (CosXL)",
+    "edm_": "an EDM model (Playground 2.5)",
 }
-"""Tensors of single files that say that they are of a kind that is not supported."""
+V_MARK = "v_pred"
+"""An empty tensor of a single file that says that it predicts v."""
 _OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
 _CONFIGS = (  # in the order of the arguments of `family_of_configs`
     "model_index.json",
@@ -160,8 +163,15 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     return Family("Wan 2.1", WAN)
 
 
-def check_file(path: Path) -> frozenset[str]:
-    """Check that a .safetensors file is whole, and return the names of its tensors.
+class FileHead(NamedTuple):
+    """What the head of a .safetensors file says: names of tensors, and metadata."""
+
+    names: frozenset[str]
+    metadata: Mapping[str, str]
+
+
+def check_file(path: Path) -> FileHead:
+    """Check that a .safetensors file is whole, and return what its head says.
 
     Raises:
         ModelError: It is damaged.
@@ -171,16 +181,35 @@ def check_file(path: Path) -> frozenset[str]:
     check_head(path, "model")
     try:
         with safe_open(path, framework="np") as file:
-            return frozenset(file.keys())
+            return FileHead(frozenset(file.keys()), file.metadata() or {})
     except (SafetensorError, OSError):
         said = f"{shorten(path.name)} is damaged or incomplete. Download it again."
         raise ModelError("model", said) from None
 
 
+def is_silent(source: ModelLocation) -> bool:
+    """Tell whether a model of Stable Diffusion on this machine does not say what it
+    predicts.
+
+    Raises:
+        ModelError: What is beside a file cannot be read.
+    """
+    if source.kind == "hub":
+        return False
+    place = Path(source.location)
+    if source.kind == "folder":
+        levels = _read(place / _CONFIGS[2])
+        return (place / _CONFIGS[1]).is_file() and "prediction_type" not in levels
+    head = check_file(place)
+    if V_MARK in head.names or stated_prediction(head.metadata):
+        return False
+    return "prediction_type" not in read_sidecar(place, version_of(head.names))
+
+
 def read_names(path: Path) -> frozenset[str]:
     """Read the names of the tensors of a file; none of one that is damaged."""
     try:
-        return check_file(path)
+        return check_file(path).names
     except ModelError:
         return frozenset()  # loading it says what is wrong
 
@@ -193,11 +222,20 @@ def version_of(names: Collection[str]) -> str:
     return "sd2" if _OPENCLIP_TABLE in names else "sd1"
 
 
+def other_kind_of(names: Collection[str]) -> str | None:
+    """Return the kind of a single file, as shown to users, if the names of its tensors
+    say that it is one that is not supported."""
+    for start, title in _OTHER_MARKS.items():
+        if any(name.startswith(start) for name in names):
+            return title
+    return None
+
+
 def _of_file(path: Path) -> Family:
     names = read_names(path)
-    for key, title in OTHER_MARKS.items():
-        if key in names:
-            return _unsupported(title)
+    title = other_kind_of(names)
+    if title is not None:
+        return _unsupported(title)
     prefix = "conditioner.embedders."
     embedders = {name.split(".")[2] for name in names if name.startswith(prefix)}
     if embedders == {"0"}:

@@ -14,21 +14,29 @@ _MAX_BYTES = 200_000
 _PARAMETERIZATIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 # Of the second generation's, by the class that scales the network.
 _SCALINGS = {"EpsScaling": "epsilon", "VScaling": "v_prediction"}
+# Of the layer of a text encoder that is read, the names that mean what is done here.
+_LAYERS = {
+    "sd1": ("last",),
+    "sd2": ("penultimate",),
+    "sdxl": ("hidden", "penultimate"),
+}
+_HEADS = {"num_heads": (8, -1), "num_head_channels": (64, -1)}
 _ZERO_SNR = "ZeroSNRDDPMDiscretization"
 _LEVELS = {
     "linear_start": "beta_start",
     "linear_end": "beta_end",
     "timesteps": "num_train_timesteps",
+    "scale_factor": "scaling_factor",
 }
 
 
-def read_sidecar(file: Path) -> dict[str, Any]:
-    """Return what the .yaml beside a file says, by the keys of scheduler_config.json;
+def read_sidecar(file: Path, version: str) -> dict[str, Any]:
+    """Return what the .yaml beside a file of a version (see `version_of`) says, by the
+    keys of scheduler_config.json, and as `scaling_factor` that of vae/config.json;
     nothing without one.
 
     Raises:
-        ModelError: It cannot be read, or names an output or a schedule that is not
-            supported.
+        ModelError: It cannot be read, or says something that is not supported.
     """
     found = [file.with_suffix(end) for end in (".yaml", ".yml")]
     path = next((one for one in found if one.exists()), None)
@@ -41,13 +49,16 @@ def read_sidecar(file: Path) -> dict[str, Any]:
     with boundary("model", damaged, ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(path.read_bytes()) or {}
         if not isinstance(content, Mapping):
             raise ValueError("not an object")
         entries = [*_entries(content)]
     said: dict[str, Any] = {}
     for key, value in entries:
         said |= _said(key, value, path)
+        allowed = _LAYERS[version] if key == "layer" else _HEADS.get(key, (value,))
+        if value not in allowed:
+            raise _refused(path, key, value)
     return said
 
 

@@ -5,6 +5,7 @@ and pruned checkpoints load too.
 """
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,19 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.configs import check_values
 from regrain.editing.models.files.folder import (
     ModelParts,
     check_configs,
     with_prediction,
 )
-from regrain.editing.models.files.offers import OTHER_MARKS, version_of
+from regrain.editing.models.files.lora_file import stated_prediction
+from regrain.editing.models.files.offers import (
+    V_MARK,
+    other_kind_of,
+    version_of,
+)
 from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.sidecar import read_sidecar
 from regrain.editing.models.files.tensors import opened, read_tensors
@@ -40,7 +47,10 @@ TEXT = {
     },
 }
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
-_V, _ZERO_SNR = "v_pred", "ztsnr"  # empty tensors that say so
+_ZERO_SNR = "ztsnr"  # an empty tensor that says so
+# Of weights of 8 bits: their scale, and what a kernel for them would need.
+_SCALE = ".scale_weight"
+_SCALES_OF_INPUT = (".scale_input", "scaled_fp8")
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
 
@@ -53,7 +63,8 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
     this order: the .yaml beside the file, the metadata (`modelspec.prediction_type`),
     an empty tensor named `v_pred`, `prediction`, and for 2.x the network itself
     (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
-    signal. SDXL works at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
+    signal, and the metadata may say which layer of the text encoder is read. SDXL works
+    at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
 
     Args:
         path: The file.
@@ -68,17 +79,21 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
         metadata = file.metadata() or {}
         names = frozenset(file.keys())
         version = whole_version(names, name)
-        scheduler = _scheduler(path, version, names, metadata)
+        beside = read_sidecar(path, version)
+        scale = beside.pop("scaling_factor", None)
+        skipped = _skipped_layers(metadata, version, name)
+        scheduler = _scheduler(path, version, names, metadata, beside)
         scheduler = with_prediction(scheduler, prediction, name)
-        check_configs({}, {"prediction_type": "v_prediction"} | scheduler, name)
-        checkpoint = read_tensors(file)
+        check_configs({}, {"prediction_type": "v_prediction"} | scheduler, path.name)
+        checkpoint = _weights(read_tensors(file), name)
     # Some weights are missing, or have shapes that no such model has.
     incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
     with boundary("model", incomplete, ModelError):
         unet = _unet(checkpoint, version)
-        vae = _vae(checkpoint, version)
+        vae = _vae(checkpoint, version, scale)
         encoders = {
-            part: _text_encoder(checkpoint, version, part) for part in TEXT[version]
+            part: _text_encoder(checkpoint, version, part, skipped)
+            for part in TEXT[version]
         }
     vae.to(torch.float32).eval()
     for part in (unet, *encoders.values()):
@@ -100,26 +115,65 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
     return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
 
+def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of a file, with the scales of those of 8 bits multiplied in;
+    others that are whole numbers raise ModelError."""
+    weights = dict(tensors)
+    for key, scale in tensors.items():
+        if (
+            key.endswith(_SCALE)
+            and (of := key.removesuffix(_SCALE) + ".weight") in weights
+        ):
+            weights[of] = weights[of].float() * scale.float()
+            del weights[key]
+    for key in [key for key in weights if key.endswith(_SCALES_OF_INPUT)]:
+        del weights[key]
+    parts = [key for key in weights if key.endswith(".weight")]
+    whole = [key for key in parts if not weights[key].is_floating_point()]
+    if whole:
+        said = (
+            f"{name} has weights of {weights[whole[0]].dtype}, which is not supported"
+        )
+        raise ModelError("model", f"{said}. Use one of 16 bits.")
+    return weights
+
+
 def _scheduler(
-    path: Path, version: str, names: Collection[str], metadata: Mapping[str, str]
+    path: Path,
+    version: str,
+    names: Collection[str],
+    metadata: Mapping[str, str],
+    beside: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the schedule of a file as scheduler_config.json would, without
-    `prediction_type` if nothing says it."""
+    `prediction_type` if nothing says it; `beside` is what the .yaml says."""
     known = _config(version, "scheduler", "scheduler_config.json")
     known.pop("prediction_type", None)
     if _ZERO_SNR in names:
         known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    stated = metadata.get("modelspec.prediction_type", "").lower()
-    if _V in names or stated in ("v", "v_prediction"):
-        known["prediction_type"] = "v_prediction"
-    elif stated.startswith("eps"):
-        known["prediction_type"] = "epsilon"
-    elif stated:
+    stated = "v_prediction" if V_MARK in names else stated_prediction(metadata)
+    if stated not in ("", *PREDICTIONS):
         reason = f"{shorten(path.name)} predicts {shorten(stated)}"
         raise ModelError("model", f"{reason}, which is not supported. Use another.")
-    known |= read_sidecar(path)
+    if stated:
+        known["prediction_type"] = stated
+    known |= beside
     check_values(known, "scheduler", shorten(path.name))
     return known
+
+
+def _skipped_layers(metadata: Mapping[str, str], version: str, name: str) -> int:
+    """Return how many of the last layers of the text encoder a file says to leave out;
+    only 1.x may leave out others than usual."""
+    stated = metadata.get("modelspec.encoder_layer", "")
+    if version == "sdxl" and stated == "1":  # which trainers of SDXL write unheeded
+        return 0
+    usual = 1 if version == "sd1" else 2
+    layer = int(stated) if re.fullmatch(r"[1-9]", stated) else usual
+    if layer != usual and version != "sd1" or stated not in ("", str(layer)):
+        said = f"{name} has encoder_layer {shorten(stated)}, which is not supported"
+        raise ModelError("model", f"{said}. Use another.")
+    return layer - usual
 
 
 def whole_version(checkpoint: Collection[str], name: str) -> str:
@@ -128,10 +182,10 @@ def whole_version(checkpoint: Collection[str], name: str) -> str:
     version = version_of(checkpoint)
     if f"conditioner.embedders.0.{_OPENCLIP}token_embedding.weight" in checkpoint:
         raise ModelError("model", f"{name} is the refiner of SDXL. Use its base model.")
-    for key, title in OTHER_MARKS.items():
-        if key in checkpoint:
-            said = f"{name} is {title}, which is not supported. Use {SUPPORTED}."
-            raise ModelError("model", said)
+    title = other_kind_of(checkpoint)
+    if title is not None:
+        said = f"{name} is {title}, which is not supported. Use {SUPPORTED}."
+        raise ModelError("model", said)
     if version != "sdxl" and f"{UNET}label_emb.0.0.weight" in checkpoint:
         said = f"{name} reads a class or a picture's vector (unCLIP), which is not supported"
         raise ModelError("model", f"{said}. Use {SUPPORTED}.")
@@ -226,12 +280,18 @@ def _added_widths(checkpoint: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _vae(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+def _vae(
+    checkpoint: Mapping[str, Tensor], version: str, scale: float | None
+) -> nn.Module:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
-    widths = [len(checkpoint[key]) for key in keys]
-    return _part(AutoencoderKL, checkpoint, version, "vae", block_out_channels=widths)
+    own: dict[str, object] = {
+        "block_out_channels": [len(checkpoint[key]) for key in keys]
+    }
+    if scale is not None:
+        own["scaling_factor"] = scale
+    return _part(AutoencoderKL, checkpoint, version, "vae", **own)
 
 
 def _part(
@@ -246,7 +306,7 @@ def _part(
 
 
 def _text_encoder(
-    checkpoint: Mapping[str, Tensor], version: str, part: str
+    checkpoint: Mapping[str, Tensor], version: str, part: str, skipped: int
 ) -> nn.Module:
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import (
@@ -271,6 +331,7 @@ def _text_encoder(
     depth = _count(checkpoint, layers)
     if version == "sd2":
         depth = min(depth, 23)  # 2.x reads the last but one
+    depth = max(1, depth - skipped)
     config = _config(version, part) | {
         "vocab_size": vocabulary,
         "hidden_size": width,

@@ -21,6 +21,7 @@ from regrain.editing.models.files.folder import (
 )
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.files.lora_file import lora_notes
 from regrain.editing.models.files.offers import check_family, family_of
 from regrain.editing.models.files.recommended import (
     kind_of,
@@ -91,6 +92,7 @@ def load(
         "few_step": kind.title if kind else "",
         "other_scheduler": missing_scheduler(kind, parts.scheduler),
         "takes_turns": turns,
+        "notes": _notes(parts, loras, predicts),
     }
     if parts.text_encoder_2 is None:
         model = StableDiffusion(**common)
@@ -107,6 +109,15 @@ def load(
     said = "loaded a %s model of %.0f MB on %s%s in %.1f s"
     logger.info(said, predicts, megabytes, device, how, seconds)
     return model
+
+
+def _notes(parts: ModelParts, loras: Sequence[str], prediction: str) -> tuple[str, ...]:
+    """Say what the files of a model tell that is not done."""
+    reads_last_layer = parts.reads_last_layer
+    notes = []
+    for text in loras:
+        notes += lora_notes(text, prediction, reads_last_layer)
+    return tuple(notes)
 
 
 def _weight_bytes(parts: ModelParts) -> dict[str, int]:

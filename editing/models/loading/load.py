@@ -20,7 +20,7 @@ from regrain.editing.models.files.location import (
     find,
     parse_lora,
 )
-from regrain.editing.models.files.lora_file import FILE
+from regrain.editing.models.files.lora_file import locate_lora
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
 from regrain.editing.storage.safetensors_files import state_of
@@ -120,6 +120,6 @@ def _key(
     places = [source]
     for text in loras:
         with about("loras"):
-            places.append(find(parse_lora(text).model, FILE))
+            places.append(locate_lora(parse_lora(text).model))
     files = tuple(state_of(Path(one.location)) for one in places if one.kind != "hub")
     return source, tuple(loras), prediction, str(device), str(dtype), files

@@ -61,6 +61,7 @@ class StableDiffusion(TurnTaking):
         few_step: Kind of few-step model that it is, as shown to users; empty for an
             ordinary one. Such models cannot be inverted.
         other_scheduler: The scheduler that it names, if it is not here.
+        notes: What its files say that is not done, for the report.
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
@@ -78,6 +79,7 @@ class StableDiffusion(TurnTaking):
     takes_turns: bool = False
     few_step: str = ""
     other_scheduler: OtherScheduler | None = None
+    notes: tuple[str, ...] = ()
 
     # Read from the parts.
     sites: tuple[AttentionLayer, ...] = field(init=False)

@@ -48,6 +48,7 @@ class Wan(TurnTaking):
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
+    notes: ClassVar[tuple[str, ...]] = ()
     inpaints: ClassVar[bool] = False
     told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"

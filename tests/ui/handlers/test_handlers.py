@@ -53,10 +53,10 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     masks, runs = handlers
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {
         "progress": gr.skip()
     }
-    assert set(masks.save(REQUEST, LATE, "storybook", [], 0)) == {"download"}
+    assert set(masks.save(REQUEST, LATE, "storybook", [], 0, "")) == {"download"}
     assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [
         {"canvas"}
     ]
@@ -65,7 +65,7 @@ def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     assert list(masks.track(event, REQUEST)) == []
     session = masks.visits.get("page")
     assert (session.source_prompt, session.state.regions) == ("", {})
-    shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
+    shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0, "")
     assert "Reload" in shown["progress"]["text"]  # of no clip that it ever had
 
 
@@ -138,7 +138,7 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
 
     def begin(words):
         said = {"id": session.id, "have": 0, "source_prompt": words}
-        return runs.begin(REQUEST, None, said, "storybook", [], 0)
+        return runs.begin(REQUEST, None, said, "storybook", [], 0, "")
 
     def arrange(number, by):
         event = SimpleNamespace(_data={"key": session.going[number].key, "by": by})
@@ -259,7 +259,7 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
         raise RequestError("queue", "It is full.")
 
     begun = replace(runs, turns=SimpleNamespace(enter=refuse))
-    begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0)
+    begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0, "")
     runs = replace(
         runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5))
     )

@@ -137,6 +137,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     opened = SimpleNamespace(request=base)
     session = SimpleNamespace(opened=opened, method="sdedit", focus="each")
     known.loras_of = lambda names: []
+    known.is_silent = lambda model: False
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given, loras, motion, seeing in (
         (None, ("a",), "own@1", "pictures/ip"),
@@ -150,13 +151,33 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         ),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        asked = handlers.asked(session, FieldValues("m", given, 0, ()))
+        asked = handlers.asked(session, FieldValues("m", given, 0, "", ()))
         assert asked.focus == "each"
         assert (asked.loras, asked.motion, asked.picture_adapter) == (
             loras,
             motion,
             seeing,
         )
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeypatch):
+    known = SimpleNamespace(
+        motions=[],
+        pictures=[],
+        model=str,
+        seeing=lambda _: "",
+        loras_of=lambda _: [],
+        is_silent=lambda _: is_silent,
+    )
+    handlers = ModelHandlers(known, None, None, None, hub)
+    # that of the project is of its own model
+    base = SimpleNamespace(asked=Edit(prediction="sample"))
+    session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
+    monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
+    for given in ("v_prediction", "", None, "w"):
+        asked = handlers.asked(session, FieldValues("m", [], 0, given, ()))
+        assert asked.prediction == (given or "" if is_silent else "")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """What a page may choose, while files come and go."""
 
+import json
 import os
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
 from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.handlers.base import Handlers
+from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, local_view
 
@@ -96,3 +101,60 @@ def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_
     ):
         with pytest.raises(RequestError, match="was not found"):
             known.check(request)
+
+
+def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
+    known = Catalogue({}, tmp_path)
+    for name, names, metadata in (
+        ("silent", ["a"], None),
+        ("v", ["a", "v_pred"], None),
+        ("spec", ["a"], {"modelspec.prediction_type": "epsilon"}),
+        ("beside", ["a"], None),
+        ("broken", ["a"], None),
+    ):
+        tensors = {key: torch.zeros(2) for key in names}
+        save_file(tensors, models / f"{name}.safetensors", metadata)
+    (models / "beside.yaml").write_text("parameterization: v")
+    (models / "broken.yaml").write_text("[")
+    for name, said in (("bare", {}), ("said", {"prediction_type": "epsilon"})):
+        for part, content in (("unet", {}), ("scheduler", said)):
+            (models / name / part).mkdir(parents=True)
+            file = "config.json" if part == "unet" else "scheduler_config.json"
+            (models / name / part / file).write_text(json.dumps(content))
+    known.add("models", "owner/name")
+    silent = {name for name in known.models if known.is_silent(name)}
+    assert silent == {"silent.safetensors", "bare"}
+    assert not known.is_silent("not here")
+
+
+def test_a_choice_of_what_a_model_predicts_is_shown_where_it_does_not_say(
+    models, tmp_path
+):
+    write(models / "mine.safetensors")
+    handlers = Handlers(Catalogue({}, tmp_path), None, None, None)
+    shown = handlers.prediction("mine.safetensors", "v_prediction")
+    assert (shown["visible"], shown["value"]) == (True, "v_prediction")
+    hidden = handlers.prediction(BUILT_IN_MODEL, "v_prediction")
+    assert (hidden["visible"], hidden["value"]) == (False, "")
+    kept = handlers.prediction("mine.safetensors", None)
+    assert kept["visible"]
+    assert "value" not in kept
+
+
+def test_choosing_a_model_shows_and_empties_what_it_predicts(
+    models, tmp_path, monkeypatch
+):
+    write(models / "mine.safetensors")
+    write(models / "other.safetensors")
+    parts = SimpleNamespace(prediction="prediction", useless="useless")
+    handlers = MaskHandlers(Catalogue({}, tmp_path), None, None, parts, *[None] * 3)
+    session = SimpleNamespace(filled="mine.safetensors")
+    monkeypatch.setattr(MaskHandlers, "session", lambda *_: session)
+    for name in ("_notice", "_filled", "added", "cards"):
+        monkeypatch.setattr(MaskHandlers, name, lambda *_: {})
+    choose = partial(handlers.choose_model, None)
+    kept = choose("mine.safetensors", [])["prediction"]
+    assert kept["visible"]
+    assert "value" not in kept  # that of the project
+    assert choose("other.safetensors", [])["prediction"]["value"] == ""
+    assert not choose(BUILT_IN_MODEL, [])["prediction"]["visible"]

@@ -17,6 +17,12 @@ from single_files import NAMES
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.lora import add_loras
+from regrain.editing.models.files.lora_file import (
+    find_lora,
+    locate_lora,
+    lora_notes,
+)
+from regrain.editing.models.loading.load import load_backbone
 
 WEIGHT = 0.7
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
@@ -476,6 +482,11 @@ REFUSED = {
     "is a motion LoRA": "down_blocks.0.motion_modules.0.x.to_q.lora_A.weight",
     "is an OFT": "unet.down_blocks.0.x.to_q.oft_R.weight",
     "is a GLoRA": "lora_unet_x.glora_a1.weight",
+    "is a GLoRA, ": "lora_unet_x.a1.weight",
+    "is a textual inversion": "clip_l",
+    "a LoRA and a textual inversion in one": "bundle_emb.x.string_to_param.*",
+    r"has \.\.\.'.*_attn1_to_q\.of_another_kind', which": "lora_unet_down_blocks_0_"
+    "attentions_0_transformer_blocks_0_attn1_to_q.of_another_kind",
     "is a Control-LoRA": "lora_controlnet",
     "which no known LoRA has": f"unet.{QUERY}.weight_of_another_kind",
 }
@@ -516,3 +527,113 @@ def test_another_kind_of_pefts_is_refused(pipelines, tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "VERA"}')
     with pytest.raises(ModelError, match="is of peft's kind 'VERA'"):
         add_loras((str(path),), {"unet": pipelines["sd"].unet})
+
+
+def of_peft(folder, facts, start="base_model.model."):
+    folder.mkdir(exist_ok=True)
+    halves = {"lora_A": torch.ones(2, 8), "lora_B": torch.ones(8, 2)}
+    tensors = {f"{start}{QUERY}.{name}.weight": one for name, one in halves.items()}
+    (folder / "adapter_config.json").write_bytes(json.dumps(facts).encode("utf-8-sig"))
+    return written(tensors, folder / "adapter_model.safetensors", {})
+
+
+def test_a_folder_of_peft_is_a_lora(tmp_path):
+    file = of_peft(tmp_path / "ink", {"peft_type": "LORA", "r": 2, "lora_alpha": 8})
+    assert find_lora(str(tmp_path / "ink")) == file
+    assert locate_lora(str(tmp_path / "ink")).kind == "folder"
+    with pytest.raises(ModelError, match="^loras: .* has no pytorch_lora_weights"):
+        find_lora(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"init_lora_weights": "pissa_niter_4"}, "also changes the model"),
+        ({"init_lora_weights": "olora"}, "also changes the model"),
+        ({"layer_replication": [[0, 4]]}, "also changes the model"),
+        ({"use_dora": True}, "says that it is a DoRA, but has no magnitudes"),
+        ({"lora_alpha": "8"}, "says 'lora_alpha' '8', which is no number"),
+    ],
+)
+def test_what_peft_says_and_cannot_be_added_is_refused(facts, said, tmp_path):
+    file = of_peft(tmp_path, {"peft_type": "LORA"} | facts)
+    with pytest.raises(ModelError, match=f"^loras: .*{said}"):
+        add_loras((str(file),), {})
+
+
+def test_an_alpha_may_be_a_whole_number(pipelines, tmp_path):
+    draw = Draw(pipelines["sd"])
+    down, up = draw.halves("unet", QUERY)
+    stem = "lora_unet_" + QUERY.replace(".", "_")
+    halves = {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}
+    changed = []
+    for kind in (torch.int64, torch.float32):
+        alpha = {f"{stem}.alpha": torch.tensor(1, dtype=kind)}
+        unet = deepcopy(pipelines["sd"].unet)
+        add_loras(
+            (str(written(halves | alpha, tmp_path / "a.safetensors", {})),),
+            {"unet": unet},
+        )
+        changed.append(unet.get_submodule(QUERY).weight)
+    assert torch.equal(*changed)
+    assert not torch.equal(changed[0], pipelines["sd"].unet.get_submodule(QUERY).weight)
+
+
+@pytest.mark.parametrize("place", [QUERY, CONV])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_the_norms_of_lycoris_are_of_rows_or_of_columns(
+    pipelines, tmp_path, place, by_column
+):
+    draw = Draw(pipelines["sd"])
+    old = pipelines["sd"].unet.get_submodule(place).weight
+    down, up = draw.halves("unet", place)
+    stem = "lora_unet_" + place.replace(".", "_")
+    shape = [1] * old.ndim
+    shape[by_column] = old.shape[by_column]
+    norms = 1 + draw.of(*shape).abs()
+    tensors = {
+        f"{stem}.lora_down.weight": down,
+        f"{stem}.lora_up.weight": up,
+        f"{stem}.dora_scale": norms,
+    }
+    unet = deepcopy(pipelines["sd"].unet)
+    add_loras((str(written(tensors, tmp_path / "a.safetensors", {})),), {"unet": unet})
+    sides = [side for side in range(old.ndim) if side != by_column]
+    moved = old + (up.flatten(1) @ down.flatten(1)).view_as(old)
+    expected = moved * norms / moved.square().sum(sides, keepdim=True).sqrt()
+    assert torch.allclose(unet.get_submodule(place).weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "prediction", "reads_last", "said"),
+    [
+        ({"ss_clip_skip": "2"}, "epsilon", True, ["trained with clip skip 2"]),
+        ({"modelspec.encoder_layer": "3"}, "epsilon", True, ["with clip skip 3"]),
+        ({"ss_clip_skip": "2"}, "epsilon", False, []),
+        ({"ss_clip_skip": "None"}, "epsilon", True, []),
+        ({"ss_clip_skip": "1"}, "epsilon", True, []),
+        ({"ss_v_parameterization": "True"}, "epsilon", True, ["predicts v_prediction"]),
+        ({"ss_v_parameterization": "False"}, "epsilon", True, []),
+        ({"modelspec.prediction_type": "v"}, "v_prediction", True, []),
+        ({"modelspec.prediction_type": "epsilon"}, "v_prediction", True, ["epsilon"]),
+    ],
+)
+def test_what_a_file_says_of_its_training_is_said(
+    metadata, prediction, reads_last, said, tmp_path
+):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", metadata)
+    notes = lora_notes(str(tmp_path / "a.safetensors"), prediction, reads_last)
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))
+
+
+def test_a_run_reports_what_a_lora_says_of_its_training(tmp_path):
+    folder = write_small_model(tmp_path / "small")
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    halves = {"lora_down": torch.zeros(2, 8), "lora_up": torch.zeros(8, 2)}
+    tensors = {f"{stem}.{name}.weight": tensor for name, tensor in halves.items()}
+    file = tmp_path / "ink.safetensors"
+    save_file(tensors, file, {"ss_clip_skip": "2"})
+    model = load_backbone(str(folder), (str(file),))
+    assert "trained with clip skip 2" in model.notes[0]
+    assert load_backbone(str(folder)).notes == ()

@@ -137,6 +137,39 @@ def test_shards_of_a_variant_are_read(copy, small):
     assert_same(load_backbone(str(copy)), small)
 
 
+def test_shards_are_read_without_their_index_and_missed_by_their_number(copy, small):
+    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
+    (copy / UNET).unlink()
+    unet.save_pretrained(copy / "unet", max_shard_size="60KB")
+    (index,) = (copy / "unet").glob("*.index.json")
+    index.unlink()
+    assert_same(load_backbone(str(copy)), small)
+    shards = sorted((copy / "unet").glob("*.safetensors"))
+    shards[-1].unlink()
+    said = f"unet/ has {len(shards) - 1} of {len(shards)} shards. Download the others"
+    assert said in refusal(copy)
+    for shard in shards[1:-1]:
+        shard.unlink()
+    assert f"has 1 of {len(shards)} shards" in refusal(copy)
+
+
+def test_several_files_of_unknown_names_are_named(copy):
+    (copy / UNET).rename(copy / "unet" / "a.safetensors")
+    shutil.copy(copy / "unet" / "a.safetensors", copy / "unet" / "b.safetensors")
+    said = "has several files of weights ('a.safetensors', 'b.safetensors'). Keep one"
+    assert said in refusal(copy)
+
+
+def test_names_in_capitals_and_files_of_programs_on_windows_are_read(copy, small):
+    for part in ("unet", "vae", "text_encoder"):
+        (file,) = (copy / part).glob("*.safetensors")
+        file.rename(file.with_suffix(".SAFETENSORS"))
+    for config in [*copy.glob("*/config.json"), copy / LEVELS]:
+        text = config.read_text().replace("\n", "\r\n")
+        config.write_bytes(text.encode("utf-8-sig"))
+    assert_same(load_backbone(str(copy)), small)
+
+
 def test_files_are_chosen_by_their_names():
     stem = "diffusion_pytorch_model"
     shards = [f"{stem}.fp16-0000{n}-of-00002.safetensors" for n in (1, 2)]
@@ -254,6 +287,8 @@ def test_other_files_are_refused_by_what_they_say(file, tiny):
     weights = original_layout(tiny)
     marks = {
         "edm_vpred.sigma_max": "an EDM model (CosXL)",
+        "edm_vpred.sigma_min": "an EDM model (CosXL)",
+        "edm_std": "an EDM model (Playground 2.5)",
         "edm_mean": "an EDM model (Playground 2.5)",
         "model.diffusion_model.label_emb.0.0.weight": "reads a class",
         "model.diffusion_model.adapter.weight": "1 weights more than one",
@@ -263,6 +298,63 @@ def test_other_files_are_refused_by_what_they_say(file, tiny):
         assert said in refusal(file)
     save_file(weights, file, {"modelspec.prediction_type": "edm"})
     assert "predicts 'edm', which is not supported" in refusal(file)
+    save_file(weights, file)
+    with pytest.raises(ModelError, match=r"^prediction: Expected epsilon or .*got 'x'"):
+        load_backbone(str(file), prediction="x")
+
+
+def test_the_yaml_may_say_the_scale_and_must_not_say_another_layer(file):
+    written = file.with_suffix(".yaml")
+    written.write_text("model: {params: {scale_factor: 0.25}}", encoding="utf-8-sig")
+    assert load_backbone(str(file)).vae.config.scaling_factor == 0.25
+    layer = "a: {{params: {{layer: {}, layer_idx: 11}}}}"
+    written.write_text(layer.format("last"))
+    assert load_backbone(str(file)).vae.config.scaling_factor == 0.18215
+    for text, said in (
+        (layer.format("hidden"), "has layer 'hidden', which is not supported"),
+        ("num_heads: 4", "has num_heads 4, which is not supported"),
+        ("scale_factor: x", "has scale_factor 'x', which is not supported"),
+    ):
+        written.write_text(text)
+        assert said in refusal(file)
+
+
+@pytest.mark.parametrize("layer", ["", "1", "2"])
+def test_metadata_say_which_layer_of_the_text_encoder_is_read(file, tiny, layer):
+    said = {"modelspec.encoder_layer": layer} if layer else None
+    save_file(original_layout(tiny), file, said)
+    model = load_backbone(str(file))
+    rows = torch.tensor([tiny.tokenizer("a cat", padding="max_length").input_ids])
+    text = tiny.text_encoder
+    all_layers = text(rows, output_hidden_states=True).hidden_states
+    normed = (text.text_model if hasattr(text, "text_model") else text).final_layer_norm
+    expected = normed(all_layers[-2 if layer == "2" else -1])
+    assert torch.allclose(model.text_encoder(rows).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize("layer", ["0", "penultimate", "-1"])
+def test_other_layers_are_refused(file, tiny, layer):
+    save_file(original_layout(tiny), file, {"modelspec.encoder_layer": layer})
+    assert f"has encoder_layer {layer!r}, which is not supported" in refusal(file)
+
+
+def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, tiny):
+    weights = original_layout(tiny)
+    place = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+    whole = weights[f"{place}.weight"]
+    small = (whole * 400).to(torch.float8_e4m3fn)
+    marks = {
+        f"{place}.weight": small,
+        f"{place}.scale_weight": torch.tensor(1 / 400),
+        f"{place}.scale_input": torch.tensor(3.0),
+        "scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn),
+    }
+    save_file(weights | marks, file)
+    model = load_backbone(str(file))
+    block = model.unet.down_blocks[0].attentions[0].transformer_blocks[0]
+    assert torch.allclose(block.attn1.to_q.weight, small.float() / 400)
+    save_file(weights | {f"{place}.weight": whole.to(torch.int8)}, file)
+    assert "has weights of torch.int8, which is not supported" in refusal(file)
 
 
 @pytest.mark.parametrize(
