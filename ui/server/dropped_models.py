@@ -109,4 +109,4 @@ def _check(path: Path) -> None:
     """Refuse a file that is no checkpoint of a supported model."""
     from regrain.editing.models.files.single_file import whole_version  # needs torch
 
-    whole_version(check_file(path), shorten(path.name))
+    whole_version(check_file(path).names, shorten(path.name))

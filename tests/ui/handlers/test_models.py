@@ -170,10 +170,12 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
         loras_of=lambda _: [],
         is_silent=lambda _: is_silent,
     )
-    handlers = ModelHandlers(known, None, None, None, hub)
+    handlers = ModelHandlers(known, None, None, None, hub, None)
     # that of the project is of its own model
     base = SimpleNamespace(asked=Edit(prediction="sample"))
-    session = SimpleNamespace(opened=SimpleNamespace(request=base), method="sdedit")
+    session = SimpleNamespace(
+        opened=SimpleNamespace(request=base), method="sdedit", focus="off"
+    )
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given in ("v_prediction", "", None, "w"):
         asked = handlers.asked(session, FieldValues("m", [], 0, given, ()))
