@@ -41,8 +41,8 @@ async def take(scope: Any, receive: Any, send: Any) -> None:
         return
     except EditingError as error:
         answer = JSONResponse({"error": error.message}, 400)
-    except OSError:
-        log.exception("a model could not be written")
+    except OSError as error:  # whose text would name the file
+        log.warning("a model could not be written: %s", type(error).__name__)
         message = "The folder of models cannot be written, or its disk is full."
         answer = JSONResponse({"error": message}, 400)
     await answer(scope, receive, send)
