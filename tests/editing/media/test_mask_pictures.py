@@ -365,3 +365,10 @@ def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
         alpha = clip.read_with_alpha(number, number + 1)[0, ..., 3]
         assert ((alpha > 127) == (X < 4 * number)).mean() > 0.97
     assert clip.read(0, 8).shape == (8, SIDE, SIDE, 3)
+
+
+def test_noise_of_a_codec_in_white_says_nothing_beside_alpha():
+    levels = np.random.default_rng(1).integers(252, 256, (SIDE, SIDE, 1), np.uint8)
+    frame = np.repeat(levels, 3, axis=-1)
+    meaning = understand([picture_in_video(frame, "a.mov", grey(DISC))], {})
+    assert meaning.form == "alpha"
