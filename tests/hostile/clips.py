@@ -64,6 +64,13 @@ _CODECS |= {
     "FFV1 in Matroska": (".mkv", "ffv1", "yuv444p"),
     "raw in AVI": (".avi", "rawvideo", "bgr24"),
 }
+_CODECS |= {
+    "Y4M": (".y4m", "wrapped_avframe", "yuv420p"),
+    "animated PNG": (".apng", "apng", "rgb24"),
+    "VP9 in IVF": (".ivf", "libvpx-vp9", "yuv420p"),
+    "H.264 in NUT": (".nut", "libx264", "yuv420p"),
+    "VP9 with alpha": (".webm", "libvpx-vp9", "yuva420p"),
+}
 _CODECS |= {"MPEG-2 in TS": (".ts", "mpeg2video", "yuv420p")}
 _CODECS |= {
     "ProRes in MOV": (".mov", "prores_ks", "yuv422p10le"),

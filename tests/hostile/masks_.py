@@ -48,6 +48,7 @@ def cases() -> Iterator[Case]:
     yield from _json()
     yield from _other_json()
     yield from _other_pictures()
+    yield from _other_files()
     yield from _folders()
 
 
@@ -228,7 +229,7 @@ def _other_json() -> Iterator[Case]:
 
 def _other_pictures() -> Iterator[Case]:
     """One mask at a frame, in each form of picture."""
-    for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif"):
+    for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif", ".gif"):
         command = ["editing", "new", "project/clip.mp4", "-o", "out"]
         command += ["--masks", f"one{suffix}", "--at", "1"]
         for name in CONTENT:
@@ -240,6 +241,35 @@ def _other_pictures() -> Iterator[Case]:
 
             prepare = base.with_project(write, at=f"one{suffix}")
             yield Case("masks", f"one {suffix}, {name}", command, prepare, "either")
+
+
+_FILES = {
+    "numbers of NumPy": ("m.npy", b"\x93NUMPY"),
+    "XML": ("m.xml", b"<annotations/>"),
+    "a list of masks": ("m.json", b'[{"segmentation": {"size": [1, 1]}}]'),
+    "a byte order mark alone": ("m.json", b"\xef\xbb\xbf"),
+    "UTF-16 that is cut off": ("m.json", "{}".encode("utf-16")[:3]),
+    "a project of a painting program": ("m.psd", b"8BPS"),
+}
+
+
+def _other_files() -> Iterator[Case]:
+    """Files that hold no masks, and polygons that hold too many corners."""
+    for name, (file, data) in _FILES.items():
+        write = base.with_project(replace_file, data, at=file)
+        command = ["masks", "pair", "project/clip.mp4", file, "-o", "out"]
+        for at in ([], ["--at", "1"], ["--at", "99"]):
+            said = " ".join(at)
+            yield Case("masks", f"{name} {said}", [*command, *at], write)
+
+    def write_star(file: Path) -> None:
+        corners = [[n % 64, 64 * (n % 2)] for n in range(20_000)]
+        shape = {"label": "cat", "points": corners}
+        file.write_text(json.dumps(_label_me() | {"shapes": [shape]}))
+
+    command = ["masks", "convert", "star.json", "-o", "out"]
+    prepare = base.with_project(write_star, at="star.json")
+    yield Case("masks", "a polygon of 20,000 corners", command, prepare, "either")
 
 
 def _folders() -> Iterator[Case]:
@@ -261,12 +291,17 @@ def _folders() -> Iterator[Case]:
         yield Case(
             "masks", f"folders {' and '.join(names)}", new, base.with_project(change)
         )
-    for suffix in (".mp4", ".mkv"):
+    for suffix, *how in (
+        (".mp4",),
+        (".mkv",),
+        (".mov", "prores_ks", "yuva444p10le"),
+        (".webm", "libvpx-vp9", "yuva420p"),
+    ):
         for name in CONTENT:
 
-            def write(folder: Path, suffix=suffix, name=name) -> None:
+            def write(folder: Path, suffix=suffix, how=how, name=name) -> None:
                 (folder / f"masks{suffix}").write_bytes(
-                    damage(base.video(suffix), name)
+                    damage(base.video(suffix, *how), name)
                 )
 
             command = ["masks", "convert", f"masks{suffix}", "-o", "out"]

@@ -272,6 +272,10 @@ _YAMLS = {
     "levels of another kind": "model: {params: {linear_start: x}}",
     "a million steps": "model: {params: {timesteps: 1000000000}}",
     "a schedule of EDM": "a: {target: x.EDMScaling}",
+    "another layer": "model: {params: {layer: hidden}}",
+    "a scale that is none": "model: {params: {scale_factor: x}}",
+    "an infinite scale": "model: {params: {scale_factor: .inf}}",
+    "a list for a layer": "model: {params: {layer: [last]}}",
     "an object in itself": "a: &a {b: *a}",
     "a laugh": "\n".join(
         f"x{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}" if n else "x0: &x0 {a: 1}"
@@ -365,6 +369,14 @@ _LORAS: dict[str, Make] = {
     "a motion LoRA": lambda: _lora(
         motion_modules__lora_A__weight=np.zeros((4, 96), np.float32)
     ),
+    "norms of columns that differ": lambda: _halves(
+        (4, 96), (96, 4), dora_scale=np.ones((1, 7), np.float32)
+    ),
+    "an alpha of no number": lambda: _halves(
+        (4, 96), (96, 4), alpha=np.zeros(0, np.int64)
+    ),
+    "a GLoRA": lambda: _lora(a1__weight=np.zeros((4, 96), np.float32)),
+    "an embedding in one": lambda: _lora(bundle_emb__x=np.zeros((4, 96), np.float32)),
     "an OFT": lambda: _lora(oft_R__weight=np.zeros((4, 96), np.float32)),
     "an odd name": lambda: _lora(foo__bar=np.zeros((4, 96), np.float32)),
 }

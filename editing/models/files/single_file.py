@@ -81,6 +81,8 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
         version = whole_version(names, name)
         beside = read_sidecar(path, version)
         scale = beside.pop("scaling_factor", None)
+        if scale is not None:
+            check_values({"scaling_factor": scale}, "vae", name)
         skipped = _skipped_layers(metadata, version, name)
         scheduler = _scheduler(path, version, names, metadata, beside)
         scheduler = with_prediction(scheduler, prediction, name)

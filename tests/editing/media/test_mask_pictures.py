@@ -357,11 +357,22 @@ def test_the_alpha_of_a_video_means_what_it_means_in_a_picture(
     close(found, BOTH if shown == "colours" else ONE, 0.97)
 
 
+def before(column):
+    return np.mgrid[:SIDE, :SIDE][1] < column
+
+
 def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
-    frames = np.stack([np.dstack([NOISE, grey(4 * n > X)]) for n in range(8)])
+    frames = np.stack([np.dstack([NOISE, grey(before(4 * n))]) for n in range(8)])
     how = {"codec": "libvpx-vp9", "pixels": "yuva420p", "g": "4"}
     clip = reading.open_clip(write_clip(tmp_path / "a.webm", frames, **how))
     for number in (6, 1, 7, 3):
         alpha = clip.read_with_alpha(number, number + 1)[0, ..., 3]
-        assert ((alpha > 127) == (4 * number > X)).mean() > 0.97
+        assert ((alpha > 127) == before(4 * number)).mean() > 0.97
     assert clip.read(0, 8).shape == (8, SIDE, SIDE, 3)
+
+
+def test_noise_of_a_codec_in_white_says_nothing_beside_alpha():
+    levels = np.random.default_rng(1).integers(252, 256, (SIDE, SIDE, 1), np.uint8)
+    frame = np.repeat(levels, 3, axis=-1)
+    meaning = understand([picture_in_video(frame, "a.mov", grey(DISC))], {})
+    assert meaning.form == "alpha"

@@ -3,10 +3,14 @@
 import os
 import sys
 
+import av
 import gradio as gr
 import httpx
 import pytest
 from browser import ROOT, Server
+from clicked_regions import CLICKED
+from gradio_client import Client, handle_file
+from other_systems import BARE
 
 from regrain.ui.page import launch as page
 from regrain.ui.page.layout import Tools
@@ -49,7 +53,38 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
     ) | {"NO_PROXY": "", "no_proxy": ""}
     server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, **lost)
     try:
-        assert server.get("/")[0] == 200
+        edit_by(server, tmp_path)
+    finally:
+        server.stop()
+
+
+def edit_by(server, folder):
+    """Edit an example by the interface for programs."""
+    clip = handle_file(server.folder / "examples" / "01_two_discs" / "clip.mkv")
+    client = Client(server.url, download_files=str(folder), verbose=False)
+    video, _ = client.predict(clip, CLICKED, api_name="/edit_video")
+    with av.open(video) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8
+
+
+# After what `BARE` takes away; the script's folder is where it finds its own modules.
+PAGE = """
+import runpy, types
+import regrain.ui.server.worker as worker
+
+worker.sys = types.SimpleNamespace(platform="win32")  # it asks before it gives way
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_the_page_edits_where_unix_is_missing(tmp_path):
+    python = (sys.executable, "-c", BARE + PAGE)
+    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, python=python)
+    try:
+        edit_by(server, tmp_path)
     finally:
         server.stop()
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import diffusers
 import pytest
+import torch
 from made_models import SCHEDULER, write_small_model
 from running import finish
+from safetensors.torch import save_file
 from wiring import requested
 
 from regrain.editing.cli.doctor import examine
@@ -17,7 +19,7 @@ from regrain.editing.models.files.schedulers import (
     other_scheduler,
     usual_sampler,
 )
-from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.loading.load import load_backbone, loaded_backbone
 from regrain.editing.pipeline.runner import edit
 from regrain.ui.views.model_views import local_view
 
@@ -171,3 +173,24 @@ def test_steps_that_the_model_recommends_are_not_too_many(tmp_path):
     request = replace(requested("sdedit"), model=str(folder), params=given)
     *_, last = edit(request)
     assert last.report["params"]["steps"]["value"] == 4
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_tells_the_model_what_it_predicts_and_says_what_its_lora_says(tmp_path):
+    folder = write_small_model(tmp_path / "model")
+    path = folder / "scheduler" / "scheduler_config.json"
+    levels = {key: SCHEDULER[key] for key in SCHEDULER if key != "prediction_type"}
+    path.write_text(json.dumps(levels))
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = {
+        f"{layer}.lora_down.weight": torch.zeros(2, 8),
+        f"{layer}.lora_up.weight": torch.zeros(8, 2),
+    }
+    ink = tmp_path / "ink.safetensors"
+    save_file(tensors, ink, {"ss_clip_skip": "2"})
+    request = replace(request_for(folder), prediction="v_prediction", loras=(str(ink),))
+    *_, last = edit(request)
+    assert any("trained with clip skip 2" in text for text in last.report["warnings"])
+    used = loaded_backbone(str(folder), request.loras, "v_prediction")
+    assert used.prediction == "v_prediction"
+    assert loaded_backbone(str(folder), request.loras) is None

@@ -314,6 +314,7 @@ def test_the_yaml_may_say_the_scale_and_must_not_say_another_layer(file):
         (layer.format("hidden"), "has layer 'hidden', which is not supported"),
         ("num_heads: 4", "has num_heads 4, which is not supported"),
         ("scale_factor: x", "has scale_factor 'x', which is not supported"),
+        ("scale_factor: .inf", "scaling_factor: Expected"),
     ):
         written.write_text(text)
         assert said in refusal(file)
