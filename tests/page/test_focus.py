@@ -62,13 +62,14 @@ def open_thing(page, folder):
     write(page, "#rg-prompt-0", "a fox")
 
 
-def choose(page, how):
-    refine(page, f"[data-part=Focus] [data-key={how}]")
-
-
 def is_chosen(page, how):
     chosen = f"[data-part=Focus] [data-key={how}][aria-pressed=true]"
     return page.locator(chosen).count() == 1
+
+
+def choose(page, how):
+    refine(page, f"[data-part=Focus] [data-key={how}]")
+    wait(lambda: is_chosen(page, how), 60, f"it is {how}")
 
 
 def said(page):
@@ -115,6 +116,8 @@ def project_of(page, folder):
 def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     page = open_page(server, settings=False)
     open_thing(page, tmp_path)
+    box_when(page, lambda _: True, "clips of one's own begin with Auto")
+    assert is_chosen(page, "auto")
     choose(page, "on")
     found = box_when(page, lambda _: True, "a box is found")
     left, top, width, height = THING
