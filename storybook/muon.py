@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from storybook.training import DTYPE, worker, workers
+from storybook.training import dtype_of, summed, worker, workers
 
 MOMENTUM = 0.95
 _AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
@@ -108,8 +107,7 @@ def _step(grad: Tensor, momentum: Tensor) -> Tensor:
 def _summed(steps: list[Tensor]) -> list[Tensor]:
     """Return the sum of each step over all workers; only one of them computed it, the
     others sent zeros."""
-    flat = torch.cat([step.flatten() for step in steps])
-    dist.all_reduce(flat)
+    flat = summed(torch.cat([step.flatten() for step in steps]))
     parts = flat.split([step.numel() for step in steps])
     return [part.view_as(step) for part, step in zip(parts, steps, strict=True)]
 
@@ -131,11 +129,11 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Return roughly the nearest semi-orthogonal matrix: singular values between about
     0.7 and 1.2.
 
-    Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32
-    [m, n] both.
+    Newton and Schulz's iteration with the quintic of Jordan et al., in `dtype_of` its
+    device; float32 [m, n] both.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(DTYPE)
+    x = (matrix.T if tall else matrix).to(dtype_of(matrix.device))
     x = x / (x.norm() + 1e-7)
     a, b, c = _QUINTIC
     for _ in range(iterations):

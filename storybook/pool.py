@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storybook import dataset
-from storybook.training import worker, workers
+from storybook.training import Each, worker, workers
 from storybook.world import KINDS, Scene, cast_of, owners, render_frames, surface_ids
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,10 @@ class Truth(NamedTuple):
     part: Tensor
     outline: Tensor
     middle: Tensor
+
+    def to(self, device: torch.device) -> Truth:
+        """Return it on a device."""
+        return Truth(*(part.to(device) for part in self))
 
 
 def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarray]:
@@ -128,16 +132,18 @@ def stack(truths: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
 
 
 def draw_shard(
-    number: int, encode: Callable[[np.ndarray], Tensor]
+    number: int, encode: Callable[[np.ndarray], Tensor], each: Each = map
 ) -> dict[str, Tensor]:
-    """Draw the latents and the truth of a shard."""
-    pictures = []
-    truths = []
-    for scene in scenes_of(number):
-        frame = int(np.random.default_rng(scene.seed).integers(scene.frames))
-        pictures.append(render_frames(scene, _SIZE, (frame,))[0])
-        truths.append(truth_of(scene, frame))
-    return {"z": encode(np.stack(pictures)), **stack(truths)}
+    """Draw the latents and the truth of a shard; `each` calls a function with each of
+    some scenes."""
+    pictures, truths = zip(*each(_drawing, scenes_of(number)), strict=True)
+    return {"z": encode(np.stack(pictures)), **stack([*truths])}
+
+
+def _drawing(scene: Scene) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw one frame of a scene, and its truth."""
+    frame = int(np.random.default_rng(scene.seed).integers(scene.frames))
+    return render_frames(scene, _SIZE, (frame,))[0], truth_of(scene, frame)
 
 
 def scenes_of(number: int) -> list[Scene]:
@@ -154,6 +160,7 @@ class Pool:
         encode: Returns raw latents, float16, of pictures.
         tokens: Returns token ids of the captions of some scenes.
         shards: Number of shards held at a time.
+        each: Calls a function with each of some scenes, here or in other processes.
     """
 
     def __init__(
@@ -162,12 +169,14 @@ class Pool:
         encode: Callable[[np.ndarray], Tensor],
         tokens: Callable[[list[Scene]], dict[str, Tensor]],
         shards: int = SHARDS,
+        each: Each = map,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._encode = encode
         self._tokens = tokens
         self._shards = shards
+        self._each = each
         self._held: dict[int, dict[str, Tensor]] = {}
         self._rows: dict[str, Tensor] = {}
 
@@ -210,7 +219,7 @@ class Pool:
         if path.exists():
             return
         partial = path.with_suffix(".partial")
-        save_file(draw_shard(number, self._encode), partial)
+        save_file(draw_shard(number, self._encode, self._each), partial)
         partial.replace(path)
         log.info("drew shard %d", number)
 

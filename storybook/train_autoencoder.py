@@ -12,7 +12,6 @@ UNet stay valid.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from storybook import dataset
-from storybook.training import Run, begin, mixed, options, worker
+from storybook.training import (
+    Run,
+    begin,
+    device_of,
+    mixed,
+    options,
+    worker,
+    write_model,
+)
 from storybook.world import render_frames
 
 CONFIG = {
@@ -74,7 +81,8 @@ def training_loss(
     of the batch."""
     z = model.encoder(x)
     deviation = noise * z.detach().std()
-    noisy = z + deviation * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
+    share = torch.rand(len(z), 1, 1, 1).to(z.device)
+    noisy = z + deviation * torch.randn(z.shape).to(z) * share
     loss = picture_loss(model.decoder(noisy).float(), x)
     loss = loss + 1e-4 * z.float().square().mean()
     if not equivariance:
@@ -92,7 +100,7 @@ def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
         PSNR of the round trip, deviation of the latents, and correlation of
         neighbouring cells (1 = smooth).
     """
-    x = as_tensor(held_out_pictures(range(count)))
+    x = as_tensor(held_out_pictures(range(count))).to(device_of(model))
     z = model.encoder(x)
     decoded = model.decoder(z).clamp(-1, 1)
     error = (decoded - x) / 2
@@ -134,7 +142,7 @@ def main() -> None:
         model = AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
     else:
         model = AutoencoderDC(**CONFIG)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(args.device, memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.decoder)
     learnt = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(
@@ -147,10 +155,9 @@ def main() -> None:
     while run.done < args.samples:
         run.pace(args.rate, args.samples, warm=2000)
         first = run.done + worker() * BATCH
-        x = batches(maps, args.seed, first).contiguous(
-            memory_format=torch.channels_last
-        )
-        with mixed():
+        x = batches(maps, args.seed, first).to(args.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with mixed(args.device):
             loss = training_loss(model, x, args.noise, args.equivariance)
         run.step(loss, BATCH)
         if run.steps % 400 == 0 or run.done >= args.samples:
@@ -158,8 +165,7 @@ def main() -> None:
             if worker():
                 continue
             run.save()
-            shipped = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-            shipped.save_pretrained(args.run / "vae")
+            write_model(model, args.run / "vae")
             run.report(held_out(model))
 
 

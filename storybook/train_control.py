@@ -44,7 +44,16 @@ from storybook.train_unet import (
     noised,
     x0_error,
 )
-from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
+from storybook.training import (
+    Run,
+    batch_rng,
+    begin,
+    device_of,
+    mixed,
+    options,
+    worker,
+    workers,
+)
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "canny"
@@ -100,7 +109,7 @@ def predict(
     hint: Tensor,
 ) -> Tensor:
     """Return predicted v: float32 [n, 16, 16, 16]."""
-    with mixed():
+    with mixed(x.device):
         down, middle = net(x, t, text, hint, return_dict=False)
         added = {
             "down_block_additional_residuals": down,
@@ -139,8 +148,9 @@ class HeldOut:
     ) -> None:
         scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
         pictures = held_out_pictures(HELD_OUT)
-        self.latents = encode(vae, pictures).float() * scale
-        self.hints = edges(pictures)
+        device = device_of(text)
+        self.latents = encode(vae, pictures).float().to(device) * scale
+        self.hints = edges(pictures).to(device)
         with torch.no_grad():
             self.text = embed(text, captions.ids([scene.caption for scene in scenes]))
             self.empty = embed(text, captions.empty).expand_as(self.text)
@@ -183,15 +193,15 @@ def main() -> None:
     )
     args = parser.parse_args()
     begin(args)
-    unet = frozen_unet()
-    net = begun(unet, args.init)
+    unet = frozen_unet().to(args.device)
+    net = begun(unet, args.init).to(args.device)
     net.set_attn_processor(AttnProcessor())
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
         with run.averaged():
             net.half().save_pretrained(TARGET)
         return
-    vae = frozen_vae().to(memory_format=torch.channels_last)
+    vae = frozen_vae().to(args.device, memory_format=torch.channels_last)
     scale = vae.config.scaling_factor
     z = cached_latents(args.data, args.latents or args.run / "latents", vae)
     maps = dataset.load(args.data)
@@ -199,8 +209,8 @@ def main() -> None:
     first = dataset.FIRST_TRAINING_SEED
     scenes = [dataset.training_scene(seed) for seed in range(first, first + len(z))]
     known = captions.of(scenes)
-    text = frozen_text_encoder()
-    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    text = frozen_text_encoder().to(args.device)
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(args.device)
     held = HeldOut(vae, captions, text, scale)
 
     while run.done < args.samples:
@@ -209,9 +219,11 @@ def main() -> None:
         rows = torch.randint(len(z), (args.batch,), generator=rng)
         places = [divmod(row, dataset.SHARD) for row in rows.tolist()]
         pictures = np.stack([maps[shard][place] for shard, place in places])
-        x, t, v = noised(z[rows].float() * scale, abar, rng)
+        x0 = z[rows].to(args.device).float() * scale
+        x, t, v = noised(x0, abar, rng)
         words = embed(text, captions.draw(known, rows, rng))
-        error = predict(net, unet, x, t, words, edges(pictures)) - v
+        hint = edges(pictures).to(args.device)
+        error = predict(net, unet, x, t, words, hint) - v
         run.step(error.square().mean(), args.batch)
         if run.steps % args.report == 0 and not worker():
             with run.averaged():

@@ -21,6 +21,7 @@ arXiv:2311.17042, with a small critic of latents).
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
@@ -236,7 +237,7 @@ def edit_tensors(seed: int, backbone: StableDiffusion) -> dict[str, Tensor] | No
     given = np.where(edited, GREY, source) if hides else source
     grid = backbone.grid(FRAMES, SIZE, SIZE)
     layout, texts = lay_out(backbone, request, grid)
-    tensors = {
+    tensors: dict[str, Tensor] = {
         "source": backbone.encode(source).half(),
         "given": backbone.encode(given).half(),
         "wanted": backbone.encode(wanted).half(),
@@ -247,7 +248,7 @@ def edit_tensors(seed: int, backbone: StableDiffusion) -> dict[str, Tensor] | No
     for site in backbone.sites:
         tokens = grid.at(site).tokens
         tensors[f"codes{tokens}"] = layout.codes(site).to(torch.int8)
-    return tensors
+    return {name: value.cpu() for name, value in tensors.items()}
 
 
 class Edits:
@@ -421,7 +422,7 @@ class Network:
         wide = torch.cat([part.float() for part in given], 2).flatten(0, 1)
         text = rows["text"].float().repeat_interleave(frames, 0)
         change = {"attend": attend_by(rows, frames), "queries": {}}
-        with mixed():
+        with mixed(x.device):
             output = torch.func.functional_call(
                 self._unet,
                 self._changes.weights(self._unet),
@@ -524,7 +525,8 @@ def draw(
     wanted = rows["wanted"][:, :frames].float()
     source = rows["source"][:, :frames].float()
     inside = rows["inside"][:, :frames].float()
-    t = draw_levels(len(wanted), rng)
+    device = wanted.device
+    t = draw_levels(len(wanted), rng).to(device)
     clean = wanted
     if torch.rand((), generator=rng) < OWN:
         before = (t + 240).clamp(max=999)
@@ -535,7 +537,7 @@ def draw(
         clean = torch.where((before > t)[:, None, None, None, None], clean, wanted)
     else:
         begins = (t >= FROM_SOURCE.start) & (t < FROM_SOURCE.stop)
-        begins &= torch.rand(len(t), generator=rng) < 0.5
+        begins &= torch.rand(len(t), generator=rng).to(device) < 0.5
         clean = torch.where(begins[:, None, None, None, None], source, clean)
     found = network.x0(rows, _noised(clean, t, abar, rng), t)
     return Drawn(found, wanted, source, inside)
@@ -543,7 +545,7 @@ def draw(
 
 def _noised(x: Tensor, t: Tensor, abar: Tensor, rng: torch.Generator) -> Tensor:
     """Add noise that is the same in all frames of a clip."""
-    noise = torch.randn(x[:, :1].shape, generator=rng)
+    noise = torch.randn(x[:, :1].shape, generator=rng).to(x.device)
     a, s = levels(abar, t)
     return a * x + s * noise
 
@@ -565,13 +567,13 @@ def probe(
     figures = {}
     rng = torch.Generator().manual_seed(0)
     for level in (999, 499, 199):
-        t = torch.full((len(wanted),), level)
+        t = torch.full((len(wanted),), level, device=wanted.device)
         figures[f"at{level}"] = share(
             network.x0(rows, _noised(wanted, t, abar, rng), t)
         )
     estimate = source
     for level in (879, 759, 639, 499, 379, 259, 139):
-        t = torch.full((len(wanted),), level)
+        t = torch.full((len(wanted),), level, device=wanted.device)
         found = network.x0(rows, _noised(estimate, t, abar, rng), t)
         estimate = inside * found + (1 - inside) * source
     figures["edits"] = share(estimate)
@@ -609,8 +611,8 @@ def main() -> None:
     """Train, resuming from the run folder if it exists."""
     args = arguments()
     begin(args)
-    backbone = load_backbone("storybook")
-    unet = backbone.unet.float().requires_grad_(False)
+    backbone = load_backbone("storybook", device=args.device)
+    unet = copy.deepcopy(backbone.unet).float().cpu().requires_grad_(False)
     widen(unet)
     resumes = (args.run / "state.safetensors").exists()
     goal = load_file(args.goal) if args.goal and not resumes else None
@@ -620,6 +622,8 @@ def main() -> None:
         changes.load_state_dict(
             {key: known[f"e/{key}"] for key in changes.state_dict()}
         )
+    unet.to(args.device)
+    changes.to(args.device)
     optimiser = Muon(changes, args.rate, ends=("conv_in", "conv_out"), decay=0.0)
     run = Run(args.run, changes, optimiser, ema=args.ema)
     if args.ship:
@@ -627,13 +631,14 @@ def main() -> None:
             ship(changes, unet, args.ship)
         return
     log.info("%d weights", sum(p.numel() for p in changes.parameters()))
-    critic = Critic()
+    critic = Critic().to(args.device)
     by = torch.optim.AdamW(critic.parameters(), CRITIC_RATE, betas=(0.5, 0.99))
     judging = Run(args.run / "critic", critic, by)
-    abar = torch.from_numpy(backbone.schedule.alphas_cumprod).float()
+    abar = torch.from_numpy(backbone.schedule.alphas_cumprod).float().to(args.device)
     network = Network(unet, changes, abar)
     pool = Edits(args.run / "edits", backbone)
     held = _stacked(edit_tensors(seed, backbone) for seed in HELD_OUT)
+    held = {key: value.to(args.device) for key, value in held.items()}
     if not run.done:
         run.report(probe(network, held, abar))
     while run.done < args.samples:
@@ -643,7 +648,7 @@ def main() -> None:
         frames = 1 if torch.rand((), generator=rng) < STILL else FRAMES
         count = ROWS // frames
         chosen = torch.randint(len(known["words"]), (count,), generator=rng)
-        rows = {key: value[chosen] for key, value in known.items()}
+        rows = {key: value[chosen].to(args.device) for key, value in known.items()}
         drawn = draw(network, rows, frames, abar, rng)
         run.step(drawn.loss(critic), ROWS)
         judging.step(critic_loss(critic, rows, drawn.shown.detach()), ROWS)

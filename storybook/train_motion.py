@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,18 @@ from storybook.muon import Muon
 from storybook.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae, halves
 from storybook.train_autoencoder import SIZE
 from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, x0_error
-from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
+from storybook.training import (
+    Each,
+    Run,
+    batch_rng,
+    begin,
+    device_of,
+    in_jobs,
+    mixed,
+    options,
+    worker,
+    workers,
+)
 from storybook.world import Scene, render_frames, sample_scene
 
 log = logging.getLogger(__name__)
@@ -47,6 +59,7 @@ ROWS = 32  # frames of a batch
 LENGTHS = {1: 0.05, 8: 0.55, 16: 0.3, 32: 0.1}
 SHARED = {"own": 0.3, "half": 0.2, "shared": 0.3, "falling": 0.2}  # noise and how often
 SHARD = 40  # clips of each length
+HELD_OUT = range(500, 516)  # seeds of the scenes on which errors are reported
 
 
 class Motion(nn.Module):
@@ -110,13 +123,13 @@ def noise_like(clips: Tensor, kind: str, rng: torch.Generator) -> Tensor:
     Frames share none of it, half of its variance, all, or less the farther apart they
     are: 0.9 to the power of their distance, as in inverted latents.
     """
-    own = torch.randn(clips.shape, generator=rng)
+    own = torch.randn(clips.shape, generator=rng).to(clips.device)
     if kind == "falling":
         for i in range(1, clips.shape[1]):
             own[:, i] = 0.9 * own[:, i - 1] + (1 - 0.9**2) ** 0.5 * own[:, i]
         return own
     share = {"own": 0.0, "half": 0.5, "shared": 1.0}[kind]
-    common = torch.randn(clips[:, :1].shape, generator=rng)
+    common = torch.randn(clips[:, :1].shape, generator=rng).to(clips.device)
     return share**0.5 * common + (1 - share) ** 0.5 * own
 
 
@@ -135,7 +148,7 @@ def predict(
     x = rearrange(clips, "b f c h w -> (b f) c h w")
     levels = t.repeat_interleave(frames)
     words = repeat(text, "b n d -> (b f) n d", f=frames)
-    with mixed():
+    with mixed(x.device):
         if motion is None:
             v = unet(x, levels, words).sample
         else:
@@ -151,7 +164,9 @@ def scenes_of(shard: int, frames: int) -> list[Scene]:
     return [sample_scene(seed, frames, dataset.actors_of(seed)) for seed in seeds]
 
 
-def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Tensor]:
+def cached_clips(
+    folder: Path, shards: int, vae: AutoencoderDC, each: Each = map
+) -> dict[int, Tensor]:
     """Return latents, float16 [clips, frames, 16, 16, 16], by frames; workers draw what
     is missing."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +178,7 @@ def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Ten
             continue
         clips = {}
         for frames in lengths:
-            clips[str(frames)] = encoded(scenes_of(shard, frames), vae)
+            clips[str(frames)] = encoded(scenes_of(shard, frames), vae, each)
         partial = target.with_suffix(".partial")
         save_file(clips, partial)
         partial.replace(target)
@@ -176,20 +191,21 @@ def cached_clips(folder: Path, shards: int, vae: AutoencoderDC) -> dict[int, Ten
     }
 
 
-def encoded(scenes: Sequence[Scene], vae: AutoencoderDC) -> Tensor:
+def encoded(scenes: Sequence[Scene], vae: AutoencoderDC, each: Each = map) -> Tensor:
     """Draw scenes of the same length, and return their latents: float16 [clips, frames,
     16, 16, 16]."""
-    return torch.stack([encode(vae, render_frames(scene, SIZE)) for scene in scenes])
+    drawn = each(partial(render_frames, size=SIZE), scenes)
+    return torch.stack([encode(vae, frames) for frames in drawn])
 
 
 class HeldOut:
-    """16 held-out clips, and the error with noise of each kind."""
+    """Held-out clips, and the error with noise of each kind."""
 
     def __init__(
         self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float
     ) -> None:
-        scenes = [dataset.training_scene(seed) for seed in range(500, 516)]
-        self.clips = encoded(scenes, vae).float() * scale
+        scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
+        self.clips = encoded(scenes, vae).float().to(device_of(text)) * scale
         with torch.no_grad():
             self.text = embed(text, captions.ids([scene.caption for scene in scenes]))
 
@@ -223,7 +239,7 @@ def training_loss(
 ) -> Tensor:
     """Return the weighted error of v for clips [clips, frames, 16, 16, 16], each at one
     random level."""
-    t = torch.randint(1000, (len(x0),), generator=rng)
+    t = torch.randint(1000, (len(x0),), generator=rng).to(x0.device)
     noise = noise_like(x0, kind, rng)
     a = abar[t].sqrt()[:, None, None, None, None]
     s = (1 - abar)[t].sqrt()[:, None, None, None, None]
@@ -268,16 +284,16 @@ def main() -> None:
     )
     args = parser.parse_args()
     begin(args)
-    unet = frozen_unet()
-    motion = Motion(unet, args.init)
+    unet = frozen_unet().to(args.device)
+    motion = Motion(unet, args.init).to(args.device)
     run = Run(args.run, motion, Muon(motion, args.rate, ends=()), ema=args.ema)
     if args.ship:
         with run.averaged():
             ship(motion)
         return
-    vae = frozen_vae()
+    vae = frozen_vae().to(args.device)
     scale = vae.config.scaling_factor
-    clips = cached_clips(args.run / "clips", args.shards, vae)
+    clips = cached_clips(args.run / "clips", args.shards, vae, in_jobs(args))
     captions = Captions(args.run / "tokenizer")
     known = {}
     for frames in clips:
@@ -285,8 +301,8 @@ def main() -> None:
         for shard in range(args.shards):
             scenes += scenes_of(shard, frames)
         known[frames] = captions.of(scenes)
-    text = frozen_text_encoder()
-    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    text = frozen_text_encoder().to(args.device)
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(args.device)
     held = HeldOut(vae, captions, text, scale)
     if not run.done and not worker():
         run.report(held.probe(None, unet, abar))
@@ -302,7 +318,7 @@ def main() -> None:
         latents = clips[source]
         rows = torch.randint(len(latents), (ROWS // frames,), generator=rng)
         first = int(torch.randint(source - frames + 1, (), generator=rng))
-        x0 = latents[rows, first : first + frames].float() * scale
+        x0 = latents[rows, first : first + frames].to(args.device).float() * scale
         words = embed(text, captions.draw(known[source], rows, rng))
         loss = training_loss(motion, unet, x0, words, kind, abar, rng)
         run.step(loss, ROWS)

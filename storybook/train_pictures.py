@@ -44,7 +44,18 @@ from storybook.train_unet import (
     noised,
     x0_error,
 )
-from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
+from storybook.training import (
+    Each,
+    Run,
+    batch_rng,
+    begin,
+    device_of,
+    in_jobs,
+    mixed,
+    options,
+    worker,
+    workers,
+)
 from storybook.world import (
     Actor,
     Scene,
@@ -248,8 +259,11 @@ class Drawings:
     """The newest shards of drawings, kept in a folder; workers have shards of their
     own."""
 
-    def __init__(self, folder: Path, vae: AutoencoderDC, captions: Captions) -> None:
+    def __init__(
+        self, folder: Path, vae: AutoencoderDC, captions: Captions, each: Each = map
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._each = each
         self._folder = folder
         self._vae = vae
         self._captions = captions
@@ -285,7 +299,7 @@ class Drawings:
 
     def _drawn(self, number: int) -> dict[str, Tensor]:
         first = dataset.FIRST_TRAINING_SEED + number * SHARD
-        samples = [draw_sample(seed) for seed in range(first, first + SHARD)]
+        samples = [*self._each(draw_sample, range(first, first + SHARD))]
         pictures = np.stack([sample["picture"] for sample in samples])
         return {
             "shown": torch.from_numpy(
@@ -310,7 +324,7 @@ def predict(
 ) -> Tensor:
     """Return predicted v; `shown` are pictures [n, 2, 3, 64, 64], `masks` [n, 2, 16,
     16] their weights."""
-    with mixed():
+    with mixed(x.device):
         tokens = net.tokens(shown.flatten(0, 1)).unflatten(0, (-1, 2))
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -329,10 +343,12 @@ def predict(
         return predicted.sample.float()
 
 
-def _ready(rows: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pictures, -1 to 1, and masks of some drawings."""
-    shown = rows["shown"][chosen].permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-    return shown, rows["masks"][chosen]
+def _ready(
+    rows: dict[str, Tensor], chosen: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return pictures, -1 to 1, and masks of some drawings, on a device."""
+    shown = rows["shown"][chosen].to(device).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    return shown, rows["masks"][chosen].to(device)
 
 
 def main() -> None:
@@ -356,18 +372,19 @@ def main() -> None:
     ).requires_grad_(False)
     layers = cross_layers(unet)
     install(unet)
-    net = PictureNet(unet, layers)
+    net = PictureNet(unet, layers).to(args.device)
+    unet.to(args.device)
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
         with run.averaged():
             save_file(halves(net.named()), TARGET, {"scale": SCALE})
         return
-    vae = frozen_vae().to(memory_format=torch.channels_last)
+    vae = frozen_vae().to(args.device, memory_format=torch.channels_last)
     scale = vae.config.scaling_factor
     captions = Captions(args.run / "tokenizer")
-    text = frozen_text_encoder()
-    drawings = Drawings(args.run / "pool", vae, captions)
-    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    text = frozen_text_encoder().to(args.device)
+    drawings = Drawings(args.run / "pool", vae, captions, in_jobs(args))
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(args.device)
     held = {}
     if not worker():
         held = {key: rows[:200] for key, rows in drawings.shard(_HELD_OUT).items()}
@@ -407,20 +424,21 @@ def _loss(
     """Return the loss of one batch; each picture is dropped in 25 %, the text alone in
     5 %, both in 5 %."""
     count = len(chosen)
-    z = rows["z"][chosen].float() * scale
+    device = device_of(net)
+    z = rows["z"][chosen].to(device).float() * scale
     x, t, v = noised(z, abar, rng)
-    shown, masks = _ready(rows, chosen)
+    shown, masks = _ready(rows, chosen, device)
     inside = masks.sum(1, keepdim=True).clamp(max=1)
 
     # below 0.05: neither text nor pictures; up to 0.1: no text
     luck = torch.rand(count, 1, generator=rng)
     grows = torch.rand(count, 1, 1, 1, generator=rng) < _GROWN
     grown = F.max_pool2d(masks, 3, 1, 1)
-    masks = torch.where(grows, grown, masks)
+    masks = torch.where(grows.to(device), grown, masks)
 
     alone_dropped = torch.rand(shown.shape[:2], generator=rng) < 0.25
     dropped = alone_dropped | (luck < 0.05)
-    shown = shown * ~dropped[:, :, None, None, None]
+    shown = shown * ~dropped[:, :, None, None, None].to(device)
     ids = torch.where(luck < 0.1, captions.empty, rows["ids"][chosen])
     words = embed(text, ids)
 
@@ -443,9 +461,10 @@ def _probe(
     They are measured with pictures ("seen300" and so on) and with empty ones
     ("empty300").
     """
-    shown, masks = _ready(held, torch.arange(len(held["z"])))
+    device = device_of(net)
+    shown, masks = _ready(held, torch.arange(len(held["z"])), device)
     words = embed(text, held["ids"])
-    z = held["z"].float() * scale
+    z = held["z"].to(device).float() * scale
     errors = {}
     for name, pictures in (("seen", shown), ("empty", torch.zeros_like(shown))):
         predict_v = partial(predict, net, unet, text=words, shown=pictures, masks=masks)

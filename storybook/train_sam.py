@@ -46,7 +46,7 @@ from regrain.masks.segmentation.click import segment
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
 from storybook.muon import Muon
-from storybook.training import Run, begin, mixed, options, worker
+from storybook.training import Run, begin, device_of, mixed, options, worker
 
 log = logging.getLogger(__name__)
 PROMPTS = 3  # of each picture
@@ -80,6 +80,21 @@ def decode(
     return masks.float(), quality.float()
 
 
+def encoded(
+    sam: Any,
+    clicks: tuple[Tensor, Tensor] | None = None,
+    boxes: Tensor | None = None,
+    masks: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Encode prompts, which are in main memory: points with their labels, boxes, and
+    masks."""
+    device = device_of(sam)
+    points = None if clicks is None else (clicks[0].to(device), clicks[1].to(device))
+    boxes = None if boxes is None else boxes.to(device)
+    masks = None if masks is None else masks.to(device)
+    return sam.prompt_encoder(points, boxes, masks)
+
+
 class Affinity(nn.Module):
     """Tokens that belong to a click, by the encoder's features alone: it trains before
     the decoder can."""
@@ -98,13 +113,13 @@ class Affinity(nn.Module):
         clicked = each[torch.arange(len(each)), :, :, y, x]
         logits = torch.einsum("blc,blchw->blhw", clicked, each)
         logits = logits * self.scale[:, None, None] + self.shift[:, None, None]
-        wanted = F.avg_pool2d(targets.masks, STRIDE // 2)
+        wanted = F.avg_pool2d(targets.masks, STRIDE // 2).to(logits.device)
         return F.binary_cross_entropy_with_logits(logits, wanted)
 
 
 class Targets:
-    """Targets of a batch: per prompt a pixel of an object, and the masks of its three
-    levels there.
+    """Targets of a batch, in main memory: per prompt a pixel of an object, and the
+    masks of its three levels there.
 
     Attributes:
         size: Side of the pictures in pixels.
@@ -282,6 +297,7 @@ def pixels_of(sam: Any, pictures: list[Picture]) -> Tensor:
         torch.from_numpy(np.stack([p.image for p in pictures]))
         .permute(0, 3, 1, 2)
         .float()
+        .to(device_of(sam))
     )
     x = (x - sam.pixel_mean) / sam.pixel_std
     for row, picture in zip(x, pictures, strict=True):
@@ -324,12 +340,12 @@ def begin_with(
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
     if start < 0.86:
-        prompts = sam.prompt_encoder((points, labels), None, None)
+        prompts = encoded(sam, (points, labels))
         loss, answer = _three_answers(sam, features, prompts, targets)
         return Begun(loss, answer, points, labels)
     if start < 0.93:
         boxes = boxes_of(targets.one, rng)
-        prompts = sam.prompt_encoder(None, boxes, None)
+        prompts = encoded(sam, boxes=boxes)
         loss, answer = _single_answer(sam, features, prompts, targets)
         no_points = points[:, :0]
         no_labels = labels[:, :0]
@@ -341,12 +357,12 @@ def _three_answers(
     sam: Any, features: Tensor, prompts: tuple[Tensor, Tensor], targets: Targets
 ) -> tuple[Tensor, Tensor]:
     """Answer encoded prompts by a mask of each level; return the loss and the first
-    masks."""
+    masks, in main memory."""
     masks, quality = decode(sam, features, prompts)
-    each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
+    each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks.to(masks))
     weights = targets.usable * torch.tensor([2.0, 1.0, 0.5])
-    loss = (each * weights).sum(1).mean()
-    return loss, masks[:, 1] > 0
+    loss = (each * weights.to(each)).sum(1).mean()
+    return loss, (masks[:, 1] > 0).cpu()
 
 
 def _single_answer(
@@ -354,8 +370,8 @@ def _single_answer(
 ) -> tuple[Tensor, Tensor]:
     """Answer encoded prompts by one mask each; return the mean loss and the masks."""
     masks, quality = decode(sam, features, prompts)
-    loss = answer_loss(masks[:, 0], quality[:, 0], targets.one).mean()
-    return loss, masks[:, 0] > 0
+    loss = answer_loss(masks[:, 0], quality[:, 0], targets.one.to(masks)).mean()
+    return loss, (masks[:, 0] > 0).cpu()
 
 
 def training_loss(
@@ -370,7 +386,7 @@ def training_loss(
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
     features = sam.image_encoder(pixels_of(sam, pictures))
-    losses = []
+    losses: list[Tensor] = []
     if affinity:
         each = features[:, :WIDTH].repeat_interleave(PROMPTS, 0)
         losses.append(3 * affinity(each, targets))
@@ -387,7 +403,7 @@ def training_loss(
         prior = None
         if rng.random() < 0.9:  # clicks may also come without the mask they correct
             prior = PRIOR * (2.0 * answer[:, None].float() - 1)
-        prompts = sam.prompt_encoder((points, labels), None, prior)
+        prompts = encoded(sam, (points, labels), masks=prior)
         loss, answer = _single_answer(sam, features, prompts, targets)
         losses.append(loss)
     return sum(losses, torch.zeros(()))
@@ -563,6 +579,7 @@ def main() -> None:
     if begins_anew(args.run, args.init):
         affinity = Affinity()
         both["affinity"] = affinity
+    both.to(args.device)
     run = Run(args.run, both, Muon(both, args.rate, ends=ENDS), args.ema)
     if args.ship or args.measure:
         with run.averaged():
@@ -582,7 +599,7 @@ def main() -> None:
         first = run.done + worker() * args.batch
         size = args.small_size if progress < args.small else SIZE
         pictures = pictures_at(args.seed, first, size, args.batch)
-        with mixed():
+        with mixed(args.device):
             rng = np.random.default_rng([args.seed, first, 1])
             loss = training_loss(
                 sam, affinity, pictures, rng, first=progress < args.first

@@ -29,7 +29,18 @@ from storybook.muon import Muon
 from storybook.pool import Pool, Truth, read_truth, stack, truth_of
 from storybook.reading_head import ReadingHead, accuracy, reading_loss
 from storybook.train_autoencoder import as_tensor, held_out_pictures
-from storybook.training import Run, batch_rng, begin, mixed, options, worker, workers
+from storybook.training import (
+    Run,
+    batch_rng,
+    begin,
+    device_of,
+    in_jobs,
+    mixed,
+    options,
+    worker,
+    workers,
+    write_model,
+)
 from storybook.world import Scene, vocabulary
 
 UNET = {
@@ -78,14 +89,16 @@ def wordings(scene: Scene) -> tuple[str, str]:
 
 @torch.no_grad()
 def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
-    """Return raw latents, float16 [n, 16, 16, 16], of uint8 [n, s, s, 3]."""
+    """Return raw latents, float16 [n, 16, 16, 16] in main memory, of uint8 [n, s, s,
+    3]."""
     x = as_tensor(np.array(pictures))
+    device = device_of(vae)
     parts = []
-    with mixed():
+    with mixed(device):
         for part in x.split(50):
-            part = part.contiguous(memory_format=torch.channels_last)
+            part = part.to(device).contiguous(memory_format=torch.channels_last)
             parts.append(vae.encoder(part))
-    return torch.cat(parts).half().contiguous()
+    return torch.cat(parts).half().cpu().contiguous()
 
 
 class Captions:
@@ -126,8 +139,9 @@ class Captions:
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
-    """Return text vectors [n, tokens, d] with zeros for padding, whose vectors would
-    outweigh the words."""
+    """Return text vectors [n, tokens, d] on the encoder's device, with zeros for
+    padding, whose vectors would outweigh the words."""
+    ids = ids.to(device_of(text))
     end = (ids == text.config.eos_token_id).long()
     is_word = (end.cumsum(1) - end) == 0
     return text(ids).last_hidden_state * is_word[..., None]
@@ -141,10 +155,11 @@ class HeldOut:
         self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor
     ) -> None:
         scenes = [dataset.training_scene(seed) for seed in HELD_OUT]
-        self.latents = encode(vae, held_out_pictures(HELD_OUT)).float() * scale
+        latents = encode(vae, held_out_pictures(HELD_OUT)).float() * scale
+        self.latents = latents.to(abar.device)
         self.abar = abar
         kept = stack([truth_of(scene, 3) for scene in scenes])
-        self.truth = read_truth(kept, torch.arange(len(scenes)))
+        self.truth = read_truth(kept, torch.arange(len(scenes))).to(abar.device)
         right = [scene.caption for scene in scenes]
         wrong = right[1:] + right[:1]
         swapped = [
@@ -181,7 +196,7 @@ def predict(
     unet: UNet2DConditionModel, text: CLIPTextModel, ids: Tensor, x: Tensor, t: Tensor
 ) -> Tensor:
     """Return predicted v: float32 [n, 16, 16, 16]."""
-    with mixed():
+    with mixed(x.device):
         return unet(x, t, embed(text, ids)).sample.float()
 
 
@@ -204,10 +219,11 @@ def x0_error(
     """
     if noise is None:
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
+    noise = noise.to(x0.device)
     a = abar[t].sqrt()
     s = (1 - abar[t]).sqrt()
     x = a * x0 + s * noise
-    v = predict(x, torch.full((len(x),), t))
+    v = predict(x, torch.full((len(x),), t, device=x.device))
     error = (a * x - s * v) - x0
     return round(float(error.square().mean() / x0.var()), 4)
 
@@ -277,8 +293,8 @@ def noised(
     x0: Tensor, abar: Tensor, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return latents with noise of random levels, the levels, and v, the target."""
-    t = torch.randint(1000, (len(x0),), generator=rng)
-    noise = torch.randn(x0.shape, generator=rng)
+    t = torch.randint(1000, (len(x0),), generator=rng).to(x0.device)
+    noise = torch.randn(x0.shape, generator=rng).to(x0.device)
     a = abar[t].sqrt()[:, None, None, None]
     s = (1 - abar[t]).sqrt()[:, None, None, None]
     return a * x0 + s * noise, t, a * noise - s * x0
@@ -334,15 +350,16 @@ def main() -> None:
     vae = (
         AutoencoderDC.from_pretrained(args.vae)
         .eval()
-        .to(memory_format=torch.channels_last)
+        .to(args.device, memory_format=torch.channels_last)
     )
     captions = Captions(folder / "tokenizer")
-    pool = Pool(args.run / "pool", partial(encode, vae), captions.of)
+    each = in_jobs(args)
+    pool = Pool(args.run / "pool", partial(encode, vae), captions.of, each=each)
     scale = vae.config.scaling_factor
     # weights to start from know the latents at the scale that they ship with
     if not args.init:
         scale = DEVIATION / float(pool.at(0)["z"].float().std())
-    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(args.device)
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
     model = nn.ModuleDict({"unet": unet, "text": text})
@@ -350,6 +367,7 @@ def main() -> None:
     if args.head:
         head = ReadingHead(unet)
         model["head"] = head
+    model.to(args.device)
     run = Run(args.run, model, Muon(model, args.rate, ends=ENDS), ema=args.ema)
     DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
@@ -358,8 +376,8 @@ def main() -> None:
         with run.averaged():
             unet.eval()
             run.report(held.probe(unet, text, head))
-            unet.save_pretrained(folder / "unet")
-            text.save_pretrained(folder / "text_encoder")
+            write_model(unet, folder / "unet")
+            write_model(text, folder / "text_encoder")
             unet.train()
 
     while run.done < args.samples:
@@ -367,9 +385,11 @@ def main() -> None:
         rng = batch_rng(args.seed, run.done, args.batch)
         run.pace(args.rate, args.samples, warm=4000)
         rows = torch.randint(len(known["z"]), (args.batch,), generator=rng)
-        x0 = known["z"][rows].float() * scale
+        x0 = known["z"][rows].to(args.device).float() * scale
         ids = captions.draw(known, rows, rng)
-        reading = (head, read_truth(known, rows), args.head) if head else None
+        reading = None
+        if head:
+            reading = (head, read_truth(known, rows).to(args.device), args.head)
         loss = training_loss(unet, text, x0, ids, abar, rng, reading)
         run.step(loss, args.batch)
         if run.steps % args.report == 0 and not worker():

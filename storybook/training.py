@@ -3,21 +3,30 @@ workers.
 
 With `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...`, several processes
 train together: each draws its own batches, and gradients are averaged. On two cores,
-two workers of one thread each are faster than one of two threads.
+two workers of one thread each are faster than one of two threads. Of several graphics
+cards, each worker has its own.
+
+All random numbers are drawn on the processor, so that a run draws the same on every
+device.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import copy
 import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -25,15 +34,35 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from regrain.editing.storage.devices import DEVICES, choose_device
+
 log = logging.getLogger(__name__)
-# Where a processor does not compute in bfloat16 itself, single precision takes half the
-# time.
-DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def mixed() -> torch.autocast:
-    """Context in which networks compute in `DTYPE`."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=DTYPE is torch.bfloat16)
+def dtype_of(device: torch.device) -> torch.dtype:
+    """Return the precision in which networks compute while they are trained.
+
+    Float16 would need losses that are scaled. Where a processor does not compute in
+    bfloat16 itself, single precision takes half the time.
+    """
+    if device.type == "cpu":
+        is_fast = torch.cpu._is_avx512_bf16_supported()
+    elif device.type == "cuda":
+        is_fast = torch.cuda.is_bf16_supported()
+    else:
+        is_fast = device.type == "xpu"
+    return torch.bfloat16 if is_fast else torch.float32
+
+
+def mixed(device: torch.device) -> torch.autocast:
+    """Context in which networks compute in `dtype_of` their device."""
+    is_half = dtype_of(device) is torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_half)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that a model is on."""
+    return next(model.parameters()).device
 
 
 def worker() -> int:
@@ -49,6 +78,14 @@ def worker() -> int:
 def workers() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def summed(x: Tensor) -> Tensor:
+    """Return the sum of a tensor over all workers, through main memory, which all
+    devices have."""
+    there = x.cpu()
+    dist.all_reduce(there)
+    return there.to(x.device)
 
 
 def options(
@@ -73,7 +110,15 @@ def options(
         parser.add_argument(
             "--ema", type=float, default=ema, help="decay of the averages per step"
         )
+    parser.add_argument(
+        "--device", help=f"{', '.join(DEVICES)}; default: the first that is there"
+    )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="processes that draw; default: one a core, where those do not train",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--init",
@@ -84,9 +129,13 @@ def options(
 
 
 def begin(args: argparse.Namespace) -> None:
-    """Set up workers, logging, threads, and the seed of new weights (the same for every
-    worker)."""
+    """Set up workers, logging, threads, the device, and the seed of new weights (the
+    same for every worker)."""
     worker()
+    args.device = choose_device(args.device)
+    if args.device == torch.device("cuda"):
+        own = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        args.device = torch.device("cuda", own)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
@@ -94,9 +143,31 @@ def begin(args: argparse.Namespace) -> None:
     args.run.mkdir(parents=True, exist_ok=True)
 
 
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Calls a function with each of some items, in order, as `map` does."""
+
+
+def in_jobs(args: argparse.Namespace) -> Each:
+    """Return a `map` that draws on all cores, or on `--jobs` of them; where the
+    processor trains, its cores are busy."""
+    cores = (os.cpu_count() or 1) // workers()
+    jobs = args.jobs or (1 if args.device.type == "cpu" else max(1, cores))
+    if jobs == 1:
+        return map
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), cv2.setNumThreads, (1,))
+    atexit.register(pool.shutdown, wait=False, cancel_futures=True)
+    return partial(pool.map, chunksize=8)
+
+
 def batch_rng(seed: int, done: int, batch: int) -> torch.Generator:
     """Return a generator for this worker's next batch, after `done` samples."""
     return torch.Generator().manual_seed(seed * 1_000_003 + done + worker() * batch)
+
+
+def write_model(model: Any, folder: Path) -> None:
+    """Write a model's folder from main memory; the model stays where it is."""
+    shown = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format)
+    shown.save_pretrained(folder)
 
 
 class Run:
@@ -127,7 +198,7 @@ class Run:
         )
         self.done = 0
         self.steps = 0
-        self._loss = 0.0
+        self._loss: Tensor | None = None
         self._state = folder / "state.safetensors"
         if self._state.exists():
             self._load()
@@ -154,8 +225,8 @@ class Run:
         self.optimiser.step()
         self.done += batch * workers()
         self.steps += 1
-        now = loss.item()
-        self._loss = 0.99 * self._loss + 0.01 * now if self._loss else now
+        now = loss.detach()  # stays on its device, which nothing has to wait for
+        self._loss = now if self._loss is None else torch.lerp(self._loss, now, 0.01)
         if self.ema:
             self._average()
 
@@ -177,11 +248,10 @@ class Run:
             # tensors.
             grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             grads.append(grad.flatten())
-        flat = torch.cat(grads)
-        dist.all_reduce(flat)
-        means = (flat / workers()).split([weight.numel() for weight in weights])
-        for weight, mean in zip(weights, means, strict=True):
-            weight.grad = mean.view_as(weight).clone()
+        mean = summed(torch.cat(grads)) / workers()
+        means = mean.split([weight.numel() for weight in weights])
+        for weight, own in zip(weights, means, strict=True):
+            weight.grad = own.view_as(weight).clone()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -198,7 +268,7 @@ class Run:
         """Save everything needed to resume; never leaves a half-written file."""
         tensors = {"done": torch.tensor(self.done)}
         for name, weight in self.model.state_dict().items():
-            tensors["w/" + name] = weight.detach().contiguous()
+            tensors["w/" + name] = weight.detach()
         for name, average in self.ema.items():
             tensors["e/" + name] = average
         for name, p in self.learnt.items():
@@ -208,10 +278,10 @@ class Run:
             mean = moments.get("exp_avg", torch.zeros_like(p))
             square = moments.get("exp_avg_sq", torch.zeros_like(p))
             tensors["s/" + name] = step.clone()
-            tensors["m/" + name] = mean.contiguous()
-            tensors["v/" + name] = square.contiguous()
+            tensors["m/" + name] = mean
+            tensors["v/" + name] = square
         partial = self._state.with_suffix(".partial")
-        save_file(tensors, partial)
+        save_file({k: x.cpu().contiguous() for k, x in tensors.items()}, partial)
         partial.replace(self._state)
 
     def report(self, figures: dict[str, float]) -> None:
@@ -219,7 +289,7 @@ class Run:
         rate = (self.done - self._first) / (time.time() - self._started)
         line = {
             "samples": self.done,
-            "loss": round(self._loss, 4),
+            "loss": 0.0 if self._loss is None else round(float(self._loss), 4),
             "rate": round(rate, 1),
         }
         line |= figures
@@ -235,12 +305,16 @@ class Run:
                 weights[name.removeprefix("w/")] = value
         self.model.load_state_dict(weights)
         self.done = int(saved["done"])
-        self.ema = {name: saved["e/" + name] for name in self.ema}
+        device = device_of(self.model)
+        self.ema = {name: saved["e/" + name].to(device) for name in self.ema}
+        # A fused step is counted on the device.
+        is_fused = self.optimiser.defaults.get("fused")
         for name, p in self.learnt.items():
+            step = saved["s/" + name]
             self.optimiser.state[p] = {
-                "step": saved["s/" + name],
-                "exp_avg": saved["m/" + name],
-                "exp_avg_sq": saved["v/" + name],
+                "step": step.to(device) if is_fused else step,
+                "exp_avg": saved["m/" + name].to(device),
+                "exp_avg_sq": saved["v/" + name].to(device),
             }
         counts = [saved["s/" + name] for name in self.learnt]
         self.steps = int(max(counts))

@@ -278,6 +278,7 @@ class SimulatedDevice:
         }
         if self.kind == "cuda":
             numbers["is_current_stream_capturing"] = False
+            numbers["is_bf16_supported"] = True
         return [
             (library, name, lambda *_, found=found, **__: found)
             for name, found in numbers.items()

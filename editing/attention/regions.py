@@ -216,8 +216,7 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
     """
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    fast = _multiplies_fast(q, k)
-    apart = len(k) * k.shape[1] if fast else 1
+    apart = len(k) * k.shape[1] if _favours_heads(q, k) else 1
     rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
@@ -234,12 +233,18 @@ def _scores(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield q k^T with its part of `out`: of all heads, or where that is faster one
     after the other."""
-    if not _multiplies_fast(q, k):
+    if not _favours_heads(q, k):
         yield q @ k.transpose(-1, -2), out
         return
     heads = (x.flatten(0, 1) for x in (q, k, out))
     for own_q, own_k, own_out in zip(*heads, strict=True):
         yield _product(own_q, own_k), own_out
+
+
+def _favours_heads(q: Queries, k: Keys) -> bool:
+    """Check if the heads are multiplied faster one after the other; with the few keys
+    of a text, so many small products would cost more than they gain."""
+    return _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
 
 
 def _multiplies_fast(*tensors: Tensor) -> bool:

@@ -1,0 +1,143 @@
+"""Every training, as small as it can be: its steps, what it reports, and how it goes on;
+on a device made of memory as on the processor."""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from functools import partial
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from simulated_device import SimulatedDevice
+
+from storybook import dataset, muon, pool, train_autoencoder, training
+from storybook.pool import Pool
+from storybook.ship import ASSETS
+from storybook.train_sam import held_out
+
+EVERY = pytest.mark.skipif(
+    not os.environ.get("REGRAIN_EVERY_DEVICE"),
+    reason="takes minutes; REGRAIN_EVERY_DEVICE=1 runs every training on a device",
+)
+FEW = range(500, 502)
+# By script: its options, and what is smaller than usual.
+SMALL = {
+    "autoencoder": ("--data DATA", {}),
+    "unet": (
+        "--vae VAE --batch 2 --report 1",
+        {"HELD_OUT": FEW, "PROBES": (300,), "Pool": partial(Pool, shards=2)},
+    ),
+    "control": (
+        "--data DATA --batch 2 --report 1",
+        {"HELD_OUT": FEW, "PROBES": (300,)},
+    ),
+    "motion": (
+        "--shards 1 --report 1",
+        {
+            "HELD_OUT": FEW,
+            "PROBES": (300,),
+            "ROWS": 8,
+            "SHARD": 1,
+            "LENGTHS": {1: 0.0, 8: 1.0},
+            "SHARED": {"falling": 1.0},
+        },
+    ),
+    "pictures": (
+        "--batch 2 --report 1",
+        {"SHARD": 2, "SHARDS": 1, "PROBES": (0, 300)},
+    ),
+    "fast": (
+        "--report 1 --rank 2",
+        {"HELD_OUT": FEW, "ROWS": 4, "SHARD": 2, "SHARDS": 1, "STILL": 0.0},
+    ),
+    "sam": (
+        "--batch 2 --small 1 --small-size 64 --first 0 --every 1",
+        {"held_out": lambda sam, _: held_out(sam, 1, 64)},
+    ),
+}
+SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 4}  # of a step; else 2
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Run a training for so many steps in all, in single precision."""
+    drawn = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    np.save(tmp_path / "pictures_00000.npy", drawn)
+    monkeypatch.setattr(dataset, "SHARD", 2)
+    monkeypatch.setattr(pool, "SHARD", 2)
+    few = train_autoencoder.held_out_pictures
+    monkeypatch.setattr(
+        train_autoencoder, "held_out_pictures", lambda seeds: few([*seeds][:2])
+    )
+    for module in (training, muon):
+        monkeypatch.setattr(module, "dtype_of", lambda _: torch.float32)
+
+    def train(name, run, steps, *more):
+        script = import_module(f"storybook.train_{name}")
+        given, smaller = SMALL[name]
+        for constant, value in smaller.items():
+            monkeypatch.setattr(script, constant, value)
+        options = given.replace("DATA", str(tmp_path))
+        options = options.replace("VAE", str(ASSETS / "vae")).split()
+        count = steps * SAMPLES.get(name, 2)
+        command = ["train", "--run", str(run), "--samples", str(count), "--jobs", "1"]
+        monkeypatch.setattr(sys, "argv", [*command, *options, *more])
+        script.main()
+        lines = (run / "curve.jsonl").read_text().splitlines()
+        return load_file(run / "state.safetensors"), [*map(json.loads, lines)]
+
+    return train
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_training_learns_reports_and_goes_on(name, train, tmp_path):
+    first, _ = train(name, tmp_path / "run", 1)
+    then, curve = train(name, tmp_path / "run", 2)
+    assert int(first["done"]) == SAMPLES.get(name, 2)
+    assert int(then["done"]) == curve[-1]["samples"] == 2 * SAMPLES.get(name, 2)
+    learnt = [key for key in first if key.startswith("m/")]
+    moved = [k for k in learnt if not first["w/" + k[2:]].equal(then["w/" + k[2:]])]
+    assert moved
+    for line in curve:
+        assert np.isfinite([*line.values()]).all(), line
+
+
+@EVERY
+@pytest.mark.parametrize("name", SMALL)
+def test_a_training_on_a_device_learns_what_it_learns_on_the_cpu(name, train, tmp_path):
+    def stopped_once(place):
+        train(name, tmp_path / place, 1)
+        return train(name, tmp_path / place, 2)
+
+    expected, curve = stopped_once("here")
+    with SimulatedDevice("cuda").at():
+        found, curve_there = stopped_once("there")
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        if key.startswith("w/"):
+            torch.testing.assert_close(found[key], value, atol=2e-3, rtol=1e-2)
+    assert curve_there[-1]["loss"] == pytest.approx(curve[-1]["loss"], rel=0.01)
+
+
+@pytest.mark.slow
+def test_other_processes_draw_what_this_one_draws(monkeypatch):
+    monkeypatch.setattr(pool, "SHARD", 3)
+    asked = Namespace(jobs=2, device=torch.device("cpu"))
+    each = training.in_jobs(asked)
+    assert each is not map
+    here, there = (pool.draw_shard(7, torch.from_numpy, how) for how in (map, each))
+    assert here.keys() == there.keys()
+    for name, drawn in here.items():
+        assert drawn.equal(there[name]), name
+
+
+def test_where_the_processor_trains_it_draws_alone(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    for device, jobs in (("cpu", None), ("cuda", 1), ("cuda", None)):
+        asked = Namespace(jobs=jobs, device=torch.device(device))
+        assert training.in_jobs(asked) is map
