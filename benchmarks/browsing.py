@@ -31,12 +31,12 @@ _WATCH = """() => {
   const shown = (act) => requestAnimationFrame(() => requestAnimationFrame(act));
   regrain.on("masks", () => { if (since && !editor.pending.length) shown(() => { seen.clicks.push(performance.now() - since); since = 0; }); });
   let last = "";
-  new MutationObserver(() => {
-    const picture = document.querySelector(".rg-strip img")?.src ?? "";
+  regrain.on("live", (live) => {
+    const picture = live?.frames[0] ?? "";
     if (!picture || picture === last) return;
     last = picture;
     shown(() => seen.previews.push([picture, Date.now()]));
-  }).observe(document.querySelector("#live"), { subtree: true, childList: true, attributes: true });
+  });
 }"""  # noqa: E501
 _PATIENCE = 120_000  # milliseconds
 _LONG = 1_200_000  # milliseconds, for a whole run

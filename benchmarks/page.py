@@ -40,14 +40,14 @@ def serve(log: Path) -> None:
     is."""
     from regrain.editing.recipe.events import Event, Preview
     from regrain.ui.page import launch
-    from regrain.ui.server.media import data_url
+    from regrain.ui.views.attention_views import live
 
     plain_edit = launch.edit
 
     def noted(request: Any) -> Iterator[Event]:
         for event in plain_edit(request):
             if isinstance(event, Preview):
-                picture = data_url(event.frames[0], 160, 76)
+                picture, *_ = live(event, request)["frames"]
                 with log.open("a") as file:
                     file.write(json.dumps([picture, time.time() * 1000]) + "\n")
             yield event

@@ -83,10 +83,11 @@ def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, ope
     write(page, "#rg-prompt-0", "a robot")
     unfold(page, "#settings")
     fill_number(page, page.locator(STEPS).first, "4")
+    page.wait_for_selector("#tries :text('4 steps')")
     run(page)
     assert page.evaluate("asked") == 0
-    fill_number(page, page.locator(STEPS).first, "100")
-    page.wait_for_selector("#tries :text('100 steps: about')")
+    fill_number(page, page.locator(STEPS).first, "300")
+    page.wait_for_selector("#tries :text('300 steps: about')")
     with server.hold("editing", 6):
         press_run(page)
         assert page.evaluate("asked") == 1

@@ -147,7 +147,9 @@ class CheckHandlers(Handlers):
             params = self.given_params(session, given)
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
-            asked = planned(session, model, now)
+            project = session.opened.request.asked
+            added = self._added(project, model, given.added)
+            asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:
             return {quality: gr.skip(), tries: None}  # the checks say what is wrong

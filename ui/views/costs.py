@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from platform import node
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from regrain.editing.errors import EditingError
@@ -254,9 +255,18 @@ def left_again(report: Mapping[str, Any]) -> float:
     return sum(seconds.get(stage, 0.0) for stage in _STAGES if stage not in _CACHED)
 
 
-def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequest:
-    """Return the request of a session, as far as it takes time; a RequestError if
-    prompts are wrong."""
+def planned(
+    session: Session,
+    model: str,
+    params: Mapping[str, Any],
+    added: Mapping[str, Any] = MappingProxyType({}),
+) -> EditRequest:
+    """Return the request of a session, as far as it takes time; `added` to the model,
+    by field of `Edit`.
+
+    Raises:
+        RequestError: Prompts are wrong.
+    """
     prompt, *more = own_prompts(session, session.method)
     asked = replace(
         session.opened.request.asked,
@@ -267,6 +277,7 @@ def planned(session: Session, model: str, params: Mapping[str, Any]) -> EditRequ
         source_prompt=session.source_prompt,
         prompt=prompt,
         more_prompts=tuple(more),
+        **added,
     )
     return build_box_request(session, asked)
 

@@ -278,6 +278,7 @@ def test_it_is_used_only_where_gpus_are_lent(monkeypatch, said, on):
     assert zero_gpu.package() is None
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_boxes_of_two_regions_ask_for_as_much_as_two_runs(open_clip, monkeypatch):
     monkeypatch.setenv(zero_gpu.SPEED, "0.02")
     regions = (Region("left", 1, "a fox"), Region("right", 2, "a dog"))

@@ -611,7 +611,7 @@ def test_second_version_reads_the_last_but_one_layer():
     layers = {"num_hidden_layers": 24, "num_attention_heads": 1}
     deep = CLIPTextModel(CLIPTextConfig(**sizes, **layers, hidden_act="gelu"))
     weights = openclip(deep, TEXT["sd2"]["text_encoder"])
-    found = _text_encoder(weights, "sd2", "text_encoder")
+    found = _text_encoder(weights, "sd2", "text_encoder", 0)
     assert found.config.num_hidden_layers == 23
     theirs = deep.state_dict()
     for name, weight in found.state_dict().items():
