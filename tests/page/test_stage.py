@@ -122,7 +122,7 @@ def test_the_picture_has_the_screen_alone(server, open_page, look):
     run_off = "document.documentElement.scrollHeight - innerHeight"
     page.keyboard.press("l")
     page.wait_for_selector(".rg-right", state="visible")
-    assert page.evaluate("document.fullscreenElement") is None
+    page.wait_for_function("!document.fullscreenElement")
     page.click("#tabs >> text=Edit")
     page.keyboard.press("l")
     page.wait_for_selector(".rg-right", state="hidden")
