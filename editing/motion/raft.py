@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
+from regrain.editing.storage.safetensors_files import LOADING
 
 KINDS = ("raft_large", "raft_small")
 _LEAST_SIDE = 128  # smaller ones have no room for the network's four levels of eighths
@@ -119,7 +120,8 @@ def _load(path: Path, _changed: int) -> nn.Module:
     from torchvision.models import optical_flow
 
     kind = next(kind for kind in KINDS if path.name.startswith(kind))
-    network = getattr(optical_flow, kind)(weights=None)
+    with LOADING:
+        network = getattr(optical_flow, kind)(weights=None)
     try:
         if path.suffix == ".safetensors":
             weights = load_file(path)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+LOADING = RLock()
+"""Held while a network is built: what loads one changes, for all threads, how torch
+makes weights, and another that is built meanwhile would have none."""
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 _NAME = re.compile(
     rf"({DIFFUSERS}|{TRANSFORMERS})(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
@@ -130,6 +134,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
     chosen = choose_weights([file.name for file in files], stem)
     with (
+        LOADING,
         boundary("model", f"{said} Download it again.", ModelError),
         _named(folder, files, stem) as place,
     ):

@@ -23,7 +23,7 @@ from regrain.editing.errors import ModelError
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.memory import count_weights
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import LOADING, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ def _clicks_of(checkpoint: Checkpoint, video: Network) -> Network:
     model_class = getattr(transformers, f"{checkpoint.kind.clicks}Model")
     processor_class = getattr(transformers, f"{checkpoint.kind.clicks}Processor")
     configs = {part: getattr(video.model.config, part).to_dict() for part in _CONFIGS}
-    with torch.device("meta"):
+    with LOADING, torch.device("meta"):
         model = model_class(model_class.config_class(**configs))
     for part in _SHARED:
         setattr(model, part, getattr(video.model, part))

@@ -15,6 +15,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
+from regrain.editing.storage.safetensors_files import LOADING
 from regrain.masks.models.embedded import (
     PRIOR,
     WHOLE,
@@ -148,11 +149,14 @@ def _load(path: Path, _changed: int) -> Sam:
         if not (path / FILE).is_file():
             reason = f"{shorten(path.name)} is a folder without {FILE}."
             raise ModelError("model", f"{reason} Use a checkpoint's file.")
-        return load_tiny_sam(path)
+        with LOADING:
+            return load_tiny_sam(path)
     from segment_anything import sam_model_registry
 
-    sam = sam_model_registry[_published_size(path)]()
-    sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    make = sam_model_registry[_published_size(path)]
+    with LOADING:
+        sam = make()
+        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return sam.to(choose_device())
 
 

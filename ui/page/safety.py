@@ -24,6 +24,7 @@ from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.editing.storage.safetensors_files import LOADING
 from regrain.ui.views.costs import Edit
 
 FOLDER = "safety_checker"
@@ -104,7 +105,8 @@ def load_checker(folder: Path) -> Any:
     }
     load: Any = StableDiffusionSafetyChecker.from_pretrained
     try:
-        checker, loading = load(folder, **how)
+        with LOADING:
+            checker, loading = load(folder, **how)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
     # Random weights would pass everything.

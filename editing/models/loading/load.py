@@ -5,7 +5,6 @@ Importing this module loads no torch; `load_backbone` does.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +22,13 @@ from regrain.editing.models.files.location import (
 from regrain.editing.models.files.lora_file import locate_lora
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
-from regrain.editing.storage.safetensors_files import state_of
+from regrain.editing.storage.safetensors_files import LOADING, state_of
 
 if TYPE_CHECKING:
     import torch
 
 KEPT_IN_MEMORY = 2
 _loaded: OrderedDict[tuple, Backbone] = OrderedDict()
-_loading = threading.Lock()
 
 
 def local_models() -> list[str]:
@@ -78,7 +76,7 @@ def load_backbone(
     """
     source = find(id)
     key = _key(source, loras, prediction, device, dtype)
-    with _loading:
+    with LOADING:
         if key not in _loaded:
             from regrain.editing.models.loading.build import load
 
