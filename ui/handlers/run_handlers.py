@@ -70,6 +70,17 @@ class RunForm:
         tried = self.attempt_frame if self.attempt else None
         return *self.session.asks(self.fields), self.variants, self.attempt, tried
 
+    @property
+    def tries_what_is_drawn(self) -> bool:
+        """Whether it is a try of a frame on which all untracked regions were drawn; a
+        tuned model takes the whole clip."""
+        state = self.session.state
+        untracked = state.to_track(only_untracked=True)
+        drawn = all(
+            self.attempt_frame in state.layers[label].drawn for label in untracked
+        )
+        return self.attempt == "quick" and drawn and not self.session.adapters.path
+
     def choices(self, request: EditRequest) -> Choices:
         """Return what the history keeps of a run that was made of it."""
         return Choices.of(request, self.session.id, self.session.prompt)
@@ -252,7 +263,8 @@ class RunHandlers(Handlers):
             jobs: list[RunJob] = []
             began = time.monotonic()
             try:
-                yield from self._complete(session, form)
+                if not form.tries_what_is_drawn:
+                    yield from self._complete(session, form)
                 run.tracking = time.monotonic() - began
                 jobs = self._plan(session, page, form)
             except EditingError as error:

@@ -68,7 +68,16 @@ def _sped_up(request: EditRequest) -> EditRequest:
     if request.method == FAST and fast in request.loras:
         return request
     loras = tuple(dict.fromkeys((*request.loras, fast)))
-    return replace(request, method=FAST, params={}, loras=loras, motion="")
+    # The method asks what the clip shows; this LoRA draws without a look at it.
+    shows = request.source_prompt or request.composed.text
+    return replace(
+        request,
+        method=FAST,
+        params={},
+        loras=loras,
+        motion="",
+        source_prompt=shows,
+    )
 
 
 def _params(request: EditRequest) -> dict[str, Any]:

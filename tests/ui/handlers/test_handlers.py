@@ -180,6 +180,28 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handl
     assert state.layers[label].track.keys() == {*frames}
 
 
+@pytest.mark.parametrize(
+    ("attempt", "frame", "path", "expected"),
+    [
+        ("quick", 0, "", True),
+        ("quick", 1, "", False),
+        ("", 0, "", False),
+        ("quick", 0, "own", False),
+    ],
+)
+def test_only_a_try_of_a_frame_that_was_drawn_tracks_nothing(
+    handlers, attempt, frame, path, expected
+):
+    _, runs = handlers
+    session = runs.visits.get("page")
+    label = session.add_region()
+    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+    asked = copy.copy(session)
+    asked.adapters = SimpleNamespace(path=path)
+    form = RunForm(asked, None, attempt, frame, session.rev, None)
+    assert form.tries_what_is_drawn is expected
+
+
 def test_undo_leads_to_the_frame_that_it_changes(handlers):
     masks, _ = handlers
     session = masks.visits.get("page")
