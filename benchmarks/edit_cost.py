@@ -32,7 +32,7 @@ from benchmarks.attention import peak_bytes
 from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames
-from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.diffusion.schedule import advance, guide
 from regrain.editing.media.clip import resize
@@ -149,9 +149,8 @@ def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
         return time.process_time() - began
 
 
-def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
-    """Return the processor time of one call with the same rows and full-frame
-    attention."""
+def full_frame_attention(frames: int) -> AttentionFn:
+    """Return plain attention, in which all frames see each other."""
 
     def attend(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
@@ -160,6 +159,13 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
             return attention(q, k, v)
         return across_frames(q, k, v, frames, "all")
 
+    return attend
+
+
+def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
+    """Return the processor time of one call with the same rows and full-frame
+    attention."""
+    attend = full_frame_attention(frames)
     began = time.process_time()
     with torch.no_grad():
         unet(*inputs, cross_attention_kwargs={"attend": attend})

@@ -27,11 +27,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.attention import measure
-from benchmarks.edit_cost import random_model, request_for
+from benchmarks.edit_cost import full_frame_attention, random_model, request_for
 from regrain.editing import edit, load_backbone
-from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import across_frames
-from regrain.editing.attention.layers import AttentionLayer, install
+from regrain.editing.attention.layers import install
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import operations
@@ -164,13 +162,7 @@ def sdxl_call(
         pooled = torch.randn(rows, 1280).to(dtype)
         t = torch.full((rows,), 500.0)
     install(network)
-
-    def attend(
-        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer
-    ) -> torch.Tensor:
-        if site.kind == "cross":
-            return attention(q, k, v)
-        return across_frames(q, k, v, frames, "all")
+    attend = full_frame_attention(frames)
 
     def run() -> None:
         network(

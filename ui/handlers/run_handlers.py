@@ -72,8 +72,8 @@ class RunForm:
 
     @property
     def tries_what_is_drawn(self) -> bool:
-        """Whether it is a try of a frame on which all untracked regions were drawn; a
-        tuned model takes the whole clip."""
+        """True for a try of a frame on which all untracked regions were drawn; a tuned
+        model takes the whole clip."""
         state = self.session.state
         untracked = state.to_track(only_untracked=True)
         drawn = all(
