@@ -119,7 +119,11 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
     write(page, "#rg-source-2", "on the grass")
     write(page, "#rg-prompt-2", "in the snow")
     wait(lambda: prompt(page).endswith("3 in the snow"), 60, "the rest has its words")
-    assert page.locator("#rg-rest").get_attribute("hidden") is not None
+    wait(
+        lambda: page.locator("#rg-rest[hidden]").count() == 1,
+        60,
+        "the rest is not asked for again",
+    )
     card = page.locator(".rg-card[data-label='3']")
     assert card.locator("[aria-label*=margin]").count() == 0
     assert "no other region covers" in card.inner_text()
