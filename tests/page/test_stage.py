@@ -177,10 +177,15 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     mask_disc(page)
     bubble = page.locator(".rg-bubble")
     bubble.wait_for()
-    bubble.locator("[data-key=source]").fill("a cat")
     prompt = bubble.locator("[data-key=prompt]")
     prompt.fill("a robot")
     line = page.locator(".rg-card-line")
+    wait(
+        lambda: line.inner_text().split() == ["1", "becomes", "a", "robot"],
+        10,
+        "said without what it is",
+    )
+    bubble.locator("[data-key=source]").fill("a cat")
     wait(
         lambda: line.inner_text().split() == ["1", "a", "cat", "→", "a", "robot"],
         10,
@@ -190,6 +195,7 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("document.body.dataset.stage") == "masks"
     page.wait_for_function(ENDED)
+    assert page.locator("text=Download video").count() == 0  # of a try
     # A click on another thing begins the next region, below the first, and says so.
     click(page, RIGHT)
     made = until(page, lambda s: len(s["labels"]) == 2 and not s["waiting"], "the next")
@@ -331,18 +337,40 @@ def test_refine_holds_the_rest_and_remembers_what_is_used(page):
     page.keyboard.press("Escape")
 
 
+def test_the_sheet_of_a_phone_stands_above_the_keyboard(server, open_page):
+    page = open_page(server, settings=False, **PHONE)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.touchscreen.tap(*spot(page, LEFT))
+    page.wait_for_selector(".rg-bubble", state="visible")
+    # This browser has no keyboard: the part of the page that is seen gets smaller by one.
+    page.evaluate(
+        """() => {
+            Object.defineProperty(visualViewport, "height", { get: () => innerHeight - 300 });
+            visualViewport.dispatchEvent(new Event("resize"));
+        }"""
+    )
+    sheet = page.locator(".rg-bubble").bounding_box()
+    assert abs(sheet["y"] + sheet["height"] - 544) < 2
+
+
 def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page):
     page = open_page(server, settings=False, **PHONE)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    bar = page.locator(".rg-run").bounding_box()
+    assert bar["height"] <= 80
     page.touchscreen.tap(*spot(page, LEFT))
     page.wait_for_selector(".rg-bubble", state="visible")
     sheet = page.locator(".rg-bubble").bounding_box()
     assert sheet["width"] == 390
     assert abs(sheet["y"] + sheet["height"] - 844) < 2
+    page.locator(".rg-bubble-try").tap()
+    page.wait_for_selector(".rg-still:has-text('Try')")
+    assert page.is_hidden(".rg-bubble")  # it lay over Run
+    page.wait_for_function(ENDED)
+    page.touchscreen.tap(*spot(page, RIGHT))
+    page.wait_for_selector(".rg-bubble", state="visible")
     page.get_by_label("Close (Esc)").tap()
     page.wait_for_selector(".rg-bubble", state="hidden")
-    bar = page.locator(".rg-run").bounding_box()
-    assert bar["height"] <= 80
     page.evaluate("scrollTo(0, 9999)")
     with server.hold("editing", 6):
         press_run(page)

@@ -515,13 +515,16 @@ class _Display:
         media = self._handlers.media
         shown = remember(history, item, request, choices, self.opened, media)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
-        return {
+        changes: Changes = {
             self._parts.history: history.view(),
             self._parts.player: shown["player"],
-            self._parts.result: shown["result"],
             self._parts.progress: done,
             self._parts.live: None,
         }
+        # A try is looked at in the clip: files and figures stay those of a whole run.
+        if self.opened.tried is None:
+            changes[self._parts.result] = shown["result"]
+        return changes
 
     def _note_computed(self, left: float, seconds: float = 0.0) -> None:
         """Note that the cache has the run but for a share of its frames.

@@ -47,6 +47,7 @@ class PastRun:
     text: str  # the prompt that was used
     picture: str  # its middle frame, a data URL
     choices: Choices  # what it was asked
+    still: bool = False  # a try of one frame, which is shown in its place in the clip
 
     def write(self, shown: Mapping[str, View]) -> None:
         """Keep what the page shows of it: `player` and `result`."""
@@ -82,12 +83,21 @@ class History:
 
     def add(self, run: PastRun) -> tuple[PastRun, ...]:
         """Add a run, show it, and return the runs that are too many, whose files may
-        go."""
+        go.
+
+        A try of one frame leaves shown what is shown, and goes before any whole run.
+        """
         with self._lock:
-            runs = (run, *self.runs)
-            self.runs = runs[:MAX_RUNS]
-            self.shown = (run.key,)
-        return runs[MAX_RUNS:]
+            runs = [run, *self.runs]
+            gone = []
+            while len(runs) > MAX_RUNS:
+                tries = [old for old in runs[1:] if old.still]
+                gone.append((tries or runs)[-1])
+                runs.remove(gone[-1])
+            self.runs = tuple(runs)
+            if not run.still:
+                self.shown = (run.key,)
+        return tuple(gone)
 
     def restore(self, runs: Sequence[PastRun]) -> None:
         """Put the runs of a project before those that are there."""

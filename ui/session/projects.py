@@ -681,6 +681,7 @@ def _take_result(
             text=facts["text"],
             picture=facts["picture"],
             choices=read_choices(facts["choices"], folder),
+            still=bool(facts.get("still")),
         )
         run.write(shown)
     except (OSError, ValueError, KeyError, TypeError, EditingError):

@@ -68,16 +68,12 @@ def _sped_up(request: EditRequest) -> EditRequest:
     if request.method == FAST and fast in request.loras:
         return request
     loras = tuple(dict.fromkeys((*request.loras, fast)))
+    fast_request = replace(request, method=FAST, params={}, loras=loras, motion="")
+    if request.source_prompt:
+        return fast_request
     # The method asks what the clip shows; this LoRA draws without a look at it.
-    shows = request.source_prompt or request.composed.text
-    return replace(
-        request,
-        method=FAST,
-        params={},
-        loras=loras,
-        motion="",
-        source_prompt=shows,
-    )
+    wanted = request.composed.text
+    return replace(fast_request, source_prompt=wanted, prompt=wanted)
 
 
 def _params(request: EditRequest) -> dict[str, Any]:
@@ -179,6 +175,7 @@ def remember(
         text=str(report.get("prompt_used", "")),
         picture=data_url(result.frames[len(result.frames) // 2], _THUMBNAIL, 80),
         choices=choices,
+        still=opened.tried is not None,
     )
     run.write(shown)
     for old in history.add(run):

@@ -67,6 +67,20 @@ def test_the_oldest_runs_go():
         history.get("13")
 
 
+def test_tries_go_before_whole_runs_and_leave_shown_what_is_shown():
+    history = History()
+    history.add(run(0))
+    gone = [
+        old.key
+        for number in range(1, MAX_RUNS + 2)
+        for old in history.add(replace(run(number), still=True))
+    ]
+    assert gone == ["1", "2"]
+    assert history.shown == ("0",)
+    assert [old.key for old in history.add(run(99))] == ["3"]
+    assert history.shown == ("99",)
+
+
 def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
     pair = []
     for number, clip in enumerate(("cat.mp4", "dog.mp4"), 1):

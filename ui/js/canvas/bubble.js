@@ -1,7 +1,8 @@
 // @ts-check
 // The words of the selected region at its mask: what it is, and what it becomes; Enter tries the frame that is shown.
+// On a small screen they are a sheet from below.
 import { badge } from "../shared/color.js";
-import { iconButton, isStacked, make } from "../shared/dom.js";
+import { button, iconButton, isStacked, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
 
@@ -25,6 +26,22 @@ export const besideMask = ([left, top, right, bottom], size, room) => {
   return [x, above >= EDGE ? above : Math.max(EDGE, lowest)];
 };
 
+/**
+ * Keep a sheet above the keyboard of a phone, which covers the page and leaves its height as it is.
+ * @param {HTMLElement} sheet
+ */
+const riseAboveKeyboard = (sheet) => {
+  const seen = window.visualViewport;
+  if (!seen) return;
+  const rise = () => {
+    const isZoomed = seen.scale > 1.01;
+    const covered = isZoomed ? 0 : Math.max(0, window.innerHeight - seen.height - seen.offsetTop);
+    sheet.style.setProperty("--covered", `${covered}px`);
+  };
+  seen.addEventListener("resize", rise);
+  seen.addEventListener("scroll", rise);
+};
+
 /** @param {Editor} editor @param {HTMLElement} stage */
 export const makeBubble = (editor, stage) => {
   let wanted = false; // until it is closed
@@ -35,8 +52,11 @@ export const makeBubble = (editor, stage) => {
     refresh();
   };
   const bin = iconButton("rg-mini", "close", "Close (Esc)", close);
-  const node = make("div", { className: "rg-bubble", role: "group", hidden: true }, head, bin);
+  const attempt = button("rg-tool rg-bubble-try", "Try", () => hub.tell("try"), "Try this frame (Enter)");
+  const hint = make("span", "rg-bubble-hint", "Enter: try");
+  const node = make("div", { className: "rg-bubble", role: "group", hidden: true }, head, attempt, hint, bin);
   stage.append(node);
+  riseAboveKeyboard(node);
 
   const giveBack = () => {
     hub.wordsOf(shown)?.home();
@@ -75,7 +95,7 @@ export const makeBubble = (editor, stage) => {
     shown = hub.active;
     node.ariaLabel = `Words of ${region?.name}`;
     head.replaceChildren(badge(hub.active, region?.color));
-    if (words.node.parentElement !== node) bin.before(words.node);
+    if (words.node.parentElement !== node) head.after(words.node);
     place();
   };
   node.addEventListener("keydown", (event) => {
@@ -95,5 +115,9 @@ export const makeBubble = (editor, stage) => {
   hub.on("view", refresh);
   hub.on("regions", refresh);
   hub.on("close", close);
+  // A sheet would lie over Run, over what is said in its place, and over how far the try is.
+  hub.on("try", () => {
+    if (isStacked()) close();
+  });
   return { node, refresh, open, close };
 };

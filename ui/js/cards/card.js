@@ -108,7 +108,9 @@ const makeLine = (region, body) => {
     const change = region.prompt.trim();
     mark.replaceChildren(badge(region.label, region.color));
     const stays = region.picture ? "like its picture" : "stays";
-    said.replaceChildren(make("strong", {}, title), make("span", {}, change ? `→ ${change}` : stays));
+    const name = make("strong", {}, title);
+    if (title === change) said.replaceChildren(make("span", {}, "becomes"), name);
+    else said.replaceChildren(name, make("span", {}, change ? `→ ${change}` : stays));
   };
   draw();
   return { node, open, draw };
