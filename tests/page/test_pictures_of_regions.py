@@ -57,13 +57,41 @@ def give(card, path: Path, kind: str = "drop"):
 
 
 def shown(card) -> str:
-    image = card.locator(".rg-picture img")
+    image = card.locator(".rg-picture-cut img")
     return image.get_attribute("src") if image.is_visible() else ""
 
 
 def changed(card, before: str) -> str:
     wait(lambda: shown(card) != before, 60, "another picture is shown")
     return shown(card)
+
+
+def cut_out(page, card, whole: str):
+    """Cut the disc out by a click, and take some of it away; undo brings it back."""
+    card.locator(".rg-picture-cut").click()
+    dialog = page.locator("dialog.rg-cutout[open]")
+    large = dialog.locator(".rg-cutout-picture")
+    large.wait_for()
+    assert large.bounding_box()["width"] >= 300
+    assert not dialog.locator(".rg-cutout-veil").is_visible()
+    large.click()
+    cut = changed(card, whole)
+    dialog.locator(".rg-cutout-veil").wait_for()
+    assert dialog.locator(".rg-cutout-point").all_inner_texts() == ["+"]
+    dialog.get_by_role("button", name="A click takes away what is there").click()
+    box = large.bounding_box()
+    large.click(position={"x": 0.1 * box["width"], "y": 0.1 * box["height"]})
+    dialog.locator(".rg-cutout-point.rg-minus").wait_for()
+    dialog.get_by_role("button", name="Undo click").click()
+    wait(lambda: dialog.locator(".rg-cutout-point").count() == 1, 60, "one is left")
+    dialog.get_by_role("button", name="Whole picture").click()
+    assert changed(card, cut) == whole
+    large.press("ArrowLeft")
+    large.press("Enter")
+    cut = changed(card, whole)
+    dialog.get_by_role("button", name="Close").click()
+    page.keyboard.press("Control+z")
+    assert changed(card, cut) == whole
 
 
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desktop", "phone"])
@@ -103,11 +131,7 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     assert not one.get_by_text(LACK).is_visible()
     two.locator("input[type=file]").set_input_files(blue)
     changed(two, "")
-    # A click on the thing cuts it out; undo brings the rest back.
-    one.locator(".rg-picture img").click()
-    cut = changed(one, dropped)
-    page.keyboard.press("Control+z")
-    assert changed(one, cut) == dropped
+    cut_out(page, one, dropped)
     one.get_by_role("button", name="Same picture as right disc").click()
     assert changed(one, dropped) == shown(two)
     give(one, red, "paste")
@@ -145,5 +169,5 @@ def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
         page.reload()
         page.wait_for_function("window.regrain?.restored")
         page.locator(".rg-card input[type=file]").first.set_input_files(picture)
-        page.wait_for_selector(".rg-picture img")
+        page.wait_for_selector(".rg-picture-cut img")
         check(page, f"a picture of a region, {look}")

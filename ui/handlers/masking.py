@@ -12,6 +12,7 @@ from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.session import mask_edits, mask_models, region_pictures
 from regrain.ui.session.clip_files import uploaded
+from regrain.ui.session.cutout import Point
 from regrain.ui.session.layers import Box, MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.method_choice import View
@@ -32,6 +33,7 @@ _NOTHING_BOXED = (
     "Draw it closer around the object, or hold Shift to take all of it."
 )
 _BEGUN = "A new region: the one before has its mask and its words."
+_MOST_CLICKS = 100  # on the picture of a region
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
 
@@ -92,6 +94,8 @@ class Masking:
         )
         if act in ("undo", "redo"):
             view |= _go_to_change(session)
+        if act == "picture" and data.get("how") in ("open", "cut"):
+            view |= _cutting(session, data)
         cards_changed = before != _of_cards(session)
         return view, session if cards_changed else None
 
@@ -176,14 +180,14 @@ class Masking:
         label = _label(data)
         session.state.layer(label)
         how = data.get("how")
+        if how == "open":
+            return None
         if how == "cut":
-            at = _pair(data.get("at"))
+            points = _clicks(data.get("points"))
             found = region_pictures.cut_out(
-                session, label, at, self._folder(data), self.segment
+                session, label, points, self._folder(data), self.segment
             )
-            if not found:
-                return region_pictures.NOTHING
-            return "Cut out; undo brings the whole picture back."
+            return None if found else region_pictures.NOTHING
         if how == "same":
             region_pictures.share(session, label, _label({"label": data.get("other")}))
             return None
@@ -191,7 +195,7 @@ class Masking:
             region_pictures.remove(session, label)
             return None
         note = region_pictures.take(session, label, uploaded(data), self._folder(data))
-        return note or "Click the thing in the picture to cut it out."
+        return note or "Click the picture to cut the thing out of it."
 
     def _folder(self, data: Data) -> Path:
         """Make a folder that stays as long as the page, since undo brings pictures
@@ -265,6 +269,29 @@ def _label(data: Data) -> int:
     if not is_int(label):
         raise RequestError("region", "No region is selected. Click one in the list.")
     return label
+
+
+def _clicks(points: object) -> list[Point]:
+    """Return clicks on a picture: x and y, 0..1, and whether they are on the thing."""
+    if not isinstance(points, list) or len(points) > _MOST_CLICKS:
+        raise RequestError("picture", f"It takes at most {_MOST_CLICKS} clicks.")
+    clicks = []
+    for point in points:
+        if not isinstance(point, list) or len(point) != 3:
+            raise RequestError("picture", "A click has two numbers, and what it is on.")
+        x, y = _pair(point[:2])
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise RequestError("picture", "Click inside the picture.")
+        clicks.append((x, y, bool(point[2])))
+    return clicks
+
+
+def _cutting(session: Session, data: Data) -> View:
+    """Return how the picture of an event's region is cut out; nothing without one."""
+    region = session.state.regions.get(data["label"]) if is_int(data["label"]) else None
+    if region is None or not region.picture:
+        return {}
+    return {"cutting": region_pictures.cutting(session, data["label"])}
 
 
 def _dragged_box(session: Session, data: Data) -> Box:

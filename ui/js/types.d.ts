@@ -93,6 +93,7 @@ export interface Act extends OfClip {
   all?: boolean;
   by?: string;
   other?: number;
+  points?: ClickOn[];
   wanted?: number[];
   cards?: CardsSaying;
 }
@@ -264,6 +265,20 @@ export interface CanvasView {
   go?: number;
   undo: boolean;
   redo: boolean;
+  /** How the picture of a region is cut out, in answer to an act about it. */
+  cutting?: Cutting;
+}
+
+/** A click on a picture: x and y, 0 to 1 of its sides, and 1 on the thing, 0 beside it. */
+export type ClickOn = [x: number, y: number, inside: number];
+
+export interface Cutting {
+  label: number;
+  /** The picture that it is cut out of. */
+  whole: string;
+  /** What lies over the rest of it; empty if all is used. */
+  veil: string;
+  points: ClickOn[];
 }
 
 /** How far tracking is: frames done and in all, seconds left, the frame that was tracked last. */

@@ -1,9 +1,10 @@
-"""Pictures of regions: taken in, cut out by one click, shown as a model sees them."""
+"""Pictures of regions: taken in, cut out by clicks, shown as a model sees them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from PIL import Image
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import read_picture, shown
 from regrain.ui.server.media import data_url
+from regrain.ui.session.cutout import LARGE, Cutout, Point, parts_clicked, veil_over
 from regrain.ui.session.layers import Mask
 from regrain.ui.session.mask_edits import Segment
+from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 
 _FIELD = "picture"
@@ -44,54 +47,72 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
 def cut_out(
     session: Session,
     label: int,
-    at: tuple[float, float],
+    points: Sequence[Point],
     folder: Path,
     segment: Segment,
 ) -> bool:
-    """Cut the thing at a place of a region's picture out of it.
+    """Cut a thing out of a region's picture, or out of what that was cut from.
+
+    Parts of the mask that no click is in are left out.
 
     Args:
         session: The page's work.
         label: The region.
-        at: x and y in the square that is shown, 0..1.
+        points: Clicks on the thing and beside it, as `Cutout` has them; without any,
+            the picture is whole again.
         folder: Where the new picture is kept.
-        segment: Turns a point into a mask.
+        segment: Turns points into a mask.
 
     Returns:
         Whether a thing was found.
     """
-    path = session.state.regions[label].picture
-    if not path:
-        raise RequestError(_FIELD, "The region has no picture. Choose one first.")
-    pixels = read_picture(Path(path), _FIELD)
-    point = _in_picture(at, pixels)
-    if point is None:
-        return False
+    path = _picture_of(session, label)
+    before = session.cutouts.get(path)
+    whole = before.whole if before else path
+    if not points:
+        session.commit(session.state.change_region(label, picture=whole))
+        return True
+    if not any(inside for _, _, inside in points):
+        raise RequestError(_FIELD, "Click the thing first, then what is not of it.")
+    pixels = read_picture(Path(whole), _FIELD)
+    height, width = pixels.shape[:2]
     image = np.ascontiguousarray(pixels[..., :3])
     alpha = pixels[..., 3]
-    points = np.array([point], np.float32)
-    inside = np.array([1])
-    mask = np.asarray(segment(image, points, inside, method=session.finder), bool)
-    mask &= alpha > 0
+    places = np.array([(x * width, y * height) for x, y, _ in points], np.float32)
+    kinds = np.array([int(inside) for _, _, inside in points])
+    found = segment(image, places, kinds, method=session.finder)
+    mask = parts_clicked(np.asarray(found, bool) & (alpha > 0), places[kinds == 1])
     if not mask.any():
         return False
     remaining = np.where(mask, alpha, 0)
     cut = np.dstack([image, remaining]).astype(np.uint8)
     thing = Image.fromarray(cut).crop(_square_around(mask))
-    _keep(session, label, np.asarray(thing), folder)
+    new = _keep(session, label, np.asarray(thing), folder)
+    session.cutouts[new] = Cutout(whole, tuple(points), veil_over(mask))
     return True
 
 
-def _in_picture(
-    at: tuple[float, float], pixels: np.ndarray
-) -> tuple[float, float] | None:
-    """Return x and y in pixels of a place in the square around a picture; None beside
-    the picture."""
-    height, width = pixels.shape[:2]
-    side = max(height, width)
-    x = at[0] * side - (side - width) / 2
-    y = at[1] * side - (side - height) / 2
-    return (x, y) if 0 <= x < width and 0 <= y < height else None
+def cutting(session: Session, label: int) -> View:
+    """Show how a region's picture is cut out: the whole, what is left out, the
+    clicks."""
+    path = _picture_of(session, label)
+    cutout = session.cutouts.get(path, Cutout(path, (), ""))
+    whole = Image.fromarray(read_picture(Path(cutout.whole), _FIELD))
+    ground = Image.new("RGBA", whole.size, (255, 255, 255, 255))
+    ground.alpha_composite(whole)
+    return {
+        "label": label,
+        "whole": data_url(np.asarray(ground.convert("RGB")), LARGE),
+        "veil": cutout.veil,
+        "points": [[x, y, int(inside)] for x, y, inside in cutout.points],
+    }
+
+
+def _picture_of(session: Session, label: int) -> str:
+    path = session.state.regions[label].picture
+    if not path:
+        raise RequestError(_FIELD, "The region has no picture. Choose one first.")
+    return path
 
 
 def _square_around(mask: Mask) -> tuple[int, int, int, int]:
@@ -135,8 +156,9 @@ def _as_seen(path: str, changed: int) -> str:
 
 def _keep(
     session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path
-) -> None:
-    """Write a picture under its fingerprint, and give it to a region."""
+) -> str:
+    """Write a picture under its fingerprint, give it to a region, and return where it
+    is."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     content = buffer.getvalue()
@@ -144,3 +166,4 @@ def _keep(
     path = folder / f"{fingerprint}.png"
     path.write_bytes(content)
     session.commit(session.state.change_region(label, picture=str(path)))
+    return str(path)

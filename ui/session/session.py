@@ -20,6 +20,7 @@ from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
+from regrain.ui.session.cutout import Cutout
 from regrain.ui.session.focus import check_focus, edges_of_regions, on_other_frames
 from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
@@ -106,6 +107,8 @@ class ClipWork:
     runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
+    # By the file of a region's picture, how that was cut out of another
+    cutouts: dict[str, Cutout] = field(default_factory=dict)
     kept: KeptProject | None = None  # where it is kept, once it is
     returned: bool = False  # it came back from there
     filled: str = ""  # the model for which the page's fields were filled last

@@ -1,6 +1,8 @@
 """Pictures of regions on the page: taken in, cut out, undone, shared, and refused in
 one line."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,15 @@ from regrain.ui.views import session_views
 
 
 def disc(image, points, labels, method=""):
-    """A made-up finder: a disc of radius 8 around the click."""
+    """A made-up finder: a disc of radius 8 around the first click without those around
+    the others, and a stray patch at the corner."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
-    return (x - points[0][0]) ** 2 + (y - points[0][1]) ** 2 < 64
+    discs = [(x - at[0]) ** 2 + (y - at[1]) ** 2 < 64 for at in points]
+    mask = discs[0]
+    for other, inside in zip(discs[1:], labels[1:], strict=True):
+        mask = mask | other if inside else mask & ~other
+    mask[:3, :3] = True
+    return mask
 
 
 @pytest.fixture
@@ -50,26 +58,59 @@ def toy():
     return str(folder / "toy.png")
 
 
+def veil_of(view) -> np.ndarray:
+    content = view["veil"].partition("base64,")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
+    act(how="file", path=toy)
+    whole = act.session.state.regions[act.session.label].picture
+    answer = act(how="cut", points=[[0.5, 0.5, 0]])[0]
+    assert "Click the thing first" in answer["note"]
+    monkeypatch.setattr(
+        "regrain.ui.session.region_pictures.parts_clicked",
+        lambda mask, _: np.zeros_like(mask),
+    )
+    answer = act(how="cut", points=[[0.5, 0.5, 1]])[0]
+    assert answer["note"] == region_pictures.NOTHING
+    assert answer["cutting"]["points"] == []
+    assert act.session.state.regions[act.session.label].picture == whole
+
+
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     session, label = act.session, act.session.label
     shown, changed = act(how="file", path=toy)
-    assert "cut it out" in shown["note"]
+    assert "cut the thing out" in shown["note"]
     assert changed is session  # the cards must change, too
     whole = session.state.regions[label].picture
     assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
     assert session_views.cards(session)["regions"][0]["picture"].startswith(
         "data:image/jpeg"
     )
-    # above the picture
-    assert region_pictures.NOTHING in act(how="cut", at=[0.5, 0.02])[0]["note"]
-    assert session.state.regions[label].picture == whole
-    # of the square, 60 x 60: in the middle of the picture
-    act(how="cut", at=[0.5, 0.5])
+    view = act(how="open")[0]["cutting"]
+    assert (view["label"], view["veil"], view["points"]) == (label, "", [])
+    view = act(how="cut", points=[[0.5, 0.5, 1]])[0]["cutting"]
+    assert view["points"] == [[0.5, 0.5, 1]]
+    assert veil_of(view)[20, 30, 3] == 0
+    assert veil_of(view)[0, 0, 3] > 0  # the stray patch is no part of the thing
     cut = read_picture(Path(session.state.regions[label].picture), "picture")
     assert cut.shape[:2] == (17, 17)  # the disc has 15 pixels a side
     assert cut[8, 8].tolist() == [200, 30, 30, 255]
     assert cut[0, 0, 3] == 0
+    # More clicks go on from the whole picture; what is beside the thing is taken away.
+    first = session.state.regions[label].picture
+    view = act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 1]])[0]["cutting"]
+    wide = read_picture(Path(session.state.regions[label].picture), "picture")
+    assert wide.shape[0] == 23
+    act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 0]])
+    less = read_picture(Path(session.state.regions[label].picture), "picture")
+    assert (less[..., 3] > 0).sum() < (cut[..., 3] > 0).sum()
     session.undo()
+    assert act(how="open")[0]["cutting"] == view  # its clicks come back with it
+    session.undo()
+    assert session.state.regions[label].picture == first
+    act(how="cut", points=[])
     assert session.state.regions[label].picture == whole
     other = session.add_region()
     act(label=other, how="same", other=label)
@@ -95,8 +136,12 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
     ("sent", "said"),
     [
         ({"how": "file", "path": "/etc/passwd"}, "The upload did not arrive"),
-        ({"how": "cut", "at": [0.5, 0.5]}, "The region has no picture"),
-        ({"how": "cut", "at": "x"}, "It needs two numbers"),
+        ({"how": "cut", "points": [[0.5, 0.5, 1]]}, "The region has no picture"),
+        ({"how": "cut", "points": "x"}, "at most 100 clicks"),
+        ({"how": "cut", "points": [[0, 0, 1]] * 101}, "at most 100 clicks"),
+        ({"how": "cut", "points": [5]}, "A click has two numbers"),
+        ({"how": "cut", "points": [["a", 0, 1]]}, "It needs two numbers"),
+        ({"how": "cut", "points": [[2, 0, 1]]}, "Click inside the picture"),
         ({"how": "same", "other": 9}, "does not exist"),
         ({"how": "remove", "label": 9}, "does not exist"),
     ],

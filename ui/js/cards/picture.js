@@ -1,15 +1,16 @@
 // @ts-check
-// A region's picture: chosen, dropped, pasted, or the frame that is shown; a click cuts the thing out of it.
+// A region's picture: chosen, dropped, pasted, or the frame that is shown; the thing in it may be cut out.
 import { button, contextOf, iconButton, make, slider } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { post } from "../shared/post.js";
+import { makeCutout } from "./cutout.js";
 import { makeSlider } from "./fields.js";
 
 /** @typedef {import("../types").Region} Region */
 /** @typedef {import("../types").Deck} Deck */
 
 const SCALE = "How much the picture counts beside the words; 0 ignores it";
-const CUT = "What the model sees. Click the thing in it to cut it out";
+const CUT = "What the model sees. Click it to cut the thing out";
 const FRAME = "The frame that is shown, of the clip or of an edit";
 
 const USUAL_SCALE = 0.7;
@@ -74,6 +75,22 @@ const makeFileField = (send) => {
   return field;
 };
 
+/**
+ * Return what shows how a picture is cut out, in a dialog that is made when it is first needed.
+ * @param {Region} region
+ * @param {(points: import("../types").ClickOn[]) => void} ask
+ */
+const openCutout = (region, ask) => {
+  /** @type {ReturnType<typeof makeCutout> | null} */
+  let cutout = null;
+  /** @param {HTMLElement} home @param {import("../types").Cutting} told @param {string | null} words */
+  return (home, told, words) => {
+    cutout ??= makeCutout(region.name, ask);
+    if (!cutout.node.isConnected) home.append(cutout.node);
+    cutout.show(told, words);
+  };
+};
+
 /** @param {Region} region @param {HTMLElement} card @param {Deck} deck */
 export const makePicture = (region, card, { act, changed }) => {
   const said = make("span", { className: "rg-note", role: "status" });
@@ -102,13 +119,12 @@ export const makePicture = (region, card, { act, changed }) => {
     });
   };
   const field = makeFileField(send);
-  const cut = ({ clientX, clientY }) => {
-    const { left, top, width, height } = picture.getBoundingClientRect();
-    ask("cut", { at: [(clientX - left) / width, (clientY - top) / height] });
-  };
+  const showCutout = openCutout(region, (points) => ask("cut", { points }));
   const sendFrame = async () => send((await frameShown()) ?? new File([], ""));
   const small = (text, onclick, hint) => button("rg-tool rg-small", text, onclick, hint);
-  const picture = make("img", { alt: "Picture of " + region.name, title: CUT, onclick: cut });
+  const picture = make("img", { alt: "Picture of " + region.name });
+  const opener = make("button", { className: "rg-picture-cut", type: "button", title: CUT }, picture);
+  opener.onclick = () => ask("open");
   const choose = small("Choose", () => field.click(), "Or drop or paste a picture here");
   const frame = small("This frame", sendFrame, FRAME);
   const others = make("span", "rg-picture-others");
@@ -120,7 +136,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const title = make("span", "rg-picture-title", "Picture");
   const without = make("p", "rg-note", lack, " ", get);
   const side = make("div", "rg-picture-side", buttons, scale);
-  const node = make("div", "rg-picture", title, without, picture, side, field);
+  const node = make("div", "rg-picture", title, without, opener, side, field);
   const offerSame = ({ name, label }) =>
     small("Same picture as " + name, () => ask("same", { other: label }), "The picture of " + name);
   // What looks at pictures is there, or can be had, or not.
@@ -138,7 +154,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const draw = () => {
     drawUse();
     node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
-    for (const part of [picture, scale, bin]) part.hidden = !region.picture;
+    for (const part of [opener, scale, bin]) part.hidden = !region.picture;
     if (waiting && !hub.blind.text) send(waiting);
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
     const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
@@ -153,7 +169,8 @@ export const makePicture = (region, card, { act, changed }) => {
     hub.tell("regions");
   };
   /** @param {import("../types").CanvasView} told */
-  const note = ({ note: words, alarm }) => {
+  const note = ({ note: words, alarm, cutting }) => {
+    if (asking && cutting?.label === region.label) showCutout(node, cutting, words);
     said.textContent = asking ? words : "";
     said.classList.toggle("rg-alarm", asking && Boolean(alarm));
     asking = false;
