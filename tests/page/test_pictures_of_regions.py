@@ -171,3 +171,7 @@ def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
         page.locator(".rg-card input[type=file]").first.set_input_files(picture)
         page.wait_for_selector(".rg-picture-cut img")
         check(page, f"a picture of a region, {look}")
+        page.locator(".rg-picture-cut").first.click()
+        page.locator("dialog.rg-cutout[open] .rg-cutout-picture").click()
+        page.wait_for_selector(".rg-cutout-point")
+        check(page, f"a picture is cut out, {look}")
