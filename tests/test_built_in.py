@@ -170,7 +170,7 @@ def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(
     assert min(margins(frames)) > 0.1
     request = load_project(EXAMPLES / "01_two_animals")
     params = {
-        "steps": 10,
+        "steps": 5,
         "preview_every": 0,
         "cross_strength": 0.0,
         "self_strength": 0.0,

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,7 +183,10 @@ def is_within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-IMPORTS = {name: sorted(set(imported(path))) for name, path in PATHS.items()}
+@cache
+def imports_of(module: str) -> list[str]:
+    """Read when a test asks: every process that collects tests loads this file."""
+    return sorted(set(imported(PATHS[module])))
 
 
 def module_of(name: str) -> str:
@@ -205,7 +209,7 @@ def rank(module: str) -> int:
 def wrong_imports(module: str) -> Iterator[str]:
     """Names that a module imports and must not."""
     package = module.split(".")[0]
-    for name in IMPORTS[module]:
+    for name in imports_of(module):
         used = module_of(name) if is_within(name, package) else ""
         if package in ROOMS and used not in ("", package) and rank(used) > rank(module):
             yield name
@@ -223,7 +227,7 @@ def test_arrows_point_down_and_packages_keep_apart():
 
 def test_no_circles():
     graph = {
-        name: {module_of(one) for one in IMPORTS[name]} & set(PATHS) - {name}
+        name: {module_of(one) for one in imports_of(name)} & set(PATHS) - {name}
         for name in PATHS
     }
     while free := [name for name, used in graph.items() if not used & set(graph)]:
@@ -266,6 +270,6 @@ def test_methods_do_not_import_methods():
     }
     for module in (name for name in PATHS if is_within(name, "editing.methods")):
         others = methods - {module}
-        assert [name for name in IMPORTS[module] if module_of(name) in others] == [], (
-            module
-        )
+        assert [
+            name for name in imports_of(module) if module_of(name) in others
+        ] == [], module

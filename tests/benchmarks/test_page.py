@@ -8,33 +8,33 @@ import sys
 import pytest
 from browser import ROOT
 
+from benchmarks import promises
 from benchmarks.__main__ import QUICK
-
-
-def measure(name, folder):
-    """The figures of a benchmark; in a process of its own, where no other test has a
-    browser or models."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *shlex.split(QUICK[name])]
-    command += ["-o", str(folder)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / f"{name}.json").read_text()), done.stdout
 
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
 def test_speed_is_measured(tmp_path):
-    found, _ = measure("page", tmp_path)
+    """In a process of its own, where no other test has a browser."""
+    command = [sys.executable, "-m", "benchmarks.page", *shlex.split(QUICK["page"])]
+    command += ["-o", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "page.json").read_text())
     figures = found["figures"]
     assert {*found["goals"]} <= {*figures}
     assert (figures["points_of_10"], figures["own_clicks"]) == (10, 3)
     assert 0 < figures["previews_shown"] <= figures["previews_made"]
 
 
-def test_promises_are_compared_with_what_runs_take(tmp_path):
-    found, printed = measure("promises", tmp_path)
+def test_promises_are_compared_with_what_runs_take(tmp_path, monkeypatch, capsys):
+    options = [*shlex.split(QUICK["promises"]), "-o", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["promises", *options])
+    promises.main()
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "promises.json").read_text())
     assert [(row["method"], row["frames"], row["steps"]) for row in found] == [
         ("videograin", 8, 2),
         ("videograin", 4, 2),

@@ -49,7 +49,7 @@ def test_a_run_that_is_not_stopped_ends(own_cache):
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
 def test_a_visitor_is_counted(tmp_path):
-    options = "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 0"
+    options = "--minutes 0.1 --sessions 1 --warm 0 --wait 0 --stops 0"
     found, printed = soak(tmp_path, *options.split())
     visitors = found["visitors"]
     assert [*found] == ["visitors"]

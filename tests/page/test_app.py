@@ -279,7 +279,7 @@ def sdxl_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdxl")
     model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
     (model / config).write_text(
-        json.dumps(json.loads((model / config).read_text()) | {"sample_size": 32})
+        json.dumps(json.loads((model / config).read_text()) | {"sample_size": 16})
     )
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")

@@ -88,8 +88,9 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     )
     assert page.evaluate(TURNED, "#words").startswith("matrix(0, -1, 1, 0")
     said = "The seed has no effect until Variation is above 0."
-    assert said in page.inner_text("#seed")
-    assert page.input_value("#seed input") == "5"  # the first run begins with it
+    page.wait_for_selector(f"#seed:has-text('{said}')")
+    # the first run begins with it
+    wait(lambda: page.input_value("#seed input") == "5", 10, "the result's seed")
     page.wait_for_selector(".rg-result .rg-facts", state="attached")
     open_example(page, "04_style")
     page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
@@ -174,14 +175,14 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
             page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000)
         )
 
-    assert seen()
+    wait(seen, 10, "Run is in sight before")
     with server.hold("editing", 6):
         press_run(page)
         page.wait_for_selector(PREVIEW)
-        assert seen()
+        wait(seen, 10, "and while it goes on")
         assert page.locator("#stop").is_visible()
     wait_for_result(page)
-    assert seen()
+    wait(seen, 10, "and after it")
     write(page, "#rg-prompt-0", "a unicorn")
     press_run(page)
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
@@ -190,7 +191,7 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
         10,
         "said beside Run, or once",
     )
-    assert seen()
+    wait(seen, 10, "and where it failed")
     write(page, "#rg-prompt-0", "a cat")
     page.wait_for_selector("[role=alert], .rg-wrong", state="hidden")
 
@@ -242,7 +243,7 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     )  # the next question comes before the last has told that it closed
     page.click("dialog >> text=Open the new one")
     wait(lambda: title(page) == "second.mp4", 30, "the second is open")
-    assert "“first.mp4” was left out" in page.inner_text(".rg-upload")
+    page.wait_for_selector(".rg-upload:has-text('“first.mp4” was left out')")
 
 
 def test_only_what_was_uploaded_is_opened():
@@ -292,10 +293,12 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("window.regrain.editor.still.frame") == 2
     page.wait_for_function(ENDED)
-    assert {
-        text.rpartition(", ")[2]
-        for text in page.locator(".rg-run-title").all_inner_texts()
-    } == {"try"}
+
+    def kinds() -> set[str]:
+        titles = page.locator(".rg-run-title").all_inner_texts()
+        return {title.rpartition(", ")[2] for title in titles}
+
+    wait(lambda: kinds() == {"try"}, 30, "the try is in the list of results")
     page.click(".rg-still >> text=Show the source")
     assert page.is_hidden(".rg-still")
     press_run(page)
@@ -305,9 +308,13 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_function(
         "/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)"
     )
-    assert all(
-        text.split()[-1] == "s"
-        for text in page.locator(".rg-quality").all_inner_texts()
+    wait(
+        lambda: all(
+            text.split()[-1] == "s"
+            for text in page.locator(".rg-quality").all_inner_texts()
+        ),
+        30,
+        "every quality has its seconds",
     )
 
 

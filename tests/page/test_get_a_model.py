@@ -2,6 +2,7 @@
 models lie, and a file that is dropped."""
 
 import re
+import shutil
 
 import pytest
 from accessible import LOOKS, check
@@ -17,11 +18,10 @@ NAMES = (
 )
 
 
-@pytest.fixture
-def own(tmp_path):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
     """A page with a folder of models."""
-    folder = tmp_path / "served"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("served")
     server = Server(
         [ROOT / "tests" / "fake_app.py", folder],
         folder,
@@ -30,6 +30,13 @@ def own(tmp_path):
     )
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own(served):
+    """The page, whose folder of models is empty."""
+    shutil.rmtree(served.folder / "models", ignore_errors=True)
+    return served
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -30,24 +30,26 @@ def changed(page, module, old, new):
     )
 
 
-@pytest.fixture
-def opened(server, open_page):
+@pytest.fixture(scope="module")
+def opened(shared_page):
+    """A page that is only looked at, with its settings open."""
+    unfold(shared_page, "#settings")
+    return shared_page
+
+
+def test_client_fetch(server, open_page):
     page = open_page(server)
-    unfold(page, "#settings")
-    return page
-
-
-def test_client_fetch(opened):
     names = []
-    joins = "/gradio_api/queue/join"
-    opened.on(
-        "request",
-        lambda request: names.append(request.headers) if joins in request.url else None,
-    )
-    opened.select_option(".rg-method select", index=1)
-    opened.wait_for_timeout(2000)
-    assert names
-    assert len({headers.get("x-regrain-page") for headers in names} - {None}) == 1
+
+    def named(request) -> bool:
+        if "/gradio_api/queue/join" in request.url:
+            names.append(request.headers.get("x-regrain-page"))
+        return names[-1:] != [None] and len(names) > 1
+
+    with page.expect_request(named):
+        for index in (1, 0):
+            page.select_option(".rg-method select", index=index)
+    assert len({*names} - {None}) == 1
 
 
 def test_spinner(server, browser, open_page):

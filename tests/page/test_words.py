@@ -145,7 +145,8 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(page):
 
 def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     quality = page.locator(".rg-quality")
-    assert quality.all_inner_texts()[1].startswith("Standard\n50 steps")
+    said = lambda: "".join(quality.all_inner_texts()[1:2])  # noqa: E731
+    wait(lambda: said().startswith("Standard\n50 steps"), 30, "its steps are said")
     assert quality.nth(1).locator("input").is_checked()
     quality.nth(0).click()
     unfold(page, "#settings")

@@ -19,7 +19,7 @@ import storybook
 from regrain.editing import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.unet.motion_modules import between_frames, load_motion
-from storybook import dataset, train_motion
+from storybook import dataset, train_autoencoder, train_motion
 from storybook.muon import Muon, orthogonal, shares
 from storybook.pool import SHARD, USES, Pool, read_truth, truth_of
 from storybook.reading_head import ReadingHead, reading_loss
@@ -207,18 +207,14 @@ def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(
-    tmp_path,
+    tmp_path, monkeypatch
 ):
+    held_out = train_autoencoder.held_out_pictures
+    few = lambda seeds: held_out([*seeds][:2])  # noqa: E731
+    monkeypatch.setattr(train_autoencoder, "held_out_pictures", few)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)
-    command = [
-        sys.executable,
-        "-m",
-        "storybook.train_autoencoder",
-        "--decoder",
-        "--samples",
-        "4",
-    ]
+    command = ["train", "--decoder", "--samples", "4"]
     command += [
         "--data",
         str(tmp_path),
@@ -227,7 +223,8 @@ def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were
         "--init",
         str(ASSETS / "vae"),
     ]
-    subprocess.run(command, cwd=ROOT, check=True)
+    monkeypatch.setattr(sys, "argv", command)
+    train_autoencoder.main()
     shutil.copytree(ASSETS / "vae", tmp_path / "shipped" / "vae")
     ship_decoder(tmp_path / "run" / "vae", tmp_path / "shipped")
 
