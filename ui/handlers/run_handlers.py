@@ -31,6 +31,7 @@ from regrain.ui.handlers.base import (
     Handlers,
     address_of,
     event_data,
+    explain,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -122,7 +123,11 @@ class RunHandlers(Handlers):
             run = RunThread(turn, form, behind=bool(before))
             session.runs = [*before, run]
             session.fields = fields
-        run.begin(self.work(session, page, run))
+        try:
+            run.begin(self.work(session, page, run))
+        except RuntimeError as error:
+            said = explain(error, "a run could not begin")
+            return {self.parts.progress: run_views.failed("run", said)}
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
             # A result stays until there is another.

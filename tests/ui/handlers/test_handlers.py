@@ -299,3 +299,19 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
         if "text" in changes["progress"]
     ]
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
+
+
+def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
+    handlers, monkeypatch
+):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    _, runs = handlers
+    session = runs.visits.get("page")
+    monkeypatch.setattr("regrain.ui.server.runs.start_thread", refuse)
+    said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
+    shown = runs.begin(REQUEST, None, said, "storybook", [], 0, "")
+    assert shown["progress"]["state"] == "error"
+    assert not session.going
+    assert runs.turns.enter_first().wait(0)
