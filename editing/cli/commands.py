@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.storage.folders import is_of_disk
 from regrain.editing.storage.packages import problems
 
 # Typer brings its own copy of click in some versions and not in others; this is
@@ -127,6 +128,9 @@ def _explain_usage(error: Any) -> str:
 
 
 def _explain_failed_file(error: OSError) -> str:
+    if is_of_disk(error):
+        said = f"It cannot be written ({error.strerror}). Free some space, or choose another folder."
+        return str(EditingError("disk", said))
     name = "a file"
     if isinstance(error.filename, str | bytes):
         name = Path(os.fsdecode(error.filename)).name

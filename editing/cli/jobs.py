@@ -27,7 +27,12 @@ from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
-from regrain.editing.storage.folders import check_writable, replacing, visible
+from regrain.editing.storage.folders import (
+    check_writable,
+    replacing,
+    visible,
+    writable,
+)
 from regrain.editing.storage.local_models import find_project
 
 log = logging.getLogger(__name__)
@@ -313,8 +318,8 @@ class Status:
     def __init__(self, jobs: Sequence[EditJob], out: Path) -> None:
         self._out = out
         self._states = {job.name: {"state": "waiting"} for job in jobs}
-        out.mkdir(parents=True, exist_ok=True)
-        (out / _WORK).mkdir(exist_ok=True)
+        with writable():
+            (out / _WORK).mkdir(parents=True, exist_ok=True)
         self._write()
 
     def take(self, outcome: Outcome) -> None:
@@ -340,5 +345,5 @@ class Status:
         text = json.dumps(
             {"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False
         )
-        with replacing(self._out / STATUS) as part:
+        with writable(), replacing(self._out / STATUS) as part:
             part.write_text(text + "\n", encoding="utf-8")

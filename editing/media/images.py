@@ -26,8 +26,13 @@ from regrain.editing.media.lazy_frames import check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# Of frames, where a folder has none of the usual ones.
+_RARE_SUFFIXES = (".jfif", ".gif", ".avif", ".tga", ".ppm", ".pgm", ".pnm", ".jp2")
 MAX_PIXELS = 50_000_000  # of a picture
 GREY = 128
+TRANSPARENT = (
+    "is partly transparent, which is left out. Lay it over a background if that shows."
+)
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -38,11 +43,9 @@ class ImageClip:
     def __init__(
         self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None
     ) -> None:
-        files = pictures_in(path)
+        files = pictures_in(path) or pictures_in(path, _RARE_SUFFIXES)
         if not files:
-            endings = ", ".join(IMAGE_SUFFIXES)
-            said = f"{shorten(path.name)} has no images. Use files ending in {endings}."
-            raise ClipError("clip.path", said)
+            raise ClipError("clip.path", _no_images(path))
         used = used_frames(len(files), start, stride, frames)
         self.path = path
         self.start = start
@@ -57,7 +60,7 @@ class ImageClip:
         self.duration = len(self.files) / self.fps
         self.tags = ColorTags()
         self.audio: AudioSpan | None = None
-        self.warnings: list[str] = []
+        self.warnings = _warnings(self.files)
         self.comment = ""
 
     def __len__(self) -> int:
@@ -89,6 +92,36 @@ def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> lis
     return in_order(file for file in visible(folder) if file.suffix.lower() in suffixes)
 
 
+def _no_images(folder: Path) -> str:
+    """Say that a folder has no pictures, and what it has."""
+    said = f"{shorten(folder.name)} has no images."
+    others = [file.suffix for file in visible(folder) if file.is_file() and file.suffix]
+    if others:
+        commonest = max(others, key=others.count)
+        said = f"{said[:-1]} that are read, but files ending in {shorten(commonest)}."
+    return f"{said} Use {', '.join(IMAGE_SUFFIXES)}."
+
+
+def _warnings(files: Sequence[Path]) -> list[str]:
+    """Say what of the first picture, as of the others, is left out."""
+    warnings = []
+    with _opened(files[0]) as image:
+        name = shorten(files[0].name)
+        # a second picture of an MPO file, as phones write, is a preview or the depth
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            warnings.append(
+                f"{name} has {image.n_frames} pictures; the first of each file is used."
+            )
+        if image.has_transparency_data and _lowest_alpha(image) < 255:
+            warnings.append(f"{name} {TRANSPARENT}")
+    return warnings
+
+
+def _lowest_alpha(image: Image.Image) -> int:
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return int(lowest)
+
+
 def _common_size(files: Sequence[Path]) -> tuple[int, int]:
     """Return the (width, height) of all these images; ClipError if they differ."""
     first = _image_size(files[0])
@@ -105,6 +138,7 @@ def _common_size(files: Sequence[Path]) -> tuple[int, int]:
 def _image_size(file: Path) -> tuple[int, int]:
     """Return (width, height) as shown."""
     with _opened(file) as image:
+        _check_bits(image, file, "clip.path", ClipError)
         return upright_size(image)
 
 
@@ -190,12 +224,17 @@ def _in_8_bits(
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
         return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-    if upright.mode in ("I", "F"):
-        raise kind(
-            field,
-            f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.",
-        )
+    _check_bits(upright, file, field, kind)
     return upright.convert("RGB") if upright.mode == "CMYK" else upright
+
+
+def _check_bits(
+    image: Image.Image, file: Path, field: str, kind: type[EditingError]
+) -> None:
+    """Refuse an image of real numbers, or of whole ones of 32 bits."""
+    if image.mode in ("I", "F"):
+        said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel"
+        raise kind(field, f"{said}. Convert it.")
 
 
 @contextmanager
@@ -204,6 +243,6 @@ def _opened(
 ) -> Iterator[Image.Image]:
     """Open an image; any failure while it is used becomes an error about this file."""
     check_regular(file, field, kind)
-    said = f"{shorten(file.name)} is not a readable image. Replace it."
+    said = f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. Replace or convert it."
     with boundary(field, said, kind), Image.open(file) as image:
         yield image

@@ -25,7 +25,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.images import ImageClip
+from regrain.editing.media.images import TRANSPARENT, ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
 from regrain.editing.media.lazy_frames import check_window
 
@@ -87,6 +87,8 @@ class VideoClip:
         said = _interlacing(self.is_interlaced, deinterlace)
         if said:
             self.warnings.append(f"{shorten(path.name)} {said}")
+        if self.has_alpha and first.to_ndarray(format="rgba")[..., 3].min() < 255:
+            self.warnings.append(f"{shorten(path.name)} {TRANSPARENT}")
         self.comment = facts.comment
         make_whole = None
         if deinterlace:
@@ -265,7 +267,11 @@ def _turned(
 
     Source: ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at (a x + c y, b x + d y).
     """
-    said = frame.side_data.get(Type.DISPLAYMATRIX)
+    try:
+        said = frame.side_data.get(Type.DISPLAYMATRIX)
+    except ValueError:
+        # What PyAV does not know is beside it, such as EXIF in pictures of cameras.
+        return np.rot90(picture, round(frame.rotation / 90))
     if said is None:
         return picture
     a, b, _, c, d, *_ = np.frombuffer(bytes(said), np.int32).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from regrain.editing.errors import RequestError, ResourceError, shorten
 _PARTIAL = ".partial"
 # What file managers and other programs leave in folders and archives.
 _LEFT_BEHIND = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _MAX_STEM = 60  # characters of the name of a working folder that are its target's
 
 
@@ -76,7 +78,7 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
         ResourceError: The disk is full or cannot be written.
     """
     target = target.absolute()
-    try:
+    with writable():
         # A link may lead to another disk, across which nothing can be moved.
         target = target.resolve()
         with _working_folder(target, _same_disk(target)) as staging:
@@ -87,8 +89,25 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
                 _remove(target / name)
             for entry in written:
                 os.replace(entry, target / entry.name)
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Tell whether an error says that a disk is full or cannot be written."""
+    return isinstance(error, OSError) and error.errno in _OF_DISK
+
+
+@contextmanager
+def writable() -> Iterator[None]:
+    """Turn what a disk answers that is full or cannot be written into a ResourceError
+    of the field `--out`."""
+    try:
+        yield
     except OSError as error:
-        raise _unwritable(error) from error
+        why = error.strerror or error
+        said = (
+            f"The folder cannot be written ({why}). Free some space or choose another."
+        )
+        raise ResourceError("--out", said) from error
 
 
 @contextmanager
@@ -117,10 +136,8 @@ def alone(folder: Path) -> Iterator[None]:
         RequestError: Another process holds it; the field is `--out`.
         ResourceError: It cannot be made.
     """
-    try:
+    with writable():
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(error) from error
     with _locked(folder, wait=False) as held:
         if held is False:
             said = f"{shorten(folder.resolve().name)} is in use by another run."
@@ -229,11 +246,6 @@ def _locked(folder: str | Path, wait: bool) -> Iterator[bool | None]:
             stack.callback(os.close, handle)
             held = lock_descriptor(handle, blocking=wait)
         yield held
-
-
-def _unwritable(error: OSError) -> ResourceError:
-    said = f"The folder cannot be written ({error.strerror or error}). Free some space or choose another."
-    return ResourceError("--out", said)
 
 
 def _same_disk(target: Path) -> Path:

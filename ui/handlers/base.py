@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,12 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from regrain.editing.errors import EditingError
+from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.folders import is_of_disk
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
@@ -32,6 +35,7 @@ from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
+FULL = "The disk of this machine is full, or cannot be written. Free some space, then try again."
 BROKEN = "Something went wrong inside Regrain. The log has the details."
 
 
@@ -278,6 +282,17 @@ class Handlers:
         }
 
 
+@contextmanager
+def told_if_full() -> Iterator[None]:
+    """Turn what a full disk answers into an EditingError."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+        raise ResourceError("disk", FULL) from error
+
+
 def page_of(request: gr.Request) -> str:
     """Return the page's own name: what its tab calls itself, or else its connection.
 
@@ -312,6 +327,8 @@ def seed_field(method: str) -> dict[str, Any]:
 def explain(error: Exception, what: str, with_field: bool = False) -> str:
     """Return the text of an error for a page; any that is no user's is logged as
     `what`."""
+    if is_of_disk(error):
+        return FULL
     if not isinstance(error, EditingError):
         log.error(what, exc_info=error)
         return BROKEN

@@ -30,7 +30,7 @@ from regrain.masks.io.files import (
     write_masks,
     write_pair,
 )
-from regrain.ui.handlers.base import Handlers, event_data, page_of
+from regrain.ui.handlers.base import Handlers, event_data, page_of, told_if_full
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
@@ -60,7 +60,8 @@ class MaskFileHandlers(Handlers):
         """Import masks that were uploaded: one file, or a picture per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
-            session, note = self._load(self.session(request), files or [], folder)
+            with told_if_full():
+                session, note = self._load(self.session(request), files or [], folder)
         except EditingError as error:
             return {self.parts.canvas: self._refused(request, error)}
         finally:
@@ -74,7 +75,8 @@ class MaskFileHandlers(Handlers):
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Export masks as a file; `form` is one of `FORMS`."""
         try:
-            path = self._save(page_of(request), event_data(event))
+            with told_if_full():
+                path = self._save(page_of(request), event_data(event))
         except EditingError as error:
             return {self.parts.canvas: self._refused(request, error)}
         return self.download(path, path.name)

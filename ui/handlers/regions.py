@@ -21,6 +21,7 @@ from regrain.ui.handlers.base import (
     explain,
     page_of,
     seed_field,
+    told_if_full,
 )
 from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
@@ -157,10 +158,11 @@ class MaskHandlers(Handlers):
         """Save the project as an archive."""
         try:
             session = self.described(request, words)
-            with session.lock:
-                asked = self.requested(session, FieldValues.of(fields))
-                whole = whole_masks(session.state, asked)
-            saved = self.files.save(session, asked, whole, page_of(request))
+            with told_if_full():
+                with session.lock:
+                    asked = self.requested(session, FieldValues.of(fields))
+                    whole = whole_masks(session.state, asked)
+                saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
             return {self.parts.download: gr.skip()}
         except EditingError as error:

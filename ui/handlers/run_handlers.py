@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
@@ -25,12 +24,12 @@ from regrain.editing.recipe.events import (
 )
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
-    BROKEN,
     Components,
     FieldValues,
     Handlers,
     address_of,
     event_data,
+    explain,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -49,7 +48,6 @@ from regrain.ui.views.costs import left_again
 from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.views.variants import attempt, plan, remember, title_of
 
-log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
 
 
@@ -122,7 +120,11 @@ class RunHandlers(Handlers):
             run = RunThread(turn, form, behind=bool(before))
             session.runs = [*before, run]
             session.fields = fields
-        run.begin(self.work(session, page, run))
+        try:
+            run.begin(self.work(session, page, run))
+        except RuntimeError as error:
+            said = explain(error, "a run could not begin")
+            return {self.parts.progress: run_views.failed("run", said)}
         shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
         if not before:
             # A result stays until there is another.
@@ -277,10 +279,10 @@ class RunHandlers(Handlers):
                     yield from self._run(session, form.session.id, job, run)
         except EditingError as error:
             yield self.failed(error) | {self.parts.live: None}
-        except Exception:
-            log.exception("a run failed")
+        except Exception as error:
+            said = explain(error, "a run failed")
             yield {
-                self.parts.progress: run_views.failed("run", BROKEN),
+                self.parts.progress: run_views.failed("run", said),
                 self.parts.live: None,
             }
 

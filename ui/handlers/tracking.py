@@ -115,8 +115,8 @@ class Tracking:
         drawn = [label for label, layer in state.layers.items() if layer.drawn]
         labels = state.to_track() or drawn
         if labels:
-            session.tracking = labels[0]
             start_thread(lambda: self._drain(session, labels), "tracking")
+            session.tracking = labels[0]  # not before: there may be no thread to end it
 
     def _drain(self, session: Session, labels: list[int]) -> None:
         with suppress(Exception):  # the page that watches is told of it

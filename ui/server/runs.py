@@ -57,7 +57,12 @@ class RunThread:
     def begin(self, steps: Generator[Changes, None, None]) -> None:
         """Take the steps, each of which changes what the page shows, until they end or
         the run is stopped."""
-        start_thread(lambda: self._work(steps), "run")
+        try:
+            start_thread(lambda: self._work(steps), "run")
+        except BaseException:  # no thread can be had: nobody else ends it
+            self.over = True
+            self.turn.leave()
+            raise
 
     def show(self, changes: Mapping[Any, Any]) -> None:
         """Keep what the page is to show now; what a stopped run still says is

@@ -44,8 +44,8 @@ def in_thread(
     failures: list[BaseException] = []
 
     def work() -> None:
-        _give_way_to_clicks()
         try:
+            _give_way_to_clicks()
             if _await_turn(turn, stop, pulse):
                 _drain(start, items, stop)
         except BaseException as error:  # noqa: BLE001 - raised again where the items are read
@@ -55,7 +55,11 @@ def in_thread(
             items.put(_END)
 
     turn.share()
-    start_thread(work, "edit")
+    try:
+        start_thread(work, "edit")
+    except BaseException:  # no thread can be had: nobody else gives the share back
+        turn.unshare()
+        raise
     try:
         while True:
             item: Any = None

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -325,3 +326,15 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     assert (
         os.times().children_user - before < 2
     )  # of work, not of waiting; 0.7 where this was written
+
+
+def test_a_full_disk_that_nothing_else_names_is_told_in_one_line(monkeypatch, capsys):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("regrain.editing.__main__.schema", full)
+    assert main(["schema"]) == 2
+    assert last_error(capsys) == (
+        "error: disk: It cannot be written (No space left on device). "
+        "Free some space, or choose another folder."
+    )

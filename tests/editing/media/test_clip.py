@@ -1,3 +1,4 @@
+import io
 import struct
 from fractions import Fraction
 
@@ -5,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from made_clips import RATE, flat, heard, moving, samples, write_clip
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, resize
@@ -322,6 +323,106 @@ def test_folders_without_images_of_two_sizes_or_of_floats_are_refused(tmp_path):
         Image.new("RGB", size).save(tmp_path / f"{index}.png")
     with pytest.raises(ClipError, match="'1.png' is 6x5"):
         open_clip(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["gif", "tga", "avif", "ppm", "jp2", "jfif"])
+def test_rare_pictures_are_frames_where_there_are_no_usual_ones(tmp_path, ending):
+    if ending == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    kind = {"jfif": "JPEG"}.get(ending)
+    for number, level in enumerate((40, 200)):
+        picture = Image.new("RGB", (32, 24), (level, level, level))
+        picture.save(tmp_path / f"{number}.{ending}", kind)
+    clip = open_clip(tmp_path)
+    assert clip.size == (32, 24)
+    assert abs(clip.read(0, 2)[:, 5, 5, 0].astype(int) - (40, 200)).max() <= 3
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    assert open_clip(tmp_path).size == (6, 4)
+
+
+def test_a_folder_of_other_files_says_what_it_has(tmp_path):
+    for name in ("0.heic", "1.heic", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ClipError, match=r"has no images that are read.*'\.heic'"):
+        open_clip(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [("RGBA", "partly transparent"), ("LA", "partly"), ("RGB", "")]
+)
+def test_what_of_a_picture_is_left_out_is_said(tmp_path, mode, said):
+    picture = Image.new(mode, (6, 4))
+    picture.save(tmp_path / "a.png")
+    assert said in "".join(open_clip(tmp_path).warnings)
+    if "A" in mode:
+        picture.putalpha(255)
+    picture.save(tmp_path / "a.png")
+    assert open_clip(tmp_path).warnings == []
+    other = Image.new("RGB", (6, 4), (9, 9, 9))
+    other.save(tmp_path / "a.png", save_all=True, append_images=[picture])
+    assert "has 2 pictures" in open_clip(tmp_path).warnings[0]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_pictures_of_a_camera_in_a_video_are_turned_as_their_exif_says(
+    tmp_path, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    corner = np.zeros((32, 48, 3), np.uint8)
+    corner[:16, :24] = 255
+    stored = io.BytesIO()
+    Image.fromarray(corner).save(stored, "jpeg", exif=exif)
+    file = tmp_path / "a.mov"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mjpeg", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuvj420p"
+        stream.codec_context.open()
+        packet = av.Packet(stored.getvalue())
+        packet.pts = packet.dts = 0
+        packet.time_base, packet.stream = Fraction(1, 8), stream
+        container.mux(packet)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(stored)))
+    (frame,) = open_clip(file).read(0, 1)
+    assert frame.shape == expected.shape
+    assert np.abs(frame.astype(int) - expected).mean() < 3
+
+
+def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
+    """As cameras and programs that cut without encoding write them."""
+    whole = write_clip(tmp_path / "whole.mp4", moving(12), g="4", bf="0")
+    with (
+        av.open(str(whole)) as source,
+        av.open(
+            str(tmp_path / "cut.mp4"), "w", options={"avoid_negative_ts": "disabled"}
+        ) as target,
+    ):
+        stored = source.streams.video[0]
+        copied = target.add_stream_from_template(stored)
+        for packet in source.demux(stored):
+            if packet.dts is not None:
+                packet.pts -= round(5 / (25 * packet.time_base))
+                packet.dts -= round(5 / (25 * packet.time_base))
+                packet.stream = copied
+                target.mux(packet)
+    clip = open_clip(tmp_path / "cut.mp4")
+    assert (len(clip), clip.warnings) == (7, [])
+    assert np.abs(clip.read(0, 1)[0].astype(int) - moving(12)[5]).mean() < 12
+
+
+@pytest.mark.parametrize("opacity", [255, 90])
+def test_a_transparent_video_says_so(tmp_path, opacity):
+    frames = np.full((2, 16, 32, 4), opacity, np.uint8)
+    file = tmp_path / "a.mov"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("png", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "rgba"
+        for frame in frames:
+            made = av.VideoFrame.from_ndarray(frame, "rgba")
+            container.mux(stream.encode(made))
+        container.mux(stream.encode())
+    said = " ".join(open_clip(file).warnings)
+    assert ("partly transparent" in said) == (opacity < 255)
 
 
 def test_array_clip():

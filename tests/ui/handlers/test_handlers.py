@@ -1,6 +1,7 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
 import copy
+import errno
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -299,3 +300,36 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
         if "text" in changes["progress"]
     ]
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
+
+
+def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    masks, runs = handlers
+    session = runs.visits.get("page")
+    monkeypatch.setattr(RunHandlers, "_plan", full)
+    monkeypatch.setattr(MaskHandlers, "requested", full)
+    said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
+    form = (REQUEST, said, "storybook", [], 0, "")
+    assert "disk" in masks.save(*form)["progress"]["text"]
+    _, form = runs._form(REQUEST, None, said, form[2:])
+    run = SimpleNamespace(asked=form, turn=turn(), tracking=0.0)
+    (*_, shown) = runs.work(session, "page", run)
+    assert "disk" in shown["progress"]["text"]
+
+
+def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
+    handlers, monkeypatch
+):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    _, runs = handlers
+    session = runs.visits.get("page")
+    monkeypatch.setattr("regrain.ui.server.runs.start_thread", refuse)
+    said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
+    shown = runs.begin(REQUEST, None, said, "storybook", [], 0, "")
+    assert shown["progress"]["state"] == "error"
+    assert not session.going
+    assert runs.turns.enter_first().wait(0)

@@ -1,6 +1,8 @@
 """One picture of masks, for a clip of many frames."""
 
+import errno
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,6 +55,19 @@ def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(
     assert "on frame 3" in note
     session.undo()
     assert not session.state.regions
+
+
+def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    handlers = replace(handlers, parts=SimpleNamespace(canvas="canvas"))
+    handlers.session(REQUEST)
+    monkeypatch.setattr(MaskFileHandlers, "_load", full)
+    monkeypatch.setattr(MaskFileHandlers, "_save", full)
+    event = SimpleNamespace(_data={"form": "png"})
+    for shown in (handlers.load(REQUEST, []), handlers.save(event, REQUEST)):
+        assert "disk of this machine is full" in shown["canvas"]["note"]
 
 
 def test_one_of_another_size_is_refused(handlers, tmp_path):

@@ -6,9 +6,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from itertools import islice
 
 import pytest
 
+from regrain.ui.server import worker
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.worker import in_thread
 
@@ -139,3 +141,27 @@ def test_a_run_and_what_it_starts_give_way_to_clicks(turn):
     found = []
     (own,) = in_thread(run, turn)
     assert [own, *found] == [max(niceness(), 10)] * 2
+
+
+@pytest.mark.parametrize("what", ["_give_way_to_clicks", "_await_turn", "_drain"])
+def test_whatever_fails_in_the_thread_is_raised_and_frees_the_turn(what, monkeypatch):
+    def fail(*_):
+        raise PermissionError("not permitted")
+
+    turns = RunQueue()
+    monkeypatch.setattr(worker, what, fail)
+    with turns.enter_first() as turn, pytest.raises(PermissionError):
+        for _ in islice(in_thread(lambda: iter([1]), turn, pulse=0.01), 500):
+            pass
+    assert turns.enter_first().wait(0)
+
+
+def test_where_no_thread_can_be_had_the_turn_is_free_again(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    turns = RunQueue()
+    monkeypatch.setattr(worker, "start_thread", refuse)
+    with turns.enter_first() as turn, pytest.raises(RuntimeError):
+        next(in_thread(lambda: iter([1]), turn))
+    assert turns.enter_first().wait(0)
