@@ -37,7 +37,7 @@ from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.pipeline.metrics import psnr
-from storybook import KINDS, Scene, render, replace, sample_scene
+from storybook import KINDS, Scene, render, replace, sample_scene, shrink
 from storybook.world import FPS
 
 FIRST_SEED = 610_000
@@ -79,14 +79,10 @@ def small_actor(seed: int, size: int, speed: float | None = None) -> Task:
     """
     scene = sample_scene(seed, 8, 1, plain=True)
     rng = np.random.default_rng([seed, 11])
-    (actor,) = scene.actors
-    height = float(rng.uniform(*HEIGHTS))
-    new_speed = actor.speed * height / actor.height if speed is None else speed
-    middle = actor.x + actor.facing * actor.speed * 3.5
-    x = (middle if speed is None else 0.5) - actor.facing * new_speed * 3.5
-    small = dataclasses.replace(actor, height=height, speed=new_speed, x=x)
-    scene = dataclasses.replace(scene, actors=(small,))
-    others = [kind for kind in KINDS if kind != actor.kind]
+    scene = shrink(scene, float(rng.uniform(*HEIGHTS)))
+    if speed is not None:
+        scene = cross(scene, speed)
+    others = [kind for kind in KINDS if kind != scene.actors[0].kind]
     truth = replace(scene, actor=0, kind=str(rng.choice(others)))
     change = wish(scene, size, 0, truth.actors[0].phrase)
     made = task(scene, truth, size, [change], [], true_masks(0))
@@ -95,6 +91,16 @@ def small_actor(seed: int, size: int, speed: float | None = None) -> Task:
     )
     request = dataclasses.replace(made.request, regions=regions)
     return dataclasses.replace(made, request=request)
+
+
+def cross(scene: Scene, speed: float) -> Scene:
+    """Return a scene of one actor, who crosses the middle of the frame at a speed in
+    widths per frame."""
+    (actor,) = scene.actors
+    half = (scene.frames - 1) / 2
+    start = 0.5 - actor.facing * speed * half
+    crossing = dataclasses.replace(actor, speed=speed, x=start)
+    return dataclasses.replace(scene, actors=(crossing,))
 
 
 def run(task: Task, backbone: Backbone, row: Row, params: Row) -> Made:
@@ -216,12 +222,9 @@ def _cut(
 def still_box(made: Task) -> str:
     """Return a still square around all that an actor covers, as `focus` takes it."""
     mask = _actors(made).any(0)
-    x, y, side = _view(mask)
-    height, width = len(mask), len(mask[0])
-    whole = min(width, height, round(side))
-    left = int(np.clip(x - whole / 2, 0, width - whole))
-    top = int(np.clip(y - whole / 2, 0, height - whole))
-    return f"{whole}x{whole}+{left}+{top}"
+    side = min(*mask.shape, round(_view(mask)[2]))
+    left, top = _corner(mask, side)
+    return f"{side}x{side}+{left}+{top}"
 
 
 ROWS: dict[str, dict[str, Callable[[Task], Row]]] = {
@@ -257,6 +260,7 @@ def measure(
             more = {"size": args.size} | change(made)
             edited = run(made, backbone, more, params)
             rows[name].append(edited.figures)
+            print(f"{part:8}{name:20}", seed, _line(edited.figures), flush=True)
             pictures.append(edited.frames[4])
         pictures.append(render(made.truth, args.pixels).frames[4])
         sheet.append(_strip(made, pictures))
@@ -335,17 +339,32 @@ def large_clip(frames: int, size: tuple[int, int]) -> EditRequest:
     (actor,) = scene.actors
     side = round((COST_SHARE * width * height) ** 0.5)
     small = dataclasses.replace(actor, height=0.9 * side / width, x=0.5, y=0.4)
+    # Scenes are square: the upper part of one is as wide as the clip.
     drawn = render(dataclasses.replace(scene, actors=(small,)), width)
-    labels = np.zeros((frames, height, width), np.uint8)
-    for frame, one in enumerate(drawn.labels[:, :height]):
-        x, y, _ = _view(one > 0)
-        left = int(np.clip(x - side / 2, 0, width - side))
-        top = int(np.clip(y - side / 2, 0, height - side))
-        labels[frame, top : top + side, left : left + side] = 1
+    seen = np.ascontiguousarray(drawn.frames[:, :height])
+    shown = drawn.labels[:, :height] > 0
+    labels = np.stack([_square(mask, side) for mask in shown])
     other = "fox" if actor.kind != "fox" else "cat"
     region = Region("actor", 1, f"a {other}", small.phrase, margin=0)
-    clip = ArrayClip(np.ascontiguousarray(drawn.frames[:, :height]), Fraction(FPS))
+    clip = ArrayClip(seen, Fraction(FPS))
     return EditRequest(clip, labels, (region,), source_prompt=scene.caption)
+
+
+def _square(mask: np.ndarray, side: int) -> np.ndarray:
+    """Return labels of a square of 1 inside the frame, around a mask."""
+    left, top = _corner(mask, side)
+    labels = np.zeros(mask.shape, np.uint8)
+    labels[top : top + side, left : left + side] = 1
+    return labels
+
+
+def _corner(mask: np.ndarray, side: int) -> tuple[int, int]:
+    """Return the top left corner of a square inside the frame, around a mask."""
+    x, y, _ = _view(mask)
+    height, width = mask.shape
+    left = np.clip(x - side / 2, 0, width - side)
+    top = np.clip(y - side / 2, 0, height - side)
+    return int(left), int(top)
 
 
 def _pair(text: str) -> tuple[int, int]:
