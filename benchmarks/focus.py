@@ -44,6 +44,7 @@ FIRST_SEED = 610_000
 SIZE = 512  # pixels of a side of the drawn scenes
 HEIGHTS = 0.15, 0.25  # of the actor, in shares of the frame
 SPEED = 0.07  # widths per frame of an actor that crosses the frame
+_FIELDS = "method", "motion", "loras"  # of a request, that `--set` may change
 _SIDE = 64  # pixels of the pictures that are compared
 _AROUND = 0.25  # share of the actor's longer side around it, in what is compared
 _SHOWN = 160  # pixels of the pictures of a sheet
@@ -103,10 +104,19 @@ def cross(scene: Scene, speed: float) -> Scene:
     return dataclasses.replace(scene, actors=(crossing,))
 
 
-def run(task: Task, backbone: Backbone, row: Row, params: Row) -> Made:
+def settings(text: str) -> dict[str, Any]:
+    """Return the fields of a request that the JSON of `--set` changes: what is no field
+    is a parameter."""
+    given = json.loads(text)
+    fields = {name: given.pop(name) for name in _FIELDS if name in given}
+    if "loras" in fields:
+        fields["loras"] = tuple(fields["loras"])
+    return fields | {"params": {"preview_every": 0} | given}
+
+
+def run(task: Task, backbone: Backbone, row: Row) -> Made:
     """Edit a scene, and measure the edit."""
-    given = {"preview_every": 0} | dict(params)
-    request = dataclasses.replace(task.request, params=given, **row)
+    request = dataclasses.replace(task.request, **row)
     began = time.perf_counter()
     *_, last = edit(request, backbone)
     assert isinstance(last, Finished)
@@ -246,7 +256,6 @@ def measure(
 ) -> dict[str, dict[str, object]]:
     """Measure all rows of a part on all scenes; print each, and write a sheet of
     pictures."""
-    params = json.loads(args.set)
     speed = SPEED if part == "moving" else None
     rows: dict[str, list[dict[str, object]]] = {
         name: [] for name in ROWS[part] if name in (args.row or ROWS[part])
@@ -257,8 +266,8 @@ def measure(
         pictures = [made.request.clip.read(4, 5)[0]]
         for name in rows:
             change = ROWS[part][name]
-            more = {"size": args.size} | change(made)
-            edited = run(made, backbone, more, params)
+            row = settings(args.set) | {"size": args.size} | dict(change(made))
+            edited = run(made, backbone, row)
             rows[name].append(edited.figures)
             print(f"{part:8}{name:20}", seed, _line(edited.figures), flush=True)
             pictures.append(edited.frames[4])
@@ -307,8 +316,7 @@ def cost(backbone: Backbone, args: argparse.Namespace) -> dict[str, object]:
     """Time an edit of a large clip in a box, and in the whole frame at the same pixels
     of the region."""
     request = large_clip(args.frames, args.cost_pixels)
-    params = {"preview_every": 0} | json.loads(args.set)
-    asked = dataclasses.replace(request, params=params, size=args.size)
+    asked = dataclasses.replace(request, size=args.size, **settings(args.set))
     took = {}
     *_, last = edit(dataclasses.replace(asked, focus="on"), backbone)  # once, to warm
     boxes: Any = last.report["focus"]  # type: ignore[union-attr]
@@ -382,7 +390,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--pixels", type=int, default=SIZE, help="of a scene's side")
     parser.add_argument("--size", type=int, help="working size; the model's by default")
-    parser.add_argument("--set", default="{}", help="params of all edits, JSON")
+    parser.add_argument(
+        "--set",
+        default="{}",
+        help='params of all edits, JSON; may include "method", "motion" and "loras"',
+    )
     parser.add_argument("--frames", type=int, default=8, help="frames of `cost`")
     parser.add_argument(
         "--cost-pixels", type=_pair, default=COST_SIZE, metavar="WIDTHxHEIGHT"
@@ -396,7 +408,8 @@ def main() -> None:
     """Command line."""
     args = _arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    backbone = load_backbone(args.model)
+    loras = settings(args.set).get("loras", ())
+    backbone = load_backbone(args.model, loras)
     torch.manual_seed(0)
     parts: dict[str, object] = {}
     for part in args.part or [*ROWS, "cost"]:
