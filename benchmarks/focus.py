@@ -71,7 +71,12 @@ class Made(NamedTuple):
     figures: dict[str, object]
 
 
-def small_actor(seed: int, size: int, speed: float | None = None) -> Task:
+def small_actor(
+    seed: int,
+    size: int,
+    speed: float | None = None,
+    heights: tuple[float, float] = HEIGHTS,
+) -> Task:
     """Make a scene with one small actor, which becomes another kind.
 
     Args:
@@ -79,10 +84,11 @@ def small_actor(seed: int, size: int, speed: float | None = None) -> Task:
         size: Pixels of a side.
         speed: Widths per frame of the actor, who then crosses the middle; by default in
             proportion to the height.
+        heights: Least and greatest height of the actor, in shares of the frame.
     """
     scene = sample_scene(seed, 8, 1, plain=True)
     rng = np.random.default_rng([seed, 11])
-    scene = shrink(scene, float(rng.uniform(*HEIGHTS)))
+    scene = shrink(scene, float(rng.uniform(*heights)))
     if speed is not None:
         scene = cross(scene, speed)
     others = [kind for kind in KINDS if kind != scene.actors[0].kind]
@@ -264,7 +270,7 @@ def measure(
     }
     sheet = []
     for seed in range(args.first, args.first + args.scenes):
-        made = small_actor(seed, args.pixels, speed)
+        made = small_actor(seed, args.pixels, speed, tuple(args.heights))
         pictures = [made.request.clip.read(4, 5)[0]]
         for name in rows:
             change = ROWS[part][name]
@@ -410,6 +416,14 @@ def _arguments() -> argparse.Namespace:
         "--first", type=int, default=FIRST_SEED, help="seed of the first scene"
     )
     parser.add_argument("--pixels", type=int, default=SIZE, help="of a scene's side")
+    parser.add_argument(
+        "--heights",
+        type=float,
+        nargs=2,
+        default=HEIGHTS,
+        metavar=("LEAST", "GREATEST"),
+        help="of the actor, in shares of the frame",
+    )
     parser.add_argument("--size", type=int, help="working size; the model's by default")
     parser.add_argument(
         "--set",
