@@ -13,4 +13,5 @@ from storybook.world import (  # noqa: F401
     render,
     replace,
     sample_scene,
+    shrink,
 )

@@ -39,10 +39,11 @@ from regrain.editing.models.backbone import Backbone
 from storybook.__main__ import as_request, by_words, write_scene
 from storybook.draw import PARTS
 from storybook.train_pictures import portrait
-from storybook.world import WHERE, Scene, render, replace, sample_scene
+from storybook.world import WHERE, Scene, render, replace, sample_scene, shrink
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 SIZE = 128  # pixels of a frame's side
+LARGE = 256  # of those in which something small is edited
 FRAMES = 8
 ROOM = 8  # pixels by which an edit may reach beyond its mask
 # Parameters of the shipped adapters, beside the recommended ones.
@@ -62,6 +63,7 @@ class Example:
         fits: Returns whether another scene would also do.
         ask: Makes its request.
         plain: Natural colours, no accessories, everyone walks, the camera is still.
+        height: Of its only actor, in shares of the frame; as in the scene by default.
     """
 
     seed: int
@@ -69,11 +71,13 @@ class Example:
     fits: Callable[[Scene], bool]
     ask: Ask
     plain: bool = True
+    height: float | None = None
 
 
 def scene_of(example: Example, seed: int) -> Scene:
     """Return the scene of an example, or one that might replace it."""
-    return sample_scene(seed, FRAMES, example.actors, plain=example.plain)
+    scene = sample_scene(seed, FRAMES, example.actors, plain=example.plain)
+    return scene if example.height is None else shrink(scene, example.height)
 
 
 def kinds(*names: str) -> Callable[[Scene], bool]:
@@ -141,6 +145,16 @@ def regions(**become: str) -> Ask:
         )
         params = {"inject_until": 0.1} if alone else {}
         return dataclasses.replace(request, regions=exact, params=params)
+
+    return ask
+
+
+def large(prompt: str, **changes: Any) -> Ask:
+    """Change the actor of a scene that is drawn larger than a model sees it."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        request = as_request(scene, LARGE, {"0": prompt}, clip=clip)
+        return dataclasses.replace(request, **changes)
 
     return ask
 
@@ -301,6 +315,13 @@ TABLE = {
     "03_animals_and_place": Example(
         384, 2, any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
         regions(a0="a panda", a1="a fox", background="on the beach"),
+    ),
+    # One scene, edited in the whole frame and in a box.
+    "03_focus_off": Example(
+        2004, 1, any_of("rabbit", where=("snow",)), large("a fox", focus="off"), height=0.24
+    ),
+    "03_focus_on": Example(
+        2004, 1, any_of("rabbit", where=("snow",)), large("a fox", focus="on"), height=0.24
     ),
     "04_style": Example(
         72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),

@@ -266,6 +266,25 @@ def sample_scene(
     )
 
 
+def shrink(scene: Scene, height: float) -> Scene:
+    """Return a scene of one actor with that actor smaller.
+
+    The actor walks more slowly in proportion, and is where it was in the middle of the
+    clip.
+
+    Args:
+        scene: The scene.
+        height: Of the actor, fraction of the frame.
+    """
+    (actor,) = scene.actors
+    speed = actor.speed * height / actor.height
+    half = (scene.frames - 1) / 2
+    middle = actor.x + actor.facing * actor.speed * half
+    start = middle - actor.facing * speed * half
+    small = dataclasses.replace(actor, height=height, speed=speed, x=start)
+    return dataclasses.replace(scene, actors=(small,))
+
+
 def _sample_style(rng: np.random.Generator) -> str:
     """Draw a style; most scenes are in the storybook's."""
     if rng.random() < 0.78:

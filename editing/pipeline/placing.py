@@ -166,20 +166,35 @@ def place_maps(
     import cv2
 
     rows, columns = maps.shape[1:]
-    least = boxes[:, 2:].min(0)
-    wide = math.ceil(size[0] * columns / least[0])
-    high = math.ceil(size[1] * rows / least[1])
+    narrowest, lowest = boxes[:, 2:].min(0)
+    wide = math.ceil(size[0] * columns / narrowest)
+    high = math.ceil(size[1] * rows / lowest)
     placed = np.zeros((len(maps), high, wide), np.float32)
     for number, (one, box) in enumerate(zip(maps, boxes.tolist(), strict=True)):
         left, top, width, height = box
-        # cells of the whole frame per cell of the map
-        across = width / columns * wide / size[0]
-        down = height / rows * high / size[1]
-        x = left * wide / size[0] + (across - 1) / 2
-        y = top * high / size[1] + (down - 1) / 2
+        across, x = _placement(left, width / columns, wide / size[0])
+        down, y = _placement(top, height / rows, high / size[1])
         change = np.array([[across, 0, x], [0, down, y]])
-        placed[number] = cv2.warpAffine(one.astype(np.float32), change, (wide, high))
-    return placed > 0.5 if maps.dtype == bool else placed.astype(maps.dtype)
+        picture = one.astype(np.float32)
+        placed[number] = cv2.warpAffine(picture, change, (wide, high))
+    if maps.dtype == bool:
+        return placed > 0.5
+    return placed.astype(maps.dtype)
+
+
+def _placement(start: int, cell: float, per_pixel: float) -> tuple[float, float]:
+    """Return factor and shift, along one axis, from places in the map of a box to those
+    in the map of the frame.
+
+    Places are counted in cells, of which the middle of the first is 0.
+
+    Args:
+        start: First pixel of the box.
+        cell: Pixels that a cell of the box's map covers.
+        per_pixel: Cells of the frame's map in a pixel.
+    """
+    factor = cell * per_pixel
+    return factor, start * per_pixel + (factor - 1) / 2
 
 
 Layer = tuple[Boxed, np.ndarray | LazyFrames]

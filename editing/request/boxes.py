@@ -82,18 +82,39 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     Raises:
         RequestError: A box is not in the frame, or there is not one for each frame.
     """
-    parts = [_BOXES.fullmatch(part.strip()) for part in text.split(",")]
-    starts = [int(part[1] or 0) for part in parts if part]
-    if starts[0] != 0 or any(a >= b for a, b in pairwise([*starts, frames])):
+    parts = _split_boxes(text)
+    starts = [part.start for part in parts]
+    spans = list(pairwise([*starts, frames]))
+    counts_up = all(start < stop for start, stop in spans)
+    if starts[0] != 0 or not counts_up:
         reason = f"The boxes begin at frames {shorten(starts)} of a clip of {frames}"
         raise RequestError("focus", f"{reason}. Begin at 0, and count upwards.")
     boxes = np.zeros((frames, 4), np.int64)
-    for part, (start, stop) in zip(parts, pairwise([*starts, frames]), strict=True):
-        if part:
-            boxes[start:stop, 2:] = int(part[2]), int(part[3])
-            boxes[start:stop, :2] = _read_places(part[4], start, stop)
+    for part, (start, stop) in zip(parts, spans, strict=True):
+        boxes[start:stop, :2] = _read_places(part.places, start, stop)
+        boxes[start:stop, 2:] = part.size
     _check_inside(boxes, size)
     return boxes
+
+
+class _WrittenBoxes(NamedTuple):
+    """Boxes of one size, as they are written: from which frame on, and their places."""
+
+    start: int
+    size: Size
+    places: str
+
+
+def _split_boxes(text: str) -> list[_WrittenBoxes]:
+    """Return the parts of a text, which `read_focus` has found to be boxes."""
+    found = []
+    for part in text.split(","):
+        match = _BOXES.fullmatch(part.strip())
+        assert match, "read_focus refuses what is no box"
+        start, width, height, places = match.groups()
+        size = int(width), int(height)
+        found.append(_WrittenBoxes(int(start or 0), size, places))
+    return found
 
 
 def _read_places(text: str, start: int, stop: int) -> Int[np.ndarray, "places 2"]:

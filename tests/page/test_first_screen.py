@@ -115,7 +115,7 @@ def test_a_page_at_rest_asks_for_no_frames(server, open_page):
 def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
     page = open_page(real_server)
     page.click(".rg-opener")
-    assert page.locator(".rg-gallery > *").count() == 19
+    assert page.locator(".rg-gallery > *").count() == 21
     page.hover("[data-name='02_one_animal']")
     wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
     page.mouse.move(5, 5)

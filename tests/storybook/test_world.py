@@ -299,3 +299,22 @@ def test_clip_command_makes_a_project_that_loads(tmp_path):
     assert request.source_prompt == scene.caption
     assert request.regions[0].prompt == "a panda"
     assert np.array_equal(request.labels, storybook.render(scene, 64).labels)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_smaller_actor_is_where_it_was_in_the_middle_of_the_clip(seed):
+    scene = storybook.sample_scene(seed, 9, 1, plain=True)
+    small = storybook.shrink(scene, 0.2)
+    heights, middles = [], []
+    for one in (scene, small):
+        rows, _ = np.nonzero(storybook.render(one, 256).labels[4])
+        heights.append(np.ptp(rows))
+        (actor,) = one.actors
+        middles.append(actor.x + 4 * actor.facing * actor.speed)
+    share = 0.2 / scene.actors[0].height
+    assert heights[1] == pytest.approx(share * heights[0], rel=0.1)
+    assert middles[1] == pytest.approx(middles[0])
+    assert small.caption == scene.caption
+    # It makes as many steps.
+    speeds = [one.actors[0].speed / one.actors[0].height for one in (scene, small)]
+    assert speeds[1] == pytest.approx(speeds[0])

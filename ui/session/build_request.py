@@ -13,7 +13,6 @@ from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import Labels, flatten
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
-from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
@@ -65,16 +64,15 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     return EditRequest(
         session.opened.request.clip,
         _flatten(session, regions, masked) if regions else None,
-        tuple(_requested(region, session, asked) for region in regions),
+        tuple(_requested(region, session) for region in regions),
         **vars(asked) | own,
     )
 
 
-def _requested(region: Region, session: Session, asked: Edit) -> Region:
+def _requested(region: Region, session: Session) -> Region:
     """Return a region with the frames whose masks a person has made, by hand and by
     clicks."""
     layer = session.state.layers[region.label]
-    region = _with_margin(region, session, asked)
     clicked = frozenset(layer.clicked)
     drawn = frozenset(layer.drawn) - clicked
     return replace(
@@ -83,15 +81,6 @@ def _requested(region: Region, session: Session, asked: Edit) -> Region:
         drawn=tuple(sorted(drawn)),
         clicked=tuple(sorted(clicked)),
     )
-
-
-def _with_margin(region: Region, session: Session, asked: Edit) -> Region:
-    """Return a region whose margin is chosen automatically, by the box that is edited,
-    while nobody has changed the one that its card began with."""
-    usual = replace(region, margin=None)
-    begun = usual.effective_margin(session.state.size)
-    is_boxed = read_focus(asked.focus).kind != "off"
-    return usual if is_boxed and region.margin == begun else region
 
 
 def build_discovery(session: Session, model: str) -> EditRequest:
@@ -129,7 +118,7 @@ def build_box_request(session: Session, asked: Edit) -> EditRequest:
     return EditRequest(
         session.opened.request.clip,
         _flatten(session, regions, read_masks=False) if regions else None,
-        tuple(_with_margin(region, session, asked) for region in regions),
+        tuple(regions),
         **vars(asked),
     )
 

@@ -404,12 +404,8 @@ class Session(ClipWork):
 
 def _project_state(opened: ClipSession) -> State:
     """Return the regions and masks a project comes with."""
-    size = opened.request.clip.size
-    regions = {}
-    for region in opened.request.regions:
-        # Cards show a number, also for a region that has no prompt yet.
-        regions[region.label] = replace(region, margin=region.effective_margin(size))
-    width, height = size
+    regions = {region.label: region for region in opened.request.regions}
+    width, height = opened.request.clip.size
     return State((len(opened.frames), height, width), _project_layers(opened), regions)
 
 

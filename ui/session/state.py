@@ -60,10 +60,9 @@ class State:
                 "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
-        region = Region(
+        return Region(
             self._free_name(name, label), label, color=self._free_color(label)
         )
-        return replace(region, margin=region.effective_margin(self.size))
 
     def _free_name(self, wished: str, label: int) -> str:
         """Return the name wished for, or else one with a number from `label` on, that
@@ -110,7 +109,7 @@ class State:
             label = entry.get("label")
             region = self.regions.get(label) if isinstance(label, int) else None
             if region:
-                described[region.label] = _described(region, entry)
+                described[region.label] = _described(region, entry, self.size)
         others = {
             label: region
             for label, region in self.regions.items()
@@ -353,8 +352,15 @@ def _to_be_tracked(
     )
 
 
-def _described(region: Region, entry: Mapping[str, Any]) -> Region:
-    """Return a region with those values of a card that are allowed."""
+def _described(
+    region: Region, entry: Mapping[str, Any], size: tuple[int, int]
+) -> Region:
+    """Return a region with those values of a card that are allowed, in a clip of (width,
+    height).
+
+    A card shows a number for a margin that is chosen automatically. The margin stays so
+    while the card says the same number.
+    """
     given: dict[str, Any] = {}
     for key in TEXTS:
         text = entry.get(key)
@@ -364,7 +370,8 @@ def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         given["color"] = color
     margin = entry.get("margin")
-    if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
+    is_allowed = isinstance(margin, int) and 0 <= margin <= MAX_MARGIN
+    if is_allowed and margin != region.effective_margin(size):
         given["margin"] = margin
     for key, most in (("strength", 1), ("picture_scale", MAX_SCALE)):
         value = entry.get(key)

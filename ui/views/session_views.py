@@ -37,7 +37,6 @@ _OF_CARD = (
     "source",
     "prompt",
     "negative",
-    "margin",
     "strength",
     "picture_scale",
 )
@@ -297,13 +296,14 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
         "rest": session.state.rest or 0,
         "blind": blind,
         "full": len(regions) >= MAX_REGIONS,
-        "regions": [_card(region) for region in regions.values()],
+        "regions": [_card(region, session) for region in regions.values()],
     }
 
 
-def _card(region: Region) -> View:
+def _card(region: Region, session: Session) -> View:
     shown = {key: getattr(region, key) for key in _OF_CARD}
-    return shown | {"picture": as_seen(region.picture)}
+    margin = region.effective_margin(session.state.size)
+    return shown | {"margin": margin, "picture": as_seen(region.picture)}
 
 
 def prompts(session: Session) -> View:

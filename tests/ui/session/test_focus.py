@@ -27,6 +27,7 @@ from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
 from regrain.ui.views.costs import Costs, planned
 from regrain.ui.views.focus_view import focus_view
+from regrain.ui.views.session_views import cards
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 4, 240, 320
 CAT = slice(100, 120), slice(60, 84)
@@ -115,20 +116,35 @@ def test_the_box_is_that_of_the_run(session):
     assert not np.array_equal(boxes, plain)
 
 
-def test_a_margin_that_nobody_changed_is_chosen_by_the_box(session):
-    begun = session.state.regions[1].margin
-    assert begun == round(HEIGHT / 16)
-    for margin, focus, sent in (
-        (begun, "off", begun),
-        (begun, "on", None),
-        (begun + 1, "on", begun + 1),
-        (0, "on", 0),
+def say_margin(session, margin):
+    session.describe({"regions": [{"label": 1, "margin": margin}]})
+
+
+def test_a_margin_that_nobody_changed_is_chosen_by_the_run(session):
+    shown_on_card = cards(session)["regions"][0]["margin"]
+    assert shown_on_card == round(HEIGHT / 16)
+    for said, sent in (
+        (shown_on_card, None),
+        (shown_on_card + 1, shown_on_card + 1),
+        (shown_on_card, shown_on_card),  # one that was changed stays what was said
+        (0, 0),
     ):
-        session.state = session.state.change_region(1, margin=margin)
-        asked = Edit(method="sdedit", focus=focus)
-        assert build_request(session, asked).regions[0].margin == sent
-        session.focus = focus
-        assert planned(session, "storybook", QUICK).regions[0].margin == sent
+        say_margin(session, said)
+        assert cards(session)["regions"][0]["margin"] == said
+        for focus in ("off", "on"):
+            asked = Edit(method="sdedit", focus=focus)
+            assert build_request(session, asked).regions[0].margin == sent
+            session.focus = focus
+            assert planned(session, "storybook", QUICK).regions[0].margin == sent
+
+
+def test_a_margin_that_a_project_says_stays_a_number(open_clip):
+    """Also where it is the one that would be chosen automatically."""
+    region = Region("cat", 1, "a fox", "a cat", margin=round(HEIGHT / 16))
+    session = Session(open_clip("said", SHAPE, (region,), {1: CAT}))
+    asked = Edit(method="sdedit", focus="on")
+    say_margin(session, region.margin)
+    assert build_request(session, asked).regions[0].margin == region.margin
 
 
 def test_masks_and_words_move_the_box(session):

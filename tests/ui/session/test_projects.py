@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from regrain.editing import ArrayClip, load_project
+from regrain.editing import ArrayClip, edit, load_project, save_project
 from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.edit import Edit
@@ -16,6 +16,7 @@ from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import is_own_machine, projects_folder
 from regrain.ui.session import session_store
+from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.history import Choices, PastRun
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
@@ -225,6 +226,48 @@ def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
         lower = session.state.mask(covered, frame) & ~upper
         assert np.array_equal(labels == covering, upper)
         assert np.array_equal(labels == covered, lower)
+
+
+@pytest.mark.parametrize("said", [[], [15], [6], [20, 15]])
+@pytest.mark.usefixtures("own_cache")
+def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
+    said, process, root, small, tmp_path
+):
+    """Bit for bit, with a margin that is chosen automatically, of which a card says 15,
+    as with one that was set."""
+    height, width = 240, 320
+    noise = np.random.default_rng(0).integers(0, 256, (3, height, width, 3))
+    write_video(tmp_path / "wide.mp4", iter(noise.astype(np.uint8)), Fraction(8))
+    visits = process()
+    files = ClipFiles(visits, visits.media)
+    session, _ = files.open_path("page", str(tmp_path / "wide.mp4"))
+    label = session.add_region()
+    mask = np.zeros((height, width), bool)
+    mask[100:124, 80:104] = True
+    layer = MaskLayer({}, dict.fromkeys(range(3), pack(mask)))
+    session.commit(session.state.with_layer(label, layer))
+    words = {"label": label, "source": "a cat", "prompt": "a fox"}
+    session.describe({"source_prompt": "a cat on the grass", "regions": [words]})
+    for margin in said:
+        session.describe({"regions": [{"label": label, "margin": margin}]})
+    session.method = "sdedit"
+    session.fields = ("storybook", [], 5, 2)
+    session.choose_focus("on")
+    visits.projects.keep("page", session)
+    asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
+    results = []
+    for request in (build_request(session, asked), load_project(root / "wide")):
+        *_, last = edit(request, small)
+        assert last.report["focus"]
+        results.append(last.result)
+    page, command_line = results
+    assert np.array_equal(page.frames[:], command_line.frames[:])
+    assert np.array_equal(page.edited_mask[:], command_line.edited_mask[:])
+    # The command line makes a project that the page runs to the same.
+    save_project(load_project(root / "wide"), tmp_path / "saved")
+    again, _ = files.open_path("another page", str(tmp_path / "saved"))
+    *_, last = edit(build_request(again, asked), small)
+    assert np.array_equal(last.result.frames[:], page.frames[:])
 
 
 def test_nothing_is_written_twice_and_what_goes_is_removed(process, clip, root):
