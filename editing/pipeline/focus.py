@@ -265,7 +265,7 @@ def boxed_edits(
     if all(boxes is None for _, boxes in found):
         return BoxedRun(request, params)
     params = _with_keys(backbone, request, params)
-    request = _with_margins(request, found)
+    request = with_margins(request, found)
     boxed = [
         focused(request, params, boxes, backbone.fit, region) for region, boxes in found
     ]
@@ -273,11 +273,14 @@ def boxed_edits(
     return BoxedRun(request, params, tuple(boxed))
 
 
-def _with_margins(
+def with_margins(
     request: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
 ) -> EditRequest:
     """Return the request with margins in place of those that are chosen automatically:
     a share of the box, which is what a model sees, not of the frame.
+
+    `found` are boxes with the region that each is for, or None for all; as
+    `asked_boxes` returns them.
 
     What a model paints around a thing in such a margin is seldom the place that is
     there, and sharp. So the edit fades into the source over it, unless the region says

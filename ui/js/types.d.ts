@@ -601,6 +601,7 @@ export interface Hub {
   rest: number;
   /** State of the canvas, once it is there. */
   editor: Editor | null;
+  margins: Margins;
   /** What is open. */
   clip: Clip | null;
   /** Whether the server is away, or no longer has what this page had. */
@@ -919,7 +920,11 @@ export interface FocusView {
     /** How many times larger the model sees what is in it. */
     gain: number;
   }[];
+  margins: Margins;
 }
+
+/** By label, the margin that a card begins with and the one that a run in a box has, until somebody changes it. */
+export type Margins = Record<string, [begun: number, run: number]>;
 
 export interface Stroke {
   path: Place[];

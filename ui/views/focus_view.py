@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import fit_of
-from regrain.editing.pipeline.focus import asked_boxes
+from regrain.editing.pipeline.focus import asked_boxes, with_margins
 from regrain.editing.request.boxes import Boxes, Size, read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
@@ -22,20 +24,29 @@ def focus_view(session: Session, asked: EditRequest) -> View:
     """
     kind = read_focus(asked.focus).kind
     shown: View = {"id": session.id, "how": kind, "edits": bool(asked.edited)}
-    boxes = [] if kind == "off" else _found(session, asked)
-    return shown | {"boxes": boxes}
-
-
-def _found(session: Session, asked: EditRequest) -> list[View]:
+    if kind == "off":
+        return shown | {"boxes": [], "margins": {}}
     cuts = check_params(asked.method, asked.params).cuts
     if cuts is None:
         cuts = session.found or ()
-    fit = fit_of(asked) or _as_it_is
-    return [
-        _box(asked, region, boxes, cuts)
-        for region, boxes in asked_boxes(asked, cuts, fit)
-        if boxes is not None
+    found = asked_boxes(asked, cuts, fit_of(asked) or _as_it_is)
+    boxes = [
+        _box(asked, region, boxes, cuts) for region, boxes in found if boxes is not None
     ]
+    return shown | {"boxes": boxes, "margins": _margins(asked, found) if boxes else {}}
+
+
+def _margins(
+    asked: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
+) -> View:
+    """Return by label the margin that a card begins with, and the one that the run
+    has; of regions whose margin nobody has changed."""
+    run = {one.label: one.margin for one in with_margins(asked, found).regions}
+    return {
+        str(region.label): [region.effective_margin(asked.clip.size), run[region.label]]
+        for region in asked.regions
+        if region.margin is None
+    }
 
 
 def _as_it_is(width: int, height: int) -> Size:

@@ -138,6 +138,17 @@ def test_a_margin_that_nobody_changed_is_chosen_by_the_run(session):
             assert planned(session, "storybook", QUICK).regions[0].margin == sent
 
 
+def test_the_ring_around_a_mask_is_as_wide_as_the_margin_of_its_box(session):
+    view = shown(session, "on")
+    box = path(view)[0]
+    begun = cards(session)["regions"][0]["margin"]
+    assert view["margins"]["1"] == [begun, round(min(box[2:]) / 16)]
+    assert view["margins"]["1"][1] < begun
+    say_margin(session, begun + 1)
+    assert "1" not in shown(session, "on")["margins"]
+    assert shown(session, "off")["margins"] == {}
+
+
 def test_a_margin_that_a_project_says_stays_a_number(open_clip):
     """Also where it is the one that would be chosen automatically."""
     region = Region("cat", 1, "a fox", "a cat", margin=round(HEIGHT / 16))

@@ -270,6 +270,8 @@ export const makeFocusBox = (editor, stage) => {
   };
   hub.on("focus", (value) => {
     held.take(value);
+    hub.margins = value?.margins ?? {};
+    editor.draw();
     refresh();
   });
   hub.on("view", refresh);

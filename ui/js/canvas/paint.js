@@ -36,13 +36,22 @@ export const paintShape = (context, shape, unit) => {
 };
 
 /**
+ * Return how far an edit may reach beyond the mask of a region, in pixels of the clip.
+ * @param {import("../types").Region} region
+ */
+const reachOf = ({ label, margin }) => {
+  const [begun, run] = hub.margins[label] ?? [];
+  return margin === begun && run !== undefined ? run : margin;
+};
+
+/**
  * Return where the handle of a region's margin is, in pixels of the clip; null where it has none to show.
  * @param {Shape | undefined} shape
  */
 export const handleOf = (shape) => {
   if (!shape?.region.prompt.trim() || shape.region.label === hub.rest) return null;
   const [x, y] = shape.crown;
-  return [x, y - shape.region.margin];
+  return [x, y - reachOf(shape.region)];
 };
 
 /**
@@ -68,11 +77,12 @@ export const paintMargin = (context, shape, unit, scratch) => {
     over.stroke(path);
   };
   const [red, green, blue] = channels(region.color);
-  ring(region.margin + 1.5 * unit, region.color);
+  const reach = reachOf(region);
+  ring(reach + 1.5 * unit, region.color);
   over.globalCompositeOperation = "destination-out";
-  ring(region.margin, "#000");
+  ring(reach, "#000");
   over.globalCompositeOperation = "source-over";
-  ring(region.margin, `rgba(${red}, ${green}, ${blue}, ${FAINT})`);
+  ring(reach, `rgba(${red}, ${green}, ${blue}, ${FAINT})`);
   over.globalCompositeOperation = "destination-out";
   over.fill(path, "evenodd");
   context.save();

@@ -15,6 +15,7 @@ export const hub = {
   blind: {},
   rest: 0,
   editor: null,
+  margins: {},
   clip: null,
   lost: false,
   kept: false,
