@@ -122,7 +122,7 @@ def test_every_sampler_starts_from_noise_without_signal(model, sampler):
 
 @pytest.mark.parametrize("method", UNETS)
 def test_every_method_edits_and_inverts_to_latents_with_signal(model, method, tmp_path):
-    given = {"steps": 4, "preview_every": 0, "strength": 1.0}
+    given = {"steps": 4, "tune_steps": 2, "preview_every": 0, "strength": 1.0}
     known = METHODS[method].Params.model_fields
     given = {name: value for name, value in given.items() if name in known}
     run = drive(model, requested(method), tmp_path, **given)
