@@ -329,6 +329,7 @@ REFUSED = {
     ),
     "is Wan with 36 input channels": config(CONFIG, in_channels=36),
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
+    "is of 't5', not UMT5": config("text_encoder/config.json", model_type="t5"),
     "do not fit together": config("text_encoder/config.json", d_model=48),
     "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
     "tokenizer/ cannot be loaded": lambda f: (
