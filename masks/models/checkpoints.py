@@ -149,7 +149,7 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
     name = folder.name
     (config_file, _), *weights = files
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
