@@ -338,9 +338,14 @@ def _masks(
     labels = _labels(facts)
     masks: dict[tuple[int, int], Any] = {}
     for annotation in facts["annotations"]:
-        frame = frames[annotation["image_id"]]
-        label = labels[_object(annotation)]
         called = f"annotation {annotation.get('id', '')}".rstrip()
+        image = annotation["image_id"]
+        if image not in frames:
+            said = f"{shorten(called)} is of image {shorten(image)}"
+            advice = "which is not among the images. Export them again"
+            raise MaskError("masks", f"{said}, {advice}.")
+        frame = frames[image]
+        label = labels[_object(annotation)]
         counts = counts_of(annotation.get("segmentation"), size, called)
         masks[frame, label] = join_runs(masks.get((frame, label)), counts, size)
     return masks

@@ -227,7 +227,7 @@ def read_labels(
         ClipError: A video cannot be read.
     """
     wanted = Wanted(frames, size, at=at, colors=colors or {}, labels=order)
-    path = Path(path)
+    path = _within_export(Path(path))
     plain = _open_plain(path, wanted)
     if plain is not None:
         return Labels(plain)
@@ -373,6 +373,13 @@ def _open_plain(path: Path, wanted: Wanted) -> LazyLabels | None:
         if is_json(path) or (path.is_dir() and _folders(path)):
             return None
     return _open_pictures(_source_of(path), wanted)
+
+
+def _within_export(path: Path) -> Path:
+    """Return the folder of masks in an export laid out as Pascal VOC's, as CVAT writes
+    it; any other path as it is."""
+    inner = path / "SegmentationClass"
+    return inner if inner.is_dir() else path
 
 
 def _source_of(path: Path) -> _Source:
@@ -598,6 +605,7 @@ def extent_of(path: Path) -> Extent:
     """
     said = f"{shorten(path.name)} cannot be opened. Use another folder."
     with boundary("masks", said, MaskError):
+        path = _within_export(path)
         if is_json(path):
             return read_annotations(path).extent
         folders = _folders(path) if path.is_dir() else []

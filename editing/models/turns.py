@@ -15,7 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.errors import (
+    DivergedError,
+    ModelError,
+    ResourceError,
+    shorten,
+)
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
@@ -27,6 +32,21 @@ def diverged(layer: str, step: Step) -> DivergedError:
     """Make the error for an output with NaN or Inf."""
     said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
     return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
+
+
+def _check_finite(name: str, part: nn.Module, id: str) -> None:
+    """Refuse a part of a model that has NaN or Inf among its weights, by a
+    ModelError."""
+    for key, weight in part.named_parameters():
+        if not weight.is_floating_point() or not weight.numel() or weight.is_meta:
+            continue
+        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
+        if not ends.isfinite().all():
+            said = f"{shorten(id)}: {name} has NaN or Inf in {key}"
+            other = "Use --dtype float32, or another model"
+            half = weight.dtype == torch.float16
+            advice = other if half else "Download it again, or use another model"
+            raise ModelError("model", f"{said}. {advice}.")
 
 
 def _missing_operation(error: NotImplementedError) -> ResourceError:
@@ -43,6 +63,7 @@ class TurnTaking:
     Attributes are those of `StableDiffusion`.
     """
 
+    id: str
     parts: Mapping[str, nn.Module]
     device: torch.device
     dtype: torch.dtype
@@ -56,7 +77,8 @@ class TurnTaking:
         fingerprint."""
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
-        for part in self.parts.values():
+        for name, part in self.parts.items():
+            _check_finite(name, part, self.id)
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at
             # unaligned addresses.

@@ -11,7 +11,7 @@ from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
@@ -23,7 +23,12 @@ from regrain.editing.models.files.configs import (
     working_size,
 )
 from regrain.editing.models.files.location import ModelLocation, find
-from regrain.editing.models.files.offers import read_names, version_of
+from regrain.editing.models.files.offers import (
+    check_file,
+    read_names,
+    stated_side,
+    version_of,
+)
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.base import FEW_STEP, KEY_FRAMES, MethodParams
@@ -468,7 +473,11 @@ def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
     weights = folder if source.kind == "hub" else Path(source.location)
     if (folder / "transformer" / "config.json").is_file():
         return _sizes_of_wan(request, folder, weights)
-    return _sizes_of_unet(request, folder, weights)
+    sizes = _sizes_of_unet(request, folder, weights)
+    if source.kind == "file" and not request.size:
+        stated = stated_side(check_file(weights).metadata, shorten(weights.name))
+        sizes = sizes._replace(side=stated or sizes.side)
+    return sizes
 
 
 def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:

@@ -29,6 +29,7 @@ _NAME = re.compile(
     rf"({DIFFUSERS}|{TRANSFORMERS})(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
 )
 _ENDING = ".safetensors"
+_TEXTS = (".json", ".txt")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
@@ -40,6 +41,9 @@ def check_head(path: Path, field: str) -> None:
     model."""
     check_regular(path, field, ModelError)
     damaged = f"{shorten(path.name)} is damaged or not a .safetensors file. Download it again."
+    other = _other_file(path)
+    if other is not None:
+        raise ModelError(field, f"{shorten(path.name)} is {other}")
     with boundary(field, damaged, ModelError), path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         head = file.read(min(length, _MAX_HEAD))
@@ -50,6 +54,21 @@ def check_head(path: Path, field: str) -> None:
             f"{shorten(path.name)} has a head too large for a model. Use another file."
         )
         raise ModelError(field, said)
+
+
+def _other_file(path: Path) -> str | None:
+    """Return what stands in place of a file that did not arrive, and what to do; None
+    if it may be one of weights."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:  # opening it as a model says so
+        return None
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, without the weights. Run `git lfs pull`."
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page, not the file. Download it again."
+    return None
 
 
 class WeightFiles(NamedTuple):
@@ -178,12 +197,37 @@ def _check_whole(files: list[Path], folder: Path, id: str) -> None:
 
 
 @contextmanager
+def without_marks(folder: Path) -> Iterator[Path]:
+    """Give a folder whose texts begin without the byte order mark that programs on
+    Windows write, which libraries do not read: the folder itself if none has one."""
+    files = [file for file in folder.iterdir() if file.is_file()]
+    marked = {file for file in files if file.suffix in _TEXTS and _has_mark(file)}
+    if not marked:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        for file in files:
+            if file in marked:
+                content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+                (place / file.name).write_bytes(content)
+            else:
+                (place / file.name).symlink_to(file.absolute())
+        yield place
+
+
+def _has_mark(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+
+
+@contextmanager
 def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
     """Give a folder whose files are as their library expects: the only file of weights
     by its name, shards with an index, a configuration without the byte order mark that
     programs on Windows write. The folder itself if they are."""
     config = folder / "config.json"
-    has_mark = config.read_bytes().startswith(codecs.BOM_UTF8)
+    has_mark = _has_mark(config)
     name = files[0].name
     is_named = name.startswith(stem) and name.endswith(_ENDING)
     lacks_index = len(files) > 1 and not any(folder.glob("*.index*.json"))
@@ -192,7 +236,8 @@ def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
-        (place / "config.json").write_text(config.read_text(encoding="utf-8-sig"))
+        text = config.read_text(encoding="utf-8-sig")
+        (place / "config.json").write_text(text, encoding="utf-8")
         for file in files if is_named else files[:1]:
             _, _, end = file.name.partition(".")
             new = file.name if is_named else f"{stem}.{end.lower()}"

@@ -23,7 +23,11 @@ from regrain.editing.errors import ModelError
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.memory import count_weights
-from regrain.editing.storage.safetensors_files import LOADING, read_weights
+from regrain.editing.storage.safetensors_files import (
+    LOADING,
+    read_weights,
+    without_marks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +149,7 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
     name = folder.name
     (config_file, _), *weights = files
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
@@ -212,7 +216,8 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
     processor_class = getattr(transformers, f"{prefix}Processor")
     model = read_weights(model_class, folder, folder.name, torch.float32)
     try:
-        processor = processor_class.from_pretrained(folder, local_files_only=True)
+        with without_marks(folder) as place:
+            processor = processor_class.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
         raise ModelError("model", f"{said} Download the model again.") from error

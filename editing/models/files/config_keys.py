@@ -14,6 +14,38 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What the network of a Stable Diffusion may output."""
 
 
+# What trainers and older programs write beside them: averages of weights, and the side
+# of pictures where the network does not ask for it.
+_BESIDE = (
+    "decay",
+    "inv_gamma",
+    "min_decay",
+    "optimization_step",
+    "power",
+    "update_after_step",
+    "use_ema_warmup",
+    "tensor_format",
+    "sample_size",
+)
+# Of keys of older versions, the values that change nothing.
+_OLD: Mapping[str, tuple[object, ...]] = {"predict_epsilon": (None, True)}
+_TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
+_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+# Of the parts that model_index.json names, the classes that are read.
+_OF_INDEX: Mapping[str, tuple[str, ...]] = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL", "AutoencoderDC"),
+    "text_encoder": _TEXT_ENCODERS,
+    "text_encoder_2": _TEXT_ENCODERS,
+    "tokenizer": _TOKENIZERS,
+    "tokenizer_2": _TOKENIZERS,
+    "scheduler": tuple(NEAREST),
+}
+_NEVER_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
+# Of text encoders, the kinds that are read.
+_TEXT_KINDS = (None, "clip_text_model", "clip")
+
+
 class Keys(NamedTuple):
     """The keys of a class of diffusers.
 
@@ -214,6 +246,64 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
         if not all(_is_one(entry, allowed) for entry in entries):
             said = f"{place} has {key} {shorten(value)}, which is not supported"
             raise ModelError("model", f"{said}. Use another model.")
+    if keys.honoured:
+        _refuse_unknown(content, keys, place)
+
+
+def _refuse_unknown(content: Mapping[str, object], keys: Keys, place: str) -> None:
+    """Refuse a key of no class of diffusers: nobody knows what it asks for."""
+    known = keys.honoured.union(keys.allowed, _BESIDE)
+    for key, value in content.items():
+        is_private = key.startswith("_")  # such as the name of the class
+        harmless = is_private or _is_one(value, _OLD.get(key, _OFF))
+        if key not in known and not harmless:
+            said = f"{place} has {shorten(key)} {shorten(value)}, which is not known"
+            advice = "Remove it if it changes nothing, or use another model"
+            raise ModelError("model", f"{said}. {advice}.")
+
+
+def check_text_encoder(content: Mapping[str, object], place: str) -> None:
+    """Refuse the configuration of a text encoder that is not CLIP's, or whose weights
+    are packed, by a ModelError."""
+    kind = content.get("model_type")
+    if kind not in _TEXT_KINDS:
+        said = f"{place} is of {shorten(kind)}, which is not supported"
+        raise ModelError("model", f"{said}. Use a model with CLIP's text encoder.")
+    if content.get("quantization_config"):
+        said = f"{place} has quantization_config, which is not supported"
+        raise ModelError("model", f"{said}. Use a model of 16 bits.")
+
+
+def check_index(content: Mapping[str, object], place: str) -> None:
+    """Refuse a model_index.json that names a part of another class than those that are
+    read, or needs what nobody gives here, by a ModelError."""
+    for part, allowed in _OF_INDEX.items():
+        named = class_in_index(content, part)
+        if named not in (None, *allowed):
+            said = f"{place} names {shorten(named)} as {part}, which is not supported"
+            raise ModelError("model", f"{said}. Use another model.")
+    if content.get("requires_aesthetics_score"):
+        said = f"{place} has requires_aesthetics_score, as SDXL's refiner"
+        raise ModelError("model", f"{said}. Use its base model.")
+
+
+def class_in_index(content: Mapping[str, object], part: str) -> str | None:
+    """Return the class that a model_index.json names for a part; None if none."""
+    entry = content.get(part)
+    known = isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
+    return str(entry[1]) if known else None  # type: ignore[index]
+
+
+def unused_parts(content: Mapping[str, object]) -> list[str]:
+    """Return the parts of a model_index.json that nothing here reads, and that may
+    change what a model makes."""
+    return [
+        part
+        for part in content
+        if part not in _OF_INDEX
+        and part not in _NEVER_NEEDED
+        and class_in_index(content, part) is not None
+    ]
 
 
 def _is_one(value: object, allowed: tuple[object, ...]) -> bool:
@@ -225,7 +315,7 @@ def _keys_of(content: Mapping[str, object], part: str, place: str) -> Keys:
         return _FLOW
     name = content.get("_class_name")
     if part == "scheduler":
-        if name is not None and name not in NEAREST:
+        if name is not None and str(name) not in NEAREST:
             raise _other_class(place, family_of_scheduler(name) or shorten(name))
         return SCHEDULER
     classes = _CLASSES.get(part, ())

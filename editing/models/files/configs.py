@@ -27,6 +27,7 @@ _Width = Annotated[int, Field(ge=1, le=16_384)]
 WAN_SIZE = 480
 _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
+_Level = Annotated[float, Field(ge=-1000, le=1000)]
 _Deep = Annotated[int, Field(ge=0, le=128)]
 
 
@@ -120,9 +121,9 @@ class AutoencoderConfig(_Config):
     scaling_factor: float = Field(0.18215, gt=0, le=1000)
     layers_per_block: _Few | list[_Few] = 2
     block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
-    shift_factor: float | None = None
-    latents_mean: list[float] | None = Field(None, max_length=128)
-    latents_std: list[float] | None = Field(None, max_length=128)
+    shift_factor: _Level | None = None
+    latents_mean: list[_Level] | None = Field(None, max_length=128)
+    latents_std: list[_Level] | None = Field(None, max_length=128)
 
     @field_validator("latents_mean", "latents_std")
     @classmethod

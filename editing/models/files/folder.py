@@ -11,11 +11,17 @@ from torch import nn
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import PREDICTIONS
+from regrain.editing.models.files.config_keys import (
+    PREDICTIONS,
+    check_index,
+    check_text_encoder,
+    class_in_index,
+    unused_parts,
+)
 from regrain.editing.models.files.configs import read_config, read_defaults
 from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.words import read_words
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import read_weights, without_marks
 
 _OPENCLIP = 1024  # width of the text encoder of 2.x
 _CUT = 11  # layers of the text encoder of 1.x without its last
@@ -35,6 +41,7 @@ class ModelParts:
     text_encoder_2: nn.Module | None = None  # of SDXL, as the next two
     padding_2: int = 0
     empty_is_zero: bool = True
+    unused: tuple[str, ...] = ()  # parts of the model's index that nothing reads
 
     @property
     def with_weights(self) -> dict[str, nn.Module]:
@@ -87,10 +94,14 @@ def read_folder(
 
     check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
     said = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    index = _read_index(folder, id)
+    named = class_in_index(index, "scheduler")
+    if named:  # diffusers goes by the index
+        said = {**said, "_class_name": named}
     scheduler = with_prediction(said, prediction, shorten(id))
     vae = read_config(folder / "vae" / "config.json", id)
     unet = read_config(folder / "unet" / "config.json", id)
-    read_config(folder / "text_encoder" / "config.json", id)  # only checked
+    _check_text_encoder(folder / "text_encoder", id)
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
@@ -104,7 +115,8 @@ def read_folder(
         )
     check_configs(unet, scheduler, id)
     tokenizer = _read_tokenizer(folder / "tokenizer", id)
-    second = _read_second(folder, id, dtype) if unet.get("addition_embed_type") else {}
+    is_xl = unet.get("addition_embed_type")
+    second = _read_second(folder, id, dtype, index) if is_xl else {}
     return ModelParts(
         unet=read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
         vae=read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
@@ -113,6 +125,7 @@ def read_folder(
         scheduler=scheduler,
         defaults=read_defaults(folder / "defaults.json", id),
         words=read_words(folder),
+        unused=tuple(unused_parts(index)),
         **second,
     )
 
@@ -148,8 +161,8 @@ def _read_tokenizer(folder: Path, id: str) -> Any:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again."
-    with boundary("model", said, ModelError):
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    with boundary("model", said, ModelError), without_marks(folder) as place:
+        return CLIPTokenizer.from_pretrained(place, local_files_only=True)
 
 
 def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
@@ -160,21 +173,34 @@ def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
             raise ModelError("model", f"{said}. Download the model again.")
 
 
-def _read_second(folder: Path, id: str, dtype: torch.dtype) -> dict[str, Any]:
+def _read_index(folder: Path, id: str) -> Mapping[str, Any]:
+    """Read model_index.json, checked; empty without one."""
+    path = folder / "model_index.json"
+    index = read_config(path, id) if path.is_file() else {}
+    check_index(index, f"{shorten(id)}: {path.name}")
+    return index
+
+
+def _check_text_encoder(folder: Path, id: str) -> None:
+    content = read_config(folder / "config.json", id)
+    check_text_encoder(content, f"{shorten(id)}: {folder.name}/config.json")
+
+
+def _read_second(
+    folder: Path, id: str, dtype: torch.dtype, index: Mapping[str, Any]
+) -> dict[str, Any]:
     """Read SDXL's second text encoder and tokenizer."""
     from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
 
     check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
     place = folder / "text_encoder_2"
-    read_config(place / "config.json", id)  # only checked
+    _check_text_encoder(place, id)
     tokenizer = _read_tokenizer(folder / "tokenizer_2", id)
     said = f"{shorten(id)}: tokenizer_2/ has no token to pad with. Download it again."
     with boundary("model", said, ModelError):
         padding = int(tokenizer.pad_token_id)
-    index = folder / "model_index.json"
-    pipeline = read_config(index, id) if index.is_file() else {}
     return {
         "text_encoder_2": read_weights(CLIPTextModelWithProjection, place, id, dtype),
         "padding_2": padding,
-        "empty_is_zero": bool(pipeline.get("force_zeros_for_empty_prompt", True)),
+        "empty_is_zero": bool(index.get("force_zeros_for_empty_prompt", True)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,6 +42,7 @@ _OTHER_MARKS = {
     "edm_vpred": "an EDM model (CosXL)",
     "edm_": "an EDM model (Playground 2.5)",
 }
+_SIDES = (64, 4096)  # the least and the largest, in pixels
 V_MARK = "v_pred"
 """An empty tensor of a single file that says that it predicts v."""
 _OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
@@ -114,7 +116,7 @@ def _other_kind(unet: Mapping, scheduler: Mapping) -> str | None:
         if unet.get(key):
             return title
     name = scheduler.get("_class_name")
-    if name is None or name in NEAREST:
+    if name is None or str(name) in NEAREST:
         return None
     return family_of_scheduler(name) or f"a model with {shorten(name)}"
 
@@ -123,9 +125,9 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
     other = _other_kind(unet, scheduler)
     if other is not None:
         return _unsupported(other)
-    channels = unet.get("in_channels", 4)
+    channels = _channels(unet, "in_channels")
     added = unet.get("addition_embed_type")
-    latents = unet.get("out_channels", 4)
+    latents = _channels(unet, "out_channels")
     inpaints = channels == 2 * latents + 1
     if channels != latents and not inpaints:
         return _unsupported(
@@ -146,6 +148,12 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
         # A few steps without guidance cannot be inverted.
         return Family("SDXL Turbo or Lightning", _NO_INVERSION)
     return Family("SDXL", STABLE_DIFFUSION)
+
+
+def _channels(unet: Mapping, key: str) -> int:
+    """Return a number of channels; of what is none, loading says what is wrong."""
+    given = unet.get(key, 4)
+    return given if isinstance(given, int) else 4
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
@@ -185,6 +193,24 @@ def check_file(path: Path) -> FileHead:
     except (SafetensorError, OSError):
         said = f"{shorten(path.name)} is damaged or incomplete. Download it again."
         raise ModelError("model", said) from None
+
+
+def stated_side(metadata: Mapping[str, str], name: str) -> int | None:
+    """Return the short side of the pictures on which a single file says that it was
+    trained, in pixels; None if it does not say.
+
+    Raises:
+        ModelError: It is no such side.
+    """
+    stated = metadata.get("modelspec.resolution", "")
+    if not stated:
+        return None
+    found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", stated.replace(" ", "").lower())
+    side = min(int(found[1]), int(found[2] or found[1])) if found else 0
+    if not _SIDES[0] <= side <= _SIDES[1]:
+        said = f"{name} has resolution {shorten(stated)}, which is not supported"
+        raise ModelError("model", f"{said}. Use another.")
+    return side
 
 
 def is_silent(source: ModelLocation) -> bool:

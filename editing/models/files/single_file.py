@@ -26,6 +26,7 @@ from regrain.editing.models.files.lora_file import stated_prediction
 from regrain.editing.models.files.offers import (
     V_MARK,
     other_kind_of,
+    stated_side,
     version_of,
 )
 from regrain.editing.models.files.reader import CLIP
@@ -47,6 +48,12 @@ TEXT = {
     },
 }
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+# How `modelspec.architecture` begins.
+_ARCHITECTURES = {
+    "sd1": "stable-diffusion-v1",
+    "sd2": "stable-diffusion-v2",
+    "sdxl": "stable-diffusion-xl",
+}
 _ZERO_SNR = "ztsnr"  # an empty tensor that says so
 # Of weights of 8 bits: their scale, and what a kernel for them would need.
 _SCALE = ".scale_weight"
@@ -63,8 +70,9 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
     this order: the .yaml beside the file, the metadata (`modelspec.prediction_type`),
     an empty tensor named `v_pred`, `prediction`, and for 2.x the network itself
     (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
-    signal, and the metadata may say which layer of the text encoder is read. SDXL works
-    at 1024 pixels, 2.x with v-prediction at 768, all others at 512.
+    signal, and the metadata may say which layer of the text encoder is read, and the
+    size of pictures (`modelspec.resolution`). Without that, SDXL works at 1024 pixels,
+    2.x with v-prediction at 768, all others at 512.
 
     Args:
         path: The file.
@@ -84,6 +92,8 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
         if scale is not None:
             check_values({"scaling_factor": scale}, "vae", name)
         skipped = _skipped_layers(metadata, version, name)
+        _check_metadata(metadata, version, name)
+        side = stated_side(metadata, name)
         scheduler = _scheduler(path, version, names, metadata, beside)
         scheduler = with_prediction(scheduler, prediction, name)
         check_configs({}, {"prediction_type": "v_prediction"} | scheduler, path.name)
@@ -112,7 +122,9 @@ def read_file(path: Path, dtype: torch.dtype, prediction: str = "") -> ModelPart
         empty = encoders["text_encoder"](ids).last_hidden_state
         scheduler["prediction_type"] = guess_prediction(unet, empty)
     scheduler.setdefault("prediction_type", "epsilon")
-    if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
+    if side:
+        unet.register_to_config(sample_size=side // 8)
+    elif version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
     return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
 
@@ -151,7 +163,7 @@ def _scheduler(
     `prediction_type` if nothing says it; `beside` is what the .yaml says."""
     known = _config(version, "scheduler", "scheduler_config.json")
     known.pop("prediction_type", None)
-    if _ZERO_SNR in names:
+    if _ZERO_SNR in names or metadata.get("ss_zero_terminal_snr") == "True":
         known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     stated = "v_prediction" if V_MARK in names else stated_prediction(metadata)
     if stated not in ("", *PREDICTIONS):
@@ -176,6 +188,20 @@ def _skipped_layers(metadata: Mapping[str, str], version: str, name: str) -> int
         said = f"{name} has encoder_layer {shorten(stated)}, which is not supported"
         raise ModelError("model", f"{said}. Use another.")
     return layer - usual
+
+
+def _check_metadata(metadata: Mapping[str, str], version: str, name: str) -> None:
+    """Refuse a file that says that it is of another kind than its weights, or was
+    trained for a part of the steps."""
+    stated = metadata.get("modelspec.architecture", "").lower()
+    other = stated and not stated.startswith(_ARCHITECTURES[version])
+    if other or "edm" in stated:
+        said = f"{name} has architecture {shorten(stated)}, which is not supported"
+        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
+    steps = metadata.get("modelspec.timestep_range", "")
+    if steps.replace(" ", "") not in ("", "0,999", "0,1000"):
+        said = f"{name} has timestep_range {shorten(steps)}, which is not supported"
+        raise ModelError("model", f"{said}. Use a model for all timesteps.")
 
 
 def whole_version(checkpoint: Collection[str], name: str) -> str:

@@ -114,7 +114,7 @@ def load(
 def _notes(parts: ModelParts, loras: Sequence[str], prediction: str) -> tuple[str, ...]:
     """Say what the files of a model tell that is not done."""
     reads_last_layer = parts.reads_last_layer
-    notes = []
+    notes = [f"The model's {part} is not used." for part in parts.unused]
     for text in loras:
         notes += lora_notes(text, prediction, reads_last_layer)
     return tuple(notes)
@@ -148,6 +148,9 @@ def _prepare_libraries() -> None:
 def _check_architecture(parts: ModelParts, id: str) -> None:
     """Refuse other families of models, and parts that do not fit together."""
     check_configs(parts.unet.config, parts.scheduler, id)
+    if not any(name.endswith("attn1") for name, _ in parts.unet.named_modules()):
+        said = f"The UNet of {shorten(id)} has no attention, which is not supported"
+        raise ModelError("model", f"{said}. Use another model.")
     if not _fit_together(parts):
         said = f"The parts of {shorten(id)} do not fit together"
         raise ModelError("model", f"{said}. Download it again.")

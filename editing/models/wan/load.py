@@ -25,7 +25,11 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
-from regrain.editing.storage.safetensors_files import read_weights, state_of
+from regrain.editing.storage.safetensors_files import (
+    read_weights,
+    state_of,
+    without_marks,
+)
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
@@ -54,14 +58,12 @@ def load_wan(
     levels = config["scheduler"]
     if dtype is None:
         dtype = _dtype(folder, device)
-    with boundary(
-        "model",
-        f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.",
-        ModelError,
+    damaged = f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again."
+    with (
+        boundary("model", damaged, ModelError),
+        without_marks(folder / "tokenizer") as place,
     ):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder / "tokenizer", local_files_only=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     network = read_weights(WanTransformer3DModel, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     add_loras(loras, {"transformer": network})
@@ -107,6 +109,10 @@ def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
     )
     network = config["transformer"]
     latents_fit = config["vae"].get("z_dim", 16) == network.get("in_channels", 16)
+    kind = config["text_encoder"].get("model_type", "umt5")
+    if kind != "umt5":
+        said = f"{shorten(id)}: text_encoder/config.json is of {shorten(kind)}"
+        raise ModelError("model", f"{said}, not UMT5. Use another model.")
     text_fits = config["text_encoder"].get("d_model") == network.get("text_dim", 4096)
     if not latents_fit or not text_fits:
         said = f"The parts of {shorten(id)} do not fit together"

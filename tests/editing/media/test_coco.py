@@ -112,6 +112,14 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize("image", [99, "2", None])
+def test_an_annotation_of_no_image_is_named(tmp_path, image):
+    annotation = square(2) | {"id": 7, "image_id": image}
+    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
+    with pytest.raises(MaskError, match=rf"'annotation 7' is of image .*{image}"):
+        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     facts = [
         json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]
@@ -120,6 +128,6 @@ def test_what_is_no_data_set_is_refused(tmp_path):
         (tmp_path / "masks.json").write_text(text)
         with pytest.raises(
             MaskError,
-            match=r"masks\.json' (is not a JSON file of masks|lacks 'category_id')",
+            match=r"(is not a JSON file of masks|lacks 'category_id'|is of image 99)",
         ):
             read_regions(tmp_path / "masks.json", FRAMES, SIZE)

@@ -6,6 +6,7 @@ from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import from_runs, runs, write_rle
 from regrain.editing.media.labels import (
     Labels,
+    extent_of,
     flatten,
     grow_labels,
     read_labels,
@@ -152,6 +153,22 @@ def test_greys_are_soft_edges_but_with_a_palette_labels(tmp_path):
     save(tmp_path / "grey", mask)
     assert (read_labels(tmp_path / "png", 1, SIZE)[0] == mask).all()
     assert (read_labels(tmp_path / "grey", 1, SIZE)[0] == (mask == 255)).all()
+
+
+def test_an_export_laid_out_as_pascal_vocs_is_read_by_its_masks(tmp_path):
+    """As CVAT's "Segmentation mask"."""
+    inside = np.zeros((8, 12), bool)
+    inside[2:5, 3:9] = True
+    colored = np.zeros((8, 12, 3), np.uint8)
+    colored[inside] = 250, 50, 83
+    for name in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
+        (tmp_path / name).mkdir()
+        for frame in range(2):
+            Image.fromarray(colored).save(tmp_path / name / f"frame_{frame:06}.png")
+    (tmp_path / "labelmap.txt").write_text("cat:250,50,83::")
+    labels = read_labels(tmp_path, 2, (12, 8))
+    assert all(((labels[frame] > 0) == inside).all() for frame in range(2))
+    assert extent_of(tmp_path) == (2, (12, 8))
 
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path):

@@ -140,6 +140,10 @@ def test_a_single_file_says_so_by_two_empty_tensors(tmp_path, tiny):
     assert found.schedule.reaches_pure_noise
     assert found.schedule.spacing == "trailing"
     assert found.offers == tiny.offers
+    said = {"ss_zero_terminal_snr": "True", "ss_v_parameterization": "True"}
+    found = load_file_of(weights, tmp_path / "kohya.safetensors", said)
+    assert found.prediction == "v_prediction"
+    assert found.schedule.reaches_pure_noise
     with pytest.raises(Exception, match="predicts epsilon, but its last level"):
         load_file_of(weights | {"ztsnr": torch.zeros(0)}, tmp_path / "odd.safetensors")
 

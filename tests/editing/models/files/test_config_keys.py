@@ -1,5 +1,6 @@
 """Every key that diffusers knows is honoured, or refused by name."""
 
+import codecs
 import inspect
 import json
 import shutil
@@ -7,16 +8,26 @@ import shutil
 import diffusers
 import pytest
 from damaged_models import config, refusal, rewrite
-from made_models import write_control_net
+from made_models import write_control_net, write_small_model
+from safetensors.torch import load_file, save_file
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import KEYS, SCHEDULER
 from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.schedulers import NEAREST
+from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 
 UNET, VAE = "unet/config.json", "vae/config.json"
+TEXT = "text_encoder/config.json"
 LEVELS = "scheduler/scheduler_config.json"
+
+
+def index(**parts):
+    """A damage: what the index of a model says."""
+    text = json.dumps(parts)
+    return lambda folder: (folder / "model_index.json").write_text(text)
 
 
 def keys_of(name):
@@ -88,6 +99,28 @@ REFUSED = {
     "thresholding True": config(LEVELS, thresholding=True),
     "timestep_type 'continuous'": config(LEVELS, timestep_type="continuous"),
     "use_flow_sigmas True": config(LEVELS, use_flow_sigmas=True),
+    "sigma_data' 0.5, which is not known": config(LEVELS, sigma_data=0.5),
+    "'shift' 3.0, which is not known": config(LEVELS, shift=3.0),
+    "'predict_epsilon' False": config(LEVELS, predict_epsilon=False),
+    "'gates' 3, which is not known": config(UNET, gates=3),
+    "'quantization_config' {": config(UNET, quantization_config={"bits": 8}),
+    "'gains' [1.0], which is not known": config(VAE, gains=[1.0]),
+    "scheduler/scheduler_config.json is of ": config(LEVELS, _class_name=["a", "b"]),
+    "in_channels: Expected": config(UNET, in_channels=[4]),
+    "out_channels: Expected": config(UNET, out_channels={"a": 4}),
+    "shift_factor: Expected": config(VAE, shift_factor=10**30),
+    "is of 't5', which": config(TEXT, model_type="t5"),
+    "text_encoder/config.json has quantization_config": config(
+        TEXT, quantization_config={"bits": 8}
+    ),
+    "names 'T5EncoderModel' as text_encoder": index(
+        text_encoder=["transformers", "T5EncoderModel"]
+    ),
+    "names 'UNet3D' as unet": index(unet=["diffusers", "UNet3D"]),
+    "names 'EDMEulerScheduler' as scheduler": index(
+        scheduler=["diffusers", "EDMEulerScheduler"]
+    ),
+    "has requires_aesthetics_score": index(requires_aesthetics_score=True),
     "predicts 'flow_prediction'": config(LEVELS, prediction_type="flow_prediction"),
 }
 
@@ -120,8 +153,78 @@ def test_a_control_network_is_refused_by_name(small, tmp_path):
     load_control_net(str(folder), small)
 
 
+def test_a_network_without_attention_is_refused(tmp_path):
+    folder = write_small_model(tmp_path / "m", transformer_layers_per_block=0)
+    assert "has no attention" in refusal(folder)
+
+
 def test_keys_of_others_pass(small_folder, tmp_path):
     """Trainers write more, as of an average of weights."""
     folder = shutil.copytree(small_folder, tmp_path / "m")
-    config(UNET, decay=0.9999, optimization_step=1)(folder)
+    config(UNET, decay=0.9999, optimization_step=1, gates=None)(folder)
+    config(LEVELS, tensor_format="pt", predict_epsilon=True, shift=False)(folder)
     assert read_config(folder / UNET, "m")["decay"] == 0.9999
+    assert read_config(folder / LEVELS, "m")["predict_epsilon"]
+
+
+def test_the_index_names_the_scheduler_and_what_is_not_used(small_folder, tmp_path):
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    index(
+        scheduler=["diffusers", "EulerDiscreteScheduler"],
+        controlnet=["diffusers", "ControlNetModel"],
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+        motion_adapter=[None, None],
+    )(folder)
+    model = load_backbone(str(folder))
+    assert "Euler" in model.other_scheduler.title
+    assert model.notes == ("The model's controlnet is not used.",)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(small_folder, tmp_path, part, value):
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    (file,) = (folder / part).glob("*.safetensors")
+    weights = load_file(file)
+    *_, name = (name for name in weights if weights[name].is_floating_point())
+    weights[name].view(-1)[-1] = value
+    save_file(weights, file, {"format": "pt"})
+    assert f"{shorten(str(folder))}: {part} has NaN or Inf in {name}." in refusal(
+        folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:a", "git lfs pull"),
+        ("\n<!DOCTYPE html><html>", "is a web page"),
+        ("<HTML>", "is a web page"),
+        ("<x", "is damaged or not"),
+    ],
+)
+def test_what_stands_in_place_of_weights_is_named(
+    small_folder, tmp_path, content, said
+):
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    (file,) = (folder / "unet").glob("*.safetensors")
+    file.write_text(content)
+    assert said in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+)
+def test_a_byte_order_mark_of_windows_is_passed_over(small_folder, tmp_path, name):
+    """As PowerShell writes it."""
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    for file in (folder / "tokenizer").iterdir():
+        file.unlink()
+    shutil.copytree(CLIP, folder / "tokenizer", dirs_exist_ok=True)
+    read = load_backbone(str(small_folder)).tokenizer
+    file = folder / "tokenizer" / name
+    if not file.exists():
+        read.save_pretrained(folder / "tokenizer")
+    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    again = load_backbone(str(folder)).tokenizer
+    assert again("A cat, 3 dogs").input_ids == read("A cat, 3 dogs").input_ids

@@ -4,6 +4,7 @@ channels that are scaled, without a word of what they predict."""
 import json
 import os
 import shutil
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from single_files import assert_same, original_layout
 from regrain.editing import load_backbone
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError
+from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.location import find
 from regrain.editing.models.loading.load import loaded_backbone
-from regrain.editing.pipeline.estimate import configurations
+from regrain.editing.pipeline.estimate import configurations, fit_of
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import choose_weights
 
@@ -331,6 +334,51 @@ def test_metadata_say_which_layer_of_the_text_encoder_is_read(file, tiny, layer)
     normed = (text.text_model if hasattr(text, "text_model") else text).final_layer_norm
     expected = normed(all_layers[-2 if layer == "2" else -1])
     assert torch.allclose(model.text_encoder(rows).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("768x768", 768),
+        ("1024 x 640", 640),
+        ("768", 768),
+        ("large", None),
+        ("8x8", None),
+        ("99999x9", None),
+    ],
+)
+def test_metadata_say_the_size_at_which_a_model_works(file, tiny, said, size):
+    save_file(original_layout(tiny), file, {"modelspec.resolution": said})
+    if size is None:
+        assert f"has resolution {said!r}, which is not supported" in refusal(file)
+        return
+    assert load_backbone(str(file)).size == size
+    clip = ArrayClip(np.zeros((1, 64, 96, 3), np.uint8), Fraction(8))
+    facts = {"model": str(file), "method": "sdedit", "prompt": "a cat"}
+    request = EditRequest(clip=clip, labels=None, regions=(), **facts)
+    assert min(fit_of(request)(96, 64)) == size
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("architecture", "stable-diffusion-xl-v1-base"),
+        ("architecture", "stable-diffusion-v1-edm"),
+        ("architecture", "flux-1-dev"),
+        ("timestep_range", "200,999"),
+    ],
+)
+def test_metadata_of_another_kind_are_refused(file, tiny, key, value):
+    save_file(original_layout(tiny), file, {f"modelspec.{key}": value})
+    assert f"has {key} {value!r}, which is not supported" in refusal(file)
+
+
+def test_metadata_of_the_same_kind_pass(file, tiny):
+    said = {"architecture": "stable-diffusion-v1", "timestep_range": "0,999"}
+    said |= {"title": "x", "usage_hint": "y", "merged_from": "z"}
+    facts = {f"modelspec.{key}": value for key, value in said.items()}
+    save_file(original_layout(tiny), file, facts | {"ss_noise_offset": "0.1"})
+    assert load_backbone(str(file)).prediction == "epsilon"
 
 
 @pytest.mark.parametrize("layer", ["0", "penultimate", "-1"])

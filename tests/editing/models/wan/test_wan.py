@@ -1,6 +1,7 @@
 """Wan: its layers against the library's own, its time axis, its prompts, and what is
 refused."""
 
+import codecs
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -329,6 +330,7 @@ REFUSED = {
     ),
     "is Wan with 36 input channels": config(CONFIG, in_channels=36),
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
+    "is of 't5', not UMT5": config("text_encoder/config.json", model_type="t5"),
     "do not fit together": config("text_encoder/config.json", d_model=48),
     "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
     "tokenizer/ cannot be loaded": lambda f: (
@@ -344,6 +346,13 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
     REFUSED[said](folder)
     with pytest.raises(ModelError, match=said):
         load_backbone(str(folder))
+
+
+def test_a_byte_order_mark_of_windows_is_passed_over(wan_folder, tmp_path):
+    folder = shutil.copytree(wan_folder, tmp_path / "copy")
+    for file in (folder / "tokenizer").glob("*.json"):
+        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    load_backbone(str(folder))
 
 
 # --- LoRA
