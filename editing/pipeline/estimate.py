@@ -268,6 +268,7 @@ def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
         side=need.side,
         multiple=_FACTOR * (_PATCH if need.frames_per_latent > 1 else _HALVINGS),
         frames_per_latent=need.frames_per_latent,
+        attention=need.attention,
     )
     edits = [one._replace(clip=size) for size in box_sizes(request)]
     params = check_params(request.method, request.params)
@@ -281,7 +282,7 @@ def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
     passes = _passes(request)
     inverting = editing = 0.0
     for sizes in edits:
-        rising, falling = _operations(sizes, passes, together)
+        rising, falling = _operations(request, sizes, passes)
         inverting += rising
         editing += falling
     read = len(request.clip) * width * height
@@ -295,21 +296,29 @@ def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
 
 
 def _operations(
-    sizes: _Sizes, passes: _Passes, together: Sequence[int]
+    request: EditRequest, sizes: _Sizes, passes: _Passes
 ) -> tuple[float, float]:
     """Return the operations of the network's calls of one edit, inverting and
-    editing; `together` are the frames of each window."""
+    editing."""
     cells = sizes.pixels // sizes.factor**2
-    latents = sum(map(sizes.latents, together))
-    inverting = passes.inverting * latents * cells
-    editing = passes.editing * latents * cells
-    # What a call costs beside its rows belongs to both stages by their share of rows.
     rows = passes.inverting + passes.editing
-    beside = _CALL_CELLS * passes.calls * len(together) / rows
-    each = _PER_WEIGHT * sizes.numbers
-    inverting = each * (inverting + beside * passes.inverting)
-    editing = each * (editing + beside * passes.editing)
-    return inverting, editing
+    # What a call costs beside its rows belongs to both stages by their share of rows.
+    beside = _PER_WEIGHT * sizes.numbers * _CALL_CELLS * passes.calls / rows
+    each = 0.0  # of one row of each frame
+    for frames in _windows(request):
+        latents = sizes.latents(frames)
+        each += latents * _of_row(request, sizes, cells, latents) + beside
+    return each * passes.inverting, each * passes.editing
+
+
+def _of_row(request: EditRequest, sizes: _Sizes, cells: int, latents: int) -> float:
+    """Return the operations of one row of a call, with attention to others of its
+    `latents`."""
+    seen = _others_seen(request, latents, sizes.frames_per_latent > 1)
+    # Control networks, which count among the rows, see one frame at a time.
+    controlled = _CONTROLLED if _is_controlled(request) else 1.0
+    of_pairs = sizes.attention * cells**2 * seen / controlled
+    return _PER_WEIGHT * sizes.numbers * cells + of_pairs
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
@@ -361,17 +370,12 @@ def operations(request: EditRequest) -> float | None:
     if edits is None:
         return None
     passes = frame_passes(request) / sum(_windows(request))
-    controlled = _CONTROLLED if _is_controlled(request) else 1.0
     total = 0.0
     for sizes in edits:
         cells = sizes.pixels // sizes.factor**2
         for frames in _windows(request):
             latents = sizes.latents(frames)
-            seen = _others_seen(request, latents, sizes.frames_per_latent > 1)
-            of_weights = _PER_WEIGHT * sizes.numbers * cells
-            # control networks see one frame at a time
-            of_pairs = sizes.attention * cells**2 * seen / controlled
-            total += passes * latents * (of_weights + of_pairs)
+            total += passes * latents * _of_row(request, sizes, cells, latents)
     return total
 
 

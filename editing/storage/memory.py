@@ -59,13 +59,15 @@ _PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_
 
 class Need(NamedTuple):
     """Estimated needs of a family of models at a short side: GiB of weights and per
-    frame, in float16; frames of a latent of a video model."""
+    frame, in float16; frames of a latent of a video model; operations of a call's
+    self-attention for a pair of cells."""
 
     family: str
     side: int
     weights: float
     per_frame: float
     frames_per_latent: int = 1
+    attention: float = 0.0
 
     def memory(self, frames: int) -> int:
         """Return the bytes of so many frames that are edited together here."""
@@ -87,12 +89,12 @@ def _per_float16(device: torch.device) -> int:
 
 
 NEEDS = (
-    Need("storybook", 128, 0.1, 0.02),
-    Need("Stable Diffusion", 512, 2.2, 0.3),
-    Need("Stable Diffusion", 768, 2.2, 0.7),
-    Need("SDXL", 768, 6.6, 0.35),
-    Need("SDXL", 1024, 6.6, 0.63),
-    Need("Wan 2.1", 480, 3.4, 0.12, frames_per_latent=4),
+    Need("storybook", 128, 0.1, 0.02, attention=868),
+    Need("Stable Diffusion", 512, 2.2, 0.3, attention=7301),
+    Need("Stable Diffusion", 768, 2.2, 0.7, attention=7301),
+    Need("SDXL", 768, 6.6, 0.35, attention=2800),
+    Need("SDXL", 1024, 6.6, 0.63, attention=2800),
+    Need("Wan 2.1", 480, 3.4, 0.12, frames_per_latent=4, attention=11520),
 )
 
 
