@@ -16,6 +16,7 @@ from regrain.ui.page import launch as page
 from regrain.ui.page.layout import Tools
 
 NOWHERE = "http://127.0.0.1:9"  # no proxy answers there
+SOCKS = "socks5://127.0.0.1:9"  # what many programs for proxies set
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -50,7 +51,7 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")  # for this test, not for the page
     lost = dict.fromkeys(
         [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
-    ) | {"NO_PROXY": "", "no_proxy": ""}
+    ) | {"NO_PROXY": "", "no_proxy": "", "ALL_PROXY": SOCKS, "all_proxy": SOCKS}
     server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, **lost)
     try:
         edit_by(server, tmp_path)
