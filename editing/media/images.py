@@ -28,6 +28,9 @@ from regrain.editing.storage.folders import visible
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Of frames, where a folder has none of the usual ones.
 _RARE_SUFFIXES = (".jfif", ".gif", ".avif", ".tga", ".ppm", ".pgm", ".pnm", ".jp2")
+FRAME_SUFFIXES = (*IMAGE_SUFFIXES, *_RARE_SUFFIXES)
+"""Endings of all pictures that can be frames."""
+
 MAX_PIXELS = 50_000_000  # of a picture
 GREY = 128
 TRANSPARENT = (
