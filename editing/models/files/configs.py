@@ -151,6 +151,18 @@ class TextEncoderConfig(_Config):
     max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
     projection_dim: _Width = 512
     vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
+    layer_norm_eps: float = Field(1e-5, gt=0, le=1)
+    layer_norm_epsilon: float = Field(1e-6, gt=0, le=1)  # of Wan
+    eos_token_id: int = Field(49_407, ge=0)
+    zero_padding: bool = False
+
+    @field_validator("num_attention_heads")
+    @classmethod
+    def _of_one_width(cls, given: int, known: Any) -> int:
+        """Check that each head is as wide as the others."""
+        if known.data.get("hidden_size", 0) % given:
+            raise ValueError("expected a divisor of hidden_size")
+        return given
 
 
 _TYPES: dict[str, type[_Config]] = {

@@ -7,12 +7,19 @@ import shutil
 
 import diffusers
 import pytest
+import transformers
 from damaged_models import config, refusal, rewrite
 from made_models import write_control_net, write_small_model
 from safetensors.torch import load_file, save_file
+from transformers.activations import ACT2FN
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import KEYS, SCHEDULER
+from regrain.editing.models.files.config_keys import (
+    BESIDE_TEXT,
+    KEYS,
+    SCHEDULER,
+    TEXT_KEYS,
+)
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.schedulers import NEAREST
@@ -68,6 +75,37 @@ def test_the_defaults_of_diffusers_are_allowed(name):
             assert one in allowed, key
 
 
+def text_keys_of(name):
+    """The keys of a class of text encoders, with those that it makes of others."""
+    every = transformers.PretrainedConfig().to_dict().keys()
+    return getattr(transformers, name)().to_dict().keys() - every
+
+
+@pytest.mark.parametrize("name", TEXT_KEYS)
+def test_the_keys_of_text_encoders_are_those_of_transformers(name):
+    keys = TEXT_KEYS[name]
+    assert keys.honoured | keys.allowed.keys() == text_keys_of(name)
+    assert not keys.honoured & keys.allowed.keys()
+    written = getattr(transformers, name)().to_dict()
+    for key, allowed in keys.allowed.items():
+        assert written[key] in allowed, key
+
+
+def test_what_transformers_writes_of_every_model_passes():
+    every = transformers.PretrainedConfig().to_dict()
+    public = {key for key in every if not key.startswith("_")}
+    assert public - BESIDE_TEXT == {"return_dict"}  # which must be True
+    assert every["return_dict"] is True
+
+
+def test_activations_of_text_encoders_are_known_to_transformers():
+    for allowed in (
+        TEXT_KEYS["CLIPTextConfig"].allowed["hidden_act"],
+        TEXT_KEYS["UMT5Config"].allowed["dense_act_fn"],
+    ):
+        assert set(allowed) <= ACT2FN.keys()
+
+
 # The refusal by the damage to a small model's folder.
 REFUSED = {
     "class_embed_type 'projection'": config(UNET, class_embed_type="projection"),
@@ -113,6 +151,16 @@ REFUSED = {
     "text_encoder/config.json has quantization_config": config(
         TEXT, quantization_config={"bits": 8}
     ),
+    "hidden_act 'loud', which": config(TEXT, hidden_act="loud"),
+    "return_dict' False, which": config(TEXT, return_dict=False),
+    "'pruned_heads' {'0': [0]}, which": config(TEXT, pruned_heads={"0": [0]}),
+    "'rope_theta' 1000, which is not known": config(TEXT, rope_theta=1000),
+    "'add_cross_attention' True, which": config(TEXT, add_cross_attention=True),
+    "'text_config' {": config(TEXT, text_config={"hidden_size": 32}),
+    "num_attention_heads: Expected a divisor": config(TEXT, num_attention_heads=3),
+    "layer_norm_eps: ": config(TEXT, layer_norm_eps=-1.0),
+    "eos_token_id: ": config(TEXT, eos_token_id=[2, 3]),
+    "zero_padding: ": config(TEXT, zero_padding="maybe"),
     "names 'T5EncoderModel' as text_encoder": index(
         text_encoder=["transformers", "T5EncoderModel"]
     ),
@@ -163,6 +211,9 @@ def test_keys_of_others_pass(small_folder, tmp_path):
     folder = shutil.copytree(small_folder, tmp_path / "m")
     config(UNET, decay=0.9999, optimization_step=1, gates=None)(folder)
     config(LEVELS, tensor_format="pt", predict_epsilon=True, shift=False)(folder)
+    older = {"dropout": 0.0, "temperature": 1.0, "pruned_heads": {}, "prefix": None}
+    config(TEXT, **older, is_decoder=False, return_dict=True)(folder)
+    load_backbone(str(folder))
     assert read_config(folder / UNET, "m")["decay"] == 0.9999
     assert read_config(folder / LEVELS, "m")["predict_epsilon"]
 
