@@ -18,6 +18,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
 from regrain.editing.media.images import FRAME_SUFFIXES, IMAGE_SUFFIXES, ImageClip
+from regrain.editing.media.label_map import FILE as LABEL_MAP
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
@@ -403,7 +404,8 @@ def unpack(
     for entry in entries:
         path = (root / entry.filename).resolve()
         _check_entry(entry, path, root)
-        if path.suffix.lower() not in _UNPACKED or not wanted(target / entry.filename):
+        is_read = path.suffix.lower() in _UNPACKED or path.name == LABEL_MAP
+        if not is_read or not wanted(target / entry.filename):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:

@@ -274,6 +274,23 @@ def test_masks_as_other_tools_write_them_are_taken(tmp_path, mode):
             assert (unpack(track[frame], (48, 32)) == wanted).all()
 
 
+def test_an_export_of_cvat_is_taken_with_its_names(tmp_path):
+    colors = np.zeros((32, 48, 3), np.uint8)
+    colors[:16], colors[16:24] = (64, 0, 0), (250, 50, 83)
+    for name in ("SegmentationClass", "SegmentationObject"):
+        written(tmp_path / "in" / name, 2, lambda _: Image.fromarray(colors))
+    text = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n"
+    said = text + "a cat:250,50,83::\na dog:64,0,0::\n"
+    (tmp_path / "in" / "labelmap.txt").write_text(said)
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "in")
+    tracks, names = read_tracks([archive], tmp_path, range(2), 2, (48, 32), {})
+    assert names == {1: "a cat", 2: "a dog"}
+    for label, rows in ((1, slice(16, 24)), (2, slice(0, 16))):
+        mask = unpack(tracks[label][1], (48, 32))
+        assert mask[rows].all()
+        assert mask.sum() == mask[rows].size
+
+
 def test_grey_labels_stay_labels(tmp_path):
     labels = Image.fromarray(
         np.repeat(np.arange(4, dtype=np.uint8), 12)[None].repeat(32, 0)
