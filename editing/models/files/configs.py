@@ -20,6 +20,7 @@ from pydantic import (
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.models.files.config_keys import check_keys
+from regrain.editing.storage.texts import read_text
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -232,7 +233,7 @@ def read_json(path: Path, title: str) -> Any:
     with boundary("model", f"{title} cannot be read. Download it again.", ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
 
 
 def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:

@@ -1,6 +1,5 @@
 """Every key that diffusers knows is honoured, or refused by name."""
 
-import codecs
 import inspect
 import json
 import shutil
@@ -184,6 +183,19 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(
     assert message in refusal(folder)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_configurations_are_read_as_windows_writes_them(
+    small_folder, tmp_path, encoding
+):
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    for place in (UNET, VAE, TEXT, LEVELS):
+        text = (folder / place).read_text(encoding="utf-8")
+        (folder / place).write_bytes(text.encode(encoding))
+    read = load_backbone(str(folder))
+    known = load_backbone(str(small_folder))
+    assert (read.embed(["a cat"]).vectors == known.embed(["a cat"]).vectors).all()
+
+
 def test_a_control_network_is_refused_by_name(small, tmp_path):
     folder = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     for change in (
@@ -266,8 +278,9 @@ def test_what_stands_in_place_of_weights_is_named(
 @pytest.mark.parametrize(
     "name", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 )
-def test_a_byte_order_mark_of_windows_is_passed_over(small_folder, tmp_path, name):
-    """As PowerShell writes it."""
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_texts_are_read_as_windows_writes_them(small_folder, tmp_path, name, encoding):
+    """As PowerShell does."""
     folder = shutil.copytree(small_folder, tmp_path / "m")
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
@@ -276,6 +289,6 @@ def test_a_byte_order_mark_of_windows_is_passed_over(small_folder, tmp_path, nam
     file = folder / "tokenizer" / name
     if not file.exists():
         read.save_pretrained(folder / "tokenizer")
-    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
     again = load_backbone(str(folder)).tokenizer
     assert again("A cat, 3 dogs").input_ids == read("A cat, 3 dogs").input_ids

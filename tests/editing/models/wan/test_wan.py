@@ -1,7 +1,6 @@
 """Wan: its layers against the library's own, its time axis, its prompts, and what is
 refused."""
 
-import codecs
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -355,10 +354,11 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
         load_backbone(str(folder))
 
 
-def test_a_byte_order_mark_of_windows_is_passed_over(wan_folder, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_texts_are_read_as_windows_writes_them(wan_folder, tmp_path, encoding):
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     for file in (folder / "tokenizer").glob("*.json"):
-        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
     load_backbone(str(folder))
 
 
