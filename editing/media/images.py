@@ -106,8 +106,9 @@ def _no_images(folder: Path) -> str:
 
 
 def _warnings(files: Sequence[Path]) -> list[str]:
-    """Say what of the first picture, as of the others, is left out."""
-    warnings = []
+    """Say what of the first picture, as of the others, is left out, and of frames that
+    stand twice."""
+    warnings = _twice(files)
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
@@ -118,6 +119,17 @@ def _warnings(files: Sequence[Path]) -> list[str]:
         if image.has_transparency_data and _lowest_alpha(image) < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
+
+
+def _twice(files: Sequence[Path]) -> list[str]:
+    """Say that frames stand twice, in files of two kinds."""
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
+            return [f"{said}. Keep pictures of one kind if they show the same."]
+    return []
 
 
 def _lowest_alpha(image: Image.Image) -> int:
