@@ -303,6 +303,12 @@ def extent(facts: Any, path: str | Path) -> Extent:
                 f"{shorten(Path(path).name)} is a list of masks without their images."
             )
             raise MaskError("masks", f"{said} Export the whole COCO data set.")
+        if isinstance(facts, dict) and {"image", "annotations"} <= facts.keys():
+            said = (
+                f"{shorten(Path(path).name)} is of one image, as SA-1B, and does not "
+            )
+            hint = "say which masks are of one thing. Export a COCO data set."
+            raise MaskError("masks", said + hint)
         if not is_data_set(facts):
             raise TypeError("no data set")
         images = facts["images"]

@@ -140,6 +140,13 @@ def test_what_is_no_number_is_named(tmp_path, wrong, said):
         read_regions(tmp_path / "masks.json", FRAMES, SIZE)
 
 
+def test_a_file_of_sa_1b_is_named(tmp_path):
+    facts = {"image": {"width": 4, "height": 4}, "annotations": [square(1)]}
+    (tmp_path / "masks.json").write_text(json.dumps(facts))
+    with pytest.raises(MaskError, match=r"is of one image, as SA-1B"):
+        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+
 def test_a_number_that_is_not_needed_may_be_none(tmp_path):
     """As tables have it where nothing was."""
     annotation = square(2) | {"area": NAN, "track_id": NAN}
