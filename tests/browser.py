@@ -132,6 +132,15 @@ class Server:
         self.process.wait(60 * PATIENCE)
 
 
+def as_program(url: str, **how):
+    """Return a program's connection to a page, `how` as of Gradio's client, which by
+    itself gives up after 5 s in which a busy machine does not answer."""
+    from gradio_client import Client
+
+    patient = {"timeout": 60 * PATIENCE}
+    return Client(url, verbose=False, httpx_kwargs=patient, **how)
+
+
 def wait(ready, seconds: float, what: str):
     """Wait for something that takes at most `seconds` on an idle machine."""
     end = time.monotonic() + seconds * PATIENCE

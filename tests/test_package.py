@@ -13,8 +13,7 @@ from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
-from browser import Server, wait
-from gradio_client import Client
+from browser import Server, as_program, wait
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -253,7 +252,7 @@ def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_ru
     )
     try:
         assert b"named_endpoints" in server.get("/gradio_api/info")[1]
-        client = Client(server.url, verbose=False)
+        client = as_program(server.url)
         client.submit("01_two_animals", api_name="/edit_example")
         wait(
             lambda: "loaded a" in server.output.read_text(), 60, "the run has its model"

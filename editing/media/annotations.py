@@ -179,6 +179,7 @@ def _drawn(
     kind = shape.get("shape_type") or "polygon"
     called = f"the {kind} {shape['label']}"
     points = np.array(shape["points"], float).reshape(-1, 2)
+    coco.check_corners(points, called)
     if kind == "polygon":
         return coco.draw_polygons([points], size, called)
     if kind == "mask":

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -302,6 +303,12 @@ def extent(facts: Any, path: str | Path) -> Extent:
                 f"{shorten(Path(path).name)} is a list of masks without their images."
             )
             raise MaskError("masks", f"{said} Export the whole COCO data set.")
+        if isinstance(facts, dict) and {"image", "annotations"} <= facts.keys():
+            said = (
+                f"{shorten(Path(path).name)} is of one image, as SA-1B, and does not "
+            )
+            hint = "say which masks are of one thing. Export a COCO data set."
+            raise MaskError("masks", said + hint)
         if not is_data_set(facts):
             raise TypeError("no data set")
         images = facts["images"]
@@ -382,10 +389,13 @@ def _object(annotation: Mapping[str, Any]) -> _Object:
     attributes.update(annotation)
     track = ""
     for key in _TRACKS:
-        if attributes.get(key) is not None:
-            track = str(attributes[key])
+        given = attributes.get(key)
+        if given is not None and given == given:  # tables have NaN where nothing is
+            track = str(given)
             break
-    return _Object(int(annotation["category_id"]), track)
+    category = annotation["category_id"]
+    is_text = isinstance(category, str)
+    return _Object(int(category) if is_text else whole(category), track)
 
 
 def _labels(facts: Mapping[str, Any]) -> dict[_Object, int]:
@@ -437,12 +447,15 @@ def draw_polygons(
     mask = np.zeros(size[::-1], bool)
     shapes = []
     for polygon in polygons:
-        corners = np.array(polygon, float).reshape(-1, 2)
+        numbers = np.array(polygon, float)
+        if numbers.size % 2:
+            said = f"{shorten(called)} has a polygon of {numbers.size} numbers"
+            raise MaskError("masks", f"{said}, not of pairs. Export the masks again.")
+        corners = numbers.reshape(-1, 2)
+        check_corners(corners, called)
         if len(corners) < _LEAST_CORNERS:
             said = f"{shorten(called)} has a polygon of {len(corners)} corners."
             raise MaskError("masks", f"{said} Export masks or polygons.")
-        if not (np.abs(corners) < _FARTHEST).all():
-            raise TypeError("no corners")
         shapes.append(corners)
         mask |= _centres_inside(corners, size)
     if not mask.any():
@@ -451,6 +464,15 @@ def draw_polygons(
         said = f"{shorten(called)} is outside its frame."
         raise MaskError("masks", f"{said} Use masks of this clip.")
     return mask
+
+
+def check_corners(corners: Float[np.ndarray, "corners 2"], called: str) -> None:
+    """Refuse corners that are no numbers, or far from any frame, by a MaskError;
+    `called` says whose they are."""
+    for number in corners.ravel().tolist():
+        if not abs(number) < _FARTHEST:
+            said = f"{shorten(called)} has a corner at {number:g}"
+            raise MaskError("masks", f"{said}. Export the masks again.")
 
 
 def _centres_inside(
@@ -487,6 +509,9 @@ def _touched(
 def whole(value: object) -> int:
     """Return a number of JSON, maybe written as 128.0, after checking that it is whole
     and not absurd."""
+    if isinstance(value, float) and not isfinite(value):
+        said = f"The file has {value:g} where masks need a whole number"
+        raise MaskError("masks", f"{said}. Export them again.")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or not 0 <= value < _MOST:

@@ -28,6 +28,9 @@ from regrain.editing.storage.folders import visible
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Of frames, where a folder has none of the usual ones.
 _RARE_SUFFIXES = (".jfif", ".gif", ".avif", ".tga", ".ppm", ".pgm", ".pnm", ".jp2")
+FRAME_SUFFIXES = (*IMAGE_SUFFIXES, *_RARE_SUFFIXES)
+"""Endings of all pictures that can be frames."""
+
 MAX_PIXELS = 50_000_000  # of a picture
 GREY = 128
 TRANSPARENT = (
@@ -103,8 +106,9 @@ def _no_images(folder: Path) -> str:
 
 
 def _warnings(files: Sequence[Path]) -> list[str]:
-    """Say what of the first picture, as of the others, is left out."""
-    warnings = []
+    """Say what of the first picture, as of the others, is left out, and of frames that
+    stand twice."""
+    warnings = _twice(files)
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
@@ -115,6 +119,17 @@ def _warnings(files: Sequence[Path]) -> list[str]:
         if image.has_transparency_data and _lowest_alpha(image) < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
+
+
+def _twice(files: Sequence[Path]) -> list[str]:
+    """Say that frames stand twice, in files of two kinds."""
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
+            return [f"{said}. Keep pictures of one kind if they show the same."]
+    return []
 
 
 def _lowest_alpha(image: Image.Image) -> int:

@@ -29,6 +29,12 @@ from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import Extent, check_extent, unroll
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in, upright_size
 from regrain.editing.media.index import is_video
+from regrain.editing.media.label_map import (
+    Called,
+    folder_of_masks,
+    meaning_of,
+    read_label_map,
+)
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
 from regrain.editing.media.mask_pictures import (
     Picture,
@@ -137,6 +143,7 @@ class Wanted:
         at: Used frame of a mask that is alone; None if there is one for every frame.
         colors: "#rrggbb" of labels that colours may be.
         labels: Labels of regions.
+        called: What an export calls its masks, by label; their colours are no others.
     """
 
     frames: int
@@ -145,6 +152,7 @@ class Wanted:
     at: int | None = None
     colors: Mapping[int, str] = field(default_factory=dict)
     labels: Collection[int] = ()
+    called: Mapping[int, Called] = field(default_factory=dict)
 
     def check(self, name: str, given: Extent) -> None:
         """Refuse masks of another count or size of frames by MaskError."""
@@ -226,8 +234,11 @@ def read_labels(
             mask.
         ClipError: A video cannot be read.
     """
-    wanted = Wanted(frames, size, at=at, colors=colors or {}, labels=order)
-    path = _within_export(Path(path))
+    called = read_label_map(Path(path))
+    path = folder_of_masks(Path(path))
+    wanted = Wanted(
+        frames, size, at=at, colors=colors or {}, labels=order, called=called
+    )
     plain = _open_plain(path, wanted)
     if plain is not None:
         return Labels(plain)
@@ -372,20 +383,14 @@ def _open_plain(path: Path, wanted: Wanted) -> LazyLabels | None:
             raise MaskError("masks", f"{shorten(path.name)} is not a folder. {hint}")
         if is_json(path) or (path.is_dir() and _folders(path)):
             return None
-    return _open_pictures(_source_of(path), wanted)
+    return _open_pictures(_source_of(path, bool(wanted.called)), wanted)
 
 
-def _within_export(path: Path) -> Path:
-    """Return the folder of masks in an export laid out as Pascal VOC's, as CVAT writes
-    it; any other path as it is."""
-    inner = path / "SegmentationClass"
-    return inner if inner.is_dir() else path
-
-
-def _source_of(path: Path) -> _Source:
-    """Open the pictures of masks in a folder, in one file, or in a video."""
+def _source_of(path: Path, in_colors: bool = False) -> _Source:
+    """Open the pictures of masks in a folder, those of an index perhaps by their
+    colours; in one file, or in a video."""
     if path.is_dir():
-        return _Files(path.name, _mask_files(path))
+        return _Files(path.name, _mask_files(path), in_colors)
     if path.suffix.lower() in IMAGE_SUFFIXES or _is_still_gif(path):
         return _Files(path.name, [path])
     if path.suffix.lower() == ".zip":
@@ -424,8 +429,11 @@ class _Source(Protocol):
 class _Files:
     """Pictures in files, whose headers are checked."""
 
-    def __init__(self, name: str, files: Sequence[Path]) -> None:
+    def __init__(
+        self, name: str, files: Sequence[Path], in_colors: bool = False
+    ) -> None:
         self.name = name
+        self._in_colors = in_colors
         self._files = files
         self.sizes = [_size_of(file) for file in files]
 
@@ -437,7 +445,8 @@ class _Files:
         """Read the picture of a frame, counted from 0."""
         file = self._files[index]
         with _open_mask(file) as image:
-            return picture_of(image, file)
+            is_index = self._in_colors and image.mode == "P"
+            return picture_of(image.convert("RGB") if is_index else image, file)
 
 
 class _Frames:
@@ -494,12 +503,10 @@ def _open_pictures(source: _Source, wanted: Wanted) -> LazyLabels:
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
         has = f"{shorten(source.called(index))} is {own}, but the clip is {clip}."
         raise MaskError("masks", f"{has} Resize it.")
-    return wanted.fit(_labels_of(source, wanted.colors, wanted.labels))
+    return wanted.fit(_labels_of(source, wanted))
 
 
-def _labels_of(
-    source: _Source, colors: Mapping[int, str], labels: Collection[int] = ()
-) -> LazyLabels:
+def _labels_of(source: _Source, wanted: Wanted) -> LazyLabels:
     """Return the labels of pictures, whose meaning is decided first."""
     count = len(source.sizes)
     width, height = source.sizes[0]
@@ -508,7 +515,10 @@ def _labels_of(
         places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
         looked_at = places.round().astype(int).tolist()
     pictures = (source.picture(index) for index in looked_at)
-    meaning = understand(pictures, colors, labels)
+    if wanted.called:
+        meaning = meaning_of(pictures, wanted.called)
+    else:
+        meaning = understand(pictures, wanted.colors, wanted.labels)
 
     def read(start: int, stop: int) -> LabelFrames:
         window = np.empty((stop - start, height, width), np.uint8)
@@ -587,8 +597,9 @@ def open_regions(
     `colors` and `at` are those of `read_labels`. Masks as large as `original`, (width,
     height) of the clip's file before it was scaled, are scaled to `size`.
     """
-    path = Path(path)
-    wanted = Wanted(frames, size, original, at, colors or {})
+    called = read_label_map(Path(path))
+    path = folder_of_masks(Path(path))
+    wanted = Wanted(frames, size, original, at, colors or {}, called=called)
     plain = _open_plain(path, wanted)
     if plain is None:
         return _open_masks(path, wanted)
@@ -605,12 +616,20 @@ def extent_of(path: Path) -> Extent:
     """
     said = f"{shorten(path.name)} cannot be opened. Use another folder."
     with boundary("masks", said, MaskError):
-        path = _within_export(path)
+        path = folder_of_masks(path)
         if is_json(path):
             return read_annotations(path).extent
         folders = _folders(path) if path.is_dir() else []
     source = _source_of(folders[0] if folders else path)
     return len(source.sizes), source.sizes[0]
+
+
+def names_of(path: Path) -> Mapping[int, str]:
+    """Return what masks are called by label, as JSON or an export says; nothing of
+    other files. Raises as `extent_of` does."""
+    if is_json(path):
+        return read_annotations(path).names()
+    return {label: one.name for label, one in read_label_map(path).items()}
 
 
 def _by_label(labels: LazyFrames) -> dict[int, LazyMasks]:

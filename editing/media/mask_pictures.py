@@ -220,7 +220,7 @@ class Meaning:
         if self.form == "alpha":
             return self._inside(_opacity(picture) >= self._opaque)
         if self.form == "colors":
-            return nearest_labels(_shown(picture, self._opaque), self._table)
+            return nearest_labels(shown(picture, self._opaque), self._table)
         grey = self._grey(picture)
         if picture.alpha is not None:
             grey = np.where(picture.alpha >= self._opaque, grey, 0)
@@ -323,7 +323,7 @@ class _Survey:
                 return
         else:
             self._seen.setdefault(_soft_or_even(picture.pixels), picture.name)
-        self._add_colors(_shown(picture, opaque))
+        self._add_colors(shown(picture, opaque))
 
     def _add_alpha(self, picture: Picture) -> int:
         """Look at the alpha of a picture; return that from which its pixels count."""
@@ -419,7 +419,7 @@ class _Survey:
         if self._counts[used][near].sum() < _KNOWN * self._counts.sum():
             return None
         labelled = _labelled(colors, known)
-        return {label: _hex(color) for label, color in sorted(labelled.items())}
+        return {label: hex_of(color) for label, color in sorted(labelled.items())}
 
 
 def _half(highest: int) -> int:
@@ -443,7 +443,7 @@ def _distinct(pixels: Num[np.ndarray, "pixels ..."]) -> set[int]:
     return set(np.unique(pixels)[: _GREYS + 1].tolist())
 
 
-def _shown(picture: Picture, opaque: int) -> UInt8[np.ndarray, "height width 3"]:
+def shown(picture: Picture, opaque: int = 0) -> UInt8[np.ndarray, "height width 3"]:
     """Return a picture in colours, black where it is transparent."""
     colors = picture.pixels
     if colors.ndim == 2:
@@ -608,7 +608,8 @@ def _rgb(color: str) -> np.ndarray:
     return np.array(list(channels))
 
 
-def _hex(color: Float[np.ndarray, "3"]) -> str:
+def hex_of(color: Num[np.ndarray, "3"]) -> str:
+    """Write red, green and blue, 0 to 255, as "#rrggbb"."""
     return "#" + bytes(np.rint(color).astype(np.uint8)).hex()
 
 

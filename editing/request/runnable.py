@@ -3,7 +3,9 @@ names."""
 
 from __future__ import annotations
 
-from regrain.editing.errors import RequestError
+import re
+
+from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.images import read_picture
 from regrain.editing.models.adapters import (
     AdapterFacts,
@@ -15,6 +17,11 @@ from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
 
+# As other programs write them into prompts; here they would be read as words.
+_FILE = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
+# No time of day, and no ratio.
+_WEIGHT = re.compile(r"\(([^():]*[^():\d\s])\s*:\s*[0-9]*\.?[0-9]+\)")
+
 
 def check_runnable(request: EditRequest) -> None:
     """Check that a request has the prompts that its method needs.
@@ -24,7 +31,8 @@ def check_runnable(request: EditRequest) -> None:
         RequestError: A picture cannot be read or has no adapter; a key frame, a cut or
             the pixel to map is outside the clip; there is no prompt; the method edits
             regions and no region has one; it needs a source prompt and there is none;
-            or it makes one edit and there are several prompts.
+            it makes one edit and there are several prompts; or a text has what other
+            programs read in it.
     """
     method = find_method(request.method)
     if request.more_prompts and not method.several:
@@ -39,9 +47,21 @@ def check_runnable(request: EditRequest) -> None:
         reason = f"No region has a prompt, but {request.method} edits regions"
         raise RequestError("regions", f"{reason}. Give one a prompt.")
     _check_pictures(request)
+    for field, text in request.texts():
+        _refuse_syntax(field, text)
     if not request.edited and not request.prompt.strip() and not request.picture:
         reason = "No prompt is set, for the clip or any region"
         raise RequestError("prompt", f"{reason}. Say what it should become.")
+
+
+def _refuse_syntax(field: str, text: str) -> None:
+    """Refuse what other programs read in a prompt, and nobody does here."""
+    if found := _FILE.search(text):
+        said = f"It has {shorten(found[0])}, which would be read as words"
+        raise RequestError(field, f"{said}. Remove it, and give the file as a LoRA.")
+    if found := _WEIGHT.search(text):
+        said = f"It has {shorten(found[0])}, a weight that is not read"
+        raise RequestError(field, f"{said}. Write {shorten(found[1])} alone.")
 
 
 def _check_pictures(request: EditRequest) -> None:

@@ -3,7 +3,6 @@ bytes, then JSON."""
 
 from __future__ import annotations
 
-import codecs
 import glob
 import json
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.texts import is_plain, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -198,10 +198,10 @@ def _check_whole(files: list[Path], folder: Path, id: str) -> None:
 
 @contextmanager
 def without_marks(folder: Path) -> Iterator[Path]:
-    """Give a folder whose texts begin without the byte order mark that programs on
-    Windows write, which libraries do not read: the folder itself if none has one."""
+    """Give a folder whose texts are UTF-8 without the byte order mark that programs on
+    Windows write, as libraries read them: the folder itself if all are."""
     files = [file for file in folder.iterdir() if file.is_file()]
-    marked = {file for file in files if file.suffix in _TEXTS and _has_mark(file)}
+    marked = {file for file in files if file.suffix in _TEXTS and not is_plain(file)}
     if not marked:
         yield folder
         return
@@ -209,35 +209,28 @@ def without_marks(folder: Path) -> Iterator[Path]:
         place = Path(made)
         for file in files:
             if file in marked:
-                content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
-                (place / file.name).write_bytes(content)
+                (place / file.name).write_text(read_text(file), encoding="utf-8")
             else:
                 (place / file.name).symlink_to(file.absolute())
         yield place
 
 
-def _has_mark(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
-
-
 @contextmanager
 def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
     """Give a folder whose files are as their library expects: the only file of weights
-    by its name, shards with an index, a configuration without the byte order mark that
-    programs on Windows write. The folder itself if they are."""
+    by its name, shards with an index, a configuration as `without_marks` gives it. The
+    folder itself if they are."""
     config = folder / "config.json"
-    has_mark = _has_mark(config)
+    is_read = is_plain(config)
     name = files[0].name
     is_named = name.startswith(stem) and name.endswith(_ENDING)
     lacks_index = len(files) > 1 and not any(folder.glob("*.index*.json"))
-    if is_named and not has_mark and not lacks_index:
+    if is_named and is_read and not lacks_index:
         yield folder
         return
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
-        text = config.read_text(encoding="utf-8-sig")
-        (place / "config.json").write_text(text, encoding="utf-8")
+        (place / "config.json").write_text(read_text(config), encoding="utf-8")
         for file in files if is_named else files[:1]:
             _, _, end = file.name.partition(".")
             new = file.name if is_named else f"{stem}.{end.lower()}"

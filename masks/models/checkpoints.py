@@ -28,6 +28,7 @@ from regrain.editing.storage.safetensors_files import (
     read_weights,
     without_marks,
 )
+from regrain.editing.storage.texts import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
     name = folder.name
     (config_file, _), *weights = files
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
+        config = json.loads(read_text(config_file))
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)

@@ -50,6 +50,7 @@ def cases() -> Iterator[Case]:
     yield from _other_pictures()
     yield from _other_files()
     yield from _folders()
+    yield from _exports()
 
 
 # Mode, size, colour.
@@ -270,6 +271,39 @@ def _other_files() -> Iterator[Case]:
     command = ["masks", "convert", "star.json", "-o", "out"]
     prepare = base.with_project(write_star, at="star.json")
     yield Case("masks", "a polygon of 20,000 corners", command, prepare, "either")
+
+
+_MAPS = {
+    "no colour": "cat",
+    "a colour beyond 255": "cat:999,0,0::",
+    "a colour twice": "cat:1,2,3::\ndog:1,2,3::",
+    "other colours": "cat:1,2,3::",
+    "300 labels": "\n".join(f"cat {n}:{n % 256},{n // 256},9::" for n in range(300)),
+    "a long name": f"{'9' * 5000}:255,0,0::\ncat:0,255,0::",
+    "invisible letters": "a\u202ecat:1,2,3",
+}
+
+
+def _exports() -> Iterator[Case]:
+    """What CVAT exports, with another text."""
+    command = ["masks", "convert", "cvat", "-o", "out"]
+    for name, text in _MAPS.items():
+
+        def write(folder: Path, text=text) -> None:
+            base.write_masks(folder / "cvat" / "SegmentationClass")
+            (folder / "cvat" / "labelmap.txt").write_text(text, encoding="utf-8")
+
+        expected = "either" if name == "a long name" else "refuse"
+        yield Case("masks", f"a label map with {name}", command, write, expected)
+    for name in (*CONTENT, *SPECIAL):
+
+        def spoil(folder: Path, name=name) -> None:
+            base.write_masks(folder / "cvat" / "SegmentationClass")
+            file = folder / "cvat" / "labelmap.txt"
+            file.write_text("cat:255,0,0::\ndog:0,255,0::")
+            (damage_file if name in CONTENT else put)(file, name)
+
+        yield Case("masks", f"a label map, {name}", command, spoil, "either")
 
 
 def _folders() -> Iterator[Case]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from browser import ROOT, wait
+from browser import ROOT, as_program, wait
 from clicked_regions import CLICKED, LEFT, RIGHT, WORDS
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -39,9 +39,7 @@ def clip(server) -> Path:
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory) -> Client:
-    return Client(
-        server.url, download_files=str(tmp_path_factory.mktemp("made")), verbose=False
-    )
+    return as_program(server.url, download_files=str(tmp_path_factory.mktemp("made")))
 
 
 def mcp(server, talk):

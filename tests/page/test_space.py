@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 
 import av
 import pytest
-from browser import ROOT, Server
+from browser import ROOT, Server, as_program
 from clicked_regions import CLICKED, LEFT
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from proxy import Proxy
 
 PREFIX, USER = "/spaces/regrain", 1000
@@ -68,7 +68,7 @@ def test_a_space_takes_a_clip_and_clicks_and_gives_the_edit(space, tmp_path):
     server, proxy = space
     assert Path(f"/proc/{server.process.pid}").stat().st_uid == (os.getuid() or USER)
     clip = handle_file(server.folder / "examples" / "01_two_discs" / "clip.mkv")
-    client = Client(proxy.url, download_files=str(tmp_path), verbose=False)
+    client = as_program(proxy.url, download_files=str(tmp_path))
     assert client.predict(clip, [LEFT], api_name="/segment")[1]["share"] > 0.05
     video, report = client.predict(clip, CLICKED, api_name="/edit_video")
     assert Path(video).is_relative_to(tmp_path)

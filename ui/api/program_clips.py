@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regrain.editing.errors import ClipError, MaskError, RequestError, shorten
+from regrain.editing.media.images import FRAME_SUFFIXES
 from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
@@ -21,7 +22,8 @@ from regrain.ui.session.mask_edits import Segment, add_point
 from regrain.ui.session.mask_models import choose, click_models, trackers
 from regrain.ui.session.session import Session
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+# A GIF or an AVIF may be a video; it is opened as one, of one frame or more.
+_PICTURES = frozenset(FRAME_SUFFIXES) - {".gif", ".avif"}
 NOTHING = "Nothing was found there. Click nearer to the middle of the object."
 
 

@@ -15,9 +15,8 @@ import gradio as gr
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import EditingError, MaskError, RequestError, shorten
-from regrain.editing.media.annotations import read_annotations
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
-from regrain.editing.media.labels import extent_of, is_json, open_regions
+from regrain.editing.media.labels import extent_of, names_of, open_regions
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
@@ -183,7 +182,7 @@ def read_tracks(
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
         if track:
             tracks[label] = track
-    return tracks, _names_in(path)
+    return tracks, names_of(path)
 
 
 def _remove_unused(folder: Path, used: range, total: int) -> None:
@@ -195,11 +194,6 @@ def _remove_unused(folder: Path, used: range, total: int) -> None:
     for index, picture in enumerate(pictures):
         if index not in used:
             picture.unlink()
-
-
-def _names_in(path: Path) -> Mapping[int, str]:
-    """Return the names of labels in JSON; none in other files."""
-    return read_annotations(path).names() if is_json(path) else {}
 
 
 def write_tracks(

@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
-from regrain.editing.media.images import IMAGE_SUFFIXES, ImageClip
+from regrain.editing.media.images import FRAME_SUFFIXES, IMAGE_SUFFIXES, ImageClip
+from regrain.editing.media.label_map import FILE as LABEL_MAP
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
@@ -47,7 +48,7 @@ _CLIP_SUFFIXES = (
     *(".flv", ".f4v", ".ogv", ".ogg", ".dv", ".mxf"),
 )
 # Nothing a browser would run
-_UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)
+_UNPACKED = (".json", ".safetensors", *FRAME_SUFFIXES, *_CLIP_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,7 +348,21 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
         return any(path.is_relative_to(one) for one in named)
 
     unpack(archive, target, is_named)
+    for one in named:
+        if not one.exists():
+            _refuse_unread(archive, target, one)
     return project
+
+
+def _refuse_unread(archive: zipfile.ZipFile, target: Path, named: Path) -> None:
+    """Refuse an archive that has what its project names, but of a kind that is not
+    taken out of it."""
+    for entry in archive.infolist():
+        path = target / entry.filename
+        if path.is_relative_to(named) and not entry.is_dir():
+            said = f"{shorten(entry.filename)} is of a kind that is not read from archives."
+            hint = f"Use videos, JSON, or pictures: {', '.join(IMAGE_SUFFIXES)}."
+            raise RequestError("project", f"{said} {hint}")
 
 
 def _check_extent(clip: Clip) -> None:
@@ -389,7 +404,8 @@ def unpack(
     for entry in entries:
         path = (root / entry.filename).resolve()
         _check_entry(entry, path, root)
-        if path.suffix.lower() not in _UNPACKED or not wanted(target / entry.filename):
+        is_read = path.suffix.lower() in _UNPACKED or path.name == LABEL_MAP
+        if not is_read or not wanted(target / entry.filename):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:

@@ -3,7 +3,7 @@ values of the others that change nothing. A test holds that diffusers has no mor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
@@ -27,8 +27,12 @@ _BESIDE = (
     "tensor_format",
     "sample_size",
 )
-# Of keys of older versions, the values that change nothing.
-_OLD: Mapping[str, tuple[object, ...]] = {"predict_epsilon": (None, True)}
+# Of keys of older versions, and of what is returned, the values that change nothing.
+_OLD: Mapping[str, tuple[object, ...]] = {
+    "predict_epsilon": (None, True),
+    "return_dict": (None, True),
+    "pruned_heads": (None, {}),
+}
 _TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 # Of the parts that model_index.json names, the classes that are read.
@@ -42,8 +46,12 @@ _OF_INDEX: Mapping[str, tuple[str, ...]] = {
     "scheduler": tuple(NEAREST),
 }
 _NEVER_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
-# Of text encoders, the kinds that are read.
-_TEXT_KINDS = (None, "clip_text_model", "clip")
+# Of each class of text encoder, the kinds that files may say, and its title.
+_TEXT_KINDS: Mapping[str, tuple[str | None, ...]] = {
+    "CLIPTextConfig": (None, "clip_text_model", "clip"),
+    "UMT5Config": (None, "umt5"),
+}
+_TEXT_TITLES = {"CLIPTextConfig": "CLIP", "UMT5Config": "UMT5"}
 
 
 class Keys(NamedTuple):
@@ -203,6 +211,62 @@ _FLOW = Keys(
         "use_beta_sigmas": _OFF,
     },
 )
+_ACTIVATIONS = (
+    *("quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+    *("relu", "silu", "swish"),
+)
+TEXT_KEYS: Mapping[str, Keys] = {
+    "CLIPTextConfig": Keys(
+        _words(
+            "vocab_size hidden_size intermediate_size projection_dim num_hidden_layers "
+            "num_attention_heads max_position_embeddings layer_norm_eps "
+            "attention_dropout initializer_range initializer_factor pad_token_id "
+            "bos_token_id eos_token_id"
+        ),
+        {"hidden_act": _ACTIVATIONS},
+    ),
+    "UMT5Config": Keys(
+        _words(
+            "vocab_size d_model d_kv d_ff num_layers num_decoder_layers num_heads "
+            "relative_attention_num_buckets relative_attention_max_distance "
+            "dropout_rate layer_norm_epsilon initializer_factor use_cache pad_token_id "
+            "eos_token_id decoder_start_token_id classifier_dropout is_gated_act "
+            "tie_word_embeddings"
+        ),
+        {
+            "feed_forward_proj": (
+                "gated-gelu",
+                *_ACTIVATIONS,
+                *(f"gated-{name}" for name in _ACTIVATIONS),
+            ),
+            "dense_act_fn": _ACTIVATIONS,
+            "is_decoder": _OFF,
+        },
+    ),
+}
+"""The keys of text encoders by their classes of transformers."""
+
+BESIDE_TEXT = _words(
+    # of every model: names, types, what else is returned
+    "model_type architectures transformers_version dtype torch_dtype id2label label2id "
+    "problem_type output_hidden_states output_attentions chunk_size_feed_forward "
+    "is_encoder_decoder use_bfloat16 torchscript gradient_checkpointing "
+    # how older versions would write texts
+    "max_length min_length do_sample early_stopping num_beams num_beam_groups "
+    "diversity_penalty temperature top_k top_p typical_p repetition_penalty "
+    "length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids "
+    "num_return_sequences output_scores return_dict_in_generate forced_bos_token_id "
+    "forced_eos_token_id remove_invalid_values exponential_decay_length_penalty "
+    "suppress_tokens begin_suppress_tokens finetuning_task tokenizer_class prefix "
+    "sep_token_id task_specific_params tf_legacy_loss tie_encoder_decoder "
+    "tie_word_embeddings "
+    # of training, and of umT5's own files
+    "dropout output_past scalable_attention "
+    # of the built-in model, which honours it
+    "zero_padding"
+)
+"""Keys beside those of text encoders that change no vector that is read."""
+
 _FAMILIES = {
     "EDM": "an EDM model",
     "FlowM": "a flow model with a UNet",
@@ -240,19 +304,26 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
         ModelError: It is of another class, or a key has such a value.
     """
     keys = _keys_of(content, part, place)
+    _refuse_values(content, keys, place)
+    if keys.honoured:
+        _refuse_unknown(content, keys, place, _BESIDE)
+
+
+def _refuse_values(content: Mapping[str, object], keys: Keys, place: str) -> None:
+    """Refuse a value that we cannot run."""
     for key, allowed in keys.allowed.items():
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(_is_one(entry, allowed) for entry in entries):
             said = f"{place} has {key} {shorten(value)}, which is not supported"
             raise ModelError("model", f"{said}. Use another model.")
-    if keys.honoured:
-        _refuse_unknown(content, keys, place)
 
 
-def _refuse_unknown(content: Mapping[str, object], keys: Keys, place: str) -> None:
-    """Refuse a key of no class of diffusers: nobody knows what it asks for."""
-    known = keys.honoured.union(keys.allowed, _BESIDE)
+def _refuse_unknown(
+    content: Mapping[str, object], keys: Keys, place: str, beside: Collection[str]
+) -> None:
+    """Refuse a key of no class of the libraries: nobody knows what it asks for."""
+    known = keys.honoured.union(keys.allowed, beside)
     for key, value in content.items():
         is_private = key.startswith("_")  # such as the name of the class
         harmless = is_private or _is_one(value, _OLD.get(key, _OFF))
@@ -262,16 +333,21 @@ def _refuse_unknown(content: Mapping[str, object], keys: Keys, place: str) -> No
             raise ModelError("model", f"{said}. {advice}.")
 
 
-def check_text_encoder(content: Mapping[str, object], place: str) -> None:
-    """Refuse the configuration of a text encoder that is not CLIP's, or whose weights
-    are packed, by a ModelError."""
+def check_text_encoder(
+    content: Mapping[str, object], place: str, name: str = "CLIPTextConfig"
+) -> None:
+    """Refuse the configuration of a text encoder of another class than that of `name`,
+    whose weights are packed, or that asks for what is not done, by a ModelError."""
     kind = content.get("model_type")
-    if kind not in _TEXT_KINDS:
+    if not _is_one(kind, _TEXT_KINDS[name]):
         said = f"{place} is of {shorten(kind)}, which is not supported"
-        raise ModelError("model", f"{said}. Use a model with CLIP's text encoder.")
+        advice = f"Use a model with {_TEXT_TITLES[name]}'s text encoder"
+        raise ModelError("model", f"{said}. {advice}.")
     if content.get("quantization_config"):
         said = f"{place} has quantization_config, which is not supported"
         raise ModelError("model", f"{said}. Use a model of 16 bits.")
+    _refuse_values(content, TEXT_KEYS[name], place)
+    _refuse_unknown(content, TEXT_KEYS[name], place, BESIDE_TEXT)
 
 
 def check_index(content: Mapping[str, object], place: str) -> None:

@@ -20,6 +20,7 @@ from pydantic import (
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.models.files.config_keys import check_keys
+from regrain.editing.storage.texts import read_text
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -151,6 +152,18 @@ class TextEncoderConfig(_Config):
     max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
     projection_dim: _Width = 512
     vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
+    layer_norm_eps: float = Field(1e-5, gt=0, le=1)
+    layer_norm_epsilon: float = Field(1e-6, gt=0, le=1)  # of Wan
+    eos_token_id: int = Field(49_407, ge=0)
+    zero_padding: bool = False
+
+    @field_validator("num_attention_heads")
+    @classmethod
+    def _of_one_width(cls, given: int, known: Any) -> int:
+        """Check that each head is as wide as the others."""
+        if known.data.get("hidden_size", 0) % given:
+            raise ValueError("expected a divisor of hidden_size")
+        return given
 
 
 _TYPES: dict[str, type[_Config]] = {
@@ -220,7 +233,7 @@ def read_json(path: Path, title: str) -> Any:
     with boundary("model", f"{title} cannot be read. Download it again.", ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
 
 
 def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:

@@ -181,9 +181,22 @@ def _read_index(folder: Path, id: str) -> Mapping[str, Any]:
     return index
 
 
-def _check_text_encoder(folder: Path, id: str) -> None:
+def _check_text_encoder(folder: Path, id: str) -> dict[str, Any]:
+    """Read and check the configuration of a text encoder."""
     content = read_config(folder / "config.json", id)
     check_text_encoder(content, f"{shorten(id)}: {folder.name}/config.json")
+    return content
+
+
+def _check_end(content: Mapping[str, Any], tokenizer: Any, id: str) -> None:
+    """Refuse a text encoder that looks for another end mark than the tokenizer's, so
+    that its pooled text would be that of the start."""
+    end = content.get("eos_token_id", 49_407)
+    # Files from before transformers 4.31 say 2, and mean the highest token.
+    if end not in (2, tokenizer.eos_token_id):
+        said = f"{shorten(id)}: text_encoder_2/config.json has eos_token_id {end}"
+        reason = f"but tokenizer_2/ ends texts with {tokenizer.eos_token_id}"
+        raise ModelError("model", f"{said}, {reason}. Correct it.")
 
 
 def _read_second(
@@ -194,8 +207,9 @@ def _read_second(
 
     check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
     place = folder / "text_encoder_2"
-    _check_text_encoder(place, id)
+    content = _check_text_encoder(place, id)
     tokenizer = _read_tokenizer(folder / "tokenizer_2", id)
+    _check_end(content, tokenizer, id)
     said = f"{shorten(id)}: tokenizer_2/ has no token to pad with. Download it again."
     with boundary("model", said, ModelError):
         padding = int(tokenizer.pad_token_id)

@@ -12,6 +12,7 @@ import torch
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import check_text_encoder
 from regrain.editing.models.files.configs import read_config, read_defaults
 from regrain.editing.models.files.folder import check_folders
 from regrain.editing.models.files.lora import add_loras
@@ -109,10 +110,8 @@ def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
     )
     network = config["transformer"]
     latents_fit = config["vae"].get("z_dim", 16) == network.get("in_channels", 16)
-    kind = config["text_encoder"].get("model_type", "umt5")
-    if kind != "umt5":
-        said = f"{shorten(id)}: text_encoder/config.json is of {shorten(kind)}"
-        raise ModelError("model", f"{said}, not UMT5. Use another model.")
+    place = f"{shorten(id)}: text_encoder/config.json"
+    check_text_encoder(config["text_encoder"], place, "UMT5Config")
     text_fits = config["text_encoder"].get("d_model") == network.get("text_dim", 4096)
     if not latents_fit or not text_fits:
         said = f"The parts of {shorten(id)} do not fit together"

@@ -102,8 +102,8 @@ WRONG = {
         {"size": [40, 30], "counts": [1200]},
         "annotation 7' is 30x40, but its frame is 40x30",
     ),
-    "half a corner": ([[4, 6, 20, 6, 20, 16, 4]], "not a JSON file of masks"),
-    "a corner far away": ([[4, 6, 1e300, 6, 20, 16]], "not a JSON file of masks"),
+    "half a corner": ([[4, 6, 20, 6, 20, 16, 4]], "7' has a polygon of 7 numbers"),
+    "a corner far away": ([[4, 6, 1e300, 6, 20, 16]], "7' has a corner at 1e.300"),
 }
 
 

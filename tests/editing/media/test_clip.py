@@ -363,6 +363,15 @@ def test_what_of_a_picture_is_left_out_is_said(tmp_path, mode, said):
     assert "has 2 pictures" in open_clip(tmp_path).warnings[0]
 
 
+def test_frames_that_stand_twice_are_named(tmp_path):
+    for name in ("0.png", "1.png", "1.jpg"):
+        Image.new("RGB", (6, 4)).save(tmp_path / name)
+    (warning,) = open_clip(tmp_path).warnings
+    assert "'1.jpg' and '1.png' are two frames" in warning
+    (tmp_path / "1.jpg").unlink()
+    assert open_clip(tmp_path).warnings == []
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_pictures_of_a_camera_in_a_video_are_turned_as_their_exif_says(
     tmp_path, orientation

@@ -120,6 +120,41 @@ def test_an_annotation_of_no_image_is_named(tmp_path, image):
         read_regions(tmp_path / "masks.json", FRAMES, SIZE)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"segmentation": [[0, 0, NAN, 0, 5, 5]]}, "annotation 7' has a corner at nan"),
+        ({"segmentation": [[0, 0, 1e9, 0, 5, 5]]}, "7' has a corner at 1e.09"),
+        ({"segmentation": {"counts": [NAN, 96]}}, "has nan where masks need a whole"),
+        ({"category_id": NAN}, "has nan where masks need a whole number"),
+        ({"category_id": float("inf")}, "has inf where masks need a whole number"),
+    ],
+)
+def test_what_is_no_number_is_named(tmp_path, wrong, said):
+    annotation = square(1) | {"id": 7} | wrong
+    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
+    with pytest.raises(MaskError, match=said):
+        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+
+def test_a_file_of_sa_1b_is_named(tmp_path):
+    facts = {"image": {"width": 4, "height": 4}, "annotations": [square(1)]}
+    (tmp_path / "masks.json").write_text(json.dumps(facts))
+    with pytest.raises(MaskError, match=r"is of one image, as SA-1B"):
+        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+
+def test_a_number_that_is_not_needed_may_be_none(tmp_path):
+    """As tables have it where nothing was."""
+    annotation = square(2) | {"area": NAN, "track_id": NAN}
+    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
+    found = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+    assert list(found) == [annotation["category_id"]]
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     facts = [
         json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]

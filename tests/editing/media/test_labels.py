@@ -9,6 +9,8 @@ from regrain.editing.media.labels import (
     extent_of,
     flatten,
     grow_labels,
+    names_of,
+    open_regions,
     read_labels,
     read_regions,
     split,
@@ -165,10 +167,61 @@ def test_an_export_laid_out_as_pascal_vocs_is_read_by_its_masks(tmp_path):
         (tmp_path / name).mkdir()
         for frame in range(2):
             Image.fromarray(colored).save(tmp_path / name / f"frame_{frame:06}.png")
-    (tmp_path / "labelmap.txt").write_text("cat:250,50,83::")
     labels = read_labels(tmp_path, 2, (12, 8))
     assert all(((labels[frame] > 0) == inside).all() for frame in range(2))
     assert extent_of(tmp_path) == (2, (12, 8))
+
+
+NAMED = {"cat": (250, 50, 83), "dog": (64, 0, 0), "pig": (250, 50, 90)}
+
+
+def write_export(folder, said=None, indexed=False, **changed):
+    """Two frames with a stripe for each of `NAMED`, as CVAT exports them."""
+    colors = NAMED | changed
+    (folder / "SegmentationClass").mkdir(parents=True)
+    frame = np.zeros((8, 12, 3), np.uint8)
+    for number, color in enumerate(colors.values()):
+        frame[2 * number : 2 * number + 2] = color
+    picture = Image.fromarray(frame)
+    if indexed:
+        picture = picture.quantize(8, dither=Image.Dither.NONE)
+    for number in range(2):
+        picture.save(folder / "SegmentationClass" / f"{number}.png")
+    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
+    lines += [f"{name}:{','.join(map(str, NAMED[name]))}::" for name in NAMED]
+    (folder / "labelmap.txt").write_text(said or "\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_an_exports_text_says_what_its_colours_are(tmp_path, indexed):
+    """Also those that are dark or alike, which colours alone would not tell."""
+    folder = write_export(tmp_path / "cvat", indexed=indexed)
+    want = np.repeat([1, 1, 2, 2, 3, 3, 0, 0], 12).reshape(8, 12)
+    assert (read_labels(folder, 2, (12, 8))[0] == want).all()
+    whole = open_regions(folder, 2, (12, 8))
+    assert all((whole[label][1] == (want == label)).all() for label in (1, 2, 3))
+    assert names_of(folder) == dict(enumerate(NAMED, 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("cat", "line 1, is 'cat'"),
+        ("# x\ncat:300,0,0::", "line 2, is"),
+        ("cat:1,2,3::\ndog:1,2,3::", "one colour to two labels"),
+        ("cat:250,50,83::", "the colour #400000, which labelmap.txt does not name"),
+    ],
+)
+def test_a_text_that_does_not_name_the_colours_is_refused(tmp_path, said, line):
+    folder = write_export(tmp_path / "cvat", said)
+    with pytest.raises(MaskError, match=line):
+        read_labels(folder, 2, (12, 8))
+
+
+def test_a_path_that_is_too_long_is_no_export(tmp_path):
+    with pytest.raises(MaskError, match="is not a folder"):
+        read_labels(tmp_path / ("9" * 300), 1, SIZE)
 
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path):

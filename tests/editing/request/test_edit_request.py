@@ -241,3 +241,35 @@ def test_labels_are_read_once_however_often_the_request_is_changed():
     again = replace(request, seed=3)
     assert labels.read_frames == 2
     assert again.labels is request.labels
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a pig <lora:foo:0.8>", "has '<lora:foo:0.8>', which would be read as words"),
+        ("a pig <LyCo:foo>", "has '<LyCo:foo>', which would be read as words"),
+        (
+            "a (red fox:1.3)",
+            r"has '\(red fox:1.3\)', a weight .* Write 'red fox' alone",
+        ),
+        ("(fox: .5), grass", r"has '\(fox: .5\)', a weight that is not read"),
+    ],
+)
+def test_what_other_programs_read_in_prompts_is_named(text, said):
+    clip = ArrayClip(np.zeros((1, 16, 16, 3), np.uint8))
+    labels = np.ones((1, 16, 16), np.uint8)
+    how = {"method": "sdedit", "model": "storybook"}
+    whole = EditRequest(clip, None, (), prompt=text, **how)
+    with pytest.raises(RequestError, match=f"^prompt: It {said}"):
+        check_runnable(whole)
+    inside = EditRequest(clip, labels, (region(1, text),), prompt="a pig", **how)
+    with pytest.raises(RequestError, match=rf"^regions\.r1\.prompt: It {said}"):
+        check_runnable(inside)
+
+
+@pytest.mark.parametrize(
+    "text", ["a pig (at 3:30), red", "a <pig>", "a pig: 3", "a (very (red)) fox"]
+)
+def test_brackets_alone_are_words(text):
+    clip = ArrayClip(np.zeros((1, 16, 16, 3), np.uint8))
+    check_runnable(EditRequest(clip, None, (), prompt=text, method="sdedit"))

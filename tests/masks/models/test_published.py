@@ -1,7 +1,6 @@
 """Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks, words
 and tracking."""
 
-import codecs
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -343,10 +342,11 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
 
 
-def test_a_byte_order_mark_of_windows_is_passed_over(shelf, tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_texts_are_read_as_windows_writes_them(shelf, tmp_path, monkeypatch, encoding):
     folder = shutil.copytree(shelf / SAM2, tmp_path / "sam2_windows")
     for file in folder.glob("*.json"):
-        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     found = masks.segment(IMAGE, [(20, 20)], [1], method="sam2_windows")
     monkeypatch.setenv("REGRAIN_MODELS", str(shelf))

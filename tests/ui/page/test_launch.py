@@ -7,9 +7,9 @@ import av
 import gradio as gr
 import httpx
 import pytest
-from browser import ROOT, Server
+from browser import ROOT, Server, as_program
 from clicked_regions import CLICKED
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from other_systems import BARE
 
 from regrain.ui.page import launch as page
@@ -62,7 +62,7 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
 def edit_by(server, folder):
     """Edit an example by the interface for programs."""
     clip = handle_file(server.folder / "examples" / "01_two_discs" / "clip.mkv")
-    client = Client(server.url, download_files=str(folder), verbose=False)
+    client = as_program(server.url, download_files=str(folder))
     video, _ = client.predict(clip, CLICKED, api_name="/edit_video")
     with av.open(video) as container:
         assert sum(1 for _ in container.decode(video=0)) == 8

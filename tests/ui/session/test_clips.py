@@ -1,5 +1,7 @@
 """One's own clips and projects: what is taken, what is left out, what is refused."""
 
+import io
+import json
 import shutil
 import zipfile
 from fractions import Fraction
@@ -7,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from made_clips import moving, write_clip
-from PIL import Image
+from PIL import Image, features
 
 from regrain.editing import (
     ArrayClip,
@@ -16,7 +18,9 @@ from regrain.editing import (
     EditRequest,
     MaskError,
     Region,
+    RequestError,
 )
+from regrain.editing.media.images import FRAME_SUFFIXES
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
@@ -174,6 +178,38 @@ def test_a_packed_project_comes_back_and_says_where_it_comes_from(tmp_path, insi
     assert opened.request.regions[0].prompt == "a fox"
 
 
+@pytest.mark.parametrize("ending", FRAME_SUFFIXES)
+def test_a_packed_project_may_hold_frames_of_every_kind_that_folders_may(
+    tmp_path, ending
+):
+    if ending == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    kind = {".jfif": "JPEG"}.get(ending)
+    mode = "L" if ending == ".pgm" else "RGB"
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for number, frame in enumerate(frames(2)):
+            file = io.BytesIO()
+            file.name = f"clip/{number}{ending}"  # Pillow goes by its ending
+            Image.fromarray(frame).convert(mode).save(file, kind)
+            archive.writestr(file.name, file.getvalue())
+        content = {"version": 1, "clip": {"path": "clip"}, "prompt": "a cat"}
+        archive.writestr("project.json", json.dumps(content))
+    opened, _ = open_upload(tmp_path / "p.zip", tmp_path / "out")
+    assert opened.frames.shape == (2, 32, 48, 3)
+
+
+@pytest.mark.parametrize("name", ["clip/0.heic", "clip"])
+def test_a_packed_project_names_frames_of_a_kind_that_is_not_read(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr(name, b"x")
+        content = {"version": 1, "clip": {"path": "clip"}, "prompt": "a cat"}
+        archive.writestr("project.json", json.dumps(content))
+    with pytest.raises(
+        RequestError, match=f"^project: '{name}' is of a kind that is not"
+    ):
+        open_upload(tmp_path / "p.zip", tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "name", ["../project.json", "/etc/project.json", "a/../../project.json"]
 )
@@ -236,6 +272,23 @@ def test_masks_as_other_tools_write_them_are_taken(tmp_path, mode):
         for frame, index in enumerate(range(1, 11, 2)):
             wanted = np.roll(level >= 128, index)
             assert (unpack(track[frame], (48, 32)) == wanted).all()
+
+
+def test_an_export_of_cvat_is_taken_with_its_names(tmp_path):
+    colors = np.zeros((32, 48, 3), np.uint8)
+    colors[:16], colors[16:24] = (64, 0, 0), (250, 50, 83)
+    for name in ("SegmentationClass", "SegmentationObject"):
+        written(tmp_path / "in" / name, 2, lambda _: Image.fromarray(colors))
+    text = "# label:color_rgb:parts:actions\nbackground:0,0,0::\n"
+    said = text + "a cat:250,50,83::\na dog:64,0,0::\n"
+    (tmp_path / "in" / "labelmap.txt").write_text(said)
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "in")
+    tracks, names = read_tracks([archive], tmp_path, range(2), 2, (48, 32), {})
+    assert names == {1: "a cat", 2: "a dog"}
+    for label, rows in ((1, slice(16, 24)), (2, slice(0, 16))):
+        mask = unpack(tracks[label][1], (48, 32))
+        assert mask[rows].all()
+        assert mask.sum() == mask[rows].size
 
 
 def test_grey_labels_stay_labels(tmp_path):

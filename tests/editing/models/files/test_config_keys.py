@@ -1,18 +1,24 @@
 """Every key that diffusers knows is honoured, or refused by name."""
 
-import codecs
 import inspect
 import json
 import shutil
 
 import diffusers
 import pytest
+import transformers
 from damaged_models import config, refusal, rewrite
 from made_models import write_control_net, write_small_model
 from safetensors.torch import load_file, save_file
+from transformers.activations import ACT2FN
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import KEYS, SCHEDULER
+from regrain.editing.models.files.config_keys import (
+    BESIDE_TEXT,
+    KEYS,
+    SCHEDULER,
+    TEXT_KEYS,
+)
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.schedulers import NEAREST
@@ -68,6 +74,37 @@ def test_the_defaults_of_diffusers_are_allowed(name):
             assert one in allowed, key
 
 
+def text_keys_of(name):
+    """The keys of a class of text encoders, with those that it makes of others."""
+    every = transformers.PretrainedConfig().to_dict().keys()
+    return getattr(transformers, name)().to_dict().keys() - every
+
+
+@pytest.mark.parametrize("name", TEXT_KEYS)
+def test_the_keys_of_text_encoders_are_those_of_transformers(name):
+    keys = TEXT_KEYS[name]
+    assert keys.honoured | keys.allowed.keys() == text_keys_of(name)
+    assert not keys.honoured & keys.allowed.keys()
+    written = getattr(transformers, name)().to_dict()
+    for key, allowed in keys.allowed.items():
+        assert written[key] in allowed, key
+
+
+def test_what_transformers_writes_of_every_model_passes():
+    every = transformers.PretrainedConfig().to_dict()
+    public = {key for key in every if not key.startswith("_")}
+    assert public - BESIDE_TEXT == {"return_dict"}  # which must be True
+    assert every["return_dict"] is True
+
+
+def test_activations_of_text_encoders_are_known_to_transformers():
+    for allowed in (
+        TEXT_KEYS["CLIPTextConfig"].allowed["hidden_act"],
+        TEXT_KEYS["UMT5Config"].allowed["dense_act_fn"],
+    ):
+        assert set(allowed) <= ACT2FN.keys()
+
+
 # The refusal by the damage to a small model's folder.
 REFUSED = {
     "class_embed_type 'projection'": config(UNET, class_embed_type="projection"),
@@ -113,6 +150,16 @@ REFUSED = {
     "text_encoder/config.json has quantization_config": config(
         TEXT, quantization_config={"bits": 8}
     ),
+    "hidden_act 'loud', which": config(TEXT, hidden_act="loud"),
+    "return_dict' False, which": config(TEXT, return_dict=False),
+    "'pruned_heads' {'0': [0]}, which": config(TEXT, pruned_heads={"0": [0]}),
+    "'rope_theta' 1000, which is not known": config(TEXT, rope_theta=1000),
+    "'add_cross_attention' True, which": config(TEXT, add_cross_attention=True),
+    "'text_config' {": config(TEXT, text_config={"hidden_size": 32}),
+    "num_attention_heads: Expected a divisor": config(TEXT, num_attention_heads=3),
+    "layer_norm_eps: ": config(TEXT, layer_norm_eps=-1.0),
+    "eos_token_id: ": config(TEXT, eos_token_id=[2, 3]),
+    "zero_padding: ": config(TEXT, zero_padding="maybe"),
     "names 'T5EncoderModel' as text_encoder": index(
         text_encoder=["transformers", "T5EncoderModel"]
     ),
@@ -134,6 +181,19 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     assert message in refusal(folder)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_configurations_are_read_as_windows_writes_them(
+    small_folder, tmp_path, encoding
+):
+    folder = shutil.copytree(small_folder, tmp_path / "m")
+    for place in (UNET, VAE, TEXT, LEVELS):
+        text = (folder / place).read_text(encoding="utf-8")
+        (folder / place).write_bytes(text.encode(encoding))
+    read = load_backbone(str(folder))
+    known = load_backbone(str(small_folder))
+    assert (read.embed(["a cat"]).vectors == known.embed(["a cat"]).vectors).all()
 
 
 def test_a_control_network_is_refused_by_name(small, tmp_path):
@@ -163,6 +223,9 @@ def test_keys_of_others_pass(small_folder, tmp_path):
     folder = shutil.copytree(small_folder, tmp_path / "m")
     config(UNET, decay=0.9999, optimization_step=1, gates=None)(folder)
     config(LEVELS, tensor_format="pt", predict_epsilon=True, shift=False)(folder)
+    older = {"dropout": 0.0, "temperature": 1.0, "pruned_heads": {}, "prefix": None}
+    config(TEXT, **older, is_decoder=False, return_dict=True)(folder)
+    load_backbone(str(folder))
     assert read_config(folder / UNET, "m")["decay"] == 0.9999
     assert read_config(folder / LEVELS, "m")["predict_epsilon"]
 
@@ -215,8 +278,9 @@ def test_what_stands_in_place_of_weights_is_named(
 @pytest.mark.parametrize(
     "name", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 )
-def test_a_byte_order_mark_of_windows_is_passed_over(small_folder, tmp_path, name):
-    """As PowerShell writes it."""
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_texts_are_read_as_windows_writes_them(small_folder, tmp_path, name, encoding):
+    """As PowerShell does."""
     folder = shutil.copytree(small_folder, tmp_path / "m")
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
@@ -225,6 +289,6 @@ def test_a_byte_order_mark_of_windows_is_passed_over(small_folder, tmp_path, nam
     file = folder / "tokenizer" / name
     if not file.exists():
         read.save_pretrained(folder / "tokenizer")
-    file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
     again = load_backbone(str(folder)).tokenizer
     assert again("A cat, 3 dogs").input_ids == read("A cat, 3 dogs").input_ids

@@ -170,6 +170,9 @@ def widen(folder):
 
 
 DAMAGES = {
+    "has eos_token_id 7, but tokenizer_2/ ends texts with 49407": lambda f: rewrite(
+        f / "text_encoder_2" / "config.json", eos_token_id=7
+    ),
     "has no folder text_encoder_2/": lambda f: shutil.rmtree(f / "text_encoder_2"),
     "has no folder tokenizer_2/": lambda f: shutil.rmtree(f / "tokenizer_2"),
     "tokenizer_2/ cannot be loaded": lambda f: (

@@ -1,7 +1,6 @@
 """Wan: its layers against the library's own, its time axis, its prompts, and what is
 refused."""
 
-import codecs
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -27,6 +26,7 @@ from regrain.editing.models.wan import layers
 from regrain.editing.models.wan.text import CleanText
 
 STEP = 7  # of 25
+TEXT = "text_encoder/config.json"
 CONFIG, WEIGHTS = (
     "transformer/config.json",
     "transformer/diffusion_pytorch_model.safetensors",
@@ -330,8 +330,14 @@ REFUSED = {
     ),
     "is Wan with 36 input channels": config(CONFIG, in_channels=36),
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
-    "is of 't5', not UMT5": config("text_encoder/config.json", model_type="t5"),
-    "do not fit together": config("text_encoder/config.json", d_model=48),
+    "is of 't5', which is not supported. Use a model with UMT5": config(
+        TEXT, model_type="t5"
+    ),
+    "text_encoder/config.json has is_decoder True": config(TEXT, is_decoder=True),
+    "has 'add_cross_attention' True": config(TEXT, add_cross_attention=True),
+    "has feed_forward_proj 'gated-loud'": config(TEXT, feed_forward_proj="gated-loud"),
+    "layer_norm_epsilon: ": config(TEXT, layer_norm_epsilon=0.0),
+    "do not fit together": config(TEXT, d_model=48),
     "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
     "tokenizer/ cannot be loaded": lambda f: (
         f / "tokenizer" / "tokenizer.json"
@@ -348,10 +354,11 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
         load_backbone(str(folder))
 
 
-def test_a_byte_order_mark_of_windows_is_passed_over(wan_folder, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_texts_are_read_as_windows_writes_them(wan_folder, tmp_path, encoding):
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     for file in (folder / "tokenizer").glob("*.json"):
-        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
     load_backbone(str(folder))
 
 
