@@ -51,7 +51,8 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
     lost = dict.fromkeys(
         [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
     ) | {"NO_PROXY": "", "no_proxy": ""}
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, **lost)
+    fake, python = [ROOT / "tests" / "fake_app.py", tmp_path], [sys.executable]
+    server = Server(fake, tmp_path, python=python, **lost)
     try:
         edit_by(server, tmp_path)
     finally:
