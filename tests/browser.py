@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from warm import Forked
 
 from benchmarks.served import SHARED
 
@@ -52,11 +53,13 @@ def skip_without_chromium(items: list[pytest.Item]):
 
 
 class Server:
-    """A page in a process of its own."""
+    """A page in a process of its own.
 
-    def __init__(
-        self, command, folder: Path, root=ROOT, python=(sys.executable,), **environment
-    ):
+    With `python`, a command, it is started by that; without, it begins with what takes
+    long to import, where a process can fork.
+    """
+
+    def __init__(self, command, folder: Path, root=ROOT, python=(), **environment):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -71,22 +74,29 @@ class Server:
         }
         # Where nothing is kept, as on a Space; tests of projects give a folder.
         variables |= {"HF_HUB_OFFLINE": "1", "REGRAIN_PROJECTS": ""}
-        how = {
-            "cwd": root,
-            "env": os.environ | variables | environment,
-            "stderr": subprocess.STDOUT,
-        }
-        self._start = partial(subprocess.Popen, [*python, *map(str, command)], **how)
+        command = [*map(str, command)]
+        if python or sys.platform != "linux":
+            command = [*(python or [sys.executable]), *command]
+            start = partial(subprocess.Popen, command, stderr=subprocess.STDOUT)
+        else:
+            start = partial(Forked, command)
+        variables = os.environ | variables | environment
+        self._start = partial(start, cwd=root, env=variables)
         self.start()
 
     def start(self):
         """Begin, or begin anew after an end."""
-        self.process = self._start(stdout=self.output.open("a"))
-        wait(
-            lambda: self.process.poll() is not None or self.get("/")[0] == 200,
-            60,
-            "the page is up",
-        )
+        with self.output.open("a") as output:
+            self.process = self._start(stdout=output)
+        try:
+            wait(
+                lambda: self.process.poll() is not None or self.get("/")[0] == 200,
+                60,
+                "the page is up",
+            )
+        except BaseException:
+            self.kill()  # nobody else has it
+            raise
         assert self.process.poll() is None, self.output.read_text()
 
     def get(self, path: str) -> tuple[int, bytes]:

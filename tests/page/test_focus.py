@@ -63,33 +63,52 @@ def open_thing(page, folder):
 
 
 def is_chosen(page, how):
-    chosen = f"[data-part=Focus] [data-key={how}][aria-pressed=true]"
-    return page.locator(chosen).count() == 1
+    button = f"[data-part=Focus] [data-key={how}][aria-pressed=true]"
+    return page.locator(button).count() == 1
+
+
+def chosen(page, how):
+    """Wait until this is chosen."""
+    wait(lambda: is_chosen(page, how), 60, f"it is {how}")
 
 
 def choose(page, how):
     refine(page, f"[data-part=Focus] [data-key={how}]")
-    wait(lambda: is_chosen(page, how), 60, f"it is {how}")
+    chosen(page, how)
 
 
-def said(page):
-    return page.text_content("[data-part=Focus] p")
+def says(page, text):
+    """Wait until the words below the choices say so."""
+    words = page.locator("[data-part=Focus] p", has_text=text)
+    wait(lambda: words.count() == 1, 60, f"it says “{text}”")
+
+
+def boxes_when(page, test, what):
+    """The boxes that are drawn, once they are as they should be."""
+    boxes = []
+
+    def are_so():
+        boxes[:] = page.evaluate(OUTLINES)
+        return test(boxes)
+
+    wait(are_so, 60, what)
+    return boxes
+
+
+def boxes_are(page, count, what):
+    """Wait until so many boxes are drawn."""
+    boxes_when(page, lambda boxes: len(boxes) == count, what)
 
 
 def box_when(page, test, what):
     """The one box that is drawn, once it is as it should be."""
-    wait(
-        lambda: len(page.evaluate(OUTLINES)) == 1 and test(page.evaluate(OUTLINES)[0]),
-        60,
-        what,
-    )
-    return page.evaluate(OUTLINES)[0]
+    return boxes_when(page, lambda boxes: len(boxes) == 1 and test(boxes[0]), what)[0]
 
 
-def settled(page):
-    """The box, once the server has found it."""
+def settled(page, place, off=2):
+    """The box, once the server has found it at a place."""
     page.wait_for_selector(".rg-moved", state="detached")
-    return page.evaluate(OUTLINES)[0]
+    return box_when(page, lambda box: is_near(box, place, off), f"it is at {place}")
 
 
 def is_near(box, other, off=2):
@@ -117,7 +136,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     page = open_page(server, settings=False)
     open_thing(page, tmp_path)
     box_when(page, lambda _: True, "clips of one's own begin with Auto")
-    assert is_chosen(page, "auto")
+    chosen(page, "auto")
     choose(page, "on")
     found = box_when(page, lambda _: True, "a box is found")
     left, top, width, height = THING
@@ -127,9 +146,8 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     assert found[1] + found[3] >= top + height + 32
     assert found[2] < WIDTH / 2
     gain = HEIGHT / min(found[2:])
-    assert page.text_content(".rg-box-grip") == f"{gain:.1f}×"
-    assert f"{gain:.1f}× larger" in said(page)
-    # Few controls are in sight, those of the box among them.
+    page.wait_for_selector(f".rg-box-grip:text-is('{gain:.1f}×')", state="attached")
+    says(page, f"{gain:.1f}× larger")
     # Few controls are in sight while words are typed; then those of the box are.
     assert len(page.evaluate(CONTROLS)) <= 20, page.evaluate(CONTROLS)
     assert page.is_hidden(".rg-box-grip")
@@ -144,13 +162,13 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     drag(page, (x, y), (x + 30 * scale, y - 20 * scale))
     moved = [found[0] + 30, found[1] - 20, *found[2:]]
     box_when(page, lambda box: is_near(box, moved, 1), "it is moved")
-    assert is_near(settled(page), moved, 1)
-    assert not is_chosen(page, "on")
+    settled(page, moved, 1)
+    wait(lambda: not is_chosen(page, "on"), 60, "its choice is its place")
     x, y = edge(page, moved, "se")
     drag(page, (x, y), (x + 25 * scale, y + 10 * scale))
     larger = [*moved[:2], moved[2] + 25, moved[3] + 10]
     box_when(page, lambda box: is_near(box, larger, 1), "it is larger")
-    assert is_near(settled(page), larger, 1)
+    settled(page, larger, 1)
 
     # By keys: those that go through the clip elsewhere.
     page.focus(".rg-box-grip")
@@ -158,8 +176,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
         page.keyboard.press(key)
     by_keys = [larger[0] + 4, larger[1] + 2, larger[2] + 2, larger[3]]
     box_when(page, lambda box: is_near(box, by_keys, 1), "it went with the keys")
-    kept = settled(page)
-    assert is_near(kept, by_keys, 1)
+    kept = settled(page, by_keys, 1)
     assert state(page)["frame"] == 1
 
     # What was dragged is saved, and still there after a reload.
@@ -171,7 +188,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     page.reload()
     page.wait_for_function("window.regrain?.restored")
     box_when(page, lambda box: is_near(box, written, 1), "it came back")
-    assert "Auto finds it anew" in said(page)
+    says(page, "Auto finds it anew")
 
     # Auto and Off stand beside it while it is held or pointed at.
     assert page.locator(".rg-box-head button:visible").count() == 1
@@ -180,8 +197,8 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     box_when(page, lambda box: is_near(box, found), "it is found anew")
     page.hover(".rg-box-grip")
     page.click(".rg-box-head >> text=Off")
-    wait(lambda: page.evaluate(OUTLINES) == [], 60, "the box is gone")
-    assert is_chosen(page, "off")
+    boxes_are(page, 0, "the box is gone")
+    chosen(page, "off")
     assert project_of(page, tmp_path)["focus"] == "off"
 
 
@@ -194,7 +211,7 @@ def test_a_box_goes_with_masks_words_zoom_and_frames(server, open_page, tmp_path
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("+")
     page.keyboard.press("+")
-    assert page.evaluate("window.regrain.view.zoom") > 1.5
+    page.wait_for_function("window.regrain.view.zoom > 1.5")
     box_when(page, lambda box: is_near(box, found, 1), "it is zoomed")
     page.keyboard.press("0")
     # A mask that grows takes it along; so does another frame.
@@ -202,27 +219,28 @@ def test_a_box_goes_with_masks_words_zoom_and_frames(server, open_page, tmp_path
     grown = box_when(page, lambda box: box[2] > found[2] + 8, "it has grown")
     assert grown[0] < found[0]
     page.evaluate("window.regrain.editor.go(3)")
-    assert is_near(page.evaluate(OUTLINES)[0], grown, 1)
+    until(page, lambda s: s["frame"] == 4, "another frame is shown")
+    box_when(page, lambda box: is_near(box, grown, 1), "it is as large there")
     # Without words nothing is edited; hidden with the masks.
     page.keyboard.press("h")
-    assert page.evaluate(OUTLINES) == []
+    boxes_are(page, 0, "it is hidden")
     page.keyboard.press("h")
-    assert len(page.evaluate(OUTLINES)) == 1
+    boxes_are(page, 1, "it is shown again")
     write(page, "#rg-prompt-0", "")
-    wait(lambda: page.evaluate(OUTLINES) == [], 60, "nothing is edited")
-    assert "Say what a region becomes" in said(page)
+    boxes_are(page, 0, "nothing is edited")
+    says(page, "Say what a region becomes")
 
 
 def test_each_region_has_its_box(page):
     choose(page, "each")
-    wait(lambda: len(page.evaluate(OUTLINES)) == 2, 60, "two boxes")
+    boxes_are(page, 2, "two boxes")
     assert page.locator(".rg-box-grip:visible").count() == 0
-    assert "in a box of its own" in said(page)
+    says(page, "in a box of its own")
     choose(page, "on")
-    wait(lambda: page.evaluate(OUTLINES) == [], 60, "both together fill the frame")
-    assert "most of the frame" in said(page)
+    boxes_are(page, 0, "both together fill the frame")
+    says(page, "most of the frame")
     open_example(page, "02_discs_and_lawn")
-    wait(lambda: is_chosen(page, "off"), 60, "another clip has its own choice")
+    chosen(page, "off")  # another clip has its own choice
 
 
 def test_a_finger_drags_the_box_on_a_phone(server, open_page, tmp_path):
@@ -242,7 +260,7 @@ def test_a_finger_drags_the_box_on_a_phone(server, open_page, tmp_path):
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
     larger = [*found[:2], found[2] + 30, found[3] + 30]
     box_when(page, lambda box: is_near(box, larger), "it is larger")
-    assert is_near(settled(page), larger)
+    settled(page, larger)
     open_refine(page)
     sizes = page.locator("[data-part=Focus] button").evaluate_all(
         "all => all.map((one) => one.getBoundingClientRect().height)"

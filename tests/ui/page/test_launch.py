@@ -1,9 +1,12 @@
 """How the page starts: behind a company's proxy, and in notebooks."""
 
 import os
+import signal
+import subprocess
 import sys
 
 import av
+import browser
 import gradio as gr
 import httpx
 import pytest
@@ -52,11 +55,24 @@ def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
     lost = dict.fromkeys(
         [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
     ) | {"NO_PROXY": "", "no_proxy": "", "ALL_PROXY": SOCKS, "all_proxy": SOCKS}
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, **lost)
+    fake, python = [ROOT / "tests" / "fake_app.py", tmp_path], [sys.executable]
+    server = Server(fake, tmp_path, python=python, **lost)
     try:
         edit_by(server, tmp_path)
     finally:
         server.stop()
+
+
+def test_a_server_of_tests_that_never_answers_is_ended(tmp_path, monkeypatch):
+    script = tmp_path / "silent.py"
+    script.write_text("import time; time.sleep(600)")
+    monkeypatch.setattr(browser, "wait", lambda *given: pytest.fail("it waited"))
+    started, start = [], subprocess.Popen
+    keep = lambda *given, **how: started.append(start(*given, **how)) or started[0]  # noqa: E731
+    monkeypatch.setattr(subprocess, "Popen", keep)
+    with pytest.raises(pytest.fail.Exception, match="it waited"):
+        Server([script], tmp_path, python=[sys.executable])
+    assert started[0].wait(60) == -signal.SIGKILL
 
 
 def edit_by(server, folder):
