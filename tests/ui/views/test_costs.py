@@ -1,5 +1,6 @@
 """What a run is said to take, before it is run."""
 
+import json
 from dataclasses import replace
 from itertools import product
 
@@ -10,7 +11,9 @@ from regrain.editing.errors import RequestError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.recipe.events import Finished, Progress, WindowStarted
+from regrain.editing.request.project import load_project
 from regrain.editing.request.region import Region
+from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.views.costs import Costs, left_again
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -251,3 +254,16 @@ def test_what_was_kept_and_cannot_be_read_is_learnt_anew(asked, tmp_path):
     (file,) = (tmp_path / "cache").glob("speed-*.json")
     file.write_text("[{}]")
     assert Costs().about(asked()) is None
+
+
+def test_results_that_ship_were_made_on_a_machine_that_did_nothing_else():
+    """A first load promises what their runs took: the one of a busy machine promised
+    five times as much."""
+    made = []
+    for folder in sorted((ASSETS / "examples").iterdir()):
+        facts = json.loads((folder / "result" / "report.json").read_bytes())
+        made.append((load_project(folder), facts))
+    taken = Costs(made)._made
+    assert len(taken) == len(made)
+    speeds = [run.network for run in taken]
+    assert max(speeds) < 2.5 * min(speeds)
