@@ -291,6 +291,11 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
     "motion": ("MotionAdapter",),
 }
 
+# Keys of no library, which we read.
+_OURS: Mapping[str, tuple[str, ...]] = {
+    "motion": ("beta_schedule",),  # of the model that it was trained on
+}
+
 
 def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
     """Refuse a configuration of another class, or with a value that we cannot run.
@@ -306,7 +311,7 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
     keys = _keys_of(content, part, place)
     _refuse_values(content, keys, place)
     if keys.honoured:
-        _refuse_unknown(content, keys, place, _BESIDE)
+        _refuse_unknown(content, keys, place, (*_BESIDE, *_OURS.get(part, ())))
 
 
 def _refuse_values(content: Mapping[str, object], keys: Keys, place: str) -> None:

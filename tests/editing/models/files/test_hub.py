@@ -95,7 +95,7 @@ def test_what_is_damaged_is_refused_and_fetched_anew(served):
     file = served.folder / "unet" / "diffusion_pytorch_model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(b"<html>not here</html>")
-    with pytest.raises(ModelError, match="safetensors.* is damaged"):
+    with pytest.raises(ModelError, match="safetensors.* is a web page"):
         list(fetch(describe(ID)))
     file.write_bytes(whole)
     list(fetch(describe(ID)))
