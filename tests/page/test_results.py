@@ -122,6 +122,8 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
     with server.hold("editing", 6):
         begin_variants(page, 4)
         page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
+        # The inversion has such a step, too.
+        wait(lambda: server.steps()[-1] == "editing 6", 60, "the first is edited")
     with server.hold("inverting", 3):
         page.wait_for_selector(PICTURES)
         page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
