@@ -291,7 +291,7 @@ def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
         inverting=inverting,
         editing=editing,
         around=float(read + worked),
-        cells=max(sizes.pixels // sizes.factor**2 for sizes in edits),
+        cells=max(sizes.cells for sizes in edits),
     )
 
 
@@ -300,25 +300,24 @@ def _operations(
 ) -> tuple[float, float]:
     """Return the operations of the network's calls of one edit, inverting and
     editing."""
-    cells = sizes.pixels // sizes.factor**2
     rows = passes.inverting + passes.editing
     # What a call costs beside its rows belongs to both stages by their share of rows.
     beside = _PER_WEIGHT * sizes.numbers * _CALL_CELLS * passes.calls / rows
     each = 0.0  # of one row of each frame
     for frames in _windows(request):
         latents = sizes.latents(frames)
-        each += latents * _of_row(request, sizes, cells, latents) + beside
+        each += latents * _of_row(request, sizes, latents) + beside
     return each * passes.inverting, each * passes.editing
 
 
-def _of_row(request: EditRequest, sizes: _Sizes, cells: int, latents: int) -> float:
+def _of_row(request: EditRequest, sizes: _Sizes, latents: int) -> float:
     """Return the operations of one row of a call, with attention to others of its
     `latents`."""
     seen = _others_seen(request, latents, sizes.frames_per_latent > 1)
     # Control networks, which count among the rows, see one frame at a time.
     controlled = _CONTROLLED if _is_controlled(request) else 1.0
-    of_pairs = sizes.attention * cells**2 * seen / controlled
-    return _PER_WEIGHT * sizes.numbers * cells + of_pairs
+    of_pairs = sizes.attention * sizes.cells**2 * seen / controlled
+    return _PER_WEIGHT * sizes.numbers * sizes.cells + of_pairs
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
@@ -352,7 +351,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
         except ModelError:
             return None
     calls = (
-        call_bytes(rows, sizes.pixels // sizes.factor**2, sizes.channels, itemsize),
+        call_bytes(rows, sizes.cells, sizes.channels, itemsize),
         autoencoder_bytes(min(frames, FRAMES_AT_ONCE), sizes.pixels),
         itemsize * encoder,  # which is gone before the first call
     )
@@ -372,10 +371,9 @@ def operations(request: EditRequest) -> float | None:
     passes = frame_passes(request) / sum(_windows(request))
     total = 0.0
     for sizes in edits:
-        cells = sizes.pixels // sizes.factor**2
         for frames in _windows(request):
             latents = sizes.latents(frames)
-            total += passes * latents * _of_row(request, sizes, cells, latents)
+            total += passes * latents * _of_row(request, sizes, latents)
     return total
 
 
@@ -448,6 +446,11 @@ class _Sizes(NamedTuple):
     def pixels(self) -> int:
         """Pixels of a frame at which the model works."""
         return self.side**2 * max(self.clip) // min(self.clip)
+
+    @property
+    def cells(self) -> int:
+        """Cells of a frame's latents."""
+        return self.pixels // self.factor**2
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         """Return the working size for frames of this size; see `Backbone.fit`."""

@@ -287,11 +287,17 @@ def _clicks(points: object) -> list[Point]:
 
 
 def _cutting(session: Session, data: Data) -> View:
-    """Return how the picture of an event's region is cut out; nothing without one."""
-    region = session.state.regions.get(data["label"]) if is_int(data["label"]) else None
+    """Return how the picture of an event's region is cut out, or why that cannot be
+    shown; nothing without a picture."""
+    label = data.get("label")
+    region = session.state.regions.get(label) if is_int(label) else None
     if region is None or not region.picture:
         return {}
-    return {"cutting": region_pictures.cutting(session, data["label"])}
+    try:
+        return {"cutting": region_pictures.cutting(session, region.label)}
+    except EditingError as error:  # its file is gone
+        said = explain(error, "a picture cannot be shown", with_field=True)
+        return {"note": said, "alarm": True}
 
 
 def _dragged_box(session: Session, data: Data) -> Box:

@@ -211,7 +211,7 @@ const addTaking = (deck, root, column, add) => {
     takeBlind(value.blind);
     deck.rest = value.rest ?? 0;
     hub.rest = deck.rest;
-    hub.editor?.refresh();
+    hub.editor?.refresh(); // a rest of the frame that is there is not offered again
     add.disabled = Boolean(value.full);
     const replaced = Boolean(value.anew) && value.anew !== deck.anew;
     const anew = deck.id !== value.id || replaced;

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from regrain.editing.errors import EditingError, RequestError, shorten, suggest
 from regrain.editing.media.reading import VideoClip
@@ -22,13 +21,11 @@ from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import visible
-from regrain.ui.server.media import as_url
+from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import ClipSession, prepare
 
 log = logging.getLogger(__name__)
-
-_SIDE = 200  # pixels of a small picture's longer side, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +99,7 @@ def _prepare(project: Path, media: Path) -> Example:
 
 def _picture(frame: UInt8[np.ndarray, "height width 3"]) -> str:
     """Return a small picture as a data URL; every first load carries all of them."""
-    image = Image.fromarray(frame)
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    return as_url(image, "webp", quality=80, method=6)
+    return data_url(frame, side=200, quality=80, kind="webp")
 
 
 def _title(name: str) -> str:

@@ -148,3 +148,14 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
 )
 def test_what_cannot_be_is_said_in_one_line(act, sent, said):
     assert said in act(**sent)[0]["note"]
+
+
+def test_a_picture_that_is_gone_is_said_and_the_page_stays(act, toy):
+    act(how="file", path=toy)
+    Path(act.session.state.regions[act.session.label].picture).unlink()
+    answer = act(how="open")[0]
+    assert "cutting" not in answer
+    assert answer["alarm"]
+    assert "picture" in answer["note"].lower()
+    assert not answer.get("gone")
+    assert "No region is selected" in act(how="open", label=None)[0]["note"]

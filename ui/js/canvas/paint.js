@@ -36,7 +36,8 @@ export const paintShape = (context, shape, unit) => {
 };
 
 /**
- * Return how far an edit may reach beyond the mask of a region, in pixels of the clip.
+ * Return how far an edit may reach beyond the mask of a region, in pixels of the clip. A run in a box has another
+ * margin than the card begins with, until somebody changes it.
  * @param {import("../types").Region} region
  */
 const reachOf = ({ label, margin }) => {
