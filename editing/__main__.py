@@ -177,9 +177,9 @@ def batch(
         check_batch,
         is_done,
         read_jobs,
+        split as by_shots,
         work,
     )
-    from regrain.editing.cli.jobs import split as by_shots
 
     check_batch(out)
     if ray is not None and device is not None:

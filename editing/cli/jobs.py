@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.cli.changes import changes_model
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
@@ -229,7 +229,7 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
 
 
 def _count_shots(request: EditRequest) -> int:
-    cuts = check_params(request.method, request.params).cuts
+    cuts = request.decided.cuts
     if cuts is None:
         cuts = [number for number, is_cut in scan(request.clip) if is_cut]
     return len(cuts) + 1

@@ -49,7 +49,6 @@ from regrain.editing.diffusion.text import (
 from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
-from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
@@ -194,7 +193,7 @@ def make_plan(
     by_attention = edited is None and (
         params.blend_self or params.blend_latents == "always"
     )
-    keys = KEY_FRAMES[params.keys]
+    keys = params.selectors
     finest_keys = keys if params.keys_levels == "all" else ("own",)
     middle = working.piece.middle
     return FateZeroPlan(

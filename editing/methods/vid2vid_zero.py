@@ -29,7 +29,6 @@ from regrain.editing.diffusion.text import PromptEmbedding, new_words
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
-from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
@@ -235,7 +234,7 @@ def make_plan(
         empty=empty,
         targets=tuple(make_target(source, text, params) for text in texts),
         dense=dense_sites(backbone.sites, params.dense_layers),
-        seen=frames_seen(KEY_FRAMES[params.keys], frames, working.piece.middle),
+        seen=frames_seen(params.selectors, frames, working.piece.middle),
         inside=working.inside() if params.blend else None,
         patches=(joint_norm(frames),) if params.joint_norm else (),
     )

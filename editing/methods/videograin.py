@@ -22,7 +22,6 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import guide_calls, guided_calls
 from regrain.editing.attention.frames import (
-    SPANS,
     TrackOrder,
     across_frames,
     frames_seen,
@@ -135,7 +134,7 @@ class VideoGrainModel:
         self.params = params
         self.grid = working.grid
         frames = working.grid.time
-        self.seen = frames_seen(SPANS[params.attention_span], frames)
+        self.seen = frames_seen(params.selectors, frames)
         ids = find_tracks(backbone, working, params)
         self.tracks = {
             size: TrackOrder.of(own, backbone.device) for size, own in ids.items()

@@ -384,6 +384,36 @@ MOTION_ESTIMATE = parameter(
     "Motion estimate",
     "How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
 )
+STEADY = parameter(
+    0.0,
+    "Steady",
+    "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
+    "averages nothing.",
+    (0, 8),
+)
+ALIGNMENT = parameter(
+    "fixed",
+    "Word alignment",
+    "How words of the two prompts are matched: corrected, or as in the published code.",
+)
+ATTENTION_SPAN = parameter(
+    "full",
+    "Frames each frame sees",
+    "Frames that each frame sees: all, the first and the previous one, or only itself.",
+)
+JOINT_NORM = parameter(
+    True,
+    "Normalise over all frames",
+    "Normalise features over all frames together.",
+)
+BLEND = parameter(
+    True, "Keep latents outside", "Keep the source's latents outside the regions."
+)
+BLEND_EDITED = parameter(
+    True,
+    "Keep latents outside",
+    "Keep the latents of the source outside the edited regions.",
+)
 CONTROL_NETWORKS = parameter(
     "",
     "Control networks",

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.boxes import EXPECTED
-from regrain.editing.request.boxes import MAX_TEXT as MAX_BOXES
+from regrain.editing.request.boxes import EXPECTED, MAX_TEXT as MAX_BOXES
 from regrain.editing.request.fields import Option, declare
 from regrain.editing.request.region import MAX_TEXT, declare_scale
 

@@ -22,6 +22,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
     suits,
 )
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.boxes import read_boxes, read_focus
@@ -98,6 +99,11 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
     def asked(self) -> Edit:
         """The plain fields of the request: it without clip, masks and regions."""
         return Edit(**{name: getattr(self, name) for name in declared(Edit)})
+
+    @cached_property
+    def decided(self) -> MethodParams:
+        """Its parameters, with the method's defaults for those that are not given."""
+        return check_params(self.method, self.params)
 
     @cached_property
     def composed(self) -> Composed:
@@ -210,7 +216,7 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         self._check_focus()
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
-        check_params(self.method, self.params)
+        assert self.decided, "which checks them"
 
     def _check_size(self) -> None:
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))

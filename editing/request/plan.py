@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip, resize
-from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.lazy_frames import windows as spans
+from regrain.editing.media.lazy_frames import LazyFrames, windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 

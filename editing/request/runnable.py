@@ -13,7 +13,7 @@ from regrain.editing.models.adapters import (
     find_adapter,
     read_facts,
 )
-from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.params.registry import find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
 
@@ -96,7 +96,7 @@ def adapter_facts(request: EditRequest) -> AdapterFacts | None:
 
 def _check_frames(request: EditRequest) -> None:
     """Check that frames and pixels that parameters name are inside the clip."""
-    params = check_params(request.method, request.params)
+    params = request.decided
     count, (width, height) = len(request.clip), request.clip.size
     check_inside("params.keyframes", params.keyframes.frames, count)
     check_inside("params.cuts", params.cuts or (), count, first=1)

@@ -19,6 +19,7 @@ from regrain.editing.params.registry import (
 )
 from regrain.editing.params.written import (
     Controls,
+    ControlSpec as Spec,
     Emphasis,
     EmphasisWords,
     Grids,
@@ -27,7 +28,6 @@ from regrain.editing.params.written import (
     Words,
     is_text,
 )
-from regrain.editing.params.written import ControlSpec as Spec
 from regrain.editing.request.project import schema
 
 CASES = [

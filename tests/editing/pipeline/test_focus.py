@@ -32,8 +32,7 @@ from regrain.editing import (
 from regrain.editing.__main__ import main
 from regrain.editing.diffusion.blending import composite
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline import focus as focus_module
-from regrain.editing.pipeline import outputs
+from regrain.editing.pipeline import focus as focus_module, outputs
 from regrain.editing.pipeline.estimate import (
     check_known,
     counted,
