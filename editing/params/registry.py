@@ -315,7 +315,7 @@ def resolve_params(
     preset: Mapping[str, object] = {}
     if "preset" in given:
         presets = find_method(method).Params.PRESETS
-        preset = defaults | presets[str(given["preset"])]
+        preset = {**defaults, **presets[str(given["preset"])]}
     layers = {
         "method": defaults,
         "model": recommended,

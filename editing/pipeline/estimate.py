@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
@@ -38,10 +37,9 @@ from regrain.editing.params.tune_a_video import (
     TUNING_STEP,
     TuneAVideoParams,
 )
-from regrain.editing.params.written import KeyChoice
 from regrain.editing.pipeline.focus import Fit, box_sizes, boxed_edits
 from regrain.editing.pipeline.preparation import seen_by_model
-from regrain.editing.request.keyframes import batches
+from regrain.editing.request.plan import windows_of
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS
@@ -197,20 +195,16 @@ def _times(request: EditRequest) -> float:
 def _windows(request: EditRequest) -> list[int]:
     """Return how many frames are edited together in each window, anchors among them,
     of a clip without cuts."""
-    keys = _edited(request.decided.keyframes, len(request.clip))
-    size = request.decided.together or MOST_WINDOW
-    if find_method(request.method).anchors:
-        return [len(group) for group in batches(range(keys), size)]
-    return [stop - start for start, stop in windows(keys, size)]
-
-
-def _edited(choice: KeyChoice, frames: int) -> int:
-    """Return how many frames are key frames, or roughly where they are chosen by how
-    much changes."""
+    choice = request.decided.keyframes
+    frames = len(request.clip)
     if choice.frames:
-        return len({0, *choice.frames, frames - 1})
-    apart = choice.every or (choice.least + choice.most) / 2
-    return min(frames, ceil((frames - 1) / apart) + 1)
+        keys = len({0, *choice.frames, frames - 1})
+    else:  # roughly, where they are chosen by how much changes
+        apart = choice.every or (choice.least + choice.most) / 2
+        keys = min(frames, ceil((frames - 1) / apart) + 1)
+    size = request.decided.together or MOST_WINDOW
+    anchors = find_method(request.method).anchors
+    return [len(one.numbers) for one in windows_of(range(keys), size, anchors)]
 
 
 def work(request: EditRequest) -> Work | None:
@@ -452,7 +446,9 @@ def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
     config = UNetConfig.model_validate(given)
     stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
     factor = 2 ** (len(stages) - 1)
-    level = _finest_with_attention(config.down_block_types or _USUAL_BLOCKS)
+    kinds = config.down_block_types or _USUAL_BLOCKS
+    # the finest with attention
+    level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -487,13 +483,6 @@ def _at(given: int | Sequence[int | Sequence[int]], level: int) -> int:
     while not isinstance(given, int):
         given = given[min(level, len(given) - 1)]
     return given
-
-
-def _finest_with_attention(kinds: Sequence[str]) -> int:
-    for level, kind in enumerate(kinds):
-        if "Attn" in kind:
-            return level
-    return 0
 
 
 def configurations(source: ModelLocation) -> Path | None:

@@ -36,7 +36,7 @@ from regrain.editing.request.boxes import (
     read_focus,
     write_boxes,
 )
-from regrain.editing.request.region import MAX_MARGIN, Region
+from regrain.editing.request.region import MAX_REACH, Region
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -356,7 +356,7 @@ def focused(
 def _boxed_region(one: Region, zoom: float, only: Region | None) -> Region:
     """Return a region for a box, whose mask has its margin already; without words if
     another is the only one."""
-    feather = min(MAX_MARGIN, round(one.feather * zoom))
+    feather = min(MAX_REACH, round(one.feather * zoom))
     boxed = replace(one, margin=0, feather=feather)
     if only is None or only.label == one.label:
         return boxed

@@ -58,7 +58,7 @@ from regrain.editing.recipe.events import (
     WindowStarted,
 )
 from regrain.editing.request.boxes import read_boxes
-from regrain.editing.request.region import MAX_MARGIN
+from regrain.editing.request.region import MAX_REACH
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 WIDTH, HEIGHT, FRAMES = 320, 240, 3
@@ -852,8 +852,8 @@ def test_the_command_line_edits_a_box(tmp_path, small_folder, monkeypatch, capsy
 
 
 def test_a_region_that_is_feathered_widely_still_fits(small):
-    wide = replace(CAT, feather=MAX_MARGIN)
+    wide = replace(CAT, feather=MAX_REACH)
     asked = request(regions=(wide,), focus="30x30+75+95", size=128)
     params = check_params("sdedit", QUICK)
     (boxed,) = boxed_edits(small, asked, params).edits
-    assert boxed.request.regions[0].feather == MAX_MARGIN
+    assert boxed.request.regions[0].feather == MAX_REACH
