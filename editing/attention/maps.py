@@ -45,12 +45,10 @@ def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, i
     return large[-1] if large else strides[0]
 
 
-def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
-    """Compute softmax(scale q k^T) in at least single precision; the default scale is
-    dim ** -0.5."""
+def probabilities(q: Queries, k: Keys) -> Maps:
+    """Compute softmax(q k^T / sqrt(dim)) in at least single precision."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
-    scale = scale or q.shape[-1] ** -0.5
-    return torch.softmax(q @ k.transpose(-1, -2) * scale, -1)
+    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1)
 
 
 @dataclass(frozen=True, eq=False)

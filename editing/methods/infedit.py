@@ -389,7 +389,7 @@ class Branches:
             rows = batch.rows(name)
             own = (q[rows], k[rows], v[rows])
             if name in modulated and self._bound:
-                out.append(self._modulation.within(*own, site, xi, looks=False))
+                out.append(self._modulation.within(*own, site, xi))
             else:
                 out.append(across_frames(*own, batch.frames, self._seen))
         return torch.cat(out)

@@ -47,7 +47,6 @@ from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     HeatScope,
-    PixelHeat,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import invert_cached
@@ -75,13 +74,21 @@ def run(
 ) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
-    heat, pixel = make_heat(backbone, request, params, working)
+    scope = HeatScope.choose(
+        working.grid,
+        backbone.sites,
+        params.heat_grids,
+        params.heat_from,
+        params.heat_until,
+    )
 
     yield Stage("inverting")
     model = VideoGrainModel(backbone, working, request, params)
     inverted = yield from invert(model, working)
     layout, text = lay_out(backbone, request, working.grid)
-    modulation = Modulation(layout, params, model.seen, heat, model.tracks, pixel)
+    modulation = Modulation(
+        layout, params, model.seen, AttentionRecorder(scope), model.tracks
+    )
 
     yield Stage("editing")
     inside = working.inside()
@@ -298,26 +305,3 @@ def outside(
         clean = inverted[0]
         return add_noise(clean, own_noise(clean, fresh), step)
     return inverted[max(len(inverted) - 2 - step.index, 0)]
-
-
-def make_heat(
-    backbone: Backbone,
-    request: EditRequest,
-    params: VideoGrainParams,
-    working: ResizedClip,
-) -> tuple[AttentionRecorder, PixelHeat | None]:
-    """Make the collectors of attention to the words and, in its piece, of the chosen
-    pixel's attention."""
-    scope = HeatScope.choose(
-        working.grid,
-        backbone.sites,
-        params.heat_grids,
-        params.heat_from,
-        params.heat_until,
-    )
-    pixel = params.heat_pixel
-    piece = working.piece
-    if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:
-        return AttentionRecorder(scope), None
-    place = piece.numbers.index(pixel.frame, piece.anchors)
-    return AttentionRecorder(scope), PixelHeat(pixel, place, request.clip.size, scope)

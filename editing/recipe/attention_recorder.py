@@ -3,22 +3,18 @@ is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.backends import Keys, Queries
-from regrain.editing.attention.frames import Seen, labels_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
-from regrain.editing.attention.maps import probabilities
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, find_words
 from regrain.editing.errors import RequestError
@@ -264,90 +260,3 @@ def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
     """Scale a mass so that the clip's strongest pixel is 1."""
     top = maps.amax().clamp(min=1e-8)
     return (maps / top).clamp(0, 1).float().cpu().numpy()
-
-
-Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
-"""(q, k, row, query) -> modulated q and k of that query."""
-
-
-def pixel_name(at: tuple[int, float, float]) -> str:
-    """Return the name of the map of a pixel: its frame, x and y."""
-    frame, x, y = at
-    return f"frame {frame} at {x:g},{y:g}"
-
-
-class PixelHeat:
-    """The self-attention of one pixel of one frame, to all frames.
-
-    `heat` has its probabilities in one column; they add up to 1 over the clip on the
-    grid of the maps.
-    """
-
-    def __init__(
-        self,
-        at: tuple[int, float, float],
-        place: int,
-        clip_size: tuple[int, int],
-        scope: HeatScope,
-    ) -> None:
-        """`at` is frame, x and y in pixels of the clip, whose size is (width, height).
-
-        `place` is where that frame is among those that are edited together.
-        """
-        _, x, y = at
-        width, height = clip_size
-        self.heat = AttentionRecorder(scope)
-        self.columns: Columns = {pixel_name(at): (0,)}
-        self._frame = place
-        self._places: dict[Grid, tuple[int, int, Tensor]] = {}
-        self._at = (y / height, x / width)
-
-    def add(
-        self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None
-    ) -> None:
-        """Add one layer of one half of guidance; q and k are in the layout of
-        `across_frames`."""
-        if grid not in self._places:
-            self._places[grid] = self._place_seen(grid, seen, q.device)
-        row, query, keys = self._places[grid]
-        own_q = q[row : row + 1, :, query : query + 1]
-        own_k = k[row : row + 1]
-        scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider
-        given = probabilities(own_q, own_k, scale)
-        before = self._over_clip(given, keys, grid)
-        after = None
-        if change is not None:
-            given = probabilities(*change(own_q, own_k, row, query), scale)
-            after = self._over_clip(given, keys, grid)
-        self.heat.add(before, after, size=grid.size, changed=change is not None)
-
-    def _place_seen(
-        self, grid: Grid, seen: Seen, device: torch.device
-    ) -> tuple[int, int, Int[Tensor, "keys"]]:
-        """Return the row and the place of the pixel's query in it, and the token of
-        every key of that row."""
-        tokens = torch.arange(grid.time * grid.tokens, device=device)
-        queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
-        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
-        return row, query, keys[row]
-
-    def _token(self, grid: Grid) -> int:
-        """Return the number of the pixel's token among those of the clip."""
-        down, across = self._at
-        y = int(down * grid.height)
-        x = int(across * grid.width)
-        return (self._frame * grid.height + y) * grid.width + x
-
-    def _over_clip(
-        self,
-        given: Float[Tensor, "1 heads 1 keys"],
-        keys: Int[Tensor, "keys"],
-        grid: Grid,
-    ) -> Float[Tensor, "frames tokens 1"]:
-        """Spread the attention to some keys over the clip's tokens, for sums of 1 on
-        the grid of the maps."""
-        mean = given[0, :, 0].mean(0)
-        # A frame may be seen twice.
-        clip = mean.new_zeros(grid.time * grid.tokens).index_add_(0, keys, mean)
-        height, width = self.heat.scope.size
-        return clip.view(grid.time, grid.tokens, 1) * (grid.tokens / (height * width))

@@ -8,7 +8,7 @@ reads the words of `Layout`; which frames a pixel sees is the recipe's choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -30,15 +30,12 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import (
     Partition,
     Strength,
-    modulate,
     partitioned_attention,
 )
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
-    Change,
-    PixelHeat,
 )
 from regrain.editing.recipe.layout import Layout, size_term
 
@@ -93,7 +90,6 @@ class Modulation:
         seen: The frames whose keys a frame sees.
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
-        pixel: Collects self-attention of the modulated half (cond if both are).
     """
 
     layout: Layout
@@ -101,33 +97,22 @@ class Modulation:
     seen: Seen
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
-    pixel: PixelHeat | None = None
 
     def __post_init__(self) -> None:
-        self._recorders = [(self.heat, self.layout.columns)]
-        if self.pixel:
-            self._recorders.append((self.pixel.heat, self.pixel.columns))
         self._to_words: dict[tuple[int, ...], PixelBinding] = {}
         self._among_pixels: dict[tuple[int, ...], PixelBinding] = {}
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
-        for heat, _ in self._recorders:
-            heat.begin(step)
+        self.heat.begin(step)
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """Return this step's maps of some frames, for a preview."""
-        maps = {}
-        for heat, columns in self._recorders:
-            maps.update(heat.now(columns, frames))
-        return maps
+        return self.heat.now(self.layout.columns, frames)
 
     def maps(self) -> dict[str, RegionAttention]:
         """Return the maps over the run."""
-        maps = {}
-        for heat, columns in self._recorders:
-            maps.update(heat.maps(columns))
-        return maps
+        return self.heat.maps(self.layout.columns)
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
         """Return the attention of one denoising step, for the halves of guidance in
@@ -163,7 +148,7 @@ class Modulation:
         half = self.params.guidance_half
         modulated = ("uncond", "cond") if half == "both" else (half,)
         if branch in modulated:
-            return self.within(q, k, v, site, xi, looks=branch == modulated[-1])
+            return self.within(q, k, v, site, xi)
         return across_frames(q, k, v, self.layout.grid.time, self.seen)
 
     def across(
@@ -224,25 +209,16 @@ class Modulation:
         v: Tensor,
         site: AttentionLayer,
         xi: float,
-        looks: bool,
     ) -> Tensor:
         """Compute Eq. 5: self-attention that keeps each region among its own pixels, in
-        all frames it sees.
-
-        With `looks`, the chosen pixel's attention is recorded.
-        """
-        grid = self.layout.grid
+        all frames it sees."""
         binding = once(self._among_pixels, site, self._bind_among_pixels)
-        partition = binding.partition
         a = binding.at(xi)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if looks and self.pixel and self.pixel.heat.reads(site):
-                change = None if a is None else _of_query(partition, a)
-                self.pixel.add(q, k, grid.at(site), self.seen, change)
-            return partitioned_attention(q, k, v, partition, a)
+            return partitioned_attention(q, k, v, binding.partition, a)
 
-        return across_frames(q, k, v, grid.time, self.seen, attend)
+        return across_frames(q, k, v, self.layout.grid.time, self.seen, attend)
 
     def _bind_among_pixels(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to those that they see."""
@@ -297,20 +273,3 @@ def once(
     if site.stride not in kept:
         kept[site.stride] = make(site)
     return kept[site.stride]
-
-
-def _of_query(partition: Partition, a: Strength) -> Change:
-    """Return the modulation of a single query, from the regions and strengths of a
-    layer."""
-
-    def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
-        rows = slice(row, row + 1)
-        one = slice(query, query + 1)
-        own = replace(
-            partition,
-            queries=partition.queries[rows, one],
-            keys=partition.keys[rows],
-        )
-        return modulate(q, k, own, a[rows, one])
-
-    return change
