@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from regrain.editing.request.plan import Plan
 
 
+Video = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+"""Frames, RGB at source size."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A stage of the run begins.
@@ -113,8 +117,8 @@ class OtherEdit:
     `EditResult`."""
 
     prompt: str
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Video
+    uncomposited: Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,15 +143,13 @@ class EditResult:
             that is `edited_mask`, without a feather.
     """
 
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    source: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Video
+    uncomposited: Video
+    source: Video
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = (
-        None
-    )
-    control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    reconstruction: Video | None = None
+    control: Video | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(

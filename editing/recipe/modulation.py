@@ -26,20 +26,14 @@ from regrain.editing.attention.frames import (
     labels_seen,
     tracks,
 )
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.attention.regions import (
-    Partition,
-    Strength,
-    partitioned_attention,
-)
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
+from regrain.editing.attention.regions import Partition, Strength, partitioned_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
-from regrain.editing.recipe.attention_recorder import (
-    AttentionRecorder,
-)
+from regrain.editing.recipe.attention_recorder import AttentionRecorder
 from regrain.editing.recipe.layout import Layout, size_term
 
-Tracks = Mapping[tuple[int, int], TrackOrder]
+Tracks = Mapping[Size, TrackOrder]
 """The tokens in the order of their tracks, by height and width of an attention grid."""
 # What is less is 0 in single precision.
 _LEAST = torch.finfo(torch.float32).tiny
@@ -115,52 +109,54 @@ class Modulation:
         return self.heat.maps(self.layout.columns)
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """Return the attention of one denoising step, for the halves of guidance in
-        `batch`."""
+        """Return the attention of one denoising step; branches of the source are
+        unchanged."""
         xi = fade(self.params, step)
+        half = self.params.guidance_half
+        modulated = ("uncond", "cond") if half == "both" else (half,)
+        grid = self.layout.grid
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            crosses = site.kind == "cross"
             out = []
             for branch in batch.branches:
                 rows = batch.rows(branch)
-                out.append(self._of(branch, q[rows], k[rows], v[rows], site, xi))
-            if site.kind == "cross":
+                own = (q[rows], k[rows], v[rows])
+                if crosses and branch == "cond":
+                    out.append(self._across(*own, site, xi))
+                elif crosses and branch == "uncond":
+                    out.append(self._refuse(*own, site))
+                elif crosses:
+                    out.append(attention(*own))
+                elif branch in modulated:
+                    out.append(self._within(*own, site, xi))
+                else:
+                    out.append(across_frames(*own, grid.time, self.seen))
+            if crosses:
                 return torch.cat(out)
-            order = self.tracks.get(self.layout.grid.at(site).size)
-            return along_tracks(q, k, torch.cat(out), order)
+            return along_tracks(
+                q, k, torch.cat(out), self.tracks.get(grid.at(site).size)
+            )
 
         return attend
 
-    def _of(
-        self,
-        branch: str,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        xi: float,
-    ) -> Tensor:
-        """Compute the attention of one branch."""
-        if site.kind == "cross" and branch == "cond":
-            return self.across(q, k, v, site, xi)
-        if site.kind == "cross":
-            return self.refuse(q, k, v, site)
-        half = self.params.guidance_half
-        modulated = ("uncond", "cond") if half == "both" else (half,)
-        if branch in modulated:
-            return self.within(q, k, v, site, xi)
-        return across_frames(q, k, v, self.layout.grid.time, self.seen)
-
-    def across(
+    def _across(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
         """Compute Eq. 6: cross-attention that ties the pixels of each region to its
         words."""
         binding = once(self._to_words, site, self._bind_to_words)
+        partition = binding.partition
         a = binding.at(xi)
         if self.heat.reads(site):
-            self._note_words(q, k, binding.partition, a, site)
-        return partitioned_attention(q, k, v, binding.partition, a)
+            # With these values, attention gives its mass on the words of each region.
+            words = self.layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
+            before = after = attention(q, k, words).mean(1)
+            if a is not None:
+                after = partitioned_attention(q, k, words, partition, a).mean(1)
+            size = self.layout.grid.at(site).size
+            self.heat.add(before, after, size=size, changed=a is not None)
+        return partitioned_attention(q, k, v, partition, a)
 
     def _bind_to_words(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to the words of their region."""
@@ -175,25 +171,7 @@ class Modulation:
         partition = Partition.of(codes, layout.words[None])
         return self._binding(partition, codes, weight, term, site)
 
-    def _note_words(
-        self,
-        q: Tensor,
-        k: Tensor,
-        partition: Partition,
-        a: Strength | None,
-        site: AttentionLayer,
-    ) -> None:
-        """Record a layer's attention to the words of each region."""
-        layout = self.layout
-        # With these values, attention gives its mass on the words of each region.
-        own = layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
-        before = after = attention(q, k, own).mean(1)
-        if a is not None:
-            after = partitioned_attention(q, k, own, partition, a).mean(1)
-        size = layout.grid.at(site).size
-        self.heat.add(before, after, size=size, changed=a is not None)
-
-    def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+    def _refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention to the negative prompt, in which only a region reads its
         own negative words."""
         own = self.layout.refused
@@ -202,13 +180,8 @@ class Modulation:
         seen = (own < 0) | (self.layout.codes(site)[..., None] == own)
         return attention(q, k, v, mask=seen[:, None])
 
-    def within(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        xi: float,
+    def _within(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
         """Compute Eq. 5: self-attention that keeps each region among its own pixels, in
         all frames it sees."""

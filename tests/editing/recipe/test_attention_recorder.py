@@ -1,5 +1,4 @@
-"""Heat is averaged over what it should be, and a pixel looks where its row of attention
-says."""
+"""Heat is averaged over what it should be."""
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from regrain.editing.recipe.attention_recorder import (
     HeatScope,
     scaled,
 )
-
-GRID = Grid(3, 8, 8)
 
 
 def sites(*strides):
@@ -61,6 +58,14 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
         RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"
     ):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
+
+
+@pytest.mark.parametrize(
+    ("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)]
+)
+def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, read):
+    known = (AttentionLayer("", "self", ""), *sites(8, 4, 2, 1))
+    assert HeatScope.of(Grid(3, *size), known).strides == {(1, read, read)}
 
 
 def recorded(scope, total, changed=()):
@@ -110,6 +115,6 @@ def test_a_step_has_its_own_mean_and_columns_add_up():
         for layer in (1.0, 3.0):
             heat.add(torch.full((3, 64, 3), layer + step.index))
     assert np.allclose(heat.step(), 3.0)
-    assert np.allclose(heat.before(), 2.5)
+    assert np.allclose(heat.means()[0], 2.5)
     assert np.allclose(heat.maps({"two": (0, 2)})["two"].before, 5.0)
     assert heat.now({"two": (0, 2)}, (0, 2))["two"].shape == (2, 8, 8)
