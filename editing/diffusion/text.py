@@ -4,7 +4,7 @@ two prompts."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -220,6 +220,17 @@ def find_words(
         known = dict.fromkeys(word.text for word in prompt)
         nearest = suggest(phrase.casefold(), known)
         raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
+    return tuple(sorted(found))
+
+
+def find_all(
+    text: PromptEmbedding, phrases: Iterable[str], field: str
+) -> tuple[int, ...]:
+    """Find the tokens of several words or phrases in a single prompt, in rising order;
+    errors are those of `find_words`."""
+    found: set[int] = set()
+    for phrase in phrases:
+        found.update(find_words(text, phrase, field))
     return tuple(sorted(found))
 
 

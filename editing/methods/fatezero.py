@@ -40,7 +40,7 @@ from regrain.editing.diffusion.schedule import (
     Step,
     advance,
 )
-from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.diffusion.text import PromptEmbedding, find_all, new_words
 from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
@@ -152,12 +152,14 @@ class FateZeroPrompts:
         self._seen_finest = frames_seen(finest, self.frames, middle)
 
         self.source, self._uncond, texts = embed_prompts(backbone, request)
+        blends = params.blend_self or params.blend_latents == "always"
+        by_words = self.edited is None and blends
         self.targets = []
         self.areas = []
         for text in texts:
             lost, gained = new_words(request.source_prompt, text.prompts[0])
             marks = params.blend_words or lost
-            if self._marks_by_words and not marks:
+            if by_words and not marks:
                 raise PromptError(
                     "params.blend_words",
                     "No word of the source prompt is replaced, so the edited area is unknown. Name a word, "
@@ -165,30 +167,12 @@ class FateZeroPrompts:
                 )
             weights = emphasis(params, gained)
             self.targets.append(align(self.source, text, params, weights))
-            own = params.edit_words or gained
-            self.areas.append(
-                (
-                    self._tokens(self.source, marks, "params.blend_words"),
-                    self._tokens(text, own, "params.edit_words"),
-                )
-            )
-
-    @property
-    def _marks_by_words(self) -> bool:
-        """Whether attention to words marks the edited area."""
-        params = self.params
-        blends = params.blend_self or params.blend_latents == "always"
-        return self.edited is None and blends
-
-    def _tokens(
-        self, text: PromptEmbedding, found: Sequence[str], field: str
-    ) -> tuple[int, ...]:
-        """Return the tokens of words that mark the edited area, in rising order."""
-        if not self._marks_by_words:
-            return ()
-        return tuple(
-            sorted({token for word in found for token in find_words(text, word, field)})
-        )
+            source_area = area = ()
+            if by_words:
+                own = params.edit_words or gained
+                source_area = find_all(self.source, marks, "params.blend_words")
+                area = find_all(text, own, "params.edit_words")
+            self.areas.append((source_area, area))
 
     def injected(self, step: Step) -> tuple[bool, bool]:
         """Check if a step takes cross-attention, and if it takes self-attention, from

@@ -34,7 +34,7 @@ from regrain.editing.diffusion.schedule import (
     advance,
     generator,
 )
-from regrain.editing.diffusion.text import PromptEmbedding, find_words
+from regrain.editing.diffusion.text import PromptEmbedding, find_all
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
@@ -178,15 +178,10 @@ class MarkingWords:
         """
         self._params = params
         self._exchange = exchange(source, target, "refine", variant=params.alignment)
-        edited, kept = (
-            {token for word in given for token in find_words(target, word, field)}
-            for given, field in (
-                (params.edit_words, "params.edit_words"),
-                (params.keep_words, "params.keep_words"),
-            )
-        )
-        self._edited = sorted(edited)
-        self._kept = sorted(kept - edited)
+        edited = find_all(target, params.edit_words, "params.edit_words")
+        kept = find_all(target, params.keep_words, "params.keep_words")
+        self._edited = edited
+        self._kept = [token for token in kept if token not in edited]
         self.any = params.blend == "words" and bool(edited or kept)
         self.heat = AttentionRecorder(scope)
         self._source_heat = AttentionRecorder(scope)
@@ -245,7 +240,7 @@ def above(
     """Find where the strongest of some words exceeds a share of its frame's maximum:
     bool [frames, 1, h, w]."""
     _, mass = heat.means()
-    strongest = mass[..., tokens].amax(-1)[:, None]
+    strongest = mass[..., list(tokens)].amax(-1)[:, None]
     wide = F.interpolate(strongest, list(size))
     return wide > least * wide.amax((2, 3), keepdim=True)
 
