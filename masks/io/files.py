@@ -24,7 +24,7 @@ from regrain.editing.media.labels import (
     write_regions,
 )
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import COLORS
+from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import (
     check_apart,
@@ -45,7 +45,7 @@ Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
 
 def colors_of(labels: Iterable[int]) -> dict[int, str]:
     """Return the default colour, "#rrggbb", of every label."""
-    return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
+    return {label: default_color(label) for label in labels}
 
 
 def read_masks(

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, windows
 from regrain.editing.media.mask_pictures import nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
@@ -43,7 +43,7 @@ def write_mask_video(
 
 def read_mask_video(
     path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
-) -> UInt8[np.ndarray, "frames height width"]:
+) -> LabelFrames:
     """Read a mask video: each pixel gets the label with the nearest colour, or none if
     black is nearer.
 
@@ -59,11 +59,9 @@ def read_mask_video(
     """
     clip = open_clip(path)
     check_extent(clip.name, (len(clip), clip.size), (frames, size))
-    width, height = size
-    labels = np.zeros((frames, height, width), np.uint8)
-    table = palette(colors).astype(np.int32)
-    known = {label: table[label] for label in colors}
-    for index in range(frames):
-        picture = clip.read(index, index + 1)[0]
-        labels[index] = nearest_labels(picture, known)
-    return labels
+    found = [
+        nearest_labels(picture, colors)
+        for start, stop in windows(frames)
+        for picture in clip.read(start, stop)
+    ]
+    return np.stack(found)
