@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
-from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.media.lazy_frames import Rgb, Size, frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
 
@@ -31,7 +31,7 @@ _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
 def write_video(
     path: str | Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    frames: Iterable[Rgb],
     fps: Fraction,
     *,
     times: Sequence[Fraction] | None = None,
@@ -248,7 +248,7 @@ class _Clock:
 
 def _add_video(
     container: av.container.OutputContainer,
-    size: tuple[int, int],
+    size: Size,
     clock: _Clock,
     tags: ColorTags,
     crf: int,
@@ -275,9 +275,7 @@ def _put_tags(stream: av.VideoStream, tags: ColorTags) -> None:
     stream.color_trc = tags.transfer
 
 
-def _to_yuv(
-    frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags
-) -> av.VideoFrame:
+def _to_yuv(frame: Rgb, tags: ColorTags) -> av.VideoFrame:
     height, width = frame.shape[:2]
     even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
-from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, windows
+from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, windows
 from regrain.editing.media.mask_pictures import nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
@@ -42,7 +42,7 @@ def write_mask_video(
 
 
 def read_mask_video(
-    path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
+    path: str | Path, frames: int, size: Size, colors: Mapping[int, str]
 ) -> LabelFrames:
     """Read a mask video: each pixel gets the label with the nearest colour, or none if
     black is nearer.

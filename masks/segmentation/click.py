@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Mask, Rgb, Size
 from regrain.masks.draw import BrushStroke, deepest
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
@@ -28,7 +29,7 @@ from regrain.masks.segmentation.cut_motion import scene_of
 
 
 def segment(
-    image: UInt8[np.ndarray, "height width 3"] | Embedded,
+    image: Rgb | Embedded,
     points: Sequence[Sequence[float | int]] | np.ndarray,
     point_labels: Sequence[int] | np.ndarray,
     box: Sequence[float | int] | np.ndarray | None = None,
@@ -40,7 +41,7 @@ def segment(
     model: str | Path | None = None,
     clip: Clip | None = None,
     frame: int = 0,
-) -> Bool[np.ndarray, "height width"]:
+) -> Mask:
     """Find the mask of the object that is clicked, boxed or drawn over.
 
     A single click selects the whole object; several prompts select what fits all of
@@ -97,13 +98,11 @@ class _Prompts(NamedTuple):
     points: Float[np.ndarray, "points 2"]
     labels: Int[np.ndarray, " points"]
     box: Float[np.ndarray, "4"] | None
-    previous: Bool[np.ndarray, "height width"] | None
+    previous: Mask | None
     strokes: Sequence[BrushStroke]
 
 
-def _by_sam(
-    seen: Embedded, prompts: _Prompts, index: int | None
-) -> Bool[np.ndarray, "height width"]:
+def _by_sam(seen: Embedded, prompts: _Prompts, index: int | None) -> Mask:
     """Ask the SAM that has encoded a frame."""
     coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
     box = prompts.box
@@ -118,9 +117,7 @@ def _by_sam(
     )
 
 
-def _by_cuts(
-    image: np.ndarray, prompts: _Prompts, scene: Scene
-) -> Bool[np.ndarray, "height width"]:
+def _by_cuts(image: np.ndarray, prompts: _Prompts, scene: Scene) -> Mask:
     """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a
     first click or box."""
     height, width = image.shape[:2]
@@ -176,9 +173,7 @@ def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def embed(
-    image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None
-) -> Embedded:
+def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
     """Encode a frame with SAM. The last frames are kept, so that the same pixels are
     encoded only once.
 
@@ -277,7 +272,7 @@ def _is_marked(prompts: _Prompts) -> bool:
 
 
 def _checked_points(
-    points: Any, labels: Any, size: tuple[int, int]
+    points: Any, labels: Any, size: Size
 ) -> tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " points"]]:
     """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
@@ -292,7 +287,7 @@ def _checked_points(
     return coords, marks
 
 
-def _check_within(coords: np.ndarray, size: tuple[int, int]) -> None:
+def _check_within(coords: np.ndarray, size: Size) -> None:
     """Check that points lie on a frame of `size`, (width, height)."""
     width, height = size
     within = (coords >= 0) & (coords < size)
@@ -301,7 +296,7 @@ def _check_within(coords: np.ndarray, size: tuple[int, int]) -> None:
         raise MaskError("points", f"{reason} the frame of {width}x{height}. Move it.")
 
 
-def _checked_box(box: Any, size: tuple[int, int]) -> Float[np.ndarray, "4"]:
+def _checked_box(box: Any, size: Size) -> Float[np.ndarray, "4"]:
     """Check a box on a frame of `size`, (width, height); return the part within."""
     width, height = size
     corners = np.array(box, float).reshape(-1)

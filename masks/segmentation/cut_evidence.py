@@ -12,8 +12,9 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int
 
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.masks.segmentation.cut_tables import (
     CELLS,
     Guide,
@@ -50,7 +51,7 @@ class Scene:
         flows: To frames next to it, (dx, dy) in pixels of this grid; may be empty.
     """
 
-    image: UInt8[np.ndarray, "h w 3"]
+    image: Rgb
     flows: Flows = ()
 
     @property

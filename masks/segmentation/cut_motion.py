@@ -11,9 +11,10 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Grey, Rgb
 from regrain.editing.motion import flow as optical_flow
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
 
@@ -22,9 +23,7 @@ REACH = 3  # frames: a slow thing shows its motion over several
 _KEPT = 12  # scenes, about 20 MB each
 
 
-def shrunk(
-    image: UInt8[np.ndarray, "height width 3"], side: int
-) -> UInt8[np.ndarray, "h w 3"]:
+def shrunk(image: Rgb, side: int) -> Rgb:
     """Shrink a picture until its longer side has at most `side` pixels; neither side
     below 16."""
     height, width = image.shape[:2]
@@ -35,9 +34,7 @@ def shrunk(
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def flow_between(
-    grey: UInt8[np.ndarray, "h w"], target: UInt8[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "2 h w"]:
+def flow_between(grey: Grey, target: Grey) -> Float32[np.ndarray, "2 h w"]:
     """Estimate how far each pixel moves to its place in the target, (dx, dy) in pixels.
 
     Source: Kroeger et al. 2016, arXiv:1603.03590 (DIS), as in OpenCV, down to single
@@ -69,9 +66,7 @@ def resized(
     return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
 
 
-def scene_of(
-    image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0
-) -> Scene:
+def scene_of(image: Rgb, clip: Clip | None = None, frame: int = 0) -> Scene:
     """Return a frame with its motion in its clip, if any; kept, so that further clicks
     estimate no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
@@ -110,13 +105,13 @@ def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
     return tuple(flows)
 
 
-def _grey(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "h w"]:
+def _grey(picture: Rgb) -> Grey:
     """Return a picture as its flow is estimated."""
     return cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
 
 
 def _flows_along(
-    greys: Iterable[UInt8[np.ndarray, "h w"]],
+    greys: Iterable[Grey],
 ) -> Iterator[Float32[np.ndarray, "2 h w"]]:
     """Yield the flows from the first of some frames to the next one, and to that
     `REACH` frames on."""

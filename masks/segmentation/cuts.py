@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32, Int
 
+from regrain.editing.media.lazy_frames import Mask
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
 from regrain.masks.segmentation.cut_evidence import (
     Scene,
@@ -34,7 +35,6 @@ from regrain.masks.segmentation.cut_solver import (
     touching,
 )
 
-Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
 _NOWHERE = np.zeros((0, 2))
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32
 
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
 from regrain.editing.motion.flow import sampled
 from regrain.masks.draw import iou
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE
@@ -43,8 +44,8 @@ class MaskConsistency:
 
     def see(
         self,
-        image: UInt8[np.ndarray, "h w 3"],
-        labels: UInt8[np.ndarray, "h w"],
+        image: Rgb,
+        labels: Grey,
         given: set[int] | frozenset[int],
     ) -> dict[int, float]:
         """Check the labels that the tracker found on the next frame; return the trust
@@ -96,9 +97,7 @@ def _believed(mask: np.ndarray, moved: np.ndarray | None, trust: float) -> np.nd
     return mask
 
 
-def _histogram(
-    colors: np.ndarray, mask: Bool[np.ndarray, "h w"]
-) -> Float32[np.ndarray, " bins"]:
+def _histogram(colors: np.ndarray, mask: Mask) -> Float32[np.ndarray, " bins"]:
     steps = colors[mask].T // (256 // _BINS)
     bins = np.ravel_multi_index(steps, (_BINS, _BINS, _BINS))
     counts = np.bincount(bins, minlength=_BINS**3)

@@ -7,10 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Bool
-
-Mask = Bool[np.ndarray, "height width"]
+from regrain.editing.media.lazy_frames import Mask
 
 
 class Pass(NamedTuple):

@@ -1,4 +1,4 @@
-"""Masks of real clips, followed by cuts: moved along the flow as they are, then cut
+"""Masks followed by cuts: moved along the flow as they are, then cut
 once along the edges.
 
 A mask that is moved stays soft: rounding it at every frame would wear thin parts away.
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
 from regrain.masks.draw import signed_distance
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Scene, Soft, by_color
 from regrain.masks.segmentation.cut_motion import (
@@ -26,7 +27,6 @@ from regrain.masks.segmentation.cut_motion import (
 )
 from regrain.masks.segmentation.cut_solver import divide
 from regrain.masks.track.consistency import MaskConsistency
-from regrain.masks.track.edges import Mask
 
 _WIDTH = 2.0  # pixels of signed distance that count 1 as evidence of the moved mask
 _MOST = 3.0  # most of that evidence
@@ -42,9 +42,8 @@ _Flow = Float32[np.ndarray, "2 h w"]
 
 
 def follow(
-    frames: Iterable[tuple[int, UInt8[np.ndarray, "height width 3"]]],
-    stated: Mapping[int, Mapping[int, Mask]],
-) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], dict[int, float]]]:
+    frames: Iterable[tuple[int, Rgb]], stated: Mapping[int, Mapping[int, Mask]]
+) -> Iterator[tuple[int, Grey, dict[int, float]]]:
     """Follow masks in one direction.
 
     Args:
@@ -85,7 +84,7 @@ class _Frame(NamedTuple):
     grey: UInt8[np.ndarray, "flow_h flow_w"]
 
 
-def _prepared(picture: UInt8[np.ndarray, "height width 3"]) -> _Frame:
+def _prepared(picture: Rgb) -> _Frame:
     scene = Scene(shrunk(picture, LONG_SIDE))
     grey = cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
     return _Frame(scene, grey)

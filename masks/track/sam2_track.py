@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Size
 from regrain.masks.draw import pack, unpack
 from regrain.masks.models.checkpoints import Checkpoint, Network, load
 from regrain.masks.models.cost import timing
@@ -207,9 +208,7 @@ def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:
     return {label: (pack(mask), sure) for label, (mask, sure) in seen.items()}
 
 
-def unpacked(
-    kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]
-) -> dict[int, Seen]:
+def unpacked(kept: Mapping[int, tuple[bytes, float]], size: Size) -> dict[int, Seen]:
     """Return the regions that `packed` compressed; `size` is (width, height)."""
     return {
         label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()

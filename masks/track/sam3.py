@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.errors import ModelError
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.recipe.events import Progress
 from regrain.masks.draw import iou
 from regrain.masks.models.checkpoints import Checkpoint, find, load
+from regrain.masks.models.finders import CUTS
 from regrain.masks.track.propagate import propagate
 
 LEAST = 0.5  # score from which something counts as found
@@ -45,7 +46,7 @@ class FoundThings(NamedTuple):
 
 
 def instances(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Rgb,
     words: Sequence[str],
     checkpoint: Checkpoint,
     least: float = LEAST,
@@ -93,7 +94,7 @@ def _distinct(found: list[Instance]) -> list[Instance]:
 
 
 def find_by_words(
-    clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
+    clip: Clip, words: Sequence[str], finder: str, tracker: str = CUTS
 ) -> Iterator[Progress | FoundThings]:
     """Find things on the middle frame of a clip and follow them; what was found comes
     last.
