@@ -49,34 +49,17 @@ class Rectangle:
 def brush(mask: Mask, stroke: BrushStroke) -> Mask:
     """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
-    path = _path_of(stroke)
+    # in subpixels, as OpenCV draws them
+    path = np.round(np.array(stroke.points) * _SUBPIXELS).astype(np.int32)
     radius = round(stroke.radius * _SUBPIXELS)
+    how = (1, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS)
     ends = [*path[1:], path[-1]]
     for start, end in zip(path, ends, strict=True):
-        _draw_disc(touched, start, radius)
+        cv2.circle(touched, start.tolist(), radius, *how)
         _draw_band(touched, start, end, radius)
     if stroke.erase:
         return mask & (touched == 0)
     return mask | (touched > 0)
-
-
-def _path_of(stroke: BrushStroke) -> Int[np.ndarray, "points 2"]:
-    """Return the points of a stroke in subpixels, as OpenCV draws them."""
-    scaled = np.array(stroke.points) * _SUBPIXELS
-    return np.round(scaled).astype(np.int32)
-
-
-def _draw_disc(touched: np.ndarray, middle: np.ndarray, radius: int) -> None:
-    """Draw a filled circle, in place; all in subpixels."""
-    cv2.circle(
-        touched,
-        middle.tolist(),
-        radius,
-        1,
-        cv2.FILLED,
-        cv2.LINE_8,
-        _SUBPIXEL_BITS,
-    )
 
 
 def _draw_band(

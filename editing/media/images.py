@@ -116,7 +116,8 @@ def _warnings(files: Sequence[Path]) -> list[str]:
             warnings.append(
                 f"{name} has {image.n_frames} pictures; the first of each file is used."
             )
-        if image.has_transparency_data and _lowest_alpha(image) < 255:
+        is_clear = image.has_transparency_data
+        if is_clear and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
 
@@ -130,11 +131,6 @@ def _twice(files: Sequence[Path]) -> list[str]:
             said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
             return [f"{said}. Keep pictures of one kind if they show the same."]
     return []
-
-
-def _lowest_alpha(image: Image.Image) -> int:
-    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return int(lowest)
 
 
 def _common_size(files: Sequence[Path]) -> tuple[int, int]:

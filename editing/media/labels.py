@@ -46,6 +46,7 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.media.mask_pictures import (
+    Colors,
     Picture,
     palette,
     picture_in_video,
@@ -156,7 +157,7 @@ class _Wanted:
     size: Size
     original: Size | None = None
     at: int | None = None
-    colors: Mapping[int, str] = field(default_factory=dict)
+    colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
 
     def check_count(self, name: str, count: int) -> int:
@@ -204,7 +205,7 @@ def read_labels(
     size: Size,
     order: Sequence[int] = (),
     *,
-    colors: Mapping[int, str] | None = None,
+    colors: Colors | None = None,
     at: int | None = None,
 ) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
@@ -244,7 +245,7 @@ def read_labels(
 def write_labels(
     labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
     path: str | Path,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks
     written there before go.
@@ -261,7 +262,7 @@ def write_frame(
     labels: Grey,
     path: Path,
     index: int,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write the labels of one frame, counted from 0, into a folder; see
     `write_labels`."""
@@ -538,7 +539,7 @@ def open_regions(
     frames: int,
     size: Size,
     *,
-    colors: Mapping[int, str] | None = None,
+    colors: Colors | None = None,
     at: int | None = None,
     original: Size | None = None,
 ) -> dict[int, LazyMasks]:

@@ -65,6 +65,10 @@ _PEAKS = 4  # even areas of grey that a video may have
 _PACKED = np.array([1 << 16, 1 << 8, 1])  # a colour as one number
 
 
+Colors = Mapping[int, str]
+"""Colours, "#rrggbb", by label."""
+
+
 class Picture(NamedTuple):
     """A picture of a mask as it is stored.
 
@@ -91,7 +95,7 @@ def default_color(label: int) -> str:
     return PALETTE[(label - 1) % len(PALETTE)]
 
 
-def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
+def palette(colors: Colors) -> UInt8[np.ndarray, "256 3"]:
     """Return the RGB of every label from its "#rrggbb"; black for labels without a
     colour."""
     table = np.zeros((256, 3), np.uint8)
@@ -219,7 +223,7 @@ class Meaning:
     """
 
     form: str
-    colors: Mapping[int, str] = field(default_factory=dict)
+    colors: Colors = field(default_factory=dict)
     matte: int = _MATTE
     opaque: int = 0
     is_deep: bool = False
@@ -286,7 +290,7 @@ def _is_deep(picture: Picture) -> bool:
 
 
 def understand(
-    pictures: Iterable[Picture], known: Mapping[int, str], labels: Collection[int] = ()
+    pictures: Iterable[Picture], known: Colors, labels: Collection[int] = ()
 ) -> Meaning:
     """Decide what the pictures of a mask mean.
 
@@ -315,7 +319,7 @@ def understand(
 class _Survey:
     """What has been seen in the pictures of a mask; `known` is that of `understand`."""
 
-    def __init__(self, known: Mapping[int, str]) -> None:
+    def __init__(self, known: Colors) -> None:
         self._known = known
         # those of which every colour may be: all pixels have one, or are black
         self._exact = [_filled(known, PALETTE), _filled(known, _FORMER)]
@@ -418,7 +422,7 @@ class _Survey:
         form = "soft" if is_soft else "labels"
         return Meaning(form, matte=matte, opaque=opaque, is_deep=self._is_deep)
 
-    def _check_colors(self, colors: Mapping[int, str] | None) -> None:
+    def _check_colors(self, colors: Colors | None) -> None:
         """Refuse colours beside numbers, and those that are not of masks."""
         name = shorten(self._colored)
         if self._numbered:
@@ -443,7 +447,7 @@ class _Survey:
         return {label: hex_of(color) for label, color in sorted(labelled.items())}
 
 
-def _filled(known: Mapping[int, str], usual: Sequence[str]) -> dict[int, str]:
+def _filled(known: Colors, usual: Sequence[str]) -> dict[int, str]:
     """Return known colours by label, and usual ones of the labels that have none."""
     taken = {color.lower() for color in known.values()}
     colors = {
@@ -499,7 +503,7 @@ def _has_thin_edges(grey: Grey, counts: Int[np.ndarray, "256"]) -> bool:
     if 2 * ends <= counts.sum() or not counts[_HIGH + 1 :].any():
         return False
     between = (grey >= _LOW) & (grey <= _HIGH)
-    even = between & (_contrast(grey[..., None]) == 0)
+    even = between & (_contrast(grey) == 0)
     return bool(2 * even.sum() <= between.sum())
 
 
@@ -518,7 +522,7 @@ def _soft_or_even(grey: Grey) -> str:
     if grey.max() < _DARK:
         return "nothing"
     between = (grey >= _DARK // 2) & (grey <= 255 - _DARK // 2)
-    within = between & (_contrast(grey[..., None]) < _LEVEL)
+    within = between & (_contrast(grey) < _LEVEL)
     if 2 * within.sum() > between.sum() and _has_peaks(grey[within], grey.size):
         return "even greys"
     return "soft" if (grey >= _INSIDE).any() else "many"
@@ -539,26 +543,15 @@ def _has_peaks(levels: UInt8[np.ndarray, " pixels"], pixels: int) -> bool:
     return bool(total > 0 and left.sum() <= (1 - _KNOWN) * 2 * total)
 
 
-def _contrast(
-    picture: UInt8[np.ndarray, "height width channels"],
-) -> Grey:
+def _contrast(picture: Grey | Rgb) -> Grey:
     """Return the most by which a channel differs among each pixel and those around
     it."""
-    high = low = picture
-    for axis in (0, 1):
-        high = _largest(high, axis)
-        low = 255 - _largest(255 - low, axis)
-    return (high - low).max(-1)
+    import cv2  # slow to import, and seldom needed
 
-
-def _largest(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the largest of each value and those before and after it along an axis."""
-    largest = values.copy()
-    result = np.moveaxis(largest, axis, 0)
-    given = np.moveaxis(values, axis, 0)
-    np.maximum(result[1:], given[:-1], out=result[1:])
-    np.maximum(result[:-1], given[1:], out=result[:-1])
-    return largest
+    around = np.ones((3, 3), np.uint8)
+    picture = np.ascontiguousarray(picture)
+    spread = cv2.dilate(picture, around) - cv2.erode(picture, around)
+    return spread.max(-1) if spread.ndim > 2 else spread
 
 
 def _bright_colors(
@@ -591,9 +584,7 @@ def _distinct_colors(
     return colors
 
 
-def _labelled(
-    colors: Iterable[np.ndarray], known: Mapping[int, str]
-) -> dict[int, np.ndarray]:
+def _labelled(colors: Iterable[np.ndarray], known: Colors) -> dict[int, np.ndarray]:
     """Give each colour the first label whose known colour it is like, or else the one
     that usually has it, or else the next free one."""
     usual = [*_filled(known, PALETTE).items(), *_filled(known, _FORMER).items()]
@@ -627,7 +618,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
     return float(np.square(one - other).sum()) < _ALIKE**2
 
 
-def nearest_labels(picture: Rgb, colors: Mapping[int, str]) -> Grey:
+def nearest_labels(picture: Rgb, colors: Colors) -> Grey:
     """Return the label of the colour, "#rrggbb", nearest to each pixel; 0 where black
     is nearer."""
     labels = np.zeros(picture.shape[:2], np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
 from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, windows
-from regrain.editing.media.mask_pictures import nearest_labels, palette
+from regrain.editing.media.mask_pictures import Colors, nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
@@ -21,7 +20,7 @@ def write_mask_video(
     labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
     path: str | Path,
     fps: Fraction,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write labels as colours: lossless if the name ends in `.mkv`, else as MP4.
 
@@ -42,7 +41,7 @@ def write_mask_video(
 
 
 def read_mask_video(
-    path: str | Path, frames: int, size: Size, colors: Mapping[int, str]
+    path: str | Path, frames: int, size: Size, colors: Colors
 ) -> LabelFrames:
     """Read a mask video: each pixel gets the label with the nearest colour, or none if
     black is nearer.

@@ -69,7 +69,10 @@ class MaskConsistency:
             else:
                 known = self._known[label]
                 trust[label] = _trust(*known, colors, mask, before)
-            moved[label] = _believed(mask, before, trust[label])
+            # of a doubted one, the last that was believed is moved along
+            is_doubted = trust[label] < DOUBTFUL
+            if not (is_doubted and before is not None and before.any()):
+                moved[label] = mask
         self._grey = grey
         self._masks = moved
         return trust
@@ -87,14 +90,6 @@ class MaskConsistency:
             )
             moved[label] = values > 0
         return moved
-
-
-def _believed(mask: np.ndarray, moved: np.ndarray | None, trust: float) -> np.ndarray:
-    """Return the mask of a region or, if it is doubted, the last one that was believed,
-    moved along."""
-    if trust < DOUBTFUL and moved is not None and moved.any():
-        return moved
-    return mask
 
 
 def _histogram(colors: np.ndarray, mask: Mask) -> Float32[np.ndarray, " bins"]:

@@ -3,7 +3,7 @@ come."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -104,7 +104,10 @@ def correct(
     """
     known = partial(_masks_at, before)
     keys = _with_known(given, {frame: known(frame) for frame in right})
-    corrected = _frames_by_label(given)
+    corrected: dict[int, list[int]] = {}
+    for frame, masks in given.items():
+        for label in masks:
+            corrected.setdefault(label, []).append(frame)
     colors = colors_of(before.present | corrected.keys())
     for frame, seen in enumerate(before):
         write_frame(seen, folder, frame, colors)
@@ -119,7 +122,11 @@ def correct(
     )
     for frame, found, changed in tracked:
         old = before.read(frame, frame + 1)[0]
-        new = _replaced(old, found, changed)
+        new = old.copy()
+        for label in changed:
+            # What the region gives up goes to whatever was seen there.
+            new = np.where(new == label, found, new)
+            new[found == label] = label
         write_frame(new, folder, frame, colors)
     return confidences
 
@@ -137,25 +144,6 @@ def _with_known(given: Given, keys: Given) -> Given:
         others = {label: mask for label, mask in there.items() if label not in masks}
         added[frame] = masks | others
     return added
-
-
-def _frames_by_label(given: Given) -> dict[int, list[int]]:
-    """Return the frames on which each label is given."""
-    frames: dict[int, list[int]] = {}
-    for frame, masks in given.items():
-        for label in masks:
-            frames.setdefault(label, []).append(frame)
-    return frames
-
-
-def _replaced(old: np.ndarray, found: np.ndarray, changed: Iterable[int]) -> np.ndarray:
-    """Return labels in which the changed regions have the masks that were found."""
-    new = old.copy()
-    for label in changed:
-        # What the region gives up goes to whatever was seen there.
-        new = np.where(new == label, found, new)
-        new[found == label] = label
-    return new
 
 
 def _tracked(

@@ -6,7 +6,7 @@ Between two key frames, both directions are blended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import cv2
@@ -18,12 +18,11 @@ from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Size
 from regrain.masks.draw import signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
-from regrain.masks.track.sam2_track import Seen, packed, track, unpacked
+from regrain.masks.track.corrections import Stated
+from regrain.masks.track.sam2_track import Seen, Seens, Tracked, packed, track, unpacked
 
 Labelled = np.ndarray | Mapping[int, np.ndarray]
 """Labels of a key frame, or its masks by label."""
-Stated = Mapping[int, Mapping[int, Mask]]
-"""Masks of key frames, by frame and label."""
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
 _WINDOW = 16  # frames read at once
 
@@ -130,9 +129,7 @@ def _masks_of(value: Labelled, frame: int, shape: tuple[int, int]) -> dict[int, 
     return {label: value == label for label in np.unique(value).tolist() if label}
 
 
-def _both_ways(
-    clip: Clip, stated: Stated, start: int, stop: int
-) -> Iterator[tuple[int, dict[int, Seen]]]:
+def _both_ways(clip: Clip, stated: Stated, start: int, stop: int) -> Tracked:
     """Track from the first key frame on, and from the last one back, on frames that may
     be shrunk."""
     width, height = clip.size
@@ -143,7 +140,7 @@ def _both_ways(
         for frame, masks in stated.items()
     }
 
-    def walk(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
+    def walk(order: range) -> Tracked:
         for frame, labels, sure in cut_track.follow(_read(clip, order, size), small):
             yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
 
@@ -160,15 +157,14 @@ def _both_ways(
     yield from backwards
 
 
-def _blend(
-    frame: int, stated: Stated, earlier: dict[int, Seen], later: dict[int, Seen]
-) -> dict[int, Seen]:
+def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
     """Blend the masks of both directions, weighted by nearness of the key frame and by
     confidence."""
     blended = earlier | later
     for label in earlier.keys() & later.keys():
         keys = [key for key, masks in stated.items() if label in masks]
-        before, after = _frames_to_keys(frame, keys)
+        before = frame - max((key for key in keys if key <= frame), default=frame)
+        after = min((key for key in keys if key >= frame), default=frame) - frame
         one = earlier[label]
         other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
@@ -176,14 +172,6 @@ def _blend(
         mask = _blended(one.mask, other.mask, weight, other_weight)
         blended[label] = Seen(mask, max(one.sure, other.sure))
     return blended
-
-
-def _frames_to_keys(frame: int, keys: Collection[int]) -> tuple[int, int]:
-    """Count the frames to the last key frame before, and to the next one; 0 where there
-    is none."""
-    last = max((key for key in keys if key <= frame), default=frame)
-    following = min((key for key in keys if key >= frame), default=frame)
-    return frame - last, following - frame
 
 
 def _blended(one: Mask, other: Mask, weight: float, other_weight: float) -> Mask:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,8 +115,10 @@ def find_by_words(
     things = instances(image, words, checkpoint)[:MOST]
     labels = np.zeros((len(clip), height, width), np.uint8)
     if things:
-        followed = _followed(clip, middle, things, tracker)
-        for done, (frame, seen) in enumerate(followed, 1):
+        # The surest covers the others.
+        masks = {label: thing.mask for label, thing in enumerate(things, 1)}
+        followed = propagate(clip, {middle: masks}, tracker=tracker)
+        for done, (frame, seen, _) in enumerate(followed, 1):
             labels[frame] = seen
             yield Progress("finding", done, len(clip), None)
     yield FoundThings(
@@ -124,13 +126,3 @@ def find_by_words(
         names=tuple(thing.words for thing in things),
         fit=tuple(2 * thing.score for thing in things),
     )
-
-
-def _followed(
-    clip: Clip, frame: int, things: Iterable[Instance], tracker: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Follow things from one frame on and back; yield frames and their labels."""
-    # The surest covers the others.
-    masks = {label: thing.mask for label, thing in enumerate(things, 1)}
-    for number, labels, _ in propagate(clip, {frame: masks}, tracker=tracker):
-        yield number, labels
