@@ -46,8 +46,7 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import read_labels
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.location import find
-from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.storage.memory import peak_memory
 
@@ -320,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    family = family_of(find(args.model))
+    family = facts_of(args.model).family
     place = Path(args.model)
     facts = {
         "model": place.name if place.exists() else args.model,

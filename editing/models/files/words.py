@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,20 +23,6 @@ class Unknown(NamedTuple):
 
     word: str
     near: tuple[str, ...]
-
-
-def read_words(folder: Path) -> frozenset[str] | None:
-    """Read the words that a model folder lists in words.json, lower case; None without
-    that file.
-
-    Raises:
-        ModelError: See `read_groups`.
-    """
-    groups = read_groups(folder)
-    if groups is None:
-        return None
-    phrases = chain.from_iterable(groups.values())
-    return frozenset(word for phrase in phrases for word in _split(phrase))
 
 
 def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
@@ -73,7 +58,7 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
     """
     if words is None:
         return []
-    missing = [word for word in dict.fromkeys(_split(text)) if word not in words]
+    missing = [word for word in dict.fromkeys(split_words(text)) if word not in words]
     return [Unknown(word, _misspelt(word, words)) for word in missing]
 
 
@@ -84,7 +69,8 @@ def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
     return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
 
 
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """Split a text into its words, lower case."""
     return re.findall(r"\w+", text.lower())
 
 

@@ -12,27 +12,24 @@ from typing import Any
 import torch
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import unused_parts
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.folder import (
+from regrain.editing.models.files.facts import ModelFacts, facts_at
+from regrain.editing.models.files.location import ModelLocation
+from regrain.editing.models.files.lora_file import lora_facts
+from regrain.editing.models.files.offers import check_family
+from regrain.editing.models.unet.sdxl import StableDiffusionXL
+from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+from regrain.editing.models.wan.load import load_wan
+from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.weights.folder import (
     ModelParts,
     check_configs,
     read_folder,
     read_schedule,
 )
-from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.lora import add_loras
-from regrain.editing.models.files.lora_file import lora_notes
-from regrain.editing.models.files.offers import check_family, family_of
-from regrain.editing.models.files.recommended import (
-    kind_of,
-    missing_scheduler,
-    recommended,
-)
-from regrain.editing.models.files.single_file import read_file
-from regrain.editing.models.unet.sdxl import StableDiffusionXL
-from regrain.editing.models.unet.stable_diffusion import StableDiffusion
-from regrain.editing.models.wan.load import load_wan
-from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.weights.lora import add_loras
+from regrain.editing.models.weights.single_file import read_file
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
     count_weights,
@@ -58,25 +55,30 @@ def load(
     began = time.perf_counter()
     device = choose_device(device)
     _prepare_libraries()
-    place = Path(download(id) if source.kind == "hub" else source.location)
-    if (place / "transformer").is_dir() and not (place / "unet").is_dir():
-        check_family(family_of(ModelLocation("folder", str(place))), id)
+    if source.kind == "hub":
+        source = ModelLocation("folder", download(id))
+    facts = facts_at(source, id)
+    if facts.is_video:
+        check_family(facts.family, id)
         if prediction:
             said = f"{shorten(id)} predicts flow, as all of its kind"
             raise ModelError("prediction", f"{said}. Leave it out.")
-        return load_wan(place, id, loras, device, dtype)
-    dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-    parts = (
-        read_file(place, dtype, prediction)
-        if source.kind == "file"
-        else read_folder(place, id, dtype, prediction)
-    )
+        return load_wan(facts, loras, device, dtype)
+    numbers = count_weights(Path(source.location))
+    dtype = dtype or weights_dtype(device, numbers, free_memory(device))
+    if facts.head:
+        parts = read_file(facts, facts.head, dtype, prediction)
+    else:
+        parts = read_folder(facts, dtype, prediction)
     _check_architecture(parts, id)
     add_loras(loras, parts.with_weights)
-    kind = kind_of(id, parts.scheduler, parts.unet.config, loras)
-    weights = _weight_bytes(parts)
+    weights = {
+        name: sum(weight.nbytes for weight in module.parameters())
+        for name, module in parts.with_weights.items()
+    }
     turns = takes_turns(device, weights, free_memory(device))
     predicts = parts.scheduler.get("prediction_type", "epsilon")
+    kind = facts.few_step(loras)
     common: dict[str, Any] = {
         "id": id,
         "unet": parts.unet,
@@ -87,12 +89,12 @@ def load(
         "prediction": predicts,
         "device": device,
         "dtype": dtype,
-        "defaults": recommended(kind, parts.scheduler, parts.defaults, loras),
-        "words": parts.words,
+        "defaults": facts.recommended(loras),
+        "words": facts.words,
         "few_step": kind.title if kind else "",
-        "other_scheduler": missing_scheduler(kind, parts.scheduler),
+        "other_scheduler": facts.other_scheduler(loras),
         "takes_turns": turns,
-        "notes": _notes(parts, loras, predicts),
+        "notes": _notes(facts, loras, predicts, parts.reads_last_layer),
     }
     if parts.text_encoder_2 is None:
         model = StableDiffusion(**common)
@@ -111,21 +113,15 @@ def load(
     return model
 
 
-def _notes(parts: ModelParts, loras: Sequence[str], prediction: str) -> tuple[str, ...]:
+def _notes(
+    facts: ModelFacts, loras: Sequence[str], prediction: str, reads_last_layer: bool
+) -> tuple[str, ...]:
     """Say what the files of a model tell that is not done."""
-    reads_last_layer = parts.reads_last_layer
-    notes = [f"The model's {part} is not used." for part in parts.unused]
+    unused = unused_parts(facts.index)
+    notes = [f"The model's {part} is not used." for part in unused]
     for text in loras:
-        notes += lora_notes(text, prediction, reads_last_layer)
+        notes += lora_facts(text).notes(prediction, reads_last_layer)
     return tuple(notes)
-
-
-def _weight_bytes(parts: ModelParts) -> dict[str, int]:
-    """Return the bytes of the weights of each part, by its folder."""
-    return {
-        name: sum(weight.nbytes for weight in module.parameters())
-        for name, module in parts.with_weights.items()
-    }
 
 
 def _prepare_libraries() -> None:

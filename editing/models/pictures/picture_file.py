@@ -20,7 +20,7 @@ from regrain.editing.models.files.picture_heads import (
     near,
     read_head,
 )
-from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import TRANSFORMERS, weight_files

@@ -15,14 +15,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.configs import read_config, read_json
+from regrain.editing.models.files.config_keys import check_known
+from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
+from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights, state_of
@@ -152,12 +153,14 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    said = read_json(path, id)
-    kind = said.get("_class_name") if isinstance(said, dict) else None
+    config = read_json(path, id)
+    kind = config.get("_class_name") if isinstance(config, dict) else None
     kind = kind or "model of unknown kind"
     if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
-    config = read_config(path, id, "control")
+    place = f"{shorten(id)}: {path.parent.name}/{path.name}"
+    check_config(config, "control", place)
+    check_known(config, "control", place)
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config, read_json
+from regrain.editing.models.files.config_keys import check_known
+from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import opened, read_tensors
 from regrain.editing.storage.safetensors_files import weight_files
 
 FIELD = "motion"
@@ -95,14 +96,18 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
         if folder.is_file():
             return folder, {}
         path = folder / "config.json"
-        said = read_json(path, id)
-    kind = said.get("_class_name", "MotionAdapter") if isinstance(said, dict) else ""
+        config = read_json(path, id)
+    kind = ""
+    if isinstance(config, dict):
+        kind = config.get("_class_name", "MotionAdapter")
     if kind != "MotionAdapter":
         raise ModelError(
             FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
         )
     with about(FIELD):
-        config = read_config(path, id, "motion")
+        place = f"{shorten(id)}: {folder.name}/{path.name}"
+        check_config(config, "motion", place)
+        check_known(config, "motion", place)
     found = weight_files(folder)
     if not found:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""

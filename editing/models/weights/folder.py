@@ -1,9 +1,9 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,17 +11,13 @@ from torch import nn
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import (
-    PREDICTIONS,
-    check_index,
-    check_text_encoder,
-    class_in_index,
-    unused_parts,
-)
-from regrain.editing.models.files.configs import read_config, read_defaults
+from regrain.editing.models.files.config_keys import PREDICTIONS, check_text_encoder
+from regrain.editing.models.files.facts import UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
-from regrain.editing.models.files.words import read_words
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _OPENCLIP = 1024  # width of the text encoder of 2.x
 _CUT = 11  # layers of the text encoder of 1.x without its last
@@ -34,14 +30,11 @@ class ModelParts:
     unet: nn.Module
     vae: nn.Module
     text_encoder: nn.Module
-    tokenizer: Any  # of transformers, which types none
+    tokenizer: "PreTrainedTokenizerBase"
     scheduler: Mapping[str, object]
-    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    words: frozenset[str] | None = None
     text_encoder_2: nn.Module | None = None  # of SDXL, as the next two
     padding_2: int = 0
     empty_is_zero: bool = True
-    unused: tuple[str, ...] = ()  # parts of the model's index that nothing reads
 
     @property
     def with_weights(self) -> dict[str, nn.Module]:
@@ -78,10 +71,10 @@ def with_prediction(
 
 
 def read_folder(
-    folder: Path, id: str, dtype: torch.dtype, prediction: str = ""
+    facts: ModelFacts, dtype: torch.dtype, prediction: str = ""
 ) -> ModelParts:
-    """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are
-    optional, and `prediction` is for one that does not say what it predicts.
+    """Read a diffusers folder; `prediction` is for one that does not say what it
+    predicts.
 
     Raises:
         ModelError: A part or some of its weights are missing, or exist only as a
@@ -90,18 +83,20 @@ def read_folder(
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers.models.clip.modeling_clip import CLIPTextModel
+    from transformers.models.clip.modeling_clip import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+    )
 
+    id = facts.id
+    folder = facts.folder
     check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
-    said = read_config(folder / "scheduler" / "scheduler_config.json", id)
-    index = _read_index(folder, id)
-    named = class_in_index(index, "scheduler")
-    if named:  # diffusers goes by the index
-        said = {**said, "_class_name": named}
-    scheduler = with_prediction(said, prediction, shorten(id))
-    vae = read_config(folder / "vae" / "config.json", id)
-    unet = read_config(folder / "unet" / "config.json", id)
-    _check_text_encoder(folder / "text_encoder", id)
+    facts.config("scheduler/scheduler_config.json")  # which must be there
+    index = facts.index
+    scheduler = with_prediction(facts.scheduler, prediction, shorten(id))
+    vae = facts.known_config("vae/config.json")
+    unet = facts.known_config(UNET)
+    _check_text_encoder(facts, "text_encoder")
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
@@ -115,17 +110,22 @@ def read_folder(
         )
     check_configs(unet, scheduler, id)
     tokenizer = _read_tokenizer(folder / "tokenizer", id)
-    is_xl = unet.get("addition_embed_type")
-    second = _read_second(folder, id, dtype, index) if is_xl else {}
+    second: dict[str, Any] = {}
+    if unet.get("addition_embed_type"):
+        check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
+        end = _check_text_encoder(facts, "text_encoder_2").get("eos_token_id", 49_407)
+        padding = _read_padding(folder / "tokenizer_2", id, end)
+        place = folder / "text_encoder_2"
+        encoder = read_weights(CLIPTextModelWithProjection, place, id, dtype)
+        second = {"text_encoder_2": encoder, "padding_2": padding}
+        empty_is_zero = index.get("force_zeros_for_empty_prompt", True)
+        second["empty_is_zero"] = bool(empty_is_zero)
     return ModelParts(
         unet=read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
         vae=read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
         text_encoder=read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
         tokenizer=tokenizer,
         scheduler=scheduler,
-        defaults=read_defaults(folder / "defaults.json", id),
-        words=read_words(folder),
-        unused=tuple(unused_parts(index)),
         **second,
     )
 
@@ -157,14 +157,6 @@ def read_schedule(config: Mapping[str, Any], id: str) -> Schedule:
         raise ModelError("model", f"{reason}. Use another model.") from error
 
 
-def _read_tokenizer(folder: Path, id: str) -> Any:
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again."
-    with boundary("model", said, ModelError), without_marks(folder) as place:
-        return CLIPTokenizer.from_pretrained(place, local_files_only=True)
-
-
 def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
     """Refuse a model without one of these parts."""
     for part in parts:
@@ -173,48 +165,34 @@ def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
             raise ModelError("model", f"{said}. Download the model again.")
 
 
-def _read_index(folder: Path, id: str) -> Mapping[str, Any]:
-    """Read model_index.json, checked; empty without one."""
-    path = folder / "model_index.json"
-    index = read_config(path, id) if path.is_file() else {}
-    check_index(index, f"{shorten(id)}: {path.name}")
-    return index
-
-
-def _check_text_encoder(folder: Path, id: str) -> dict[str, Any]:
+def _check_text_encoder(facts: ModelFacts, part: str) -> dict[str, Any]:
     """Read and check the configuration of a text encoder."""
-    content = read_config(folder / "config.json", id)
-    check_text_encoder(content, f"{shorten(id)}: {folder.name}/config.json")
+    name = f"{part}/config.json"
+    content = facts.config(name)
+    check_text_encoder(content, facts.place(name))
     return content
 
 
-def _check_end(content: Mapping[str, Any], tokenizer: Any, id: str) -> None:
-    """Refuse a text encoder that looks for another end mark than the tokenizer's, so
-    that its pooled text would be that of the start."""
-    end = content.get("eos_token_id", 49_407)
-    # Files from before transformers 4.31 say 2, and mean the highest token.
+def _read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again."
+    with boundary("model", said, ModelError), without_marks(folder) as place:
+        return CLIPTokenizer.from_pretrained(place, local_files_only=True)
+
+
+def _read_padding(folder: Path, id: str, end: int) -> int:
+    """Read the token with which SDXL's second tokenizer pads.
+
+    `end` is the end mark that its text encoder looks for; if texts ended otherwise,
+    their pooled text would be that of the start. Files from before transformers 4.31
+    say 2, and mean the highest token.
+    """
+    tokenizer = _read_tokenizer(folder, id)
     if end not in (2, tokenizer.eos_token_id):
         said = f"{shorten(id)}: text_encoder_2/config.json has eos_token_id {end}"
         reason = f"but tokenizer_2/ ends texts with {tokenizer.eos_token_id}"
         raise ModelError("model", f"{said}, {reason}. Correct it.")
-
-
-def _read_second(
-    folder: Path, id: str, dtype: torch.dtype, index: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Read SDXL's second text encoder and tokenizer."""
-    from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
-
-    check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
-    place = folder / "text_encoder_2"
-    content = _check_text_encoder(place, id)
-    tokenizer = _read_tokenizer(folder / "tokenizer_2", id)
-    _check_end(content, tokenizer, id)
     said = f"{shorten(id)}: tokenizer_2/ has no token to pad with. Download it again."
     with boundary("model", said, ModelError):
-        padding = int(tokenizer.pad_token_id)
-    return {
-        "text_encoder_2": read_weights(CLIPTextModelWithProjection, place, id, dtype),
-        "padding_2": padding,
-        "empty_is_zero": bool(index.get("force_zeros_for_empty_prompt", True)),
-    }
+        return int(tokenizer.pad_token_id)

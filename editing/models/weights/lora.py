@@ -20,9 +20,9 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
-from regrain.editing.models.files.lora_change import MAGNITUDES, Scaling, apply
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
-from regrain.editing.models.files.tensors import opened
+from regrain.editing.models.weights.lora_change import MAGNITUDES, Scaling, apply
+from regrain.editing.models.weights.tensors import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
