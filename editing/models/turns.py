@@ -30,8 +30,11 @@ FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 def diverged(layer: str, step: Step) -> DivergedError:
     """Make the error for an output with NaN or Inf."""
-    said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
-    return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
+    return DivergedError(
+        layer,
+        f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use "
+        "--dtype float32, or weaker settings.",
+    )
 
 
 def _check_finite(name: str, part: nn.Module, id: str) -> None:
@@ -52,9 +55,12 @@ def _check_finite(name: str, part: nn.Module, id: str) -> None:
 def _missing_operation(error: NotImplementedError) -> ResourceError:
     """Make the error for what PyTorch cannot do on a Mac's GPU."""
     found = re.search(r"aten::[\w.]+", str(error))
-    said = f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU."
-    advice = "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU"
-    return ResourceError("device", f"{said} {advice}, or use --device cpu.")
+    return ResourceError(
+        "device",
+        f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU. "
+        "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU, or use "
+        "--device cpu.",
+    )
 
 
 class TurnTaking:

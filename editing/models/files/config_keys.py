@@ -212,8 +212,9 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
     elif part in _CLASSES:
         classes = _CLASSES[part]
         if name not in (None, *classes):
-            advice = f"Use a model with {' or '.join(classes)}"
-            raise _other_class(place, shorten(name), advice)
+            raise _other_class(
+                place, shorten(name), f"Use a model with {' or '.join(classes)}"
+            )
         allowed = ALLOWED.get(str(name or classes[0]), {})
         _refuse_values(content, allowed, place)
 
@@ -235,8 +236,11 @@ def _refuse_values(content: Mapping[str, object], values: Values, place: str) ->
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(entry in allowed for entry in entries):
-            said = f"{place} has {key} {shorten(value)}, which is not supported"
-            raise ModelError("model", f"{said}. Use another model.")
+            raise ModelError(
+                "model",
+                f"{place} has {key} {shorten(value)}, which is not supported. Use "
+                "another model.",
+            )
 
 
 def _refuse_unknown(
@@ -246,9 +250,11 @@ def _refuse_unknown(
     for key, value in content.items():
         is_private = key.startswith("_")  # such as the name of the class
         if key not in known and not is_private and value not in _OLD.get(key, _OFF):
-            said = f"{place} has {shorten(key)} {shorten(value)}, which is not known"
-            advice = "Remove it if it changes nothing, or use another model"
-            raise ModelError("model", f"{said}. {advice}.")
+            raise ModelError(
+                "model",
+                f"{place} has {shorten(key)} {shorten(value)}, which is not "
+                "known. Remove it if it changes nothing, or use another model.",
+            )
 
 
 def check_text_encoder(
@@ -261,12 +267,17 @@ def check_text_encoder(
 
     kind = content.get("model_type")
     if kind not in _TEXT_KINDS[name]:
-        said = f"{place} is of {shorten(kind)}, which is not supported"
-        advice = f"Use a model with {_TEXT_TITLES[name]}'s text encoder"
-        raise ModelError("model", f"{said}. {advice}.")
+        raise ModelError(
+            "model",
+            f"{place} is of {shorten(kind)}, which is not supported. Use a model "
+            f"with {_TEXT_TITLES[name]}'s text encoder.",
+        )
     if content.get("quantization_config"):
-        said = f"{place} has quantization_config, which is not supported"
-        raise ModelError("model", f"{said}. Use a model of 16 bits.")
+        raise ModelError(
+            "model",
+            f"{place} has quantization_config, which is not supported. Use a "
+            "model of 16 bits.",
+        )
     _refuse_values(content, OF_TEXT[name], place)
     written = getattr(transformers, name)().to_dict()
     known = BESIDE_TEXT.union(written).difference(_OLD)
@@ -279,11 +290,17 @@ def check_index(content: Mapping[str, object], place: str) -> None:
     for part, allowed in _OF_INDEX.items():
         named = class_in_index(content, part)
         if named not in (None, *allowed):
-            said = f"{place} names {shorten(named)} as {part}, which is not supported"
-            raise ModelError("model", f"{said}. Use another model.")
+            raise ModelError(
+                "model",
+                f"{place} names {shorten(named)} as {part}, which is not "
+                "supported. Use another model.",
+            )
     if content.get("requires_aesthetics_score"):
-        said = f"{place} has requires_aesthetics_score, as SDXL's refiner"
-        raise ModelError("model", f"{said}. Use its base model.")
+        raise ModelError(
+            "model",
+            f"{place} has requires_aesthetics_score, as SDXL's refiner. Use its "
+            "base model.",
+        )
 
 
 def class_in_index(content: Mapping[str, object], part: str) -> str | None:
@@ -317,5 +334,6 @@ def family_of_scheduler(name: object) -> str | None:
 def _other_class(
     place: str, given: str, advice: str = "Use another model"
 ) -> ModelError:
-    said = f"{place} is of {given}, which is not supported"
-    return ModelError("model", f"{said}. {advice}.")
+    return ModelError(
+        "model", f"{place} is of {given}, which is not supported. {advice}."
+    )

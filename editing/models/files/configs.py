@@ -199,8 +199,9 @@ def check_config(content: Any, part: str, place: str) -> dict[str, Any]:
             known.model_validate(content)
         except ValidationError as error:
             wrong = from_validation(error, known)
-            reason = f"{place}, {wrong.field}: {wrong.message}"
-            raise ModelError("model", f"{reason} Use another model.") from None
+            raise ModelError(
+                "model", f"{place}, {wrong.field}: {wrong.message} Use another model."
+            ) from None
     return content
 
 
@@ -223,6 +224,8 @@ def read_defaults(path: Path, id: str) -> dict[str, dict[str, object]]:
         return {}
     content = read_config(path, id, "defaults")
     if not all(isinstance(values, dict) for values in content.values()):
-        said = f"{shorten(id)}: defaults.json is not an object of objects"
-        raise ModelError("model", f"{said}. Correct it.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: defaults.json is not an object of objects. Correct it.",
+        )
     return content

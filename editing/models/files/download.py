@@ -99,16 +99,26 @@ def hub_error(id: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        advice = "Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
-        raise ModelError("model", f"{id!r} is gated. {advice}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or "
+            "run `hf auth login`.",
+        ) from error
     except RepositoryNotFoundError as error:
-        said = "is missing from the hub, or private. Check the spelling or set HF_TOKEN"
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is missing from the hub, or private. Check the spelling or "
+            "set HF_TOKEN.",
+        ) from error
     except away as error:
-        said = "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
+            "once, or use storybook.",
+        ) from error
     except (HfHubHTTPError, OSError) as error:
-        said = (
-            f"cannot be downloaded ({first_line(error)}). Try again, or use storybook"
-        )
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
+            "use storybook.",
+        ) from error

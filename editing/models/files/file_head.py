@@ -110,15 +110,20 @@ class FileHead(NamedTuple):
             f"conditioner.embedders.0.{OPENCLIP_TEXT}token_embedding.weight"
             in self.names
         ):
-            said = f"{name} is the refiner of SDXL. Use its base model."
-            raise ModelError("model", said)
+            raise ModelError(
+                "model", f"{name} is the refiner of SDXL. Use its base model."
+            )
         title = self.other_kind
         if title is not None:
-            said = f"{name} is {title}, which is not supported. Use {SUPPORTED}."
-            raise ModelError("model", said)
+            raise ModelError(
+                "model", f"{name} is {title}, which is not supported. Use {SUPPORTED}."
+            )
         if version != "sdxl" and f"{UNET}label_emb.0.0.weight" in self.names:
-            said = f"{name} reads a class or a picture's vector (unCLIP), which is not supported"
-            raise ModelError("model", f"{said}. Use {SUPPORTED}.")
+            raise ModelError(
+                "model",
+                f"{name} reads a class or a picture's vector (unCLIP), which is "
+                f"not supported. Use {SUPPORTED}.",
+            )
         needed = {
             "UNet": f"{UNET}input_blocks.0.0.weight",
             "autoencoder": f"{VAE}encoder.conv_in.weight",
@@ -127,16 +132,20 @@ class FileHead(NamedTuple):
             needed[part.replace("_", " ")] = token_table(version, part)
         for part, key in needed.items():
             if key not in self.names:
-                advice = "Use a complete Stable Diffusion checkpoint."
-                raise ModelError("model", f"{name} has no {part} ({key}). {advice}")
+                raise ModelError(
+                    "model",
+                    f"{name} has no {part} ({key}). Use a complete Stable "
+                    "Diffusion checkpoint.",
+                )
         stated = self.metadata.get("modelspec.architecture", "").lower()
         other = stated and not stated.startswith(_ARCHITECTURES[version])
         if other or "edm" in stated:
             raise self._refused("architecture", stated, f"Use {SUPPORTED}")
         steps = self.metadata.get("modelspec.timestep_range", "")
         if steps.replace(" ", "") not in ("", "0,999", "0,1000"):
-            advice = "Use a model for all timesteps"
-            raise self._refused("timestep_range", steps, advice)
+            raise self._refused(
+                "timestep_range", steps, "Use a model for all timesteps"
+            )
 
     @property
     def side(self) -> int | None:
@@ -185,8 +194,11 @@ class FileHead(NamedTuple):
         if _V_MARK in self.names:
             stated = "v_prediction"
         if stated not in ("", *PREDICTIONS):
-            reason = f"{name} predicts {shorten(stated)}"
-            raise ModelError("model", f"{reason}, which is not supported. Use another.")
+            raise ModelError(
+                "model",
+                f"{name} predicts {shorten(stated)}, which is not supported. Use "
+                "another.",
+            )
         if stated:
             known["prediction_type"] = stated
         levels = {key: beside[key] for key in beside if key != "scaling_factor"}
@@ -195,8 +207,11 @@ class FileHead(NamedTuple):
     def _refused(
         self, what: str, stated: str, advice: str = "Use another"
     ) -> ModelError:
-        said = f"{shorten(self.path.name)} has {what} {shorten(stated)}"
-        return ModelError("model", f"{said}, which is not supported. {advice}.")
+        return ModelError(
+            "model",
+            f"{shorten(self.path.name)} has {what} {shorten(stated)}, which is "
+            f"not supported. {advice}.",
+        )
 
 
 def read_head(path: Path) -> FileHead:
@@ -209,8 +224,10 @@ def read_head(path: Path) -> FileHead:
         with safe_open(path, framework="np") as file:
             return FileHead(path, frozenset(file.keys()), file.metadata() or {})
     except (SafetensorError, OSError):
-        said = f"{shorten(path.name)} is damaged or incomplete. Download it again."
-        raise ModelError("model", said) from None
+        raise ModelError(
+            "model",
+            f"{shorten(path.name)} is damaged or incomplete. Download it again.",
+        ) from None
 
 
 def stock_config(version: str, part: str, name: str = "config.json") -> dict[str, Any]:
@@ -250,8 +267,11 @@ def read_sidecar(head: FileHead) -> dict[str, Any]:
     import yaml
 
     check_regular(path, "model", ModelError)
-    damaged = f"{shorten(path.name)} cannot be read. Correct or remove it."
-    with boundary("model", damaged, ModelError):
+    with boundary(
+        "model",
+        f"{shorten(path.name)} cannot be read. Correct or remove it.",
+        ModelError,
+    ):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         content = yaml.safe_load(path.read_bytes()) or {}
@@ -294,5 +314,8 @@ def _entries(content: object) -> Iterator[tuple[str, object]]:
 
 
 def _refused(path: Path, key: str, value: object) -> ModelError:
-    said = f"{shorten(path.name)} has {key} {shorten(value)}, which is not supported"
-    return ModelError("model", f"{said}. Use another model.")
+    return ModelError(
+        "model",
+        f"{shorten(path.name)} has {key} {shorten(value)}, which is not "
+        "supported. Use another model.",
+    )

@@ -148,8 +148,11 @@ def _list_whole(id: str, info: Any) -> Listing:
     """List a repository that is a model or a motion adapter."""
     pipeline = _tags(info).get("diffusers", "")
     if pipeline and pipeline not in _FAMILIES:
-        advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
-        raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
+        raise ModelError(
+            "model",
+            f"{id!r} is for diffusers' {pipeline}. Choose a model for one of "
+            f"{', '.join(_FAMILIES)}.",
+        )
 
     sizes = list_files(info)
     own = choose_weights(sizes)
@@ -160,8 +163,11 @@ def _list_whole(id: str, info: Any) -> Listing:
     names = _of_pipeline(sizes)
     weights = [name for name in names if name.endswith(".safetensors")]
     if not any(name.startswith(NETWORKS) for name in weights):
-        said = f"{id!r} has no UNet in safetensors, and no transformer"
-        raise ModelError("model", f"{said}. Choose a model for diffusers.")
+        raise ModelError(
+            "model",
+            f"{id!r} has no UNet in safetensors, and no transformer. Choose a "
+            "model for diffusers.",
+        )
     return _listing(id, info, names, _FAMILIES.get(pipeline, ""))
 
 
@@ -191,16 +197,22 @@ def _list_picture_adapter(id: str, file: str, info: Any) -> Listing:
     it needs."""
     sizes = list_files(info)
     if file not in sizes or not file.endswith(".safetensors"):
-        said = f"{shorten(id)} has no {shorten(file)} in safetensors"
-        raise ModelError("model", f"{said}. Choose another file.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} has no {shorten(file)} in safetensors. Choose another "
+            "file.",
+        )
     named = f"{id}/{file}"
     head = _read_remote_head(id, file, named)
     files = [file]
     if head.kind != "drawn":
         encoder = _encoder_of(head, id, file, sizes)
         if encoder is None:
-            said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {head.width} numbers"
-            raise ModelError("model", f"{said} in safetensors. Choose another.")
+            raise ModelError(
+                "model",
+                f"{shorten(named)} has no {ENCODER}/ beside it that gives "
+                f"{head.width} numbers in safetensors. Choose another.",
+            )
         files += encoder
     model = SEEING.get(head.cross)
     family = f"{PICTURES} for {model}" if model else PICTURES
@@ -220,10 +232,10 @@ def _read_remote_head(id: str, file: str, named: str) -> Head:
             }
             return read_head(named, shapes)
     except SafetensorsParsingError as error:
-        said = (
-            f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
-        )
-        raise ModelError("model", said) from error
+        raise ModelError(
+            "model",
+            f"{shorten(named)} is damaged or not a .safetensors file. Choose another.",
+        ) from error
 
 
 def _encoder_of(
@@ -377,9 +389,12 @@ def _check_room(id: str, needed: int) -> None:
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
-        sizes = f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-        advice = "Make room, or set HF_HOME to another disk."
-        raise ModelError("model", f"{id!r} needs {sizes}. {advice}")
+        raise ModelError(
+            "model",
+            f"{id!r} needs {needed / 1000000000.0:.1f} GB, and "
+            f"{free / 1000000000.0:.1f} GB are free. Make room, or set HF_HOME to "
+            "another disk.",
+        )
 
 
 def _check(file: Path) -> None:

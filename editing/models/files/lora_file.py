@@ -61,16 +61,17 @@ class LoraFacts:
         notes = []
         trained = stated_prediction(self.metadata)
         if trained not in ("", prediction):
-            said = f"{shorten(self.id)} was trained on a model that predicts {trained}"
             notes.append(
-                f"{said}, and this one predicts {prediction}: it may not suit it."
+                f"{shorten(self.id)} was trained on a model that predicts "
+                f"{trained}, and this one predicts {prediction}: it may not suit "
+                "it."
             )
         skipped = [self.metadata.get(key, "") for key in _LAYERS]
         layer = next((one for one in skipped if one.isdecimal() and int(one) > 1), "")
         if layer and reads_last_layer:
-            said = f"{shorten(self.id)} was trained with clip skip {layer[:3]}"
             notes.append(
-                f"{said}; this model reads the last layer, so words count a little otherwise."
+                f"{shorten(self.id)} was trained with clip skip {layer[:3]}; this "
+                "model reads the last layer, so words count a little otherwise."
             )
         return notes
 
@@ -99,8 +100,9 @@ def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFa
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        said = f"{shorten(id)} is damaged. Download it again."
-        raise ModelError("loras", said) from error
+        raise ModelError(
+            "loras", f"{shorten(id)} is damaged. Download it again."
+        ) from error
     return LoraFacts(id, path, metadata, read_defaults(defaults, id))
 
 
@@ -141,5 +143,7 @@ def find_lora(id: str) -> Path:
     for name in (FILE, PEFT_FILE):
         if (place / name).is_file():
             return place / name
-    advice = "Name a .safetensors file or another repository."
-    raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
+    raise ModelError(
+        "loras",
+        f"{shorten(id)} has no {FILE}. Name a .safetensors file or another repository.",
+    )

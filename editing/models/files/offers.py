@@ -43,8 +43,11 @@ class Family(NamedTuple):
 def check_family(family: Family | None, id: str) -> None:
     """Refuse a model of a family that is not supported."""
     if family and not family.offers:
-        said = f"{shorten(id)} is {family.title}, which is not supported"
-        raise ModelError("model", f"{said}. Use {SUPPORTED}.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} is {family.title}, which is not supported. Use "
+            f"{SUPPORTED}.",
+        )
 
 
 def family_of_configs(
@@ -67,8 +70,11 @@ def family_of_configs(
 def family_of_names(names: Collection[str], other_kind: str | None) -> Family:
     """Find the kind of a single file by the names of its tensors, unless it is known to
     be of another kind."""
-    prefix = "conditioner.embedders."
-    embedders = {name.split(".")[2] for name in names if name.startswith(prefix)}
+    embedders = {
+        name.split(".")[2]
+        for name in names
+        if name.startswith("conditioner.embedders.")
+    }
     if other_kind or embedders == {"0"}:
         return Family(other_kind or "the refiner of SDXL")
     return Family("SDXL" if embedders else "Stable Diffusion", STABLE_DIFFUSION)
@@ -100,8 +106,9 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
     added = unet.get("addition_embed_type")
     inpaints = channels == 2 * latents + 1
     if channels != latents and not inpaints:
-        title = f"a model with {channels} input channels"
-        return Family(_CHANNELS.get(channels, title))
+        return Family(
+            _CHANNELS.get(channels, f"a model with {channels} input channels")
+        )
     if added not in (None, "text_time"):
         return Family(f"a model with embeddings of {shorten(added)}")
     if added and index.get("text_encoder", [""])[0] is None:

@@ -95,10 +95,11 @@ def _tokenizer(folder: Path) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    damaged = (
-        f"{folder.parent.name}/{folder.name} cannot be read. Download the model again."
-    )
-    with boundary("model", damaged, ModelError):
+    with boundary(
+        "model",
+        f"{folder.parent.name}/{folder.name} cannot be read. Download the model again.",
+        ModelError,
+    ):
         whole = folder / "tokenizer.json"
         if not whole.is_file():
             return _clip_tokenizer(folder / "vocab.json", folder / "merges.txt")

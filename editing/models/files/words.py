@@ -44,8 +44,10 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
         if not isinstance(phrases, list) or not all(
             isinstance(one, str) for one in phrases
         ):
-            said = f"{path.name} is not a JSON list of words"
-            raise ModelError("model", f"{said}. Download the model again.")
+            raise ModelError(
+                "model",
+                f"{path.name} is not a JSON list of words. Download the model again.",
+            )
         groups[title] = tuple(phrase.lower() for phrase in phrases)
     return groups
 
@@ -90,8 +92,9 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
         if near
         else f"Use {', '.join(known[:8])} ..."
     )
-    said = f'Unknown word "{word}"; this model knows {len(known)} words'
-    raise PromptError(field, f"{said}. {hint}")
+    raise PromptError(
+        field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
+    )
 
 
 def tokenise(
@@ -159,9 +162,9 @@ def check_length(
     start, _ = offsets[limit - 1]  # the end token needs the last place
     cut = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
     word = f"{shorten(cut[0])} (character {cut.start() + 1})"
-    count = (
-        f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
-    )
     raise PromptError(
-        field, f"{count}. Shorten it; {word} is the first word that does not fit."
+        field,
+        f"The prompt has {len(offsets) - marks} tokens, but at most "
+        f"{limit - marks} fit. Shorten it; {word} is the first word that does not "
+        "fit.",
     )

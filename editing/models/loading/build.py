@@ -61,8 +61,10 @@ def load(
     if facts.is_video:
         check_family(facts.family, id)
         if prediction:
-            said = f"{shorten(id)} predicts flow, as all of its kind"
-            raise ModelError("prediction", f"{said}. Leave it out.")
+            raise ModelError(
+                "prediction",
+                f"{shorten(id)} predicts flow, as all of its kind. Leave it out.",
+            )
         return load_wan(facts, loras, device, dtype)
     numbers = count_weights(Path(source.location))
     dtype = dtype or weights_dtype(device, numbers, free_memory(device))
@@ -108,8 +110,14 @@ def load(
     megabytes = sum(weights.values()) / 1e6
     how = ", its parts in turns" if turns else ""
     seconds = time.perf_counter() - began
-    said = "loaded a %s model of %.0f MB on %s%s in %.1f s"
-    logger.info(said, predicts, megabytes, device, how, seconds)
+    logger.info(
+        "loaded a %s model of %.0f MB on %s%s in %.1f s",
+        predicts,
+        megabytes,
+        device,
+        how,
+        seconds,
+    )
     return model
 
 
@@ -145,11 +153,16 @@ def _check_architecture(parts: ModelParts, id: str) -> None:
     """Refuse other families of models, and parts that do not fit together."""
     check_configs(parts.unet.config, parts.scheduler, id)
     if not any(name.endswith("attn1") for name, _ in parts.unet.named_modules()):
-        said = f"The UNet of {shorten(id)} has no attention, which is not supported"
-        raise ModelError("model", f"{said}. Use another model.")
+        raise ModelError(
+            "model",
+            f"The UNet of {shorten(id)} has no attention, which is not supported. "
+            "Use another model.",
+        )
     if not _fit_together(parts):
-        said = f"The parts of {shorten(id)} do not fit together"
-        raise ModelError("model", f"{said}. Download it again.")
+        raise ModelError(
+            "model",
+            f"The parts of {shorten(id)} do not fit together. Download it again.",
+        )
 
 
 def _fit_together(parts: ModelParts) -> bool:

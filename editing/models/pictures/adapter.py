@@ -139,9 +139,10 @@ def load_pictures(
         RequestError: A picture cannot be read.
     """
     if "image_unet" not in backbone.offers:
-        said = f"{shorten(backbone.id)} cannot see pictures"
         raise ModelError(
-            FIELD, f"{said}. Use a Stable Diffusion or SDXL model, or words."
+            FIELD,
+            f"{shorten(backbone.id)} cannot see pictures. Use a Stable Diffusion "
+            "or SDXL model, or words.",
         )
     wide = backbone.unet.config.cross_attention_dim
     file = PictureFile(id, wide)
@@ -180,9 +181,11 @@ def _check_blocks(blocks: str, backbone: Backbone) -> None:
     layers = [site.name for site in backbone.sites if site.kind == "cross"]
     for start in _BLOCKS.values():
         if not any(name.startswith(start) for name in layers):
-            said = f"{shorten(backbone.id)} has no blocks of {blocks}"
-            advice = "Choose all, or use an SDXL model."
-            raise ModelError("params.picture_blocks", f"{said}. {advice}")
+            raise ModelError(
+                "params.picture_blocks",
+                f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, "
+                "or use an SDXL model.",
+            )
 
 
 def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -226,5 +229,8 @@ def _by_layer(
 
 
 def _misfit(file: PictureFile, backbone: Backbone, reason: str) -> ModelError:
-    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}"
-    return ModelError(FIELD, f"{said}. Use an adapter made for this model.")
+    return ModelError(
+        FIELD,
+        f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}. Use an "
+        "adapter made for this model.",
+    )

@@ -106,8 +106,11 @@ class PictureEncoder:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            said = "Out of memory while a picture is read. Use a smaller adapter, or no pictures."
-            raise ResourceError(FIELD, said) from error
+            raise ResourceError(
+                FIELD,
+                "Out of memory while a picture is read. Use a smaller adapter, "
+                "or no pictures.",
+            ) from error
         return tokens[:1], tokens[1:]
 
     def _normalised(

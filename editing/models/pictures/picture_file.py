@@ -99,8 +99,11 @@ class PictureFile:
         folder = fitting[0]
         for name in ("model.safetensors", "model.fp16.safetensors"):
             if self._repository and not weight_files(folder, TRANSFORMERS):
-                file = f"{folder.parent.name}/{ENCODER}/{name}"
-                _download(self._repository, file, self._fetch)
+                _download(
+                    self._repository,
+                    f"{folder.parent.name}/{ENCODER}/{name}",
+                    self._fetch,
+                )
         return folder
 
     def _encoders(self) -> list[Path]:
@@ -122,10 +125,13 @@ class PictureFile:
     def _no_encoder(self, widths: Sequence[object]) -> ModelError:
         """Make the error that no encoder has the right width; `widths` are those of the
         ones there are."""
-        needed = f"needs beside it an {ENCODER}/ that gives {self.width} numbers"
         found = f"the one there gives {widths[0]}" if widths else "there is none"
-        advice = "Put the encoder it was trained with there."
-        return ModelError(FIELD, f"{shorten(self.id)} {needed}, but {found}. {advice}")
+        return ModelError(
+            FIELD,
+            f"{shorten(self.id)} needs beside it an {ENCODER}/ that gives "
+            f"{self.width} numbers, but {found}. Put the encoder it was trained "
+            "with there.",
+        )
 
     def weights(self) -> tuple[int, int]:
         """Count the numbers in the adapter, and in its encoder."""
@@ -155,8 +161,11 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
 
     hub = _HUB.fullmatch(id)
     if not hub:
-        where = f"a name in ${MODELS_VARIABLE}, a file, a folder, or OWNER/NAME/FILE of the hub"
-        raise ModelError(FIELD, f"{shorten(id)} was not found. Use {where}.")
+        raise ModelError(
+            FIELD,
+            f"{shorten(id)} was not found. Use a name in ${MODELS_VARIABLE}, a "
+            "file, a folder, or OWNER/NAME/FILE of the hub.",
+        )
     repository, file = hub.groups()
     usual = _USUAL_XL_FILE if wide == _WIDE else _USUAL_FILE
     return _from_hub(repository, file.lstrip("/") or usual, fetch), repository
@@ -166,8 +175,11 @@ def _from_hub(repository: str, name: str, fetch: bool) -> Path:
     folder = _download(repository, name, fetch)
     file = Path(folder, name)
     if not file.is_file():
-        said = f"{shorten(repository)} has no {shorten(name)}"
-        raise ModelError(FIELD, f"{said}. Name a file of it, as OWNER/NAME/FILE.")
+        raise ModelError(
+            FIELD,
+            f"{shorten(repository)} has no {shorten(name)}. Name a file of it, as "
+            "OWNER/NAME/FILE.",
+        )
     return file
 
 
@@ -179,8 +191,10 @@ def _refuse_pickle(id: str) -> None:
             FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
         )
     beside = shorten(str(Path(id).with_suffix(".safetensors")))
-    said = f"{shorten(id)} is a pickle and could run code when opened"
-    raise ModelError(FIELD, f"{said}. Use {beside}.")
+    raise ModelError(
+        FIELD,
+        f"{shorten(id)} is a pickle and could run code when opened. Use {beside}.",
+    )
 
 
 def _only_file(folder: Path, id: str) -> Path:

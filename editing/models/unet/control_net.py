@@ -148,8 +148,9 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        said = f"Out of memory while loading {id!r}. Use fewer control networks."
-        raise ResourceError(FIELD, said) from error
+        raise ResourceError(
+            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
+        ) from error
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
@@ -169,10 +170,11 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
         if isinstance(needed, tuple):
             needed = list(needed)  # as JSON has it
         if given is not None and given != needed:
-            misfit = f"{id!r} does not fit {backbone.id!r}"
-            reason = f"its {fact} is {given}, the model's is {needed}"
-            advice = "Use a ControlNet made for this model."
-            raise ModelError(FIELD, f"{misfit}: {reason}. {advice}")
+            raise ModelError(
+                FIELD,
+                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the "
+                f"model's is {needed}. Use a ControlNet made for this model.",
+            )
 
 
 @lru_cache(maxsize=3)

@@ -140,8 +140,11 @@ def _level(name: str, levels: int) -> int:
 
 
 def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:
-    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}"
-    return ModelError(FIELD, f"{said}. Use a motion adapter made for this model.")
+    return ModelError(
+        FIELD,
+        f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}. Use a "
+        "motion adapter made for this model.",
+    )
 
 
 def places(unet: nn.Module) -> dict[str, str]:
@@ -193,10 +196,11 @@ class _Moving(View):
         """See `View.extend`."""
         motion = self._motion
         if motion.positions < frames:
-            given = f"{frames} frames are edited together"
-            said = f"{given}, but the adapter has {motion.positions} positions"
             raise RequestError(
-                "motion", f"{said}. Lower params.window, or use fewer frames."
+                "motion",
+                f"{frames} frames are edited together, but the adapter has "
+                f"{motion.positions} positions. Lower params.window, or use fewer "
+                "frames.",
             )
         patch = between_frames(
             self._modules, motion.heads, frames, self._scale, motion.groups

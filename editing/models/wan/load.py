@@ -60,9 +60,12 @@ def load_wan(
     if dtype is None:
         numbers = count_weights(folder / "transformer")
         dtype = weights_dtype(device, numbers, free_memory(device))
-    damaged = f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again."
     with (
-        boundary("model", damaged, ModelError),
+        boundary(
+            "model",
+            f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.",
+            ModelError,
+        ),
         without_marks(folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
@@ -104,6 +107,8 @@ def _check_configs(facts: ModelFacts) -> dict[str, Any]:
     check_text_encoder(text, facts.place("text_encoder/config.json"), "UMT5Config")
     latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
     if not latents_fit or text.get("d_model") != network.get("text_dim", 4096):
-        said = f"The parts of {shorten(facts.id)} do not fit together"
-        raise ModelError("model", f"{said}. Download it again.")
+        raise ModelError(
+            "model",
+            f"The parts of {shorten(facts.id)} do not fit together. Download it again.",
+        )
     return network

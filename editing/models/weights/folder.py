@@ -62,11 +62,17 @@ def with_prediction(
     if not prediction:
         return dict(scheduler)
     if prediction not in PREDICTIONS:
-        reason = f"Expected {' or '.join(PREDICTIONS)}, got {shorten(prediction)}"
-        raise ModelError("prediction", f"{reason}. Choose one of these.")
+        raise ModelError(
+            "prediction",
+            f"Expected {' or '.join(PREDICTIONS)}, got {shorten(prediction)}. "
+            "Choose one of these.",
+        )
     if said not in (None, prediction):
-        reason = f"{name} says that it predicts {shorten(said)}, not {prediction}"
-        raise ModelError("prediction", f"{reason}. Leave it out.")
+        raise ModelError(
+            "prediction",
+            f"{name} says that it predicts {shorten(said)}, not {prediction}. "
+            "Leave it out.",
+        )
     return {**scheduler, "prediction_type": prediction}
 
 
@@ -100,9 +106,10 @@ def read_folder(
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
-        reason = f"{shorten(id)} has an unsupported autoencoder, {autoencoder}"
         raise ModelError(
-            "model", f"{reason}. Use a model with {' or '.join(autoencoders)}."
+            "model",
+            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a "
+            f"model with {' or '.join(autoencoders)}.",
         )
     if unet.get("sample_size") is None:
         raise ModelError(
@@ -138,14 +145,19 @@ def check_configs(
     check_family(family_of_configs({}, unet, scheduler), id)
     prediction = scheduler.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
-        reason = f"{shorten(id)} predicts {shorten(prediction)}, which is not supported"
-        advice = f"Use a model that predicts {' or '.join(PREDICTIONS)}."
-        raise ModelError("model", f"{reason}. {advice}")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} predicts {shorten(prediction)}, which is not "
+            f"supported. Use a model that predicts {' or '.join(PREDICTIONS)}.",
+        )
     schedule = read_schedule(scheduler, id)
     if schedule.reaches_pure_noise and prediction == "epsilon":
-        said = f"{shorten(id)} predicts epsilon, but its last level has no signal"
-        advice = "If it is one for v_prediction, set its prediction_type, or use --prediction"
-        raise ModelError("model", f"{said}. {advice}.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} predicts epsilon, but its last level has no signal. "
+            "If it is one for v_prediction, set its prediction_type, or use "
+            "--prediction.",
+        )
 
 
 def read_schedule(config: Mapping[str, Any], id: str) -> Schedule:
@@ -153,16 +165,20 @@ def read_schedule(config: Mapping[str, Any], id: str) -> Schedule:
     try:
         return Schedule.from_config(config)
     except ValueError as error:
-        reason = f"{shorten(id)} has an unsupported schedule ({error})"
-        raise ModelError("model", f"{reason}. Use another model.") from error
+        raise ModelError(
+            "model",
+            f"{shorten(id)} has an unsupported schedule ({error}). Use another model.",
+        ) from error
 
 
 def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
     """Refuse a model without one of these parts."""
     for part in parts:
         if not (folder / part).is_dir():
-            said = f"{shorten(id)} has no folder {part}/"
-            raise ModelError("model", f"{said}. Download the model again.")
+            raise ModelError(
+                "model",
+                f"{shorten(id)} has no folder {part}/. Download the model again.",
+            )
 
 
 def _check_text_encoder(facts: ModelFacts, part: str) -> dict[str, Any]:
@@ -176,8 +192,14 @@ def _check_text_encoder(facts: ModelFacts, part: str) -> dict[str, Any]:
 def _read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-    said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again."
-    with boundary("model", said, ModelError), without_marks(folder) as place:
+    with (
+        boundary(
+            "model",
+            f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again.",
+            ModelError,
+        ),
+        without_marks(folder) as place,
+    ):
         return CLIPTokenizer.from_pretrained(place, local_files_only=True)
 
 
@@ -190,9 +212,15 @@ def _read_padding(folder: Path, id: str, end: int) -> int:
     """
     tokenizer = _read_tokenizer(folder, id)
     if end not in (2, tokenizer.eos_token_id):
-        said = f"{shorten(id)}: text_encoder_2/config.json has eos_token_id {end}"
-        reason = f"but tokenizer_2/ ends texts with {tokenizer.eos_token_id}"
-        raise ModelError("model", f"{said}, {reason}. Correct it.")
-    said = f"{shorten(id)}: tokenizer_2/ has no token to pad with. Download it again."
-    with boundary("model", said, ModelError):
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: text_encoder_2/config.json has eos_token_id {end}, "
+            f"but tokenizer_2/ ends texts with {tokenizer.eos_token_id}. Correct "
+            "it.",
+        )
+    with boundary(
+        "model",
+        f"{shorten(id)}: tokenizer_2/ has no token to pad with. Download it again.",
+        ModelError,
+    ):
         return int(tokenizer.pad_token_id)

@@ -165,8 +165,11 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
             if wrong.misfit:
                 raise _misfit(spec, f"{part}.{layer.name} {wrong.misfit}")
             if wrong.damage:
-                said = f"{shorten(spec.model)}: {part}.{layer.name} {wrong.damage}"
-                raise ModelError("loras", f"{said}. Download it again.")
+                raise ModelError(
+                    "loras",
+                    f"{shorten(spec.model)}: {part}.{layer.name} {wrong.damage}. "
+                    "Download it again.",
+                )
 
 
 def _widened(unet: Any, change: Mapping[str, Tensor], spec: LoraSpec) -> nn.Module:
@@ -258,8 +261,11 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    said = f"{shorten(spec.model)} does not fit: {reason}"
-    return ModelError("loras", f"{said}. Use a LoRA made for this model.")
+    return ModelError(
+        "loras",
+        f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this "
+        "model.",
+    )
 
 
 def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
@@ -294,8 +300,11 @@ def _read(id: str) -> _File:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     has_norms = any(change.keys() & MAGNITUDES for change in changes.values())
     if facts.get("use_dora") is True and not has_norms:
-        said = f"{shorten(id)} says that it is a DoRA, but has no magnitudes"
-        raise ModelError("loras", f"{said}. Download it again.")
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} says that it is a DoRA, but has no magnitudes. "
+            "Download it again.",
+        )
     return _File(changes, facts)
 
 
@@ -313,19 +322,26 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, obj
         raise ModelError("loras", f"{shorten(id)} is damaged. Use another.")
     kind = facts.get("peft_type", "LORA")
     if kind not in ("LORA", "LOHA", "LOKR"):
-        said = (
-            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not supported"
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not "
+            "supported. Use a LoRA, LoHa or LoKr.",
         )
-        raise ModelError("loras", f"{said}. Use a LoRA, LoHa or LoKr.")
     start = str(facts.get("init_lora_weights")).lower()
     if start.startswith(_OTHER_STARTS) or facts.get("layer_replication"):
-        said = f"{shorten(id)} also changes the model ({PEFT_CONFIG})"
-        raise ModelError("loras", f"{said}. Convert it to an ordinary LoRA with peft.")
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} also changes the model ({PEFT_CONFIG}). Convert it to "
+            "an ordinary LoRA with peft.",
+        )
     for key, value in facts.items():
         is_scale = key.rpartition(".")[2] in ("r", "lora_alpha", "alpha")
         if is_scale and not isinstance(value, int | float | None):
-            said = f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no number"
-            raise ModelError("loras", f"{said}. Use another.")
+            raise ModelError(
+                "loras",
+                f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no "
+                "number. Use another.",
+            )
     return facts
 
 
@@ -335,8 +351,10 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
     if key in _INVERSIONS:
         titles.append(_OTHERS["emb_params"])
     if titles:
-        said = f"{shorten(id)} is {titles[0]}, not a LoRA of a model"
-        raise ModelError("loras", f"{said}. Use another.")
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} is {titles[0]}, not a LoRA of a model. Use another.",
+        )
     known = key
     for old, new in _OLD.items():
         known = re.sub(old, new, known)
@@ -344,8 +362,11 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
         match = re.fullmatch(f"(.*?){end}", known)
         if match:
             return _layer(match[1]), role or match[2]
-    said = f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has"
-    raise ModelError("loras", f"{said}. Use a LoRA, DoRA, LoHa or LoKr.")
+    raise ModelError(
+        "loras",
+        f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has. Use a "
+        "LoRA, DoRA, LoHa or LoKr.",
+    )
 
 
 def _layer(name: str) -> _Layer:

@@ -193,8 +193,10 @@ def _normed(magnitude: Tensor, layer: nn.Module, *, by_column: bool) -> Wrong:
     count = inputs if by_column else outputs
     if magnitude.numel() != count:
         lines = "columns" if by_column else "rows"
-        size = f"norms of {magnitude.numel()} {lines}, but has {count} in the model"
-        return Wrong(misfit=f"has {size}")
+        return Wrong(
+            misfit=f"has norms of {magnitude.numel()} {lines}, but has {count} in the "
+            "model"
+        )
     lines = weight.to(magnitude)
     if by_column:
         lines = lines.transpose(0, 1)

@@ -67,8 +67,11 @@ class MotionFile:
         self.modules, lengths = _sorted(tensors, id)
         if not self.modules:
             raise _other_kind(id, "has no motion modules")
-        unreadable = f"The numbers of {shorten(id)} cannot be read. Download it again."
-        with boundary(FIELD, unreadable, ModelError):
+        with boundary(
+            FIELD,
+            f"The numbers of {shorten(id)} cannot be read. Download it again.",
+            ModelError,
+        ):
             usual_length = config.get("motion_max_seq_length", 32)
             self.positions = int(min(lengths, default=usual_length))
             self.heads: int | Sequence[int] = config.get(

@@ -79,8 +79,11 @@ def read_file(
     with opened(head.path, "model", head.path.name) as file:
         checkpoint = _weights(read_tensors(file), name)
     # Some weights are missing, or have shapes that no such model has.
-    incomplete = f"{name} is not a complete {TITLES[version]} checkpoint. Use another."
-    with boundary("model", incomplete, ModelError):
+    with boundary(
+        "model",
+        f"{name} is not a complete {TITLES[version]} checkpoint. Use another.",
+        ModelError,
+    ):
         unet = _unet(checkpoint, version)
         keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
         given["block_out_channels"] = [len(checkpoint[key]) for key in keys]
@@ -123,8 +126,11 @@ def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
             del weights[key]
     for key, weight in weights.items():
         if key.endswith(".weight") and not weight.is_floating_point():
-            said = f"{name} has weights of {weight.dtype}, which is not supported"
-            raise ModelError("model", f"{said}. Use one of 16 bits.")
+            raise ModelError(
+                "model",
+                f"{name} has weights of {weight.dtype}, which is not supported. "
+                "Use one of 16 bits.",
+            )
     return weights
 
 
@@ -183,8 +189,11 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     given = sum(key.startswith(UNET) for key in checkpoint)
     more = given - len(unet.state_dict())
     if more > 0:
-        said = f"Its UNet has {more} weights more than one of {TITLES[version]}"
-        raise ModelError("model", f"{said}, which is not supported. Use another.")
+        raise ModelError(
+            "model",
+            f"Its UNet has {more} weights more than one of {TITLES[version]}, "
+            "which is not supported. Use another.",
+        )
     return unet
 
 

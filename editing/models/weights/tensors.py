@@ -25,10 +25,15 @@ def opened(path: Path, field: str, title: str) -> Iterator[Any]:
     from safetensors import safe_open
 
     check_head(path, field)
-    damaged = (
-        f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
-    )
-    with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
+    with (
+        boundary(
+            field,
+            f"{shorten(title)} is damaged or not a .safetensors file. Download it "
+            "again.",
+            ModelError,
+        ),
+        safe_open(path, "pt") as file,
+    ):
         yield file
 
 
