@@ -30,7 +30,8 @@ from transformers import CLIPTextModel
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.media.images import GREY
-from regrain.editing.models.pictures.encoder import DRAWN, drawn, resampled
+from regrain.editing.models.pictures.encoder import drawn, resampled
+from regrain.editing.models.pictures.picture_file import DRAWN
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS, frozen_text_encoder, frozen_vae, halves

@@ -52,17 +52,6 @@ def _check_finite(name: str, part: nn.Module, id: str) -> None:
             raise ModelError("model", f"{said}. {advice}.")
 
 
-def _missing_operation(error: NotImplementedError) -> ResourceError:
-    """Make the error for what PyTorch cannot do on a Mac's GPU."""
-    found = re.search(r"aten::[\w.]+", str(error))
-    return ResourceError(
-        "device",
-        f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU. "
-        "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU, or use "
-        "--device cpu.",
-    )
-
-
 class TurnTaking:
     """A model whose parts share a device and a lock.
 
@@ -144,7 +133,13 @@ class TurnTaking:
             yield
         except RuntimeError as error:
             if isinstance(error, NotImplementedError) and self.device.type == "mps":
-                raise _missing_operation(error) from error
+                found = re.search(r"aten::[\w.]+", str(error))
+                raise ResourceError(
+                    "device",
+                    f"PyTorch has no {found[0] if found else 'operation'} for this Mac's "
+                    "GPU. Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU, or "
+                    "use --device cpu.",
+                ) from error
             if not is_out_of_memory(error):
                 raise
             height, width = size

@@ -3,11 +3,11 @@ forward."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,19 +39,6 @@ class _Net(NamedTuple):
     lock: Lock
     weight: float
     hint: Float[Tensor, "frames 3 height width"]
-
-    def residuals(
-        self, x: Tensor, t: Tensor, read: Mapping[str, Any], patches: Sequence[Patch]
-    ) -> tuple[Sequence[Tensor], Tensor]:
-        """Compute the residuals of the down blocks and of the middle block."""
-        hint = self.hint.repeat(len(x) // len(self.hint), 1, 1, 1)
-        given = {
-            "controlnet_cond": hint,
-            "conditioning_scale": self.weight,
-            "return_dict": False,
-        }
-        with self.lock, patched(self.module, patches):
-            return self.module(x, t, **read, **given)
 
 
 class ControlNets:
@@ -87,7 +74,8 @@ class ControlNets:
             hint = torch.from_numpy(maps).movedim(-1, 1)
             hint = hint.to(backbone.device, backbone.dtype) / 255
             self._nets.append(_Net(module, lock, spec.weight, hint))
-            self.fingerprint.append((spec.kind, spec.weight, _total(module)))
+            total = sum(sums_of(module.parameters()))  # by which they are told apart
+            self.fingerprint.append((spec.kind, spec.weight, total))
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
@@ -98,28 +86,17 @@ class ControlNets:
 
         def control(x: Tensor, t: Tensor) -> tuple[Sequence[Tensor], Tensor]:
             read = self._read_by(x, text)
-            down: list[Tensor] = []
-            middle = torch.zeros((), device=x.device, dtype=x.dtype)
+            answers = []
             for net in self._nets:
-                more_down, more_middle = net.residuals(x, t, read, self._patches)
-                down = _added(down, more_down)
-                middle = middle + more_middle
-            return down, middle
+                hint = net.hint.repeat(len(x) // len(net.hint), 1, 1, 1)
+                given = {"controlnet_cond": hint, "conditioning_scale": net.weight}
+                with net.lock, patched(net.module, self._patches):
+                    answers.append(net.module(x, t, **read, **given, return_dict=False))
+            downs, middles = zip(*answers, strict=True)
+            down = [reduce(torch.add, parts) for parts in zip(*downs, strict=True)]
+            return down, sum(middles)
 
         return control
-
-
-def _total(module: nn.Module) -> float:
-    """Add all weights up, by which networks are told apart."""
-    return sum(sums_of(module.parameters()))
-
-
-def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
-    """Add residuals of one network to those of the networks before it, if there are
-    any."""
-    if not sums:
-        return [*more]
-    return [a + b for a, b in zip(sums, more, strict=True)]
 
 
 def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:

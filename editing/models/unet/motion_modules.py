@@ -79,7 +79,12 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     """
     file = MotionFile(id)
     names = places(backbone.unet)
-    _check_names(file, names, backbone)
+    # the middle one may be missing
+    needed = {name for name in names if not name.startswith("mid")}
+    unknown = sorted(file.modules.keys() - names.keys())
+    others = [*unknown, *sorted(needed - file.modules.keys())]
+    if others:
+        raise _misfit(file, backbone, f"only one of them has {others[0]}")
     modules = {}
     heads = {}
     for name, weights in file.modules.items():
@@ -95,24 +100,16 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     return MotionModules(modules, heads, file.positions, file.groups, schedule)
 
 
-def _check_names(
-    file: MotionFile, names: Mapping[str, str], backbone: Backbone
-) -> None:
-    """Refuse an adapter with other modules than the model has places; the middle one
-    may be missing."""
-    unknown = sorted(file.modules.keys() - names.keys())
-    needed = {name for name in names if not name.startswith("mid")}
-    missing = sorted(needed - file.modules.keys())
-    if unknown or missing:
-        name = [*unknown, *missing][0]
-        raise _misfit(file, backbone, f"only one of them has {name}")
-
-
 def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
     """Check that a module can be computed at its place, and return its heads of
     attention."""
     channels = backbone.unet.config.block_out_channels
-    level = _level(name, len(channels))
+    way, number, *_ = name.split(".")
+    level = len(channels) - 1  # the middle's
+    if way == "down_blocks":
+        level = int(number)
+    if way == "up_blocks":
+        level -= int(number)
     needed = int(channels[level])
     given = file.width(name)
     if given != needed:
@@ -126,17 +123,6 @@ def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
         picture = torch.zeros(1, needed, 2, 2)
         seen_in_time(picture, trial, heads, frames=1, groups=file.groups)
     return heads
-
-
-def _level(name: str, levels: int) -> int:
-    """Return the level of the UNet that a module is on, from the finest, by its name in
-    adapters."""
-    way, number, *_ = name.split(".")
-    if way == "down_blocks":
-        return int(number)
-    if way == "up_blocks":
-        return levels - 1 - int(number)
-    return levels - 1
 
 
 def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:

@@ -81,39 +81,27 @@ class StableDiffusion(TurnTaking):
     other_scheduler: OtherScheduler | None = None
     notes: tuple[str, ...] = ()
 
-    # Read from the parts.
-    sites: tuple[AttentionLayer, ...] = field(init=False)
-    offers: frozenset[str] = field(init=False)
-    factor: int = field(init=False)
-    coarsest: int = field(init=False)
-    multiple: int = field(init=False)
-    size: int = field(init=False)
-    token_limit: int = field(init=False)
-    inpaints: bool = field(init=False)
-    told_guidance: bool = field(init=False)
-
     frames_per_latent: ClassVar[int] = 1
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
     _KEPT: ClassVar[int] = 450
 
     def __post_init__(self) -> None:
         self._settle(self.prediction)
-        self.sites = install(self.unet)
-        config = self.unet.config
-        self.inpaints = config.in_channels != config.out_channels
-        self.told_guidance = bool(config.time_cond_proj_dim)
-        self.offers = STABLE_DIFFUSION
-        if self.few_step or self.inpaints:
-            self.offers -= {"inversion"}
+        self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
         vae = self.vae.config
+        self.inpaints: bool = unet.in_channels != unet.out_channels
+        self.told_guidance: bool = bool(unet.time_cond_proj_dim)
+        self.offers: frozenset[str] = STABLE_DIFFUSION
+        if self.few_step or self.inpaints:
+            self.offers -= {"inversion"}
         levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-        self.factor = 2 ** (len(levels) - 1)  # pixels per latent
-        self.coarsest = 2 ** (len(unet.block_out_channels) - 1)
-        self.multiple = self.factor * self.coarsest
-        self.size = short_side(unet.sample_size) * self.factor
+        self.factor: int = 2 ** (len(levels) - 1)  # pixels per latent
+        self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
+        self.multiple: int = self.factor * self.coarsest
+        self.size: int = short_side(unet.sample_size) * self.factor
         positions = self.text_encoder.config.max_position_embeddings
-        self.token_limit = min(self.tokenizer.model_max_length, positions)
+        self.token_limit: int = min(self.tokenizer.model_max_length, positions)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -351,37 +339,30 @@ class StableDiffusion(TurnTaking):
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
         return {"encoder_hidden_states": rows}
 
-    def _widened(self, rows: Tensor, beside: Tensor | None) -> Tensor:
-        """Add the channels that an inpainting model takes beside its latents.
-
-        Raises:
-            ValueError: They are missing, or the model takes none.
-        """
-        if self.inpaints != (beside is not None):
-            raise ValueError("beside: inpainting models need it, others take none")
-        if beside is None:
-            return rows
-        copies = len(rows) // len(beside)
-        return torch.cat([rows, beside.to(rows).repeat(copies, 1, 1, 1)], 1)
-
-    def _told(self, rows: Tensor, scales: tuple[float, ...]) -> Tensor:
-        """Embed the scales of guidance for a model that is told them; 1 if none is
-        given."""
-        told = torch.tensor(scales or (1.0,)).repeat_interleave(
-            len(rows) // max(1, len(scales))
-        )
-        return guidance_embedding(told, self.unet.config.time_cond_proj_dim).to(rows)
-
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
-        """Make one forward of the UNet, to be called once its patches are entered."""
+        """Make one forward of the UNet, to be called once its patches are entered.
+
+        Raises:
+            ValueError: Channels beside the latents are missing, or the model takes
+                none.
+        """
         rows = x.to(self.device, self.dtype)
         t = torch.tensor(step.t, device=self.device)
         given = self.read_by(rows, text)
-        wide = self._widened(rows, change.beside)
+        wide = rows
+        if self.inpaints != (change.beside is not None):
+            raise ValueError("beside: inpainting models need it, others take none")
+        if change.beside is not None:
+            copies = len(rows) // len(change.beside)
+            beside = change.beside.to(rows).repeat(copies, 1, 1, 1)
+            wide = torch.cat([rows, beside], 1)
         if self.told_guidance:
-            given["timestep_cond"] = self._told(rows, change.guidance)
+            scales = change.guidance or (1.0,)
+            told = torch.tensor(scales).repeat_interleave(len(rows) // len(scales))
+            width = self.unet.config.time_cond_proj_dim
+            given["timestep_cond"] = guidance_embedding(told, width).to(rows)
         given["cross_attention_kwargs"] = {
             "attend": change.attend,
             "queries": change.queries,

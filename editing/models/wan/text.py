@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import token_facts, tokenise
@@ -111,16 +110,9 @@ class PromptReader:
             kept = cache.load(key)
             if kept is None:
                 encoder = encoder or self.load().to(device)
-                kept = {"vectors": _encoded(encoder, own, device)}
+                states = encoder(torch.tensor([own], device=device)).last_hidden_state
+                kept = {"vectors": states[0].float().cpu().contiguous()}
                 cache.store(key, kept)
             vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))
         padded = torch.stack(vectors).to(device)
         return PromptEmbedding(tuple(prompts), padded, lengths, tuple(offsets), ids)
-
-
-def _encoded(
-    encoder: nn.Module, ids: Sequence[int], device: torch.device
-) -> Float[Tensor, "tokens d"]:
-    """Encode the tokens of one prompt; float32 on the CPU."""
-    states = encoder(torch.tensor([ids], device=device)).last_hidden_state
-    return states[0].float().cpu().contiguous()

@@ -21,7 +21,13 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
-from regrain.editing.models.weights.lora_change import MAGNITUDES, Scaling, apply
+from regrain.editing.models.weights.lora_change import (
+    MAGNITUDES,
+    Damage,
+    Misfit,
+    Scaling,
+    apply,
+)
 from regrain.editing.models.weights.tensors import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
@@ -133,13 +139,6 @@ class _Layer(NamedTuple):
 _Changes = dict[_Layer, dict[str, Tensor]]  # by role; see `lora_change`
 
 
-class _File(NamedTuple):
-    """A LoRA as it was read; `facts` are those of peft's configuration."""
-
-    changes: _Changes
-    facts: Mapping[str, object]
-
-
 @torch.no_grad()
 def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
@@ -154,22 +153,23 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     layers = {name: _layers(part) for name, part in parts.items()}
     for text in specs:
         spec = parse_lora(text)
-        file = _read(spec.model)
-        for layer, change in file.changes.items():
+        changes, facts = _read(spec.model)
+        for layer, change in changes.items():
             part, module = _locate(layer, parts, layers, spec)
             if part == "unet" and module is parts["unet"].conv_in:
                 module = _widened(parts["unet"], change, spec)
                 layers = layers | {"unet": _layers(parts["unet"])}
-            scaling = _scaling(file.facts, part, layer.name)
-            wrong = apply(change, module, spec.weight, scaling)
-            if wrong.misfit:
-                raise _misfit(spec, f"{part}.{layer.name} {wrong.misfit}")
-            if wrong.damage:
+            scaling = _scaling(facts, part, layer.name)
+            try:
+                apply(change, module, spec.weight, scaling)
+            except Misfit as wrong:
+                raise _misfit(spec, f"{part}.{layer.name} {wrong}") from wrong
+            except Damage as wrong:
                 raise ModelError(
                     "loras",
-                    f"{shorten(spec.model)}: {part}.{layer.name} {wrong.damage}. "
+                    f"{shorten(spec.model)}: {part}.{layer.name} {wrong}. "
                     "Download it again.",
-                )
+                ) from wrong
 
 
 def _widened(unet: Any, change: Mapping[str, Tensor], spec: LoraSpec) -> nn.Module:
@@ -288,7 +288,8 @@ def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
     )
 
 
-def _read(id: str) -> _File:
+def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
+    """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     changes: _Changes = {}
     with opened(path, "loras", id) as file:
@@ -305,7 +306,7 @@ def _read(id: str) -> _File:
             f"{shorten(id)} says that it is a DoRA, but has no magnitudes. "
             "Download it again.",
         )
-    return _File(changes, facts)
+    return changes, facts
 
 
 def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
@@ -361,17 +362,15 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
     for end, role in _ENDS.items():
         match = re.fullmatch(f"(.*?){end}", known)
         if match:
-            return _layer(match[1]), role or match[2]
+            name = match[1]
+            prefix = _PREFIX.match(f"{name}.")
+            if not prefix:
+                return _Layer("", name), role or match[2]
+            found = (part for piece, part in _PARTS.items() if piece in prefix[0])
+            layer = _Layer(next(found, ""), name[prefix.end() :])
+            return layer, role or match[2]
     raise ModelError(
         "loras",
         f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has. Use a "
         "LoRA, DoRA, LoHa or LoKr.",
     )
-
-
-def _layer(name: str) -> _Layer:
-    match = _PREFIX.match(name + ".")
-    if not match:
-        return _Layer("", name)
-    found = (part for piece, part in _PARTS.items() if piece in match[0])
-    return _Layer(next(found, ""), name[match.end() :])
