@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import log, prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from regrain.editing.storage.memory import (
     window_frames,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
 
@@ -46,6 +49,7 @@ class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
     Attributes:
+        parts: The parts with weights, by their folders.
         size: Short side in pixels at which the model was trained.
         coarsest: Side of a cell of the coarsest attention grid, in latents.
         multiple: Both sides of a working size are multiples of this, in pixels, as the
@@ -66,10 +70,8 @@ class StableDiffusion(TurnTaking):
     """
 
     id: str
-    unet: nn.Module
-    vae: nn.Module
-    text_encoder: nn.Module
-    tokenizer: Any  # of transformers, which types none
+    parts: Mapping[str, nn.Module]
+    tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction
     device: torch.device
@@ -86,6 +88,9 @@ class StableDiffusion(TurnTaking):
     _KEPT: ClassVar[int] = 450
 
     def __post_init__(self) -> None:
+        self.unet = self.parts["unet"]
+        self.vae = self.parts["vae"]
+        self.text_encoder = self.parts["text_encoder"]
         self._settle(self.prediction)
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
@@ -102,11 +107,6 @@ class StableDiffusion(TurnTaking):
         self.size: int = short_side(unet.sample_size) * self.factor
         positions = self.text_encoder.config.max_position_embeddings
         self.token_limit: int = min(self.tokenizer.model_max_length, positions)
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """The parts with weights, by their folders."""
-        return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
 
     @cached_property
     def sketch(self) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,38 +19,23 @@ from regrain.editing.storage.safetensors_files import read_weights, without_mark
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_OPENCLIP = 1024  # width of the text encoder of 2.x
-_CUT = 11  # layers of the text encoder of 1.x without its last
-
 
 @dataclass(frozen=True, eq=False)
 class ModelParts:
-    """The parts of a model; weights on the CPU in the requested dtype."""
+    """The parts of a model.
 
-    unet: nn.Module
-    vae: nn.Module
-    text_encoder: nn.Module
+    Attributes:
+        modules: Those with weights by their folders, on the CPU in the requested dtype:
+            unet, vae, text_encoder, of SDXL text_encoder_2.
+        tokenizer: That of the first text encoder.
+        scheduler: Its scheduler_config.json, with what the network predicts.
+        more: Further arguments of SDXL's class.
+    """
+
+    modules: dict[str, nn.Module]
     tokenizer: "PreTrainedTokenizerBase"
     scheduler: Mapping[str, object]
-    text_encoder_2: nn.Module | None = None  # of SDXL, as the next two
-    padding_2: int = 0
-    empty_is_zero: bool = True
-
-    @property
-    def with_weights(self) -> dict[str, nn.Module]:
-        """The parts with weights, by their folders."""
-        parts = {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
-        if self.text_encoder_2 is not None:
-            parts["text_encoder_2"] = self.text_encoder_2
-        return parts
-
-    @property
-    def reads_last_layer(self) -> bool:
-        """Whether words are read from the last layer of CLIP's text encoder; SDXL reads
-        the one before, and 2.x and some models of 1.x come without it."""
-        text = self.text_encoder.config
-        is_whole = text.hidden_size < _OPENCLIP and text.num_hidden_layers != _CUT
-        return self.text_encoder_2 is None and bool(is_whole)
+    more: Mapping[str, int] = field(default_factory=dict)
 
 
 def with_prediction(
@@ -117,24 +102,24 @@ def read_folder(
         )
     check_configs(unet, scheduler, id)
     tokenizer = _read_tokenizer(folder / "tokenizer", id)
-    second: dict[str, Any] = {}
+    readers = {
+        "unet": UNet2DConditionModel,
+        "vae": autoencoders[autoencoder],
+        "text_encoder": CLIPTextModel,
+    }
+    more: dict[str, int] = {}
     if unet.get("addition_embed_type"):
         check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
         end = _check_text_encoder(facts, "text_encoder_2").get("eos_token_id", 49_407)
-        padding = _read_padding(folder / "tokenizer_2", id, end)
-        place = folder / "text_encoder_2"
-        encoder = read_weights(CLIPTextModelWithProjection, place, id, dtype)
-        second = {"text_encoder_2": encoder, "padding_2": padding}
-        empty_is_zero = index.get("force_zeros_for_empty_prompt", True)
-        second["empty_is_zero"] = bool(empty_is_zero)
-    return ModelParts(
-        unet=read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
-        vae=read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
-        text_encoder=read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        **second,
-    )
+        more["padding_2"] = _read_padding(folder / "tokenizer_2", id, end)
+        zero = index.get("force_zeros_for_empty_prompt", True)
+        more["empty_is_zero"] = bool(zero)
+        readers["text_encoder_2"] = CLIPTextModelWithProjection
+    modules = {}
+    for part, kind in readers.items():
+        of_part = torch.float32 if part == "vae" else dtype
+        modules[part] = read_weights(kind, folder / part, id, of_part)
+    return ModelParts(modules, tokenizer, scheduler, more)
 
 
 def check_configs(

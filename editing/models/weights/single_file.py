@@ -87,28 +87,28 @@ def read_file(
         unet = _unet(checkpoint, version)
         keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
         given["block_out_channels"] = [len(checkpoint[key]) for key in keys]
-        vae = _part(AutoencoderKL, checkpoint, version, "vae", **given)
-        encoders = {
-            part: _text_encoder(checkpoint, version, part, skipped)
-            for part in TEXT[version]
+        modules = {
+            "unet": unet,
+            "vae": _part(AutoencoderKL, checkpoint, version, "vae", **given),
         }
-    vae.to(torch.float32).eval()
-    for part in (unet, *encoders.values()):
-        part.to(dtype).eval()
+        for part in TEXT[version]:
+            modules[part] = _text_encoder(checkpoint, version, part, skipped)
+    for part, module in modules.items():
+        module.to(torch.float32 if part == "vae" else dtype).eval()
     pad = "!" if version == "sd2" else "<|endoftext|>"
     tokenizer = CLIPTokenizer.from_pretrained(
         CLIP, pad_token=pad, local_files_only=True
     )
     if "prediction_type" not in scheduler and version == "sd2":
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
-        empty = encoders["text_encoder"](ids).last_hidden_state
+        empty = modules["text_encoder"](ids).last_hidden_state
         scheduler["prediction_type"] = guess_prediction(unet, empty)
     scheduler.setdefault("prediction_type", "epsilon")
     if side:
         unet.register_to_config(sample_size=side // 8)
     elif version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
-    return ModelParts(unet, vae, tokenizer=tokenizer, scheduler=scheduler, **encoders)
+    return ModelParts(modules, tokenizer, scheduler)
 
 
 def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
