@@ -158,7 +158,7 @@ class ClipScore:
             text: Any = self._backbone.embed([words]).pooled
         else:
             tokens = self._backbone.check_prompts([words], ["prompt"])
-            text = self._text(torch.tensor(tokens.input_ids)).text_embeds
+            text = self._text(torch.tensor(tokens.ids)).text_embeds
         images = self._image(pixels).image_embeds
         return float(torch.cosine_similarity(images, text.cpu().float()).mean())
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, PromptError, shorten
 from regrain.editing.models.files.configs import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NEAR = 3  # known words that are named beside an unknown one
 _ALIKE = 0.72  # how far they must be spelt alike, 0..1
@@ -60,15 +63,13 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
     """
     if words is None:
         return []
-    missing = [word for word in dict.fromkeys(split_words(text)) if word not in words]
-    return [Unknown(word, _misspelt(word, words)) for word in missing]
-
-
-def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
-    """Return the known words that somebody may have meant to write; for "man", not
-    "an"."""
-    alike = sorted(known for known in words if known[0] == word[0])
-    return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
+    found = []
+    for word in dict.fromkeys(split_words(text)):
+        if word not in words:  # somebody may have meant another; for "man", not "an"
+            alike = sorted(known for known in words if known[0] == word[0])
+            near = get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE)
+            found.append(Unknown(word, tuple(near)))
+    return found
 
 
 def split_words(text: str) -> list[str]:
@@ -82,31 +83,43 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
     Raises:
         PromptError: One is not; names the first such word and the nearest known ones.
     """
-    unknown = unknown_words(words, text)
-    if not unknown:
-        return
-    word, near = unknown[0]
-    known = sorted(words or ())
-    hint = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else f"Use {', '.join(known[:8])} ..."
-    )
-    raise PromptError(
-        field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
-    )
+    for word, near in unknown_words(words, text):
+        known = sorted(words or ())
+        hint = f"Use {', '.join(known[:8])} ..."
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        raise PromptError(
+            field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
+        )
+
+
+class Tokens(NamedTuple):
+    """Tokens of prompts, padded to the limit of a model.
+
+    Attributes:
+        ids, offsets: Of each prompt, the number of each token and its characters.
+        mask: Of each prompt, 1 for a token and 0 for padding.
+    """
+
+    ids: tuple[tuple[int, ...], ...]
+    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    mask: Sequence[Sequence[int]]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many tokens each prompt has."""
+        return tuple(sum(row) for row in self.mask)
 
 
 def tokenise(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     fields: Sequence[str],
     words: frozenset[str] | None,
     limit: int,
     marks: int = 2,
-) -> Any:
-    """Tokenise prompts by a tokenizer of transformers, which types none; padded to the
-    limit.
+) -> Tokens:
+    """Tokenise prompts, padded to the limit.
 
     Raises:
         PromptError: See `check_words` and `check_length`; the field is that of
@@ -114,31 +127,15 @@ def tokenise(
     """
     for prompt, name in zip(prompts, fields, strict=True):
         check_words(words, prompt, name)
-    tokens = tokenizer(
+    found = tokenizer(
         [*prompts], padding="max_length", max_length=limit, return_offsets_mapping=True
     )
-    for prompt, name, offsets in zip(
-        prompts, fields, tokens.offset_mapping, strict=True
-    ):
-        check_length(prompt, name, offsets, limit, marks)
-    return tokens
-
-
-class TokenFacts(NamedTuple):
-    """Tokens of prompts, as `PromptEmbedding` has them."""
-
-    lengths: tuple[int, ...]
-    offsets: tuple[tuple[tuple[int, int], ...], ...]
-    ids: tuple[tuple[int, ...], ...]
-
-
-def token_facts(tokens: Any) -> TokenFacts:
-    """Return lengths, offsets and ids of the tokens of `tokenise`."""
-    return TokenFacts(
-        tuple(sum(row) for row in tokens.attention_mask),
-        tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping),
-        tuple(tuple(row) for row in tokens.input_ids),
-    )
+    spans = found["offset_mapping"]
+    for prompt, name, row in zip(prompts, fields, spans, strict=True):
+        check_length(prompt, name, row, limit, marks)
+    ids = tuple(tuple(row) for row in found["input_ids"])
+    offsets = tuple(tuple(tuple(pair) for pair in row) for row in spans)
+    return Tokens(ids, offsets, found["attention_mask"])
 
 
 def check_length(

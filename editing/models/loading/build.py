@@ -121,7 +121,7 @@ def _reads_last_layer(parts: ModelParts) -> bool:
     reads the one before, and 2.x and some models of 1.x come without it."""
     text = parts.modules["text_encoder"].config
     is_whole = text.hidden_size < _OPENCLIP and text.num_hidden_layers != _CUT
-    return is_whole and "text_encoder_2" not in parts.modules
+    return bool(is_whole) and "text_encoder_2" not in parts.modules
 
 
 def _prepare_libraries() -> None:

@@ -94,7 +94,7 @@ class ControlNets:
                     answers.append(net.module(x, t, **read, **given, return_dict=False))
             downs, middles = zip(*answers, strict=True)
             down = [reduce(torch.add, parts) for parts in zip(*downs, strict=True)]
-            return down, sum(middles)
+            return down, reduce(torch.add, middles)
 
         return control
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.files.words import Tokens
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 
 
@@ -33,12 +34,12 @@ class StableDiffusionXL(StableDiffusion):
     _KEPT: ClassVar[int] = 1700  # 1483 counted
 
     def _encode(
-        self, prompts: Sequence[str], tokens: Any
+        self, prompts: Sequence[str], tokens: Tokens
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
         """Return the last but one layer of both encoders, without its norm; the pooled
         text of the second."""
-        rows = torch.tensor(tokens.input_ids, device=self.device)
-        padding = torch.tensor(tokens.attention_mask, device=self.device) == 0
+        rows = torch.tensor(tokens.ids, device=self.device)
+        padding = torch.tensor(tokens.mask, device=self.device) == 0
         with self._turn(self.text_encoder):
             first = self.text_encoder(rows, output_hidden_states=True).hidden_states[-2]
         rows = rows.masked_fill(padding, self.padding_2)

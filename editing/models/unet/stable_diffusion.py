@@ -20,7 +20,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import OtherScheduler
-from regrain.editing.models.files.words import token_facts, tokenise
+from regrain.editing.models.files.words import Tokens, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
     PLAIN,
@@ -250,24 +250,28 @@ class StableDiffusion(TurnTaking):
             fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
-        lengths, offsets, ids = token_facts(tokens)
-        return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids, pooled)
+        return PromptEmbedding(
+            tuple(prompts),
+            vectors,
+            tokens.lengths,
+            tokens.offsets,
+            tokens.ids,
+            pooled,
+        )
 
     def _encode(
-        self, prompts: Sequence[str], tokens: Any
+        self, prompts: Sequence[str], tokens: Tokens
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
         """Encode prompts with their tokens to vectors, and to pooled ones if the
         network takes such."""
-        rows = torch.tensor(tokens.input_ids, device=self.device)
+        rows = torch.tensor(tokens.ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
-        if getattr(self.text_encoder.config, "zero_padding", False):
-            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[
-                ..., None
-            ]
+        if self.text_encoder.config.to_dict().get("zero_padding"):
+            vectors *= torch.tensor(tokens.mask, device=self.device)[..., None]
         return vectors, None
 
-    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Tokens:
         """Tokenise prompts without encoding them, and refuse those that cannot be
         encoded.
 
