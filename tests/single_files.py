@@ -37,7 +37,7 @@ def original_layout(model, version="sd1"):
             for key, x in clip
         }
     if version == "sdxl":
-        out |= openclip(model.text_encoder_2, "conditioner.embedders.1.model.")
+        out |= openclip(model.parts["text_encoder_2"], "conditioner.embedders.1.model.")
     return {key: value.contiguous().clone() for key, value in out.items()}
 
 
