@@ -37,21 +37,6 @@ def diverged(layer: str, step: Step) -> DivergedError:
     )
 
 
-def _check_finite(name: str, part: nn.Module, id: str) -> None:
-    """Refuse a part of a model that has NaN or Inf among its weights, by a
-    ModelError."""
-    for key, weight in part.named_parameters():
-        if not weight.is_floating_point() or not weight.numel() or weight.is_meta:
-            continue
-        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
-        if not ends.isfinite().all():
-            said = f"{shorten(id)}: {name} has NaN or Inf in {key}"
-            other = "Use --dtype float32, or another model"
-            half = weight.dtype == torch.float16
-            advice = other if half else "Download it again, or use another model"
-            raise ModelError("model", f"{said}. {advice}.")
-
-
 class TurnTaking:
     """A model whose parts share a device and a lock.
 
@@ -73,7 +58,9 @@ class TurnTaking:
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         for name, part in self.parts.items():
-            _check_finite(name, part, self.id)
+            for key, weight in part.named_parameters():
+                if weight.is_floating_point() and weight.numel() and not weight.is_meta:
+                    self._check_finite(f"{name} has NaN or Inf in {key}", weight)
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at
             # unaligned addresses.
@@ -81,6 +68,14 @@ class TurnTaking:
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
+
+    def _check_finite(self, said: str, weight: Tensor) -> None:
+        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
+        if not ends.isfinite().all():
+            advice = "Download it again, or use another model"
+            if weight.dtype == torch.float16:
+                advice = "Use --dtype float32, or another model"
+            raise ModelError("model", f"{shorten(self.id)}: {said}. {advice}.")
 
     @cached_property
     def fingerprint(self) -> str:

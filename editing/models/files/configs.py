@@ -22,6 +22,8 @@ from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.models.files.config_keys import check_keys
 from regrain.editing.storage.texts import read_text
 
+Config = dict[str, Any]
+"""A configuration as it is in a JSON file."""
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
 # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
@@ -176,7 +178,7 @@ _TYPES: dict[str, type[_Config]] = {
 }
 
 
-def read_config(path: Path, id: str, part: str = "") -> dict[str, Any]:
+def read_config(path: Path, id: str, part: str = "") -> Config:
     """Read a JSON file of a model's folder, checked by the part it is of; see
     `check_config`. Without a part, that is the folder that it is in.
 
@@ -187,7 +189,7 @@ def read_config(path: Path, id: str, part: str = "") -> dict[str, Any]:
     return check_config(read_json(path, place), part or path.parent.name, place)
 
 
-def check_config(content: Any, part: str, place: str) -> dict[str, Any]:
+def check_config(content: Any, part: str, place: str) -> Config:
     """Refuse a configuration that is no object, has a value that no such model has, or
     one that is not supported, by a ModelError; see `check_keys`."""
     if not isinstance(content, dict):

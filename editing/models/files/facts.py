@@ -16,6 +16,7 @@ from regrain.editing.models.files.config_keys import (
     class_in_index,
 )
 from regrain.editing.models.files.configs import (
+    Config,
     check_config,
     read_defaults,
     read_json,
@@ -60,7 +61,7 @@ class ModelFacts:
     """
 
     def __init__(
-        self, id: str, source: ModelLocation, place: Path, read: dict[str, Any]
+        self, id: str, source: ModelLocation, place: Path, read: Config
     ) -> None:
         self.id = id
         self.source = source
@@ -80,14 +81,14 @@ class ModelFacts:
             self._read[name] = read_json(self.folder / name, title or name)
         return self._read[name]
 
-    def glance(self, name: str) -> dict[str, Any]:
+    def glance(self, name: str) -> Config:
         """Return a configuration unchecked; empty if it cannot be read."""
         content = None
         with suppress(ModelError):  # loading says what is wrong
             content = self.content(name)
         return content if isinstance(content, dict) else {}
 
-    def config(self, name: str) -> dict[str, Any]:
+    def config(self, name: str) -> Config:
         """Return a configuration, checked; a ModelError if it cannot be read, or is
         not supported."""
         part, _, _ = name.rpartition("/")
@@ -96,7 +97,7 @@ class ModelFacts:
         place = self.place(name)
         return check_config(self.content(name, place), part, place)
 
-    def known_config(self, name: str) -> dict[str, Any]:
+    def known_config(self, name: str) -> Config:
         """Return a configuration as `config` does, of which the library knows all keys.
         Imports diffusers."""
         content = self.config(name)
@@ -108,7 +109,7 @@ class ModelFacts:
         named = name if "/" in name else f"{self.folder.name}/{name}"
         return f"{shorten(self.id)}: {named}"
 
-    def _here(self, name: str) -> dict[str, Any]:
+    def _here(self, name: str) -> Config:
         """Return a configuration, checked; empty without the file."""
         return self.config(name) if (self.folder / name).is_file() else {}
 
@@ -125,7 +126,7 @@ class ModelFacts:
         return read_head(Path(self.source.location)) if is_file else None
 
     @cached_property
-    def beside(self) -> dict[str, Any]:
+    def beside(self) -> Config:
         """What the .yaml beside a single file says; see `read_sidecar`."""
         return read_sidecar(self.head) if self.head else {}
 
@@ -147,21 +148,21 @@ class ModelFacts:
         )
 
     @cached_property
-    def index(self) -> dict[str, Any]:
+    def index(self) -> Config:
         """Its model_index.json, checked; empty without one."""
         index = self._here(INDEX)
         check_index(index, f"{shorten(self.id)}: {INDEX}")
         return index
 
     @cached_property
-    def scheduler(self) -> dict[str, Any]:
+    def scheduler(self) -> Config:
         """Its scheduler_config.json, checked, with the class that the index names, by
         which diffusers goes; empty without the file."""
         if self.head:
             return self.head.scheduler(self.beside)
         return self._with_class(self._here(_SCHEDULER))
 
-    def _with_class(self, scheduler: dict[str, Any]) -> dict[str, Any]:
+    def _with_class(self, scheduler: Config) -> Config:
         named = class_in_index(self.glance(INDEX), "scheduler")
         return scheduler | {"_class_name": named} if scheduler and named else scheduler
 
@@ -265,7 +266,7 @@ def _facts(id: str, source: ModelLocation, place: Path, state: object) -> ModelF
 
 
 @lru_cache(maxsize=16)
-def _contents(place: Path, state: object) -> dict[str, Any]:
+def _contents(place: Path, state: object) -> Config:
     """Return the contents of files at a place by name, to be filled as they are read;
     one on the hub is a folder once it is fetched."""
     return {}

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS
-from regrain.editing.models.files.configs import check_config
+from regrain.editing.models.files.configs import Config, check_config
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import check_head
@@ -175,7 +175,7 @@ class FileHead(NamedTuple):
             raise self._refused("encoder_layer", stated)
         return layer - usual
 
-    def scheduler(self, beside: Mapping[str, object]) -> dict[str, Any]:
+    def scheduler(self, beside: Mapping[str, object]) -> Config:
         """Return its schedule as scheduler_config.json would, without `prediction_type`
         if nothing says it.
 
@@ -230,7 +230,7 @@ def read_head(path: Path) -> FileHead:
         ) from None
 
 
-def stock_config(version: str, part: str, name: str = "config.json") -> dict[str, Any]:
+def stock_config(version: str, part: str, name: str = "config.json") -> Config:
     """Read a configuration of a published model of a version."""
     return json.loads((CHECKPOINTS / version / part / name).read_text(encoding="utf-8"))
 
@@ -252,7 +252,7 @@ def stated_prediction(metadata: Mapping[str, str]) -> str:
     return "epsilon" if stated.startswith("eps") else stated
 
 
-def read_sidecar(head: FileHead) -> dict[str, Any]:
+def read_sidecar(head: FileHead) -> Config:
     """Read what the .yaml beside a file says, as the programs that trained it wrote it:
     by the keys of scheduler_config.json, and as `scaling_factor` that of
     vae/config.json; nothing without one.
@@ -279,7 +279,7 @@ def read_sidecar(head: FileHead) -> dict[str, Any]:
             raise ValueError("not an object")
         entries = [*_entries(content)]
     allowed = {**_ALLOWED, "layer": _LAYERS[head.version]}
-    said: dict[str, Any] = {}
+    said: Config = {}
     for key, value in entries:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         name = str(value).rpartition(".")[2] if key == "target" else ""

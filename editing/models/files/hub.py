@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import Config, read_config
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
@@ -245,7 +245,7 @@ class _Repository:
         gated = bool(self.info.gated)
         return Listing(id or self.id, str(licence or ""), files, family, gated)
 
-    def _config(self, folder: str = "") -> dict[str, Any]:
+    def _config(self, folder: str = "") -> Config:
         """Download and read the configuration in a folder."""
         from huggingface_hub import hf_hub_download
 

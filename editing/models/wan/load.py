@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -12,6 +11,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_text_encoder
+from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import TRANSFORMER, ModelFacts
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
@@ -98,7 +98,7 @@ def load_wan(
     )
 
 
-def _check_configs(facts: ModelFacts) -> dict[str, Any]:
+def _check_configs(facts: ModelFacts) -> Config:
     """Read the configurations of the parts, check that the parts fit together, and
     return that of the transformer."""
     network = facts.known_config(TRANSFORMER)

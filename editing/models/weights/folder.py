@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, check_text_encoder
+from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
@@ -38,9 +39,7 @@ class ModelParts:
     more: Mapping[str, int] = field(default_factory=dict)
 
 
-def with_prediction(
-    scheduler: Mapping[str, Any], prediction: str, name: str
-) -> dict[str, Any]:
+def with_prediction(scheduler: Config, prediction: str, name: str) -> Config:
     """Add what the network predicts, empty if nobody says, to a
     scheduler_config.json; a ModelError if that says something else."""
     said = scheduler.get("prediction_type")
@@ -122,9 +121,7 @@ def read_folder(
     return ModelParts(modules, tokenizer, scheduler, more)
 
 
-def check_configs(
-    unet: Mapping[str, Any], scheduler: Mapping[str, Any], id: str
-) -> None:
+def check_configs(unet: Config, scheduler: Config, id: str) -> None:
     """Refuse a family, a schedule or a prediction that is not supported, before any
     weights are read."""
     check_family(family_of_configs({}, unet, scheduler), id)
@@ -145,7 +142,7 @@ def check_configs(
         )
 
 
-def read_schedule(config: Mapping[str, Any], id: str) -> Schedule:
+def read_schedule(config: Config, id: str) -> Schedule:
     """Build the schedule of a scheduler_config.json; a ModelError if it is unknown."""
     try:
         return Schedule.from_config(config)
@@ -166,7 +163,7 @@ def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
             )
 
 
-def _check_text_encoder(facts: ModelFacts, part: str) -> dict[str, Any]:
+def _check_text_encoder(facts: ModelFacts, part: str) -> Config:
     """Read and check the configuration of a text encoder."""
     name = f"{part}/config.json"
     content = facts.config(name)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import check_config
+from regrain.editing.models.files.configs import Config, check_config
 from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.models.files.file_head import (
     CHECKPOINTS,
@@ -68,7 +68,7 @@ def read_file(
     name = shorten(head.path.name)
     head.check_whole()
     version = head.version
-    given: dict[str, Any] = {}
+    given: Config = {}
     if "scaling_factor" in facts.beside:
         given["scaling_factor"] = facts.beside["scaling_factor"]
         check_config(given, "vae", name)
