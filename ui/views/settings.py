@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,7 +13,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from regrain.editing.models.files.recommended import of_folder
+from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.params.written import is_text
 from regrain.ui.views.components import view
@@ -60,13 +59,13 @@ Usual = Mapping[str, Mapping[str, Any]]
 
 def values(
     method: str,
-    model_folder: Path,
+    model: ModelFacts,
     given: Mapping[str, object],
     loras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return parameters as a run would use them on a folder's model with these LoRA
-    files; an EditingError if one is wrong."""
-    usual = of_folder(model_folder, model_folder.name, loras)
+    """Return parameters as a run would use them on a model with these LoRA files; an
+    EditingError if one is wrong."""
+    usual = model.recommended(loras)
     return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
