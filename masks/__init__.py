@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from regrain.public import public
 
 if TYPE_CHECKING:
-    from regrain.editing.media.coco import read_rle as read_rle, write_rle as write_rle
+    from regrain.editing.media.annotations import read_rle as read_rle
+    from regrain.editing.media.coco import write_rle as write_rle
     from regrain.editing.media.labels import (
         flatten as flatten,
         read_labels as read_labels,
