@@ -42,14 +42,8 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     if len(numbers) == len(request.clip):
         return request
     labels = None
-    if isinstance(whole := request.labels, Labels):
-
-        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
-            return read_some(whole.read, numbers[start:stop])
-
-        some = LazyFrames((len(numbers), *whole.shape[1:]), np.uint8, read)
-        # which regions there are is known; nothing is read
-        labels = Labels(some, whole.present)
+    if isinstance(request.labels, Labels):
+        labels = _pick_labels(request.labels, numbers)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
     focus = request.focus
@@ -63,6 +57,15 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
         regions=regions,
         focus=focus,
     )
+
+
+def _pick_labels(whole: Labels, numbers: Sequence[int]) -> Labels:
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        return read_some(whole.read, numbers[start:stop])
+
+    some = LazyFrames((len(numbers), *whole.shape[1:]), np.uint8, read)
+    # which regions there are is known; nothing is read
+    return Labels(some, whole.present)
 
 
 def read_some(
