@@ -3,9 +3,9 @@ identity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -16,6 +16,10 @@ from regrain.editing.media.lazy_frames import LazyFrames
 if TYPE_CHECKING:
     from regrain.editing.models.adapters import Adapter
     from regrain.editing.request.plan import Plan
+
+T = TypeVar("T")
+Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+"""RGB frames, as an array or read by window, see `lazy_frames`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +117,8 @@ class OtherEdit:
     `EditResult`."""
 
     prompt: str
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Frames
+    uncomposited: Frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +144,13 @@ class EditResult:
             that is `edited_mask`, without a feather.
     """
 
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    source: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Frames
+    uncomposited: Frames
+    source: Frames
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = (
-        None
-    )
-    control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    reconstruction: Frames | None = None
+    control: Frames | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
@@ -167,3 +169,18 @@ class Finished:
 
 
 Event = Stage | WindowStarted | Progress | Preview | Losses | Tuned | Ready | Finished
+
+
+Steps = Generator[Event, None, T]
+"""A part of a run, which yields events and returns a result."""
+
+
+def changed(events: Steps[T], change: Callable[[Event], Event]) -> Steps[T]:
+    """Pass events on, each changed; return what their generator returns."""
+    try:
+        while True:
+            yield change(next(events))
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        events.close()

@@ -8,18 +8,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from running import finish, followed
+from running import composite, edit_clip, finish, followed
 
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
 from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.diffusion.blending import composite
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
 from regrain.editing.motion import interpolation
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method, check_params
-from regrain.editing.pipeline.assembly import Compositor, edit_clip
+from regrain.editing.pipeline.assembly import Assembly
+from regrain.editing.pipeline.focus import Placed
+from regrain.editing.pipeline.placing import Compositor
 from regrain.editing.recipe.events import (
     EditResult,
     Preview,
@@ -253,7 +254,7 @@ def keyed(keyframes, size=32, method="fatezero", **given):
     asked = request(method)
     given = params(method, feather=0.0, keyframes=keyframes, **given)
     plan = make_plan((), given.keyframes, frames_of(asked.clip), size)
-    assembly = Compositor(Inverting(), asked, given, plan)
+    assembly = Assembly(Inverting(), Placed.whole(asked, given), plan)
     for window in plan.windows:
         keys = list(window.keys)
         maps = np.array(keys, np.float32)[:, None, None] * np.ones(
@@ -267,7 +268,7 @@ def keyed(keyframes, size=32, method="fatezero", **given):
         seen = {"reconstruction": shown, "words": words, "step_areas": {0: maps > 3}}
         draft = WindowResult((shown,), {"horse": heat}, control=moving()[keys], **seen)
         list(assembly.add(window, draft))
-    return assembly.result()
+    return Compositor(asked, [assembly.drawn()]).result()
 
 
 def test_key_frames_are_kept_and_the_others_follow():
@@ -500,14 +501,14 @@ def test_decoding_by_window_changes_no_bit(tiny):
     )
     given = check_params("fatezero", {"reconstruct": True})
     plan = make_plan((), given.keyframes, frames_of(asked.clip), count)
-    assembly = Compositor(tiny, asked, given, plan)
+    assembly = Assembly(tiny, Placed.whole(asked, given), plan)
     list(assembly.add(plan.windows[0], WindowResult((first,), reconstruction=back)))
-    result = assembly.result()
+    result = Compositor(asked, [assembly.drawn()]).result()
     edited, rebuilt = (
         resize(tiny.decode(latents), asked.clip.size) for latents in (first, back)
     )
     assert isinstance(result, EditResult)
-    assert isinstance(result.frames, DiskFrames)
+    assert isinstance(result.uncomposited, DiskFrames)
     assert np.array_equal(result.uncomposited, edited)
     assert np.array_equal(result.reconstruction, rebuilt)
     mask = np.asarray(asked.edited_mask)
