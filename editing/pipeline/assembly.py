@@ -159,7 +159,9 @@ def _check_shown(placed: Placed, plan: Plan) -> None:
     request = placed.request
     if request.labels is None or len(plan.keys) == plan.frames:
         return
-    shown = np.unique([np.unique(request.labels[key]) for key in plan.keys])
+    shown: set[int] = set()
+    for key in plan.keys:
+        shown.update(np.unique(request.labels[key]).tolist())
     for region in request.edited:
         if region.label not in shown:
             said = (

@@ -282,10 +282,13 @@ def assert_nothing_outside(maps, boxes):
 
 
 @pytest.mark.parametrize(
-    "focus", [f"{WIDTH}x{HEIGHT}+0+0", "on 4", "each 4", "auto 4", "off"]
+    "focus", [f"{WIDTH}x{HEIGHT}+0+0", "on 4", "each 4", "auto 4", "on"]
 )
 def test_where_the_box_is_the_frame_nothing_happens(small, focus):
+    """As it is without regions."""
     asked = request(params=QUICK | {"preview_every": 1})
+    if focus == "on":
+        asked = replace(asked, labels=None, regions=(), prompt="a fox on the grass")
     usual, report, before = run(replace(asked, focus="off"), small)
     result, said, events = run(replace(asked, focus=focus), small)
     assert np.array_equal(result.frames[:], usual.frames[:])
@@ -295,14 +298,6 @@ def test_where_the_box_is_the_frame_nothing_happens(small, focus):
         one |= {"seconds": {}, "seconds_in_steps": {}, "date": "", "peak_memory": 0}
     assert said == report
     assert [type(event) for event in events] == [type(event) for event in before]
-
-
-def test_a_run_without_regions_is_not_boxed(small):
-    asked = request(labels=None, regions=(), prompt="a fox on the grass")
-    result, report, _ = run(asked, small)
-    usual, _, _ = run(replace(asked, focus="off"), small)
-    assert "focus" not in report
-    assert np.array_equal(result.frames[:], usual.frames[:])
 
 
 def test_auto_is_stricter_than_on(small):
@@ -347,37 +342,41 @@ def test_only_the_frames_that_are_asked_for_are_read(small):
 # --- The matte
 
 
+SEVERAL = {
+    "method": "fatezero",
+    "params": BASES["fatezero"],
+    "more_prompts": ("a dog on the grass",),
+}
+
+
 @pytest.mark.parametrize(
     ("focus", "changes"),
     [
         ("off", {}),
+        ("off", SEVERAL),
         ("on", {}),
+        ("on", SEVERAL),
+        ("on", {"step": 60}),
         ("auto", {"regions": (AUTO,)}),
+        ("120x100+40+60", {"regions": (AUTO,)}),
+        ("120x100+40+60+43+62+46+64", {}),
         ("each", {"left": 200}),
         ("each", {"left": 125}),  # each in the box of the other
         ("each", {"left": 106}),  # and so near that they fade over each other
-        ("120x100+40+60", {"regions": (AUTO,)}),
-        ("120x100+40+60+43+62+46+64", {}),
-        ("on", {"step": 60}),
     ],
 )
 def test_the_edit_over_the_source_by_the_matte_is_the_frames(small, focus, changes):
     """Within the rounding of matte, colours and frames, for each prompt."""
     make = two if "left" in changes else request
-    more = {
-        "method": "fatezero",
-        "params": base("fatezero", feather=3.0),
-        "more_prompts": ("a dog on the grass",),
-    }
-    asked = make(focus=focus, **changes, **more)
+    asked = make(focus=focus, **changes)
     result, _, _ = run(asked, small)
-    both = layers_of(result, asked.clip)
-    assert len(both) == 2
-    for layers in both:
-        matte = layers.matte[:]
-        assert {0, 255} < set(np.unique(matte))
-        share = matte[..., None] / 255
-        shown = share * layers.drawn[:] + (1 - share) * result.source[:]
+    source = asked.clip.read(0, FRAMES)
+    every = layers_of(result, asked.clip)
+    assert len(every) == 1 + len(asked.more_prompts)
+    for layers in every:
+        assert {0, 255} < set(np.unique(layers.matte[:]))
+        share = layers.matte[:][..., None] / 255
+        shown = share * layers.drawn[:] + (1 - share) * source
         assert np.abs(shown - layers.frames[:]).max() <= 2
 
 
