@@ -87,7 +87,7 @@ class Preview:
     Attributes:
         frames: RGB at any size; possibly fewer than the clip has.
         indices: Clip frame number of each of `frames`.
-        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame
+        attention: Heat per region name or word, 0..1, one map per frame
             of `frames`.
     """
 
@@ -132,8 +132,7 @@ class EditResult:
         uncomposited: The edit as decoded, without compositing.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: By region name, or by word for methods that edit by words; and of a
-            chosen pixel.
+        attention: By region name, or by word for methods that edit by words.
         reconstruction: The source rebuilt from its inversion, if the method does so.
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
