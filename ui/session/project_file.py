@@ -20,6 +20,7 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.session.history import Choices
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
+from regrain.ui.session.mask_models import trackers
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import State, Undo
 
@@ -79,6 +80,8 @@ def take_work(session: Session, content: Content, folder: Path, fetch: Fetch) ->
     if shape != session.state.shape or words["method"] not in METHODS:
         raise damaged()
     session.state = State(shape, layers, {region.label: region for region in regions})
+    if words["tracker"] not in trackers():  # one of an earlier version, or gone
+        words["tracker"] = session.tracker
     for name, value in words.items():
         setattr(session, name, value)
     session.steps = steps
