@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import av.filter
 import numpy as np
 
 from regrain.editing.media.lazy_frames import Rgb

@@ -112,12 +112,13 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        pictures = getattr(image, "n_frames", 1)
+        if pictures > 1 and image.format != "MPO":
             warnings.append(
-                f"{name} has {image.n_frames} pictures; the first of each file is used."
+                f"{name} has {pictures} pictures; the first of each file is used."
             )
         is_clear = image.has_transparency_data
-        if is_clear and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        if is_clear and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.stream import Disposition
 
 from regrain.editing.boundary import boundary, check_regular
@@ -129,7 +130,7 @@ class Facts:
     has_fields: bool
 
 
-def open_video(path: Path) -> av.container.InputContainer:
+def open_video(path: Path) -> InputContainer:
     """Open a file that has a readable video stream.
 
     Raises:
@@ -163,14 +164,14 @@ def is_video(path: Path) -> bool:
     return True
 
 
-def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+def video_stream(container: InputContainer) -> av.VideoStream:
     """Return the stream of an open file that is its video, not a cover picture."""
     stream = _find_stream(container)
     assert stream is not None  # which `open_video` has checked
     return stream
 
 
-def _find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def _find_stream(container: InputContainer) -> av.VideoStream | None:
     """Find the video that FFmpeg thinks best, or the largest, among those that can be
     decoded; cover pictures are none."""
     streams = [
@@ -452,8 +453,8 @@ def _with_keys(
     index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]
 ) -> Index:
     """Add time stamps and key frames to an index, if the stamps identify the frames."""
-    stamps = {packet.pts for packet in shown}
-    if None in stamps or len(stamps) < len(shown):
+    stamps = {packet.pts for packet in shown if packet.pts is not None}
+    if len(stamps) < len(shown):
         return index
     keys = sorted(
         packet.pts for packet in packets if packet.is_key and packet.pts is not None

@@ -111,8 +111,9 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
         MaskError: It has several pictures, or numbers that are no labels.
     """
     name = file.name
-    if getattr(image, "n_frames", 1) > 1:
-        said = f"{shorten(name)} holds {image.n_frames} pictures. Use a file for each."
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1:
+        said = f"{shorten(name)} holds {pictures} pictures. Use a file for each."
         raise MaskError("masks", said)
     is_lossy = _is_lossy(image, file)
     image = ImageOps.exif_transpose(image)

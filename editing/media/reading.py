@@ -12,7 +12,6 @@ from threading import Lock
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
@@ -268,7 +267,7 @@ def _turned(
     Source: ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at (a x + c y, b x + d y).
     """
     try:
-        said = frame.side_data.get(Type.DISPLAYMATRIX)
+        said = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
         # What PyAV does not know is beside it, such as EXIF in pictures of cameras.
         return np.rot90(picture, round(frame.rotation / 90))
