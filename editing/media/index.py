@@ -4,7 +4,7 @@ without decoding."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -325,9 +325,13 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
             codec=codec,
             restarts=codec in _RESTARTS and not made_up,
         )
+        # keys may have capitals
+        comments = [
+            text for key, text in container.metadata.items() if key.lower() == "comment"
+        ]
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
-            comment=_comment_in(container.metadata),
+            comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, _promised(stream) - len(packets)),
             has_fields=has_fields,
@@ -372,13 +376,6 @@ def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
         is_shown and not is_second,
         is_second,
     )
-
-
-def _comment_in(metadata: Mapping[str, str]) -> str:
-    """Return the comment in the metadata of a file, whose keys may have capitals; ""
-    without one."""
-    lowered = {key.lower(): value for key, value in metadata.items()}
-    return lowered.get("comment", "")
 
 
 def _arrange(
