@@ -64,7 +64,7 @@ _PLACES = (
         "params.cuts",
         "params.control",
     ),
-    *("params.heat_pixel", "model", "loras", "adapter", "seed", "focus"),
+    *("model", "loras", "adapter", "seed", "focus"),
     *("regions.0.picture", "regions.0.picture_scale", "picture_adapter"),
 )
 

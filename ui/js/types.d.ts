@@ -183,7 +183,6 @@ export interface Views {
   fetch: FetchView | null;
   gallery: GalleryView;
   header: { known: boolean; offer?: string } | null;
-  heat_pixel: null;
   history: HistoryView | null;
   how: null;
   hub_model: HubView | null;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,7 +13,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from regrain.editing.models.files.recommended import of_folder
+from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.params.written import is_text
 from regrain.ui.views.components import view
@@ -51,7 +50,7 @@ _INFO = {
     "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
     "which share frames. Memory grows with it.",
 }
-_HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps to write
+_HELPERS = ("control",)  # texts that a script of this name helps to write
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 # by method, the parameters of a run with nothing given
@@ -60,13 +59,13 @@ Usual = Mapping[str, Mapping[str, Any]]
 
 def values(
     method: str,
-    model_folder: Path,
+    model: ModelFacts,
     given: Mapping[str, object],
     loras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return parameters as a run would use them on a folder's model with these LoRA
-    files; an EditingError if one is wrong."""
-    usual = of_folder(model_folder, model_folder.name, loras)
+    """Return parameters as a run would use them on a model with these LoRA files; an
+    EditingError if one is wrong."""
+    usual = model.recommended(loras)
     return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
