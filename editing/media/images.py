@@ -22,7 +22,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -72,7 +72,12 @@ class ImageClip:
     def read(self, start: int, stop: int) -> RgbFrames:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
-        return stack([_read_image(file) for file in self.files[start:stop]], self.size)
+        frames = []
+        for file in self.files[start:stop]:
+            with _opened(file) as image:
+                upright = _in_8_bits(image, file, "clip.path", ClipError)
+                frames.append(np.asarray(upright.convert("RGB")))
+        return stack(frames, self.size)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -159,12 +164,6 @@ def upright_size(image: Image.Image) -> Size:
     width, height = image.size
     lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if lies_on_side else (width, height)
-
-
-def _read_image(file: Path) -> Rgb:
-    with _opened(file) as image:
-        upright = _in_8_bits(image, file, "clip.path", ClipError)
-        return np.asarray(upright.convert("RGB"))
 
 
 def read_picture(
