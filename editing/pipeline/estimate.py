@@ -35,8 +35,8 @@ from regrain.editing.params.tune_a_video import (
     TUNING_STEP,
     TuneAVideoParams,
 )
-from regrain.editing.pipeline.focus import Fit, box_sizes, boxed_edits
-from regrain.editing.pipeline.preparation import seen_by_model
+from regrain.editing.pipeline.focus import Fit, box_sizes, placed_edits
+from regrain.editing.pipeline.preparation import tuned_on
 from regrain.editing.request.plan import windows_of
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
@@ -121,8 +121,8 @@ def estimate_tuning(
 
     # A clip whose cuts are not known counts as one shot.
     known = params.model_copy(update={"cuts": params.cuts or ()})
-    boxed = seen_by_model(boxed_edits(backbone, request, known))
-    working = learned_clip(backbone, boxed)
+    _, edits = placed_edits(backbone, request, known)
+    working = learned_clip(backbone, tuned_on(edits).request)
     taken = steps_taken(backbone, working.frames, request.source_prompt, params)
     steps = params.tune_steps - taken
     if not steps:

@@ -23,7 +23,7 @@ from typing import Any
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_IDS
 from regrain.editing.pipeline.estimate import Work, counted, work
-from regrain.editing.pipeline.focus import asked_boxes
+from regrain.editing.pipeline.focus import asked_boxes, is_frame
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.boxes import write_boxes
 from regrain.editing.request.edit_request import EditRequest
@@ -291,8 +291,9 @@ def _work(request: EditRequest) -> Work | None:
 def _inverted(request: EditRequest) -> str:
     """Return a digest of all that an inversion depends on."""
     params = [str(request.params.get(name)) for name in _OF_INVERSION]
-    boxes = [box for _, box in asked_boxes(request, request.decided.cuts or ())]
-    places = ["" if box is None else write_boxes(box) for box in boxes]
+    size = request.clip.size
+    found = [boxes for _, boxes in asked_boxes(request, request.decided.cuts or ())]
+    places = ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
     inverted = [
         request.method,
         request.model,
