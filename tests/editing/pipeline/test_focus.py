@@ -52,7 +52,7 @@ from regrain.editing.recipe.events import (
     WindowStarted,
 )
 from regrain.editing.request.boxes import read_boxes
-from regrain.editing.request.region import MAX_MARGIN
+from regrain.editing.request.region import MAX_REACH
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 WIDTH, HEIGHT, FRAMES = 320, 240, 3
@@ -428,10 +428,10 @@ def test_an_edit_fades_over_a_margin_that_is_chosen_automatically(small):
 
 
 def test_a_region_that_is_feathered_widely_still_fits(small):
-    wide = replace(CAT, feather=MAX_MARGIN)
+    wide = replace(CAT, feather=MAX_REACH)
     asked = request(regions=(wide,), focus="30x30+75+95", size=128)
     _, (placed,) = placed_edits(small, asked, check_params("sdedit", QUICK))
-    assert placed.request.regions[0].feather == MAX_MARGIN
+    assert placed.request.regions[0].feather == MAX_REACH
 
 
 # --- Maps
