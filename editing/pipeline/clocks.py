@@ -119,13 +119,17 @@ class RunClock:
         if isinstance(event, Stage):
             self.stages.enter(event.name)
         elif isinstance(event, WindowStarted):
-            now = time.perf_counter()
-            if self._window and self._edits:
-                self._seconds += now - self._began
-                self._work += self._window.work
-            self._window = event
-            self._began = now
-            self._edits = False
+            self.begin(event)
+
+    def begin(self, window: WindowStarted | None) -> None:
+        """End the current window and begin another, or none."""
+        now = time.perf_counter()
+        if self._window and self._edits:
+            self._seconds += now - self._began
+            self._work += self._window.work
+        self._window = window
+        self._began = now
+        self._edits = False
 
     def left(self, event: Progress) -> float | None:
         """Estimate the seconds left: of all windows, or of the stage as long as that is

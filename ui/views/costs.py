@@ -291,9 +291,9 @@ def _work(request: EditRequest) -> Work | None:
 def _inverted(request: EditRequest) -> str:
     """Return a digest of all that an inversion depends on."""
     params = [str(request.params.get(name)) for name in _OF_INVERSION]
-    boxes = [box for _, box in asked_boxes(request, request.decided.cuts or ())]
     size = request.clip.size
-    places = ["" if is_frame(box, size) else write_boxes(box) for box in boxes]
+    found = [boxes for _, boxes in asked_boxes(request, request.decided.cuts or ())]
+    places = ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
     inverted = [
         request.method,
         request.model,
