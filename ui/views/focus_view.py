@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import fit_of
-from regrain.editing.pipeline.focus import asked_boxes, with_margins
+from regrain.editing.pipeline.focus import Place, asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import Boxes, Size, read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
@@ -31,14 +31,14 @@ def focus_view(session: Session, asked: EditRequest) -> View:
         cuts = session.found or ()
     found = asked_boxes(asked, cuts, fit_of(asked) or _as_it_is)
     boxes = [
-        _box(asked, region, boxes, cuts) for region, boxes in found if boxes is not None
+        _box(asked, region, boxes, cuts)
+        for region, boxes in found
+        if not is_frame(boxes, asked.clip.size)
     ]
     return shown | {"boxes": boxes, "margins": _margins(asked, found) if boxes else {}}
 
 
-def _margins(
-    asked: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
-) -> View:
+def _margins(asked: EditRequest, found: Sequence[Place]) -> View:
     """Return by label the margin that a card begins with, and the one that the run
     has; of regions whose margin nobody has changed."""
     run = {one.label: one.margin for one in with_margins(asked, found).regions}
