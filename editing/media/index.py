@@ -402,7 +402,13 @@ def _arrange(
         # decoded.
         last = final.duration * tick
     last = min(last, Fraction(_SLOWEST))
-    if last <= _LONG * usual and _is_even(known, usual / tick):
+    # whether they follow each other evenly, to within one unit
+    whole, parts = (usual / tick).as_integer_ratio()
+    is_even = all(
+        abs((stamp - known[0]) * parts - number * whole) <= parts
+        for number, stamp in enumerate(known)
+    )
+    if last <= _LONG * usual and is_even:
         return index
     return replace(index, times=tuple(known), last=last)
 
@@ -435,15 +441,6 @@ def _say_when_shown(
         return False
     decoding = [packet.dts for packet in packets if packet.dts is not None]
     return all(earlier <= later for earlier, later in pairwise(decoding))
-
-
-def _is_even(stamps: Sequence[int], step: Fraction) -> bool:
-    """Tell whether time stamps follow each other by `step`, to within one unit."""
-    whole, parts = step.as_integer_ratio()
-    for number, stamp in enumerate(stamps):
-        if abs((stamp - stamps[0]) * parts - number * whole) > parts:
-            return False
-    return True
 
 
 def _with_keys(

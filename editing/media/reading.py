@@ -70,7 +70,10 @@ class VideoClip:
         self._used = used_frames(index.count, start, stride, frames)
         first = _first_frame(path)
         self._pixel = facts.pixel
-        self.size = _shown_size(first, facts.pixel)
+        # before it is made
+        check_size(_square(first.width, first.height, facts.pixel))
+        height, width = _upright(first, facts.pixel, "rgb24").shape[:2]
+        self.size = width, height
         self.fps = index.fps / stride
         begin = index.at(start)
         end = index.at(start + stride * len(self._used))
@@ -137,14 +140,6 @@ def _first_frame(path: Path) -> av.VideoFrame:
         said = f"{shorten(path.name)} has no readable frames. Re-encode it."
         raise ClipError("clip.path", said)
     return first
-
-
-def _shown_size(frame: av.VideoFrame, pixel: Fraction) -> tuple[int, int]:
-    """Return the (width, height) at which frames are shown; ClipError if it is not
-    allowed."""
-    check_size(_square(frame.width, frame.height, pixel))  # before it is made
-    height, width = _upright(frame, pixel, "rgb24").shape[:2]
-    return width, height
 
 
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
