@@ -26,7 +26,7 @@ from regrain.editing.media.clip import (
 )
 from regrain.editing.media.images import TRANSPARENT, ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
-from regrain.editing.media.lazy_frames import RgbFrames, check_window
+from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
 # by ISO/IEC 23091-2.
@@ -232,7 +232,7 @@ class _Decoder:
         return frame
 
 
-def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
+def _square(width: int, height: int, pixel: Fraction) -> Size:
     """Return the size of a frame of square pixels, which were `pixel` times as wide as
     high; none shrinks."""
     if pixel > 1:
