@@ -329,23 +329,19 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
         comments = [
             text for key, text in container.metadata.items() if key.lower() == "comment"
         ]
+        # an edit list may leave out some of those that are stored
+        promised = stream.frames
+        if stream.duration and stream.time_base and stream.average_rate:
+            shown = round(stream.duration * stream.time_base * stream.average_rate)
+            promised = min(promised, shown)
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
             comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
-            lacking=max(0, _promised(stream) - len(packets)),
+            lacking=max(0, promised - len(packets)),
             has_fields=has_fields,
         )
     return read, facts
-
-
-def _promised(stream: av.VideoStream) -> int:
-    """Return the number of frames that the header of a file promises; an edit list may
-    leave out some of those that are stored."""
-    if not (stream.duration and stream.time_base and stream.average_rate):
-        return stream.frames
-    shown = round(stream.duration * stream.time_base * stream.average_rate)
-    return min(stream.frames, shown)
 
 
 def _rate_of_pairs(

@@ -200,11 +200,10 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
 
 def overlap(masks: Masks) -> bool:
     """Tell whether two masks have a pixel in common."""
-    for masks_of_frame in zip(*masks.values(), strict=True):
-        covered = np.sum(masks_of_frame, axis=0, dtype=np.uint8)
-        if np.any(covered > 1):
-            return True
-    return False
+    return any(
+        np.any(np.sum(masks_of_frame, axis=0, dtype=np.uint8) > 1)
+        for masks_of_frame in zip(*masks.values(), strict=True)
+    )
 
 
 def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:
