@@ -303,11 +303,8 @@ def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
     form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
-    colors = {}
-    for text in texts:
-        label, color = _parse_labelled("--color", form, text, "LABEL=#RRGGBB")
-        colors[int(label)] = color
-    return colors
+    parsed = [_parse_labelled("--color", form, text, "LABEL=#RRGGBB") for text in texts]
+    return {int(label): color for label, color in parsed}
 
 
 def _parse_clicks(texts: list[str]) -> Clicks:

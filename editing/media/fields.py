@@ -45,19 +45,12 @@ def deinterlace(
             if frame is not None:
                 waiting.append(frame)
             source.push(frame)
-            yield from _pulled(sink, waiting)
-
-
-def _pulled(
-    sink: av.filter.context.FilterContext, waiting: deque[av.VideoFrame]
-) -> Iterator[av.VideoFrame]:
-    """Yield what a filter has ready, at the times of the frames that wait for it."""
-    while waiting:
-        try:
-            made = cast(av.VideoFrame, sink.pull())
-        except (av.BlockingIOError, av.EOFError):
-            return
-        given = waiting.popleft()
-        made.pts = given.pts
-        made.time_base = given.time_base
-        yield made
+            while waiting:
+                try:
+                    made = cast(av.VideoFrame, sink.pull())
+                except (av.BlockingIOError, av.EOFError):
+                    break  # it looks at the frames after, too
+                given = waiting.popleft()
+                made.pts = given.pts
+                made.time_base = given.time_base
+                yield made

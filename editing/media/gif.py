@@ -41,8 +41,16 @@ def write_gif(
     Raises:
         ValueError: There is not one frame for each of `ends`.
     """
+    stays: list[int] = []  # hundredths for which each frame stays; 0 for one left out
+    start = 0
+    for end in ends:
+        stay = round(end / _UNIT) - start
+        if stay < _SHORTEST:
+            stay = 0 if stays else _SHORTEST  # the first frame is always shown
+        stays.append(min(stay, _LONGEST))
+        start += stay
     with tempfile.TemporaryFile() as encoded:  # FFmpeg writes no comments into a GIF
-        _encode(encoded, frames, _stays(ends))
+        _encode(encoded, frames, stays)
         encoded.seek(0)
         with path.open("wb") as file:
             # The header with its colour table, after which blocks follow (GIF89a, 17
@@ -86,20 +94,6 @@ def _encode(
             container.mux(stream.encode(palette.pull()))
             at += stay
         container.mux(stream.encode(None))
-
-
-def _stays(ends: Sequence[Fraction]) -> list[int]:
-    """Return for how many hundredths each frame stays, which add up to the last end; 0
-    for one left out."""
-    stays: list[int] = []
-    start = 0
-    for end in ends:
-        stay = round(end / _UNIT) - start
-        if stay < _SHORTEST:
-            stay = 0 if stays else _SHORTEST  # the first frame is always shown
-        stays.append(min(stay, _LONGEST))
-        start += stay
-    return stays
 
 
 def _palette_graph(width: int, height: int) -> av.filter.Graph:

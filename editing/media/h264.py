@@ -165,7 +165,15 @@ def _read_sequence(unit: bytes) -> tuple[int, _Sequence]:
     number = bits.ue()
     has_planes = profile in _HIGH and _read_high(bits)
     number_bits = bits.ue() + 4
-    _skip_order(bits)
+    order = bits.ue()  # how the order of pictures is told
+    if order == 0:
+        bits.ue()
+    elif order == 1:
+        bits.u(1)
+        bits.se()
+        bits.se()
+        for _ in range(min(bits.ue(), 255)):
+            bits.se()
     bits.ue()  # references
     bits.u(1)  # gaps
     bits.ue()  # width
@@ -196,16 +204,3 @@ def _skip_list(bits: _Bits, size: int) -> None:
         if following:
             following = (last + bits.se()) % 256
         last = following or last
-
-
-def _skip_order(bits: _Bits) -> None:
-    """Skip how the order of pictures is told."""
-    kind = bits.ue()
-    if kind == 0:
-        bits.ue()
-    elif kind == 1:
-        bits.u(1)
-        bits.se()
-        bits.se()
-        for _ in range(min(bits.ue(), 255)):
-            bits.se()
