@@ -20,7 +20,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
-from regrain.editing.media.labels import read_labels, write_labels, write_regions
+from regrain.editing.media.labels import (
+    Labels,
+    read_labels,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.reading import VideoClip, open_clip
@@ -142,7 +147,7 @@ def load_project(
         order = [_label(region) for region in project.regions]
         colors = {_label(region): _color(region) for region in project.regions}
         labels = read_labels(masks_path, len(clip), clip.size, order, colors=colors)
-    found = {
+    found: dict[str, Any] = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
@@ -161,9 +166,8 @@ def _color(region: ProjectRegion) -> str:
 def _read_region(folder: Path, region: ProjectRegion) -> Region:
     values = from_json(region, Region)
     field = f"regions.{values['name']}.picture"
-    return Region(
-        **values | {"picture": _read_picture(folder, values["picture"], field)}
-    )
+    values["picture"] = _read_picture(folder, values["picture"], field)
+    return Region(**values)
 
 
 def uses(path: str | Path) -> list[Path]:
@@ -215,7 +219,7 @@ def save_project(
         content["clip"] = _save_clip(request.clip, staging, request.size)
         if overlapping:
             write_regions(overlapping, staging / "masks")
-        elif request.labels is not None:
+        elif isinstance(request.labels, Labels):
             colors = {region.label: region.color for region in request.regions}
             write_labels(request.labels, staging / "masks", colors)
         if request.adapter:

@@ -440,9 +440,8 @@ class _Display:
             request.method, request.model, request.params, request.loras
         )
         params = check_params(request.method, values)
-        again = getattr(params, "steps_again", 0)
         self._progress = run_views.RunProgress(
-            request.method, request.adapter, part, again
+            request.method, request.adapter, part, params.steps_again
         )
         self._losses = model_views.LossCurve()
         self._stage = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import fit_of
 from regrain.editing.pipeline.focus import Place, asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import Boxes, Size, read_focus, write_boxes
@@ -26,7 +25,7 @@ def focus_view(session: Session, asked: EditRequest) -> View:
     shown: View = {"id": session.id, "how": kind, "edits": bool(asked.edited)}
     if kind == "off":
         return shown | {"boxes": [], "margins": {}}
-    cuts = check_params(asked.method, asked.params).cuts
+    cuts = asked.decided.cuts
     if cuts is None:
         cuts = session.found or ()
     found = asked_boxes(asked, cuts, fit_of(asked) or _as_it_is)
