@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import av.filter
@@ -91,7 +91,7 @@ def _encode(
             picture.pts = at
             picture.time_base = _UNIT
             palette.push(picture)
-            container.mux(stream.encode(palette.pull()))
+            container.mux(stream.encode(cast(av.VideoFrame, palette.pull())))
             at += stay
         container.mux(stream.encode(None))
 
@@ -105,7 +105,7 @@ def _palette_graph(width: int, height: int) -> av.filter.Graph:
     """
     graph = av.filter.Graph()
     source = graph.add_buffer(
-        width=width, height=height, format="rgb24", time_base=_UNIT
+        width=width, height=height, format=av.VideoFormat("rgb24"), time_base=_UNIT
     )
     split = graph.add("split")
     find = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")

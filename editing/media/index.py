@@ -19,7 +19,7 @@ from av.stream import Disposition
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import DEFAULT_FPS
-from regrain.editing.media.h264 import Fields
+from regrain.editing.media.fields import Fields
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = (
