@@ -335,7 +335,8 @@ def _drawn(shape: Json, size: Size) -> Mask:
     if kind == "mask":
         return _pasted(shape["mask"], points, size)
     if kind == "rectangle":
-        (left, top), (right, bottom) = points.min(0), points.max(0)
+        left, top = points.min(0)
+        right, bottom = points.max(0)
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
         return _draw_polygons([corners], size, called)
     if kind == "circle":

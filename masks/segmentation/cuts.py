@@ -164,13 +164,14 @@ def begin(
     further = [_advice(ask, point[None]) for point in points]
     if len(click):  # the first answer to it has a vote
         mean = np.mean([first, *further], axis=0)
-        grown = _grown_from_advice(scene, seeds, [mean])
-        return _best(scene, [*masks, *grown], [first > 0])
+        masks += _grown_from_advice(scene, seeds, [mean])
+        return _best(scene, masks, [first > 0])
     # For a box, of the masks that further answers lead to, the one most like the others.
     counts = range(1, len(further) + 1)
     means = [np.mean(further[:count], axis=0) for count in counts]
     masks = _grown_from_advice(scene, seeds, means) or masks
-    return _best(scene, masks, [mask > 0.5 for mask in masks])
+    others = [mask > 0.5 for mask in masks]
+    return _best(scene, masks, others)
 
 
 def _advice(ask: Ask, points: np.ndarray) -> np.ndarray:
