@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -35,6 +35,8 @@ from regrain.ui.views.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
+Fields = Mapping[str, object]
+"""Values of the page's fields by name; each may be anything, as browsers send it."""
 FULL = "The disk of this machine is full, or cannot be written. Free some space, then try again."
 BROKEN = "Something went wrong inside Regrain. The log has the details."
 
@@ -80,20 +82,19 @@ class Components:
     controls: settings.ParameterFields
 
     @property
-    def fields(self) -> list[Component]:
-        """The fields whose values `FieldValues` holds, in its order."""
-        first = [self.model, self.added, self.seed, self.prediction]
-        return [*first, *self.controls.all]
+    def fields(self) -> dict[str, Component]:
+        """The fields by name, as a project keeps their values."""
+        return {
+            "model": self.model,
+            "added": self.added,
+            "seed": self.seed,
+            "prediction": self.prediction,
+            **self.controls.named,
+        }
 
-    @property
-    def field_names(self) -> list[str]:
-        """The names of `fields`, by which a project keeps their values."""
-        names: dict[int, str] = {}
-        for method, controls in self.controls.fields.items():
-            for name, control in controls.items():
-                names.setdefault(id(control), f"{method}.{name}")
-        first = ["model", "added", "seed", "prediction"]
-        return [*first, *(names[id(c)] for c in self.controls.all)]
+    def named(self, values: Sequence[object]) -> Fields:
+        """Return the values of all `fields`, in their order, by name."""
+        return dict(zip(self.fields, values, strict=True))
 
     @property
     def method_shown(self) -> list[Any]:
@@ -120,21 +121,6 @@ class Components:
         return [*clip, *self.model_shown, *words, *self.method_shown]
 
 
-class FieldValues(NamedTuple):
-    """The values of a page's fields; each may be anything, as browsers send it."""
-
-    model: object
-    added: object
-    seed: object
-    prediction: object
-    parameters: tuple[object, ...]
-
-    @classmethod
-    def of(cls, values: tuple[object, ...]) -> FieldValues:
-        """Take the values of `Components.fields`."""
-        return cls(*values[:4], values[4:])
-
-
 @dataclass(frozen=True)
 class Handlers:
     """The tools of all handlers."""
@@ -156,31 +142,30 @@ class Handlers:
             session.describe(given)
         return session
 
-    def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
+    def given_params(self, session: Session, fields: Fields) -> dict[str, Any]:
         """Return the parameters that a page gives; an EditingError if a model or a
         value is not allowed."""
-        model = self.catalogue.model(fields.model)
+        model = self.catalogue.model(fields["model"])
         method = session.method
         base = session.opened.request
-        names = fields.added if isinstance(fields.added, list) else []
-        loras = self.catalogue.loras_of([str(name) for name in names])
+        loras = self.catalogue.loras_of(names_in(fields["added"]))
         usual = partial(self.catalogue.values, method, model, loras=loras)
         project = base.params if method == base.method else {}
-        return self.parts.controls.given(method, fields.parameters, usual, project)
+        return self.parts.controls.given(method, fields, usual, project)
 
-    def asked(self, session: Session, fields: FieldValues) -> Edit:
+    def asked(self, session: Session, fields: Fields) -> Edit:
         """Return what a page asks for: its fields, and what its project says where
         there is no field."""
-        model = self.catalogue.model(fields.model)
+        model = self.catalogue.model(fields["model"])
         return replace(
             session.opened.request.asked,
             method=session.method,
             focus=session.focus,
             params=self.given_params(session, fields),
             model=model,
-            seed=fields.seed,  # checked with the request
-            prediction=self._predicted(model, fields.prediction),
-            **self._added(session.opened.request.asked, model, fields.added),
+            seed=fields["seed"],  # checked with the request
+            prediction=self._predicted(model, fields["prediction"]),
+            **self._added(session.opened.request.asked, model, fields["added"]),
         )
 
     def _predicted(self, model: str, given: object) -> str:
@@ -209,7 +194,7 @@ class Handlers:
                 loras.append(text)
         return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
 
-    def requested(self, session: Session, fields: FieldValues) -> EditRequest:
+    def requested(self, session: Session, fields: Fields) -> EditRequest:
         """Return what would be run now; raises as `build_request` does, too."""
         return build_request(session, self.asked(session, fields))
 
@@ -316,6 +301,11 @@ def address_of(request: gr.Request) -> str:
     """Return the network address of a visitor; empty where it is not known."""
     client = getattr(request, "client", None)
     return str(getattr(client, "host", "") or "")
+
+
+def names_in(value: object) -> list[str]:
+    """Return the names in a list that a page sent; none of anything else."""
+    return [str(name) for name in value] if isinstance(value, list) else []
 
 
 def seed_field(method: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
@@ -74,9 +74,10 @@ class CheckHandlers(Handlers):
         The values of the fields are kept: they are the page's last.
         """
         with suppress(EditingError):
-            self.session(request).fields = fields
+            given = self.parts.named(fields)
+            self.session(request).fields = given
             if self.load_ahead:
-                self.load_ahead(self.catalogue.model(FieldValues.of(fields).model))
+                self.load_ahead(self.catalogue.model(given["model"]))
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(
@@ -123,7 +124,7 @@ class CheckHandlers(Handlers):
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
         session = self.described(request, words)
-        fields = FieldValues.of(values)
+        fields = self.parts.named(values)
         with session.lock:
             try:
                 asked = self.asked(session, fields)
@@ -137,18 +138,17 @@ class CheckHandlers(Handlers):
         after anything that changes them."""
         quality = self.parts.quality
         tries = self.parts.tries
-        given = FieldValues.of(fields)
+        given = self.parts.named(fields)
         try:
             session = self.session(request)
-            model = self.catalogue.model(given.model)
+            model = self.catalogue.model(given["model"])
             method = session.method
-            names = given.added if isinstance(given.added, list) else []
-            loras = self.catalogue.loras_of([str(name) for name in names])
+            loras = self.catalogue.loras_of(names_in(given["added"]))
             params = self.given_params(session, given)
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
             project = session.opened.request.asked
-            added = self._added(project, model, given.added)
+            added = self._added(project, model, given["added"])
             asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:

@@ -91,7 +91,7 @@ class HistoryHandlers(Handlers):
             p.prompt,
             p.addons,
             *p.method_shown,
-            *p.fields,
+            *p.fields.values(),
         ]
     )
     def use(

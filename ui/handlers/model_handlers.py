@@ -28,7 +28,7 @@ from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
-from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Handlers, event_data, explain, names_in, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
@@ -182,8 +182,7 @@ class ModelHandlers(FetchHandlers):
 
     def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
         """Add an adapter, in place of another like it."""
-        before = [str(one) for one in added] if isinstance(added, list) else []
-        kept = [one for one in before if split_weight(one)[0] not in alike]
+        kept = [one for one in names_in(added) if split_weight(one)[0] not in alike]
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
@@ -200,11 +199,10 @@ class ModelHandlers(FetchHandlers):
             for one in listed
             if isinstance(one, dict)
         ]
-        known = [str(name) for name in before] if isinstance(before, list) else []
         try:
             session = self.session(request)
             chosen = self.catalogue.model(model)
-            suited = self._suited(session.method, chosen, known, added)
+            suited = self._suited(session.method, chosen, names_in(before), added)
         except EditingError as error:  # a damaged file
             return {self.parts.added: added} | self.failed(error)
         return {self.parts.added: added} | suited

@@ -30,7 +30,9 @@ class ProjectHandlers:
         """List the projects."""
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
+    @outputs(
+        lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
+    )
     def open(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Open a project that was picked."""
         visits = self.sessions.masks.visits
@@ -52,7 +54,9 @@ class ProjectHandlers:
             return self._failed(request, error, "a project could not be deleted")
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
+    @outputs(
+        lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
+    )
     def path(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Open a file of this machine by its path, of any size."""
         masks = self.sessions.masks

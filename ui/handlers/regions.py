@@ -15,10 +15,10 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.handlers.base import (
     Components,
-    FieldValues,
     Handlers,
     event_data,
     explain,
+    names_in,
     page_of,
     seed_field,
     told_if_full,
@@ -160,7 +160,7 @@ class MaskHandlers(Handlers):
             session = self.described(request, words)
             with told_if_full():
                 with session.lock:
-                    asked = self.requested(session, FieldValues.of(fields))
+                    asked = self.requested(session, self.parts.named(fields))
                     whole = whole_masks(session.state, asked)
                 saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
@@ -184,8 +184,7 @@ class MaskHandlers(Handlers):
     def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
         """Show a model's recommendations, and whether it can edit this clip; another's
         motion is off."""
-        names = [str(name) for name in added] if isinstance(added, list) else []
-        kept = [name for name in names if moving(model, name)]
+        kept = [name for name in names_in(added) if moving(model, name)]
         try:
             session = self.session(request)
             if session.filled == str(model):  # it came with values of its own

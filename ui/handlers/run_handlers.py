@@ -25,7 +25,7 @@ from regrain.editing.recipe.events import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
     Components,
-    FieldValues,
+    Fields,
     Handlers,
     address_of,
     event_data,
@@ -60,7 +60,7 @@ class RunForm:
     attempt: object  # what to try, in place of the whole run
     attempt_frame: object  # which frame that shows, from 0
     since: int  # the revision of masks that the page has
-    fields: FieldValues
+    fields: Fields
 
     @property
     def said(self) -> tuple[object, ...]:
@@ -119,7 +119,7 @@ class RunHandlers(Handlers):
             before = session.going
             run = RunThread(turn, form, behind=bool(before))
             session.runs = [*before, run]
-            session.fields = fields
+            session.fields = form.fields
         try:
             run.begin(self.work(session, page, run))
         except RuntimeError as error:
@@ -143,9 +143,9 @@ class RunHandlers(Handlers):
     ) -> tuple[Session, RunForm]:
         """Return the session, and what its page says; an EditingError if the model is
         not offered."""
-        given = FieldValues.of(fields)
+        given = self.parts.named(fields)
         session = self.described(request, words)
-        self.catalogue.model(given.model)
+        self.catalogue.model(given["model"])
         as_it_is = copy.copy(session)
         return session, RunForm(
             as_it_is,
@@ -180,7 +180,7 @@ class RunHandlers(Handlers):
         jobs = []
         for run in session.going[1:]:
             form: RunForm = run.asked
-            title = title_of(form.session.method, form.fields.seed)
+            title = title_of(form.session.method, form.fields["seed"])
             jobs.append(
                 {"key": run.key, "title": title, "text": composed(form.session)[0].text}
             )

@@ -12,10 +12,9 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.ui.handlers.base import event_data, page_of
+from regrain.ui.handlers.base import event_data, names_in, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.regions import MaskHandlers
-from regrain.ui.session.projects import MISSING
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view
@@ -43,7 +42,7 @@ class SessionHandlers:
     def keep(self, request: gr.Request, *fields: object) -> None:
         """Keep the values of the page's fields: model, LoRA files, seed, parameters."""
         if session := self.masks.visits.find(page_of(request)):
-            session.fields = fields
+            session.fields = self.masks.parts.named(fields)
 
     def arrive(self, request: gr.Request) -> dict[Any, Any]:
         """Say whether a page that was opened had something before; else judge the
@@ -51,7 +50,7 @@ class SessionHandlers:
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
             return {self.head: {"known": True}}
         p = self.masks.parts
-        _, *others = [getattr(field, "value", None) for field in p.fields]
+        _, *others = [getattr(field, "value", None) for field in p.fields.values()]
         shown = {self.head: {"known": False}}
         catalogue = self.masks.catalogue
         if catalogue.changed:
@@ -68,7 +67,9 @@ class SessionHandlers:
             return {self.head: {"known": False, "offer": session.opened.title}}
         return {self.head: gr.skip()}
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.run, p.stop])
+    @outputs(
+        lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.run, p.stop]
+    )
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
@@ -92,11 +93,12 @@ class SessionHandlers:
         """Show all of a session that was there before, but for the values of
         parameters: see `refill`."""
         p = self.masks.parts
-        model, added, *_ = session.fields or (BUILT_IN_MODEL, MISSING)
+        model = session.fields.get("model", BUILT_IN_MODEL)
+        added = session.fields.get("added")
         with session.lock:
             shown = self.masks.opened(session, note, model)
             if isinstance(added, list):
-                shown |= self.masks.added([str(name) for name in added], model)
+                shown |= self.masks.added(names_in(added), model)
             if session.returned and not session.run:
                 shown |= self._last_result(session)
         shown[p.cards] |= {"anew": time.time()}
@@ -114,20 +116,20 @@ class SessionHandlers:
                 return {p.player: shown["player"], p.result: shown["result"]}
         return {}
 
-    @outputs(lambda p: [p.progress, *p.fields])
+    @outputs(lambda p: [p.progress, *p.fields.values()])
     def refill(self, request: gr.Request) -> dict[Any, Any]:
         """Fill the fields as before a reload, once they are shown: one that appears
         forgets its value."""
         session = self.masks.visits.find(page_of(request))
         p = self.masks.parts
         filled: dict[Any, Any] = {p.progress: gr.skip()}
-        for part, value in zip(
-            p.fields, session.fields if session else (), strict=False
-        ):
-            # A state has no properties to update.
-            if value is MISSING:
-                continue
-            filled[part] = (
-                value if isinstance(part, gr.State) else gr.update(value=value)
-            )
+        values = session.fields if session else {}
+        for name, part in p.fields.items():
+            if name in values:
+                # A state has no properties to update.
+                filled[part] = (
+                    values[name]
+                    if isinstance(part, gr.State)
+                    else gr.update(value=values[name])
+                )
         return filled

@@ -16,7 +16,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.build_request import build_box_request
@@ -86,7 +86,7 @@ class TuningHandlers(Handlers):
         problem, estimate = "", None
         # Errors are said by the run; while things are chosen they would only disturb.
         with suppress(EditingError):
-            asked = self._asked(session, FieldValues.of(fields))
+            asked = self._asked(session, self.parts.named(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
                 estimate = self._estimated(asked)
@@ -111,7 +111,7 @@ class TuningHandlers(Handlers):
             session.adapters.note = explain(error, "a tuned model could not be used")
         return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
 
-    def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
+    def _asked(self, session: Session, fields: Fields) -> EditRequest:
         """Return what a run would be given, as far as it tunes."""
         given = self.asked(session, fields)
         asked = Edit(

@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, FieldValues, page_of
+from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
@@ -99,10 +99,7 @@ def build(
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
         sessions = SessionHandlers(head, masks, checking.weigh)
-        projects.learn(
-            parts.field_names,
-            lambda session, values: masks.asked(session, FieldValues.of(values)),
-        )
+        projects.learn(masks.asked)
         opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
         restored = _wire_session(page, head, sessions)
@@ -158,7 +155,7 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     page.load(sessions.arrive, None, first, **FREE)
     head.here(sessions.here, None, None, **MANY)
     head.offer(sessions.offer, None, head, **QUIET)
-    head.keep(sessions.keep, p.fields, None, **MANY)
+    head.keep(sessions.keep, [*p.fields.values()], None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
     filled = on(restored.then, sessions.refill, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled
@@ -217,7 +214,7 @@ def _wire_canvas(masks: MaskHandlers) -> None:
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
-    on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
+    on(p.canvas.save, masks.save, [p.cards, *p.fields.values()], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
@@ -254,7 +251,7 @@ def _wire_runs(
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
     on = partial(_listen, p)
-    given = [p.cards, *p.fields]
+    given = [p.cards, *p.fields.values()]
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
@@ -310,7 +307,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
     how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields.values()], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
@@ -332,7 +329,7 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
         listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
-        on(listen, tuning.look, p.fields, **FREE)
+        on(listen, tuning.look, [*p.fields.values()], **FREE)
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:

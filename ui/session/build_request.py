@@ -15,7 +15,7 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
 from regrain.ui.session.focus import extents_of
@@ -51,6 +51,14 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     if masked:
         for error in region_errors(session, asked.method):
             raise error
+    return EditRequest(**vars(draft(session, asked, regions, masked)))
+
+
+def draft(
+    session: Session, asked: Edit, regions: list[Region], masked: bool = False
+) -> Draft:
+    """Return what a run of these regions would be given, unchecked; see
+    `build_request`."""
     prompt, *more = own_prompts(session, asked.method)
     sees = asked.picture != "" or any(region.picture for region in regions)
     own = {
@@ -61,7 +69,7 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
         "picture_adapter": asked.picture_adapter if sees else "",
         "adapter": session.adapters.path,
     }
-    return EditRequest(
+    return Draft(
         session.opened.request.clip,
         _flatten(session, regions, masked) if regions else None,
         tuple(_requested(region, session) for region in regions),

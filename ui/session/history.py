@@ -7,11 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainSerializer
 
 from regrain.editing.errors import RequestError
-from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
+from regrain.ui.session.kept import KeptEdit, KeptRegion
 from regrain.ui.session.method_choice import View
 
 MAX_RUNS = 12
@@ -22,8 +24,8 @@ _SHOWN = "shown.json"
 class Choices:
     """The request of a run, without frames and masks."""
 
-    edit: Edit
-    regions: tuple[Region, ...]
+    edit: KeptEdit
+    regions: tuple[KeptRegion, ...]
     clip: str  # identity of the clip in the session
     prompt: str  # as typed for the whole frame, a line per edit
 
@@ -39,7 +41,8 @@ class PastRun:
     """One run that ended well."""
 
     key: str  # names it on the page
-    folder: Path  # holds its files
+    # holds its files; another one whenever it is brought back
+    folder: Annotated[Path, PlainSerializer(lambda _: "")]
     stem: str  # how names of its downloads begin
     clip: str  # title of the clip
     title: str  # method and, where it matters, seed

@@ -14,11 +14,11 @@ from regrain.masks.draw import BrushStroke, Rectangle, pack, unpack
 from regrain.masks.models.finders import CUTS
 from regrain.ui.session.layers import (
     Box,
-    Edit,
     Key,
     Mask,
     MaskLayer,
     Reshape,
+    Stroke,
     touched_up,
 )
 from regrain.ui.session.mask_models import choose, click_models
@@ -155,7 +155,7 @@ def find_by(
     session.commit(session.state.with_layer(label, layer))
 
 
-def _with_edit(layer: MaskLayer, frame: int, edit: Edit) -> MaskLayer:
+def _with_edit(layer: MaskLayer, frame: int, edit: Stroke) -> MaskLayer:
     key = layer.keys.get(frame, Key())
     return layer.with_key(frame, replace(key, edits=(*key.edits, edit)))
 

@@ -126,10 +126,9 @@ class SessionStore:
         if key is None:
             return None
         try:
-            opened, content, folder = self.projects.open(key, self.media, page)
+            opened, take = self.projects.open(key, self.media, page)
             session = Session(opened, self._finder)
-            session.open(opened, str(content.get("id", "")))
-            self.projects.take(session, content, folder, self.media, page)
+            take(session)
         except EditingError as error:
             log.warning("a project could not be opened: %s", error)
             return None
@@ -152,13 +151,12 @@ class SessionStore:
                     "project", "It is open in another window. Go on there, or close it."
                 )
             self.put_away(other)
-        opened, content, folder = self.projects.open(key, self.media, page)
+        opened, take = self.projects.open(key, self.media, page)
         session = self.get(page, opened)
         self.projects.keep(page, session)
         with session.lock:
             old = session.opened
-            session.open(opened, str(content.get("id", "")))
-            self.projects.take(session, content, folder, self.media, page)
+            take(session)
         self.media.drop(old.folder)
         return session
 

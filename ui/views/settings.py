@@ -93,14 +93,25 @@ class ParameterFields:
         helpers = (*self.helpers, *others.helpers)
         return ParameterFields((*self.columns, *others.columns), fields, helpers)
 
+    def _name(self, method: str, parameter: str) -> str:
+        """Name a field; one of `SHARED` after the first method alone."""
+        if parameter in SHARED:
+            method = next(iter(self.fields))
+        return f"{method}.{parameter}"
+
+    @property
+    def named(self) -> dict[str, Component]:
+        """Every field once, by name."""
+        return {
+            self._name(method, parameter): field
+            for method, fields in self.fields.items()
+            for parameter, field in fields.items()
+        }
+
     @property
     def all(self) -> list[Component]:
-        """Every field once, in the order in which `given` expects their values."""
-        once: dict[int, Component] = {}
-        for controls in self.fields.values():
-            for control in controls.values():
-                once.setdefault(id(control), control)
-        return list(once.values())
+        """Every field once."""
+        return list(self.named.values())
 
     @property
     def shared(self) -> dict[str, Component]:
@@ -143,7 +154,7 @@ class ParameterFields:
     def given(
         self,
         method: str,
-        values: Sequence[Any],
+        values: Mapping[str, object],
         usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         project: Mapping[str, Any],
     ) -> dict[str, Any]:
@@ -151,11 +162,11 @@ class ParameterFields:
         with nothing given.
 
         Args:
-            values: Of all fields; a browser may send 20.0.
+            values: Of all fields by name; a browser may send 20.0.
             usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no field.
         """
-        shown = self._values(method, values)
+        shown = {name: values[self._name(method, name)] for name in self.fields[method]}
         fields = METHODS[method].Params.model_fields
         chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
@@ -173,16 +184,6 @@ class ParameterFields:
             if not is_usual and not looks_usual:
                 changed[name] = value
         return kept | preset | changed
-
-    def _values(self, method: str, values: Sequence[Any]) -> dict[str, Any]:
-        """Return the values of one method's fields, of those of all fields."""
-        by_control = {}
-        for control, value in zip(self.all, values, strict=True):
-            by_control[id(control)] = value
-        return {
-            name: by_control[id(control)]
-            for name, control in self.fields[method].items()
-        }
 
 
 def make_fields(

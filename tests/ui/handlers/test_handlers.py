@@ -29,7 +29,11 @@ from regrain.ui.views.jobs import Jobs, RunJob, Saved
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
-PARTS = SimpleNamespace(**{name: name for name in _NAMES.split()})
+_FIELDS = ("model", "added", "seed", "prediction")
+PARTS = SimpleNamespace(
+    **{name: name for name in _NAMES.split()},
+    named=lambda values: dict(zip(_FIELDS, values, strict=True)),
+)
 
 
 @pytest.fixture

@@ -20,11 +20,15 @@ from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.history import Choices, PastRun
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
-from regrain.ui.session.projects import MISSING, PAGE, Projects
+from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
-NAMES = ["model", "added", "seed", "videograin.steps"]
-FIELDS = ("storybook", ["storybook/motion"], 5, 12)
+FIELDS = {
+    "model": "storybook",
+    "added": ["storybook/motion"],
+    "seed": 5,
+    "videograin.steps": 12,
+}
 FRAMES, HEIGHT, WIDTH = 3, 48, 64
 
 
@@ -50,8 +54,9 @@ def process(tmp_path, root, open_clip):
         projects = Projects(root)
         projects.wake = lambda: None
         projects.learn(
-            NAMES,
-            lambda session, values: Edit(seed=values[2], params={"steps": values[3]}),
+            lambda session, values: Edit(
+                seed=values["seed"], params={"steps": values["videograin.steps"]}
+            )
         )
         media = Media(tmp_path / f"media{next(count)}")
         return SessionStore(
@@ -251,7 +256,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     for margin in said:
         session.describe({"regions": [{"label": label, "margin": margin}]})
     session.method = "sdedit"
-    session.fields = ("storybook", [], 5, 2)
+    session.fields = FIELDS | {"added": [], "videograin.steps": 2}
     session.choose_focus("on")
     visits.projects.keep("page", session)
     asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
@@ -486,12 +491,16 @@ def test_damaged_and_later_projects_are_named(process, clip, root):
     )  # with what new pages show
 
 
-def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip):
+def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, root):
     visits = process()
     visits.projects.keep("page", work(visits, clip))
     after = process()
-    after.projects.learn([*NAMES[:2], "new", *NAMES[2:]], None)
-    assert after.arrive("page", "c").fields == (*FIELDS[:2], MISSING, *FIELDS[2:])
+    after.projects.learn(lambda session, values: Edit(seed=values["new"]))
+    back = after.arrive("page", "c")
+    assert back.fields == FIELDS
+    back.rev += 1
+    after.projects.keep("page", back)
+    assert load_project(root / "my walk").seed == 0, "as its clip came"
 
 
 def test_an_example_is_kept_once_something_is_changed(process, root):
