@@ -60,6 +60,10 @@ _WORDS = ("source_prompt", "prompt", "more_prompts", "negative_prompt")
 _SETTINGS = tuple(name for name in declared(Edit) if name not in (*_WORDS, *_OF_CLIP))
 
 
+Content = dict[str, Any]
+"""What JSON has of a value."""
+
+
 class ProjectClip(Strict):
     """The key `clip`."""
 
@@ -103,7 +107,7 @@ class Project(model_of(Edit, "Settings", _SETTINGS, _Regions)):
         return Edit(**from_json(self, Edit), size=self.clip.size)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Content:
     """Return the JSON schema of project.json; `params` lists those of every method."""
     result = Project.model_json_schema()
     result["properties"]["params"]["anyOf"] = [
@@ -271,7 +275,7 @@ def _put(
 
 def put_clip(
     draft: Draft, folder: Path, put: Callable[[Path, Path], object]
-) -> dict[str, Any]:
+) -> Content:
     """Bring the frames of a clip into a folder, and return the value of the key
     `clip`; see `write_project`."""
     clip = draft.clip
@@ -290,7 +294,7 @@ def put_clip(
     return _describe_clip(draft, target.name)
 
 
-def describe(draft: Draft, masks: str = "masks") -> dict[str, Any]:
+def describe(draft: Draft, masks: str = "masks") -> Content:
     """Return the content of project.json for a request; files, such as the clip, by
     their names."""
     content = {
@@ -351,7 +355,7 @@ def _refuse_constant(name: str) -> None:
     raise RequestError(FILE, f"Expected finite numbers, got {name}.")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Content:
     result = dict(pairs)
     if len(result) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -479,9 +483,9 @@ def _is_relative(path: str) -> bool:
     return ".." not in re.split(r"[\\/]", path)
 
 
-def _describe_clip(draft: Draft, path: str) -> dict[str, Any]:
+def _describe_clip(draft: Draft, path: str) -> Content:
     clip = draft.clip
-    described: dict[str, Any] = {"path": path, "start": 0, "stride": 1}
+    described: Content = {"path": path, "start": 0, "stride": 1}
     if isinstance(clip, VideoClip | ImageClip):
         described |= {"start": clip.start, "stride": clip.stride}
     described["frames"] = len(clip)

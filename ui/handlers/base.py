@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError, ResourceError
@@ -23,6 +24,7 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import is_of_disk
 from regrain.ui.server.media import Media
+from regrain.ui.server.runs import Changes
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.method_choice import View
@@ -97,17 +99,17 @@ class Components:
         return dict(zip(self.fields, values, strict=True))
 
     @property
-    def method_shown(self) -> list[Any]:
+    def method_shown(self) -> list[Block]:
         """The components that show the choice of a method."""
         return [self.method, *(column for _, column in self.controls.columns)]
 
     @property
-    def model_shown(self) -> list[Any]:
+    def model_shown(self) -> list[Block]:
         """The components that say how far the chosen model is of use for the clip."""
         return [self.useless, self.words]
 
     @property
-    def session(self) -> list[Any]:
+    def session(self) -> list[Block]:
         """The components that show a session, without its fields."""
         clip = [
             self.gallery,
@@ -134,7 +136,7 @@ class Handlers:
         """Return the session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
-    def described(self, request: gr.Request, words: Any) -> Session:
+    def described(self, request: gr.Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as
         `Session.check` does."""
         given = words if isinstance(words, dict) else {}
@@ -142,7 +144,7 @@ class Handlers:
             session.describe(given)
         return session
 
-    def given_params(self, session: Session, fields: Fields) -> dict[str, Any]:
+    def given_params(self, session: Session, fields: Fields) -> dict[str, object]:
         """Return the parameters that a page gives; an EditingError if a model or a
         value is not allowed."""
         model = self.catalogue.model(fields["model"])
@@ -175,7 +177,7 @@ class Handlers:
             return ""
         return str(given)  # checked with the request
 
-    def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
+    def _added(self, project: Edit, model: str, given: object) -> dict[str, object]:
         """Return what a page adds to the model, by field of `Edit`; its project's until
         it has given any."""
         usual = project.picture_adapter or self.catalogue.seeing(model)
@@ -198,7 +200,7 @@ class Handlers:
         """Return what would be run now; raises as `build_request` does, too."""
         return build_request(session, self.asked(session, fields))
 
-    def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
+    def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
         looks at pictures."""
         blind = (
@@ -209,14 +211,14 @@ class Handlers:
             self.parts.prompt: session_views.prompts(session),
         }
 
-    def method(self, method: str) -> dict[Any, Any]:
+    def method(self, method: str) -> Changes:
         """Return the choice of a method, and its fields in place of another's."""
         return {
             self.parts.method: method_choice.choice(method),
             **self.parts.controls.show(method),
         }
 
-    def settings(self, asked: Edit, model: object = None) -> dict[Any, Any]:
+    def settings(self, asked: Edit, model: object = None) -> Changes:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
         seed = {
@@ -226,7 +228,7 @@ class Handlers:
         predicted = {self.parts.prediction: self.prediction(model, asked.prediction)}
         return self.method(asked.method) | seed | self.added(added, model) | predicted
 
-    def prediction(self, model: object, value: str | None = "") -> dict[str, Any]:
+    def prediction(self, model: object, value: str | None = "") -> dict[str, object]:
         """Return the choice of what a model predicts, which is shown for one that does
         not say; its value stays where it is None."""
         shown = self.catalogue.is_silent(model)
@@ -234,7 +236,7 @@ class Handlers:
             return gr.update(visible=shown)
         return gr.update(value=value if shown else "", visible=shown)
 
-    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> dict[Any, Any]:
+    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> Changes:
         """Return the names of what is added to a model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
@@ -247,7 +249,7 @@ class Handlers:
             session.adapters, self.catalogue.adapters, session.method, problem
         )
 
-    def buttons(self, running: bool) -> dict[Any, Any]:
+    def buttons(self, running: bool) -> Changes:
         """Return Run and Stop, while a run goes on or none."""
         p = self.parts
         return {
@@ -255,11 +257,11 @@ class Handlers:
             p.stop: gr.Button(visible=running),
         }
 
-    def failed(self, error: EditingError) -> dict[Any, Any]:
+    def failed(self, error: EditingError) -> Changes:
         """Return an error beside Run."""
         return {self.parts.progress: run_views.failed(error.field, error.message)}
 
-    def download(self, path: Path | str, name: str) -> dict[Any, Any]:
+    def download(self, path: Path | str, name: str) -> Changes:
         """Return a file for the browser to save; the time tells it from the same file
         wanted before."""
         return {
@@ -308,7 +310,7 @@ def names_in(value: object) -> list[str]:
     return [str(name) for name in value] if isinstance(value, list) else []
 
 
-def seed_field(method: str) -> dict[str, Any]:
+def seed_field(method: str) -> dict[str, object]:
     """Return how the seed's field looks for a method."""
     used = method_choice.uses(method).seed != "never"
     return {"info": method_choice.seed_words(method), "interactive": used}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import gradio as gr
 
@@ -16,6 +15,7 @@ from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
@@ -66,9 +66,7 @@ class CheckHandlers(Handlers):
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
     @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries, p.focus])
-    def look(
-        self, request: gr.Request, words: object, *fields: object
-    ) -> dict[Any, Any]:
+    def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
         The values of the fields are kept: they are the page's last.
@@ -82,7 +80,7 @@ class CheckHandlers(Handlers):
 
     def _remarks(
         self, request: gr.Request, words: object, fields: tuple[object, ...]
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:
@@ -96,7 +94,7 @@ class CheckHandlers(Handlers):
     @outputs(lambda p: [p.progress, p.checks])
     def permit(
         self, request: gr.Request, words: object, *fields: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
         Raises:
@@ -133,7 +131,7 @@ class CheckHandlers(Handlers):
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 
-    def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
+    def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, what a run takes and where it works,
         after anything that changes them."""
         quality = self.parts.quality
@@ -172,7 +170,9 @@ class CheckHandlers(Handlers):
         }
 
     @outputs(lambda p: p.controls.counts)
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
+    def choose(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:

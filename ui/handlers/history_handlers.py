@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
@@ -18,6 +18,7 @@ from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_form
 from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import Components, Handlers, event_data, explain
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
@@ -31,7 +32,7 @@ _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale"
 _OF_CLIP = ("margin", "feather")
 
 
-def _shows_a_run(p: Components) -> list[Any]:
+def _shows_a_run(p: Components) -> list[Block]:
     return [p.history, p.player, p.result, p.progress]
 
 
@@ -40,10 +41,10 @@ class HistoryHandlers(Handlers):
     """The runs of a page."""
 
     @outputs(_shows_a_run)
-    def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
 
-        def show(session: Session) -> dict[Any, Any]:
+        def show(session: Session) -> Changes:
             run = session.history.get(_of(event, "key"))
             shown = run.read()
             session.history.shown = (run.key,)
@@ -55,10 +56,10 @@ class HistoryHandlers(Handlers):
         return self._act(request, show)
 
     @outputs(_shows_a_run)
-    def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
 
-        def show(session: Session) -> dict[Any, Any]:
+        def show(session: Session) -> Changes:
             first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
             player = compare(first, second)
             session.history.shown = (first.key, second.key)
@@ -67,10 +68,10 @@ class HistoryHandlers(Handlers):
         return self._act(request, show)
 
     @outputs(_shows_a_run)
-    def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
 
-        def remove(session: Session) -> dict[Any, Any]:
+        def remove(session: Session) -> Changes:
             history = session.history
             was_shown = _of(event, "key") in history.shown
             self.media.drop(history.remove(_of(event, "key")).folder)
@@ -94,12 +95,10 @@ class HistoryHandlers(Handlers):
             *p.fields.values(),
         ]
     )
-    def use(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Put the settings and words of one into the form."""
 
-        def use(session: Session) -> dict[Any, Any]:
+        def use(session: Session) -> Changes:
             choices = session.history.used = session.history.get(
                 _of(event, "key")
             ).choices
@@ -112,7 +111,7 @@ class HistoryHandlers(Handlers):
         return self._act(request, use)
 
     @outputs(lambda p: [p.progress, *p.controls.all])
-    def fill(self, request: gr.Request) -> dict[Any, Any]:
+    def fill(self, request: gr.Request) -> Changes:
         """Fill the fields of a method that was hidden, which take a value only once
         they are shown."""
         try:
@@ -126,7 +125,7 @@ class HistoryHandlers(Handlers):
             return self.failed(error)
 
     @outputs(lambda p: [p.download])
-    def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def make(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Make a file that is made only when wanted."""
         wanted = _of(event, "name")
         try:
@@ -141,9 +140,7 @@ class HistoryHandlers(Handlers):
             return {self.parts.download: {"failed": failed, "time": time.time()}}
         return self.download(path, path.name)
 
-    def _act(
-        self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]
-    ) -> dict[Any, Any]:
+    def _act(self, request: gr.Request, act: Callable[[Session], Changes]) -> Changes:
         try:
             session = self.session(request)
             shown = act(session)
@@ -151,9 +148,7 @@ class HistoryHandlers(Handlers):
         except EditingError as error:
             return self.failed(error)
 
-    def _form(
-        self, session: Session, choices: Choices, model: object
-    ) -> dict[Any, Any]:
+    def _form(self, session: Session, choices: Choices, model: object) -> Changes:
         """Return every field as it was when the run began."""
         shown = self.cards(session) | self.settings(choices.edit)
         # A field that has the value already is left alone: a change of model fills all
@@ -164,7 +159,7 @@ class HistoryHandlers(Handlers):
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices.edit)
 
-    def _fields(self, edit: Edit) -> dict[Any, Any]:
+    def _fields(self, edit: Edit) -> Changes:
         """Return a run's parameters in the fields of its method; an EditingError if the
         model has gone."""
         controls = self.parts.controls
@@ -203,7 +198,7 @@ def _take(session: Session, choices: Choices) -> str:
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 
 
-def _of(event: gr.EventData, key: str) -> Any:
+def _of(event: gr.EventData, key: str) -> Changes:
     return event_data(event).get(key)
 
 

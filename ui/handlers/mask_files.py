@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -29,8 +28,9 @@ from regrain.masks.io.files import (
     write_masks,
     write_pair,
 )
-from regrain.ui.handlers.base import Handlers, event_data, page_of, told_if_full
+from regrain.ui.handlers.base import Data, Handlers, event_data, page_of, told_if_full
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
@@ -55,7 +55,7 @@ class MaskFileHandlers(Handlers):
     """Imports and exports the masks of a page."""
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
-    def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
+    def load(self, request: gr.Request, files: list[str] | None) -> Changes:
         """Import masks that were uploaded: one file, or a picture per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
@@ -71,7 +71,7 @@ class MaskFileHandlers(Handlers):
             } | self.cards(session)
 
     @outputs(lambda p: [p.download, p.canvas])
-    def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def save(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Export masks as a file; `form` is one of `FORMS`."""
         try:
             with told_if_full():
@@ -106,7 +106,7 @@ class MaskFileHandlers(Handlers):
                 return session, _take_one(session, tracks)
             return session, _take(session, tracks, called)
 
-    def _save(self, page: str, data: Mapping[str, Any]) -> Path:
+    def _save(self, page: str, data: Data) -> Path:
         with self.visits.held(page, data) as session:
             masks = masks_of(session)
             regions = session.state.regions
@@ -132,7 +132,7 @@ class MaskFileHandlers(Handlers):
         session.exported = folder
         return out
 
-    def _refused(self, request: gr.Request, error: EditingError) -> Any:
+    def _refused(self, request: gr.Request, error: EditingError) -> Changes:
         if isinstance(error, StaleEvent):
             return gr.skip()
         try:

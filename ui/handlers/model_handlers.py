@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, takewhile
-from typing import Any
 
 import gradio as gr
 
@@ -33,6 +32,7 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.method_choice import View
 from regrain.ui.views import session_views
@@ -79,7 +79,7 @@ class ModelHandlers(FetchHandlers):
     costs: Costs  # what earlier runs took
 
     @outputs(lambda p: [p.hub])
-    def ask(self, event: gr.EventData, request: gr.Request) -> Any:
+    def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
         fetched."""
         words = str(event_data(event).get("id", "")).strip()
@@ -121,7 +121,7 @@ class ModelHandlers(FetchHandlers):
     @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Fetch a model, a motion or a picture adapter, with progress; then it is
         chosen, or added."""
         id = str(event_data(event).get("id", "")).strip()
@@ -158,7 +158,7 @@ class ModelHandlers(FetchHandlers):
             yield self._choose(id, "Fetched and chosen.")
 
     @outputs(lambda p: [p.hub, p.model])
-    def use(self, event: gr.EventData) -> Any:
+    def use(self, event: gr.EventData) -> Changes:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the
         page was started."""
         name = str(event_data(event).get("id", ""))
@@ -170,7 +170,7 @@ class ModelHandlers(FetchHandlers):
             }
         return self._choose(name, "Chosen.")
 
-    def _choose(self, id: str, text: str) -> dict[Any, Any]:
+    def _choose(self, id: str, text: str) -> Changes:
         self.catalogue.add("models", id)
         chosen = gr.Dropdown(
             choices=self.catalogue.model_choices, value=id, visible=True
@@ -180,7 +180,7 @@ class ModelHandlers(FetchHandlers):
             self.parts.model: chosen,
         }
 
-    def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
+    def _add(self, id: str, added: object, alike: list[str]) -> Changes:
         """Add an adapter, in place of another like it."""
         kept = [one for one in names_in(added) if split_weight(one)[0] not in alike]
         done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
@@ -189,7 +189,7 @@ class ModelHandlers(FetchHandlers):
     @outputs(lambda p: [p.added, *p.controls.all, p.progress])
     def add(
         self, before: object, model: object, event: gr.EventData, request: gr.Request
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         """Keep LoRA files and adapters with their weights, as a request has them, and
         show the settings that suit the model with them."""
         given = event_data(event).get("added")
@@ -209,7 +209,7 @@ class ModelHandlers(FetchHandlers):
 
     def _suited(
         self, method: str, model: str, before: list[str], added: list[str]
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         """Fill the settings of a method that another choice of LoRA files changes."""
         loras = self.catalogue.loras_of(before)
         usual = self.catalogue.values(method, model, {}, loras)
@@ -220,7 +220,7 @@ class ModelHandlers(FetchHandlers):
         }
         return self.parts.controls.fill(method, changed)
 
-    def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
+    def see_control(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show a frame as a control network would see it."""
         said = event_data(event)
         kind = str(said.get("kind"))
@@ -267,7 +267,7 @@ class MaskModelHandlers(FetchHandlers):
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
     @outputs(lambda p: [p.fetch, p.canvas])
-    def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def start(self, request: gr.Request) -> Iterator[Changes]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
@@ -289,10 +289,10 @@ class MaskModelHandlers(FetchHandlers):
             self._stopped.pop(page, None)
         yield shown
 
-    def _done(self, page: str) -> dict[Any, Any]:
+    def _done(self, page: str) -> Changes:
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
-        shown: dict[Any, Any] = {
+        shown: Changes = {
             self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}
         }
         session = self.visits.find(page)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from gradio.blocks import Block
 
 from regrain.ui.handlers.base import Components
 
-Outputs = Callable[[Components], list[Any]]
-Handler = TypeVar("Handler", bound=Callable[..., Any])
+Outputs = Callable[[Components], list[Block]]
+Handler = TypeVar("Handler", bound=Callable[..., object])
 _NAME = "declared_outputs"
 
 
@@ -23,6 +25,6 @@ def outputs(choose: Outputs) -> Callable[[Handler], Handler]:
     return declare
 
 
-def outputs_of(handler: Callable[..., Any], parts: Components) -> list[Any]:
+def outputs_of(handler: Callable[..., object], parts: Components) -> list[Block]:
     """Return the components of a page that a handler has declared to change."""
     return getattr(handler, _NAME)(parts)

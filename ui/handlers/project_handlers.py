@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 import gradio as gr
 
@@ -14,6 +13,7 @@ from regrain.ui.handlers.base import address_of, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.server.own_machine import is_own_machine
+from regrain.ui.server.runs import Changes
 from regrain.ui.views import session_views
 
 _NOTE = "This project is as you left it."
@@ -26,14 +26,14 @@ class ProjectHandlers:
     sessions: SessionHandlers
 
     @outputs(lambda p: [p.recent])
-    def list(self, request: gr.Request) -> dict[Any, Any]:
+    def list(self, request: gr.Request) -> Changes:
         """List the projects."""
         return self._listed(request)
 
     @outputs(
         lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
     )
-    def open(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
         visits = self.sessions.masks.visits
         try:
@@ -45,7 +45,7 @@ class ProjectHandlers:
             return self._failed(request, error, "a project could not be opened")
 
     @outputs(lambda p: [p.recent])
-    def delete(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
         visits = self.sessions.masks.visits
         try:
@@ -57,7 +57,7 @@ class ProjectHandlers:
     @outputs(
         lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
     )
-    def path(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         masks = self.sessions.masks
         try:
@@ -72,14 +72,12 @@ class ProjectHandlers:
             return self._failed(request, error, "a file could not be opened")
         return shown | self._listed(request)
 
-    def _listed(self, request: gr.Request, failed: str = "") -> dict[Any, Any]:
+    def _listed(self, request: gr.Request, failed: str = "") -> Changes:
         projects = self.sessions.masks.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
         return {self.sessions.masks.parts.recent: shown | {"time": time.time()}}
 
-    def _failed(
-        self, request: gr.Request, error: Exception, what: str
-    ) -> dict[Any, Any]:
+    def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
         return self._listed(request, explain(error, what))
 
 

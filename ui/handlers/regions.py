@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
@@ -27,6 +27,7 @@ from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.server.runs import Changes
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
@@ -39,7 +40,7 @@ _USELESS = {
 }
 
 
-def _all_of_a_clip(p: Components) -> list[Any]:
+def _all_of_a_clip(p: Components) -> list[Block]:
     return [*p.session, p.added, p.seed, p.prediction, *p.controls.all]
 
 
@@ -54,16 +55,14 @@ class MaskHandlers(Handlers):
     @outputs(_all_of_a_clip)
     def choose(
         self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
         session = self.files.begin(page_of(request), example.opened)
         return self.opened(session, "", model)
 
     @outputs(_all_of_a_clip)
-    def load(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Open a clip of the user's own that was uploaded."""
         try:
             session, note = self.files.upload(
@@ -75,9 +74,7 @@ class MaskHandlers(Handlers):
         return self.opened(session, note, model)
 
     @outputs(_all_of_a_clip)
-    def trim(
-        self, event: gr.EventData, request: gr.Request, words: object
-    ) -> dict[Any, Any]:
+    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> Changes:
         """Use another part of the clip; words, settings and masks of frames that are
         still used stay."""
         try:
@@ -91,7 +88,7 @@ class MaskHandlers(Handlers):
         return self._shown(session, note) | self._shared(session)
 
     @outputs(lambda p: [*p.method_shown, p.prompt, p.seed])
-    def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def switch(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Change to another method."""
         try:
             method = find_method(str(event_data(event).get("name"))).name
@@ -107,7 +104,7 @@ class MaskHandlers(Handlers):
         return shown | self.method(method)
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
-    def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def act(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Answer one thing done on the canvas or the cards: a click, a stroke, a
         region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
@@ -115,20 +112,20 @@ class MaskHandlers(Handlers):
         return changes | self.cards(session) if session else changes
 
     @outputs(lambda p: [p.canvas])
-    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
         """Yield masks, frame by frame, while regions are followed through the clip."""
         for shown in self.tracking.track(page_of(request), event_data(event)):
             yield shown or gr.skip()
 
     @outputs(lambda p: [p.canvas])
-    def scan(self, event: gr.EventData, request: gr.Request) -> Any:
+    def scan(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Look for cuts, once the clip can be seen."""
         return find_cuts(self.visits, page_of(request), event_data(event)) or gr.skip()
 
     @outputs(lambda p: [p.canvas, p.cards, p.prompt])
     def discover(
         self, request: gr.Request, words: object, model: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Make regions of what is found by the words alone."""
         try:
             session = self.described(request, words)
@@ -144,7 +141,7 @@ class MaskHandlers(Handlers):
         yield self.cards(session)
 
     @outputs(lambda p: [p.prompt])
-    def describe(self, request: gr.Request, words: object) -> Any:
+    def describe(self, request: gr.Request, words: object) -> Changes:
         """Show the composed prompt, while words are typed."""
         try:
             return session_views.prompts(self.described(request, words))
@@ -152,9 +149,7 @@ class MaskHandlers(Handlers):
             return gr.skip()  # said when it is run; while typing it would only disturb
 
     @outputs(lambda p: [p.download, p.progress])
-    def save(
-        self, request: gr.Request, words: object, *fields: object
-    ) -> dict[Any, Any]:
+    def save(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Save the project as an archive."""
         try:
             session = self.described(request, words)
@@ -181,7 +176,9 @@ class MaskHandlers(Handlers):
             *p.controls.all,
         ]
     )
-    def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
+    def choose_model(
+        self, request: gr.Request, model: object, added: object
+    ) -> Changes:
         """Show a model's recommendations, and whether it can edit this clip; another's
         motion is off."""
         kept = [name for name in names_in(added) if moving(model, name)]
@@ -204,11 +201,11 @@ class MaskHandlers(Handlers):
         except EditingError:
             return {self.parts.useless: gr.skip()}
 
-    def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
+    def choose_preset(self, method: str) -> Callable[[object, object], Changes]:
         """Return the handler that shows the values a preset of a method sets."""
 
         @outputs(lambda p: [*p.controls.own(method).values(), p.progress])
-        def choose(preset: object, model: object) -> dict[Any, Any]:
+        def choose(preset: object, model: object) -> Changes:
             try:
                 known = self.catalogue.model(model)
                 values = self.catalogue.values(method, known, {"preset": preset})
@@ -218,7 +215,7 @@ class MaskHandlers(Handlers):
 
         return choose
 
-    def opened(self, session: Session, note: str, model: object) -> dict[Any, Any]:
+    def opened(self, session: Session, note: str, model: object) -> Changes:
         """Show a session from its beginning."""
         opened = session.opened
         session.filled = str(model)
@@ -235,9 +232,7 @@ class MaskHandlers(Handlers):
             **self._shared(session),
         }
 
-    def _shown(
-        self, session: Session, note: str, model: object = None
-    ) -> dict[Any, Any]:
+    def _shown(self, session: Session, note: str, model: object = None) -> Changes:
         """Show the clip, its masks and words, and no run."""
         p = self.parts
         return {
@@ -250,7 +245,7 @@ class MaskHandlers(Handlers):
             **self.cards(session, model),
         }
 
-    def _notice(self, session: Session, model: object) -> dict[Any, Any]:
+    def _notice(self, session: Session, model: object) -> Changes:
         """Say how far a model is of use for the clip."""
         p = self.parts
         built_in = model == BUILT_IN_MODEL
@@ -266,18 +261,18 @@ class MaskHandlers(Handlers):
         offered = model in self.catalogue.models
         return self.catalogue.lacks(str(model)) if offered else None
 
-    def _filled(self, session: Session, model: object) -> dict[Any, Any]:
+    def _filled(self, session: Session, model: object) -> Changes:
         """Fill all controls as the model and the project have them."""
         base = session.opened.request
         chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
-        updates: dict[Any, Any] = {}
+        updates: Changes = {}
         for method in METHODS:
             given = base.params if method == base.method else {}
             values = self.catalogue.values(method, chosen, given)
             updates |= self.parts.controls.fill(method, values)
         return updates
 
-    def _shared(self, session: Session) -> dict[Any, Any]:
+    def _shared(self, session: Session) -> Changes:
         """Fill the fields that all methods share as the project has them."""
         request = session.opened.request
         given = {

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial, singledispatchmethod
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.params.registry import check_params
@@ -25,6 +25,7 @@ from regrain.editing.recipe.events import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
     Components,
+    Data,
     Fields,
     Handlers,
     address_of,
@@ -84,7 +85,7 @@ class RunForm:
         return Choices.of(request, self.session.id, self.session.prompt)
 
 
-def _shows_the_run(p: Components) -> list[Any]:
+def _shows_the_run(p: Components) -> list[Block]:
     clip = [p.canvas, p.player, p.history, p.live, p.result, p.losses]
     return [*clip, p.progress, p.queue, p.adapters]
 
@@ -99,8 +100,8 @@ class RunHandlers(Handlers):
 
     @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.losses])
     def begin(
-        self, request: gr.Request, variants: object, words: Any, *fields: object
-    ) -> dict[Any, Any]:
+        self, request: gr.Request, variants: object, words: Data, *fields: object
+    ) -> Changes:
         """Take a place in the queue, and show the page while it waits or the run before
         goes on."""
         page = page_of(request)
@@ -138,7 +139,7 @@ class RunHandlers(Handlers):
         self,
         request: gr.Request,
         variants: object,
-        words: Any,
+        words: Data,
         fields: tuple[object, ...],
     ) -> tuple[Session, RunForm]:
         """Return the session, and what its page says; an EditingError if the model is
@@ -167,7 +168,7 @@ class RunHandlers(Handlers):
                     "This run is under way already. Change something for another.",
                 )
 
-    def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
+    def _refused(self, page: str, error: EditingError) -> Changes:
         """Return an error beside Run, or in the list where a run shows how far it
         is."""
         session = self.visits.find(page)
@@ -188,7 +189,7 @@ class RunHandlers(Handlers):
         return {"jobs": jobs, "note": note, "time": time.time()}
 
     @outputs(lambda p: [p.queue])
-    def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def arrange(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Let a waiting run change places with the one `by` places after it, or else
         take it out."""
         session = self.visits.find(page_of(request))
@@ -240,7 +241,7 @@ class RunHandlers(Handlers):
             last = run
 
     @outputs(lambda p: [p.progress])
-    def stop(self, request: gr.Request) -> dict[Any, Any]:
+    def stop(self, request: gr.Request) -> Changes:
         """End the page's run, or take it out of the queue."""
         run = self.visits.run_of(page_of(request))
         progress = self.parts.progress
@@ -312,7 +313,7 @@ class RunHandlers(Handlers):
             last = shown
 
     @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
-    def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
+    def ready(self, request: gr.Request, words: Data) -> Changes:
         """Return the page after a run, however it ended: its own tracking may have been
         stopped with it."""
         run = self.visits.run_of(page_of(request))
@@ -401,7 +402,7 @@ class RunHandlers(Handlers):
                 yield display.show(item)
 
 
-def _forget_failure(changes: Changes, progress: Any) -> None:
+def _forget_failure(changes: Changes, progress: Block) -> None:
     """Leave out why a run failed: its cause may be gone, and Run says it again if it is
     not."""
     shown = changes.get(progress)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -15,6 +14,7 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, names_in, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.regions import MaskHandlers
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view
@@ -30,10 +30,10 @@ _GONE = ResourceError(
 class SessionHandlers:
     """Keeps the values of a page's fields and brings all of a page back."""
 
-    head: Any  # the header, whose script asks for the work of its page
+    head: gr.HTML  # the header, whose script asks for the work of its page
     masks: MaskHandlers  # opens sessions
     # judges the settings; called with the values of all fields
-    look: Callable[..., dict[Any, Any]]
+    look: Callable[..., Changes]
 
     def here(self, request: gr.Request) -> None:
         """Note that the page is still open."""
@@ -44,7 +44,7 @@ class SessionHandlers:
         if session := self.masks.visits.find(page_of(request)):
             session.fields = self.masks.parts.named(fields)
 
-    def arrive(self, request: gr.Request) -> dict[Any, Any]:
+    def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
@@ -58,7 +58,7 @@ class SessionHandlers:
             shown[p.addons] = addons_view(catalogue, p.added.value)  # type: ignore[attr-defined]
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
-    def offer(self, event: gr.EventData) -> dict[Any, Any]:
+    def offer(self, event: gr.EventData) -> Changes:
         """Offer the own clip of another page of the same browser, if that was closed
         and is still kept."""
         page = str(event_data(event).get("page"))
@@ -70,7 +70,7 @@ class SessionHandlers:
     @outputs(
         lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.run, p.stop]
     )
-    def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def restore(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
         p = self.masks.parts
@@ -89,7 +89,7 @@ class SessionHandlers:
             shown |= self.masks.buttons(True)
         return shown
 
-    def whole(self, session: Session, note: str) -> dict[Any, Any]:
+    def whole(self, session: Session, note: str) -> Changes:
         """Show all of a session that was there before, but for the values of
         parameters: see `refill`."""
         p = self.masks.parts
@@ -106,7 +106,7 @@ class SessionHandlers:
         shown[p.adapters] = self.masks.tuned_models(session)
         return shown
 
-    def _last_result(self, session: Session) -> dict[Any, Any]:
+    def _last_result(self, session: Session) -> Changes:
         """Show the last result on the clip that came back with it, if there is one."""
         p = self.masks.parts
         for run in session.history.runs:
@@ -117,12 +117,12 @@ class SessionHandlers:
         return {}
 
     @outputs(lambda p: [p.progress, *p.fields.values()])
-    def refill(self, request: gr.Request) -> dict[Any, Any]:
+    def refill(self, request: gr.Request) -> Changes:
         """Fill the fields as before a reload, once they are shown: one that appears
         forgets its value."""
         session = self.masks.visits.find(page_of(request))
         p = self.masks.parts
-        filled: dict[Any, Any] = {p.progress: gr.skip()}
+        filled: Changes = {p.progress: gr.skip()}
         values = session.fields if session else {}
         for name, part in p.fields.items():
             if name in values:

@@ -20,6 +20,7 @@ from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, jud
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_shown
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread, start_thread
 from regrain.ui.session.build_request import build_discovery
 from regrain.ui.session.mask_models import finder_by_words
@@ -32,7 +33,7 @@ from regrain.ui.views.checks import things
 
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
-Discover = Callable[..., Iterator[Any]]
+Discover = Callable[..., Iterator[Changes]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 # Fits of clusters: true names fit 1.4 to 2.4 in drawn clips, wrong ones up to 1.37.
 _FITS = 1.0

@@ -7,23 +7,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Fields, Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_box_request
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
-Estimator = Callable[[EditRequest, Any, bool], Estimate]
+Estimator = Callable[[EditRequest, MethodParams, bool], Estimate]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TuningHandlers(Handlers):
     turns: RunQueue = field(default_factory=RunQueue)
 
     @outputs(lambda p: [p.adapters])
-    def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(
@@ -44,7 +45,7 @@ class TuningHandlers(Handlers):
         )
 
     @outputs(lambda p: [p.adapters])
-    def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def rename(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Give one another name."""
         given = (
             _key(event),
@@ -55,7 +56,7 @@ class TuningHandlers(Handlers):
         return self._act(request, lambda session: session.adapters.rename(*given))
 
     @outputs(lambda p: [p.adapters])
-    def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
+    def upload(self, request: gr.Request, file: object) -> Changes:
         """Add a file of the user's own."""
 
         def add(session: Session) -> None:
@@ -66,17 +67,17 @@ class TuningHandlers(Handlers):
         return self._act(request, add)
 
     @outputs(lambda p: [p.adapters, p.download])
-    def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def export(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Download one as a file."""
 
-        def find(session: Session) -> dict[Any, Any]:
+        def find(session: Session) -> Changes:
             entry = session.adapters.own(_key(event))
             return self.download(entry.path, entry.file_name)
 
         return self._act(request, find)
 
     @outputs(lambda p: [p.adapters, p.takes])
-    def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
+    def look(self, request: gr.Request, *fields: object) -> Changes:
         """Say whether the chosen one fits, and what the run would tune, after anything
         that changes it."""
         try:
@@ -97,8 +98,8 @@ class TuningHandlers(Handlers):
         }
 
     def _act(
-        self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]
-    ) -> dict[Any, Any]:
+        self, request: gr.Request, act: Callable[[Session], Changes | None]
+    ) -> Changes:
         try:
             session = self.session(request)
         except EditingError:
@@ -133,7 +134,7 @@ class TuningHandlers(Handlers):
             asked.method, asked.model, asked.params, asked.loras
         )
         # checked already
-        params: Any = METHODS[asked.method].Params.model_construct(**usual)
+        params = METHODS[asked.method].Params.model_construct(**usual)
         if self.estimate is None:
             return Estimate(params.tune_steps)
         with self.turns.enter_first() as turn:

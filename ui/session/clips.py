@@ -138,7 +138,7 @@ def _write_frames(clip: Clip, file: Path) -> None:
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
             for index, frame in enumerate(clip.read(start, stop), start):
-                sink.write(np.ascontiguousarray(frame))
+                sink.write(np.ascontiguousarray(frame).data)
                 image = Image.fromarray(frame)
                 image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
                 image.save(file.with_name(f"{index:05d}.jpg"), quality=90)

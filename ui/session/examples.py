@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -93,7 +92,8 @@ def _prepare(project: Path, media: Path) -> Example:
         return Example(opened, _picture(frame), _picture(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
-        frame = tint(frame, request.labels[middle], colors)
+        (labels,) = request.labels.read(middle, middle + 1)
+        frame = tint(frame, labels, colors)
     return Example(opened, _picture(frame))
 
 
@@ -160,7 +160,7 @@ def from_example(
     )
 
 
-def read_object(field: str, text: str) -> dict[str, Any]:
+def read_object(field: str, text: str) -> dict[str, object]:
     """Read a JSON object in a text; a RequestError if it is none."""
     try:
         value = json.loads(text)

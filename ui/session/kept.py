@@ -85,18 +85,18 @@ def _by_place(owner: Region | Edit, handler: SerializerFunctionWrapHandler) -> C
 
 
 def _in_folder(
-    content: Content, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    content: Content, handler: ValidatorFunctionWrapHandler, info: ValidationInfo[MaskFiles]
 ) -> Region | Edit:
     if place := content.get("picture"):
         content = content | {"picture": str(info.context.folder / place)}
     return handler(content)
 
 
-def _name(packed: bytes, info: SerializationInfo) -> str:
+def _name(packed: bytes, info: SerializationInfo[MaskFiles]) -> str:
     return info.context.name(packed)
 
 
-def _fetch(name: str, info: ValidationInfo) -> bytes:
+def _fetch(name: str, info: ValidationInfo[MaskFiles]) -> bytes:
     return info.context.fetch(name)
 
 

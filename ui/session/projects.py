@@ -406,7 +406,8 @@ def _is_worth(session: Session) -> bool:
     if opened.own or session.rev or _runs_of(session):
         return True
     # a tracker changes nothing by itself
-    if session.words != first_words(opened) | {"tracker": session.tracker}:
+    first = replace(first_words(opened), tracker=session.tracker)
+    if session.words != first.words:
         return True
     before = [
         (region.name, region.source, region.prompt) for region in opened.request.regions

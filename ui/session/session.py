@@ -91,17 +91,17 @@ class Words:
 WORDS = tuple(Words.__dataclass_fields__)
 
 
-def first_words(opened: ClipSession) -> dict[str, str]:
+def first_words(opened: ClipSession) -> Words:
     """Return the words that a clip's project begins with."""
     request = opened.request
-    return {
-        "source_prompt": request.source_prompt,
-        "prompt": "\n".join((request.prompt, *request.more_prompts)),
-        "negative_prompt": request.negative_prompt,
-        "method": request.method,
-        "focus": request.focus,
-        "tracker": usual_tracker(opened.drawn),
-    }
+    return Words(
+        source_prompt=request.source_prompt,
+        prompt="\n".join((request.prompt, *request.more_prompts)),
+        negative_prompt=request.negative_prompt,
+        method=request.method,
+        focus=request.focus,
+        tracker=usual_tracker(opened.drawn),
+    )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -181,7 +181,7 @@ class Session(ClipWork):
 
     def _begin(self, opened: ClipSession, identity: str) -> None:
         # every field of the work has its first value again
-        super().__init__(opened=opened, id=identity, **first_words(opened))
+        super().__init__(opened=opened, id=identity, **vars(first_words(opened)))
         if opened.file is None:  # a bare clip says nothing of it
             self.adapters.take_project(opened.request.adapter)
 

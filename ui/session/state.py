@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class State:
         regions.pop(label, None)
         return replace(self, layers=layers, regions=regions)
 
-    def change_region(self, label: int, **values: Any) -> State:
+    def change_region(self, label: int, **values: object) -> State:
         """Return the state with other values of a region; raises as `layer` does."""
         self.layer(label)
         changed = replace(self.regions[label], **values)
@@ -353,7 +353,7 @@ def _to_be_tracked(
 
 
 def _described(
-    region: Region, entry: Mapping[str, Any], size: tuple[int, int]
+    region: Region, entry: Mapping[str, object], size: tuple[int, int]
 ) -> Region:
     """Return a region with those values of a card that are allowed, in a clip of (width,
     height).
@@ -361,7 +361,7 @@ def _described(
     A card shows a number for a margin that is chosen automatically. The margin stays so
     while the card says the same number.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for key in TEXTS:
         text = entry.get(key)
         if isinstance(text, str):
