@@ -131,8 +131,11 @@ class AdapterList:
         A full disk is noted; the run goes on.
         """
         facts = adapter.facts
-        if any(_same(entry.facts, facts) for entry in list(self.entries.values())):
-            return
+        unnamed = facts.model_copy(update={"name": ""})
+        for entry in list(self.entries.values()):
+            known = entry.facts
+            if known and known.model_copy(update={"name": ""}) == unnamed:
+                return
         steps = "1 step" if facts.steps == 1 else f"{facts.steps} steps"
         name = self._free(facts.name or steps)
         try:
@@ -233,13 +236,6 @@ def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
     if str(key) not in entries:
         raise RequestError("adapter", "It was removed from the list. Choose another.")
     return entries[str(key)]
-
-
-def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
-    """Return whether two were tuned alike, and so have the same weights."""
-    if a is None:
-        return False
-    return a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
 
 
 def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:

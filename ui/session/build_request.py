@@ -161,7 +161,11 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     """
     regions = uses(method).regions
     if regions == "needed":
-        return (_prompt_of_project(session),)
+        base = session.opened.request
+        known = session.state.regions.values()
+        same_words = _words(base.regions) == _words(known)
+        is_same = same_words and session.source_prompt == base.source_prompt
+        return (base.prompt if is_same else "",)
     first, *more = (line.strip() for line in session.prompt.split("\n"))
     more = [line for line in more if line]
     known = session.state.regions.values()
@@ -171,17 +175,6 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     if more and not first and not composes:
         return tuple(more)
     return (first, *more)
-
-
-def _prompt_of_project(session: Session) -> str:
-    """Return the project's prompt while its words are unchanged, else nothing."""
-    base = session.opened.request
-    same_words = _words(base.regions) == _words(session.state.regions.values())
-    return (
-        base.prompt
-        if same_words and session.source_prompt == base.source_prompt
-        else ""
-    )
 
 
 def _words(regions: Iterable[Region]) -> list[tuple[int, str, str]]:

@@ -85,7 +85,9 @@ def _by_place(owner: Region | Edit, handler: SerializerFunctionWrapHandler) -> C
 
 
 def _in_folder(
-    content: Content, handler: ValidatorFunctionWrapHandler, info: ValidationInfo[MaskFiles]
+    content: Content,
+    handler: ValidatorFunctionWrapHandler,
+    info: ValidationInfo[MaskFiles],
 ) -> Region | Edit:
     if place := content.get("picture"):
         content = content | {"picture": str(info.context.folder / place)}

@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
-from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
@@ -142,7 +141,13 @@ class ClipWork(Words):
 
     def __post_init__(self) -> None:
         self.changed = dict.fromkeys(range(len(self.opened.frames)), 0)
-        self.state = _project_state(self.opened)
+        request = self.opened.request
+        width, height = request.clip.size
+        self.state = State(
+            (len(self.opened.frames), height, width),
+            _project_layers(self.opened),
+            {region.label: region for region in request.regions},
+        )
         self._run_lengths = lru_cache(_KEPT_RUNS)(
             partial(run_lengths, size=self.state.size)
         )
@@ -417,13 +422,6 @@ class Session(ClipWork):
         self.changed.update(dict.fromkeys(frames, self.rev))
 
 
-def _project_state(opened: ClipSession) -> State:
-    """Return the regions and masks a project comes with."""
-    regions = {region.label: region for region in opened.request.regions}
-    width, height = opened.request.clip.size
-    return State((len(opened.frames), height, width), _project_layers(opened), regions)
-
-
 def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
     """Return the masks of a project's regions by label: tracked, and made by a person
     on key frames."""
@@ -439,18 +437,9 @@ def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
             cast(Labels, request.labels), region.label
         )
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
-        keys = _project_keys(region, track)
+        keys = {at: Key(found=track[at]) for at in region.drawn if at in track}
+        for at in region.clicked:
+            if at in track:
+                keys[at] = Key(found=track[at], by=CLICKS)
         layers[region.label] = MaskLayer(keys, track, dict.fromkeys(track, 1.0))
     return layers
-
-
-def _project_keys(region: Region, track: Mapping[int, bytes]) -> dict[int, Key]:
-    """Return the frames of a track whose masks a person drew, or clicked."""
-    keys = {}
-    for frame in region.drawn:
-        if frame in track:
-            keys[frame] = Key(found=track[frame])
-    for frame in region.clicked:
-        if frame in track:
-            keys[frame] = Key(found=track[frame], by=CLICKS)
-    return keys

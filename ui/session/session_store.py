@@ -98,7 +98,12 @@ class SessionStore:
         with self._lock:
             known = self._known(page)
             if known.session is None:
-                known.session = back or self._begun(opened)
+                start = self._first or opened
+                if back is None and start is None:
+                    raise RequestError(
+                        "clip", "No clip is open. Choose an example or open your own."
+                    )
+                known.session = back or Session(start, self._finder)
                 # the page has gone, and this event was answered late
                 if known.left is not None:
                     self._forget_later(known)
@@ -110,14 +115,6 @@ class SessionStore:
         for other in unused:
             self.put_away(other)
         return session
-
-    def _begun(self, opened: ClipSession | None) -> Session:
-        start = self._first or opened
-        if start is None:
-            raise RequestError(
-                "clip", "No clip is open. Choose an example or open your own."
-            )
-        return Session(start, self._finder)
 
     def _back(self, page: str) -> Session | None:
         """Return the work of a page that was put away, or was lost with the process
