@@ -22,7 +22,7 @@ ROOMS = {
         *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
-    "ui": ("server", "session", "views", "handlers", "api", "page"),
+    "ui": ("server", "session", "work", "views", "handlers", "api", "page"),
 }
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from regrain.ui.page import scripts
+from regrain.ui.page.components import EVENTS, view
 from regrain.ui.page.head import PageHead, with_head
-from regrain.ui.views import scripts
-from regrain.ui.views.components import EVENTS, view
 
 ROOT = Path(__file__).parents[2]
 TYPES = (ROOT / "ui" / "js" / "types.d.ts").read_text()

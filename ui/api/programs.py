@@ -47,7 +47,7 @@ from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import State
-from regrain.ui.views.jobs import Jobs, RunJob, Saved
+from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]
 _PATIENCE = 1.0  # seconds between looks at whose turn it is

@@ -27,13 +27,13 @@ from regrain.ui.server.media import Media
 from regrain.ui.server.runs import Changes
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import run_views, session_views, settings
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.model_views import addons_view, tuned_models
-from regrain.ui.views.wording import sentence
+from regrain.ui.views.model_views import addons_view, choice, tuned_models
+from regrain.ui.views.shown import AdaptersView, DownloadView
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
@@ -214,7 +214,7 @@ class Handlers:
     def method(self, method: str) -> Changes:
         """Return the choice of a method, and its fields in place of another's."""
         return {
-            self.parts.method: method_choice.choice(method),
+            self.parts.method: choice(method),
             **self.parts.controls.show(method),
         }
 
@@ -240,10 +240,10 @@ class Handlers:
         """Return the names of what is added to a model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
-        shown = addons_view(self.catalogue, names, model) | {"time": time.time()}
+        shown = replace(addons_view(self.catalogue, names, model), time=time.time())
         return {self.parts.added: names, self.parts.addons: shown}
 
-    def tuned_models(self, session: Session, problem: str = "") -> View:
+    def tuned_models(self, session: Session, problem: str = "") -> AdaptersView:
         """Return the list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(
             session.adapters, self.catalogue.adapters, session.method, problem
@@ -264,9 +264,7 @@ class Handlers:
     def download(self, path: Path | str, name: str) -> Changes:
         """Return a file for the browser to save; the time tells it from the same file
         wanted before."""
-        return {
-            self.parts.download: {"path": str(path), "name": name, "time": time.time()}
-        }
+        return {self.parts.download: DownloadView(str(path), name, time=time.time())}
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
 from regrain.ui.views.focus_view import focus_view
+from regrain.ui.views.shown import QualityChoice, QualityView
 
 _pressed = count(1)
 _HINTS = {
@@ -35,7 +35,7 @@ def choices(
     usual: Mapping[str, object],
     now: Mapping[str, object],
     takes: Callable[[Mapping[str, int]], str],
-) -> View:
+) -> QualityView:
     """Return the qualities of a method, and which one the settings are `now`.
 
     `usual` are the parameters of a run with nothing given, `takes` says how long one
@@ -51,11 +51,9 @@ def choices(
         time = takes(counts)
         if time:
             detail += f", {time}"
-        hint = _HINTS[name]
-        shown.append(
-            {"name": name, "title": name.capitalize(), "detail": detail, "hint": hint}
-        )
-    return {"chosen": chosen, "qualities": shown}
+        title = name.capitalize()
+        shown.append(QualityChoice(name, title, detail, _HINTS[name]))
+    return QualityView(chosen, shown)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import logging
 from regrain.editing.errors import EditingError
 from regrain.editing.request.plan import scan
 from regrain.ui.handlers.base import Data
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import session_views
+from regrain.ui.views.shown import CanvasView
 
 log = logging.getLogger(__name__)
 
 
-def find_cuts(visits: SessionStore, page: str, data: Data) -> View | None:
+def find_cuts(visits: SessionStore, page: str, data: Data) -> CanvasView | None:
     """Return the canvas with the cuts of the clip that a page shows; None if the page
     has left it meanwhile.
 

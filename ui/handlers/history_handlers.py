@@ -20,11 +20,12 @@ from regrain.ui.handlers.base import Components, Handlers, event_data, explain
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
-from regrain.ui.session.history import Choices, PastRun, compare, gone
+from regrain.ui.session.history import Choices, PastRun, gone
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
-from regrain.ui.views.jobs import LAYERS
-from regrain.ui.views.result_views import download_name
+from regrain.ui.views.result_views import compared, download_name, history_view
+from regrain.ui.views.shown import DownloadView
+from regrain.ui.work.jobs import LAYERS
 
 # What regions take over from those of an earlier run, and what only on the same clip,
 # in whose pixels it is.
@@ -61,7 +62,7 @@ class HistoryHandlers(Handlers):
 
         def show(session: Session) -> Changes:
             first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
-            player = compare(first, second)
+            player = compared(first, second)
             session.history.shown = (first.key, second.key)
             return {self.parts.player: player, self.parts.result: None}
 
@@ -105,7 +106,7 @@ class HistoryHandlers(Handlers):
             with session.lock:
                 note = _take(session, choices)
             return self._form(session, choices, model) | {
-                self.parts.history: session.history.view(note)
+                self.parts.history: history_view(session.history, note)
             }
 
         return self._act(request, use)
@@ -137,14 +138,15 @@ class HistoryHandlers(Handlers):
             path = MADE[wanted](run)
         except Exception as error:
             failed = explain(error, "a file could not be made")
-            return {self.parts.download: {"failed": failed, "time": time.time()}}
+            said = DownloadView(failed=failed, time=time.time())
+            return {self.parts.download: said}
         return self.download(path, path.name)
 
     def _act(self, request: gr.Request, act: Callable[[Session], Changes]) -> Changes:
         try:
             session = self.session(request)
             shown = act(session)
-            return {self.parts.history: session.history.view()} | shown
+            return {self.parts.history: history_view(session.history)} | shown
         except EditingError as error:
             return self.failed(error)
 
@@ -156,7 +158,7 @@ class HistoryHandlers(Handlers):
         if model != choices.edit.model:
             shown[self.parts.model] = choices.edit.model
             session.filled = choices.edit.model
-        shown[self.parts.cards] |= {"anew": time.time()}
+        shown[self.parts.cards] = replace(shown[self.parts.cards], anew=time.time())
         return shown | self._fields(choices.edit)
 
     def _fields(self, edit: Edit) -> Changes:

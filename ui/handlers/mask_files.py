@@ -38,7 +38,7 @@ from regrain.ui.session.layers import Key
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.state import MAX_REGIONS
 from regrain.ui.views import session_views
-from regrain.ui.views.wording import sentence
+from regrain.ui.work.wording import sentence
 
 ACCEPTED = [".zip", ".json", *IMAGE_SUFFIXES, *VIDEOS, ".mov", ".webm", ".gif"]
 FORMS = {

@@ -34,9 +34,7 @@ from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.method_choice import View
 from regrain.ui.views import session_views
-from regrain.ui.views.catalogue import usable
 from regrain.ui.views.costs import Costs
 from regrain.ui.views.model_views import (
     Hub,
@@ -47,7 +45,9 @@ from regrain.ui.views.model_views import (
     local_view,
     named_view,
 )
-from regrain.ui.views.wording import capital
+from regrain.ui.views.shown import FetchView, HubView
+from regrain.ui.work.catalogue import usable
+from regrain.ui.work.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -242,21 +242,21 @@ class ModelHandlers(FetchHandlers):
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: object) -> View | None:
+    def _hub(self, state: str, text: str, **more: Any) -> HubView | None:
         view = hub_view(self.hub)
-        return (
-            view and view | {"state": state, "text": text, "turn": next(_turns)} | more
-        )
+        if view is None:
+            return None
+        return replace(view, state=state, text=text, turn=next(_turns), **more)
 
 
-def offer() -> View | None:
+def offer() -> FetchView | None:
     """Return the offer of the SAM that can be fetched; None if it is here, or nothing
     can be fetched."""
-    shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
+    shown = FetchView("offer", _TITLE, note="", size=SUGGESTED.size)
     if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
         return None
     if models_folder() is None:
-        return shown | {"note": _NO_FOLDER}
+        return replace(shown, note=_NO_FOLDER)
     return None if why_not() else shown
 
 
@@ -278,13 +278,15 @@ class MaskModelHandlers(FetchHandlers):
             ):
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    yield {self.parts.fetch: _busy(step) if step else gr.skip()}
+                    busy = step and FetchView(
+                        "busy", _TITLE, done=step.done, total=step.total
+                    )
+                    yield {self.parts.fetch: busy or gr.skip()}
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
-            shown = {
-                self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}
-            }
+            offered = offer() or FetchView("offer", _TITLE)
+            shown = {self.parts.fetch: replace(offered, state="failed", note=note)}
         finally:
             self._stopped.pop(page, None)
         yield shown
@@ -292,9 +294,7 @@ class MaskModelHandlers(FetchHandlers):
     def _done(self, page: str) -> Changes:
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
-        shown: Changes = {
-            self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}
-        }
+        shown: Changes = {self.parts.fetch: FetchView("done", _TITLE, note)}
         session = self.visits.find(page)
         if session:
             with session.lock:
@@ -304,11 +304,7 @@ class MaskModelHandlers(FetchHandlers):
         return shown
 
 
-def _busy(step: Fetched) -> View:
-    return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
-
-
-def _place() -> View:
+def _place() -> dict[str, str]:
     """Say where models lie on one's own machine; on a Space, that is nobody's
     business."""
     folder = models_folder()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 import gradio as gr
@@ -75,7 +75,7 @@ class ProjectHandlers:
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
         projects = self.sessions.masks.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
-        return {self.sessions.masks.parts.recent: shown | {"time": time.time()}}
+        return {self.sessions.masks.parts.recent: replace(shown, time=time.time())}
 
     def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
         return self._listed(request, explain(error, what))

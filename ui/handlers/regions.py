@@ -28,16 +28,16 @@ from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.runs import Changes
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
-from regrain.ui.views import result_views, session_views, settings
-from regrain.ui.views.wording import sentence
+from regrain.ui.views import model_views, result_views, session_views, settings
+from regrain.ui.views.shown import GalleryFailed, NoticeView
+from regrain.ui.work.wording import sentence
 
-_USELESS = {
-    "text": "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
-}
+_USELESS = NoticeView(
+    "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
+)
 
 
 def _all_of_a_clip(p: Components) -> list[Block]:
@@ -70,7 +70,7 @@ class MaskHandlers(Handlers):
             )
         except Exception as error:
             failed = explain(error, "a clip could not be opened", with_field=True)
-            return {self.parts.gallery: {"failed": failed, "time": time.time()}}
+            return {self.parts.gallery: GalleryFailed(failed, time.time())}
         return self.opened(session, note, model)
 
     @outputs(_all_of_a_clip)
@@ -253,7 +253,7 @@ class MaskHandlers(Handlers):
         return {
             p.useless: _USELESS if useless else None,
             p.words: gr.Accordion(visible=built_in),
-            p.method: method_choice.choice(session.method, self._lacks(model)),
+            p.method: model_views.choice(session.method, self._lacks(model)),
         }
 
     def _lacks(self, model: object) -> dict[str, str] | None:

@@ -42,12 +42,13 @@ from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Computed, Session, StaleEvent
 from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.costs import left_again
-from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
-from regrain.ui.views.variants import attempt, plan, remember, title_of
+from regrain.ui.views.result_views import history_view, remember
+from regrain.ui.views.shown import ProgressView, QueueView, WaitingRun
+from regrain.ui.work.jobs import Begun, Jobs, RunJob, Saved
+from regrain.ui.work.variants import attempt, plan, title_of
 
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
 
@@ -176,17 +177,15 @@ class RunHandlers(Handlers):
             return {self.parts.queue: self._queue(session, error.message)}
         return self.failed(error)
 
-    def _queue(self, session: Session, note: str = "") -> View:
+    def _queue(self, session: Session, note: str = "") -> QueueView:
         """Return the view of the runs that wait for the one that goes on."""
         jobs = []
         for run in session.going[1:]:
             form: RunForm = run.asked
             title = title_of(form.session.method, form.fields["seed"])
-            jobs.append(
-                {"key": run.key, "title": title, "text": composed(form.session)[0].text}
-            )
+            jobs.append(WaitingRun(run.key, title, composed(form.session)[0].text))
         # a note said again is another
-        return {"jobs": jobs, "note": note, "time": time.time()}
+        return QueueView(jobs, note, time.time())
 
     @outputs(lambda p: [p.queue])
     def arrange(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -234,7 +233,7 @@ class RunHandlers(Handlers):
                     _forget_failure(changes, progress)
                 if last is not run and run.behind and progress in changes:
                     # the one before may have been stopped
-                    changes[progress] |= {"asked": True}
+                    changes[progress] = replace(changes[progress], asked=True)
                 last = run
                 yield changes
             run.seen |= not self.visits.has_left(page)  # gradio goes on without it
@@ -397,7 +396,7 @@ class RunHandlers(Handlers):
                 if item is not None and not started:
                     started = True
                     # A result that is shown stays until there is another.
-                    begun = session_views.player(display.opened) | {"begins": True}
+                    begun = replace(session_views.player(display.opened), begins=True)
                     yield {self.parts.player: begun}
                 yield display.show(item)
 
@@ -406,7 +405,7 @@ def _forget_failure(changes: Changes, progress: Block) -> None:
     """Leave out why a run failed: its cause may be gone, and Run says it again if it is
     not."""
     shown = changes.get(progress)
-    if isinstance(shown, dict) and shown.get("state") == "error":
+    if isinstance(shown, ProgressView) and shown.state == "error":
         changes[progress] = None
 
 
@@ -516,17 +515,17 @@ class _Display:
         choices = self._run.asked.choices(request)
         history = self._session.history
         media = self._handlers.media
-        shown = remember(history, item, request, choices, self.opened, media)
+        player, result = remember(history, item, request, choices, self.opened, media)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
-            self._parts.history: history.view(),
-            self._parts.player: shown["player"],
+            self._parts.history: history_view(history),
+            self._parts.player: player,
             self._parts.progress: done,
             self._parts.live: None,
         }
         # A try is looked at in the clip: files and figures stay those of a whole run.
         if self.opened.tried is None:
-            changes[self._parts.result] = shown["result"]
+            changes[self._parts.result] = result
         return changes
 
     def _note_computed(self, left: float, seconds: float = 0.0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
@@ -18,6 +18,8 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view
+from regrain.ui.views.result_views import history_view
+from regrain.ui.views.shown import HeaderView
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
@@ -48,10 +50,10 @@ class SessionHandlers:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
         if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
-            return {self.head: {"known": True}}
+            return {self.head: HeaderView(known=True)}
         p = self.masks.parts
         _, *others = [getattr(field, "value", None) for field in p.fields.values()]
-        shown = {self.head: {"known": False}}
+        shown: Changes = {self.head: HeaderView(known=False)}
         catalogue = self.masks.catalogue
         if catalogue.changed:
             shown[p.model] = gr.Dropdown(choices=catalogue.model_choices)
@@ -64,7 +66,7 @@ class SessionHandlers:
         page = str(event_data(event).get("page"))
         session = self.masks.visits.find(page)
         if session and session.opened.own and self.masks.visits.has_left(page):
-            return {self.head: {"known": False, "offer": session.opened.title}}
+            return {self.head: HeaderView(known=False, offer=session.opened.title)}
         return {self.head: gr.skip()}
 
     @outputs(
@@ -101,8 +103,8 @@ class SessionHandlers:
                 shown |= self.masks.added(names_in(added), model)
             if session.returned and not session.run:
                 shown |= self._last_result(session)
-        shown[p.cards] |= {"anew": time.time()}
-        shown[p.history] = session.history.view()
+        shown[p.cards] = replace(shown[p.cards], anew=time.time())
+        shown[p.history] = history_view(session.history)
         shown[p.adapters] = self.masks.tuned_models(session)
         return shown
 

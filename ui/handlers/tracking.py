@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,12 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread, start_thread
 from regrain.ui.session.build_request import build_discovery
 from regrain.ui.session.mask_models import finder_by_words
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.session.state import MAX_REGIONS, State
 from regrain.ui.views import session_views
 from regrain.ui.views.checks import things
+from regrain.ui.views.shown import CanvasGone, CanvasView
 
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
@@ -81,7 +82,7 @@ class Tracking:
         self._turns = turns or RunQueue()
         self._trackers = RunQueue()
 
-    def track(self, page: str, data: Data) -> Iterator[View | None]:
+    def track(self, page: str, data: Data) -> Iterator[CanvasView | CanvasGone | None]:
         """Follow the regions that were corrected through the clip; None while there is
         nothing new."""
         idle = None
@@ -202,7 +203,7 @@ class Tracking:
 
     def discover(
         self, session: Session, since: int, model: str
-    ) -> Iterator[View | None]:
+    ) -> Iterator[CanvasView | None]:
         """Make a region of everything a model tells apart in the clip; None while there
         is nothing new."""
         with session.lock:
@@ -227,7 +228,7 @@ class Tracking:
                     _end(session)
         shown = look(session, identity, since, note, alarm)
         if shown:
-            yield shown | {"field": field}
+            yield replace(shown, field=field)
 
     def _search(
         self, session: Session, model: str, stop: threading.Event, identity: str
@@ -260,7 +261,7 @@ class Tracking:
 
 def look(
     session: Session, identity: str, since: int, note: str = "", alarm: bool = False
-) -> View | None:
+) -> CanvasView | None:
     """Return the canvas of a session while it shows the clip of that identity; see
     `session_views.canvas`."""
     with session.lock:
@@ -270,7 +271,7 @@ def look(
         return session_views.canvas(session, since, note, alarm, frame)
 
 
-def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]:
+def _watch(session: Session, identity: str, since: int) -> Iterator[CanvasView | None]:
     """Yield the canvas of a session while regions are tracked, and at the end with a
     note."""
     shown = None

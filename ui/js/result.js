@@ -12,6 +12,7 @@ import { nearest } from "./shared/numbers.js";
  */
 
 const REPORT = "report.json";
+/** @type {Record<string, [text: string, hint: string]>} */
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
@@ -34,6 +35,7 @@ const FILES = {
   "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };
 
+/** @type {Record<string, string>} */
 const KINDS = { ".gif": "GIF", ".mov": "ProRes file" };
 
 /**
@@ -59,6 +61,7 @@ const linkTo = ({ name, path, saves }) => {
  * @param {(name: string, button: HTMLButtonElement) => void} wants asks for a file that is yet to be made
  */
 const makeFiles = (value, wants) => {
+  /** @param {string} name */
   const makeButton = (name) => {
     const [text, hint] = FILES[name];
     const node = iconButton("rg-tool", "save", hint, () => wants(name, node), text);
@@ -155,6 +158,7 @@ export function mount(element, props, trigger, watch) {
   let inspector = null;
   const wanting = makeWanting(trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
+  /** @param {number} frame */
   const turn = (frame) => {
     for (const [picture, sources, indices] of shown) {
       const source = sources[nearest(indices, frame)];

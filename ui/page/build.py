@@ -28,6 +28,7 @@ from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.page.gradio_insides import Page
 from regrain.ui.page.layout import Tools, lay_out
+from regrain.ui.page.scripts import calling
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.clip_files import ClipFiles
@@ -36,10 +37,9 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
-from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.costs import Costs
-from regrain.ui.views.jobs import Jobs
-from regrain.ui.views.scripts import calling
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.jobs import Jobs
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the
 # age at which it goes.

@@ -23,7 +23,8 @@ from gradio_client.utils import is_file_obj_with_meta
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.handlers.base import BROKEN
-from regrain.ui.views.wording import sentence
+from regrain.ui.views.shown import sent
+from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 SEEN_ON = "6.31.0"
@@ -120,8 +121,9 @@ class Page(gr.Blocks):
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: Any, state: Any
     ) -> list[Any]:
-        """Postprocess as gradio does, which would also make every component anew that
-        stays as it is."""
+        """Postprocess views as gradio does the JSON of them; it would also make every
+        component anew that stays as it is."""
+        predictions = sent(predictions)
         by_component = isinstance(predictions, dict) and bool(predictions)
         if not by_component or not set(predictions) <= set(block_fn.outputs):
             return await super().postprocess_data(block_fn, predictions, state)

@@ -16,8 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from regrain.ui.page import scripts
 from regrain.ui.server import dropped_models
-from regrain.ui.views import scripts
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]

@@ -19,23 +19,25 @@ from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.session import method_choice
+from regrain.ui.page import fields
+from regrain.ui.page.components import HEADER, view
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
-from regrain.ui.views import session_views, settings
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.components import HEADER, view
-from regrain.ui.views.costs import Edit
+from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,
     addons_view,
+    choice,
     control_view,
     hub_view,
     tuned_models,
 )
 from regrain.ui.views.result_views import made_player, made_result
+from regrain.ui.views.shown import VariantsView, VocabularyView, WordGroup
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.jobs import RunEdit
 
 _KEPT = "Your clips, masks, words and results stay until you delete them."
 _PREDICTED = [
@@ -51,7 +53,7 @@ _REMOVED = "Files of this page are deleted two minutes after you close it, or af
 class Tools:
     """The heavy work behind the page."""
 
-    edit: Edit  # runs a request
+    edit: RunEdit  # runs a request
     segment: Segment  # as `masks.segment`; fast when called again for the same frame
     propagate: Propagate  # see `Tracking`
     discover: Discover | None = None  # see `Tracking`; None where it is not offered
@@ -141,7 +143,7 @@ def _words_column(
     with gr.Column(elem_id="how-body", min_width=0):
         shown |= _add_choices(catalogue, usual, method, hub)
         with gr.Column(elem_id="at-hand", min_width=0):
-            at_hand = settings.make_some(usual, method, settings.AT_HAND)
+            at_hand = fields.make_some(usual, method, fields.AT_HAND)
         shown |= _add_settings(catalogue, usual, method, start)
         shown["controls"] = at_hand | shown["controls"]
         shown["words"] = _add_words(catalogue.groups, kept)
@@ -157,13 +159,13 @@ def _words_column(
 
 
 def _add_choices(
-    catalogue: Catalogue, usual: settings.Usual, method: str, hub: Hub
+    catalogue: Catalogue, usual: fields.Usual, method: str, hub: Hub
 ) -> dict[str, Any]:
     """Make the choice of method, model and quality."""
     shown: dict[str, Any] = {}
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
-        chosen = method_choice.choice(method, lacks)
+        chosen = choice(method, lacks)
         shown["method"] = view("method", chosen, elem_id="method")
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
@@ -177,7 +179,7 @@ def _add_choices(
     return shown
 
 
-def _usual(catalogue: Catalogue, start: Session | None) -> settings.Usual:
+def _usual(catalogue: Catalogue, start: Session | None) -> fields.Usual:
     """Return the parameters of each method on a new page: its project's, or the model's
     usual ones."""
     usual = {}
@@ -202,7 +204,7 @@ def _add_run() -> dict[str, Any]:
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: settings.Usual, method: str, start: Session | None
+    catalogue: Catalogue, usual: fields.Usual, method: str, start: Session | None
 ) -> dict[str, Any]:
     added: list[str] = []
     seed = 0
@@ -233,12 +235,12 @@ def _add_settings(
             ),
             "adapters": view("adapters", adapters, elem_id="adapters"),
         }
-        first = settings.make_some(usual, method, settings.FIRST)
+        first = fields.make_some(usual, method, fields.FIRST)
         shown["seed"] = gr.Number(
             seed, label="Seed", elem_id="seed", **seed_field(method)
         )
-        shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
-        shown["controls"] = first | settings.make_fields(usual, method, help)
+        shown["variants"] = view("variants", VariantsView(1), elem_id="variants")
+        shown["controls"] = first | fields.make_fields(usual, method, help)
     return shown
 
 
@@ -254,15 +256,10 @@ def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.Accordion:
         f"{_KEPT if kept else _REMOVED} "
         "Cached inversions stay on the server."
     )
-    value = {
-        "note": note,
-        "groups": [
-            {"title": title, "words": [*words]} for title, words in groups.items()
-        ],
-    }
+    listed = [WordGroup(title, [*words]) for title, words in groups.items()]
     title = "What the built-in model knows"
     with gr.Accordion(
         title, open=False, elem_id="words", elem_classes="rg-fold"
     ) as words:
-        view("vocabulary", value)
+        view("vocabulary", VocabularyView(note, listed))
     return words

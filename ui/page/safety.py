@@ -25,7 +25,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.safetensors_files import LOADING
-from regrain.ui.views.costs import Edit
+from regrain.ui.work.jobs import RunEdit
 
 FOLDER = "safety_checker"
 _EVERY = 4  # every fourth frame is looked at, and the last
@@ -46,7 +46,7 @@ def wanted() -> bool:
     return os.environ.get("REGRAIN_SAFETY", usual) != "0"
 
 
-def guarded(edit: Edit) -> Edit:
+def guarded(edit: RunEdit) -> RunEdit:
     """Make an editor withhold results that do not pass, by a RequestError, and show
     nothing before.
 

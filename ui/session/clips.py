@@ -73,7 +73,7 @@ class ClipSession:
     start: int = 0  # the first one used
     stride: int = 1  # every stride-th is used
     strip: Path | None = None  # small pictures of the whole file, side by side in one
-    attempt: str = ""  # tells what a run tried, see `ui.views.variants`; else empty
+    attempt: str = ""  # tells what a run tried, see `ui.work.variants`; else empty
     tried: int | None = None  # the one frame that it tried, from 0
 
     @property

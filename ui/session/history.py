@@ -13,8 +13,7 @@ from pydantic import PlainSerializer
 
 from regrain.editing.errors import RequestError
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.session.kept import KeptEdit, KeptRegion
-from regrain.ui.session.method_choice import View
+from regrain.ui.session.kept import Content, KeptEdit, KeptRegion
 
 MAX_RUNS = 12
 _SHOWN = "shown.json"
@@ -52,11 +51,11 @@ class PastRun:
     choices: Choices  # what it was asked
     still: bool = False  # a try of one frame, which is shown in its place in the clip
 
-    def write(self, shown: Mapping[str, View]) -> None:
+    def write(self, shown: Mapping[str, object]) -> None:
         """Keep what the page shows of it: `player` and `result`."""
         (self.folder / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
 
-    def read(self) -> dict[str, View]:
+    def read(self) -> Content:
         """Return what `write` kept; a RequestError if its files are gone."""
         try:
             return json.loads((self.folder / _SHOWN).read_text(encoding="utf-8"))
@@ -125,45 +124,9 @@ class History:
                 self.shown = ()
         return run
 
-    def view(self, note: str = "") -> View:
-        """Return what the page shows of it, with a note."""
-        runs = [
-            {
-                "key": run.key,
-                "title": run.title,
-                "facts": run.facts,
-                "text": run.text,
-                "picture": run.picture,
-            }
-            for run in self.runs
-        ]
-        return {"shown": list(self.shown), "runs": runs, "note": note}
-
 
 def gone() -> RequestError:
     """Make the error about a run that is not there any more."""
     return RequestError(
         "history", "This run has been removed. Choose another, or run it again."
     )
-
-
-def compare(first: PastRun, second: PastRun) -> View:
-    """Return the player with two edits in place of source and edit; raises as
-    `PastRun.read` does."""
-    one = first.read()["player"]
-    other = second.read()["player"]
-    names = [f"A: {first.title}", f"B: {second.title}"]
-    if first.clip != second.clip:
-        names = [f"{names[0]}, {first.clip}", f"{names[1]}, {second.clip}"]
-    frames = min(one["frames"], other["frames"])
-    note = ""
-    if one["frames"] != other["frames"]:
-        note = f"The first {frames} frames play: one of the two has no more."
-    return one | {
-        "source": one["edits"][0]["path"],
-        "edits": [{"prompt": "", "path": other["edits"][0]["path"]}],
-        "reconstruction": None,
-        "frames": frames,
-        "names": names,
-        "note": note,
-    }

@@ -20,8 +20,9 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
-from regrain.ui.session.method_choice import View, uses
+from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
+from regrain.ui.views.shown import ChecksView, Remark, UnknownWord
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
@@ -93,31 +94,20 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
     return None
 
 
-def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
+def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> ChecksView:
     """Return the remarks as the page marks them.
 
     `pressed` counts attempts to run: after one, missing things are said as well, and
     the first field focused.
     """
     wrong = first_wrong(remarks) if pressed else None
-    said = [remark for remark in remarks if pressed or remark.kind != "missing"]
-    return {
-        "pressed": pressed,
-        "focus": wrong.field if wrong else "",
-        "remarks": [_remark_view(remark) for remark in said],
-    }
-
-
-def _remark_view(remark: Diagnostic) -> View:
-    return {
-        "field": remark.field,
-        "text": remark.text,
-        "hint": remark.hint,
-        "offers": list(remark.offers),
-        "words": [
-            {"word": word, "near": list(near)} for word, near in remark.words[:_MOST]
-        ],
-    }
+    said = []
+    for remark in remarks:
+        if pressed or remark.kind != "missing":
+            words = [UnknownWord(word, [*near]) for word, near in remark.words[:_MOST]]
+            offers = [*remark.offers]
+            said.append(Remark(remark.field, remark.text, remark.hint, offers, words))
+    return ChecksView(pressed, wrong.field if wrong else "", said)
 
 
 def _region_remarks(session: Session) -> Iterator[Diagnostic]:

@@ -32,12 +32,12 @@ from regrain.editing.storage.cache import cache_folder, digest
 from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.folders import replacing
 from regrain.ui.session.build_request import build_box_request, own_prompts
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
-from regrain.ui.views.run_views import duration
+from regrain.ui.views.shown import TriesView
+from regrain.ui.work.jobs import RunEdit
+from regrain.ui.work.wording import duration
 
 log = logging.getLogger(__name__)
-Edit = Callable[[EditRequest], Iterator[Event]]
 _KEPT = 64  # runs of this machine
 _LAST = 3  # runs that tell a speed, by their median
 # Tuning and loading are done once.
@@ -115,7 +115,7 @@ class Costs:
         self._lock = threading.Lock()
         self._runs = _read()  # the last first
 
-    def watched(self, edit: Edit) -> Edit:
+    def watched(self, edit: RunEdit) -> RunEdit:
         """Make an editor note the costs of its runs."""
 
         def edit_and_note(request: EditRequest) -> Iterator[Event]:
@@ -202,7 +202,9 @@ class Costs:
         promise = self.about(request, needed=needed)
         return _told(promise.seconds, promise.off) if promise else ""
 
-    def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
+    def view(
+        self, request: EditRequest, again: float = 0.0, left: float = 1.0
+    ) -> TriesView:
         """Say what a run takes, as far as anything is known; parameters as for `about`.
 
         `again` are the seconds it takes if all its windows are in the cache, else 0.
@@ -211,7 +213,8 @@ class Costs:
         frames = "frame" if count == 1 else "frames"
         size = f"{count} {frames}, {request.params['steps']} steps"
         if again:
-            return {"text": f"{size}: computed already, about {duration(again)}, here."}
+            said = f"{size}: computed already, about {duration(again)}, here."
+            return TriesView(said)
         promise = self.about(request, left)
         memory = promise.memory if promise else 0
         if not memory and request.model not in BUILT_IN_IDS:
@@ -221,21 +224,20 @@ class Costs:
                 size = f"{size} at {side} px"
         room = f", about {memory / 1e9:.1f} GB of memory" if memory else ""
         if promise is None:
-            return {
-                "text": f"{size}{room}. After a first run, this shows how long it takes here."
-            }
+            said = "After a first run, this shows how long it takes here."
+            return TriesView(f"{size}{room}. {said}")
         told = _told(promise.left, promise.off)
         if left < 1:
             told += " for what is left"
         long = promise.left > _ELSEWHERE
         if not promise.here:
-            text = f"{size}: {told} on our machine; yours may differ."
-            return {"text": text, "long": long}
+            said = f"{size}: {told} on our machine; yours may differ."
+            return TriesView(said, long)
         saved = ""
         if promise.kept:
             saved = f" The inversion is kept, which saves {duration(promise.kept)}."
         hint = " Try it first." if promise.left > _LONG else ""
-        return {"text": f"{size}: {told}{room}, here.{saved}{hint}", "long": long}
+        return TriesView(f"{size}: {told}{room}, here.{saved}{hint}", long)
 
 
 def _told(seconds: float, off: float) -> str:

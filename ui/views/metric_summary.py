@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.session.method_choice import View
-from regrain.ui.views.wording import capital
+from regrain.ui.views.shown import FactView, Figure
+from regrain.ui.work.wording import capital
 
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
@@ -43,7 +43,7 @@ Fact = tuple[str, str, bool]
 _LEVEL = 1 / 255
 
 
-def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
+def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
     found = {
@@ -52,15 +52,10 @@ def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
         "How steady": _steady(metrics),
         "Did words find their place?": _placed(metrics),
     }
-    shown = []
-    for name, fact in found.items():
-        if fact:
-            value, text, doubt = fact
-            shown.append({"name": name, "value": value, "text": text, "doubt": doubt})
-    return shown
+    return [FactView(name, *fact) for name, fact in found.items() if fact]
 
 
-def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
+def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[Figure]:
     """List the figures behind the words."""
     rows: dict[str, str] = {}
     for name, value in _inside(metrics, request).items():
@@ -76,7 +71,7 @@ def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
             rows[f"Attention inside {name}"] = (
                 f"{100 * before:.0f} %, guided {100 * after:.0f} %"
             )
-    return [{"name": name, "value": value} for name, value in rows.items()]
+    return [Figure(name, value) for name, value in rows.items()]
 
 
 def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from regrain.ui.handlers.mask_files import MaskFileHandlers
-from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.work.catalogue import Catalogue
 
 REQUEST = SimpleNamespace(session_hash="page")
 
@@ -67,7 +67,7 @@ def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
     monkeypatch.setattr(MaskFileHandlers, "_save", full)
     event = SimpleNamespace(_data={"form": "png"})
     for shown in (handlers.load(REQUEST, []), handlers.save(event, REQUEST)):
-        assert "disk of this machine is full" in shown["canvas"]["note"]
+        assert "disk of this machine is full" in shown["canvas"].note
 
 
 def test_one_of_another_size_is_refused(handlers, tmp_path):

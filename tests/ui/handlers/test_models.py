@@ -16,8 +16,8 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
-from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, hub_view
+from regrain.ui.work.catalogue import Catalogue
 
 FILES = {
     "unet/diffusion_pytorch_model.safetensors": 3_000_000_000,
@@ -82,7 +82,7 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
     assert hub.allowed() == ()
     assert hub_view(hub) is None
     monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", "owner/name, owner/two")
-    assert hub_view(hub)["fixed"]
+    assert hub_view(hub).fixed
     assert hub.describe("owner/name").licence == "mit"
     with pytest.raises(ModelError, match="may not be fetched here"):
         hub.describe("owner/other")
@@ -215,7 +215,7 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
     )  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
     assert last["addons"][kind] == ["motion/lcm", "owner/moves"]
-    assert last["hub"]["state"] == "done"
+    assert last["hub"].state == "done"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -236,13 +236,12 @@ def test_a_better_quality_does_more(method):
 def test_the_quality_is_the_one_whose_counts_are_set():
     usual = {"steps": 20}
     assert (
-        choices("videograin", usual, {"steps": 20}, lambda _: "")["chosen"]
-        == "standard"
+        choices("videograin", usual, {"steps": 20}, lambda _: "").chosen == "standard"
     )
-    assert choices("videograin", usual, {"steps": 21}, lambda _: "")["chosen"] == ""
+    assert choices("videograin", usual, {"steps": 21}, lambda _: "").chosen == ""
     shown = choices(
         "videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s"
     )
-    assert shown["chosen"] == "draft"
+    assert shown.chosen == "draft"
     details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
-    assert [one["detail"] for one in shown["qualities"]] == details
+    assert [one.detail for one in shown.qualities] == details

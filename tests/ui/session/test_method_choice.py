@@ -14,11 +14,13 @@ from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
+from regrain.ui.page import fields
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
-from regrain.ui.views import settings
+from regrain.ui.views.model_views import choice
+from regrain.ui.work.catalogue import values
 
 
 class WholeParams(MethodParams):
@@ -75,10 +77,10 @@ def test_what_a_method_uses_is_read_from_its_needs(
         source_prompt,
         seed,
     )
-    shown = method_choice.choice("whole")
+    shown = choice("whole")
     orjson.dumps(shown)
-    assert [method["name"] for method in shown["methods"]] == [*METHODS]
-    used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
+    assert [method.name for method in shown.methods] == [*METHODS]
+    used = {use.name: use.used for use in shown.methods[-1].uses}
     expected = {"regions": regions != "ignored", "clip description": source_prompt}
     assert used == expected | {"several prompts": False, "seed": seed != "never"}
 
@@ -152,22 +154,20 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
     first = [
-        settings.make_some(usual, shown, names)
-        for names in (settings.AT_HAND, settings.FIRST)
+        fields.make_some(usual, shown, names)
+        for names in (fields.AT_HAND, fields.FIRST)
     ]
-    return first[0] | first[1] | settings.make_fields(usual, shown)
+    return first[0] | first[1] | fields.make_fields(usual, shown)
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     whole, tmp_path
 ):
     usual = {
-        name: settings.values(name, tmp_path, {})
-        for name in (whole("inversion"), "videograin")
+        name: values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
     }
     of = {
-        name: lambda given, name=name: settings.values(name, tmp_path, given)
-        for name in usual
+        name: lambda given, name=name: values(name, tmp_path, given) for name in usual
     }
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
@@ -204,7 +204,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
 
     def of(given):
-        return settings.values("fatezero", tmp_path, given)
+        return values("fatezero", tmp_path, given)
 
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
@@ -231,9 +231,9 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
 
 
 def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
-    small = [settings.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
+    small = [fields.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
     assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
-    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
+    assert [fields.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
         0.5,
         0.5,
         0.05,
@@ -304,7 +304,7 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
         given = both.given(
             method,
             shown,
-            lambda given, m=method: settings.values(m, tmp_path, given),
+            lambda given, m=method: values(m, tmp_path, given),
             {},
         )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}

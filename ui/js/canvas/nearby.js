@@ -40,6 +40,7 @@ export const framesAround = (clip, frame) => (isShort(clip) ? span(0, clip.count
  */
 export const framesToDrop = (clip, frame, loaded) => {
   if (isShort(clip) || loaded.length <= MOST_WHOLE) return [];
+  /** @param {number} one */
   const far = (one) => Math.abs(one - frame);
   return [...loaded].sort((a, b) => far(a) - far(b)).slice(MOST_WHOLE);
 };
@@ -50,6 +51,7 @@ export const framesToDrop = (clip, frame, loaded) => {
  */
 export const masksToAsk = ({ clip, frame, wanted }) => {
   if (!clip) return [];
+  /** @param {number} one */
   const isWanted = (one) => wanted.has(one);
   const soon = within(clip, span(frame, SOON, 1));
   if (!soon.some(isWanted)) return [];

@@ -173,6 +173,7 @@ export const pointAt = (editor, at, label) => {
 export const labelAt = ({ masks, frame, clip, labels }, [x, y]) => {
   const width = clip?.width ?? 1;
   const pixel = Math.floor(y) * width + Math.floor(x);
+  /** @param {number} label */
   const covers = (label) => {
     const runs = masks[frame]?.[label]?.runs.split(" ") ?? [];
     let end = 0;
@@ -200,13 +201,14 @@ export const accept = (editor, value) => {
   editor.pending = editor.pending.filter(({ nonce }) => !value.acknowledged.includes(nonce));
   if (value.found) Object.assign(editor, { found: value.found, scanning: false });
   if (value.rev < editor.rev) return false;
-  for (const [frame, entries] of Object.entries(value.changes)) {
+  for (const [at, entries] of Object.entries(value.changes)) {
+    const frame = Number(at);
     editor.masks[frame] = entries;
     editor.revs[frame] = value.rev;
-    editor.wanted.delete(Number(frame));
+    editor.wanted.delete(frame);
   }
-  for (const [frame, changed] of Object.entries(value.wanting ?? {}))
-    if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
+  for (const [at, changed] of Object.entries(value.wanting ?? {}))
+    if (changed > (editor.revs[Number(at)] ?? -1)) editor.wanted.add(Number(at));
   const { rev, tracking, followed, stale, labels, undo, redo, finders, who, lanes, feathers } = value;
   Object.assign(editor, { rev, tracking, followed, stale, labels });
   Object.assign(editor, { undo, redo, finders, who, lanes, feathers });
@@ -231,7 +233,7 @@ const MINUTES = 90; // seconds from which it is said in minutes
 
 /**
  * Say how far tracking is: "Tracking frame 12 of 96, 20 s left".
- * @param {import("../types").Followed | null | undefined} followed
+ * @param {NonNullable<import("../types").CanvasView["followed"]> | null | undefined} followed
  */
 export const progressOf = (followed) => {
   if (!followed) return "Tracking";

@@ -85,6 +85,7 @@ const addDropping = (root, take) => {
   let over = 0; // elements that are dragged over, one within the other
   /** @param {DragEvent} event */
   const fits = ({ dataTransfer }) => root.isConnected && dataTransfer?.types.includes("Files");
+  /** @param {number} count */
   const setOver = (count) => {
     over = count;
     document.body.classList.toggle("rg-dropping", over > 0);

@@ -26,6 +26,7 @@ import { clamp, nearest } from "../shared/numbers.js";
  * @property {(frame: number) => void} turn
  */
 
+/** @type {Record<string, string>} */
 const PARTS = { all: "All steps", early: "Early", middle: "Middle", late: "Late" };
 const DARKEN = 0.55; // of the picture below, where the map is fully opaque
 const BRIGHT = 0.45; // of 1, the least lightness of the colour: a dark one would not be seen
@@ -33,6 +34,7 @@ const BRIGHT = 0.45; // of 1, the least lightness of the colour: a dark one woul
 const WIDTH = 480; // pixels of a canvas
 
 // A part of a colour, moved towards white by a share.
+/** @param {number} part @param {number} share */
 const whiten = (part, share) => part + (255 - part) * share;
 
 /**
@@ -149,6 +151,7 @@ const addDrawing = (view, value) => {
 const addChoosing = (view, value, names) => {
   /** @type {Map<AttentionMap, Promise<Sheet>>} */
   const sheets = new Map();
+  /** @param {AttentionMap} map */
   const sheetOf = (map) => {
     const sheet = sheets.get(map) ?? readSheet(map.sheet);
     sheets.set(map, sheet);

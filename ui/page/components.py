@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Base
 
-from regrain.ui.views.scripts import IDLE, module_url
+from regrain.ui.page.scripts import IDLE, module_url
+from regrain.ui.views.shown import sent
 
 _HERE = Path(__file__).parents[1]
 
@@ -50,7 +51,7 @@ def view(
     subclass of gr.HTML, for which Gradio would write a stub file beside this one.
     """
     return gr.HTML(
-        value,
+        sent(value),
         html_template=template,
         js_on_load=_mounting(script),
         apply_default_css=False,

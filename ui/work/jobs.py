@@ -27,9 +27,9 @@ from regrain.editing.request.runnable import check_runnable
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.costs import Edit
+from regrain.ui.work.catalogue import Catalogue
 
+RunEdit = Callable[[EditRequest], Iterator[Event]]
 # Of what a run writes.
 _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 # frames of a clip that an edit is put back into; a minute or so of writing
@@ -96,7 +96,7 @@ class RunJob:
 class Jobs:
     """Runs jobs and keeps what they made."""
 
-    edit: Edit  # runs a request
+    edit: RunEdit  # runs a request
     catalogue: Catalogue  # what may be chosen
     media: Media  # where files go
 

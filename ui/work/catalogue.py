@@ -31,10 +31,11 @@ from regrain.editing.models.files.offers import (
 )
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
+from regrain.editing.models.files.recommended import of_folder
 from regrain.editing.models.files.words import read_groups
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
-from regrain.editing.params.registry import METHODS, OFFERS
+from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
 from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.pipeline.estimate import configurations
 from regrain.editing.request.edit_request import EditRequest
@@ -42,7 +43,6 @@ from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.ui.session.adapters import Entry, on_server
 from regrain.ui.session.examples import Example
-from regrain.ui.views import settings
 
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
@@ -184,7 +184,7 @@ class Catalogue:
             if model == BUILT_IN_MODEL
             else (models_folder() or Path()) / model
         )
-        return settings.values(method, folder, given, loras)
+        return values(method, folder, given, loras)
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
@@ -262,6 +262,18 @@ class Catalogue:
             _check_offered("picture_adapter", request.picture_adapter, self.pictures)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
+
+
+def values(
+    method: str,
+    model_folder: Path,
+    given: Mapping[str, object],
+    loras: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return parameters as a run would use them on a folder's model with these LoRA
+    files; an EditingError if one is wrong."""
+    usual = of_folder(model_folder, model_folder.name, loras)
+    return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
 @dataclass
