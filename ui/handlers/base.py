@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,22 @@ FULL = "The disk of this machine is full, or cannot be written. Free some space,
 BROKEN = "Something went wrong inside Regrain. The log has the details."
 
 
+# Names of the components that show: the choice of a method; a session, without its
+# fields; all fields.
+METHOD = ("method", "column *")
+SESSION = (
+    *("gallery", "canvas", "player", "live", "result", "losses", "useless", "words"),
+    *("progress", "cards", "prompt", "addons", *METHOD),
+)
+PARAMETERS = "*.*"
+FIELDS = ("model", "added", "seed", "prediction", PARAMETERS)
+
+
 @dataclass(frozen=True)
 class Components:
     """The components that events change."""
 
+    head: gr.HTML  # the header, whose script asks for the work of its page
     gallery: gr.HTML
     recent: gr.HTML  # projects on this machine
     mask_file: gr.UploadButton
@@ -98,29 +110,11 @@ class Components:
         """Return the values of all `fields`, in their order, by name."""
         return dict(zip(self.fields, values, strict=True))
 
-    @property
-    def method_shown(self) -> list[Block]:
-        """The components that show the choice of a method."""
-        return [self.method, *(column for _, column in self.controls.columns)]
-
-    @property
-    def model_shown(self) -> list[Block]:
-        """The components that say how far the chosen model is of use for the clip."""
-        return [self.useless, self.words]
-
-    @property
-    def session(self) -> list[Block]:
-        """The components that show a session, without its fields."""
-        clip = [
-            self.gallery,
-            self.canvas,
-            self.player,
-            self.live,
-            self.result,
-            self.losses,
-        ]
-        words = [self.progress, self.cards, self.prompt, self.addons]
-        return [*clip, *self.model_shown, *words, *self.method_shown]
+    @cached_property
+    def by_name(self) -> dict[str, Block]:
+        """Every component that handlers may change, by name."""
+        own = {name: part for name, part in vars(self).items() if name != "controls"}
+        return own | self.controls.column_names | self.controls.named
 
 
 @dataclass(frozen=True)
@@ -207,25 +201,23 @@ class Handlers:
             self.catalogue.blind(str(model)) if model in self.catalogue.models else None
         )
         return {
-            self.parts.cards: session_views.cards(session, blind),
-            self.parts.prompt: session_views.prompts(session),
+            "cards": session_views.cards(session, blind),
+            "prompt": session_views.prompts(session),
         }
 
     def method(self, method: str) -> Changes:
         """Return the choice of a method, and its fields in place of another's."""
         return {
-            self.parts.method: choice(method),
+            "method": choice(method),
             **self.parts.controls.show(method),
         }
 
     def settings(self, asked: Edit, model: object = None) -> Changes:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
-        seed = {
-            self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
-        }
+        seed = {"seed": gr.Number(value=asked.seed, **seed_field(asked.method))}
         model = model or asked.model
-        predicted = {self.parts.prediction: self.prediction(model, asked.prediction)}
+        predicted = {"prediction": self.prediction(model, asked.prediction)}
         return self.method(asked.method) | seed | self.added(added, model) | predicted
 
     def prediction(self, model: object, value: str | None = "") -> dict[str, object]:
@@ -241,7 +233,7 @@ class Handlers:
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
         shown = replace(addons_view(self.catalogue, names, model), time=time.time())
-        return {self.parts.added: names, self.parts.addons: shown}
+        return {"added": names, "addons": shown}
 
     def tuned_models(self, session: Session, problem: str = "") -> AdaptersView:
         """Return the list of tuned models; see `model_views.tuned_models`."""
@@ -251,20 +243,19 @@ class Handlers:
 
     def buttons(self, running: bool) -> Changes:
         """Return Run and Stop, while a run goes on or none."""
-        p = self.parts
         return {
-            p.run: gr.Button("Add to queue" if running else "Run"),
-            p.stop: gr.Button(visible=running),
+            "run": gr.Button("Add to queue" if running else "Run"),
+            "stop": gr.Button(visible=running),
         }
 
     def failed(self, error: EditingError) -> Changes:
         """Return an error beside Run."""
-        return {self.parts.progress: run_views.failed(error.field, error.message)}
+        return {"progress": run_views.failed(error.field, error.message)}
 
     def download(self, path: Path | str, name: str) -> Changes:
         """Return a file for the browser to save; the time tells it from the same file
         wanted before."""
-        return {self.parts.download: DownloadView(str(path), name, time=time.time())}
+        return {"download": DownloadView(str(path), name, time=time.time())}
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class CheckHandlers(Handlers):
     costs: Costs  # what earlier runs took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries, p.focus])
+    @outputs("checks", "progress", "quality", "tries", "focus")
     def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
@@ -82,14 +82,14 @@ class CheckHandlers(Handlers):
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:
-            return {self.parts.checks: gr.skip()}  # said by the run
-        shown = {self.parts.checks: checks.view(remarks)}
+            return {}  # said by the run
+        shown = {"checks": checks.view(remarks)}
         if session.refused and checks.first_wrong(remarks) is None:
             session.refused = False
-            shown |= {self.parts.progress: None}
+            shown |= {"progress": None}
         return shown
 
-    @outputs(lambda p: [p.progress, p.checks])
+    @outputs("progress", "checks")
     def permit(
         self, request: gr.Request, words: object, *fields: object
     ) -> Iterator[Changes]:
@@ -101,16 +101,16 @@ class CheckHandlers(Handlers):
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:  # the run says it
-            yield {self.parts.checks: gr.skip()}
+            yield {}
             return
         wrong = checks.first_wrong(remarks)
         session.refused = wrong is not None
         if wrong is None:
-            yield {self.parts.checks: checks.view(remarks)}
+            yield {"checks": checks.view(remarks)}
             return
         yield {
-            self.parts.progress: run_views.failed(wrong.field, wrong.text),
-            self.parts.checks: checks.view(remarks, next(_pressed)),
+            "progress": run_views.failed(wrong.field, wrong.text),
+            "checks": checks.view(remarks, next(_pressed)),
         }
         raise gr.Error(wrong.text, visible=False, print_exception=False)
 
@@ -132,8 +132,6 @@ class CheckHandlers(Handlers):
     def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, what a run takes and where it works,
         after anything that changes them."""
-        quality = self.parts.quality
-        tries = self.parts.tries
         given = self.parts.named(fields)
         try:
             session = self.session(request)
@@ -148,7 +146,7 @@ class CheckHandlers(Handlers):
             asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:
-            return {quality: gr.skip(), tries: None}  # the checks say what is wrong
+            return {"tries": None}  # the checks say what is wrong
 
         known = session.computed_of(session.asks(given), session.state.layers)
         again, left = 0.0, 1.0
@@ -162,25 +160,25 @@ class CheckHandlers(Handlers):
             return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
-            self.parts.focus: boxes,
-            quality: choices(method, usual, now, takes),
-            tries: self.costs.view(asked, again, left) if "steps" in now else None,
+            "focus": boxes,
+            "quality": choices(method, usual, now, takes),
+            "tries": self.costs.view(asked, again, left) if "steps" in now else None,
         }
 
-    @outputs(lambda p: p.controls.counts)
+    @outputs("*.steps", "*.tune_steps")
     def choose(
         self, event: gr.EventData, request: gr.Request, model: object
     ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:
-            return gr.skip()
+            return {}
         try:
             session = self.session(request)
             usual = self.catalogue.values(
                 session.method, self.catalogue.model(model), {}
             )
         except EditingError:
-            return gr.skip()
+            return {}
         counts = METHODS[session.method].Params.scaled(usual, name)
         return self.parts.controls.fill(session.method, counts)

@@ -10,13 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import gradio as gr
-from gradio.blocks import Block
 
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
 from regrain.editing.request.edit import Edit
-from regrain.ui.handlers.base import Components, Handlers, event_data, explain
+from regrain.ui.handlers.base import (
+    FIELDS,
+    METHOD,
+    PARAMETERS,
+    Handlers,
+    event_data,
+    explain,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
@@ -33,15 +39,14 @@ _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale"
 _OF_CLIP = ("margin", "feather")
 
 
-def _shows_a_run(p: Components) -> list[Block]:
-    return [p.history, p.player, p.result, p.progress]
+_RUN = ("history", "player", "result", "progress")
 
 
 @dataclass(frozen=True)
 class HistoryHandlers(Handlers):
     """The runs of a page."""
 
-    @outputs(_shows_a_run)
+    @outputs(*_RUN)
     def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
 
@@ -50,13 +55,13 @@ class HistoryHandlers(Handlers):
             shown = run.read()
             session.history.shown = (run.key,)
             return {
-                self.parts.player: shown["player"],
-                self.parts.result: shown["result"],
+                "player": shown["player"],
+                "result": shown["result"],
             }
 
         return self._act(request, show)
 
-    @outputs(_shows_a_run)
+    @outputs(*_RUN)
     def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
 
@@ -64,11 +69,11 @@ class HistoryHandlers(Handlers):
             first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
             player = compared(first, second)
             session.history.shown = (first.key, second.key)
-            return {self.parts.player: player, self.parts.result: None}
+            return {"player": player, "result": None}
 
         return self._act(request, show)
 
-    @outputs(_shows_a_run)
+    @outputs(*_RUN)
     def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
 
@@ -79,23 +84,13 @@ class HistoryHandlers(Handlers):
             if not was_shown:
                 return {}
             return {
-                self.parts.player: session_views.player(session.opened),
-                self.parts.result: None,
+                "player": session_views.player(session.opened),
+                "result": None,
             }
 
         return self._act(request, remove)
 
-    @outputs(
-        lambda p: [
-            p.history,
-            p.progress,
-            p.cards,
-            p.prompt,
-            p.addons,
-            *p.method_shown,
-            *p.fields.values(),
-        ]
-    )
+    @outputs("history", "progress", "cards", "prompt", "addons", *METHOD, *FIELDS)
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Put the settings and words of one into the form."""
 
@@ -106,26 +101,22 @@ class HistoryHandlers(Handlers):
             with session.lock:
                 note = _take(session, choices)
             return self._form(session, choices, model) | {
-                self.parts.history: history_view(session.history, note)
+                "history": history_view(session.history, note)
             }
 
         return self._act(request, use)
 
-    @outputs(lambda p: [p.progress, *p.controls.all])
+    @outputs("progress", PARAMETERS)
     def fill(self, request: gr.Request) -> Changes:
         """Fill the fields of a method that was hidden, which take a value only once
         they are shown."""
         try:
             choices = self.session(request).history.used
-            return (
-                self._fields(choices.edit)
-                if choices
-                else {self.parts.progress: gr.skip()}
-            )
+            return self._fields(choices.edit) if choices else {}
         except EditingError as error:
             return self.failed(error)
 
-    @outputs(lambda p: [p.download])
+    @outputs("download")
     def make(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Make a file that is made only when wanted."""
         wanted = _of(event, "name")
@@ -139,14 +130,14 @@ class HistoryHandlers(Handlers):
         except Exception as error:
             failed = explain(error, "a file could not be made")
             said = DownloadView(failed=failed, time=time.time())
-            return {self.parts.download: said}
+            return {"download": said}
         return self.download(path, path.name)
 
     def _act(self, request: gr.Request, act: Callable[[Session], Changes]) -> Changes:
         try:
             session = self.session(request)
             shown = act(session)
-            return {self.parts.history: history_view(session.history)} | shown
+            return {"history": history_view(session.history)} | shown
         except EditingError as error:
             return self.failed(error)
 
@@ -156,9 +147,9 @@ class HistoryHandlers(Handlers):
         # A field that has the value already is left alone: a change of model fills all
         # others anew.
         if model != choices.edit.model:
-            shown[self.parts.model] = choices.edit.model
+            shown["model"] = choices.edit.model
             session.filled = choices.edit.model
-        shown[self.parts.cards] = replace(shown[self.parts.cards], anew=time.time())
+        shown["cards"] = replace(shown["cards"], anew=time.time())
         return shown | self._fields(choices.edit)
 
     def _fields(self, edit: Edit) -> Changes:

@@ -54,7 +54,7 @@ FORMS = {
 class MaskFileHandlers(Handlers):
     """Imports and exports the masks of a page."""
 
-    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
+    @outputs("canvas", "cards", "prompt")
     def load(self, request: gr.Request, files: list[str] | None) -> Changes:
         """Import masks that were uploaded: one file, or a picture per frame."""
         folder = self.media.new_clip(page_of(request))
@@ -62,22 +62,22 @@ class MaskFileHandlers(Handlers):
             with told_if_full():
                 session, note = self._load(self.session(request), files or [], folder)
         except EditingError as error:
-            return {self.parts.canvas: self._refused(request, error)}
+            return self._refused(request, error)
         finally:
             self.media.drop(folder)
         with session.lock:
-            return {
-                self.parts.canvas: session_views.canvas(session, -1, note)
-            } | self.cards(session)
+            return {"canvas": session_views.canvas(session, -1, note)} | self.cards(
+                session
+            )
 
-    @outputs(lambda p: [p.download, p.canvas])
+    @outputs("download", "canvas")
     def save(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Export masks as a file; `form` is one of `FORMS`."""
         try:
             with told_if_full():
                 path = self._save(page_of(request), event_data(event))
         except EditingError as error:
-            return {self.parts.canvas: self._refused(request, error)}
+            return self._refused(request, error)
         return self.download(path, path.name)
 
     def _load(
@@ -134,15 +134,16 @@ class MaskFileHandlers(Handlers):
 
     def _refused(self, request: gr.Request, error: EditingError) -> Changes:
         if isinstance(error, StaleEvent):
-            return gr.skip()
+            return {}
         try:
             session = self.session(request)
         except EditingError as missing:
-            return session_views.lost(missing.message)
+            return {"canvas": session_views.lost(missing.message)}
         with session.lock:
-            return session_views.canvas(
+            shown = session_views.canvas(
                 session, session.rev, sentence(error), True, session.shown
             )
+        return {"canvas": shown}
 
 
 def read_tracks(

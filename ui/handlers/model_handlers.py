@@ -27,7 +27,14 @@ from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
-from regrain.ui.handlers.base import Handlers, event_data, explain, names_in, page_of
+from regrain.ui.handlers.base import (
+    PARAMETERS,
+    Handlers,
+    event_data,
+    explain,
+    names_in,
+    page_of,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
@@ -78,7 +85,7 @@ class ModelHandlers(FetchHandlers):
     hub: Hub  # where models come from
     costs: Costs  # what earlier runs took
 
-    @outputs(lambda p: [p.hub])
+    @outputs("hub")
     def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
         fetched."""
@@ -118,7 +125,7 @@ class ModelHandlers(FetchHandlers):
             facts.append(seconds)
         return f"for this clip {' and '.join(facts)} here"
 
-    @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
+    @outputs("hub", "model", "added", "addons", "cards", "prompt")
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Changes]:
@@ -135,18 +142,16 @@ class ModelHandlers(FetchHandlers):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
                     share = done / max(total, 1)
-                    yield {
-                        self.parts.hub: self._hub("fetching", text, id=id, share=share)
-                    }
+                    yield {"hub": self._hub("fetching", text, id=id, share=share)}
         except Exception as error:
             said = explain(error, "a model could not be fetched")
-            yield {self.parts.hub: self._hub("error", said)}
+            yield {"hub": self._hub("error", said)}
             return
         finally:
             self._stopped.pop(page, None)
         if stop.is_set():
             text = f"Stopped at {text}. Files that were complete are kept."
-            yield {self.parts.hub: self._hub("stopped", text)}
+            yield {"hub": self._hub("stopped", text)}
         elif listing.family == MOTION:
             self.catalogue.add("motions", id)
             yield self._add(id, added, self.catalogue.motions)
@@ -157,16 +162,14 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
-    @outputs(lambda p: [p.hub, p.model])
+    @outputs("hub", "model")
     def use(self, event: gr.EventData) -> Changes:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the
         page was started."""
         name = str(event_data(event).get("id", ""))
         if name not in local_models() or not is_name(name):
             return {
-                self.parts.hub: self._hub(
-                    "error", f"{shorten(name)} is not there any more."
-                )
+                "hub": self._hub("error", f"{shorten(name)} is not there any more.")
             }
         return self._choose(name, "Chosen.")
 
@@ -176,17 +179,17 @@ class ModelHandlers(FetchHandlers):
             choices=self.catalogue.model_choices, value=id, visible=True
         )
         return {
-            self.parts.hub: self._hub("done", text, id=id),
-            self.parts.model: chosen,
+            "hub": self._hub("done", text, id=id),
+            "model": chosen,
         }
 
     def _add(self, id: str, added: object, alike: list[str]) -> Changes:
         """Add an adapter, in place of another like it."""
         kept = [one for one in names_in(added) if split_weight(one)[0] not in alike]
-        done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
+        done = {"hub": self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
-    @outputs(lambda p: [p.added, *p.controls.all, p.progress])
+    @outputs("added", PARAMETERS, "progress")
     def add(
         self, before: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Changes:
@@ -204,8 +207,8 @@ class ModelHandlers(FetchHandlers):
             chosen = self.catalogue.model(model)
             suited = self._suited(session.method, chosen, names_in(before), added)
         except EditingError as error:  # a damaged file
-            return {self.parts.added: added} | self.failed(error)
-        return {self.parts.added: added} | suited
+            return {"added": added} | self.failed(error)
+        return {"added": added} | suited
 
     def _suited(
         self, method: str, model: str, before: list[str], added: list[str]
@@ -242,7 +245,7 @@ class ModelHandlers(FetchHandlers):
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: Any) -> HubView | None:
+    def _hub(self, state: str, text: str, **more: object) -> HubView | None:
         view = hub_view(self.hub)
         if view is None:
             return None
@@ -266,7 +269,7 @@ class MaskModelHandlers(FetchHandlers):
 
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
-    @outputs(lambda p: [p.fetch, p.canvas])
+    @outputs("fetch", "canvas")
     def start(self, request: gr.Request) -> Iterator[Changes]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)
@@ -281,12 +284,12 @@ class MaskModelHandlers(FetchHandlers):
                     busy = step and FetchView(
                         "busy", _TITLE, done=step.done, total=step.total
                     )
-                    yield {self.parts.fetch: busy or gr.skip()}
-            shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
+                    yield {"fetch": busy} if busy else {}
+            shown = {"fetch": offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
             offered = offer() or FetchView("offer", _TITLE)
-            shown = {self.parts.fetch: replace(offered, state="failed", note=note)}
+            shown = {"fetch": replace(offered, state="failed", note=note)}
         finally:
             self._stopped.pop(page, None)
         yield shown
@@ -294,13 +297,11 @@ class MaskModelHandlers(FetchHandlers):
     def _done(self, page: str) -> Changes:
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
-        shown: Changes = {self.parts.fetch: FetchView("done", _TITLE, note)}
+        shown: Changes = {"fetch": FetchView("done", _TITLE, note)}
         session = self.visits.find(page)
         if session:
             with session.lock:
-                shown[self.parts.canvas] = session_views.canvas(
-                    session, session.rev, None
-                )
+                shown["canvas"] = session_views.canvas(session, session.rev, None)
         return shown
 
 

@@ -9,7 +9,14 @@ from ipaddress import ip_address
 import gradio as gr
 
 from regrain.editing.errors import RequestError
-from regrain.ui.handlers.base import address_of, event_data, explain, page_of
+from regrain.ui.handlers.base import (
+    FIELDS,
+    SESSION,
+    address_of,
+    event_data,
+    explain,
+    page_of,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.server.own_machine import is_own_machine
@@ -25,14 +32,12 @@ class ProjectHandlers:
 
     sessions: SessionHandlers
 
-    @outputs(lambda p: [p.recent])
+    @outputs("recent")
     def list(self, request: gr.Request) -> Changes:
         """List the projects."""
         return self._listed(request)
 
-    @outputs(
-        lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
-    )
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
         visits = self.sessions.masks.visits
@@ -44,7 +49,7 @@ class ProjectHandlers:
         except Exception as error:
             return self._failed(request, error, "a project could not be opened")
 
-    @outputs(lambda p: [p.recent])
+    @outputs("recent")
     def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
         visits = self.sessions.masks.visits
@@ -54,9 +59,7 @@ class ProjectHandlers:
             return self._failed(request, error, "a project could not be deleted")
         return self._listed(request)
 
-    @outputs(
-        lambda p: [*p.session, *p.fields.values(), p.history, p.adapters, p.recent]
-    )
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         masks = self.sessions.masks
@@ -75,7 +78,7 @@ class ProjectHandlers:
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
         projects = self.sessions.masks.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
-        return {self.sessions.masks.parts.recent: replace(shown, time=time.time())}
+        return {"recent": replace(shown, time=time.time())}
 
     def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
         return self._listed(request, explain(error, what))

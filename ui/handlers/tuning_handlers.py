@@ -36,7 +36,7 @@ class TuningHandlers(Handlers):
     # hands out the machine, which is timed
     turns: RunQueue = field(default_factory=RunQueue)
 
-    @outputs(lambda p: [p.adapters])
+    @outputs("adapters")
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
@@ -44,7 +44,7 @@ class TuningHandlers(Handlers):
             request, lambda session: session.adapters.choose(_key(event), server)
         )
 
-    @outputs(lambda p: [p.adapters])
+    @outputs("adapters")
     def rename(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Give one another name."""
         given = (
@@ -55,7 +55,7 @@ class TuningHandlers(Handlers):
         )
         return self._act(request, lambda session: session.adapters.rename(*given))
 
-    @outputs(lambda p: [p.adapters])
+    @outputs("adapters")
     def upload(self, request: gr.Request, file: object) -> Changes:
         """Add a file of the user's own."""
 
@@ -66,7 +66,7 @@ class TuningHandlers(Handlers):
 
         return self._act(request, add)
 
-    @outputs(lambda p: [p.adapters, p.download])
+    @outputs("adapters", "download")
     def export(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Download one as a file."""
 
@@ -76,14 +76,14 @@ class TuningHandlers(Handlers):
 
         return self._act(request, find)
 
-    @outputs(lambda p: [p.adapters, p.takes])
+    @outputs("adapters", "takes")
     def look(self, request: gr.Request, *fields: object) -> Changes:
         """Say whether the chosen one fits, and what the run would tune, after anything
         that changes it."""
         try:
             session = self.session(request)
         except EditingError:
-            return {self.parts.takes: None}
+            return {"takes": None}
         problem, estimate = "", None
         # Errors are said by the run; while things are chosen they would only disturb.
         with suppress(EditingError):
@@ -93,8 +93,8 @@ class TuningHandlers(Handlers):
                 estimate = self._estimated(asked)
         takes = model_views.takes(estimate)
         return {
-            self.parts.adapters: self.tuned_models(session, problem),
-            self.parts.takes: takes,
+            "adapters": self.tuned_models(session, problem),
+            "takes": takes,
         }
 
     def _act(
@@ -103,14 +103,14 @@ class TuningHandlers(Handlers):
         try:
             session = self.session(request)
         except EditingError:
-            return {self.parts.adapters: gr.skip()}
+            return {}
         session.adapters.note = ""
         shown = None
         try:
             shown = act(session)
         except Exception as error:
             session.adapters.note = explain(error, "a tuned model could not be used")
-        return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
+        return {"adapters": self.tuned_models(session)} | (shown or {})
 
     def _asked(self, session: Session, fields: Fields) -> EditRequest:
         """Return what a run would be given, as far as it tunes."""

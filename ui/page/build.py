@@ -19,7 +19,7 @@ from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
-from regrain.ui.handlers.outputs import outputs_of
+from regrain.ui.handlers.outputs import answering
 from regrain.ui.handlers.project_handlers import ProjectHandlers
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
@@ -80,7 +80,7 @@ def build(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
         projects = Projects(projects_folder, examples)
-        head, parts = lay_out(catalogue, start, tools, projects)
+        parts = lay_out(catalogue, start, tools, projects)
         visits = SessionStore(
             first, media, finder, ended=page.drop_session, projects=projects
         )
@@ -98,11 +98,11 @@ def build(
         checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
-        sessions = SessionHandlers(head, masks, checking.weigh)
+        sessions = SessionHandlers(masks, checking.weigh)
         projects.learn(masks.asked)
         opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
-        restored = _wire_session(page, head, sessions)
+        restored = _wire_session(page, sessions)
         changes = [restored, *opened]
         changes += _wire_masks(masks)
         changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
@@ -139,10 +139,11 @@ def _listen(
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
-    return event(handler, given, outputs_of(handler, parts), **how)
+    answer, changed = answering(handler, parts)
+    return event(answer, given, changed, **how)
 
 
-def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
+def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     """Connect the events that bring back a page's work; returns the one that does.
 
     Most pages are new. Bringing one back writes to all its components, which takes a
@@ -151,10 +152,10 @@ def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Depe
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
-    first = [head, p.quality, p.tries, p.focus, p.model, p.addons]
-    page.load(sessions.arrive, None, first, **FREE)
+    head = p.head
+    on(page.load, sessions.arrive, **FREE)
     head.here(sessions.here, None, None, **MANY)
-    head.offer(sessions.offer, None, head, **QUIET)
+    on(head.offer, sessions.offer, **QUIET)
     head.keep(sessions.keep, [*p.fields.values()], None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
     filled = on(restored.then, sessions.refill, **FREE)

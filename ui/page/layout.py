@@ -69,7 +69,7 @@ def lay_out(
     start: Session | None,
     tools: Tools,
     projects: Projects | None = None,
-) -> tuple[gr.HTML, Components]:
+) -> Components:
     """Make all components, showing the session a new page begins with: the header, and
     those that events change."""
     gallery = session_views.gallery(
@@ -79,7 +79,7 @@ def lay_out(
     kept = bool(projects and projects.root)
     shown: dict[str, Any] = {}
     with gr.Row(elem_classes="rg-top"):
-        head = view("header", template=HEADER, elem_id="head")
+        shown["head"] = view("header", template=HEADER, elem_id="head")
         # The gallery takes it into its menu.
         shown["recent"] = view("recent", recent, elem_id="recent")
         shown["gallery"] = view("gallery", gallery, elem_id="examples")
@@ -89,8 +89,7 @@ def lay_out(
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, tools.hub, kept)
-    parts = Components(**shown, download=view("download", elem_id="download"))
-    return head, parts
+    return Components(**shown, download=view("download", elem_id="download"))
 
 
 def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:

@@ -86,19 +86,36 @@ class ParameterFields:
             if name not in SHARED
         }
 
-    def show(self, method: str) -> dict[Any, Any]:
-        """Return updates that show one method's."""
+    @property
+    def column_names(self) -> dict[str, gr.Column]:
+        """The columns by name."""
         return {
-            column: gr.Column(visible=name == method) for name, column in self.columns
+            f"column {number}": column
+            for number, (_, column) in enumerate(self.columns)
         }
 
-    def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
-        """Return updates that set one method's own fields."""
-        return _filled(self.own(method), values)
+    def show(self, method: str) -> dict[str, object]:
+        """Return updates that show one method's, by name."""
+        return {
+            f"column {number}": gr.Column(visible=name == method)
+            for number, (name, _) in enumerate(self.columns)
+        }
 
-    def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
-        """Return updates that set what all methods share."""
-        return _filled(self.shared, values)
+    def fill(self, method: str, values: Mapping[str, Any]) -> dict[str, object]:
+        """Return updates that set one method's own fields, by name."""
+        return {
+            self._name(method, name): _update(control, values[name])
+            for name, control in self.own(method).items()
+            if name in values
+        }
+
+    def fill_shared(self, values: Mapping[str, Any]) -> dict[str, object]:
+        """Return updates that set what all methods share, by name."""
+        return {
+            self._name("", name): _update(control, values[name])
+            for name, control in self.shared.items()
+            if name in values
+        }
 
     def given(
         self,
@@ -133,16 +150,6 @@ class ParameterFields:
             if not is_usual and not looks_usual:
                 changed[name] = value
         return kept | preset | changed
-
-
-def _filled(
-    fields: Mapping[str, Component], values: Mapping[str, Any]
-) -> dict[Any, Any]:
-    return {
-        control: _update(control, values[name])
-        for name, control in fields.items()
-        if name in values
-    }
 
 
 def _update(control: Component, value: Any) -> dict[str, Any]:

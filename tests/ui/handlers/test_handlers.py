@@ -59,15 +59,11 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     masks, runs = handlers
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {
-        "progress": gr.skip()
-    }
-    assert set(masks.save(REQUEST, LATE, "storybook", [], 0, "")) == {"download"}
-    assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [
-        {"canvas"}
-    ]
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
+    assert masks.save(REQUEST, LATE, "storybook", [], 0, "") == {}
+    assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
-    assert masks.act(event, REQUEST) == {"canvas": gr.skip()}
+    assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
     session = masks.visits.get("page")
     assert (session.source_prompt, session.state.regions) == ("", {})
@@ -102,7 +98,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     steps = runs._run(session, session.id, job, run)
     while not run.skip:
         next(steps)
-    assert runs.stop(REQUEST) == {"progress": gr.skip()}
+    assert runs.stop(REQUEST) == {}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1].text
     assert run.skipped
 

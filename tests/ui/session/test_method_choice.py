@@ -192,9 +192,9 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
-    assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+    assert filled["whole.steps"]["value"] == 9
     # what was typed before goes
-    assert filled[controls.fields["whole"]["spot"]]["value"] == ""
+    assert filled["whole.spot"]["value"] == ""
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
@@ -209,7 +209,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
 
-    def values(given):
+    def shown_of(given):
         return {name: of(given)[name.partition(".")[2]] for name in controls.named}
 
     presets = [
@@ -217,16 +217,16 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
         {"preset": "paper"},
     ]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
-        shown = values(project)
+        shown = shown_of(project)
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
         shown["fatezero.steps"] = 11
         assert of(controls.given("fatezero", shown, of, project)) == of(project) | {
             "steps": 11
         }
-    chosen = values({"preset": "released"})  # as the page shows it once it is chosen
+    chosen = shown_of({"preset": "released"})  # as the page shows it once it is chosen
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
-    paper = values({"preset": "paper"})  # and back: not what the model recommends
+    paper = shown_of({"preset": "paper"})  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
@@ -243,10 +243,10 @@ def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
         for name in ("vid2vid_zero", "sdedit")
     }
     with gr.Blocks():
-        fields = all_fields(usual, "sdedit")
-    slider = fields.fields["vid2vid_zero"]["learning_rate"]
+        made = all_fields(usual, "sdedit")
+    slider = made.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
-    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    (update,) = made.fill("sdedit", {"steps": 400}).values()
     assert (update["value"], update["maximum"]) == (400, 400)
 
 
