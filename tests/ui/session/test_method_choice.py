@@ -245,10 +245,10 @@ def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
         for name in ("vid2vid_zero", "sdedit")
     }
     with gr.Blocks():
-        fields = all_fields(usual, "sdedit")
-    slider = fields.fields["vid2vid_zero"]["learning_rate"]
+        made = all_fields(usual, "sdedit")
+    slider = made.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
-    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    (update,) = made.fill("sdedit", {"steps": 400}).values()
     assert (update["value"], update["maximum"]) == (400, 400)
 
 
