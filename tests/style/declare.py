@@ -11,6 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from regrain.ui.page.components import EVENTS
 from regrain.ui.views import shown
 
 FILE = Path(__file__).parents[2] / "ui" / "js" / "views.d.ts"
@@ -25,11 +26,13 @@ _FIELD = re.compile(r"((?:^    # .*\n)*)^    (\w+): .*?(?:  # (.*))?$", re.MULTI
 
 def declared() -> str:
     """Return the text of the file."""
-    texts = [_HEAD]
-    for cls in vars(shown).values():
-        if inspect.isclass(cls) and cls.__module__ == shown.__name__:
-            texts.append(_interface(cls))
-    return "\n".join(texts)
+    classes = [of for of in vars(shown).values() if inspect.isclass(of)]
+    texts = [_interface(of) for of in classes if of.__module__ == shown.__name__]
+    lines = ["/** The events of components to which the server listens. */"]
+    lines.append("export interface EventNames {")
+    for component, events in EVENTS.items():
+        lines.append(f"  {component}: {' | '.join(map(json.dumps, events))};")
+    return "\n".join([_HEAD, *texts, *lines, "}", ""])
 
 
 def _interface(cls: type) -> str:

@@ -7,6 +7,7 @@ import type {
   ClipView,
   Cutting,
   DownloadView,
+  EventNames,
   FocusView,
   LiveView,
   MaskFinders,
@@ -89,6 +90,12 @@ export interface OfClip {
   id: string | null;
   have: number;
 }
+
+/** Both fail to check where the server listens to other events than these. */
+type InNames<Names extends EventNames> = Names;
+type InEvents<Names extends { [Component in keyof Events]: keyof Events[Component] }> = Names;
+export type AllAreHeard = InNames<{ [Component in keyof Events]: keyof Events[Component] }>;
+export type AllAreTold = InEvents<EventNames>;
 
 /** One act on the masks or the regions; see `ui/handlers/masking.py`. */
 export interface Act extends OfClip {

@@ -105,7 +105,8 @@ export interface CanvasView {
   stale: number[];
   /** The number of the tracking under way; 0 for none */
   tracking: number;
-  followed: [number, number, number, number] | null;
+  /** How far tracking is: frames done and in all, seconds left, the frame that was tracked last */
+  followed: number[] | null;
   /** First frames of shots; None while nobody has looked */
   found: number[] | null;
   /** Nonces of acts that are answered */
@@ -285,7 +286,8 @@ export interface FetchView {
 export interface FocusView {
   /** Of the clip */
   id: string;
-  how: "auto" | "on" | "each" | "off" | "boxes";
+  /** Auto, on, each, off or boxes */
+  how: string;
   /** Whether any region becomes something else */
   edits: boolean;
   /** None where the whole frame is edited */
@@ -654,4 +656,24 @@ export interface VocabularyView {
 export interface WordGroup {
   title: string;
   words: string[];
+}
+
+/** The events of components to which the server listens. */
+export interface EventNames {
+  adapters: "choose" | "rename" | "export";
+  addons: "choose";
+  canvas: "act" | "scan" | "track" | "trim" | "written" | "save" | "export";
+  cards: "prompts" | "discover";
+  checks: "look";
+  control: "look";
+  fetch: "fetch" | "stop";
+  gallery: "pick" | "open";
+  header: "here" | "offer" | "keep" | "back";
+  history: "show" | "compare" | "remove" | "use";
+  hub_model: "ask" | "fetch" | "stop" | "use";
+  method: "choose";
+  quality: "choose";
+  queue: "arrange";
+  recent: "list" | "open" | "delete" | "path";
+  result: "make";
 }

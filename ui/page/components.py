@@ -20,7 +20,8 @@ def _read(name: str) -> str:
 
 STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
 HEADER = _read("header.html")  # name of the page, and the switch between light and dark
-# What each component tells the server; `ui/js/types.d.ts` says with which data.
+# What each component tells the server; `Events` in `ui/js/types.d.ts` says with which
+# data.
 EVENTS = {
     "adapters": ("choose", "rename", "export"),
     "addons": ("choose",),

@@ -179,12 +179,13 @@ def canvas(
         feathers={str(label): region.feather for label, region in regions.items()},
         stale=session.state.to_track(),
         tracking=session.tracking,
-        followed=session.followed and tuple(session.followed),
+        followed=session.followed and [*session.followed],
         found=None if session.found is None else [*session.found],
         acknowledged=[*session.acknowledged],
         note=note,
         alarm=alarm,
-        **session.can,
+        undo=session.can["undo"],
+        redo=session.can["redo"],
     )
 
 

@@ -162,6 +162,7 @@ def _update(control: Component, value: Any) -> dict[str, Any]:
 
 
 def choices(field: FieldInfo) -> tuple[Any, ...]:
+    """Return what may be chosen for a parameter; empty where it is no choice."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
@@ -182,6 +183,7 @@ def _read(field: FieldInfo, value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
+    """Return a value as it is typed into a field."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, default=str)

@@ -138,7 +138,9 @@ class CanvasView:
     feathers: dict[str, float]  # pixels by label
     stale: list[int]  # labels to be tracked
     tracking: int  # the number of the tracking under way; 0 for none
-    followed: FollowedView | None
+    # How far tracking is: frames done and in all, seconds left, the frame that was
+    # tracked last
+    followed: list[float] | None
     found: list[int] | None  # first frames of shots; None while nobody has looked
     acknowledged: list[int]  # nonces of acts that are answered
     note: str | None  # None leaves what is said
@@ -150,11 +152,6 @@ class CanvasView:
     # How the picture of a region is cut out, in answer to an act about it
     cutting: Cutting | None = None
     gone: None = None
-
-
-FollowedView = tuple[int, int, float, int]
-"""How far tracking is: frames done and in all, seconds left, the frame that was tracked
-last."""
 
 
 @dataclass(frozen=True)
@@ -338,7 +335,7 @@ class FocusView:
     """Where a run works."""
 
     id: str  # of the clip
-    how: Literal["auto", "on", "each", "off", "boxes"]
+    how: str  # auto, on, each, off or boxes
     edits: bool  # whether any region becomes something else
     boxes: list[FocusBox]  # none where the whole frame is edited
     margins: dict[str, Margins]  # by label

@@ -17,6 +17,7 @@ from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.views.model_views import addons_view, hub_view
+from regrain.ui.views.shown import AddonsView, Weighted
 from regrain.ui.work.catalogue import Catalogue
 
 FILES = {
@@ -89,14 +90,12 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
 
 
 def test_loras_have_weights():
-    chosen = [{"name": "loras/ink", "weight": 0.5}]
+    chosen = [Weighted("loras/ink", 0.5)]
     known = SimpleNamespace(
         loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"]
     )
-    assert addons_view(known, ("loras/ink@0.5", "@0.5")) == {
-        **vars(known),
-        "chosen": chosen,
-    }
+    shown = addons_view(known, ("loras/ink@0.5", "@0.5"))
+    assert shown == AddonsView(**vars(known), chosen=chosen)
 
 
 def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
@@ -214,7 +213,7 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
         None if kind == "motions" else "storybook"
     )  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
-    assert last["addons"][kind] == ["motion/lcm", "owner/moves"]
+    assert getattr(last["addons"], kind) == ["motion/lcm", "owner/moves"]
     assert last["hub"].state == "done"
 
 
