@@ -6,7 +6,6 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 
@@ -264,7 +263,7 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers
     event = SimpleNamespace(_data=said)
     shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
     notes = [view["canvas"].note for view in shown] + [
-        view.note for view in masks.track(event, REQUEST)
+        view["canvas"].note for view in masks.track(event, REQUEST)
     ]
     assert len(notes) == 3
     assert BROKEN not in " ".join(notes)
