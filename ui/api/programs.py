@@ -37,16 +37,16 @@ from regrain.ui.api.program_schema import (
     SegmentImage,
     TrackVideo,
 )
-from regrain.ui.handlers.mask_files import write_tracks
-from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
+from regrain.ui.session.mask_files import write_tracks
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
 from regrain.ui.session.state import State
+from regrain.ui.session.tracking import Tracker, uncertain
 from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]
@@ -59,7 +59,7 @@ class Programs:
 
     jobs: Jobs  # runs edits
     turns: RunQueue  # whose run is next; pages wait there, too
-    tracking: Tracking  # follows masks
+    tracking: Tracker  # follows masks
     points: Segment  # points to a mask
     fallback: str = "sam"  # who finds masks where no published SAM is at hand
     # Whose mask is next. Programs wait for each other, and pages for none of them.
