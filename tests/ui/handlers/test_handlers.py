@@ -59,7 +59,7 @@ def clips(handlers):
 
 
 ASKED = {"method": "sdedit", "model": "storybook", "params": {}, "loras": ()}
-JOB = RunJob(SimpleNamespace(**ASKED, adapter=""), "page")
+JOB = RunJob(SimpleNamespace(**ASKED, adapter="", asked=None, regions=()), "page")
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
 ):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    form = SimpleNamespace(choices=lambda request: None)
+    form = SimpleNamespace(session=session)
     session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
     def work(job):
