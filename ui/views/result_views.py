@@ -22,6 +22,7 @@ from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import edits, player
 from regrain.ui.views.shown import (
     EditView,
+    FileToMake,
     HistoryView,
     PastRunView,
     PlayerView,
@@ -33,7 +34,35 @@ from regrain.ui.work.jobs import LAYERS, Saved
 from regrain.ui.work.variants import title_of
 from regrain.ui.work.wording import duration
 
-_MASKS = "masks.zip"
+_MASKS = FileToMake(
+    name="masks.zip",
+    title="Masks",
+    hint="The masks as indexed PNG files in a zip file; packed when you press this",
+    kind="zip file",
+)
+# By format, what a person is told: its title, a hint, and what is being made.
+_MADE = {
+    "gif": (
+        "GIF",
+        "An animated picture of at most 480 pixels a side; made when you press this",
+        "GIF",
+    ),
+    "png": (
+        "PNG frames",
+        "The frames without loss, as PNG files in a zip file; packed when you press this",
+        "zip file",
+    ),
+    "prores": (
+        "ProRes 4444",
+        "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",
+        "ProRes file",
+    ),
+    "matte": (
+        "Matte",
+        "The matte alone, as grey PNG files in a zip file: white is the edit; packed when you press this",
+        "zip file",
+    ),
+}
 _THUMBNAIL = 168  # pixels of its longer side
 _NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 
@@ -64,7 +93,7 @@ def result(
     metrics = report.get("metrics", {})
     makes = []
     if outcome and layered:
-        makes += [file_in(name) for name in FORMATS]
+        makes += [FileToMake(file_in(name), *_MADE[name]) for name in FORMATS]
     if outcome and request.regions:
         makes.append(_MASKS)
     measured = metrics.get("attention", {})

@@ -19,11 +19,12 @@ from regrain.editing.request.region import Region
 from regrain.masks.models.finders import CUTS
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
+from regrain.ui.session.clip_files import MAX_ARCHIVE, MAX_VIDEO
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
 from regrain.ui.session.cutout import LARGE, Cutout
 from regrain.ui.session.examples import Example
 from regrain.ui.session.layers import Key
-from regrain.ui.session.mask_edits import finder_of
+from regrain.ui.session.mask_edits import MAX_PATH, finder_of
 from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
@@ -74,7 +75,7 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
             hint=" / ".join(example.request.targets),
         )
         items.append(shown)
-    return GalleryView(chosen, items)
+    return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)
 
 
 def recent(projects: Projects, paths: bool = False, failed: str = "") -> RecentView:
@@ -218,6 +219,8 @@ def _clip(opened: ClipSession) -> ClipView:
         height=height,
         fps=float(clip.fps),
         most=MAX_FRAMES,
+        most_places=MAX_PATH,
+        most_masks=MAX_WHOLE,
         strip=str(opened.strip) if opened.strip else "",
         made=opened.made is not None,
     )
