@@ -11,7 +11,6 @@ import gradio as gr
 from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.handlers.base import Components, FieldValues, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
@@ -47,17 +46,18 @@ _UNUSED = (600, int(MAX_AGE))
 # How events are listened to: all are private, since the endpoints for programs are
 # others. FREE: events never wait for each other. MANY: events queue and are never
 # dropped.
-QUIET: dict[str, Any] = {
+How = dict[str, Any]  # how an event is listened to, as Gradio takes it
+QUIET: How = {
     "show_progress": "hidden",
     "show_progress_on": [],
     "api_visibility": "private",
 }
-FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
+FREE: How = {**QUIET, "concurrency_limit": None}
+MANY: How = {**FREE, "trigger_mode": "multiple"}
 # At most so many at a time, of all pages.
-ONE: dict[str, Any] = {**QUIET, "concurrency_limit": 1}
-TWO: dict[str, Any] = {**QUIET, "concurrency_limit": 2}
-FOUR: dict[str, Any] = {**QUIET, "concurrency_limit": 4}
+ONE: How = {**QUIET, "concurrency_limit": 1}
+TWO: How = {**QUIET, "concurrency_limit": 2}
+FOUR: How = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -86,7 +86,11 @@ def build(
         )
         turns = RunQueue()
         tracking = Tracking(visits, tools.propagate, tools.discover, turns)
-        costs = Costs(_runs_made_for(examples))
+        costs = Costs(
+            (example.request, example.opened.made.report)
+            for example in examples.values()
+            if example.opened.made
+        )
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         # before events of pages, some of which have the names of endpoints
@@ -122,30 +126,21 @@ def build(
     return page
 
 
-def _runs_made_for(
-    examples: Mapping[str, Example],
-) -> list[tuple[EditRequest, Mapping[str, Any]]]:
-    """List the runs, with their reports, whose results ship with the examples."""
-    return [
-        (example.request, example.opened.made.report)
-        for example in examples.values()
-        if example.opened.made
-    ]
-
-
 def _listen(
     parts: Components,
     event: Callable[..., Dependency],
-    handler: Callable[..., Any],
-    given: Any = None,
-    **how: Any,
+    handler: Callable[..., object],
+    given: object = None,
+    **how: object,
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
     return event(handler, given, outputs_of(handler, parts), **how)
 
 
-def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
+def _wire_session(
+    page: gr.Blocks, head: gr.HTML, sessions: SessionHandlers
+) -> Dependency:
     """Connect the events that bring back a page's work; returns the one that does.
 
     Most pages are new. Bringing one back writes to all its components, which takes a
@@ -300,7 +295,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     # Every change asks for the one event that looks. Of several looks at once, each
     # with the page's values at its time, an older one may answer last; of one event the
     # next waits for the answer.
-    ask: dict[str, Any] = {
+    ask: How = {
         "fn": None,
         "js": _ASK_TO_LOOK,
         **QUIET,
@@ -309,7 +304,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
+    how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
     _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
 
 

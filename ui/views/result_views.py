@@ -134,23 +134,18 @@ def made_player(opened: ClipSession) -> PlayerView | None:
     if opened.made is None:
         return player(opened)
     pairs = zip(opened.request.targets, opened.made.edits, strict=True)
-    settings = _settings(opened.request, opened.made.report)
-    note = f"This result was made earlier with this example’s settings: {settings}."
+    settings = [METHODS[opened.request.method].title, "the built-in model"]
+    steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        settings.append(f"{steps} steps")
+    settings.append(f"seed {opened.request.seed}")
+    used = ", ".join(settings)
+    note = f"This result was made earlier with this example’s settings: {used}."
     return replace(
         player(opened, [EditView(*pair) for pair in pairs]),
         caption="Edited earlier",
         note=f"{note} Press Run to make it again.",
     )
-
-
-def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say by which settings a result of an example was made."""
-    parts = [METHODS[request.method].title, "the built-in model"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        parts.append(f"{steps} steps")
-    parts.append(f"seed {request.seed}")
-    return ", ".join(parts)
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:
@@ -216,14 +211,22 @@ def remember(
         files[name] = str(link_or_copy(Path(path), called))
     layered = (saved.folder / LAYERS).is_dir()
     shown = result(outcome, report, request, files, stem, key, layered, known)
+    frames = len(request.clip)
+    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
+    steps = report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        facts.append(f"{steps} steps")
+    facts.append(duration(sum(report.get("seconds", {}).values())))
+    title = title_of(request.method, request.seed)
+    if opened.attempt:
+        title += ", try"
     run = PastRun(
         key=key,
         folder=saved.folder,
         stem=stem,
         clip=opened.title,
-        title=title_of(request.method, request.seed)
-        + (", try" if opened.attempt else ""),
-        facts=_facts(request, report),
+        title=title,
+        facts=", ".join(facts),
         text=str(report.get("prompt_used", "")),
         picture=data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80),
         choices=choices,
@@ -233,17 +236,6 @@ def remember(
     for old in history.add(run):
         media.drop(old.folder)
     return played, shown
-
-
-def _facts(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say how many frames and steps a run had, and how long it took."""
-    frames = len(request.clip)
-    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        facts.append(f"{steps} steps")
-    facts.append(duration(sum(report.get("seconds", {}).values())))
-    return ", ".join(facts)
 
 
 def history_view(history: History, note: str = "") -> HistoryView:

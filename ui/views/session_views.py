@@ -13,9 +13,7 @@ from PIL import Image
 
 from regrain.editing.media.images import read_picture
 from regrain.editing.pipeline.outputs import EDITS
-from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
 from regrain.masks.models.finders import CUTS
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
@@ -238,7 +236,15 @@ def _whole_masks(
         masks = {}
         for label, layer in session.state.layers.items():
             if frame in layer.keys or frame in layer.track:
-                masks[str(label)] = _masked(session, label, frame)
+                key = layer.keys.get(frame, Key())
+                score = 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3)
+                masks[str(label)] = MaskView(
+                    runs=session.run_lengths(label, frame),
+                    points=[[x, y, int(inside)] for x, y, inside in key.points],
+                    key=key.counts,
+                    by=title(key.by) if key.found else "",
+                    score=score,
+                )
         changes[str(frame)] = masks
         left -= sum(len(mask.runs) for mask in masks.values())
     return changes
@@ -269,18 +275,6 @@ def _cell(session: Session, label: int, frame: int) -> str:
         return " " if key and key.points else "-"
     tenths = int(10 * layer.score.get(frame, 0.0))
     return str(min(9, max(0, tenths)))
-
-
-def _masked(session: Session, label: int, frame: int) -> MaskView:
-    layer = session.state.layers[label]
-    key = layer.keys.get(frame, Key())
-    return MaskView(
-        runs=session.run_lengths(label, frame),
-        points=[[x, y, int(inside)] for x, y, inside in key.points],
-        key=key.counts,
-        by=title(key.by) if key.found else "",
-        score=1.0 if key.counts else round(layer.score.get(frame, 0.0), 3),
-    )
 
 
 def cutting(session: Session, label: int) -> Cutting:
@@ -336,20 +330,18 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView
 def prompts(session: Session) -> PromptView:
     """Show the composed prompts in pieces; a region's own words carry its label and
     colour."""
-    pieces = [_pieces(prompt, session.state.regions) for prompt in composed(session)]
-    return PromptView([parts for parts in pieces if parts])
-
-
-def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[PromptPiece]:
-    text, spans = composed
-    placed = sorted((span, label) for label, span in spans.items() if span)
-    pieces = []
-    done = 0
-    for (start, stop), label in placed:
-        region = regions[label]
-        kept = not (region.prompt.strip() or region.picture)
-        pieces.append(PromptPiece(text[done:start]))
-        pieces.append(PromptPiece(text[start:stop], label, region.color, kept))
-        done = stop
-    pieces.append(PromptPiece(text[done:]))
-    return [piece for piece in pieces if piece.text]
+    regions = session.state.regions
+    prompts = []
+    for text, spans in composed(session):
+        placed = sorted((span, label) for label, span in spans.items() if span)
+        pieces = []
+        done = 0
+        for (start, stop), label in placed:
+            region = regions[label]
+            kept = not (region.prompt.strip() or region.picture)
+            pieces.append(PromptPiece(text[done:start]))
+            pieces.append(PromptPiece(text[start:stop], label, region.color, kept))
+            done = stop
+        pieces.append(PromptPiece(text[done:]))
+        prompts.append([piece for piece in pieces if piece.text])
+    return PromptView([pieces for pieces in prompts if pieces])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import gradio as gr
 from gradio.components import Component
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import is_text
+from regrain.ui.server.runs import Changes
 
 OF_CLIP = ("keyframes", "cuts")
 OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
@@ -75,27 +76,27 @@ class ParameterFields:
             if name not in SHARED
         }
 
-    def show(self, method: str) -> dict[Any, Any]:
+    def show(self, method: str) -> Changes:
         """Return updates that show one method's."""
         return {
             column: gr.Column(visible=name == method) for name, column in self.columns
         }
 
-    def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
+    def fill(self, method: str, values: Mapping[str, object]) -> Changes:
         """Return updates that set one method's own fields."""
         return _filled(self.own(method), values)
 
-    def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+    def fill_shared(self, values: Mapping[str, object]) -> Changes:
         """Return updates that set what all methods share."""
         return _filled(self.shared, values)
 
     def given(
         self,
         method: str,
-        values: Sequence[Any],
-        usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        project: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        values: Sequence[object],
+        usual: Callable[[Mapping[str, object]], Mapping[str, object]],
+        project: Mapping[str, object],
+    ) -> dict[str, object]:
         """Return the parameters of a method whose fields differ from those of a run
         with nothing given.
 
@@ -123,7 +124,7 @@ class ParameterFields:
                 changed[name] = value
         return kept | preset | changed
 
-    def _values(self, method: str, values: Sequence[Any]) -> dict[str, Any]:
+    def _values(self, method: str, values: Sequence[object]) -> dict[str, object]:
         """Return the values of one method's fields, of those of all fields."""
         by_control = {}
         for control, value in zip(self.all, values, strict=True):
@@ -134,9 +135,7 @@ class ParameterFields:
         }
 
 
-def _filled(
-    fields: Mapping[str, Component], values: Mapping[str, Any]
-) -> dict[Any, Any]:
+def _filled(fields: Mapping[str, Component], values: Mapping[str, object]) -> Changes:
     return {
         control: _update(control, values[name])
         for name, control in fields.items()
@@ -144,7 +143,7 @@ def _filled(
     }
 
 
-def _update(control: Component, value: Any) -> dict[str, Any]:
+def _update(control: Component, value: Any) -> dict[str, object]:
     if isinstance(control, gr.Textbox):
         return gr.update(value=as_text(value))
     # a value beyond its end would be refused with every event
@@ -153,12 +152,12 @@ def _update(control: Component, value: Any) -> dict[str, Any]:
     return gr.update(value=value)
 
 
-def choices(field: FieldInfo) -> tuple[Any, ...]:
+def choices(field: FieldInfo) -> tuple[object, ...]:
     """Return what may be chosen for a parameter; empty where it is no choice."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
-def _read(field: FieldInfo, value: Any) -> Any:
+def _read(field: FieldInfo, value: object) -> object:
     """Return the value of a field as the parameter wants it; what cannot be read is
     left to the checks."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
@@ -174,7 +173,7 @@ def _read(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a value as it is typed into a field."""
     if isinstance(value, str):
         return value
