@@ -45,7 +45,7 @@ def _arrived(value: object) -> Path:
         ) from None
 
 
-def _file(name: str) -> dict[str, Any]:
+def _file(name: str) -> dict[str, object]:
     """Return a file as an example of what is sent."""
     return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.costs import Costs, planned
@@ -63,37 +63,36 @@ class CheckHandlers(Handlers):
     costs: Costs  # what earlier runs took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries, p.focus])
-    def look(
-        self, request: gr.Request, words: object, *fields: object
-    ) -> dict[Any, Any]:
+    @outputs("checks", "progress", "quality", "tries", "focus")
+    def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
         The values of the fields are kept: they are the page's last.
         """
         with suppress(EditingError):
-            self.session(request).fields = fields
+            given = self.parts.named(fields)
+            self.session(request).fields = given
             if self.load_ahead:
-                self.load_ahead(self.catalogue.model(FieldValues.of(fields).model))
+                self.load_ahead(self.catalogue.model(given["model"]))
         return self._remarks(request, words, fields) | self.weigh(request, *fields)
 
     def _remarks(
         self, request: gr.Request, words: object, fields: tuple[object, ...]
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:
-            return {self.parts.checks: gr.skip()}  # said by the run
-        shown = {self.parts.checks: checks.view(remarks)}
+            return {}  # said by the run
+        shown = {"checks": checks.view(remarks)}
         if session.refused and checks.first_wrong(remarks) is None:
             session.refused = False
-            shown |= {self.parts.progress: None}
+            shown |= {"progress": None}
         return shown
 
-    @outputs(lambda p: [p.progress, p.checks])
+    @outputs("progress", "checks")
     def permit(
         self, request: gr.Request, words: object, *fields: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
         Raises:
@@ -102,16 +101,16 @@ class CheckHandlers(Handlers):
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:  # the run says it
-            yield {self.parts.checks: gr.skip()}
+            yield {}
             return
         wrong = checks.first_wrong(remarks)
         session.refused = wrong is not None
         if wrong is None:
-            yield {self.parts.checks: checks.view(remarks)}
+            yield {"checks": checks.view(remarks)}
             return
         yield {
-            self.parts.progress: run_views.failed(wrong.field, wrong.text),
-            self.parts.checks: checks.view(remarks, next(_pressed)),
+            "progress": run_views.failed(wrong.field, wrong.text),
+            "checks": checks.view(remarks, next(_pressed)),
         }
         raise gr.Error(wrong.text, visible=False, print_exception=False)
 
@@ -121,7 +120,7 @@ class CheckHandlers(Handlers):
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
         session = self.described(request, words)
-        fields = FieldValues.of(values)
+        fields = self.parts.named(values)
         with session.lock:
             try:
                 asked = self.asked(session, fields)
@@ -130,27 +129,24 @@ class CheckHandlers(Handlers):
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 
-    def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
+    def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, what a run takes and where it works,
         after anything that changes them."""
-        quality = self.parts.quality
-        tries = self.parts.tries
-        given = FieldValues.of(fields)
+        given = self.parts.named(fields)
         try:
             session = self.session(request)
-            model = self.catalogue.model(given.model)
+            model = self.catalogue.model(given["model"])
             method = session.method
-            names = given.added if isinstance(given.added, list) else []
-            loras = self.catalogue.loras_of([str(name) for name in names])
+            loras = self.catalogue.loras_of(names_in(given["added"]))
             params = self.given_params(session, given)
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
             project = session.opened.request.asked
-            added = self._added(project, model, given.added)
+            added = self._added(project, model, given["added"])
             asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:
-            return {quality: gr.skip(), tries: None}  # the checks say what is wrong
+            return {"tries": None}  # the checks say what is wrong
 
         known = session.computed_of(session.asks(given), session.state.layers)
         again, left = 0.0, 1.0
@@ -164,23 +160,25 @@ class CheckHandlers(Handlers):
             return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
-            self.parts.focus: boxes,
-            quality: choices(method, usual, now, takes),
-            tries: self.costs.view(asked, again, left) if "steps" in now else None,
+            "focus": boxes,
+            "quality": choices(method, usual, now, takes),
+            "tries": self.costs.view(asked, again, left) if "steps" in now else None,
         }
 
-    @outputs(lambda p: p.controls.counts)
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
+    @outputs("*.steps", "*.tune_steps")
+    def choose(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:
-            return gr.skip()
+            return {}
         try:
             session = self.session(request)
             usual = self.catalogue.values(
                 session.method, self.catalogue.model(model), {}
             )
         except EditingError:
-            return gr.skip()
+            return {}
         counts = METHODS[session.method].Params.scaled(usual, name)
         return self.parts.controls.fill(session.method, counts)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -16,8 +15,16 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
 from regrain.editing.request.edit import Edit
-from regrain.ui.handlers.base import Components, Handlers, event_data, explain
+from regrain.ui.handlers.base import (
+    FIELDS,
+    METHOD,
+    PARAMETERS,
+    Handlers,
+    event_data,
+    explain,
+)
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, gone
 from regrain.ui.session.session import Session
@@ -32,102 +39,85 @@ _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale"
 _OF_CLIP = ("margin", "feather")
 
 
-def _shows_a_run(p: Components) -> list[Any]:
-    return [p.history, p.player, p.result, p.progress]
+_RUN = ("history", "player", "result", "progress")
 
 
 @dataclass(frozen=True)
 class HistoryHandlers(Handlers):
     """The runs of a page."""
 
-    @outputs(_shows_a_run)
-    def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
 
-        def show(session: Session) -> dict[Any, Any]:
+        def show(session: Session) -> Changes:
             run = session.history.get(_of(event, "key"))
             shown = run.read()
             session.history.shown = (run.key,)
             return {
-                self.parts.player: shown["player"],
-                self.parts.result: shown["result"],
+                "player": shown["player"],
+                "result": shown["result"],
             }
 
         return self._act(request, show)
 
-    @outputs(_shows_a_run)
-    def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
 
-        def show(session: Session) -> dict[Any, Any]:
+        def show(session: Session) -> Changes:
             first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
             player = compared(first, second)
             session.history.shown = (first.key, second.key)
-            return {self.parts.player: player, self.parts.result: None}
+            return {"player": player, "result": None}
 
         return self._act(request, show)
 
-    @outputs(_shows_a_run)
-    def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
 
-        def remove(session: Session) -> dict[Any, Any]:
+        def remove(session: Session) -> Changes:
             history = session.history
             was_shown = _of(event, "key") in history.shown
             self.media.drop(history.remove(_of(event, "key")).folder)
             if not was_shown:
                 return {}
             return {
-                self.parts.player: session_views.player(session.opened),
-                self.parts.result: None,
+                "player": session_views.player(session.opened),
+                "result": None,
             }
 
         return self._act(request, remove)
 
-    @outputs(
-        lambda p: [
-            p.history,
-            p.progress,
-            p.cards,
-            p.prompt,
-            p.addons,
-            *p.method_shown,
-            *p.fields,
-        ]
-    )
-    def use(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    @outputs("history", "progress", "cards", "prompt", "addons", *METHOD, *FIELDS)
+    def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Put the settings and words of one into the form."""
 
-        def use(session: Session) -> dict[Any, Any]:
+        def use(session: Session) -> Changes:
             choices = session.history.used = session.history.get(
                 _of(event, "key")
             ).choices
             with session.lock:
                 note = _take(session, choices)
             return self._form(session, choices, model) | {
-                self.parts.history: history_view(session.history, note)
+                "history": history_view(session.history, note)
             }
 
         return self._act(request, use)
 
-    @outputs(lambda p: [p.progress, *p.controls.all])
-    def fill(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("progress", PARAMETERS)
+    def fill(self, request: gr.Request) -> Changes:
         """Fill the fields of a method that was hidden, which take a value only once
         they are shown."""
         try:
             choices = self.session(request).history.used
-            return (
-                self._fields(choices.edit)
-                if choices
-                else {self.parts.progress: gr.skip()}
-            )
+            return self._fields(choices.edit) if choices else {}
         except EditingError as error:
             return self.failed(error)
 
-    @outputs(lambda p: [p.download])
-    def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("download")
+    def make(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Make a file that is made only when wanted."""
         wanted = _of(event, "name")
         try:
@@ -140,33 +130,29 @@ class HistoryHandlers(Handlers):
         except Exception as error:
             failed = explain(error, "a file could not be made")
             said = DownloadView(failed=failed, time=time.time())
-            return {self.parts.download: said}
+            return {"download": said}
         return self.download(path, path.name)
 
-    def _act(
-        self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]
-    ) -> dict[Any, Any]:
+    def _act(self, request: gr.Request, act: Callable[[Session], Changes]) -> Changes:
         try:
             session = self.session(request)
             shown = act(session)
-            return {self.parts.history: history_view(session.history)} | shown
+            return {"history": history_view(session.history)} | shown
         except EditingError as error:
             return self.failed(error)
 
-    def _form(
-        self, session: Session, choices: Choices, model: object
-    ) -> dict[Any, Any]:
+    def _form(self, session: Session, choices: Choices, model: object) -> Changes:
         """Return every field as it was when the run began."""
         shown = self.cards(session) | self.settings(choices.edit)
         # A field that has the value already is left alone: a change of model fills all
         # others anew.
         if model != choices.edit.model:
-            shown[self.parts.model] = choices.edit.model
+            shown["model"] = choices.edit.model
             session.filled = choices.edit.model
-        shown[self.parts.cards] = replace(shown[self.parts.cards], anew=time.time())
+        shown["cards"] = replace(shown["cards"], anew=time.time())
         return shown | self._fields(choices.edit)
 
-    def _fields(self, edit: Edit) -> dict[Any, Any]:
+    def _fields(self, edit: Edit) -> Changes:
         """Return a run's parameters in the fields of its method; an EditingError if the
         model has gone."""
         controls = self.parts.controls
@@ -205,7 +191,7 @@ def _take(session: Session, choices: Choices) -> str:
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
 
 
-def _of(event: gr.EventData, key: str) -> Any:
+def _of(event: gr.EventData, key: str) -> Changes:
     return event_data(event).get(key)
 
 

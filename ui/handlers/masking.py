@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard, get_args, get_type_hints
+from typing import TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.request.region import is_int
@@ -339,7 +339,7 @@ def _brush_stroke(session: Session, data: Data) -> BrushStroke:
 def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no
     such frame."""
-    frame: Any = data.get("frame")
+    frame = data.get("frame")
     if not _is_frame(session, frame):
         most = session.state.shape[0] - 1
         raise RequestError(
@@ -350,7 +350,7 @@ def frame_of(session: Session, data: Data) -> int:
 
 def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
-    frame: Any = data.get("frame")
+    frame = data.get("frame")
     return frame if _is_frame(session, frame) else 0
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import RequestError
-from regrain.ui.handlers.base import address_of, event_data, explain, page_of
+from regrain.ui.handlers.base import (
+    FIELDS,
+    SESSION,
+    address_of,
+    event_data,
+    explain,
+    page_of,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.server.own_machine import is_own_machine
+from regrain.ui.server.runs import Changes
 from regrain.ui.views import session_views
 
 _NOTE = "This project is as you left it."
@@ -25,13 +32,13 @@ class ProjectHandlers:
 
     sessions: SessionHandlers
 
-    @outputs(lambda p: [p.recent])
-    def list(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("recent")
+    def list(self, request: gr.Request) -> Changes:
         """List the projects."""
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
-    def open(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
         visits = self.sessions.masks.visits
         try:
@@ -42,8 +49,8 @@ class ProjectHandlers:
         except Exception as error:
             return self._failed(request, error, "a project could not be opened")
 
-    @outputs(lambda p: [p.recent])
-    def delete(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("recent")
+    def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
         visits = self.sessions.masks.visits
         try:
@@ -52,8 +59,8 @@ class ProjectHandlers:
             return self._failed(request, error, "a project could not be deleted")
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
-    def path(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         masks = self.sessions.masks
         try:
@@ -68,14 +75,12 @@ class ProjectHandlers:
             return self._failed(request, error, "a file could not be opened")
         return shown | self._listed(request)
 
-    def _listed(self, request: gr.Request, failed: str = "") -> dict[Any, Any]:
+    def _listed(self, request: gr.Request, failed: str = "") -> Changes:
         projects = self.sessions.masks.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
-        return {self.sessions.masks.parts.recent: replace(shown, time=time.time())}
+        return {"recent": replace(shown, time=time.time())}
 
-    def _failed(
-        self, request: gr.Request, error: Exception, what: str
-    ) -> dict[Any, Any]:
+    def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
         return self._listed(request, explain(error, what))
 
 

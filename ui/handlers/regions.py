@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
 
@@ -14,11 +13,13 @@ from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.handlers.base import (
-    Components,
-    FieldValues,
+    METHOD,
+    PARAMETERS,
+    SESSION,
     Handlers,
     event_data,
     explain,
+    names_in,
     page_of,
     seed_field,
     told_if_full,
@@ -27,6 +28,7 @@ from regrain.ui.handlers.cuts import find_cuts
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
@@ -39,8 +41,7 @@ _USELESS = NoticeView(
 )
 
 
-def _all_of_a_clip(p: Components) -> list[Any]:
-    return [*p.session, p.added, p.seed, p.prediction, *p.controls.all]
+_ALL = (*SESSION, "added", "seed", "prediction", PARAMETERS)
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,17 @@ class MaskHandlers(Handlers):
     tracking: Tracking
     files: ClipFiles
 
-    @outputs(_all_of_a_clip)
+    @outputs(*_ALL)
     def choose(
         self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
         session = self.files.begin(page_of(request), example.opened)
         return self.opened(session, "", model)
 
-    @outputs(_all_of_a_clip)
-    def load(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
+    @outputs(*_ALL)
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Open a clip of the user's own that was uploaded."""
         try:
             session, note = self.files.upload(
@@ -71,145 +70,142 @@ class MaskHandlers(Handlers):
             )
         except Exception as error:
             failed = explain(error, "a clip could not be opened", with_field=True)
-            return {self.parts.gallery: GalleryFailed(failed, time.time())}
+            return {"gallery": GalleryFailed(failed, time.time())}
         return self.opened(session, note, model)
 
-    @outputs(_all_of_a_clip)
-    def trim(
-        self, event: gr.EventData, request: gr.Request, words: object
-    ) -> dict[Any, Any]:
+    @outputs(*_ALL)
+    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> Changes:
         """Use another part of the clip; words, settings and masks of frames that are
         still used stay."""
         try:
             self.described(request, words)
             session, note = self.files.trim(page_of(request), event_data(event))
         except StaleEvent:
-            return {self.parts.canvas: gr.skip()}
+            return {}
         except Exception as error:
             note = explain(error, "other frames could not be used", with_field=True)
-            return {self.parts.canvas: session_views.lost(note)}
+            return {"canvas": session_views.lost(note)}
         return self._shown(session, note) | self._shared(session)
 
-    @outputs(lambda p: [*p.method_shown, p.prompt, p.seed])
-    def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*METHOD, "prompt", "seed")
+    def switch(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Change to another method."""
         try:
             method = find_method(str(event_data(event).get("name"))).name
             session = self.session(request)
         except EditingError:
-            return {self.parts.method: gr.skip()}
+            return {}
         with session.lock:
             session.method = method
         shown = {
-            self.parts.prompt: session_views.prompts(session),
-            self.parts.seed: gr.Number(**seed_field(method)),
+            "prompt": session_views.prompts(session),
+            "seed": gr.Number(**seed_field(method)),
         }
         return shown | self.method(method)
 
-    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
-    def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("canvas", "cards", "prompt")
+    def act(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Answer one thing done on the canvas or the cards: a click, a stroke, a
         region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
-        changes = {self.parts.canvas: shown or gr.skip()}
+        changes = {"canvas": shown} if shown else {}
         return changes | self.cards(session) if session else changes
 
-    @outputs(lambda p: [p.canvas])
-    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+    @outputs("canvas")
+    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
         """Yield masks, frame by frame, while regions are followed through the clip."""
         for shown in self.tracking.track(page_of(request), event_data(event)):
-            yield shown or gr.skip()
+            yield {"canvas": shown} if shown else {}
 
-    @outputs(lambda p: [p.canvas])
-    def scan(self, event: gr.EventData, request: gr.Request) -> Any:
+    @outputs("canvas")
+    def scan(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Look for cuts, once the clip can be seen."""
-        return find_cuts(self.visits, page_of(request), event_data(event)) or gr.skip()
+        shown = find_cuts(self.visits, page_of(request), event_data(event))
+        return {"canvas": shown} if shown else {}
 
-    @outputs(lambda p: [p.canvas, p.cards, p.prompt])
+    @outputs("canvas", "cards", "prompt")
     def discover(
         self, request: gr.Request, words: object, model: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Make regions of what is found by the words alone."""
         try:
             session = self.described(request, words)
             chosen = self.catalogue.model(model)
         except StaleEvent:
-            yield {self.parts.canvas: gr.skip()}
+            yield {}
             return
         except EditingError as error:
-            yield {self.parts.canvas: session_views.lost(sentence(error))}
+            yield {"canvas": session_views.lost(sentence(error))}
             return
         for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
-            yield {self.parts.canvas: shown or gr.skip()}
+            yield {"canvas": shown} if shown else {}
         yield self.cards(session)
 
-    @outputs(lambda p: [p.prompt])
-    def describe(self, request: gr.Request, words: object) -> Any:
+    @outputs("prompt")
+    def describe(self, request: gr.Request, words: object) -> Changes:
         """Show the composed prompt, while words are typed."""
         try:
-            return session_views.prompts(self.described(request, words))
+            return {"prompt": session_views.prompts(self.described(request, words))}
         except EditingError:
-            return gr.skip()  # said when it is run; while typing it would only disturb
+            return {}  # said when it is run; while typing it would only disturb
 
-    @outputs(lambda p: [p.download, p.progress])
-    def save(
-        self, request: gr.Request, words: object, *fields: object
-    ) -> dict[Any, Any]:
+    @outputs("download", "progress")
+    def save(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Save the project as an archive."""
         try:
             session = self.described(request, words)
             with told_if_full():
                 with session.lock:
-                    asked = self.requested(session, FieldValues.of(fields))
+                    asked = self.requested(session, self.parts.named(fields))
                     whole = whole_masks(session.state, asked)
                 saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
-            return {self.parts.download: gr.skip()}
+            return {}
         except EditingError as error:
             return self.failed(error)
         return self.download(saved, "project.zip")
 
     @outputs(
-        lambda p: [
-            *p.model_shown,
-            p.method,
-            p.cards,
-            p.prompt,
-            p.added,
-            p.addons,
-            p.prediction,
-            *p.controls.all,
-        ]
+        "useless",
+        "words",
+        "method",
+        "cards",
+        "prompt",
+        "added",
+        "addons",
+        "prediction",
+        PARAMETERS,
     )
-    def choose_model(self, request: gr.Request, model: object, added: object) -> Any:
+    def choose_model(
+        self, request: gr.Request, model: object, added: object
+    ) -> Changes:
         """Show a model's recommendations, and whether it can edit this clip; another's
         motion is off."""
-        names = [str(name) for name in added] if isinstance(added, list) else []
-        kept = [name for name in names if moving(model, name)]
+        kept = [name for name in names_in(added) if moving(model, name)]
         try:
             session = self.session(request)
             if session.filled == str(model):  # it came with values of its own
                 return {
                     **self._notice(session, model),
                     **self.cards(session, model),
-                    self.parts.prediction: self.prediction(model, None),
+                    "prediction": self.prediction(model, None),
                 }
             session.filled = str(model)
             return {
                 **self._notice(session, model),
                 **self._filled(session, model),
                 **self.added(kept, model),
-                self.parts.prediction: self.prediction(model),
+                "prediction": self.prediction(model),
                 **self.cards(session, model),
             }
         except EditingError:
-            return {self.parts.useless: gr.skip()}
+            return {}
 
-    def choose_preset(self, method: str) -> Callable[[object, object], dict[Any, Any]]:
+    def choose_preset(self, method: str) -> Callable[[object, object], Changes]:
         """Return the handler that shows the values a preset of a method sets."""
 
-        @outputs(lambda p: [*p.controls.own(method).values(), p.progress])
-        def choose(preset: object, model: object) -> dict[Any, Any]:
+        @outputs(f"{method}.*", "progress")
+        def choose(preset: object, model: object) -> Changes:
             try:
                 known = self.catalogue.model(model)
                 values = self.catalogue.values(method, known, {"preset": preset})
@@ -219,16 +215,14 @@ class MaskHandlers(Handlers):
 
         return choose
 
-    def opened(self, session: Session, note: str, model: object) -> dict[Any, Any]:
+    def opened(self, session: Session, note: str, model: object) -> Changes:
         """Show a session from its beginning."""
         opened = session.opened
         session.filled = str(model)
         motion = moving(model, opened.request.motion)
         asked = replace(opened.request, method=session.method, motion=motion)
         return {
-            self.parts.gallery: session_views.gallery(
-                self.catalogue.examples, opened.name
-            ),
+            "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
             **self.settings(asked, model),
             **self._notice(session, model),
@@ -236,30 +230,26 @@ class MaskHandlers(Handlers):
             **self._shared(session),
         }
 
-    def _shown(
-        self, session: Session, note: str, model: object = None
-    ) -> dict[Any, Any]:
+    def _shown(self, session: Session, note: str, model: object = None) -> Changes:
         """Show the clip, its masks and words, and no run."""
-        p = self.parts
         return {
-            p.canvas: session_views.canvas(session, -1, note),
-            p.player: result_views.made_player(session.opened),
-            p.result: result_views.made_result(session.opened),
-            p.live: None,
-            p.losses: None,
-            p.progress: None,
+            "canvas": session_views.canvas(session, -1, note),
+            "player": result_views.made_player(session.opened),
+            "result": result_views.made_result(session.opened),
+            "live": None,
+            "losses": None,
+            "progress": None,
             **self.cards(session, model),
         }
 
-    def _notice(self, session: Session, model: object) -> dict[Any, Any]:
+    def _notice(self, session: Session, model: object) -> Changes:
         """Say how far a model is of use for the clip."""
-        p = self.parts
         built_in = model == BUILT_IN_MODEL
         useless = built_in and not session.opened.drawn
         return {
-            p.useless: _USELESS if useless else None,
-            p.words: gr.Accordion(visible=built_in),
-            p.method: model_views.choice(session.method, self._lacks(model)),
+            "useless": _USELESS if useless else None,
+            "words": gr.Accordion(visible=built_in),
+            "method": model_views.choice(session.method, self._lacks(model)),
         }
 
     def _lacks(self, model: object) -> dict[str, str] | None:
@@ -267,18 +257,18 @@ class MaskHandlers(Handlers):
         offered = model in self.catalogue.models
         return self.catalogue.lacks(str(model)) if offered else None
 
-    def _filled(self, session: Session, model: object) -> dict[Any, Any]:
+    def _filled(self, session: Session, model: object) -> Changes:
         """Fill all controls as the model and the project have them."""
         base = session.opened.request
         chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
-        updates: dict[Any, Any] = {}
+        updates: Changes = {}
         for method in METHODS:
             given = base.params if method == base.method else {}
             values = self.catalogue.values(method, chosen, given)
             updates |= self.parts.controls.fill(method, values)
         return updates
 
-    def _shared(self, session: Session) -> dict[Any, Any]:
+    def _shared(self, session: Session) -> Changes:
         """Fill the fields that all methods share as the project has them."""
         request = session.opened.request
         given = {

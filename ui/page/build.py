@@ -12,13 +12,13 @@ from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, FieldValues, page_of
+from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
-from regrain.ui.handlers.outputs import outputs_of
+from regrain.ui.handlers.outputs import answering
 from regrain.ui.handlers.project_handlers import ProjectHandlers
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
@@ -80,7 +80,7 @@ def build(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
         projects = Projects(projects_folder, examples)
-        head, parts = lay_out(catalogue, start, tools, projects)
+        parts = lay_out(catalogue, start, tools, projects)
         visits = SessionStore(
             first, media, finder, ended=page.drop_session, projects=projects
         )
@@ -102,14 +102,11 @@ def build(
         checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
-        sessions = SessionHandlers(head, masks, checking.weigh)
-        projects.learn(
-            parts.field_names,
-            lambda session, values: masks.asked(session, FieldValues.of(values)),
-        )
+        sessions = SessionHandlers(masks, checking.weigh)
+        projects.learn(masks.asked)
         opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
-        restored = _wire_session(page, head, sessions)
+        restored = _wire_session(page, sessions)
         changes = [restored, *opened]
         changes += _wire_masks(masks)
         changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
@@ -135,12 +132,11 @@ def _listen(
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
-    return event(handler, given, outputs_of(handler, parts), **how)
+    answer, changed = answering(handler, parts)
+    return event(answer, given, changed, **how)
 
 
-def _wire_session(
-    page: gr.Blocks, head: gr.HTML, sessions: SessionHandlers
-) -> Dependency:
+def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     """Connect the events that bring back a page's work; returns the one that does.
 
     Most pages are new. Bringing one back writes to all its components, which takes a
@@ -149,11 +145,11 @@ def _wire_session(
     """
     p = sessions.masks.parts
     on = partial(_listen, p)
-    first = [head, p.quality, p.tries, p.focus, p.model, p.addons]
-    page.load(sessions.arrive, None, first, **FREE)
+    head = p.head
+    on(page.load, sessions.arrive, **FREE)
     head.here(sessions.here, None, None, **MANY)
-    head.offer(sessions.offer, None, head, **QUIET)
-    head.keep(sessions.keep, p.fields, None, **MANY)
+    on(head.offer, sessions.offer, **QUIET)
+    head.keep(sessions.keep, [*p.fields.values()], None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
     filled = on(restored.then, sessions.refill, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled
@@ -212,7 +208,7 @@ def _wire_canvas(masks: MaskHandlers) -> None:
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
-    on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
+    on(p.canvas.save, masks.save, [p.cards, *p.fields.values()], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
@@ -249,7 +245,7 @@ def _wire_runs(
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
     on = partial(_listen, p)
-    given = [p.cards, *p.fields]
+    given = [p.cards, *p.fields.values()]
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
@@ -305,7 +301,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
     how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields.values()], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
@@ -327,7 +323,7 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
         listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
-        on(listen, tuning.look, p.fields, **FREE)
+        on(listen, tuning.look, [*p.fields.values()], **FREE)
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:

@@ -70,7 +70,7 @@ def lay_out(
     start: Session | None,
     tools: Tools,
     projects: Projects | None = None,
-) -> tuple[gr.HTML, Components]:
+) -> Components:
     """Make all components, showing the session a new page begins with: the header, and
     those that events change."""
     gallery = session_views.gallery(
@@ -80,7 +80,7 @@ def lay_out(
     kept = bool(projects and projects.root)
     shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
-        head = view("header", template=HEADER, elem_id="head")
+        shown["head"] = view("header", template=HEADER, elem_id="head")
         # The gallery takes it into its menu.
         shown["recent"] = view("recent", recent, elem_id="recent")
         shown["gallery"] = view("gallery", gallery, elem_id="examples")
@@ -90,8 +90,7 @@ def lay_out(
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, tools.hub, kept)
-    parts = Components(**shown, download=view("download", elem_id="download"))
-    return head, parts
+    return Components(**shown, download=view("download", elem_id="download"))
 
 
 def _stage_column(start: Session | None, tools: Tools) -> Parts:

@@ -18,7 +18,7 @@ from regrain.ui.server.run_queue import Ticket
 from regrain.ui.server.worker import start_thread
 
 log = logging.getLogger(__name__)
-Changes = dict[Any, Any]  # component to what it shows
+Changes = dict[str, Any]  # what components show, by their names
 _GLANCE = 0.1  # seconds between looks of a page that watches
 
 

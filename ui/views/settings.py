@@ -13,7 +13,6 @@ from pydantic.fields import FieldInfo
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import is_text
-from regrain.ui.server.runs import Changes
 
 OF_CLIP = ("keyframes", "cuts")
 OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
@@ -43,14 +42,25 @@ class ParameterFields:
         helpers = (*self.helpers, *others.helpers)
         return ParameterFields((*self.columns, *others.columns), fields, helpers)
 
+    def _name(self, method: str, parameter: str) -> str:
+        """Name a field; one of `SHARED` after the first method alone."""
+        if parameter in SHARED:
+            method = next(iter(self.fields))
+        return f"{method}.{parameter}"
+
+    @property
+    def named(self) -> dict[str, Component]:
+        """Every field once, by name."""
+        return {
+            self._name(method, parameter): field
+            for method, fields in self.fields.items()
+            for parameter, field in fields.items()
+        }
+
     @property
     def all(self) -> list[Component]:
-        """Every field once, in the order in which `given` expects their values."""
-        once: dict[int, Component] = {}
-        for controls in self.fields.values():
-            for control in controls.values():
-                once.setdefault(id(control), control)
-        return list(once.values())
+        """Every field once."""
+        return list(self.named.values())
 
     @property
     def shared(self) -> dict[str, Component]:
@@ -76,24 +86,41 @@ class ParameterFields:
             if name not in SHARED
         }
 
-    def show(self, method: str) -> Changes:
-        """Return updates that show one method's."""
+    @property
+    def column_names(self) -> dict[str, gr.Column]:
+        """The columns by name."""
         return {
-            column: gr.Column(visible=name == method) for name, column in self.columns
+            f"column {number}": column
+            for number, (_, column) in enumerate(self.columns)
         }
 
-    def fill(self, method: str, values: Mapping[str, object]) -> Changes:
-        """Return updates that set one method's own fields."""
-        return _filled(self.own(method), values)
+    def show(self, method: str) -> dict[str, object]:
+        """Return updates that show one method's, by name."""
+        return {
+            f"column {number}": gr.Column(visible=name == method)
+            for number, (name, _) in enumerate(self.columns)
+        }
 
-    def fill_shared(self, values: Mapping[str, object]) -> Changes:
-        """Return updates that set what all methods share."""
-        return _filled(self.shared, values)
+    def fill(self, method: str, values: Mapping[str, object]) -> dict[str, object]:
+        """Return updates that set one method's own fields, by name."""
+        return {
+            self._name(method, name): _update(control, values[name])
+            for name, control in self.own(method).items()
+            if name in values
+        }
+
+    def fill_shared(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return updates that set what all methods share, by name."""
+        return {
+            self._name("", name): _update(control, values[name])
+            for name, control in self.shared.items()
+            if name in values
+        }
 
     def given(
         self,
         method: str,
-        values: Sequence[object],
+        values: Mapping[str, object],
         usual: Callable[[Mapping[str, object]], Mapping[str, object]],
         project: Mapping[str, object],
     ) -> dict[str, object]:
@@ -101,11 +128,11 @@ class ParameterFields:
         with nothing given.
 
         Args:
-            values: Of all fields; a browser may send 20.0.
+            values: Of all fields by name; a browser may send 20.0.
             usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no field.
         """
-        shown = self._values(method, values)
+        shown = {name: values[self._name(method, name)] for name in self.fields[method]}
         fields = METHODS[method].Params.model_fields
         chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
@@ -123,24 +150,6 @@ class ParameterFields:
             if not is_usual and not looks_usual:
                 changed[name] = value
         return kept | preset | changed
-
-    def _values(self, method: str, values: Sequence[object]) -> dict[str, object]:
-        """Return the values of one method's fields, of those of all fields."""
-        by_control = {}
-        for control, value in zip(self.all, values, strict=True):
-            by_control[id(control)] = value
-        return {
-            name: by_control[id(control)]
-            for name, control in self.fields[method].items()
-        }
-
-
-def _filled(fields: Mapping[str, Component], values: Mapping[str, object]) -> Changes:
-    return {
-        control: _update(control, values[name])
-        for name, control in fields.items()
-        if name in values
-    }
 
 
 def _update(control: Component, value: Any) -> dict[str, object]:

@@ -6,7 +6,6 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 
@@ -30,7 +29,11 @@ from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
-PARTS = SimpleNamespace(**{name: name for name in _NAMES.split()})
+_FIELDS = ("model", "added", "seed", "prediction")
+PARTS = SimpleNamespace(
+    **{name: name for name in _NAMES.split()},
+    named=lambda values: dict(zip(_FIELDS, values, strict=True)),
+)
 
 
 @pytest.fixture
@@ -55,15 +58,11 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
     masks, runs = handlers
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {
-        "progress": gr.skip()
-    }
-    assert set(masks.save(REQUEST, LATE, "storybook", [], 0, "")) == {"download"}
-    assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [
-        {"canvas"}
-    ]
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
+    assert masks.save(REQUEST, LATE, "storybook", [], 0, "") == {}
+    assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
-    assert masks.act(event, REQUEST) == {"canvas": gr.skip()}
+    assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
     session = masks.visits.get("page")
     assert (session.source_prompt, session.state.regions) == ("", {})
@@ -98,7 +97,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     steps = runs._run(session, session.id, job, run)
     while not run.skip:
         next(steps)
-    assert runs.stop(REQUEST) == {"progress": gr.skip()}
+    assert runs.stop(REQUEST) == {}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1].text
     assert run.skipped
 
@@ -264,7 +263,7 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers
     event = SimpleNamespace(_data=said)
     shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
     notes = [view["canvas"].note for view in shown] + [
-        view.note for view in masks.track(event, REQUEST)
+        view["canvas"].note for view in masks.track(event, REQUEST)
     ]
     assert len(notes) == 3
     assert BROKEN not in " ".join(notes)

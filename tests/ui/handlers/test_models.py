@@ -14,7 +14,6 @@ from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.views.model_views import addons_view, hub_view
@@ -26,6 +25,10 @@ FILES = {
     "unet/config.json": 500,
     "unet/x.bin": 9,
 }
+
+
+def fields_of(added, prediction=""):
+    return {"model": "m", "added": added, "seed": 0, "prediction": prediction}
 
 
 def info(files):
@@ -150,7 +153,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         ),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        asked = handlers.asked(session, FieldValues("m", given, 0, "", ()))
+        asked = handlers.asked(session, fields_of(given))
         assert asked.focus == "each"
         assert (asked.loras, asked.motion, asked.picture_adapter) == (
             loras,
@@ -177,7 +180,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
     )
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given in ("v_prediction", "", None, "w"):
-        asked = handlers.asked(session, FieldValues("m", [], 0, given, ()))
+        asked = handlers.asked(session, fields_of([], given))
         assert asked.prediction == (given or "" if is_silent else "")
 
 

@@ -22,6 +22,7 @@ from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clips import open_picture
 from regrain.ui.session.focus import on_other_frames
 from regrain.ui.session.history import Choices
+from regrain.ui.session.kept import MaskFiles
 from regrain.ui.session.layers import Key, MaskLayer
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
@@ -235,19 +236,19 @@ def test_another_choice_is_another_run(session):
 
 def test_the_choice_is_kept_with_the_work(session, opened, tmp_path):
     session.choose_focus("64x48+10+20")
-    kept = describe_work(session, lambda packed: packed and packed.hex())
-    fetch = lambda name: bytes.fromhex(name) if name else name  # noqa: E731
+    masks = MaskFiles(tmp_path)
+    kept = describe_work(session, masks)
     other = Session(opened)
-    take_work(other, kept, tmp_path, fetch)
+    take_work(other, kept, masks)
     assert other.focus == "64x48+10+20"
     # Projects of earlier versions say nothing of it.
     del kept["focus"]
     third = Session(opened)
     third.focus = "auto"
-    take_work(third, kept, tmp_path, fetch)
+    take_work(third, kept, masks)
     assert third.focus == "auto"
     with pytest.raises(RequestError, match="page.json is damaged"):
-        take_work(third, kept | {"focus": "sometimes"}, tmp_path, fetch)
+        take_work(third, kept | {"focus": "sometimes"}, masks)
 
 
 def test_boxes_are_of_their_frames_alone(session, opened):

@@ -173,16 +173,15 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
         controls = all_fields(usual, "videograin")
     assert dict(controls.columns)["videograin"].visible
     assert not dict(controls.columns)["whole"].visible
-    shown = [control.value for control in controls.all]
+    shown = {name: control.value for name, control in controls.named.items()}
     assert controls.given("whole", shown, of["whole"], {}) == {}
-    names = [*controls.fields["whole"]]
     for name, value in {
         "steps": 7.0,
         "style": "ink",
         "span": "[0.1, 0.5]",
         "spot": "[3, 4]",
     }.items():
-        shown[names.index(name)] = value
+        shown[f"whole.{name}"] = value
     chosen = {
         "preview_every": 2,
         "steps": 7,
@@ -193,9 +192,9 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
-    assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+    assert filled["whole.steps"]["value"] == 9
     # what was typed before goes
-    assert filled[controls.fields["whole"]["spot"]]["value"] == ""
+    assert filled["whole.spot"]["value"] == ""
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
@@ -209,26 +208,25 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
 
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
-    names = [*controls.fields["fatezero"]]
+
+    def shown_of(given):
+        return {name: of(given)[name.partition(".")[2]] for name in controls.named}
+
     presets = [
         {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
         {"preset": "paper"},
     ]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
-        shown = [of(project)[name] for name in names]
+        shown = shown_of(project)
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
-        shown[names.index("steps")] = 11
+        shown["fatezero.steps"] = 11
         assert of(controls.given("fatezero", shown, of, project)) == of(project) | {
             "steps": 11
         }
-    chosen = [
-        of({"preset": "released"})[name] for name in names
-    ]  # as the page shows it once it is chosen
+    chosen = shown_of({"preset": "released"})  # as the page shows it once it is chosen
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
-    paper = [
-        of({"preset": "paper"})[name] for name in names
-    ]  # and back: not what the model recommends
+    paper = shown_of({"preset": "paper"})  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
@@ -300,9 +298,8 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     # Neither a preset nor a model changes what is said of the clip.
     filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
     assert [update["value"] for update in filled.values()] == [9]
-    shown = [control.value for control in both.all]
-    shown[both.all.index(both.shared["keyframes"])] = "every 4"
-    shown[both.all.index(both.shared["cuts"])] = "24, 60"
+    shown = {name: control.value for name, control in both.named.items()}
+    shown |= {"fresco.keyframes": "every 4", "fresco.cuts": "24, 60"}  # of the first
     for method in both.fields:
         given = both.given(
             method,

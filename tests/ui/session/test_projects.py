@@ -1,17 +1,34 @@
 """Projects on this machine: the work of pages comes back whole from their folders."""
 
+import base64
 import json
 import os
+import shutil
+import zipfile
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_app import tuned_model
+from made_clips import moving, write_clip
+from PIL import Image
 
-from regrain.editing import ArrayClip, edit, load_project, save_project
+from regrain.editing import (
+    ArrayClip,
+    EditRequest,
+    Region,
+    edit,
+    load_project,
+    open_clip,
+    save_project,
+)
 from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
+from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
+from regrain.editing.request.fields import declared
 from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import is_own_machine, projects_folder
@@ -20,11 +37,15 @@ from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.history import Choices, PastRun
 from regrain.ui.session.layers import Key, MaskLayer, Reshape
-from regrain.ui.session.projects import MISSING, PAGE, Projects
+from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
-NAMES = ["model", "added", "seed", "videograin.steps"]
-FIELDS = ("storybook", ["storybook/motion"], 5, 12)
+FIELDS = {
+    "model": "storybook",
+    "added": ["storybook/motion"],
+    "seed": 5,
+    "videograin.steps": 12,
+}
 FRAMES, HEIGHT, WIDTH = 3, 48, 64
 
 
@@ -50,8 +71,9 @@ def process(tmp_path, root, open_clip):
         projects = Projects(root)
         projects.wake = lambda: None
         projects.learn(
-            NAMES,
-            lambda session, values: Edit(seed=values[2], params={"steps": values[3]}),
+            lambda session, values: Edit(
+                seed=values["seed"], params={"steps": values["videograin.steps"]}
+            )
         )
         media = Media(tmp_path / f"media{next(count)}")
         return SessionStore(
@@ -251,7 +273,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     for margin in said:
         session.describe({"regions": [{"label": label, "margin": margin}]})
     session.method = "sdedit"
-    session.fields = ("storybook", [], 5, 2)
+    session.fields = FIELDS | {"added": [], "videograin.steps": 2}
     session.choose_focus("on")
     visits.projects.keep("page", session)
     asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
@@ -486,12 +508,16 @@ def test_damaged_and_later_projects_are_named(process, clip, root):
     )  # with what new pages show
 
 
-def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip):
+def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, root):
     visits = process()
     visits.projects.keep("page", work(visits, clip))
     after = process()
-    after.projects.learn([*NAMES[:2], "new", *NAMES[2:]], None)
-    assert after.arrive("page", "c").fields == (*FIELDS[:2], MISSING, *FIELDS[2:])
+    after.projects.learn(lambda session, values: Edit(seed=values["new"]))
+    back = after.arrive("page", "c")
+    assert back.fields == FIELDS
+    back.rev += 1
+    after.projects.keep("page", back)
+    assert load_project(root / "my walk").seed == 0, "as its clip came"
 
 
 def test_an_example_is_kept_once_something_is_changed(process, root):
@@ -588,3 +614,140 @@ def test_a_clip_of_no_file_is_written_without_loss(process, tmp_path):
     assert np.array_equal(
         np.asarray(back.opened.frames), np.asarray(session.opened.frames)
     )
+
+
+def test_a_folder_of_version_1_opens_and_is_written_again_key_for_key(
+    process, clip, root
+):
+    """With masks of every kind, undo and a result, as they were written first."""
+    kept = json.loads((Path(__file__).parent / "kept_project.json").read_text())
+    folder = root / "clip"
+    for name, content in kept.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        is_mask = name.startswith("masks/")
+        content = base64.b64decode(content) if is_mask else json.dumps(content).encode()
+        (folder / name).write_bytes(content)
+    os.link(clip, folder / "clip.mp4")
+    visits = process()
+    back = visits.arrive("page", "connection")
+    assert [run.key for run in back.history.runs] == ["abc"]
+    back.fields = dict(back.fields)
+    back.kept = replace(back.kept, results=set(), said=())
+    shutil.rmtree(folder / "results")
+    visits.projects.keep("page", back)
+    for name in ("page.json", "results/abc/run.json"):
+        again = json.loads((folder / name).read_bytes())
+        if name == "page.json":
+            assert again.pop("rev") == kept[name].pop("rev") + 1
+        assert again == kept[name]
+
+
+def test_an_interlaced_clip_is_whole_on_the_command_line_too(process, root, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1")
+    visits = process()
+    session, _ = ClipFiles(visits, visits.media).open_path("page", str(path))
+    visits.projects.keep("page", session)
+    frames = load_project(root / "a").clip.read(0, 6)
+    assert np.array_equal(frames, session.opened.frames.read(0, 6))
+    assert not np.array_equal(frames, open_clip(path).read(0, 6))
+
+
+def said_by(folder):
+    """project.json, with what is in the files that it names in place of their names."""
+    content = json.loads((folder / "project.json").read_text())
+    request = load_project(folder)
+    content["clip"]["path"] = request.clip.read(0, len(request.clip)).tobytes()
+    content["masks"] = request.labels.read(0, len(request.clip)).tobytes()
+    for part in (content, *content["regions"]):
+        for key in ("picture", "adapter"):
+            if key in part and part[key]:
+                part[key] = (folder / part[key]).read_bytes()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("sdedit", {"steps": 3}), ("videograin", {"steps": 4})]
+)
+def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
+    process, root, tmp_path, method, params
+):
+    """Of an edit for which every key has another value than by default."""
+    visits = process()
+    visits.projects.learn(lambda session, values: session.opened.request.asked)
+    pictures = []
+    for number in range(2):
+        pictures.append(str(tmp_path / f"{number}.png"))
+        Image.new("RGB", (40, 40), (number, 9, 200)).save(pictures[-1])
+    save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number, frame in enumerate(moving(5)):
+        Image.fromarray(frame).save(frames / f"{number}.png")
+    labels = np.zeros((2, 48, 64), np.uint8)
+    labels[:, 5:30, 5:30] = 3
+    region = Region(
+        name="cat",
+        label=3,
+        prompt="a fox",
+        source="a cat",
+        color="#123456",
+        strength=0.5,
+        negative="a wolf",
+        margin=3,
+        feather=2,
+        drawn=(1,),
+        clicked=(0,),
+        picture=pictures[0],
+        picture_scale=0.25,
+        note="a note",
+    )
+    request = EditRequest(
+        open_clip(frames, 1, 2, 2),
+        labels,
+        (region,),
+        source_prompt="a cat on the grass",
+        prompt="a fox in the snow",
+        negative_prompt="rain",
+        method=method,
+        params=params,
+        model="owner/model",
+        prediction="epsilon",
+        more_prompts=() if method == "videograin" else ("a fox in ink",),
+        loras=("owner/ink@0.5",),
+        motion="owner/motion@0.5",
+        picture=pictures[1],
+        picture_scale=0.75,
+        picture_adapter="owner/eyes",
+        adapter=str(tmp_path / "tuned.safetensors"),
+        seed=7,
+        focus="32x32+4+4",
+        size=64,
+    )
+    for owner, value in ((Edit, request), (Region, region)):
+        usual = {name: one.default for name, one in declared(owner).items()}
+        same = {name for name in usual if getattr(value, name) == usual[name]}
+        assert same <= ({"method", "more_prompts"} if owner is Edit else set())
+    save_project(request, tmp_path / "saved")
+    session, _ = ClipFiles(visits, visits.media).open_path(
+        "page", str(tmp_path / "saved")
+    )
+    session.fields = FIELDS
+    expected = said_by(tmp_path / "saved")
+    visits.projects.keep("page", session)
+    assert said_by(root / "saved") == expected
+    asked = build_request(session, request.asked)
+    archive = ClipFiles(visits, visits.media).save(session, asked, None, "page")
+    zipfile.ZipFile(archive).extractall(tmp_path / "exported")
+    assert said_by(tmp_path / "exported") == expected
+    save_project(load_project(root / "saved"), tmp_path / "again")
+    assert said_by(tmp_path / "again") == expected
+    visits.leave("page")
+    back = visits.open_project("another page", "saved")
+    back.kept.said = ()
+    visits.projects.keep("another page", back)
+    assert said_by(root / "saved") == expected
+    # Only while its words are the project's, its prompt counts for such a method.
+    back.describe({"regions": [{"label": 3, "prompt": "a bear"}]})
+    visits.projects.keep("another page", back)
+    asked = build_request(back, request.asked)
+    assert load_project(root / "saved").prompt == asked.prompt
