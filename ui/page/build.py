@@ -36,8 +36,8 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
-from regrain.ui.views.costs import Costs
 from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.costs import Costs
 from regrain.ui.work.jobs import Jobs
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the

@@ -50,7 +50,7 @@ class RunThread:
         self.tracking = 0.0
         self.skip: Callable[[], None] | None = None
         self.skipped = False
-        self._shown: dict[object, tuple[int, object]] = {}
+        self._shown: dict[str, tuple[int, object]] = {}
         self._rev = 0
         self._lock = threading.Lock()
 

@@ -150,13 +150,13 @@ def test_whatever_fails_in_the_thread_is_raised_and_frees_the_turn(what, monkeyp
 
     turns = RunQueue()
     work = fail if what == "work" else lambda: iter([1])
-    with turns.enter_first() as turn, pytest.raises(PermissionError):
+    with turns.enter_first() as turn:
         if what == "priority":
             monkeypatch.setattr("os.setpriority", fail)
         elif what == "turn":
             monkeypatch.setattr(turn, "wait", fail)
-        for _ in islice(in_thread(work, turn, pulse=0.01), 500):
-            pass
+        with pytest.raises(PermissionError):
+            [*islice(in_thread(work, turn, pulse=0.01), 500)]
     assert turns.enter_first().wait(0)
 
 
