@@ -63,7 +63,7 @@ COMMANDS = {
     "pictures": "benchmarks.pictures --first 70000 --scenes 20",
     "promises": "benchmarks.promises",
     "soak": "benchmarks.soak",
-    "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
+    "masks": "storybook.training.sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
 # The smallest case of every benchmark, by module; `real_checkpoint` has a test with a

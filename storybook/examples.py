@@ -38,7 +38,7 @@ from regrain.editing.methods.feature_clusters import find_clusters
 from regrain.editing.models.backbone import Backbone
 from storybook.__main__ import as_request, by_words, write_scene
 from storybook.draw import PARTS
-from storybook.train_pictures import portrait
+from storybook.training.pictures import portrait
 from storybook.world import WHERE, Scene, render, replace, sample_scene, shrink
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"

@@ -2,6 +2,7 @@
 trained is what runs."""
 
 import copy
+import dataclasses
 from contextlib import nullcontext
 
 import torch
@@ -10,20 +11,25 @@ from regrain.editing.methods.infedit import Branches, steps_taken
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.infedit import InfEditParams
 from regrain.editing.recipe.window import working_clip
-from storybook import train_fast
-from storybook.train_fast import (
+from storybook.training import fast
+from storybook.training.critics import meanings
+from storybook.training.edits import (
     FRAMES,
-    Critic,
+    edit_tensors,
+    encoded,
+    sample_edit,
+    stacked,
+)
+from storybook.training.fast import (
+    Judges,
     LowRank,
     Network,
-    _stacked,
     draw,
-    edit_tensors,
-    sample_edit,
+    look_at,
     ship,
+    shown_frames,
     widen,
 )
-from storybook.world import render_frames
 
 AS_TRAINED = InfEditParams(
     steps=8,
@@ -50,10 +56,15 @@ def changed(unet) -> LowRank:
     return changes
 
 
+def rows_of(backbone, *seeds):
+    """Return what is trained on, of some edits."""
+    return encoded(stacked(edit_tensors(seed) for seed in seeds), backbone)
+
+
 def edit_of_part_of_the_frame(seed: int) -> int:
     """Return the first seed from `seed` on whose edit leaves something outside."""
     while True:
-        *_, request = sample_edit(seed)
+        request = sample_edit(seed).request
         cells = request.edited_mask.read(0, FRAMES)
         if cells.any() and not cells.all():
             return seed
@@ -62,13 +73,14 @@ def edit_of_part_of_the_frame(seed: int) -> int:
 
 def test_the_true_edit_differs_inside_the_regions_alone():
     seed = edit_of_part_of_the_frame(0)
-    scene, truth, frames, request = sample_edit(seed)
+    edit = sample_edit(seed)
+    request = edit.request
     before = request.clip.read(0, FRAMES)
-    after = render_frames(truth, before.shape[1], tuple(frames))
+    after = edit.view.pictures(edit.truth)
     inside = request.edited_mask.read(0, FRAMES)
-    assert scene.caption != truth.caption
+    assert edit.scene.caption != edit.truth.caption
     assert (before != after).any(-1)[inside].any()
-    rows = edit_tensors(seed, load_backbone("storybook"))
+    rows = rows_of(load_backbone("storybook"), seed)
     far = (rows["given"].float() - rows["source"].float()).abs()
     assert far[rows["inside"].expand_as(far) == 1].mean() > 0.1  # hidden
 
@@ -76,14 +88,15 @@ def test_the_true_edit_differs_inside_the_regions_alone():
 @torch.no_grad()
 def test_what_is_trained_is_what_runs(tmp_path, monkeypatch):
     """The calls of an edit with the shipped LoRA are those that were trained."""
-    monkeypatch.setattr(train_fast, "mixed", nullcontext)
-    *_, request = sample_edit(seed := edit_of_part_of_the_frame(3))
+    monkeypatch.setattr(fast, "mixed", nullcontext)
+    seed = edit_of_part_of_the_frame(3)
+    request = sample_edit(seed).request
     plain = load_backbone("storybook", dtype=torch.float32)
     unet = copy.deepcopy(plain.unet)
     changes = changed(unet)
     ship(changes, unet, tmp_path / "fast")
     abar = torch.from_numpy(plain.schedule.alphas_cumprod).float()
-    rows = _stacked(iter([edit_tensors(seed, plain)]))
+    rows = rows_of(plain, seed)
 
     backbone = load_backbone("storybook", [str(tmp_path / "fast")], dtype=torch.float32)
     working = working_clip(backbone, request)
@@ -99,15 +112,45 @@ def test_what_is_trained_is_what_runs(tmp_path, monkeypatch):
     assert (ran - trained).abs().mean() < 0.01 * (before - trained).abs().mean()
 
 
-def test_every_factor_learns():
+def test_every_factor_learns_and_so_do_the_critics(tmp_path):
     plain = load_backbone("storybook", dtype=torch.float32)
     unet = copy.deepcopy(plain.unet).requires_grad_(False)
     changes = changed(unet)
     abar = torch.from_numpy(plain.schedule.alphas_cumprod).float()
-    rows = _stacked(edit_tensors(seed, plain) for seed in (1, 2))
     rng = torch.Generator().manual_seed(0)
-    network = Network(unet, changes, abar)
-    draw(network, rows, 2, abar, rng).loss(Critic()).backward()
+    rows = shown_frames(rows_of(plain, 1, 2), 2, rng)
+    meaning = meanings(rows)
+    drawn = draw(Network(unet, changes, abar), rows, abar, rng)
+    look = look_at(drawn, rows, meaning, plain)
+    judges = Judges(tmp_path, plain.device)
+    judges.loss(drawn, look, meaning).backward()
     for name, factor in changes.named_parameters():
         assert factor.grad is not None, name
         assert factor.grad.any(), name
+    before = copy.deepcopy([judges.critic.state_dict(), judges.eye.state_dict()])
+    judges.learn(drawn, look, meaning, 4)
+    after = [judges.critic.state_dict(), judges.eye.state_dict()]
+    for was, now in zip(before, after, strict=True):
+        assert any(not was[name].equal(now[name]) for name in was)
+
+
+def test_cells_mean_the_words_of_their_region():
+    rows = rows_of(load_backbone("storybook"), edit_of_part_of_the_frame(0))
+    meaning = meanings(rows)[0]
+    codes = rows["codes256"][0].view(FRAMES, 1, 16, 16).expand_as(meaning)
+    assert not meaning[codes == 0].any()
+    words = rows["text"][0, rows["words"][0] == 1].float().mean(0)
+    found = meaning.movedim(1, -1)[(codes == 1)[:, 0]]
+    assert len(found)
+    assert torch.allclose(found, words.expand_as(found), atol=1e-6)
+
+
+def test_what_is_drawn_near_is_a_box_of_a_larger_picture():
+    seed = next(s for s in range(99) if sample_edit(s).view.size > 128)
+    edit = sample_edit(seed)
+    view = edit.view
+    (labels,) = view.labels(edit.scene)[3:4]
+    whole = dataclasses.replace(view, left=0, top=0).labels(edit.scene)
+    assert labels.shape == whole.shape[1:] == (128, 128)
+    assert labels.any()
+    assert edit.request.clip.size == (128, 128)

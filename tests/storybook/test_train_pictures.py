@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.adapter import load_pictures
-from storybook.train_pictures import DRAWN, PictureNet, draw_sample, predict
+from storybook.training.pictures import DRAWN, PictureNet, draw_sample, predict
 from storybook.world import COLORS
 
 

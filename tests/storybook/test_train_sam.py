@@ -7,8 +7,9 @@ import torch
 from segment_anything.modeling import MaskDecoder
 
 from regrain.masks.models import tiny_sam
-from storybook import click_pictures, render, sample_scene, train_sam
+from storybook import click_pictures, render, sample_scene
 from storybook.click_pictures import scene_levels, training_picture
+from storybook.training import sam as trained_sam
 
 
 def test_levels_agree_with_the_worlds_truth():
@@ -56,7 +57,7 @@ def test_without_edges_the_decoder_is_the_librarys():
     sparse, dense = sam.prompt_encoder(
         (points, labels), None, torch.randn(4, 1, 128, 128)
     )
-    masks, quality = train_sam.decode(sam, features, (sparse, dense))
+    masks, quality = trained_sam.decode(sam, features, (sparse, dense))
     place = sam.prompt_encoder.get_dense_pe()
     for i in range(4):
         embedding, one = (
@@ -86,7 +87,7 @@ def test_edges_come_back_where_they_were_seen():
 def test_corrections_point_at_mistakes():
     target, answer = torch.zeros(2, 32, 32), torch.zeros(2, 32, 32, dtype=torch.bool)
     target[:, 8:20, 8:20], answer[0, 8:20, 8:30] = 1, True
-    points, labels = train_sam.correct(target, answer, np.random.default_rng(0))
+    points, labels = trained_sam.correct(target, answer, np.random.default_rng(0))
     assert labels.tolist() == [[0], [1]]
     assert points[0, 0, 0] >= 40
     assert all(16 <= c <= 40 for c in points[1, 0].tolist())
@@ -104,16 +105,16 @@ def test_half_precision_weights_come_back(tmp_path):
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_sam, "BLOCK", 4)
-    monkeypatch.setattr(train_sam, "held_out", lambda sam, scenes: {"actor": 0.0})
+    monkeypatch.setattr(trained_sam, "BLOCK", 4)
+    monkeypatch.setattr(trained_sam, "held_out", lambda sam, scenes: {"actor": 0.0})
 
     def train(run, samples):
-        train_sam._picture.cache_clear()
+        trained_sam._picture.cache_clear()
         options = f"--run {tmp_path / run} --samples 8 --batch 2 --every 1 --small 1 --small-size 64".split()
         monkeypatch.setattr(
             sys, "argv", ["train_sam", *options, "--until", str(samples)]
         )
-        train_sam.main()
+        trained_sam.main()
 
     train("whole", 8)
     train("parts", 4)
@@ -140,15 +141,15 @@ def test_masks_that_leak_are_clicked_where_they_leak_most():
         asked.append((points, labels, previous))
         return wanted | leak if len(points) < 3 else wanted
 
-    assert train_sam.taken_away(ask, wanted) == pytest.approx([21 / 52, 21 / 52, 1])
+    assert trained_sam.taken_away(ask, wanted) == pytest.approx([21 / 52, 21 / 52, 1])
     points, labels, previous = asked[2]
     assert labels == [1, 0, 0]
     assert points[0] == (15, 20)
     assert points[1:] == [points[1]] * 2
     assert leak[points[1][::-1]]
     assert (previous == (wanted | leak)).all()
-    assert train_sam.taken_away(lambda *_, **__: wanted, wanted) is None
-    for *ious, count in train_sam.remove_clicks(1).values():  # by sam and by cuts
+    assert trained_sam.taken_away(lambda *_, **__: wanted, wanted) is None
+    for *ious, count in trained_sam.remove_clicks(1).values():  # by sam and by cuts
         assert len(ious) == 3
         assert 0 <= ious[0] < ious[1] <= 1
         assert count > 0

@@ -19,15 +19,24 @@ import storybook
 from regrain.editing import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.unet.motion_modules import between_frames, load_motion
-from storybook import dataset, train_autoencoder, train_motion
-from storybook.muon import Muon, orthogonal, shares
-from storybook.pool import SHARD, USES, Pool, read_truth, truth_of
-from storybook.reading_head import ReadingHead, reading_loss
-from storybook.ship import ASSETS, ship_decoder
+from storybook import dataset
 from storybook.tokenizer import MAX_TOKENS, build
-from storybook.train_control import copied, edges, predict
-from storybook.train_unet import UNET, UNet2DConditionModel, begun, carry_over, noised
-from storybook.training import Run
+from storybook.training import autoencoder as train_autoencoder
+from storybook.training import motion as train_motion
+from storybook.training.control import copied, edges, predict
+from storybook.training.muon import Muon, orthogonal, shares
+from storybook.training.pool import SHARD, USES, Pool, read_truth, truth_of
+from storybook.training.runs import Run
+from storybook.training.ship import ASSETS, ship_decoder
+from storybook.training.unet import (
+    UNET,
+    ReadingHead,
+    UNet2DConditionModel,
+    begun,
+    carry_over,
+    noised,
+    reading_loss,
+)
 from storybook.world import KINDS, render_frames, sample_scene, vocabulary
 
 ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
@@ -36,7 +45,7 @@ WORKER = """
 import sys, torch
 from pathlib import Path
 from torch import nn
-from storybook.training import Run, worker
+from storybook.training.runs import Run, worker
 torch.manual_seed(0)
 model = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 1)})
 optimiser = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -14,10 +14,12 @@ import torch
 from safetensors.torch import load_file
 from simulated_device import SimulatedDevice
 
-from storybook import dataset, muon, pool, train_autoencoder, training
-from storybook.pool import Pool
-from storybook.ship import ASSETS
-from storybook.train_sam import held_out
+from storybook import dataset
+from storybook.training import autoencoder as train_autoencoder
+from storybook.training import edits, muon, pool, runs
+from storybook.training.pool import Pool
+from storybook.training.sam import held_out
+from storybook.training.ship import ASSETS
 
 EVERY = pytest.mark.skipif(
     not os.environ.get("REGRAIN_EVERY_DEVICE"),
@@ -51,15 +53,15 @@ SMALL = {
         {"SHARD": 2, "SHARDS": 1, "PROBES": (0, 300)},
     ),
     "fast": (
-        "--report 1 --rank 2",
-        {"HELD_OUT": FEW, "ROWS": 4, "SHARD": 2, "SHARDS": 1, "STILL": 0.0},
+        "--report 1 --rank 2 --rows 8 --held 2",
+        {"HELD_OUT": FEW, "STILL": 0.0},
     ),
     "sam": (
         "--batch 2 --small 1 --small-size 64 --first 0 --every 1",
         {"held_out": lambda sam, _: held_out(sam, 1, 64)},
     ),
 }
-SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 4}  # of a step; else 2
+SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 8}  # of a step; else 2
 
 
 @pytest.fixture
@@ -69,15 +71,16 @@ def train(tmp_path, monkeypatch):
     np.save(tmp_path / "pictures_00000.npy", drawn)
     monkeypatch.setattr(dataset, "SHARD", 2)
     monkeypatch.setattr(pool, "SHARD", 2)
+    monkeypatch.setattr(edits, "SHARD", 1)
     few = train_autoencoder.held_out_pictures
     monkeypatch.setattr(
         train_autoencoder, "held_out_pictures", lambda seeds: few([*seeds][:2])
     )
-    for module in (training, muon):
+    for module in (runs, muon):
         monkeypatch.setattr(module, "dtype_of", lambda _: torch.float32)
 
     def train(name, run, steps, *more):
-        script = import_module(f"storybook.train_{name}")
+        script = import_module(f"storybook.training.{name}")
         given, smaller = SMALL[name]
         for constant, value in smaller.items():
             monkeypatch.setattr(script, constant, value)
@@ -128,7 +131,7 @@ def test_a_training_on_a_device_learns_what_it_learns_on_the_cpu(name, train, tm
 def test_other_processes_draw_what_this_one_draws(monkeypatch):
     monkeypatch.setattr(pool, "SHARD", 3)
     asked = Namespace(jobs=2, device=torch.device("cpu"))
-    each = training.in_jobs(asked)
+    each = runs.in_jobs(asked)
     assert each is not map
     here, there = (pool.draw_shard(7, torch.from_numpy, how) for how in (map, each))
     assert here.keys() == there.keys()
@@ -140,4 +143,4 @@ def test_where_the_processor_trains_it_draws_alone(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     for device, jobs in (("cpu", None), ("cuda", 1), ("cuda", None)):
         asked = Namespace(jobs=jobs, device=torch.device(device))
-        assert training.in_jobs(asked) is map
+        assert runs.in_jobs(asked) is map

@@ -18,9 +18,10 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
-from regrain.ui.views.costs import Costs, planned
+from regrain.ui.views.cost_view import cost_view
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.shown import QualityChoice, QualityView
+from regrain.ui.work.costs import Costs, planned
 
 _pressed = count(1)
 _HINTS = {
@@ -156,7 +157,9 @@ class CheckHandlers(Handlers):
         return {
             "focus": boxes,
             "quality": choices(method, usual, now, takes),
-            "tries": self.costs.view(asked, again, left) if "steps" in now else None,
+            "tries": cost_view(self.costs, asked, again, left)
+            if "steps" in now
+            else None,
         }
 
     @outputs("*.steps", "*.tune_steps")

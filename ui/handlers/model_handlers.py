@@ -42,7 +42,6 @@ from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
 from regrain.ui.views import session_views
-from regrain.ui.views.costs import Costs
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -54,6 +53,7 @@ from regrain.ui.views.model_views import (
 )
 from regrain.ui.views.shown import FetchView, HubView
 from regrain.ui.work.catalogue import usable
+from regrain.ui.work.costs import Costs
 from regrain.ui.work.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map

@@ -41,9 +41,9 @@ from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Computed, Session, StaleEvent
 from regrain.ui.views import attention_views, model_views, run_views, session_views
-from regrain.ui.views.costs import left_again
 from regrain.ui.views.result_views import history_view, remember
 from regrain.ui.views.shown import ProgressView, QueueView, WaitingRun
+from regrain.ui.work.costs import left_again
 from regrain.ui.work.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.work.variants import attempt, plan, title_of
 

@@ -20,7 +20,8 @@ const makeOwn = (onclick) => {
 /** @type {import("./types").Mount<"gallery">} */
 export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips");
-  const upload = makeUpload((file) => trigger("open", file));
+  const limits = { clip: 0, project: 0 };
+  const upload = makeUpload((file) => trigger("open", file), limits);
   const opener = iconButton(
     "rg-tool rg-opener",
     "open",
@@ -60,6 +61,7 @@ export function mount(element, props, trigger, watch) {
       return;
     }
     const { items, chosen } = value;
+    Object.assign(limits, { clip: value.clip_mb, project: value.project_mb });
     const names = JSON.stringify(items.map(({ name }) => name));
     if (names === shown) {
       choose(chosen); // the card that was pressed keeps the focus

@@ -143,6 +143,10 @@ export interface ClipView {
   fps: number;
   /** Frames that a clip may have */
   most: number;
+  /** Of a stroke */
+  most_places: number;
+  /** Frames whose masks may be asked for at once */
+  most_masks: number;
   strip: string;
   /** Whether a result ships with it */
   made: boolean;
@@ -310,6 +314,9 @@ export interface FocusBox {
 export interface GalleryView {
   chosen: string | null;
   items: ExampleView[];
+  /** Megabytes that a clip of one's own may have */
+  clip_mb: number;
+  project_mb: number;
 }
 
 /** Why a file cannot be opened; the examples stay as they are. */
@@ -566,7 +573,7 @@ export interface ResultView {
   warnings: string[];
   whole: string;
   files: ResultFile[];
-  makes: string[];
+  makes: FileToMake[];
 }
 
 /** An answer to whether the edit worked. */
@@ -588,6 +595,15 @@ export interface ResultFile {
   name: string;
   path: string;
   saves: string;
+}
+
+/** A file that is made when somebody wants it. */
+export interface FileToMake {
+  name: string;
+  title: string;
+  hint: string;
+  /** What is being made, said meanwhile */
+  kind: string;
 }
 
 /** Attention on each word of source and edit. */

@@ -11,7 +11,6 @@ import gradio as gr
 from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
@@ -38,8 +37,8 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
-from regrain.ui.views.costs import Costs
 from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.costs import Costs
 from regrain.ui.work.jobs import Jobs
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the
@@ -48,17 +47,18 @@ _UNUSED = (600, int(MAX_AGE))
 # How events are listened to: all are private, since the endpoints for programs are
 # others. FREE: events never wait for each other. MANY: events queue and are never
 # dropped.
-QUIET: dict[str, Any] = {
+How = dict[str, Any]  # how an event is listened to, as Gradio takes it
+QUIET: How = {
     "show_progress": "hidden",
     "show_progress_on": [],
     "api_visibility": "private",
 }
-FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
+FREE: How = {**QUIET, "concurrency_limit": None}
+MANY: How = {**FREE, "trigger_mode": "multiple"}
 # At most so many at a time, of all pages.
-ONE: dict[str, Any] = {**QUIET, "concurrency_limit": 1}
-TWO: dict[str, Any] = {**QUIET, "concurrency_limit": 2}
-FOUR: dict[str, Any] = {**QUIET, "concurrency_limit": 4}
+ONE: How = {**QUIET, "concurrency_limit": 1}
+TWO: How = {**QUIET, "concurrency_limit": 2}
+FOUR: How = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -87,7 +87,11 @@ def build(
         )
         turns = RunQueue()
         tracking = Tracking(visits, tools.propagate, tools.discover, turns)
-        costs = Costs(_runs_made_for(examples))
+        costs = Costs(
+            (example.request, example.opened.made.report)
+            for example in examples.values()
+            if example.opened.made
+        )
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         # before events of pages, some of which have the names of endpoints
@@ -122,23 +126,12 @@ def build(
     return page
 
 
-def _runs_made_for(
-    examples: Mapping[str, Example],
-) -> list[tuple[EditRequest, Mapping[str, Any]]]:
-    """List the runs, with their reports, whose results ship with the examples."""
-    return [
-        (example.request, example.opened.made.report)
-        for example in examples.values()
-        if example.opened.made
-    ]
-
-
 def _listen(
     parts: Components,
     event: Callable[..., Dependency],
-    handler: Callable[..., Any],
-    given: Any = None,
-    **how: Any,
+    handler: Callable[..., object],
+    given: object = None,
+    **how: object,
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
@@ -300,7 +293,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     # Every change asks for the one event that looks. Of several looks at once, each
     # with the page's values at its time, an older one may answer last; of one event the
     # next waits for the answer.
-    ask: dict[str, Any] = {
+    ask: How = {
         "fn": None,
         "js": _ASK_TO_LOOK,
         **QUIET,
@@ -309,7 +302,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
+    how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
     _listen(p, p.checks.look, checking.look, [p.cards, *p.fields.values()], **how)
 
 

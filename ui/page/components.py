@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.themes import Base
@@ -43,7 +42,7 @@ EVENTS = {
 
 
 def view(
-    script: str, value: Any = None, template: str = "<div></div>", **options: Any
+    script: str, value: object = None, template: str = "<div></div>", **options: object
 ) -> gr.HTML:
     """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows
     nothing.

@@ -56,11 +56,11 @@ _HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps t
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 # by method, the parameters of a run with nothing given
-Usual = Mapping[str, Mapping[str, Any]]
+Usual = Mapping[str, Mapping[str, object]]
 
 
 def make_fields(
-    usual: Usual, shown: str, help: Mapping[str, Any] = MappingProxyType({})
+    usual: Usual, shown: str, help: Mapping[str, object] = MappingProxyType({})
 ) -> ParameterFields:
     """Make the other fields of every method, folded; see `make_some`.
 
@@ -88,11 +88,11 @@ def make_fields(
 
 
 def _make_experiments(
-    usual: Usual, shown: str, help: Mapping[str, Any]
+    usual: Usual, shown: str, help: Mapping[str, object]
 ) -> ParameterFields:
     helpers: list[tuple[str, gr.HTML]] = []
 
-    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+    def make(method: str, values: Mapping[str, object]) -> dict[str, Component]:
         fields = METHODS[method].Params.model_fields
         controls = {}
         for title, names in _experiments(method).items():
@@ -127,7 +127,7 @@ def _experiments(method: str) -> dict[str, list[str]]:
 def _make_columns(
     usual: Usual,
     shown: str,
-    make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
+    make: Callable[[str, Mapping[str, object]], dict[str, Component]],
 ) -> ParameterFields:
     columns = []
     fields = {}
@@ -145,7 +145,7 @@ def make_some(usual: Usual, shown: str, names: Sequence[str]) -> ParameterFields
     Those of the method `shown` are seen first.
     """
 
-    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+    def make(method: str, values: Mapping[str, object]) -> dict[str, Component]:
         fields = METHODS[method].Params.model_fields
         return {
             name: _make_field(name, fields[name], values[name])
@@ -174,23 +174,17 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
         return gr.Radio(list(offered), value=value, **texts)
     if field.annotation not in (int, float):  # words, lists: as in a project file
         return gr.Textbox(as_text(value), placeholder=_HINTS.get(name), **texts)
-    low, high = _limits(field)
-    if low is None or high is None or high > _MAX_SLIDER:
-        return gr.Number(value, **texts)  # what is out of range is said by the checks
-    top = max(_REACH.get(name, high), value)
-    step = 1 if field.annotation is int else slider_step(high, value)
-    return gr.Slider(low, top, value=value, step=step, **texts)
-
-
-def _limits(field: FieldInfo) -> tuple[Any, Any]:
-    """Return the least and the greatest value; None where there is no such limit."""
     low = high = None
     for limit in field.metadata:
         if isinstance(limit, Ge):
             low = limit.ge
         elif isinstance(limit, Le):
             high = limit.le
-    return low, high
+    if low is None or high is None or high > _MAX_SLIDER:
+        return gr.Number(value, **texts)  # what is out of range is said by the checks
+    top = max(_REACH.get(name, high), value)
+    step = 1 if field.annotation is int else slider_step(high, value)
+    return gr.Slider(low, top, value=value, step=step, **texts)
 
 
 def slider_step(high: float, value: float) -> float:

@@ -39,6 +39,7 @@ from regrain.ui.views.shown import VariantsView, VocabularyView, WordGroup
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.jobs import RunEdit
 
+Parts = dict[str, Any]  # by name in `Components`
 _KEPT = "Your clips, masks, words and results stay until you delete them."
 _PREDICTED = [
     ("As is usual (noise)", ""),
@@ -77,7 +78,7 @@ def lay_out(
     )
     recent = session_views.recent(projects or Projects(None))
     kept = bool(projects and projects.root)
-    shown: dict[str, Any] = {}
+    shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
         shown["head"] = view("header", template=HEADER, elem_id="head")
         # The gallery takes it into its menu.
@@ -92,13 +93,13 @@ def lay_out(
     return Components(**shown, download=view("download", elem_id="download"))
 
 
-def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
+def _stage_column(start: Session | None, tools: Tools) -> Parts:
     """Make the picture, with its masks or edits, and what belongs right to it."""
     canvas, player = None, None
     if start:
         canvas = session_views.canvas(start)
         player = made_player(start.opened)
-    shown: dict[str, Any] = {
+    shown: Parts = {
         "canvas": view("canvas", canvas, elem_id="canvas"),
         "player": view("player", player, elem_id="player"),
         "focus": view("focus", elem_id="focus"),
@@ -121,14 +122,14 @@ def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
 
 def _words_column(
     catalogue: Catalogue, start: Session | None, hub: Hub, kept: bool
-) -> dict[str, Any]:
+) -> Parts:
     method = start.method if start else next(iter(METHODS))
     usual = _usual(catalogue, start)
     cards, prompts = None, None
     if start:
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
         prompts = session_views.prompts(start)
-    shown: dict[str, Any] = {
+    shown: Parts = {
         "cards": view("cards", cards, elem_id="cards"),
         "prompt": view("prompt", prompts, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
@@ -159,9 +160,9 @@ def _words_column(
 
 def _add_choices(
     catalogue: Catalogue, usual: fields.Usual, method: str, hub: Hub
-) -> dict[str, Any]:
+) -> Parts:
     """Make the choice of method, model and quality."""
-    shown: dict[str, Any] = {}
+    shown: Parts = {}
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
         chosen = choice(method, lacks)
@@ -188,9 +189,9 @@ def _usual(catalogue: Catalogue, start: Session | None) -> fields.Usual:
     return usual
 
 
-def _add_run() -> dict[str, Any]:
+def _add_run() -> Parts:
     with gr.Row():
-        shown: dict[str, Any] = {
+        shown: Parts = {
             "run": gr.Button("Run", elem_id="run", variant="primary", scale=3),
             "stop": gr.Button(
                 "Stop", elem_id="stop", scale=1, visible=False, min_width=90
@@ -204,7 +205,7 @@ def _add_run() -> dict[str, Any]:
 
 def _add_settings(
     catalogue: Catalogue, usual: fields.Usual, method: str, start: Session | None
-) -> dict[str, Any]:
+) -> Parts:
     added: list[str] = []
     seed = 0
     own = AdapterList()
@@ -221,7 +222,7 @@ def _add_settings(
     with gr.Accordion(
         "Settings", open=False, elem_id="settings", elem_classes="rg-fold"
     ):
-        shown: dict[str, Any] = {
+        shown: Parts = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "prediction": gr.Dropdown(

@@ -25,6 +25,7 @@ from regrain.ui.session.session_store import SessionStore
 MADE_WITH = b"Made with Regrain"  # comment of zip files
 # bytes; projects and tuned models may be as large as the server takes
 MAX_VIDEO = 100_000_000
+MAX_ARCHIVE = 400_000_000  # bytes
 
 
 class ClipFiles:

@@ -108,6 +108,13 @@ def attention(
         color, label = colors[name]
         caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
+        entry = measured.get(name, {})
+        before = entry.get("inside_before")
+        inside = entry.get("inside_after")
+        text = ""
+        if before is not None and inside is not None:
+            shares = f"{100 * before:.0f} % without guidance, {100 * inside:.0f} %"
+            text = f"Attention inside the mask: {shares} with it."
         of_map = AttentionMap(
             name=name if name in regions or not by_regions else caption,
             caption=caption,
@@ -115,7 +122,7 @@ def attention(
             label=label,
             parts=[*parts],
             sheet=_sheet([*parts.values()], picked),
-            text=_attention_words(measured.get(name, {})),
+            text=text,
         )
         shown.append(of_map)
     return AttentionView(heading, captions, [i + 1 for i in picked], shown)
@@ -192,14 +199,6 @@ def _colors(
             label += 1
             colors[name] = default_color(label), label
     return colors
-
-
-def _attention_words(entry: Mapping[str, Any]) -> str:
-    before = entry.get("inside_before")
-    after = entry.get("inside_after")
-    if before is None or after is None:
-        return ""
-    return f"Attention inside the mask: {100 * before:.0f} % without guidance, {100 * after:.0f} % with it."
 
 
 def spread(count: int, most: int = _SHOWN) -> list[int]:

@@ -280,7 +280,11 @@ def curve(losses: np.ndarray, total: int) -> LossesView | None:
     if not done:
         return None
     span = max(_LEAST, total // _SPAN)
-    line = _trailing_mean(losses, span)
+    # The mean of each loss and those before it, `span` in all, or as many as there are.
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    stops = np.arange(1, done + 1)
+    starts = np.maximum(0, stops - span)
+    line = (sums[stops] - sums[starts]) / (stops - starts)
     # From the first place where as many steps are averaged
     begun = f", from {line[span - 1]:.2g}" if done > span else ""
     text = f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}."
@@ -290,15 +294,6 @@ def curve(losses: np.ndarray, total: int) -> LossesView | None:
 def _places(values: np.ndarray, most: int) -> list[list[float]]:
     """Return some of the values of a plot, each with the number of its step."""
     return [[i + 1, round(float(values[i]), 5)] for i in spread(len(values), most)]
-
-
-def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:
-    """Return the mean of each loss and the ones before it, `span` in all, or as many as
-    there are."""
-    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
-    stops = np.arange(1, len(losses) + 1)
-    starts = np.maximum(0, stops - span)
-    return (sums[stops] - sums[starts]) / (stops - starts)
 
 
 def _facts(entry: Entry, tuning: bool) -> str:

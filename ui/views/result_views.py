@@ -22,6 +22,7 @@ from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import edits, player
 from regrain.ui.views.shown import (
     EditView,
+    FileToMake,
     HistoryView,
     PastRunView,
     PlayerView,
@@ -33,7 +34,35 @@ from regrain.ui.work.jobs import LAYERS, Saved
 from regrain.ui.work.variants import title_of
 from regrain.ui.work.wording import duration
 
-_MASKS = "masks.zip"
+_MASKS = FileToMake(
+    name="masks.zip",
+    title="Masks",
+    hint="The masks as indexed PNG files in a zip file; packed when you press this",
+    kind="zip file",
+)
+# By format, what a person is told: its title, a hint, and what is being made.
+_MADE = {
+    "gif": (
+        "GIF",
+        "An animated picture of at most 480 pixels a side; made when you press this",
+        "GIF",
+    ),
+    "png": (
+        "PNG frames",
+        "The frames without loss, as PNG files in a zip file; packed when you press this",
+        "zip file",
+    ),
+    "prores": (
+        "ProRes 4444",
+        "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",
+        "ProRes file",
+    ),
+    "matte": (
+        "Matte",
+        "The matte alone, as grey PNG files in a zip file: white is the edit; packed when you press this",
+        "zip file",
+    ),
+}
 _THUMBNAIL = 168  # pixels of its longer side
 _NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 
@@ -64,7 +93,7 @@ def result(
     metrics = report.get("metrics", {})
     makes = []
     if outcome and layered:
-        makes += [file_in(name) for name in FORMATS]
+        makes += [FileToMake(file_in(name), *_MADE[name]) for name in FORMATS]
     if outcome and request.regions:
         makes.append(_MASKS)
     measured = metrics.get("attention", {})
@@ -105,23 +134,18 @@ def made_player(opened: ClipSession) -> PlayerView | None:
     if opened.made is None:
         return player(opened)
     pairs = zip(opened.request.targets, opened.made.edits, strict=True)
-    settings = _settings(opened.request, opened.made.report)
-    note = f"This result was made earlier with this example’s settings: {settings}."
+    settings = [METHODS[opened.request.method].title, "the built-in model"]
+    steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        settings.append(f"{steps} steps")
+    settings.append(f"seed {opened.request.seed}")
+    used = ", ".join(settings)
+    note = f"This result was made earlier with this example’s settings: {used}."
     return replace(
         player(opened, [EditView(*pair) for pair in pairs]),
         caption="Edited earlier",
         note=f"{note} Press Run to make it again.",
     )
-
-
-def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say by which settings a result of an example was made."""
-    parts = [METHODS[request.method].title, "the built-in model"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        parts.append(f"{steps} steps")
-    parts.append(f"seed {request.seed}")
-    return ", ".join(parts)
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:
@@ -169,7 +193,7 @@ def remember(
     """Add a result to the history, whose oldest files may go; return how it is
     shown."""
     outcome = saved.finished.result
-    report = saved.finished.report
+    report: Mapping[str, Any] = saved.finished.report
     stem = stem_of(opened, request)
     key = secrets.token_hex(8)
     reconstruction = saved.files.get("reconstruction.mp4")
@@ -187,14 +211,22 @@ def remember(
         files[name] = str(link_or_copy(Path(path), called))
     layered = (saved.folder / LAYERS).is_dir()
     shown = result(outcome, report, request, files, stem, key, layered, known)
+    frames = len(request.clip)
+    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
+    steps = report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        facts.append(f"{steps} steps")
+    facts.append(duration(sum(report.get("seconds", {}).values())))
+    title = title_of(request.method, request.seed)
+    if opened.attempt:
+        title += ", try"
     run = PastRun(
         key=key,
         folder=saved.folder,
         stem=stem,
         clip=opened.title,
-        title=title_of(request.method, request.seed)
-        + (", try" if opened.attempt else ""),
-        facts=_facts(request, report),
+        title=title,
+        facts=", ".join(facts),
         text=str(report.get("prompt_used", "")),
         picture=data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80),
         choices=choices,
@@ -204,17 +236,6 @@ def remember(
     for old in history.add(run):
         media.drop(old.folder)
     return played, shown
-
-
-def _facts(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say how many frames and steps a run had, and how long it took."""
-    frames = len(request.clip)
-    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        facts.append(f"{steps} steps")
-    facts.append(duration(sum(report.get("seconds", {}).values())))
-    return ", ".join(facts)
 
 
 def history_view(history: History, note: str = "") -> HistoryView:

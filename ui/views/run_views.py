@@ -111,8 +111,12 @@ class RunProgress:
         if progress.total > 1:
             parts.append(self._counted(progress))
         if progress.seconds_left is not None and progress.done < progress.total:
-            left = duration(progress.seconds_left)
-            parts.append(f"about {left} {self._until(progress.stage)}")
+            until = _LEFT.get(
+                progress.stage, "left in this window" if window else "left"
+            )
+            if window and self._timed:
+                until = "left"  # for all windows
+            parts.append(f"about {duration(progress.seconds_left)} {until}")
         return ", ".join(parts)
 
     def _counted(self, progress: Progress) -> str:
@@ -125,12 +129,6 @@ class RunProgress:
         if done > total:
             return f"redraw step {done - total} of {self._again}"
         return f"{unit} {done} of {total}"
-
-    def _until(self, stage: str) -> str:
-        """Say what ends after the seconds that are left."""
-        if self._window and self._timed:
-            return "left"  # for all windows
-        return _LEFT.get(stage, "left in this window" if self._window else "left")
 
     @property
     def left(self) -> float:

@@ -13,17 +13,16 @@ from PIL import Image
 
 from regrain.editing.media.images import read_picture
 from regrain.editing.pipeline.outputs import EDITS
-from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
 from regrain.masks.models.finders import CUTS
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
+from regrain.ui.session.clip_files import MAX_ARCHIVE, MAX_VIDEO
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
 from regrain.ui.session.cutout import LARGE, Cutout
 from regrain.ui.session.examples import Example
 from regrain.ui.session.layers import Key
-from regrain.ui.session.mask_edits import finder_of
+from regrain.ui.session.mask_edits import MAX_PATH, finder_of
 from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
@@ -74,7 +73,7 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
             hint=" / ".join(example.request.targets),
         )
         items.append(shown)
-    return GalleryView(chosen, items)
+    return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)
 
 
 def recent(projects: Projects, paths: bool = False, failed: str = "") -> RecentView:
@@ -218,6 +217,8 @@ def _clip(opened: ClipSession) -> ClipView:
         height=height,
         fps=float(clip.fps),
         most=MAX_FRAMES,
+        most_places=MAX_PATH,
+        most_masks=MAX_WHOLE,
         strip=str(opened.strip) if opened.strip else "",
         made=opened.made is not None,
     )
@@ -235,7 +236,15 @@ def _whole_masks(
         masks = {}
         for label, layer in session.state.layers.items():
             if frame in layer.keys or frame in layer.track:
-                masks[str(label)] = _masked(session, label, frame)
+                key = layer.keys.get(frame, Key())
+                score = 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3)
+                masks[str(label)] = MaskView(
+                    runs=session.run_lengths(label, frame),
+                    points=[[x, y, int(inside)] for x, y, inside in key.points],
+                    key=key.counts,
+                    by=title(key.by) if key.found else "",
+                    score=score,
+                )
         changes[str(frame)] = masks
         left -= sum(len(mask.runs) for mask in masks.values())
     return changes
@@ -266,18 +275,6 @@ def _cell(session: Session, label: int, frame: int) -> str:
         return " " if key and key.points else "-"
     tenths = int(10 * layer.score.get(frame, 0.0))
     return str(min(9, max(0, tenths)))
-
-
-def _masked(session: Session, label: int, frame: int) -> MaskView:
-    layer = session.state.layers[label]
-    key = layer.keys.get(frame, Key())
-    return MaskView(
-        runs=session.run_lengths(label, frame),
-        points=[[x, y, int(inside)] for x, y, inside in key.points],
-        key=key.counts,
-        by=title(key.by) if key.found else "",
-        score=1.0 if key.counts else round(layer.score.get(frame, 0.0), 3),
-    )
 
 
 def cutting(session: Session, label: int) -> Cutting:
@@ -333,20 +330,18 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView
 def prompts(session: Session) -> PromptView:
     """Show the composed prompts in pieces; a region's own words carry its label and
     colour."""
-    pieces = [_pieces(prompt, session.state.regions) for prompt in composed(session)]
-    return PromptView([parts for parts in pieces if parts])
-
-
-def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[PromptPiece]:
-    text, spans = composed
-    placed = sorted((span, label) for label, span in spans.items() if span)
-    pieces = []
-    done = 0
-    for (start, stop), label in placed:
-        region = regions[label]
-        kept = not (region.prompt.strip() or region.picture)
-        pieces.append(PromptPiece(text[done:start]))
-        pieces.append(PromptPiece(text[start:stop], label, region.color, kept))
-        done = stop
-    pieces.append(PromptPiece(text[done:]))
-    return [piece for piece in pieces if piece.text]
+    regions = session.state.regions
+    prompts = []
+    for text, spans in composed(session):
+        placed = sorted((span, label) for label, span in spans.items() if span)
+        pieces = []
+        done = 0
+        for (start, stop), label in placed:
+            region = regions[label]
+            kept = not (region.prompt.strip() or region.picture)
+            pieces.append(PromptPiece(text[done:start]))
+            pieces.append(PromptPiece(text[start:stop], label, region.color, kept))
+            done = stop
+        pieces.append(PromptPiece(text[done:]))
+        prompts.append([piece for piece in pieces if piece.text])
+    return PromptView([pieces for pieces in prompts if pieces])

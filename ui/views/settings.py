@@ -101,7 +101,7 @@ class ParameterFields:
             for number, (name, _) in enumerate(self.columns)
         }
 
-    def fill(self, method: str, values: Mapping[str, Any]) -> dict[str, object]:
+    def fill(self, method: str, values: Mapping[str, object]) -> dict[str, object]:
         """Return updates that set one method's own fields, by name."""
         return {
             self._name(method, name): _update(control, values[name])
@@ -109,7 +109,7 @@ class ParameterFields:
             if name in values
         }
 
-    def fill_shared(self, values: Mapping[str, Any]) -> dict[str, object]:
+    def fill_shared(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return updates that set what all methods share, by name."""
         return {
             self._name("", name): _update(control, values[name])
@@ -121,9 +121,9 @@ class ParameterFields:
         self,
         method: str,
         values: Mapping[str, object],
-        usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        project: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        usual: Callable[[Mapping[str, object]], Mapping[str, object]],
+        project: Mapping[str, object],
+    ) -> dict[str, object]:
         """Return the parameters of a method whose fields differ from those of a run
         with nothing given.
 
@@ -152,7 +152,7 @@ class ParameterFields:
         return kept | preset | changed
 
 
-def _update(control: Component, value: Any) -> dict[str, Any]:
+def _update(control: Component, value: Any) -> dict[str, object]:
     if isinstance(control, gr.Textbox):
         return gr.update(value=as_text(value))
     # a value beyond its end would be refused with every event
@@ -161,12 +161,12 @@ def _update(control: Component, value: Any) -> dict[str, Any]:
     return gr.update(value=value)
 
 
-def choices(field: FieldInfo) -> tuple[Any, ...]:
+def choices(field: FieldInfo) -> tuple[object, ...]:
     """Return what may be chosen for a parameter; empty where it is no choice."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
-def _read(field: FieldInfo, value: Any) -> Any:
+def _read(field: FieldInfo, value: object) -> object:
     """Return the value of a field as the parameter wants it; what cannot be read is
     left to the checks."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
@@ -182,7 +182,7 @@ def _read(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a value as it is typed into a field."""
     if isinstance(value, str):
         return value

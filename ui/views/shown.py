@@ -172,6 +172,8 @@ class ClipView:
     height: int
     fps: float
     most: int  # frames that a clip may have
+    most_places: int  # of a stroke
+    most_masks: int  # frames whose masks may be asked for at once
     strip: str
     made: bool  # whether a result ships with it
 
@@ -361,6 +363,8 @@ class GalleryView:
 
     chosen: str | None
     items: list[ExampleView]
+    clip_mb: int  # megabytes that a clip of one's own may have
+    project_mb: int
 
 
 @dataclass(frozen=True)
@@ -663,7 +667,7 @@ class ResultView:
     warnings: list[str]
     whole: str
     files: list[ResultFile]
-    makes: list[str]
+    makes: list[FileToMake]
 
 
 @dataclass(frozen=True)
@@ -691,6 +695,16 @@ class ResultFile:
     name: str
     path: str
     saves: str
+
+
+@dataclass(frozen=True)
+class FileToMake:
+    """A file that is made when somebody wants it."""
+
+    name: str
+    title: str
+    hint: str
+    kind: str  # what is being made, said meanwhile
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from regrain.editing.errors import RequestError
 from regrain.editing.models.files.lora_file import fast_lora
@@ -68,9 +67,9 @@ def _sped_up(request: EditRequest) -> EditRequest:
     return replace(fast_request, source_prompt=wanted, prompt=wanted)
 
 
-def _params(request: EditRequest) -> dict[str, Any]:
+def _params(request: EditRequest) -> dict[str, object]:
     """Return fewer steps, and no key frames and cuts, which may lie outside."""
-    params: dict[str, Any] = {"keyframes": "all", "cuts": "none"}
+    params: dict[str, object] = {"keyframes": "all", "cuts": "none"}
     for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
         value = request.params.get(name)
         few = isinstance(value, int) and value > 0
@@ -79,7 +78,7 @@ def _params(request: EditRequest) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name in fields}
 
 
-def plan(job: RunJob, wanted: object, values: Mapping[str, Any]) -> list[RunJob]:
+def plan(job: RunJob, wanted: object, values: Mapping[str, object]) -> list[RunJob]:
     """Return the runs of one press of Run: `job` with its own seed, and with those that
     follow it.
 
@@ -103,7 +102,7 @@ def plan(job: RunJob, wanted: object, values: Mapping[str, Any]) -> list[RunJob]
     return jobs
 
 
-def _check_seed_acts(method: str, values: Mapping[str, Any]) -> None:
+def _check_seed_acts(method: str, values: Mapping[str, object]) -> None:
     use = uses(method).seed
     if use == "never":
         way = "Choose another method"

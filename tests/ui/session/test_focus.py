@@ -26,9 +26,9 @@ from regrain.ui.session.kept import MaskFiles
 from regrain.ui.session.layers import Key, MaskLayer
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
-from regrain.ui.views.costs import Costs, planned
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.session_views import cards
+from regrain.ui.work.costs import Costs, planned
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 4, 240, 320
 CAT = slice(100, 120), slice(60, 84)

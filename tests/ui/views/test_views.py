@@ -127,7 +127,9 @@ def test_every_view_is_json(example):
         attention_views.live(
             Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request
         ),
-        result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
+        result_views.result(
+            outcome, report, request, {"edited.mp4": "/x"}, layered=True
+        ),
     ]
     orjson.dumps(sent(shown))
 

@@ -4,7 +4,6 @@
 import { clamp, hundredths } from "../shared/numbers.js";
 import { WHOLE } from "../shared/view.js";
 
-const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
 const CURSOR_STEP = 4; // pixels of the screen
 const FASTEST = 12; // steps of the cursor at once, while its key is held
@@ -127,10 +126,11 @@ const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
  * Lengthen a stroke to a place, unless that is too near or the stroke too long.
  * @param {Place[]} path
  * @param {Place} at
+ * @param {number} most places
  */
-export const extend = (path, at) => {
+export const extend = (path, at, most) => {
   const last = path[path.length - 1];
-  if (distance(at, last) >= APART && path.length < MAX_PATH) path.push(at);
+  if (distance(at, last) >= APART && path.length < most) path.push(at);
 };
 
 /**

@@ -1,4 +1,4 @@
-"""Train the ControlNet on canny edges: `python -m storybook.train_control --data DIR
+"""Train the ControlNet on canny edges: `python -m storybook.training.control --data DIR
 --run RUN`.
 
 It is a copy of the shipped UNet's encoder that also sees the edges and adds to the UNet
@@ -31,20 +31,9 @@ from transformers import CLIPTextModel
 
 from regrain.editing.models.unet.control_maps import canny
 from storybook import dataset
-from storybook.muon import Muon
-from storybook.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae
-from storybook.train_autoencoder import held_out_pictures
-from storybook.train_unet import (
-    HELD_OUT,
-    PROBES,
-    SCHEDULE,
-    Captions,
-    embed,
-    encode,
-    noised,
-    x0_error,
-)
-from storybook.training import (
+from storybook.training.autoencoder import held_out_pictures
+from storybook.training.muon import Muon
+from storybook.training.runs import (
     Run,
     batch_rng,
     begin,
@@ -53,6 +42,17 @@ from storybook.training import (
     options,
     worker,
     workers,
+)
+from storybook.training.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae
+from storybook.training.unet import (
+    HELD_OUT,
+    PROBES,
+    SCHEDULE,
+    Captions,
+    embed,
+    encode,
+    noised,
+    x0_error,
 )
 
 log = logging.getLogger(__name__)

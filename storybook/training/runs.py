@@ -1,7 +1,7 @@
 """Shared by the training scripts: resumable run folders, training steps, the curve,
 workers.
 
-With `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...`, several processes
+With `torchrun --nproc-per-node 2 -m storybook.training.unet -- ...`, several processes
 train together: each draws its own batches, and gradients are averaged. On two cores,
 two workers of one thread each are faster than one of two threads. Of several graphics
 cards, each worker has its own.
@@ -143,6 +143,13 @@ def begin(args: argparse.Namespace) -> None:
     args.run.mkdir(parents=True, exist_ok=True)
 
 
+def drawers(args: argparse.Namespace) -> int:
+    """Return how many processes draw: `--jobs`, or as many as there are cores, where
+    those do not train."""
+    cores = (os.cpu_count() or 1) // workers()
+    return args.jobs or (1 if args.device.type == "cpu" else max(1, cores))
+
+
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Calls a function with each of some items, in order, as `map` does."""
 
@@ -150,8 +157,7 @@ Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 def in_jobs(args: argparse.Namespace) -> Each:
     """Return a `map` that draws on all cores, or on `--jobs` of them; where the
     processor trains, its cores are busy."""
-    cores = (os.cpu_count() or 1) // workers()
-    jobs = args.jobs or (1 if args.device.type == "cpu" else max(1, cores))
+    jobs = drawers(args)
     if jobs == 1:
         return map
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), cv2.setNumThreads, (1,))
@@ -204,7 +210,7 @@ class Run:
             self._load()
         self._first, self._started = self.done, time.time()
 
-    def pace(self, peak: float, samples: int, warm: int) -> None:
+    def pace(self, peak: float, samples: float, warm: int) -> None:
         """Set the learning rate: it rises over `warm` samples, stays, and falls to 2 %
         over the last fifth.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from storybook.training import dtype_of, summed, worker, workers
+from storybook.training.runs import dtype_of, summed, worker, workers
 
 MOMENTUM = 0.95
 _AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
@@ -70,6 +70,8 @@ class Muon(torch.optim.AdamW):
         """Return weights and their steps, for a learning rate of 1; `learnt` are
         weights and gradients."""
         weights = [weight for weight, _ in learnt]
+        if workers() == 1:
+            return list(zip(weights, self._steps(learnt), strict=True))
         costs = [weight.numel() * min(weight.flatten(1).shape) for weight in weights]
         owners = shares(costs, workers())
         steps = []
@@ -82,6 +84,22 @@ class Muon(torch.optim.AdamW):
         if workers() > 1:
             steps = _summed(steps)
         return list(zip(weights, steps, strict=True))
+
+    def _steps(self, learnt: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Return the steps of weights, those of one shape computed together."""
+        ahead = []
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place, (weight, grad) in enumerate(learnt):
+            turn = _ahead(grad, self._momentum(weight, grad))
+            alike.setdefault(tuple(turn.shape), []).append(place)
+            ahead.append(turn)
+        steps = ahead
+        for shape, places in alike.items():
+            turned = orthogonal(torch.stack([ahead[place] for place in places]))
+            turned *= _AS_ADAM * max(shape) ** 0.5
+            for place, step in zip(places, turned, strict=True):
+                steps[place] = step.view_as(learnt[place][1])
+        return steps
 
     def _momentum(self, weight: Tensor, grad: Tensor) -> Tensor:
         """Count a step of a weight, and return its momentum with the gradient added."""
@@ -99,9 +117,14 @@ def _is_matrix(weight: Tensor) -> bool:
 
 def _step(grad: Tensor, momentum: Tensor) -> Tensor:
     """Return the orthogonal step of a weight, as large as AdamW's."""
-    ahead = grad.add(momentum, alpha=MOMENTUM).flatten(1)
+    ahead = _ahead(grad, momentum)
     size = _AS_ADAM * max(ahead.shape) ** 0.5
     return orthogonal(ahead).view_as(grad).mul_(size)
+
+
+def _ahead(grad: Tensor, momentum: Tensor) -> Tensor:
+    """Return the direction in which a weight goes on, flattened to two dimensions."""
+    return grad.add(momentum, alpha=MOMENTUM).flatten(1)
 
 
 def _summed(steps: list[Tensor]) -> list[Tensor]:
@@ -130,13 +153,13 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     0.7 and 1.2.
 
     Newton and Schulz's iteration with the quintic of Jordan et al., in `dtype_of` its
-    device; float32 [m, n] both.
+    device; float32 [..., m, n] both.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(dtype_of(matrix.device))
-    x = x / (x.norm() + 1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = (matrix.mT if tall else matrix).to(dtype_of(matrix.device))
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = _QUINTIC
     for _ in range(iterations):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if tall else x).float()
+    return (x.mT if tall else x).float()

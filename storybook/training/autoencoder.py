@@ -1,4 +1,4 @@
-"""Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN
+"""Train the autoencoder: `python -m storybook.training.autoencoder --data DIR --run RUN
 --samples 60000`.
 
 AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse. A
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from storybook import dataset
-from storybook.training import (
+from storybook.training.runs import (
     Run,
     begin,
     device_of,

@@ -1,4 +1,4 @@
-"""Copy trained weights into the product: `python -m storybook.ship --unet RUN/model
+"""Copy trained weights into the product: `python -m storybook.training.ship --unet RUN/model
 --vae RUN/vae`.
 
 Writes `assets/storybook/` as a diffusers folder in fp16, every file under 10 MB, with
@@ -20,10 +20,10 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from storybook.train_autoencoder import SIZE
+from storybook.training.autoencoder import SIZE
 from storybook.world import vocabulary_groups
 
-ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
+ASSETS = Path(__file__).parents[2] / "assets" / "storybook"
 
 
 def frozen_unet() -> UNet2DConditionModel:

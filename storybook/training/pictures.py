@@ -1,4 +1,4 @@
-"""Train a picture adapter of the built-in model: `python -m storybook.train_pictures
+"""Train a picture adapter of the built-in model: `python -m storybook.training.pictures
 --run RUN`.
 
 Actors are painted in colours that no word names, captions name none, and a picture
@@ -32,19 +32,9 @@ from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.media.images import GREY
 from regrain.editing.models.pictures.encoder import DRAWN, drawn, resampled
 from storybook import dataset
-from storybook.muon import Muon
-from storybook.ship import ASSETS, frozen_text_encoder, frozen_vae, halves
-from storybook.train_autoencoder import SIZE
-from storybook.train_unet import (
-    PROBES,
-    SCHEDULE,
-    Captions,
-    embed,
-    encode,
-    noised,
-    x0_error,
-)
-from storybook.training import (
+from storybook.training.autoencoder import SIZE
+from storybook.training.muon import Muon
+from storybook.training.runs import (
     Each,
     Run,
     batch_rng,
@@ -55,6 +45,16 @@ from storybook.training import (
     options,
     worker,
     workers,
+)
+from storybook.training.ship import ASSETS, frozen_text_encoder, frozen_vae, halves
+from storybook.training.unet import (
+    PROBES,
+    SCHEDULE,
+    Captions,
+    embed,
+    encode,
+    noised,
+    x0_error,
 )
 from storybook.world import (
     Actor,

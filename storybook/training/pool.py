@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storybook import dataset
-from storybook.training import Each, worker, workers
+from storybook.training.runs import Each, worker, workers
 from storybook.world import KINDS, Scene, cast_of, owners, render_frames, surface_ids
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Train the built-in SAM: `python -m storybook.train_sam --run RUN --samples 24000`.
+"""Train the built-in SAM: `python -m storybook.training.sam --run RUN --samples 24000`.
 
 A sample is one picture with several prompts. Most start with one click, answered by
 three masks: the whole object, its part, and the part of that part. One level is chosen
@@ -45,14 +45,14 @@ from regrain.masks.models.tiny_sam import (
 from regrain.masks.segmentation.click import segment
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
-from storybook.muon import Muon
-from storybook.training import Run, begin, device_of, mixed, options, worker
+from storybook.training.muon import Muon
+from storybook.training.runs import Run, begin, device_of, mixed, options, worker
 
 log = logging.getLogger(__name__)
 PROMPTS = 3  # of each picture
 # pictures kept in memory, and how often each is seen before the next block
 BLOCK, REUSE = 512, 2
-ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+ASSETS = Path(__file__).parents[2] / "assets" / "storybook" / "sam"
 # Names of input and output layers, which AdamW updates.
 ENDS = (
     "fine.1.",

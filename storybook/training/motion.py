@@ -1,4 +1,4 @@
-"""Train the motion adapter: `python -m storybook.train_motion --run RUN`.
+"""Train the motion adapter: `python -m storybook.training.motion --run RUN`.
 
 AnimateDiff's modules (Guo et al. 2023, arXiv:2307.04725) at half the width, after every
 block's attention of the shipped UNet, which does not change. Frames of an edit share
@@ -30,11 +30,9 @@ from transformers import CLIPTextModel
 from regrain.editing.models.intervention import Patch
 from regrain.editing.models.unet.motion_modules import between_frames, places
 from storybook import dataset
-from storybook.muon import Muon
-from storybook.ship import ASSETS, frozen_text_encoder, frozen_unet, frozen_vae, halves
-from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, x0_error
-from storybook.training import (
+from storybook.training.autoencoder import SIZE
+from storybook.training.muon import Muon
+from storybook.training.runs import (
     Each,
     Run,
     batch_rng,
@@ -46,6 +44,14 @@ from storybook.training import (
     worker,
     workers,
 )
+from storybook.training.ship import (
+    ASSETS,
+    frozen_text_encoder,
+    frozen_unet,
+    frozen_vae,
+    halves,
+)
+from storybook.training.unet import PROBES, SCHEDULE, Captions, embed, encode, x0_error
 from storybook.world import Scene, render_frames, sample_scene
 
 log = logging.getLogger(__name__)

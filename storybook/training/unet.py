@@ -1,12 +1,12 @@
-"""Train UNet and text encoder together: `python -m storybook.train_unet --vae VAE --run
-RUN`.
+"""Train UNet and text encoder together: `python -m storybook.training.unet --vae VAE
+--run RUN`.
 
 v-prediction on the SD noise schedule, loss weights that fall at low noise, caption
-dropout, EMA. Drawings are made on the way (`storybook.pool`). Beside the usual loss, a
-head reads from the middle of the UNet what is where (`storybook.reading_head`); `--head
-0` leaves it out. The run folder keeps weights, EMA and optimiser as safetensors and
-resumes from them; `--init` starts from shipped weights with a fresh optimiser.
-`RUN/model` is a diffusers folder of the EMA, ready for `storybook.ship`.
+dropout, EMA. Drawings are made on the way (`pool`). Beside the usual loss, a head reads
+from the middle of the UNet what is where; `--head 0` leaves it out. The run folder
+keeps weights, EMA and optimiser as safetensors and resumes from them; `--init` starts
+from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the
+EMA, ready for `ship`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import dataset, tokenizer
-from storybook.muon import Muon
-from storybook.pool import Pool, Truth, read_truth, stack, truth_of
-from storybook.reading_head import ReadingHead, accuracy, reading_loss
-from storybook.train_autoencoder import as_tensor, held_out_pictures
-from storybook.training import (
+from storybook.draw import PARTS
+from storybook.training.autoencoder import as_tensor, held_out_pictures
+from storybook.training.muon import Muon
+from storybook.training.pool import Pool, Truth, read_truth, stack, truth_of
+from storybook.training.runs import (
     Run,
     batch_rng,
     begin,
@@ -41,7 +42,7 @@ from storybook.training import (
     workers,
     write_model,
 )
-from storybook.world import Scene, vocabulary
+from storybook.world import KINDS, Scene, vocabulary
 
 UNET = {
     "sample_size": 16,
@@ -287,6 +288,66 @@ def carry_over(
         else:
             value.copy_(before)
     text.load_state_dict(values)
+
+
+# kind, part, outline, middle
+_SIZES = (1 + len(KINDS), len(PARTS), 1, 2)
+
+
+class ReadingHead(nn.Module):
+    """Two layers that read what the drawn world knows of every place, from the block
+    after the middle, 8 x 8, to cells, 16 x 16; they are not shipped.
+
+    REPA (Yu et al. 2024, arXiv:2410.06940) aligns features with those of another
+    network; here the truth takes that network's place. A UNet whose first layers know
+    the picture leaves more to its last layers.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        width = unet.config.block_out_channels[-1]
+        self.read = nn.Sequential(
+            nn.GroupNorm(32, width),
+            nn.Conv2d(width, width, 1),
+            nn.SiLU(),
+            nn.Conv2d(width, 4 * sum(_SIZES), 1),
+            nn.PixelShuffle(2),
+        )
+        self._features: list[Tensor] = []
+        unet.up_blocks[0].register_forward_hook(
+            lambda *call: self._features.append(call[-1])
+        )
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Return logits of kinds and parts, outline and middle, of the UNet's last
+        call; see `Truth`."""
+        features = self._features.pop()
+        self._features.clear()
+        return self.read(features.float()).split(_SIZES, dim=1)
+
+
+def reading_loss(answers: tuple[Tensor, ...], truth: Truth) -> Tensor:
+    """Return the mean of four losses, each of about the same size at first."""
+    kind, part, outline, middle = answers
+    inside = (truth.kind > 0)[:, None].float()
+    offset = F.smooth_l1_loss(middle, truth.middle, beta=0.1, reduction="none") * inside
+    losses = (
+        F.cross_entropy(kind, truth.kind),
+        F.cross_entropy(part, truth.part),
+        F.smooth_l1_loss(outline, truth.outline, beta=0.5),
+        10 * offset.sum() / (2 * inside.sum()).clamp(min=1),
+    )
+    return torch.stack(losses).mean()
+
+
+def accuracy(answers: tuple[Tensor, ...], truth: Truth) -> dict[str, float]:
+    """Return the share of the actors' cells whose kind and part are read right."""
+    kind, part, *_ = answers
+    inside = truth.kind > 0
+    right = {"kind": kind.argmax(1) == truth.kind, "part": part.argmax(1) == truth.part}
+    return {
+        name: round(float(hit[inside].float().mean()), 4) for name, hit in right.items()
+    }
 
 
 def noised(
