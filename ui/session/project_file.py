@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
+from regrain.masks.models.finders import usual_tracker
 from regrain.ui.session.kept import Content, KeptRegion, MaskFiles, damaged
 from regrain.ui.session.layers import KeptLayer, MaskLayer
+from regrain.ui.session.mask_models import trackers
 from regrain.ui.session.session import WORDS, Session, Words
 from regrain.ui.session.state import State, Undo
 
@@ -91,6 +93,8 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
     session.state = _state(work.shape, work.layers, work.regions)
     for name in WORDS:
         setattr(session, name, getattr(work, name))
+    if session.tracker not in trackers():  # one of an earlier version, or gone
+        session.tracker = usual_tracker(session.opened.drawn)
     session.steps = steps
     session.found = work.found
     session.rev = work.rev
