@@ -23,7 +23,6 @@ from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
 from regrain.editing.media.labels import read_labels, write_labels, write_regions
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
@@ -147,28 +146,21 @@ def load_project(
     )
     if check_clip:
         check_clip(clip)
+    regions = []
+    for region in project.regions:
+        values = from_json(region, Region)
+        field = f"regions.{values['name']}.picture"
+        values["picture"] = _read_picture(folder, values["picture"], field)
+        regions.append(Region(**values))
     labels = None
     if masks_path:
-        colors = {}
-        for region in project.regions:
-            values = from_json(region, Region)
-            label = values["label"]
-            colors[label] = values["color"] or default_color(label)
+        colors = {region.label: region.color for region in regions}
         labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
     found = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
-    regions = tuple(_read_region(folder, region) for region in project.regions)
-    return EditRequest(clip, labels, regions, **vars(edit) | found)
-
-
-def _read_region(folder: Path, region: ProjectRegion) -> Region:
-    values = from_json(region, Region)
-    field = f"regions.{values['name']}.picture"
-    return Region(
-        **values | {"picture": _read_picture(folder, values["picture"], field)}
-    )
+    return EditRequest(clip, labels, tuple(regions), **vars(edit) | found)
 
 
 def uses(path: str | Path) -> list[Path]:

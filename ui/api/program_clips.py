@@ -16,11 +16,11 @@ from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVi
 from regrain.ui.server.media import link_or_copy
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import is_archive, open_picture, open_upload
-from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.mask_edits import Segment, add_point
 from regrain.ui.session.mask_files import Tracks, read_tracks
-from regrain.ui.session.mask_models import choose, click_models, trackers
 from regrain.ui.session.session import Session
+from regrain.ui.values.layers import MaskLayer
+from regrain.ui.values.mask_models import choose, click_models, trackers
 
 # A GIF or an AVIF may be a video; it is opened as one, of one frame or more.
 _PICTURES = frozenset(FRAME_SUFFIXES) - {".gif", ".avif"}

@@ -43,10 +43,10 @@ from regrain.ui.session.build_request import build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.mask_files import write_tracks
-from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
 from regrain.ui.session.tracking import Tracker, uncertain
+from regrain.ui.values.method_choice import uses
+from regrain.ui.values.state import State
 from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]

@@ -25,10 +25,10 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import is_of_disk
 from regrain.ui.server.media import Media
 from regrain.ui.server.runs import Changes
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.values import method_choice
 from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.model_views import addons_view, choice, tuned_models
 from regrain.ui.views.shown import AdaptersView, DownloadView

@@ -27,8 +27,8 @@ from regrain.ui.handlers.base import (
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
-from regrain.ui.session.history import Choices, PastRun, gone
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import Choices, PastRun, gone
 from regrain.ui.views import session_views
 from regrain.ui.views.result_views import compared, download_name, history_view
 from regrain.ui.views.shown import DownloadView

@@ -11,14 +11,15 @@ from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.handlers.base import Data, explain
-from regrain.ui.session import mask_edits, mask_models, region_pictures
+from regrain.ui.session import mask_edits, region_pictures
 from regrain.ui.session.clip_files import uploaded
-from regrain.ui.session.cutout import Point
-from regrain.ui.session.layers import Box, MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.session.state import MAX_UNDO
+from regrain.ui.values import mask_models
+from regrain.ui.values.cutout import Point
+from regrain.ui.values.layers import Box, MaskLayer, Reshape
+from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views import session_views
 from regrain.ui.views.shown import CanvasGone, CanvasView
 

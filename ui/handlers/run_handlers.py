@@ -35,11 +35,11 @@ from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Computed, Session, StaleEvent
+from regrain.ui.values import method_choice
+from regrain.ui.values.history import Choices
 from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.result_views import history_view, remember
 from regrain.ui.views.shown import ProgressView, QueueView, WaitingRun
@@ -387,7 +387,7 @@ class _Display:
         self._session = session
         self._job = job
         self._run = run
-        self.opened: ClipSession = job.opened or session.opened
+        self.opened: OpenedClip = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
         request = job.request
         values = handlers.catalogue.values(

@@ -20,16 +20,16 @@ from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_discovery
-from regrain.ui.session.mask_models import finder_by_words
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.session.state import MAX_REGIONS
 from regrain.ui.session.tracking import (
     Propagate,
     Tracker,
     end,
     unsure,
 )
+from regrain.ui.values.mask_models import finder_by_words
+from regrain.ui.values.state import MAX_REGIONS
 from regrain.ui.views import session_views
 from regrain.ui.views.checks import things
 from regrain.ui.views.shown import CanvasGone, CanvasView

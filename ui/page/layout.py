@@ -21,10 +21,10 @@ from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
 from regrain.ui.page import fields
 from regrain.ui.page.components import HEADER, view
-from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
+from regrain.ui.values.adapters import AdapterList
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,

@@ -18,10 +18,10 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
-from regrain.ui.session.focus import extents_of
-from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
+from regrain.ui.values.focus import extents_of
+from regrain.ui.values.method_choice import uses
+from regrain.ui.values.state import State
 
 MAX_TEXT = 1000  # characters of a text of a region
 

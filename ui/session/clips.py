@@ -51,7 +51,7 @@ _UNPACKED = (".json", ".safetensors", *FRAME_SUFFIXES, *_CLIP_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
-class ClipSession:
+class OpenedClip:
     """A clip, ready to be shown and masked."""
 
     name: str  # of the example; empty for one's own clip
@@ -110,7 +110,7 @@ class ClipSession:
         unfinished.replace(self.source)
 
 
-def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
+def prepare(name: str, title: str, request: EditRequest, folder: Path) -> OpenedClip:
     """Write a clip's frames into a folder that is served, for pages and for random
     access.
 
@@ -142,7 +142,7 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
         return values.reshape(-1, height, width, 3)
 
     frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-    return ClipSession(name, title, request, folder, frames, folder / "source.mp4")
+    return OpenedClip(name, title, request, folder, frames, folder / "source.mp4")
 
 
 def open_upload(
@@ -151,7 +151,7 @@ def open_upload(
     start: int | None = None,
     stride: int | None = None,
     frames: int | None = None,
-) -> tuple[ClipSession, str]:
+) -> tuple[OpenedClip, str]:
     """Open an uploaded file.
 
     Args:
@@ -230,7 +230,7 @@ def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
     return max(1, min(most, there))
 
 
-def open_picture(file: Path, folder: Path) -> ClipSession:
+def open_picture(file: Path, folder: Path) -> OpenedClip:
     """Open a picture, the only one in its folder, as a clip of one frame that is kept
     in a new folder.
 
@@ -296,7 +296,7 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
         raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
-def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
+def _open_zip(file: Path, folder: Path) -> tuple[OpenedClip, str]:
     damaged = (
         f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
     )

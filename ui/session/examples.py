@@ -24,7 +24,7 @@ from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import visible
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import length_errors
-from regrain.ui.session.clips import ClipSession, prepare
+from regrain.ui.session.clips import OpenedClip, prepare
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Example:
     """A project folder, ready to be shown."""
 
-    opened: ClipSession  # its frames and what it asks for
+    opened: OpenedClip  # its frames and what it asks for
     # Data URL of the middle frame, with its regions in their colours where no result is
     # shipped
     thumbnail: str

@@ -12,7 +12,8 @@ import numpy as np
 from regrain.editing.errors import RequestError
 from regrain.masks.draw import BrushStroke, Rectangle, pack, unpack
 from regrain.masks.models.finders import CUTS
-from regrain.ui.session.layers import (
+from regrain.ui.session.session import Session
+from regrain.ui.values.layers import (
     Box,
     Key,
     Mask,
@@ -21,8 +22,7 @@ from regrain.ui.session.layers import (
     Stroke,
     touched_up,
 )
-from regrain.ui.session.mask_models import choose, click_models
-from regrain.ui.session.session import Session
+from regrain.ui.values.mask_models import choose, click_models
 
 MAX_POINTS = 64  # on a frame
 MAX_PATH = 4000  # points of a stroke

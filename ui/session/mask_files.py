@@ -20,9 +20,9 @@ from regrain.masks.draw import pack
 from regrain.masks.io.files import PAIR_MASK, Masks, colors_of, write_masks
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
-from regrain.ui.session.layers import Key
 from regrain.ui.session.session import Session, StaleEvent
-from regrain.ui.session.state import MAX_REGIONS
+from regrain.ui.values.layers import Key
+from regrain.ui.values.state import MAX_REGIONS
 
 Tracks = Mapping[int, Mapping[int, bytes]]
 """Packed masks by label and frame."""

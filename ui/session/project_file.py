@@ -14,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
 from regrain.masks.models.finders import usual_tracker
-from regrain.ui.session.kept import Content, KeptRegion, MaskFiles, damaged
-from regrain.ui.session.layers import KeptLayer, MaskLayer
-from regrain.ui.session.mask_models import trackers
 from regrain.ui.session.session import WORDS, Session, Words
-from regrain.ui.session.state import State, Undo
+from regrain.ui.values.kept import Content, KeptRegion, MaskFiles, damaged
+from regrain.ui.values.layers import KeptLayer, MaskLayer
+from regrain.ui.values.mask_models import trackers
+from regrain.ui.values.state import State, Undo
 
 _STEPS = 20  # that undo and redo keep
 

@@ -31,14 +31,14 @@ from regrain.editing.request.project import load_project, put_clip, write_projec
 from regrain.editing.storage.folders import replacing
 from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
 from regrain.ui.server.own_machine import is_own_machine
-from regrain.ui.session.adapters import Entry
 from regrain.ui.session.build_request import draft
-from regrain.ui.session.clips import ClipSession, open_upload, prepare
+from regrain.ui.session.clips import OpenedClip, open_upload, prepare
 from regrain.ui.session.examples import Example
-from regrain.ui.session.history import PastRun
-from regrain.ui.session.kept import MASKS, Content, MaskFiles, damaged, picture_in
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import KeptProject, Session, first_words
+from regrain.ui.values.adapters import Entry
+from regrain.ui.values.history import PastRun
+from regrain.ui.values.kept import MASKS, Content, MaskFiles, damaged, picture_in
 
 log = logging.getLogger(__name__)
 PAGE = "page.json"
@@ -172,7 +172,7 @@ class Projects:
 
     def open(
         self, key: object, media: Media, page: str
-    ) -> tuple[ClipSession, Callable[[Session], None]]:
+    ) -> tuple[OpenedClip, Callable[[Session], None]]:
         """Open the clip of a project; returns it, and what opens it in a session with
         all that was done on it.
 
@@ -346,7 +346,7 @@ class Projects:
                 asked = self._ask(session, session.fields)
         return replace(asked, method=session.method, focus=session.focus)
 
-    def _new_folder(self, opened: ClipSession) -> Path:
+    def _new_folder(self, opened: OpenedClip) -> Path:
         assert self.root is not None
         stem = re.sub(r"[^\w.-]+", " ", Path(opened.title).stem).strip(" .")
         name = stem[:_MAX_NAME] or "clip"
@@ -441,7 +441,7 @@ def _write(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
-def _keep_clip(opened: ClipSession, folder: Path) -> Content:
+def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
     """Link the clip into a project's folder, and say which part of it is used."""
     clip = opened.request.clip
     described = put_clip(opened.request, folder, _link)
@@ -478,7 +478,7 @@ def _link(source: Path, target: Path) -> None:
         link_or_copy(source, part)
 
 
-def _open_clip(content: Content, folder: Path, served: Path) -> ClipSession:
+def _open_clip(content: Content, folder: Path, served: Path) -> OpenedClip:
     title = str(content.get("title", folder.name))
     own = content.get("file")
     if own:

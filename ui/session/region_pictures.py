@@ -15,10 +15,10 @@ from PIL import Image
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import read_picture, shown
 from regrain.ui.server.media import data_url
-from regrain.ui.session.cutout import Cutout, Point, parts_clicked, veil_over
-from regrain.ui.session.layers import Mask
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
+from regrain.ui.values.cutout import Cutout, Point, parts_clicked, veil_over
+from regrain.ui.values.layers import Mask
 
 FIELD = "picture"
 _LARGEST = 1024  # pixels a side that are kept; encoders see 224

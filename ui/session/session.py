@@ -17,14 +17,14 @@ from regrain.editing.media.labels import Labels, mask_of, open_regions
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
-from regrain.ui.session.adapters import AdapterList
-from regrain.ui.session.clips import MAX_FRAMES, ClipSession
-from regrain.ui.session.cutout import Cutout
-from regrain.ui.session.focus import check_focus, edges_of_regions, on_other_frames
-from regrain.ui.session.history import MAX_RUNS, History
-from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
-from regrain.ui.session.mask_models import usual_finder
-from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
+from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
+from regrain.ui.values.adapters import AdapterList
+from regrain.ui.values.cutout import Cutout
+from regrain.ui.values.focus import check_focus, edges_of_regions, on_other_frames
+from regrain.ui.values.history import MAX_RUNS, History
+from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
+from regrain.ui.values.mask_models import usual_finder
+from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
 _KEPT_RUNS = 512  # run lengths of masks
 
@@ -90,7 +90,7 @@ class Words:
 WORDS = tuple(Words.__dataclass_fields__)
 
 
-def first_words(opened: ClipSession) -> Words:
+def first_words(opened: OpenedClip) -> Words:
     """Return the words that a clip's project begins with."""
     request = opened.request
     return Words(
@@ -110,7 +110,7 @@ class ClipWork(Words):
     Masks and words are those of the clip's project, if it has one.
     """
 
-    opened: ClipSession
+    opened: OpenedClip
     id: str  # tells this clip from those that the page had before
     rev: int = 0  # grows with every change of masks
     # frame to the revision of its last change
@@ -165,7 +165,7 @@ class Session(ClipWork):
             `sam` or `cuts`.
     """
 
-    def __init__(self, opened: ClipSession, fallback: str = "sam") -> None:
+    def __init__(self, opened: OpenedClip, fallback: str = "sam") -> None:
         self.lock = threading.RLock()
         self.stop = threading.Event()  # set to end the tracking that goes on
         self.fallback = fallback
@@ -177,20 +177,20 @@ class Session(ClipWork):
         self._past: set[str] = set()  # identities of clips that the page has left
         self._begin(opened, "")
 
-    def open(self, opened: ClipSession, identity: str) -> None:
+    def open(self, opened: OpenedClip, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
         self.end()
         if self.id != identity:
             self._past.add(self.id)
         self._begin(opened, identity)
 
-    def _begin(self, opened: ClipSession, identity: str) -> None:
+    def _begin(self, opened: OpenedClip, identity: str) -> None:
         # every field of the work has its first value again
         super().__init__(opened=opened, id=identity, **vars(first_words(opened)))
         if opened.file is None:  # a bare clip says nothing of it
             self.adapters.take_project(opened.request.adapter)
 
-    def open_part(self, opened: ClipSession, identity: str) -> None:
+    def open_part(self, opened: OpenedClip, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all
         words, undo."""
         numbers = opened.used
@@ -422,7 +422,7 @@ class Session(ClipWork):
         self.changed.update(dict.fromkeys(frames, self.rev))
 
 
-def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
+def _project_layers(opened: OpenedClip) -> dict[int, MaskLayer]:
     """Return the masks of a project's regions by label: tracked, and made by a person
     on key frames."""
     request = opened.request

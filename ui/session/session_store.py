@@ -16,7 +16,7 @@ from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.storage.memory import return_freed
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.runs import RunThread
-from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 
@@ -63,7 +63,7 @@ class SessionStore:
 
     def __init__(
         self,
-        first: ClipSession | None,
+        first: OpenedClip | None,
         media: Media,
         finder: str = "sam",
         clock: Callable[[], float] = time.monotonic,
@@ -87,7 +87,7 @@ class SessionStore:
         self._lock = threading.Lock()
         self._sweeping = False
 
-    def get(self, page: str, opened: ClipSession | None = None) -> Session:
+    def get(self, page: str, opened: OpenedClip | None = None) -> Session:
         """Return the session of a page; on its first event the one that its project
         has, or a new one on `opened` or what new pages show.
 

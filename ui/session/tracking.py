@@ -16,7 +16,7 @@ from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, jud
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread, start_thread
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
+from regrain.ui.values.state import State
 
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _NAMED = 3  # regions whose lost stretches are named

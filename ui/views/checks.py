@@ -20,8 +20,8 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
-from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
+from regrain.ui.values.method_choice import uses
 from regrain.ui.views.shown import ChecksView, Remark, UnknownWord
 
 _MOST = 40  # of unknown words that are sent

@@ -29,8 +29,8 @@ from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.memory import NEEDS, Need
-from regrain.ui.session.adapters import AdapterList, Entry
-from regrain.ui.session.method_choice import uses
+from regrain.ui.values.adapters import AdapterList, Entry
+from regrain.ui.values.method_choice import uses
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.shown import (
     AdapterChoice,

@@ -14,9 +14,9 @@ from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.server.media import Media, data_url, link_or_copy
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices, History, PastRun
-from regrain.ui.session.method_choice import uses
+from regrain.ui.session.clips import OpenedClip
+from regrain.ui.values.history import Choices, History, PastRun
+from regrain.ui.values.method_choice import uses
 from regrain.ui.views.attention_views import areas, attention, words
 from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import edits, player
@@ -117,7 +117,7 @@ def result(
     )
 
 
-def made_result(opened: ClipSession) -> ResultView | None:
+def made_result(opened: OpenedClip) -> ResultView | None:
     """Show the figures and files of the result that ships with an example; None where
     there is none."""
     if opened.made is None:
@@ -126,7 +126,7 @@ def made_result(opened: ClipSession) -> ResultView | None:
     return result(None, opened.made.report, opened.request, opened.made.files, stem)
 
 
-def made_player(opened: ClipSession) -> PlayerView | None:
+def made_player(opened: OpenedClip) -> PlayerView | None:
     """Show the clip beside the edits that ship with it, if there are any; None for
     one's own clip."""
     if opened.own:
@@ -148,7 +148,7 @@ def made_player(opened: ClipSession) -> PlayerView | None:
     )
 
 
-def stem_of(opened: ClipSession, request: EditRequest) -> str:
+def stem_of(opened: OpenedClip, request: EditRequest) -> str:
     """Name a run's files so that a person tells them apart: clip, method and, where it
     matters, seed."""
     parts = [opened.name or Path(opened.title).stem, request.method]
@@ -187,7 +187,7 @@ def remember(
     saved: Saved,
     request: EditRequest,
     choices: Choices,
-    opened: ClipSession,
+    opened: OpenedClip,
     media: Media,
 ) -> tuple[PlayerView, ResultView]:
     """Add a result to the history, whose oldest files may go; return how it is

@@ -18,16 +18,16 @@ from regrain.masks.models.finders import CUTS
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
 from regrain.ui.session.clip_files import MAX_ARCHIVE, MAX_VIDEO
-from regrain.ui.session.clips import MAX_FRAMES, ClipSession
-from regrain.ui.session.cutout import LARGE, Cutout
+from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
 from regrain.ui.session.examples import Example
-from regrain.ui.session.layers import Key
 from regrain.ui.session.mask_edits import MAX_PATH, finder_of
-from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import MAX_REGIONS
+from regrain.ui.values.cutout import LARGE, Cutout
+from regrain.ui.values.layers import Key
+from regrain.ui.values.mask_models import click_models, title, trackers
+from regrain.ui.values.state import MAX_REGIONS
 from regrain.ui.views.shown import (
     Blind,
     CanvasGone,
@@ -105,7 +105,7 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[EditView]:
 
 
 def player(
-    opened: ClipSession,
+    opened: OpenedClip,
     edits: Sequence[EditView] = (),
     reconstruction: str | None = None,
 ) -> PlayerView:
@@ -128,7 +128,7 @@ def player(
     )
 
 
-def begun_player(opened: ClipSession, path: str, frames: int) -> PlayerView:
+def begun_player(opened: OpenedClip, path: str, frames: int) -> PlayerView:
     """Show the first frames of an edit that goes on, beside the same frames of the
     source clip."""
     shown = player(opened, [EditView("", path)])
@@ -201,7 +201,7 @@ def _mask_models(session: Session) -> MaskFinders:
     return MaskFinders(choices, following, session.tracker, session.finder)
 
 
-def _clip(opened: ClipSession) -> ClipView:
+def _clip(opened: OpenedClip) -> ClipView:
     clip = opened.request.clip
     width, height = clip.size
     return ClipView(

@@ -31,8 +31,8 @@ from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
-from regrain.ui.session.adapters import Entry, on_server
 from regrain.ui.session.examples import Example
+from regrain.ui.values.adapters import Entry, on_server
 
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"

@@ -26,7 +26,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.work.catalogue import Catalogue
 
 RunEdit = Callable[[EditRequest], Iterator[Event]]
@@ -83,7 +83,7 @@ class RunJob:
 
     request: EditRequest
     page: str
-    opened: ClipSession | None = None
+    opened: OpenedClip | None = None
     whole: dict[int, LazyFrames] | None = None
     keep: Callable[[Adapter], object] | None = None
     kept: Collection[Path] = ()
@@ -161,7 +161,7 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     return Saved(replace(finished, report=dict(report)), files, folder, source)
 
 
-def stretch_of(opened: ClipSession) -> VideoClip | None:
+def stretch_of(opened: OpenedClip) -> VideoClip | None:
     """Return the stretch of one's own file that is edited, if the edit can be put back
     into the file."""
     used = len(opened.request.clip)

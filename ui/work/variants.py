@@ -12,8 +12,8 @@ from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.method_choice import uses
+from regrain.ui.session.clips import OpenedClip
+from regrain.ui.values.method_choice import uses
 from regrain.ui.work.jobs import RunJob
 
 MAX_VARIANTS = 4
@@ -22,8 +22,8 @@ FAST = "infedit"  # what a model's own LoRA for few steps is made for
 
 
 def attempt(
-    kind: object, frame: object, request: EditRequest, opened: ClipSession
-) -> tuple[EditRequest, ClipSession]:
+    kind: object, frame: object, request: EditRequest, opened: OpenedClip
+) -> tuple[EditRequest, OpenedClip]:
     """Return what a quick try of a frame runs, and the clip it is shown with; both as
     given if `kind` is no try.
 

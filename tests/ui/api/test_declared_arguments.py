@@ -16,8 +16,8 @@ from regrain.ui.api.program_clips import _region
 from regrain.ui.api.program_schema import EditedRegion, EditVideo
 from regrain.ui.api.programs import Programs
 from regrain.ui.session.build_request import build_request
-from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import Choices
 
 EVERYWHERE = {"boxes": {1: (slice(None), slice(None))}}
 OFFERED = [name for name, one in declared(Edit).items() if one.programs]

@@ -23,7 +23,7 @@ from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.state import MAX_UNDO
+from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views.shown import ProgressView
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.jobs import Jobs, RunJob, Saved

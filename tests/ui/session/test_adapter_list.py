@@ -8,7 +8,7 @@ from fake_app import tuned_model
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.adapters import load_adapter, read_facts, save_adapter
 from regrain.ui.server.media import Media
-from regrain.ui.session import adapters
+from regrain.ui.values import adapters
 from regrain.ui.views import model_views
 from regrain.ui.views.shown import AdapterChoice, AdapterGroup
 

@@ -20,12 +20,12 @@ from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clips import open_picture
-from regrain.ui.session.focus import on_other_frames
-from regrain.ui.session.history import Choices
-from regrain.ui.session.kept import MaskFiles
-from regrain.ui.session.layers import Key, MaskLayer
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
+from regrain.ui.values.focus import on_other_frames
+from regrain.ui.values.history import Choices
+from regrain.ui.values.kept import MaskFiles
+from regrain.ui.values.layers import Key, MaskLayer
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.session_views import cards
 from regrain.ui.work.costs import Costs, planned

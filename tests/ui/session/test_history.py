@@ -10,8 +10,8 @@ import pytest
 from regrain.editing import ArrayClip, EditRequest, Region, RequestError
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
-from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.views.metric_summary import (
     FLICKERS,
     FOUND,

@@ -15,10 +15,10 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.page import fields
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
+from regrain.ui.values import method_choice
 from regrain.ui.views.model_views import choice
 from regrain.ui.work.catalogue import values
 

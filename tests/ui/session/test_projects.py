@@ -35,10 +35,10 @@ from regrain.ui.server.own_machine import is_own_machine, projects_folder
 from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.history import Choices, PastRun
-from regrain.ui.session.layers import Key, MaskLayer, Reshape
 from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
+from regrain.ui.values.history import Choices, PastRun
+from regrain.ui.values.layers import Key, MaskLayer, Reshape
 
 FIELDS = {
     "model": "storybook",

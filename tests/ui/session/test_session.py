@@ -13,12 +13,13 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.session import mask_edits, mask_models
+from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
-from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.values import mask_models
+from regrain.ui.values.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.views import session_views
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60

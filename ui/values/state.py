@@ -16,7 +16,7 @@ from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
-from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on
+from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, mask_on
 
 T = TypeVar("T")
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50

@@ -13,7 +13,7 @@ from pydantic import PlainSerializer
 
 from regrain.editing.errors import RequestError
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.session.kept import Content, KeptEdit, KeptRegion
+from regrain.ui.values.kept import Content, KeptEdit, KeptRegion
 
 MAX_RUNS = 12
 _SHOWN = "shown.json"

@@ -28,7 +28,7 @@ from regrain.masks.draw import (
     grow,
     unpack,
 )
-from regrain.ui.session.kept import Content, Packed
+from regrain.ui.values.kept import Content, Packed
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
