@@ -46,8 +46,7 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import read_labels
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.location import find
-from regrain.editing.models.files.offers import family_of
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.storage.memory import peak_memory
 
@@ -159,7 +158,7 @@ class ClipScore:
             text: Any = self._backbone.embed([words]).pooled
         else:
             tokens = self._backbone.check_prompts([words], ["prompt"])
-            text = self._text(torch.tensor(tokens.input_ids)).text_embeds
+            text = self._text(torch.tensor(tokens.ids)).text_embeds
         images = self._image(pixels).image_embeds
         return float(torch.cosine_similarity(images, text.cpu().float()).mean())
 
@@ -320,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    family = family_of(find(args.model))
+    family = facts_of(args.model).family
     place = Path(args.model)
     facts = {
         "model": place.name if place.exists() else args.model,

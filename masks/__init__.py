@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regrain.editing.media.coco import read_rle, write_rle
+    from regrain.editing.media.annotations import read_rle
+    from regrain.editing.media.coco import write_rle
     from regrain.editing.media.labels import (
         flatten,
         read_labels,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from regrain.masks.track.propagate import Confidence, propagate
 
 _NAMES = {
-    "editing.media.coco": "read_rle write_rle",
+    "editing.media.annotations": "read_rle",
+    "editing.media.coco": "write_rle",
     "editing.media.labels": "flatten read_labels read_regions split write_labels write_regions",
     "masks.draw": "BrushStroke brush clean drop_specks fill_holes grow",
     "masks.io.video": "read_mask_video write_mask_video",

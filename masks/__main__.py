@@ -44,7 +44,7 @@ from regrain.masks.io.files import (
     write_pair,
 )
 from regrain.masks.models.finders import (
-    FLOW,
+    CUTS,
     find_finder,
     find_tracker,
     finders,
@@ -71,7 +71,7 @@ _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
-_TRACKER = "What follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
+_TRACKER = "What follows masks; see `finders`. By default cuts."
 # Options that several commands have.
 _AnyMasks = Annotated[
     Path, Argument(help="Folder of pictures, picture, .json file or mask video.")
@@ -103,9 +103,6 @@ def track(
         Option(help="Published SAM checkpoint; the built-in one by default."),
     ] = None,
     tracker: Annotated[str | None, Option(help=_TRACKER)] = None,
-    flow: Annotated[
-        str, Option(help="dis, raft, or auto: raft if its weights are present.")
-    ] = "auto",
     masks: Annotated[Path | None, Option(help=_MASKS)] = None,
     key: Annotated[
         list[int] | None,
@@ -116,7 +113,7 @@ def track(
     """Track clicked objects through a clip, or correct masks that were tracked
     before."""
     clicks = _parse_clicks(click or [])
-    _check_options(finder, tracker, flow, masks, key, at)
+    _check_options(finder, tracker, masks, key, at)
     if not clicks and at is None:
         said = (
             "Nothing to track. Click an object, or give its mask by --masks and --at."
@@ -148,18 +145,16 @@ def track(
     if finder is None:
         finder = "sam" if model or drawn else usual(drawn=False).name
     if tracker is None:
-        tracker = usual_tracker(drawn) if flow == "auto" else FLOW
+        tracker = usual_tracker(drawn)
     given = masks_of_clicks(opened, clicks, finder, model)
     if before is not None and at is not None:
         given = with_masks_at(given, before, at)
         before = None
     with replacing_masks(out) as folder:
         if before is None:
-            confidences = follow(opened, given, folder, flow, tracker)
+            confidences = follow(opened, given, folder, tracker)
         else:
-            confidences = correct(
-                opened, given, folder, flow, before, key or (), tracker
-            )
+            confidences = correct(opened, given, folder, before, key or (), tracker)
     for label, known in confidences.items():
         spans = in_words(doubts(known, len(opened)))
         if spans:
@@ -342,21 +337,16 @@ def _parse_labelled(
 def _check_options(
     finder: str | None,
     tracker: str | None,
-    flow: str,
     masks: Path | None,
     key: list[int] | None,
     at: int | None,
 ) -> None:
     try:
         find_finder("sam" if finder is None else finder)
-        find_tracker(FLOW if tracker is None else tracker)
+        find_tracker(CUTS if tracker is None else tracker)
     except MaskError as error:
         option = "--tracker" if error.field == "tracker" else "--finder"
         raise RequestError(option, error.message) from error
-    if flow not in ("auto", "dis", "raft"):
-        raise RequestError(
-            "--flow", f"Expected auto, dis or raft, got {shorten(flow)}."
-        )
     for option, given in (("--key", bool(key)), ("--at", at is not None)):
         if given and masks is None:
             said = f"Needs --masks. Add it, or leave {option} out."

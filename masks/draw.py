@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from regrain.editing.media.lazy_frames import Mask, Size
+
 _SUBPIXEL_BITS = 4
 _SUBPIXELS = 1 << _SUBPIXEL_BITS  # to a pixel
 
@@ -44,39 +46,20 @@ class Rectangle:
     erase: bool = False
 
 
-def brush(
-    mask: Bool[np.ndarray, "height width"], stroke: BrushStroke
-) -> Bool[np.ndarray, "height width"]:
+def brush(mask: Mask, stroke: BrushStroke) -> Mask:
     """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
-    path = _path_of(stroke)
+    # in subpixels, as OpenCV draws them
+    path = np.round(np.array(stroke.points) * _SUBPIXELS).astype(np.int32)
     radius = round(stroke.radius * _SUBPIXELS)
+    how = (1, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS)
     ends = [*path[1:], path[-1]]
     for start, end in zip(path, ends, strict=True):
-        _draw_disc(touched, start, radius)
+        cv2.circle(touched, start.tolist(), radius, *how)
         _draw_band(touched, start, end, radius)
     if stroke.erase:
         return mask & (touched == 0)
     return mask | (touched > 0)
-
-
-def _path_of(stroke: BrushStroke) -> Int[np.ndarray, "points 2"]:
-    """Return the points of a stroke in subpixels, as OpenCV draws them."""
-    scaled = np.array(stroke.points) * _SUBPIXELS
-    return np.round(scaled).astype(np.int32)
-
-
-def _draw_disc(touched: np.ndarray, middle: np.ndarray, radius: int) -> None:
-    """Draw a filled circle, in place; all in subpixels."""
-    cv2.circle(
-        touched,
-        middle.tolist(),
-        radius,
-        1,
-        cv2.FILLED,
-        cv2.LINE_8,
-        _SUBPIXEL_BITS,
-    )
 
 
 def _draw_band(
@@ -91,9 +74,7 @@ def _draw_band(
     cv2.fillConvexPoly(touched, whole, 1, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
-def fill_box(
-    mask: Bool[np.ndarray, "height width"], box: Rectangle
-) -> Bool[np.ndarray, "height width"]:
+def fill_box(mask: Mask, box: Rectangle) -> Mask:
     """Add a box to a mask, or erase it: all pixels whose centre it covers."""
     x0, y0, x1, y1 = (round(value) for value in box.corners)
     changed = mask.copy()
@@ -101,16 +82,12 @@ def fill_box(
     return changed
 
 
-def grow(
-    mask: Bool[np.ndarray, "height width"], pixels: float | int
-) -> Bool[np.ndarray, "height width"]:
+def grow(mask: Mask, pixels: float | int) -> Mask:
     """Grow a mask by `pixels`, or shrink it if negative."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
-def fill_holes(
-    mask: Bool[np.ndarray, "height width"], most: float | int
-) -> Bool[np.ndarray, "height width"]:
+def fill_holes(mask: Mask, most: float | int) -> Mask:
     """Fill enclosed holes of at most `most` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
         (~mask).astype(np.uint8), connectivity=4
@@ -121,9 +98,7 @@ def fill_holes(
     return mask | np.isin(numbers, holes)
 
 
-def drop_specks(
-    mask: Bool[np.ndarray, "height width"], least: float | int
-) -> Bool[np.ndarray, "height width"]:
+def drop_specks(mask: Mask, least: float | int) -> Mask:
     """Remove pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
@@ -132,14 +107,14 @@ def drop_specks(
 
 
 def clean(
-    masks: Mapping[int, Bool[np.ndarray, "height width"]],
+    masks: Mapping[int, Mask],
     *,
     pixels: float | int = 0,
     holes: float | int = 0,
     specks: float | int = 0,
     labels: Collection[int] = (),
     apart: bool = True,
-) -> dict[int, Bool[np.ndarray, "height width"]]:
+) -> dict[int, Mask]:
     """Remove specks from the masks of one frame, fill holes, then grow.
 
     Args:
@@ -162,14 +137,12 @@ def clean(
     return result
 
 
-def pack(mask: Bool[np.ndarray, "height width"]) -> bytes:
+def pack(mask: Mask) -> bytes:
     """Compress a mask, eight pixels to a byte; an empty mask gives no bytes."""
     return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
 
 
-def unpack(
-    packed: bytes | None, size: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
+def unpack(packed: bytes | None, size: Size) -> Mask:
     """Return the mask that `pack` compressed, empty for None; `size` is (width,
     height)."""
     width, height = size
@@ -182,7 +155,7 @@ def unpack(
 
 
 def signed_distance(
-    mask: Bool[np.ndarray, "height width"],
+    mask: Mask,
 ) -> Float32[np.ndarray, "height width"]:
     """Return the distance to the edge, which runs between pixels; positive inside, huge
     without an edge."""
@@ -201,9 +174,7 @@ def iou(a: Bool[np.ndarray, "*size"], b: Bool[np.ndarray, "*size"]) -> float:
     return float((a & b).sum() / max(int((a | b).sum()), 1))
 
 
-def spread(
-    mask: Bool[np.ndarray, "height width"], count: int
-) -> Int[np.ndarray, "points 2"]:
+def spread(mask: Mask, count: int) -> Int[np.ndarray, "points 2"]:
     """Find up to `count` points (x, y) well inside a mask: the deepest, then always the
     farthest from all.
 
@@ -222,7 +193,7 @@ def spread(
     return np.array(points)
 
 
-def deepest(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int]:
+def deepest(mask: Mask) -> tuple[int, int]:
     """Find the pixel (x, y) of the mask farthest from its edge and from the border of
     the frame."""
     y, x = np.unravel_index(int(_depth(mask).argmax()), mask.shape)

@@ -13,6 +13,7 @@ ROOMS = {
         *("storage", "media", "params", "motion", "diffusion", "attention"),
         *(
             "models.files",
+            "models.weights",
             "models",
             "models.unet",
             "models.wan",

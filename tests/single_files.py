@@ -37,7 +37,7 @@ def original_layout(model, version="sd1"):
             for key, x in clip
         }
     if version == "sdxl":
-        out |= openclip(model.text_encoder_2, "conditioner.embedders.1.model.")
+        out |= openclip(model.parts["text_encoder_2"], "conditioner.embedders.1.model.")
     return {key: value.contiguous().clone() for key, value in out.items()}
 
 
@@ -125,8 +125,8 @@ def load_file_of(weights, path, metadata=None):
 def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
     for part in parts:
         ours, theirs = (
-            getattr(model, part).state_dict(),
-            getattr(expected, part).state_dict(),
+            model.parts[part].state_dict(),
+            expected.parts[part].state_dict(),
         )
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -180,7 +180,6 @@ MORE = {
     "several prompts": lambda asked, _: replace(
         asked("fatezero"), more_prompts=("a red fox on the grass",)
     ),
-    "a pixel": lambda asked, _: asked("videograin", heat_pixel="1,8,8"),
     "words": lambda asked, _: asked("vid2vid_zero", prompt="a red fox on the grass"),
 }
 

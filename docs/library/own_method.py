@@ -13,7 +13,7 @@ class GentleParams(WindowedParams):
     )
 
 
-def run(backbone, request, params, piece=None):
+def run(backbone, request, params, window=None):
     """See CONTRIBUTING.md, *How to add a method*."""
     import torch
 
@@ -23,7 +23,7 @@ def run(backbone, request, params, piece=None):
 
     yield regrain.Stage("editing")
     with torch.no_grad():
-        source = backbone.encode(working_clip(backbone, request, piece).frames)
+        source = backbone.encode(working_clip(backbone, request, window).frames)
         batch = Batch.of(len(source), edits=1)
         uncond, cond = backbone.embed([request.negatives, request.targets[0]])
         text = batch.texts({"uncond": uncond, "cond/0": cond})

@@ -17,8 +17,7 @@ of NAME"."""
 class RegionAttention:
     """Attention of each pixel to a region's words, before and after modulation.
 
-    For a chosen pixel: its attention to each pixel. Averaged over heads, layers and
-    modulated steps; 0..1.
+    Averaged over heads, layers and modulated steps; 0..1.
 
     Attributes:
         before: Before modulation.

@@ -11,25 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from xformers.ops.fmha.attn_bias import AttentionBias
+
 # Gathering all runs at once would copy q, k and v of the whole clip.
 _RUNS_AT_ONCE = 4096
 Queries = Float[Tensor, "batch heads queries dim"]
 Keys = Float[Tensor, "batch heads keys dim"]
 Values = Float[Tensor, "batch heads keys width"]
+Answers = Float[Tensor, "batch heads queries width"]
 Mask = Bool[Tensor, "batch 1 queries keys"]
 Runs = Float[Tensor, "batch tokens heads dim"]
 
 
 def attention(
     q: Queries, k: Keys, v: Values, scale: float | None = None, mask: Mask | None = None
-) -> Float[Tensor, "batch heads queries width"]:
+) -> Answers:
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
     Args:
@@ -46,7 +50,7 @@ def attention(
 
 def _at_equal_widths(
     q: Queries, k: Keys, v: Values, scale: float, mask: Mask | None
-) -> Float[Tensor, "batch heads queries width"]:
+) -> Answers:
     """Compute attention with keys and values padded to the same width.
 
     The kernels of a CPU need it; otherwise PyTorch silently falls back to the full
@@ -66,9 +70,7 @@ def _at_equal_widths(
 
 def attention_and_sums(
     q: Queries, k: Keys, v: Values, scale: float
-) -> tuple[
-    Float[Tensor, "batch heads queries width"], Float[Tensor, "batch heads queries"]
-]:
+) -> tuple[Answers, Float[Tensor, "batch heads queries"]]:
     """Compute attention, and the logarithm of the sum that each query's softmax divides
     by.
 
@@ -98,7 +100,7 @@ class RunLengths:
 
     lengths: Int[Tensor, "runs"]
     device: torch.device
-    _masks: dict[int, Any] = field(default_factory=dict)
+    _masks: dict[int, AttentionBias] = field(default_factory=dict)
 
     @cached_property
     def by_length(self) -> tuple[Int[Tensor, "found length"], ...]:
@@ -112,7 +114,7 @@ class RunLengths:
             found.append(tokens.to(self.device))
         return tuple(found)
 
-    def mask(self, rows: int) -> Any:
+    def mask(self, rows: int) -> AttentionBias:
         """Return xformers' mask of the runs of so many rows."""
         if rows not in self._masks:
             from xformers.ops import fmha
@@ -132,14 +134,22 @@ def attention_in_runs(
         `tokens`. scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        return _in_runs_by_xformers(q, k, v, runs, scale)
+        return _in_runs_by_xformers(
+            q,
+            k,
+            v,
+            runs,
+            scale,
+        )
     batch = len(q)
     together = max(1, _RUNS_AT_ONCE // batch)
     out = v.clone()  # a token that is alone in its run sees itself
     for tokens in runs.by_length:
         for some in tokens.split(together):
-            rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
-            found = attention(*rows, scale)
+            own_q, own_k, own_v = (
+                x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v)
+            )
+            found = attention(own_q, own_k, own_v, scale)
             out[:, some] = found.transpose(1, 2).unflatten(0, (batch, -1))
     return out
 
@@ -150,8 +160,8 @@ def _in_runs_by_xformers(
     from xformers.ops import fmha
 
     mask = runs.mask(len(q))
-    rows = (x.flatten(0, 1)[None] for x in (q, k, v))
-    out = fmha.memory_efficient_attention(*rows, mask, scale=scale)
+    own_q, own_k, own_v = (x.flatten(0, 1)[None] for x in (q, k, v))
+    out = fmha.memory_efficient_attention(own_q, own_k, own_v, mask, scale=scale)
     return out.unflatten(1, q.shape[:2])[0]
 
 

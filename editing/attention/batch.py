@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.diffusion.schedule import guide
+from regrain.editing.diffusion.schedule import Answer, guide
 from regrain.editing.diffusion.text import PromptEmbedding
 
 
@@ -79,11 +79,11 @@ class Batch(NamedTuple):
 
     def guide(
         self,
-        answer: tuple[Tensor, Tensor],
+        answer: Answer,
         scale: float,
         uncond: str = "uncond",
         cond: str = "cond",
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Answer:
         """Apply guidance to two groups of a call's output (x0, eps); without `uncond`
         in this batch, return those of `cond`."""
         x0, eps = answer
@@ -111,8 +111,8 @@ def guided_calls(frames: int, together: bool, scale: float = 0.0) -> tuple[Batch
 
 
 def guide_calls(
-    answers: Sequence[tuple[Tensor, Tensor]], calls: Sequence[Batch], scale: float
-) -> tuple[Tensor, Tensor]:
+    answers: Sequence[Answer], calls: Sequence[Batch], scale: float
+) -> Answer:
     """Apply guidance to the outputs (x0, eps) of `guided_calls`."""
     x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
     branches = [branch for call in calls for branch in call.branches]

@@ -7,7 +7,6 @@ are in closed form, and the similarities of all pairs of places are never held t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Literal
 
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regrain.editing.motion.correspondence import Motion
+from regrain.editing.params.fresco import FrescoParams
 
 Distance = Literal["squared", "absolute"]
 FeatureMaps = Float[Tensor, "rows c h w"]
@@ -29,37 +29,12 @@ _SHORTEST = 1e-12  # length of a feature that is divided by it
 _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Terms and settings of the optimisation.
-
-    Attributes:
-        flow, similarity: Weights of the motion and of the likeness of the places of a frame; 0 leaves it out.
-        circular: Compare neighbours both ways and the last frame with the first; otherwise each frame with
-            the one before.
-        distance: Distance between similarities.
-        rounds, learning_rate: Settings of Adam.
-        restore: Give every channel of every frame its mean and deviation back.
-        released: Follow the released code: the smallest difference counts, and 1 is
-            added to restored variances.
-    """
-
-    flow: float
-    similarity: float
-    circular: bool
-    distance: Distance
-    rounds: int
-    learning_rate: float
-    restore: bool
-    released: bool = False
-
-
 @torch.no_grad()
 def optimize_features(
     x: FeatureMaps,
     source: FeatureMaps,
     links: Float[Tensor, "pairs all_places"] | None,
-    wanted: Agreement,
+    params: FrescoParams,
 ) -> FeatureMaps:
     """Optimise features; if both weights are 0, return them unchanged.
 
@@ -69,40 +44,32 @@ def optimize_features(
         source: Features of the source clip, same rows.
         links: `neighbours` of the circular pairs of frames, at the size of the
             features; unused, and may be None, if the weight of the flow is 0.
+        params: Weights and settings of Adam. Of released details, the smallest
+            difference counts, and 1 is added to restored variances.
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
-    if not wanted.flow and not wanted.similarity:
+    if not params.flow_weight and not params.similarity_weight:
         return x
+    released = params.details == "released"
+    rounding = 0.0 if released else _ROUNDING
     original = x.detach().float()
     features = as_places(original)
     reference, _ = _on_sphere(as_places(source.detach().float()))
-    adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
-    for _ in range(wanted.rounds):
-        features.grad = torch.zeros_like(features)
-        _add_slopes(features.grad, features, reference, links, wanted)
+    adam = torch.optim.Adam([features], lr=params.learning_rate, fused=True)
+    for _ in range(params.optimise_rounds):
+        gradient = torch.zeros_like(features)
+        if params.flow_weight and links is not None:
+            slope = flow_slope(features, links, rounding)
+            gradient.add_(slope, alpha=params.flow_weight)
+        if params.similarity_weight:
+            slope = similarity_slope(features, reference, params.similarity_loss)
+            gradient.add_(slope, alpha=params.similarity_weight)
+        features.grad = gradient
         adam.step()
     result = features.mT.reshape(x.shape).contiguous()
-    if wanted.restore:
-        more = 1.0 if wanted.released else _EPSILON
-        result = with_statistics(result, original, more)
+    if params.restore_statistics:
+        result = with_statistics(result, original, 1.0 if released else _EPSILON)
     return result.to(x.dtype)
-
-
-def _add_slopes(
-    gradient: Places,
-    features: Places,
-    reference: Places,
-    links: Float[Tensor, "pairs all_places"] | None,
-    wanted: Agreement,
-) -> None:
-    """Add the weighted gradients of all terms to `gradient`."""
-    if wanted.flow and links is not None:
-        rounding = 0.0 if wanted.released else _ROUNDING
-        slope = flow_slope(features, links, rounding)
-        gradient.add_(slope, alpha=wanted.flow)
-    if wanted.similarity:
-        slope = similarity_slope(features, reference, wanted.distance)
-        gradient.add_(slope, alpha=wanted.similarity)
 
 
 def as_places(x: FeatureMaps) -> Places:
@@ -272,7 +239,8 @@ def _times_signs(u: Places, reference: Places) -> Places:
     )
     for part in parts:
         # A batch of one is slower than a matrix.
-        _add_times_signs(*(x.squeeze(0) for x in part), blocks)
+        own, like, sums = (x.squeeze(0) for x in part)
+        _add_times_signs(own, like, sums, blocks)
     return out
 
 

@@ -180,7 +180,11 @@ def tracks(
     )
     out = torch.empty_like(v)
     out[:, by_track] = attention_in_runs(
-        q[:, by_track], k[:, by_track], v[:, by_track], runs, scale
+        q[:, by_track],
+        k[:, by_track],
+        v[:, by_track],
+        runs,
+        scale,
     )
     return unfold_frames(
         rearrange(out, "branch n heads dim -> branch heads n dim"), frames

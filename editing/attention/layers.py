@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import AttentionProcessor
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class AttentionLayer:
         return self.stride[1:] == (self.least, self.least)
 
 
+Size = tuple[int, int]
+"""Height and width."""
+
+
 class Grid(NamedTuple):
     """The number of latents of a clip, or tokens of a layer, in time, down and
     across."""
@@ -64,7 +72,7 @@ class Grid(NamedTuple):
         )
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width."""
         return self.height, self.width
 
@@ -112,26 +120,21 @@ class LayerProcessor:
             )
         text = hidden_states
         if encoder_hidden_states is not None:
-            text = _normed_text(attn, encoder_hidden_states)
-        queried = self._queried(attn, hidden_states, queries or {})
+            text = encoder_hidden_states
+            if attn.norm_cross:
+                text = attn.norm_encoder_hidden_states(text)
+        if queries and self.site.name in queries:
+            weight = queries[self.site.name].to(hidden_states)
+            queried = F.linear(hidden_states, weight, attn.to_q.bias)
+        else:
+            queried = attn.to_q(hidden_states)
         q, k, v = _by_head(attn, queried, text)
         out = attention(q, k, v) if attend is None else attend(q, k, v, self.site)
-        out = out.transpose(1, 2).flatten(2).to(q.dtype)
-        return _finished(attn, out, hidden_states)
-
-    def _queried(
-        self, attn, hidden_states: Tensor, queries: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Project the layer's queries, by a weight of its own if `queries` has one."""
-        if self.site.name not in queries:
-            return attn.to_q(hidden_states)
-        weight = queries[self.site.name].to(hidden_states)
-        return F.linear(hidden_states, weight, attn.to_q.bias)
-
-
-def _normed_text(attn, text: Tensor) -> Tensor:
-    """Normalise the text, if the layer does."""
-    return attn.norm_encoder_hidden_states(text) if attn.norm_cross else text
+        linear, dropout = attn.to_out
+        out = dropout(linear(out.transpose(1, 2).flatten(2).to(q.dtype)))
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out / attn.rescale_output_factor
 
 
 def _by_head(attn, queried: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,38 +150,29 @@ def _by_head(attn, queried: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tenso
     return q, k, v
 
 
-def _finished(attn, out: Tensor, hidden_states: Tensor) -> Tensor:
-    """Project the output of attention, and add the layer's input if it does so."""
-    linear, dropout = attn.to_out
-    out = dropout(linear(out))
-    if attn.residual_connection:
-        out = out + hidden_states
-    return out / attn.rescale_output_factor
-
-
 def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
     """Give every attention layer of a loaded diffusers model a `LayerProcessor`.
 
     Returns:
         The layers in the order in which they run.
     """
-    sites = _layers_of(model)
-    model.set_attn_processor(
-        {f"{site.name}.processor": LayerProcessor(site) for site in sites}
-    )
+    unet = cast("UNet2DConditionModel", model)
+    sites = _layers_of(unet)
+    processors = {f"{site.name}.processor": LayerProcessor(site) for site in sites}
+    unet.set_attn_processor(cast("dict[str, AttentionProcessor]", processors))
     # Down, middle, up: the order of the alphabet.
     return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
 
 
-def _layers_of(model: nn.Module) -> list[AttentionLayer]:
+def _layers_of(unet: UNet2DConditionModel) -> list[AttentionLayer]:
     """Find the attention layers of a model."""
-    strides = _strides(model)
-    names = [key.removesuffix(".processor") for key in model.attn_processors]  # type: ignore[union-attr]
+    strides = _strides(unet)
+    names = [key.removesuffix(".processor") for key in unet.attn_processors]
     blocks = [_block_of(name) for name in names]
     least = min((strides[block] for block in blocks), default=1)
     sites = []
     for name, block in zip(names, blocks, strict=True):
-        kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
+        kind = "cross" if unet.get_submodule(name).is_cross_attention else "self"
         stride = (1, strides[block], strides[block])
         sites.append(AttentionLayer(name, kind, block, stride, least))
     return sites
@@ -190,18 +184,20 @@ def _block_of(name: str) -> str:
     return parts[0] if name.startswith("mid") else ".".join(parts[:2])
 
 
-def _strides(model: nn.Module) -> dict[str, int]:
+def _strides(unet: UNet2DConditionModel) -> dict[str, int]:
     """Return how many latents per side a token of each block spans.
 
     Attention runs before a block changes its grid.
     """
     strides = {}
     stride = 1
-    for index, block in enumerate(model.down_blocks):
+    for index, block in enumerate(unet.down_blocks):
         strides[f"down_blocks.{index}"] = stride
-        stride *= 2 if getattr(block, "downsamplers", None) else 1
+        stride *= 2 if "downsamplers" in dict(block.named_children()) else 1
     strides["mid_block"] = stride
-    for index, block in enumerate(getattr(model, "up_blocks", ())):
+    # Control networks have none.
+    rising = unet.up_blocks if hasattr(unet, "up_blocks") else ()
+    for index, block in enumerate(rising):
         strides[f"up_blocks.{index}"] = stride
-        stride //= 2 if getattr(block, "upsamplers", None) else 1
+        stride //= 2 if "upsamplers" in dict(block.named_children()) else 1
     return strides

@@ -7,7 +7,7 @@ materialised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import Keys, Queries, attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.text import (
     PromptEmbedding,
     Variant,
@@ -29,28 +28,12 @@ from regrain.editing.diffusion.text import (
 
 Maps = Float[Tensor, "batch heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
-# The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side
-# of the grid to read.
-_MAP_SIDE = 16
 
 
-def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
-    """Choose the layers from which maps of words are read, by their stride.
-
-    They are the coarsest with cross-attention and at least 16 cells per side, else the
-    finest. `grid` is that of the latents.
-    """
-    strides = sorted({site.stride for site in sites if site.kind == "cross"})
-    large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
-    return large[-1] if large else strides[0]
-
-
-def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
-    """Compute softmax(scale q k^T) in at least single precision; the default scale is
-    dim ** -0.5."""
+def probabilities(q: Queries, k: Keys) -> Maps:
+    """Compute softmax(q k^T / sqrt(dim)) in at least single precision."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
-    scale = scale or q.shape[-1] ** -0.5
-    return torch.softmax(q @ k.transpose(-1, -2) * scale, -1)
+    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +87,10 @@ def exchange(
             `weights` is missing.
     """
     device = source.vectors.device
+    swaps = control == "replace"
     if control == "auto":
-        control = (
-            "replace" if is_swap(source.prompts[0], target.prompts[0]) else "refine"
-        )
-    mapper = (
-        replace_map(source, target, variant).to(device)
-        if control == "replace"
-        else None
-    )
+        swaps = is_swap(source.prompts[0], target.prompts[0])
+    mapper = replace_map(source, target, variant).to(device) if swaps else None
     indices, aligned = (x.to(device) for x in refine_map(source, target, variant))
     factors = equalizer(target, weights or {}, field).to(device)
     return Exchange(mapper, indices, aligned, factors)
@@ -123,32 +101,23 @@ def fuse_cross(
     k: Tensor,
     v: Tensor,
     batch: Batch,
-    exchanges: Mapping[str, Exchange | None],
-    seen: Callable[[str, Maps, Maps], None] | None = None,
+    exchanges: Mapping[str, Callable[[Maps, Maps], Maps]],
 ) -> Tensor:
     """Compute cross-attention in which some branches use that of the branch `source`.
 
     Args:
-        q, k, v: Rows of `batch`. exchanges: Per branch, how its attention is computed
-        from the source's; None leaves it unchanged. seen: Called with name, own maps
-        and final maps of every branch in `exchanges`.
+        q, k, v: Rows of `batch`.
+        exchanges: By branch, how its attention is computed from the source's and its
+            own; that of others is unchanged.
     Source: Prompt-to-Prompt, arXiv:2208.01626, Sec. 3.2.
     """
     out = attention(q, k, v)
-    if seen is None and not any(exchanges.values()):
+    if not exchanges:
         return out
-    read = [name for name in (*exchanges, "source") if name in batch.branches]
-    maps = {}
-    for name in read:
-        rows = batch.rows(name)
-        maps[name] = probabilities(q[rows], k[rows])
+    rows = batch.rows("source")
+    source = probabilities(q[rows], k[rows])
     for name, exchange in exchanges.items():
-        own = maps[name]
-        final = own
-        if exchange is not None:
-            rows = batch.rows(name)
-            final = exchange(maps["source"], own)
-            out[rows] = (final @ v[rows].to(final)).to(out)
-        if seen is not None:
-            seen(name, own, final)
+        rows = batch.rows(name)
+        maps = exchange(source, probabilities(q[rows], k[rows]))
+        out[rows] = (maps @ v[rows].to(maps)).to(out)
     return out

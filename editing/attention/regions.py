@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from regrain.editing.attention.backends import (
+    Answers,
     Keys,
     Queries,
     Values,
@@ -108,32 +109,29 @@ class Partition:
         """Whether all rows of a batch have the same labels."""
         return len(self.queries) == len(self.keys) == 1
 
-    @property
-    def by_region(self) -> tuple[RegionTokens, ...]:
-        """The tokens of every region that has a query, and of those without one, if all
-        rows have the same labels."""
-        return self.of_row(0)
-
-    def of_row(self, row: int) -> tuple[RegionTokens, ...]:
-        """Return the tokens of a row of the batch by region."""
+    def by_region(self, row: int = 0) -> tuple[RegionTokens, ...]:
+        """Return the tokens of a row of the batch, of every region that has a query and
+        of those without one."""
         places = (row % len(self.queries), row % len(self.keys))
-        if places not in self._rows:
-            self._rows[places] = self._of_row(*places)
-        return self._rows[places]
-
-    def _of_row(self, query_row: int, key_row: int) -> tuple[RegionTokens, ...]:
-        queries = self.queries[query_row].cpu()
-        keys = self.keys[key_row].cpu()
+        if places in self._rows:
+            return self._rows[places]
+        queries = self.queries[places[0]].cpu()
+        keys = self.keys[places[1]].cpu()
         device = self.queries.device
         found = []
         for label in queries.unique().tolist():
             own = (keys == label) & (label >= 0)
             inside = queries == label
-            parts = (inside, ~inside, own, ~own)
-            found.append(
-                RegionTokens(label, *(_places(part, device) for part in parts))
+            tokens = RegionTokens(
+                label=label,
+                queries=inside.nonzero().flatten().to(device),
+                elsewhere=_places(~inside, device),
+                own=_places(own, device),
+                others=_places(~own, device),
             )
-        return tuple(found)
+            found.append(tokens)
+        self._rows[places] = tuple(found)
+        return self._rows[places]
 
 
 def grid_labels(
@@ -271,10 +269,7 @@ def _unit(q: Tensor) -> float:
 
 
 def modulate(
-    q: Queries,
-    k: Keys,
-    partition: Partition,
-    strength: Strength,
+    q: Queries, k: Keys, partition: Partition, strength: Strength
 ) -> tuple[
     Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]
 ]:
@@ -306,7 +301,7 @@ def modulated_attention(
     query_label: QueryLabels,
     key_label: KeyLabels,
     strength: Strength | None,
-) -> Float[Tensor, "batch heads queries width"]:
+) -> Answers:
     """Compute attention with `modulate`d logits; with no strength, or 0 everywhere, it
     is plain attention, bit for bit."""
     partition = Partition.of(query_label, key_label)
@@ -315,12 +310,8 @@ def modulated_attention(
 
 
 def partitioned_attention(
-    q: Queries,
-    k: Keys,
-    v: Values,
-    partition: Partition,
-    strength: Strength | None,
-) -> Float[Tensor, "batch heads queries width"]:
+    q: Queries, k: Keys, v: Values, partition: Partition, strength: Strength | None
+) -> Answers:
     """Compute `modulated_attention` of a partition that is known; plain attention, if
     there is no strength."""
     if strength is None:
@@ -343,12 +334,8 @@ def _favours_blocks(q: Queries, k: Keys) -> bool:
 
 
 def merged(
-    q: Queries,
-    k: Keys,
-    v: Values,
-    partition: Partition,
-    strength: Strength,
-) -> Float[Tensor, "batch heads queries width"]:
+    q: Queries, k: Keys, v: Values, partition: Partition, strength: Strength
+) -> Answers:
     """Compute modulated attention without extra key channels, from two plain attentions
     for each region; all rows have the same labels.
 
@@ -359,7 +346,7 @@ def merged(
     calm = (1 - a) * q
     lift = a[..., 0] * row_range(q, k)
     out = torch.empty_like(q)
-    for region in partition.by_region:
+    for region in partition.by_region():
         rows = region.queries
         queries = calm[:, :, rows]
         out[:, :, rows] = _merged_rows(queries, k, v, region, lift[:, :, rows])
@@ -372,7 +359,7 @@ def _merged_rows(
     v: Values,
     region: RegionTokens,
     lift: Float[Tensor, "batch heads queries"],
-) -> Float[Tensor, "batch heads queries width"]:
+) -> Answers:
     """Compute the attention of a region's queries, in which the logits of its own keys
     are lifted."""
     scale = queries.shape[-1] ** -0.5
@@ -389,12 +376,8 @@ def _merged_rows(
 
 
 def _in_blocks(
-    q: Queries,
-    k: Keys,
-    v: Values,
-    partition: Partition,
-    strength: Strength,
-) -> Float[Tensor, "batch heads queries width"]:
+    q: Queries, k: Keys, v: Values, partition: Partition, strength: Strength
+) -> Answers:
     """Compute modulated attention in blocks, without extra key channels.
 
     Scores are computed once, and their range is taken from them.
@@ -404,7 +387,7 @@ def _in_blocks(
     out = q.new_empty(batch, heads, queries, v.shape[-1])
     for b in range(batch):
         labels = partition.keys[b % len(partition.keys)]
-        regions = partition.of_row(b)
+        regions = partition.by_region(b)
         own = [(labels == region.label).to(q.dtype) for region in regions]
         for head in range(heads):
             one = (b, head)

@@ -116,7 +116,8 @@ def _attend_heads(
         these heads.
     """
     count = len(binding.words)
-    scores = _scores(q, k)
+    precise = torch.promote_types(q.dtype, torch.float32)
+    scores = q.to(precise) @ k.to(precise).mT * q.shape[-1] ** -0.5
     changed = _bound(scores, binding)
     for logits in (scores, changed):
         logits[..., count:] += math.log(max(pads, 1))
@@ -124,14 +125,6 @@ def _attend_heads(
     out = (given @ v.to(given)).to(v)
     ungiven = scores.softmax(-1)
     return out, ungiven[..., :count].sum(0), given[..., :count].sum(0)
-
-
-def _scores(
-    q: Float[Tensor, "heads queries dim"], k: Float[Tensor, "heads keys dim"]
-) -> Float[Tensor, "heads queries keys"]:
-    """Compute logits in at least single precision."""
-    precise = torch.promote_types(q.dtype, torch.float32)
-    return q.to(precise) @ k.to(precise).mT * q.shape[-1] ** -0.5
 
 
 def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:
@@ -168,7 +161,7 @@ def _move_columns(
 ) -> None:
     """Move, in place, the words of each region up for tokens inside it and down for
     those outside."""
-    for region in binding.partition.by_region:
+    for region in binding.partition.by_region():
         columns = region.own
         if columns is None or region.elsewhere is None:
             continue

@@ -64,20 +64,17 @@ def _state(need: Requirement) -> str:
 def _models() -> Iterator[str]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    from regrain.editing.models.files.location import find
-    from regrain.editing.models.files.offers import family_of
-    from regrain.editing.models.files.recommended import scheduler_words
+    from regrain.editing.models.files.facts import facts_of
     from regrain.editing.models.loading.load import local_models
     from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
     for name in local_models():
-        source = find(name)
-        family = family_of(source)
-        facts = [family.title] if family else []
-        facts += scheduler_words(source)
-        yield f"{name} ({', '.join(facts)})" if facts else name
+        facts = facts_of(name)
+        said = [facts.family.title] if facts.family else []
+        said += facts.scheduler_words
+        yield f"{name} ({', '.join(said)})" if said else name
     try:
         kept = scan_cache_dir().repos
     except CacheNotFound:

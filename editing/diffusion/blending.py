@@ -10,33 +10,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
+from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
+
+Area = Float[Tensor, "frames 1 h w"]
+"""How much of each cell is inside, 0..1."""
+
 
 def blend_latents(
-    edited: Float[Tensor, "frames c h w"],
-    source: Float[Tensor, "frames c h w"],
-    mask: Float[Tensor, "frames 1 h w"],
-) -> Float[Tensor, "frames c h w"]:
+    edited: FrameLatents, source: FrameLatents, mask: Area
+) -> FrameLatents:
     """Take `edited` inside the mask and `source` outside, at the same noise level.
     mask: 0..1."""
     return mask * edited + (1 - mask) * source
 
 
-def blend_edits(
-    edited: Float[Tensor, "rows c h w"],
-    source: Float[Tensor, "frames c h w"],
-    mask: Float[Tensor, "frames 1 h w"],
-) -> Float[Tensor, "rows c h w"]:
+def blend_edits(edited: RowLatents, source: FrameLatents, mask: Area) -> RowLatents:
     """Blend the latents of several edits, one after the other; see `blend_latents`."""
     copies = (len(edited) // len(source), 1, 1, 1)
     return blend_latents(edited, source.repeat(copies), mask.repeat(copies))
 
 
 def mix_noise(
-    x: Float[Tensor, "frames c h w"],
-    mask: Float[Tensor, "frames 1 h w"] | None,
-    variation: float,
-    fresh: torch.Generator,
-) -> Float[Tensor, "frames c h w"]:
+    x: FrameLatents, mask: Area | None, variation: float, fresh: torch.Generator
+) -> FrameLatents:
     """Mix fresh noise into inverted latents inside the mask, or everywhere, preserving
     the variance.
 
@@ -128,9 +124,10 @@ def _faded(
     """Multiply a fade by the opacity inside the mask and, outside, by that of the
     mask's nearest pixel."""
     outside = (~mask).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
+    _, labels = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    nearest = np.asarray(labels, np.int32)
     shown = np.zeros(int(nearest.max()) + 1, np.float32)
     shown[nearest[mask]] = opacity[mask]
     return alpha * shown[nearest]

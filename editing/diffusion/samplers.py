@@ -55,11 +55,7 @@ def consistency_step(x: Latents, x0: Latents, step: Step, fresh: Latents) -> Lat
 
 
 def trajectory_step(
-    x0: Latents,
-    eps: Latents,
-    step: Step,
-    between: tuple[float, float],
-    fresh: Latents,
+    x0: Latents, eps: Latents, step: Step, between: tuple[float, float], fresh: Latents
 ) -> Latents:
     """Take a step of a trajectory consistency model: too far, then noised back up.
 
@@ -155,7 +151,16 @@ class Sampling:
         if self.sampler == "lcm":
             return consistency_step(x, x0, step, fresh)
         if self.sampler == "tcd":
-            return trajectory_step(x0, eps, step, self._between(step), fresh)
+            last = step.index + 1 == step.total
+            ends = 0 if last else self.steps[step.index + 1].t
+            between = self._schedule.level(int((1 - _TCD_NOISE) * ends))
+            return trajectory_step(
+                x0,
+                eps,
+                step,
+                between,
+                fresh,
+            )
         if self.sampler == "euler_ancestral":
             return ddpm_step(x0, eps, step, fresh) if step.noise_next else x0
         if self.sampler in _MULTISTEP:
@@ -170,12 +175,6 @@ class Sampling:
         if step.index + 1 == step.total:
             return source
         return step.signal_next * source + step.noise_next * noise
-
-    def _between(self, step: Step) -> tuple[float, float]:
-        """Return the level that a step of TCD passes through."""
-        last = step.index + 1 == step.total
-        ends = 0 if last else self.steps[step.index + 1].t
-        return self._schedule.level(int((1 - _TCD_NOISE) * ends))
 
 
 def consistency_levels(
@@ -230,21 +229,18 @@ def _few_steps(
 
 def _whole(schedule: Schedule, sampler: Sampler, steps: int) -> tuple[Step, ...]:
     """Return the steps of a sampler over the whole schedule."""
-    if sampler == "dpmpp_2m":
-        levels = _solver_levels(schedule, steps)
-        ends = replace(_with_signal(schedule), ends_clean=True)
-        walk = ends.walk(levels, (*levels[1:], -1))
-        # with a little signal, the noisiest lies beside the level of the model
-        between = schedule.reaches_pure_noise
-        return tuple(replace(step, between=between) for step in walk)
+    if sampler not in _MULTISTEP:
+        return schedule.sampling(steps)
+    # A little signal at every level.
+    alphas = schedule.alphas_cumprod.clip(min=_LEAST)
+    ends = replace(schedule, alphas_cumprod=alphas)
     if sampler == "dpmpp_2m_karras":
-        return _karras_steps(_with_signal(schedule), steps)
-    return schedule.sampling(steps)
-
-
-def _with_signal(schedule: Schedule) -> Schedule:
-    """Return the schedule with a little signal at every level."""
-    return replace(schedule, alphas_cumprod=schedule.alphas_cumprod.clip(min=_LEAST))
+        return _karras_steps(ends, steps)
+    levels = _solver_levels(schedule, steps)
+    walk = replace(ends, ends_clean=True).walk(levels, (*levels[1:], -1))
+    # with a little signal, the noisiest lies beside the level of the model
+    between = schedule.reaches_pure_noise
+    return tuple(replace(step, between=between) for step in walk)
 
 
 def _solver_levels(schedule: Schedule, steps: int) -> tuple[int, ...]:
@@ -279,7 +275,13 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     found = []
     for index, (start, stop) in enumerate(pairwise(levels)):
         t = int(places[index].round())
-        step = schedule.step(index, steps, t, t, -1)
+        step = schedule.step(
+            index,
+            steps,
+            t,
+            t,
+            -1,
+        )
         found.append(
             replace(
                 step,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,11 @@ from torch import Tensor
 from regrain.editing.errors import shorten
 
 Latents = Float[Tensor, "*shape"]
+Answer = tuple[Tensor, Tensor]
+"""(x0, eps): what a network says of latents."""
+FrameLatents = Float[Tensor, "frames c h w"]
+RowLatents = Float[Tensor, "rows c h w"]
+"""Latents of the branches of a call, or of several edits: (branch frame)."""
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -119,9 +124,9 @@ class Schedule:
             alphas = without_last_signal(alphas)
         return cls(
             alphas_cumprod=alphas,
-            offset=int(config.get("steps_offset", 0)),
+            offset=int(cast("int", config.get("steps_offset", 0))),
             ends_clean=bool(config.get("set_alpha_to_one", True)),
-            spacing=spacing,
+            spacing=cast("Spacing", spacing),
         )
 
     @property
@@ -263,9 +268,10 @@ def _betas(config: Mapping[str, object]) -> np.ndarray:
     if config.get("trained_betas") is not None:
         return np.asarray(config["trained_betas"], dtype=np.float64)
     shape = config.get("beta_schedule", "linear")
-    start = float(config.get("beta_start", 0.0001))
-    end = float(config.get("beta_end", 0.02))
-    count = int(config.get("num_train_timesteps", 1000))
+    numbers = cast("Mapping[str, float]", config)
+    start = float(numbers.get("beta_start", 0.0001))
+    end = float(numbers.get("beta_end", 0.02))
+    count = int(numbers.get("num_train_timesteps", 1000))
     if shape == "linear":
         return np.linspace(start, end, count)
     if shape == "scaled_linear":

@@ -4,7 +4,7 @@ two prompts."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -217,15 +217,21 @@ def find_words(
             matches = True
             found.update(spans(text, run[0].start, run[-1].stop))
     if not matches:
-        raise _not_found(phrase, prompt, field)
+        known = dict.fromkeys(word.text for word in prompt)
+        nearest = suggest(phrase.casefold(), known)
+        raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
     return tuple(sorted(found))
 
 
-def _not_found(phrase: str, prompt: Sequence[Word], field: str) -> PromptError:
-    """Return the error that names the nearest word of the prompt."""
-    known = dict.fromkeys(word.text for word in prompt)
-    nearest = suggest(phrase.casefold(), known)
-    return PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
+def find_all(
+    text: PromptEmbedding, phrases: Iterable[str], field: str
+) -> tuple[int, ...]:
+    """Find the tokens of several words or phrases in a single prompt, in rising order;
+    errors are those of `find_words`."""
+    found: set[int] = set()
+    for phrase in phrases:
+        found.update(find_words(text, phrase, field))
+    return tuple(sorted(found))
 
 
 def equalizer(
@@ -269,12 +275,16 @@ def replace_map(
             "numbers. Use cross_control=refine.",
         )
     limit = source.vectors.shape[1]
+    pairs = list(zip(ours, theirs, strict=True))
     if variant == "original":
-        return _walk(_changed_words(ours, theirs), limit)
+        changed = [
+            (s, t) for (word, s), (other, t) in pairs if word != other and s and t
+        ]
+        return _walk(changed, limit)
     (end,), (end_there,) = source.lengths, target.lengths
     anchors = [
         ((0,), (0,)),
-        *_word_pairs(ours, theirs),
+        *((s, t) for (_, s), (_, t) in pairs),
         ((end - 1,), (end_there - 1,)),
         ((end,), (end_there,)),  # the first token of the padding
     ]
@@ -287,27 +297,6 @@ def replace_map(
         _map_along(mapper, between, t[-1] + 1, t_next[0])
     _map_along(mapper, range(end, limit), end_there, limit)
     return mapper
-
-
-def _word_pairs(
-    ours: Sequence[tuple[str, tuple[int, ...]]],
-    theirs: Sequence[tuple[str, tuple[int, ...]]],
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield the tokens of each word in both prompts."""
-    for (_, s), (_, t) in zip(ours, theirs, strict=True):
-        yield s, t
-
-
-def _changed_words(
-    ours: Sequence[tuple[str, tuple[int, ...]]],
-    theirs: Sequence[tuple[str, tuple[int, ...]]],
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the tokens of each word that differs, in both prompts."""
-    changed = []
-    for (word, s), (other, t) in zip(ours, theirs, strict=True):
-        if word != other and s and t:
-            changed.append((s, t))
-    return changed
 
 
 def _map_along(
@@ -337,21 +326,15 @@ def _walk(
     waiting = list(changed)
     i = j = 0
     while i < limit and j < limit:
-        if not waiting:
-            mapper[j, j] = 1
-            i += 1
-            j += 1
-            continue
-        s, t = waiting[0]
-        if s[0] == i:
-            waiting.pop(0)
+        if waiting and waiting[0][0][0] == i:
+            s, t = waiting.pop(0)
             _share(mapper, s, t)
             i += len(s)
             j += len(t)
-        else:
-            mapper[i, j] = 1
-            i += 1
-            j += 1
+            continue
+        mapper[i if waiting else j, j] = 1
+        i += 1
+        j += 1
     return mapper
 
 

@@ -4,35 +4,72 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float
 from PIL import Image
 
+from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media import coco
+from regrain.editing.media.coco import Counts, check_extent, from_runs, runs, unroll
 from regrain.editing.media.images import natural, pictures_in
+from regrain.editing.media.lazy_frames import Extent, Mask, Masks, Size
 from regrain.editing.storage.folders import visible
 
-Runs = dict[int, dict[int, Any]]
-"""Run lengths of masks, for `coco.from_runs`, by label and frame."""
+# Keys under which tools give the number of an object that is the same in all images.
+_TRACKS = ("track_id", "instance_id", "object_id")
+_MOST = 10**9  # of a number in a file of masks
+_MOST_LABELS = 255
+_LEAST_CORNERS = 3
+_FARTHEST = 10**6  # pixels of a corner from the frame's
+
+Json = dict[str, Any]
+"""An object of JSON."""
+Corners = Float[np.ndarray, "corners 2"]
 
 
 class Annotations(NamedTuple):
     """Masks in JSON.
 
     Attributes:
-        extent: Number of frames, and their (width, height).
-        runs: Reads the masks, which takes memory for polygons as large as the frames.
+        path: The file or folder.
+        extent: Number of frames, and their size.
         names: What labels are called, maybe nothing.
+        shown: Yields label, frame and run lengths of each mask, which takes memory for
+            polygons as large as the frames; a label may have several on a frame.
     """
 
-    extent: coco.Extent
-    runs: Callable[[], Runs]
-    names: Callable[[], Mapping[int, str]]
+    path: Path
+    extent: Extent
+    names: Mapping[int, str]
+    shown: Callable[[], Iterator[tuple[int, int, Counts]]]
+
+    def runs(self) -> dict[int, dict[int, Counts]]:
+        """Read the run lengths of masks, by label and frame; MaskError if there are
+        none, or too many."""
+        found: dict[int, dict[int, Counts]] = {label: {} for label in self.names}
+        _, size = self.extent
+        with _parsing(self.path):
+            for label, frame, counts in self.shown():
+                others = found[label].get(frame)
+                if others is not None:
+                    counts = runs(from_runs(others, size) | from_runs(counts, size))
+                found[label][frame] = counts
+        name = shorten(self.path.name)
+        if not found:
+            said = f"{name} has no masks. Draw some, or choose another file."
+            raise MaskError("masks", said)
+        if max(found) > _MOST_LABELS:
+            said = f"{name} has {len(found)} objects. Use at most {_MOST_LABELS}."
+            raise MaskError("masks", said)
+        return found
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -40,17 +77,29 @@ def read_annotations(path: Path) -> Annotations:
     masks."""
     if path.is_dir():
         return _label_me(path, _frames_in(path))
-    facts = coco.load_json(path)
+    facts = _load_json(path)
     if isinstance(facts, dict) and "videos" in facts and "images" not in facts:
         return _video_set(facts, path)
     if isinstance(facts, dict) and "shapes" in facts:
         return _label_me(path, [facts])
-    extent = coco.extent(facts, path)
-    return Annotations(
-        extent,
-        lambda: coco.open_rle(facts, path, *extent),
-        lambda: coco.names(facts),
-    )
+    return _data_set(facts, path)
+
+
+def read_rle(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
+    """Read masks of a JSON file whole, by label; missing ones are empty.
+
+    The clip uses so many `frames` of `size` (width, height).
+
+    Raises:
+        MaskError: The file is missing, has another format, or the count or size is
+            wrong.
+    """
+    annotations = read_annotations(Path(path))
+    check_extent(Path(path).name, annotations.extent, (frames, size))
+    return {
+        label: unroll(counts, size, 0, frames)
+        for label, counts in annotations.runs().items()
+    }
 
 
 def is_label_me(folder: Path) -> bool:
@@ -59,107 +108,58 @@ def is_label_me(folder: Path) -> bool:
     return any(entry.suffix.lower() == ".json" for entry in visible(folder))
 
 
-def _video_set(facts: Mapping[str, Any], path: Path) -> Annotations:
-    """Read masks of YouTube-VIS: an object per annotation, a mask per frame, or null."""
-    with coco.parsing(path):
-        if len(facts["videos"]) != 1:
-            has = f"{shorten(path.name)} has {len(facts['videos'])} videos."
-            raise MaskError("masks", f"{has} Export the one of this clip.")
-        video = facts["videos"][0]
-        size = coco.whole(video["width"]), coco.whole(video["height"])
-        files = video.get("file_names") or ()
-        count = coco.whole(video["length"]) if "length" in video else len(files)
-        categories = {
-            one["id"]: str(one.get("name", "")) for one in facts.get("categories", ())
-        }
-        objects = sorted(facts["annotations"], key=lambda one: one["id"])
-        called = {
-            label: categories.get(one.get("category_id"), "")
-            for label, one in enumerate(objects, 1)
-        }
-
-    def runs() -> Runs:
-        with coco.parsing(path):
-            found = {}
-            for label, one in enumerate(objects, 1):
-                of_video = one.get("video_id", video["id"])
-                if of_video != video["id"] or len(one["segmentations"]) != count:
-                    raise TypeError("masks of another video")
-                found[label] = {
-                    frame: coco.counts_of(shown, size, f"annotation {one['id']}")
-                    for frame, shown in enumerate(one["segmentations"])
-                    if shown is not None
-                }
-        return _checked(found, path)
-
-    return Annotations((count, size), runs, lambda: called)
+def _load_json(path: Path) -> Any:
+    """Read JSON, keeping run lengths as numbers of four bytes; MaskError if it cannot
+    be read."""
+    check_regular(path, "masks", MaskError)
+    with _parsing(path):
+        # by its first bytes: programs on Windows write a mark, or UTF-16
+        return json.loads(path.read_bytes(), object_hook=_dense)
 
 
-def _frames_in(folder: Path) -> list[Mapping[str, Any]]:
-    """Read the frames that LabelMe annotated, one file each; those without a file,
-    whose pictures stand among the others, show nothing."""
-    files = [file for file in visible(folder) if file.suffix.lower() == ".json"]
-    by_stem = {file.stem: file for file in files}
-    stems = by_stem.keys() | {picture.stem for picture in pictures_in(folder)}
-    frames = []
-    for stem in sorted(stems, key=natural):
-        facts = coco.load_json(by_stem[stem]) if stem in by_stem else {"shapes": []}
-        if not isinstance(facts, dict) or "shapes" not in facts:
-            said = f"{shorten(by_stem[stem].name)} has no shapes, but others in the folder are of LabelMe."
-            raise MaskError(
-                "masks", f"{said} Choose one JSON file, or a folder of LabelMe's."
-            )
-        frames.append(facts)
-    return frames
+def _dense(entry: Json) -> Json:
+    """Keep run lengths as numbers of four bytes; as a list they take ten times as
+    much."""
+    counts = entry.get("counts")
+    if isinstance(counts, list) and all(
+        type(n) is int and 0 <= n < 1 << 31 for n in counts
+    ):
+        entry["counts"] = array("i", counts)
+    return entry
 
 
-def _label_me(path: Path, frames: Sequence[Mapping[str, Any]]) -> Annotations:
-    """Read masks of LabelMe: a label's shapes on a frame, of one group, are one
-    mask."""
-    with coco.parsing(path):
-        sizes = [
-            (coco.whole(one["imageWidth"]), coco.whole(one["imageHeight"]))
-            for one in frames
-            if one["shapes"] or "imageWidth" in one
-        ]
-        coco.check_sizes(path, sizes)
-        size = sizes[0]
-        labels = _number(_object(shape) for one in frames for shape in one["shapes"])
-
-    def runs() -> Runs:
-        found: Runs = {label: {} for label in labels.values()}
-        with coco.parsing(path):
-            for frame, one in enumerate(frames):
-                for shape in one["shapes"]:
-                    counts = coco.runs(_drawn(shape, size))
-                    masks = found[labels[_object(shape)]]
-                    masks[frame] = coco.join_runs(masks.get(frame), counts, size)
-        return _checked(found, path)
-
-    called = {label: one.name for one, label in labels.items()}
-    return Annotations((len(frames), size), runs, lambda: called)
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn any failure inside the block into a MaskError: the file holds no masks, or
+    lacks a key."""
+    name = shorten(path.name)
+    said = f"{name} is not a JSON file of masks."
+    hint = "Export them as COCO, YouTube-VIS or LabelMe."
+    with boundary("masks", f"{said} {hint}", MaskError):
+        try:
+            yield
+        except KeyError as error:
+            key = error.args[0]
+            if isinstance(key, str):
+                said = f"{name} lacks {shorten(key)} where masks need it."
+            raise MaskError("masks", f"{said} {hint}") from error
 
 
-class _Shown(NamedTuple):
-    """What a shape shows: its label, and the number of its group, or ""."""
+class _Object(NamedTuple):
+    """An object: its category, and its number in all frames, or ""."""
 
-    name: str
-    group: str
-
-
-def _object(shape: Mapping[str, Any]) -> _Shown:
-    group = shape.get("group_id")
-    return _Shown(str(shape["label"]), "" if group is None else str(group))
+    category: str
+    number: str
 
 
-def _number(objects: Iterable[_Shown]) -> dict[_Shown, int]:
-    """Number what is shown: by its label where all are numbers, else from 1 in
+def _numbered(objects: Iterable[_Object]) -> dict[_Object, int]:
+    """Number objects: by their categories where these can be labels, else from 1 in
     order."""
     found = sorted(
-        set(objects), key=lambda one: (natural(one.name), natural(one.group))
+        set(objects), key=lambda one: (natural(one.category), natural(one.number))
     )
-    if all(not one.group and _is_label(one.name) for one in found):
-        return {one: int(one.name) for one in found}
+    if all(not one.number and _is_label(one.category) for one in found):
+        return {one: int(one.category) for one in found}
     return {one: number for number, one in enumerate(found, 1)}
 
 
@@ -172,35 +172,183 @@ def _is_label(name: str) -> bool:
     )
 
 
-def _drawn(
-    shape: Mapping[str, Any], size: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
+def _data_set(facts: Any, path: Path) -> Annotations:
+    """Read masks of COCO: images are frames in the order of their names.
+
+    A label is a category, or, where annotations carry the number of an object, an
+    object. Several annotations of one label on an image become one mask.
+    """
+    with _parsing(path):
+        _check_data_set(facts, path)
+        images: list[Json] = facts["images"]
+        size = _size_of(images[0])
+        labels = _numbered(map(_object_of, facts["annotations"]))
+        categories = {
+            str(_whole(category["id"])): str(category.get("name", ""))
+            for category in facts.get("categories", [])
+        }
+        names = {
+            label: categories.get(one.category, "") for one, label in labels.items()
+        }
+
+    def shown() -> Iterator[tuple[int, int, Counts]]:
+        _check_sizes(path, [_size_of(image) for image in images])
+        ordered = sorted(
+            images, key=lambda image: (natural(str(image["file_name"])), image["id"])
+        )
+        frames = {image["id"]: frame for frame, image in enumerate(ordered)}
+        if len(frames) < len(images):
+            raise TypeError("two images with one number")
+        if not labels:
+            said = f"{shorten(path.name)} has images, but no masks in them."
+            raise MaskError("masks", f"{said} Export the masks.")
+        for annotation in facts["annotations"]:
+            called = f"annotation {annotation.get('id', '')}".rstrip()
+            image = annotation["image_id"]
+            if image not in frames:
+                said = f"{shorten(called)} is of image {shorten(image)}"
+                advice = "which is not among the images. Export them again"
+                raise MaskError("masks", f"{said}, {advice}.")
+            counts = _counts_of(annotation.get("segmentation"), size, called)
+            yield labels[_object_of(annotation)], frames[image], counts
+
+    return Annotations(path, (len(images), size), names, shown)
+
+
+def _check_data_set(facts: Any, path: Path) -> None:
+    """Refuse JSON that is no COCO data set, by TypeError where nobody knows what it
+    is."""
+    name = shorten(path.name)
+    if isinstance(facts, list) and facts and "segmentation" in facts[0]:
+        said = f"{name} is a list of masks without their images."
+        raise MaskError("masks", f"{said} Export the whole COCO data set.")
+    if isinstance(facts, dict) and {"image", "annotations"} <= facts.keys():
+        said = f"{name} is of one image, as SA-1B, and does not "
+        hint = "say which masks are of one thing. Export a COCO data set."
+        raise MaskError("masks", said + hint)
+    if not isinstance(facts, dict) or not {"images", "annotations"} <= facts.keys():
+        raise TypeError("no data set")
+
+
+def _object_of(annotation: Json) -> _Object:
+    """Return the object that an annotation of COCO shows."""
+    attributes = {**(annotation.get("attributes") or {}), **annotation}
+    given = [attributes.get(key) for key in _TRACKS]
+    # tables have NaN where nothing is
+    tracks = [str(one) for one in given if one is not None and one == one]
+    category = annotation["category_id"]
+    number = int(category) if isinstance(category, str) else _whole(category)
+    return _Object(str(number), tracks[0] if tracks else "")
+
+
+def _video_set(facts: Json, path: Path) -> Annotations:
+    """Read masks of YouTube-VIS: an object per annotation, a mask per frame, or null."""
+    with _parsing(path):
+        if len(facts["videos"]) != 1:
+            has = f"{shorten(path.name)} has {len(facts['videos'])} videos."
+            raise MaskError("masks", f"{has} Export the one of this clip.")
+        video = facts["videos"][0]
+        size = _size_of(video)
+        files = video.get("file_names") or ()
+        count = _whole(video["length"]) if "length" in video else len(files)
+        categories = {
+            one["id"]: str(one.get("name", "")) for one in facts.get("categories", ())
+        }
+        objects = sorted(facts["annotations"], key=lambda one: one["id"])
+        names = {
+            label: categories.get(one.get("category_id"), "")
+            for label, one in enumerate(objects, 1)
+        }
+
+    def shown() -> Iterator[tuple[int, int, Counts]]:
+        for label, one in enumerate(objects, 1):
+            of_video = one.get("video_id", video["id"])
+            if of_video != video["id"] or len(one["segmentations"]) != count:
+                raise TypeError("masks of another video")
+            for frame, mask in enumerate(one["segmentations"]):
+                if mask is not None:
+                    yield (
+                        label,
+                        frame,
+                        _counts_of(mask, size, f"annotation {one['id']}"),
+                    )
+
+    return Annotations(path, (count, size), names, shown)
+
+
+def _frames_in(folder: Path) -> list[Json]:
+    """Read the frames that LabelMe annotated, one file each; those without a file,
+    whose pictures stand among the others, show nothing."""
+    files = [file for file in visible(folder) if file.suffix.lower() == ".json"]
+    by_stem = {file.stem: file for file in files}
+    stems = by_stem.keys() | {picture.stem for picture in pictures_in(folder)}
+    frames = []
+    for stem in sorted(stems, key=natural):
+        facts = _load_json(by_stem[stem]) if stem in by_stem else {"shapes": []}
+        if not isinstance(facts, dict) or "shapes" not in facts:
+            said = f"{shorten(by_stem[stem].name)} has no shapes, but others in the folder are of LabelMe."
+            raise MaskError(
+                "masks", f"{said} Choose one JSON file, or a folder of LabelMe's."
+            )
+        frames.append(facts)
+    return frames
+
+
+def _label_me(path: Path, frames: Sequence[Json]) -> Annotations:
+    """Read masks of LabelMe: a label's shapes on a frame, of one group, are one
+    mask."""
+    with _parsing(path):
+        sizes = [
+            (_whole(one["imageWidth"]), _whole(one["imageHeight"]))
+            for one in frames
+            if one["shapes"] or "imageWidth" in one
+        ]
+        _check_sizes(path, sizes)
+        size = sizes[0]
+        labels = _numbered(
+            _shown_by(shape) for one in frames for shape in one["shapes"]
+        )
+
+    def shown() -> Iterator[tuple[int, int, Counts]]:
+        for frame, one in enumerate(frames):
+            for shape in one["shapes"]:
+                yield labels[_shown_by(shape)], frame, runs(_drawn(shape, size))
+
+    names = {label: one.category for one, label in labels.items()}
+    return Annotations(path, (len(frames), size), names, shown)
+
+
+def _shown_by(shape: Json) -> _Object:
+    """Return the object that a shape of LabelMe shows."""
+    group = shape.get("group_id")
+    return _Object(str(shape["label"]), "" if group is None else str(group))
+
+
+def _drawn(shape: Json, size: Size) -> Mask:
     """Draw a shape of LabelMe as a mask of (width, height)."""
     kind = shape.get("shape_type") or "polygon"
     called = f"the {kind} {shape['label']}"
     points = np.array(shape["points"], float).reshape(-1, 2)
-    coco.check_corners(points, called)
+    _check_corners(points, called)
     if kind == "polygon":
-        return coco.draw_polygons([points], size, called)
+        return _draw_polygons([points], size, called)
     if kind == "mask":
         return _pasted(shape["mask"], points, size)
     if kind == "rectangle":
         (left, top), (right, bottom) = points.min(0), points.max(0)
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        return coco.draw_polygons([corners], size, called)
+        return _draw_polygons([corners], size, called)
     if kind == "circle":
         middle, edge = points
         angles = np.linspace(0, 2 * np.pi, 256, endpoint=False)
         around = np.stack([np.cos(angles), np.sin(angles)], -1)
         corners = middle + np.linalg.norm(edge - middle) * around
-        return coco.draw_polygons([corners], size, called)
+        return _draw_polygons([corners], size, called)
     said = f"{shorten(str(shape['label']))} is drawn as a {shorten(str(kind))}, which has no area."
     raise MaskError("masks", f"{said} Draw polygons, rectangles, circles or masks.")
 
 
-def _pasted(
-    text: str, points: np.ndarray, size: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
+def _pasted(text: str, points: np.ndarray, size: Size) -> Mask:
     """Return a mask in which the picture in a text lies at its first point."""
     with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
         if image.width > size[0] or image.height > size[1]:
@@ -215,12 +363,115 @@ def _pasted(
     return mask
 
 
-def _checked(found: Runs, path: Path) -> Runs:
-    """Return masks after checking that there are some, and not too many."""
-    if not found:
-        said = f"{shorten(path.name)} has no masks. Draw some, or choose another file."
-        raise MaskError("masks", said)
-    if max(found) > 255:
-        said = f"{shorten(path.name)} has {len(found)} objects. Use at most 255."
-        raise MaskError("masks", said)
-    return found
+def _size_of(image: Json) -> Size:
+    """Return (width, height) of an image or video of a data set."""
+    return _whole(image["width"]), _whole(image["height"])
+
+
+def _check_sizes(path: Path, sizes: Sequence[Size]) -> None:
+    """Refuse frames of different (width, height) by MaskError."""
+    for size in sizes:
+        if size != sizes[0]:
+            one, other = ("{}x{}".format(*of) for of in (sizes[0], size))
+            has = f"{shorten(path.name)} has frames of {one} and of {other}."
+            raise MaskError("masks", f"{has} Use masks of one clip.")
+
+
+def _counts_of(segmentation: Any, size: Size, called: str) -> Counts:
+    """Return the run lengths of a segmentation; polygons are drawn first.
+
+    Raises:
+        MaskError: It is empty, or of another size; `called` says which.
+    """
+    if not segmentation:
+        said = f"{shorten(called)} has no mask, perhaps a box alone."
+        raise MaskError("masks", f"{said} Export masks or polygons.")
+    if isinstance(segmentation, list):
+        return runs(_draw_polygons(segmentation, size, called))
+    height, width = segmentation.get("size", size[::-1])
+    if (width, height) != size:
+        said = f"{shorten(called)} is {width}x{height}, but its frame is "
+        raise MaskError("masks", said + "{}x{}. Export again.".format(*size))
+    counts = segmentation["counts"]
+    if isinstance(counts, list):  # with floats among the numbers, see `_dense`
+        return [_whole(count) for count in counts]
+    if not isinstance(counts, str | array):
+        raise TypeError("no run lengths")
+    return counts
+
+
+def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
+    """Fill polygons in a mask of (width, height): lists of x, y, x, y ..., or of (x, y).
+
+    Raises:
+        MaskError: One has fewer than three corners, or none has a pixel of the frame.
+    """
+    mask = np.zeros(size[::-1], bool)
+    shapes = []
+    for polygon in polygons:
+        numbers = np.array(polygon, float)
+        if numbers.size % 2:
+            said = f"{shorten(called)} has a polygon of {numbers.size} numbers"
+            raise MaskError("masks", f"{said}, not of pairs. Export the masks again.")
+        corners = numbers.reshape(-1, 2)
+        _check_corners(corners, called)
+        if len(corners) < _LEAST_CORNERS:
+            said = f"{shorten(called)} has a polygon of {len(corners)} corners."
+            raise MaskError("masks", f"{said} Export masks or polygons.")
+        shapes.append(corners)
+        mask |= _centres_inside(corners, size)
+    if not mask.any():
+        mask = _touched(shapes, size)
+    if not mask.any():
+        said = f"{shorten(called)} is outside its frame."
+        raise MaskError("masks", f"{said} Use masks of this clip.")
+    return mask
+
+
+def _check_corners(corners: Corners, called: str) -> None:
+    """Refuse corners that are no numbers, or far from any frame, by a MaskError;
+    `called` says whose they are."""
+    for number in corners.ravel().tolist():
+        if not abs(number) < _FARTHEST:
+            said = f"{shorten(called)} has a corner at {number:g}"
+            raise MaskError("masks", f"{said}. Export the masks again.")
+
+
+def _centres_inside(corners: Corners, size: Size) -> Mask:
+    """Return the pixels whose centres are inside a polygon, as COCO counts; its corners
+    are between pixels."""
+    width, height = size
+    # a side changes what is to its right, in the rows whose centres it passes
+    changes = np.zeros((height, width + 1), bool)
+    for (x, y), (x_end, y_end) in zip(corners, np.roll(corners, -1, 0), strict=True):
+        first, last = np.ceil(np.clip(sorted((y, y_end)), 0, height) - 0.5).astype(int)
+        rows = np.arange(max(0, first), last)
+        crossed = x + (rows + 0.5 - y) * (x_end - x) / (y_end - y or 1)
+        columns = np.ceil(np.clip(crossed, 0, width) - 0.5).astype(int)
+        changes[rows, columns] ^= True
+    return np.logical_xor.accumulate(changes, axis=1)[:, :width]
+
+
+def _touched(shapes: Sequence[Corners], size: Size) -> Mask:
+    """Return the pixels that polygons touch, which are too small for any centre."""
+    import cv2  # slow to import, and seldom needed
+
+    mask = np.zeros(size[::-1], np.uint8)
+    for corners in shapes:
+        # OpenCV counts from the centres of pixels
+        sixteenths = np.round(16 * (corners - 0.5)).astype(np.int32)
+        cv2.fillPoly(mask, [sixteenths], 1, shift=4)
+    return mask > 0
+
+
+def _whole(value: object) -> int:
+    """Return a number of JSON, maybe written as 128.0, after checking that it is whole
+    and not absurd."""
+    if isinstance(value, float) and not isfinite(value):
+        said = f"The file has {value:g} where masks need a whole number"
+        raise MaskError("masks", f"{said}. Export them again.")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TypeError("no whole number")
+    return value

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.lazy_frames import LazyFrames, check_window
+from regrain.editing.media.lazy_frames import LazyFrames, RgbFrames, Size, check_window
 
 MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192
@@ -63,7 +63,7 @@ class Clip(Protocol):
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     fps: Fraction
     times: tuple[Fraction, ...] | None
     duration: Fraction
@@ -74,7 +74,7 @@ class Clip(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+    def read(self, start: int, stop: int) -> RgbFrames:
         """Read frames start to stop - 1 of the clip, RGB.
 
         Raises:
@@ -132,7 +132,7 @@ class ArrayClip:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+    def read(self, start: int, stop: int) -> RgbFrames:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return self._frames[start:stop]
@@ -156,7 +156,7 @@ def _check_times(times: Sequence[Fraction], frames: int) -> None:
 
 
 def resize(
-    frames: UInt8[np.ndarray, "frames height width 3"], size: tuple[int, int]
+    frames: RgbFrames, size: Size
 ) -> UInt8[np.ndarray, "frames new_height new_width 3"]:
     """Scale frames to (width, height): pixel areas averaged when shrinking, cubic
     otherwise."""
@@ -173,7 +173,7 @@ def resize(
     )
 
 
-def check_size(size: tuple[int, int]) -> None:
+def check_size(size: Size) -> None:
     """Refuse a (width, height) that is too large, or too narrow: models work on 64
     pixels or more."""
     if max(size) > MAX_SIDE:
@@ -215,9 +215,7 @@ def _check_least(field: str, value: int, least: int) -> None:
         )
 
 
-def stack(
-    frames: Sequence[np.ndarray], size: tuple[int, int]
-) -> UInt8[np.ndarray, "frames height width 3"]:
+def stack(frames: Sequence[np.ndarray], size: Size) -> RgbFrames:
     """Stack frames of (width, height), or none, into one array; ClipError if one has
     another size."""
     width, height = size

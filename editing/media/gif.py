@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from jaxtyping import UInt8
+
+from regrain.editing.media.lazy_frames import Rgb
 
 _UNIT = Fraction(1, 100)  # seconds; a GIF counts in these
 _SHORTEST = 2  # units that a frame stays: players take less for ten
@@ -20,7 +21,7 @@ _LONGEST = 65_535  # units that a frame can stay
 
 def write_gif(
     path: Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    frames: Iterable[Rgb],
     ends: Sequence[Fraction],
     comment: str = "",
 ) -> None:
@@ -50,7 +51,7 @@ def write_gif(
 
 def _encode(
     file: BinaryIO,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    frames: Iterable[Rgb],
     stays: Sequence[int],
 ) -> None:
     last = [stay for stay in stays if stay][-1]

@@ -22,7 +22,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.lazy_frames import check_window
+from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Size, check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -69,7 +69,7 @@ class ImageClip:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+    def read(self, start: int, stop: int) -> RgbFrames:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return stack([_read_image(file) for file in self.files[start:stop]], self.size)
@@ -116,7 +116,8 @@ def _warnings(files: Sequence[Path]) -> list[str]:
             warnings.append(
                 f"{name} has {image.n_frames} pictures; the first of each file is used."
             )
-        if image.has_transparency_data and _lowest_alpha(image) < 255:
+        is_clear = image.has_transparency_data
+        if is_clear and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
 
@@ -132,11 +133,6 @@ def _twice(files: Sequence[Path]) -> list[str]:
     return []
 
 
-def _lowest_alpha(image: Image.Image) -> int:
-    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return int(lowest)
-
-
 def _common_size(files: Sequence[Path]) -> tuple[int, int]:
     """Return the (width, height) of all these images; ClipError if they differ."""
     first = _image_size(files[0])
@@ -150,21 +146,21 @@ def _common_size(files: Sequence[Path]) -> tuple[int, int]:
     return first
 
 
-def _image_size(file: Path) -> tuple[int, int]:
+def _image_size(file: Path) -> Size:
     """Return (width, height) as shown."""
     with _opened(file) as image:
         _check_bits(image, file, "clip.path", ClipError)
         return upright_size(image)
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
+def upright_size(image: Image.Image) -> Size:
     """Return (width, height) of an open image as shown, from its header."""
     width, height = image.size
     lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if lies_on_side else (width, height)
 
 
-def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
+def _read_image(file: Path) -> Rgb:
     with _opened(file) as image:
         upright = _in_8_bits(image, file, "clip.path", ClipError)
         return np.asarray(upright.convert("RGB"))

@@ -13,7 +13,13 @@ import numpy as np
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.mask_pictures import Meaning, Picture, hex_of, shown
+from regrain.editing.media.mask_pictures import (
+    Meaning,
+    Picture,
+    hex_of,
+    shown,
+    strange_color,
+)
 
 FILE = "labelmap.txt"
 _FOLDER = "SegmentationClass"
@@ -80,13 +86,10 @@ def meaning_of(pictures: Iterable[Picture], called: Mapping[int, Called]) -> Mea
         MaskError: One has a colour without a name.
     """
     colors = {label: one.color for label, one in called.items()}
-    known = {_BLACK, *colors.values()}
     for picture in pictures:
-        flat = shown(picture).reshape(-1, 3).astype(np.int64)
-        packed = np.unique((flat[:, 0] * 256 + flat[:, 1]) * 256 + flat[:, 2])
-        for number in packed.tolist():
-            if f"#{number:06x}" not in known:
-                said = f"{shorten(picture.name)} has the colour #{number:06x}"
-                reason = f"which {FILE} does not name. Export them again, as PNG."
-                raise MaskError("masks", f"{said}, {reason}")
+        strange = strange_color(shown(picture), colors.values())
+        if strange:
+            said = f"{shorten(picture.name)} has the colour {strange}"
+            reason = f"which {FILE} does not name. Export them again, as PNG."
+            raise MaskError("masks", f"{said}, {reason}")
     return Meaning("colors", colors=colors)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -25,8 +25,7 @@ from PIL import Image
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.annotations import is_label_me, read_annotations
-from regrain.editing.media.clip import Clip
-from regrain.editing.media.coco import Extent, check_extent, unroll
+from regrain.editing.media.coco import WholeMasks, check_extent, unroll
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in, upright_size
 from regrain.editing.media.index import is_video
 from regrain.editing.media.label_map import (
@@ -35,8 +34,19 @@ from regrain.editing.media.label_map import (
     meaning_of,
     read_label_map,
 )
-from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
+from regrain.editing.media.lazy_frames import (
+    Extent,
+    FrameSource,
+    Grey,
+    LabelFrames,
+    LazyFrames,
+    Mask,
+    Masks,
+    Size,
+    windows,
+)
 from regrain.editing.media.mask_pictures import (
+    Colors,
     Picture,
     palette,
     picture_in_video,
@@ -50,8 +60,6 @@ _LOOKED_AT = 256  # frames of a video of masks that are looked at
 _GIF = ".gif"  # a picture of a mask if it is still, else a video of masks
 _SUFFIXES = (*IMAGE_SUFFIXES, _GIF)
 
-LabelFrames = UInt8[np.ndarray, "frames height width"]
-Masks = Bool[np.ndarray, "frames height width"]
 LazyMasks = Bool[LazyFrames, "frames height width"]
 LazyLabels = UInt8[LazyFrames, "frames height width"]
 Extents = Mapping[int, Float[np.ndarray, "frames 4"]]
@@ -117,7 +125,7 @@ class Labels(LazyFrames):
         return found
 
 
-def edges_of(mask: Bool[np.ndarray, "height width"]) -> tuple[float, ...]:
+def edges_of(mask: Mask) -> tuple[float, ...]:
     """Return left, top, right and bottom edge of the pixels of a mask; NaN for none."""
     columns = np.flatnonzero(mask.any(0))
     if not len(columns):
@@ -132,7 +140,7 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class _Wanted:
     """The clip that masks are of.
 
     Attributes:
@@ -143,23 +151,14 @@ class Wanted:
         at: Used frame of a mask that is alone; None if there is one for every frame.
         colors: "#rrggbb" of labels that colours may be.
         labels: Labels of regions.
-        called: What an export calls its masks, by label; their colours are no others.
     """
 
     frames: int
-    size: tuple[int, int]
-    original: tuple[int, int] | None = None
+    size: Size
+    original: Size | None = None
     at: int | None = None
-    colors: Mapping[int, str] = field(default_factory=dict)
+    colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
-    called: Mapping[int, Called] = field(default_factory=dict)
-
-    def check(self, name: str, given: Extent) -> None:
-        """Refuse masks of another count or size of frames by MaskError."""
-        count, size = given
-        if size == self.original:
-            size = self.size
-        check_extent(name, (self.check_count(name, count), size), self._extent)
 
     def check_count(self, name: str, count: int) -> int:
         """Return the number of frames, for one mask at a frame; MaskError if that is
@@ -189,16 +188,8 @@ class Wanted:
 
         return LazyFrames(shape, masks.dtype, read)
 
-    @property
-    def _extent(self) -> Extent:
-        return self.frames, self.size
 
-
-def _scaled(
-    masks: UInt8[np.ndarray, "frames height width"]
-    | Bool[np.ndarray, "frames height width"],
-    size: tuple[int, int],
-) -> np.ndarray:
+def _scaled(masks: LabelFrames | Masks, size: Size) -> np.ndarray:
     """Return masks of (width, height): each pixel is that at its place."""
     width, height = size
     if masks.shape[1:] == (height, width):
@@ -211,10 +202,10 @@ def _scaled(
 def read_labels(
     path: str | Path,
     frames: int,
-    size: tuple[int, int],
+    size: Size,
     order: Sequence[int] = (),
     *,
-    colors: Mapping[int, str] | None = None,
+    colors: Colors | None = None,
     at: int | None = None,
 ) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
@@ -234,42 +225,27 @@ def read_labels(
             mask.
         ClipError: A video cannot be read.
     """
-    called = read_label_map(Path(path))
-    path = folder_of_masks(Path(path))
-    wanted = Wanted(
-        frames, size, at=at, colors=colors or {}, labels=order, called=called
-    )
-    plain = _open_plain(path, wanted)
-    if plain is not None:
-        return Labels(plain)
-    masks = _open_masks(path, wanted)
-    back_to_front = _back_to_front(masks, order)
+    masks = _open(Path(path), _Wanted(frames, size, None, at, colors or {}, order))
+    if isinstance(masks, LazyFrames):
+        return Labels(masks)
+    # those of other labels by number; the first covers the others
+    first = [label for label in order if label in masks]
+    back_to_front = [*first, *sorted(masks.keys() - set(first))][::-1]
     width, height = size
 
     def read(start: int, stop: int) -> LabelFrames:
         labels = np.zeros((stop - start, height, width), np.uint8)
         for label in back_to_front:
-            inside = masks[label].read(start, stop)
-            labels[inside] = label
+            labels[masks[label].read(start, stop)] = label
         return labels
 
     return Labels(LazyFrames((frames, height, width), np.uint8, read))
 
 
-def _back_to_front(labels: Iterable[int], order: Sequence[int]) -> list[int]:
-    """Sort labels, those that cover others last; see `read_labels`."""
-
-    def rank(label: int) -> tuple[int, int]:
-        place = order.index(label) if label in order else len(order)
-        return place, label
-
-    return sorted(labels, key=rank, reverse=True)
-
-
 def write_labels(
     labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
     path: str | Path,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks
     written there before go.
@@ -283,10 +259,10 @@ def write_labels(
 
 
 def write_frame(
-    labels: UInt8[np.ndarray, "height width"],
+    labels: Grey,
     path: Path,
     index: int,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write the labels of one frame, counted from 0, into a folder; see
     `write_labels`."""
@@ -310,19 +286,49 @@ def is_written(file: Path, mode: str = "P") -> bool:
 def _clear(path: Path) -> None:
     """Remove the masks that were written into a folder before; other files stay."""
     path.mkdir(parents=True, exist_ok=True)
-    _remove_written(path, "P")
-    for folder in _folders(path):
-        if not re.fullmatch(r"[1-9]\d{0,2}", folder.name):
-            continue
-        _remove_written(folder, "L")
+    numbered = [
+        folder
+        for folder in _folders(path)
+        if re.fullmatch(r"[1-9]\d{0,2}", folder.name)
+    ]
+    for folder, mode in [(path, "P"), *((folder, "L") for folder in numbered)]:
+        for file in list(folder.iterdir()):
+            if is_written(file, mode):
+                file.unlink()
+    for folder in numbered:
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _remove_written(folder: Path, mode: str) -> None:
-    for file in list(folder.iterdir()):
-        if is_written(file, mode):
-            file.unlink()
+def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
+    """Open labels of pictures or of a video; or whole masks by label, of JSON or of a
+    folder of folders. All files are checked, and read again by window."""
+    called = read_label_map(path)
+    path = folder_of_masks(path)
+    name = shorten(path.name)
+    said = f"{name} cannot be opened. Use another folder."
+    with boundary("masks", said, MaskError):
+        if not os.path.exists(path):
+            hint = "Use a folder of PNG files (00000.png, 00001.png, ...)."
+            raise MaskError("masks", f"{name} is not a folder. {hint}")
+        is_parsed = _is_json(path)
+        folders = _folders(path) if path.is_dir() else []
+    if is_parsed:
+        return _open_json(path, wanted)
+    if not folders:
+        return _open_pictures(_source_of(path, bool(called)), wanted, called)
+    stray = pictures_in(path, _SUFFIXES)
+    if stray:
+        said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
+        raise MaskError("masks", said)
+    masks: dict[int, LazyMasks] = {}
+    for label, folder in sorted((_label_of(one), one) for one in folders):
+        if label in masks:
+            said = f"{name} has two folders of label {label}."
+            raise MaskError("masks", f"{said} Remove one.")
+        inside = _open_pictures(_source_of(folder), wanted)
+        masks[label] = LazyFrames(inside.shape, bool, partial(_read_inside, inside))
+    return masks
 
 
 def _label_of(folder: Path) -> int:
@@ -333,33 +339,16 @@ def _label_of(folder: Path) -> int:
     return int(folder.name)
 
 
-def _open_masks(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
-    """Open whole masks, by label, of a folder of folders or of JSON; all are checked,
-    and read by window."""
-    if is_json(path):
-        return _open_json(path, wanted)
-    stray = pictures_in(path, _SUFFIXES)
-    if stray:
-        said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
-        raise MaskError("masks", said)
-    masks: dict[int, LazyMasks] = {}
-    for label, folder in sorted((_label_of(one), one) for one in _folders(path)):
-        if label in masks:
-            said = f"{shorten(path.name)} has two folders of label {label}."
-            raise MaskError("masks", f"{said} Remove one.")
-        inside = _open_pictures(_source_of(folder), wanted)
-        masks[label] = LazyFrames(inside.shape, bool, partial(_read_inside, inside))
-    return masks
-
-
 def _read_inside(labels: LazyFrames, start: int, stop: int) -> Masks:
     return labels.read(start, stop) > 0
 
 
-def _open_json(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
+def _open_json(path: Path, wanted: _Wanted) -> dict[int, LazyMasks]:
     annotations = read_annotations(path)
     count, size = annotations.extent
-    wanted.check(path.name, annotations.extent)
+    shown = wanted.size if size == wanted.original else size
+    extent = wanted.check_count(path.name, count), shown
+    check_extent(path.name, extent, (wanted.frames, wanted.size))
     shape = (count, size[1], size[0])
     return {
         label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))
@@ -367,32 +356,31 @@ def _open_json(path: Path, wanted: Wanted) -> dict[int, LazyMasks]:
     }
 
 
-def is_json(path: Path) -> bool:
+def _is_json(path: Path) -> bool:
     """Tell whether masks are JSON, one file or a folder of those of LabelMe."""
     if os.path.isdir(path):
         return not _folders(path) and is_label_me(path)
     return path.suffix.lower() == ".json"
 
 
-def _open_plain(path: Path, wanted: Wanted) -> LazyLabels | None:
-    """Open labels of pictures or of a video; None if masks are whole by label."""
-    said = f"{shorten(path.name)} cannot be opened. Use another folder."
-    with boundary("masks", said, MaskError):
-        if not os.path.exists(path):
-            hint = "Use a folder of PNG files (00000.png, 00001.png, ...)."
-            raise MaskError("masks", f"{shorten(path.name)} is not a folder. {hint}")
-        if is_json(path) or (path.is_dir() and _folders(path)):
-            return None
-    return _open_pictures(_source_of(path, bool(wanted.called)), wanted)
+class _Source(NamedTuple):
+    """Pictures of masks, one per frame: their (width, height), and their names in
+    errors."""
+
+    name: str
+    sizes: list[Size]
+    names: list[str]
+    picture: Callable[[int], Picture]
+    is_video: bool = False
 
 
 def _source_of(path: Path, in_colors: bool = False) -> _Source:
     """Open the pictures of masks in a folder, those of an index perhaps by their
     colours; in one file, or in a video."""
     if path.is_dir():
-        return _Files(path.name, _mask_files(path), in_colors)
+        return _pictures(path.name, _mask_files(path), in_colors)
     if path.suffix.lower() in IMAGE_SUFFIXES or _is_still_gif(path):
-        return _Files(path.name, [path])
+        return _pictures(path.name, [path])
     if path.suffix.lower() == ".zip":
         said = f"{shorten(path.name)} is an archive. Unpack it and use the folder."
         raise MaskError("masks", said)
@@ -400,74 +388,43 @@ def _source_of(path: Path, in_colors: bool = False) -> _Source:
     if not is_video(path):
         said = f"{shorten(path.name)} is neither a picture, JSON, nor a readable video."
         raise MaskError("masks", f"{said} Export the masks as one of these.")
-    return _Frames(open_clip(path))
+    clip = open_clip(path)
+    count = len(clip)
+
+    def picture(index: int) -> Picture:
+        if isinstance(clip, VideoClip) and clip.has_alpha:
+            frame = clip.read_with_alpha(index, index + 1)[0]
+            return picture_in_video(frame[..., :3], clip.name, frame[..., 3])
+        return picture_in_video(clip.read(index, index + 1)[0], clip.name)
+
+    return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture, True)
+
+
+def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Source:
+    """Open pictures in files, whose headers are checked."""
+    sizes = []
+    for file in files:
+        with _open_mask(file) as image:
+            sizes.append(upright_size(image))
+
+    def picture(index: int) -> Picture:
+        file = files[index]
+        with _open_mask(file) as image:
+            is_index = in_colors and image.mode == "P"
+            return picture_of(image.convert("RGB") if is_index else image, file)
+
+    return _Source(name, sizes, [file.name for file in files], picture)
 
 
 def _is_still_gif(path: Path) -> bool:
     if path.suffix.lower() != _GIF:
         return False
     with _open_mask(path) as image:
-        return getattr(image, "n_frames", 1) == 1
+        return not getattr(image, "is_animated", False)
 
 
 def _folders(path: Path) -> list[Path]:
     return [entry for entry in visible(path) if entry.is_dir()]
-
-
-@runtime_checkable
-class _Source(Protocol):
-    """Pictures of masks, one per frame; `sizes` are their (width, height)."""
-
-    name: str
-    sizes: list[tuple[int, int]]
-
-    def called(self, index: int) -> str: ...
-
-    def picture(self, index: int) -> Picture: ...
-
-
-class _Files:
-    """Pictures in files, whose headers are checked."""
-
-    def __init__(
-        self, name: str, files: Sequence[Path], in_colors: bool = False
-    ) -> None:
-        self.name = name
-        self._in_colors = in_colors
-        self._files = files
-        self.sizes = [_size_of(file) for file in files]
-
-    def called(self, index: int) -> str:
-        """Return the name of a file."""
-        return self._files[index].name
-
-    def picture(self, index: int) -> Picture:
-        """Read the picture of a frame, counted from 0."""
-        file = self._files[index]
-        with _open_mask(file) as image:
-            is_index = self._in_colors and image.mode == "P"
-            return picture_of(image.convert("RGB") if is_index else image, file)
-
-
-class _Frames:
-    """Frames of a video of masks."""
-
-    def __init__(self, clip: Clip) -> None:
-        self.name = clip.name
-        self.sizes = [clip.size] * len(clip)
-        self._clip = clip
-
-    def called(self, index: int) -> str:  # noqa: ARG002
-        """Return the name of the video."""
-        return self.name
-
-    def picture(self, index: int) -> Picture:
-        """Read the picture of a frame, counted from 0."""
-        clip = self._clip
-        if isinstance(clip, VideoClip) and clip.has_alpha:
-            frame = clip.read_with_alpha(index, index + 1)[0]
-            return picture_in_video(frame[..., :3], self.name, frame[..., 3])
-        return picture_in_video(clip.read(index, index + 1)[0], self.name)
 
 
 def _mask_files(folder: Path) -> list[Path]:
@@ -481,14 +438,11 @@ def _mask_files(folder: Path) -> list[Path]:
     return [file for file in pictures if file.suffix.lower() == ".png"] or pictures
 
 
-def _size_of(file: Path) -> tuple[int, int]:
-    with _open_mask(file) as image:
-        return upright_size(image)
-
-
-def _open_pictures(source: _Source, wanted: Wanted) -> LazyLabels:
+def _open_pictures(
+    source: _Source, wanted: _Wanted, called: Mapping[int, Called] | None = None
+) -> LazyLabels:
     """Open the labels of pictures, which are as many and as large as the frames of a
-    clip."""
+    clip; an export calls their colours something."""
     count = len(source.sizes)
     if wanted.check_count(source.name, count) != wanted.frames:
         has = f"{source.name!r} has {count} mask{'' if count == 1 else 's'}"
@@ -497,28 +451,31 @@ def _open_pictures(source: _Source, wanted: Wanted) -> LazyLabels:
             hint += ", or say the frame of this one with --at"
         said = f"{has}, but the clip uses {wanted.frames} frames. {hint}."
         raise MaskError("masks", said)
-    for index, size in enumerate(source.sizes):
+    for name, size in zip(source.names, source.sizes, strict=True):
         if size in (wanted.size, wanted.original) and size == source.sizes[0]:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
-        has = f"{shorten(source.called(index))} is {own}, but the clip is {clip}."
+        has = f"{shorten(name)} is {own}, but the clip is {clip}."
         raise MaskError("masks", f"{has} Resize it.")
-    return wanted.fit(_labels_of(source, wanted))
+    return wanted.fit(_labels_of(source, wanted, called))
 
 
-def _labels_of(source: _Source, wanted: Wanted) -> LazyLabels:
+def _labels_of(
+    source: _Source, wanted: _Wanted, called: Mapping[int, Called] | None
+) -> LazyLabels:
     """Return the labels of pictures, whose meaning is decided first."""
     count = len(source.sizes)
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
-    if isinstance(source, _Frames):
+    if source.is_video:
         places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
         looked_at = places.round().astype(int).tolist()
-    pictures = (source.picture(index) for index in looked_at)
-    if wanted.called:
-        meaning = meaning_of(pictures, wanted.called)
-    else:
-        meaning = understand(pictures, wanted.colors, wanted.labels)
+    pictures = map(source.picture, looked_at)
+    meaning = (
+        meaning_of(pictures, called)
+        if called
+        else understand(pictures, wanted.colors, wanted.labels)
+    )
 
     def read(start: int, stop: int) -> LabelFrames:
         window = np.empty((stop - start, height, width), np.uint8)
@@ -555,10 +512,7 @@ def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
     return labels
 
 
-def write_regions(
-    masks: Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]],
-    path: str | Path,
-) -> None:
+def write_regions(masks: WholeMasks, path: str | Path) -> None:
     """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier
     call are removed."""
     _clear(Path(path))
@@ -570,9 +524,7 @@ def write_regions(
             Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
-def read_regions(
-    path: str | Path, frames: int, size: tuple[int, int]
-) -> dict[int, Masks]:
+def read_regions(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or
     `write_rle` wrote.
 
@@ -585,11 +537,11 @@ def read_regions(
 def open_regions(
     path: str | Path,
     frames: int,
-    size: tuple[int, int],
+    size: Size,
     *,
-    colors: Mapping[int, str] | None = None,
+    colors: Colors | None = None,
     at: int | None = None,
-    original: tuple[int, int] | None = None,
+    original: Size | None = None,
 ) -> dict[int, LazyMasks]:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
@@ -597,13 +549,11 @@ def open_regions(
     `colors` and `at` are those of `read_labels`. Masks as large as `original`, (width,
     height) of the clip's file before it was scaled, are scaled to `size`.
     """
-    called = read_label_map(Path(path))
-    path = folder_of_masks(Path(path))
-    wanted = Wanted(frames, size, original, at, colors or {}, called=called)
-    plain = _open_plain(path, wanted)
-    if plain is None:
-        return _open_masks(path, wanted)
-    return _by_label(plain)
+    wanted = _Wanted(frames, size, original, at, colors or {})
+    masks = _open(Path(path), wanted)
+    if not isinstance(masks, LazyFrames):
+        return masks
+    return {label: mask_of(masks, label) for label in sorted(Labels(masks).present)}
 
 
 def extent_of(path: Path) -> Extent:
@@ -617,7 +567,7 @@ def extent_of(path: Path) -> Extent:
     said = f"{shorten(path.name)} cannot be opened. Use another folder."
     with boundary("masks", said, MaskError):
         path = folder_of_masks(path)
-        if is_json(path):
+        if _is_json(path):
             return read_annotations(path).extent
         folders = _folders(path) if path.is_dir() else []
     source = _source_of(folders[0] if folders else path)
@@ -627,14 +577,9 @@ def extent_of(path: Path) -> Extent:
 def names_of(path: Path) -> Mapping[int, str]:
     """Return what masks are called by label, as JSON or an export says; nothing of
     other files. Raises as `extent_of` does."""
-    if is_json(path):
-        return read_annotations(path).names()
+    if _is_json(path):
+        return read_annotations(path).names
     return {label: one.name for label, one in read_label_map(path).items()}
-
-
-def _by_label(labels: LazyFrames) -> dict[int, LazyMasks]:
-    present = Labels(labels).present
-    return {label: mask_of(labels, label) for label in sorted(present)}
 
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:

@@ -11,13 +11,25 @@ from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike
 
 from regrain.editing.errors import ResourceError
 
 WINDOW = 4  # frames that are read at a time
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+Extent = tuple[int, Size]
+"""Number of frames, and their size."""
+Rgb = UInt8[np.ndarray, "height width 3"]
+RgbFrames = UInt8[np.ndarray, "frames height width 3"]
+Grey = UInt8[np.ndarray, "height width"]
+"""Grey levels, opacities or labels of a picture."""
+LabelFrames = UInt8[np.ndarray, "frames height width"]
+Mask = Bool[np.ndarray, "height width"]
+Masks = Bool[np.ndarray, "frames height width"]
 
 
 @runtime_checkable
@@ -144,7 +156,7 @@ class DiskFrames(LazyFrames):
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
 
-    def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
+    def append(self, frames: RgbFrames) -> None:
         """Append frames; ValueError if they have another size, ResourceError if the
         disk is full."""
         count, *frame = self.shape

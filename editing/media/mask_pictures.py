@@ -6,17 +6,31 @@ What is decided holds for all pictures of a mask, since one of them may be empty
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 from PIL import Image, ImageOps
 
 from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.lazy_frames import Grey, Rgb
 
-COLORS = (
+# Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
+PALETTE = (
+    "#ffe11a",
+    "#0b2a8c",
+    "#6ff7ff",
+    "#6b0f1a",
+    "#b6ff6b",
+    "#4a1470",
+    "#ffd6ee",
+    "#0d3b22",
+)
+"""Default colours of labels 1 to 8, repeated from 9 on."""
+_FORMER = (
     "#3b82f6",
     "#f97316",
     "#22c55e",
@@ -26,7 +40,7 @@ COLORS = (
     "#14b8a6",
     "#ef4444",
 )
-"""Default colours of labels 1 to 8, repeated from 9 on."""
+"""Those of mask files that earlier versions wrote."""
 _WHITE = "#ffffff"
 _MATTE = 1  # the label of a picture that shows one mask
 _INSIDE = 128  # grey levels from which a pixel of a soft mask is inside
@@ -48,6 +62,11 @@ _TRIED = 64  # most frequent bins that are looked at
 _LOOKED_AT = 1024  # pixels of a side in which colours are sought
 _PEAK = 4  # grey levels about that of an even area
 _PEAKS = 4  # even areas of grey that a video may have
+_PACKED = np.array([1 << 16, 1 << 8, 1])  # a colour as one number
+
+
+Colors = Mapping[int, str]
+"""Colours, "#rrggbb", by label."""
 
 
 class Picture(NamedTuple):
@@ -65,13 +84,18 @@ class Picture(NamedTuple):
 
     pixels: Num[np.ndarray, "height width ..."]
     name: str
-    alpha: UInt8[np.ndarray, "height width"] | None = None
+    alpha: Grey | None = None
     is_indexed: bool = False
     is_colored: bool = False
     is_lossy: bool = False
 
 
-def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
+def default_color(label: int) -> str:
+    """Return the default colour of a label, "#rrggbb"."""
+    return PALETTE[(label - 1) % len(PALETTE)]
+
+
+def palette(colors: Colors) -> UInt8[np.ndarray, "256 3"]:
     """Return the RGB of every label from its "#rrggbb"; black for labels without a
     colour."""
     table = np.zeros((256, 3), np.uint8)
@@ -113,9 +137,9 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
 
 
 def picture_in_video(
-    frame: UInt8[np.ndarray, "height width 3"],
+    frame: Rgb,
     name: str,
-    alpha: UInt8[np.ndarray, "height width"] | None = None,
+    alpha: Grey | None = None,
 ) -> Picture:
     """Return the picture in a frame of a video, whose alpha a codec may have
     changed."""
@@ -171,9 +195,9 @@ def _whole_numbers(
 
 
 def _of_colors(
-    colors: UInt8[np.ndarray, "height width 3"],
+    colors: Rgb,
     name: str,
-    alpha: UInt8[np.ndarray, "height width"] | None,
+    alpha: Grey | None,
     is_lossy: bool,
 ) -> Picture:
     """Return a picture of colours; if all are grey, of their levels."""
@@ -185,6 +209,7 @@ def _of_colors(
     return Picture(pixels, name, alpha, is_colored=True, is_lossy=is_lossy)
 
 
+@dataclass(frozen=True)
 class Meaning:
     """What the pictures of a mask mean.
 
@@ -192,53 +217,47 @@ class Meaning:
         form: "labels", "soft" (one mask in grey), "alpha" (one in the alpha channel) or
             "colors".
         colors: "#rrggbb" by label, of that form.
+        matte: Label of one mask.
+        opaque: Opacity from which a pixel counts.
+        is_deep: Whether grey levels have 16 bits.
     """
 
-    def __init__(
-        self,
-        form: str,
-        *,
-        matte: int = _MATTE,
-        colors: Mapping[int, str] | None = None,
-        opaque: int = 0,
-        is_deep: bool = False,
-    ) -> None:
-        self.form = form
-        self.colors = dict(colors or {})
-        self._matte = matte
-        self._opaque = opaque  # alpha from which a pixel counts
-        self._is_deep = is_deep  # 16 bits
-        self._table = {label: _rgb(color) for label, color in self.colors.items()}
+    form: str
+    colors: Colors = field(default_factory=dict)
+    matte: int = _MATTE
+    opaque: int = 0
+    is_deep: bool = False
 
-    def labels(self, picture: Picture) -> UInt8[np.ndarray, "height width"]:
+    def labels(self, picture: Picture) -> Grey:
         """Return the label of each pixel; 0 is the background.
 
         Raises:
             MaskError: The picture has another form than those that were looked at, or a
                 number that is no label.
         """
-        if self.form == "alpha":
-            return self._inside(_opacity(picture) >= self._opaque)
         if self.form == "colors":
-            return nearest_labels(shown(picture, self._opaque), self._table)
-        grey = self._grey(picture)
-        if picture.alpha is not None:
-            grey = np.where(picture.alpha >= self._opaque, grey, 0)
-        if self.form == "soft" and not picture.is_indexed:
-            return self._inside(grey >= _INSIDE)
-        return grey.astype(np.uint8)
-
-    def _inside(
-        self, mask: Bool[np.ndarray, "height width"]
-    ) -> UInt8[np.ndarray, "height width"]:
-        return np.where(mask, np.uint8(self._matte), np.uint8(0))
+            return nearest_labels(shown(picture, self.opaque), self.colors)
+        if self.form == "alpha":
+            if picture.alpha is None:
+                said = f"{shorten(picture.name)} has no alpha channel, but others have."
+                raise MaskError("masks", f"{said} Use one form for all.")
+            inside = picture.alpha >= self.opaque
+        else:
+            grey = self._grey(picture)
+            if self.form == "labels" or picture.is_indexed:
+                return grey.astype(np.uint8)
+            inside = grey >= _INSIDE
+        return np.where(inside, np.uint8(self.matte), np.uint8(0))
 
     def _grey(self, picture: Picture) -> Num[np.ndarray, "height width"]:
         if picture.pixels.ndim > 2:
             said = f"{shorten(picture.name)} has colours, but others have numbers."
             raise MaskError("masks", f"{said} Use one form for all.")
-        is_stored_deep = self._is_deep and picture.pixels.dtype != np.uint8
-        return _in_8_bits(picture.pixels, picture.name, is_stored_deep)
+        is_stored_deep = self.is_deep and picture.pixels.dtype != np.uint8
+        grey = _in_8_bits(picture.pixels, picture.name, is_stored_deep)
+        if picture.alpha is not None:
+            grey = np.where(picture.alpha >= self.opaque, grey, 0)
+        return grey
 
 
 def _in_8_bits(
@@ -271,13 +290,14 @@ def _is_deep(picture: Picture) -> bool:
 
 
 def understand(
-    pictures: Iterable[Picture], known: Mapping[int, str], labels: Collection[int] = ()
+    pictures: Iterable[Picture], known: Colors, labels: Collection[int] = ()
 ) -> Meaning:
     """Decide what the pictures of a mask mean.
 
     Args:
         pictures: As many as are looked at.
-        known: "#rrggbb" of labels that colours may be; others get the next free ones.
+        known: "#rrggbb" of labels that colours may be; others are as in `PALETTE`, or
+            get the next free ones.
         labels: Labels of regions. A single mask is region 1, unless white is the known
             colour of another; or region 255, which older projects have, where there is
             no region 1.
@@ -285,30 +305,36 @@ def understand(
     Raises:
         MaskError: It cannot be told, or they are no masks.
     """
-    survey = _Survey()
-    for picture in pictures:
-        survey.add(picture)
-    return survey.meaning(known, _matte(known, labels))
-
-
-def _matte(known: Mapping[int, str], labels: Collection[int]) -> int:
-    """Return the label of a picture that shows one mask; see `understand`."""
+    matte = 255 if 255 in labels and _MATTE not in labels else _MATTE
     for label, color in known.items():
         if color.lower() == _WHITE:
-            return label
-    return 255 if 255 in labels and _MATTE not in labels else _MATTE
+            matte = label
+            break
+    survey = _Survey(known)
+    for picture in pictures:
+        survey.add(picture)
+    return survey.meaning(matte)
 
 
 class _Survey:
-    """What has been seen in the pictures of a mask."""
+    """What has been seen in the pictures of a mask; `known` is that of `understand`."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Colors) -> None:
+        self._known = known
+        # those of which every colour may be: all pixels have one, or are black
+        self._exact = [_filled(known, PALETTE), _filled(known, _FORMER)]
+        self._dark = [
+            color
+            for color in map(_rgb, self._exact[0].values())
+            if 0 < color.max() <= _DARK
+        ]
         self._counts = np.zeros(_STEPS**3, np.int64)
         self._sums = np.zeros((_STEPS**3, 3))
         self._seen: dict[str, str] = {}  # what greys may be: the first such picture
         self._colored = ""  # the first picture with colours
         self._numbered = ""  # the first one with labels
         self._is_deep = False
+        self._is_lit = False  # whether a picture stored as colours shows any
         self._opacities: set[int] = set()
         self._under: set[int] = set()  # colours of opaque pixels, a few of them
 
@@ -331,12 +357,14 @@ class _Survey:
             return 0
         alpha = picture.alpha
         self._opacities |= {int(alpha.min()), int(alpha.max())}
-        opaque = _half(int(alpha.max()))
+        opaque = (int(alpha.max()) + 1) // 2
         if len(self._under) <= _GREYS:
             pixels = picture.pixels[alpha >= opaque]
             if picture.is_lossy:
                 pixels = pixels // _LEVEL  # noise is no colours
-            self._under |= _distinct(pixels)
+            if pixels.ndim > 1:
+                pixels = pixels @ _PACKED
+            self._under |= set(np.unique(pixels)[: _GREYS + 1].tolist())
         return opaque
 
     def _add_numbers(self, picture: Picture, opaque: int) -> None:
@@ -350,64 +378,61 @@ class _Survey:
         if not picture.is_colored and seen != "nothing":
             self._numbered = self._numbered or picture.name
 
-    def _add_colors(self, colors: UInt8[np.ndarray, "height width 3"]) -> None:
+    def _add_colors(self, picture: Rgb) -> None:
         """Count bright pixels within masks by bins of colour, and add them up."""
-        bright = _bright_colors(colors)
-        bins = _bins_of(bright)
+        self._exact = [
+            colors
+            for colors in self._exact
+            if strange_color(picture, colors.values()) is None
+        ]
+        self._is_lit = self._is_lit or bool(picture.any())
+        bright = _bright_colors(picture, self._dark)
+        red, green, blue = bright.T // (256 // _STEPS)
+        bins = (red * _STEPS + green) * _STEPS + blue
         self._counts += np.bincount(bins, minlength=len(self._counts))
         for channel in range(3):
             values = np.bincount(bins, bright[:, channel], len(self._counts))
             self._sums[:, channel] += values
 
-    def meaning(self, known: Mapping[int, str], matte: int) -> Meaning:
-        """Return what all the pictures mean; see `understand`."""
-        lowest = min(self._opacities, default=0)
+    def meaning(self, matte: int) -> Meaning:
+        """Return what all the pictures mean, one mask being of the label `matte`; see
+        `understand`."""
         highest = max(self._opacities, default=0)
-        opaque = _half(highest)
-        has_alpha = lowest < highest
+        opaque = (highest + 1) // 2
+        has_alpha = min(self._opacities, default=0) < highest
         by_alpha = Meaning("alpha", matte=matte, opaque=opaque)
-        if has_alpha and not self._says_by_color():
+        says_by_color = self._colored or 1 < len(self._under) <= _GREYS
+        if has_alpha and not says_by_color:
             return by_alpha
-        if self._colored or "even greys" in self._seen:
-            colors = self._find_colors(known)
+        colors = self._exact[0] if self._exact and self._is_lit else None
+        if colors or self._colored or "even greys" in self._seen:
+            colors = colors or self._find_colors()
             if colors is None and has_alpha:
                 return by_alpha
-            return self._by_colors(colors, opaque)
-        form = "soft" if self._is_soft() else "labels"
-        if form == "labels":
-            self._ask()
+            self._check_colors(colors)
+            return Meaning("colors", colors=colors or {}, opaque=opaque)
+        is_white = "white" in self._seen and "labels" not in self._seen
+        is_many = "many" in self._seen
+        is_soft = "soft" in self._seen or (is_white and not is_many)
+        if is_many and not is_soft:
+            has = f"{shorten(self._seen['many'])} has more than {_GREYS} greys"
+            said = f"{has}, which may be labels or one soft mask."
+            hint = "Save labels as indexed PNG, or a soft mask with white inside."
+            raise MaskError("masks", f"{said} {hint}")
+        form = "soft" if is_soft else "labels"
         return Meaning(form, matte=matte, opaque=opaque, is_deep=self._is_deep)
 
-    def _says_by_color(self) -> bool:
-        """Tell whether the colours of what is opaque tell anything."""
-        if self._colored:
-            return True
-        return 1 < len(self._under) <= _GREYS
-
-    def _is_soft(self) -> bool:
-        """Tell whether grey pictures show one mask, maybe with soft edges."""
-        is_white = "white" in self._seen and "labels" not in self._seen
-        return "soft" in self._seen or (is_white and "many" not in self._seen)
-
-    def _ask(self) -> None:
-        """Refuse greys that may be labels or a soft mask."""
-        if "many" not in self._seen:
-            return
-        has = f"{shorten(self._seen['many'])} has more than {_GREYS} greys"
-        said = f"{has}, which may be labels or one soft mask."
-        hint = "Save labels as indexed PNG, or a soft mask with white inside."
-        raise MaskError("masks", f"{said} {hint}")
-
-    def _by_colors(self, colors: Mapping[int, str] | None, opaque: int) -> Meaning:
+    def _check_colors(self, colors: Colors | None) -> None:
+        """Refuse colours beside numbers, and those that are not of masks."""
+        name = shorten(self._colored)
         if self._numbered:
-            said = f"{shorten(self._colored)} has colours, but {shorten(self._numbered)} has numbers."
+            said = f"{name} has colours, but {shorten(self._numbered)} has numbers."
             raise MaskError("masks", f"{said} Use one form for all.")
         if colors is None:
-            has = f"{shorten(self._colored)} has too many colours for masks."
+            has = f"{name} has too many colours for masks."
             raise MaskError("masks", f"{has} Use a colour for each object, on black.")
-        return Meaning("colors", colors=colors, opaque=opaque)
 
-    def _find_colors(self, known: Mapping[int, str]) -> dict[int, str] | None:
+    def _find_colors(self) -> dict[int, str] | None:
         """Return "#rrggbb" by label of the colours that were seen; None if they are not
         those of masks."""
         colors = _distinct_colors(self._counts, self._sums)
@@ -418,32 +443,31 @@ class _Survey:
             near |= np.square(means - color).sum(-1) < _EVEN**2
         if self._counts[used][near].sum() < _KNOWN * self._counts.sum():
             return None
-        labelled = _labelled(colors, known)
+        labelled = _labelled(colors, self._known)
         return {label: hex_of(color) for label, color in sorted(labelled.items())}
 
 
-def _half(highest: int) -> int:
-    """Return the alpha from which a pixel counts, where `highest` is the most."""
-    return (highest + 1) // 2
+def _filled(known: Colors, usual: Sequence[str]) -> dict[int, str]:
+    """Return known colours by label, and usual ones of the labels that have none."""
+    taken = {color.lower() for color in known.values()}
+    colors = {
+        label: color
+        for label, color in enumerate(usual, 1)
+        if label not in known and color not in taken
+    }
+    return {**known, **colors}
 
 
-def _opacity(picture: Picture) -> UInt8[np.ndarray, "height width"]:
-    if picture.alpha is None:
-        said = f"{shorten(picture.name)} has no alpha channel, but others have."
-        raise MaskError("masks", f"{said} Use one form for all.")
-    return picture.alpha
+def strange_color(picture: Rgb, known: Iterable[str]) -> str | None:
+    """Return "#rrggbb" of a colour in a picture that is neither black nor known; None
+    if there is none."""
+    packed = picture @ _PACKED
+    expected = [0, *(int(color[1:], 16) for color in known)]
+    strange = packed[~np.isin(packed, expected, kind="table")]
+    return f"#{strange.min():06x}" if len(strange) else None
 
 
-def _distinct(pixels: Num[np.ndarray, "pixels ..."]) -> set[int]:
-    """Return the different colours or numbers of pixels, up to one more than masks
-    have."""
-    if pixels.ndim > 1:
-        red, green, blue = pixels.astype(np.int64).T
-        pixels = (red * 256 + green) * 256 + blue
-    return set(np.unique(pixels)[: _GREYS + 1].tolist())
-
-
-def shown(picture: Picture, opaque: int = 0) -> UInt8[np.ndarray, "height width 3"]:
+def shown(picture: Picture, opaque: int = 0) -> Rgb:
     """Return a picture in colours, black where it is transparent."""
     colors = picture.pixels
     if colors.ndim == 2:
@@ -453,7 +477,7 @@ def shown(picture: Picture, opaque: int = 0) -> UInt8[np.ndarray, "height width 
     return colors
 
 
-def _labels_or_soft(grey: UInt8[np.ndarray, "height width"], is_indexed: bool) -> str:
+def _labels_or_soft(grey: Grey, is_indexed: bool) -> str:
     """Say what the numbers of a picture may be: "nothing", "labels", "white" alone,
     "soft", or "many" of which nobody knows."""
     counts = np.bincount(grey.ravel(), minlength=256)
@@ -473,19 +497,17 @@ def _labels_or_soft(grey: UInt8[np.ndarray, "height width"], is_indexed: bool) -
     return "many"
 
 
-def _has_thin_edges(
-    grey: UInt8[np.ndarray, "height width"], counts: Int[np.ndarray, "256"]
-) -> bool:
+def _has_thin_edges(grey: Grey, counts: Int[np.ndarray, "256"]) -> bool:
     """Tell whether a picture is black and white, with other greys only between them."""
     ends = counts[:_LOW].sum() + counts[_HIGH + 1 :].sum()
     if 2 * ends <= counts.sum() or not counts[_HIGH + 1 :].any():
         return False
     between = (grey >= _LOW) & (grey <= _HIGH)
-    even = between & (_contrast(grey[..., None]) == 0)
+    even = between & (_contrast(grey) == 0)
     return bool(2 * even.sum() <= between.sum())
 
 
-def _is_gentle(grey: UInt8[np.ndarray, "height width"]) -> bool:
+def _is_gentle(grey: Grey) -> bool:
     """Tell whether neighbours that differ do so by little, as in a ramp."""
     values = grey.astype(np.int16)
     steps = [np.abs(np.diff(values, axis=axis)).ravel() for axis in (0, 1)]
@@ -494,13 +516,13 @@ def _is_gentle(grey: UInt8[np.ndarray, "height width"]) -> bool:
     return len(differences) > 0 and float(np.median(differences)) <= _GENTLE
 
 
-def _soft_or_even(grey: UInt8[np.ndarray, "height width"]) -> str:
+def _soft_or_even(grey: Grey) -> str:
     """Say what greys that a codec changed may be: "nothing", "soft", "even greys", of
     which each is a mask, or "many"."""
     if grey.max() < _DARK:
         return "nothing"
     between = (grey >= _DARK // 2) & (grey <= 255 - _DARK // 2)
-    within = between & (_contrast(grey[..., None]) < _LEVEL)
+    within = between & (_contrast(grey) < _LEVEL)
     if 2 * within.sum() > between.sum() and _has_peaks(grey[within], grey.size):
         return "even greys"
     return "soft" if (grey >= _INSIDE).any() else "many"
@@ -521,44 +543,29 @@ def _has_peaks(levels: UInt8[np.ndarray, " pixels"], pixels: int) -> bool:
     return bool(total > 0 and left.sum() <= (1 - _KNOWN) * 2 * total)
 
 
-def _contrast(
-    picture: UInt8[np.ndarray, "height width channels"],
-) -> UInt8[np.ndarray, "height width"]:
+def _contrast(picture: Grey | Rgb) -> Grey:
     """Return the most by which a channel differs among each pixel and those around
     it."""
-    high = low = picture
-    for axis in (0, 1):
-        high = _largest(high, axis)
-        low = 255 - _largest(255 - low, axis)
-    return (high - low).max(-1)
+    import cv2  # slow to import, and seldom needed
 
-
-def _largest(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the largest of each value and those before and after it along an axis."""
-    largest = values.copy()
-    result = np.moveaxis(largest, axis, 0)
-    given = np.moveaxis(values, axis, 0)
-    np.maximum(result[1:], given[:-1], out=result[1:])
-    np.maximum(result[:-1], given[1:], out=result[:-1])
-    return largest
+    around = np.ones((3, 3), np.uint8)
+    picture = np.ascontiguousarray(picture)
+    spread = cv2.dilate(picture, around) - cv2.erode(picture, around)
+    return spread.max(-1) if spread.ndim > 2 else spread
 
 
 def _bright_colors(
-    picture: UInt8[np.ndarray, "height width 3"],
+    picture: Rgb, dark: Iterable[np.ndarray]
 ) -> Int[np.ndarray, "pixels 3"]:
     """Return the colours of bright pixels away from edges, or of all if there are no
-    others."""
+    others; also of pixels that are more like a `dark` colour than like black."""
     step = max(1, max(picture.shape) // _LOOKED_AT)
     picture = picture[::step, ::step]
     is_bright = picture.max(-1) > _DARK
+    for color in dark:
+        is_bright |= 2 * (picture @ color) > color @ color
     within = is_bright & (_contrast(picture) < _LEVEL)
     return picture[within if within.any() else is_bright].astype(np.int64)
-
-
-def _bins_of(colors: Int[np.ndarray, "pixels 3"]) -> Int[np.ndarray, " pixels"]:
-    """Return the bin of each colour."""
-    red, green, blue = colors.T // (256 // _STEPS)
-    return (red * _STEPS + green) * _STEPS + blue
 
 
 def _distinct_colors(
@@ -577,22 +584,17 @@ def _distinct_colors(
     return colors
 
 
-def _labelled(
-    colors: Iterable[np.ndarray], known: Mapping[int, str]
-) -> dict[int, np.ndarray]:
+def _labelled(colors: Iterable[np.ndarray], known: Colors) -> dict[int, np.ndarray]:
     """Give each colour the first label whose known colour it is like, or else the one
     that usually has it, or else the next free one."""
-    unused = {label: _rgb(color) for label, color in known.items()}
-    for label, color in enumerate(COLORS, 1):
-        if label not in known and color not in known.values():
-            unused[label] = _rgb(color)
+    usual = [*_filled(known, PALETTE).items(), *_filled(known, _FORMER).items()]
     labelled: dict[int, np.ndarray] = {}
     unknown = []
     for color in colors:
-        like = [label for label, usual in unused.items() if _alike(color, usual)]
-        if like:
-            labelled[like[0]] = color
-            del unused[like[0]]
+        for label, like in usual:
+            if label not in labelled and _alike(color, _rgb(like)):
+                labelled[label] = color
+                break
         else:
             unknown.append(color)
     for color in unknown:
@@ -602,10 +604,9 @@ def _labelled(
     return labelled
 
 
-def _rgb(color: str) -> np.ndarray:
+def _rgb(color: str) -> Int[np.ndarray, "3"]:
     """Return red, green and blue of a colour "#rrggbb", 0 to 255."""
-    channels = bytes.fromhex(color[1:])
-    return np.array(list(channels))
+    return np.array(list(bytes.fromhex(color[1:])))
 
 
 def hex_of(color: Num[np.ndarray, "3"]) -> str:
@@ -617,18 +618,18 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
     return float(np.square(one - other).sum()) < _ALIKE**2
 
 
-def nearest_labels(
-    picture: UInt8[np.ndarray, "height width 3"],
-    known: Mapping[int, Int[np.ndarray, "3"]],
-) -> UInt8[np.ndarray, "height width"]:
-    """Return the label of the known colour nearest to each pixel; 0 where black is
-    nearer."""
-    values = picture.astype(np.int32)
+def nearest_labels(picture: Rgb, colors: Colors) -> Grey:
+    """Return the label of the colour, "#rrggbb", nearest to each pixel; 0 where black
+    is nearer."""
     labels = np.zeros(picture.shape[:2], np.uint8)
+    is_lit = picture.any(-1)
+    values = picture[is_lit].astype(np.int32)
+    nearest = np.zeros(len(values), np.uint8)
     least = np.square(values).sum(-1)
-    for label, color in known.items():
+    for label, color in colors.items():
         # one at a time: all at once would be as many pictures
-        off = np.square(values - color).sum(-1)
-        labels[off < least] = label
+        off = np.square(values - _rgb(color)).sum(-1)
+        nearest[off < least] = label
         least = np.minimum(off, least)
+    labels[is_lit] = nearest
     return labels

@@ -27,7 +27,7 @@ from regrain.editing.media.clip import (
 )
 from regrain.editing.media.images import TRANSPARENT, ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
-from regrain.editing.media.lazy_frames import check_window
+from regrain.editing.media.lazy_frames import RgbFrames, check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
 # by ISO/IEC 23091-2.
@@ -99,7 +99,7 @@ class VideoClip:
     def __len__(self) -> int:
         return len(self._used)
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+    def read(self, start: int, stop: int) -> RgbFrames:
         """See `Clip.read`.
 
         A call that continues where the last one ended decodes nothing twice. Any other

@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
-from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.media.lazy_frames import Rgb, frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
 
@@ -31,7 +31,7 @@ _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
 def write_video(
     path: str | Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    frames: Iterable[Rgb],
     fps: Fraction,
     *,
     times: Sequence[Fraction] | None = None,
@@ -65,25 +65,27 @@ def write_video(
     Raises:
         ValueError: There is no frame, or not one for each of the times.
     """
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
+    first, frames = _begun(frames)
     height, width = first.shape[:2]
     even_size = width + width % 2, height + height % 2
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
+    # One thread, no macroblock tree: with either, x264 writes different bytes for the
+    # same frames.
+    how = {
+        "crf": str(crf),
+        "preset": "medium",
+        "threads": "1",
+        "x264-params": "mbtree=0",
+    }
     with av.open(
         str(path), "w", format="mp4", options={"movflags": "+faststart"}
     ) as container:
         container.metadata["comment"] = comment
-        video = _add_video(container, even_size, clock, tags, crf)
-        with _add_sound(container, audio_from) as write_sound:
-            for index, frame in clock.count(chain([first], frames)):
-                packets = clock.encode(video, _to_yuv(frame, tags), index)
-                container.mux(packets)
-                write_sound(clock.end(index))
-            container.mux(clock.encode(video))
+        video = clock.add_stream(container, "libx264", how)
+        video.width, video.height = even_size
+        video.pix_fmt = "yuv420p"
+        _encode(container, video, frames, clock, tags, audio_from, _to_yuv)
     if even_size != (width, height):
         _declare_size(Path(path), width, height)
 
@@ -110,10 +112,7 @@ def write_prores(
     Raises:
         ValueError: There is no frame, or not one for each of the times.
     """
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
+    first, frames = _begun(frames)
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
     options = {"movflags": "+use_metadata_tags"}
@@ -123,12 +122,38 @@ def write_prores(
         video = clock.add_stream(container, "prores_ks", how)
         video.height, video.width = first.shape[:2]
         video.pix_fmt = "yuva444p10le"
-        _put_tags(video, tags)
-        with _add_sound(container, audio_from) as write_sound:
-            for index, frame in clock.count(chain([first], frames)):
-                container.mux(clock.encode(video, _to_yuva(frame, tags), index))
-                write_sound(clock.end(index))
-            container.mux(clock.encode(video))
+        _encode(container, video, frames, clock, tags, audio_from, _to_yuva)
+
+
+def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """Return the first of some frames, and all of them; ValueError if there are
+    none."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    return first, chain([first], frames)
+
+
+def _encode(
+    container: av.container.OutputContainer,
+    video: av.VideoStream,
+    frames: Iterable[np.ndarray],
+    clock: _Clock,
+    tags: ColorTags,
+    audio_from: AudioSpan | None,
+    convert: Callable[[np.ndarray, ColorTags], av.VideoFrame],
+) -> None:
+    """Write frames, with colour tags and sound."""
+    video.color_range = tags.range
+    video.colorspace = tags.matrix
+    video.color_primaries = tags.primaries
+    video.color_trc = tags.transfer
+    with _add_sound(container, audio_from) as write_sound:
+        for index, frame in clock.count(frames):
+            container.mux(clock.encode(video, convert(frame, tags), index))
+            write_sound(clock.end(index))
+        container.mux(clock.encode(video))
 
 
 def _to_yuva(
@@ -136,8 +161,13 @@ def _to_yuva(
 ) -> av.VideoFrame:
     deep = np.ascontiguousarray(frame.astype("<u2") * 257)  # 8 bits to 16
     rgba = av.VideoFrame.from_ndarray(deep, format="rgba64le")
-    return rgba.reformat(
-        format="yuva444p10le",
+    return _in_colors(rgba, "yuva444p10le", tags)
+
+
+def _in_colors(frame: av.VideoFrame, form: str, tags: ColorTags) -> av.VideoFrame:
+    """Convert a frame to a form of FFmpeg's pixels, in the colours that tags say."""
+    return frame.reformat(
+        format=form,
         dst_colorspace=tags.matrix,
         dst_color_range=tags.range,
         interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
@@ -246,48 +276,11 @@ class _Clock:
         return self._stamps[index + 1] * self._unit
 
 
-def _add_video(
-    container: av.container.OutputContainer,
-    size: tuple[int, int],
-    clock: _Clock,
-    tags: ColorTags,
-    crf: int,
-) -> av.VideoStream:
-    # One thread, no macroblock tree: with either, x264 writes different bytes for the
-    # same frames.
-    options = {
-        "crf": str(crf),
-        "preset": "medium",
-        "threads": "1",
-        "x264-params": "mbtree=0",
-    }
-    stream = clock.add_stream(container, "libx264", options)
-    stream.width, stream.height = size
-    stream.pix_fmt = "yuv420p"
-    _put_tags(stream, tags)
-    return stream
-
-
-def _put_tags(stream: av.VideoStream, tags: ColorTags) -> None:
-    stream.color_range = tags.range
-    stream.colorspace = tags.matrix
-    stream.color_primaries = tags.primaries
-    stream.color_trc = tags.transfer
-
-
-def _to_yuv(
-    frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags
-) -> av.VideoFrame:
+def _to_yuv(frame: Rgb, tags: ColorTags) -> av.VideoFrame:
     height, width = frame.shape[:2]
     even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return rgb.reformat(
-        format="yuv420p",
-        dst_colorspace=tags.matrix,
-        dst_color_range=tags.range,
-        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
-        threads=1,
-    )
+    return _in_colors(rgb, "yuv420p", tags)
 
 
 @contextmanager

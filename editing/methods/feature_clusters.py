@@ -8,7 +8,7 @@ noun of the source prompt to which its cross-attention responds most.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
@@ -21,7 +21,7 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid
-from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import Answer, Step
 from regrain.editing.diffusion.text import PromptEmbedding, words
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
@@ -108,15 +108,17 @@ def find_clusters(
     frames = resize(clip.read(0, len(clip)), working_size)
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
-    indicator = _indicator(nouns, text).to(backbone.device)
+    indicator = torch.zeros(text.vectors.shape[1], max(len(nouns), 1))
+    for column, tokens in enumerate(nouns.values()):
+        indicator[list(tokens), column] = 1
     height, width = frames.shape[1:3]
     grid = backbone.grid(len(frames), height, width)
     cells = max(_LEAST_CELLS, height * width // _CELL**2)
-    recorder = _Recorder(grid, cells, indicator)
+    recorder = _Recorder(grid, cells, indicator.to(backbone.device))
 
     yield Stage("inverting")
 
-    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def predict(x: Tensor, step: Step) -> Answer:
         # Less noise shows finer objects.
         attend = recorder.attend if step.index < step.total // 2 else recorder.plain
         return backbone.predict(x, step, text, Intervention(attend))
@@ -125,37 +127,18 @@ def find_clusters(
     schedule = backbone.schedule.inversion(steps)
     for step, _ in ddim_walk(latents, predict, schedule):
         yield Progress("inverting", step.index + 1, step.total, None)
-    return _make_clusters(recorder, tuple(nouns), clip.size, count, seed, apart)
-
-
-def _make_clusters(
-    recorder: _Recorder,
-    nouns: tuple[str, ...],
-    size: tuple[int, int],
-    count: int,
-    seed: int,
-    apart: bool,
-) -> Clusters:
-    """Cluster the recorded features; `size` is the clip's (width, height)."""
     features = recorder.features()
-    cells = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
+    found = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
     kind = tuple(range(count))
     if apart:
-        cells, kind = part(cells)
-    names, fit = name_clusters(cells, recorder.words(), nouns, kind)
-    labels = _enlarge(cells, len(kind), size[::-1])
-    return Clusters(labels, names, fit, _pictures(features, size))
-
-
-def _pictures(
-    features: Float[Tensor, "frames h w c"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Show features as colours, at a size (width, height)."""
-    pictures = []
-    for cells in pca_rgb(features):
-        large = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST)
-        pictures.append(large)
-    return np.stack(pictures)
+        found, kind = part(found)
+    names, fit = name_clusters(found, recorder.words(), tuple(nouns), kind)
+    pictures = [
+        cv2.resize(colors, clip.size, interpolation=cv2.INTER_NEAREST)
+        for colors in pca_rgb(features)
+    ]
+    labels = _enlarge(found, len(kind), clip.size[::-1])
+    return Clusters(labels, names, fit, np.stack(pictures))
 
 
 class _Recorder:
@@ -198,7 +181,7 @@ class _Recorder:
         return torch.cat([*self._features.values()], -1).cpu()
 
     def words(self) -> Float[Tensor, "frames h w nouns"]:
-        return self._heat.before().cpu()
+        return self._heat.means()[0].cpu()
 
 
 def maybe_nouns(prompt: str) -> list[str]:
@@ -212,15 +195,6 @@ def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their
     occurrences."""
     return word_columns(text, maybe_nouns(text.prompts[0]))
-
-
-def _indicator(
-    nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding
-) -> Float[Tensor, "tokens nouns"]:
-    columns = torch.zeros(text.vectors.shape[1], max(len(nouns), 1))
-    for i, tokens in enumerate(nouns.values()):
-        columns[list(tokens), i] = 1
-    return columns
 
 
 def kmeans(x: Float[Tensor, "n c"], count: int, seed: int) -> Int[Tensor, "n"]:
@@ -253,19 +227,13 @@ def part(
         first = len(kind)
         parted[own] = first
         pieces = _pieces(own.numpy())
-        large = _large_pieces(pieces)
+        sizes = np.bincount(pieces.ravel())[1:]
+        falling = np.argsort(-sizes, kind="stable").tolist()
+        large = [n + 1 for n in falling if sizes[n] >= _PIECE * sizes.max()]
         for number, piece in enumerate(large, first):
             parted[torch.from_numpy(pieces == piece)] = number
         kind += [cluster] * max(1, len(large))
     return parted, tuple(kind)
-
-
-def _large_pieces(pieces: Int[np.ndarray, "frames h w"]) -> list[int]:
-    """Return the pieces, numbered from 1, of at least a quarter of the largest one, in
-    falling order."""
-    sizes = np.bincount(pieces.ravel())[1:]
-    falling = np.argsort(-sizes, kind="stable")
-    return [int(n) + 1 for n in falling if sizes[n] >= _PIECE * sizes.max()]
 
 
 def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
@@ -273,36 +241,26 @@ def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w
     out = np.zeros(mask.shape, np.int64)
     # of each piece of a frame, another one that it is connected with, or itself
     roots = [0]
-    for frame, own in enumerate(out):
+
+    def root(n: int) -> int:
+        while roots[n] != n:
+            n = roots[n]
+        return n
+
+    last = out[0]
+    for inside, own in zip(mask, out, strict=True):
         known = len(roots) - 1
-        inside = mask[frame].astype(np.uint8)
-        found, numbers = cv2.connectedComponents(inside, connectivity=8)
+        found, numbers = cv2.connectedComponents(inside.astype(np.uint8))
         own[:] = np.where(numbers > 0, numbers + known, 0)
         roots += range(known + 1, known + found)
-        if frame:
-            _connect(roots, own, out[frame - 1])
-    ends = [_root(roots, n) for n in range(len(roots))]
-    _, numbers = np.unique(ends, return_inverse=True)
+        both = (own > 0) & (last > 0)
+        for here, before in set(
+            zip(own[both].tolist(), last[both].tolist(), strict=True)
+        ):
+            roots[root(here)] = root(before)
+        last = own
+    _, numbers = np.unique([root(n) for n in range(len(roots))], return_inverse=True)
     return numbers[out]
-
-
-def _root(roots: Sequence[int], n: int) -> int:
-    """Follow connections from a piece to the one at which they end."""
-    while roots[n] != n:
-        n = roots[n]
-    return n
-
-
-def _connect(
-    roots: list[int],
-    own: Int[np.ndarray, "h w"],
-    last: Int[np.ndarray, "h w"],
-) -> None:
-    """Connect the pieces of a frame with those of the frame before that they touch."""
-    both = (own > 0) & (last > 0)
-    touching = set(zip(own[both].tolist(), last[both].tolist(), strict=True))
-    for here, before in touching:
-        roots[_root(roots, here)] = _root(roots, before)
 
 
 def name_clusters(
@@ -326,36 +284,18 @@ def name_clusters(
     share = torch.stack(
         [mass[cells == cluster].mean(0) / mean for cluster in range(count)]
     )
-    for cluster, noun, found in _best_pairs(share):
+    for _ in range(min(share.shape)):
+        cluster, noun = divmod(int(share.argmax()), share.shape[1])
         names[cluster] = nouns[noun]
-        fit[cluster] = round(found, 3)
+        fit[cluster] = round(float(share[cluster, noun]), 3)
+        share[cluster] = -1
+        share[:, noun] = -1
     for cluster, own in enumerate(kind):
-        named = _named_alike(own, kind, names)
-        if not names[cluster] and named is not None:
-            names[cluster] = names[named]
-            fit[cluster] = fit[named]
+        alike = [n for n, other in enumerate(kind) if other == own and names[n]]
+        if alike and not names[cluster]:
+            names[cluster] = names[alike[0]]
+            fit[cluster] = fit[alike[0]]
     return tuple(names), tuple(fit)
-
-
-def _best_pairs(
-    share: Float[Tensor, "clusters nouns"],
-) -> Iterator[tuple[int, int, float]]:
-    """Yield the pairs with the largest shares, best first; none has a cluster or a noun
-    of one before."""
-    left = share.clone()
-    for _ in range(min(left.shape)):
-        cluster, noun = divmod(int(left.argmax()), left.shape[1])
-        yield cluster, noun, float(left[cluster, noun])
-        left[cluster] = -1
-        left[:, noun] = -1
-
-
-def _named_alike(kind: int, kinds: Sequence[int], names: Sequence[str]) -> int | None:
-    """Find the first cluster of a kind that has a name."""
-    for cluster, own in enumerate(kinds):
-        if own == kind and names[cluster]:
-            return cluster
-    return None
 
 
 def pca_rgb(

@@ -16,24 +16,30 @@ from math import log
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import (
+    Answer,
+    FrameLatents,
     Step,
     add_noise,
     guide,
     late_steps,
     own_noise,
 )
-from regrain.editing.diffusion.text import PromptEmbedding, new_words
+from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.finite import checked_together
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
-from regrain.editing.recipe.attention_recorder import Columns, word_columns
+from regrain.editing.recipe.attention_recorder import (
+    Columns,
+    new_columns,
+    telling_columns,
+)
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import (
@@ -62,10 +68,10 @@ def run(
     backbone: Backbone,
     request: EditRequest,
     params: FlowRegionsParams,
-    piece: WindowFrames | None = None,
+    window: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working = working_clip(backbone, request, piece)
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
     model = FlowModel(backbone, working, request, params)
     schedule = FlowSchedule(params.shift).sampling(params.steps)
     steps = late_steps(schedule, params.strength)
@@ -78,9 +84,16 @@ def run(
     offset = torch.zeros_like(source)
     for done, step in enumerate(steps, 1):
         model.begin(step)
+        # The edit expected, and the difference of the velocities of edit and source, a
+        # mean over draws of noise.
+        x0 = source
+        change = torch.zeros_like(source)
         with checked_together(step):
-            draws = params.averages
-            x0, change = mean_change(model, source, offset, step, draws, fresh)
+            for _ in range(params.averages):
+                noised = add_noise(source, own_noise(source, fresh), step)
+                x0, eps = model.edited(noised + offset, step)
+                old_x0, old_eps = model.source(noised, step)
+                change = change + ((eps - x0) - (old_eps - old_x0)) / params.averages
         if params.amplify:
             change = amplified(change)
         if gate is not None:
@@ -94,27 +107,7 @@ def run(
     return WindowResult(edits, model.maps(), words=model.word_maps())
 
 
-def mean_change(
-    model: FlowModel,
-    source: Float[Tensor, "time c h w"],
-    offset: Float[Tensor, "time c h w"],
-    step: Step,
-    draws: int,
-    fresh: torch.Generator,
-) -> tuple[Float[Tensor, "time c h w"], Float[Tensor, "time c h w"]]:
-    """Return the edit expected at a step, and the difference of the velocities of edit
-    and source, a mean over draws of noise."""
-    change = torch.zeros_like(source)
-    x0 = source
-    for _ in range(draws):
-        noised = add_noise(source, own_noise(source, fresh), step)
-        x0, eps = model.edited(noised + offset, step)
-        old_x0, old_eps = model.source(noised, step)
-        change = change + ((eps - x0) - (old_eps - old_x0)) / draws
-    return x0, change
-
-
-def amplified(change: Float[Tensor, "time c h w"]) -> Float[Tensor, "time c h w"]:
+def amplified(change: FrameLatents) -> FrameLatents:
     """Strengthen a change where it is strong, the more the longer the clip (FlowAnchor,
     arXiv:2604.22586)."""
     mean = change.mean(1, keepdim=True)
@@ -172,51 +165,38 @@ class FlowModel:
         for one in (self._old, self._new):
             one.heat.begin(step)
 
-    def source(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def source(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the source prompt."""
         return self._guided(x, step, self._old, self._params.source_guidance)
 
-    def edited(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def edited(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the prompt."""
         return self._guided(x, step, self._new, self._params.guidance_scale)
 
     def _guided(
         self, x: Tensor, step: Step, words: WordAttending, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Answer:
         if scale == 1:
             return self._predict(x, step, words.bound.text, words)
-        uncond = self._predict(x, step, self._uncond, None)
-        cond = self._predict(x, step, words.bound.text, words)
-        x0, eps = (
-            guide(one, other, scale) for one, other in zip(uncond, cond, strict=True)
-        )
-        return x0, eps
+        x0, eps = self._predict(x, step, self._uncond, None)
+        own_x0, own_eps = self._predict(x, step, words.bound.text, words)
+        return guide(x0, own_x0, scale), guide(eps, own_eps, scale)
 
     def _predict(
         self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Answer:
         """Predict (x0, eps) of the whole clip: where pieces overlap, their mean."""
-        if len(self._pieces) == 1:
-            return self._call(x, step, text, words, self._pieces[0])
         sums = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device)
         calls = torch.zeros_like(x)
         for part in self._pieces:
-            answer = self._call(x[part], step, text, words, part)
+            change = Intervention(words.attend(step, part) if words else None)
+            answer = self._backbone.predict(x[part], step, text, change)
+            if len(self._pieces) == 1:
+                return answer
             sums[:, part] += torch.stack(answer)
             calls[part] += 1
         x0, eps = sums / calls
         return x0, eps
-
-    def _call(
-        self,
-        x: Tensor,
-        step: Step,
-        text: PromptEmbedding,
-        words: WordAttending | None,
-        part: slice,
-    ) -> tuple[Tensor, Tensor]:
-        change = Intervention(words.attend(step, part) if words else None)
-        return self._backbone.predict(x, step, text, change)
 
     @property
     def _columns(self) -> Columns:
@@ -226,9 +206,7 @@ class FlowModel:
             return self._new.bound.columns(
                 [region.name for region in self._request.regions]
             )
-        text = self._new.bound.text
-        _, gained = new_words(self._request.source_prompt, text.prompts[0])
-        return word_columns(text, gained)
+        return new_columns(self._request.source_prompt, self._new.bound.text)
 
     def now(
         self, latents: Sequence[int]
@@ -243,12 +221,9 @@ class FlowModel:
     def word_maps(self) -> WordAttention:
         """Return the maps over the run, by frame, of every word of both prompts."""
 
-        def before(
-            words: WordAttending,
-        ) -> dict[str, Float32[np.ndarray, "frames h w"]]:
-            maps = by_frame(
-                words.heat.maps(words.bound.telling()), self._working.latents
-            )
-            return {word: one.before for word, one in maps.items()}
+        def before(words: WordAttending) -> dict[str, np.ndarray]:
+            maps = words.heat.maps(telling_columns(words.bound.text))
+            by_word = by_frame(maps, self._working.latents)
+            return {word: one.before for word, one in by_word.items()}
 
         return WordAttention(source=before(self._old), edit=before(self._new))

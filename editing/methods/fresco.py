@@ -9,28 +9,26 @@ the motion. With regions that have words, VideoGrain's modulation binds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
-from regrain.editing.attention.feature_optimization import (
-    Agreement,
-    neighbours,
-    optimize_features,
-)
+from regrain.editing.attention.feature_optimization import neighbours, optimize_features
 from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
-from regrain.editing.diffusion.blending import blend_latents
+from regrain.editing.diffusion.blending import Area, blend_latents
 from regrain.editing.diffusion.samplers import Sampling, noised
 from regrain.editing.diffusion.schedule import (
+    Answer,
+    FrameLatents,
+    RowLatents,
     Step,
     add_noise,
     advance,
@@ -45,7 +43,7 @@ from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.guidance import Guidance
+from regrain.editing.recipe.guidance import guidance_of
 from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
@@ -71,44 +69,40 @@ def run(
     backbone: Backbone,
     request: EditRequest,
     params: FrescoParams,
-    piece: WindowFrames | None = None,
+    window: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working = working_clip(backbone, request, piece)
-    clip = FrescoState(backbone, request, params, working)
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
+    model = FrescoModel(backbone, request, params, working)
 
     yield Stage("editing")
-    model = FrescoModel(clip)
-    previews = Previews(clip.source, working, params.preview_every)
-    x = clip.start()
+    model.look_at_source()
+    previews = Previews(model.source, working, params.preview_every)
+    pure = backbone.inpaints and params.strength == 1
+    x = noised(model.source, model.first_noise(), model.steps, pure)
     inside = working.inside() if params.blend and not backbone.inpaints else None
-    for done, step in enumerate(clip.steps, 1):
-        x = working.piece.pin_anchors("edit", step.index, x)
+    for done, step in enumerate(model.steps, 1):
+        x = working.window.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
         x0, eps = model.smoothed(x0, eps, x, step)
-        x = clip.stepped(x, x0, eps, step)
+        x = model.stepped(x, x0, eps, step)
         if inside is not None:
-            x = blend_latents(x, clip.outside(step), inside)
+            x = blend_latents(x, model.outside(step), inside)
         yield from previews(step, x0, model.heat)
-        yield Progress("editing", done, len(clip.steps), None)
-    return WindowResult((x,), model.maps(), control=clip.control.maps)
+        yield Progress("editing", done, len(model.steps), None)
+    return WindowResult((x,), model.maps(), control=model.control.maps)
 
 
-class FrescoState:
-    """Everything decided before the first step, and the noise.
+class FrescoModel:
+    """The model as a run calls it: guided by the motion of the frames and by features
+    of the source.
 
     Attributes:
         source: Latents of the frames at the working size.
         steps: The steps that are run: all of the schedule or, with less strength, its
             last ones.
-        plain_text: The negative prompt and the prompt, as control networks read them.
-        text: The negative prompt and the prompt as the model reads them, with words of
-            regions encoded alone.
-        layout: Regions and words; None if no region has words.
-        guidance: How the run is guided.
-        beside: Further channels of an inpainting model.
-        background: How much of a pixel no region covers; None if the background is not
-            smoothed.
+        control: Control networks of the run.
+        modulation: Binds regions to their words; None if no region has words.
     """
 
     def __init__(
@@ -118,12 +112,12 @@ class FrescoState:
         params: FrescoParams,
         working: ResizedClip,
     ) -> None:
-        self.backbone = backbone
-        self.params = params
-        self.frames = working.frames
-        self.grid = working.grid
+        self._backbone = backbone
+        self._params = params
+        self._frames = working.frames
+        self._grid = working.grid
         self._seed = request.seed
-        self._numbers = working.piece.numbers
+        self._numbers = working.window.numbers
         self._sampling = Sampling(
             backbone.schedule, params.sampler, params.steps, params.strength
         )
@@ -134,19 +128,50 @@ class FrescoState:
         self.control = ControlNets(params.control, working.frames, backbone)
         prompts = [request.negatives, request.composed.text]
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
-        self.plain_text = {"uncond": uncond, "cond": cond}
-        self.layout = None
-        self.text = self.plain_text
+        # Control networks read words of regions in their sentence.
+        self._plain_text = {"uncond": uncond, "cond": cond}
+        self._text = self._plain_text
+        self.modulation = None
         if request.edited:
-            self.layout, self.text = lay_out(backbone, request, working.grid)
+            layout, self._text = lay_out(backbone, request, working.grid)
+            shared = params.model_dump(include=set(ModulatedParams.__annotations__))
+            recorder = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
+            own = frames_seen(("own",), len(self._frames))
+            rules = ModulationVariants(**shared)
+            self.modulation = Modulation(layout, rules, own, recorder)
         self.source = backbone.encode(working.frames)
-        self.guidance = Guidance.of(backbone, params.guidance_scale)
-        self.beside = beside_latents(backbone, working, self.source, params.shown)
-        self.background = None
-        if _smooths(request, params, working):
-            self.background = find_background(request, working)
+        self._scale, self._told = guidance_of(backbone, params.guidance_scale)
+        self._beside = beside_latents(backbone, working, self.source, params.shown)
+        self._background = None
+        # Latents outside an edited area are the clip's, and need no smoothing.
+        keeps = params.blend and working.edited is not None
+        if params.smooth_background and not keeps and request.regions:
+            self._background = find_background(request, working)
 
-    def noise(self, draw: int, own: bool) -> Float[Tensor, "frames c h w"]:
+    def look_at_source(self) -> None:
+        """Estimate the motion of the frames, and read features of the source."""
+        backbone = self._backbone
+        params = self._params
+        self._motion = around(self._frames, params.flow)
+        self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
+        # made where it does not wait for the device
+        circular = params.flow_loss == "circular"
+        self._links_at = cache(
+            lambda size: neighbours(self._motion.at(size), circular).to(backbone.device)
+        )
+        self._attention = GuidedAttention(
+            self._frames,
+            self._motion,
+            self._grid,
+            backbone.sites,
+            params,
+            self.modulation,
+        )
+        fits = backbone.halves_fit(*self._grid)
+        self._calls = guided_calls(len(self._frames), fits, self._scale)
+        self._features = [self._read_source(call) for call in self._calls]
+
+    def _noise(self, draw: int, own: bool) -> FrameLatents:
         """Draw noise from the seed, the number of the draw and the frame, so that
         batches change nothing.
 
@@ -159,42 +184,144 @@ class FrescoState:
             noise.append(torch.randn(shape, generator=fresh))
         return torch.stack(noise).to(self.source)
 
-    def first_noise(self) -> Float[Tensor, "frames c h w"]:
+    def first_noise(self) -> FrameLatents:
         """Draw the noise that the clip is mixed with."""
-        return self.noise(0, self.params.first_noise == "own")
-
-    def start(self) -> Float[Tensor, "frames c h w"]:
-        """Return the latents that enter the first step; the clip's own, if none is
-        run."""
-        pure = self.backbone.inpaints and self.params.strength == 1
-        return noised(self.source, self.first_noise(), self.steps, pure)
+        return self._noise(0, self._params.first_noise == "own")
 
     def stepped(
-        self, x: Tensor, x0: Tensor, eps: Tensor, step: Step
-    ) -> Float[Tensor, "frames c h w"]:
+        self, x: FrameLatents, x0: FrameLatents, eps: FrameLatents, step: Step
+    ) -> FrameLatents:
         """Return the latents after a step. Ancestral sampling ends clean, whatever the
         schedule."""
-        if self.params.sampler != "ddim":
-            own = self.params.step_noise == "own"
-            fresh = self.noise(step.index + 1, own)
-            return self._sampling.advance(x, x0, eps, step, fresh)
-        if self.params.step_noise == "none":
+        params = self._params
+        if params.sampler == "ddim" and params.step_noise == "none":
             return advance(x0, eps, step)
-        fresh = self.noise(step.index + 1, self.params.step_noise == "own")
+        fresh = self._noise(step.index + 1, params.step_noise == "own")
+        if params.sampler != "ddim":
+            return self._sampling.advance(x, x0, eps, step, fresh)
         return x0 if step.index + 1 == step.total else ddpm_step(x0, eps, step, fresh)
 
-    def outside(self, step: Step) -> Float[Tensor, "frames c h w"]:
+    def outside(self, step: Step) -> FrameLatents:
         """Return the clip's own latents after a step."""
         if step.index + 1 == step.total:
             return self.source
         return advance(self.source, self.first_noise(), step)
 
+    def heat(
+        self, frames: Sequence[int]
+    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+        """Return this step's maps of some frames, for a preview."""
+        return {} if self.modulation is None else self.modulation.now(frames)
 
-def _smooths(request: EditRequest, params: FrescoParams, working: ResizedClip) -> bool:
-    """Check if the background is smoothed."""
-    # Latents outside an edited area are the clip's, and need no smoothing.
-    keeps = params.blend and working.edited is not None
-    return params.smooth_background and not keeps and bool(request.regions)
+    def maps(self) -> dict[str, RegionAttention]:
+        """Return the maps over the run; none if no region has words, or no step is
+        run."""
+        if self.modulation is None or not self.steps:
+            return {}
+        return self.modulation.maps()
+
+    def predict_guided(self, x: FrameLatents, step: Step) -> Answer:
+        """Predict guided (x0, eps)."""
+        params = self._params
+        if self.modulation is not None:
+            self.modulation.begin(step)
+        spatial = step.index < self.steps[0].index + params.spatial_steps
+        optimises = step.within(params.optimise_until)
+        answers = []
+        for call, (entering, looks) in zip(self._calls, self._features, strict=True):
+            attend = self._attention.attend(step, call, looks if spatial else None)
+            agree = partial(self._agree, entering)
+            patches = (entering_up_blocks(agree),) if optimises else ()
+            control = self.control.reading(call.texts(self._plain_text))
+            change = Intervention(
+                attend,
+                patches,
+                control,
+                beside=self._beside,
+                guidance=self._told,
+            )
+            rows = call.join({"uncond": x, "cond": x})
+            text = call.texts(self._text)
+            answers.append(self._backbone.predict(rows, step, text, change))
+        return guide_calls(answers, self._calls, self._scale)
+
+    def _agree(
+        self, source: Mapping[int, Tensor], block: int, x: RowLatents
+    ) -> RowLatents:
+        """Optimise the input of an up block by that of the source, and smooth its
+        background."""
+        size = tuple(x.shape[2:])
+        links = self._links_at(size) if self._params.flow_weight else None
+        x = optimize_features(x, source[block], links, self._params)
+        background = self._background_at(size, x)
+        if background is None:
+            return x
+        motion = self._motion_at(size)
+        halves = x.split(len(self._frames))
+        return torch.cat(
+            [smooth_background(half, motion, background) for half in halves]
+        )
+
+    def _background_at(self, size: Sequence[int], like: Tensor) -> Area | None:
+        """Return the background of these frames at some size; None if it is not
+        smoothed."""
+        if self._background is None:
+            return None
+        return F.interpolate(
+            self._background, tuple(size), mode="bilinear", align_corners=False
+        ).to(like)
+
+    def smoothed(
+        self, x0: FrameLatents, eps: FrameLatents, x: FrameLatents, step: Step
+    ) -> Answer:
+        """Smooth the background of the expected frames in pixels, in a few late
+        steps."""
+        params = self._params
+        due = step.within(params.smooth_until) and not step.within(params.smooth_from)
+        if self._background is None or not due:
+            return x0, eps
+        frames = self._backbone.decode(x0)
+        pixels = torch.from_numpy(frames).movedim(-1, 1).float()
+        size = pixels.shape[2:]
+        background = self._background_at(size, pixels)
+        pixels = smooth_background(pixels, self._motion, background, _growth(size))
+        frames = pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()
+        x0 = self._backbone.encode(frames).to(x0)
+        return x0, (x - step.signal * x0) / step.noise
+
+    def _read_source(
+        self, call: Batch
+    ) -> tuple[dict[int, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Read features of the clip itself, almost without noise: at the level where
+        the last step starts.
+
+        Returns:
+            The input of each up block, and queries and keys of the guided layers.
+        """
+        entering: dict[int, Tensor] = {}
+        looks: dict[str, tuple[Tensor, Tensor]] = {}
+        if not self.steps:
+            return entering, looks
+
+        def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            if site.name in self._attention.sites:
+                looks[site.name] = (q, k)
+            return plain(q, k, v, site)
+
+        def enter(block: int, x: Tensor) -> Tensor:
+            entering[block] = x
+            return x
+
+        step = self.steps[-1]
+        released = self._params.details == "released"
+        noise = self._noise(0, own=True) if released else self.first_noise()
+        x = add_noise(self.source, noise, step)
+        change = Intervention(
+            look, (entering_up_blocks(enter),), beside=self._beside, guidance=self._told
+        )
+        rows = call.join({"uncond": x, "cond": x})
+        self._backbone.predict(rows, step, call.texts(self._text), change)
+        return entering, looks
 
 
 def find_background(
@@ -209,196 +336,6 @@ def find_background(
 
     covered = pooled(request.areas, pool)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
-
-
-class Reference(NamedTuple):
-    """Features of the source: the input of each up block, and queries and keys of the
-    guided layers."""
-
-    entering: dict[int, Tensor]
-    looks: dict[str, tuple[Tensor, Tensor]]
-
-
-class FrescoModel:
-    """Predictions for the frames of a piece, guided by their motion and by features of
-    the source."""
-
-    def __init__(self, clip: FrescoState) -> None:
-        backbone = clip.backbone
-        params = clip.params
-        self._clip = clip
-        self._motion = around(clip.frames, params.flow)
-        self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
-        # made where it does not wait for the device
-        circular = params.flow_loss == "circular"
-        self._links_at = cache(
-            lambda size: neighbours(self._motion.at(size), circular).to(backbone.device)
-        )
-        self.modulation = self._make_modulation()
-        self._attention = GuidedAttention(
-            clip.frames,
-            self._motion,
-            clip.grid,
-            backbone.sites,
-            params,
-            self.modulation,
-        )
-        fits = backbone.halves_fit(*clip.grid)
-        calls = guided_calls(len(clip.frames), fits, clip.guidance.scale)
-        self._calls = [(call, self._read_source(call)) for call in calls]
-
-    def heat(
-        self, frames: Sequence[int]
-    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
-        """Return this step's maps of some frames, for a preview."""
-        return {} if self.modulation is None else self.modulation.now(frames)
-
-    def maps(self) -> dict[str, RegionAttention]:
-        """Return the maps over the run; none if no region has words, or no step is
-        run."""
-        if self.modulation is None or not self._clip.steps:
-            return {}
-        return self.modulation.maps()
-
-    def predict_guided(
-        self, x: Float[Tensor, "frames c h w"], step: Step
-    ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """Predict guided (x0, eps)."""
-        if self.modulation is not None:
-            self.modulation.begin(step)
-        answers = [self._predict(x, step, call, source) for call, source in self._calls]
-        batches = [call for call, _ in self._calls]
-        return guide_calls(answers, batches, self._clip.guidance.scale)
-
-    def _predict(
-        self, x: Tensor, step: Step, call: Batch, source: Reference
-    ) -> tuple[Tensor, Tensor]:
-        clip = self._clip
-        params = self._clip.params
-        spatial = step.index < clip.steps[0].index + params.spatial_steps
-        attend = self._attention.attend(step, call, source.looks if spatial else None)
-        optimises = step.within(params.optimise_until)
-        patches = (entering_up_blocks(self._agreeing(source)),) if optimises else ()
-        control = clip.control.reading(call.texts(clip.plain_text))
-        change = Intervention(
-            attend,
-            patches,
-            control,
-            beside=clip.beside,
-            guidance=clip.guidance.told,
-        )
-        rows = call.join({"uncond": x, "cond": x})
-        return clip.backbone.predict(rows, step, call.texts(clip.text), change)
-
-    def _agreeing(self, source: Reference) -> Callable[[int, Tensor], Tensor]:
-        """Return the function that optimises the input of an up block and smooths its
-        background."""
-        params = self._clip.params
-        wanted = Agreement(
-            flow=params.flow_weight,
-            similarity=params.similarity_weight,
-            circular=params.flow_loss == "circular",
-            distance=params.similarity_loss,
-            rounds=params.optimise_rounds,
-            learning_rate=params.learning_rate,
-            restore=params.restore_statistics,
-            released=params.details == "released",
-        )
-
-        def enter(
-            block: int, x: Float[Tensor, "rows c h w"]
-        ) -> Float[Tensor, "rows c h w"]:
-            size = tuple(x.shape[2:])
-            links = self._links_at(size) if wanted.flow else None
-            x = optimize_features(x, source.entering[block], links, wanted)
-            background = self._background(x.shape[2:], x)
-            if background is None:
-                return x
-            motion = self._motion_at(size)
-            halves = x.split(len(self._clip.frames))
-            return torch.cat(
-                [smooth_background(half, motion, background) for half in halves]
-            )
-
-        return enter
-
-    def _background(
-        self, size: Sequence[int], like: Tensor
-    ) -> Float[Tensor, "frames 1 h w"] | None:
-        """Return the background of these frames at some size; None if it is not
-        smoothed."""
-        whole = self._clip.background
-        if whole is None:
-            return None
-        return F.interpolate(
-            whole, tuple(size), mode="bilinear", align_corners=False
-        ).to(like)
-
-    def smoothed(
-        self, x0: Tensor, eps: Tensor, x: Tensor, step: Step
-    ) -> tuple[Tensor, Tensor]:
-        """Smooth the background of the expected frames in pixels, in a few late
-        steps."""
-        clip = self._clip
-        params = self._clip.params
-        due = step.within(params.smooth_until) and not step.within(params.smooth_from)
-        if clip.background is None or not due:
-            return x0, eps
-        frames = self._smoothed_frames(clip.backbone.decode(x0))
-        x0 = clip.backbone.encode(frames).to(x0)
-        return x0, (x - step.signal * x0) / step.noise
-
-    def _smoothed_frames(
-        self, frames: UInt8[np.ndarray, "frames h w 3"]
-    ) -> UInt8[np.ndarray, "frames h w 3"]:
-        """Let the background of frames follow the motion."""
-        pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-        size = pixels.shape[2:]
-        background = self._background(size, pixels)
-        pixels = smooth_background(pixels, self._motion, background, _growth(size))
-        return pixels.round().clamp(0, 255).byte().movedim(1, -1).numpy()
-
-    def _make_modulation(self) -> Modulation | None:
-        clip = self._clip
-        params = self._clip.params
-        if clip.layout is None:
-            return None
-        shared = params.model_dump(include=set(ModulatedParams.__annotations__))
-        rules = ModulationVariants(**shared)
-        scope = HeatScope.choose(clip.grid, clip.backbone.sites)
-        own = frames_seen(("own",), len(clip.frames))
-        return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
-
-    def _read_source(self, call: Batch) -> Reference:
-        """Read features of the clip itself, almost without noise: at the level where
-        the last step starts."""
-        clip = self._clip
-        found = Reference({}, {})
-        if not clip.steps:
-            return found
-
-        def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            if site.name in self._attention.sites:
-                found.looks[site.name] = (q, k)
-            return plain(q, k, v, site)
-
-        def enter(block: int, x: Tensor) -> Tensor:
-            found.entering[block] = x
-            return x
-
-        step = clip.steps[-1]
-        released = clip.params.details == "released"
-        noise = clip.noise(0, own=True) if released else clip.first_noise()
-        x = add_noise(clip.source, noise, step)
-        change = Intervention(
-            look,
-            (entering_up_blocks(enter),),
-            beside=clip.beside,
-            guidance=clip.guidance.told,
-        )
-        rows = call.join({"uncond": x, "cond": x})
-        clip.backbone.predict(rows, step, call.texts(clip.text), change)
-        return found
 
 
 def _growth(size: Sequence[int]) -> int:

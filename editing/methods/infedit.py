@@ -17,38 +17,39 @@ from collections.abc import Generator, Mapping, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import SPANS, across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.attention.maps import exchange, map_stride, probabilities
+from regrain.editing.attention.maps import Maps, exchange, fuse_cross
 from regrain.editing.diffusion.blending import blend_latents
 from regrain.editing.diffusion.samplers import consistency_levels
 from regrain.editing.diffusion.schedule import (
+    FrameLatents,
     Schedule,
     Step,
     add_noise,
+    advance,
     generator,
 )
-from regrain.editing.diffusion.text import find_words, telling_words
+from regrain.editing.diffusion.text import PromptEmbedding, find_all
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.params.infedit import InfEditParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
-    Columns,
     HeatScope,
-    word_columns,
+    Look,
+    telling_columns,
+    watched,
 )
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
-from regrain.editing.recipe.modulation import Modulation, fade
+from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.redraw import calmed
@@ -62,6 +63,8 @@ from regrain.editing.request.edit_request import EditRequest
 
 _TEMPERATURE = 0.15  # over the signal, the least threshold of the edit
 _ROUNDING = 1e-9
+_UNCOND = {"source": "source_uncond", "cond": "uncond", "layout": "layout_uncond"}
+"""The half of guidance of each branch."""
 
 
 @torch.no_grad()
@@ -69,27 +72,56 @@ def run(
     backbone: Backbone,
     request: EditRequest,
     params: InfEditParams,
-    piece: WindowFrames | None = None,
+    window: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working = working_clip(backbone, request, piece)
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
     source = backbone.encode(working.frames)
-    branches = Branches(backbone, request, params, working, source)
-    walk = Walk(branches, working, source, request.seed)
+    branches = Branches(
+        backbone,
+        request,
+        params,
+        working,
+        source,
+    )
+    frame_noise = FrameNoise(working, params, request.seed)
+    inside = working.inside() if params.blend == "regions" else None
     steps = steps_taken(backbone.schedule, params)
     again = steps[len(steps) - min(params.steps_again, len(steps) - 1) :]
 
+    def draw(*number: int) -> FrameLatents:
+        """Draw the noise of a step, the same in all windows of a clip."""
+        return frame_noise.draw(source, generator(request.seed, *number))
+
     yield Stage("editing")
     previews = Previews(source, working, params.preview_every)
-    walk.start(steps[0])
+    noise = draw(0)
+    start = noise if params.strength == 1 else add_noise(source, noise, steps[0])
+    x = dict.fromkeys(_UNCOND, start)
+    edit = source
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
-            walk.start_again(step)
-        walk.take(number, step)
-        yield from previews(step, walk.edit, branches.now)
+            # The source and the edit as averaged along the motion, with the same noise.
+            calm = calmed(backbone, working, edit, params.flow)
+            noise = draw(0, 1)
+            x = dict.fromkeys(_UNCOND, add_noise(source, noise, step))
+            x["cond"] = add_noise(calm, noise, step)
+        # Anchors of the source follow from the noise.
+        x["cond"] = working.window.pin_anchors("edit", number, x["cond"])
+        x["layout"] = working.window.pin_anchors("layout", number, x["layout"])
+        found = branches.predict(x, step)
+        clean = estimates(source, found, holds=branches.holds(step))
+        if inside is not None:
+            clean["cond"] = blend_latents(clean["cond"], source, inside)
+        noise = draw(number + 1)
+        for name, x0 in clean.items():
+            x[name] = advance(x0, noise, step)
+        if params.blend == "words" and step.index:
+            x["cond"] = branches.words.blend(x, step)
+        edit = clean["cond"]
+        yield from previews(step, edit, branches.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
-    maps = branches.maps()
-    return WindowResult((walk.edit,), maps, control=branches.control.maps)
+    return WindowResult((edit,), branches.maps(), control=branches.control.maps)
 
 
 def steps_taken(schedule: Schedule, params: InfEditParams) -> tuple[Step, ...]:
@@ -105,8 +137,8 @@ def steps_taken(schedule: Schedule, params: InfEditParams) -> tuple[Step, ...]:
 
 
 def estimates(
-    source: Float[Tensor, "frames c h w"], found: Mapping[str, Tensor], holds: bool
-) -> dict[str, Float[Tensor, "frames c h w"]]:
+    source: FrameLatents, found: Mapping[str, FrameLatents], holds: bool
+) -> dict[str, FrameLatents]:
     """Return the clean latents of the branches after a step.
 
     Args:
@@ -117,349 +149,79 @@ def estimates(
 
     Source: arXiv:2312.04965, Eq. 9.
     """
-    clean = {}
+    clean = {"source": source}
     for name, own in found.items():
         if name != "source":
             clean[name] = source + (own - found["source"]) if holds else own
     return clean
 
 
-class Walk:
-    """The latents of the branches on their way from noise to clean.
+class MarkingWords:
+    """The words that mark what is edited and what is kept, and where they look.
 
     Attributes:
-        edit: Clean latents of the edit, as estimated by the last step.
+        any: Whether there are such words, for which the layout runs.
+        heat: Records the attention of the edit.
     """
 
     def __init__(
         self,
-        branches: Branches,
-        working: ResizedClip,
-        source: Float[Tensor, "frames c h w"],
-        seed: int,
-    ) -> None:
-        self._branches = branches
-        self._working = working
-        self._source = source
-        self._seed = seed
-        self._noise = FrameNoise(working, branches.params, seed)
-        self._inside = None
-        if branches.params.blend == "regions":
-            self._inside = working.inside()
-        self._x: dict[str, Tensor] = {}
-        self.edit = source
-
-    def start(self, step: Step) -> None:
-        """Go to where the first step starts: pure noise or, with less strength, the
-        source with noise."""
-        noise = self._draw(0)
-        if self._branches.params.strength < 1:
-            noise = add_noise(self._source, noise, step)
-        self._x = dict.fromkeys(("source", "cond", "layout"), noise)
-
-    def start_again(self, step: Step) -> None:
-        """Go back to where a step starts: with the same noise, the source and the edit
-        as averaged along the motion."""
-        branches = self._branches
-        calm = calmed(branches.backbone, self._working, self.edit, branches.params.flow)
-        noise = self._draw(0, 1)
-        start = add_noise(self._source, noise, step)
-        self._x = dict.fromkeys(("source", "layout"), start)
-        self._x["cond"] = add_noise(calm, noise, step)
-
-    def take(self, number: int, step: Step) -> None:
-        """Take a step, the `number`th of the walk."""
-        self._pin_anchors(number)
-        clean = self._estimates(step)
-        noise = self._draw(number + 1)
-        for name, x0 in clean.items():
-            self._x[name] = step.signal_next * x0 + step.noise_next * noise
-        if self._branches.params.blend == "words" and step.index:
-            self._x["cond"] = self._branches.blend(self._x, step)
-        self.edit = clean["cond"]
-
-    def _draw(self, *number: int) -> Float[Tensor, "frames c h w"]:
-        """Draw the noise of a step, the same in all windows of a clip."""
-        return self._noise.draw(self._source, generator(self._seed, *number))
-
-    def _pin_anchors(self, number: int) -> None:
-        """Give anchors the latents they had; those of the source follow from the
-        noise."""
-        piece = self._working.piece
-        self._x["cond"] = piece.pin_anchors("edit", number, self._x["cond"])
-        self._x["layout"] = piece.pin_anchors("layout", number, self._x["layout"])
-
-    def _estimates(self, step: Step) -> dict[str, Float[Tensor, "frames c h w"]]:
-        """Return the clean latents of the branches after a step; with masks, the edit
-        is the source outside."""
-        found = self._branches.predict(self._x, step)
-        clean = estimates(self._source, found, self._branches.holds(step))
-        if self._inside is not None:
-            clean["cond"] = blend_latents(clean["cond"], self._source, self._inside)
-        return {"source": self._source, **clean}
-
-
-class Branches:
-    """The model as a run calls it: its branches, and the attention that they share.
-
-    Attributes:
-        backbone: The model.
-        params: Parameters of the run.
-        control: Control networks of the run.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        request: EditRequest,
+        source: PromptEmbedding,
+        target: PromptEmbedding,
         params: InfEditParams,
-        working: ResizedClip,
-        source: Float[Tensor, "frames c h w"],
+        scope: HeatScope,
     ) -> None:
-        self.backbone = backbone
-        self.params = params
-        self._frames = working.grid.time
-        self._seen = frames_seen(SPANS[params.attention_span], self._frames)
-        self.control = ControlNets(params.control, working.frames, backbone)
-        self._beside = beside_latents(backbone, working, source, params.shown)
-        self._read_texts(request, working)
-        self._read_words()
+        """Align the prompts, and find the tokens of the words.
 
-        scope = HeatScope.of(map_stride(working.grid, backbone.sites), working.grid)
-        self._heat = AttentionRecorder(scope)
+        Raises:
+            PromptError: A word is not in the prompt.
+        """
+        self._params = params
+        self._exchange = exchange(source, target, "refine", variant=params.alignment)
+        edited = find_all(target, params.edit_words, "params.edit_words")
+        kept = find_all(target, params.keep_words, "params.keep_words")
+        self._edited = edited
+        self._kept = [token for token in kept if token not in edited]
+        self.any = params.blend == "words" and bool(edited or kept)
+        self.heat = AttentionRecorder(scope)
         self._source_heat = AttentionRecorder(scope)
         self._layout_heat = AttentionRecorder(scope)
 
-    def _read_texts(self, request: EditRequest, working: ResizedClip) -> None:
-        """Encode the prompts, and bind regions to their words."""
-        backbone = self.backbone
-        params = self.params
-        prompts = [request.source_prompt, request.negatives, request.composed.text]
-        fields = ["source_prompt", "negative_prompt", "prompt"]
-        source, uncond, target = backbone.embed(prompts, fields)
-        self._target = target
-        self._exchange = exchange(source, target, "refine", variant=params.alignment)
-        layout, texts = lay_out(backbone, request, working.grid)
-        scope = HeatScope.choose(working.grid, backbone.sites)
-        recorder = AttentionRecorder(scope)
-        self._modulation = Modulation(layout, params, self._seen, recorder)
-        self._bound = bool(layout.has_words.any())
-        self._texts = texts | {
-            "source": source,
-            "layout": source,
-            "source_uncond": uncond,
-            "layout_uncond": uncond,
-        }
-        self._plain = self._texts | {"uncond": uncond, "cond": target}
+    def attend(
+        self, attend: AttentionFn, step: Step, batch: Batch, fuses: bool
+    ) -> AttentionFn:
+        """Return `attend`, extended by cross-attention: with `fuses`, words that the
+        prompts share look where they look in the source."""
+        looks = [Look(self.heat, "cond", self._exchange if fuses else None)]
+        if self.any:
+            looks.append(Look(self._source_heat, "cond", self._exchange))
+            looks.append(Look(self._layout_heat, "cond", self._exchange, "layout"))
+        for look in looks:
+            look.heat.begin(step)
 
-    def _read_words(self) -> None:
-        """Find the tokens of the words that mark what is edited and what is kept."""
-        params = self.params
-        edited: set[int] = set()
-        kept: set[int] = set()
-        for words, field, tokens in (
-            (params.edit_words, "params.edit_words", edited),
-            (params.keep_words, "params.keep_words", kept),
-        ):
-            for word in words:
-                tokens.update(find_words(self._target, word, field))
-        self._edited = tuple(sorted(edited))
-        self._kept = tuple(sorted(kept - edited))
-        told = telling_words(self._target.prompts[0])
-        self._columns: Columns = {} if self._bound else word_columns(self._target, told)
-
-    def keeps_layout(self, step: Step) -> bool:
-        """Check if self-attention is the source's at this step."""
-        return step.index + 1 < self.params.self_until * step.total - _ROUNDING
-
-    def fuses(self, step: Step) -> bool:
-        """Check if attention to words is the source's at this step; with regions,
-        masks say what stays."""
-        return not self._bound and step.within(self.params.cross_until)
-
-    def holds(self, step: Step) -> bool:
-        """Check if the edit is the source plus a difference at this step."""
-        return step.within(self.params.hold, begun=True)
-
-    @property
-    def _marks(self) -> bool:
-        """Whether words mark what is edited or kept, for which the layout runs."""
-        return self.params.blend == "words" and bool(self._edited or self._kept)
-
-    def _batch(self, step: Step) -> Batch:
-        """Return the branches that a step needs."""
-        params = self.params
-        names = ["cond"]
-        if self._marks:
-            names.append("layout")
-        if (
-            self._marks
-            or self.holds(step)
-            or self.keeps_layout(step)
-            or self.fuses(step)
-        ):
-            names.insert(0, "source")
-        is_guided = params.guidance_scale != 1
-        if "source" in names:
-            is_guided = is_guided or params.source_guidance != 1
-        if self.backbone.told_guidance:
-            is_guided = False
-        halves = [_UNCOND[name] for name in names] if is_guided else []
-        return Batch(self._frames, (*halves, *names))
-
-    def predict(
-        self, x: Mapping[str, Tensor], step: Step
-    ) -> dict[str, Float[Tensor, "frames c h w"]]:
-        """Estimate the clean latents of the branches that a step needs, with
-        guidance."""
-        batch = self._batch(step)
-        rows = dict(x)
-        for name, half in _UNCOND.items():
-            rows[half] = x[name]
-        change = Intervention(
-            self._attend(step, batch),
-            control=self.control.reading(batch.texts(self._plain)),
-            beside=self._beside,
-            guidance=self._told(batch),
-        )
-        text = batch.texts(self._texts)
-        x0, _ = self.backbone.predict(batch.join(rows), step, text, change)
-        found = {}
-        for name in batch.branches:
-            if name in _UNCOND:
-                found[name] = self._guided(x0, batch, name)
-        return found
-
-    def _told(self, batch: Batch) -> tuple[float, ...]:
-        """Return the scale of every branch for a model that is told it."""
-        if not self.backbone.told_guidance:
-            return ()
-        params = self.params
-        scales = {"cond": params.guidance_scale}
-        return tuple(
-            scales.get(name, params.source_guidance) for name in batch.branches
-        )
-
-    def _guided(self, x0: Tensor, batch: Batch, name: str) -> Tensor:
-        """Apply guidance to the estimate of one branch."""
-        own = x0[batch.rows(name)]
-        is_source = name != "cond"
-        params = self.params
-        scale = params.source_guidance if is_source else params.guidance_scale
-        half = _UNCOND[name]
-        if half not in batch.branches:
+        def unchanged(source: Maps, own: Maps) -> Maps:
             return own
-        uncond = x0[batch.rows(half)]
-        return uncond + scale * (own - uncond)
 
-    def _attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """Return the unified attention control of one step."""
-        for heat in (self._heat, self._source_heat, self._layout_heat):
-            heat.begin(step)
-        self._modulation.begin(step)
+        # By the same products for both, so that equal prompts differ in no bit.
+        rules = {"source": unchanged, "cond": self._exchange} if fuses else {}
 
-        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            if site.kind == "cross" and self._bound:
-                return self._bind(q, k, v, site, batch, fade(self.params, step))
+        def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "cross":
-                return self._across(q, k, v, site, batch, self.fuses(step))
-            return self._within(q, k, v, site, batch, step)
+                return fuse_cross(
+                    q,
+                    k,
+                    v,
+                    batch,
+                    rules,
+                )
+            return attend(q, k, v, site)
 
-        return attend
+        return watched(across, batch, lambda _: looks)
 
-    def _within(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        batch: Batch,
-        step: Step,
-    ) -> Tensor:
-        """Compute self-attention: first by the source's queries and keys; then the
-        layout by the edit's queries of the source's keys and values."""
-        if "source" in batch.branches:
-            q, k, v = shared(q, k, v, batch, self.keeps_layout(step))
-        modulated = ("uncond", "cond")
-        if self.params.guidance_half != "both":
-            modulated = (self.params.guidance_half,)
-        xi = fade(self.params, step)
-        out = []
-        for name in batch.branches:
-            rows = batch.rows(name)
-            own = (q[rows], k[rows], v[rows])
-            if name in modulated and self._bound:
-                out.append(self._modulation.within(*own, site, xi, looks=False))
-            else:
-                out.append(across_frames(*own, batch.frames, self._seen))
-        return torch.cat(out)
-
-    def _bind(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        batch: Batch,
-        xi: float,
-    ) -> Tensor:
-        """Compute cross-attention that binds the regions of the edit to their words."""
-        out = []
-        for name in batch.branches:
-            rows = batch.rows(name)
-            own = (q[rows], k[rows], v[rows], site)
-            if name == "cond":
-                out.append(self._modulation.across(*own, xi))
-            elif name == "uncond":
-                out.append(self._modulation.refuse(*own))
-            else:
-                out.append(attention(*own[:3]))
-        return torch.cat(out)
-
-    def _across(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        batch: Batch,
-        fuses: bool,
-    ) -> Tensor:
-        """Compute cross-attention: with `fuses`, words that the prompts share look where
-        they look in the source."""
-        out = attention(q, k, v)
-        reads = self._heat.reads(site)
-        if not (fuses or reads):
-            return out
-
-        def looks(name: str) -> Tensor:
-            rows = batch.rows(name)
-            return probabilities(q[rows], k[rows])
-
-        own = looks("cond")
-        final = own
-        if fuses:
-            source = looks("source")
-            final = self._exchange(source, own)
-            # By the same products for both, so that equal prompts differ in no bit.
-            for name, maps in (("source", source), ("cond", final)):
-                rows = batch.rows(name)
-                out[rows] = (maps @ v[rows].to(maps)).to(out)
-        if reads:
-            self._heat.add(own.mean(1), final.mean(1))
-        if reads and self._marks:
-            kept = self._exchange(looks("source"), own)
-            shaped = self._exchange(looks("layout"), own)
-            self._source_heat.add(kept.mean(1))
-            self._layout_heat.add(shaped.mean(1))
-        return out
-
-    def blend(
-        self, x: Mapping[str, Tensor], step: Step
-    ) -> Float[Tensor, "frames c h w"]:
+    def blend(self, x: Mapping[str, FrameLatents], step: Step) -> FrameLatents:
         """Return the edit's latents after a step: the layout's where no word marks the
         edit, the source's where words are kept."""
-        params = self.params
+        params = self._params
         after = x["cond"]
         size = after.shape[-2:]
         if self._edited:
@@ -471,25 +233,144 @@ class Branches:
             after = torch.where(is_kept, x["source"], after)
         return after
 
+
+def above(
+    heat: AttentionRecorder, tokens: Sequence[int], size: Sequence[int], least: float
+) -> Tensor:
+    """Find where the strongest of some words exceeds a share of its frame's maximum:
+    bool [frames, 1, h, w]."""
+    _, mass = heat.means()
+    strongest = mass[..., list(tokens)].amax(-1)[:, None]
+    wide = F.interpolate(strongest, list(size))
+    return wide > least * wide.amax((2, 3), keepdim=True)
+
+
+class Branches:
+    """The model as a run calls it, with its branches as rows of a call.
+
+    Attributes:
+        words: The words that mark the edit.
+        control: Control networks of the run.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        request: EditRequest,
+        params: InfEditParams,
+        working: ResizedClip,
+        source: FrameLatents,
+    ) -> None:
+        self._backbone = backbone
+        self._params = params
+        self._frames = working.grid.time
+        self._seen = frames_seen(SPANS[params.attention_span], self._frames)
+        self.control = ControlNets(params.control, working.frames, backbone)
+        self._beside = beside_latents(backbone, working, source, params.shown)
+        self._scales = dict.fromkeys(_UNCOND, params.source_guidance)
+        self._scales["cond"] = params.guidance_scale
+
+        prompts = [request.source_prompt, request.negatives, request.composed.text]
+        fields = ["source_prompt", "negative_prompt", "prompt"]
+        text, uncond, target = backbone.embed(prompts, fields)
+        layout, bound = lay_out(backbone, request, working.grid)
+        scope = HeatScope.of(working.grid, backbone.sites)
+        self.words = MarkingWords(text, target, params, scope)
+        recorder = AttentionRecorder(HeatScope.choose(working.grid, backbone.sites))
+        self._modulation = Modulation(layout, params, self._seen, recorder)
+        self._bound = bool(layout.has_words.any())
+        self._columns = {} if self._bound else telling_columns(target)
+        read = dict.fromkeys(("source", "layout"), text)
+        read |= dict.fromkeys(_UNCOND.values(), uncond)
+        self._texts = read | bound
+        self._plain_texts = read | {"cond": target}
+
+    def _keeps_layout(self, step: Step) -> bool:
+        """Check if self-attention is the source's at this step."""
+        share = self._params.self_until * step.total
+        return step.index + 1 < share - _ROUNDING
+
+    def _fuses(self, step: Step) -> bool:
+        """Check if attention to words is the source's at this step; with regions,
+        masks say what stays."""
+        return not self._bound and step.within(self._params.cross_until)
+
+    def holds(self, step: Step) -> bool:
+        """Check if the edit is the source plus a difference at this step."""
+        return step.within(self._params.hold, begun=True)
+
+    def _batch(self, step: Step) -> Batch:
+        """Return the branches that a step needs."""
+        names = ["cond", "layout"] if self.words.any else ["cond"]
+        uses = (self.holds(step), self._keeps_layout(step), self._fuses(step))
+        if self.words.any or any(uses):
+            names.insert(0, "source")
+        guided = any(self._scales[name] != 1 for name in names)
+        if guided and not self._backbone.told_guidance:
+            names = [*(_UNCOND[name] for name in names), *names]
+        return Batch(self._frames, tuple(names))
+
+    def predict(
+        self, x: Mapping[str, FrameLatents], step: Step
+    ) -> dict[str, FrameLatents]:
+        """Estimate the clean latents of the branches that a step needs, with
+        guidance."""
+        batch = self._batch(step)
+        rows = {**x, **{half: x[name] for name, half in _UNCOND.items()}}
+        told = ()
+        if self._backbone.told_guidance:
+            told = tuple(self._scales[name] for name in batch.branches)
+        change = Intervention(
+            self._attend(step, batch),
+            control=self.control.reading(batch.texts(self._plain_texts)),
+            beside=self._beside,
+            guidance=told,
+        )
+        text = batch.texts(self._texts)
+        answer = self._backbone.predict(batch.join(rows), step, text, change)
+        found = {}
+        for name, half in _UNCOND.items():
+            if batch.has(name):
+                found[name], _ = batch.guide(answer, self._scales[name], half, name)
+        return found
+
+    def _attend(self, step: Step, batch: Batch) -> AttentionFn:
+        """Return the unified attention control of one step."""
+        self._modulation.begin(step)
+        modulated = self._modulation.attend(step, batch)
+        keeps = self._keeps_layout(step)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            if site.kind != "cross" and batch.has("source"):
+                q, k, v = shared(
+                    q,
+                    k,
+                    v,
+                    batch,
+                    keeps,
+                )
+            if self._bound:
+                return modulated(q, k, v, site)
+            branches = zip(*(x.split(batch.frames) for x in (q, k, v)), strict=True)
+            return torch.cat(
+                [across_frames(*own, batch.frames, self._seen) for own in branches]
+            )
+
+        if self._bound:
+            return attend
+        return self.words.attend(attend, step, batch, self._fuses(step))
+
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """Return this step's maps of some frames, for a preview."""
         if self._bound:
             return self._modulation.now(frames)
-        return self._heat.now(self._columns, frames)
+        return self.words.heat.now(self._columns, frames)
 
     def maps(self) -> dict[str, RegionAttention]:
         """Return the maps over the run."""
         if self._bound:
             return self._modulation.maps()
-        return self._heat.maps(self._columns)
-
-
-_UNCOND = {
-    "source": "source_uncond",
-    "cond": "uncond",
-    "layout": "layout_uncond",
-}
-"""The half of guidance of each branch."""
+        return self.words.heat.maps(self._columns)
 
 
 def shared(
@@ -517,16 +398,3 @@ def shared(
             k[layout] = k[source]
             v[layout] = v[source]
     return q, k, v
-
-
-def above(
-    heat: AttentionRecorder,
-    tokens: Sequence[int],
-    size: tuple[int, int],
-    least: float,
-) -> Tensor:
-    """Find where the strongest of some words exceeds a share of its frame's maximum:
-    bool [frames, 1, h, w]."""
-    strongest = heat.before()[..., list(tokens)].amax(-1)[:, None]
-    wide = F.interpolate(strongest, size)
-    return wide > least * wide.amax((2, 3), keepdim=True)

@@ -12,7 +12,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.guidance import Guidance
+from regrain.editing.recipe.guidance import guidance_of
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
@@ -26,12 +26,12 @@ def run(
     backbone: Backbone,
     request: EditRequest,
     params: SDEditParams,
-    piece: WindowFrames | None = None,
+    window: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working = working_clip(backbone, request, piece)
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
     uncond, conds = embed_targets(backbone, request)
-    scale, told = Guidance.of(backbone, params.guidance_scale)
+    scale, told = guidance_of(backbone, params.guidance_scale)
     batch = Batch.of(len(working.frames), edits=len(conds), scale=scale)
     text = batch.guided_texts(uncond, conds)
     sampling = Sampling(
@@ -56,7 +56,13 @@ def run(
         answer = backbone.predict(rows, step, text, change)
         x0, eps = batch.guide(answer, scale)
         added = frame_noise.draw(source, fresh) if sampling.random else noise
-        x = sampling.advance(x, x0, eps, step, added.repeat(copies))
+        x = sampling.advance(
+            x,
+            x0,
+            eps,
+            step,
+            added.repeat(copies),
+        )
         if inside is not None:
             known = sampling.known(source, added, step)
             x = blend_edits(x, known, inside)

@@ -11,12 +11,11 @@ and no request tunes twice.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -24,6 +23,7 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.diffusion.schedule import (
+    FrameLatents,
     Schedule,
     Step,
     add_noise,
@@ -32,7 +32,6 @@ from regrain.editing.diffusion.schedule import (
     generator,
     own_noise,
 )
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError
 from regrain.editing.models.adapters import (
     Adapter,
@@ -74,7 +73,7 @@ def learn_clip(
     Raises:
         DivergedError: The loss or a gradient is NaN or Inf.
     """
-    tuning = Tuning.of(backbone, request, learned_clip(backbone, request), params)
+    tuning = Tuning(backbone, request, learned_clip(backbone, request), params)
     kept = cache.load(state_key(tuning.inputs, "version", params.tune_steps))
     learner = Learner.of(kept or tuning.begin(), params.learning_rate)
     if kept:
@@ -116,8 +115,8 @@ def sparse_causal(frames: int) -> AttentionFn:
 
 
 def drawn(
-    schedule: Schedule, latents: Float[Tensor, "frames c h w"], seed: int, index: int
-) -> tuple[Step, Float[Tensor, "frames c h w"]]:
+    schedule: Schedule, latents: FrameLatents, seed: int, index: int
+) -> tuple[Step, FrameLatents]:
     """Draw the noise level and the noise of a tuning step, from the seed and the step's
     number alone."""
     fresh = generator(seed, index)
@@ -222,69 +221,52 @@ class Learner:
         return version
 
 
-@dataclass(frozen=True, eq=False)
 class Tuning:
     """Everything about a tuning that is decided before its first step.
 
     Attributes:
-        latents: The clip, clean. words, shown: The source prompt and, for previews, the
-        negative prompt and the prompt; encoded.
-        colors: Turns latents into pictures.
-        numbers: The numbers of the frames in the clip.
-        facts: Facts of the adapter, apart from the number of steps.
+        params: Parameters of the run.
+        latents: The clip, clean.
         inputs: The cache key of the tuning, apart from the number of steps.
     """
 
-    backbone: Backbone
-    params: TuneAVideoParams
-    latents: Float[Tensor, "frames c h w"]
-    words: PromptEmbedding
-    shown: PromptEmbedding
-    colors: LatentPreview
-    numbers: tuple[int, ...]
-    facts: AdapterFacts
-    inputs: Mapping[str, object]
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         backbone: Backbone,
         request: EditRequest,
         working: ResizedClip,
         params: TuneAVideoParams,
-    ) -> Tuning:
-        """Encode the clip and the prompts, once."""
+    ) -> None:
+        """Encode the clip and the prompts, once; previews show the prompt."""
         frames = working.frames
         height, width = frames.shape[1:3]
         words = request.source_prompt
         prompts = [words, request.negatives, request.targets[0]]
         text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
-        latents = backbone.encode(frames)
-        facts = AdapterFacts(
-            model=backbone.id,
-            sketch=backbone.sketch,
-            clip=clip_sketch(frames),
-            steps=0,
-            frames=len(frames),
-            width=width,
-            height=height,
-            words=words,
-            **_settings(params),
+        self._backbone = backbone
+        self.params = params
+        self._words = text[0]
+        self._shown = text[1:]
+        self.latents = backbone.encode(frames)
+        self._colors = LatentPreview(self.latents, frames)
+        self._numbers = working.window.numbers
+        self._facts = AdapterFacts.model_validate(
+            {
+                "model": backbone.id,
+                "sketch": backbone.sketch,
+                "clip": clip_sketch(frames),
+                "steps": 0,
+                "frames": len(frames),
+                "width": width,
+                "height": height,
+                "words": words,
+                **_settings(params),
+            }
         )
-        return cls(
-            backbone=backbone,
-            params=params,
-            latents=latents,
-            words=text[0],
-            shown=text[1:],
-            colors=LatentPreview(latents, frames),
-            numbers=working.piece.numbers,
-            facts=facts,
-            inputs=_inputs(backbone, frames, words, params),
-        )
+        self.inputs = _inputs(backbone, frames, words, params)
 
     @property
-    def change(self) -> Intervention:
+    def _change(self) -> Intervention:
         """A call without tuned weights."""
         frames = len(self.latents)
         patches = (joint_norm(frames),) if self.params.joint_norm else ()
@@ -297,9 +279,9 @@ class Tuning:
         state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
-            state = self.backbone.untuned(self.params.temporal_rank, fresh)
+            state = self._backbone.untuned(self.params.temporal_rank, fresh)
             state = state | {"losses": torch.zeros(0)}
-        device = self.backbone.device
+        device = self._backbone.device
         return {
             name: value if name == "losses" else value.to(device)
             for name, value in state.items()
@@ -312,43 +294,33 @@ class Tuning:
             DivergedError: The output of the network is NaN or Inf.
         """
         params = self.params
-        schedule = self.backbone.schedule
-        step, noise = drawn(schedule, self.latents, params.tune_seed, learner.steps)
+        backbone = self._backbone
+        clean = self.latents
+        frames, _, height, width = clean.shape
+        step, noise = drawn(backbone.schedule, clean, params.tune_seed, learner.steps)
+        wanted = combine(clean, noise, step, backbone.prediction)
+        change = with_weights(self._change, learner.weights, frames, params.positions)
         try:
-            error = self._error(learner, step, noise)
+            with torch.enable_grad():
+                x0, eps = backbone.predict(
+                    add_noise(clean, noise, step),
+                    step,
+                    self._words,
+                    change,
+                    recompute=not backbone.activations_fit(frames, height, width),
+                )
+                error = combine(x0, eps, step, backbone.prediction) - wanted
             loss, gradients = mean_square(error, list(learner.weights.values()))
         except DivergedError as diverged:
             raise _diverged(learner.steps, params.learning_rate) from diverged
         return loss, dict(zip(learner.weights, gradients, strict=True))
-
-    def _error(self, learner: Learner, step: Step, noise: Tensor) -> Tensor:
-        """Compute how far the output of the network is from the wanted one, with a
-        graph back to the weights."""
-        prediction = self.backbone.prediction
-        latents = self.latents
-        frames, _, height, width = latents.shape
-        change = with_weights(
-            self.change, learner.weights, frames, self.params.positions
-        )
-        recompute = not self.backbone.activations_fit(frames, height, width)
-        noisy = add_noise(latents, noise, step)
-        wanted = combine(latents, noise, step, prediction)
-        with torch.enable_grad():
-            x0, eps = self.backbone.predict(
-                noisy,
-                step,
-                self.words,
-                change,
-                recompute=recompute,
-            )
-            return combine(x0, eps, step, prediction) - wanted
 
     def adapter(self, learner: Learner) -> Adapter:
         """Return an adapter with the weights learned so far."""
         weights = {
             name: weight.detach().clone() for name, weight in learner.weights.items()
         }
-        return Adapter(self.facts.model_copy(update={"steps": learner.steps}), weights)
+        return Adapter(self._facts.model_copy(update={"steps": learner.steps}), weights)
 
     def keep(self, learner: Learner) -> Iterator[Event]:
         """Keep a version every few steps, and yield it unless it is the last."""
@@ -382,22 +354,18 @@ class Tuning:
         every = self.params.tune_preview_every
         if not every or learner.steps % every:
             return
-        x = self._draw(tuned(self.backbone, self.adapter(learner)))
-        shown = shown_frames(len(x))
-        numbers = tuple(self.numbers[place] for place in shown)
-        yield Preview(self.colors(x[list(shown)]), numbers, {})
-
-    def _draw(self, backbone: Backbone) -> Float[Tensor, "frames c h w"]:
-        """Draw the prompt from a fixed noise."""
+        backbone = tuned(self._backbone, self.adapter(learner))
         batch = Batch(len(self.latents), ("uncond", "cond"))
         fresh = torch.Generator().manual_seed(self.params.tune_seed)
         x = own_noise(self.latents, fresh)
         for step in backbone.schedule.sampling(_PREVIEW_STEPS):
             rows = batch.join({"uncond": x, "cond": x})
-            answer = backbone.predict(rows, step, self.shown, self.change)
+            answer = backbone.predict(rows, step, self._shown, self._change)
             x0, eps = batch.guide(answer, self.params.guidance_scale)
             x = advance(x0, eps, step)
-        return x
+        shown = shown_frames(len(x))
+        numbers = tuple(self._numbers[place] for place in shown)
+        yield Preview(self._colors(x[list(shown)]), numbers, {})
 
 
 def steps_taken(
@@ -423,15 +391,13 @@ def _latest(
 ) -> tuple[int, dict[str, object]] | None:
     """Find the latest cached state that is not beyond so many steps; return its steps
     and its key."""
-    latest = None
+    found = []
     for of in (None, steps):
         key = state_key(inputs, "state", of)
         taken = _steps(key)
-        if taken is None or taken > steps:
-            continue
-        if latest is None or taken > latest[0]:
-            latest = (taken, key)
-    return latest
+        if taken is not None and taken <= steps:
+            found.append((taken, key))
+    return max(found, key=lambda one: one[0], default=None)
 
 
 def _steps(key: Mapping[str, object]) -> int | None:
@@ -441,7 +407,7 @@ def _steps(key: Mapping[str, object]) -> int | None:
     return found[0] if found else None
 
 
-def _settings(params: TuneAVideoParams) -> dict[str, Any]:
+def _settings(params: TuneAVideoParams) -> dict[str, object]:
     return {
         "learning_rate": params.learning_rate,
         "seed": params.tune_seed,

@@ -13,10 +13,8 @@ steps taken again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -30,7 +28,9 @@ from regrain.editing.attention.frames import (
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import (
+    Answer,
     Convention,
+    FrameLatents,
     Step,
     add_noise,
     advance,
@@ -44,11 +44,7 @@ from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
 from regrain.editing.params.videograin import VideoGrainParams
-from regrain.editing.recipe.attention_recorder import (
-    AttentionRecorder,
-    HeatScope,
-    PixelHeat,
-)
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
@@ -71,43 +67,63 @@ def run(
     backbone: Backbone,
     request: EditRequest,
     params: VideoGrainParams,
-    piece: WindowFrames | None = None,
+    window: WindowFrames | None = None,
 ) -> Generator[Event, None, WindowResult]:
-    """Edit a clip, or a piece of it; yields events, returns the latents."""
-    working = working_clip(backbone, request, piece)
-    heat, pixel = make_heat(backbone, request, params, working)
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
+    scope = HeatScope.choose(
+        working.grid,
+        backbone.sites,
+        params.heat_grids,
+        params.heat_from,
+        params.heat_until,
+    )
 
     yield Stage("inverting")
     model = VideoGrainModel(backbone, working, request, params)
     inverted = yield from invert(model, working)
     layout, text = lay_out(backbone, request, working.grid)
-    modulation = Modulation(layout, params, model.seen, heat, model.tracks, pixel)
+    modulation = Modulation(
+        layout,
+        params,
+        model.seen,
+        AttentionRecorder(scope),
+        model.tracks,
+    )
 
     yield Stage("editing")
     inside = working.inside()
     fresh = torch.Generator().manual_seed(request.seed)
-    keep_outside = partial(
-        blended,
-        inverted=inverted,
-        params=params,
-        inside=inside,
-        fresh=fresh,
-    )
+
+    def blended(x: FrameLatents, step: Step) -> FrameLatents:
+        """Return latents after a step: with blending, the source's outside the edited
+        regions."""
+        if not params.blend:
+            return x
+        known = outside(inverted, step, params.blend_with, fresh)
+        return blend_latents(x, known, inside)
+
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps = backbone.schedule.sampling(params.steps, inverted=True)
     again = steps[len(steps) - params.steps_again :]
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
-            x = model.noised(x, step, working, fresh)
-            before = steps[step.index - 1]
-            x = keep_outside(x, step=before)
-        x = working.piece.pin_anchors("edit", number, x)
+            # Averaged along the motion, and noised alike in all frames.
+            calm = calmed(backbone, working, x, params.flow)
+            x = add_noise(calm, common_noise(x, fresh), step)
+            x = blended(x, steps[step.index - 1])
+        x = working.window.pin_anchors("edit", number, x)
         modulation.begin(step)
         features = model.source_features(inverted, step)
-        x0, eps = model.predict_guided(x, step, text, modulation, features)
-        x = advance(x0, eps, step)
-        x = keep_outside(x, step=step)
+        x0, eps = model.predict_guided(
+            x,
+            step,
+            text,
+            modulation,
+            features,
+        )
+        x = blended(advance(x0, eps, step), step)
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
@@ -136,7 +152,10 @@ class VideoGrainModel:
         self.grid = working.grid
         frames = working.grid.time
         self.seen = frames_seen(SPANS[params.attention_span], frames)
-        ids = find_tracks(backbone, working, params)
+        kinds = {site.stride for site in backbone.sites if site.kind == "self"}
+        finest = sorted(kinds)[: params.track_levels]
+        sizes = [working.grid.over(stride).size for stride in finest]
+        ids = follow(working.frames, sizes, params.flow, working.window.breaks)
         self.tracks = {
             size: TrackOrder.of(own, backbone.device) for size, own in ids.items()
         }
@@ -162,12 +181,12 @@ class VideoGrainModel:
 
     def predict_guided(
         self,
-        x: Float[Tensor, "frames c h w"],
+        x: FrameLatents,
         step: Step,
         text: Mapping[str, PromptEmbedding],
         modulation: Modulation,
         features: Features | None,
-    ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
+    ) -> Answer:
         """Predict guided (x0, eps) under modulated attention, with the `features` of
         the source injected."""
         answers = []
@@ -182,8 +201,8 @@ class VideoGrainModel:
         return guide_calls(answers, self.calls, self.params.guidance_scale)
 
     def predict_source(
-        self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
-    ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
+        self, x: FrameLatents, step: Step, keep: Features | None = None
+    ) -> Answer:
         """Predict (x0, eps) of the source clip during inversion; its features are
         written into `keep`."""
         change = Intervention(
@@ -203,23 +222,14 @@ class VideoGrainModel:
         The step that reverses 961 -> 981 gets those of t = 961.
         """
         params = self.params
-        steps = self.backbone.schedule.inversion(
-            params.steps, _CONVENTIONS[params.inversion]
-        )
+        told = _CONVENTIONS[params.inversion]
+        steps = self.backbone.schedule.inversion(params.steps, told)
         if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
             return None
         undone = steps[-1 - step.index]
         features = Features()
         self.predict_source(inverted[undone.index], undone, keep=features)
         return features
-
-    def noised(
-        self, x: Tensor, step: Step, working: ResizedClip, fresh: torch.Generator
-    ) -> Float[Tensor, "frames c h w"]:
-        """Average a finished edit along the motion, and noise it to where a step
-        begins, alike in all frames."""
-        calm = calmed(self.backbone, working, x, self.params.flow)
-        return add_noise(calm, common_noise(x, fresh), step)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention without modulation."""
@@ -229,19 +239,9 @@ class VideoGrainModel:
         return along_tracks(q, k, out, self.tracks.get(self.grid.at(site).size))
 
 
-def find_tracks(
-    backbone: Backbone, working: ResizedClip, params: VideoGrainParams
-) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
-    """Follow the tokens of the finest grids along the flow."""
-    strides = sorted({site.stride for site in backbone.sites if site.kind == "self"})
-    finest = strides[: params.track_levels]
-    sizes = [working.grid.over(stride).size for stride in finest]
-    return follow(working.frames, sizes, params.flow, working.piece.breaks)
-
-
 def invert(
     model: VideoGrainModel, working: ResizedClip
-) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+) -> Generator[Event, None, list[FrameLatents]]:
     """Invert the clip without guidance and modulation: return latents from clean to
     noise; cached."""
     backbone = model.backbone
@@ -257,38 +257,20 @@ def invert(
         "control": model.control.fingerprint,
         "method": "videograin",
     }
-    predict = model.predict_source
-    every = params.preview_every
-    return (
-        yield from invert_cached(
-            backbone, working, predict, steps, preview_every=every, **facts
-        )
+    latents = yield from invert_cached(
+        backbone,
+        working,
+        model.predict_source,
+        steps,
+        preview_every=params.preview_every,
+        **facts,
     )
-
-
-def blended(
-    x: Float[Tensor, "frames c h w"],
-    *,
-    inverted: Sequence[Float[Tensor, "frames c h w"]],
-    step: Step,
-    params: VideoGrainParams,
-    inside: Float[Tensor, "frames 1 h w"],
-    fresh: torch.Generator,
-) -> Float[Tensor, "frames c h w"]:
-    """Return latents after a step: with blending, the source's outside the edited
-    regions."""
-    if not params.blend:
-        return x
-    known = outside(inverted, step, params.blend_with, fresh)
-    return blend_latents(x, known, inside)
+    return latents
 
 
 def outside(
-    inverted: Sequence[Float[Tensor, "frames c h w"]],
-    step: Step,
-    of: str,
-    fresh: torch.Generator,
-) -> Float[Tensor, "frames c h w"]:
+    inverted: Sequence[FrameLatents], step: Step, of: str, fresh: torch.Generator
+) -> FrameLatents:
     """Return the source's latents after `step`: from the inversion, or as released.
 
     The release adds fresh noise at the level before the step, one step too noisy, even
@@ -298,26 +280,3 @@ def outside(
         clean = inverted[0]
         return add_noise(clean, own_noise(clean, fresh), step)
     return inverted[max(len(inverted) - 2 - step.index, 0)]
-
-
-def make_heat(
-    backbone: Backbone,
-    request: EditRequest,
-    params: VideoGrainParams,
-    working: ResizedClip,
-) -> tuple[AttentionRecorder, PixelHeat | None]:
-    """Make the collectors of attention to the words and, in its piece, of the chosen
-    pixel's attention."""
-    scope = HeatScope.choose(
-        working.grid,
-        backbone.sites,
-        params.heat_grids,
-        params.heat_from,
-        params.heat_until,
-    )
-    pixel = params.heat_pixel
-    piece = working.piece
-    if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:
-        return AttentionRecorder(scope), None
-    place = piece.numbers.index(pixel.frame, piece.anchors)
-    return AttentionRecorder(scope), PixelHeat(pixel, place, request.clip.size, scope)

@@ -107,9 +107,11 @@ def save_adapter(adapter: Adapter, path: str | Path) -> None:
         with replacing(path) as partial:
             partial.write_bytes(save(weights, {_KEY: adapter.facts.model_dump_json()}))
     except OSError as error:
-        failure = f"{path.name!r} cannot be written ({error.strerror or error})"
-        advice = "Free some space or choose another place; what was learned is kept."
-        raise ResourceError("--out", f"{failure}. {advice}") from error
+        raise ResourceError(
+            "--out",
+            f"{path.name!r} cannot be written ({error.strerror or error}). Free "
+            "some space or choose another place; what was learned is kept.",
+        ) from error
 
 
 def check_adapter_path(path: Path) -> None:
@@ -127,10 +129,8 @@ def check_adapter_path(path: Path) -> None:
         try:
             read_facts(path)
         except ModelError:
-            said = (
-                f"{shorten(path.name)} exists, and is no adapter. Choose another name."
-            )
-            raise RequestError("--out", said) from None
+            said = f"{shorten(path.name)} exists, and is no adapter"
+            raise RequestError("--out", f"{said}. Choose another name.") from None
 
 
 def check_name(field: str, name: str) -> None:
@@ -140,10 +140,11 @@ def check_name(field: str, name: str) -> None:
         RequestError: It is empty, too long, or has characters that cannot be seen.
     """
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        expected = (
-            f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}"
+        raise RequestError(
+            field,
+            f"Expected 1 to {_LONGEST_NAME} visible characters, got "
+            f"{shorten(name)}. Choose another name.",
         )
-        raise RequestError(field, f"{expected}. Choose another name.")
 
 
 def find_adapter(name: str) -> Path:
@@ -157,9 +158,11 @@ def find_adapter(name: str) -> Path:
     is_file = os.path.isfile(path)  # unlike Path.is_file, does not raise
     if is_file and path.suffix == ".safetensors":
         return path
-    made = f"a .safetensors file made by `{program()} tune`"
-    where = f"{made}, or its name in ${MODELS_VARIABLE}"
-    raise ModelError("adapter", f"{shorten(name)} was not found. Give {where}.")
+    raise ModelError(
+        "adapter",
+        f"{shorten(name)} was not found. Give a .safetensors file made by "
+        f"`{program()} tune`, or its name in ${MODELS_VARIABLE}.",
+    )
 
 
 def read_facts(path: str | Path) -> AdapterFacts:
@@ -227,9 +230,12 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         ModelError: It was not.
     """
     if facts.frames != len(learned_frames(frames)):
-        said = f"It was tuned on {facts.frames} frames, but the clip has {frames}"
-        advice = f"Use {facts.frames} frames, tune anew, or use tune_a_video with start=noise."
-        raise ModelError("adapter", f"{said}. {advice}")
+        raise ModelError(
+            "adapter",
+            f"It was tuned on {facts.frames} frames, but the clip has {frames}. "
+            f"Use {facts.frames} frames, tune anew, or use tune_a_video with "
+            "start=noise.",
+        )
 
 
 def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
@@ -252,17 +258,20 @@ def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) 
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
-        own = f"{facts.width} x {facts.height}"
-        other = f"{size[0]} x {size[1]}"
-        said = f"It was tuned at {own} pixels, but the working size is {other}"
-        advice = f"Set size to {min(facts.width, facts.height)}, or tune anew."
-        raise ModelError("adapter", f"{said}. {advice}")
+        raise ModelError(
+            "adapter",
+            f"It was tuned at {facts.width} x {facts.height} pixels, but the "
+            f"working size is {size[0]} x {size[1]}. Set size to "
+            f"{min(facts.width, facts.height)}, or tune anew.",
+        )
 
 
 def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
-    said = f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}"
     return ModelError(
-        "adapter", f"{said}. Use that model with the same LoRAs, or tune anew."
+        "adapter",
+        f"It was tuned on {shorten(facts.model)}, not on these weights of "
+        f"{shorten(backbone.id)}. Use that model with the same LoRAs, or tune "
+        "anew.",
     )
 
 
@@ -297,7 +306,8 @@ def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:
-    advice = f"Make one with `{program()} tune`."
     return ModelError(
-        "adapter", f"{shorten(Path(path).name)} is not an adapter. {advice}"
+        "adapter",
+        f"{shorten(Path(path).name)} is not an adapter. Make one with "
+        f"`{program()} tune`.",
     )

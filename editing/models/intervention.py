@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -172,19 +171,15 @@ def _strengthened(
     x, skipped = features.split([below, features.shape[1] - below], 1)
     if b != 1:
         half = below // 2
-        x = torch.cat([x[:, :half] * _gain(x, b), x[:, half:]], 1)
+        mean = x.mean(1, keepdim=True)
+        low = mean.amin((2, 3), keepdim=True)
+        high = mean.amax((2, 3), keepdim=True)
+        # 1 where the mean is least, b where it is most
+        gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
+        x = torch.cat([x[:, :half] * gain, x[:, half:]], 1)
     if s != 1:
         skipped = scale_low_frequencies(skipped, s)
     return torch.cat([x, skipped], 1), *more
-
-
-def _gain(x: Float[Tensor, "rows c h w"], b: float) -> Float[Tensor, "rows 1 h w"]:
-    """Return FreeU's factor on backbone features: 1 where their mean is least, `b`
-    where it is most."""
-    mean = x.mean(1, keepdim=True)
-    low = mean.amin((2, 3), keepdim=True)
-    high = mean.amax((2, 3), keepdim=True)
-    return 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
 
 
 def scale_low_frequencies(
@@ -232,17 +227,10 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
             yield
         finally:
             for part, had in zip(parts, before, strict=True):
-                _restore(vars(part), had, changes)
+                for name in changes:
+                    if name in had:
+                        vars(part)[name] = had[name]
+                    else:
+                        del vars(part)[name]
 
     return patch
-
-
-def _restore(
-    attributes: dict[str, Any], before: Mapping[str, Any], names: Iterable[str]
-) -> None:
-    """Give attributes the values they had, and delete those that there were not."""
-    for name in names:
-        if name in before:
-            attributes[name] = before[name]
-        else:
-            del attributes[name]

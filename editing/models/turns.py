@@ -22,7 +22,7 @@ from regrain.editing.errors import (
     shorten,
 )
 from regrain.editing.models.files.configs import working_size
-from regrain.editing.models.files.tensors import sums_of
+from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
@@ -30,31 +30,11 @@ FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 def diverged(layer: str, step: Step) -> DivergedError:
     """Make the error for an output with NaN or Inf."""
-    said = f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t})"
-    return DivergedError(layer, f"{said}. Use --dtype float32, or weaker settings.")
-
-
-def _check_finite(name: str, part: nn.Module, id: str) -> None:
-    """Refuse a part of a model that has NaN or Inf among its weights, by a
-    ModelError."""
-    for key, weight in part.named_parameters():
-        if not weight.is_floating_point() or not weight.numel() or weight.is_meta:
-            continue
-        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
-        if not ends.isfinite().all():
-            said = f"{shorten(id)}: {name} has NaN or Inf in {key}"
-            other = "Use --dtype float32, or another model"
-            half = weight.dtype == torch.float16
-            advice = other if half else "Download it again, or use another model"
-            raise ModelError("model", f"{said}. {advice}.")
-
-
-def _missing_operation(error: NotImplementedError) -> ResourceError:
-    """Make the error for what PyTorch cannot do on a Mac's GPU."""
-    found = re.search(r"aten::[\w.]+", str(error))
-    said = f"PyTorch has no {found[0] if found else 'operation'} for this Mac's GPU."
-    advice = "Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU"
-    return ResourceError("device", f"{said} {advice}, or use --device cpu.")
+    return DivergedError(
+        layer,
+        f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use "
+        "--dtype float32, or weaker settings.",
+    )
 
 
 class TurnTaking:
@@ -78,7 +58,9 @@ class TurnTaking:
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         for name, part in self.parts.items():
-            _check_finite(name, part, self.id)
+            for key, weight in part.named_parameters():
+                if weight.is_floating_point() and weight.numel() and not weight.is_meta:
+                    self._check_finite(f"{name} has NaN or Inf in {key}", weight)
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at
             # unaligned addresses.
@@ -86,6 +68,14 @@ class TurnTaking:
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
+
+    def _check_finite(self, said: str, weight: Tensor) -> None:
+        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
+        if not ends.isfinite().all():
+            advice = "Download it again, or use another model"
+            if weight.dtype == torch.float16:
+                advice = "Use --dtype float32, or another model"
+            raise ModelError("model", f"{shorten(self.id)}: {said}. {advice}.")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -138,7 +128,13 @@ class TurnTaking:
             yield
         except RuntimeError as error:
             if isinstance(error, NotImplementedError) and self.device.type == "mps":
-                raise _missing_operation(error) from error
+                found = re.search(r"aten::[\w.]+", str(error))
+                raise ResourceError(
+                    "device",
+                    f"PyTorch has no {found[0] if found else 'operation'} for this Mac's "
+                    "GPU. Set PYTORCH_ENABLE_MPS_FALLBACK=1 to compute it on the CPU, or "
+                    "use --device cpu.",
+                ) from error
             if not is_out_of_memory(error):
                 raise
             height, width = size

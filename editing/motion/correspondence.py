@@ -6,7 +6,7 @@ Displacements are (dx, dy) in pixels of their own grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from regrain.editing.motion.flow import (
     FlowMethod,
     Frames,
+    Size,
     estimate_both,
     nearest_track,
     targets_of,
@@ -26,6 +27,9 @@ from regrain.editing.motion.flow import (
     with_new_tracks,
 )
 
+PairFlow = Float[Tensor, "pairs 2 h w"]
+Unseen = Bool[Tensor, "pairs h w"]
+"""Pixels of one frame of each pair that the other does not show."""
 # How far flows may be from cancelling: share of their lengths, and pixels.
 _CONSISTENT_SHARE, _CONSISTENT_PIXELS = 0.01, 0.5
 # mean difference of the colours beyond which two pixels are not the same
@@ -47,30 +51,24 @@ class Motion:
         appeared: Pixels of b that a does not show.
     """
 
-    forward: Float32[Tensor, "pairs 2 h w"]
-    backward: Float32[Tensor, "pairs 2 h w"]
-    hidden: Bool[Tensor, "pairs h w"]
-    appeared: Bool[Tensor, "pairs h w"]
+    forward: PairFlow
+    backward: PairFlow
+    hidden: Unseen
+    appeared: Unseen
 
     def __getitem__(self, pairs: slice) -> Motion:
         """Return the motion of some of the pairs."""
-        return Motion(
-            self.forward[pairs],
-            self.backward[pairs],
-            self.hidden[pairs],
-            self.appeared[pairs],
-        )
+        return self._each(lambda x: x[pairs])
 
     def to(self, device: torch.device | str) -> Motion:
         """Copy the motion to another device."""
-        return Motion(
-            self.forward.to(device),
-            self.backward.to(device),
-            self.hidden.to(device),
-            self.appeared.to(device),
-        )
+        return self._each(lambda x: x.to(device))
 
-    def at(self, size: tuple[int, int]) -> Motion:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Motion:
+        parts = (self.forward, self.backward, self.hidden, self.appeared)
+        return Motion(*map(change, parts))
+
+    def at(self, size: Size) -> Motion:
         """Return the motion on a coarser grid: flow is interpolated; cells with
         occluded pixels are occluded.
 
@@ -122,9 +120,9 @@ def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") ->
 def _unseen(
     a: Float[Tensor, "pairs 3 h w"],
     b: Float[Tensor, "pairs 3 h w"],
-    there: Float32[Tensor, "pairs 2 h w"],
-    back: Float32[Tensor, "pairs 2 h w"],
-) -> Bool[Tensor, "pairs h w"]:
+    there: PairFlow,
+    back: PairFlow,
+) -> Unseen:
     """Find the pixels of a that b does not show."""
     allowed = _CONSISTENT_SHARE * (_length(there) + _length(back)) + _CONSISTENT_PIXELS
     inconsistent = _length(there + warp(back, there, "zero")) > allowed
@@ -205,8 +203,8 @@ def _contrast(x: Float[Tensor, "frames 3 h w"]) -> Float[Tensor, "frames 3 h w"]
 
 
 def token_maps(
-    backward: Float[Tensor, "pairs 2 h w"],
-    appeared: Bool[Tensor, "pairs h w"],
+    backward: PairFlow,
+    appeared: Unseen,
     colours: Float[Tensor, "frames h w 3"],
 ) -> tuple[Int[Tensor, "pairs tokens"], Bool[Tensor, "pairs tokens"]]:
     """Map the tokens of each frame to those of the next, one to one, along the motion.
@@ -259,7 +257,7 @@ def _completed(
 
 
 def _origins(
-    backward: Float[Tensor, "pairs 2 h w"], appeared: Bool[Tensor, "pairs h w"]
+    backward: PairFlow, appeared: Unseen
 ) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
     """Find the tokens of next frames that come from one of the frame before, and those
     they come from.
@@ -296,7 +294,7 @@ def track_ids(
     return torch.stack(ids)
 
 
-def newly_seen(motion: Motion, size: tuple[int, int]) -> Bool[Tensor, "frames tokens"]:
+def newly_seen(motion: Motion, size: Size) -> Bool[Tensor, "frames tokens"]:
     """Find the tokens of each frame that the frame before does not show; all tokens of
     the first frame.
 
@@ -354,7 +352,7 @@ def _background_sources(
         yield last, 0, motion.forward[-1:], hidden
 
 
-def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs h w"]:
+def _grown(pixels: Unseen, side: int) -> Unseen:
     """Grow areas by a box of some odd side; 0 changes nothing."""
     if not side:
         return pixels
@@ -364,15 +362,13 @@ def _grown(pixels: Bool[Tensor, "pairs h w"], side: int) -> Bool[Tensor, "pairs 
     )
 
 
-def _any_in(
-    pixels: Bool[Tensor, "pairs h w"], cells: tuple[int, int]
-) -> Bool[Tensor, "pairs new_h new_w"]:
+def _any_in(pixels: Unseen, cells: Size) -> Bool[Tensor, "pairs new_h new_w"]:
     """Check if any pixel of each cell is set; `cells` is their height and width."""
     return F.max_pool2d(pixels[:, None].float(), cells)[:, 0] > 0
 
 
 def _resampled(
-    x: Float[Tensor, "frames c h w"], size: tuple[int, int]
+    x: Float[Tensor, "frames c h w"], size: Size
 ) -> Float[Tensor, "frames c new_h new_w"]:
     """Resize bilinearly without antialiasing, so that of a large cell only its middle
     counts."""

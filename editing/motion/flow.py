@@ -289,7 +289,7 @@ def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
 
 
 def shrunk(
-    flows: Float32[Tensor, "pairs 2 large_h large_w"], size: tuple[int, int]
+    flows: Float32[Tensor, "pairs 2 large_h large_w"], size: Size
 ) -> Float32[np.ndarray, "pairs h w 2"]:
     """Shrink flows to a size (height, width), in its pixels."""
     height, width = size

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
-from torch import Tensor
 
 from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
@@ -162,14 +161,16 @@ class _Stretch:
         self._source = source
         self._labels = labels
         self._last = len(source) - 1
-        first, last = edits
-        self._keys = (self._key(first, 0), self._key(last, -1))
+        self._keys = [
+            _Key(
+                edit,
+                source[place],
+                self._labels_of(place),
+                _kept_detail(edit, source[place]),
+            )
+            for edit, place in zip(edits, (0, -1), strict=True)
+        ]
         self._flows = _flows_to_keys(source, method)
-
-    def _key(self, edit: Frame, place: int) -> _Key:
-        source = self._source[place]
-        labels = self._labels_of(place)
-        return _Key(edit, source, labels, _kept_detail(edit, source))
 
     def _labels_of(self, place: int) -> Labels | None:
         return None if self._labels is None else self._labels[place]
@@ -222,17 +223,14 @@ def _flows_to_keys(
     there = shrunk(forward, size)
     back = shrunk(backward, size)
     between = large[1:-1]
-    to_first = shrunk(_flow_to(large[0], between, method), size)
-    to_last = shrunk(_flow_to(large[-1], between, method), size)
+    to_first, to_last = (
+        shrunk(
+            estimate_flow(between, np.broadcast_to(key, between.shape), method), size
+        )
+        for key in (large[0], large[-1])
+    )
     steps_to_last = _composed(there[::-1])[::-1]
     return (_composed(back)[:-1], to_first), (steps_to_last[1:], to_last)
-
-
-def _flow_to(
-    goal: Frame, frames: Frames, method: FlowMethod
-) -> Float32[Tensor, "frames 2 h w"]:
-    """Estimate the flow from some frames to the same one."""
-    return estimate_flow(frames, np.broadcast_to(goal, frames.shape), method)
 
 
 def _best_flow(
@@ -249,21 +247,13 @@ def _best_flow(
     best = match(np.zeros_like(flows[0]))
     for flow in flows:
         best = best.improved(match(flow), 0.0)
-    for down, right in _leaps():
-        shifted = _shifted(best.flow, down, right)
-        best = best.improved(match(shifted), _BETTER)
+    for leap in _LEAPS:
+        for down, right in ((0, leap), (0, -leap), (leap, 0), (-leap, 0)):
+            shifted = _shifted(best.flow, down, right)
+            best = best.improved(match(shifted), _BETTER)
     # Where the source is flat, matches scatter, but the edit may not be flat.
     calm = match(_calmed(best.flow, 1))
     return best.improved(calm, -_CALM)
-
-
-def _leaps() -> Iterator[tuple[int, int]]:
-    """Yield how far down and to the right the neighbours are, far ones first."""
-    for leap in _LEAPS:
-        yield 0, leap
-        yield 0, -leap
-        yield leap, 0
-        yield -leap, 0
 
 
 def _calmed(flow: Flow, times: int) -> Flow:

@@ -99,23 +99,20 @@ def _reach(deviation: float) -> int:
 
 
 def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Step]:
-    """Estimate the motion between two frames of the clip, there and back."""
+    """Estimate the motion between two frames of the clip, there and back, and find the
+    pixels that the other one shows."""
     large = enlarged(np.stack([before, after]))
-    size = before.shape[:2]
-    forward, backward = estimate_both(large[:1], large[1:], method)
-    there = shrunk(forward, size)[0]
-    back = shrunk(backward, size)[0]
-    return _step(there, back), _step(back, there)
-
-
-def _step(
-    there: Float32[np.ndarray, "h w 2"], back: Float32[np.ndarray, "h w 2"]
-) -> _Step:
-    """Find the pixels that the neighbour shows, from the flow to it and back."""
-    forward = torch.from_numpy(there).movedim(-1, 0)[None]
-    backward = torch.from_numpy(back).movedim(-1, 0)[None]
-    hidden = occlusion(forward, backward)[0]
-    return _Step(there, (~hidden).float().numpy())
+    flows = [
+        shrunk(flow, before.shape[:2])
+        for flow in estimate_both(large[:1], large[1:], method)
+    ]
+    there, back = (torch.from_numpy(flow).movedim(-1, 1) for flow in flows)
+    hidden = (occlusion(there, back)[0], occlusion(back, there)[0])
+    forward, backward = (
+        _Step(flow[0], (~unseen).float().numpy())
+        for flow, unseen in zip(flows, hidden, strict=True)
+    )
+    return forward, backward
 
 
 def _averaged(

@@ -85,7 +85,7 @@ class Method:
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
-        """The recipe `(backbone, request, params, piece)`; imports it, and torch with
+        """The recipe `(backbone, request, params, window)`; imports it, and torch with
         it."""
         return _imported(self.entry)
 

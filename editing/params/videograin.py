@@ -17,7 +17,6 @@ from regrain.editing.params.written import (
     MOTION_ESTIMATE,
     Controls,
     Grids,
-    Pixel,
     Share,
     parameter,
 )
@@ -68,7 +67,7 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
             "inversion",
             "control",
         ),
-        "Attention maps": ("heat_pixel", "heat_from", "heat_until", "heat_grids"),
+        "Attention maps": ("heat_from", "heat_until", "heat_grids"),
     }
 
     preset: Literal["paper", "released"] = RELEASED_PRESET
@@ -139,16 +138,19 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
         "Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of it, 4 or "
         "8; empty takes those of up to 1024 cells.",
     )
-    heat_pixel: Pixel = parameter(
-        "",
-        "Attention of one pixel",
-        "A pixel as FRAME,X,Y (frames from 0): one more map shows where it looks.",
-    )
 
     @property
     def steps_again(self) -> int:
         """How many of the steps `redraw` takes again; never all of them."""
         return min(round(self.steps * self.redraw), self.steps - 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_pixel(cls, given: dict[str, object]) -> dict[str, object]:
+        """Leave out an empty `heat_pixel`, which older projects of the page say."""
+        if given.get("heat_pixel", "") in ("", None):
+            return {name: own for name, own in given.items() if name != "heat_pixel"}
+        return given
 
     @model_validator(mode="after")
     def _some_steps_are_averaged(self) -> VideoGrainParams:

@@ -24,21 +24,8 @@ _KEYFRAMES = (
 )
 _EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}"
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
-_PIXEL = "expected FRAME,X,Y"
 _MAX_WEIGHT = 2.0
 _WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
-_NUMBER = r"\d+(?:\.\d+)?"  # neither a sign nor an exponent
-_PIXEL_PATTERN = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
-_LONGEST_PIXEL = 40  # characters
-
-
-class HeatPixel(NamedTuple):
-    """A pixel of the clip: its frame, from 0, and its position (x, y) in pixels from
-    the top left."""
-
-    frame: int
-    x: float
-    y: float
 
 
 class KeyChoice(NamedTuple):
@@ -121,27 +108,6 @@ def read_grids(given: object) -> tuple[int, ...]:
             raise ValueError(expected)
         divisors.append(int(number))
     return tuple(divisors)
-
-
-def read_pixel(given: object) -> HeatPixel | None:
-    """Read a pixel: `0,120,80` (frame, x, y), a list of these or an object of these
-    names; None if empty."""
-    if isinstance(given, Mapping):
-        given = [given.get(name) for name in HeatPixel._fields]
-    text = ",".join(map(str, given)) if isinstance(given, list | tuple) else given
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise ValueError(_PIXEL)
-    if not text.strip():
-        return None
-    match = None
-    if len(text) <= _LONGEST_PIXEL:
-        match = re.fullmatch(_PIXEL_PATTERN, text, re.ASCII)
-    if match is None:
-        raise ValueError(_PIXEL)
-    frame, x, y = match.groups()
-    return HeatPixel(int(frame), float(x), float(y))
 
 
 def read_keyframes(given: object) -> KeyChoice:
@@ -328,12 +294,6 @@ def _list(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
 
 
-def _write_pixel(pixel: HeatPixel | None) -> str:
-    if pixel is None:
-        return ""
-    return ",".join(_shortest(number) for number in pixel)
-
-
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
     texts = []
     for words, factor in emphasis:
@@ -353,9 +313,6 @@ Words = Annotated[
 ]
 Grids = Annotated[
     tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT
-]
-Pixel = Annotated[
-    HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT
 ]
 KeyFrames = Annotated[
     KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT

@@ -11,23 +11,21 @@ from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regrain.editing.errors import ModelError, shorten
+from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
     TransformerConfig,
     UNetConfig,
-    read_config,
     short_side,
     working_size,
 )
-from regrain.editing.models.files.location import ModelLocation, find
-from regrain.editing.models.files.offers import (
-    check_file,
-    read_names,
-    stated_side,
-    version_of,
+from regrain.editing.models.files.facts import (
+    TRANSFORMER,
+    UNET,
+    ModelFacts,
+    facts_of,
 )
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
@@ -39,7 +37,6 @@ from regrain.editing.pipeline.preparation import seen_by_model
 from regrain.editing.request.keyframes import batches
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
-from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import (
     FRAMES_AT_ONCE,
     MOST_WINDOW,
@@ -473,24 +470,21 @@ def fit_of(request: EditRequest) -> Fit | None:
 
 
 def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
-    source = find(request.model)
-    folder = configurations(source)
-    if folder is None:
+    facts = facts_of(request.model)
+    if (facts.folder / TRANSFORMER).is_file():
+        return _sizes_of_wan(request, facts)
+    if facts.source.kind == "hub" and not (facts.folder / UNET).is_file():
         return None
-    weights = folder if source.kind == "hub" else Path(source.location)
-    if (folder / "transformer" / "config.json").is_file():
-        return _sizes_of_wan(request, folder, weights)
-    sizes = _sizes_of_unet(request, folder, weights)
-    if source.kind == "file" and not request.size:
-        stated = stated_side(check_file(weights).metadata, shorten(weights.name))
-        sizes = sizes._replace(side=stated or sizes.side)
+    sizes = _sizes_of_unet(request, facts)
+    if facts.head and not request.size:
+        sizes = sizes._replace(side=facts.head.side or sizes.side)
     return sizes
 
 
-def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
-    vae = read_config(folder / "vae" / "config.json", request.model)
-    given = read_config(folder / "transformer" / "config.json", request.model)
-    config = TransformerConfig.model_validate(given)
+def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
+    vae = facts.config("vae/config.json")
+    config = TransformerConfig.model_validate(facts.config(TRANSFORMER))
+    weights = facts.weights
     stages = vae.get("temperal_downsample", (False, True, True))
     factor = 2 ** len(stages)
     usual = config.sample_size * factor if config.sample_size else WAN_SIZE
@@ -510,9 +504,10 @@ def _sizes_of_wan(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
     )
 
 
-def _sizes_of_unet(request: EditRequest, folder: Path, weights: Path) -> _Sizes:
-    vae = read_config(folder / "vae" / "config.json", request.model)
-    given = read_config(folder / "unet" / "config.json", request.model)
+def _sizes_of_unet(request: EditRequest, facts: ModelFacts) -> _Sizes:
+    vae = facts.config("vae/config.json")
+    given = facts.config(UNET)
+    weights = facts.weights
     config = UNetConfig.model_validate(given)
     stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
     factor = 2 ** (len(stages) - 1)
@@ -563,22 +558,6 @@ def _finest_with_attention(kinds: Sequence[str]) -> int:
 def _itemsize(numbers: int) -> int:
     device = choose_device()
     return weights_dtype(device, numbers, free_memory(device)).itemsize
-
-
-def configurations(source: ModelLocation) -> Path | None:
-    """Return a folder with the configurations of a model; of a single file, those of
-    its family."""
-    if source.kind == "hub":
-        from huggingface_hub import try_to_load_from_cache
-
-        for part in ("unet", "transformer"):
-            found = try_to_load_from_cache(source.location, f"{part}/config.json")
-            if isinstance(found, str):
-                return Path(found).parents[1]
-        return None
-    if source.kind == "folder":
-        return Path(source.location)
-    return ASSETS / "checkpoints" / version_of(read_names(Path(source.location)))
 
 
 def check_known(request: EditRequest) -> None:

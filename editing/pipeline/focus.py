@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.registry import check_params
-from regrain.editing.params.written import HeatPixel, KeyChoice
+from regrain.editing.params.written import KeyChoice
 from regrain.editing.recipe.events import (
     EditResult,
 )
@@ -269,7 +268,6 @@ def boxed_edits(
     boxed = [
         focused(request, params, boxes, backbone.fit, region) for region, boxes in found
     ]
-    _check_pixel(params, boxed)
     return BoxedRun(request, params, tuple(boxed))
 
 
@@ -350,7 +348,7 @@ def focused(
         size=request.size if fit(*size, request.size) == size else min(size),
         focus="off",
     )
-    return Boxed(own, _boxed_params(params, boxes, size), boxes, region)
+    return Boxed(own, params, boxes, region)
 
 
 def _boxed_region(one: Region, zoom: float, only: Region | None) -> Region:
@@ -361,29 +359,6 @@ def _boxed_region(one: Region, zoom: float, only: Region | None) -> Region:
     if only is None or only.label == one.label:
         return boxed
     return replace(boxed, prompt="", picture="")
-
-
-def _boxed_params(params: MethodParams, boxes: Boxes, size: Size) -> MethodParams:
-    """Return parameters for boxes: the chosen pixel is where it is in its box, or gone
-    if it is outside."""
-    pixel = getattr(params, "heat_pixel", None)
-    if pixel is None:
-        return params
-    left, top, width, height = boxes[pixel.frame].tolist()
-    x = (pixel.x - left) * size[0] / width
-    y = (pixel.y - top) * size[1] / height
-    is_inside = 0 <= x < size[0] and 0 <= y < size[1]
-    there = HeatPixel(pixel.frame, x, y) if is_inside else None
-    return params.model_copy(update={"heat_pixel": there})
-
-
-def _check_pixel(params: MethodParams, found: Sequence[Boxed]) -> None:
-    """Refuse a chosen pixel that no box shows."""
-    pixel = getattr(params, "heat_pixel", None)
-    if pixel and not any(getattr(one.params, "heat_pixel", None) for one in found):
-        reason = f"Pixel {pixel.x:g},{pixel.y:g} is in no box of frame {pixel.frame}"
-        advice = "Choose one near a region, or set focus to off."
-        raise RequestError("params.heat_pixel", f"{reason}. {advice}")
 
 
 def describe_focus(request: EditRequest, one: BoxedResult) -> dict[str, object]:

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, UInt8
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
-from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.focus import (
     Boxed,
     BoxedResult,
@@ -87,7 +86,6 @@ class Placing:
         self._request = request
         self._boxed = boxed
         self._before = tuple(before)
-        self._names = _pixel_names(request, boxed)
         # Frames of the last preview, scaled down.
         self._small: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
 
@@ -109,7 +107,7 @@ class Placing:
         ]
         size = self._request.clip.size
         heat = {
-            self._names.get(name, name): place_maps(maps, boxes, size)
+            name: place_maps(maps, boxes, size)
             for name, maps in event.attention.items()
         }
         self._small = {n: self._small[n] for n in event.indices}
@@ -139,15 +137,6 @@ def _scaled_box(box: np.ndarray, across: float, down: float) -> np.ndarray:
     first = np.array([int(left * across), int(top * down)])
     last = np.array([round((left + width) * across), round((top + height) * down)])
     return np.concatenate([first, np.maximum(last - first, 1)])
-
-
-def _pixel_names(request: EditRequest, boxed: Boxed) -> dict[str, str]:
-    """Return the name of the map of a chosen pixel in the clip, by that in its box."""
-    from regrain.editing.recipe.attention_recorder import pixel_name
-
-    there = getattr(boxed.params, "heat_pixel", None)
-    here = getattr(check_params(request.method, request.params), "heat_pixel", None)
-    return {pixel_name(there): pixel_name(here)} if there and here else {}
 
 
 def place_maps(
@@ -253,11 +242,10 @@ def _all_attention(
     """Return the attention of all edits in place; to a region that of its own edit."""
     every: dict[str, RegionAttention] = {}
     for one in done:
-        names = _pixel_names(request, one.boxed)
         own = one.boxed.region.name if one.boxed.region else ""
         for name, maps in one.result.attention.items():
             if name == own or name not in every:
-                every[names.get(name, name)] = _placed(request, one, maps)
+                every[name] = _placed(request, one, maps)
     return every
 
 

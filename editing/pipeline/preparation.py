@@ -4,7 +4,6 @@ parameters."""
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.errors import ModelError, RequestError, shorten
@@ -15,7 +14,7 @@ from regrain.editing.models.adapters import (
     is_of_clip,
     load_adapter,
 )
-from regrain.editing.models.files.location import find, parse_lora
+from regrain.editing.models.files.location import parse_lora
 from regrain.editing.params.registry import (
     OFFERS,
     Resolved,
@@ -153,18 +152,17 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration
     is present, and parameters that do not fit together."""
-    from regrain.editing.models.files.offers import family_of
-    from regrain.editing.models.files.recommended import of_folder
+    from regrain.editing.models.files.facts import facts_of
 
-    source = find(request.model)
-    family = family_of(source)
+    facts = facts_of(request.model)
+    family = facts.family
     if family:
         check_needs(
             request.method, request.params, family.offers, request.model, family.title
         )
         _check_addons(request, family.offers, request.model)
-    if source.kind != "hub":
-        usual = of_folder(Path(source.location), request.model, request.loras)
+    if facts.source.kind != "hub":
+        usual = facts.recommended(request.loras)
         resolve_params(request.method, request.params, usual.get(request.method, {}))
 
 
@@ -181,12 +179,9 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     """Refuse words that a small model does not know before loading it, and name their
     field."""
-    from regrain.editing.models.files.words import check_words, read_words
+    from regrain.editing.models.files.facts import facts_of
+    from regrain.editing.models.files.words import check_words
 
-    if backbone is None:
-        location = find(request.model).location
-        words = read_words(Path(location))
-    else:
-        words = backbone.words
+    words = backbone.words if backbone else facts_of(request.model).words
     for field, text in request.texts():
         check_words(words, text, field)

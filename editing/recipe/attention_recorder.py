@@ -3,32 +3,40 @@ is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.backends import Keys, Queries
-from regrain.editing.attention.frames import Seen, labels_seen
-from regrain.editing.attention.layers import AttentionLayer, Grid
-from regrain.editing.attention.maps import probabilities
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, Size
+from regrain.editing.attention.maps import Exchange, Maps, probabilities
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, find_words
+from regrain.editing.diffusion.text import (
+    PromptEmbedding,
+    find_words,
+    new_words,
+    telling_words,
+)
 from regrain.editing.errors import RequestError
 
 # By default, maps come from layers of at most this many tokens per frame: the paper's
 # 32 x 32.
 HEAT_TOKENS = 1024
+# The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side
+# of the grid to read.
+_SIDE = 16
 Columns = Mapping[str, Collection[int]]
 """Columns of the mass to add up, by name: the tokens of a word, or the column of a
 region."""
+Mass = Float[Tensor, "frames tokens columns"]
+MassMaps = Float[Tensor, "frames h w columns"]
 PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
@@ -40,12 +48,29 @@ def word_columns(
     return {word: find_words(text, word) for word in words}
 
 
+def new_columns(source: str, text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of the words that a prompt has and the source prompt lacks, by
+    word."""
+    return word_columns(text, new_words(source, text.prompts[0])[1])
+
+
+def telling_columns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+    """Return the tokens of all words of a prompt but articles and prepositions, by
+    word."""
+    return word_columns(text, telling_words(text.prompts[0]))
+
+
 class _Sums(NamedTuple):
     """Mass before and after the change, added up over a number of layers and steps."""
 
     before: Tensor
     after: Tensor
     terms: int
+
+
+def _strides(sites: Sequence[AttentionLayer]) -> list[tuple[int, int, int]]:
+    """Return the strides of cross-attention, finest first."""
+    return sorted({site.stride for site in sites if site.kind == "cross"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,7 @@ class HeatScope:
     """
 
     strides: frozenset[tuple[int, int, int]]
-    size: tuple[int, int]
+    size: Size
     first: float = 0.0
     last: float = 1.0
 
@@ -69,8 +94,15 @@ class HeatScope:
         return step.within(self.last, begun=True) and not step.within(self.first)
 
     @classmethod
-    def of(cls, stride: tuple[int, int, int], grid: Grid) -> HeatScope:
-        """Return the scope of all steps and the layers of one stride."""
+    def of(cls, grid: Grid, sites: Sequence[AttentionLayer]) -> HeatScope:
+        """Return the scope of all steps and the layers of one stride: the coarsest with
+        cross-attention and at least 16 cells per side, else the finest.
+
+        `grid` is that of the latents.
+        """
+        known = _strides(sites)
+        large = [stride for stride in known if min(grid.over(stride).size) >= _SIDE]
+        stride = large[-1] if large else known[0]
         return cls(frozenset([stride]), grid.over(stride).size)
 
     @classmethod
@@ -90,7 +122,7 @@ class HeatScope:
         Raises:
             RequestError: The model has none of these grids.
         """
-        known = sorted({site.stride for site in sites if site.kind == "cross"})
+        known = _strides(sites)
         if divisors:
             strides = [stride for stride in known if stride[-1] in divisors]
         else:
@@ -126,12 +158,8 @@ class AttentionRecorder:
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
-        early, middle, late = PARTS
         self._in_scope = self.scope.counts(step)
-        if step.within(1 / 3):
-            self._part = early
-        else:
-            self._part = middle if step.within(2 / 3) else late
+        self._part = PARTS[2 - step.within(1 / 3) - step.within(2 / 3)]
         self._step = None
 
     def reads(self, site: AttentionLayer) -> bool:
@@ -140,10 +168,10 @@ class AttentionRecorder:
 
     def add(
         self,
-        before: Float[Tensor, "frames tokens columns"],
-        after: Float[Tensor, "frames tokens columns"] | None = None,
+        before: Mass,
+        after: Mass | None = None,
         *,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         changed: bool = False,
     ) -> None:
         """Add one layer's mass, averaged over heads.
@@ -152,28 +180,24 @@ class AttentionRecorder:
 
         Args:
             before, after: Attention before the change and, unless there is none, after
-            it. size: Height and width of the layer's grid; default: that of the scope.
+                it.
+            size: Height and width of the layer's grid; default: that of the scope.
             changed: True if this layer is changed in this step.
         """
-        mass = self._mass(before, after, size or self.scope.size)
-        self._step = _added(self._step, mass)
+        own_size = size or self.scope.size
+        mass = one = on_grid(before.float(), own_size, self.scope.size)
+        if after is not None:
+            mass = on_grid(after.float(), own_size, self.scope.size)
+        sums = _Sums(one, mass, 1)
+        self._step = _added(self._step, sums)
         if not self._in_scope or (self._changed and not changed):
             return
         if changed != self._changed:
             self._sums = {}
             self._changed = changed
-        self._sums[self._part] = _added(self._sums.get(self._part), mass)
+        self._sums[self._part] = _added(self._sums.get(self._part), sums)
 
-    def _mass(
-        self, before: Tensor, after: Tensor | None, size: tuple[int, int]
-    ) -> _Sums:
-        """Return one layer's mass on the grid of the maps."""
-        one = on_grid(before.float(), size, self.scope.size)
-        if after is None:
-            return _Sums(one, one, 1)
-        return _Sums(one, on_grid(after.float(), size, self.scope.size), 1)
-
-    def step(self) -> Float[Tensor, "frames h w columns"]:
+    def step(self) -> MassMaps:
         """Return the mean of this step's layers, after the change.
 
         Raises:
@@ -183,10 +207,11 @@ class AttentionRecorder:
             raise ValueError("no attention was recorded in this step")
         return self._step.after / self._step.terms
 
-    def before(self) -> Float[Tensor, "frames h w columns"]:
-        """Return the mean attention before the change."""
-        before, _ = _means(self._sums.values())
-        return before
+    def means(self, *parts: str) -> tuple[MassMaps, MassMaps]:
+        """Return the mean attention before and after the change, over all of the
+        schedule or some thirds of it."""
+        total = reduce(_added, [self._sums[part] for part in parts or self._sums])
+        return total.before / total.terms, total.after / total.terms
 
     def now(
         self, columns: Columns, frames: Sequence[int]
@@ -201,34 +226,62 @@ class AttentionRecorder:
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
         """Return maps over all steps, and over each third of them if there are several;
         probabilities."""
-        whole = _maps_of(columns, self._sums.values())
         seen = [part for part in PARTS if part in self._sums]
-        if len(seen) < 2:
-            return whole
-        thirds = {part: _maps_of(columns, [self._sums[part]]) for part in seen}
-        found = {}
-        for name, maps in whole.items():
-            found[name] = replace(
-                maps, parts={part: thirds[part][name] for part in seen}
+        thirds = {part: self._maps(columns, part) for part in seen if len(seen) > 1}
+        return {
+            name: replace(
+                whole, parts={part: maps[name] for part, maps in thirds.items()}
             )
-        return found
+            for name, whole in self._maps(columns, *seen).items()
+        }
+
+    def _maps(self, columns: Columns, *parts: str) -> dict[str, RegionAttention]:
+        before, after = (mean.cpu() for mean in self.means(*parts))
+        return {
+            name: RegionAttention(
+                before=of_columns(before, chosen).numpy(),
+                after=of_columns(after, chosen).numpy(),
+            )
+            for name, chosen in columns.items()
+        }
 
 
-def _maps_of(columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
-    before, after = (mean.cpu() for mean in _means(parts))
-    maps = {}
-    for name, chosen in columns.items():
-        maps[name] = RegionAttention(
-            before=of_columns(before, chosen).numpy(),
-            after=of_columns(after, chosen).numpy(),
-        )
-    return maps
+class Look(NamedTuple):
+    """The attention of a branch to its words, as it is recorded.
+
+    Attributes:
+        heat: The recorder.
+        branch: The branch.
+        exchange: How its attention is changed by that of the branch `other`; None if
+            it is not.
+    """
+
+    heat: AttentionRecorder
+    branch: str
+    exchange: Exchange | None = None
+    other: str = "source"
 
 
-def _means(parts: Collection[_Sums]) -> tuple[Tensor, Tensor]:
-    """Return the means before and after the change, over several parts of a run."""
-    total = reduce(_added, parts)
-    return total.before / total.terms, total.after / total.terms
+def watched(
+    attend: AttentionFn, batch: Batch, looks: Callable[[AttentionLayer], Iterable[Look]]
+) -> AttentionFn:
+    """Return `attend`, extended so that its cross-attention is recorded: in each layer
+    what `looks` says of it."""
+
+    def watch(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        def maps(branch: str) -> Maps:
+            rows = batch.rows(branch)
+            return probabilities(q[rows], k[rows])
+
+        for look in looks(site) if site.kind == "cross" else ():
+            if look.heat.reads(site):
+                own = final = maps(look.branch)
+                if look.exchange is not None:
+                    final = look.exchange(maps(look.other), own)
+                look.heat.add(own.mean(1), final.mean(1))
+        return attend(q, k, v, site)
+
+    return watch
 
 
 def _added(sums: _Sums | None, more: _Sums) -> _Sums:
@@ -239,18 +292,12 @@ def _added(sums: _Sums | None, more: _Sums) -> _Sums:
     return _Sums(before, after, sums.terms + more.terms)
 
 
-def of_columns(
-    mass: Float[Tensor, "frames h w columns"], columns: Collection[int]
-) -> Float[Tensor, "frames h w"]:
+def of_columns(mass: MassMaps, columns: Collection[int]) -> Float[Tensor, "frames h w"]:
     """Add up some columns of a mass."""
     return mass[..., list(columns)].sum(-1)
 
 
-def on_grid(
-    x: Float[Tensor, "frames tokens columns"],
-    size: tuple[int, int],
-    new_size: tuple[int, int],
-) -> Float[Tensor, "frames h w columns"]:
+def on_grid(x: Mass, size: Size, new_size: Size) -> MassMaps:
     """Arrange tokens on their grid (height, width) and resize it bilinearly."""
     if size == new_size:
         return x.unflatten(1, size)
@@ -264,90 +311,3 @@ def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
     """Scale a mass so that the clip's strongest pixel is 1."""
     top = maps.amax().clamp(min=1e-8)
     return (maps / top).clamp(0, 1).float().cpu().numpy()
-
-
-Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
-"""(q, k, row, query) -> modulated q and k of that query."""
-
-
-def pixel_name(at: tuple[int, float, float]) -> str:
-    """Return the name of the map of a pixel: its frame, x and y."""
-    frame, x, y = at
-    return f"frame {frame} at {x:g},{y:g}"
-
-
-class PixelHeat:
-    """The self-attention of one pixel of one frame, to all frames.
-
-    `heat` has its probabilities in one column; they add up to 1 over the clip on the
-    grid of the maps.
-    """
-
-    def __init__(
-        self,
-        at: tuple[int, float, float],
-        place: int,
-        clip_size: tuple[int, int],
-        scope: HeatScope,
-    ) -> None:
-        """`at` is frame, x and y in pixels of the clip, whose size is (width, height).
-
-        `place` is where that frame is among those that are edited together.
-        """
-        _, x, y = at
-        width, height = clip_size
-        self.heat = AttentionRecorder(scope)
-        self.columns: Columns = {pixel_name(at): (0,)}
-        self._frame = place
-        self._places: dict[Grid, tuple[int, int, Tensor]] = {}
-        self._at = (y / height, x / width)
-
-    def add(
-        self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None
-    ) -> None:
-        """Add one layer of one half of guidance; q and k are in the layout of
-        `across_frames`."""
-        if grid not in self._places:
-            self._places[grid] = self._place_seen(grid, seen, q.device)
-        row, query, keys = self._places[grid]
-        own_q = q[row : row + 1, :, query : query + 1]
-        own_k = k[row : row + 1]
-        scale = q.shape[-1] ** -0.5  # also of the changed ones, which may be wider
-        given = probabilities(own_q, own_k, scale)
-        before = self._over_clip(given, keys, grid)
-        after = None
-        if change is not None:
-            given = probabilities(*change(own_q, own_k, row, query), scale)
-            after = self._over_clip(given, keys, grid)
-        self.heat.add(before, after, size=grid.size, changed=change is not None)
-
-    def _place_seen(
-        self, grid: Grid, seen: Seen, device: torch.device
-    ) -> tuple[int, int, Int[Tensor, "keys"]]:
-        """Return the row and the place of the pixel's query in it, and the token of
-        every key of that row."""
-        tokens = torch.arange(grid.time * grid.tokens, device=device)
-        queries, keys = labels_seen(tokens.view(grid.time, grid.tokens), seen)
-        row, query = (queries == self._token(grid)).nonzero()[0].tolist()
-        return row, query, keys[row]
-
-    def _token(self, grid: Grid) -> int:
-        """Return the number of the pixel's token among those of the clip."""
-        down, across = self._at
-        y = int(down * grid.height)
-        x = int(across * grid.width)
-        return (self._frame * grid.height + y) * grid.width + x
-
-    def _over_clip(
-        self,
-        given: Float[Tensor, "1 heads 1 keys"],
-        keys: Int[Tensor, "keys"],
-        grid: Grid,
-    ) -> Float[Tensor, "frames tokens 1"]:
-        """Spread the attention to some keys over the clip's tokens, for sums of 1 on
-        the grid of the maps."""
-        mean = given[0, :, 0].mean(0)
-        # A frame may be seen twice.
-        clip = mean.new_zeros(grid.time * grid.tokens).index_add_(0, keys, mean)
-        height, width = self.heat.scope.size
-        return clip.view(grid.time, grid.tokens, 1) * (grid.tokens / (height * width))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from regrain.editing.request.plan import Plan
 
 
+Video = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+"""Frames, RGB at source size."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A stage of the run begins.
@@ -83,7 +87,7 @@ class Preview:
     Attributes:
         frames: RGB at any size; possibly fewer than the clip has.
         indices: Clip frame number of each of `frames`.
-        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame
+        attention: Heat per region name or word, 0..1, one map per frame
             of `frames`.
     """
 
@@ -113,8 +117,8 @@ class OtherEdit:
     `EditResult`."""
 
     prompt: str
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Video
+    uncomposited: Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +132,7 @@ class EditResult:
         uncomposited: The edit as decoded, without compositing.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: By region name, or by word for methods that edit by words; and of a
-            chosen pixel.
+        attention: By region name, or by word for methods that edit by words.
         reconstruction: The source rebuilt from its inversion, if the method does so.
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
@@ -140,15 +143,13 @@ class EditResult:
             that is `edited_mask`, without a feather.
     """
 
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-    source: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    frames: Video
+    uncomposited: Video
+    source: Video
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = (
-        None
-    )
-    control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    reconstruction: Video | None = None
+    control: Video | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
 
 
-class Guidance(NamedTuple):
-    """How a run is guided.
+def guidance_of(backbone: Backbone, scale: float) -> tuple[float, tuple[float, ...]]:
+    """Return how a model is guided at a scale.
 
-    Attributes:
-        scale: Scale of the guidance that two rows make; 1 is none, and one row.
-        told: Scale for the network, empty if it takes none; see `Intervention`.
+    Returns:
+        The scale of the guidance that two rows make, 1 for none and one row; and the
+        scale for the network, empty if it takes none (see `Intervention`).
     """
-
-    scale: float
-    told: tuple[float, ...]
-
-    @classmethod
-    def of(cls, backbone: Backbone, scale: float) -> Guidance:
-        """Return the way in which a model is guided."""
-        if backbone.told_guidance:
-            return cls(1.0, (scale,))
-        return cls(scale, ())
+    if backbone.told_guidance:
+        return 1.0, (scale,)
+    return scale, ()

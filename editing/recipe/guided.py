@@ -20,7 +20,13 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import TrackOrder, across_shared, tracks
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
+from regrain.editing.attention.layers import (
+    AttentionFn,
+    AttentionLayer,
+    Grid,
+    Size,
+    plain,
+)
 from regrain.editing.attention.regions import partitioned_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.correspondence import (
@@ -71,9 +77,10 @@ class GuidedAttention:
         self._params = params
         self._modulation = modulation
         self._grid = grid
-        pairs = motion[: len(frames) - 1]
-        self._tracks = cache(partial(_tracks, frames, pairs))
-        self._shared = cache(partial(_shared, pairs, params))
+        self._frames = frames
+        self._pairs = motion[: len(frames) - 1]
+        self._tracks = cache(self._find_tracks)
+        self._shared = cache(self._find_shared)
         self._bindings: dict[tuple[int, ...], PixelBinding] = {}
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
@@ -89,30 +96,36 @@ class GuidedAttention:
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
                 return others(q, k, v, site)
-            guided = q if source is None else self._like_source(q, *source[site.name])
-            if self._params.cross_frame == "own":
+            params = self._params
+            scale = q.shape[-1] ** -0.5
+            guided = q
+            if source is not None:
+                # a mean of queries of places that look alike in the source
+                old_q, old_k = (x.to(q) for x in source[site.name])
+                guided = attention(old_q, old_k, q, params.spatial_sharpness * scale)
+            if params.cross_frame == "own":
                 out = others(guided, k, v, site)
             else:
-                out = self._across(guided, k, v, site, step, batch)
-            if not step.within(self._params.temporal_until):
+                out = self._across(
+                    guided,
+                    k,
+                    v,
+                    site,
+                    step,
+                    batch,
+                )
+            if not step.within(params.temporal_until):
                 return out
-            return self._along_tracks(q, k, out, site)
+            order = self._tracks(self._grid.at(site).size, q.device)
+            return tracks(
+                q,
+                k,
+                out,
+                order,
+                params.temporal_sharpness * scale,
+            )
 
         return attend
-
-    def _along_tracks(
-        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer
-    ) -> Tensor:
-        """Compute attention along the motion."""
-        order = self._tracks(self._grid.at(site).size, q.device)
-        scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
-        return tracks(q, k, v, order, scale)
-
-    def _like_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
-        """Replace every query by a mean of those of places that look alike in the
-        source."""
-        scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
-        return attention(source_q.to(q), source_k.to(q), q, scale)
 
     def _across(
         self,
@@ -132,8 +145,9 @@ class GuidedAttention:
             rows = batch.rows(branch)
             attend = attention
             if modulation is not None and branch == modulation.params.guidance_half:
-                bind = partial(_bind, modulation, shared)
-                binding = once(self._bindings, site, bind)
+                binding = once(
+                    self._bindings, site, partial(self._bind, modulation, shared)
+                )
                 attend = partial(
                     partitioned_attention,
                     partition=binding.partition,
@@ -143,37 +157,30 @@ class GuidedAttention:
             out.append(across_shared(*one, batch.frames, shared, attend))
         return torch.cat(out)
 
+    @staticmethod
+    def _bind(
+        modulation: Modulation, shared: Int[Tensor, "shared"], site: AttentionLayer
+    ) -> PixelBinding:
+        """Bind all tokens of a clip to those that are shared."""
+        codes = modulation.layout.codes(site).flatten()
+        return modulation.apart(codes[None], codes[shared][None], site)
 
-def _bind(
-    modulation: Modulation, shared: Int[Tensor, "shared"], site: AttentionLayer
-) -> PixelBinding:
-    """Bind all tokens of a clip to those that are shared."""
-    codes = modulation.layout.codes(site).flatten()
-    return modulation.apart(codes[None], codes[shared][None], site)
+    def _find_tracks(self, size: Size, device: torch.device) -> TrackOrder:
+        """Return the tokens on a grid of some height and width, in the order of their
+        tracks."""
+        pixels = torch.from_numpy(self._frames).movedim(-1, 1).float()
+        # Of each cell the middle counts, as released: if any occluded pixel did, tracks
+        # would be shorter.
+        colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
+        appeared = newly_seen(self._pairs, size)[1:].unflatten(1, size)
+        backward = self._pairs.at(size).backward
+        return TrackOrder.of(
+            track_ids(*token_maps(backward, appeared, colours)), device
+        )
 
-
-def _tracks(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-    pairs: Motion,
-    size: tuple[int, int],
-    device: torch.device,
-) -> TrackOrder:
-    """Return the tokens on a grid of some height and width, in the order of their
-    tracks."""
-    pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-    # Of each cell the middle counts, as released: if any occluded pixel did, tracks
-    # would be shorter.
-    colours = F.interpolate(pixels, size, mode="bilinear").movedim(1, -1)
-    appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
-    maps, linked = token_maps(pairs.at(size).backward, appeared, colours)
-    return TrackOrder.of(track_ids(maps, linked), device)
-
-
-def _shared(
-    pairs: Motion, params: FrescoParams, size: tuple[int, int], device: torch.device
-) -> Int[Tensor, "shared"]:
-    """Find the tokens, on a grid of some height and width, that all frames see."""
-    seen = newly_seen(pairs, size)
-    if params.cross_frame == "first":
-        seen[1:] = False
-    return seen.flatten().nonzero().flatten().to(device)
+    def _find_shared(self, size: Size, device: torch.device) -> Int[Tensor, "shared"]:
+        """Find the tokens, on a grid of some height and width, that all frames see."""
+        seen = newly_seen(self._pairs, size)
+        if self._params.cross_frame == "first":
+            seen[1:] = False
+        return seen.flatten().nonzero().flatten().to(device)

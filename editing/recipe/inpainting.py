@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regrain.editing.diffusion.schedule import FrameLatents
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.window import ResizedClip
 
@@ -19,7 +20,7 @@ GREY = 127.5  # of 255; 0 for the autoencoder
 def beside_latents(
     backbone: Backbone,
     working: ResizedClip,
-    source: Float[Tensor, "frames c h w"],
+    source: FrameLatents,
     shown: Literal["grey", "source"],
 ) -> Float[Tensor, "frames channels h w"] | None:
     """Return the mask and the latents that an inpainting model reads beside its own;

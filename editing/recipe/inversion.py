@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.diffusion.schedule import Step, advance, guide
+from regrain.editing.diffusion.schedule import (
+    Answer,
+    FrameLatents,
+    Step,
+    advance,
+    guide,
+)
 from regrain.editing.recipe.events import Event, Progress
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.storage import cache
@@ -21,8 +27,10 @@ if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
     from regrain.editing.recipe.window import ResizedClip
 
-Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
+Predict = Callable[[Tensor, Step], Answer]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
+PredictWithText = Callable[[Tensor, Step, Tensor], Answer]
+"""(x, step, vectors of a text) -> (x0, eps)."""
 
 
 def ddim_walk(
@@ -42,9 +50,9 @@ def ddim_walk(
 
 
 def null_text(
-    pivots: Sequence[Float[Tensor, "frames c h w"]],
-    predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
-    predict_source: Callable[[Tensor, Step], tuple[Tensor, Tensor]],
+    pivots: Sequence[FrameLatents],
+    predict: PredictWithText,
+    predict_source: Predict,
     steps: Sequence[Step],
     empty: Float[Tensor, "1 L d"],
     *,
@@ -91,7 +99,14 @@ def null_text(
         )
         rate = learning_rate * (1 - share / 2)
         enough = 1e-5 + 1e-3 * share
-        learned, loss = _descend(reach, learned, goal, inner_steps, rate, enough)
+        learned, loss = _descend(
+            reach,
+            learned,
+            goal,
+            inner_steps,
+            rate,
+            enough,
+        )
         x = reach(learned)
         yield step, learned, loss
 
@@ -99,10 +114,10 @@ def null_text(
 def _reached(
     text: Tensor,
     *,
-    predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
+    predict: PredictWithText,
     x: Tensor,
     step: Step,
-    guided: tuple[Tensor, Tensor],
+    guided: Answer,
     guidance_scale: float,
 ) -> Tensor:
     """Return the latents after a step of guided sampling with a text."""
@@ -177,7 +192,7 @@ def inversion_key(
     """Make the cache key of an inversion: everything that it, and anything learned from
     it, depends on."""
     return clip_key(
-        backbone, working.frames, kind="inversion", **working.piece.cache_key, **facts
+        backbone, working.frames, kind="inversion", **working.window.cache_key, **facts
     )
 
 
@@ -203,7 +218,7 @@ def invert_cached(
     total: int | None = None,
     preview_every: int = 0,
     **facts: object,
-) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+) -> Generator[Event, None, list[FrameLatents]]:
     """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
 
     Args:
@@ -229,7 +244,7 @@ def invert_cached(
     seconds_left = 0.0 if total == len(steps) else None
     done = Progress("inverting", len(steps), total, seconds_left)
     kept = yield from cached(key, make, done, backbone.device)
-    return working.piece.pin_all("inversion", kept["latents"])
+    return working.window.pin_all("inversion", kept["latents"])
 
 
 def ddim_invert(
@@ -239,13 +254,13 @@ def ddim_invert(
     steps: Sequence[Step],
     total: int,
     preview_every: int = 0,
-) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+) -> Generator[Event, None, list[FrameLatents]]:
     """Invert a clip and return its latents from clean to noise. Each step is one unit
     of `total`; previews as for `invert_cached`."""
-    pin = working.piece.pin_anchors
+    pin = working.window.pin_anchors
     latents = [pin("inversion", 0, backbone.encode(working.frames))]
 
-    def on_path(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def on_path(x: Tensor, step: Step) -> Answer:
         return predict(pin("inversion", step.index, x), step)
 
     previews = Previews(latents[0], working, preview_every)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -57,40 +57,26 @@ class Layout:
         known = set(words.tolist())
         has_words = [code in known for code in range(count)]
         self.has_words = torch.tensor(has_words, device=device).float()
-        self.columns = _columns(self.names, has_words[1:])
+        self.columns = {
+            name: (column,)
+            for column, name in enumerate(self.names)
+            if has_words[column + 1]
+        }
         regions = torch.arange(1, count, device=device)
         self.indicator = (words[:, None] == regions).float()
-        self._cells = _coarse_codes(request, device)
+
+        @cache
+        def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
+            def pool(part: Tensor) -> Tensor:
+                return grid_labels(part.to(device), height, width, count)
+
+            return coded(request, pool)
+
+        self._cells = cells
 
     def codes(self, site: AttentionLayer) -> Int[Tensor, "frames tokens"]:
         """Return the code of every token of a layer."""
         return self._cells(*self.grid.at(site).size)
-
-
-def _coarse_codes(
-    request: EditRequest, device: torch.device
-) -> Callable[[int, int], Int[Tensor, "frames cells"]]:
-    """Return a function that computes the codes on a grid of some height and width."""
-    count = 1 + len(request.regions)
-
-    def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-        def pool(part: Tensor) -> Tensor:
-            return grid_labels(part.to(device), height, width, count)
-
-        return coded(request, pool)
-
-    return cache(cells)
-
-
-def _columns(
-    names: Sequence[str], has_words: Sequence[bool]
-) -> dict[str, tuple[int, ...]]:
-    """Return the number of each region that has words, by its name."""
-    columns = {}
-    for column, (name, has) in enumerate(zip(names, has_words, strict=True)):
-        if has:
-            columns[name] = (column,)
-    return columns
 
 
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
@@ -130,80 +116,40 @@ def lay_out(
         PromptError: A prompt cannot be encoded, or a region's words are not whole words
             of the prompt.
     """
-    phrases = _phrases(request)
-    uncond, cond, *alone = _embed(backbone, request, phrases)
-    words = _no_codes(cond)
-    places: dict[tuple[int, ...], PromptEmbedding] = {}
-    for phrase, encoded in zip(phrases, alone, strict=True):
-        positions = _positions(cond, phrase, encoded)
-        words[list(positions)] = phrase.code
-        places[positions] = encoded
-    layout = Layout(request, grid, words, _refused(request, uncond))
-    return layout, {"uncond": uncond, "cond": splice(cond, places)}
-
-
-class _Phrase(NamedTuple):
-    """The words of a region: its code, their characters [start, stop) in the prompt,
-    and the field named."""
-
-    code: int
-    text: str
-    span: tuple[int, int]
-    field: str
-
-
-def _phrases(request: EditRequest) -> list[_Phrase]:
-    """Return the phrases of the regions that have words."""
     composed = request.composed
-    phrases = []
+    prompts = [request.negatives, composed.text]
+    fields = ["negative_prompt", "prompt"]
+    bound = []
     for code, region in enumerate(request.regions, 1):
         span = composed.spans[region.label]
         if span:
-            text = composed.text[slice(*span)]
-            phrases.append(_Phrase(code, text, span, f"regions.{region.name}.prompt"))
-    return phrases
-
-
-def _embed(
-    backbone: Backbone, request: EditRequest, phrases: Sequence[_Phrase]
-) -> PromptEmbedding:
-    """Encode the negative prompt, the prompt, and phrases alone."""
-    prompts = [request.negatives, request.composed.text]
-    fields = ["negative_prompt", "prompt"]
-    for phrase in phrases:
-        prompts.append(phrase.text)
-        fields.append(phrase.field)
-    return backbone.embed(prompts, fields)
-
-
-def _positions(
-    text: PromptEmbedding, phrase: _Phrase, encoded: PromptEmbedding
-) -> tuple[int, ...]:
-    """Find the tokens of a phrase in a prompt; it must have as many as alone."""
-    positions = spans(text, *phrase.span)
-    if len(positions) != encoded.lengths[0] - 2:
-        reason = f"{shorten(phrase.text)} must match whole words of the prompt"
-        raise PromptError(phrase.field, f"{reason}. Put spaces around it.")
-    return positions
+            prompts.append(composed.text[slice(*span)])
+            fields.append(f"regions.{region.name}.prompt")
+            bound.append((code, span))
+    uncond, cond, *alone = backbone.embed(prompts, fields)
+    words = _no_codes(cond)
+    places: dict[tuple[int, ...], PromptEmbedding] = {}
+    for (code, span), phrase, field in zip(bound, alone, fields[2:], strict=True):
+        positions = spans(cond, *span)
+        if len(positions) != phrase.lengths[0] - 2:
+            reason = (
+                f"{shorten(phrase.prompts[0])} must match whole words of the prompt"
+            )
+            raise PromptError(field, f"{reason}. Put spaces around it.")
+        words[list(positions)] = code
+        places[positions] = phrase
+    _, own = compose_negatives(request.negative_prompt, request.regions)
+    refused = None
+    if own:
+        labels = [region.label for region in request.regions]
+        refused = _no_codes(uncond)
+        for label, span in own.items():
+            refused[list(spans(uncond, *span))] = labels.index(label) + 1
+    layout = Layout(request, grid, words, refused)
+    return layout, {"uncond": uncond, "cond": splice(cond, places)}
 
 
 def _no_codes(text: PromptEmbedding) -> Int[Tensor, "tokens"]:
     """Return the code -1, of no region, for every token of a prompt."""
     vectors = text.vectors
     return torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
-
-
-def _refused(
-    request: EditRequest, negatives: PromptEmbedding
-) -> Int[Tensor, "tokens"] | None:
-    """Return the code of every token of the negative prompt; None if no region has
-    negative words."""
-    _, own = compose_negatives(request.negative_prompt, request.regions)
-    if not own:
-        return None
-    labels = [region.label for region in request.regions]
-    codes = _no_codes(negatives)
-    for label, span in own.items():
-        positions = spans(negatives, *span)
-        codes[list(positions)] = labels.index(label) + 1
-    return codes

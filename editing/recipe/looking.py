@@ -19,16 +19,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.averages import PICTURE, RegionAttention
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
+from regrain.editing.diffusion.blending import Area
+from regrain.editing.diffusion.schedule import Answer, FrameLatents
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
-from regrain.editing.recipe.attention_recorder import (
-    AttentionRecorder,
-    Columns,
-    HeatScope,
-)
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Preview
 from regrain.editing.recipe.window import (
     WindowFrames,
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from regrain.editing.params.base import MethodParams
     from regrain.editing.request.edit_request import EditRequest
 
-Cover = Callable[[int, tuple[int, int]], Float[Tensor, "frames tokens"]]
+Cover = Callable[[int, Size], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""
 # Places within this share of the longer side move to a palette together, so that
 # details drawn there stay.
@@ -57,7 +55,7 @@ def covered(request: EditRequest) -> Cover:
     """Return a function that measures how much of each token a region covers; label 0
     is the whole frame."""
 
-    def cover(label: int, size: tuple[int, int]) -> Float[Tensor, "frames tokens"]:
+    def cover(label: int, size: Size) -> Float[Tensor, "frames tokens"]:
         def pool(part: Tensor) -> Tensor:
             return F.adaptive_avg_pool2d((part == label).float(), size)
 
@@ -68,10 +66,8 @@ def covered(request: EditRequest) -> Cover:
 
 
 def toward(
-    x: Float[Tensor, "frames c h w"],
-    palette: Float[Tensor, "places c"],
-    cover: Float[Tensor, "frames 1 h w"],
-) -> Float[Tensor, "frames c h w"]:
+    x: FrameLatents, palette: Float[Tensor, "places c"], cover: Area
+) -> FrameLatents:
     """Return the displacement of each place towards the nearest colours of a palette.
 
     It is the mean over the covered places around. Before the nearest colour is sought,
@@ -108,52 +104,30 @@ def run_looking(
     backbone: Backbone,
     request: EditRequest,
     params: MethodParams,
-    piece: WindowFrames,
+    window: WindowFrames,
 ) -> Generator[Event, None, WindowResult]:
     """Run a recipe on a window with pictures; their attention maps are added to
     previews and results."""
     if pictures is None:
-        return (yield from run(backbone, request, params, piece))
+        return (yield from run(backbone, request, params, window))
     view = Looking(backbone, pictures, request, params)
-    events = run(cast("Backbone", view), request, params, piece)
+    events = run(cast("Backbone", view), request, params, window)
     try:
         while True:
             event = next(events)
             if isinstance(event, Preview):
-                event = _with_pictures(event, view, piece)
+                places = [
+                    window.numbers.index(number, window.anchors)
+                    for number in event.indices
+                ]
+                maps = {**event.attention, **view.now(places)}
+                event = replace(event, attention=maps)
             yield event
     except StopIteration as stop:
         draft: WindowResult = stop.value
         return replace(draft, attention={**draft.attention, **view.maps()})
     finally:
         events.close()
-
-
-def _with_pictures(event: Preview, view: Looking, piece: WindowFrames) -> Preview:
-    """Add the maps of the pictures to a preview."""
-    places = [piece.numbers.index(number, piece.anchors) for number in event.indices]
-    return replace(event, attention={**event.attention, **view.now(places)})
-
-
-def _guided_rows(halves: Sequence[str], rows: int) -> list[slice]:
-    """Return the rows of each half of guidance in a batch whose branches have so many
-    rows."""
-    found = []
-    for number, half in enumerate(halves):
-        if half in _GUIDED:
-            start = number * rows
-            found.append(slice(start, start + rows))
-    return found
-
-
-def _picture_columns(pictures: Pictures) -> Columns:
-    """Return the number of each picture, by the name of its map."""
-    columns = {}
-    for number, picture in enumerate(pictures.seen):
-        asked = picture.asked
-        name = f"{PICTURE} of {asked.name}" if asked.label else PICTURE
-        columns[name] = (number,)
-    return columns
 
 
 class Looking(View):
@@ -175,7 +149,11 @@ class Looking(View):
         self._layers = pictures.acting(params.picture_blocks)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
-        self._columns = _picture_columns(pictures)
+        self._columns: dict[str, tuple[int]] = {}
+        for number, picture in enumerate(pictures.seen):
+            asked = picture.asked
+            name = f"{PICTURE} of {asked.name}" if asked.label else PICTURE
+            self._columns[name] = (number,)
         self._looked = False
 
     def predict(
@@ -186,26 +164,33 @@ class Looking(View):
         change: Intervention = PLAIN,
         *,
         recompute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Answer:
         """Predict (x0, eps); the edits look at the pictures."""
         halves = [branch.partition("/")[0] for branch in text.branches]
         if not _GUIDED.intersection(halves):
-            return self._backbone.predict(x, step, text, change, recompute=recompute)
+            return self._backbone.predict(
+                x,
+                step,
+                text,
+                change,
+                recompute=recompute,
+            )
         if "cond" in halves:
             self._heat.begin(step)
         attend = self._attend(change.attend or plain, halves, step)
         change = replace(change, attend=attend)
-        x0, eps = self._backbone.predict(x, step, text, change, recompute=recompute)
+        x0, eps = self._backbone.predict(
+            x,
+            step,
+            text,
+            change,
+            recompute=recompute,
+        )
         if not self._params.picture_colors or not self._acts(step):
             return x0, eps
-        return self._recolored(x, x0, eps, halves, step)
-
-    def _recolored(
-        self, x: Tensor, x0: Tensor, eps: Tensor, halves: Sequence[str], step: Step
-    ) -> tuple[Tensor, Tensor]:
-        """Return (x0, eps) with the pictures' colours; noise stays where colours do."""
         colored = self._colored(x0, halves)
         new_eps = (x - step.signal * colored) / step.noise
+        # Noise stays where colours do.
         return colored, torch.where(colored == x0, eps, new_eps)
 
     def _acts(self, step: Step) -> bool:
@@ -222,70 +207,49 @@ class Looking(View):
         for a distance whose gradient is known, so nothing is differentiated.
         """
         size = (x0.shape[2], x0.shape[3])
-        parts = _guided_rows(halves, len(x0) // len(halves))
+        rows = len(x0) // len(halves)
         out = x0.clone()
         for number, picture in enumerate(self._pictures.seen):
             palette = self._pictures.palette(number, self._backbone).to(x0)
             covered = self._cover(picture.asked.label, size).to(x0)
             cover = covered.view(-1, 1, *size)
             share = self._params.picture_colors * min(1.0, picture.scale) * cover
-            for part in parts:
-                out[part] += share * toward(x0[part], palette, cover)
+            for place, half in enumerate(halves):
+                if half in _GUIDED:
+                    part = slice(place * rows, (place + 1) * rows)
+                    out[part] += share * toward(x0[part], palette, cover)
         return out
 
     def _attend(
         self, attend: AttentionFn, halves: Sequence[str], step: Step
     ) -> AttentionFn:
+        """Return `attend`, extended so that the branches of guidance see the pictures,
+        of which the first edit is recorded."""
         acts = self._acts(step)
+        first = halves.index("cond") if "cond" in halves else None
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = attend(q, k, v, site)
             if site.kind != "cross":
                 return out
             acting = acts and site.name in self._layers
-            parts = list(out.split(len(q) // len(halves)))
-            self._see(parts, q, site, halves, acting)
+            reads = self._heat.reads(site)
+            rows = len(q) // len(halves)
+            parts = list(out.split(rows))
+            for number, (half, own) in enumerate(
+                zip(halves, q.split(rows), strict=True)
+            ):
+                watched = reads and number == first
+                if half not in _GUIDED or not (acting or watched):
+                    continue
+                terms = self._terms(own, site, cast("Half", half), acting)
+                if watched:
+                    self._note(parts[number], terms, site)
+                if acting:
+                    parts[number] = sum(terms, parts[number]).to(out)
             return torch.cat(parts) if acting else out
 
         return look
-
-    def _see(
-        self,
-        parts: list[Tensor],
-        q: Tensor,
-        site: AttentionLayer,
-        halves: Sequence[str],
-        acting: bool,
-    ) -> None:
-        """Let the branches of guidance see the pictures; `parts` has the output of each
-        branch, and gets the new ones."""
-        # the edit that is watched
-        first = list(halves).index("cond") if "cond" in halves else None
-        queries = q.split(len(parts[0]))
-        reads = self._heat.reads(site)
-        for number, half in enumerate(halves):
-            if half in _GUIDED:
-                watched = reads and number == first
-                one = (parts[number], queries[number], site, cast("Half", half))
-                parts[number] = self._seeing(*one, acting, watched)
-
-    def _seeing(
-        self,
-        out: Tensor,
-        q: Tensor,
-        site: AttentionLayer,
-        half: Half,
-        acting: bool,
-        watched: bool,
-    ) -> Tensor:
-        """Return a layer's output for one branch, with the pictures' terms added if
-        they act; if it is watched, record them."""
-        if not (acting or watched):
-            return out
-        terms = self._terms(q, site, half, acting)
-        if watched:
-            self._note(out, terms, site)
-        return sum(terms, out).to(out) if acting else out
 
     def _terms(
         self, q: Tensor, site: AttentionLayer, half: Half, acting: bool

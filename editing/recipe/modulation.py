@@ -8,7 +8,7 @@ reads the words of `Layout`; which frames a pixel sees is the recipe's choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,23 +26,14 @@ from regrain.editing.attention.frames import (
     labels_seen,
     tracks,
 )
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer
-from regrain.editing.attention.regions import (
-    Partition,
-    Strength,
-    modulate,
-    partitioned_attention,
-)
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
+from regrain.editing.attention.regions import Partition, Strength, partitioned_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
-from regrain.editing.recipe.attention_recorder import (
-    AttentionRecorder,
-    Change,
-    PixelHeat,
-)
+from regrain.editing.recipe.attention_recorder import AttentionRecorder
 from regrain.editing.recipe.layout import Layout, size_term
 
-Tracks = Mapping[tuple[int, int], TrackOrder]
+Tracks = Mapping[Size, TrackOrder]
 """The tokens in the order of their tracks, by height and width of an attention grid."""
 # What is less is 0 in single precision.
 _LEAST = torch.finfo(torch.float32).tiny
@@ -93,7 +84,6 @@ class Modulation:
         seen: The frames whose keys a frame sees.
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
-        pixel: Collects self-attention of the modulated half (cond if both are).
     """
 
     layout: Layout
@@ -101,81 +91,72 @@ class Modulation:
     seen: Seen
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
-    pixel: PixelHeat | None = None
 
     def __post_init__(self) -> None:
-        self._recorders = [(self.heat, self.layout.columns)]
-        if self.pixel:
-            self._recorders.append((self.pixel.heat, self.pixel.columns))
         self._to_words: dict[tuple[int, ...], PixelBinding] = {}
         self._among_pixels: dict[tuple[int, ...], PixelBinding] = {}
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
-        for heat, _ in self._recorders:
-            heat.begin(step)
+        self.heat.begin(step)
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """Return this step's maps of some frames, for a preview."""
-        maps = {}
-        for heat, columns in self._recorders:
-            maps.update(heat.now(columns, frames))
-        return maps
+        return self.heat.now(self.layout.columns, frames)
 
     def maps(self) -> dict[str, RegionAttention]:
         """Return the maps over the run."""
-        maps = {}
-        for heat, columns in self._recorders:
-            maps.update(heat.maps(columns))
-        return maps
+        return self.heat.maps(self.layout.columns)
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
-        """Return the attention of one denoising step, for the halves of guidance in
-        `batch`."""
+        """Return the attention of one denoising step; branches of the source are
+        unchanged."""
         xi = fade(self.params, step)
+        half = self.params.guidance_half
+        modulated = ("uncond", "cond") if half == "both" else (half,)
+        grid = self.layout.grid
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            crosses = site.kind == "cross"
             out = []
             for branch in batch.branches:
                 rows = batch.rows(branch)
-                out.append(self._of(branch, q[rows], k[rows], v[rows], site, xi))
-            if site.kind == "cross":
+                own = (q[rows], k[rows], v[rows])
+                if crosses and branch == "cond":
+                    out.append(self._across(*own, site, xi))
+                elif crosses and branch == "uncond":
+                    out.append(self._refuse(*own, site))
+                elif crosses:
+                    out.append(attention(*own))
+                elif branch in modulated:
+                    out.append(self._within(*own, site, xi))
+                else:
+                    out.append(across_frames(*own, grid.time, self.seen))
+            if crosses:
                 return torch.cat(out)
-            order = self.tracks.get(self.layout.grid.at(site).size)
-            return along_tracks(q, k, torch.cat(out), order)
+            return along_tracks(
+                q, k, torch.cat(out), self.tracks.get(grid.at(site).size)
+            )
 
         return attend
 
-    def _of(
-        self,
-        branch: str,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        xi: float,
-    ) -> Tensor:
-        """Compute the attention of one branch."""
-        if site.kind == "cross" and branch == "cond":
-            return self.across(q, k, v, site, xi)
-        if site.kind == "cross":
-            return self.refuse(q, k, v, site)
-        half = self.params.guidance_half
-        modulated = ("uncond", "cond") if half == "both" else (half,)
-        if branch in modulated:
-            return self.within(q, k, v, site, xi, looks=branch == modulated[-1])
-        return across_frames(q, k, v, self.layout.grid.time, self.seen)
-
-    def across(
+    def _across(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
         """Compute Eq. 6: cross-attention that ties the pixels of each region to its
         words."""
         binding = once(self._to_words, site, self._bind_to_words)
+        partition = binding.partition
         a = binding.at(xi)
         if self.heat.reads(site):
-            self._note_words(q, k, binding.partition, a, site)
-        return partitioned_attention(q, k, v, binding.partition, a)
+            # With these values, attention gives its mass on the words of each region.
+            words = self.layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
+            before = after = attention(q, k, words).mean(1)
+            if a is not None:
+                after = partitioned_attention(q, k, words, partition, a).mean(1)
+            size = self.layout.grid.at(site).size
+            self.heat.add(before, after, size=size, changed=a is not None)
+        return partitioned_attention(q, k, v, partition, a)
 
     def _bind_to_words(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to the words of their region."""
@@ -190,25 +171,7 @@ class Modulation:
         partition = Partition.of(codes, layout.words[None])
         return self._binding(partition, codes, weight, term, site)
 
-    def _note_words(
-        self,
-        q: Tensor,
-        k: Tensor,
-        partition: Partition,
-        a: Strength | None,
-        site: AttentionLayer,
-    ) -> None:
-        """Record a layer's attention to the words of each region."""
-        layout = self.layout
-        # With these values, attention gives its mass on the words of each region.
-        own = layout.indicator.to(q.dtype).expand(*k.shape[:2], -1, -1)
-        before = after = attention(q, k, own).mean(1)
-        if a is not None:
-            after = partitioned_attention(q, k, own, partition, a).mean(1)
-        size = layout.grid.at(site).size
-        self.heat.add(before, after, size=size, changed=a is not None)
-
-    def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+    def _refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention to the negative prompt, in which only a region reads its
         own negative words."""
         own = self.layout.refused
@@ -217,32 +180,18 @@ class Modulation:
         seen = (own < 0) | (self.layout.codes(site)[..., None] == own)
         return attention(q, k, v, mask=seen[:, None])
 
-    def within(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        site: AttentionLayer,
-        xi: float,
-        looks: bool,
+    def _within(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float
     ) -> Tensor:
         """Compute Eq. 5: self-attention that keeps each region among its own pixels, in
-        all frames it sees.
-
-        With `looks`, the chosen pixel's attention is recorded.
-        """
-        grid = self.layout.grid
+        all frames it sees."""
         binding = once(self._among_pixels, site, self._bind_among_pixels)
-        partition = binding.partition
         a = binding.at(xi)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if looks and self.pixel and self.pixel.heat.reads(site):
-                change = None if a is None else _of_query(partition, a)
-                self.pixel.add(q, k, grid.at(site), self.seen, change)
-            return partitioned_attention(q, k, v, partition, a)
+            return partitioned_attention(q, k, v, binding.partition, a)
 
-        return across_frames(q, k, v, grid.time, self.seen, attend)
+        return across_frames(q, k, v, self.layout.grid.time, self.seen, attend)
 
     def _bind_among_pixels(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to those that they see."""
@@ -297,20 +246,3 @@ def once(
     if site.stride not in kept:
         kept[site.stride] = make(site)
     return kept[site.stride]
-
-
-def _of_query(partition: Partition, a: Strength) -> Change:
-    """Return the modulation of a single query, from the regions and strengths of a
-    layer."""
-
-    def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
-        rows = slice(row, row + 1)
-        one = slice(query, query + 1)
-        own = replace(
-            partition,
-            queries=partition.queries[rows, one],
-            keys=partition.keys[rows],
-        )
-        return modulate(q, k, own, a[rows, one])
-
-    return change

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import (
+    FrameLatents,
     carried_noise,
     common_noise,
     generator,
@@ -22,7 +22,7 @@ class FrameNoise:
     """The noise of a run, which draws as often in every window of a clip."""
 
     def __init__(self, working: ResizedClip, params: NoiseParams, seed: int) -> None:
-        self._piece = working.piece
+        self._piece = working.window
         self._seed = seed
         self._draws = 0
         self._tracks: Tensor | None = None
@@ -31,9 +31,7 @@ class FrameNoise:
             found = follow(working.frames, [size], params.flow, self._piece.breaks)
             self._tracks = found.get(size)  # a single frame has none
 
-    def draw(
-        self, like: Float[Tensor, "frames c h w"], fresh: torch.Generator
-    ) -> Float[Tensor, "frames c h w"]:
+    def draw(self, like: FrameLatents, fresh: torch.Generator) -> FrameLatents:
         """Draw noise for latents: one picture for all frames or, along tracks, the
         picture for the first, of which things that move take their part along.
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
-from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import FrameLatents, Step
 from regrain.editing.recipe.events import Preview
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ class LatentPreview:
 
     def __init__(
         self,
-        latents: Float[Tensor, "frames c h w"],
+        latents: FrameLatents,
         frames: UInt8[np.ndarray, "frames height width 3"],
         zoom: int = 4,
     ) -> None:
         pixels = torch.from_numpy(frames).movedim(-1, 1).float() / 255
-        cells = F.adaptive_avg_pool2d(pixels, latents.shape[-2:])
+        _, _, height, width = latents.shape
+        cells = F.adaptive_avg_pool2d(pixels, (height, width))
         colors = cells.movedim(1, -1).reshape(-1, 3)
         rows = self._rows(latents)
         # Ridge: a still clip has few distinct cells.
@@ -50,7 +51,7 @@ class LatentPreview:
         return torch.cat([flat, torch.ones(len(flat), 1)], 1)
 
     def __call__(
-        self, x0: Float[Tensor, "frames c h w"]
+        self, x0: FrameLatents
     ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
         """Convert latents to frames with `zoom` pixels per latent cell."""
         n, _, h, w = x0.shape
@@ -72,10 +73,8 @@ def shown_frames(count: int) -> tuple[int, ...]:
 class Previews:
     """The previews of a run, one every few steps."""
 
-    def __init__(
-        self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int
-    ) -> None:
-        """Fit to the frames of a piece and their clean latents; `every` counts steps, 0
+    def __init__(self, latents: FrameLatents, working: ResizedClip, every: int) -> None:
+        """Fit to the frames of a window and their clean latents; `every` counts steps, 0
         shows none."""
         last = {
             latent: frame for frame, latent in enumerate(working.latents)
@@ -85,16 +84,13 @@ class Previews:
         )
         self._every = every
         # Anchors were shown with their own window.
-        own = range(working.piece.anchors, len(working.piece))
+        own = range(working.window.anchors, len(working.window))
         shown = [own[place] for place in shown_frames(len(own))]
-        self._numbers = tuple(working.piece.numbers[place] for place in shown)
+        self._numbers = tuple(working.window.numbers[place] for place in shown)
         self._latents = tuple(working.latents[place] for place in shown)
 
     def __call__(
-        self,
-        step: Step,
-        x0: Float[Tensor, "frames c h w"],
-        heat: Callable[[Sequence[int]], Mapping],
+        self, step: Step, x0: FrameLatents, heat: Callable[[Sequence[int]], Mapping]
     ) -> Iterator[Preview]:
         """Yield the preview of a step, if one is due; `heat` gives the maps of the
         chosen latents."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from regrain.editing.attention.maps import Exchange, exchange
+from regrain.editing.recipe.attention_recorder import Columns, new_columns
 
 if TYPE_CHECKING:
     from regrain.editing.diffusion.text import PromptEmbedding
     from regrain.editing.models.backbone import Backbone
+    from regrain.editing.params.base import ByWordsParams
     from regrain.editing.request.edit_request import EditRequest
 
 
@@ -14,9 +20,8 @@ def embed_targets(
     backbone: Backbone, request: EditRequest
 ) -> tuple[PromptEmbedding, list[PromptEmbedding]]:
     """Encode the negative prompt, and the prompt of every edit."""
-    targets = request.targets
-    prompts = [request.negatives, *targets]
-    uncond, *conds = backbone.embed(prompts, _fields(len(targets)))
+    prompts = [request.negatives, *request.targets]
+    uncond, *conds = backbone.embed(prompts, _fields(request))
     return uncond, conds
 
 
@@ -24,14 +29,51 @@ def embed_prompts(
     backbone: Backbone, request: EditRequest
 ) -> tuple[PromptEmbedding, PromptEmbedding, list[PromptEmbedding]]:
     """Encode the source prompt, the negative prompt, and the prompt of every edit."""
-    targets = request.targets
-    prompts = [request.source_prompt, request.negatives, *targets]
-    fields = ["source_prompt", *_fields(len(targets))]
+    prompts = [request.source_prompt, request.negatives, *request.targets]
+    fields = ["source_prompt", *_fields(request)]
     source, uncond, *conds = backbone.embed(prompts, fields)
     return source, uncond, conds
 
 
-def _fields(edits: int) -> list[str]:
+def _fields(request: EditRequest) -> list[str]:
     """Name the fields of the negative prompt and of the prompt of every edit."""
-    more = ["more_prompts"] * (edits - 1)
+    more = ["more_prompts"] * (len(request.targets) - 1)
     return ["negative_prompt", "prompt", *more]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The prompt of an edit, aligned with the source prompt.
+
+    Attributes:
+        exchange: How its cross-attention is computed from the source's.
+        words: Tokens of its new words, whose heat is shown.
+    """
+
+    text: PromptEmbedding
+    exchange: Exchange
+    words: Columns
+
+
+def align(
+    source: PromptEmbedding,
+    text: PromptEmbedding,
+    params: ByWordsParams,
+    weights: Mapping[str, float] | None = None,
+) -> Target:
+    """Align a prompt with the source prompt; `weights` are factors of some of its
+    words.
+
+    Raises:
+        PromptError: A word of `weights` is not in it, or it cannot replace the source
+            prompt word for word.
+    """
+    rule = exchange(
+        source,
+        text,
+        params.cross_control,
+        weights=weights,
+        variant=params.alignment,
+        field="params.emphasis_words",
+    )
+    return Target(text, rule, new_columns(source.prompts[0], text))

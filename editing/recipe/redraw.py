@@ -6,9 +6,8 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
+from regrain.editing.diffusion.schedule import FrameLatents
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.recipe.window import ResizedClip
@@ -19,9 +18,9 @@ _CALM = 3.0  # frames over which an edit is averaged before it is drawn again
 def calmed(
     backbone: Backbone,
     working: ResizedClip,
-    x: Float[Tensor, "frames c h w"],
+    x: FrameLatents,
     flow: Literal["auto", "dis", "raft"],
-) -> Float[Tensor, "frames c h w"]:
+) -> FrameLatents:
     """Average the frames of a finished edit along the motion of the clip, which does
     not lead over a break.
 
@@ -32,7 +31,7 @@ def calmed(
     """
     frames = backbone.decode(x)
     calm = []
-    for start, stop in pairwise((0, *working.piece.breaks, len(frames))):
+    for start, stop in pairwise((0, *working.window.breaks, len(frames))):
         own = iter(frames[start:stop])
         calm += steady(own, iter(working.frames[start:stop]), _CALM, flow)
     return backbone.encode(np.stack(calm))

@@ -20,13 +20,12 @@ from regrain.editing.attention.regions import (
 )
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.diffusion.text import PromptEmbedding, spans, telling_words
+from regrain.editing.diffusion.text import PromptEmbedding, spans
 from regrain.editing.errors import PromptError
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     Columns,
     HeatScope,
-    word_columns,
 )
 from regrain.editing.recipe.layout import coded, size_term, strengths
 
@@ -55,7 +54,7 @@ class TokenRegions:
         self, backbone: Backbone, request: EditRequest, working: ResizedClip
     ) -> None:
         self.strength = strengths(request, backbone.device)
-        self.scope = HeatScope.of(backbone.sites[0].stride, working.grid)
+        self.scope = HeatScope.of(working.grid, backbone.sites)
         height, width = self.scope.size
         count = len(self.strength)
         labels = coded(request, lambda part: part)
@@ -96,33 +95,23 @@ class RegionText:
             PromptError: It does not fit; names `field`.
         """
         bound = {code: place for code, place in enumerate(places, 1) if place}
-        if alone:
-            return cls._with_phrases(backbone, prompt, bound, field)
-        (text,) = backbone.embed([prompt], [field])
-        codes = [-1] * text.lengths[0]
-        for code, place in bound.items():
-            for token in spans(text, *place):
-                codes[token] = code
-        return cls(text, torch.tensor(codes, device=text.vectors.device))
-
-    @classmethod
-    def _with_phrases(
-        cls,
-        backbone: Backbone,
-        prompt: str,
-        bound: Mapping[int, tuple[int, int]],
-        field: str,
-    ) -> RegionText:
-        """Encode a prompt and its phrases apart; the vectors of the phrases follow
-        those of the prompt."""
-        phrases = [prompt[start:stop] for start, stop in bound.values()]
+        phrases = [prompt[start:stop] for start, stop in bound.values() if alone]
         prompts = [prompt, *phrases]
         text, *encoded = backbone.embed(prompts, [field] * len(prompts))
-        vectors = text.vectors.clone()
         codes = [-1] * text.lengths[0]
-        for code, phrase in zip(bound, encoded, strict=True):
+        for code, place in bound.items():
+            for token in () if alone else spans(text, *place):
+                codes[token] = code
+        # The vectors of phrases follow those of the prompt.
+        vectors = text.vectors.clone()
+        for code, phrase in zip(bound, encoded, strict=False):
             own = phrase.lengths[0] - 1  # without the end
-            _put(phrase.vectors[0, :own], vectors[0, len(codes) :], field)
+            free = vectors[0, len(codes) :]
+            if own > len(free):
+                raise PromptError(
+                    field, "It is too long for phrases=alone. Shorten it."
+                )
+            free[:own] = phrase.vectors[0, :own]
             codes += [code] * own
         words = torch.tensor(codes, device=vectors.device)
         return cls(text.with_vectors(vectors), words)
@@ -132,12 +121,8 @@ class RegionText:
         found: dict[str, list[int]] = {name: [] for name in names}
         for token, code in enumerate(self.words.tolist()):
             if code > 0:
-                found[names[code - 1]].append(token)
+                found[names[int(code) - 1]].append(token)
         return found
-
-    def telling(self) -> Columns:
-        """Return the tokens of every word but articles and prepositions."""
-        return word_columns(self.text, telling_words(self.text.prompts[0]))
 
 
 class _BoundPart(NamedTuple):
@@ -160,19 +145,6 @@ class _BoundPart(NamedTuple):
     acts_on_words: bool
 
 
-def _put(
-    vectors: Float[Tensor, "tokens d"], free: Float[Tensor, "rest d"], field: str
-) -> None:
-    """Write vectors to the beginning of those that are free.
-
-    Raises:
-        PromptError: There are too few; names `field`.
-    """
-    if len(vectors) > len(free):
-        raise PromptError(field, "It is too long for phrases=alone. Shorten it.")
-    free[: len(vectors)] = vectors
-
-
 class WordAttending:
     """The attention of calls with one prompt, `bound`; `heat` records the attention to
     its tokens."""
@@ -193,26 +165,44 @@ class WordAttending:
         self._modulates = modulates
         self._parts: dict[tuple[int, int], _BoundPart] = {}
         calls = torch.zeros(len(regions.codes))
-        for piece in pieces:
-            calls[piece] += 1
+        for part in pieces:
+            calls[part] += 1
         # The recorder averages over calls, each of which sees but a part of the clip.
         self._share = (len(pieces) / calls)[:, None, None]
 
     def attend(self, step: Step, part: slice) -> AttentionFn:
         """Return the attention of a call for some latents."""
+        params = self._params
         bound = self._bind(part)
-        modulates = self._modulates and step.within(
-            self._params.modulate_until, begun=True
-        )
-        within = self._within(bound, step) if modulates else None
-        binding = self._binding(bound, step if modulates else None)
+        modulates = self._modulates and step.within(params.modulate_until, begun=True)
+        within = strength = None
+        if modulates and bound.acts and params.self_strength:
+            fading = step.time**_SELF_FADE
+            within = (bound.weight * params.self_strength * fading)[None]
+        if modulates and bound.acts_on_words and params.cross_strength:
+            faded = step.time**params.schedule_power
+            strength = bound.weight * bound.bound * params.cross_strength * faded
+        binding = WordBinding(bound.to_words, strength, params.columns, params.padding)
+        time, tokens = self._regions.codes.shape
+
+        def spread(mass: Float[Tensor, "tokens words"]) -> Tensor:
+            """Put the maps of a part of the clip among zeros for the rest of it."""
+            whole = mass.new_zeros(time, tokens, mass.shape[-1])
+            share = self._share[part].to(mass)
+            whole[part] = mass.unflatten(0, (-1, tokens)) * share
+            return whole
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.kind == "self":
-                return partitioned_attention(q, k, v, bound.among, within)
+                return partitioned_attention(
+                    q,
+                    k,
+                    v,
+                    bound.among,
+                    within,
+                )
             out, *maps = attend_to_words(q, k, v, binding)
-            spread = [self._spread(mass, part) for mass in maps]
-            self.heat.add(*spread, changed=binding.strength is not None)
+            self.heat.add(*map(spread, maps), changed=strength is not None)
             return out
 
         return attend
@@ -237,30 +227,6 @@ class WordAttending:
                 acts_on_words=bool((weight * bound).any()),
             )
         return self._parts[key]
-
-    def _within(self, part: _BoundPart, step: Step) -> Tensor | None:
-        """Return how strongly each token is kept among those of its region."""
-        scale = self._params.self_strength
-        if not part.acts or not scale:
-            return None
-        return (part.weight * scale * step.time**_SELF_FADE)[None]
-
-    def _binding(self, part: _BoundPart, step: Step | None) -> WordBinding:
-        """Return the binding of tokens to the words of their region, if it has any;
-        none without a step."""
-        params = self._params
-        strength = None
-        if step is not None and part.acts_on_words and params.cross_strength:
-            faded = step.time**params.schedule_power
-            strength = part.weight * part.bound * params.cross_strength * faded
-        return WordBinding(part.to_words, strength, params.columns, params.padding)
-
-    def _spread(self, mass: Float[Tensor, "tokens words"], part: slice) -> Tensor:
-        """Put the maps of a part of the clip among zeros for the rest of it."""
-        time, tokens = self._regions.codes.shape
-        whole = mass.new_zeros(time, tokens, mass.shape[-1])
-        whole[part] = mass.unflatten(0, (-1, tokens)) * self._share[part].to(mass)
-        return whole
 
 
 def by_frame(

@@ -1,4 +1,4 @@
-"""Input and result of a recipe: the frames of a piece at the working size, and their
+"""Input and result of a recipe: the frames of a window at the working size, and their
 edited latents.
 
 A clip that is too long to be edited at once is edited window by window. A window begins
@@ -20,16 +20,15 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.attention.layers import Grid
+from regrain.editing.attention.layers import Grid, Size
+from regrain.editing.diffusion.blending import Area
+from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
 from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
     from regrain.editing.request.edit_request import EditRequest
-
-
-_Rows = Float[Tensor, "rows c h w"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +38,13 @@ class WindowFrames:
     Attributes:
         numbers: Their numbers in the clip, rising: the anchors, then the window's own.
         anchors: Number of anchors among them.
-        breaks: Places in the piece, from 1, of frames that do not follow the one before
+        breaks: Places in the window, from 1, of frames that do not follow the one before
             in the clip.
         leads: True if another window follows, for which paths are noted.
         known: By walk and step, the latents that the anchors follow, [edits, anchors,
             c, h, w].
         paths: By walk and step, the latents of the first and the last frame of this
-            piece.
+            window.
     """
 
     numbers: tuple[int, ...]
@@ -57,7 +56,7 @@ class WindowFrames:
 
     @classmethod
     def whole(cls, frames: int) -> WindowFrames:
-        """Return the piece of all frames of a clip."""
+        """Return the window of all frames of a clip."""
         return cls(tuple(range(frames)))
 
     def __len__(self) -> int:
@@ -69,9 +68,9 @@ class WindowFrames:
         first anchor."""
         return 0 if self.anchors else (len(self) - 1) // 2
 
-    def pin_anchors(self, walk: str, step: int, x: _Rows) -> _Rows:
+    def pin_anchors(self, walk: str, step: int, x: RowLatents) -> RowLatents:
         """Give anchors the latents they had at this step of a walk, and note those of
-        the piece's ends.
+        the window's ends.
 
         `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows
         (edit frame), and is returned itself if there are no anchors.
@@ -88,7 +87,7 @@ class WindowFrames:
 
     def pin_all(
         self, walk: str, latents: Float[Tensor, "steps rows c h w"]
-    ) -> list[_Rows]:
+    ) -> list[RowLatents]:
         """Call `pin_anchors` for all steps of a walk that was taken."""
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
@@ -113,14 +112,14 @@ def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
     )
 
 
-EditedCells = Callable[[tuple[int, int]], Float[Tensor, "frames 1 h w"]]
+EditedCells = Callable[[Size], Area]
 """(height, width) -> 1 in each cell that the edited regions touch, else 0."""
 
 
 def edited_cells(request: EditRequest, device: torch.device) -> EditedCells:
     """Return the edited area as a function of the grid; each grid is pooled once."""
 
-    def cells(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+    def cells(size: Size) -> Area:
         def pool(part: Tensor) -> Tensor:
             return F.adaptive_max_pool2d(part.float()[:, None], size)
 
@@ -137,7 +136,7 @@ class ResizedClip:
         frames: RGB at the working size.
         grid: Grid of its latents.
         edited: The edited regions; None if the whole frame is edited.
-        piece: The place of these frames in the clip.
+        window: The place of these frames in the clip.
         latents: The latent that each frame is in: its own or, of a video model, one for
             several.
     """
@@ -145,10 +144,10 @@ class ResizedClip:
     frames: UInt8[np.ndarray, "frames height width 3"]
     grid: Grid
     edited: EditedCells | None
-    piece: WindowFrames
+    window: WindowFrames
     latents: tuple[int, ...]
 
-    def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
+    def inside(self) -> Area | None:
         """Return the edited regions on the latents' grid, 1 inside; None if the whole
         frame is edited."""
         if self.edited is None:
@@ -163,9 +162,9 @@ class ResizedClip:
 
 
 def working_clip(
-    backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None
+    backbone: Backbone, request: EditRequest, window: WindowFrames | None = None
 ) -> ResizedClip:
-    """Read the clip of a request, which holds the frames of `piece` alone, at the
+    """Read the clip of a request, which holds the frames of `window` alone, at the
     working size of the model.
 
     Raises:
@@ -176,11 +175,17 @@ def working_clip(
     for start, stop in windows(len(frames)):
         frames[start:stop] = shrunk.read(start, stop)
     edited = edited_cells(request, backbone.device) if request.edited else None
-    piece = piece or WindowFrames.whole(len(frames))
+    window = window or WindowFrames.whole(len(frames))
     latents = tuple(
         -(-number // backbone.frames_per_latent) for number in range(len(frames))
     )
-    return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece, latents)
+    return ResizedClip(
+        frames,
+        backbone.grid(*frames.shape[:3]),
+        edited,
+        window,
+        latents,
+    )
 
 
 def working_frames(
@@ -198,7 +203,7 @@ def working_frames(
 
 @dataclass(frozen=True, eq=False)
 class WindowResult:
-    """The result of a recipe for the frames of a piece.
+    """The result of a recipe for the frames of a window.
 
     Attributes:
         edits: Clean latents of every edit, in the order of `request.targets`.
@@ -206,9 +211,9 @@ class WindowResult:
         reconstruction: Clean latents of the reconstructed source.
     """
 
-    edits: tuple[Float[Tensor, "frames c h w"], ...]
+    edits: tuple[FrameLatents, ...]
     attention: Mapping[str, RegionAttention] = field(default_factory=dict)
-    reconstruction: Float[Tensor, "frames c h w"] | None = None
+    reconstruction: FrameLatents | None = None
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
         default_factory=dict

@@ -70,7 +70,7 @@ class Edit:
         option=Option("Model id, or path of a folder or .safetensors file."),
         programs="A name from list_models.",
     )
-    # For a file that does not say; see `models.files.single_file`.
+    # For a file that does not say; see `models.weights.single_file`.
     prediction: str = declare(
         "",
         "What the model predicts, if its file does not say: epsilon, v_prediction or sample.",

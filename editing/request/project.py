@@ -23,6 +23,7 @@ from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
 from regrain.editing.media.labels import read_labels, write_labels, write_regions
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
@@ -38,7 +39,7 @@ from regrain.editing.request.fields import (
     model_of,
     to_json,
 )
-from regrain.editing.request.region import Region, default_color
+from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import (
     check_writable,
     replacing,

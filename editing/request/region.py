@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.fields import check_declared, declare, declared
 
-# Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
-PALETTE = (
-    "#ffe11a",
-    "#0b2a8c",
-    "#6ff7ff",
-    "#6b0f1a",
-    "#b6ff6b",
-    "#4a1470",
-    "#ffd6ee",
-    "#0d3b22",
-)
 MAX_MARGIN = 1024
 AUTO_MARGIN = 1 / 16
 """Default margin of a region, in shares of the clip's shorter side: it covers the
@@ -32,11 +22,6 @@ MAX_SCALE = 1.5  # of a picture
 TEXTS = ("source", "prompt", "negative")
 """Prompts of a region; their length is checked by the request, since a page holds what
 is being typed."""
-
-
-def default_color(label: int) -> str:
-    """Return the default colour of a label, "#rrggbb"."""
-    return PALETTE[(label - 1) % len(PALETTE)]
 
 
 def declare_scale(**more: Any) -> Any:

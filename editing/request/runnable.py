@@ -95,13 +95,8 @@ def adapter_facts(request: EditRequest) -> AdapterFacts | None:
 
 
 def _check_frames(request: EditRequest) -> None:
-    """Check that frames and pixels that parameters name are inside the clip."""
+    """Check that frames that parameters name are inside the clip."""
     params = check_params(request.method, request.params)
-    count, (width, height) = len(request.clip), request.clip.size
+    count = len(request.clip)
     check_inside("params.keyframes", params.keyframes.frames, count)
     check_inside("params.cuts", params.cuts or (), count, first=1)
-    pixel = getattr(params, "heat_pixel", None)
-    if pixel and (pixel.frame >= count or pixel.x >= width or pixel.y >= height):
-        reason = f"Pixel {pixel.frame},{pixel.x:g},{pixel.y:g} is outside the clip"
-        advice = f"Choose a frame from 0 to {count - 1} and a pixel inside {width} x {height}."
-        raise RequestError("params.heat_pixel", f"{reason}. {advice}")

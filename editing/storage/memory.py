@@ -53,7 +53,7 @@ _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 
 # Of the feed-forward layer at the finest level with attention:
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
-# Weights as `editing.models.files.folder` reads them, each whole or in shards.
+# Weights as `editing.models.weights.folder` reads them, each whole or in shards.
 _PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_2"})
 
 

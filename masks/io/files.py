@@ -24,7 +24,7 @@ from regrain.editing.media.labels import (
     write_regions,
 )
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import COLORS
+from regrain.editing.media.mask_pictures import Colors, default_color
 from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import (
     check_apart,
@@ -45,12 +45,12 @@ Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
 
 def colors_of(labels: Iterable[int]) -> dict[int, str]:
     """Return the default colour, "#rrggbb", of every label."""
-    return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
+    return {label: default_color(label) for label in labels}
 
 
 def read_masks(
     path: Path,
-    colors: Mapping[int, str],
+    colors: Colors,
     clip: Clip | None = None,
     at: int | None = None,
 ) -> Masks:
@@ -81,7 +81,7 @@ def read_masks(
 def write_masks(
     masks: Masks,
     path: Path,
-    colors: Mapping[int, str],
+    colors: Colors,
     fps: Fraction,
     names: Mapping[int, str] | None = None,
 ) -> None:
@@ -252,7 +252,7 @@ def replacing_masks(path: Path) -> AbstractContextManager[Path]:
     return staged(path, replaces=tuple(replaced))
 
 
-def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:
+def _check_colors(masks: Masks, colors: Colors) -> None:
     by_color: dict[str, int] = {}
     for label in masks:
         first = by_color.setdefault(colors[label].lower(), label)

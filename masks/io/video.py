@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from jaxtyping import UInt8
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
-from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import nearest_labels, palette
+from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, windows
+from regrain.editing.media.mask_pictures import Colors, nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
@@ -21,7 +20,7 @@ def write_mask_video(
     labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
     path: str | Path,
     fps: Fraction,
-    colors: Mapping[int, str],
+    colors: Colors,
 ) -> None:
     """Write labels as colours: lossless if the name ends in `.mkv`, else as MP4.
 
@@ -42,8 +41,8 @@ def write_mask_video(
 
 
 def read_mask_video(
-    path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
-) -> UInt8[np.ndarray, "frames height width"]:
+    path: str | Path, frames: int, size: Size, colors: Colors
+) -> LabelFrames:
     """Read a mask video: each pixel gets the label with the nearest colour, or none if
     black is nearer.
 
@@ -59,11 +58,9 @@ def read_mask_video(
     """
     clip = open_clip(path)
     check_extent(clip.name, (len(clip), clip.size), (frames, size))
-    width, height = size
-    labels = np.zeros((frames, height, width), np.uint8)
-    table = palette(colors).astype(np.int32)
-    known = {label: table[label] for label in colors}
-    for index in range(frames):
-        picture = clip.read(index, index + 1)[0]
-        labels[index] = nearest_labels(picture, known)
-    return labels
+    found = [
+        nearest_labels(picture, colors)
+        for start, stop in windows(frames)
+        for picture in clip.read(start, stop)
+    ]
+    return np.stack(found)

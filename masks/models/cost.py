@@ -53,8 +53,11 @@ _measured: dict[tuple[str, Work], float] = {}
 def cost(checkpoint: Checkpoint) -> Cost:
     """Return the seconds that were measured in this process, or else an estimate from
     the size."""
+    import torch
+
     area = (checkpoint.side / 1024) ** 2
-    power = _power()
+    cores = min(torch.get_num_threads(), os.cpu_count() or 1)
+    power = _GPU if on_gpu() else cores
     million = checkpoint.parameters / 1e6
     estimates: dict[Work, float] = {
         "encode": _ENCODE * million * area / power,
@@ -80,15 +83,6 @@ def timing(checkpoint: Checkpoint, work: Work) -> Iterator[None]:
     began = time.perf_counter()
     yield
     _measured[checkpoint.name, work] = time.perf_counter() - began
-
-
-def _power() -> float:
-    """Return the power of this machine in cores."""
-    import torch
-
-    if on_gpu():
-        return float(_GPU)
-    return float(min(torch.get_num_threads(), os.cpu_count() or 1))
 
 
 def _seconds(value: float) -> str:

@@ -11,7 +11,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
+
+from regrain.editing.media.lazy_frames import Mask, Rgb
 
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
@@ -49,7 +51,7 @@ class KeptFrames:
 
     def get(
         self,
-        image: UInt8[np.ndarray, "height width 3"],
+        image: Rgb,
         model: str,
         encode: Callable[[], Embedded],
     ) -> Embedded:
@@ -102,7 +104,7 @@ def choose(
     masks: Bool[np.ndarray, "masks height width"],
     quality: Float[np.ndarray, " masks"],
     index: int | None,
-) -> Bool[np.ndarray, "height width"]:
+) -> Mask:
     """Choose among masks that come in any order, by their predicted quality, 0..1, or
     by size.
 

@@ -88,7 +88,11 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
     try:
         info = HfApi().model_info(source.repository, files_metadata=True)
         sizes = list_files(info)
-        wanted = {name: sizes[name] for name in sizes if _is_wanted(name)}
+        wanted = {
+            name: size
+            for name, size in sizes.items()
+            if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
+        }
         fetching.total = sum(wanted.values()) or fetching.total
         _check_room(partial, fetching.total)
         fetching.load(
@@ -113,11 +117,6 @@ def _check_room(folder: Path, total: int) -> None:
     if free < total:
         needed = f"{total / 1e6:.0f} MB are needed"
         raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
-
-
-def _is_wanted(name: str) -> bool:
-    """Tell whether a file is fetched: JSON and safetensors, not in a folder."""
-    return "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
 
 
 def _explained(source: HubFiles, error: Exception) -> ModelError:

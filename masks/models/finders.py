@@ -18,7 +18,7 @@ from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
-FLOW, CUTS = "flow", "cuts"
+CUTS = "cuts"
 # from small to large
 _FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
@@ -75,12 +75,6 @@ def _built_in() -> Iterator[MaskModel]:
         takes=(*_SAM, "strokes"),
         follows=True,
     )
-    yield MaskModel(
-        name=FLOW,
-        title="By motion",
-        about="Follows optical flow and colours; needs no weights.",
-        follows=True,
-    )
 
 
 def _first_sams() -> Iterator[MaskModel]:
@@ -133,13 +127,10 @@ def usual(
 
 
 def usual_tracker(drawn: bool) -> str:
-    """Return the default tracker: on real clips cuts, or a published SAM on a graphics
+    """Return the default tracker: cuts, or on real clips a published SAM on a graphics
     card."""
-    if drawn:
-        return FLOW
-    if not any(one.checkpoint and one.follows for one in finders().values()):
-        return CUTS
-    if not on_gpu():
+    at_hand = any(one.checkpoint and one.follows for one in finders().values())
+    if drawn or not at_hand or not on_gpu():
         return CUTS
     return usual(drawn, lambda finder: finder.follows).name
 
@@ -155,7 +146,7 @@ def find_finder(name: str) -> MaskModel:
 
 
 def find_tracker(name: str) -> MaskModel:
-    """Return the tracker of a name, with a checkpoint unless it is `FLOW` or `CUTS`.
+    """Return the tracker of a name, with a checkpoint unless it is `CUTS`.
 
     Raises:
         MaskError: There is none.

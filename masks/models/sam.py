@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
 from regrain.editing.storage.safetensors_files import LOADING
@@ -46,9 +47,7 @@ PUBLISHED = {
 }
 
 
-def embed(
-    image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None
-) -> Embedded:
+def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
     """Encode a frame with a first SAM; see `segmentation.click.embed`."""
     name = str(model or BUILT_IN_SAM)
     return _frames.get(image, name, lambda: _encode(image, name))
@@ -81,7 +80,7 @@ def predict(
     box: np.ndarray | None,
     previous: np.ndarray | None,
     index: int | None = None,
-) -> Bool[np.ndarray, "height width"]:
+) -> Mask:
     """Predict a mask with SAM; arguments as in `segment`, which checks them."""
     predictor = _predictor(sam, frame)
     several = index is not None or is_first(points, labels, box, previous)

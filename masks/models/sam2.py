@@ -7,8 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
 
+from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.masks.models.checkpoints import Checkpoint, Network, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
@@ -16,9 +16,7 @@ from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, i
 _frames = KeptFrames()
 
 
-def embed(
-    image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint
-) -> Embedded:
+def embed(image: Rgb, checkpoint: Checkpoint) -> Embedded:
     """Encode a frame with a SAM 2 or 3; see `segmentation.click.embed`."""
     return _frames.get(
         image, str(checkpoint.folder), lambda: _encode(image, checkpoint)
@@ -45,7 +43,7 @@ def predict(
     box: np.ndarray | None,
     previous: np.ndarray | None,
     index: int | None = None,
-) -> Bool[np.ndarray, "height width"]:
+) -> Mask:
     """Predict a mask; arguments as in `segment`, which checks them.
 
     Raises:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float
 
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Mask, Rgb, Size
 from regrain.masks.draw import BrushStroke, deepest
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
@@ -25,10 +26,11 @@ from regrain.masks.models.finders import CUTS, find_finder
 from regrain.masks.segmentation import cuts
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
+from regrain.masks.segmentation.cuts import Box, Points, Prompts
 
 
 def segment(
-    image: UInt8[np.ndarray, "height width 3"] | Embedded,
+    image: Rgb | Embedded,
     points: Sequence[Sequence[float | int]] | np.ndarray,
     point_labels: Sequence[int] | np.ndarray,
     box: Sequence[float | int] | np.ndarray | None = None,
@@ -40,7 +42,7 @@ def segment(
     model: str | Path | None = None,
     clip: Clip | None = None,
     frame: int = 0,
-) -> Bool[np.ndarray, "height width"]:
+) -> Mask:
     """Find the mask of the object that is clicked, boxed or drawn over.
 
     A single click selects the whole object; several prompts select what fits all of
@@ -91,19 +93,7 @@ def segment(
     return _by_sam(encoded or embed(pixels, model), prompts, index)
 
 
-class _Prompts(NamedTuple):
-    """Checked prompts that mark the object; see `segment`."""
-
-    points: Float[np.ndarray, "points 2"]
-    labels: Int[np.ndarray, " points"]
-    box: Float[np.ndarray, "4"] | None
-    previous: Bool[np.ndarray, "height width"] | None
-    strokes: Sequence[BrushStroke]
-
-
-def _by_sam(
-    seen: Embedded, prompts: _Prompts, index: int | None
-) -> Bool[np.ndarray, "height width"]:
+def _by_sam(seen: Embedded, prompts: Prompts, index: int | None) -> Mask:
     """Ask the SAM that has encoded a frame."""
     coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
     box = prompts.box
@@ -118,9 +108,7 @@ def _by_sam(
     )
 
 
-def _by_cuts(
-    image: np.ndarray, prompts: _Prompts, scene: Scene
-) -> Bool[np.ndarray, "height width"]:
+def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene) -> Mask:
     """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a
     first click or box."""
     height, width = image.shape[:2]
@@ -128,23 +116,17 @@ def _by_cuts(
     marked = _on_grid(prompts, ratio, scene.shape)
 
     def ask(about: np.ndarray) -> np.ndarray:
+        """Ask the built-in SAM about points on the object, or about a box."""
         box = None if len(about) else prompts.box
-        logits = _logits(image, about / ratio, box)
+        on_it = np.ones(len(about), int)
+        logits = sam.logits(embed(image), about / ratio, on_it, box)
         return _resized(logits, scene.shape)
 
-    mask = cuts.find(
-        scene,
-        marked.points,
-        marked.labels,
-        marked.box,
-        marked.previous,
-        marked.strokes,
-        None if sam.missing() else ask,
-    )
+    mask = cuts.find(scene, marked, None if sam.missing() else ask)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def _on_grid(prompts: _Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> _Prompts:
+def _on_grid(prompts: Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> Prompts:
     """Convert prompts to pixels of a scene; `ratio` is (x, y), `shape` height and
     width."""
     box = prompts.box
@@ -153,32 +135,23 @@ def _on_grid(prompts: _Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> _P
     previous = prompts.previous
     if previous is not None:
         previous = _resized(previous.astype(np.float32), shape) > 0.5
-    strokes = [_scaled(stroke, ratio) for stroke in prompts.strokes]
+    strokes = [
+        BrushStroke(
+            tuple(map(tuple, np.array(stroke.points) * ratio)),
+            stroke.radius * float(ratio.min()),
+            stroke.erase,
+        )
+        for stroke in prompts.strokes
+    ]
     points = prompts.points * ratio
-    return _Prompts(points, prompts.labels, box, previous, strokes)
-
-
-def _logits(
-    image: np.ndarray, points: np.ndarray, box: np.ndarray | None
-) -> np.ndarray:
-    """Ask the built-in SAM about points on the object, or about a box."""
-    labels = np.ones(len(points), int)
-    return sam.logits(embed(image), points, labels, box)
-
-
-def _scaled(stroke: BrushStroke, ratio: np.ndarray) -> BrushStroke:
-    points = np.array(stroke.points) * ratio
-    radius = stroke.radius * float(ratio.min())
-    return BrushStroke(tuple(map(tuple, points)), radius, stroke.erase)
+    return Prompts(points, prompts.labels, box, previous, strokes)
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def embed(
-    image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None
-) -> Embedded:
+def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
     """Encode a frame with SAM. The last frames are kept, so that the same pixels are
     encoded only once.
 
@@ -243,7 +216,7 @@ def _checked(
     box: Any,
     previous: Any,
     strokes: Sequence[BrushStroke],
-) -> _Prompts:
+) -> Prompts:
     """Check that the prompts fit the frame."""
     height, width = pixels.shape[:2]
     size = (width, height)
@@ -252,33 +225,23 @@ def _checked(
     if previous is not None and np.shape(previous) != (height, width):
         expected = f"Expected a mask of shape {(height, width)}"
         raise MaskError("previous", f"{expected}, got {np.shape(previous)}.")
-    prompts = _Prompts(
-        points=coords,
-        labels=marks.astype(int),
-        box=corners,
-        previous=previous,
-        strokes=strokes,
+    is_marked = (
+        corners is not None
+        or marks.any()
+        or (previous is not None and np.any(previous))
+        or any(not stroke.erase for stroke in strokes)
     )
-    if not _is_marked(prompts):
+    if not is_marked:
         reason = "Nothing marks the object."
         raise MaskError(
             "points", f"{reason} Add a point with label 1, a stroke or a box."
         )
-    return prompts
-
-
-def _is_marked(prompts: _Prompts) -> bool:
-    """Tell whether anything says where the object is."""
-    if prompts.box is not None or prompts.labels.any():
-        return True
-    if prompts.previous is not None and np.any(prompts.previous):
-        return True
-    return any(not stroke.erase for stroke in prompts.strokes)
+    return Prompts(coords, marks.astype(int), corners, previous, strokes)
 
 
 def _checked_points(
-    points: Any, labels: Any, size: tuple[int, int]
-) -> tuple[Float[np.ndarray, "points 2"], Float[np.ndarray, " points"]]:
+    points: Any, labels: Any, size: Size
+) -> tuple[Points, Float[np.ndarray, " points"]]:
     """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
     if np.size(points) != 2 * len(marks):
@@ -288,20 +251,15 @@ def _checked_points(
     if not np.isin(marks, (0, 1)).all():
         got = shorten(marks.tolist())
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
-    _check_within(coords, size)
-    return coords, marks
-
-
-def _check_within(coords: np.ndarray, size: tuple[int, int]) -> None:
-    """Check that points lie on a frame of `size`, (width, height)."""
-    width, height = size
     within = (coords >= 0) & (coords < size)
     if not within.all():
         reason = f"A point of {shorten(coords.tolist())} is outside"
-        raise MaskError("points", f"{reason} the frame of {width}x{height}. Move it.")
+        said = "the frame of {}x{}. Move it.".format(*size)
+        raise MaskError("points", f"{reason} {said}")
+    return coords, marks
 
 
-def _checked_box(box: Any, size: tuple[int, int]) -> Float[np.ndarray, "4"]:
+def _checked_box(box: Any, size: Size) -> Box:
     """Check a box on a frame of `size`, (width, height); return the part within."""
     width, height = size
     corners = np.array(box, float).reshape(-1)

@@ -12,8 +12,9 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int
 
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.masks.segmentation.cut_tables import (
     CELLS,
     Guide,
@@ -37,7 +38,8 @@ _BORDER = 0.12  # of the short side: what lies there is rather outside
 _ROUNDS = 6  # of the fit of the background's motion
 
 
-Flows = tuple[Float32[np.ndarray, "2 h w"], ...]
+Flow = Float32[np.ndarray, "2 h w"]
+Flows = tuple[Flow, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Scene:
         flows: To frames next to it, (dx, dy) in pixels of this grid; may be empty.
     """
 
-    image: UInt8[np.ndarray, "h w 3"]
+    image: Rgb
     flows: Flows = ()
 
     @property
@@ -197,9 +199,7 @@ _MOTION_LIKENESS = np.exp(
 ).astype(np.float32)
 
 
-def _motion_bins(
-    flow: Float32[np.ndarray, "2 h w"], outside: Soft
-) -> Int[np.ndarray, " pixels"]:
+def _motion_bins(flow: Flow, outside: Soft) -> Int[np.ndarray, " pixels"]:
     """Bin each pixel's motion beyond that of the background, whose flow is quadratic in
     x and y."""
     residual, spread = _residual(flow, outside)
@@ -210,9 +210,7 @@ def _motion_bins(
     return (across * _STEPS + down).ravel()
 
 
-def _residual(
-    flow: Float32[np.ndarray, "2 h w"], outside: Soft
-) -> tuple[Float[np.ndarray, "2 h w"], float]:
+def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], float]:
     """Subtract the background's motion from a flow; return that and its median length
     outside."""
     height, width = outside.shape

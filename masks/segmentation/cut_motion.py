@@ -5,26 +5,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from threading import Lock
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Grey, Rgb
 from regrain.editing.motion import flow as optical_flow
-from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
+from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flow, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
 REACH = 3  # frames: a slow thing shows its motion over several
 _KEPT = 12  # scenes, about 20 MB each
 
 
-def shrunk(
-    image: UInt8[np.ndarray, "height width 3"], side: int
-) -> UInt8[np.ndarray, "h w 3"]:
+def shrunk(image: Rgb, side: int) -> Rgb:
     """Shrink a picture until its longer side has at most `side` pixels; neither side
     below 16."""
     height, width = image.shape[:2]
@@ -35,9 +33,7 @@ def shrunk(
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def flow_between(
-    grey: UInt8[np.ndarray, "h w"], target: UInt8[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "2 h w"]:
+def flow_between(grey: Grey, target: Grey) -> Flow:
     """Estimate how far each pixel moves to its place in the target, (dx, dy) in pixels.
 
     Source: Kroeger et al. 2016, arXiv:1603.03590 (DIS), as in OpenCV, down to single
@@ -49,7 +45,7 @@ def flow_between(
 
 
 def sampled(
-    values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
+    values: Float32[np.ndarray, "c h w"], flow: Flow
 ) -> Float32[np.ndarray, "c h w"]:
     """Read values at displaced places; beyond the frame, those at its border."""
     read = optical_flow.sampled(
@@ -58,9 +54,7 @@ def sampled(
     return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
-def resized(
-    flow: Float32[np.ndarray, "2 h w"], shape: tuple[int, int]
-) -> Float32[np.ndarray, "2 new_h new_w"]:
+def resized(flow: Flow, shape: tuple[int, int]) -> Float32[np.ndarray, "2 new_h new_w"]:
     """Resize a flow to another grid, in that grid's pixels."""
     parts = [
         cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow
@@ -69,9 +63,7 @@ def resized(
     return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
 
 
-def scene_of(
-    image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0
-) -> Scene:
+def scene_of(image: Rgb, clip: Clip | None = None, frame: int = 0) -> Scene:
     """Return a frame with its motion in its clip, if any; kept, so that further clicks
     estimate no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
@@ -102,27 +94,20 @@ def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
     first = max(0, frame - REACH)
     last = min(len(clip) - 1, frame + REACH)
     pictures = clip.read(first, last + 1)
-    greys = [_grey(picture) for picture in pictures]
+    greys = [grey_of(picture) for picture in pictures]
     place = frame - first
-    flows = []
+    flows: list[Flow] = []
     for way in (greys[place:], greys[place::-1]):
-        flows += [resized(flow, shape) for flow in _flows_along(way)]
+        # to the next frame, and to that `REACH` frames on
+        flow = None
+        for steps, (here, there) in enumerate(pairwise(way), 1):
+            step = flow_between(here, there)
+            flow = step if flow is None else flow + sampled(step, flow)
+            if steps in (1, REACH):
+                flows.append(resized(flow, shape))
     return tuple(flows)
 
 
-def _grey(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "h w"]:
+def grey_of(picture: Rgb) -> Grey:
     """Return a picture as its flow is estimated."""
     return cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
-
-
-def _flows_along(
-    greys: Iterable[UInt8[np.ndarray, "h w"]],
-) -> Iterator[Float32[np.ndarray, "2 h w"]]:
-    """Yield the flows from the first of some frames to the next one, and to that
-    `REACH` frames on."""
-    flow = None
-    for steps, (here, there) in enumerate(pairwise(greys), 1):
-        step = flow_between(here, there)
-        flow = step if flow is None else flow + sampled(step, flow)
-        if steps in (1, REACH):
-            yield flow

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
+
+from regrain.editing.media.lazy_frames import Mask
 
 SURE = 30.0  # evidence by which a click decides
 _STEP = (
@@ -76,7 +78,7 @@ def _add_divergence(across: np.ndarray, along: np.ndarray, x: np.ndarray) -> Non
 
 
 def distance(
-    seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]
+    seeds: Mask, cost: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "h w"]:
     """Return the cost of the cheapest way from any seed to each pixel; `cost` is that
     of a step."""
@@ -110,17 +112,13 @@ def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
     return far
 
 
-def nearest_share(
-    far: Float32[np.ndarray, "h w"], share: float
-) -> Bool[np.ndarray, "h w"]:
+def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Mask:
     """Choose the given share of all pixels, those with the cheapest ways."""
     count = max(1, round(share * far.size))
     return far <= np.partition(far.ravel(), count - 1)[count - 1]
 
 
-def touching(
-    mask: Bool[np.ndarray, "h w"], seeds: Bool[np.ndarray, "h w"]
-) -> Bool[np.ndarray, "h w"]:
+def touching(mask: Mask, seeds: Mask) -> Mask:
     """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in
     it."""
     _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)

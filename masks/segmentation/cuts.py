@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float
 
+from regrain.editing.media.lazy_frames import Mask
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
 from regrain.masks.segmentation.cut_evidence import (
     Scene,
@@ -34,7 +35,6 @@ from regrain.masks.segmentation.cut_solver import (
     touching,
 )
 
-Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
 _NOWHERE = np.zeros((0, 2))
 
@@ -76,7 +76,25 @@ _TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 
 # Returns a network's logits for points (x, y), or for the box if there are none; all in
 # pixels of the scene.
-Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
+Ask = Callable[[Points], Soft]
+
+
+class Prompts(NamedTuple):
+    """Prompts that mark a thing.
+
+    Attributes:
+        points: Clicks, (x, y) in pixels, in their order.
+        labels: 1 for those inside, 0 for those outside.
+        box: x0, y0, x1, y1 in pixels.
+        previous: Mask to correct.
+        strokes: Lines inside or, erasing, outside.
+    """
+
+    points: Points
+    labels: Marks
+    box: Box | None
+    previous: Mask | None
+    strokes: Sequence[BrushStroke]
 
 
 class Seeds(NamedTuple):
@@ -88,48 +106,32 @@ class Seeds(NamedTuple):
 
 def seeds_of(
     shape: tuple[int, int],
-    points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, " points"],
+    points: Points,
+    labels: Marks,
     strokes: Sequence[BrushStroke] = (),
-    box: Float[np.ndarray, "4"] | None = None,
+    box: Box | None = None,
 ) -> Seeds:
     """Draw clicks, strokes and what is outside a box on the working grid; the later
     covers the earlier.
 
-    All is in pixels of the grid, whose height and width are `shape`. Clicks are (x, y),
-    labelled 1 inside and 0 outside; strokes are inside or, erasing, outside; the box is
-    x0, y0, x1, y1.
+    All is in pixels of the grid, whose height and width are `shape`; see `Prompts`.
     """
     inside = outside = np.zeros(shape, bool)
     radius = max(1.0, _SEED * min(shape))
-    dots = _dots(points, labels, radius)
+    dots = [
+        BrushStroke(((float(x), float(y)),), radius, erase=not label)
+        for (x, y), label in zip(points, labels, strict=True)
+    ]
     for stroke in (*strokes, *dots):
         inside = brush(inside, stroke)
         outside = brush(outside, replace(stroke, erase=not stroke.erase))
     if box is not None:
-        beyond = _beyond(box, shape)
+        x0, y0, x1, y1 = np.round(box).astype(int)
+        beyond = np.ones(shape, bool)
+        beyond[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
         inside = inside & ~beyond
         outside = outside | beyond
     return Seeds(inside, outside)
-
-
-def _dots(
-    points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, " points"],
-    radius: float,
-) -> Iterator[BrushStroke]:
-    """Yield clicks as strokes of one point."""
-    for (x, y), label in zip(points, labels, strict=True):
-        point = (float(x), float(y))
-        yield BrushStroke((point,), radius, erase=not label)
-
-
-def _beyond(box: Float[np.ndarray, "4"], shape: tuple[int, int]) -> Mask:
-    """Return the pixels outside a box."""
-    x0, y0, x1, y1 = np.round(box).astype(int)
-    beyond = np.ones(shape, bool)
-    beyond[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
-    return beyond
 
 
 def begin(
@@ -155,38 +157,13 @@ def begin(
     masks = [_grown(scene, seeds, start, first) for start in starts]
     masks += _grown_from_advice(scene, seeds, [first])
     rough = _best(scene, masks, [first > 0]) > 0.5
-    further = _further_advice(ask, rough)
-    if len(click):
-        return _best_of_click(scene, seeds, masks, first, further)
-    return _best_of_box(scene, seeds, masks, further)
-
-
-def _further_advice(ask: Ask, rough: Mask) -> list[np.ndarray]:
-    """Ask a network about several points of a mask, one at a time."""
-    if not rough.any():
-        return []
-    points = spread(rough, _POINTS)
-    return [_advice(ask, point[None]) for point in points]
-
-
-def _best_of_click(
-    scene: Scene,
-    seeds: Seeds,
-    masks: Sequence[Soft],
-    first: np.ndarray,
-    further: Sequence[np.ndarray],
-) -> Soft:
-    """Choose a mask for a click; a network's first answer to it has a vote."""
-    mean = np.mean([first, *further], axis=0)
-    grown = _grown_from_advice(scene, seeds, [mean])
-    return _best(scene, [*masks, *grown], [first > 0])
-
-
-def _best_of_box(
-    scene: Scene, seeds: Seeds, masks: Sequence[Soft], further: Sequence[np.ndarray]
-) -> Soft:
-    """Choose a mask for a box: of those that a network's further answers lead to, the
-    one most like the others."""
+    points = spread(rough, _POINTS) if rough.any() else _NOWHERE
+    further = [_advice(ask, point[None]) for point in points]
+    if len(click):  # the first answer to it has a vote
+        mean = np.mean([first, *further], axis=0)
+        grown = _grown_from_advice(scene, seeds, [mean])
+        return _best(scene, [*masks, *grown], [first > 0])
+    # For a box, of the masks that further answers lead to, the one most like the others.
     counts = range(1, len(further) + 1)
     means = [np.mean(further[:count], axis=0) for count in counts]
     masks = _grown_from_advice(scene, seeds, means) or masks
@@ -346,28 +323,18 @@ def _corrections(
     slopes = scene.edges + 0.7 * scene.shifts
     cost = (1 + 6 * slopes / 3).astype(np.float32)
     far = distance(spot, cost)
-    for reach in _reaches(depth, scene.shape[0]):
-        field = _field(scene, far, cost, side, reach)
-        soft = _corrected_within(scene, seeds, so_far, field, inside)
-        yield _changed_at(spot, side, so_far, soft)
-
-
-def _reaches(depth: float, height: int) -> Iterator[float]:
-    """Yield the radii in pixels that a mistake at this depth may have."""
+    height = scene.shape[0]
     most = max(_ROOM * depth, _RADII[0] * height)
     for radius in _RADII:
         reach = radius * height
         if reach > most:
             return
-        yield reach
-
-
-def _changed_at(spot: Mask, side: Mask, before: Soft, after: Soft) -> Soft:
-    """Take from a corrected mask only the piece that the click lies in, and only what
-    changes to what the click says."""
-    flipped = (after > 0.5) != (before > 0.5)
-    changes = touching(flipped & side, spot) | ~flipped
-    return np.where(changes, after, before).astype(np.float32)
+        field = _field(scene, far, cost, side, reach)
+        soft = _corrected_within(scene, seeds, so_far, field, inside)
+        # Only the piece that the click lies in, and what changes to what it says.
+        flipped = (soft > 0.5) != (so_far > 0.5)
+        changes = touching(flipped & side, spot) | ~flipped
+        yield np.where(changes, soft, so_far).astype(np.float32)
 
 
 def _corrected_within(
@@ -419,63 +386,33 @@ def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
     return float(strength[outline].mean())
 
 
-def find(
-    scene: Scene,
-    points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, " points"],
-    box: Float[np.ndarray, "4"] | None = None,
-    previous: Mask | None = None,
-    strokes: Sequence[BrushStroke] = (),
-    ask: Ask | None = None,
-) -> Soft:
+def find(scene: Scene, prompts: Prompts, ask: Ask | None = None) -> Soft:
     """Cut out what is marked, on the working grid: one click after the other, or as
     corrections of a mask.
 
-    Points, labels, box and strokes are as for `seeds_of`, points in the order of the
-    clicks; `previous` is a mask to correct, and `ask` a network to ask about a first
-    click or box.
+    `ask` is a network to ask about a first click or box.
 
     Returns:
         A soft mask: 0 is surely outside, 1 surely inside.
     """
+    points, labels, box, previous, strokes = prompts
     seeds = seeds_of(scene.shape, points, labels, strokes, box)
     if previous is None:
-        soft = _begun(scene, points, labels, box, strokes, ask)
+        # With the first click on the thing or, without one, with the strokes.
+        first = np.flatnonzero(labels)[:1]
+        clicked = len(first) > 0
+        drawn = () if clicked else strokes
+        begun = seeds_of(scene.shape, points[first], labels[first], drawn, box)
+        asked = ask if clicked or box is not None else None
+        soft = begin(scene, begun, points[first], asked)
     else:
         soft = previous.astype(np.float32)
-    for new in _in_turn(scene.shape, points, labels, strokes):
+    in_turn = [
+        seeds_of(scene.shape, points[n : n + 1], labels[n : n + 1])
+        for n in range(len(points))
+    ]
+    in_turn.append(seeds_of(scene.shape, points[:0], labels[:0], strokes))
+    for new in in_turn:
         soft = correct(scene, seeds, soft, new)
     soft = np.where(seeds.outside, 0, soft)
     return np.where(seeds.inside, 1, soft).astype(np.float32)
-
-
-def _in_turn(
-    shape: tuple[int, int],
-    points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, " points"],
-    strokes: Sequence[BrushStroke],
-) -> Iterator[Seeds]:
-    """Yield the seeds of each click, then those of all strokes."""
-    for n in range(len(points)):
-        yield seeds_of(shape, points[n : n + 1], labels[n : n + 1])
-    yield seeds_of(shape, points[:0], labels[:0], strokes)
-
-
-def _begun(
-    scene: Scene,
-    points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, " points"],
-    box: Float[np.ndarray, "4"] | None,
-    strokes: Sequence[BrushStroke],
-    ask: Ask | None,
-) -> Soft:
-    """Begin with the first click on the thing or, without one, with the strokes; within
-    the box, if any."""
-    first = np.flatnonzero(labels)[:1]
-    clicked = len(first) > 0
-    seeds = seeds_of(
-        scene.shape, points[first], labels[first], () if clicked else strokes, box
-    )
-    if not clicked and box is None:
-        ask = None
-    return begin(scene, seeds, points[first], ask)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32
 
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
 from regrain.editing.motion.flow import sampled
 from regrain.masks.draw import iou
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE
@@ -43,8 +44,8 @@ class MaskConsistency:
 
     def see(
         self,
-        image: UInt8[np.ndarray, "h w 3"],
-        labels: UInt8[np.ndarray, "h w"],
+        image: Rgb,
+        labels: Grey,
         given: set[int] | frozenset[int],
     ) -> dict[int, float]:
         """Check the labels that the tracker found on the next frame; return the trust
@@ -68,7 +69,10 @@ class MaskConsistency:
             else:
                 known = self._known[label]
                 trust[label] = _trust(*known, colors, mask, before)
-            moved[label] = _believed(mask, before, trust[label])
+            # of a doubted one, the last that was believed is moved along
+            is_doubted = trust[label] < DOUBTFUL
+            if not (is_doubted and before is not None and before.any()):
+                moved[label] = mask
         self._grey = grey
         self._masks = moved
         return trust
@@ -88,17 +92,7 @@ class MaskConsistency:
         return moved
 
 
-def _believed(mask: np.ndarray, moved: np.ndarray | None, trust: float) -> np.ndarray:
-    """Return the mask of a region or, if it is doubted, the last one that was believed,
-    moved along."""
-    if trust < DOUBTFUL and moved is not None and moved.any():
-        return moved
-    return mask
-
-
-def _histogram(
-    colors: np.ndarray, mask: Bool[np.ndarray, "h w"]
-) -> Float32[np.ndarray, " bins"]:
+def _histogram(colors: np.ndarray, mask: Mask) -> Float32[np.ndarray, " bins"]:
     steps = colors[mask].T // (256 // _BINS)
     bins = np.ravel_multi_index(steps, (_BINS, _BINS, _BINS))
     counts = np.bincount(bins, minlength=_BINS**3)

@@ -7,10 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Bool
-
-Mask = Bool[np.ndarray, "height width"]
+from regrain.editing.media.lazy_frames import Mask
+from regrain.masks.track.cut_track import Stated
 
 
 class Pass(NamedTuple):
@@ -57,7 +55,7 @@ def changed_by(
 
 
 def plan(
-    keys: Mapping[int, Mapping[int, Mask]],
+    keys: Stated,
     corrected: Mapping[int, Collection[int]],
     known: Callable[[int], Mapping[int, Mask]],
     count: int,
@@ -83,24 +81,18 @@ def plan(
     for frames in _merged(chain.from_iterable(own.values())):
         cuts = {frames[0], frames[-1]} - {0, count - 1}
         stated = _stated(frames, cuts, keys, known)
-        passes.append(Pass(frames, stated, _within(frames, own)))
+        regions = {
+            label: [part for part in parts if part[0] in frames]
+            for label, parts in own.items()
+        }
+        passes.append(Pass(frames, stated, regions))
     return passes
-
-
-def _within(
-    frames: range, own: Mapping[int, Iterable[range]]
-) -> dict[int, list[range]]:
-    """Return the stretches of each region that lie in a stretch of frames."""
-    regions = {}
-    for label, parts in own.items():
-        regions[label] = [part for part in parts if part[0] in frames]
-    return regions
 
 
 def _stated(
     frames: range,
     cuts: Collection[int],
-    keys: Mapping[int, Mapping[int, Mask]],
+    keys: Stated,
     known: Callable[[int], Mapping[int, Mask]],
 ) -> dict[int, dict[int, Mask]]:
     """Return the key frames of a stretch, and its ends `cuts` with the known masks of

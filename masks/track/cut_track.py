@@ -1,4 +1,4 @@
-"""Masks of real clips, followed by cuts: moved along the flow as they are, then cut
+"""Masks followed by cuts: moved along the flow as they are, then cut
 once along the edges.
 
 A mask that is moved stays soft: rounding it at every frame would wear thin parts away.
@@ -13,20 +13,27 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
 from regrain.masks.draw import signed_distance
-from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Scene, Soft, by_color
+from regrain.masks.segmentation.cut_evidence import (
+    LONG_SIDE,
+    Flow,
+    Scene,
+    Soft,
+    by_color,
+)
 from regrain.masks.segmentation.cut_motion import (
-    FLOW_SIDE,
     flow_between,
+    grey_of,
     resized,
     sampled,
     shrunk,
 )
 from regrain.masks.segmentation.cut_solver import divide
 from regrain.masks.track.consistency import MaskConsistency
-from regrain.masks.track.edges import Mask
+from regrain.masks.track.corrections import Stated
 
 _WIDTH = 2.0  # pixels of signed distance that count 1 as evidence of the moved mask
 _MOST = 3.0  # most of that evidence
@@ -38,13 +45,10 @@ _MOST_COLORS = 2.0  # most of the evidence of colours
 _SLACK = 0.7  # pixels by which flows may always disagree
 _SHARE = 0.05  # share of the motion by which flows may disagree as well
 
-_Flow = Float32[np.ndarray, "2 h w"]
-
 
 def follow(
-    frames: Iterable[tuple[int, UInt8[np.ndarray, "height width 3"]]],
-    stated: Mapping[int, Mapping[int, Mask]],
-) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], dict[int, float]]]:
+    frames: Iterable[tuple[int, Rgb]], stated: Stated
+) -> Iterator[tuple[int, Grey, dict[int, float]]]:
     """Follow masks in one direction.
 
     Args:
@@ -60,7 +64,7 @@ def follow(
     before: _Frame | None = None
     consistency = MaskConsistency()
     for frame, picture in frames:
-        now = _prepared(picture)
+        now = _Frame(Scene(shrunk(picture, LONG_SIDE)), grey_of(picture))
         if before is not None and held:
             held = _carried(held, before, now)
         given = stated.get(frame, {})
@@ -85,12 +89,6 @@ class _Frame(NamedTuple):
     grey: UInt8[np.ndarray, "flow_h flow_w"]
 
 
-def _prepared(picture: UInt8[np.ndarray, "height width 3"]) -> _Frame:
-    scene = Scene(shrunk(picture, LONG_SIDE))
-    grey = cv2.cvtColor(shrunk(picture, FLOW_SIDE), cv2.COLOR_RGB2GRAY)
-    return _Frame(scene, grey)
-
-
 def _carried(held: Mapping[int, Soft], before: _Frame, now: _Frame) -> dict[int, Soft]:
     """Move soft masks, by label, from the frame before to this one."""
     shape = now.scene.shape
@@ -105,7 +103,7 @@ def _carried(held: Mapping[int, Soft], before: _Frame, now: _Frame) -> dict[int,
     return carried
 
 
-def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
+def _trust(scene: Scene, old: Scene, back: Flow, ahead: Flow) -> Soft:
     """Return the trust in the flow `back` to the old frame at each pixel of the scene,
     0..1.
 
@@ -121,7 +119,7 @@ def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
     return np.where(changed < _SAME, trust, 0).astype(np.float32)
 
 
-def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> Soft:
+def _moved(scene: Scene, soft: Soft, back: Flow, trust: Soft, colors: Soft) -> Soft:
     """Move a mask of the frame before, 0..1, along `back` to this one and cut it;
     `colors` is evidence."""
     moved = sampled(soft[None], back)[0]
@@ -146,7 +144,7 @@ def _like(both: Scene, soft: Soft) -> Soft:
     return np.clip(evidence, -_MOST_COLORS, _MOST_COLORS)
 
 
-def _entered(back: _Flow) -> Mask:
+def _entered(back: Flow) -> Mask:
     """Find the pixels that were outside the frame before."""
     height, width = back.shape[1:]
     y, x = np.mgrid[:height, :width]

@@ -3,11 +3,10 @@ come."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import typer
@@ -65,9 +64,7 @@ def masks_of_clicks(
     return keys
 
 
-def follow(
-    clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flow"
-) -> Confidences:
+def follow(clip: Clip, keys: Given, folder: Path, tracker: str = CUTS) -> Confidences:
     """Track key frames through the clip and write the labels of every frame.
 
     Returns:
@@ -78,7 +75,7 @@ def follow(
     confidences: Confidences = {label: {} for label in colors}
     all_frames = range(len(clip))
     whole = Pass(all_frames, keys, {label: [all_frames] for label in colors})
-    for frame, labels, _ in _tracked(clip, [whole], keys, confidences, flow, tracker):
+    for frame, labels, _ in _tracked(clip, [whole], keys, confidences, tracker):
         write_frame(labels, folder, frame, colors)
     return confidences
 
@@ -87,10 +84,9 @@ def correct(
     clip: Clip,
     given: Given,
     folder: Path,
-    flow: Any,
     before: Labels,
     right: Collection[int],
-    tracker: str = "flow",
+    tracker: str = CUTS,
 ) -> Confidences:
     """Track given masks up to the frames whose masks are right; other labels stay, and
     all are written.
@@ -99,16 +95,19 @@ def correct(
         clip: The clip.
         given: Corrected masks, by frame and label.
         folder: Where labels are written, one PNG per frame.
-        flow: As for `masks.propagate`, and so is `tracker`.
         before: Labels as they were.
         right: Frames, from 0, at which tracking ends.
+        tracker: As for `masks.propagate`.
 
     Returns:
         By corrected label and changed frame, how sure the mask is.
     """
     known = partial(_masks_at, before)
     keys = _with_known(given, {frame: known(frame) for frame in right})
-    corrected = _frames_by_label(given)
+    corrected: dict[int, list[int]] = {}
+    for frame, masks in given.items():
+        for label in masks:
+            corrected.setdefault(label, []).append(frame)
     colors = colors_of(before.present | corrected.keys())
     for frame, seen in enumerate(before):
         write_frame(seen, folder, frame, colors)
@@ -119,12 +118,15 @@ def correct(
         passes,
         keys,
         confidences,
-        flow,
         tracker,
     )
     for frame, found, changed in tracked:
         old = before.read(frame, frame + 1)[0]
-        new = _replaced(old, found, changed)
+        new = old.copy()
+        for label in changed:
+            # What the region gives up goes to whatever was seen there.
+            new = np.where(new == label, found, new)
+            new[found == label] = label
         write_frame(new, folder, frame, colors)
     return confidences
 
@@ -144,31 +146,11 @@ def _with_known(given: Given, keys: Given) -> Given:
     return added
 
 
-def _frames_by_label(given: Given) -> dict[int, list[int]]:
-    """Return the frames on which each label is given."""
-    frames: dict[int, list[int]] = {}
-    for frame, masks in given.items():
-        for label in masks:
-            frames.setdefault(label, []).append(frame)
-    return frames
-
-
-def _replaced(old: np.ndarray, found: np.ndarray, changed: Iterable[int]) -> np.ndarray:
-    """Return labels in which the changed regions have the masks that were found."""
-    new = old.copy()
-    for label in changed:
-        # What the region gives up goes to whatever was seen there.
-        new = np.where(new == label, found, new)
-        new[found == label] = label
-    return new
-
-
 def _tracked(
     clip: Clip,
     passes: Sequence[Pass],
     keys: Mapping[int, Mapping[int, np.ndarray]],
     confidences: Confidences,
-    flow: Any,
     tracker: str,
 ) -> Iterator[tuple[int, np.ndarray, list[int]]]:
     """Yield frame, labels and the regions that take them; fill in `confidences`, show
@@ -182,7 +164,6 @@ def _tracked(
                 part.keys,
                 start=part.frames.start,
                 stop=part.frames.stop,
-                flow=flow,
                 tracker=tracker,
             )
             for frame, labels, sure in tracked:

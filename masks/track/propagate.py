@@ -1,46 +1,30 @@
-"""Track masks through a clip: from key frames both ways along optical flow, with one
-layer per region.
+"""Track masks through a clip, from key frames both ways: by cuts, or by a published
+SAM.
 
-Flow moves a layer; colours decide which layer is in front and refine its edges. A layer
-remembers how it looked when it was last clear of the others. While they touch, that
-memory moves as a whole to where it fits the frame best: it bounds what the layer may
-claim, and hidden parts come back where memory expects them. Between two key frames,
-both directions are blended.
+Between two key frames, both directions are blended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
-from regrain.editing.motion.flow import FlowMethod
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Size
 from regrain.masks.draw import signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
-from regrain.masks.track.appearance import (
-    Background,
-    TrackedLayer,
-    clear_background,
-    new_layer,
-    palette_of,
-)
-from regrain.masks.track.consistency import MaskConsistency
-from regrain.masks.track.edges import Mask, Refine, by_colors
-from regrain.masks.track.motion import advance
-from regrain.masks.track.sam2_track import Seen, packed, track, unpacked
+from regrain.masks.track.corrections import Stated
+from regrain.masks.track.sam2_track import Seen, Seens, Tracked, packed, track, unpacked
 
-Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
+Labelled = np.ndarray | Mapping[int, np.ndarray]
+"""Labels of a key frame, or its masks by label."""
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
 _WINDOW = 16  # frames read at once
-_Followed = tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]
 
 
 class Confidence(float):
@@ -64,14 +48,12 @@ class Confidence(float):
 
 def propagate(
     clip: Clip,
-    keys: Keys,
+    keys: Mapping[int, Labelled],
     *,
     start: int = 0,
     stop: int | None = None,
-    refine: Refine | Literal["colors"] | None = "colors",
-    flow: FlowMethod = "auto",
-    tracker: str = "flow",
-) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
+    tracker: str = CUTS,
+) -> Iterator[tuple[int, Grey, Confidence]]:
     """Carry masks from key frames to all others.
 
     Each frame comes once: from the first key frame to the end, then from there back to
@@ -91,14 +73,9 @@ def propagate(
             earlier covers the later.
         start: First frame to track.
         stop: Frame after the last; None is the end of the clip.
-        refine: Returns a better mask, given a frame, a moved mask and the pixels of
-            other regions. "colors" cuts by the region's colours in its key frame; None
-            keeps the result of flow.
-        flow: How motion is estimated; see `editing.motion.flow.estimate_flow`.
-        tracker: "flow"; "cuts", for real clips, which moves masks, cuts them along
-            edges, and does not find again what was hidden; or the name of a SAM 2 or
-            SAM 3 in the folder `$REGRAIN_MODELS`, which follows masks with its own
-            memory. `refine` and `flow` count for "flow" alone.
+        tracker: "cuts", which moves masks, cuts them along edges, and does not find
+            again what was hidden; or the name of a SAM 2 or SAM 3 in the folder
+            `$REGRAIN_MODELS`, which follows masks with its own memory.
 
     Yields:
         Frame number, its labels, and the confidence. Key frames are unchanged.
@@ -106,23 +83,21 @@ def propagate(
     Raises:
         MaskError: There is no key frame, or one is outside the clip or has another
             size.
-        ModelError: "raft" is chosen without weights, or the tracker is unknown or
-            broken.
+        ModelError: The tracker is unknown or broken.
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
     checkpoint = find_tracker(tracker).checkpoint
     if checkpoint:
         found = track(checkpoint, clip, stated, start, stop)
-    elif tracker == CUTS:
-        found = _both_ways(clip, stated, start, stop, cut_track.follow)
     else:
-        follow = partial(_by_layers, refine=refine, method=flow)
-        found = _both_ways(clip, stated, start, stop, follow)
+        found = _both_ways(clip, stated, start, stop)
     return (_finish(frame, seen, stated, clip.size) for frame, seen in found)
 
 
-def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
+def _check(
+    clip: Clip, keys: Mapping[int, Labelled], start: int, stop: int
+) -> dict[int, dict[int, Mask]]:
     """Check key frames; return their masks by frame, in order, and by label."""
     if not keys:
         raise MaskError(
@@ -143,35 +118,31 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
     return stated
 
 
-def _masks_of(
-    value: np.ndarray | Mapping[int, np.ndarray], frame: int, shape: tuple[int, int]
-) -> dict[int, Mask]:
+def _masks_of(value: Labelled, frame: int, shape: tuple[int, int]) -> dict[int, Mask]:
     """Return a key frame's masks by label, from labels or masks of the given shape."""
-    is_labels = not isinstance(value, Mapping)
-    given = [value] if is_labels else value.values()
-    for array in given:
+    for array in value.values() if isinstance(value, Mapping) else [value]:
         if np.shape(array) != shape:
             got = f"{np.shape(array)} for frame {frame}"
             raise MaskError("keys", f"Expected masks of shape {shape}, got {got}.")
-    if is_labels:
-        return {label: value == label for label in np.unique(value).tolist() if label}
-    return {int(label): np.asarray(mask, bool) for label, mask in value.items()}
+    if isinstance(value, Mapping):
+        return {int(label): np.asarray(mask, bool) for label, mask in value.items()}
+    return {label: value == label for label in np.unique(value).tolist() if label}
 
 
-def _both_ways(
-    clip: Clip,
-    stated: dict[int, dict[int, Mask]],
-    start: int,
-    stop: int,
-    follow: Callable[..., Iterator[_Followed]],
-) -> Iterator[tuple[int, dict[int, Seen]]]:
+def _both_ways(clip: Clip, stated: Stated, start: int, stop: int) -> Tracked:
     """Track from the first key frame on, and from the last one back, on frames that may
     be shrunk."""
-    size = _working_size(clip)
-    small = _shrunk(stated, size)
+    width, height = clip.size
+    scale = min(1.0, SHORT_SIDE / min(clip.size))
+    size = round(width * scale), round(height * scale)
+    small = {
+        frame: {label: _scaled(mask, size) for label, mask in masks.items()}
+        for frame, masks in stated.items()
+    }
 
-    def walk(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
-        return _seen(follow(_read(clip, order, size), small))
+    def walk(order: range) -> Tracked:
+        for frame, labels, sure in cut_track.follow(_read(clip, order, size), small):
+            yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
 
     first = min(stated)
     last = max(stated)
@@ -179,62 +150,21 @@ def _both_ways(
     # rest streams.
     backwards = walk(range(last, start - 1, -1))
     later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
-    yield from _with_later(walk(range(first, stop)), later, stated, size)
+    for frame, seen in walk(range(first, stop)):
+        if len(stated) > 1 and frame in later:
+            seen = _blend(frame, stated, seen, unpacked(later.pop(frame), size))
+        yield frame, seen
     yield from backwards
 
 
-def _with_later(
-    forwards: Iterable[tuple[int, dict[int, Seen]]],
-    later: dict[int, dict[int, tuple[bytes, float]]],
-    stated: dict[int, dict[int, Mask]],
-    size: tuple[int, int],
-) -> Iterator[tuple[int, dict[int, Seen]]]:
-    """Blend what is seen forwards, frame by frame, with masks from later key frames, of
-    which each is dropped once it was used."""
-    for frame, seen in forwards:
-        if len(stated) > 1 and frame in later:
-            other = unpacked(later.pop(frame), size)
-            seen = _blend(frame, stated, seen, other)
-        yield frame, seen
-
-
-def _shrunk(
-    stated: Mapping[int, Mapping[int, Mask]], size: tuple[int, int]
-) -> dict[int, dict[int, Mask]]:
-    """Return the masks of key frames at the size that is worked on."""
-    small: dict[int, dict[int, Mask]] = {}
-    for frame, masks in stated.items():
-        small[frame] = {label: _scaled(mask, size) for label, mask in masks.items()}
-    return small
-
-
-def _seen(followed: Iterable[_Followed]) -> Iterator[tuple[int, dict[int, Seen]]]:
-    """Divide the labels of each frame into regions."""
-    for frame, labels, sure in followed:
-        seen = {}
-        for label in sure:
-            seen[label] = Seen(labels == label, sure[label])
-        yield frame, seen
-
-
-def _working_size(clip: Clip) -> tuple[int, int]:
-    width, height = clip.size
-    scale = min(1.0, SHORT_SIDE / min(width, height))
-    return round(width * scale), round(height * scale)
-
-
-def _blend(
-    frame: int,
-    stated: dict[int, dict[int, Mask]],
-    earlier: dict[int, Seen],
-    later: dict[int, Seen],
-) -> dict[int, Seen]:
+def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
     """Blend the masks of both directions, weighted by nearness of the key frame and by
     confidence."""
     blended = earlier | later
     for label in earlier.keys() & later.keys():
         keys = [key for key, masks in stated.items() if label in masks]
-        before, after = _frames_to_keys(frame, keys)
+        before = frame - max((key for key in keys if key <= frame), default=frame)
+        after = min((key for key in keys if key >= frame), default=frame) - frame
         one = earlier[label]
         other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
@@ -242,14 +172,6 @@ def _blend(
         mask = _blended(one.mask, other.mask, weight, other_weight)
         blended[label] = Seen(mask, max(one.sure, other.sure))
     return blended
-
-
-def _frames_to_keys(frame: int, keys: Collection[int]) -> tuple[int, int]:
-    """Count the frames to the last key frame before, and to the next one; 0 where there
-    is none."""
-    last = max((key for key in keys if key <= frame), default=frame)
-    following = min((key for key in keys if key >= frame), default=frame)
-    return frame - last, following - frame
 
 
 def _blended(one: Mask, other: Mask, weight: float, other_weight: float) -> Mask:
@@ -264,119 +186,31 @@ def _blended(one: Mask, other: Mask, weight: float, other_weight: float) -> Mask
 
 
 def _finish(
-    frame: int,
-    seen: Mapping[int, Seen],
-    stated: Mapping[int, Mapping[int, Mask]],
-    size: tuple[int, int],
-) -> tuple[int, np.ndarray, Confidence]:
+    frame: int, seen: Mapping[int, Seen], stated: Stated, size: Size
+) -> tuple[int, Grey, Confidence]:
     """Return the labels of a frame at the size of the clip, those of a key frame as
-    they were given."""
+    they were given; the earlier covers the later."""
     labels = np.zeros(size[::-1], np.uint8)
     for label, (mask, _) in reversed(seen.items()):
         labels[_scaled(mask, size)] = label
     given = stated.get(frame, {})
+    labels[np.isin(labels, [*given])] = 0
+    for label, mask in reversed(given.items()):
+        labels[mask] = label
     sure = {}
     for label in sorted(seen):
         sure[label] = 1.0 if label in given else round(seen[label].sure, 4)
-    return frame, _stamped(labels, given), Confidence(sure)
+    return frame, labels, Confidence(sure)
 
 
-def _stamped(labels: np.ndarray, given: Mapping[int, Mask]) -> np.ndarray:
-    """Return labels with the given regions only in their masks; the earlier covers the
-    later."""
-    labels = np.where(np.isin(labels, [*given]), 0, labels).astype(np.uint8)
-    for label, mask in reversed(given.items()):
-        labels[mask] = label
-    return labels
-
-
-def _by_layers(
-    frames: Iterator[tuple[int, np.ndarray]],
-    stated: Mapping[int, Mapping[int, Mask]],
-    refine: Refine | Literal["colors"] | None,
-    method: FlowMethod,
-) -> Iterator[_Followed]:
-    """Follow masks in one direction; see `cut_track.follow`."""
-    layers: dict[int, TrackedLayer] = {}
-    ground: Background | None = None
-    before: tuple[np.ndarray, np.ndarray] | None = None  # labels and picture
-    sure: dict[int, float] = {}
-    consistency = MaskConsistency()
-    for frame, picture in frames:
-        labels = np.zeros(picture.shape[:2], np.uint8)
-        if before is not None and ground is not None:
-            labels, sure = advance(
-                layers,
-                ground,
-                *before,
-                picture,
-                method,
-            )
-        given = stated.get(frame, {})
-        labels = _stamped(labels, given)
-        _begin_layers(layers, picture, given, labels, refine)
-        if given:
-            ground = _new_ground(picture, labels, ground)
-        before = (labels, picture)
-        trust = consistency.see(picture, labels, frozenset(given))
-        sure = _least(layers, sure, trust) | dict.fromkeys(given, 1.0)
-        yield frame, labels, sure
-
-
-def _least(
-    labels: Iterable[int], sure: Mapping[int, float], trust: Mapping[int, float]
-) -> dict[int, float]:
-    """Return the lower of two confidences by label; 0 where the first is not known."""
-    least = {}
-    for label in labels:
-        least[label] = min(sure.get(label, 0.0), trust[label])
-    return least
-
-
-def _begin_layers(
-    layers: dict[int, TrackedLayer],
-    picture: np.ndarray,
-    given: Mapping[int, Mask],
-    labels: np.ndarray,
-    refine: Refine | Literal["colors"] | None,
-) -> None:
-    """Make the layers of the regions of a key frame, in place; `labels` are those of
-    the frame."""
-    for label, mask in given.items():
-        seen = labels == label
-        refiner = by_colors(picture, seen) if refine == "colors" else refine
-        layers[label] = new_layer(
-            picture,
-            mask,
-            seen,
-            labels,
-            refiner,
-            layers.get(label),
-        )
-
-
-def _new_ground(
-    picture: np.ndarray, labels: np.ndarray, before: Background | None
-) -> Background:
-    """Learn the background on a key frame; a region that begins there had been taken
-    for background."""
-    clear = clear_background(labels)
-    palette = palette_of(picture, clear)
-    if before is None:
-        return Background(picture.astype(np.float32), clear, palette)
-    return Background(before.look, clear & before.known, palette)
-
-
-def _scaled(mask: Mask, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def _scaled(mask: Mask, size: Size) -> Mask:
     if mask.shape[::-1] == tuple(size):
         return mask
     method = cv2.INTER_AREA if size[0] < mask.shape[1] else cv2.INTER_LINEAR
     return cv2.resize(mask.astype(np.float32), size, interpolation=method) > 0.5
 
 
-def _read(
-    clip: Clip, order: range, size: tuple[int, int]
-) -> Iterator[tuple[int, np.ndarray]]:
+def _read(clip: Clip, order: range, size: Size) -> Iterator[tuple[int, Rgb]]:
     """Yield frames in order, read by window, since a video file cannot be read
     backwards one by one."""
     for first in range(0, len(order), _WINDOW):

@@ -8,7 +8,7 @@ at, so memory does not grow with the clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Size
 from regrain.masks.draw import pack, unpack
 from regrain.masks.models.checkpoints import Checkpoint, Network, load
 from regrain.masks.models.cost import timing
+from regrain.masks.track.corrections import Stated
 
-Masks = Mapping[int, np.ndarray]
 _WINDOW = 16  # frames read at once: a video file cannot be read backwards one by one
 # logits: a mask that changes much between these two thresholds is a guess
 _STABLE = 1.0
@@ -34,13 +35,19 @@ class Seen(NamedTuple):
     sure: float
 
 
+Seens = dict[int, Seen]
+"""Regions on a frame, by label."""
+Tracked = Iterator[tuple[int, Seens]]
+"""Frames, and the regions on each."""
+
+
 def track(
     checkpoint: Checkpoint,
     clip: Clip,
-    stated: Mapping[int, Masks],
+    stated: Stated,
     start: int,
     stop: int,
-) -> Iterator[tuple[int, dict[int, Seen]]]:
+) -> Tracked:
     """Carry masks from key frames to the frames `start` to `stop` - 1.
 
     `stated` has masks by key frame and label; an empty one says that the region is not
@@ -55,38 +62,24 @@ def track(
         ModelError: The checkpoint cannot track, or is broken.
     """
     network = load(checkpoint, "tracking")
-    first_keys = _first_keys(stated)
+    first_keys: dict[int, int] = {}
+    for frame, masks in sorted(stated.items()):
+        for label in masks:
+            first_keys.setdefault(label, frame)
     first = min(first_keys.values())
     turn = max(first_keys.values())
     walk = partial(_walk, checkpoint, network, clip, stated)
     with closing(walk(range(turn - 1, start - 1, -1), reverse=True)) as backwards:
         # Regions that begin later are needed while the clip goes forwards; they are
         # kept, compressed.
-        early = _early(islice(backwards, turn - first), first_keys)
+        early = {}
+        for frame, seen in islice(backwards, turn - first):
+            begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
+            early[frame] = packed(begin_later)
         with closing(walk(range(first, stop), reverse=False)) as forwards:
             for frame, seen in forwards:
                 yield frame, seen | unpacked(early.pop(frame, {}), clip.size)
         yield from backwards
-
-
-def _first_keys(stated: Mapping[int, Masks]) -> dict[int, int]:
-    """Return the first key frame of each region."""
-    first_keys: dict[int, int] = {}
-    for frame, masks in sorted(stated.items()):
-        for label in masks:
-            first_keys.setdefault(label, frame)
-    return first_keys
-
-
-def _early(
-    found: Iterable[tuple[int, dict[int, Seen]]], first_keys: Mapping[int, int]
-) -> dict[int, dict[int, tuple[bytes, float]]]:
-    """Compress, by frame, the regions whose first key frame comes later."""
-    early = {}
-    for frame, seen in found:
-        begin_later = {n: one for n, one in seen.items() if frame < first_keys[n]}
-        early[frame] = packed(begin_later)
-    return early
 
 
 class _Pictures:
@@ -118,10 +111,10 @@ def _walk(
     checkpoint: Checkpoint,
     network: Network,
     clip: Clip,
-    stated: Mapping[int, Masks],
+    stated: Stated,
     order: range,
     reverse: bool,
-) -> Iterator[tuple[int, dict[int, Seen]]]:
+) -> Tracked:
     """Track in one direction in a session of its own."""
     if not order:
         return
@@ -133,7 +126,7 @@ def _walk(
         _forget(network, session, frame)
 
 
-def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
+def _begin(network: Network, clip: Clip, stated: Stated) -> Any:
     """Make a session and show it all key frames."""
     import torch
 
@@ -166,7 +159,7 @@ def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
     return session
 
 
-def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int, Seen]:
+def _step(network: Network, session: Any, frame: int, reverse: bool) -> Seens:
     import torch
 
     with torch.inference_mode():
@@ -207,9 +200,7 @@ def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:
     return {label: (pack(mask), sure) for label, (mask, sure) in seen.items()}
 
 
-def unpacked(
-    kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]
-) -> dict[int, Seen]:
+def unpacked(kept: Mapping[int, tuple[bytes, float]], size: Size) -> Seens:
     """Return the regions that `packed` compressed; `size` is (width, height)."""
     return {
         label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()

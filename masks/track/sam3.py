@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.errors import ModelError
 from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.recipe.events import Progress
 from regrain.masks.draw import iou
 from regrain.masks.models.checkpoints import Checkpoint, find, load
+from regrain.masks.models.finders import CUTS
 from regrain.masks.track.propagate import propagate
 
 LEAST = 0.5  # score from which something counts as found
@@ -45,7 +46,7 @@ class FoundThings(NamedTuple):
 
 
 def instances(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Rgb,
     words: Sequence[str],
     checkpoint: Checkpoint,
     least: float = LEAST,
@@ -93,7 +94,7 @@ def _distinct(found: list[Instance]) -> list[Instance]:
 
 
 def find_by_words(
-    clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
+    clip: Clip, words: Sequence[str], finder: str, tracker: str = CUTS
 ) -> Iterator[Progress | FoundThings]:
     """Find things on the middle frame of a clip and follow them; what was found comes
     last.
@@ -114,8 +115,10 @@ def find_by_words(
     things = instances(image, words, checkpoint)[:MOST]
     labels = np.zeros((len(clip), height, width), np.uint8)
     if things:
-        followed = _followed(clip, middle, things, tracker)
-        for done, (frame, seen) in enumerate(followed, 1):
+        # The surest covers the others.
+        masks = {label: thing.mask for label, thing in enumerate(things, 1)}
+        followed = propagate(clip, {middle: masks}, tracker=tracker)
+        for done, (frame, seen, _) in enumerate(followed, 1):
             labels[frame] = seen
             yield Progress("finding", done, len(clip), None)
     yield FoundThings(
@@ -123,13 +126,3 @@ def find_by_words(
         names=tuple(thing.words for thing in things),
         fit=tuple(2 * thing.score for thing in things),
     )
-
-
-def _followed(
-    clip: Clip, frame: int, things: Iterable[Instance], tracker: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Follow things from one frame on and back; yield frames and their labels."""
-    # The surest covers the others.
-    masks = {label: thing.mask for label, thing in enumerate(things, 1)}
-    for number, labels, _ in propagate(clip, {frame: masks}, tracker=tracker):
-        yield number, labels

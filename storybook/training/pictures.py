@@ -30,7 +30,8 @@ from transformers import CLIPTextModel
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.media.images import GREY
-from regrain.editing.models.pictures.encoder import DRAWN, drawn, resampled
+from regrain.editing.models.pictures.encoder import drawn, resampled
+from regrain.editing.models.pictures.picture_file import DRAWN
 from storybook import dataset
 from storybook.training.autoencoder import SIZE
 from storybook.training.muon import Muon

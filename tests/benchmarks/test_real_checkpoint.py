@@ -173,7 +173,7 @@ def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     whole = CLIPModel.from_pretrained(place)
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     pixels = CLIPImageProcessor(**sizes)(list(frames), return_tensors="pt").pixel_values
-    tokens = torch.tensor(tiny.check_prompts(["a red fox"], ["prompt"]).input_ids)
+    tokens = torch.tensor(tiny.check_prompts(["a red fox"], ["prompt"]).ids)
     with torch.no_grad():
         logits = (
             whole(input_ids=tokens, pixel_values=pixels).logits_per_image

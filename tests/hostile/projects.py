@@ -64,7 +64,7 @@ _PLACES = (
         "params.cuts",
         "params.control",
     ),
-    *("params.heat_pixel", "model", "loras", "adapter", "seed", "focus"),
+    *("model", "loras", "adapter", "seed", "focus"),
     *("regions.0.picture", "regions.0.picture_scale", "picture_adapter"),
 )
 
@@ -274,7 +274,7 @@ _OPTIONS = {
     "editing new project/clip.mp4 -o out": "--masks --start --stride --frames --size --region "
     "--region-source",
     "masks track project/clip.mp4 -o out --click 1:0,20,20": "--click --start --stride --frames --finder "
-    "--tracker --model --flow --masks --key",
+    "--tracker --model --masks --key",
     "masks convert project/masks -o out": "--color --fps",
     "masks clean project/masks -o out": "--grow --fill-holes --drop-specks --label --color --fps",
     "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",

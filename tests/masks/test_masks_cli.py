@@ -95,16 +95,9 @@ def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, capsys):
         assert not (tmp_path / "b").exists()
 
 
-FOLLOWED = [
-    (False, [], "cuts"),
-    (False, ["--flow", "dis"], "flow"),
-    (False, ["--tracker", "flow"], "flow"),
-]
-
-
-@pytest.mark.parametrize(("drawn", "given", "by"), [*FOLLOWED, (True, [], "flow")])
-def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
-    clip, tmp_path, capsys, monkeypatch, drawn, given, by
+@pytest.mark.parametrize("drawn", [True, False])
+def test_drawn_clips_ask_sam_and_real_ones_cuts(
+    clip, tmp_path, capsys, monkeypatch, drawn
 ):
     asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
     if drawn:
@@ -118,7 +111,6 @@ def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
             "1:2,27,32",
             "--frames",
             3,
-            *given,
             "-o",
             tmp_path / "out",
         )
@@ -128,7 +120,7 @@ def test_drawn_clips_ask_sam_and_flow_and_real_ones_cuts(
         ("cuts", 2, 3)
     ]
     assert ("SAM weights are missing" in capsys.readouterr().err) == drawn
-    assert [how["tracker"] for _, how in followed] == [by]
+    assert [how["tracker"] for _, how in followed] == ["cuts"]
 
 
 def test_used_frames(clip, tmp_path):

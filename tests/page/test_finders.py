@@ -112,7 +112,6 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     trackers = page.locator(".rg-trackers select")
     assert trackers.evaluate("s => [...s.options].map(o => o.text)") == [
         "By colour",
-        "By motion",
         "SAM 2.1 tiny",
     ]
     assert trackers.input_value() == "cuts"

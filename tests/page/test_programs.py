@@ -227,7 +227,7 @@ def test_what_is_at_hand_is_listed(client):
     assert here["models"][0] == "storybook"  # a test beside may have fetched another
     assert "fox" in here["words"]["Kinds"]
     assert {"sam", "cuts"} <= here["finders"].keys()
-    assert here["trackers"].keys() == {"cuts", "flow"}
+    assert here["trackers"].keys() == {"cuts"}
 
 
 def test_one_declaration_documents_an_endpoint(server):

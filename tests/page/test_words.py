@@ -209,23 +209,6 @@ def test_a_control_network_is_picked_weighed_and_seen(page):
     assert report(page)["params"]["control"]["value"] == "canny=storybook/canny@0.5"
 
 
-def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
-    unfold(page, "#settings", "#experiments")
-    page.get_by_role("button", name="Attention maps").locator(
-        "visible=true"
-    ).first.click()
-    page.get_by_text("Choose in the frame").click()
-    canvas = page.locator(".rg-canvas-stage canvas").first
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
-    field = page.locator(".rg-param-heat_pixel textarea").first
-    written = r"0,6[34](\.\d+)?,12[78](\.\d+)?"
-    wait(lambda: re.fullmatch(written, field.input_value()), 60, "the pixel is written")
-    assert page.locator(".rg-card").count() == 2  # the click made no region
-    assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
-
-
 def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, page):
     unfold(page, "#settings")
     page.get_by_text("Get a model").first.click()

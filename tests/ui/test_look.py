@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regrain.editing.request.region import PALETTE
+from regrain.editing.media.mask_pictures import PALETTE
 
 STYLE = (Path(__file__).parents[2] / "ui" / "page.css").read_text()
 LIGHT, DARK = (

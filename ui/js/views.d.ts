@@ -14,7 +14,6 @@ export interface Views {
   focus: FocusView | null;
   gallery: GalleryView | GalleryFailed;
   header: HeaderView | null;
-  heat_pixel: null;
   history: HistoryView | null;
   how: null;
   hub_model: HubView | null;

@@ -52,7 +52,7 @@ _INFO = {
     "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
     "which share frames. Memory grows with it.",
 }
-_HELPERS = ("heat_pixel", "control")  # texts that a script of this name helps to write
+_HELPERS = ("control",)  # texts that a script of this name helps to write
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 # by method, the parameters of a run with nothing given

@@ -72,7 +72,7 @@ def load_ahead(model: str) -> None:
         start_thread(load, "load ahead")
 
 
-def discover(request, finder=None, tracker="flow"):
+def discover(request, finder=None, tracker="cuts"):
     """Find the objects of a clip by the model's features or by words: events, and last
     what was found."""
     if finder:

@@ -16,7 +16,7 @@ FIRST = "head/first.js"  # runs before Gradio's own
 # Components that do nothing until they have a value, which they have not at first.
 IDLE = {"history", "live", "losses", "notice", "queue", "takes"}
 # Components inside folds, which Gradio makes when a fold is opened.
-_IN_FOLDS = {"adapters", "addons", "control", "heat_pixel", "variants", "vocabulary"}
+_IN_FOLDS = {"adapters", "addons", "control", "variants", "vocabulary"}
 # comments that only tools read
 _TYPES = re.compile(r"^ */\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r'^import [^;]*? from "(\.[^"]+)";', re.MULTILINE)

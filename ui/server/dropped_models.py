@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from regrain.editing.errors import EditingError, ModelError, ResourceError, shorten
-from regrain.editing.models.files.offers import check_file
+from regrain.editing.models.files.file_head import read_head
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
@@ -107,6 +107,4 @@ async def _write(request: Request, target: Path) -> None:
 
 def _check(path: Path) -> None:
     """Refuse a file that is no checkpoint of a supported model."""
-    from regrain.editing.models.files.single_file import whole_version  # needs torch
-
-    whole_version(check_file(path).names, shorten(path.name))
+    read_head(path).check_whole()

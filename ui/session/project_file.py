@@ -15,6 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
 from regrain.ui.session.kept import Content, KeptRegion, MaskFiles, damaged
 from regrain.ui.session.layers import KeptLayer, MaskLayer
+from regrain.ui.session.mask_models import trackers
 from regrain.ui.session.session import WORDS, Session, Words
 from regrain.ui.session.state import State, Undo
 
@@ -89,6 +90,8 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
     if work.shape != session.state.shape or work.method not in METHODS:
         raise damaged()
     session.state = _state(work.shape, work.layers, work.regions)
+    if work.tracker not in trackers():  # one of an earlier version, or gone
+        work.tracker = session.tracker
     for name in WORDS:
         setattr(session, name, getattr(work, name))
     session.steps = steps

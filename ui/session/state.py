@@ -12,7 +12,8 @@ import numpy as np
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.request.region import MAX_SCALE, TEXTS, Region, default_color
+from regrain.editing.media.mask_pictures import default_color
+from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on

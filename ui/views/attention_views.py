@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 
 from regrain.editing.attention.averages import PICTURE, RegionAttention
+from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import Frame, heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region, default_color
+from regrain.editing.request.region import Region
 from regrain.ui.server.media import as_url, data_url
 from regrain.ui.views.shown import (
     AreaStep,

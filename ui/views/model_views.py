@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import Listing
 from regrain.editing.models.files.location import (
     BUILT_IN_MODEL,
-    find,
     moving,
     parse_lora,
 )
@@ -22,10 +21,7 @@ from regrain.editing.models.files.offers import (
     STABLE_DIFFUSION,
     WAN,
     Family,
-    check_file,
-    family_of,
 )
-from regrain.editing.models.files.recommended import scheduler_words
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
@@ -118,16 +114,15 @@ def local_view(names: Sequence[str]) -> list[ListingView]:
     """Show the models of $REGRAIN_MODELS, each in a line."""
     shown = []
     for name in names:
-        source = find(name)
+        facts = facts_of(name)
         try:
-            if source.kind == "file":
-                check_file(Path(source.location))
-            family = family_of(source)
-            facts = [family.title, _fits(family.title)] if family else []
-            facts += scheduler_words(source)
+            _ = facts.head  # of a file that is whole
+            family = facts.family
+            said = [family.title, _fits(family.title)] if family else []
+            said += facts.scheduler_words
         except ModelError as error:
-            facts = [error.message]
-        shown.append(ListingView(name, _line(facts)))
+            said = [error.message]
+        shown.append(ListingView(name, _line(said)))
     return shown
 
 

@@ -43,7 +43,6 @@ class Views:
     focus: FocusView | None
     gallery: GalleryView | GalleryFailed
     header: HeaderView | None
-    heat_pixel: None
     history: HistoryView | None
     how: None
     hub_model: HubView | None

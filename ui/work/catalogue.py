@@ -8,36 +8,26 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from regrain.editing.errors import EditingError, ModelError, RequestError, suggest
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.facts import UNET, ModelFacts, facts_at, facts_of
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
     BUILT_IN_MODEL,
     BUILT_IN_MOTION,
     ModelLocation,
-    find,
     parse_lora,
 )
 from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.models.files.offers import (
-    Family,
-    check_file,
-    family_of,
-    is_silent,
-)
+from regrain.editing.models.files.offers import Family
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
-from regrain.editing.models.files.recommended import of_folder
-from regrain.editing.models.files.words import read_groups
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
 from regrain.editing.params.written import read_control, split_weight
-from regrain.editing.pipeline.estimate import configurations
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
@@ -64,7 +54,7 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples = examples
         self._folder = model_folder
-        self.groups = read_groups(model_folder) or {}
+        self.groups = self._facts(BUILT_IN_MODEL).groups or {}
         self._fetched: dict[str, list[str]] = {
             "models": [],
             "motions": [],
@@ -146,16 +136,20 @@ class Catalogue:
         if name not in self.models:
             raise _not_found("model", name, self.models)
         if str(name).lower().endswith(".safetensors"):
-            file = Path(find(str(name)).location)
-            _check_whole(file, file.stat().st_mtime_ns)
+            _ = facts_of(str(name)).head
         return str(name)
+
+    def _facts(self, model: str) -> ModelFacts:
+        if model == BUILT_IN_MODEL:
+            return facts_at(ModelLocation("folder", str(self._folder)), model)
+        return facts_of(model)
 
     def is_silent(self, model: object) -> bool:
         """Tell whether a model on this machine does not say what it predicts."""
         if model not in self.models or model == BUILT_IN_MODEL:
             return False
         try:
-            return is_silent(find(str(model)))
+            return facts_of(str(model)).is_silent
         except ModelError:  # a run says what is wrong with it
             return False
 
@@ -167,8 +161,7 @@ class Catalogue:
     def reader(self, model: str) -> Reader:
         """Return how an offered model reads prompts; a ModelError if its files cannot
         be read."""
-        built_in = ModelLocation("folder", str(self._folder))
-        return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
+        return open_reader(self._facts(model))
 
     def values(
         self,
@@ -179,12 +172,7 @@ class Catalogue:
     ) -> dict[str, Any]:
         """Return every parameter as a run of a model with these LoRA files would have
         it; an EditingError if one is wrong."""
-        folder = (
-            self._folder
-            if model == BUILT_IN_MODEL
-            else (models_folder() or Path()) / model
-        )
-        return values(method, folder, given, loras)
+        return values(method, self._facts(model), given, loras)
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
@@ -217,8 +205,7 @@ class Catalogue:
     def lacks(self, model: str) -> dict[str, str]:
         """Say of each method that a model cannot be used with why not; empty where its
         family is not known."""
-        place = ModelLocation("folder", str(self._folder))
-        family = family_of(place if model == BUILT_IN_MODEL else find(model))
+        family = self._facts(model).family
         if family is None:
             return {}
         reasons = {}
@@ -232,13 +219,10 @@ class Catalogue:
     def _wide(self, model: str) -> int | None:
         """Return how wide the text of a model is that looks at pictures; 0 of others,
         None if not known."""
-        place = self._folder if model == BUILT_IN_MODEL else configurations(find(model))
-        if place is None:
-            return None
-        unet = place / "unet" / "config.json"
-        if unet.is_file():
-            return int(read_config(unet, model).get("cross_attention_dim") or 0)
-        return 0 if (place / "transformer").is_dir() else None
+        facts = self._facts(model)
+        if (facts.folder / UNET).is_file():
+            return int(facts.config(UNET).get("cross_attention_dim") or 0)
+        return 0 if (facts.folder / "transformer").is_dir() else None
 
     def _fitting(self, wide: int | None) -> list[str]:
         if wide is None:  # then it is not the built-in model
@@ -266,13 +250,13 @@ class Catalogue:
 
 def values(
     method: str,
-    model_folder: Path,
+    model: ModelFacts,
     given: Mapping[str, object],
     loras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return parameters as a run would use them on a folder's model with these LoRA
-    files; an EditingError if one is wrong."""
-    usual = of_folder(model_folder, model_folder.name, loras)
+    """Return parameters as a run would use them on a model with these LoRA files; an
+    EditingError if one is wrong."""
+    usual = model.recommended(loras)
     return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
@@ -308,12 +292,6 @@ def _signature() -> tuple[object, ...]:
         with suppress(OSError):
             seen.append((entry.name, entry.stat().st_mtime_ns))
     return tuple(seen)
-
-
-@lru_cache(64)
-def _check_whole(file: Path, changed: int) -> None:
-    """Refuse a damaged file; one that was whole is not read again until it changes."""
-    check_file(file)
 
 
 def _check_offered(field: str, name: str, known: list[str]) -> None:

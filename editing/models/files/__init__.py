@@ -1,5 +1,5 @@
-"""Files of models, found, fetched, read and checked: folders, single files, LoRA,
-vocabularies.
+"""Files of models, found, fetched and checked, and what they say before anything is
+loaded: family, vocabulary, scheduler, recommendations.
 
-Imports rooms below `models`.
+Imports rooms below `models`. Loads no torch.
 """

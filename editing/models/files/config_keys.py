@@ -1,10 +1,10 @@
-"""Keys of configurations, as diffusers knows them: those that are honoured, and the
-values of the others that change nothing. A test holds that diffusers has no more."""
+"""Keys of configurations: those that diffusers and transformers know, by the signatures
+of their classes, and of those that are not honoured the values that change nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from inspect import signature
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.schedulers import NEAREST
@@ -54,32 +54,14 @@ _TEXT_KINDS: Mapping[str, tuple[str | None, ...]] = {
 _TEXT_TITLES = {"CLIPTextConfig": "CLIP", "UMT5Config": "UMT5"}
 
 
-class Keys(NamedTuple):
-    """The keys of a class of diffusers.
-
-    Attributes:
-        honoured: Read by us, or by diffusers' class, which is built from them.
-        allowed: Of each other key, the values that we can run; of a list, every entry
-            is one of them.
-    """
-
-    honoured: frozenset[str]
-    allowed: Mapping[str, tuple[object, ...]]
-
-
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NETWORK = _words(
-    "in_channels flip_sin_to_cos freq_shift block_out_channels layers_per_block "
-    "downsample_padding mid_block_scale_factor act_fn norm_num_groups norm_eps "
-    "cross_attention_dim transformer_layers_per_block attention_head_dim "
-    "use_linear_projection addition_time_embed_dim upcast_attention "
-    "resnet_time_scale_shift projection_class_embeddings_input_dim "
-    "addition_embed_type_num_heads"
-)
-_NETWORK_ALLOWED: Mapping[str, tuple[object, ...]] = {
+Values = Mapping[str, tuple[object, ...]]
+"""Of each key that is not honoured, the values that we can run; of a list, every entry
+is one of them."""
+_NETWORK: Values = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
     "only_cross_attention": _OFF,
@@ -90,17 +72,10 @@ _NETWORK_ALLOWED: Mapping[str, tuple[object, ...]] = {
     "num_class_embeds": _OFF,
     "addition_embed_type": (None, "text_time"),
 }
-_UNET = Keys(
-    _NETWORK
-    | _words(
-        "sample_size out_channels center_input_sample dropout "
-        "reverse_transformer_layers_per_block resnet_skip_time_act "
-        "resnet_out_scale_factor time_embedding_type time_embedding_dim "
-        "time_embedding_act_fn timestep_post_act time_cond_proj_dim conv_in_kernel "
-        "conv_out_kernel"
-    ),
-    {
-        **_NETWORK_ALLOWED,
+_COLOURS: Values = {"in_channels": (3,), "out_channels": (3,)}
+ALLOWED: Mapping[str, Values] = {
+    "UNet2DConditionModel": {
+        **_NETWORK,
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
         "dual_cross_attention": _OFF,
         "attention_type": ("default",),
@@ -108,76 +83,30 @@ _UNET = Keys(
         "mid_block_only_cross_attention": _OFF,
         "cross_attention_norm": _OFF,
     },
-)
-_CONTROL = Keys(
-    _NETWORK
-    | _words(
-        "controlnet_conditioning_channel_order conditioning_embedding_out_channels"
-    ),
-    {
-        **_NETWORK_ALLOWED,
+    "ControlNetModel": {
+        **_NETWORK,
         "conditioning_channels": (3,),
         "global_pool_conditions": _OFF,
     },
-)
-_MOTION = Keys(
-    _words(
-        "block_out_channels motion_layers_per_block motion_transformer_layers_per_block "
-        "motion_mid_block_layers_per_block motion_transformer_layers_per_mid_block "
-        "motion_num_attention_heads motion_norm_num_groups motion_max_seq_length "
-        "use_motion_mid_block"
-    ),
-    {"conv_in_channels": (None, 0)},
-)
-_COLOURS: Mapping[str, tuple[object, ...]] = {"in_channels": (3,), "out_channels": (3,)}
-_AUTOENCODER = Keys(
-    _words(
-        "down_block_types up_block_types block_out_channels layers_per_block act_fn "
-        "latent_channels norm_num_groups sample_size scaling_factor shift_factor "
-        "latents_mean latents_std force_upcast use_quant_conv use_post_quant_conv "
-        "mid_block_add_attention"
-    ),
-    _COLOURS,
-)
-_DEEP_AUTOENCODER = Keys(
-    _words(
-        "latent_channels attention_head_dim encoder_block_types decoder_block_types "
-        "encoder_block_out_channels decoder_block_out_channels "
-        "encoder_layers_per_block decoder_layers_per_block encoder_qkv_multiscales "
-        "decoder_qkv_multiscales upsample_block_type downsample_block_type "
-        "decoder_norm_types decoder_act_fns encoder_out_shortcut decoder_in_shortcut "
-        "decoder_conv_act_fn scaling_factor"
-    ),
-    {"in_channels": (3,)},
-)
-_WAN = Keys(
-    _words(
-        "patch_size num_attention_heads attention_head_dim in_channels out_channels "
-        "text_dim freq_dim ffn_dim num_layers cross_attn_norm eps rope_max_seq_len"
-    ),
-    {
+    "MotionAdapter": {"conv_in_channels": (None, 0)},
+    "AutoencoderKL": _COLOURS,
+    "AutoencoderDC": {"in_channels": (3,)},
+    "WanTransformer3DModel": {
         "qk_norm": ("rms_norm_across_heads",),
         "image_dim": _OFF,
         "added_kv_proj_dim": _OFF,
         "pos_embed_seq_len": _OFF,
     },
-)
-_WAN_AUTOENCODER = Keys(
-    _words(
-        "base_dim decoder_base_dim z_dim dim_mult num_res_blocks attn_scales "
-        "temperal_downsample dropout latents_mean latents_std scale_factor_temporal "
-        "scale_factor_spatial"
-    ),
-    {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
-)
-_LEVELS = _words(
+    "AutoencoderKLWan": {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
+}
+"""Of the classes of diffusers that are built from their configuration, all of whose
+other keys are honoured."""
+HONOURED = _words(
     "num_train_timesteps beta_start beta_end beta_schedule trained_betas steps_offset "
-    "set_alpha_to_one prediction_type timestep_spacing rescale_betas_zero_snr"
-)
-# How a scheduler goes from level to level, which a method's `sampler` decides here.
-# Estimates are never clipped: diffusers' pipelines of Stable Diffusion take no notice
-# of `clip_sample` either.
-_OF_SAMPLER = _words(
+    "set_alpha_to_one prediction_type timestep_spacing rescale_betas_zero_snr "
+    # How a scheduler goes from level to level, which a method's `sampler` decides here.
+    # Estimates are never clipped: diffusers' pipelines of Stable Diffusion take no notice
+    # of `clip_sample` either.
     "clip_sample clip_sample_range variance_type solver_order algorithm_type "
     "solver_type lower_order_final use_karras_sigmas use_exponential_sigmas "
     "use_beta_sigmas euler_at_final lambda_min_clipped use_lu_lambdas "
@@ -185,66 +114,44 @@ _OF_SAMPLER = _words(
     "predictor_order corrector_order tau_func predict_x0 disable_corrector solver_p "
     "dynamic_thresholding_ratio sample_max_value flow_shift time_shift_type"
 )
-SCHEDULER = Keys(
-    _LEVELS | _OF_SAMPLER,
-    {
-        "thresholding": _OFF,
-        "use_flow_sigmas": _OFF,
-        "use_dynamic_shifting": _OFF,
-        "shift_terminal": _OFF,
-        "timestep_type": ("discrete",),
-        "original_inference_steps": (50,),
-        "timestep_scaling": (10,),
-    },
-)
-"""The keys of all schedulers in `NEAREST` together."""
+"""Keys of schedulers that are read, or that a sampler takes the place of."""
+SCHEDULER: Values = {
+    "thresholding": _OFF,
+    "use_flow_sigmas": _OFF,
+    "use_dynamic_shifting": _OFF,
+    "shift_terminal": _OFF,
+    "timestep_type": ("discrete",),
+    "original_inference_steps": (50,),
+    "timestep_scaling": (10,),
+}
+"""Of all schedulers in `NEAREST` together."""
 
-_FLOW = Keys(
-    frozenset(),
-    {
-        "num_train_timesteps": (1000,),
-        "use_dynamic_shifting": _OFF,
-        "shift_terminal": _OFF,
-        "invert_sigmas": _OFF,
-        "use_karras_sigmas": _OFF,
-        "use_exponential_sigmas": _OFF,
-        "use_beta_sigmas": _OFF,
-    },
-)
+_FLOW: Values = {
+    "num_train_timesteps": (1000,),
+    "use_dynamic_shifting": _OFF,
+    "shift_terminal": _OFF,
+    "invert_sigmas": _OFF,
+    "use_karras_sigmas": _OFF,
+    "use_exponential_sigmas": _OFF,
+    "use_beta_sigmas": _OFF,
+}
 _ACTIVATIONS = (
     *("quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
     *("relu", "silu", "swish"),
 )
-TEXT_KEYS: Mapping[str, Keys] = {
-    "CLIPTextConfig": Keys(
-        _words(
-            "vocab_size hidden_size intermediate_size projection_dim num_hidden_layers "
-            "num_attention_heads max_position_embeddings layer_norm_eps "
-            "attention_dropout initializer_range initializer_factor pad_token_id "
-            "bos_token_id eos_token_id"
+OF_TEXT: Mapping[str, Values] = {
+    "CLIPTextConfig": {"hidden_act": _ACTIVATIONS},
+    "UMT5Config": {
+        "feed_forward_proj": (
+            "gated-gelu",
+            *_ACTIVATIONS,
+            *(f"gated-{name}" for name in _ACTIVATIONS),
         ),
-        {"hidden_act": _ACTIVATIONS},
-    ),
-    "UMT5Config": Keys(
-        _words(
-            "vocab_size d_model d_kv d_ff num_layers num_decoder_layers num_heads "
-            "relative_attention_num_buckets relative_attention_max_distance "
-            "dropout_rate layer_norm_epsilon initializer_factor use_cache pad_token_id "
-            "eos_token_id decoder_start_token_id classifier_dropout is_gated_act "
-            "tie_word_embeddings"
-        ),
-        {
-            "feed_forward_proj": (
-                "gated-gelu",
-                *_ACTIVATIONS,
-                *(f"gated-{name}" for name in _ACTIVATIONS),
-            ),
-            "dense_act_fn": _ACTIVATIONS,
-            "is_decoder": _OFF,
-        },
-    ),
+        "dense_act_fn": _ACTIVATIONS,
+        "is_decoder": _OFF,
+    },
 }
-"""The keys of text encoders by their classes of transformers."""
+"""Of text encoders, by their configurations of transformers."""
 
 BESIDE_TEXT = _words(
     # of every model: names, types, what else is returned
@@ -272,15 +179,6 @@ _FAMILIES = {
     "FlowM": "a flow model with a UNet",
     "Karras": "an EDM model",
 }
-KEYS: Mapping[str, Keys] = {
-    "UNet2DConditionModel": _UNET,
-    "ControlNetModel": _CONTROL,
-    "MotionAdapter": _MOTION,
-    "AutoencoderKL": _AUTOENCODER,
-    "AutoencoderDC": _DEEP_AUTOENCODER,
-    "WanTransformer3DModel": _WAN,
-    "AutoencoderKLWan": _WAN_AUTOENCODER,
-}
 # Of each part of a model, the classes that are read, the first where the file names
 # none.
 _CLASSES: Mapping[str, tuple[str, ...]] = {
@@ -289,11 +187,6 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
     "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
     "control": ("ControlNetModel",),
     "motion": ("MotionAdapter",),
-}
-
-# Keys of no library, which we read.
-_OURS: Mapping[str, tuple[str, ...]] = {
-    "motion": ("beta_schedule",),  # of the model that it was trained on
 }
 
 
@@ -308,51 +201,87 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
     Raises:
         ModelError: It is of another class, or a key has such a value.
     """
-    keys = _keys_of(content, part, place)
-    _refuse_values(content, keys, place)
-    if keys.honoured:
-        _refuse_unknown(content, keys, place, (*_BESIDE, *_OURS.get(part, ())))
+    name = content.get("_class_name")
+    if part == "flow":
+        _refuse_values(content, _FLOW, place)
+    elif part == "scheduler":
+        if name is not None and str(name) not in NEAREST:
+            raise _other_class(place, family_of_scheduler(name) or shorten(name))
+        _refuse_values(content, SCHEDULER, place)
+        _refuse_unknown(content, HONOURED.union(SCHEDULER, _BESIDE), place)
+    elif part in _CLASSES:
+        classes = _CLASSES[part]
+        if name not in (None, *classes):
+            raise _other_class(
+                place, shorten(name), f"Use a model with {' or '.join(classes)}"
+            )
+        allowed = ALLOWED.get(str(name or classes[0]), {})
+        _refuse_values(content, allowed, place)
 
 
-def _refuse_values(content: Mapping[str, object], keys: Keys, place: str) -> None:
-    """Refuse a value that we cannot run."""
-    for key, allowed in keys.allowed.items():
+def check_known(content: Mapping[str, object], part: str, place: str) -> None:
+    """Refuse a configuration, which passed `check_keys`, with a key that its class of
+    diffusers does not know, by a ModelError. Imports that class."""
+    import diffusers
+
+    name = str(content.get("_class_name") or _CLASSES[part][0])
+    if name in ALLOWED:
+        known = signature(getattr(diffusers, name).__init__).parameters
+        ours = ("beta_schedule",) if part == "motion" else ()  # of its model
+        _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
+
+
+def _refuse_values(content: Mapping[str, object], values: Values, place: str) -> None:
+    for key, allowed in values.items():
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
-        if not all(_is_one(entry, allowed) for entry in entries):
-            said = f"{place} has {key} {shorten(value)}, which is not supported"
-            raise ModelError("model", f"{said}. Use another model.")
+        if not all(entry in allowed for entry in entries):
+            raise ModelError(
+                "model",
+                f"{place} has {key} {shorten(value)}, which is not supported. Use "
+                "another model.",
+            )
 
 
 def _refuse_unknown(
-    content: Mapping[str, object], keys: Keys, place: str, beside: Collection[str]
+    content: Mapping[str, object], known: Collection[str], place: str
 ) -> None:
     """Refuse a key of no class of the libraries: nobody knows what it asks for."""
-    known = keys.honoured.union(keys.allowed, beside)
     for key, value in content.items():
         is_private = key.startswith("_")  # such as the name of the class
-        harmless = is_private or _is_one(value, _OLD.get(key, _OFF))
-        if key not in known and not harmless:
-            said = f"{place} has {shorten(key)} {shorten(value)}, which is not known"
-            advice = "Remove it if it changes nothing, or use another model"
-            raise ModelError("model", f"{said}. {advice}.")
+        if key not in known and not is_private and value not in _OLD.get(key, _OFF):
+            raise ModelError(
+                "model",
+                f"{place} has {shorten(key)} {shorten(value)}, which is not "
+                "known. Remove it if it changes nothing, or use another model.",
+            )
 
 
 def check_text_encoder(
     content: Mapping[str, object], place: str, name: str = "CLIPTextConfig"
 ) -> None:
     """Refuse the configuration of a text encoder of another class than that of `name`,
-    whose weights are packed, or that asks for what is not done, by a ModelError."""
+    whose weights are packed, or that asks for what is not done, by a ModelError.
+    Imports transformers."""
+    import transformers
+
     kind = content.get("model_type")
-    if not _is_one(kind, _TEXT_KINDS[name]):
-        said = f"{place} is of {shorten(kind)}, which is not supported"
-        advice = f"Use a model with {_TEXT_TITLES[name]}'s text encoder"
-        raise ModelError("model", f"{said}. {advice}.")
+    if kind not in _TEXT_KINDS[name]:
+        raise ModelError(
+            "model",
+            f"{place} is of {shorten(kind)}, which is not supported. Use a model "
+            f"with {_TEXT_TITLES[name]}'s text encoder.",
+        )
     if content.get("quantization_config"):
-        said = f"{place} has quantization_config, which is not supported"
-        raise ModelError("model", f"{said}. Use a model of 16 bits.")
-    _refuse_values(content, TEXT_KEYS[name], place)
-    _refuse_unknown(content, TEXT_KEYS[name], place, BESIDE_TEXT)
+        raise ModelError(
+            "model",
+            f"{place} has quantization_config, which is not supported. Use a "
+            "model of 16 bits.",
+        )
+    _refuse_values(content, OF_TEXT[name], place)
+    written = getattr(transformers, name)().to_dict()
+    known = BESIDE_TEXT.union(written).difference(_OLD)
+    _refuse_unknown(content, known, place)
 
 
 def check_index(content: Mapping[str, object], place: str) -> None:
@@ -361,11 +290,17 @@ def check_index(content: Mapping[str, object], place: str) -> None:
     for part, allowed in _OF_INDEX.items():
         named = class_in_index(content, part)
         if named not in (None, *allowed):
-            said = f"{place} names {shorten(named)} as {part}, which is not supported"
-            raise ModelError("model", f"{said}. Use another model.")
+            raise ModelError(
+                "model",
+                f"{place} names {shorten(named)} as {part}, which is not "
+                "supported. Use another model.",
+            )
     if content.get("requires_aesthetics_score"):
-        said = f"{place} has requires_aesthetics_score, as SDXL's refiner"
-        raise ModelError("model", f"{said}. Use its base model.")
+        raise ModelError(
+            "model",
+            f"{place} has requires_aesthetics_score, as SDXL's refiner. Use its "
+            "base model.",
+        )
 
 
 def class_in_index(content: Mapping[str, object], part: str) -> str | None:
@@ -387,26 +322,6 @@ def unused_parts(content: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _is_one(value: object, allowed: tuple[object, ...]) -> bool:
-    return any(value == one for one in allowed)
-
-
-def _keys_of(content: Mapping[str, object], part: str, place: str) -> Keys:
-    if part == "flow":
-        return _FLOW
-    name = content.get("_class_name")
-    if part == "scheduler":
-        if name is not None and str(name) not in NEAREST:
-            raise _other_class(place, family_of_scheduler(name) or shorten(name))
-        return SCHEDULER
-    classes = _CLASSES.get(part, ())
-    if name is None:
-        name = next(iter(classes), "")
-    elif classes and name not in classes:
-        raise _other_class(place, shorten(name), classes)
-    return KEYS.get(str(name), Keys(frozenset(), {}))
-
-
 def family_of_scheduler(name: object) -> str | None:
     """Return what a model with this scheduler is, if it is none of `NEAREST`, as
     shown to users; None without a word for it."""
@@ -416,7 +331,9 @@ def family_of_scheduler(name: object) -> str | None:
     return None
 
 
-def _other_class(place: str, given: str, classes: tuple[str, ...] = ()) -> ModelError:
-    advice = f"Use a model with {' or '.join(classes)}" if classes else ""
-    said = f"{place} is of {given}, which is not supported"
-    return ModelError("model", f"{said}. {advice or 'Use another model'}.")
+def _other_class(
+    place: str, given: str, advice: str = "Use another model"
+) -> ModelError:
+    return ModelError(
+        "model", f"{place} is of {given}, which is not supported. {advice}."
+    )

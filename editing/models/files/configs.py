@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.models.files.config_keys import check_keys
 from regrain.editing.storage.texts import read_text
 
+Config = dict[str, Any]
+"""A configuration as it is in a JSON file."""
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
 # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
@@ -176,51 +178,33 @@ _TYPES: dict[str, type[_Config]] = {
 }
 
 
-def read_config(path: Path, id: str, part: str = "") -> dict[str, Any]:
-    """Read a JSON file of a model's folder, checked by the part it is of.
+def read_config(path: Path, id: str, part: str = "") -> Config:
+    """Read a JSON file of a model's folder, checked by the part it is of; see
+    `check_config`. Without a part, that is the folder that it is in.
 
-    Args:
-        path: The file.
-        id: The model's id, for messages.
-        part: See `check_keys`; default: the folder that it is in.
     Raises:
-        ModelError: It cannot be read, is not an object, has a value that no such model
-            has, or one that is not supported.
+        ModelError: It cannot be read, or has a value that is not supported.
     """
-    place = f"{path.parent.name}/{path.name}"
-    part = part or _part(path)
-    content = read_json(path, f"{shorten(id)}: {place}")
+    place = f"{shorten(id)}: {path.parent.name}/{path.name}"
+    return check_config(read_json(path, place), part or path.parent.name, place)
+
+
+def check_config(content: Any, part: str, place: str) -> Config:
+    """Refuse a configuration that is no object, has a value that no such model has, or
+    one that is not supported, by a ModelError; see `check_keys`."""
     if not isinstance(content, dict):
-        raise ModelError(
-            "model", f"{shorten(id)}: {place} is not a JSON object. Download it again."
-        )
-    check_values(content, part, f"{shorten(id)}: {place}")
-    return content
-
-
-def check_values(content: Mapping[str, Any], part: str, place: str) -> None:
-    """Refuse a configuration with a value that no such model has, or one that is not
-    supported; see `check_keys`."""
+        raise ModelError("model", f"{place} is not a JSON object. Download it again.")
     check_keys(content, part, place)
     known = _TYPES.get(part)
-    if known is None:
-        return
-    try:
-        known.model_validate(content)
-    except ValidationError as error:
-        wrong = from_validation(error, known)
-        reason = f"{place}, {wrong.field}: {wrong.message}"
-        raise ModelError("model", f"{reason} Use another model.") from None
-
-
-def _part(path: Path) -> str:
-    """Return the part of a model that a file is of; flow is a video model's
-    scheduler."""
-    folder = path.parent
-    flows = (folder.parent / "transformer").is_dir()
-    if folder.name == "scheduler" and flows and not (folder.parent / "unet").is_dir():
-        return "flow"
-    return folder.name
+    if known is not None:
+        try:
+            known.model_validate(content)
+        except ValidationError as error:
+            wrong = from_validation(error, known)
+            raise ModelError(
+                "model", f"{place}, {wrong.field}: {wrong.message} Use another model."
+            ) from None
+    return content
 
 
 def read_json(path: Path, title: str) -> Any:
@@ -236,10 +220,14 @@ def read_json(path: Path, title: str) -> Any:
         return json.loads(read_text(path))
 
 
-def read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
+def read_defaults(path: Path, id: str) -> dict[str, dict[str, object]]:
     """Read the recommended parameters by method; none without the file."""
-    defaults = read_config(path, id) if os.path.lexists(path) else {}
-    if not all(isinstance(values, dict) for values in defaults.values()):
-        said = f"{shorten(id)}: defaults.json is not an object of objects"
-        raise ModelError("model", f"{said}. Correct it.")
-    return defaults
+    if not os.path.lexists(path):
+        return {}
+    content = read_config(path, id, "defaults")
+    if not all(isinstance(values, dict) for values in content.values()):
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: defaults.json is not an object of objects. Correct it.",
+        )
+    return content

@@ -3,7 +3,7 @@ the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -58,27 +58,22 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
             )
 
     folder = load(files)
-    lacking = [part for part in _parts(Path(folder)) if _asks_for(files, part)]
+    lacking = []
+    for config in Path(folder).glob("**/config.json"):
+        name = config.parent.relative_to(folder).as_posix()
+        part = "" if name == "." else f"{name}/"  # of one that is itself a part
+        usual = [f"{part}{stem}.safetensors" for stem in (DIFFUSERS, TRANSFORMERS)]
+        asked = any(matches(name, files) for name in usual)
+        if asked and not weight_files(config.parent):
+            lacking.append(part)
     if lacking and fetch:
         load([f"{part}{end}" for part in lacking for end in VARIANT_FILES])
     return folder
 
 
-def _parts(folder: Path) -> list[str]:
-    """Return the parts of a model, as `unet/`, that are configured and have no weights
-    here; empty text for a folder that is one."""
-    found = []
-    for config in folder.glob("**/config.json"):
-        if not weight_files(config.parent):
-            part = config.parent.relative_to(folder).as_posix()
-            found.append("" if part == "." else f"{part}/")
-    return found
-
-
-def _asks_for(files: Sequence[str], part: str) -> bool:
-    """Tell whether some patterns of files are for the weights of a part."""
-    names = [f"{part}{stem}.safetensors" for stem in (DIFFUSERS, TRANSFORMERS)]
-    return any(fnmatch(name, pattern) for name in names for pattern in files)
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a file is among those that some patterns name."""
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 @contextmanager
@@ -99,16 +94,26 @@ def hub_error(id: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        advice = "Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
-        raise ModelError("model", f"{id!r} is gated. {advice}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or "
+            "run `hf auth login`.",
+        ) from error
     except RepositoryNotFoundError as error:
-        said = "is missing from the hub, or private. Check the spelling or set HF_TOKEN"
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is missing from the hub, or private. Check the spelling or "
+            "set HF_TOKEN.",
+        ) from error
     except away as error:
-        said = "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
+            "once, or use storybook.",
+        ) from error
     except (HfHubHTTPError, OSError) as error:
-        said = (
-            f"cannot be downloaded ({first_line(error)}). Try again, or use storybook"
-        )
-        raise ModelError("model", f"{id!r} {said}.") from error
+        raise ModelError(
+            "model",
+            f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
+            "use storybook.",
+        ) from error

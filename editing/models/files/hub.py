@@ -8,17 +8,17 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import Config, read_config
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
     hub_error,
+    matches,
 )
 from regrain.editing.models.files.location import about
 from regrain.editing.models.files.picture_heads import (
@@ -34,6 +34,9 @@ from regrain.editing.storage.safetensors_files import (
     check_head,
     choose_weights,
 )
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 MOTION, PICTURES = "motion adapter", "picture adapter"
@@ -79,16 +82,7 @@ class Listing:
     @property
     def repository(self) -> str:
         """`owner/name`."""
-        repository, _ = _split_id(self.id)
-        return repository
-
-
-class _Asked(NamedTuple):
-    """An id that was looked up on the hub."""
-
-    repository: str
-    file: str  # the file of it that the id names; mostly empty
-    info: Any  # the hub's `ModelInfo`
+        return "/".join(self.id.split("/", 2)[:2])
 
 
 def allowed() -> tuple[str, ...] | None:
@@ -111,162 +105,153 @@ def describe(id: str) -> Listing:
         ModelError: It may not be fetched here, the hub cannot be reached, or it is
             neither a model nor a motion or picture adapter in safetensors.
     """
-    asked = _ask(id)
-    if asked.file:
-        return _list_picture_adapter(asked.repository, asked.file, asked.info)
-    return _list_whole(asked.repository, asked.info)
+    repository, file = _look_up(id)
+    return repository.picture_adapter(file) if file else repository.whole()
 
 
-def _split_id(id: str) -> tuple[str, str]:
-    """Split an id into a repository and the file of it that it names, which is mostly
-    empty."""
-    owner, _, rest = id.partition("/")
-    name, _, file = rest.partition("/")
-    return f"{owner}/{name}" if rest else owner, file
-
-
-def _ask(id: str) -> _Asked:
-    """Look an id up on the hub, if it may be fetched from there."""
+def _look_up(id: str) -> tuple[_Repository, str]:
+    """Look an id up on the hub, if it may be fetched from there; with the file of the
+    repository that it names, which is mostly empty."""
     from huggingface_hub import HfApi
 
-    repository, file = _split_id(id)
+    owner, name, file = (*id.split("/", 2), "", "")[:3]
+    repository = f"{owner}/{name}" if name else owner
     known = allowed()
     if known is not None and id not in known and repository not in known:
-        listed = (
-            f"Choose one of {', '.join(known)}."
-            if known
-            else "Use a model of the list."
-        )
+        listed = "Use a model of the list."
+        if known:
+            listed = f"Choose one of {', '.join(known)}."
         raise ModelError("model", f"{id[:60]!r} may not be fetched here. {listed}")
     with hub_error(repository):
-        return _Asked(
-            repository, file, HfApi().model_info(repository, files_metadata=True)
+        info = HfApi().model_info(repository, files_metadata=True)
+    return _Repository(repository, info), file
+
+
+class _Repository:
+    """A repository that was looked up on the hub."""
+
+    def __init__(self, id: str, info: ModelInfo) -> None:
+        self.id = id
+        self.info = info
+        self.sizes = list_files(info)
+        tags = (tag.split(":", 1) for tag in info.tags or () if ":" in tag)
+        self.tags = dict(tags)
+
+    def whole(self) -> Listing:
+        """List it as a model or a motion adapter."""
+        pipeline = self.tags.get("diffusers", "")
+        if pipeline and pipeline not in _FAMILIES:
+            raise ModelError(
+                "model",
+                f"{self.id!r} is for diffusers' {pipeline}. Choose a model for one of "
+                f"{', '.join(_FAMILIES)}.",
+            )
+        own = choose_weights(self.sizes)
+        part = own if "config.json" in self.sizes else None
+        if part is not None and self._config().get("_class_name") == "MotionAdapter":
+            return self._listing(["config.json", *part.names], MOTION)
+        names = self._of_pipeline()
+        weights = [name for name in names if name.endswith(".safetensors")]
+        if not any(name.startswith(NETWORKS) for name in weights):
+            raise ModelError(
+                "model",
+                f"{self.id!r} has no UNet in safetensors, and no transformer. Choose a "
+                "model for diffusers.",
+            )
+        return self._listing(names, _FAMILIES.get(pipeline, ""))
+
+    def _of_pipeline(self) -> list[str]:
+        """Choose the files of a model: as `download` does, those of a variant where a
+        part has no others."""
+        chosen = {name for name in self.sizes if matches(name, PIPELINE_FILES)}
+        for part in {PurePosixPath(name).parent for name in chosen}:
+            inside = self._inside(part)
+            found = choose_weights(inside)
+            taken = (
+                name.endswith(".safetensors") and f"{part}/{name}" in chosen
+                for name in inside
+            )
+            if f"{part}/config.json" in chosen and found and not any(taken):
+                more = [name for name in inside if name.endswith(".fp16.json")]
+                chosen |= {f"{part}/{name}" for name in (*found.names, *more)}
+        return sorted(chosen)
+
+    def _inside(self, folder: PurePosixPath) -> list[str]:
+        """Return the names of the files of a folder."""
+        paths = [PurePosixPath(name) for name in self.sizes]
+        return [path.name for path in paths if path.parent == folder]
+
+    def picture_adapter(self, file: str) -> Listing:
+        """List a picture adapter: a file, and the image encoder that it needs."""
+        if file not in self.sizes or not file.endswith(".safetensors"):
+            raise ModelError(
+                "model",
+                f"{shorten(self.id)} has no {shorten(file)} in safetensors. Choose "
+                "another file.",
+            )
+        named = f"{self.id}/{file}"
+        head = self._head(file, named)
+        files = [file]
+        if head.kind != "drawn":
+            encoder = self._encoder_of(head, file)
+            if not encoder:
+                raise ModelError(
+                    "model",
+                    f"{shorten(named)} has no {ENCODER}/ beside it that gives "
+                    f"{head.width} numbers in safetensors. Choose another.",
+                )
+            files += encoder
+        model = SEEING.get(head.cross)
+        return self._listing(
+            files, f"{PICTURES} for {model}" if model else PICTURES, named
         )
 
+    def _head(self, file: str, named: str) -> Head:
+        """Read the head of a picture adapter, without fetching its weights."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import SafetensorsParsingError
 
-def _list_whole(id: str, info: Any) -> Listing:
-    """List a repository that is a model or a motion adapter."""
-    pipeline = _tags(info).get("diffusers", "")
-    if pipeline and pipeline not in _FAMILIES:
-        advice = f"Choose a model for one of {', '.join(_FAMILIES)}."
-        raise ModelError("model", f"{id!r} is for diffusers' {pipeline}. {advice}")
+        try:
+            with hub_error(named), about("model"):
+                found = HfApi().parse_safetensors_file_metadata(self.id, file)
+                tensors = found.tensors.items()
+                return read_head(
+                    named, {name: tuple(one.shape) for name, one in tensors}
+                )
+        except SafetensorsParsingError as error:
+            raise ModelError(
+                "model",
+                f"{shorten(named)} is damaged or not a .safetensors file. Choose "
+                "another.",
+            ) from error
 
-    sizes = list_files(info)
-    own = choose_weights(sizes)
-    part = own if "config.json" in sizes else None
-    if part is not None and _config(id).get("_class_name") == "MotionAdapter":
-        return _listing(id, info, ["config.json", *part.names], MOTION)
+    def _encoder_of(self, head: Head, file: str) -> list[str]:
+        """Find the files of the image encoder that fits an adapter; none without a
+        whole one in safetensors."""
+        configs = [
+            name for name in self.sizes if name.endswith(f"{ENCODER}/config.json")
+        ]
+        folders = {PurePosixPath(name).parent for name in configs}
+        for folder in near(PurePosixPath(file), folders):
+            if self._config(f"{folder}/").get(head.encodes) == head.width:
+                chosen = choose_weights(self._inside(folder), TRANSFORMERS)
+                names = ("config.json", *chosen.names) if chosen else ()
+                return [f"{folder}/{name}" for name in names]
+        return []
 
-    names = _of_pipeline(sizes)
-    weights = [name for name in names if name.endswith(".safetensors")]
-    if not any(name.startswith(NETWORKS) for name in weights):
-        said = f"{id!r} has no UNet in safetensors, and no transformer"
-        raise ModelError("model", f"{said}. Choose a model for diffusers.")
-    return _listing(id, info, names, _FAMILIES.get(pipeline, ""))
+    def _listing(self, names: Iterable[str], family: str, id: str = "") -> Listing:
+        licence = (self.info.card_data or {}).get("license") or self.tags.get("license")
+        files = {name: self.sizes[name] for name in names}
+        gated = bool(self.info.gated)
+        return Listing(id or self.id, str(licence or ""), files, family, gated)
 
+    def _config(self, folder: str = "") -> Config:
+        """Download and read the configuration in a folder."""
+        from huggingface_hub import hf_hub_download
 
-def _of_pipeline(names: Iterable[str]) -> list[str]:
-    """Choose the files of a model: as `download` does, those of a variant where a part
-    has no others."""
-    chosen = {name for name in names if _matches(name, PIPELINE_FILES)}
-    for part in {PurePosixPath(name).parent for name in chosen}:
-        inside = [name for name in names if PurePosixPath(name).parent == part]
-        found = choose_weights(PurePosixPath(name).name for name in inside)
-        configured = f"{part}/config.json" in chosen
-        taken = any(
-            name.endswith(".safetensors") for name in chosen.intersection(inside)
-        )
-        if configured and found and not taken:
-            chosen |= {f"{part}/{name}" for name in found.names}
-            chosen |= {name for name in inside if _matches(name, ("*.fp16.json",))}
-    return sorted(chosen)
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _list_picture_adapter(id: str, file: str, info: Any) -> Listing:
-    """List a picture adapter: a file of a repository, and the image encoder there that
-    it needs."""
-    sizes = list_files(info)
-    if file not in sizes or not file.endswith(".safetensors"):
-        said = f"{shorten(id)} has no {shorten(file)} in safetensors"
-        raise ModelError("model", f"{said}. Choose another file.")
-    named = f"{id}/{file}"
-    head = _read_remote_head(id, file, named)
-    files = [file]
-    if head.kind != "drawn":
-        encoder = _encoder_of(head, id, file, sizes)
-        if encoder is None:
-            said = f"{shorten(named)} has no {ENCODER}/ beside it that gives {head.width} numbers"
-            raise ModelError("model", f"{said} in safetensors. Choose another.")
-        files += encoder
-    model = SEEING.get(head.cross)
-    family = f"{PICTURES} for {model}" if model else PICTURES
-    return _listing(named, info, files, family)
-
-
-def _read_remote_head(id: str, file: str, named: str) -> Head:
-    """Read the head of a picture adapter on the hub, without fetching its weights."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import SafetensorsParsingError
-
-    try:
-        with hub_error(named), about("model"):
-            found = HfApi().parse_safetensors_file_metadata(id, file)
-            shapes = {
-                name: tuple(tensor.shape) for name, tensor in found.tensors.items()
-            }
-            return read_head(named, shapes)
-    except SafetensorsParsingError as error:
-        said = (
-            f"{shorten(named)} is damaged or not a .safetensors file. Choose another."
-        )
-        raise ModelError("model", said) from error
-
-
-def _encoder_of(
-    head: Head, id: str, file: str, sizes: Mapping[str, int]
-) -> list[str] | None:
-    """Find the files of the image encoder that fits an adapter; None without a whole
-    one in safetensors."""
-    configs = [name for name in sizes if name.endswith(f"{ENCODER}/config.json")]
-    folders = {PurePosixPath(name).parent for name in configs}
-    for folder in near(PurePosixPath(file), folders):
-        if _config(id, f"{folder}/").get(head.encodes) == head.width:
-            inside = [
-                PurePosixPath(name).name
-                for name in sizes
-                if PurePosixPath(name).parent == folder
-            ]
-            chosen = choose_weights(inside, TRANSFORMERS)
-            if chosen is None:
-                return None
-            names = ("config.json", *chosen.names)
-            return [f"{folder}/{name}" for name in names]
-    return None
-
-
-def _tags(info: Any) -> dict[str, str]:
-    """Return the tags of the form `key:value`."""
-    return dict(tag.split(":", 1) for tag in info.tags or () if ":" in tag)
-
-
-def _listing(id: str, info: Any, names: Iterable[str], family: str) -> Listing:
-    licence = (info.card_data or {}).get("license") or _tags(info).get("license", "")
-    sizes = list_files(info)
-    files = {name: sizes[name] for name in names}
-    return Listing(id, str(licence), files, family, bool(info.gated))
-
-
-def _config(id: str, folder: str = "") -> dict[str, Any]:
-    """Download and read the configuration in a folder of a repository."""
-    from huggingface_hub import hf_hub_download
-
-    with hub_error(id):
-        path = hf_hub_download(id, f"{folder}config.json")
-    return read_config(Path(path), id)
+        with hub_error(self.id):
+            path = hf_hub_download(self.id, f"{folder}config.json")
+        return read_config(Path(path), self.id)
 
 
 def search(words: str) -> list[Listing]:
@@ -306,16 +291,12 @@ def _popular(words: str) -> list[str]:
 def _offered(id: str) -> list[Listing]:
     """List what an id offers: a model or an adapter, or all picture adapters of a
     repository."""
-    repository, file, info = _ask(id)
+    repository, file = _look_up(id)
     if file:
-        return [_list_picture_adapter(repository, file, info)]
-    adapters = [
-        name for name in sorted(list_files(info)) if _matches(name.lower(), _NAMED)
-    ]
-    found = _usable(
-        lambda name: [_list_picture_adapter(repository, name, info)], adapters
-    )
-    return found or [_list_whole(repository, info)]
+        return [repository.picture_adapter(file)]
+    adapters = [name for name in repository.sizes if matches(name.lower(), _NAMED)]
+    found = _usable(lambda name: [repository.picture_adapter(name)], sorted(adapters))
+    return found or [repository.whole()]
 
 
 def _usable(
@@ -344,11 +325,21 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
         ModelError: The hub cannot be reached or refuses, the disk is too small, or what
             came is damaged.
     """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     id = listing.repository
     missing = sum(
         size for name, size in listing.files.items() if _cached(id, name) is None
     )
-    _check_room(listing.id, missing)
+    cache = Path(HF_HUB_CACHE).absolute()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if missing > free:
+        raise ModelError(
+            "model",
+            f"{listing.id!r} needs {missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
+            "free. Make room, or set HF_HOME to another disk.",
+        )
 
     def work(fetching: Fetching) -> None:
         with hub_error(id):
@@ -356,7 +347,12 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
         for name in listing.files:
             place = _cached(id, name)
             if place is not None and name.endswith(".safetensors"):
-                _check(place)
+                try:
+                    check_head(place, "model")
+                except ModelError:  # so that it can be fetched again
+                    place.resolve().unlink(missing_ok=True)
+                    place.unlink(missing_ok=True)
+                    raise
 
     return watched(work, listing.size, listing.size - missing)
 
@@ -367,26 +363,3 @@ def _cached(id: str, name: str) -> Path | None:
 
     place = try_to_load_from_cache(id, name)
     return Path(place) if isinstance(place, str) else None
-
-
-def _check_room(id: str, needed: int) -> None:
-    """Check that so many bytes fit on the disk of the hub's cache."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = Path(HF_HUB_CACHE).absolute()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        sizes = f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-        advice = "Make room, or set HF_HOME to another disk."
-        raise ModelError("model", f"{id!r} needs {sizes}. {advice}")
-
-
-def _check(file: Path) -> None:
-    """Refuse a file that is damaged; it is removed, so that it can be fetched again."""
-    try:
-        check_head(file, "model")
-    except ModelError:
-        file.resolve().unlink(missing_ok=True)
-        file.unlink(missing_ok=True)
-        raise

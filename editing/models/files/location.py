@@ -66,8 +66,11 @@ def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> Lo
     file, given = split_weight(text)
     weight = 1.0 if given is None else given
     if not least <= weight <= _MAX_LORA or not file or len(text) > MAX_TEXT:
-        expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
-        raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
+        raise ModelError(
+            field,
+            f"Expected FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}, "
+            f"got {shorten(text)}.",
+        )
     return LoraSpec(file, weight)
 
 
@@ -109,17 +112,21 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
     if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in PICKLES:
-        reason = f"{shorten(id)} is a pickle and could run code when opened"
-        raise ModelError("model", f"{reason}. Use its .safetensors version.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} is a pickle and could run code when opened. Use its "
+            ".safetensors version.",
+        )
     if path := find_local(id, ".safetensors"):
         return _check(path, id, config)
     if id and os.path.exists(id):  # unlike Path.exists, does not raise
         return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
         return ModelLocation("hub", id)
-    where = f"owner/name, a name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file"
     raise ModelError(
-        "model", f"{shorten(id)} was not found. Use storybook, a hub id like {where}."
+        "model",
+        f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a "
+        f"name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file.",
     )
 
 
@@ -127,13 +134,17 @@ def _check(path: Path, id: str, config: str) -> ModelLocation:
     if path.is_file():
         if path.suffix.lower() == ".safetensors":
             return ModelLocation("file", str(path.resolve()))
-        reason = f"{shorten(id)} is not a .safetensors file"
-        raise ModelError("model", f"{reason}. Use one, or a diffusers folder.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers "
+            "folder.",
+        )
     # Other families of models have no UNet; `family_of` tells what they are.
     names = (config, "model_index.json") if config == _UNET else (config,)
     if any((path / name).is_file() for name in names):
         return ModelLocation("folder", str(path.resolve()))
-    reason = f"{shorten(id)} has no {config}"
     raise ModelError(
-        "model", f"{reason}. Use a diffusers folder or a .safetensors file."
+        "model",
+        f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors "
+        "file.",
     )

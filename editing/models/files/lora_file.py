@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_defaults
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.few_step import FewStep, by_name
+from regrain.editing.models.files.file_head import stated_prediction
 from regrain.editing.models.files.location import (
     ModelLocation,
     about,
     find,
     parse_lora,
 )
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.models.files.schedulers import FewStep, by_name
+from regrain.editing.storage.safetensors_files import check_head, state_of
 
 FILE = "pytorch_lora_weights.safetensors"
 # What peft calls a LoRA, and the file beside it that says its scale.
@@ -26,31 +29,81 @@ PEFT_CONFIG = "adapter_config.json"
 _LAYERS = ("modelspec.encoder_layer", "ss_clip_skip")
 
 
-def lora_kind(text: str) -> FewStep | None:
-    """Recognise a LoRA for few steps, by its name or metadata; errors are those of
-    `add_loras`."""
+@dataclass(frozen=True)
+class LoraFacts:
+    """Facts of a LoRA that was found.
+
+    Attributes:
+        id: As it was named.
+        path: Its file.
+        metadata: What the file says of itself.
+        defaults: The settings that its folder recommends, by method.
+    """
+
+    id: str
+    path: Path
+    metadata: Mapping[str, str]
+    defaults: Mapping[str, dict[str, object]]
+
+    @property
+    def kind(self) -> FewStep | None:
+        """Its kind, if it is one for few steps; by its name or metadata."""
+        return by_name(Path(self.id).name, self.metadata)
+
+    def notes(self, prediction: str, reads_last_layer: bool) -> list[str]:
+        """Say what it tells of its training that a model does not do.
+
+        Args:
+            prediction: What the model predicts.
+            reads_last_layer: Whether the model reads the last layer of its text
+                encoder.
+        """
+        notes = []
+        trained = stated_prediction(self.metadata)
+        if trained not in ("", prediction):
+            notes.append(
+                f"{shorten(self.id)} was trained on a model that predicts "
+                f"{trained}, and this one predicts {prediction}: it may not suit "
+                "it."
+            )
+        skipped = [self.metadata.get(key, "") for key in _LAYERS]
+        layer = next((one for one in skipped if one.isdecimal() and int(one) > 1), "")
+        if layer and reads_last_layer:
+            notes.append(
+                f"{shorten(self.id)} was trained with clip skip {layer[:3]}; this "
+                "model reads the last layer, so words count a little otherwise."
+            )
+        return notes
+
+
+def lora_facts(text: str) -> LoraFacts:
+    """Read the facts of a LoRA, see `parse_lora`; those of the same files are returned
+    again.
+
+    Raises:
+        ModelError: There is none, or it is damaged.
+    """
     id = parse_lora(text).model
-    return by_name(Path(id).name, _metadata(find_lora(id), id))
+    path = find_lora(id)
+    defaults = path.with_name("defaults.json")
+    return _read_facts(id, path, defaults, state_of(path), state_of(defaults))
 
 
-def _metadata(path: Path, id: str) -> Mapping[str, str]:
-    """Read the metadata of a file; a ModelError if it is damaged."""
+@lru_cache(maxsize=16)
+def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFacts:
+    """Read facts; `_states` are those of the files, which the cache compares."""
     from safetensors import SafetensorError, safe_open
 
     with about("loras"):
         check_head(path, "loras")
     try:
         with safe_open(path, framework="np") as file:
-            return file.metadata() or {}
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        said = f"{shorten(id)} is damaged. Download it again."
-        raise ModelError("loras", said) from error
-
-
-def lora_defaults(text: str) -> Mapping[str, Mapping[str, object]]:
-    """Read the settings that a LoRA's folder recommends; none without the file."""
-    id = parse_lora(text).model
-    return read_defaults(find_lora(id).parent / "defaults.json", id)
+        raise ModelError(
+            "loras", f"{shorten(id)} is damaged. Download it again."
+        ) from error
+    return LoraFacts(id, path, metadata, read_defaults(defaults, id))
 
 
 def fast_lora(model: str) -> str | None:
@@ -90,42 +143,7 @@ def find_lora(id: str) -> Path:
     for name in (FILE, PEFT_FILE):
         if (place / name).is_file():
             return place / name
-    advice = "Name a .safetensors file or another repository."
-    raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
-
-
-def lora_notes(text: str, prediction: str, reads_last_layer: bool) -> list[str]:
-    """Say what the metadata of a LoRA tells of its training that this model does not
-    do.
-
-    Args:
-        text: See `parse_lora`.
-        prediction: What the model predicts.
-        reads_last_layer: Whether the model reads the last layer of its text encoder.
-    Raises:
-        ModelError: See `find_lora`.
-    """
-    id = parse_lora(text).model
-    metadata = _metadata(find_lora(id), id)
-    notes = []
-    trained = stated_prediction(metadata)
-    if trained not in ("", prediction):
-        said = f"{shorten(id)} was trained on a model that predicts {trained}"
-        notes.append(f"{said}, and this one predicts {prediction}: it may not suit it.")
-    skipped = [metadata.get(key, "") for key in _LAYERS]
-    layer = next((one for one in skipped if one.isdecimal() and int(one) > 1), "")
-    if layer and reads_last_layer:
-        said = f"{shorten(id)} was trained with clip skip {layer[:3]}"
-        notes.append(
-            f"{said}; this model reads the last layer, so words count a little otherwise."
-        )
-    return notes
-
-
-def stated_prediction(metadata: Mapping[str, str]) -> str:
-    """Return what the metadata of a file say that the network predicts, as diffusers
-    names it if it is known; empty if they do not."""
-    stated = metadata.get("modelspec.prediction_type", "").lower()
-    if metadata.get("ss_v_parameterization") == "True" or stated == "v":
-        return "v_prediction"
-    return "epsilon" if stated.startswith("eps") else stated
+    raise ModelError(
+        "loras",
+        f"{shorten(id)} has no {FILE}. Name a .safetensors file or another repository.",
+    )

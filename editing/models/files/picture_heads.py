@@ -68,9 +68,10 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
         raise ModelError(
             FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
         )
-    kind = _kind_of(own)
+    told = (kind for kind, key in _TOLD_BY.items() if key in own)
+    kind = next(told, None)
     read = [name for name in shapes if _KEYS_AND_VALUES.fullmatch(name)]
-    if kind is None or not read:
+    if kind is None or _AS_WIDE[kind] not in own or not read:
         raise ModelError(
             FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter."
         )
@@ -82,15 +83,6 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
     *_, width = own[_AS_WIDE[kind]]
     *_, cross = shapes[read[0]]
     return Head(kind, width, cross)
-
-
-def _kind_of(own: Mapping[str, tuple[int, ...]]) -> Kind | None:
-    """Find the kind by the names of the weights that make tokens; None if it is not
-    complete."""
-    for kind, key in _TOLD_BY.items():
-        if key in own:
-            return kind if _AS_WIDE[kind] in own else None
-    return None
 
 
 def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:

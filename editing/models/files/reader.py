@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, PromptError
-from regrain.editing.models.files.configs import read_json
-from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.words import (
-    Unknown,
-    check_length,
-    read_words,
-    unknown_words,
-)
+from regrain.editing.models.files.facts import ModelFacts
+from regrain.editing.models.files.words import Unknown, check_length, unknown_words
 from regrain.editing.storage.local_models import ASSETS
 
 if TYPE_CHECKING:
@@ -65,35 +59,30 @@ class Reader:
         return [(0, 0), *encoded.offsets, (0, 0)]
 
 
-def open_reader(source: ModelLocation) -> Reader:
+def open_reader(facts: ModelFacts) -> Reader:
     """Open the reader of a model; one that is a file or not downloaded yet reads as
     CLIP does.
 
     Raises:
         ModelError: Its list of words cannot be read.
     """
-    if source.kind != "folder":
-        return Reader(None, CLIP, _limit(CLIP))
-    folder = Path(source.location)
-    own = folder / "tokenizer"
+    if facts.source.kind != "folder":
+        return Reader(None, CLIP, _USUAL)
+    own = facts.folder / "tokenizer"
     whole = (own / "tokenizer.json").is_file()
     in_two = (own / "vocab.json").is_file() and (own / "merges.txt").is_file()
-    tokens = own if whole or in_two else CLIP
-    positions = _number(
-        folder / "text_encoder" / "config.json", "max_position_embeddings"
-    )
-    return Reader(read_words(folder), tokens, min(_limit(tokens), positions))
+    limits = [_USUAL]
+    if whole or in_two:
+        limits = [_number(facts, "tokenizer/tokenizer_config", "model_max_length")]
+    limits.append(_number(facts, "text_encoder/config", "max_position_embeddings"))
+    return Reader(facts.words, own if whole or in_two else CLIP, min(limits))
 
 
-def _limit(tokens: Path) -> int:
-    return _number(tokens / "tokenizer_config.json", "model_max_length")
-
-
-def _number(path: Path, key: str) -> int:
+def _number(facts: ModelFacts, name: str, key: str) -> int:
     """Read a number from a JSON file; without it, CLIP's limit."""
     try:
-        return int(read_json(path, path.name).get(key, _USUAL))
-    except (ModelError, ValueError, TypeError, AttributeError):
+        return int(facts.glance(f"{name}.json").get(key, _USUAL))
+    except (ValueError, TypeError, OverflowError):
         return _USUAL
 
 
@@ -106,10 +95,11 @@ def _tokenizer(folder: Path) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    damaged = (
-        f"{folder.parent.name}/{folder.name} cannot be read. Download the model again."
-    )
-    with boundary("model", damaged, ModelError):
+    with boundary(
+        "model",
+        f"{folder.parent.name}/{folder.name} cannot be read. Download the model again.",
+        ModelError,
+    ):
         whole = folder / "tokenizer.json"
         if not whole.is_file():
             return _clip_tokenizer(folder / "vocab.json", folder / "merges.txt")

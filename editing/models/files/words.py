@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, PromptError, shorten
 from regrain.editing.models.files.configs import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NEAR = 3  # known words that are named beside an unknown one
 _ALIKE = 0.72  # how far they must be spelt alike, 0..1
@@ -24,20 +26,6 @@ class Unknown(NamedTuple):
 
     word: str
     near: tuple[str, ...]
-
-
-def read_words(folder: Path) -> frozenset[str] | None:
-    """Read the words that a model folder lists in words.json, lower case; None without
-    that file.
-
-    Raises:
-        ModelError: See `read_groups`.
-    """
-    groups = read_groups(folder)
-    if groups is None:
-        return None
-    phrases = chain.from_iterable(groups.values())
-    return frozenset(word for phrase in phrases for word in _split(phrase))
 
 
 def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
@@ -59,8 +47,10 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
         if not isinstance(phrases, list) or not all(
             isinstance(one, str) for one in phrases
         ):
-            said = f"{path.name} is not a JSON list of words"
-            raise ModelError("model", f"{said}. Download the model again.")
+            raise ModelError(
+                "model",
+                f"{path.name} is not a JSON list of words. Download the model again.",
+            )
         groups[title] = tuple(phrase.lower() for phrase in phrases)
     return groups
 
@@ -73,18 +63,17 @@ def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
     """
     if words is None:
         return []
-    missing = [word for word in dict.fromkeys(_split(text)) if word not in words]
-    return [Unknown(word, _misspelt(word, words)) for word in missing]
+    found = []
+    for word in dict.fromkeys(split_words(text)):
+        if word not in words:  # somebody may have meant another; for "man", not "an"
+            alike = sorted(known for known in words if known[0] == word[0])
+            near = get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE)
+            found.append(Unknown(word, tuple(near)))
+    return found
 
 
-def _misspelt(word: str, words: Iterable[str]) -> tuple[str, ...]:
-    """Return the known words that somebody may have meant to write; for "man", not
-    "an"."""
-    alike = sorted(known for known in words if known[0] == word[0])
-    return tuple(get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE))
-
-
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """Split a text into its words, lower case."""
     return re.findall(r"\w+", text.lower())
 
 
@@ -94,30 +83,43 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
     Raises:
         PromptError: One is not; names the first such word and the nearest known ones.
     """
-    unknown = unknown_words(words, text)
-    if not unknown:
-        return
-    word, near = unknown[0]
-    known = sorted(words or ())
-    hint = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else f"Use {', '.join(known[:8])} ..."
-    )
-    said = f'Unknown word "{word}"; this model knows {len(known)} words'
-    raise PromptError(field, f"{said}. {hint}")
+    for word, near in unknown_words(words, text):
+        known = sorted(words or ())
+        hint = f"Use {', '.join(known[:8])} ..."
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        raise PromptError(
+            field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}'
+        )
+
+
+class Tokens(NamedTuple):
+    """Tokens of prompts, padded to the limit of a model.
+
+    Attributes:
+        ids, offsets: Of each prompt, the number of each token and its characters.
+        mask: Of each prompt, 1 for a token and 0 for padding.
+    """
+
+    ids: tuple[tuple[int, ...], ...]
+    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    mask: Sequence[Sequence[int]]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many tokens each prompt has."""
+        return tuple(sum(row) for row in self.mask)
 
 
 def tokenise(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     fields: Sequence[str],
     words: frozenset[str] | None,
     limit: int,
     marks: int = 2,
-) -> Any:
-    """Tokenise prompts by a tokenizer of transformers, which types none; padded to the
-    limit.
+) -> Tokens:
+    """Tokenise prompts, padded to the limit.
 
     Raises:
         PromptError: See `check_words` and `check_length`; the field is that of
@@ -125,31 +127,15 @@ def tokenise(
     """
     for prompt, name in zip(prompts, fields, strict=True):
         check_words(words, prompt, name)
-    tokens = tokenizer(
+    found = tokenizer(
         [*prompts], padding="max_length", max_length=limit, return_offsets_mapping=True
     )
-    for prompt, name, offsets in zip(
-        prompts, fields, tokens.offset_mapping, strict=True
-    ):
-        check_length(prompt, name, offsets, limit, marks)
-    return tokens
-
-
-class TokenFacts(NamedTuple):
-    """Tokens of prompts, as `PromptEmbedding` has them."""
-
-    lengths: tuple[int, ...]
-    offsets: tuple[tuple[tuple[int, int], ...], ...]
-    ids: tuple[tuple[int, ...], ...]
-
-
-def token_facts(tokens: Any) -> TokenFacts:
-    """Return lengths, offsets and ids of the tokens of `tokenise`."""
-    return TokenFacts(
-        tuple(sum(row) for row in tokens.attention_mask),
-        tuple(tuple(tuple(pair) for pair in row) for row in tokens.offset_mapping),
-        tuple(tuple(row) for row in tokens.input_ids),
-    )
+    spans = found["offset_mapping"]
+    for prompt, name, row in zip(prompts, fields, spans, strict=True):
+        check_length(prompt, name, row, limit, marks)
+    ids = tuple(tuple(row) for row in found["input_ids"])
+    offsets = tuple(tuple(tuple(pair) for pair in row) for row in spans)
+    return Tokens(ids, offsets, found["attention_mask"])
 
 
 def check_length(
@@ -173,9 +159,9 @@ def check_length(
     start, _ = offsets[limit - 1]  # the end token needs the last place
     cut = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
     word = f"{shorten(cut[0])} (character {cut.start() + 1})"
-    count = (
-        f"The prompt has {len(offsets) - marks} tokens, but at most {limit - marks} fit"
-    )
     raise PromptError(
-        field, f"{count}. Shorten it; {word} is the first word that does not fit."
+        field,
+        f"The prompt has {len(offsets) - marks} tokens, but at most "
+        f"{limit - marks} fit. Shorten it; {word} is the first word that does not "
+        "fit.",
     )

@@ -7,32 +7,28 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import unused_parts
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.folder import (
+from regrain.editing.models.files.facts import facts_at
+from regrain.editing.models.files.location import ModelLocation
+from regrain.editing.models.files.lora_file import lora_facts
+from regrain.editing.models.files.offers import check_family
+from regrain.editing.models.unet.sdxl import StableDiffusionXL
+from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+from regrain.editing.models.wan.load import load_wan
+from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.weights.folder import (
     ModelParts,
     check_configs,
     read_folder,
     read_schedule,
 )
-from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.lora import add_loras
-from regrain.editing.models.files.lora_file import lora_notes
-from regrain.editing.models.files.offers import check_family, family_of
-from regrain.editing.models.files.recommended import (
-    kind_of,
-    missing_scheduler,
-    recommended,
-)
-from regrain.editing.models.files.single_file import read_file
-from regrain.editing.models.unet.sdxl import StableDiffusionXL
-from regrain.editing.models.unet.stable_diffusion import StableDiffusion
-from regrain.editing.models.wan.load import load_wan
-from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.weights.lora import add_loras
+from regrain.editing.models.weights.single_file import read_file
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
     count_weights,
@@ -41,6 +37,8 @@ from regrain.editing.storage.memory import (
     weights_dtype,
 )
 
+_OPENCLIP = 1024  # width of the text encoder of 2.x
+_CUT = 11  # layers of the text encoder of 1.x without its last
 logger = logging.getLogger(__name__)
 
 
@@ -58,74 +56,72 @@ def load(
     began = time.perf_counter()
     device = choose_device(device)
     _prepare_libraries()
-    place = Path(download(id) if source.kind == "hub" else source.location)
-    if (place / "transformer").is_dir() and not (place / "unet").is_dir():
-        check_family(family_of(ModelLocation("folder", str(place))), id)
+    if source.kind == "hub":
+        source = ModelLocation("folder", download(id))
+    facts = facts_at(source, id)
+    if facts.is_video:
+        check_family(facts.family, id)
         if prediction:
-            said = f"{shorten(id)} predicts flow, as all of its kind"
-            raise ModelError("prediction", f"{said}. Leave it out.")
-        return load_wan(place, id, loras, device, dtype)
-    dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-    parts = (
-        read_file(place, dtype, prediction)
-        if source.kind == "file"
-        else read_folder(place, id, dtype, prediction)
-    )
+            raise ModelError(
+                "prediction",
+                f"{shorten(id)} predicts flow, as all of its kind. Leave it out.",
+            )
+        return load_wan(facts, loras, device, dtype)
+    numbers = count_weights(Path(source.location))
+    dtype = dtype or weights_dtype(device, numbers, free_memory(device))
+    if facts.head:
+        parts = read_file(facts, facts.head, dtype, prediction)
+    else:
+        parts = read_folder(facts, dtype, prediction)
     _check_architecture(parts, id)
-    add_loras(loras, parts.with_weights)
-    kind = kind_of(id, parts.scheduler, parts.unet.config, loras)
-    weights = _weight_bytes(parts)
+    add_loras(loras, parts.modules)
+    weights = {
+        name: sum(weight.nbytes for weight in module.parameters())
+        for name, module in parts.modules.items()
+    }
     turns = takes_turns(device, weights, free_memory(device))
     predicts = parts.scheduler.get("prediction_type", "epsilon")
-    common: dict[str, Any] = {
-        "id": id,
-        "unet": parts.unet,
-        "vae": parts.vae,
-        "text_encoder": parts.text_encoder,
-        "tokenizer": parts.tokenizer,
-        "schedule": read_schedule(parts.scheduler, id),
-        "prediction": predicts,
-        "device": device,
-        "dtype": dtype,
-        "defaults": recommended(kind, parts.scheduler, parts.defaults, loras),
-        "words": parts.words,
-        "few_step": kind.title if kind else "",
-        "other_scheduler": missing_scheduler(kind, parts.scheduler),
-        "takes_turns": turns,
-        "notes": _notes(parts, loras, predicts),
-    }
-    if parts.text_encoder_2 is None:
-        model = StableDiffusion(**common)
-    else:
-        model = StableDiffusionXL(
-            **common,
-            text_encoder_2=parts.text_encoder_2,
-            padding_2=parts.padding_2,
-            empty_is_zero=parts.empty_is_zero,
-        )
+    few_step = facts.few_step(loras)
+    notes = [f"The model's {part} is not used." for part in unused_parts(facts.index)]
+    for text in loras:
+        notes += lora_facts(text).notes(predicts, _reads_last_layer(parts))
+    is_xl = "text_encoder_2" in parts.modules
+    model = (StableDiffusionXL if is_xl else StableDiffusion)(
+        id=id,
+        parts=parts.modules,
+        tokenizer=parts.tokenizer,
+        schedule=read_schedule(parts.scheduler, id),
+        prediction=predicts,
+        device=device,
+        dtype=dtype,
+        defaults=facts.recommended(loras),
+        words=facts.words,
+        few_step=few_step.title if few_step else "",
+        other_scheduler=facts.other_scheduler(loras),
+        takes_turns=turns,
+        notes=tuple(notes),
+        **parts.more,
+    )
     megabytes = sum(weights.values()) / 1e6
     how = ", its parts in turns" if turns else ""
     seconds = time.perf_counter() - began
-    said = "loaded a %s model of %.0f MB on %s%s in %.1f s"
-    logger.info(said, predicts, megabytes, device, how, seconds)
+    logger.info(
+        "loaded a %s model of %.0f MB on %s%s in %.1f s",
+        predicts,
+        megabytes,
+        device,
+        how,
+        seconds,
+    )
     return model
 
 
-def _notes(parts: ModelParts, loras: Sequence[str], prediction: str) -> tuple[str, ...]:
-    """Say what the files of a model tell that is not done."""
-    reads_last_layer = parts.reads_last_layer
-    notes = [f"The model's {part} is not used." for part in parts.unused]
-    for text in loras:
-        notes += lora_notes(text, prediction, reads_last_layer)
-    return tuple(notes)
-
-
-def _weight_bytes(parts: ModelParts) -> dict[str, int]:
-    """Return the bytes of the weights of each part, by its folder."""
-    return {
-        name: sum(weight.nbytes for weight in module.parameters())
-        for name, module in parts.with_weights.items()
-    }
+def _reads_last_layer(parts: ModelParts) -> bool:
+    """Tell whether words are read from the last layer of CLIP's text encoder; SDXL
+    reads the one before, and 2.x and some models of 1.x come without it."""
+    text = parts.modules["text_encoder"].config
+    is_whole = text.hidden_size < _OPENCLIP and text.num_hidden_layers != _CUT
+    return bool(is_whole) and "text_encoder_2" not in parts.modules
 
 
 def _prepare_libraries() -> None:
@@ -146,33 +142,36 @@ def _prepare_libraries() -> None:
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:
-    """Refuse other families of models, and parts that do not fit together."""
-    check_configs(parts.unet.config, parts.scheduler, id)
-    if not any(name.endswith("attn1") for name, _ in parts.unet.named_modules()):
-        said = f"The UNet of {shorten(id)} has no attention, which is not supported"
-        raise ModelError("model", f"{said}. Use another model.")
-    if not _fit_together(parts):
-        said = f"The parts of {shorten(id)} do not fit together"
-        raise ModelError("model", f"{said}. Download it again.")
-
-
-def _fit_together(parts: ModelParts) -> bool:
-    """Tell whether the parts agree on latents, vectors of words, and tokens."""
-    unet = parts.unet.config
-    text = parts.text_encoder.config
-    tokens = len(parts.tokenizer)
-    reads = tokens <= text.vocab_size and parts.tokenizer.model_max_length > 2
-    width = text.hidden_size
-    if parts.text_encoder_2 is not None:
-        second = parts.text_encoder_2.config
-        width += second.hidden_size
-        reads &= second.vocab_size >= tokens
-        reads &= second.max_position_embeddings >= text.max_position_embeddings
-        pooled_and_sizes = second.projection_dim + 6 * (
-            unet.addition_time_embed_dim or 0
+    """Refuse other families of models, and parts that do not agree on latents, vectors
+    of words, and tokens."""
+    network = parts.modules["unet"]
+    unet = network.config
+    check_configs(unet, parts.scheduler, id)
+    if not any(name.endswith("attn1") for name, _ in network.named_modules()):
+        raise ModelError(
+            "model",
+            f"The UNet of {shorten(id)} has no attention, which is not supported. Use "
+            "another model.",
         )
-        reads &= pooled_and_sizes == unet.projection_class_embeddings_input_dim
+    text = parts.modules["text_encoder"].config
+    tokens = len(parts.tokenizer)
+    width = text.hidden_size
+    decodes = parts.modules["vae"].config.latent_channels == unet.out_channels
+    fits = [decodes, tokens <= text.vocab_size, parts.tokenizer.model_max_length > 2]
+    if "text_encoder_2" in parts.modules:
+        second = parts.modules["text_encoder_2"].config
+        width += second.hidden_size
+        pooled_and_sizes = second.projection_dim
+        pooled_and_sizes += 6 * (unet.addition_time_embed_dim or 0)
+        fits += [
+            second.vocab_size >= tokens,
+            second.max_position_embeddings >= text.max_position_embeddings,
+            pooled_and_sizes == unet.projection_class_embeddings_input_dim,
+        ]
     given = unet.cross_attention_dim
     widths = {*given} if isinstance(given, list | tuple) else {given}
-    decodes = parts.vae.config.latent_channels == unet.out_channels
-    return bool(decodes and reads and widths == {width})
+    if widths != {width} or not all(fits):
+        raise ModelError(
+            "model",
+            f"The parts of {shorten(id)} do not fit together. Download it again.",
+        )

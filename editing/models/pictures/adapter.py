@@ -139,9 +139,10 @@ def load_pictures(
         RequestError: A picture cannot be read.
     """
     if "image_unet" not in backbone.offers:
-        said = f"{shorten(backbone.id)} cannot see pictures"
         raise ModelError(
-            FIELD, f"{said}. Use a Stable Diffusion or SDXL model, or words."
+            FIELD,
+            f"{shorten(backbone.id)} cannot see pictures. Use a Stable Diffusion "
+            "or SDXL model, or words.",
         )
     wide = backbone.unet.config.cross_attention_dim
     file = PictureFile(id, wide)
@@ -150,7 +151,14 @@ def load_pictures(
             file, backbone, f": it reads text of {file.cross} numbers, the model {wide}"
         )
     if blocks != "all":
-        _check_blocks(blocks, backbone)
+        layers = [site.name for site in backbone.sites if site.kind == "cross"]
+        for start in _BLOCKS.values():
+            if not any(name.startswith(start) for name in layers):
+                raise ModelError(
+                    "params.picture_blocks",
+                    f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or "
+                    "use an SDXL model.",
+                )
     _ = file.encoder  # which must fit, too, before any weights are read
 
     tensors = file.read()
@@ -172,24 +180,10 @@ def load_pictures(
             seen.append(SeenPicture(one, scale, digest, encoder.tokens(picture)))
     if not seen:
         return None
-    return Pictures(seen, weights, _fingerprint(tensors), warnings)
-
-
-def _check_blocks(blocks: str, backbone: Backbone) -> None:
-    """Refuse a model without the blocks of style and of layout."""
-    layers = [site.name for site in backbone.sites if site.kind == "cross"]
-    for start in _BLOCKS.values():
-        if not any(name.startswith(start) for name in layers):
-            said = f"{shorten(backbone.id)} has no blocks of {blocks}"
-            advice = "Choose all, or use an SDXL model."
-            raise ModelError("params.picture_blocks", f"{said}. {advice}")
-
-
-def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    sums = [
-        (name, float(tensor.double().sum())) for name, tensor in sorted(tensors.items())
-    ]
-    return hashlib.sha256(repr(sums).encode()).hexdigest()
+    named = sorted(tensors.items())
+    sums = [(name, float(tensor.double().sum())) for name, tensor in named]
+    digest = hashlib.sha256(repr(sums).encode()).hexdigest()
+    return Pictures(seen, weights, digest, warnings)
 
 
 def _by_layer(
@@ -226,5 +220,8 @@ def _by_layer(
 
 
 def _misfit(file: PictureFile, backbone: Backbone, reason: str) -> ModelError:
-    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}"
-    return ModelError(FIELD, f"{said}. Use an adapter made for this model.")
+    return ModelError(
+        FIELD,
+        f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}. Use an "
+        "adapter made for this model.",
+    )

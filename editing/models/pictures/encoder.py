@@ -16,7 +16,6 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ResourceError
-from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.location import about
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
@@ -25,7 +24,6 @@ from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
 _HEAD = 64  # numbers of a head of the resampler
-DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -59,20 +57,21 @@ class PictureEncoder:
         self._weights = {
             name: weight.to(**self._place) for name, weight in weights.items()
         }
-        config = (
-            {}
-            if self._folder is None
-            else read_config(self._folder / "config.json", file.id)
-        )
-        self.side = int(config.get("image_size", DRAWN))
+        self.side = file.side
         self._model = None
 
     def tokens(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
         """Return the tokens of a picture as `shown`, cached by file, encoder and
         picture."""
+        files = [self._file.path]
+        if self._folder is not None:
+            files += sorted(self._folder.iterdir())
+        stats = [(path, path.stat()) for path in files]
         key = {
             "kind": "picture",
-            "files": self._file_stats(),
+            "files": [
+                (path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats
+            ],
             "picture": picture.tobytes(),
             "how": repr(self._place),
         }
@@ -86,39 +85,26 @@ class PictureEncoder:
         )
         return given, empty
 
-    def _file_stats(self) -> list[tuple[str, int, int]]:
-        """Return name, size and date of the files that the tokens depend on."""
-        files = [self._file.path]
-        if self._folder is not None:
-            files += sorted(self._folder.iterdir())
-        stats = [(path.name, path.stat()) for path in files]
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-
     @torch.no_grad()
     def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
-        pixels = (
-            rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w").float()
-            / 255
-        )
-        pixels = self._normalised(pixels).to(**self._place)
+        pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w") / 255
+        if self._folder is None:
+            pixels = 2 * pixels - 1
+        else:  # as the encoder expects
+            mean = torch.tensor(_MEAN).view(3, 1, 1)
+            pixels = (pixels - mean) / torch.tensor(_DEVIATION).view(3, 1, 1)
+        pixels = pixels.to(**self._place)
         try:
             tokens = self._tokens_of(pixels)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            said = "Out of memory while a picture is read. Use a smaller adapter, or no pictures."
-            raise ResourceError(FIELD, said) from error
+            raise ResourceError(
+                FIELD,
+                "Out of memory while a picture is read. Use a smaller adapter, "
+                "or no pictures.",
+            ) from error
         return tokens[:1], tokens[1:]
-
-    def _normalised(
-        self, pixels: Float[Tensor, "1 3 side side"]
-    ) -> Float[Tensor, "1 3 side side"]:
-        """Scale pixels from 0..1 to what the encoder expects."""
-        if self._folder is None:
-            return 2 * pixels - 1
-        mean = torch.tensor(_MEAN).view(3, 1, 1)
-        deviation = torch.tensor(_DEVIATION).view(3, 1, 1)
-        return (pixels - mean) / deviation
 
     def _tokens_of(
         self, pixels: Float[Tensor, "1 3 side side"]
@@ -179,7 +165,9 @@ def resampled(
     patches = linear(hidden, weights, "proj_in")
     for layer in range(blocks(weights, "layers.")):
         latents = latents + _looked(latents, patches, weights, f"layers.{layer}.0")
-        latents = latents + _fed_forward(latents, weights, f"layers.{layer}.1")
+        own = f"layers.{layer}.1"
+        wide = linear(normed(latents, weights, f"{own}.0"), weights, f"{own}.1")
+        latents = latents + linear(F.gelu(wide), weights, f"{own}.3")
     return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
 
 
@@ -197,13 +185,6 @@ def _looked(
     q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
     out = attention(q, k, v).transpose(1, 2).flatten(2)
     return linear(out, weights, f"{layer}.to_out")
-
-
-def _fed_forward(
-    latents: Float[Tensor, "n tokens width"], weights: Weights, layer: str
-) -> Float[Tensor, "n tokens width"]:
-    wide = linear(normed(latents, weights, f"{layer}.0"), weights, f"{layer}.1")
-    return linear(F.gelu(wide), weights, f"{layer}.3")
 
 
 def drawn(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from regrain.editing.models.files.picture_heads import (
     near,
     read_head,
 )
-from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import opened, read_tensors
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import TRANSFORMERS, weight_files
@@ -35,6 +34,7 @@ _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
 _USUAL_FILE = "models/ip-adapter_sd15.safetensors"
 _USUAL_XL_FILE = "sdxl_models/ip-adapter_sdxl_vit-h.safetensors"
 _WIDE = 2048
+DRAWN = 64  # pixels a side that the reader of the built-in model's adapter sees
 _USUAL_SCALES = {"plain": 0.8, "drawn": 1.0}  # of other kinds 0.6
 
 
@@ -48,6 +48,8 @@ class PictureFile:
         width: Of what the encoder gives.
         cross: Width of the text that the model reads.
         scale: The scale that suits it, where none is given.
+        side: Height and width in pixels of the pictures that it reads, once `encoder`
+            was found.
     """
 
     def __init__(self, id: str, wide: int = 0, fetch: bool = True) -> None:
@@ -72,6 +74,7 @@ class PictureFile:
             usual = _USUAL_SCALES.get(self.head.kind, 0.6)
             self.scale = float(facts.get("scale", usual))
         self.kind, self.width, self.cross = self.head
+        self.side = DRAWN
 
     def read(self) -> dict[str, Tensor]:
         """Read all its weights."""
@@ -92,40 +95,30 @@ class PictureFile:
             return None
         if self._repository:
             _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
-        widths = {folder: self._width_of(folder) for folder in self._encoders()}
-        fitting = [folder for folder, width in widths.items() if width == self.width]
-        if not fitting:
-            raise self._no_encoder([*widths.values()])
-        folder = fitting[0]
+        above = self.path.parent.parent
+        beside = self.path.parent / ENCODER
+        folders = {beside, *above.glob(f"*/{ENCODER}"), above / ENCODER}
+        here = [folder for folder in folders if (folder / "config.json").is_file()]
+        configs = {
+            folder: read_config(folder / "config.json", self.id)
+            for folder in near(self.path, here)  # the most likely first
+        }
+        widths = [config.get(self.head.encodes) for config in configs.values()]
+        if self.width not in widths:
+            found = f"the one there gives {widths[0]}" if widths else "there is none"
+            raise ModelError(
+                FIELD,
+                f"{shorten(self.id)} needs beside it an {ENCODER}/ that gives "
+                f"{self.width} numbers, but {found}. Put the encoder it was trained "
+                "with there.",
+            )
+        folder = [*configs][widths.index(self.width)]
+        self.side = int(configs[folder].get("image_size", DRAWN))
         for name in ("model.safetensors", "model.fp16.safetensors"):
             if self._repository and not weight_files(folder, TRANSFORMERS):
-                file = f"{folder.parent.name}/{ENCODER}/{name}"
-                _download(self._repository, file, self._fetch)
+                part = f"{folder.parent.name}/{ENCODER}/{name}"
+                _download(self._repository, part, self._fetch)
         return folder
-
-    def _encoders(self) -> list[Path]:
-        """Return the folders of encoders that are near, the most likely first."""
-        above = self.path.parent.parent
-        folders = {
-            self.path.parent / ENCODER,
-            *above.glob(f"*/{ENCODER}"),
-            above / ENCODER,
-        }
-        return near(
-            self.path,
-            [folder for folder in folders if (folder / "config.json").is_file()],
-        )
-
-    def _width_of(self, folder: Path) -> object:
-        return read_config(folder / "config.json", self.id).get(self.head.encodes)
-
-    def _no_encoder(self, widths: Sequence[object]) -> ModelError:
-        """Make the error that no encoder has the right width; `widths` are those of the
-        ones there are."""
-        needed = f"needs beside it an {ENCODER}/ that gives {self.width} numbers"
-        found = f"the one there gives {widths[0]}" if widths else "there is none"
-        advice = "Put the encoder it was trained with there."
-        return ModelError(FIELD, f"{shorten(self.id)} {needed}, but {found}. {advice}")
 
     def weights(self) -> tuple[int, int]:
         """Count the numbers in the adapter, and in its encoder."""
@@ -143,7 +136,16 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     empty text."""
     if not id.strip() or len(id) > MAX_TEXT or not id.isprintable():
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
-    _refuse_pickle(id)
+    if Path(id).suffix.lower() in PICKLES:
+        if "faceid" in id.lower():
+            raise ModelError(
+                FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
+            )
+        raise ModelError(
+            FIELD,
+            f"{shorten(id)} is a pickle and could run code when opened. Use "
+            f"{shorten(str(Path(id).with_suffix('.safetensors')))}.",
+        )
     if id == BUILT_IN and built_in().is_file():
         return built_in(), ""
 
@@ -155,32 +157,22 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
 
     hub = _HUB.fullmatch(id)
     if not hub:
-        where = f"a name in ${MODELS_VARIABLE}, a file, a folder, or OWNER/NAME/FILE of the hub"
-        raise ModelError(FIELD, f"{shorten(id)} was not found. Use {where}.")
+        raise ModelError(
+            FIELD,
+            f"{shorten(id)} was not found. Use a name in ${MODELS_VARIABLE}, a "
+            "file, a folder, or OWNER/NAME/FILE of the hub.",
+        )
     repository, file = hub.groups()
     usual = _USUAL_XL_FILE if wide == _WIDE else _USUAL_FILE
-    return _from_hub(repository, file.lstrip("/") or usual, fetch), repository
-
-
-def _from_hub(repository: str, name: str, fetch: bool) -> Path:
-    folder = _download(repository, name, fetch)
-    file = Path(folder, name)
-    if not file.is_file():
-        said = f"{shorten(repository)} has no {shorten(name)}"
-        raise ModelError(FIELD, f"{said}. Name a file of it, as OWNER/NAME/FILE.")
-    return file
-
-
-def _refuse_pickle(id: str) -> None:
-    if Path(id).suffix.lower() not in PICKLES:
-        return
-    if "faceid" in id.lower():
+    name = file.lstrip("/") or usual
+    found = Path(_download(repository, name, fetch), name)
+    if not found.is_file():
         raise ModelError(
-            FIELD, f"{shorten(id)} {FACES}. Use a plain, Plus or Full face adapter."
+            FIELD,
+            f"{shorten(repository)} has no {shorten(name)}. Name a file of it, as "
+            "OWNER/NAME/FILE.",
         )
-    beside = shorten(str(Path(id).with_suffix(".safetensors")))
-    said = f"{shorten(id)} is a pickle and could run code when opened"
-    raise ModelError(FIELD, f"{said}. Use {beside}.")
+    return found, repository
 
 
 def _only_file(folder: Path, id: str) -> Path:

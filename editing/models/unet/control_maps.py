@@ -89,8 +89,9 @@ def pose(
 
         detector = OpenposeDetector.from_pretrained(POSE_MODEL)
     except (ImportError, OSError, ValueError) as error:
-        needed = f"the package controlnet-aux and the weights of {POSE_MODEL}"
-        raise _missing("pose", needed) from error
+        raise _missing(
+            "pose", f"the package controlnet-aux and the weights of {POSE_MODEL}"
+        ) from error
     height, width = frames.shape[1:3]
     drawn = []
     for frame in frames:
@@ -102,9 +103,9 @@ def pose(
 
 
 def _missing(kind: str, what: str) -> ModelError:
-    advice = "Install them, or use canny instead."
     return ModelError(
-        "params.control", f"{kind} needs {what}, which are missing. {advice}"
+        "params.control",
+        f"{kind} needs {what}, which are missing. Install them, or use canny instead.",
     )
 
 

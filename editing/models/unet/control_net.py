@@ -3,11 +3,11 @@ forward."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +15,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.configs import read_config, read_json
+from regrain.editing.models.files.config_keys import check_known
+from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.tensors import sums_of
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
+from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights, state_of
@@ -38,19 +39,6 @@ class _Net(NamedTuple):
     lock: Lock
     weight: float
     hint: Float[Tensor, "frames 3 height width"]
-
-    def residuals(
-        self, x: Tensor, t: Tensor, read: Mapping[str, Any], patches: Sequence[Patch]
-    ) -> tuple[Sequence[Tensor], Tensor]:
-        """Compute the residuals of the down blocks and of the middle block."""
-        hint = self.hint.repeat(len(x) // len(self.hint), 1, 1, 1)
-        given = {
-            "controlnet_cond": hint,
-            "conditioning_scale": self.weight,
-            "return_dict": False,
-        }
-        with self.lock, patched(self.module, patches):
-            return self.module(x, t, **read, **given)
 
 
 class ControlNets:
@@ -86,7 +74,8 @@ class ControlNets:
             hint = torch.from_numpy(maps).movedim(-1, 1)
             hint = hint.to(backbone.device, backbone.dtype) / 255
             self._nets.append(_Net(module, lock, spec.weight, hint))
-            self.fingerprint.append((spec.kind, spec.weight, _total(module)))
+            total = sum(sums_of(module.parameters()))  # by which they are told apart
+            self.fingerprint.append((spec.kind, spec.weight, total))
         self.maps = np.concatenate(drawn, 2) if drawn else None
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
@@ -97,28 +86,17 @@ class ControlNets:
 
         def control(x: Tensor, t: Tensor) -> tuple[Sequence[Tensor], Tensor]:
             read = self._read_by(x, text)
-            down: list[Tensor] = []
-            middle = torch.zeros((), device=x.device, dtype=x.dtype)
+            answers = []
             for net in self._nets:
-                more_down, more_middle = net.residuals(x, t, read, self._patches)
-                down = _added(down, more_down)
-                middle = middle + more_middle
-            return down, middle
+                hint = net.hint.repeat(len(x) // len(net.hint), 1, 1, 1)
+                given = {"controlnet_cond": hint, "conditioning_scale": net.weight}
+                with net.lock, patched(net.module, self._patches):
+                    answers.append(net.module(x, t, **read, **given, return_dict=False))
+            downs, middles = zip(*answers, strict=True)
+            down = [reduce(torch.add, parts) for parts in zip(*downs, strict=True)]
+            return down, reduce(torch.add, middles)
 
         return control
-
-
-def _total(module: nn.Module) -> float:
-    """Add all weights up, by which networks are told apart."""
-    return sum(sums_of(module.parameters()))
-
-
-def _added(sums: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
-    """Add residuals of one network to those of the networks before it, if there are
-    any."""
-    if not sums:
-        return [*more]
-    return [a + b for a, b in zip(sums, more, strict=True)]
 
 
 def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
@@ -147,17 +125,20 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        said = f"Out of memory while loading {id!r}. Use fewer control networks."
-        raise ResourceError(FIELD, said) from error
+        raise ResourceError(
+            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
+        ) from error
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    said = read_json(path, id)
-    kind = said.get("_class_name") if isinstance(said, dict) else None
+    config = read_json(path, id)
+    kind = config.get("_class_name") if isinstance(config, dict) else None
     kind = kind or "model of unknown kind"
     if kind != "ControlNetModel":
         raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
-    config = read_config(path, id, "control")
+    place = f"{shorten(id)}: {path.parent.name}/{path.name}"
+    check_config(config, "control", place)
+    check_known(config, "control", place)
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):
@@ -166,10 +147,11 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
         if isinstance(needed, tuple):
             needed = list(needed)  # as JSON has it
         if given is not None and given != needed:
-            misfit = f"{id!r} does not fit {backbone.id!r}"
-            reason = f"its {fact} is {given}, the model's is {needed}"
-            advice = "Use a ControlNet made for this model."
-            raise ModelError(FIELD, f"{misfit}: {reason}. {advice}")
+            raise ModelError(
+                FIELD,
+                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the "
+                f"model's is {needed}. Use a ControlNet made for this model.",
+            )
 
 
 @lru_cache(maxsize=3)

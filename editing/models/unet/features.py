@@ -126,7 +126,9 @@ def _attention_layers(model: nn.Module) -> set[str]:
     for number, layer in _decoder(model, _ATTENTION):
         block = model.up_blocks[number]
         if hasattr(block, "attentions"):
-            place = f"up_blocks.{number}.attentions.{layer}.transformer_blocks"
             count = len(block.attentions[layer].transformer_blocks)
-            names |= {f"{place}.{inner}.attn1" for inner in range(count)}
+            names |= {
+                f"up_blocks.{number}.attentions.{layer}.transformer_blocks.{inner}.attn1"
+                for inner in range(count)
+            }
     return names

@@ -26,9 +26,9 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.motion import FIELD, MotionFile
 from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.unet.tuned import View
+from regrain.editing.models.weights.motion import FIELD, MotionFile
 
 Weights = Mapping[str, Tensor]
 _NORM_EPS = 1e-6
@@ -79,7 +79,12 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     """
     file = MotionFile(id)
     names = places(backbone.unet)
-    _check_names(file, names, backbone)
+    # the middle one may be missing
+    needed = {name for name in names if not name.startswith("mid")}
+    unknown = sorted(file.modules.keys() - names.keys())
+    others = [*unknown, *sorted(needed - file.modules.keys())]
+    if others:
+        raise _misfit(file, backbone, f"only one of them has {others[0]}")
     modules = {}
     heads = {}
     for name, weights in file.modules.items():
@@ -95,24 +100,16 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     return MotionModules(modules, heads, file.positions, file.groups, schedule)
 
 
-def _check_names(
-    file: MotionFile, names: Mapping[str, str], backbone: Backbone
-) -> None:
-    """Refuse an adapter with other modules than the model has places; the middle one
-    may be missing."""
-    unknown = sorted(file.modules.keys() - names.keys())
-    needed = {name for name in names if not name.startswith("mid")}
-    missing = sorted(needed - file.modules.keys())
-    if unknown or missing:
-        name = [*unknown, *missing][0]
-        raise _misfit(file, backbone, f"only one of them has {name}")
-
-
 def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
     """Check that a module can be computed at its place, and return its heads of
     attention."""
     channels = backbone.unet.config.block_out_channels
-    level = _level(name, len(channels))
+    way, number, *_ = name.split(".")
+    level = len(channels) - 1  # the middle's
+    if way == "down_blocks":
+        level = int(number)
+    if way == "up_blocks":
+        level -= int(number)
     needed = int(channels[level])
     given = file.width(name)
     if given != needed:
@@ -128,20 +125,12 @@ def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
     return heads
 
 
-def _level(name: str, levels: int) -> int:
-    """Return the level of the UNet that a module is on, from the finest, by its name in
-    adapters."""
-    way, number, *_ = name.split(".")
-    if way == "down_blocks":
-        return int(number)
-    if way == "up_blocks":
-        return levels - 1 - int(number)
-    return levels - 1
-
-
 def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:
-    said = f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}"
-    return ModelError(FIELD, f"{said}. Use a motion adapter made for this model.")
+    return ModelError(
+        FIELD,
+        f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}. Use a "
+        "motion adapter made for this model.",
+    )
 
 
 def places(unet: nn.Module) -> dict[str, str]:
@@ -193,10 +182,11 @@ class _Moving(View):
         """See `View.extend`."""
         motion = self._motion
         if motion.positions < frames:
-            given = f"{frames} frames are edited together"
-            said = f"{given}, but the adapter has {motion.positions} positions"
             raise RequestError(
-                "motion", f"{said}. Lower params.window, or use fewer frames."
+                "motion",
+                f"{frames} frames are edited together, but the adapter has "
+                f"{motion.positions} positions. Lower params.window, or use fewer "
+                "frames.",
             )
         patch = between_frames(
             self._modules, motion.heads, frames, self._scale, motion.groups

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.files.words import Tokens
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 
 
@@ -20,36 +21,31 @@ class StableDiffusionXL(StableDiffusion):
     """A loaded SDXL model.
 
     Attributes:
-        text_encoder_2: Reads the same tokens; its vectors stand beside those of
-            `text_encoder`, and its projection of the end mark is the pooled text.
-        padding_2: Number of the token that it is padded with.
+        padding_2: Number of the token that the second text encoder is padded with. It
+            reads the same tokens; its vectors stand beside those of the first, and its
+            projection of the end mark is the pooled text.
         empty_is_zero: Whether the empty prompt is zeros, as the model was trained
             (`force_zeros_for_empty_prompt` of its pipeline).
     Source: Podell et al., arXiv:2307.01952, Sec. 2.1 and 2.2.
     """
 
-    text_encoder_2: nn.Module = field(kw_only=True)
     padding_2: int = field(default=0, kw_only=True)
     empty_is_zero: bool = field(default=True, kw_only=True)
     _KEPT: ClassVar[int] = 1700  # 1483 counted
 
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """See `StableDiffusion`."""
-        return super().parts | {"text_encoder_2": self.text_encoder_2}
-
     def _encode(
-        self, prompts: Sequence[str], tokens: Any
+        self, prompts: Sequence[str], tokens: Tokens
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
         """Return the last but one layer of both encoders, without its norm; the pooled
         text of the second."""
-        rows = torch.tensor(tokens.input_ids, device=self.device)
-        padding = torch.tensor(tokens.attention_mask, device=self.device) == 0
+        rows = torch.tensor(tokens.ids, device=self.device)
+        padding = torch.tensor(tokens.mask, device=self.device) == 0
         with self._turn(self.text_encoder):
             first = self.text_encoder(rows, output_hidden_states=True).hidden_states[-2]
         rows = rows.masked_fill(padding, self.padding_2)
-        with self._turn(self.text_encoder_2):
-            second = self.text_encoder_2(rows, output_hidden_states=True)
+        encoder = self.parts["text_encoder_2"]
+        with self._turn(encoder):
+            second = encoder(rows, output_hidden_states=True)
         vectors = torch.cat([first, second.hidden_states[-2]], -1).float()
         pooled = second.text_embeds.float()
         if self.empty_is_zero:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import log, prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import OtherScheduler
-from regrain.editing.models.files.words import token_facts, tokenise
+from regrain.editing.models.files.words import Tokens, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
     PLAIN,
@@ -38,6 +38,9 @@ from regrain.editing.storage.memory import (
     window_frames,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
 
@@ -46,6 +49,7 @@ class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
     Attributes:
+        parts: The parts with weights, by their folders.
         size: Short side in pixels at which the model was trained.
         coarsest: Side of a cell of the coarsest attention grid, in latents.
         multiple: Both sides of a working size are multiples of this, in pixels, as the
@@ -66,10 +70,8 @@ class StableDiffusion(TurnTaking):
     """
 
     id: str
-    unet: nn.Module
-    vae: nn.Module
-    text_encoder: nn.Module
-    tokenizer: Any  # of transformers, which types none
+    parts: Mapping[str, nn.Module]
+    tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction
     device: torch.device
@@ -81,44 +83,30 @@ class StableDiffusion(TurnTaking):
     other_scheduler: OtherScheduler | None = None
     notes: tuple[str, ...] = ()
 
-    # Read from the parts.
-    sites: tuple[AttentionLayer, ...] = field(init=False)
-    offers: frozenset[str] = field(init=False)
-    factor: int = field(init=False)
-    coarsest: int = field(init=False)
-    multiple: int = field(init=False)
-    size: int = field(init=False)
-    token_limit: int = field(init=False)
-    inpaints: bool = field(init=False)
-    told_guidance: bool = field(init=False)
-
     frames_per_latent: ClassVar[int] = 1
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
     _KEPT: ClassVar[int] = 450
 
     def __post_init__(self) -> None:
+        self.unet = self.parts["unet"]
+        self.vae = self.parts["vae"]
+        self.text_encoder = self.parts["text_encoder"]
         self._settle(self.prediction)
-        self.sites = install(self.unet)
-        config = self.unet.config
-        self.inpaints = config.in_channels != config.out_channels
-        self.told_guidance = bool(config.time_cond_proj_dim)
-        self.offers = STABLE_DIFFUSION
-        if self.few_step or self.inpaints:
-            self.offers -= {"inversion"}
+        self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
         vae = self.vae.config
+        self.inpaints: bool = unet.in_channels != unet.out_channels
+        self.told_guidance: bool = bool(unet.time_cond_proj_dim)
+        self.offers: frozenset[str] = STABLE_DIFFUSION
+        if self.few_step or self.inpaints:
+            self.offers -= {"inversion"}
         levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-        self.factor = 2 ** (len(levels) - 1)  # pixels per latent
-        self.coarsest = 2 ** (len(unet.block_out_channels) - 1)
-        self.multiple = self.factor * self.coarsest
-        self.size = short_side(unet.sample_size) * self.factor
+        self.factor: int = 2 ** (len(levels) - 1)  # pixels per latent
+        self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
+        self.multiple: int = self.factor * self.coarsest
+        self.size: int = short_side(unet.sample_size) * self.factor
         positions = self.text_encoder.config.max_position_embeddings
-        self.token_limit = min(self.tokenizer.model_max_length, positions)
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """The parts with weights, by their folders."""
-        return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
+        self.token_limit: int = min(self.tokenizer.model_max_length, positions)
 
     @cached_property
     def sketch(self) -> tuple[float, ...]:
@@ -262,24 +250,28 @@ class StableDiffusion(TurnTaking):
             fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
-        lengths, offsets, ids = token_facts(tokens)
-        return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids, pooled)
+        return PromptEmbedding(
+            tuple(prompts),
+            vectors,
+            tokens.lengths,
+            tokens.offsets,
+            tokens.ids,
+            pooled,
+        )
 
     def _encode(
-        self, prompts: Sequence[str], tokens: Any
+        self, prompts: Sequence[str], tokens: Tokens
     ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
         """Encode prompts with their tokens to vectors, and to pooled ones if the
         network takes such."""
-        rows = torch.tensor(tokens.input_ids, device=self.device)
+        rows = torch.tensor(tokens.ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
-        if getattr(self.text_encoder.config, "zero_padding", False):
-            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[
-                ..., None
-            ]
+        if self.text_encoder.config.to_dict().get("zero_padding"):
+            vectors *= torch.tensor(tokens.mask, device=self.device)[..., None]
         return vectors, None
 
-    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Tokens:
         """Tokenise prompts without encoding them, and refuse those that cannot be
         encoded.
 
@@ -351,37 +343,30 @@ class StableDiffusion(TurnTaking):
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
         return {"encoder_hidden_states": rows}
 
-    def _widened(self, rows: Tensor, beside: Tensor | None) -> Tensor:
-        """Add the channels that an inpainting model takes beside its latents.
-
-        Raises:
-            ValueError: They are missing, or the model takes none.
-        """
-        if self.inpaints != (beside is not None):
-            raise ValueError("beside: inpainting models need it, others take none")
-        if beside is None:
-            return rows
-        copies = len(rows) // len(beside)
-        return torch.cat([rows, beside.to(rows).repeat(copies, 1, 1, 1)], 1)
-
-    def _told(self, rows: Tensor, scales: tuple[float, ...]) -> Tensor:
-        """Embed the scales of guidance for a model that is told them; 1 if none is
-        given."""
-        told = torch.tensor(scales or (1.0,)).repeat_interleave(
-            len(rows) // max(1, len(scales))
-        )
-        return guidance_embedding(told, self.unet.config.time_cond_proj_dim).to(rows)
-
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
-        """Make one forward of the UNet, to be called once its patches are entered."""
+        """Make one forward of the UNet, to be called once its patches are entered.
+
+        Raises:
+            ValueError: Channels beside the latents are missing, or the model takes
+                none.
+        """
         rows = x.to(self.device, self.dtype)
         t = torch.tensor(step.t, device=self.device)
         given = self.read_by(rows, text)
-        wide = self._widened(rows, change.beside)
+        wide = rows
+        if self.inpaints != (change.beside is not None):
+            raise ValueError("beside: inpainting models need it, others take none")
+        if change.beside is not None:
+            copies = len(rows) // len(change.beside)
+            beside = change.beside.to(rows).repeat(copies, 1, 1, 1)
+            wide = torch.cat([rows, beside], 1)
         if self.told_guidance:
-            given["timestep_cond"] = self._told(rows, change.guidance)
+            scales = change.guidance or (1.0,)
+            told = torch.tensor(scales).repeat_interleave(len(rows) // len(scales))
+            width = self.unet.config.time_cond_proj_dim
+            given["timestep_cond"] = guidance_embedding(told, width).to(rows)
         given["cross_attention_kwargs"] = {
             "attend": change.attend,
             "queries": change.queries,

@@ -45,7 +45,11 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
         if hasattr(module, "attn1") and hasattr(module, "attn2"):
             shapes |= _block_shapes(name, module)
         elif rank and isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
-            shapes |= _convolution_shapes(name, int(module.out_channels), rank)
+            # two convolutions over time follow one over the picture
+            channels = int(module.out_channels)
+            inner = min(rank, channels // 2)
+            shapes[f"{name}{_CONVOLUTION}down.weight"] = (inner, channels, _REACH)
+            shapes[f"{name}{_CONVOLUTION}up.weight"] = (channels, inner, _REACH)
     return shapes
 
 
@@ -62,18 +66,6 @@ def _block_shapes(name: str, block: nn.Module) -> dict[str, tuple[int, ...]]:
         shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
     shapes[f"{name}{_ATTENTION}to_out.0.bias"] = (wide,)
     return shapes
-
-
-def _convolution_shapes(
-    name: str, channels: int, rank: int
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the two convolutions over time that follow one over the
-    picture."""
-    inner = min(rank, channels // 2)
-    return {
-        f"{name}{_CONVOLUTION}down.weight": (inner, channels, _REACH),
-        f"{name}{_CONVOLUTION}up.weight": (channels, inner, _REACH),
-    }
 
 
 def untuned(

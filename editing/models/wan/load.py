@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,13 +11,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_text_encoder
-from regrain.editing.models.files.configs import read_config, read_defaults
-from regrain.editing.models.files.folder import check_folders
-from regrain.editing.models.files.lora import add_loras
-from regrain.editing.models.files.recommended import kind_of, recommended
-from regrain.editing.models.files.words import read_words
+from regrain.editing.models.files.configs import Config
+from regrain.editing.models.files.facts import TRANSFORMER, ModelFacts
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
+from regrain.editing.models.weights.folder import check_folders
+from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
@@ -37,8 +34,7 @@ _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
 
 
 def load_wan(
-    folder: Path,
-    id: str,
+    facts: ModelFacts,
     loras: Sequence[str],
     device: torch.device,
     dtype: torch.dtype | None,
@@ -54,14 +50,22 @@ def load_wan(
     from transformers import AutoTokenizer
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
+    id = facts.id
+    folder = facts.folder
     check_folders(folder, _PARTS, id)
-    config = _read_configs(folder, id)
-    levels = config["scheduler"]
+    network_config = _check_configs(facts)
+    levels = facts.config("scheduler/scheduler_config.json")
+    if dtype is None and device.type != "cpu":
+        dtype = torch.bfloat16  # as trained
     if dtype is None:
-        dtype = _dtype(folder, device)
-    damaged = f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again."
+        numbers = count_weights(folder / "transformer")
+        dtype = weights_dtype(device, numbers, free_memory(device))
     with (
-        boundary("model", damaged, ModelError),
+        boundary(
+            "model",
+            f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.",
+            ModelError,
+        ),
         without_marks(folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
@@ -77,59 +81,34 @@ def load_wan(
         "vae": sum(weight.nbytes for weight in autoencoder.parameters()),
         "text_encoder": text_dtype.itemsize * count_weights(text_folder),
     }
+    files = [one for one in state_of(text_folder) if one[0].endswith(".safetensors")]
+    identity = repr([(size, date) for _, size, date in files])  # of the text encoder
+    shift = levels.get("flow_shift") or levels.get("shift") or _SHIFT
     return Wan(
         id=id,
         transformer=network,
         vae=autoencoder,
-        reader=PromptReader(
-            tokenizer, load_encoder, _identity(text_folder), read_words(folder)
-        ),
-        schedule=FlowSchedule(
-            float(levels.get("flow_shift") or levels.get("shift") or _SHIFT)
-        ),
+        reader=PromptReader(tokenizer, load_encoder, identity, facts.words),
+        schedule=FlowSchedule(float(shift)),
         device=device,
         dtype=dtype,
-        sample_size=config["transformer"].get("sample_size"),
-        defaults=recommended(
-            kind_of(id, config["scheduler"], {}, loras),
-            config["scheduler"],
-            read_defaults(folder / "defaults.json", id),
-            loras,
-        ),
+        sample_size=network_config.get("sample_size"),
+        defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
     )
 
 
-def _read_configs(folder: Path, id: str) -> dict[str, dict[str, Any]]:
-    """Read the configurations of the parts by their folders, and check that the parts
-    fit together."""
-    names = ("transformer", "vae", "text_encoder")
-    config = {name: read_config(folder / name / "config.json", id) for name in names}
-    config["scheduler"] = read_config(
-        folder / "scheduler" / "scheduler_config.json", id
-    )
-    network = config["transformer"]
-    latents_fit = config["vae"].get("z_dim", 16) == network.get("in_channels", 16)
-    place = f"{shorten(id)}: text_encoder/config.json"
-    check_text_encoder(config["text_encoder"], place, "UMT5Config")
-    text_fits = config["text_encoder"].get("d_model") == network.get("text_dim", 4096)
-    if not latents_fit or not text_fits:
-        said = f"The parts of {shorten(id)} do not fit together"
-        raise ModelError("model", f"{said}. Download it again.")
-    return config
-
-
-def _dtype(folder: Path, device: torch.device) -> torch.dtype:
-    """Choose the type of the transformer's weights: the trained one on a GPU, else the
-    one that fits."""
-    if device.type != "cpu":
-        return torch.bfloat16
-    return weights_dtype(
-        device, count_weights(folder / "transformer"), free_memory(device)
-    )
-
-
-def _identity(folder: Path) -> str:
-    """Identify the text encoder's weights by sizes and dates of their files."""
-    files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]
-    return repr([(size, date) for _, size, date in files])
+def _check_configs(facts: ModelFacts) -> Config:
+    """Read the configurations of the parts, check that the parts fit together, and
+    return that of the transformer."""
+    network = facts.known_config(TRANSFORMER)
+    vae = facts.known_config("vae/config.json")
+    text = facts.config("text_encoder/config.json")
+    check_text_encoder(text, facts.place("text_encoder/config.json"), "UMT5Config")
+    latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
+    if not latents_fit or text.get("d_model") != network.get("text_dim", 4096):
+        raise ModelError(
+            "model",
+            f"The parts of {shorten(facts.id)} do not fit together. Download it again.",
+        )
+    return network

@@ -19,6 +19,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.configs import WAN_SIZE
 from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.finite import is_finite
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.turns import TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
@@ -185,7 +186,7 @@ class Wan(TurnTaking):
         x: Float[Tensor, "rows c gh gw"],
         step: Step,
         text: PromptEmbedding,
-        change: Any = None,
+        change: Intervention | None = None,
         *,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:

@@ -7,16 +7,18 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.models.files.words import token_facts, tokenise
+from regrain.editing.models.files.words import Tokens, tokenise
 from regrain.editing.storage import cache
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Wan was trained on prompts padded to so many, and nothing masks the padding
 TOKEN_LIMIT = 512
@@ -75,12 +77,12 @@ class PromptReader:
         words: The words a small model knows; None for any.
     """
 
-    tokenizer: Any  # of transformers, which types none
+    tokenizer: PreTrainedTokenizerBase
     load: Callable[[], nn.Module]
     identity: str
     words: frozenset[str] | None
 
-    def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+    def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Tokens:
         """Tokenise prompts; errors as `check_prompts` of a backbone."""
         clean = [CleanText(prompt).text for prompt in prompts]
         return tokenise(self.tokenizer, clean, fields, self.words, TOKEN_LIMIT, marks=1)
@@ -93,15 +95,14 @@ class PromptReader:
         if fields is None:
             fields = ["prompt"] * len(prompts)
         tokens = self.check(prompts, fields)
-        lengths, found, ids = token_facts(tokens)
         offsets = []
-        for prompt, spans in zip(prompts, found, strict=True):
+        for prompt, spans in zip(prompts, tokens.offsets, strict=True):
             clean = CleanText(prompt)
             offsets.append(tuple(clean.in_prompt(*span) for span in spans))
         encoder = None
         vectors = []
-        for row, length in zip(tokens.input_ids, lengths, strict=True):
-            own = row[:length]  # without padding
+        for row, length in zip(tokens.ids, tokens.lengths, strict=True):
+            own = list(row[:length])  # without padding
             key = {
                 "kind": "text",
                 "model": self.identity,
@@ -111,16 +112,11 @@ class PromptReader:
             kept = cache.load(key)
             if kept is None:
                 encoder = encoder or self.load().to(device)
-                kept = {"vectors": _encoded(encoder, own, device)}
+                states = encoder(torch.tensor([own], device=device)).last_hidden_state
+                kept = {"vectors": states[0].float().cpu().contiguous()}
                 cache.store(key, kept)
             vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))
         padded = torch.stack(vectors).to(device)
-        return PromptEmbedding(tuple(prompts), padded, lengths, tuple(offsets), ids)
-
-
-def _encoded(
-    encoder: nn.Module, ids: Sequence[int], device: torch.device
-) -> Float[Tensor, "tokens d"]:
-    """Encode the tokens of one prompt; float32 on the CPU."""
-    states = encoder(torch.tensor([ids], device=device)).last_hidden_state
-    return states[0].float().cpu().contiguous()
+        return PromptEmbedding(
+            tuple(prompts), padded, tokens.lengths, tuple(offsets), tokens.ids
+        )

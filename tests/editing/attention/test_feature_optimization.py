@@ -1,38 +1,38 @@
 """Features are optimised as the dense losses say, and nothing else is touched."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from regrain.editing.attention import feature_optimization as room
 from regrain.editing.attention.feature_optimization import (
-    Agreement,
     as_places,
     optimize_features,
     unit_slope,
 )
 from regrain.editing.motion.correspondence import Motion
 from regrain.editing.motion.flow import warp
+from regrain.editing.params.fresco import FrescoParams
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 
 
+def is_circular(wanted):
+    return wanted.flow_loss == "circular"
+
+
 def optimised(x, source, motion, wanted):
-    links = room.neighbours(motion, wanted.circular)
+    links = room.neighbours(motion, is_circular(wanted))
     return optimize_features(x, source, links, wanted)
 
 
-WANTED = Agreement(
-    flow=1.0,
-    similarity=50.0,
-    circular=True,
-    distance="absolute",
-    rounds=20,
-    learning_rate=0.02,
-    restore=True,
+WANTED = FrescoParams(
+    flow_loss="circular", similarity_loss="absolute", learning_rate=0.02
 )
+
+
+def changed(**given):
+    return WANTED.model_copy(update=given)
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +97,9 @@ def units(x):
 
 
 def total(x, source, motion, wanted):
-    similar = dense(units(x), units(source), wanted.distance)
-    return (
-        wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
-    )
+    similar = dense(units(x), units(source), wanted.similarity_loss)
+    off = unlike(x, motion, is_circular(wanted))
+    return wanted.flow_weight * off + wanted.similarity_weight * similar
 
 
 def near(found, expected):
@@ -148,9 +147,11 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
 
 @pytest.mark.parametrize("circular", [True, False])
 def test_one_frame_agrees_with_itself(circular):
-    x, wanted = (
-        features(2),
-        replace(WANTED, similarity=0.0, circular=circular, restore=False),
+    x = features(2)
+    wanted = changed(
+        similarity_weight=0.0,
+        flow_loss="circular" if circular else "open",
+        restore_statistics=False,
     )
     assert torch.equal(optimised(x, x, still(1), wanted), x)
 
@@ -169,7 +170,7 @@ def test_what_agrees_already_stays():
     frame = features(1)
     x = frame.repeat(2 * FRAMES, 1, 1, 1)
     for distance in ("absolute", "squared"):
-        found = optimised(x, x, still(), replace(WANTED, distance=distance))
+        found = optimised(x, x, still(), changed(similarity_loss=distance))
         torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-5)
 
 
@@ -181,7 +182,7 @@ def test_statistics_are_put_back():
         (found.std((2, 3)), x.std((2, 3))),
     ):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-    free = optimised(x, features(), random_motion(), replace(WANTED, restore=False))
+    free = optimised(x, features(), random_motion(), changed(restore_statistics=False))
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
@@ -191,15 +192,12 @@ def test_one_round_as_released():
     """Down every slope by the learning rate; then 1 stands for the epsilon of the old
     variance."""
     x, source, motion = 0.3 * features(), features(), random_motion()
-    wanted = Agreement(
-        2.0,
-        100.0,
-        True,
-        "absolute",
-        rounds=1,
+    wanted = changed(
+        flow_weight=2.0,
+        similarity_weight=100.0,
+        optimise_rounds=1,
         learning_rate=0.2,
-        restore=True,
-        released=True,
+        details="released",
     )
     slope = gradient(lambda x: total(x, source, motion, wanted), x)
     moved, cells = x - 0.2 * slope / (slope.abs() + 1e-8), HEIGHT * WIDTH
@@ -220,14 +218,18 @@ def test_one_round_as_released():
 
 def test_what_only_rounding_made_has_no_slope_but_as_released():
     x = features(1).repeat(2 * FRAMES, 1, 1, 1)
-    wanted = replace(WANTED, similarity=0.0, restore=False, rounds=1)
+    given = {
+        "similarity_weight": 0.0,
+        "restore_statistics": False,
+        "optimise_rounds": 1,
+    }
     x[1] += 1e-6
     moved = [
-        optimised(x, x, still(), replace(wanted, released=on)) - x
-        for on in (False, True)
+        optimised(x, x, still(), changed(**given, details=details)) - x
+        for details in ("fixed", "released")
     ]
     assert not moved[0].any()
-    assert moved[1].abs().amax() > wanted.learning_rate / 2
+    assert moved[1].abs().amax() > WANTED.learning_rate / 2
 
 
 def test_dtype_shape_and_weights_are_left_alone():
@@ -245,7 +247,5 @@ def test_dtype_shape_and_weights_are_left_alone():
         assert optimised(x, source, still(), WANTED).grad_fn is None
     # Without weights of the losses nothing is done.
     half = x.bfloat16()
-    assert (
-        optimised(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0))
-        is half
-    )
+    nothing = changed(flow_weight=0.0, similarity_weight=0.0)
+    assert optimised(half, source, still(), nothing) is half

@@ -10,7 +10,6 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
-from regrain.editing.attention.maps import map_stride
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +113,3 @@ def test_a_sites_stride_gives_its_grid(tiny):
     # Sides that do not divide are rounded up.
     assert Grid(5, 9, 7).over((1, 4, 4)) == (5, 3, 2)
     assert Grid(5, 9, 7).over((2, 1, 1)) == (3, 9, 7)
-
-
-@pytest.mark.parametrize(
-    ("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)]
-)
-def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, read):
-    sites = [
-        AttentionLayer("", "cross", "", (1, stride, stride)) for stride in (8, 4, 2, 1)
-    ]
-    assert map_stride(Grid(3, *size), [AttentionLayer("", "self", ""), *sites]) == (
-        1,
-        read,
-        read,
-    )

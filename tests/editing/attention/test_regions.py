@@ -41,23 +41,21 @@ def case(
     return q, k, v, ql, kl, torch.rand(label_rows, queries, generator=g, dtype=dtype)
 
 
-def by_regions(q, k, v, query_label, key_label, strength):
-    return modulated_attention(q, k, v, query_label, key_label, strength)
-
-
 @pytest.mark.parametrize("label_rows", [1, 2])
 @pytest.mark.parametrize(
     ("queries", "keys", "regions"), [(50, 50, 3), (64, 9, 1), (40, 77, 8)]
 )
 def test_channel_form_equals_formula(queries, keys, regions, label_rows):
     values = case(queries, keys, regions, label_rows=label_rows)
-    assert torch.allclose(by_regions(*values), written_out(*values), rtol=0, atol=1e-12)
+    assert torch.allclose(
+        modulated_attention(*values), written_out(*values), rtol=0, atol=1e-12
+    )
 
 
 def test_single_precision_is_within_1e_6():
     q, k, v, ql, kl, a = case(256, 256, dtype=torch.float32)
     wide = written_out(q.double(), k.double(), v.double(), ql, kl, a.double())
-    assert (by_regions(q, k, v, ql, kl, a).double() - wide).abs().max() < 1e-6
+    assert (modulated_attention(q, k, v, ql, kl, a).double() - wide).abs().max() < 1e-6
 
 
 def test_row_range_streams_to_the_same_numbers():
@@ -68,8 +66,8 @@ def test_row_range_streams_to_the_same_numbers():
 
 def test_no_strength_is_plain_attention_bit_for_bit():
     q, k, v, ql, kl, a = case(dtype=torch.float32)
-    assert torch.equal(by_regions(q, k, v, ql, kl, None), attention(q, k, v))
-    faint = by_regions(q, k, v, ql, kl, torch.zeros_like(a))
+    assert torch.equal(modulated_attention(q, k, v, ql, kl, None), attention(q, k, v))
+    faint = modulated_attention(q, k, v, ql, kl, torch.zeros_like(a))
     assert torch.allclose(faint, attention(q, k, v), rtol=0, atol=1e-6)
 
 
@@ -93,10 +91,12 @@ def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_
     for block in (1, 300 * 16, 1 << 20):
         monkeypatch.setattr("regrain.editing.attention.regions._LEAST_ROWS", 1)
         monkeypatch.setattr("regrain.editing.attention.regions._BLOCK", block)
-        assert torch.allclose(by_regions(*values), expected, rtol=0, atol=1e-12)
-    narrow = by_regions(q, k, v[..., :3], *rest)
+        assert torch.allclose(
+            modulated_attention(*values), expected, rtol=0, atol=1e-12
+        )
+    narrow = modulated_attention(q, k, v[..., :3], *rest)
     assert torch.allclose(narrow, expected[..., :3], rtol=0, atol=1e-12)
-    learned = by_regions(q, k, v.requires_grad_(), *rest)
+    learned = modulated_attention(q, k, v.requires_grad_(), *rest)
     assert learned.requires_grad
     assert torch.allclose(learned.detach(), expected, rtol=0, atol=1e-12)
 
@@ -140,7 +140,7 @@ def test_two_calls_merged_are_the_widened_one(dtype, atol):
         atol=atol,
     )
     assert torch.allclose(
-        by_regions(*values[0], *values[1:]).double(),
+        modulated_attention(*values[0], *values[1:]).double(),
         expected,
         rtol=0,
         atol=atol,
@@ -152,7 +152,7 @@ def test_wide_heads_of_one_frame_take_values_of_any_width(width):
     """Maps of words are values as wide as there are words."""
     q, k, _, ql, kl, a = case(80, 90, 4, dim=160, label_rows=1)
     v = torch.randn(*k.shape[:3], width, dtype=k.dtype)
-    found = by_regions(q, k, v, ql, kl, a)
+    found = modulated_attention(q, k, v, ql, kl, a)
     assert torch.allclose(found, written_out(q, k, v, ql, kl, a), rtol=0, atol=1e-12)
 
 

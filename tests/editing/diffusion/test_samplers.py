@@ -136,15 +136,6 @@ def test_consistency_levels_are_diffusers(steps, strength):
     assert list(ours) == scheduler.timesteps.tolist()
 
 
-def test_four_and_eight_steps():
-    schedule = Schedule.from_config(SCHEDULER)
-    assert consistency_levels(schedule, 4) == (999, 759, 499, 259)
-    eight = (999, 879, 759, 639, 499, 379, 259, 139)
-    assert consistency_levels(schedule, 8) == eight
-    trailing = [step.t for step in Sampling(schedule, "euler", 4).steps]
-    assert trailing == [999, 749, 499, 249]
-
-
 @pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
 @pytest.mark.parametrize("steps", [5, 15, 20])
 def test_levels_of_the_solver_are_diffusers(spacing, steps):

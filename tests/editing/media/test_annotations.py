@@ -158,7 +158,7 @@ def test_youtube_vis_has_an_object_per_annotation(tmp_path):
     assert shown == {1: [1, 0, 1], 2: [0, 1, 0]}
     assert (masks[2][1] == BOX).all()
     assert overlap(masks[1][0], BOX) > 0.8
-    assert read_annotations(path).names() == {1: "cat", 2: "dog"}
+    assert read_annotations(path).names == {1: "cat", 2: "dog"}
 
 
 def test_the_only_video_of_youtube_vis_need_not_be_named(tmp_path):
@@ -251,7 +251,7 @@ def test_a_folder_of_labelme_has_a_file_per_annotated_frame(tmp_path):
     assert shown == {1: [1, 0, 0], 2: [0, 0, 1], 3: [0, 0, 1]}
     assert masks[1][0][10, 10]  # both pieces of the cat
     assert masks[1][0][8, 35]
-    assert read_annotations(tmp_path).names() == {1: "cat", 2: "dog", 3: "dog"}
+    assert read_annotations(tmp_path).names == {1: "cat", 2: "dog", 3: "dog"}
     assert read_labels(tmp_path, 3, SIZE).present == {1, 2, 3}
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.coco import names, write_rle
-from regrain.editing.media.labels import read_regions
+from regrain.editing.media.coco import write_rle
+from regrain.editing.media.labels import names_of, read_regions
 
 RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)
@@ -51,7 +51,7 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     assert [image["file_name"] for image in facts["images"]] == [
         f"{n:05d}.png" for n in range(FRAMES)
     ]
-    assert names(facts) == {3: "left dog", 1: "1"}
+    assert names_of(tmp_path / "masks.json") == {3: "left dog", 1: "1"}
     first = facts["annotations"][0]
     y, x = np.nonzero(masks[3][0])
     assert (first["area"], first["segmentation"]["size"]) == (masks[3][0].sum(), [6, 9])
@@ -84,7 +84,7 @@ def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
         label: [int(mask.any()) for mask in masks] for label, masks in found.items()
     }
     assert shown == {1: [1, 1, 0, 0], 2: [1, 0, 0, 0]}
-    assert names(facts) == {1: "dog", 2: "dog"}
+    assert names_of(tmp_path / "masks.json") == {1: "dog", 2: "dog"}
     pieces = masks_of(tmp_path, data_set([square(1, at=0), square(1, at=5)]))[3][0]
     # without numbers, pieces of one object
     assert (pieces[2, 1], pieces[2, 6]) == (True, True)

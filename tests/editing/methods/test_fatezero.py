@@ -24,8 +24,8 @@ def params(**given) -> FateZeroParams:
     return check_params("fatezero", {"steps": 4, "preview_every": 0, **given})
 
 
-def plan_of(model, asked, given) -> fatezero.FateZeroPlan:
-    return fatezero.make_plan(model, asked, given, working_clip(model, asked))
+def prompts_of(model, asked, given) -> fatezero.FateZeroPrompts:
+    return fatezero.FateZeroPrompts(model, asked, given, working_clip(model, asked))
 
 
 def live_bytes() -> int:
@@ -67,9 +67,9 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(
             finish(edit_clip(small, asked, given))
         assert len(live) == steps
         most[steps] = max(live)
-    plan = plan_of(small, asked, given)
+    prompts = prompts_of(small, asked, given)
     cell = (
-        4 * (4 + plan.source.lengths[0]) + 1
+        4 * (4 + prompts.source.lengths[0]) + 1
     )  # latents and words, float32, and whether it is in the area
     assert most[7] - most[3] == 4 * FRAMES * FINEST * cell
     # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the
@@ -103,7 +103,7 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(
 )
 def test_words_that_are_not_there_are_named(small, prompt, given, field, message):
     with pytest.raises(PromptError, match=message) as caught:
-        plan_of(small, requested("fatezero", prompt, masks=False), params(**given))
+        prompts_of(small, requested("fatezero", prompt, masks=False), params(**given))
     assert caught.value.field == field
 
 

@@ -123,11 +123,9 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
     flow, model = torch.zeros(2, 2, side, side), object.__new__(fresco.FrescoModel)
     coder = SimpleNamespace(decode=lambda _: frames, encode=torch.from_numpy)
     model._motion = Motion(flow, flow, unseen, unseen)
-    model._clip = SimpleNamespace(
-        backbone=coder,
-        params=params(smooth_from=0.0, smooth_until=1.0),
-        background=torch.ones_like(background),
-    )
+    model._backbone = coder
+    model._params = params(smooth_from=0.0, smooth_until=1.0)
+    model._background = torch.ones_like(background)
     x0, _ = model.smoothed(
         *[torch.zeros(2, side, side, 3)] * 3, small.schedule.sampling(STEPS)[0]
     )

@@ -24,7 +24,7 @@ def _quick(monkeypatch):
 
 def tuning_of(model, asked=None, **given) -> Tuning:
     asked = asked or request()
-    return Tuning.of(model, asked, working_clip(model, asked), params(**given))
+    return Tuning(model, asked, working_clip(model, asked), params(**given))
 
 
 def shaken(weights, by=0.1):

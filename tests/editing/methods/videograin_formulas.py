@@ -8,11 +8,9 @@ from torch.nn.functional import interpolate
 from wiring import (
     FINEST,
     GRIDS,
-    HEIGHT,
     MODULATED,
     MODULATED_ROWS,
     SHORT,
-    WIDTH,
     Call,
     Case,
     Layer,
@@ -61,11 +59,10 @@ CASE = Case(
         "heat_from": Row(0.5, shown=heat_of),
         "heat_until": Row(0.5, shown=heat_of),
         "heat_grids": Row("4", shown=heat_of),
-        "heat_pixel": Row("1,10,6", shown=heat_of),
     },
     elsewhere={"flow"},
-    heat={"left", "right", "frame 1 at 10,6"},
-    more={"inject_until": 0.5, "redraw": 0.5, "heat_pixel": "1,10,6"},
+    heat={"left", "right"},
+    more={"inject_until": 0.5, "redraw": 0.5},
 )
 
 
@@ -100,7 +97,7 @@ def check(run: Run) -> None:
     check_free_u(run)
     check_control(run)
     check_heat(run, edits)
-    check_pixel(run, edits)
+    assert set(run.result.attention) == {"left", "right"}
 
 
 def check_editing(
@@ -464,31 +461,3 @@ def check_maps(run: Run, name: str, expected: Tensor) -> None:
             one,
             f"heat {kind} of {name}",
         )
-
-
-def check_pixel(run: Run, edits: list[Call]) -> None:
-    """Where pixel (x 10, y 6) of frame 1 looks: its cell's self-attention, averaged
-    over layers and steps."""
-    if not run.params.heat_pixel:
-        assert set(run.result.attention) == {"left", "right"}
-        return
-    assert run.params.heat_pixel == (1, 10, 6)
-    found, most = [], finest(run)
-    for call in edits:
-        for layer in each(call.layers, "self"):
-            cond, (height, width) = layer.rows(call.branch(COND)), GRIDS[layer.tokens]
-            cell = 6 * height // HEIGHT * width + 10 * width // WIDTH
-            before = softmax(cond.q, gathered(cond.k, "all", run.frames))
-            if fade(run, call.step) > 0:
-                maps = torch.stack([before, self_maps(run, call.step, cond)])[
-                    :, 1, :, cell
-                ].mean(1)
-                maps = (
-                    maps.unflatten(-1, (run.frames, height, width))
-                    * layer.tokens
-                    / most
-                )
-                found.append(
-                    interpolate(maps, GRIDS[most], mode="bilinear", align_corners=False)
-                )
-    check_maps(run, "frame 1 at 10,6", torch.stack(found).mean(0))

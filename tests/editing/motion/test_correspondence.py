@@ -225,29 +225,6 @@ def test_newly_seen_reads_the_middle_of_each_cell():
     assert newly_seen(motion[:0], (4, 6)).all()
 
 
-def test_background_follows_the_motion_from_frame_to_frame():
-    x, ones = torch.randn(4, 2, 16, 24), torch.ones(4, 1, 16, 24)
-    assert torch.equal(
-        smooth_background(x, constant(1.3, 0.4, 4), ones * 0), x
-    )  # no background at all
-    assert torch.equal(smooth_background(x[:1], constant(0, 0), ones[:1]), x[:1])
-    still = smooth_background(x, constant(0, 0, 4), ones)
-    assert torch.allclose(still, x[:1].expand(4, -1, -1, -1), atol=1e-5)
-    motion = constant(2, 0, 4)
-    motion.forward[3] = -6  # from the last frame back to the first
-    motion.forward[3, 1] = 0
-    fused = smooth_background(x, motion, ones)
-    for frame in range(4):
-        # The frame before is fused already, so that what it passes on is the first
-        # frame's.
-        shift = 2 * frame
-        assert torch.allclose(
-            fused[frame, ..., shift:], x[0, ..., : 24 - shift], atol=1e-5
-        )
-        # came into view
-        assert torch.allclose(fused[frame, ..., :2], x[frame, ..., :2], atol=1e-5)
-
-
 def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
     x, motion = torch.randn(2, 1, 16, 24), constant(0, 0, 2)
     background = torch.ones(2, 1, 16, 24)
@@ -263,17 +240,6 @@ def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
         expected[6:11, 10:15] |= dilate > 0
         fused = smooth_background(x, motion, background, dilate=dilate)
         assert torch.equal((fused[1, 0] - x[1, 0]).abs() < 1e-6, expected)
-
-
-def test_the_last_frame_takes_the_background_of_the_first_once_more():
-    x, motion = torch.randn(3, 1, 8, 8), constant(0, 0, 3, 8, 8)
-    motion.appeared[1] = True  # the last frame gets nothing from the one before
-    half = torch.full((3, 1, 8, 8), 0.5)
-    fused = smooth_background(x, motion, half)
-    assert torch.allclose(fused[1], 0.75 * x[1] + 0.25 * x[0], atol=1e-5)
-    assert torch.allclose(fused[2], 0.75 * x[2] + 0.25 * x[0], atol=1e-5)
-    motion.hidden[2] = True
-    assert torch.equal(smooth_background(x, motion, half)[2], x[2])
 
 
 def test_cuts_are_found_and_shots_flat_and_single_frames_are_not_cut():

@@ -22,8 +22,6 @@ from regrain.editing.params.written import (
     Emphasis,
     EmphasisWords,
     Grids,
-    HeatPixel,
-    Pixel,
     Words,
     is_text,
 )
@@ -35,8 +33,6 @@ CASES = [
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
     (Grids, "2, 4", [2, 4], (2, 4)),
     (Grids, "2", 2, (2,)),
-    (Pixel, "1,40,30.5", [1, 40, 30.5], HeatPixel(1, 40, 30.5)),
-    (Pixel, "1,40,30", {"frame": 1, "x": 40, "y": 30}, HeatPixel(1, 40, 30)),
     (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
     (Words, "a cat, the grass", ["a cat", "the grass"], ("a cat", "the grass")),
@@ -54,7 +50,7 @@ def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain,
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
 
 
-@pytest.mark.parametrize("kind", [Controls, Grids, Pixel, EmphasisWords, Words])
+@pytest.mark.parametrize("kind", [Controls, Grids, EmphasisWords, Words])
 def test_nothing_is_nothing(kind):
     adapter = TypeAdapter(kind)
     for empty in ("", " ", None, []):
@@ -67,7 +63,6 @@ def test_nothing_is_nothing(kind):
     [
         ("videograin", "control", ["edges=a", "canny=a@3", 7, ["canny"], [["canny", "a", True]], {"a": "a"}]),
         ("videograin", "heat_grids", ["3", "1;2", [3], [True], {"1": 2}, 2.0]),
-        ("videograin", "heat_pixel", ["1,2", "-1,2,3", [1, 2], {"frame": 1}, 5, "1,2,3" + " " * 40]),
         ("fatezero", "emphasis_words", ["a=much", "a=nan", "a=-1", "a=21", [["a", 21]], {"": 1}, 3]),
         ("fatezero", "blend_words", [[1], ["a,b"], {"a": 1}, "x" * 3000]),
         ("vid2vid_zero", "dense_layers", [[None], 4]),

@@ -32,7 +32,6 @@ from regrain.editing import (
 from regrain.editing.__main__ import main
 from regrain.editing.diffusion.blending import composite
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline import focus as focus_module
 from regrain.editing.pipeline import outputs
 from regrain.editing.pipeline.estimate import (
     check_known,
@@ -115,11 +114,8 @@ def path_of(report):
 
 
 def given(method, **more):
-    """Parameters of a method, the chosen pixel in the region."""
-    params = BASES[method] | CASES[method].more
-    return (
-        params | more | ({"heat_pixel": "1,90,110"} if "heat_pixel" in params else {})
-    )
+    """Parameters of a method."""
+    return BASES[method] | CASES[method].more | more
 
 
 # --- What the model sees, and what is put back
@@ -536,43 +532,6 @@ def test_one_box_holds_regions_that_are_not_too_far_apart(small):
     assert [one["region"] for one in report["focus"]] == [None]
     _, far, _ = run(two(focus="on 2"), small)
     assert "focus" not in far
-
-
-# --- A chosen pixel
-
-
-def test_a_chosen_pixel_is_where_it_is(small, monkeypatch):
-    seen = []
-    made = focus_module._boxed_params
-
-    def note(*given):
-        seen.append(made(*given).heat_pixel)
-        return made(*given)
-
-    monkeypatch.setattr(focus_module, "_boxed_params", note)
-    quick = QUICK | {"heat_pixel": "1,92,112", "preview_every": 1}
-    result, report, events = run(request(method="videograin", params=quick), small)
-    x, y, w, h = path_of(report)[1].tolist()
-    width, height = report["focus"][0]["size"]
-    assert seen[0] == (1, (92 - x) * width / w, (112 - y) * height / h)
-    assert "frame 1 at 92,112" in result.attention
-    previews = [e.attention for e in events if isinstance(e, Preview)]
-    shown = [maps for maps in previews if maps]  # not those of the inversion
-    assert len(shown) == 2
-    assert all("frame 1 at 92,112" in maps for maps in shown)
-    for outside in ("1,318,238", "1,0,0"):
-        quick = QUICK | {"heat_pixel": outside}
-        asked = request(method="videograin", params=quick)
-        with pytest.raises(
-            RequestError, match=r"^params.heat_pixel: Pixel .* in no box"
-        ):
-            list(edit(asked, small))
-
-
-def test_of_each_the_chosen_pixel_belongs_to_the_box_that_shows_it(small):
-    quick = QUICK | {"heat_pixel": "1,210,130"}
-    result, _, _ = run(two(focus="each", method="videograin", params=quick), small)
-    assert "frame 1 at 210,130" in result.attention
 
 
 # --- What may be added to a model

@@ -1,23 +1,18 @@
-"""Heat is averaged over what it should be, and a pixel looks where its row of attention
-says."""
+"""Heat is averaged over what it should be."""
 
 import numpy as np
 import pytest
 import torch
 from made_models import SCHEDULER
 
-from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     HeatScope,
-    PixelHeat,
     scaled,
 )
-
-GRID = Grid(3, 8, 8)
 
 
 def sites(*strides):
@@ -63,6 +58,14 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
         RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"
     ):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
+
+
+@pytest.mark.parametrize(
+    ("size", "read"), [((64, 96), 4), ((60, 96), 2), ((96, 32), 2), ((12, 12), 1)]
+)
+def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, read):
+    known = (AttentionLayer("", "self", ""), *sites(8, 4, 2, 1))
+    assert HeatScope.of(Grid(3, *size), known).strides == {(1, read, read)}
 
 
 def recorded(scope, total, changed=()):
@@ -112,45 +115,6 @@ def test_a_step_has_its_own_mean_and_columns_add_up():
         for layer in (1.0, 3.0):
             heat.add(torch.full((3, 64, 3), layer + step.index))
     assert np.allclose(heat.step(), 3.0)
-    assert np.allclose(heat.before(), 2.5)
+    assert np.allclose(heat.means()[0], 2.5)
     assert np.allclose(heat.maps({"two": (0, 2)})["two"].before, 5.0)
     assert heat.now({"two": (0, 2)}, (0, 2))["two"].shape == (2, 8, 8)
-
-
-@pytest.mark.parametrize(
-    ("selectors", "frames"),
-    [("all", [0, 1, 2]), (("first", "previous"), [0, 0]), (("own",), [1])],
-)
-def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
-    q, k = torch.randn(2, 3, 2, 64, 8, generator=torch.Generator().manual_seed(0))
-    look, seen = (
-        PixelHeat((7, 13.0, 20.0), 1, (32, 32), scope()),
-        frames_seen(selectors, 3),
-    )
-
-    def attend(a, b, v):
-        look.add(a, b, GRID, seen, None)
-        return a
-
-    across_frames(q, k, k, 3, seen, attend)
-    place = 5 * 8 + 3  # y 20 and x 13 of 32 pixels, on 8 x 8 cells
-    keys = torch.cat([k[frame] for frame in frames], 1)
-    row = (
-        (q[1, :, place, None] @ keys.transpose(1, 2) / 8**0.5).softmax(-1)[:, 0].mean(0)
-    )
-    expected = torch.zeros(3, 64)
-    for frame, share in zip(frames, row.split(64), strict=True):
-        expected[frame] += share
-    found = look.heat.maps(look.columns)["frame 7 at 13,20"]
-    assert np.allclose(found.before, expected.view(3, 8, 8), atol=1e-6)
-    assert np.array_equal(found.before, found.after)
-
-
-def test_a_pixel_of_a_coarse_layer_is_spread_over_the_cells_it_covers():
-    look = PixelHeat((0, 0.0, 0.0), 0, (32, 32), scope())
-    q, k = torch.randn(2, 3, 2, 16, 8, generator=torch.Generator().manual_seed(0))
-    attend = lambda a, b, v: (look.add(a, b, Grid(3, 4, 4), "all", None), a)[1]  # noqa: E731
-    across_frames(q, k, k, 3, "all", attend)
-    found = look.heat.before()[..., 0]
-    assert found.shape == (3, 8, 8)
-    assert float(found.sum()) == pytest.approx(1, abs=0.05)

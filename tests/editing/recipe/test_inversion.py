@@ -63,28 +63,3 @@ def test_yields_each_step_with_its_latents_one_at_a_time():
         assert torch.equal(again, latents)
         assert asked == [*steps[: step.index + 1]]  # no more than was yielded
     assert asked == [*steps]
-
-
-@pytest.mark.parametrize("convention", ["paper", "fatezero"])
-def test_noise_that_depends_on_the_level_alone_is_undone_exactly(convention):
-    """Inversion and sampling visit the same levels: told the same noise between two,
-    they are inverse."""
-    clean = data()
-    steps, back = SCHEDULE.inversion(20, convention), SCHEDULE.sampling(20)
-    between = {step.signal_next: i for i, step in enumerate(steps)}
-    noises = torch.randn(
-        20,
-        *clean.shape,
-        dtype=torch.float64,
-        generator=torch.Generator().manual_seed(1),
-    )
-
-    def frozen(x, step, eps):
-        return (x - step.noise * eps) / step.signal, eps
-
-    *_, (_, x) = ddim_walk(
-        clean, lambda x, s: frozen(x, s, noises[between[s.signal_next]]), steps
-    )
-    for step in back:
-        x = advance(*frozen(x, step, noises[between[step.signal]]), step)
-    assert (x - clean).abs().max() < 1e-6

@@ -6,8 +6,9 @@ import pytest
 from tables import rows
 
 from regrain.editing import ArrayClip, EditRequest, MaskError, RequestError
+from regrain.editing.media.mask_pictures import PALETTE
 from regrain.editing.request.compose import compose
-from regrain.editing.request.region import PALETTE, Region
+from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 
 

@@ -313,7 +313,7 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
     (shelf / "another-model").mkdir(exist_ok=True)
     (shelf / "another-model" / "config.json").write_text('{"model_type": "clip"}')
     known = finders.finders()
-    assert list(known) == ["sam", "cuts", "flow", SAM2, SAM3]
+    assert list(known) == ["sam", "cuts", SAM2, SAM3]
     assert (known[SAM2].title, known[SAM3].title) == ("SAM 2.1 tiny", "SAM 3")
     assert known[SAM3].takes == ("points", "box", "mask", "words")
     assert known[SAM2].follows
@@ -328,10 +328,10 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
         finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name
         == SAM3
     )
-    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
+    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["cuts"] * 2
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert [finders.usual(drawn).name for drawn in (True, False)] == ["sam", "cuts"]
-    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["flow", "cuts"]
+    assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["cuts"] * 2
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"")
     assert finders.usual(drawn=False).name == "sam_vit_b_01ec64"
     with pytest.raises(
@@ -340,6 +340,8 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
         masks.segment(IMAGE, [(1, 1)], [1], method="sam3")
     with pytest.raises(MaskError, match="tracker: 'sam' was not found"):
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
+    with pytest.raises(MaskError, match="tracker: 'flow' was not found. Choose from"):
+        list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="flow"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -461,14 +463,13 @@ def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
     assert [line.split(":")[0] for line in listed] == [
         "sam",
         "cuts",
-        "flow",
         SAM2,
         SAM3,
     ]
-    assert listed[3].startswith(
+    assert listed[2].startswith(
         f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2"
     )
-    assert listed[3].endswith("to follow a frame.")
+    assert listed[2].endswith("to follow a frame.")
     write_lossless(tmp_path / "clip.mkv", CLIP)
     asked = [
         "track",

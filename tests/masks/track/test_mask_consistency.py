@@ -89,7 +89,7 @@ def test_the_tracker_listens_to_it(scene):
     cut = frames.copy()
     # the thing is gone, and everything is noise
     cut[5:] = RNG.integers(0, 90, cut[5:].shape)
-    steps = propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]}, flow="dis")
+    steps = propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]})
     kept = {t: sure.regions[1] for t, _, sure in steps}
     assert kept[4] > 0.8
     assert max(kept[t] for t in range(5, FRAMES)) < DOUBTFUL

@@ -1,6 +1,5 @@
-import dataclasses
-
 import numpy as np
+from made_masks import RED, drifting
 
 from regrain.editing import ArrayClip
 from regrain.masks import propagate
@@ -13,7 +12,6 @@ from regrain.masks.track.uncertainty import (
     in_words,
     judged,
 )
-from storybook import render, sample_scene
 
 
 def test_stretches_of_a_region():
@@ -46,25 +44,22 @@ def test_words():
     assert in_words(many) == "lost in frames 40-44, 50-55, 60-66 and 9 others"
 
 
-def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
-    scene = sample_scene(2, 36, 1, plain=True)
-    actor = dataclasses.replace(scene.actors[0], x=0.15, facing=1, speed=0.7 / 39)
-    drawn = render(dataclasses.replace(scene, actors=(actor,)), 128)
-    frames, labels = drawn.frames.copy(), drawn.labels.copy()
-    frames[:, :, 47:87], labels[:, :, 47:87] = (90, 60, 40), 0
-    scores, overlap = {}, {}
-    for frame, found, sure in propagate(ArrayClip(frames), {0: labels[0]}):
-        scores[frame] = judged(
-            sure.regions[1], (found == 1).sum() / (labels[0] == 1).sum()
-        )
-        overlap[frame] = iou(found == 1, labels[frame] == 1)
-    assert all(
-        overlap[frame] > 0.8 and scores[frame] >= DOUBTFUL for frame in range(12)
-    )
-    assert all(scores[frame] < LOST for frame in range(30, 36)), scores
-    assert all(
-        score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2
-    )
+def test_what_goes_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
+    clip, truth = drifting((40, 6), colors=RED, count=16)
+    frames = clip.read(0, 16).copy()
+    frames[:, :, 84:] = (90, 60, 40)
+    scores = {}
+    for frame, found, sure in propagate(ArrayClip(frames), {0: truth[0]}):
+        left = truth[frame][1].copy()
+        left[:, 84:] = False
+        share = (found == 1).sum() / truth[0][1].sum()
+        scores[frame] = judged(sure.regions[1], share)
+        if frame < 6:
+            assert iou(found == 1, left) > 0.8
+            assert scores[frame] >= DOUBTFUL
+        elif left.sum() < 0.4 * truth[0][1].sum():
+            assert scores[frame] < DOUBTFUL
+    assert all(scores[frame] < LOST for frame in range(11, 16)), scores
     assert "lost from frame" in in_words(doubts(scores, len(frames)))
 
 

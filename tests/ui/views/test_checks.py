@@ -109,12 +109,11 @@ def test_words_without_a_mask_are_said_at_the_region(session):
     [
         ("keyframes", "every other"),
         ("cuts", "0"),
-        ("heat_pixel", "1,2"),
         ("steps", 0),
         ("control", "edges=x"),
     ]
     # outside the clip
-    + [("keyframes", "0, 9"), ("cuts", "7"), ("heat_pixel", "5,1,1")],
+    + [("keyframes", "0, 9"), ("cuts", "7")],
 )
 def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(
     session, name, value

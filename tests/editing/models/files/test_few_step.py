@@ -6,11 +6,10 @@ import shutil
 import pytest
 from made_models import SCHEDULER, write_small_model
 
-from regrain.editing.models.files.few_step import (
+from regrain.editing.models.files.schedulers import (
     by_name,
     by_scheduler,
     proposed,
-    proposed_flow,
 )
 from regrain.editing.models.loading.load import load_backbone
 
@@ -83,16 +82,17 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
         "fresco": settings | {"sampler": "euler"},
         "sdedit": settings | {"sampler": "euler"},
         "infedit": settings,
+        "flow_regions": settings | {"source_guidance": 1.0},
     }
     assert proposed(SCHEDULER, None) == {}
 
 
 def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
     kind = by_name("Wan21_T2V_lightx2v_cfg_step_distill_lora_rank32")
-    found = proposed_flow({"flow_shift": 8.0}, kind)
+    found = proposed({"flow_shift": 8.0}, kind)
     few = {"steps": 4, "guidance_scale": 1.0, "source_guidance": 1.0}
-    assert found == {"flow_regions": {"shift": 8.0, **few}}
-    assert proposed_flow({}, None) == {}
+    assert found["flow_regions"] == {"shift": 8.0, **few}
+    assert proposed({}, None) == {}
 
 
 def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):

@@ -15,8 +15,8 @@ from regrain.editing import load_backbone, load_project
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import parse_lora
-from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.weights.lora import add_loras
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"

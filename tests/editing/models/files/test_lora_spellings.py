@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 from single_files import NAMES
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.lora import add_loras
 from regrain.editing.models.files.lora_file import (
     find_lora,
     locate_lora,
-    lora_notes,
+    lora_facts,
 )
 from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.weights.lora import add_loras
 
 WEIGHT = 0.7
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
@@ -622,7 +622,7 @@ def test_what_a_file_says_of_its_training_is_said(
     metadata, prediction, reads_last, said, tmp_path
 ):
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", metadata)
-    notes = lora_notes(str(tmp_path / "a.safetensors"), prediction, reads_last)
+    notes = lora_facts(str(tmp_path / "a.safetensors")).notes(prediction, reads_last)
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))
 

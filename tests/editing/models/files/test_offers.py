@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.location import ModelLocation, find
-from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN, family_of
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
 
@@ -44,10 +44,10 @@ def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
 
 
 def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
-    family = family_of(find(str(tiny_folder)))
+    family = facts_of(str(tiny_folder)).family
     assert family == ("Stable Diffusion", STABLE_DIFFUSION)
     assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - WAN
-    assert family_of(find("storybook")) == family
+    assert facts_of("storybook").family == family
 
 
 XL, REFINER = (
@@ -97,7 +97,7 @@ TURBO = (XL, None, {"timestep_spacing": "trailing"})
     ],
 )
 def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs):
-    assert family_of(find(str(folder(tmp_path / "model", *configs)))) == (title, offers)
+    assert facts_of(str(folder(tmp_path / "model", *configs))).family == (title, offers)
 
 
 def test_a_file_is_told_by_its_keys(tmp_path):
@@ -112,7 +112,7 @@ def test_a_file_is_told_by_its_keys(tmp_path):
         }
         save_file(tensors, path := tmp_path / "a.safetensors")
         offers = frozenset() if keys is refiner else STABLE_DIFFUSION
-        assert family_of(find(str(path))) == (title, offers)
+        assert facts_of(str(path)).family == (title, offers)
         with pytest.raises(
             ModelError, match=title if keys is refiner else "has no UNet"
         ):
@@ -120,10 +120,10 @@ def test_a_file_is_told_by_its_keys(tmp_path):
 
 
 def test_what_is_not_here_is_not_guessed(tmp_path):
-    assert family_of(ModelLocation("hub", "nobody/no-such-model")) is None
+    assert facts_of("nobody/no-such-model").family is None
     broken = folder(tmp_path / "broken", {"x": 1})
     (broken / "unet" / "config.json").write_text("{")
-    assert family_of(ModelLocation("folder", str(broken))) is None
+    assert facts_of(str(broken)).family is None
 
 
 @pytest.mark.parametrize("method", METHODS)

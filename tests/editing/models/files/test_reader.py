@@ -3,25 +3,28 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
 from regrain.editing.errors import ModelError, PromptError
-from regrain.editing.models.files.location import ModelLocation, find
-from regrain.editing.models.files.offers import _read
-from regrain.editing.models.files.reader import CLIP, _number, open_reader
-from regrain.editing.models.files.words import read_groups, read_words
+from regrain.editing.models.files.facts import facts_at, facts_of
+from regrain.editing.models.files.location import ModelLocation
+from regrain.editing.models.files.reader import CLIP, open_reader
 from storybook.world import vocabulary, vocabulary_groups
 
 TEXTS = ["", "a cat", "don't we'll x1234 it's a—dash…", "word " * 90]
 TEXTS += ["A  photo of Iron Man's élan, 3d -- 日本 render!! \n blackswan"]
 
 
+def in_folder(path):
+    """The facts of a folder, which may have no network."""
+    return facts_at(ModelLocation("folder", str(path)), "m")
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text):
     for folder in (tiny_folder, CLIP.parent):
-        reader = open_reader(ModelLocation("folder", str(folder)))
+        reader = open_reader(in_folder(folder))
         given = tiny.tokenizer(text, return_offsets_mapping=True)
         assert reader.count(text) == len(given.input_ids) - 2
         assert reader._offsets(text)[1:-1] == [
@@ -35,15 +38,17 @@ def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(
     text = "a very long prompt " * 30
     with pytest.raises(PromptError) as error:
         tiny.check_prompts([text], ["prompt"])
-    (found,) = open_reader(find(str(tiny_folder))).too_long("prompt", text)
+    (found,) = open_reader(facts_of(str(tiny_folder))).too_long("prompt", text)
     assert str(found) == str(error.value)
-    assert list(open_reader(find(str(tiny_folder))).too_long("prompt", "a cat")) == []
+    assert (
+        list(open_reader(facts_of(str(tiny_folder))).too_long("prompt", "a cat")) == []
+    )
 
 
 def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_read_as_clip():
-    absent = open_reader(ModelLocation("hub", "owner/name"))
+    absent = open_reader(facts_of("owner/name"))
     assert (absent.limit, absent.words) == (77, None)
-    reader = open_reader(find("storybook"))
+    reader = open_reader(facts_of("storybook"))
     assert reader.limit == 40
     assert [
         unknown.word for unknown in reader.unknown("a unicorn and a unicorn on a cat")
@@ -53,31 +58,34 @@ def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_r
 def test_groups_hold_the_vocabulary(tmp_path):
     groups = {"Kinds": ["cat"], "Places": ["on the Moon"]}
     (tmp_path / "words.json").write_text(json.dumps(groups))
-    assert read_words(tmp_path) == {"cat", "on", "the", "moon"}
-    assert read_groups(tmp_path) == {"Kinds": ("cat",), "Places": ("on the moon",)}
+    facts = in_folder(tmp_path)
+    assert facts.words == {"cat", "on", "the", "moon"}
+    assert facts.groups == {"Kinds": ("cat",), "Places": ("on the moon",)}
     (tmp_path / "words.json").write_text('["a", "Cat"]')
-    assert read_groups(tmp_path) == {"Words": ("a", "cat")}
+    assert in_folder(tmp_path).groups == {"Words": ("a", "cat")}
 
 
 def test_the_built_in_groups_are_those_of_the_drawn_world():
-    folder = Path(find("storybook").location)
-    assert read_words(folder) == set(vocabulary())
-    assert read_groups(folder) == vocabulary_groups()
+    facts = facts_of("storybook")
+    assert facts.words == set(vocabulary())
+    assert facts.groups == vocabulary_groups()
 
 
 @pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
 def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
-    path = tmp_path / "config.json"
+    shutil.copytree(CLIP, tmp_path / "tokenizer")
+    path = tmp_path / "tokenizer" / "tokenizer_config.json"
+    path.unlink()
     os.mkfifo(path) if content is None else path.write_text(content)
-    assert _number(path, "model_max_length") == 77
-    assert _read(path) == {}
+    assert open_reader(in_folder(tmp_path)).limit == 77
+    assert in_folder(tmp_path).glance("tokenizer/tokenizer_config.json") == {}
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])
 def test_a_damaged_tokenizer_is_refused_in_one_line(tmp_path, name):
     folder = shutil.copytree(CLIP, tmp_path / "model" / "tokenizer")
     (folder / name).write_text("[")
-    reader = open_reader(ModelLocation("folder", str(tmp_path / "model")))
+    reader = open_reader(in_folder(tmp_path / "model"))
     with pytest.raises(
         ModelError, match="model/tokenizer cannot be read. Download the model"
     ):

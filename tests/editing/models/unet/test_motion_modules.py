@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.files.motion import MotionFile
 from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet import motion_modules
@@ -32,6 +31,7 @@ from regrain.editing.models.unet.motion_modules import (
     load_motion,
     moving,
 )
+from regrain.editing.models.weights.motion import MotionFile
 
 FRAMES = 3
 NORM = "motion_modules.0.norm.weight"

@@ -240,7 +240,7 @@ def test_loras_of_all_spellings_change_the_same_weights(
     fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
     for part, names in LAYERS.items():
         for name in names:
-            outer = getattr(model, part)
+            outer = model.parts[part]
             inside = (
                 name
                 if hasattr(outer, "text_model")
@@ -275,7 +275,7 @@ def test_loras_of_all_spellings_change_the_same_weights(
     changed = load_backbone(str(folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
     for (part, name), weight in expected.items():
         torch.testing.assert_close(
-            getattr(changed, part).get_parameter(f"{name}.weight").data, weight
+            changed.parts[part].get_parameter(f"{name}.weight").data, weight
         )
 
 

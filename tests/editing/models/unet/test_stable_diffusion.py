@@ -24,15 +24,15 @@ from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from regrain.editing.models.files.location import find
-from regrain.editing.models.files.single_file import (
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.build import load
+from regrain.editing.models.loading.load import load_backbone, local_models
+from regrain.editing.models.weights.single_file import (
     CHECKPOINTS,
     TEXT,
     _text_encoder,
     guess_prediction,
 )
-from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.loading.build import load
-from regrain.editing.models.loading.load import load_backbone, local_models
 
 HERE = "cpu:0"
 

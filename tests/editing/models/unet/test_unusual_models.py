@@ -19,9 +19,9 @@ from regrain.editing import load_backbone
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.models.files.location import find
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.loading.load import loaded_backbone
-from regrain.editing.pipeline.estimate import configurations, fit_of
+from regrain.editing.pipeline.estimate import fit_of
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import choose_weights
@@ -416,7 +416,7 @@ def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, tiny):
 )
 def test_a_file_is_estimated_by_its_own_version(tmp_path, key, version):
     save_file({key: torch.zeros(1)}, path := tmp_path / "a.safetensors")
-    assert configurations(find(str(path))).name == version
+    assert facts_of(str(path)).folder.name == version
 
 
 def test_a_picture_is_drawn_by_a_scaled_model(copy):

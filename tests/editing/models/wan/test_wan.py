@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from regrain.editing.attention.layers import Grid, plain
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.location import find
-from regrain.editing.models.files.lora import add_loras
-from regrain.editing.models.files.offers import WAN, family_of
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan import layers
 from regrain.editing.models.wan.text import CleanText
+from regrain.editing.models.weights.lora import add_loras
 
 STEP = 7  # of 25
 TEXT = "text_encoder/config.json"
@@ -120,7 +120,7 @@ def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
     )
     rewrite(folder / CONFIG, _class_name="WanVACETransformer3DModel")
     for place in (wan_folder, folder):
-        assert family_of(find(str(place))) == ("Wan 2.1", WAN)
+        assert facts_of(str(place)).family == ("Wan 2.1", WAN)
     found, text = load_backbone(str(folder)), wan.embed(["a cat"])
     assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
     assert found.defaults["flow_regions"] == {"shift": 5.0}

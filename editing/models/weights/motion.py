@@ -4,18 +4,18 @@ authors' names."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import read_config, read_json
+from regrain.editing.models.files.config_keys import check_known
+from regrain.editing.models.files.configs import Config, check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
-from regrain.editing.models.files.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import opened, read_tensors
 from regrain.editing.storage.safetensors_files import weight_files
 
 FIELD = "motion"
@@ -56,18 +56,33 @@ class MotionFile:
             ModelError: It is missing, damaged, a pickle, or of another kind.
         """
         path, config = _locate(id)
-        tensors = _read(path, id)
+        with opened(path, FIELD, id) as file:
+            tensors = read_tensors(file)
+        for old, new in _RENAMED:
+            tensors = {re.sub(old, new, name): one for name, one in tensors.items()}
         if any("lora" in name for name in tensors):
             raise _other_kind(id, "is a motion LoRA, which changes an adapter")
         reads_picture = any(name.startswith("conv_in.") for name in tensors)
         if reads_picture or config.get("conv_in_channels"):
             raise _other_kind(id, "takes a picture as input, as PIA does")
         self.id = id
-        self.modules, lengths = _sorted(tensors, id)
+        self.modules: dict[str, dict[str, Tensor]] = {}
+        lengths = []  # of all tables of positions
+        for name, tensor in tensors.items():
+            module = _MODULE.fullmatch(name)
+            if _POSITIONS.search(name):
+                lengths.append(tensor.shape[-2])
+            elif module:
+                self.modules.setdefault(module[1], {})[module[2]] = tensor
+            else:
+                raise _other_kind(id, f"has {shorten(name)}")
         if not self.modules:
             raise _other_kind(id, "has no motion modules")
-        unreadable = f"The numbers of {shorten(id)} cannot be read. Download it again."
-        with boundary(FIELD, unreadable, ModelError):
+        with boundary(
+            FIELD,
+            f"The numbers of {shorten(id)} cannot be read. Download it again.",
+            ModelError,
+        ):
             usual_length = config.get("motion_max_seq_length", 32)
             self.positions = int(min(lengths, default=usual_length))
             self.heads: int | Sequence[int] = config.get(
@@ -87,7 +102,7 @@ class MotionFile:
         return 0 if norm is None else len(norm)
 
 
-def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
+def _locate(id: str) -> tuple[Path, Config]:
     """Find the file with the weights, and read the config beside it, if there is
     one."""
     with about(FIELD):
@@ -95,14 +110,18 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
         if folder.is_file():
             return folder, {}
         path = folder / "config.json"
-        said = read_json(path, id)
-    kind = said.get("_class_name", "MotionAdapter") if isinstance(said, dict) else ""
+        config = read_json(path, id)
+    kind = ""
+    if isinstance(config, dict):
+        kind = config.get("_class_name", "MotionAdapter")
     if kind != "MotionAdapter":
         raise ModelError(
             FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
         )
     with about(FIELD):
-        config = read_config(path, id, "motion")
+        place = f"{shorten(id)}: {folder.name}/{path.name}"
+        check_config(config, "motion", place)
+        check_known(config, "motion", place)
     found = weight_files(folder)
     if not found:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
@@ -110,32 +129,6 @@ def _locate(id: str) -> tuple[Path, Mapping[str, Any]]:
             FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them."
         )
     return found[0], config
-
-
-def _read(path: Path, id: str) -> dict[str, Tensor]:
-    with opened(path, FIELD, id) as file:
-        tensors = read_tensors(file)
-    for old, new in _RENAMED:
-        tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _sorted(
-    tensors: Mapping[str, Tensor], id: str
-) -> tuple[dict[str, dict[str, Tensor]], list]:
-    """Return the weights by module, and the lengths of all tables of positions."""
-    modules: dict[str, dict[str, Tensor]] = {}
-    lengths = []
-    for name, tensor in tensors.items():
-        module = _MODULE.fullmatch(name)
-        if _POSITIONS.search(name):
-            lengths.append(tensor.shape[-2])
-        elif module:
-            place, weight = module.groups()
-            modules.setdefault(place, {})[weight] = tensor
-        else:
-            raise _other_kind(id, f"has {shorten(name)}")
-    return modules, lengths
 
 
 def _other_kind(id: str, reason: str) -> ModelError:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
+    from safetensors import safe_open
     from torch import Tensor
 
 
 @contextmanager
-def opened(path: Path, field: str, title: str) -> Iterator[Any]:
+def opened(path: Path, field: str, title: str) -> Iterator[safe_open]:
     """Open a file; every failure is one line, which names the file by its title.
 
     Raises:
@@ -25,14 +26,19 @@ def opened(path: Path, field: str, title: str) -> Iterator[Any]:
     from safetensors import safe_open
 
     check_head(path, field)
-    damaged = (
-        f"{shorten(title)} is damaged or not a .safetensors file. Download it again."
-    )
-    with boundary(field, damaged, ModelError), safe_open(path, "pt") as file:
+    with (
+        boundary(
+            field,
+            f"{shorten(title)} is damaged or not a .safetensors file. Download it "
+            "again.",
+            ModelError,
+        ),
+        safe_open(path, "pt") as file,
+    ):
         yield file
 
 
-def read_tensors(file: Any) -> dict[str, Tensor]:
+def read_tensors(file: safe_open) -> dict[str, Tensor]:
     """Read all tensors of an opened file, by name."""
     names = [*file.keys()]
     return {name: file.get_tensor(name) for name in names}

@@ -20,9 +20,15 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
-from regrain.editing.models.files.lora_change import MAGNITUDES, Scaling, apply
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
-from regrain.editing.models.files.tensors import opened
+from regrain.editing.models.weights.lora_change import (
+    MAGNITUDES,
+    Damage,
+    Misfit,
+    Scaling,
+    apply,
+)
+from regrain.editing.models.weights.tensors import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
@@ -133,13 +139,6 @@ class _Layer(NamedTuple):
 _Changes = dict[_Layer, dict[str, Tensor]]  # by role; see `lora_change`
 
 
-class _File(NamedTuple):
-    """A LoRA as it was read; `facts` are those of peft's configuration."""
-
-    changes: _Changes
-    facts: Mapping[str, object]
-
-
 @torch.no_grad()
 def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
@@ -154,19 +153,23 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     layers = {name: _layers(part) for name, part in parts.items()}
     for text in specs:
         spec = parse_lora(text)
-        file = _read(spec.model)
-        for layer, change in file.changes.items():
+        changes, facts = _read(spec.model)
+        for layer, change in changes.items():
             part, module = _locate(layer, parts, layers, spec)
             if part == "unet" and module is parts["unet"].conv_in:
                 module = _widened(parts["unet"], change, spec)
                 layers = layers | {"unet": _layers(parts["unet"])}
-            scaling = _scaling(file.facts, part, layer.name)
-            wrong = apply(change, module, spec.weight, scaling)
-            if wrong.misfit:
-                raise _misfit(spec, f"{part}.{layer.name} {wrong.misfit}")
-            if wrong.damage:
-                said = f"{shorten(spec.model)}: {part}.{layer.name} {wrong.damage}"
-                raise ModelError("loras", f"{said}. Download it again.")
+            scaling = _scaling(facts, part, layer.name)
+            try:
+                apply(change, module, spec.weight, scaling)
+            except Misfit as wrong:
+                raise _misfit(spec, f"{part}.{layer.name} {wrong}") from wrong
+            except Damage as wrong:
+                raise ModelError(
+                    "loras",
+                    f"{shorten(spec.model)}: {part}.{layer.name} {wrong}. "
+                    "Download it again.",
+                ) from wrong
 
 
 def _widened(unet: Any, change: Mapping[str, Tensor], spec: LoraSpec) -> nn.Module:
@@ -258,8 +261,11 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    said = f"{shorten(spec.model)} does not fit: {reason}"
-    return ModelError("loras", f"{said}. Use a LoRA made for this model.")
+    return ModelError(
+        "loras",
+        f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this "
+        "model.",
+    )
 
 
 def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
@@ -282,7 +288,8 @@ def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
     )
 
 
-def _read(id: str) -> _File:
+def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
+    """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     changes: _Changes = {}
     with opened(path, "loras", id) as file:
@@ -294,9 +301,12 @@ def _read(id: str) -> _File:
         raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     has_norms = any(change.keys() & MAGNITUDES for change in changes.values())
     if facts.get("use_dora") is True and not has_norms:
-        said = f"{shorten(id)} says that it is a DoRA, but has no magnitudes"
-        raise ModelError("loras", f"{said}. Download it again.")
-    return _File(changes, facts)
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} says that it is a DoRA, but has no magnitudes. "
+            "Download it again.",
+        )
+    return changes, facts
 
 
 def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
@@ -313,14 +323,18 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, obj
         raise ModelError("loras", f"{shorten(id)} is damaged. Use another.")
     kind = facts.get("peft_type", "LORA")
     if kind not in ("LORA", "LOHA", "LOKR"):
-        said = (
-            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not supported"
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not "
+            "supported. Use a LoRA, LoHa or LoKr.",
         )
-        raise ModelError("loras", f"{said}. Use a LoRA, LoHa or LoKr.")
     start = str(facts.get("init_lora_weights")).lower()
     if start.startswith(_OTHER_STARTS) or facts.get("layer_replication"):
-        said = f"{shorten(id)} also changes the model ({PEFT_CONFIG})"
-        raise ModelError("loras", f"{said}. Convert it to an ordinary LoRA with peft.")
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} also changes the model ({PEFT_CONFIG}). Convert it to "
+            "an ordinary LoRA with peft.",
+        )
     for key, value in facts.items():
         is_scale = key.rpartition(".")[2] in ("r", "lora_alpha", "alpha")
         if is_scale and not isinstance(value, int | float | None):
@@ -335,22 +349,25 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
     if key in _INVERSIONS:
         titles.append(_OTHERS["emb_params"])
     if titles:
-        said = f"{shorten(id)} is {titles[0]}, not a LoRA of a model"
-        raise ModelError("loras", f"{said}. Use another.")
+        raise ModelError(
+            "loras",
+            f"{shorten(id)} is {titles[0]}, not a LoRA of a model. Use another.",
+        )
     known = key
     for old, new in _OLD.items():
         known = re.sub(old, new, known)
     for end, role in _ENDS.items():
         match = re.fullmatch(f"(.*?){end}", known)
         if match:
-            return _layer(match[1]), role or match[2]
-    said = f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has"
-    raise ModelError("loras", f"{said}. Use a LoRA, DoRA, LoHa or LoKr.")
-
-
-def _layer(name: str) -> _Layer:
-    match = _PREFIX.match(name + ".")
-    if not match:
-        return _Layer("", name)
-    found = (part for piece, part in _PARTS.items() if piece in match[0])
-    return _Layer(next(found, ""), name[match.end() :])
+            name = match[1]
+            prefix = _PREFIX.match(f"{name}.")
+            if not prefix:
+                return _Layer("", name), role or match[2]
+            found = (part for piece, part in _PARTS.items() if piece in prefix[0])
+            layer = _Layer(next(found, ""), name[prefix.end() :])
+            return layer, role or match[2]
+    raise ModelError(
+        "loras",
+        f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has. Use a "
+        "LoRA, DoRA, LoHa or LoKr.",
+    )

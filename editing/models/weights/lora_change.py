@@ -23,6 +23,7 @@ from torch import Tensor, nn
 _TABLE = "scale_shift_table"  # of Wan's blocks
 _ADDED = {"diff": "weight", "diff_b": "bias", "diff_m": _TABLE}
 MAGNITUDES = frozenset({"magnitude", "dora_scale"})
+_INCOMPLETE = "is incomplete, or its factors do not match"
 _SCALED = frozenset({"alpha", "up_bias", *MAGNITUDES, *_ADDED})
 
 
@@ -40,70 +41,59 @@ class Scaling(NamedTuple):
     rank: int | None = None
 
 
-class Wrong(NamedTuple):
-    """What is wrong with a change, as the end of a sentence about the layer; empty if
-    nothing is."""
-
-    misfit: str = ""
-    damage: str = ""
+class Misfit(Exception):
+    """A layer is of another model; the text is the end of a sentence about it."""
 
 
-class _Damage(Exception):
-    """Factors are missing or do not belong together."""
+class Damage(Exception):
+    """The tensors of a layer cannot be added to any; the text as that of `Misfit`."""
 
 
 def apply(
     change: Mapping[str, Tensor], layer: nn.Module, weight: float, scaling: Scaling
-) -> Wrong:
-    """Add a change to a layer, or say why it cannot be added.
+) -> None:
+    """Add a change to a layer.
 
     Args:
         change: Tensors of the file by role.
         layer: Changed in place.
         weight: Times the change.
         scaling: Of changes without an alpha of their own.
+    Raises:
+        Misfit, Damage: It cannot be added.
     """
     for role, tensor in change.items():
         is_number = tensor.is_floating_point() or role == "alpha"  # maybe a whole one
         if not is_number or not tensor.numel():
-            return Wrong(damage="has tensors that are no factors")
+            raise Damage("has tensors that are no factors")
     wide = torch.promote_types(next(layer.parameters()).dtype, torch.float32)
     own = {role: tensor.to(wide) for role, tensor in change.items()}
     try:
         added = _added(own, weight, scaling)
-    except (_Damage, RuntimeError, KeyError, IndexError):  # shapes that do not multiply
-        return Wrong(damage="is incomplete, or its factors do not match")
+    except (RuntimeError, KeyError, IndexError):  # shapes that do not multiply
+        raise Damage(_INCOMPLETE) from None
     if not all(bool(delta.isfinite().all()) for delta in added.values()):
-        return Wrong(damage="has NaN or Inf")
+        raise Damage("has NaN or Inf")
+    parameters = dict(layer.named_parameters(recurse=False))
     for name, delta in added.items():
-        misfit = _unlike(getattr(layer, name, None), name, delta)
-        if misfit:
-            return Wrong(misfit=misfit)
+        if name not in parameters:
+            raise Misfit(f"has no {name}")
+        # all sides after the first as one
+        given, needed = (
+            one.flatten(1).shape if one.ndim > 1 else one.shape
+            for one in (delta, parameters[name])
+        )
+        if given != needed:
+            sizes = (" x ".join(map(str, shape)) for shape in (given, needed))
+            raise Misfit("is {}, but {} in the model".format(*sizes))
     for name, delta in added.items():
-        old = getattr(layer, name)
+        old = parameters[name]
         old += delta.view_as(old).to(old)
     for role in MAGNITUDES & own.keys():
-        magnitude = own[role]
-        by_column = role == "dora_scale" and _is_row(magnitude)
-        return _normed(magnitude.flatten(), layer, by_column=by_column)
-    return Wrong()
-
-
-def _is_row(tensor: Tensor) -> bool:
-    """Tell whether numbers stand in one row, one for each column."""
-    return tensor.ndim > 1 and len(tensor) == 1 < tensor.shape[1]
-
-
-def _unlike(old: Tensor | None, name: str, delta: Tensor) -> str:
-    """Say how a change and what it is added to differ; empty if they do not."""
-    if old is None:
-        return f"has no {name}"
-    given = delta.flatten(1) if delta.ndim > 1 else delta
-    needed = old.flatten(1) if old.ndim > 1 else old
-    if given.shape == needed.shape:
-        return ""
-    sizes = (" x ".join(map(str, one.shape)) for one in (given, needed))
-    return "is {}, but {} in the model".format(*sizes)
+        norms = own[role]
+        is_row = norms.ndim > 1 and len(norms) == 1 < norms.shape[1]
+        by_column = role == "dora_scale" and is_row
+        _normalise(norms.flatten(), parameters["weight"], by_column=by_column)
 
 
 def _added(
@@ -119,7 +109,7 @@ def _added(
         if "up_bias" in own:
             added["bias"] = scale * own["up_bias"]
     elif own.keys() & {"up_bias", "alpha", *MAGNITUDES}:
-        raise _Damage
+        raise Damage(_INCOMPLETE)
     for role, name in _ADDED.items():
         if role in own:
             whole = weight * own[role]
@@ -136,7 +126,7 @@ def _scale(own: Mapping[str, Tensor], rank: int | None, scaling: Scaling) -> flo
         rank = rank or scaling.rank
     else:
         if own["alpha"].numel() != 1:
-            raise _Damage
+            raise Damage(_INCOMPLETE)
         alpha = own["alpha"].item()
     if alpha is None or rank is None:
         return 1.0
@@ -152,7 +142,7 @@ def _delta(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
             down = torch.einsum("rs...,si->ri...", own["mid"], down.flatten(1))
         up = own["up"].flatten(1)
         if down.ndim < 2 or up.shape[1] != len(down):
-            raise _Damage
+            raise Damage(_INCOMPLETE)
         return (up @ down.flatten(1)).unflatten(1, down.shape[1:]), len(down)
     if "hada_w1_a" in own:
         rank = len(own["hada_w1_b"])
@@ -185,23 +175,21 @@ def _kronecker(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
     return torch.kron(left, right), rank
 
 
-def _normed(magnitude: Tensor, layer: nn.Module, *, by_column: bool) -> Wrong:
+def _normalise(norms: Tensor, weight: Tensor, *, by_column: bool) -> None:
     """Give every row or every column of a layer's weight the norm that a DoRA has for
     it."""
-    weight: Tensor = layer.weight  # type: ignore[assignment]
     outputs, inputs = weight.shape[:2]
     count = inputs if by_column else outputs
-    if magnitude.numel() != count:
-        lines = "columns" if by_column else "rows"
-        size = f"norms of {magnitude.numel()} {lines}, but has {count} in the model"
-        return Wrong(misfit=f"has {size}")
-    lines = weight.to(magnitude)
+    if norms.numel() != count:
+        named = "columns" if by_column else "rows"
+        raise Misfit(
+            f"has norms of {norms.numel()} {named}, but has {count} in the model"
+        )
+    lines = weight.to(norms)
     if by_column:
         lines = lines.transpose(0, 1)
-    norms = lines.flatten(1).norm(dim=1)
-    scale = magnitude / norms
+    scale = norms / lines.flatten(1).norm(dim=1)
     if not bool(scale.isfinite().all()):
-        return Wrong(damage="has NaN or Inf")
+        raise Damage("has NaN or Inf")
     scaled = lines * scale.view(-1, *[1] * (lines.ndim - 1))
     weight.copy_(scaled.transpose(0, 1) if by_column else scaled)
-    return Wrong()

@@ -1,0 +1,272 @@
+"""What a model is, told from its files before anything is loaded: each file is opened
+once, when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import (
+    check_index,
+    check_known,
+    class_in_index,
+)
+from regrain.editing.models.files.configs import (
+    Config,
+    check_config,
+    read_defaults,
+    read_json,
+)
+from regrain.editing.models.files.file_head import (
+    CHECKPOINTS,
+    FileHead,
+    read_head,
+    read_sidecar,
+)
+from regrain.editing.models.files.location import ModelLocation, find
+from regrain.editing.models.files.lora_file import lora_facts
+from regrain.editing.models.files.offers import (
+    Family,
+    family_of_configs,
+    family_of_names,
+)
+from regrain.editing.models.files.schedulers import (
+    GUIDED_LCM,
+    FewStep,
+    OtherScheduler,
+    by_name,
+    by_scheduler,
+    other_scheduler,
+    proposed,
+)
+from regrain.editing.models.files.words import read_groups, split_words
+from regrain.editing.storage.safetensors_files import state_of
+
+INDEX = "model_index.json"
+UNET, TRANSFORMER = "unet/config.json", "transformer/config.json"
+_SCHEDULER = "scheduler/scheduler_config.json"
+
+
+class ModelFacts:
+    """Facts of a model that was found.
+
+    Attributes:
+        id: The model's id, for messages and for its name.
+        source: Where it is.
+        weights: The file or folder of its weights.
+    """
+
+    def __init__(
+        self, id: str, source: ModelLocation, place: Path, read: Config
+    ) -> None:
+        self.id = id
+        self.source = source
+        self.weights = place
+        self._read = read
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of its configurations; of a single file those of its version. One
+        on the hub that was not fetched has none there."""
+        return CHECKPOINTS / self.head.version if self.head else self.weights
+
+    def content(self, name: str, title: str = "") -> Any:
+        """Return the content of a JSON file of the folder; a ModelError names it by its
+        title if it cannot be read."""
+        if name not in self._read:
+            self._read[name] = read_json(self.folder / name, title or name)
+        return self._read[name]
+
+    def glance(self, name: str) -> Config:
+        """Return a configuration unchecked; empty if it cannot be read."""
+        content = None
+        with suppress(ModelError):  # loading says what is wrong
+            content = self.content(name)
+        return content if isinstance(content, dict) else {}
+
+    def config(self, name: str) -> Config:
+        """Return a configuration, checked; a ModelError if it cannot be read, or is
+        not supported."""
+        part, _, _ = name.rpartition("/")
+        if part == "scheduler" and self.is_video:
+            part = "flow"
+        place = self.place(name)
+        return check_config(self.content(name, place), part, place)
+
+    def known_config(self, name: str) -> Config:
+        """Return a configuration as `config` does, of which the library knows all keys.
+        Imports diffusers."""
+        content = self.config(name)
+        check_known(content, name.split("/")[0], self.place(name))
+        return content
+
+    def place(self, name: str) -> str:
+        """Name a file of the folder in a message."""
+        named = name if "/" in name else f"{self.folder.name}/{name}"
+        return f"{shorten(self.id)}: {named}"
+
+    def _here(self, name: str) -> Config:
+        """Return a configuration, checked; empty without the file."""
+        return self.config(name) if (self.folder / name).is_file() else {}
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its network is a transformer and no UNet."""
+        parts = (self.folder / "transformer", self.folder / "unet")
+        return [part.is_dir() for part in parts] == [True, False]
+
+    @cached_property
+    def head(self) -> FileHead | None:
+        """The head of a single file; a ModelError if it is damaged."""
+        is_file = self.source.kind == "file"
+        return read_head(Path(self.source.location)) if is_file else None
+
+    @cached_property
+    def beside(self) -> Config:
+        """What the .yaml beside a single file says; see `read_sidecar`."""
+        return read_sidecar(self.head) if self.head else {}
+
+    @cached_property
+    def family(self) -> Family | None:
+        """Its kind; None if its configuration is not on this machine or cannot be
+        read."""
+        if self.source.kind == "file":
+            try:
+                head = self.head
+            except ModelError:  # loading it says what is wrong
+                head = None
+            return family_of_names(head.names, head.other_kind) if head else None
+        return family_of_configs(
+            self.glance(INDEX),
+            self.glance(UNET),
+            self._with_class(self.glance(_SCHEDULER)),
+            self.glance(TRANSFORMER),
+        )
+
+    @cached_property
+    def index(self) -> Config:
+        """Its model_index.json, checked; empty without one."""
+        index = self._here(INDEX)
+        check_index(index, f"{shorten(self.id)}: {INDEX}")
+        return index
+
+    @cached_property
+    def scheduler(self) -> Config:
+        """Its scheduler_config.json, checked, with the class that the index names, by
+        which diffusers goes; empty without the file."""
+        if self.head:
+            return self.head.scheduler(self.beside)
+        return self._with_class(self._here(_SCHEDULER))
+
+    def _with_class(self, scheduler: Config) -> Config:
+        named = class_in_index(self.glance(INDEX), "scheduler")
+        return scheduler | {"_class_name": named} if scheduler and named else scheduler
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it is of Stable Diffusion, is on this machine, and does not say what
+        it predicts."""
+        if self.source.kind == "hub":
+            return False
+        if self.head:
+            return "prediction_type" not in self.scheduler
+        is_image = (self.folder / UNET).is_file()
+        return is_image and "prediction_type" not in self.glance(_SCHEDULER)
+
+    def few_step(self, loras: Sequence[str] = ()) -> FewStep | None:
+        """Recognise a model that draws in few steps: by a LoRA, by the configuration of
+        its UNet or scheduler, or by its name."""
+        kinds = [lora_facts(text).kind for text in loras]
+        if self._here(UNET).get("time_cond_proj_dim"):
+            kinds.append(GUIDED_LCM)
+        kinds += [by_scheduler(self.scheduler), by_name(self.id)]
+        return next((kind for kind in kinds if kind is not None), None)
+
+    def other_scheduler(self, loras: Sequence[str] = ()) -> OtherScheduler | None:
+        """Return the scheduler that it names, if that is not here; a few-step model's
+        kind names its sampler."""
+        return None if self.few_step(loras) else other_scheduler(self.scheduler)
+
+    @property
+    def scheduler_words(self) -> list[str]:
+        """What is used for a scheduler that is not here, in a few words; nothing if it
+        is, or if that is not known without loading."""
+        with suppress(ModelError):  # loading it says what is wrong
+            other = self.other_scheduler()
+            if other is not None and self._here(UNET):
+                return [f"{other.sampler} for its {other.title}"]
+        return []
+
+    @cached_property
+    def defaults(self) -> dict[str, dict[str, object]]:
+        """The parameters that its folder recommends, by method."""
+        return read_defaults(self.folder / "defaults.json", self.id)
+
+    def recommended(self, loras: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+        """Return the parameters that suit it with these LoRA files, by method.
+
+        Those of a LoRA come before those of the model's folder, and these before those
+        of its scheduler.
+        """
+        own = proposed(self.scheduler, self.few_step(loras))
+        added = [lora_facts(text) for text in loras]
+        layers = [own, self.defaults]
+        if any(one.kind for one in added):
+            layers.append(own)
+        layers += [one.defaults for one in added]
+        merged: dict[str, dict[str, object]] = {}
+        for layer in layers:
+            for method, values in layer.items():
+                merged[method] = merged.get(method, {}) | values
+        return merged
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]] | None:
+        """The words and phrases that it knows, by group; None if it takes any."""
+        return read_groups(self.folder)
+
+    @cached_property
+    def words(self) -> frozenset[str] | None:
+        """The words that it knows, lower case; None if it takes any."""
+        if self.groups is None:
+            return None
+        texts = (" ".join(phrases) for phrases in self.groups.values())
+        return frozenset(word for text in texts for word in split_words(text))
+
+
+def facts_of(id: str) -> ModelFacts:
+    """Find a model by its id, see `find`, and return its facts; those of the same files
+    are returned again."""
+    return facts_at(find(id), id)
+
+
+def facts_at(source: ModelLocation, id: str) -> ModelFacts:
+    """Return the facts of a model that was found; of one on the hub, those of the files
+    that were fetched."""
+    place = Path(source.location)
+    if source.kind == "hub":
+        from huggingface_hub import try_to_load_from_cache
+
+        for name in (UNET, TRANSFORMER, INDEX):
+            found = try_to_load_from_cache(source.location, name)
+            if isinstance(found, str):
+                place = Path(found).parents[name.count("/")]
+                break
+    return _facts(id, source, place, state_of(place))
+
+
+@lru_cache(maxsize=16)
+def _facts(id: str, source: ModelLocation, place: Path, state: object) -> ModelFacts:
+    """Make facts; `state` is that of the files, which the cache compares."""
+    return ModelFacts(id, source, place, _contents(place, state))
+
+
+@lru_cache(maxsize=16)
+def _contents(place: Path, state: object) -> Config:
+    """Return the contents of files at a place by name, to be filled as they are read;
+    one on the hub is a folder once it is fetched."""
+    return {}

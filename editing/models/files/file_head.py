@@ -1,0 +1,321 @@
+"""Single .safetensors files of Stable Diffusion: what their heads, and the .yaml beside
+them, say before any weights are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import PREDICTIONS
+from regrain.editing.models.files.configs import Config, check_config
+from regrain.editing.params.registry import SUPPORTED
+from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.safetensors_files import check_head
+
+CHECKPOINTS = ASSETS / "checkpoints"
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+CLIP_TEXT, OPENCLIP_TEXT = "transformer.text_model.", "model."
+# Of each version, its text encoders.
+TEXT = {
+    "sd1": {"text_encoder": f"cond_stage_model.{CLIP_TEXT}"},
+    "sd2": {"text_encoder": f"cond_stage_model.{OPENCLIP_TEXT}"},
+    "sdxl": {
+        "text_encoder": f"conditioner.embedders.0.{CLIP_TEXT}",
+        "text_encoder_2": f"conditioner.embedders.1.{OPENCLIP_TEXT}",
+    },
+}
+# How `modelspec.architecture` begins.
+_ARCHITECTURES = {
+    "sd1": "stable-diffusion-v1",
+    "sd2": "stable-diffusion-v2",
+    "sdxl": "stable-diffusion-xl",
+}
+# Empty tensors that say what a file predicts, and that its last level has no signal.
+_V_MARK, _ZERO_SNR = "v_pred", "ztsnr"
+_OTHER_MARKS = {
+    "edm_vpred": "an EDM model (CosXL)",
+    "edm_": "an EDM model (Playground 2.5)",
+}
+_SIDES = (64, 4096)  # the least and the largest, in pixels
+_OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
+_MAX_BYTES = 200_000  # of a .yaml
+_PARAMETERIZATIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+# Classes of a .yaml, by what they say of the schedule.
+_CLASSES = {
+    "EpsScaling": {"prediction_type": "epsilon"},
+    "VScaling": {"prediction_type": "v_prediction"},
+    "ZeroSNRDDPMDiscretization": {
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+}
+# Of the layer of a text encoder that is read, the names that mean what is done here.
+_LAYERS = {
+    "sd1": ("last",),
+    "sd2": ("penultimate",),
+    "sdxl": ("hidden", "penultimate"),
+}
+_ALLOWED: Mapping[str, Collection[object]] = {
+    "parameterization": tuple(_PARAMETERIZATIONS),
+    "num_heads": (8, -1),
+    "num_head_channels": (64, -1),
+}
+_LEVELS = {
+    "linear_start": "beta_start",
+    "linear_end": "beta_end",
+    "timesteps": "num_train_timesteps",
+    "scale_factor": "scaling_factor",
+}
+
+
+class FileHead(NamedTuple):
+    """What the head of a .safetensors file says.
+
+    Attributes:
+        path: The file.
+        names: Of its tensors.
+        metadata: Its texts by key.
+    """
+
+    path: Path
+    names: frozenset[str]
+    metadata: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """sd1, sd2 or sdxl, by the names of its text encoders."""
+        if any(name.startswith("conditioner.embedders.") for name in self.names):
+            return "sdxl"
+        return "sd2" if _OPENCLIP_TABLE in self.names else "sd1"
+
+    @property
+    def other_kind(self) -> str | None:
+        """Its kind, as shown to users, if that is not supported; None if it is, or is
+        not known."""
+        for start, title in _OTHER_MARKS.items():
+            if any(name.startswith(start) for name in self.names):
+                return title
+        return None
+
+    def check_whole(self) -> None:
+        """Refuse a file of another kind, or without a part, by a ModelError."""
+        name = shorten(self.path.name)
+        version = self.version
+        if (
+            f"conditioner.embedders.0.{OPENCLIP_TEXT}token_embedding.weight"
+            in self.names
+        ):
+            raise ModelError(
+                "model", f"{name} is the refiner of SDXL. Use its base model."
+            )
+        title = self.other_kind
+        if title is not None:
+            raise ModelError(
+                "model", f"{name} is {title}, which is not supported. Use {SUPPORTED}."
+            )
+        if version != "sdxl" and f"{UNET}label_emb.0.0.weight" in self.names:
+            raise ModelError(
+                "model",
+                f"{name} reads a class or a picture's vector (unCLIP), which is "
+                f"not supported. Use {SUPPORTED}.",
+            )
+        needed = {
+            "UNet": f"{UNET}input_blocks.0.0.weight",
+            "autoencoder": f"{VAE}encoder.conv_in.weight",
+        }
+        for part in TEXT[version]:
+            needed[part.replace("_", " ")] = token_table(version, part)
+        for part, key in needed.items():
+            if key not in self.names:
+                raise ModelError(
+                    "model",
+                    f"{name} has no {part} ({key}). Use a complete Stable "
+                    "Diffusion checkpoint.",
+                )
+        stated = self.metadata.get("modelspec.architecture", "").lower()
+        other = stated and not stated.startswith(_ARCHITECTURES[version])
+        if other or "edm" in stated:
+            raise self._refused("architecture", stated, f"Use {SUPPORTED}")
+        steps = self.metadata.get("modelspec.timestep_range", "")
+        if steps.replace(" ", "") not in ("", "0,999", "0,1000"):
+            raise self._refused(
+                "timestep_range", steps, "Use a model for all timesteps"
+            )
+
+    @property
+    def side(self) -> int | None:
+        """The short side of the pictures on which it says that it was trained, in
+        pixels; None if it does not say. A ModelError if it is no such side."""
+        stated = self.metadata.get("modelspec.resolution", "")
+        if not stated:
+            return None
+        text = stated.replace(" ", "").lower()
+        found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
+        side = min(int(found[1]), int(found[2] or found[1])) if found else 0
+        if not _SIDES[0] <= side <= _SIDES[1]:
+            raise self._refused("resolution", stated)
+        return side
+
+    @property
+    def skipped_layers(self) -> int:
+        """How many of the last layers of the text encoder it says to leave out; a
+        ModelError if there are more than usual, except for 1.x."""
+        version = self.version
+        stated = self.metadata.get("modelspec.encoder_layer", "")
+        if version == "sdxl" and stated == "1":  # which trainers write unheeded
+            return 0
+        usual = 1 if version == "sd1" else 2
+        layer = int(stated) if re.fullmatch(r"[1-9]", stated) else usual
+        if layer != usual and version != "sd1" or stated not in ("", str(layer)):
+            raise self._refused("encoder_layer", stated)
+        return layer - usual
+
+    def scheduler(self, beside: Mapping[str, object]) -> Config:
+        """Return its schedule as scheduler_config.json would, without `prediction_type`
+        if nothing says it.
+
+        Args:
+            beside: See `read_sidecar`; comes before what the file says.
+        Raises:
+            ModelError: It has a value that is not supported.
+        """
+        name = shorten(self.path.name)
+        known = stock_config(self.version, "scheduler", "scheduler_config.json")
+        del known["prediction_type"]
+        said = self.metadata.get("ss_zero_terminal_snr")
+        if _ZERO_SNR in self.names or said == "True":
+            known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        stated = stated_prediction(self.metadata)
+        if _V_MARK in self.names:
+            stated = "v_prediction"
+        if stated not in ("", *PREDICTIONS):
+            raise ModelError(
+                "model",
+                f"{name} predicts {shorten(stated)}, which is not supported. Use "
+                "another.",
+            )
+        if stated:
+            known["prediction_type"] = stated
+        levels = {key: beside[key] for key in beside if key != "scaling_factor"}
+        return check_config(known | levels, "scheduler", name)
+
+    def _refused(
+        self, what: str, stated: str, advice: str = "Use another"
+    ) -> ModelError:
+        return ModelError(
+            "model",
+            f"{shorten(self.path.name)} has {what} {shorten(stated)}, which is "
+            f"not supported. {advice}.",
+        )
+
+
+def read_head(path: Path) -> FileHead:
+    """Check that a .safetensors file is whole, and read its head; a ModelError if it is
+    damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    check_head(path, "model")
+    try:
+        with safe_open(path, framework="np") as file:
+            return FileHead(path, frozenset(file.keys()), file.metadata() or {})
+    except (SafetensorError, OSError):
+        raise ModelError(
+            "model",
+            f"{shorten(path.name)} is damaged or incomplete. Download it again.",
+        ) from None
+
+
+def stock_config(version: str, part: str, name: str = "config.json") -> Config:
+    """Read a configuration of a published model of a version."""
+    return json.loads((CHECKPOINTS / version / part / name).read_text(encoding="utf-8"))
+
+
+def token_table(version: str, part: str) -> str:
+    """Return the key of a text encoder's table of tokens."""
+    prefix = TEXT[version][part]
+    if prefix.endswith(CLIP_TEXT):
+        prefix += "embeddings."
+    return f"{prefix}token_embedding.weight"
+
+
+def stated_prediction(metadata: Mapping[str, str]) -> str:
+    """Return what the metadata of a file say that the network predicts, as diffusers
+    names it if it is known; empty if they do not."""
+    stated = metadata.get("modelspec.prediction_type", "").lower()
+    if metadata.get("ss_v_parameterization") == "True" or stated == "v":
+        return "v_prediction"
+    return "epsilon" if stated.startswith("eps") else stated
+
+
+def read_sidecar(head: FileHead) -> Config:
+    """Read what the .yaml beside a file says, as the programs that trained it wrote it:
+    by the keys of scheduler_config.json, and as `scaling_factor` that of
+    vae/config.json; nothing without one.
+
+    Raises:
+        ModelError: It cannot be read, or says something that is not supported.
+    """
+    found = [head.path.with_suffix(end) for end in (".yaml", ".yml")]
+    path = next((one for one in found if one.exists()), None)
+    if path is None:
+        return {}
+    import yaml
+
+    check_regular(path, "model", ModelError)
+    with boundary(
+        "model",
+        f"{shorten(path.name)} cannot be read. Correct or remove it.",
+        ModelError,
+    ):
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("too large")
+        content = yaml.safe_load(path.read_bytes()) or {}
+        if not isinstance(content, Mapping):
+            raise ValueError("not an object")
+        entries = [*_entries(content)]
+    allowed = {**_ALLOWED, "layer": _LAYERS[head.version]}
+    said: Config = {}
+    for key, value in entries:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        name = str(value).rpartition(".")[2] if key == "target" else ""
+        other = name not in _CLASSES and (
+            name.endswith("Scaling") or name.startswith("EDM")
+        )
+        if value not in allowed.get(key, (value,)) or key in _LEVELS and not is_number:
+            raise _refused(path, key, value)
+        if other:
+            raise _refused(path, key, name)
+        if key in _LEVELS:
+            said[_LEVELS[key]] = value
+        if key == "parameterization":
+            said["prediction_type"] = _PARAMETERIZATIONS[str(value)]
+        said |= _CLASSES.get(name, {})
+    return said
+
+
+def _entries(content: object) -> Iterator[tuple[str, object]]:
+    """Yield the keys of an object, and of all objects in it, with their values; an
+    object that stands at several places is entered once."""
+    waiting = [content]
+    entered = set()
+    while waiting:
+        inner = waiting.pop()
+        if not isinstance(inner, Mapping) or id(inner) in entered:
+            continue
+        entered.add(id(inner))
+        for key, value in inner.items():
+            yield str(key), value
+            waiting.append(value)
+
+
+def _refused(path: Path, key: str, value: object) -> ModelError:
+    return ModelError(
+        "model",
+        f"{shorten(path.name)} has {key} {shorten(value)}, which is not "
+        "supported. Use another model.",
+    )

@@ -1,0 +1,262 @@
+"""One .safetensors file in the original Stable Diffusion layout, read offline.
+
+The architecture comes from `assets/checkpoints` and widths from the tensors, so narrow
+and pruned checkpoints load too.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.configs import Config, check_config
+from regrain.editing.models.files.facts import ModelFacts
+from regrain.editing.models.files.file_head import (
+    CHECKPOINTS,
+    OPENCLIP_TEXT,
+    TEXT,
+    UNET,
+    VAE,
+    FileHead,
+    stock_config,
+    token_table,
+)
+from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.weights.folder import (
+    ModelParts,
+    check_configs,
+    with_prediction,
+)
+from regrain.editing.models.weights.tensors import opened, read_tensors
+
+TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+# Of weights of 8 bits: their scale, and what a kernel for them would need.
+_SCALE = ".scale_weight"
+_SCALES_OF_INPUT = (".scale_input", "scaled_fp8")
+HEAD = 64  # width of a head wherever a checkpoint does not fix their number
+EPS_CORRELATION = 0.5
+
+
+def read_file(
+    facts: ModelFacts, head: FileHead, dtype: torch.dtype, prediction: str = ""
+) -> ModelParts:
+    """Read one checkpoint file.
+
+    Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention
+    1024 wide). Most files do not say what the network predicts. It is taken from, in
+    this order: the .yaml beside the file, the metadata (`modelspec.prediction_type`),
+    an empty tensor named `v_pred`, `prediction`, and for 2.x the network itself
+    (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
+    signal, and the metadata may say which layer of the text encoder is read, and the
+    size of pictures (`modelspec.resolution`). Without that, SDXL works at 1024 pixels,
+    2.x with v-prediction at 768, all others at 512.
+
+    Args:
+        facts, head: Of the file.
+        dtype: Type of UNet and text encoders.
+        prediction: What the network predicts, for files that do not say.
+    Raises:
+        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x
+            or XL, or says that it is of a kind that is not supported.
+    """
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    name = shorten(head.path.name)
+    head.check_whole()
+    version = head.version
+    given: Config = {}
+    if "scaling_factor" in facts.beside:
+        given["scaling_factor"] = facts.beside["scaling_factor"]
+        check_config(given, "vae", name)
+    skipped = head.skipped_layers
+    side = head.side
+    scheduler = with_prediction(facts.scheduler, prediction, name)
+    check_configs({}, {"prediction_type": "v_prediction"} | scheduler, head.path.name)
+    with opened(head.path, "model", head.path.name) as file:
+        checkpoint = _weights(read_tensors(file), name)
+    # Some weights are missing, or have shapes that no such model has.
+    with boundary(
+        "model",
+        f"{name} is not a complete {TITLES[version]} checkpoint. Use another.",
+        ModelError,
+    ):
+        unet = _unet(checkpoint, version)
+        keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
+        given["block_out_channels"] = [len(checkpoint[key]) for key in keys]
+        modules = {
+            "unet": unet,
+            "vae": _part(AutoencoderKL, checkpoint, version, "vae", **given),
+        }
+        for part in TEXT[version]:
+            modules[part] = _text_encoder(checkpoint, version, part, skipped)
+    for part, module in modules.items():
+        module.to(torch.float32 if part == "vae" else dtype).eval()
+    pad = "!" if version == "sd2" else "<|endoftext|>"
+    tokenizer = CLIPTokenizer.from_pretrained(
+        CLIP, pad_token=pad, local_files_only=True
+    )
+    if "prediction_type" not in scheduler and version == "sd2":
+        ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
+        empty = modules["text_encoder"](ids).last_hidden_state
+        scheduler["prediction_type"] = guess_prediction(unet, empty)
+    scheduler.setdefault("prediction_type", "epsilon")
+    if side:
+        unet.register_to_config(sample_size=side // 8)
+    elif version == "sd2" and scheduler["prediction_type"] == "v_prediction":
+        unet.register_to_config(sample_size=96)
+    return ModelParts(modules, tokenizer, scheduler)
+
+
+def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of a file, with the scales of those of 8 bits multiplied in;
+    others that are whole numbers raise ModelError."""
+    weights = {
+        key: tensor
+        for key, tensor in tensors.items()
+        if not key.endswith(_SCALES_OF_INPUT)
+    }
+    for key, scale in tensors.items():
+        of = key.removesuffix(_SCALE) + ".weight"
+        if key.endswith(_SCALE) and of in weights:
+            weights[of] = weights[of].float() * scale.float()
+            del weights[key]
+    for key, weight in weights.items():
+        if key.endswith(".weight") and not weight.is_floating_point():
+            raise ModelError(
+                "model",
+                f"{name} has weights of {weight.dtype}, which is not supported. "
+                "Use one of 16 bits.",
+            )
+    return weights
+
+
+def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
+    """Count the numbered parts below a prefix."""
+    inner = [key.removeprefix(prefix) for key in checkpoint if key.startswith(prefix)]
+    return len({key.split(".")[0] for key in inner})
+
+
+@torch.no_grad()
+def guess_prediction(unet: Callable, text: Tensor) -> str:
+    """Find out what a network predicts from its output at the noisiest level, on almost
+    pure noise.
+
+    A network for eps returns nearly that noise (correlation close to 1). One for v
+    returns minus the image that it expects, which does not resemble the noise. `text`
+    is the encoded empty prompt, [1, L, d].
+    """
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    answer = unet(noise.to(text), 999, text).sample.float()
+    correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[
+        0, 1
+    ].item()
+    return "epsilon" if correlation > EPS_CORRELATION else "v_prediction"
+
+
+def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    config = stock_config(version, "unet")
+    levels = range(len(config["block_out_channels"]))
+    # with the one that halves the sides
+    blocks_per_level = config["layers_per_block"] + 1
+    starts = [f"{UNET}input_blocks.{1 + blocks_per_level * level}." for level in levels]
+    widths = [len(checkpoint[f"{start}0.out_layers.3.weight"]) for start in starts]
+    attention = f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    own: dict[str, object] = {
+        "in_channels": checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
+        "block_out_channels": widths,
+        "cross_attention_dim": checkpoint[attention].shape[1],
+    }
+    if version != "sd1":
+        own["attention_head_dim"] = [max(1, width // HEAD) for width in widths]
+    if version == "sdxl":
+        depths = [
+            _count(checkpoint, f"{start}1.transformer_blocks.") for start in starts
+        ]
+        own["transformer_layers_per_block"] = [max(1, depth) for depth in depths]
+        # SDXL's input beside the text: pooled text, and six sizes
+        both = checkpoint[f"{UNET}label_emb.0.0.weight"].shape[1]
+        pooled = checkpoint[f"{TEXT[version]['text_encoder_2']}text_projection"]
+        own["projection_class_embeddings_input_dim"] = both
+        own["addition_time_embed_dim"] = (both - pooled.shape[1]) // 6
+    check_configs(config | own, {}, TITLES[version])
+    unet = _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
+    given = sum(key.startswith(UNET) for key in checkpoint)
+    more = given - len(unet.state_dict())
+    if more > 0:
+        raise ModelError(
+            "model",
+            f"Its UNet has {more} weights more than one of {TITLES[version]}, "
+            "which is not supported. Use another.",
+        )
+    return unet
+
+
+def _part(
+    kind: Any, checkpoint: Mapping[str, Tensor], version: str, part: str, **own: object
+) -> nn.Module:
+    place = {
+        "config": str(CHECKPOINTS / version),
+        "subfolder": part,
+        "local_files_only": True,
+    }
+    return kind.from_single_file(dict(checkpoint), **place, **own)
+
+
+def _text_encoder(
+    checkpoint: Mapping[str, Tensor], version: str, part: str, skipped: int
+) -> nn.Module:
+    from accelerate import init_empty_weights
+    from diffusers.loaders.single_file_utils import (
+        convert_ldm_clip_checkpoint,
+        convert_open_clip_checkpoint,
+    )
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+    )
+
+    prefix = TEXT[version][part]
+    is_openclip = prefix.endswith(f".{OPENCLIP_TEXT}")
+    if is_openclip:
+        layers = f"{prefix}transformer.resblocks."
+        wide = "mlp.c_fc"
+    else:
+        layers = f"{prefix}encoder.layers."
+        wide = "mlp.fc1"
+    vocabulary, width = checkpoint[token_table(version, part)].shape
+    depth = _count(checkpoint, layers)
+    if version == "sd2":
+        depth = min(depth, 23)  # 2.x reads the last but one
+    depth = max(1, depth - skipped)
+    config = stock_config(version, part) | {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_attention_heads": max(1, width // HEAD),
+        "num_hidden_layers": depth,
+        "intermediate_size": len(checkpoint[f"{layers}0.{wide}.weight"]),
+    }
+    kind = CLIPTextModel
+    if part == "text_encoder_2":
+        kind = CLIPTextModelWithProjection
+        config["projection_dim"] = checkpoint[f"{prefix}text_projection"].shape[1]
+    with init_empty_weights():
+        model = kind(CLIPTextConfig(**config))
+    if is_openclip:
+        weights = convert_open_clip_checkpoint(model, checkpoint, prefix=prefix)
+    else:
+        weights = convert_ldm_clip_checkpoint(checkpoint)
+    if not hasattr(model, "text_model"):  # transformers 5 has one module less
+        weights = {
+            key.removeprefix("text_model."): value for key, value in weights.items()
+        }
+    expected = model.state_dict()
+    known = {key: value for key, value in weights.items() if key in expected}
+    model.load_state_dict(known, assign=True)
+    return model

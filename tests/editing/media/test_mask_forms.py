@@ -1,0 +1,117 @@
+"""Every form of masks, with every region of the palette: out and in again, exactly."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regrain.editing.media.coco import runs, write_rle
+from regrain.editing.media.labels import (
+    flatten,
+    open_regions,
+    read_labels,
+    split,
+    write_labels,
+    write_regions,
+)
+from regrain.editing.media.mask_pictures import PALETTE, default_color
+from regrain.masks.io.video import write_mask_video
+
+FRAMES, HEIGHT, WIDTH = 3, 40, 60
+SIZE = (WIDTH, HEIGHT)
+ALL = range(1, len(PALETTE) + 1)
+COLORS = {label: default_color(label) for label in ALL}
+
+
+def one(label):
+    """A thing that moves, and of which a few pixels are left at the end."""
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[0, 4:30, 6:40] = label
+    labels[1, 8:34, 10:44] = label
+    labels[2, 20:22, 50:52] = label
+    return labels
+
+
+def together(_label):
+    """All of them, of which one has no more than a few pixels."""
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    for label in ALL:
+        labels[:, 2:38, 6 * label : 6 * label + 4] = label
+    labels[:, 3:, 6 * ALL[-1] :] = 0
+    return labels
+
+
+def colored(labels, folder):
+    for number, frame in enumerate(labels):
+        picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        for label, color in COLORS.items():
+            picture[frame == label] = list(bytes.fromhex(color[1:]))
+        Image.fromarray(picture).save(folder / f"{number:05d}.png")
+
+
+def write_pictures(labels, path):
+    path.mkdir()
+    colored(labels, path)
+
+
+def write_export(labels, path):
+    (path / "SegmentationClass").mkdir(parents=True)
+    colored(labels, path / "SegmentationClass")
+    said = [
+        f"thing {label}:{','.join(str(c) for c in bytes.fromhex(color[1:]))}::"
+        for label, color in COLORS.items()
+    ]
+    (path / "labelmap.txt").write_text("\n".join(said))
+
+
+def write_video_set(labels, path):
+    """As YouTube-VIS, an object for each of the palette."""
+    objects = [
+        {
+            "id": label,
+            "segmentations": [
+                {"size": [HEIGHT, WIDTH], "counts": runs(frame == label)}
+                for frame in labels
+            ],
+        }
+        for label in ALL
+    ]
+    video = {"id": 1, "width": WIDTH, "height": HEIGHT, "length": FRAMES}
+    path.write_text(json.dumps({"videos": [video], "annotations": objects}))
+
+
+FORMS = {
+    "indexed": ("in", lambda labels, path: write_labels(labels, path, COLORS)),
+    "indexed, no colours": ("in", lambda labels, path: write_labels(labels, path, {})),
+    "white on black": ("in", lambda labels, path: write_regions(split(labels), path)),
+    "run lengths": ("in.json", lambda labels, path: write_rle(split(labels), path)),
+    "video set": ("in.json", write_video_set),
+    "coloured": ("in", write_pictures),
+    "export": ("in", write_export),
+    "coloured video": (
+        "in.mkv",
+        lambda labels, path: write_mask_video(labels, path, Fraction(8), COLORS),
+    ),
+}
+
+
+@pytest.mark.parametrize("known", [{}, COLORS], ids=["unknown", "known"])
+@pytest.mark.parametrize("make", [one, together])
+@pytest.mark.parametrize("form", FORMS)
+def test_each_region_comes_back_as_it_was(form, make, known, tmp_path):
+    name, write = FORMS[form]
+    for label in ALL:
+        path = tmp_path / str(label) / name
+        path.parent.mkdir()
+        labels = make(label)
+        write(labels, path)
+        found = read_labels(path, FRAMES, SIZE, colors=known)
+        assert (np.asarray(found) == labels).all(), label
+        whole = open_regions(path, FRAMES, SIZE, colors=known)
+        read = {n: np.asarray(mask) for n, mask in whole.items() if mask[:].any()}
+        assert sorted(read) == sorted(set(np.unique(labels)) - {0})
+        assert (flatten(read) == labels).all()
+        if make is together:
+            break

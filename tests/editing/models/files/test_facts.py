@@ -1,0 +1,112 @@
+"""What a model is, is read from its files once."""
+
+import collections
+import inspect
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_models import write_small_model
+from running import finish
+from safetensors.torch import save_file
+from wiring import requested
+
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.runner import edit
+from regrain.editing.storage.texts import read_text
+
+OPENED: collections.Counter = collections.Counter()
+
+
+def count(event, args):
+    """Count the files that the house reads; libraries open them again to build the
+    networks."""
+    if event == "open" and isinstance(args[0], str | Path):
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code is not read_text.__code__:
+            frame = frame.f_back
+        if frame is not None:
+            OPENED[Path(args[0])] += 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counting():
+    sys.addaudithook(count)  # there is no way to remove one
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = write_small_model(tmp_path / "model")
+    (made / "defaults.json").write_text('{"sdedit": {"steps": 2}}')
+    words = "a cat on the grass red fox blurred"
+    (made / "words.json").write_text(json.dumps(words.split()))
+    return made
+
+
+def opened_in(folder):
+    return {
+        path.relative_to(folder).as_posix(): times
+        for path, times in OPENED.items()
+        if path.is_relative_to(folder)
+    }
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("with_lora", [False, True])
+def test_a_run_opens_each_configuration_once(folder, tmp_path, tiny_lora, with_lora):
+    loras = ()
+    if with_lora:
+        loras = (str(tmp_path / "lcm-lora"),)
+        (tmp_path / "lcm-lora").mkdir()
+        save_file(tiny_lora, tmp_path / "lcm-lora" / "adapter_model.safetensors")
+        for name, content in (("adapter_config", {"r": 2}), ("defaults", {})):
+            (tmp_path / "lcm-lora" / f"{name}.json").write_text(json.dumps(content))
+    given = {"preview_every": 0, "steps": 2}
+    request = replace(requested("sdedit"), model=str(folder), params=given, loras=loras)
+    fit_of(request)  # as an estimate does before
+    finish(edit(request))
+    found = opened_in(folder)
+    assert set(found.values()) == {1}
+    assert found.keys() >= {
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+        "defaults.json",
+        "words.json",
+    }
+    if with_lora:
+        beside = opened_in(tmp_path / "lcm-lora")
+        assert beside == {"adapter_config.json": 1, "defaults.json": 1}
+
+
+@pytest.fixture
+def tiny_lora():
+    torch = pytest.importorskip("torch")
+    layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    return {
+        f"{layer}.lora_A.weight": torch.zeros(2, 8),
+        f"{layer}.lora_B.weight": torch.zeros(8, 2),
+    }
+
+
+def test_what_is_replaced_is_read_again(folder):
+    before = facts_of(str(folder))
+    assert facts_of(str(folder)) is before
+    assert before.recommended()["sdedit"] == {"steps": 2}
+    (folder / "defaults.json").write_text('{"sdedit": {"steps": 17}}')
+    assert facts_of(str(folder)).recommended()["sdedit"] == {"steps": 17}
+
+
+def test_the_scheduler_that_the_index_names_counts_before_and_after_loading(folder):
+    index = {"scheduler": ["diffusers", "LCMScheduler"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    facts = facts_of(str(folder))
+    assert facts.few_step().title == "LCM"
+    loaded = load_backbone(str(folder))
+    assert loaded.few_step == "LCM"
+    assert loaded.defaults == facts.recommended()
