@@ -219,7 +219,10 @@ def pair(
     _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
-    _check_empty(out)
+    # unlike Path.exists, does not raise for a name that is too long
+    if os.path.exists(out) and (not out.is_dir() or visible(out)):
+        said = f"{out.name!r} is not an empty folder. Choose another name."
+        raise RequestError("--out", said)
     wanted = label or found
     chosen = {number: mask for number, mask in found.items() if number in wanted}
     with staged(out) as folder:
@@ -395,16 +398,6 @@ def _check_same_extent(name: str, found: Masks, clip: Clip) -> None:
         raise RequestError("--at", f"{said} Say which frame it is of.")
     extent = (count, (width, height))
     check_extent(name, extent, (len(clip), clip.size))
-
-
-def _check_empty(out: Path) -> None:
-    # unlike Path.exists, does not raise for a name that is too long
-    if not os.path.exists(out):
-        return
-    if not out.is_dir() or visible(out):
-        raise RequestError(
-            "--out", f"{out.name!r} is not an empty folder. Choose another name."
-        )
 
 
 if __name__ == "__main__":

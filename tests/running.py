@@ -3,9 +3,13 @@
 from collections.abc import Generator
 from typing import TypeVar
 
+import numpy as np
 import torch
 
-from regrain.editing.recipe.events import Event
+from regrain.editing.diffusion.blending import matte, over
+from regrain.editing.pipeline.focus import Placed
+from regrain.editing.pipeline.placing import edit_placed
+from regrain.editing.recipe.events import EditResult, Event
 
 Result = TypeVar("Result")
 
@@ -26,3 +30,22 @@ def followed(events: Generator[Event, None, Result]) -> tuple[Result, list[Event
 def finish(events: Generator[Event, None, Result]) -> Result:
     """What a recipe, or a part of one, returns."""
     return followed(events)[0]
+
+
+def edit_clip(
+    backbone, request, params, method=None
+) -> Generator[Event, None, EditResult]:
+    """An edit of whole frames, as a run without a focus makes it."""
+    edits = [Placed.whole(request, params)]
+    result, _ = yield from edit_placed(backbone, request, edits, method=method)
+    return result
+
+
+def composite(source, edited, masks, feather, opacity=None) -> np.ndarray:
+    """Frames of an edit over those of its source."""
+    made = source.copy()
+    for number, inside in enumerate(masks):
+        shown = None if opacity is None else opacity[number]
+        alpha = matte(inside, feather, shown)
+        made[number] = over(source[number], edited[number], alpha)
+    return made

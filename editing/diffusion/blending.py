@@ -1,8 +1,6 @@
 """Keep the source outside the edit: in the latents while denoising, in the pixels at
 the end."""
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import torch
@@ -69,50 +67,38 @@ def mask_from_attention(
 
 
 def matte(
-    mask: Bool[np.ndarray, "frames height width"],
+    inside: Bool[np.ndarray, "height width"],
     feather: float,
-    opacity: Float32[np.ndarray, "frames height width"] | None = None,
-) -> Iterator[Float[np.ndarray, "height width"]]:
-    """Yield how much of the edit each frame shows, 0..1: arguments as for
-    `composite`."""
-    for number, inside in enumerate(mask):
-        if not inside.any():
-            yield np.zeros(inside.shape, np.float32)
-            continue
-        distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
-        alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
-        if opacity is not None:
-            alpha = _faded(alpha, inside, opacity[number])
-        yield alpha
-
-
-def composite(
-    source: UInt8[np.ndarray, "frames height width 3"],
-    edited: UInt8[np.ndarray, "frames height width 3"],
-    mask: Bool[np.ndarray, "frames height width"],
-    feather: float,
-    opacity: Float32[np.ndarray, "frames height width"] | None = None,
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Composite the edit over the source.
-
-    The result is the edit inside the mask, the source bit for bit from `feather` pixels
-    outside it, and a linear fade between.
+    opacity: Float32[np.ndarray, "height width"] | None = None,
+) -> Float[np.ndarray, "height width"]:
+    """Return how much of the edit a frame shows, 0..1: all inside a mask, nothing from
+    `feather` pixels outside it, and a linear fade between.
 
     Args:
-        source, edited: RGB.
-        mask: Where the edit is shown.
+        inside: Where the edit is shown.
         feather: Pixels outside the mask over which it fades.
-        opacity: How much of the edit is shown inside the mask, 0..1; None shows all. The fade outside takes
-            the opacity of the nearest pixel of the mask.
+        opacity: How much of the edit is shown inside the mask, 0..1; None shows all.
+            The fade outside takes the opacity of the nearest pixel of the mask.
     """
-    out = source.copy()
-    for number, alpha in enumerate(matte(mask, feather, opacity)):
-        touched = alpha > 0
-        weight = alpha[touched][:, None]
-        above = edited[number][touched]
-        below = source[number][touched]
-        mixed = weight * above + (1 - weight) * below
-        out[number][touched] = np.rint(mixed).astype(np.uint8)
+    if not inside.any():
+        return np.zeros(inside.shape, np.float32)
+    distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
+    return alpha if opacity is None else _faded(alpha, inside, opacity)
+
+
+def over(
+    below: UInt8[np.ndarray, "height width 3"],
+    above: UInt8[np.ndarray, "height width 3"],
+    alpha: Float[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Put a frame over another, RGB; where `alpha` (0..1) is 0, that is kept bit for
+    bit."""
+    out = below.copy()
+    touched = alpha > 0
+    weight = alpha[touched][:, None]
+    mixed = weight * above[touched] + (1 - weight) * below[touched]
+    out[touched] = np.rint(mixed).astype(np.uint8)
     return out
 
 

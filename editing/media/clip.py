@@ -110,7 +110,11 @@ class ArrayClip:
         times: Sequence[Fraction] | None = None,
         duration: Fraction | None = None,
     ) -> None:
-        _check_rgb(frames)
+        is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
+        if not is_rgb or 0 in frames.shape:
+            given = f"{frames.dtype} of shape {frames.shape}"
+            said = f"Expected uint8 [frames, height, width, 3], got {given}."
+            raise ClipError("clip", said)
         height, width = frames.shape[1:3]
         check_size((width, height))
         if times is not None:
@@ -136,15 +140,6 @@ class ArrayClip:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return self._frames[start:stop]
-
-
-def _check_rgb(frames: np.ndarray | LazyFrames) -> None:
-    is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
-    if not is_rgb or 0 in frames.shape:
-        given = f"{frames.dtype} of shape {frames.shape}"
-        raise ClipError(
-            "clip", f"Expected uint8 [frames, height, width, 3], got {given}."
-        )
 
 
 def _check_times(times: Sequence[Fraction], frames: int) -> None:

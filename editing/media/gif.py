@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import av.filter
 import numpy as np
 
 from regrain.editing.media.lazy_frames import Rgb
@@ -44,8 +45,15 @@ def write_gif(
         _encode(encoded, frames, _stays(ends))
         encoded.seek(0)
         with path.open("wb") as file:
-            file.write(_read_head(encoded))
-            file.write(_comment_block(comment))
+            # The header with its colour table, after which blocks follow (GIF89a, 17
+            # to 19), and first that of the comment (24).
+            head = encoded.read(13)
+            flags = head[10]
+            colors = 2 << (flags & 7) if flags & 0x80 else 0
+            file.write(head + encoded.read(3 * colors))
+            text = comment.encode()[:255]
+            if text:
+                file.write(b"\x21\xfe" + bytes([len(text)]) + text + b"\x00")
             shutil.copyfileobj(encoded, file)
 
 
@@ -115,21 +123,3 @@ def _palette_graph(width: int, height: int) -> av.filter.Graph:
     use.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
-
-
-def _read_head(file: BinaryIO) -> bytes:
-    """Read the header of a GIF with its colour table, after which blocks follow
-    (GIF89a, 17 to 19)."""
-    head = file.read(13)
-    flags = head[10]
-    has_table = flags & 0x80
-    colors = 2 << (flags & 7) if has_table else 0
-    return head + file.read(3 * colors)
-
-
-def _comment_block(comment: str) -> bytes:
-    """Return the block of a comment of at most 255 bytes (GIF89a, 24)."""
-    text = comment.encode()[:255]
-    if not text:
-        return b""
-    return b"\x21\xfe" + bytes([len(text)]) + text + b"\x00"

@@ -22,7 +22,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -72,7 +72,12 @@ class ImageClip:
     def read(self, start: int, stop: int) -> RgbFrames:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
-        return stack([_read_image(file) for file in self.files[start:stop]], self.size)
+        frames = []
+        for file in self.files[start:stop]:
+            with _opened(file) as image:
+                upright = _in_8_bits(image, file, "clip.path", ClipError)
+                frames.append(np.asarray(upright.convert("RGB")))
+        return stack(frames, self.size)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -112,12 +117,13 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        pictures = getattr(image, "n_frames", 1)
+        if pictures > 1 and image.format != "MPO":
             warnings.append(
-                f"{name} has {image.n_frames} pictures; the first of each file is used."
+                f"{name} has {pictures} pictures; the first of each file is used."
             )
         is_clear = image.has_transparency_data
-        if is_clear and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        if is_clear and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             warnings.append(f"{name} {TRANSPARENT}")
     return warnings
 
@@ -158,12 +164,6 @@ def upright_size(image: Image.Image) -> Size:
     width, height = image.size
     lies_on_side = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if lies_on_side else (width, height)
-
-
-def _read_image(file: Path) -> Rgb:
-    with _opened(file) as image:
-        upright = _in_8_bits(image, file, "clip.path", ClipError)
-        return np.asarray(upright.convert("RGB"))
 
 
 def read_picture(

@@ -4,7 +4,7 @@ without decoding."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.stream import Disposition
 
 from regrain.editing.boundary import boundary, check_regular
@@ -129,7 +130,7 @@ class Facts:
     has_fields: bool
 
 
-def open_video(path: Path) -> av.container.InputContainer:
+def open_video(path: Path) -> InputContainer:
     """Open a file that has a readable video stream.
 
     Raises:
@@ -163,14 +164,14 @@ def is_video(path: Path) -> bool:
     return True
 
 
-def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+def video_stream(container: InputContainer) -> av.VideoStream:
     """Return the stream of an open file that is its video, not a cover picture."""
     stream = _find_stream(container)
     assert stream is not None  # which `open_video` has checked
     return stream
 
 
-def _find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def _find_stream(container: InputContainer) -> av.VideoStream | None:
     """Find the video that FFmpeg thinks best, or the largest, among those that can be
     decoded; cover pictures are none."""
     streams = [
@@ -324,9 +325,13 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
             codec=codec,
             restarts=codec in _RESTARTS and not made_up,
         )
+        # keys may have capitals
+        comments = [
+            text for key, text in container.metadata.items() if key.lower() == "comment"
+        ]
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
-            comment=_comment_in(container.metadata),
+            comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, _promised(stream) - len(packets)),
             has_fields=has_fields,
@@ -371,13 +376,6 @@ def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
         is_shown and not is_second,
         is_second,
     )
-
-
-def _comment_in(metadata: Mapping[str, str]) -> str:
-    """Return the comment in the metadata of a file, whose keys may have capitals; ""
-    without one."""
-    lowered = {key.lower(): value for key, value in metadata.items()}
-    return lowered.get("comment", "")
 
 
 def _arrange(
@@ -452,8 +450,8 @@ def _with_keys(
     index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]
 ) -> Index:
     """Add time stamps and key frames to an index, if the stamps identify the frames."""
-    stamps = {packet.pts for packet in shown}
-    if None in stamps or len(stamps) < len(shown):
+    stamps = {packet.pts for packet in shown if packet.pts is not None}
+    if len(stamps) < len(shown):
         return index
     keys = sorted(
         packet.pts for packet in packets if packet.is_key and packet.pts is not None

@@ -92,7 +92,8 @@ class LazyFrames(NDArrayOperatorsMixin):
         return (self.read(index, index + 1)[0] for index in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        parts: tuple[Any, ...] = key if isinstance(key, tuple) and key else (key,)
+        first, *rest = parts
         plain = _is_plain(first) and all(_is_plain(part) for part in rest)
         if not plain or first is None or first is ...:
             return np.asarray(self)[key]
@@ -105,7 +106,7 @@ class LazyFrames(NDArrayOperatorsMixin):
         raise ValueError("assignment destination is read-only")
 
     def __array__(
-        self, dtype: DTypeLike = None, copy: bool | None = None
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> np.ndarray:
         return np.array(self.read(0, len(self)), dtype=dtype, copy=copy)
 
@@ -164,7 +165,7 @@ class DiskFrames(LazyFrames):
             raise ValueError(
                 f"frames of {frames.shape[1:]} among frames of {tuple(frame)}"
             )
-        data = memoryview(np.ascontiguousarray(frames).reshape(-1))
+        data = np.ascontiguousarray(frames).reshape(-1).data
         with self._lock, _disk():
             self._file.seek(count * self._bytes)
             while data:
@@ -173,7 +174,7 @@ class DiskFrames(LazyFrames):
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         frames = np.empty((stop - start, *self.shape[1:]), np.uint8)
-        data = memoryview(frames.reshape(-1))
+        data = frames.reshape(-1).data
         with self._lock:
             self._file.seek(start * self._bytes)
             while data and (count := self._file.readinto(data)):

@@ -111,10 +111,14 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
         MaskError: It has several pictures, or numbers that are no labels.
     """
     name = file.name
-    if getattr(image, "n_frames", 1) > 1:
-        said = f"{shorten(name)} holds {image.n_frames} pictures. Use a file for each."
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1:
+        said = f"{shorten(name)} holds {pictures} pictures. Use a file for each."
         raise MaskError("masks", said)
-    is_lossy = _is_lossy(image, file)
+    is_lossy = image.format in ("JPEG", "MPO")  # keeps its colours only about
+    if image.format == "WEBP":
+        with file.open("rb") as opened:
+            is_lossy = b"VP8L" not in opened.read(64)
     image = ImageOps.exif_transpose(image)
     if image.mode == "P" and _says_by_index(image):
         return Picture(np.asarray(image), name, is_indexed=True)
@@ -146,14 +150,6 @@ def picture_in_video(
     if alpha is not None:
         alpha = np.where(alpha >= _INSIDE, np.uint8(255), np.uint8(0))
     return _of_colors(frame, name, alpha, is_lossy=True)
-
-
-def _is_lossy(image: Image.Image, file: Path) -> bool:
-    """Tell whether a file keeps its colours only about."""
-    if image.format == "WEBP":
-        with file.open("rb") as opened:
-            return b"VP8L" not in opened.read(64)
-    return image.format in ("JPEG", "MPO")
 
 
 def _says_by_index(image: Image.Image) -> bool:

@@ -12,7 +12,6 @@ from threading import Lock
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
@@ -84,9 +83,16 @@ class VideoClip:
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(path.name, first, index, facts)
-        said = _interlacing(self.is_interlaced, deinterlace)
-        if said:
-            self.warnings.append(f"{shorten(path.name)} {said}")
+        name = shorten(path.name)
+        if self.is_interlaced and not deinterlace:
+            hint = "Use --deinterlace, or clip.deinterlace in a project."
+            said = "is interlaced: what moves has combs."
+            self.warnings.append(f"{name} {said} {hint}")
+        if deinterlace and not self.is_interlaced:
+            said = (
+                "does not say that it is interlaced; all its frames are deinterlaced."
+            )
+            self.warnings.append(f"{name} {said}")
         if self.has_alpha and first.to_ndarray(format="rgba")[..., 3].min() < 255:
             self.warnings.append(f"{shorten(path.name)} {TRANSPARENT}")
         self.comment = facts.comment
@@ -153,15 +159,6 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
         has = f"it has {index.count} frames, and {facts.lacking} are missing."
         warnings.append(f"{name} is cut off: {has}")
     return warnings
-
-
-def _interlacing(is_interlaced: bool, deinterlace: bool) -> str:
-    """Say what a user should know about the fields of a clip; "" for nothing."""
-    if is_interlaced and not deinterlace:
-        return "is interlaced: what moves has combs. Use --deinterlace, or clip.deinterlace in a project."
-    if deinterlace and not is_interlaced:
-        return "does not say that it is interlaced; all its frames are deinterlaced."
-    return ""
 
 
 class _Decoder:
@@ -268,7 +265,7 @@ def _turned(
     Source: ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at (a x + c y, b x + d y).
     """
     try:
-        said = frame.side_data.get(Type.DISPLAYMATRIX)
+        said = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
         # What PyAV does not know is beside it, such as EXIF in pictures of cameras.
         return np.rot90(picture, round(frame.rotation / 90))

@@ -119,7 +119,7 @@ def _decode(
     try:
         for decoded in frames:
             for frame in resampler.resample(decoded):
-                if frame.pts is not None:
+                if frame.pts is not None and frame.time_base:
                     seconds = frame.pts * frame.time_base - start
                     at = round(seconds * frame.sample_rate)
                 block = frame.to_ndarray()

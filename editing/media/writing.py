@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
@@ -136,7 +137,7 @@ def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarra
 
 
 def _encode(
-    container: av.container.OutputContainer,
+    container: OutputContainer,
     video: av.VideoStream,
     frames: Iterable[np.ndarray],
     clock: _Clock,
@@ -230,7 +231,7 @@ class _Clock:
 
     def add_stream(
         self,
-        container: av.container.OutputContainer,
+        container: OutputContainer,
         codec: str,
         options: dict[str, str],
     ) -> av.VideoStream:
@@ -285,7 +286,7 @@ def _to_yuv(frame: Rgb, tags: ColorTags) -> av.VideoFrame:
 
 @contextmanager
 def _add_sound(
-    container: av.container.OutputContainer, span: AudioSpan | None
+    container: OutputContainer, span: AudioSpan | None
 ) -> Iterator[Callable[[Fraction], None]]:
     """Add a sound track, if there is sound; yield a function that writes it up to a
     time, in seconds."""

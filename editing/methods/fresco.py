@@ -43,12 +43,12 @@ from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.guidance import guidance_of
 from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.prompts import guidance_of
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,

@@ -12,11 +12,10 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe.events import Event, Progress, Stage
-from regrain.editing.recipe.guidance import guidance_of
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.prompts import embed_targets
+from regrain.editing.recipe.prompts import embed_targets, guidance_of
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
 

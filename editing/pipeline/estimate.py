@@ -32,8 +32,8 @@ from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.params.base import FEW_STEP, KEY_FRAMES, MethodParams
 from regrain.editing.params.registry import check_params, find_method
 from regrain.editing.params.written import KeyChoice
-from regrain.editing.pipeline.focus import Fit, box_sizes, boxed_edits
-from regrain.editing.pipeline.preparation import seen_by_model
+from regrain.editing.pipeline.focus import Fit, box_sizes, placed_edits
+from regrain.editing.pipeline.preparation import tuned_on
 from regrain.editing.request.keyframes import batches
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
@@ -145,7 +145,8 @@ def _boxed(
     """Return the request for what is tuned; a clip whose cuts are not known counts as
     one shot."""
     known = params.model_copy(update={"cuts": params.cuts or ()})
-    return seen_by_model(boxed_edits(backbone, request, known))
+    _, edits = placed_edits(backbone, request, known)
+    return tuned_on(edits).request
 
 
 class Work(NamedTuple):

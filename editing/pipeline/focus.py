@@ -1,5 +1,5 @@
-"""Edit boxes around the regions instead of the whole frame: which, and what a recipe
-is given of them. `placing` puts the edits back.
+"""Where a run edits, and what a recipe is given of it: boxes around the regions, or the
+whole frame, which is one box. `placing` puts the edits back.
 
 What is small in the frame is large in a box, so that a model draws it with more pixels
 in the same time. A recipe sees the boxes as if they were the clip.
@@ -8,26 +8,22 @@ in the same time. A recipe sees the boxes as if they were the clip.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import KeyChoice
-from regrain.editing.recipe.events import (
-    EditResult,
-)
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.request.boxes import (
     Boxes,
     Edges,
-    Focus,
     Size,
     check_sizes,
     find_boxes,
@@ -35,12 +31,13 @@ from regrain.editing.request.boxes import (
     read_focus,
     write_boxes,
 )
+from regrain.editing.request.frame_subset import DerivedClip
+from regrain.editing.request.plan import LEAST_SHOT, Plan, make_plan, scan
 from regrain.editing.request.region import MAX_MARGIN, Region
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
     from regrain.editing.params.base import MethodParams
-    from regrain.editing.recipe.events import Event
     from regrain.editing.request.edit_request import EditRequest
 
 # Pixels outside a region over which an edit may fade, whatever the method's own are:
@@ -48,41 +45,25 @@ if TYPE_CHECKING:
 _FADE = 3
 MOST_ENLARGED = 3.0  # times, beyond which a warning says so
 Fit = Callable[[int, int], Size]
-
-
-class BoxedClip:
-    """The boxes of a clip as a clip, scaled to one size; see `media.clip.Clip`."""
-
-    def __init__(self, whole: Clip, boxes: Boxes, size: Size) -> None:
-        self.whole = whole
-        self.boxes = boxes
-        for name in Clip.__annotations__:
-            setattr(self, name, getattr(whole, name))
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
-        """See `Clip.read`."""
-        return _crops(self.whole.read, self.boxes, self.size, rescale, start, stop)
+Place = tuple[Region | None, Boxes]
+"""A region, or None for all of them, and the boxes in which it is edited."""
 
 
 def _crops(
-    read: Callable[[int, int], np.ndarray],
-    boxes: Boxes,
-    size: Size,
-    scale: Callable[[np.ndarray, Size], np.ndarray],
-    start: int,
-    stop: int,
-) -> np.ndarray:
-    """Read the boxes of frames start to stop - 1, each scaled to one size."""
-    frames = read(start, stop)
-    parts = zip(frames, boxes[start:stop], strict=True)
-    cut = [scale(frame[inside_of(box)], size) for frame, box in parts]
-    if not cut:
-        return np.empty((0, size[1], size[0], *frames.shape[3:]), frames.dtype)
-    return np.stack(cut)
+    whole: LazyFrames, boxes: Boxes, size: Size, scale: Callable[..., np.ndarray]
+) -> LazyFrames:
+    """Return the boxes of frames or labels, each scaled to one size, read when they are
+    needed."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        frames = whole.read(start, stop)
+        parts = np.empty((len(frames), *shape[1:]), whole.dtype)
+        for number, box in enumerate(boxes[start:stop]):
+            parts[number] = scale(frames[number][inside_of(box)], size)
+        return parts
+
+    shape = (len(whole), size[1], size[0], *whole.shape[3:])
+    return LazyFrames(shape, whole.dtype, read)
 
 
 def inside_of(box: np.ndarray) -> tuple[slice, slice]:
@@ -105,7 +86,7 @@ def rescale(frame: np.ndarray, size: Size) -> np.ndarray:
     )
 
 
-def _pick_labels(labels: np.ndarray, size: Size) -> np.ndarray:
+def _rescale_labels(labels: np.ndarray, size: Size) -> np.ndarray:
     """Scale labels, which have no values between them."""
     import cv2
 
@@ -113,11 +94,11 @@ def _pick_labels(labels: np.ndarray, size: Size) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxed:
-    """An edit of boxes.
+class Placed:
+    """One edit of a run, and where it is in the frame.
 
     Attributes:
-        request: The request, for the boxes as a clip.
+        request: For what the model sees: the clip, or its boxes as a clip.
         params: Its parameters.
         boxes: Where they are in the clip.
         region: The only region that is edited; None if all are.
@@ -128,24 +109,69 @@ class Boxed:
     boxes: Boxes
     region: Region | None = None
 
+    @classmethod
+    def whole(cls, request: EditRequest, params: MethodParams) -> Placed:
+        """Return the edit of whole frames, which are not resized."""
+        return cls(request, params, frame_boxes(request))
+
+    def fills(self, request: EditRequest) -> bool:
+        """Tell whether it is the edit of a request's whole frames."""
+        return self.request.clip is request.clip
+
     @property
     def scale(self) -> float:
         """Pixels of the edit per pixel of the clip; where it differs, the greatest."""
         return self.request.clip.size[0] / float(self.boxes[:, 2].min())
 
+    def parts(
+        self, pictures: np.ndarray | LazyFrames, start: int, stop: int
+    ) -> Iterator[tuple[tuple[int, slice, slice], np.ndarray]]:
+        """Yield the place of each box in frames start to stop - 1, and its picture in
+        pixels of the clip."""
+        boxes = self.boxes[start:stop]
+        shown = zip(boxes, pictures[start:stop], strict=True)
+        for number, (box, picture) in enumerate(shown):
+            part = rescale(picture, (int(box[2]), int(box[3])))
+            yield (number, *inside_of(box)), part
 
-class BoxedResult(NamedTuple):
-    """An edit of boxes, and what it gave."""
+    def describe(self, size: Size, plan: Plan | None) -> dict[str, object]:
+        """Describe an edit of boxes for the report, without its metrics.
 
-    boxed: Boxed
-    result: EditResult
+        Args:
+            size: (width, height) of the whole frames.
+            plan: Its shots and key frames.
+
+        Returns:
+            region (None if all were edited), path (which `focus` takes), scale (pixels
+            of the edit per pixel of the clip), size of the edit, and megapixels_saved
+            (that the model would have seen more of the whole frames at this scale).
+        """
+        width, height = self.request.clip.size
+        edited = self.boxes[list(plan.keys)] if plan else self.boxes
+        whole = math.prod(size) * np.square(width / edited[:, 2])
+        return {
+            "region": self.region.name if self.region else None,
+            "path": write_boxes(self.boxes, plan.cuts if plan else ()),
+            "scale": round(self.scale, 3),
+            "size": [width, height],
+            "megapixels_saved": round(float((whole - width * height).sum()) / 1e6, 1),
+        }
+
+
+def frame_boxes(request: EditRequest) -> Boxes:
+    """Return the boxes that are the whole frames of a request's clip."""
+    return np.tile((0, 0, *request.clip.size), (len(request.clip), 1))
+
+
+def is_frame(boxes: Boxes, size: Size) -> bool:
+    """Tell whether boxes are the whole frames, of a size (width, height)."""
+    return bool((boxes[:, 2:] == size).all())
 
 
 def asked_boxes(
     request: EditRequest, cuts: Sequence[int], fit: Fit = lambda w, h: (w, h)
-) -> list[tuple[Region | None, Boxes | None]]:
-    """Return the boxes of a request, None for the whole frame; of `each` those of every
-    edited region.
+) -> list[Place]:
+    """Return the boxes of a request; of `each` those of every edited region.
 
     Args:
         request: The request.
@@ -154,30 +180,22 @@ def asked_boxes(
     """
     focus = read_focus(request.focus)
     if not request.edited or focus.kind == "off":
-        return [(None, None)]
+        return [(None, frame_boxes(request))]
+    size = request.clip.size
     if focus.kind == "boxes":
-        boxes = read_boxes(request.focus, len(request.clip), request.clip.size)
+        boxes = read_boxes(request.focus, len(request.clip), size)
         check_sizes(boxes, cuts)
-        is_frame = (boxes[:, 2:] == request.clip.size).all()
-        return [(None, None if is_frame else boxes)]
-    find = partial(_boxes_of, request, cuts=cuts, focus=focus, fit=fit)
+        return [(None, boxes)]
+
+    def find(regions: Sequence[Region]) -> Boxes:
+        edges = _edges(request, regions)
+        boxes = find_boxes(edges, size, cuts, float(request.clip.fps), focus, fit)
+        return frame_boxes(request) if boxes is None else boxes
+
     if focus.kind == "each" and len(request.edited) > 1:
         in_order = sorted(request.edited, key=lambda region: region.label)
         return [(region, find([region])) for region in in_order]
     return [(None, find(request.edited))]
-
-
-def _boxes_of(
-    request: EditRequest,
-    regions: Sequence[Region],
-    *,
-    cuts: Sequence[int],
-    focus: Focus,
-    fit: Fit,
-) -> Boxes | None:
-    size = request.clip.size
-    edges = _edges(request, regions)
-    return find_boxes(edges, size, cuts, float(request.clip.fps), focus, fit)
 
 
 def _edges(request: EditRequest, regions: Sequence[Region]) -> Edges:
@@ -199,17 +217,14 @@ def _edges(request: EditRequest, regions: Sequence[Region]) -> Edges:
 
 
 def box_sizes(request: EditRequest, fit: Fit = lambda w, h: (w, h)) -> list[Size]:
-    """Return the sizes of the frames that a run edits, one for each of its edits: of
-    boxes or of the clip.
+    """Return the sizes, in pixels of the clip, of the frames or boxes that a run edits:
+    one for each of its edits.
 
     As far as cuts are not known, the clip counts as one shot; `fit` as for
     `find_boxes`.
     """
     cuts = check_params(request.method, request.params).cuts or ()
-    sizes = []
-    for _, boxes in asked_boxes(request, cuts, fit):
-        sizes.append(request.clip.size if boxes is None else _largest(boxes))
-    return sizes
+    return [_largest(boxes) for _, boxes in asked_boxes(request, cuts, fit)]
 
 
 def _largest(boxes: Boxes) -> Size:
@@ -217,68 +232,63 @@ def _largest(boxes: Boxes) -> Size:
     return width, height
 
 
-class BoxedRun(NamedTuple):
-    """A run of boxes.
-
-    Attributes:
-        request: For the whole frame, with the margins that suit the boxes.
-        params: With cuts, and key frames by number.
-        edits: The edits of boxes; none where the whole frame is edited.
-    """
-
-    request: EditRequest
-    params: MethodParams
-    edits: tuple[Boxed, ...] = ()
-
-
-def find_boxed(
+def find_placed(
     backbone: Backbone, request: EditRequest, params: MethodParams
-) -> Generator[Event, None, BoxedRun]:
-    """Return what `boxed_edits` does, after looking for cuts if none are given."""
-    if read_focus(request.focus).kind == "off" or not request.edited:
-        return BoxedRun(request, params)
-    if params.cuts is None:
-        from regrain.editing.pipeline.assembly import find_cuts
-
+) -> Steps[tuple[EditRequest, list[Placed]]]:
+    """Return what `placed_edits` does, after looking for cuts if boxes depend on
+    them."""
+    boxes_depend = read_focus(request.focus).kind != "off" and request.edited
+    if boxes_depend and params.cuts is None:
         cuts = yield from find_cuts(request.clip)
         params = params.model_copy(update={"cuts": cuts})
-    return boxed_edits(backbone, request, params)
+    return placed_edits(backbone, request, params)
 
 
-def boxed_edits(
+def find_cuts(clip: Clip) -> Steps[tuple[int, ...]]:
+    """Find the first frames of later shots, none in a clip too short for two; yields
+    how far it is."""
+    if len(clip) < 2 * LEAST_SHOT:
+        return ()
+    yield Stage("scanning")
+    cuts: list[int] = []
+    for number, is_cut in scan(clip):
+        if is_cut:
+            cuts.append(number)
+        yield Progress("scanning", number, len(clip) - 1, None)
+    return tuple(cuts)
+
+
+def placed_edits(
     backbone: Backbone, request: EditRequest, params: MethodParams
-) -> BoxedRun:
-    """Find the boxes that a run edits.
+) -> tuple[EditRequest, list[Placed]]:
+    """Find the edits of a run: of boxes, or one of the whole frame.
 
     Args:
         backbone: The model.
         request: For the whole frame.
-        params: Its parameters, with cuts.
+        params: Its parameters; without cuts, the clip counts as one shot.
+
+    Returns:
+        The request, with the margins that suit the boxes, and its edits.
 
     Raises:
-        RequestError: Boxes that were given change their size in a shot, or none of them
-            shows the chosen pixel.
+        RequestError: Boxes that were given change their size in a shot.
     """
     fit = partial(backbone.fit, size=request.size)
     found = asked_boxes(request, params.cuts or (), fit)
-    if all(boxes is None for _, boxes in found):
-        return BoxedRun(request, params)
+    if all(is_frame(boxes, request.clip.size) for _, boxes in found):
+        return request, [Placed.whole(request, params)]
     params = _with_keys(backbone, request, params)
     request = with_margins(request, found)
-    boxed = [
-        focused(request, params, boxes, backbone.fit, region) for region, boxes in found
-    ]
-    return BoxedRun(request, params, tuple(boxed))
+    edits = [_placed(request, params, place, backbone.fit) for place in found]
+    return request, edits
 
 
-def with_margins(
-    request: EditRequest, found: Sequence[tuple[Region | None, Boxes | None]]
-) -> EditRequest:
+def with_margins(request: EditRequest, found: Sequence[Place]) -> EditRequest:
     """Return the request with margins in place of those that are chosen automatically:
     a share of the box, which is what a model sees, not of the frame.
 
-    `found` are boxes with the region that each is for, or None for all; as
-    `asked_boxes` returns them.
+    `found` are boxes with the region that each is for, as `asked_boxes` returns them.
 
     What a model paints around a thing in such a margin is seldom the place that is
     there, and sharp. So the edit fades into the source over it, unless the region says
@@ -288,7 +298,7 @@ def with_margins(
     for region in request.regions:
         size = request.clip.size
         for own, boxes in found:
-            if boxes is not None and (own is None or own.label == region.label):
+            if own is None or own.label == region.label:
                 size = _largest(boxes)
         margin = region.effective_margin(size)
         fades = size != request.clip.size and region.margin is None
@@ -305,90 +315,50 @@ def _with_keys(
     if not params.keyframes.least:
         return params
     from regrain.editing.recipe.window import working_frames
-    from regrain.editing.request.plan import make_plan
 
     frames = working_frames(backbone, request)
     keys = make_plan(params.cuts or (), params.keyframes, frames, len(frames), 0).keys
     return params.model_copy(update={"keyframes": KeyChoice(frames=keys)})
 
 
-def focused(
+def _placed(
     request: EditRequest,
     params: MethodParams,
-    boxes: Boxes | None,
+    place: Place,
     fit: Callable[..., Size],
-    region: Region | None = None,
-) -> Boxed:
-    """Return a request for boxes of its clip, read when they are needed.
-
-    Args:
-        request: For the whole frame.
-        params: Its parameters.
-        boxes: None for the whole frame.
-        fit: The model's `Backbone.fit`.
-        region: The only region to be edited; None for all.
-    """
-    if boxes is None:
-        boxes = np.tile((0, 0, *request.clip.size), (len(request.clip), 1))
+) -> Placed:
+    """Return the edit of boxes of a request's clip, which are read when they are
+    needed; `fit` is the model's `Backbone.fit`."""
+    only, boxes = place
     size = fit(*_largest(boxes), request.size)
-    clip = BoxedClip(request.clip, boxes, size)
-    areas = request.areas
-    labels = LazyFrames(
-        (len(clip), size[1], size[0]),
-        np.uint8,
-        partial(_crops, areas.read, boxes, size, _pick_labels),
-    )
+    frames = _crops(frames_of(request.clip), boxes, size, rescale)
+    labels = _crops(request.areas, boxes, size, _rescale_labels)
     zoom = size[0] / int(boxes[0, 2])
-    regions = [_boxed_region(one, zoom, region) for one in request.regions]
+    regions = []
+    for region in request.regions:
+        # Its mask has its margin already.
+        feather = min(MAX_MARGIN, round(region.feather * zoom))
+        boxed = replace(region, margin=0, feather=feather)
+        if only is not None and only.label != region.label:
+            boxed = replace(boxed, prompt="", picture="")
+        regions.append(boxed)
     own = replace(
         request,
-        clip=clip,
+        clip=DerivedClip(request.clip, frames),
         labels=Labels(labels, cast(Labels, request.labels).present),
         regions=tuple(regions),
         size=request.size if fit(*size, request.size) == size else min(size),
         focus="off",
     )
-    return Boxed(own, params, boxes, region)
+    return Placed(own, params, boxes, only)
 
 
-def _boxed_region(one: Region, zoom: float, only: Region | None) -> Region:
-    """Return a region for a box, whose mask has its margin already; without words if
-    another is the only one."""
-    feather = min(MAX_MARGIN, round(one.feather * zoom))
-    boxed = replace(one, margin=0, feather=feather)
-    if only is None or only.label == one.label:
-        return boxed
-    return replace(boxed, prompt="", picture="")
-
-
-def describe_focus(request: EditRequest, one: BoxedResult) -> dict[str, object]:
-    """Describe an edit of boxes for the report, without its metrics.
-
-    Returns:
-        region (None if all were edited), path (which `focus` takes), scale (pixels of
-        the edit per pixel of the clip), size of the edit, and megapixels_saved (that
-        the model would have seen more of the whole frames at this scale).
-    """
-    boxed = one.boxed
-    plan = one.result.plan
-    width, height = boxed.request.clip.size
-    edited = boxed.boxes[list(plan.keys)] if plan else boxed.boxes
-    scales = width / edited[:, 2]
-    whole = math.prod(request.clip.size) * np.square(scales)
-    return {
-        "region": boxed.region.name if boxed.region else None,
-        "path": write_boxes(boxed.boxes, plan.cuts if plan else ()),
-        "scale": round(boxed.scale, 3),
-        "size": [width, height],
-        "megapixels_saved": round(float((whole - width * height).sum()) / 1e6, 1),
-    }
-
-
-def focus_warnings(run: BoxedRun) -> list[str]:
+def focus_warnings(request: EditRequest, edits: Sequence[Placed]) -> list[str]:
     """Warn about boxes that are enlarged much, and about regions that leave them."""
-    request = run.request
     warnings = []
-    for one in run.edits:
+    for one in edits:
+        if one.fills(request):
+            continue
         regions = [one.region] if one.region else request.edited
         whose = f"The box of {one.region.name!r}" if one.region else "The box"
         if one.scale > MOST_ENLARGED:
@@ -396,7 +366,10 @@ def focus_warnings(run: BoxedRun) -> list[str]:
                 f"{whose} is enlarged {one.scale:.1f} times, so little of the clip is in it. Up to "
                 f"{MOST_ENLARGED:g} times is usual: a larger focus, like on 1, shows more around."
             )
-        left = _frames_left(_edges(request, regions), one.boxes)
+        edges = _edges(request, regions)
+        corners = one.boxes[:, :2] + one.boxes[:, 2:]
+        out = (edges[:, :2] < one.boxes[:, :2]) | (edges[:, 2:] > corners)
+        left = int(out.any(1).sum())
         if left:
             frames = "frame" if left == 1 else "frames"
             warnings.append(
@@ -404,10 +377,3 @@ def focus_warnings(run: BoxedRun) -> list[str]:
                 "source. Correct the masks there, or give focus a larger box."
             )
     return warnings
-
-
-def _frames_left(edges: Edges, boxes: Boxes) -> int:
-    """Count the frames in which something reaches out of its box."""
-    corners = boxes[:, :2] + boxes[:, 2:]
-    out = (edges[:, :2] < boxes[:, :2]) | (edges[:, 2:] > corners)
-    return int(out.any(1).sum())

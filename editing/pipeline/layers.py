@@ -4,9 +4,8 @@ alone, and the matte that tells how much of it they show."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,9 +21,9 @@ from regrain.editing.media.writing import (
     write_lossless,
     write_prores,
 )
-from regrain.editing.recipe.events import EditResult
+from regrain.editing.recipe.events import EditResult, Frames
 
-Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+Matte = UInt8[np.ndarray | LazyFrames, "frames height width"]
 _FILES = {"frames": "frames.mkv", "drawn": "drawn.mkv", "matte": "matte.mkv"}
 
 
@@ -36,14 +35,13 @@ class Layers:
         frames: The edit over the source.
         drawn: The edit alone, as the model drew it, in straight colours.
         matte: How much of it `frames` show, 0 to 255.
-        sound: Audio, colour tags and timing of the clip, as `write_video` takes them.
+        clip: Says timing, sound and colour tags.
     """
 
     frames: Frames
     drawn: Frames
-    matte: UInt8[np.ndarray | LazyFrames, "frames height width"]
+    matte: Matte
     clip: Clip
-    sound: dict[str, Any] = field(default_factory=dict)
 
     def rgba(self) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
         """Yield frames with the matte as straight alpha: over the source, they are
@@ -59,21 +57,16 @@ class Layers:
 
 def layers_of(result: EditResult, clip: Clip) -> list[Layers]:
     """Return the layers of each edit of a run."""
-    matte = result.matte if result.matte is not None else _hard(result)
-    sound = {"audio_from": clip.audio, "tags": clip.tags}
+    matte = result.matte
+    if matte is None:
+        mask = result.edited_mask
+
+        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+            return 255 * mask[start:stop].astype(np.uint8)
+
+        matte = LazyFrames(mask.shape, np.uint8, read)
     edits = [result, *result.others]
-    return [
-        Layers(edit.frames, edit.uncomposited, matte, clip, sound) for edit in edits
-    ]
-
-
-def _hard(result: EditResult) -> LazyFrames:
-    mask = result.edited_mask
-
-    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-        return np.where(mask[start:stop], np.uint8(255), np.uint8(0))
-
-    return LazyFrames(mask.shape, np.uint8, read)
+    return [Layers(edit.frames, edit.uncomposited, matte, clip) for edit in edits]
 
 
 def keep_layers(layers: Layers, folder: Path) -> None:
@@ -112,30 +105,18 @@ def kept_layers(folder: Path, video: Path) -> Layers:
         return grey[start:stop][..., 0]
 
     matte = LazyFrames(grey.shape[:3], np.uint8, read)
-    sound = {"audio_from": clip.audio, "tags": clip.tags}
-    return Layers(kept["frames"], kept["drawn"], matte, clip, sound)
-
-
-def write_png(layers: Layers, folder: Path) -> None:
-    """Write the frames as RGB PNG files, from `00000.png` on, without loss."""
-    _write_pictures(layers.frames, folder)
-
-
-def write_matte(layers: Layers, folder: Path) -> None:
-    """Write the matte as grey PNG files, from `00000.png` on: 255 is the edit, 0 the
-    source."""
-    _write_pictures(layers.matte, folder)
+    return Layers(kept["frames"], kept["drawn"], matte, clip)
 
 
 def write_mov(layers: Layers, path: Path) -> None:
     """Write a ProRes 4444 file with the matte as straight alpha."""
     clip = layers.clip
-    write_prores(path, layers.rgba(), clip.fps, **timing_of(clip), **layers.sound)
+    sound = {"audio_from": clip.audio, "tags": clip.tags}
+    write_prores(path, layers.rgba(), clip.fps, **timing_of(clip), **sound)
 
 
-def _write_pictures(
-    frames: UInt8[np.ndarray | LazyFrames, "frames height width ..."], folder: Path
-) -> None:
+def write_pictures(frames: Frames | Matte, folder: Path) -> None:
+    """Write frames as PNG files, from `00000.png` on, without loss."""
     folder.mkdir(parents=True)
     about = PngInfo()
     about.add_text("Comment", AI_EDITED)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator
 
 import cv2
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, UInt8
 
 from regrain.editing.attention.averages import RegionAttention
@@ -19,7 +19,38 @@ from regrain.editing.request.edit_request import EditRequest
 Metrics = dict[str, object]
 Frames = UInt8[np.ndarray | LazyFrames, "frames h w 3"]
 Masks = Bool[np.ndarray | LazyFrames, "frames h w"]
+Frame = UInt8[np.ndarray, "h w 3"]
+Mask = Bool[np.ndarray, "h w"]
+Sum = tuple[float, float]
+"""A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
+
+
+class _Mean:
+    """A running mean; None while it is empty."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self._weight = 0.0
+
+    def add(self, more: Sum) -> None:
+        total, weight = more
+        self._total += total
+        self._weight += weight
+
+    @property
+    def value(self) -> float | None:
+        return self._total / self._weight if self._weight else None
+
+    @property
+    def decibels(self) -> float | None:
+        """Of a mean of squares: the peak signal-to-noise ratio, at most 100."""
+        if not self.value:
+            return None if self.value is None else BEST_PSNR
+        return min(BEST_PSNR, 10 * float(np.log10(255**2 / self.value)))
+
+
+_Means = defaultdict[str, _Mean]
 
 
 def measure(result: EditResult, request: EditRequest) -> Metrics:
@@ -45,71 +76,51 @@ def measuring(
         inside_before, inside_after, outside_before, outside_after (0..1). None if there
         is nothing to measure: no pixel outside, or only one frame.
     """
-    outside_squares = Mean()
-    outside_similarity = Mean()
-    uncomposited_squares = Mean()
-    inside_squares = Mean()
-    by_region = {region.name: Mean() for region in request.edited}
-    warping = _Warping()
-    attention: dict[str, _AttentionShares] = {}
-    for region in request.regions:
-        if region.name in result.attention:
-            attention[region.name] = _AttentionShares(result.attention[region.name])
+    means: _Means = defaultdict(_Mean)
+    by_region = {region.name: _Mean() for region in request.edited}
     labels = {region.name: region.label for region in request.regions}
+    attention: dict[str, _Means] = {
+        name: defaultdict(_Mean) for name in labels if name in result.attention
+    }
+    last: tuple[Frame, Frame] | None = None
+    shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
-        source = result.source[start:stop]
-        frames = result.frames[start:stop]
-        uncomposited = result.uncomposited[start:stop]
-        inside = result.edited_mask[start:stop]
-        outside = ~inside
-        _add_squares(outside_squares, source, frames, outside)
-        _add_similarity(outside_similarity, source, frames, outside)
-        _add_squares(uncomposited_squares, source, uncomposited, outside)
-        _add_squares(inside_squares, source, frames, inside)
-        warping.add(source, frames)
-        areas = request.areas.read(start, stop) if labels else None
-        for name, squares in by_region.items():
-            _add_squares(squares, source, frames, areas == labels[name])
-        for name, shares in attention.items():
-            shares.add(start, areas == labels[name])
+        read = [frames[start:stop] for frames in (*shown, request.areas)]
+        for index, frames in enumerate(zip(*read, strict=True), start):
+            source, frame, alone, inside, areas = frames
+            means["outside"].add(_squares(source, frame, ~inside))
+            means["similar"].add(_similarity(source, frame, ~inside))
+            means["alone"].add(_squares(source, alone, ~inside))
+            means["inside"].add(_squares(source, frame, inside))
+            if last:
+                _add_warping(means, last, (source, frame))
+            last = source, frame
+            for name, mean in by_region.items():
+                mean.add(_squares(source, frame, areas == labels[name]))
+            for name, shares in attention.items():
+                area = areas == labels[name]
+                _add_attention(shares, result.attention[name], index, area)
         yield Progress("measuring", number, len(parts), None)
     return {
-        "outside_psnr": _decibels(outside_squares),
-        "outside_ssim": outside_similarity.value,
-        "outside_psnr_uncomposited": _decibels(uncomposited_squares),
-        "warp_error": warping.mean.value,
-        "warp_error_source": warping.own.value,
-        "inside_psnr": _decibels(inside_squares),
-        "inside_psnr_by_region": {
-            name: _decibels(mean) for name, mean in by_region.items()
+        "outside_psnr": means["outside"].decibels,
+        "outside_ssim": means["similar"].value,
+        "outside_psnr_uncomposited": means["alone"].decibels,
+        "warp_error": means["edit"].value,
+        "warp_error_source": means["own"].value,
+        "inside_psnr": means["inside"].decibels,
+        "inside_psnr_by_region": {n: mean.decibels for n, mean in by_region.items()},
+        "attention": {
+            name: {share: mean.value for share, mean in shares.items()}
+            for name, shares in attention.items()
         },
-        "attention": {name: shares.values() for name, shares in attention.items()},
     }
-
-
-class Mean:
-    """A running mean; None while it is empty."""
-
-    def __init__(self) -> None:
-        self.total = 0.0
-        self.weight = 0.0
-
-    def add(self, total: float, weight: float | int) -> None:
-        """Add a weighted sum of values, and the sum of the weights."""
-        self.total += total
-        self.weight += weight
-
-    @property
-    def value(self) -> float | None:
-        """The mean so far."""
-        return self.total / self.weight if self.weight else None
 
 
 def psnr(a: Frames, b: Frames, where: Masks) -> float | None:
     """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100;
     None for no pixel."""
-    return _decibels(_mean_of(_add_squares, a, b, where))
+    return _mean_of(_squares, a, b, where).decibels
 
 
 def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
@@ -119,109 +130,31 @@ def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to
     structural similarity", Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
-    return _mean_of(_add_similarity, a, b, where).value
+    return _mean_of(_similarity, a, b, where).value
 
 
-def _mean_of(add: Callable[..., None], a: Frames, b: Frames, where: Masks) -> Mean:
-    mean = Mean()
-    for start, stop in windows(len(a)):
-        add(mean, a[start:stop], b[start:stop], where[start:stop])
+def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Mean:
+    mean = _Mean()
+    for frames in zip(a, b, where, strict=True):
+        mean.add(add(*frames))
     return mean
 
 
-def warp_error(source: Frames, edited: Frames) -> float | None:
-    """Measure the deviation from the source's motion: 0 if the edit moves exactly like
-    the source.
-
-    Mean absolute difference between each edited frame and the next one warped back by
-    the source's flow, over pixels that the next frame shows, 0..1; None for one frame.
-
-    Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
-        squared differences).
-    """
-    warping = _Warping()
-    for start, stop in windows(len(source)):
-        warping.add(source[start:stop], edited[start:stop])
-    return warping.mean.value
+def _squares(a: Frame, b: Frame, where: Mask) -> Sum:
+    difference = a[where].astype(np.float64) - b[where]
+    return float(np.square(difference).sum()), difference.size
 
 
-class _Warping:
-    """`warp_error` of an edit and of the source itself, window after window."""
-
-    def __init__(self) -> None:
-        self.mean = Mean()
-        self.own = Mean()
-        self._last: tuple[np.ndarray, np.ndarray] | None = None  # frame and edit
-
-    def add(self, source: Frames, edited: Frames) -> None:
-        """Add frames that follow those added before."""
-        for frame, edit in zip(source, edited, strict=True):
-            if self._last:
-                self._compare(*self._last, frame, edit)
-            self._last = frame, edit
-
-    def _compare(
-        self,
-        frame: np.ndarray,
-        edit: np.ndarray,
-        next_frame: np.ndarray,
-        next_edit: np.ndarray,
-    ) -> None:
-        # Always DIS, so that figures of different machines compare.
-        forward, backward = estimate_both(frame[None], next_frame[None], "dis")
-        visible = ~occlusion(forward, backward)[0]
-        self.own.add(*_warped_difference(frame, next_frame, forward, visible))
-        self.mean.add(*_warped_difference(edit, next_edit, forward, visible))
+def _similarity(a: Frame, b: Frame, where: Mask) -> Sum:
+    if not where.any():
+        return 0.0, 0
+    similarity = _ssim_map(a, b)[where]
+    return float(similarity.sum()), similarity.size
 
 
-def _warped_difference(
-    frame: UInt8[np.ndarray, "h w 3"],
-    following: UInt8[np.ndarray, "h w 3"],
-    flow: Float[torch.Tensor, "1 2 h w"],
-    visible: Bool[torch.Tensor, "h w"],
-) -> tuple[float, int]:
-    """Return sum and number of the differences whose mean is `warp_error`, of a frame
-    and the next one."""
-    now = _to_tensor(frame[None])
-    after = _to_tensor(following[None])
-    difference = (warp(after, flow) - now).abs().mean(1)[0]
-    return float(difference[visible].sum()), int(visible.sum())
-
-
-def _add_squares(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
-    for x, y, inside in zip(a, b, where, strict=True):
-        difference = x[inside].astype(np.float64) - y[inside]
-        mean.add(float(np.square(difference).sum()), 3 * int(inside.sum()))
-
-
-def _decibels(squares: Mean) -> float | None:
-    if squares.value is None:
-        return None
-    if squares.value == 0:
-        return BEST_PSNR
-    return min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value)))
-
-
-def _add_similarity(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
-    for x, y, inside in zip(a, b, where, strict=True):
-        if inside.any():
-            similarity = _ssim_map(x, y)[inside]
-            mean.add(float(similarity.sum()), 3 * int(inside.sum()))
-
-
-def _to_tensor(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-) -> Float[torch.Tensor, "frames 3 h w"]:
-    return rearrange(
-        torch.from_numpy(frames).float() / 255, "frames h w c -> frames c h w"
-    )
-
-
-def _ssim_map(
-    a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]
-) -> Float[np.ndarray, "h w 3"]:
-    def blur(x: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(x, (11, 11), 1.5)
+def _ssim_map(a: Frame, b: Frame) -> Float[np.ndarray, "h w 3"]:
+    def blur(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (11, 11), 1.5)
 
     x = a.astype(np.float64)
     y = b.astype(np.float64)
@@ -237,38 +170,39 @@ def _ssim_map(
     return numerator / denominator
 
 
-class _AttentionShares:
-    """Mean attention to a region's words inside and outside its area, before and after
-    the edit."""
+def _add_warping(
+    means: _Means, last: tuple[Frame, Frame], now: tuple[Frame, Frame]
+) -> None:
+    """Add the deviation of a frame and its edit, from those before, from the source's
+    motion: 0 for an edit that moves exactly like the source.
 
-    def __init__(self, maps: RegionAttention) -> None:
-        self._before = maps.before
-        self._after = maps.after
-        self._means = {
-            "inside_before": Mean(),
-            "inside_after": Mean(),
-            "outside_before": Mean(),
-            "outside_after": Mean(),
-        }
+    Mean absolute difference between each frame and the next one warped back by the
+    source's flow, over pixels that the next frame shows, 0..1.
 
-    def add(self, start: int, area: Bool[np.ndarray, "frames h w"]) -> None:
-        """Add the area in the frames from `start` on; a cell of the grid counts by the
-        share it covers."""
-        _, height, width = self._before.shape
-        for index, frame in enumerate(area, start):
-            inside = frame.astype(np.float32)
-            inside = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
-            outside = 1 - inside
-            self._add("inside_before", self._before[index], inside)
-            self._add("inside_after", self._after[index], inside)
-            self._add("outside_before", self._before[index], outside)
-            self._add("outside_after", self._after[index], outside)
+    Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
+        squared differences).
+    """
+    # Always DIS, so that figures of different machines compare.
+    forward, backward = estimate_both(last[0][None], now[0][None], "dis")
+    visible = ~occlusion(forward, backward)[0]
+    for name, before, after in zip(("own", "edit"), last, now, strict=True):
+        frames = torch.from_numpy(np.stack([before, after])).float() / 255
+        first, second = frames.movedim(-1, 1).split(1)
+        difference = (warp(second, forward) - first).abs().mean(1)[0][visible]
+        means[name].add((float(difference.sum()), len(difference)))
 
-    def _add(self, name: str, attention: np.ndarray, weights: np.ndarray) -> None:
-        weighted = attention * weights
-        total = float(weighted.sum(dtype=np.float64))
+
+def _add_attention(
+    means: _Means, maps: RegionAttention, index: int, area: Mask
+) -> None:
+    """Add the attention to a region's words inside and outside its area in a frame; a
+    cell of the grid counts by the share it covers."""
+    before = maps.before[index]
+    after = maps.after[index]
+    size = before.shape[::-1]
+    covered = cv2.resize(area.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    for place, weights in (("inside", covered), ("outside", 1 - covered)):
         weight = float(weights.sum(dtype=np.float64))
-        self._means[name].add(total, weight)
-
-    def values(self) -> dict[str, float | None]:
-        return {name: mean.value for name, mean in self._means.items()}
+        for when, values in (("before", before), ("after", after)):
+            total = float((values * weights).sum(dtype=np.float64))
+            means[f"{place}_{when}"].add((total, weight))

@@ -6,14 +6,13 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, resize
@@ -25,12 +24,11 @@ from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
 from regrain.editing.pipeline.layers import (
     Layers,
     layers_of,
-    write_matte,
     write_mov,
-    write_png,
+    write_pictures,
 )
 from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
-from regrain.editing.recipe.events import EditResult
+from regrain.editing.recipe.events import EditResult, Frames
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
@@ -41,10 +39,13 @@ from regrain.editing.storage.folders import (
     visible,
 )
 
-Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
+_MAX_STEM = 60  # characters of a file's name that are a region's
+_SIDE = 640  # longest side of the videos that explain, not of the edit
+_GIF_SIDE = 480
+_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 class Format(NamedTuple):
@@ -71,20 +72,45 @@ class Format(NamedTuple):
         return edit.removesuffix(".mp4") + self.ending
 
 
+def write_edited_gif(layers: Layers, path: Path) -> None:
+    """Write an edit as a GIF of at most 480 pixels a side, which says that it was
+    edited."""
+    clip = layers.clip
+    if clip.times is None:
+        count = len(layers.frames)
+        ends = [Fraction(number) / clip.fps for number in range(1, count + 1)]
+    else:
+        ends = [*clip.times[1:], clip.duration]
+    write_gif(path, shrunk(layers.frames, _GIF_SIDE), ends, AI_EDITED)
+
+
+def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
+    """Scale frames down so that no side has more than `side` pixels."""
+    for frame in frames:
+        height, width = frame.shape[:2]
+        scale = min(1.0, side / max(height, width))
+        small = max(1, round(width * scale)), max(1, round(height * scale))
+        yield resize(frame[None], small)[0]
+
+
 FORMATS: Mapping[str, Format] = {
     "gif": Format(
         ".gif",
-        lambda layers, path: write_edited_gif(
-            path, layers.frames, layers.clip.fps, **timing_of(layers.clip)
-        ),
+        write_edited_gif,
         "an animated picture of at most 480 pixels a side",
     ),
-    "png": Format("_png", write_png, "the frames as PNG files, without loss"),
+    "png": Format(
+        "_png",
+        lambda layers, path: write_pictures(layers.frames, path),
+        "the frames as PNG files, without loss",
+    ),
     "prores": Format(
         ".mov", write_mov, "ProRes 4444 with the matte as straight alpha, 10 bits"
     ),
     "matte": Format(
-        "_matte", write_matte, "the matte alone as grey PNG files: 255 is the edit"
+        "_matte",
+        lambda layers, path: write_pictures(layers.matte, path),
+        "the matte alone as grey PNG files: 255 is the edit",
     ),
 }
 """The formats besides MP4, by name."""
@@ -101,10 +127,6 @@ NAMES = (
     "control.mp4",
     "report.json",
 )
-_MAX_STEM = 60  # characters of a file's name that are a region's
-_SIDE = 640  # longest side of the videos that explain, not of the edit
-_GIF_SIDE = 480
-_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:
@@ -190,27 +212,18 @@ def write_whole(
         "stop": stop,
         "frames": len(whole),
     }
-    before = _frames_between(whole, 0, start)
-    after = _frames_between(whole, stop, len(whole))
+    others = frames_of(whole)
+    before = (others[number] for number in range(start))
+    after = (others[number] for number in range(stop, len(whole)))
     frames = chain(before, edited, after)
     if size and size != whole.size:
-        frames = _resized(frames, size)
+        frames = (resize(frame[None], size)[0] for frame in frames)
         told["size"] = list(size)
     timing = timing_of(whole)
     write_video(
         path, frames, whole.fps, **timing, audio_from=whole.audio, tags=whole.tags
     )
     return told
-
-
-def _frames_between(clip: Clip, start: int, stop: int) -> Iterator[Frame]:
-    for number in range(start, stop):
-        yield clip.read(number, number + 1)[0]
-
-
-def _resized(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
-    for frame in frames:
-        yield resize(frame[None], size)[0]
 
 
 def write_outputs(
@@ -244,11 +257,10 @@ def write_outputs(
     timing = timing_of(clip)
     written = dict(report)
     with staged(Path(out), replaces=NAMES) as folder:
-        for name, frames in zip(EDITS, _edits(result), strict=False):
-            path = folder / name
-            write_video(
-                path, frames, clip.fps, **timing, audio_from=clip.audio, tags=clip.tags
-            )
+        every = layers_of(result, clip)
+        for name, layers in zip(EDITS, every, strict=False):
+            sound = {"audio_from": clip.audio, "tags": clip.tags}
+            write_video(folder / name, layers.frames, clip.fps, **timing, **sound)
         if whole:
             stretch = clip if whole is True else whole
             written["whole"] = write_whole(
@@ -262,11 +274,15 @@ def write_outputs(
             path = folder / "attention" / "areas_by_step.mp4"
             path.parent.mkdir(exist_ok=True)
             write_video(path, _areas_by_step(result), clip.fps)
-        for name, layers in zip(EDITS, layers_of(result, clip), strict=False):
+        for name, layers in zip(EDITS, every, strict=False):
             for one in formats:
                 form = FORMATS[one]
                 form.write(layers, folder / form.file_of(name))
-        _write_report(folder / "report.json", written)
+        # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
+        text = json.dumps(
+            written, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
+        )
+        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     return written
 
 
@@ -307,40 +323,8 @@ def write_format(name: str, layers: Layers, path: Path) -> None:
             target.comment = AI_EDITED.encode()
 
 
-def _edits(result: EditResult) -> list[Frames]:
-    return [result.frames, *(other.frames for other in result.others)]
-
-
-def _write_report(path: Path, report: Mapping[str, object]) -> None:
-    # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
-    text = json.dumps(
-        report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
-    )
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def write_edited_gif(
-    path: Path,
-    frames: Frames,
-    fps: Fraction,
-    times: Sequence[Fraction] | None = None,
-    duration: Fraction | None = None,
-) -> None:
-    """Write an edit as a GIF of at most 480 pixels a side, which says that it was
-    edited.
-
-    Arguments are those of `write_video`.
-    """
-    if times is None:
-        ends = [Fraction(number) / fps for number in range(1, len(frames) + 1)]
-    else:
-        last = times[-1] + 1 / fps if duration is None else duration
-        ends = [*times[1:], last]
-    write_gif(path, shrunk(frames, _GIF_SIDE), ends, AI_EDITED)
-
-
 def write_clusters(
-    pca: UInt8[np.ndarray, "frames height width 3"],
+    pca: Frames,
     request: EditRequest,
     out: str | Path,
 ) -> None:
@@ -376,7 +360,9 @@ def _explaining(
 ) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
     """Yield name and frames of each video besides the edit; frames are made while they
     are written."""
-    yield "comparison.mp4", _side_by_side([result.source, *_edits(result)])
+    edits = [shrunk(edit.frames, _SIDE) for edit in (result, *result.others)]
+    beside = zip(shrunk(result.source, _SIDE), *edits, strict=True)
+    yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)
     if request.labels is not None:
         shown = shrunk(result.source, _SIDE)
         yield "masks.mp4", _painted(shown, request, result.edited_mask)
@@ -396,25 +382,13 @@ def _attention(
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
         color = colors.get(name, _WORD_COLOR)
+        # the value that is drawn as the hottest
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         for when, levels in (("before", maps.before), ("after", maps.after)):
-            frames = _heated(result.source, levels, brightest, color)
-            yield f"attention/{stems[name]}_{when}.mp4", frames
-
-
-def _side_by_side(clips: Sequence[Frames]) -> Iterator[Frame]:
-    small = [shrunk(frames, _SIDE) for frames in clips]
-    for pictures in zip(*small, strict=True):
-        yield np.concatenate(pictures, axis=1)
-
-
-def _heated(
-    source: Frames, levels: np.ndarray, brightest: float, color: str
-) -> Iterator[Frame]:
-    """Draw a map for each frame over it; `brightest` is the value drawn as the
-    hottest."""
-    for frame, level in zip(shrunk(source, _SIDE), levels, strict=True):
-        yield heat(frame, level / brightest, color)
+            heated = map(
+                heat, shrunk(result.source, _SIDE), levels / brightest, repeat(color)
+            )
+            yield f"attention/{stems[name]}_{when}.mp4", heated
 
 
 def _areas_by_step(result: EditResult) -> Iterator[Frame]:
@@ -431,15 +405,6 @@ def _areas_by_step(result: EditResult) -> Iterator[Frame]:
             washed(shown[number], area[number], _WORD_COLOR) for number in numbers
         ]
         yield np.concatenate(pictures, axis=1)
-
-
-def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
-    """Scale frames down so that no side has more than `side` pixels."""
-    for frame in frames:
-        height, width = frame.shape[:2]
-        scale = min(1.0, side / max(height, width))
-        small = max(1, round(width * scale)), max(1, round(height * scale))
-        yield resize(frame[None], small)[0]
 
 
 def _painted(

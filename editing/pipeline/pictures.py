@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 Frame = UInt8[np.ndarray, "height width 3"]
@@ -24,7 +24,12 @@ def tint(
         wash[label] = _WASH
     alpha = wash[labels]
     is_colored = alpha[..., 0] > 0
-    alpha[_rim(labels) & is_colored] = _RIM
+    # within two pixels of another label
+    rim = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for shift in (-2, -1, 1, 2):
+            rim |= np.roll(labels, shift, axis) != labels
+    alpha[rim & is_colored] = _RIM
     tinted = frame * (1 - alpha) + table[labels] * alpha
     return tinted.astype(np.uint8)
 
@@ -42,7 +47,9 @@ def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
     """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through
     "#rrggbb" to white."""
     height, width = frame.shape[:2]
-    level = _enlarged(values, (width, height))
+    steps = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+    large = steps.resize((width, height), Image.Resampling.BICUBIC)
+    level = np.asarray(large, np.float32)[..., None] / 255
     base = np.asarray(rgb(color), np.float32)
     # A dark colour on a dark frame would not be seen: lift it.
     lift = max(0.0, _BRIGHTNESS - float(base.mean()) / 255)
@@ -56,25 +63,7 @@ def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
     return blended.astype(np.uint8)
 
 
-def _enlarged(
-    values: Float[np.ndarray, "gh gw"], size: tuple[int, int]
-) -> Float32[np.ndarray, "height width 1"]:
-    """Scale a map to a (width, height), in 256 steps from 0 to 1."""
-    steps = (np.clip(values, 0, 1) * 255).astype(np.uint8)
-    large = Image.fromarray(steps).resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(large, np.float32)[..., None] / 255
-
-
 def rgb(color: str) -> tuple[int, int, int]:
     """Return red, green and blue of "#rrggbb", 0..255."""
     red, green, blue = bytes.fromhex(color.removeprefix("#"))
     return red, green, blue
-
-
-def _rim(labels: UInt8[np.ndarray, "height width"]) -> np.ndarray:
-    """Return which pixels are within two pixels of another label."""
-    rim = np.zeros(labels.shape, bool)
-    for axis in (0, 1):
-        for shift in (-2, -1, 1, 2):
-            rim |= np.roll(labels, shift, axis) != labels
-    return rim

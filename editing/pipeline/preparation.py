@@ -3,8 +3,8 @@ parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.adapters import (
@@ -22,8 +22,8 @@ from regrain.editing.params.registry import (
     resolve_params,
 )
 from regrain.editing.pipeline.clocks import StageClock
-from regrain.editing.pipeline.focus import BoxedRun, find_boxed, focus_warnings
-from regrain.editing.recipe.events import Event, Stage
+from regrain.editing.pipeline.focus import Placed, find_placed, focus_warnings
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.memory import reset_peak
@@ -38,26 +38,26 @@ class PreparedRun(NamedTuple):
 
     Attributes:
         backbone: The model, with the adapters of the request.
-        params: The parameters of its method.
-        resolved: Value and source of each of them.
+        resolved: Value and source of each parameter of its method.
         adapter: Facts about its tuned adapter; None without one.
         pictures: Its pictures as the model sees them; None without any.
-        boxed: The request, and the boxes that are edited instead of the whole frame.
+        request: For the whole frame, with the margins of the edits.
+        edits: What is edited, and where.
         warnings: What a user should know about adapter, pictures and boxes.
     """
 
     backbone: Backbone
-    params: Any
     resolved: Resolved
     adapter: AdapterFacts | None
     pictures: Pictures | None
-    boxed: BoxedRun
+    request: EditRequest
+    edits: Sequence[Placed]
     warnings: Sequence[str]
 
 
-def prepare(
+def prepare_run(
     request: EditRequest, backbone: Backbone | None, clock: StageClock
-) -> Generator[Event, None, PreparedRun]:
+) -> Steps[PreparedRun]:
     """Load the model of a request, unless one is given, and decide the parameters;
     yields the stage.
 
@@ -78,7 +78,11 @@ def prepare(
         )
     _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
-        backbone = _with_motion(backbone, request.motion)
+        from regrain.editing.models.unet.motion_modules import load_motion, moving
+
+        motion = parse_lora(request.motion, "motion", 0.0)
+        adds = load_motion(motion.model, backbone)
+        backbone = moving(backbone, adds, motion.weight)
     clock.device = backbone.device
     reset_peak(backbone.device)
     recommended = backbone.defaults.get(request.method, {})
@@ -92,46 +96,34 @@ def prepare(
     )
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
-    pictures = _load_pictures(request, backbone, params.picture_blocks)
-    run = yield from find_boxed(backbone, request, params)
+    pictures = None
+    asked = list(request.pictures)
+    if asked:
+        from regrain.editing.models.pictures.adapter import load_pictures
+
+        pictures = load_pictures(
+            request.picture_adapter, asked, backbone, params.picture_blocks
+        )
+    request, edits = yield from find_placed(backbone, request, params)
     warnings: list[str] = []
     if adapter:
-        backbone, warnings = use_adapter(backbone, seen_by_model(run))
+        backbone, warnings = use_adapter(backbone, tuned_on(edits).request)
     if pictures:
         warnings += pictures.warnings
-    warnings += focus_warnings(run)
-    return PreparedRun(backbone, run.params, resolved, adapter, pictures, run, warnings)
+    warnings += focus_warnings(request, edits)
+    return PreparedRun(backbone, resolved, adapter, pictures, request, edits, warnings)
 
 
-def seen_by_model(run: BoxedRun) -> EditRequest:
-    """Return the request for what a model is tuned on: the clip, or its boxes.
+def tuned_on(edits: Sequence[Placed]) -> Placed:
+    """Return the edit whose clip, or boxes, a model is tuned on.
 
     Raises:
         RequestError: There are boxes of several regions.
     """
-    if len(run.edits) > 1:
+    if len(edits) > 1:
         reason = "A model is tuned on one clip, but each region has a box of its own"
         raise RequestError("focus", f"{reason}. Set focus to on, or give a box.")
-    return run.edits[0].request if run.edits else run.request
-
-
-def _with_motion(backbone: Backbone, text: str) -> Backbone:
-    """Return a view of a model with a motion adapter, `NAME@SCALE`."""
-    from regrain.editing.models.unet.motion_modules import load_motion, moving
-
-    motion = parse_lora(text, "motion", 0.0)
-    return moving(backbone, load_motion(motion.model, backbone), motion.weight)
-
-
-def _load_pictures(
-    request: EditRequest, backbone: Backbone, blocks: str
-) -> Pictures | None:
-    asked = list(request.pictures)
-    if not asked:
-        return None
-    from regrain.editing.models.pictures.adapter import load_pictures
-
-    return load_pictures(request.picture_adapter, asked, backbone, blocks)
+    return edits[0]
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:

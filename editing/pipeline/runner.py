@@ -3,23 +3,22 @@ its events on."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
-from regrain.editing.pipeline.focus import BoxedResult
-from regrain.editing.pipeline.placing import edit_boxes
-from regrain.editing.pipeline.preparation import PreparedRun, prepare, seen_by_model
+from regrain.editing.pipeline.preparation import prepare_run, tuned_on
 from regrain.editing.pipeline.report import describe_tuning, make_report
 from regrain.editing.recipe.events import (
-    EditResult,
     Event,
     Finished,
     Progress,
     Stage,
+    Steps,
     Tuned,
+    changed,
 )
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable, check_source
@@ -48,18 +47,22 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     """
     check_runnable(request)
     clock = RunClock()
-    run = yield from prepare(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock.stages)
+    from regrain.editing.pipeline.placing import edit_placed
+
+    recipe = edit_placed(run.backbone, run.request, run.edits, run.pictures)
     try:
-        (result, boxes), made = yield from _timed(_edited(run), clock)
+        (result, drawn), made = yield from _timed(recipe, clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
         advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.windows.begin(None)
-    report, _ = yield from _timed(make_report(request, result, run, boxes), clock)
+    report, _ = yield from _timed(make_report(request, result, run, drawn), clock)
     adapter = made.adapter.facts if made else run.adapter
-    report |= describe_tuning(adapter, made)
+    if adapter:
+        report["adapter"] = describe_tuning(adapter, made)
     clock.stages.enter("")
     report["seconds"] = clock.stages.seconds
     in_units = clock.stages.in_units
@@ -67,20 +70,6 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         stage: in_units[stage] for stage in _OF_STEPS if stage in in_units
     }
     yield Finished(result, report)
-
-
-def _edited(
-    run: PreparedRun,
-) -> Generator[Event, None, tuple[EditResult, tuple[BoxedResult, ...]]]:
-    """Edit the whole frame, or boxes of it; returns the result, and that of each edit
-    of boxes."""
-    from regrain.editing.pipeline.assembly import edit_clip
-
-    if run.boxed.edits:
-        return (yield from edit_boxes(run.backbone, run.boxed, run.pictures))
-    request = run.boxed.request
-    recipe = edit_clip(run.backbone, request, run.params, pictures=run.pictures)
-    return (yield from recipe), ()
 
 
 def edit_shot(
@@ -93,12 +82,11 @@ def edit_shot(
     """
     check_runnable(request)
     clock = RunClock()
-    run = yield from prepare(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock.stages)
     from regrain.editing.pipeline.assembly import edit_windows
 
-    parts = [(boxed.request, boxed.params) for boxed in run.boxed.edits]
-    for part, params in parts or [(request, run.params)]:
-        recipe = edit_windows(run.backbone, part, params, shot, run.pictures)
+    for placed in run.edits:
+        recipe = edit_windows(run.backbone, placed, shot, run.pictures)
         yield from _timed(recipe, clock)
 
 
@@ -125,33 +113,32 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     request = replace(request, adapter="", motion="", picture="", regions=regions)
     check_source(request)
     clock = RunClock()
-    run = yield from prepare(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock.stages)
     from regrain.editing.methods.tuning import learn_clip
 
     yield Stage("tuning")
     clock.stages.enter("tuning")
-    seen = seen_by_model(run.boxed)
-    yield from _timed(learn_clip(run.backbone, seen, run.params), clock)
+    seen = tuned_on(run.edits)
+    yield from _timed(learn_clip(run.backbone, seen.request, seen.params), clock)
 
 
-def _timed(
-    recipe: Generator[Event, None, T], clock: RunClock
-) -> Generator[Event, None, tuple[T, Tuned | None]]:
+def _timed(recipe: Steps[T], clock: RunClock) -> Steps[tuple[T, Tuned | None]]:
     """Pass a recipe's events on, with the time left filled in; return its result and
     its last Tuned."""
-    made = None
-    try:
-        while True:
-            event = next(recipe)
-            clock.follow(event)
-            if isinstance(event, Progress):
-                left = clock.left(event)
-                if event.seconds_left is None:
-                    event = replace(event, seconds_left=left)
-            elif isinstance(event, Tuned):
-                made = event
-            yield event
-    except StopIteration as stop:
-        return stop.value, made
-    finally:
-        recipe.close()
+    made: list[Tuned] = []
+
+    def follow(event: Event) -> Event:
+        clock.follow(event)
+        if isinstance(event, Tuned):
+            made.append(event)
+        if not isinstance(event, Progress):
+            return event
+        left = clock.left(event)
+        return (
+            event
+            if event.seconds_left is not None
+            else replace(event, seconds_left=left)
+        )
+
+    result = yield from changed(recipe, follow)
+    return result, made[-1] if made else None

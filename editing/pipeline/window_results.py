@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,51 +33,41 @@ _LATER = {
     "frames_at_once",
 }
 # Kinds of maps: of a region before and after the edit, of a word in each prompt, of a
-# step.
-_MAPS = ("before", "after", "source", "edit", "step")
+# step; and pictures that control networks read.
+_MAPS = ("before", "after", "source", "edit", "step", "control")
 
 
 def draft_key(
     backbone: Backbone,
     request: EditRequest,
     params: MethodParams,
-    piece: WindowFrames,
+    window: WindowFrames,
     method: str,
 ) -> dict[str, object]:
-    """Return the cache key of the draft of a piece: everything it depends on.
+    """Return the cache key of the draft of a window: everything it depends on.
 
-    `request` is for the frames of the piece alone.
+    `request` is for the frames of the window alone.
     """
-    regions = [
-        [
-            region.name,
-            region.label,
-            region.prompt,
-            region.source,
-            region.strength,
-            region.negative,
-        ]
-        for region in request.regions
-    ]
+    fields = attrgetter("name", "label", "prompt", "source", "strength", "negative")
     prompts = [
         request.source_prompt,
         request.prompt,
         request.negative_prompt,
         *request.more_prompts,
     ]
-    known = sorted(piece.known.items()) if piece.anchors else []
+    known = sorted(window.known.items()) if window.anchors else []
     return {
         "kind": "draft",
         "model": backbone.fingerprint,
         "method": method,
         "params": params.model_dump(mode="json", exclude=_LATER),
         "prompts": prompts,
-        "regions": regions,
+        "regions": [list(fields(region)) for region in request.regions],
         "seed": request.seed,
         "frames": _digest(working_frames(backbone, request)),
         "areas": _digest(request.areas),
-        "numbers": piece.numbers,
-        "leads": piece.leads,
+        "numbers": window.numbers,
+        "leads": window.leads,
         "walks": [walk for walk, _ in known],
         "anchors": b"".join(
             latents.float().cpu().numpy().tobytes() for _, latents in known
@@ -94,38 +85,45 @@ def _digest(frames: Iterable[np.ndarray]) -> str:
 
 def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
     """Return all maps of a draft but those of parts of the schedule, by kind and name
-    (`before/horse`)."""
-    maps: dict[str, np.ndarray] = {}
-    for name, attention in draft.attention.items():
-        maps[f"before/{name}"] = attention.before
-    for name, attention in draft.attention.items():
-        maps[f"after/{name}"] = attention.after
-    if draft.words:
-        for name, array in draft.words.source.items():
-            maps[f"source/{name}"] = array
-        for name, array in draft.words.edit.items():
-            maps[f"edit/{name}"] = array
-    for step, area in draft.step_areas.items():
-        maps[f"step/{step}"] = area
+    (`before/horse`), and its control pictures."""
+    attention = draft.attention
+    words = draft.words
+    kinds = {
+        "before": {name: one.before for name, one in attention.items()},
+        "after": {name: one.after for name, one in attention.items()},
+        "source": words.source if words else {},
+        "edit": words.edit if words else {},
+        "step": draft.step_areas,
+    }
+    maps = {}
+    for kind, by_name in kinds.items():
+        for name, array in by_name.items():
+            maps[f"{kind}/{name}"] = array
+    if draft.control is not None:
+        maps["control"] = draft.control
     return maps
 
 
-def fields_of(maps: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return `attention`, `words` and `step_areas` of a draft or a result, whose maps
-    `maps_of` returned."""
+def with_maps(draft: WindowResult, maps: Mapping[str, np.ndarray]) -> WindowResult:
+    """Return a draft with maps as `maps_of` returns them."""
     kinds: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _MAPS}
     for path, array in maps.items():
         kind, _, name = path.partition("/")
         kinds[kind][name] = array
-    attention = {}
-    for name, before in kinds["before"].items():
-        attention[name] = RegionAttention(before, kinds["after"][name])
+    after = kinds["after"]
+    attention = {
+        name: RegionAttention(before, after[name])
+        for name, before in kinds["before"].items()
+    }
     words = None
     if kinds["source"] or kinds["edit"]:
         words = WordAttention(kinds["source"], kinds["edit"])
     steps = kinds["step"]
     areas = {step: steps[str(step)] for step in sorted(map(int, steps))}
-    return {"attention": attention, "words": words, "step_areas": areas}
+    control = kinds["control"].get("")
+    return replace(
+        draft, attention=attention, words=words, step_areas=areas, control=control
+    )
 
 
 def store_draft(
@@ -139,10 +137,7 @@ def store_draft(
         tensors["reconstruction"] = draft.reconstruction
     for walk, path in paths.items():
         tensors[f"path/{walk}"] = path
-    arrays = maps_of(draft)
-    if draft.control is not None:
-        arrays["control"] = draft.control
-    for name, array in arrays.items():
+    for name, array in maps_of(draft).items():
         tensors[name] = torch.from_numpy(np.array(array))
     cache.store(key, tensors)
 
@@ -157,42 +152,34 @@ def load_draft(
     edits: dict[int, Tensor] = {}
     paths: dict[str, Tensor] = {}
     maps: dict[str, np.ndarray] = {}
-    reconstruction = None
-    control = None
+    rebuilt = None
     for path, stored in kept.items():
         # A copy, since the last bits of a CPU result depend on memory alignment.
         tensor = stored.clone()
         kind, _, name = path.partition("/")
-        if kind == "latents":
-            edits[int(name)] = tensor.to(device)
-        elif kind == "path":
-            paths[name] = tensor.to(device)
-        elif kind == "reconstruction":
-            reconstruction = tensor.to(device)
-        elif kind == "control":
-            control = tensor.numpy()
-        elif kind in _MAPS:
+        if kind in _MAPS:
             maps[path] = tensor.numpy()
+            continue
+        tensor = tensor.to(device)
+        if kind == "latents":
+            edits[int(name)] = tensor
+        elif kind == "path":
+            paths[name] = tensor
+        else:
+            rebuilt = tensor
     in_order = tuple(edits[number] for number in sorted(edits))
-    draft = WindowResult(
-        in_order, reconstruction=reconstruction, control=control, **fields_of(maps)
-    )
-    return draft, paths
+    return with_maps(WindowResult(in_order, reconstruction=rebuilt), maps), paths
 
 
 def without_anchors(draft: WindowResult, anchors: int) -> WindowResult:
     """Return the draft of a window's own frames, without the anchors before them."""
     if not anchors:
         return draft
-
-    def own(frames: Any) -> Any:
-        return None if frames is None else frames[anchors:]
-
-    maps = {name: own(array) for name, array in maps_of(draft).items()}
-    return replace(
+    maps = {name: array[anchors:] for name, array in maps_of(draft).items()}
+    rebuilt = draft.reconstruction
+    own = replace(
         draft,
-        edits=tuple(own(edit) for edit in draft.edits),
-        reconstruction=own(draft.reconstruction),
-        control=own(draft.control),
-        **fields_of(maps),
+        edits=tuple(edit[anchors:] for edit in draft.edits),
+        reconstruction=None if rebuilt is None else rebuilt[anchors:],
     )
+    return with_maps(own, maps)

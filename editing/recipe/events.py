@@ -3,9 +3,9 @@ identity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from regrain.editing.models.adapters import Adapter
     from regrain.editing.request.plan import Plan
 
-
-Video = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-"""Frames, RGB at source size."""
+T = TypeVar("T")
+Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+"""RGB frames, as an array or read by window, see `lazy_frames`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +117,8 @@ class OtherEdit:
     `EditResult`."""
 
     prompt: str
-    frames: Video
-    uncomposited: Video
+    frames: Frames
+    uncomposited: Frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +143,13 @@ class EditResult:
             that is `edited_mask`, without a feather.
     """
 
-    frames: Video
-    uncomposited: Video
-    source: Video
+    frames: Frames
+    uncomposited: Frames
+    source: Frames
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: Video | None = None
-    control: Video | None = None
+    reconstruction: Frames | None = None
+    control: Frames | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
@@ -168,3 +168,18 @@ class Finished:
 
 
 Event = Stage | WindowStarted | Progress | Preview | Losses | Tuned | Ready | Finished
+
+
+Steps = Generator[Event, None, T]
+"""A part of a run, which yields events and returns a result."""
+
+
+def changed(events: Steps[T], change: Callable[[Event], Event]) -> Steps[T]:
+    """Pass events on, each changed; return what their generator returns."""
+    try:
+        while True:
+            yield change(next(events))
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        events.close()

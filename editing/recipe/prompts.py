@@ -1,4 +1,4 @@
-"""The prompts of a request, encoded for edits by words."""
+"""The prompts of a request, encoded for edits by words, and how they guide."""
 
 from __future__ import annotations
 
@@ -77,3 +77,16 @@ def align(
         field="params.emphasis_words",
     )
     return Target(text, rule, new_columns(source.prompts[0], text))
+
+
+def guidance_of(backbone: Backbone, scale: float) -> tuple[float, tuple[float, ...]]:
+    """Return how a model is guided at a scale: by a second row without words, or as it
+    is told.
+
+    Returns:
+        The scale of the guidance that two rows make, 1 for none and one row; and the
+        scale for the network, empty if it takes none (see `Intervention`).
+    """
+    if backbone.told_guidance:
+        return 1.0, (scale,)
+    return scale, ()

@@ -12,28 +12,28 @@ from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
 
 if TYPE_CHECKING:
     from regrain.editing.request.edit_request import EditRequest
 
 
-class FrameSubset:
-    """Some frames of a clip, rising, as a clip; see `editing.media.clip.Clip`."""
+class DerivedClip:
+    """A clip whose frames are made of those of another; see `editing.media.clip.Clip`."""
 
-    def __init__(self, whole: Clip, numbers: Sequence[int]) -> None:
-        self.whole, self.numbers = whole, tuple(numbers)
+    def __init__(
+        self, whole: Clip, frames: UInt8[LazyFrames, "frames height width 3"]
+    ) -> None:
         # Real attributes: from Python 3.12 on, `isinstance` asks `__getattr__` no more.
         for name in Clip.__annotations__:
             setattr(self, name, getattr(whole, name))
+        self.size = frames.shape[2], frames.shape[1]
+        self.read = frames.read
+        self._count = len(frames)
 
     def __len__(self) -> int:
-        return len(self.numbers)
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
-        """See `Clip.read`."""
-        return read_some(self.whole.read, self.numbers[start:stop])
+        return self._count
 
 
 def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
@@ -41,9 +41,11 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     stay in it."""
     if len(numbers) == len(request.clip):
         return request
-    labels = None
-    if isinstance(request.labels, Labels):
-        labels = _pick_labels(request.labels, numbers)
+    clip = DerivedClip(request.clip, _some(frames_of(request.clip), numbers))
+    labels = request.labels
+    if isinstance(labels, Labels):
+        # which regions there are is known; nothing is read
+        labels = Labels(_some(labels, numbers), labels.present)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
     focus = request.focus
@@ -52,20 +54,18 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
         focus = write_boxes(boxes[list(numbers)])
     return replace(
         request,
-        clip=FrameSubset(request.clip, numbers),
+        clip=clip,
         labels=labels,
         regions=regions,
         focus=focus,
     )
 
 
-def _pick_labels(whole: Labels, numbers: Sequence[int]) -> Labels:
-    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
-        return read_some(whole.read, numbers[start:stop])
+def _some(frames: LazyFrames | Labels, numbers: Sequence[int]) -> LazyFrames:
+    def read(start: int, stop: int) -> np.ndarray:
+        return read_some(frames.read, numbers[start:stop])
 
-    some = LazyFrames((len(numbers), *whole.shape[1:]), np.uint8, read)
-    # which regions there are is known; nothing is read
-    return Labels(some, whole.present)
+    return LazyFrames((len(numbers), *frames.shape[1:]), np.uint8, read)
 
 
 def read_some(

@@ -73,15 +73,11 @@ class KeptFrames:
             with self._lock:
                 self._frames[key] = frame
                 self._turns.pop(key, None)
-                self._drop_oldest()
+                kept = sum(map(_size, self._frames.values()))
+                while len(self._frames) > 1 and kept > self._limit:
+                    _, dropped = self._frames.popitem(last=False)
+                    kept -= _size(dropped)
         return frame
-
-    def _drop_oldest(self) -> None:
-        while (
-            len(self._frames) > 1
-            and sum(map(_size, self._frames.values())) > self._limit
-        ):
-            self._frames.popitem(last=False)
 
 
 def _size(frame: Embedded) -> int:

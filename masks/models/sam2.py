@@ -96,14 +96,10 @@ def _prompts(
         encoded = processor(**places, original_sizes=[size], return_tensors="pt")
         prompts = {name: encoded[name] for name in places}
     if previous is not None:
-        mask = _as_prompt(previous, model.prompt_encoder.mask_input_size)
-        prompts["input_masks"] = torch.from_numpy(mask)
+        grid = model.prompt_encoder.mask_input_size[::-1]
+        small = cv2.resize(
+            previous.astype(np.float32), grid, interpolation=cv2.INTER_AREA
+        )
+        mask = np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)
+        prompts["input_masks"] = torch.from_numpy(mask[None, None])
     return prompts
-
-
-def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Convert a mask to logits on the network's grid: float32 [1, 1, height, width]."""
-    small = cv2.resize(
-        mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA
-    )
-    return np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)[None, None]

@@ -243,16 +243,13 @@ def _robust_fit(
         root = np.sqrt(weight)[:, None]
         fit, *_ = np.linalg.lstsq(rows * root, goal * root, rcond=None)
         off = np.hypot(*(goal - rows @ fit).T)
-        spread = _weighted_median(off, trust)
+        # the median, weighted by trust
+        order = np.argsort(off)
+        grown = np.cumsum(trust[order])
+        middle = np.searchsorted(grown, grown[-1] / 2)
+        spread = float(off[order][middle])
         weight = trust / (1 + np.square(off / (2 * spread + 1e-6)))
     return fit, spread
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values)
-    grown = np.cumsum(weights[order])
-    middle = np.searchsorted(grown, grown[-1] / 2)
-    return float(values[order][middle])
 
 
 def rim(shape: tuple[int, int]) -> Soft:

@@ -52,29 +52,21 @@ def divide(
     along = np.zeros_like(down)
     gain = _STEP * evidence
     for _ in range(iterations):
-        _add_differences(ahead, across, along)
+        # differences to the right and down
+        across += _STEP * (ahead[:, 1:] - ahead[:, :-1])
+        along += _STEP * (ahead[1:] - ahead[:-1])
         np.clip(across, -right, right, out=across)
         np.clip(along, -down, down, out=along)
         np.add(x, gain, out=spare)
-        _add_divergence(across, along, spare)
+        # the forces of both
+        spare[:, :-1] += _STEP * across
+        spare[:, 1:] -= _STEP * across
+        spare[:-1] += _STEP * along
+        spare[1:] -= _STEP * along
         np.clip(spare, 0, 1, out=spare)
         np.subtract(2 * spare, x, out=ahead)
         x, spare = spare, x
     return x
-
-
-def _add_differences(x: np.ndarray, across: np.ndarray, along: np.ndarray) -> None:
-    """Add a step of the differences of `x` to the right and down, in place."""
-    across += _STEP * (x[:, 1:] - x[:, :-1])
-    along += _STEP * (x[1:] - x[:-1])
-
-
-def _add_divergence(across: np.ndarray, along: np.ndarray, x: np.ndarray) -> None:
-    """Add a step of the forces to the right and down to `x`, in place."""
-    x[:, :-1] += _STEP * across
-    x[:, 1:] -= _STEP * across
-    x[:-1] += _STEP * along
-    x[1:] -= _STEP * along
 
 
 def distance(

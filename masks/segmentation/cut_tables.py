@@ -15,6 +15,9 @@ _GUIDED = 0.03  # radius of the filter, of the long side
 _SOFT = 1e-3  # variance that is no edge
 
 Soft = Float32[np.ndarray, "h w"]
+Colors = Float32[np.ndarray, "h w 3"]
+Pixels = Int[np.ndarray, " pixels"]
+Cells = Float32[np.ndarray, "bins cells cells"]
 
 
 class Palette:
@@ -28,7 +31,7 @@ class Palette:
         likeness: How much each coarse bin is like each other.
     """
 
-    def __init__(self, lab: Float32[np.ndarray, "h w 3"]) -> None:
+    def __init__(self, lab: Colors) -> None:
         colors = lab.reshape(-1, 3)
         bins = (colors // _FINE).astype(np.int64)
         bins -= bins.min(0) - 2  # room for the blur
@@ -49,45 +52,34 @@ def _likeness(keys: Int[np.ndarray, " bins"]) -> Float32[np.ndarray, "bins bins"
 
 
 def local_counts(
-    bins: Int[np.ndarray, " pixels"],
+    bins: Pixels,
     likeness: Float32[np.ndarray, "bins bins"],
     weights: Soft,
     cells: int,
-) -> Float32[np.ndarray, "bins cells cells"]:
+) -> Cells:
     """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a
     side."""
-    cell = _cells_of(weights.shape, cells)
+    height, width = weights.shape
+    rows = np.arange(height) * cells // height
+    columns = np.arange(width) * cells // width
+    cell = (rows[:, None] * cells + columns).ravel()
     count = len(likeness)
     places = bins * cells**2 + cell
     sums = np.bincount(places, weights.ravel(), count * cells**2)
     counts = sums.astype(np.float32)
     near = likeness @ counts.reshape(count, -1)
-    blur = _blur(cells)
-    return blur @ near.reshape(-1, cells, cells) @ blur
-
-
-def _cells_of(shape: tuple[int, ...], cells: int) -> Int[np.ndarray, " pixels"]:
-    """Return the cell that each pixel lies in, counted row by row."""
-    height, width = shape
-    rows = np.arange(height) * cells // height
-    columns = np.arange(width) * cells // width
-    return (rows[:, None] * cells + columns).ravel()
-
-
-def _blur(cells: int) -> Float32[np.ndarray, "cells cells"]:
-    """Return how far each cell of a row reaches into the others."""
+    # how far each cell of a row reaches into the others
     at = np.arange(cells)
     apart = (at[:, None] - at) / _BLUR
-    return np.exp(-np.square(apart) / 2).astype(np.float32)
+    blur = np.exp(-np.square(apart) / 2).astype(np.float32)
+    return blur @ near.reshape(-1, cells, cells) @ blur
 
 
 class Places:
     """Places in a table by bin and cell that each pixel reads, linearly between the
     middles of cells."""
 
-    def __init__(
-        self, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]
-    ) -> None:
+    def __init__(self, bins: Pixels, cells: int, shape: tuple[int, int]) -> None:
         self._shape = shape
         height, width = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))
@@ -105,7 +97,7 @@ class Places:
             (below + 1, down * right),
         ]
 
-    def read(self, table: Float32[np.ndarray, "bins cells cells"]) -> Soft:
+    def read(self, table: Cells) -> Soft:
         """Read the table at every pixel."""
         flat = table.reshape(-1)
         parts = [weight * flat[place] for place, weight in self._corners]
@@ -113,8 +105,8 @@ class Places:
 
 
 def _between_cells(
-    places: Int[np.ndarray, " pixels"], length: int, cells: int
-) -> tuple[Int[np.ndarray, " pixels"], Float32[np.ndarray, " pixels"]]:
+    places: Pixels, length: int, cells: int
+) -> tuple[Pixels, Float32[np.ndarray, " pixels"]]:
     """Return the cell whose middle lies before each place along one side, and the way
     to the next, 0..1."""
     at = np.clip((places + 0.5) / length * cells - 0.5, 0, cells - 1 - 1e-3)
@@ -129,22 +121,19 @@ class Guide:
     Source: He et al. 2010, "Guided image filtering".
     """
 
-    def __init__(self, image: Float32[np.ndarray, "h w 3"]) -> None:
+    def __init__(self, image: Colors) -> None:
         side = 2 * max(1, round(_GUIDED * max(image.shape))) + 1
         self._image = image
         self._size = (side, side)
         self._mean = cv2.blur(image, self._size)
-        covariance = self._mean_products() - _products(self._mean)
+        products = _products(image)
+        pairs = products.reshape(*image.shape[:2], 9)
+        means = [cv2.blur(pairs[..., pair], self._size) for pair in range(9)]
+        mean_products = np.dstack(means).reshape(products.shape)
+        covariance = mean_products - _products(self._mean)
         soft = np.float32(_SOFT) * np.eye(3, dtype=np.float32)
         inverse = np.linalg.inv(covariance + soft)
         self._inverse = inverse.astype(np.float32)
-
-    def _mean_products(self) -> Float32[np.ndarray, "h w 3 3"]:
-        """Return the mean of the products of any two channels around each pixel."""
-        products = _products(self._image)
-        pairs = products.reshape(*self._image.shape[:2], 9)
-        means = [cv2.blur(pairs[..., pair], self._size) for pair in range(9)]
-        return np.dstack(means).reshape(products.shape)
 
     def smoothed(self, values: Soft) -> Soft:
         """Smooth the values of every pixel where the picture is smooth."""
@@ -157,6 +146,6 @@ class Guide:
         return (slope * self._image).sum(2) + cv2.blur(base, self._size)
 
 
-def _products(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3 3"]:
+def _products(image: Colors) -> Float32[np.ndarray, "h w 3 3"]:
     """Multiply any two channels of each pixel."""
     return image[..., :, None] * image[..., None, :]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from regrain.editing.media.lazy_frames import Mask
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
@@ -35,6 +35,9 @@ from regrain.masks.segmentation.cut_solver import (
     touching,
 )
 
+Points = Float[np.ndarray, "points 2"]
+Marks = Int[np.ndarray, " points"]
+Box = Float[np.ndarray, "4"]
 _SEED = 0.015  # radius of a click, of the short side
 _NOWHERE = np.zeros((0, 2))
 

@@ -8,7 +8,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from regrain.editing.media.lazy_frames import Mask
-from regrain.masks.track.cut_track import Stated
+
+Stated = Mapping[int, Mapping[int, Mask]]
+"""Masks of key frames, by frame and label."""
 
 
 class Pass(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import fit_of
-from regrain.editing.pipeline.focus import asked_boxes, with_margins
+from regrain.editing.pipeline.focus import asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.session.session import Session
@@ -33,7 +33,7 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
     found = asked_boxes(asked, cuts, fit_of(asked) or as_it_is)
     shown_boxes = []
     for region, boxes in found:
-        if boxes is not None:
+        if not is_frame(boxes, asked.clip.size):
             path = write_boxes(boxes, cuts)
             gain = min(asked.clip.size) / boxes[:, 2:].min(1).max()
             label = region.label if region else 0

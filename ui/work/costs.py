@@ -23,7 +23,7 @@ from typing import Any
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import Work, work
-from regrain.editing.pipeline.focus import asked_boxes
+from regrain.editing.pipeline.focus import asked_boxes, is_frame
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.boxes import write_boxes
 from regrain.editing.request.edit_request import EditRequest
@@ -272,7 +272,8 @@ def _places(request: EditRequest) -> list[str]:
     """Return the boxes that a run edits; empty for the whole frame."""
     cuts = check_params(request.method, request.params).cuts or ()
     found = [boxes for _, boxes in asked_boxes(request, cuts)]
-    return ["" if boxes is None else write_boxes(boxes) for boxes in found]
+    size = request.clip.size
+    return ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
 
 
 def _taken(

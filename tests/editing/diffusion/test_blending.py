@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from running import composite
 
-from regrain.editing.diffusion.blending import (
-    blend_latents,
-    composite,
-    mask_from_attention,
-)
+from regrain.editing.diffusion.blending import blend_latents, mask_from_attention
 from regrain.editing.media.labels import fade_inwards
 
 RNG = np.random.default_rng(0)

@@ -397,28 +397,6 @@ def test_pictures_of_a_camera_in_a_video_are_turned_as_their_exif_says(
     assert np.abs(frame.astype(int) - expected).mean() < 3
 
 
-def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
-    """As cameras and programs that cut without encoding write them."""
-    whole = write_clip(tmp_path / "whole.mp4", moving(12), g="4", bf="0")
-    with (
-        av.open(str(whole)) as source,
-        av.open(
-            str(tmp_path / "cut.mp4"), "w", options={"avoid_negative_ts": "disabled"}
-        ) as target,
-    ):
-        stored = source.streams.video[0]
-        copied = target.add_stream_from_template(stored)
-        for packet in source.demux(stored):
-            if packet.dts is not None:
-                packet.pts -= round(5 / (25 * packet.time_base))
-                packet.dts -= round(5 / (25 * packet.time_base))
-                packet.stream = copied
-                target.mux(packet)
-    clip = open_clip(tmp_path / "cut.mp4")
-    assert (len(clip), clip.warnings) == (7, [])
-    assert np.abs(clip.read(0, 1)[0].astype(int) - moving(12)[5]).mean() < 12
-
-
 @pytest.mark.parametrize("opacity", [255, 90])
 def test_a_transparent_video_says_so(tmp_path, opacity):
     frames = np.full((2, 16, 32, 4), opacity, np.uint8)

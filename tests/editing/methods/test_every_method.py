@@ -9,14 +9,13 @@ import pytest
 import torch
 from cases import BASES, CASES
 from made_motion import write_adapter
-from running import finish
+from running import edit_clip, finish
 from wiring import FRAMES, UNETS, differs, near, requested
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.errors import ModelError
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.events import Preview, Progress, Stage, WindowStarted
 from regrain.editing.recipe.window import WindowFrames
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from running import finish
+from running import edit_clip, finish
 from wiring import FINEST, FRAMES, requested
 
 from regrain.editing.errors import PromptError, RequestError
 from regrain.editing.methods import fatezero
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.registry import check_params, resolve_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.window import working_clip
 
 FOX = "a fox on the grass"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
 from made_models import load_double, write_small_model
-from running import finish
+from running import edit_clip, finish
 from wiring import FRAMES, requested
 
 from regrain.editing import ArrayClip
@@ -20,7 +20,6 @@ from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import guidance_embedding
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.pipeline.runner import edit
 from regrain.editing.recipe.events import WindowStarted
 from regrain.editing.recipe.window import working_clip

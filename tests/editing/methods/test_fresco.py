@@ -8,7 +8,7 @@ import fresco_formulas
 import numpy as np
 import pytest
 import torch
-from running import finish
+from running import edit_clip, finish
 from wiring import HEIGHT, WIDTH, drive, requested
 
 from regrain.editing import ArrayClip, Region
@@ -16,7 +16,6 @@ from regrain.editing.errors import RequestError
 from regrain.editing.methods import fresco
 from regrain.editing.motion.correspondence import Motion
 from regrain.editing.params.registry import check_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from cases import BASES
+from running import edit_clip
 from wiring import FRAMES, requested
 
 from regrain.editing.attention.backends import attention
@@ -15,7 +16,6 @@ from regrain.editing.methods import vid2vid_zero
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import check_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe import inversion
 from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.inversion import is_learned, null_text

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from running import edit_clip
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
@@ -27,7 +28,6 @@ from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, resolve_params
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tuned
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24

@@ -12,6 +12,7 @@ import torch
 from cases import BASES
 from made_models import write_small_model
 from made_pictures import write_picture
+from running import edit_clip
 from torch.utils.flop_counter import FlopCounterMode
 from wiring import FRAMES, requested
 
@@ -28,7 +29,6 @@ from regrain.editing.attention.frames import across_frames
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import estimate, runner
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.pipeline.estimate import (
     check_known,
     counted,

@@ -21,13 +21,12 @@ from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
-from regrain.editing.pipeline.layers import keep_layers, kept_layers, layers_of
+from regrain.editing.pipeline.layers import Layers, keep_layers, kept_layers, layers_of
 from regrain.editing.pipeline.outputs import (
     FORMATS,
     check_out,
     file_in,
     file_names,
-    write_edited_gif,
     write_format,
     write_outputs,
 )
@@ -106,20 +105,15 @@ def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result
     left[:, :, :3] = True
     found = replace(result, attention={}, step_areas={5: ~left, 2: left})
     write_outputs(found, request_, {}, tmp_path / "out")
-    clip = open_clip(tmp_path / "out" / "attention" / "areas_by_step.mp4")
-    assert (len(clip), clip.size) == (2, (4 * WIDTH, HEIGHT))
-    for picture, washed in zip(clip.read(0, 2).astype(int), (0, 1), strict=True):
-        for column in range(4):
-            halves = picture[:, column * WIDTH :][:, :WIDTH]
-            sides = [
-                halves[15, 8],
-                halves[15, 38],
-            ]  # yellow where the edit is let through, else grey
-            assert (
-                sides[washed][0] - sides[washed][2]
-                > 30
-                > np.ptp(sides[1 - washed]) + 10
-            )
+    path = tmp_path / "out" / "attention" / "areas_by_step.mp4"
+    assert len(open_clip(path)) == 2
+    for number, picture in enumerate(seen(path, 2)):
+        assert picture.shape[:2] == (HEIGHT, 4 * WIDTH)
+        for place in range(4):
+            halves = picture[15, [place * WIDTH + 8, place * WIDTH + 38]]
+            # yellow where the edit is let through, else grey
+            yellow, grey = halves if number == 0 else halves[::-1]
+            assert yellow[0] - yellow[2] > 30 > np.ptp(grey) + 10
 
 
 def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
@@ -129,12 +123,8 @@ def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
     assert abs(both[:, : WIDTH - 2].mean() - 100) < 2
     assert abs(both[:, WIDTH + 2 :].mean() - 150) < 2
     (masks,) = seen(tmp_path / "out" / "masks.mp4")
-    for column, color in [
-        (8, (165, 58, 58)),
-        (25, (100, 100, 100)),
-        (38, (58, 58, 165)),
-    ]:
-        assert np.abs(masks[15, column] - color).max() < 12
+    expected = [(165, 58, 58), (100, 100, 100), (58, 58, 165)]
+    assert np.abs(masks[15, [8, 25, 38]] - expected).max() < 12
     heat = tmp_path / "out" / "attention"
     before, after = (
         seen(heat / f"the_cat_{when}.mp4")[0] for when in ("before", "after")
@@ -205,28 +195,9 @@ def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, res
     assert not (tmp_path / "out" / "masks.mp4").exists()
 
 
-def test_every_edit_of_a_run_is_written_beside_the_source_and_earlier_results_are_replaced(
-    tmp_path, request_, result
-):
-    others = tuple(
-        OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
-    )
-    more = replace(result, others=others, reconstruction=result.source)
-    write_outputs(more, request_, {}, tmp_path / "out", formats=["gif"])
-    written = {"edited_2.mp4", "edited_3.mp4", "edited.gif", "reconstruction.mp4"}
-    assert written | {"edited.mp4"} <= set(tree(tmp_path / "out"))
-    assert np.abs(seen(tmp_path / "out" / "edited_3.mp4", FRAMES) - 190).max() <= 2
-    (beside,) = seen(tmp_path / "out" / "comparison.mp4")
-    assert beside.shape[1] == 4 * WIDTH
-    assert [round(beside[15, WIDTH * i + 20].mean(), -1) for i in range(4)] == [
-        100,
-        150,
-        170,
-        190,
-    ]
-    write_outputs(result, request_, {}, tmp_path / "out")
-    assert not written & set(tree(tmp_path / "out"))
-    assert "edited.mp4" in tree(tmp_path / "out")
+def write_gif(path, frames, fps):
+    layers = Layers(frames, frames, frames[..., 0], ArrayClip(frames, fps))
+    write_format("gif", layers, path)
 
 
 def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
@@ -239,7 +210,7 @@ def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
     frames[2:4] = frames[1]  # a pause
     frames[5] = frames[4]
     frames[5, 3:9, 5:7] = frames[4, 0, 0]  # a small change
-    write_edited_gif(tmp_path / "a.gif", frames, Fraction(24000, 1001))
+    write_gif(tmp_path / "a.gif", frames, Fraction(24000, 1001))
     with Image.open(tmp_path / "a.gif") as gif:
         assert gif.info["loop"] == 0  # for ever
         pictures = ImageSequence.all_frames(gif)
@@ -252,7 +223,7 @@ def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
 
 def test_a_gif_is_nearer_to_its_clip_than_pillows(tmp_path):
     frames = open_clip(ASSETS / "examples" / "01_two_animals" / "clip.mp4").read(0, 3)
-    write_edited_gif(tmp_path / "ours.gif", frames, Fraction(8))
+    write_gif(tmp_path / "ours.gif", frames, Fraction(8))
     first, *rest = (Image.fromarray(frame) for frame in frames)
     first.save(tmp_path / "pillow.gif", save_all=True, append_images=rest)
     errors = []
@@ -271,7 +242,7 @@ def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
     """Players take a hundredth of a second for a tenth, so no frame lasts one."""
     count = {30: 60, 60: 60, 100: 100}[fps]
     frames = np.stack([np.full((4, 6, 3), 2 * n, np.uint8) for n in range(count)])
-    write_edited_gif(tmp_path / "a.gif", frames, Fraction(fps))
+    write_gif(tmp_path / "a.gif", frames, Fraction(fps))
     with Image.open(tmp_path / "a.gif") as gif:
         lasting = [frame.info["duration"] for frame in ImageSequence.all_frames(gif)]
     assert len(lasting) == shown
@@ -385,20 +356,34 @@ def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept):
         assert gif.n_frames == FRAMES
 
 
-def test_every_edit_of_a_run_is_written_in_each_format(tmp_path, request_, result):
-    other = OtherEdit("a tiger", result.frames // 2, result.frames // 2)
-    two = replace(result, others=(other,))
-    write_outputs(two, request_, {}, tmp_path / "out", formats=["png", "prores"])
-    assert np.array_equal(pictures(tmp_path / "out" / "edited_2_png"), other.frames)
-    assert decoded(tmp_path / "out" / "edited_2.mov")[1].max() == 255
-    # Earlier results go, folders of pictures among them.
-    write_outputs(result, request_, {}, tmp_path / "out")
-    left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert not [name for name in left if "png" in name or name.endswith(".mov")]
-    (tmp_path / "out" / "edited_png").mkdir()
-    (tmp_path / "out" / "edited_png" / "mine.txt").touch()
+def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
+    tmp_path, request_, result
+):
+    out = tmp_path / "out"
+    others = tuple(
+        OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
+    )
+    more = replace(result, others=others, reconstruction=result.source)
+    write_outputs(more, request_, {}, out, formats=["gif", "png", "prores"])
+    written = {
+        *("edited_2.mp4", "edited_3.mp4", "edited.gif", "edited_2.mov"),
+        *("reconstruction.mp4", "edited_2_png/00000.png"),
+    }
+    assert written | {"edited.mp4"} <= set(tree(out))
+    assert np.array_equal(pictures(out / "edited_2_png"), others[0].frames)
+    assert np.abs(seen(out / "edited_3.mp4", FRAMES) - 190).max() <= 2
+    assert decoded(out / "edited_2.mov")[1].max() == 255
+    (beside,) = seen(out / "comparison.mp4")
+    levels = [beside[15, WIDTH * number + 20].mean() for number in range(4)]
+    assert np.round(levels, -1).tolist() == [100, 150, 170, 190]
+    assert beside.shape[1] == 4 * WIDTH
+    write_outputs(result, request_, {}, out)
+    assert not written & set(tree(out))
+    assert "edited.mp4" in tree(out)
+    (out / "edited_png").mkdir()
+    (out / "edited_png" / "mine.txt").touch()
     with pytest.raises(RequestError, match="not a result"):
-        check_out(tmp_path / "out")
+        check_out(out)
 
 
 def test_a_format_that_is_unknown_is_refused_before_any_work(

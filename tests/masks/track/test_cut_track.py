@@ -72,13 +72,6 @@ def test_edges_and_the_colours_of_the_frame_before_draw_a_loose_mask_in(monkeypa
     assert got() < 0.8
 
 
-def test_both_ways_from_a_key_frame_and_between_two():
-    clip, truth = drifting((40, 2))
-    found = followed(clip, {3: truth[3], 9: truth[9]})
-    for t in (0, 6, 11):
-        assert iou(found[t][0] == 1, truth[t][1]) > 0.75
-
-
 def test_what_comes_in_is_not_taken_for_the_thing():
     """The thing touches the border; what the camera uncovers there is rather
     background."""

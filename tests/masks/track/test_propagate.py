@@ -51,33 +51,6 @@ def test_drawn_actors_are_followed(walk):
     assert scores(walk, followed(walk, [0])).mean() >= 0.85
 
 
-def test_of_two_who_always_touch_one_may_change_its_shape():
-    """A disc that grows beside a wall: what it looked like at first must not bound it
-    for ever."""
-    y, x = np.mgrid[:96, :160]
-    rng = np.random.default_rng(3)
-    ground, skin = (
-        rng.integers(60, 120, (96, 160, 3)),
-        rng.integers(160, 250, (96, 160, 3)),
-    )
-    wall = x >= 110
-    discs = [
-        (np.hypot((x - 110) / (1 + 0.06 * t), y - 48) < 30) & ~wall for t in range(16)
-    ]
-    frames = np.stack(
-        [
-            np.where(d[..., None], skin, np.where(wall[..., None], 20, ground))
-            for d in discs
-        ]
-    )
-    keys = {0: np.where(wall, 2, discs[0]).astype(np.uint8)}
-    last = {
-        f: labels
-        for f, labels, _ in propagate(ArrayClip(frames.astype(np.uint8)), keys)
-    }[15]
-    assert iou(last == 1, discs[15]) > 0.85
-
-
 def test_from_the_middle_both_ways(walk):
     found = followed(walk, [12])
     assert [*found] == [*range(12, 24), *range(11, -1, -1)]

@@ -217,6 +217,7 @@ METADATA = {
     "unet.r": 2,
     "unet.lora_alpha": 3,
     "unet.use_rslora": True,
+    "unet.alpha_pattern": {CONV: 7},
     "unet.target_modules": [QUERY, CONV],
     "text_encoder.r": 2,
     "text_encoder.lora_alpha": 5,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_models import write_control_net
-from running import finish
+from running import edit_clip, finish
 from safetensors.torch import load_file, save_file
 
 from regrain.editing import ArrayClip, EditRequest, Region
@@ -22,7 +22,6 @@ from regrain.editing.models.unet.control_net import ControlNets, load_control_ne
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.params.written import ControlSpec, read_control
-from regrain.editing.pipeline.assembly import edit_clip
 
 
 def test_specs_are_read():

@@ -1,6 +1,5 @@
 """Stable Diffusion XL on narrow random weights, beside diffusers' own pipeline."""
 
-import json
 import shutil
 
 import numpy as np
@@ -214,69 +213,28 @@ LAYERS = {
 KOHYA = {"unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2"}
 
 
-# What peft's configuration of each part says, as diffusers writes it into the file;
-# rank 2.
-PEFT = {
-    "unet.r": 2,
-    "unet.lora_alpha": 1,
-    "unet.alpha_pattern": {"down_blocks.2.resnets.1.conv2": 6},
-}
-PEFT |= {
-    "text_encoder.lora_alpha": 4,
-    "text_encoder_2.lora_alpha": 4,
-    "text_encoder_2.use_rslora": True,
-}
-SCALES = {
-    "unet": lambda name: 3 if name in PEFT["unet.alpha_pattern"] else 0.5,
-    "text_encoder": lambda _: 2,
-    "text_encoder_2": lambda _: 4 / 2**0.5,
-}
-
-
-@pytest.mark.parametrize("spelling", ["diffusers", "peft", "kohya"])
-def test_loras_of_all_spellings_change_the_same_weights(
-    folder, model, tmp_path, spelling
-):
+def test_kohyas_names_are_those_of_the_original_layout(folder, model, tmp_path):
     fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
     for part, names in LAYERS.items():
         for name in names:
             outer = model.parts[part]
-            inside = (
-                name
-                if hasattr(outer, "text_model")
-                else name.removeprefix("text_model.")
-            )
+            known, inside = name, name.removeprefix("text_model.")
+            if part == "unet":
+                known = unet_key(f"{name}.").removesuffix(".")
+            elif hasattr(outer, "text_model"):
+                inside = name
             weight = outer.get_submodule(inside).weight
             down = torch.randn(2, *weight.shape[1:], generator=fresh)
             up = torch.randn(len(weight), 2, *[1] * (weight.ndim - 2), generator=fresh)
-            stem, ends = f"{part}.{name}.lora", ("_A", "_B")
-            if spelling == "kohya":
-                known = (
-                    unet_key(f"{name}.").removesuffix(".") if part == "unet" else name
-                )
-                stem, ends = (
-                    f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora",
-                    ("_down", "_up"),
-                )
-            elif spelling == "diffusers":
-                stem, ends = (
-                    stem + ("" if part == "unet" else "_linear_layer"),
-                    (".down", ".up"),
-                )
-            tensors |= {
-                f"{stem}{end}.weight": x
-                for end, x in zip(ends, (down, up), strict=True)
-            }
+            stem = f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora"
+            tensors |= {f"{stem}_down.weight": down, f"{stem}_up.weight": up}
             delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
-            scale = SCALES[part](name) if spelling == "peft" else 1
-            expected[part, inside] = weight + 0.5 * scale * delta
-    facts = {"lora_adapter_metadata": json.dumps(PEFT)} if spelling == "peft" else None
-    save_file(tensors, tmp_path / "lora.safetensors", facts)
+            expected[part, inside] = weight + 0.5 * delta
+    save_file(tensors, tmp_path / "lora.safetensors")
     changed = load_backbone(str(folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
     for (part, name), weight in expected.items():
-        torch.testing.assert_close(
-            changed.parts[part].get_parameter(f"{name}.weight").data, weight
-        )
+        found = changed.parts[part].get_parameter(f"{name}.weight").data
+        torch.testing.assert_close(found, weight)
 
 
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):
