@@ -149,23 +149,18 @@ def load_project(
         check_clip(clip)
     labels = None
     if masks_path:
-        order = [_label(region) for region in project.regions]
-        colors = {_label(region): _color(region) for region in project.regions}
-        labels = read_labels(masks_path, len(clip), clip.size, order, colors=colors)
+        colors = {}
+        for region in project.regions:
+            values = from_json(region, Region)
+            label = values["label"]
+            colors[label] = values["color"] or default_color(label)
+        labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
     found = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
     regions = tuple(_read_region(folder, region) for region in project.regions)
     return EditRequest(clip, labels, regions, **vars(edit) | found)
-
-
-def _label(region: ProjectRegion) -> int:
-    return from_json(region, Region)["label"]
-
-
-def _color(region: ProjectRegion) -> str:
-    return from_json(region, Region)["color"] or default_color(_label(region))
 
 
 def _read_region(folder: Path, region: ProjectRegion) -> Region:

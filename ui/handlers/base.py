@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import gradio as gr
 from gradio.blocks import Block
@@ -256,6 +256,22 @@ class Handlers:
         """Return a file for the browser to save; the time tells it from the same file
         wanted before."""
         return {"download": DownloadView(str(path), name, time=time.time())}
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Changes])
+
+
+def beside_run(handler: Handler) -> Handler:
+    """Make a handler say its EditingErrors beside Run."""
+
+    @wraps(handler)
+    def answer(self: Handlers, *values: object) -> Changes:
+        try:
+            return handler(self, *values)
+        except EditingError as error:
+            return self.failed(error)
+
+    return cast(Handler, answer)
 
 
 @contextmanager

@@ -75,20 +75,14 @@ class CheckHandlers(Handlers):
             self.session(request).fields = given
             if self.load_ahead:
                 self.load_ahead(self.catalogue.model(given["model"]))
-        return self._remarks(request, words, fields) | self.weigh(request, *fields)
-
-    def _remarks(
-        self, request: gr.Request, words: object, fields: tuple[object, ...]
-    ) -> Changes:
-        try:
+        shown: Changes = {}
+        with suppress(EditingError):  # said by the run
             session, remarks = self._check(request, words, fields)
-        except EditingError:
-            return {}  # said by the run
-        shown = {"checks": checks.view(remarks)}
-        if session.refused and checks.first_wrong(remarks) is None:
-            session.refused = False
-            shown |= {"progress": None}
-        return shown
+            shown["checks"] = checks.view(remarks)
+            if session.refused and checks.first_wrong(remarks) is None:
+                session.refused = False
+                shown["progress"] = None
+        return shown | self.weigh(request, *fields)
 
     @outputs("progress", "checks")
     def permit(

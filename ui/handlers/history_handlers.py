@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.errors import RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
 from regrain.editing.request.edit import Edit
@@ -20,6 +20,7 @@ from regrain.ui.handlers.base import (
     METHOD,
     PARAMETERS,
     Handlers,
+    beside_run,
     event_data,
     explain,
 )
@@ -47,81 +48,78 @@ class HistoryHandlers(Handlers):
     """The runs of a page."""
 
     @outputs(*_RUN)
+    @beside_run
     def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
-
-        def show(session: Session) -> Changes:
-            run = session.history.get(_of(event, "key"))
-            shown = run.read()
-            session.history.shown = (run.key,)
-            return {
-                "player": shown["player"],
-                "result": shown["result"],
-            }
-
-        return self._act(request, show)
+        history = self.session(request).history
+        run = history.get(event_data(event).get("key"))
+        shown = run.read()
+        history.shown = (run.key,)
+        return {
+            "history": history_view(history),
+            "player": shown["player"],
+            "result": shown["result"],
+        }
 
     @outputs(*_RUN)
+    @beside_run
     def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
-
-        def show(session: Session) -> Changes:
-            first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
-            player = compared(first, second)
-            session.history.shown = (first.key, second.key)
-            return {"player": player, "result": None}
-
-        return self._act(request, show)
+        history = self.session(request).history
+        first, second = (history.get(event_data(event).get(key)) for key in ("a", "b"))
+        player = compared(first, second)
+        history.shown = (first.key, second.key)
+        return {"history": history_view(history), "player": player, "result": None}
 
     @outputs(*_RUN)
+    @beside_run
     def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
-
-        def remove(session: Session) -> Changes:
-            history = session.history
-            was_shown = _of(event, "key") in history.shown
-            self.media.drop(history.remove(_of(event, "key")).folder)
-            if not was_shown:
-                return {}
-            return {
-                "player": session_views.player(session.opened),
-                "result": None,
-            }
-
-        return self._act(request, remove)
+        session = self.session(request)
+        history = session.history
+        key = event_data(event).get("key")
+        was_shown = key in history.shown
+        self.media.drop(history.remove(key).folder)
+        shown: Changes = {"history": history_view(history)}
+        if was_shown:
+            shown["player"] = session_views.player(session.opened)
+            shown["result"] = None
+        return shown
 
     @outputs("history", "progress", "cards", "prompt", "addons", *METHOD, *FIELDS)
+    @beside_run
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
-        """Put the settings and words of one into the form."""
-
-        def use(session: Session) -> Changes:
-            choices = session.history.used = session.history.get(
-                _of(event, "key")
-            ).choices
-            with session.lock:
-                note = _take(session, choices)
-            return self._form(session, choices, model) | {
-                "history": history_view(session.history, note)
-            }
-
-        return self._act(request, use)
+        """Put the settings and words of one into the form, every field as it was when
+        the run began."""
+        session = self.session(request)
+        history = session.history
+        choices = history.used = history.get(event_data(event).get("key")).choices
+        with session.lock:
+            note = _take(session, choices)
+        shown = self.cards(session) | self.settings(choices.edit)
+        # A field that has the value already is left alone: a change of model fills all
+        # others anew.
+        if model != choices.edit.model:
+            shown["model"] = choices.edit.model
+            session.filled = choices.edit.model
+        shown["cards"] = replace(shown["cards"], anew=time.time())
+        shown["history"] = history_view(history, note)
+        return shown | self._fields(choices.edit)
 
     @outputs("progress", PARAMETERS)
+    @beside_run
     def fill(self, request: gr.Request) -> Changes:
         """Fill the fields of a method that was hidden, which take a value only once
         they are shown."""
-        try:
-            choices = self.session(request).history.used
-            return self._fields(choices.edit) if choices else {}
-        except EditingError as error:
-            return self.failed(error)
+        choices = self.session(request).history.used
+        return self._fields(choices.edit) if choices else {}
 
     @outputs("download")
     def make(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Make a file that is made only when wanted."""
-        wanted = _of(event, "name")
+        wanted = event_data(event).get("name")
         try:
-            run = self.session(request).history.get(_of(event, "key"))
+            run = self.session(request).history.get(event_data(event).get("key"))
             if wanted not in MADE:
                 raise RequestError(
                     "download", "This file cannot be made. Choose another."
@@ -132,25 +130,6 @@ class HistoryHandlers(Handlers):
             said = DownloadView(failed=failed, time=time.time())
             return {"download": said}
         return self.download(path, path.name)
-
-    def _act(self, request: gr.Request, act: Callable[[Session], Changes]) -> Changes:
-        try:
-            session = self.session(request)
-            shown = act(session)
-            return {"history": history_view(session.history)} | shown
-        except EditingError as error:
-            return self.failed(error)
-
-    def _form(self, session: Session, choices: Choices, model: object) -> Changes:
-        """Return every field as it was when the run began."""
-        shown = self.cards(session) | self.settings(choices.edit)
-        # A field that has the value already is left alone: a change of model fills all
-        # others anew.
-        if model != choices.edit.model:
-            shown["model"] = choices.edit.model
-            session.filled = choices.edit.model
-        shown["cards"] = replace(shown["cards"], anew=time.time())
-        return shown | self._fields(choices.edit)
 
     def _fields(self, edit: Edit) -> Changes:
         """Return a run's parameters in the fields of its method; an EditingError if the
@@ -189,10 +168,6 @@ def _take(session: Session, choices: Choices) -> str:
     if same_clip or not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
-
-
-def _of(event: gr.EventData, key: str) -> Changes:
-    return event_data(event).get(key)
 
 
 def make_format(run: PastRun, name: str) -> Path:

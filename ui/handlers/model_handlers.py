@@ -205,23 +205,17 @@ class ModelHandlers(FetchHandlers):
         try:
             session = self.session(request)
             chosen = self.catalogue.model(model)
-            suited = self._suited(session.method, chosen, names_in(before), added)
+            method = session.method
+            loras = self.catalogue.loras_of(names_in(before))
+            usual = self.catalogue.values(method, chosen, {}, loras)
+            loras = self.catalogue.loras_of(added)
+            suited = self.catalogue.values(method, chosen, {}, loras)
         except EditingError as error:  # a damaged file
             return {"added": added} | self.failed(error)
-        return {"added": added} | suited
-
-    def _suited(
-        self, method: str, model: str, before: list[str], added: list[str]
-    ) -> Changes:
-        """Fill the settings of a method that another choice of LoRA files changes."""
-        loras = self.catalogue.loras_of(before)
-        usual = self.catalogue.values(method, model, {}, loras)
-        loras = self.catalogue.loras_of(added)
-        values = self.catalogue.values(method, model, {}, loras)
         changed = {
-            name: value for name, value in values.items() if value != usual[name]
+            name: value for name, value in suited.items() if value != usual[name]
         }
-        return self.parts.controls.fill(method, changed)
+        return {"added": added} | self.parts.controls.fill(method, changed)
 
     def see_control(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show a frame as a control network would see it."""

@@ -40,7 +40,7 @@ class ProjectHandlers:
     @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
-        visits = self.sessions.masks.visits
+        visits = self.sessions.clips.visits
         try:
             session = visits.open_project(
                 page_of(request), event_data(event).get("key")
@@ -52,7 +52,7 @@ class ProjectHandlers:
     @outputs("recent")
     def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
-        visits = self.sessions.masks.visits
+        visits = self.sessions.clips.visits
         try:
             visits.projects.delete(event_data(event).get("key"))
         except Exception as error:
@@ -62,21 +62,21 @@ class ProjectHandlers:
     @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
-        masks = self.sessions.masks
+        clips = self.sessions.clips
         try:
             check_here(request)
             # gradio takes a "path" for a file that was uploaded
             path = str(event_data(event).get("place") or "")
-            session, note = masks.files.open_path(page_of(request), path)
+            session, note = clips.files.open_path(page_of(request), path)
             if session.returned:
                 return self.sessions.whole(session, _NOTE) | self._listed(request)
-            shown = masks.opened(session, note, session.filled)
+            shown = clips.opened(session, note, session.filled)
         except Exception as error:
             return self._failed(request, error, "a file could not be opened")
         return shown | self._listed(request)
 
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
-        projects = self.sessions.masks.visits.projects
+        projects = self.sessions.clips.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
         return {"recent": replace(shown, time=time.time())}
 

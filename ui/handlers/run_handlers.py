@@ -21,7 +21,6 @@ from regrain.editing.recipe.events import (
     Tuned,
     WindowStarted,
 )
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
     Data,
     Fields,
@@ -79,10 +78,6 @@ class RunForm:
         )
         return self.attempt == "quick" and drawn and not self.session.adapters.path
 
-    def choices(self, request: EditRequest) -> Choices:
-        """Return what the history keeps of a run that was made of it."""
-        return Choices.of(request, self.session.id, self.session.prompt)
-
 
 _SHOWN = (
     *("canvas", "player", "history", "live", "result", "losses"),
@@ -107,7 +102,13 @@ class RunHandlers(Handlers):
         page = page_of(request)
         try:
             session, form = self._form(request, variants, words, fields)
-            self._check_new(session, form)
+            for run in session.going:  # after a double click; masks may be tracked
+                asked = run.asked.session.state.layers == form.session.state.layers
+                if run.asked.said == form.said and (asked or session.tracking):
+                    raise ResourceError(
+                        "queue",
+                        "This run is under way already. Change something for another.",
+                    )
             visitor = Visitor(
                 page, address_of(request), away=lambda: self.visits.away(page)
             )
@@ -115,7 +116,10 @@ class RunHandlers(Handlers):
         except StaleEvent:
             return {}
         except EditingError as error:
-            return self._refused(page, error)
+            session = self.visits.find(page)
+            if session and session.going:  # one of which shows how far it is
+                return {"queue": self._queue(session, error.message)}
+            return self.failed(error)
         with session.lock:
             before = session.going
             run = RunThread(turn, form, behind=bool(before))
@@ -154,25 +158,6 @@ class RunHandlers(Handlers):
             words["have"],
             given,
         )
-
-    def _check_new(self, session: Session, form: RunForm) -> None:
-        """Refuse what is under way already, as after a double click; masks may be
-        tracked meanwhile."""
-        for run in session.going:
-            same_masks = run.asked.session.state.layers == form.session.state.layers
-            if run.asked.said == form.said and (same_masks or session.tracking):
-                raise ResourceError(
-                    "queue",
-                    "This run is under way already. Change something for another.",
-                )
-
-    def _refused(self, page: str, error: EditingError) -> Changes:
-        """Return an error beside Run, or in the list where a run shows how far it
-        is."""
-        session = self.visits.find(page)
-        if session and session.going:
-            return {"queue": self._queue(session, error.message)}
-        return self.failed(error)
 
     def _queue(self, session: Session, note: str = "") -> QueueView:
         """Return the view of the runs that wait for the one that goes on."""
@@ -224,8 +209,11 @@ class RunHandlers(Handlers):
             if session:
                 yield {"queue": self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
-                if told:
-                    _forget_failure(changes)
+                failure = changes.get("progress")
+                is_failure = isinstance(failure, ProgressView)
+                if told and is_failure and failure.state == "error":
+                    # its cause may be gone, and Run says it again if it is not
+                    changes["progress"] = None
                 if last is not run and run.behind and "progress" in changes:
                     # the one before may have been stopped
                     changes["progress"] = replace(changes["progress"], asked=True)
@@ -275,10 +263,7 @@ class RunHandlers(Handlers):
             yield self.failed(error) | {"live": None}
         except Exception as error:
             said = explain(error, "a run failed")
-            yield {
-                "progress": run_views.failed("run", said),
-                "live": None,
-            }
+            yield {"progress": run_views.failed("run", said), "live": None}
 
     def _plan(self, session: Session, page: str, form: RunForm) -> list[RunJob]:
         """Return the runs that were asked for; an EditingError if there can be none."""
@@ -316,7 +301,7 @@ class RunHandlers(Handlers):
         try:
             session = self.described(request, words)
         except EditingError:
-            return shown | {}
+            return shown
         with session.lock:
             return shown | {"canvas": session_views.canvas(session, words["have"])}
 
@@ -336,7 +321,11 @@ class RunHandlers(Handlers):
         # Nothing is handed out while the lock is held: what comes back may come in
         # another thread, or never.
         if labels:
-            yield from self._track(session, labels, identity, form.since)
+            with closing(self.tracking.follow(session, labels)) as steps:
+                for step in steps:
+                    shown = look(session, identity, form.since) if step else None
+                    busy = step and {"progress": run_views.tracking(*step)}
+                    yield {"canvas": shown, **busy} if busy and shown else {}
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
                 message = "Tracking was stopped before the end. Track them, then run."
@@ -351,21 +340,6 @@ class RunHandlers(Handlers):
         if shown:
             yield {"canvas": shown}
 
-    def _track(
-        self, session: Session, labels: list[int], identity: str, since: int
-    ) -> Iterator[Changes]:
-        """Follow regions to the ends of the clip, and show their masks."""
-        with closing(self.tracking.follow(session, labels)) as steps:
-            for step in steps:
-                shown = look(session, identity, since) if step else None
-                if step and shown:
-                    yield {
-                        "canvas": shown,
-                        "progress": run_views.tracking(*step),
-                    }
-                else:
-                    yield {}
-
     def _run(
         self, session: Session, identity: str, job: RunJob, run: RunThread
     ) -> Iterator[Changes]:
@@ -379,10 +353,7 @@ class RunHandlers(Handlers):
                 if session.id != identity:  # nobody waits for this one
                     return
                 if run.turn.ending and not run.over:
-                    yield {
-                        "progress": run_views.given_up(),
-                        "live": None,
-                    }
+                    yield {"progress": run_views.given_up(), "live": None}
                     return
                 run.turn.follow(item)
                 if item is not None and not started:
@@ -391,14 +362,6 @@ class RunHandlers(Handlers):
                     begun = replace(session_views.player(display.opened), begins=True)
                     yield {"player": begun}
                 yield display.show(item)
-
-
-def _forget_failure(changes: Changes) -> None:
-    """Leave out why a run failed: its cause may be gone, and Run says it again if it is
-    not."""
-    shown = changes.get("progress")
-    if isinstance(shown, ProgressView) and shown.state == "error":
-        changes["progress"] = None
 
 
 def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
@@ -421,7 +384,6 @@ class _Display:
         self, handlers: RunHandlers, session: Session, job: RunJob, run: RunThread
     ) -> None:
         self._handlers = handlers
-        self._parts = handlers.parts
         self._session = session
         self._job = job
         self._run = run
@@ -432,9 +394,8 @@ class _Display:
             request.method, request.model, request.params, request.loras
         )
         params = check_params(request.method, values)
-        again = getattr(params, "steps_again", 0)
         self._progress = run_views.RunProgress(
-            request.method, request.adapter, part, again
+            request.method, request.adapter, part, getattr(params, "steps_again", 0)
         )
         self._losses = model_views.LossCurve()
         self._stage = ""
@@ -496,7 +457,8 @@ class _Display:
         if len(report.get("windows", ())) > 1:
             self._note_computed(0.0, left_again(report))
         request = self._job.request
-        choices = self._run.asked.choices(request)
+        asked: Session = self._run.asked.session
+        choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
         media = self._handlers.media
         player, result = remember(history, item, request, choices, self.opened, media)

@@ -12,8 +12,8 @@ import gradio as gr
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.ui.handlers.base import FIELDS, SESSION, event_data, names_in, page_of
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.outputs import outputs
-from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
@@ -32,33 +32,33 @@ _GONE = ResourceError(
 class SessionHandlers:
     """Keeps the values of a page's fields and brings all of a page back."""
 
-    masks: MaskHandlers  # opens sessions
+    clips: ClipHandlers  # opens sessions
     # judges the settings; called with the values of all fields
     look: Callable[..., Changes]
 
     def here(self, request: gr.Request) -> None:
         """Note that the page is still open."""
-        self.masks.visits.here(page_of(request))
+        self.clips.visits.here(page_of(request))
 
     def keep(self, request: gr.Request, *fields: object) -> None:
         """Keep the values of the page's fields: model, LoRA files, seed, parameters."""
-        if session := self.masks.visits.find(page_of(request)):
-            session.fields = self.masks.parts.named(fields)
+        if session := self.clips.visits.find(page_of(request)):
+            session.fields = self.clips.parts.named(fields)
 
     @outputs("head", "quality", "tries", "focus", "model", "addons")
     def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
-        if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
+        if self.clips.visits.arrive(page_of(request), request.session_hash or ""):
             return {"head": HeaderView(known=True)}
         _, *others = [
-            getattr(field, "value", None) for field in self.masks.parts.fields.values()
+            getattr(field, "value", None) for field in self.clips.parts.fields.values()
         ]
         shown: Changes = {"head": HeaderView(known=False)}
-        catalogue = self.masks.catalogue
+        catalogue = self.clips.catalogue
         if catalogue.changed:
             shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
-            shown["addons"] = addons_view(catalogue, self.masks.parts.added.value)  # type: ignore[attr-defined]
+            shown["addons"] = addons_view(catalogue, self.clips.parts.added.value)  # type: ignore[attr-defined]
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     @outputs("head")
@@ -66,8 +66,8 @@ class SessionHandlers:
         """Offer the own clip of another page of the same browser, if that was closed
         and is still kept."""
         page = str(event_data(event).get("page"))
-        session = self.masks.visits.find(page)
-        if session and session.opened.own and self.masks.visits.has_left(page):
+        session = self.clips.visits.find(page)
+        if session and session.opened.own and self.clips.visits.has_left(page):
             return {"head": HeaderView(known=False, offer=session.opened.title)}
         return {}
 
@@ -76,18 +76,18 @@ class SessionHandlers:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
         said = event_data(event)
-        session = self.masks.visits.find(page_of(request))
+        session = self.clips.visits.find(page_of(request))
         # what the page sends again begins a new one
         if session is None or (said.get("gone") and not session.returned):
             # One of the two is on show.
-            return {"canvas": session_views.lost(_GONE.message)} | self.masks.failed(
+            return {"canvas": session_views.lost(_GONE.message)} | self.clips.failed(
                 _GONE
             )
         with suppress(EditingError):  # of another clip
-            self.masks.described(request, said.get("typed"))
+            self.clips.described(request, said.get("typed"))
         shown = self.whole(session, _NOTE)
         if session.going:  # else left alone: Run may have been pressed meanwhile
-            shown |= self.masks.buttons(True)
+            shown |= self.clips.buttons(True)
         return shown
 
     def whole(self, session: Session, note: str) -> Changes:
@@ -96,33 +96,29 @@ class SessionHandlers:
         model = session.fields.get("model", BUILT_IN_MODEL)
         added = session.fields.get("added")
         with session.lock:
-            shown = self.masks.opened(session, note, model)
+            shown = self.clips.opened(session, note, model)
             if isinstance(added, list):
-                shown |= self.masks.added(names_in(added), model)
+                shown |= self.clips.added(names_in(added), model)
             if session.returned and not session.run:
-                shown |= self._last_result(session)
+                runs = session.history.runs
+                ended = [one for one in runs if one.choices.clip == session.id]
+                for last in ended[:1]:
+                    before = last.read()
+                    session.history.shown = (last.key,)
+                    shown |= {"player": before["player"], "result": before["result"]}
         shown["cards"] = replace(shown["cards"], anew=time.time())
         shown["history"] = history_view(session.history)
-        shown["adapters"] = self.masks.tuned_models(session)
+        shown["adapters"] = self.clips.tuned_models(session)
         return shown
-
-    def _last_result(self, session: Session) -> Changes:
-        """Show the last result on the clip that came back with it, if there is one."""
-        for run in session.history.runs:
-            if run.choices.clip == session.id:
-                shown = run.read()
-                session.history.shown = (run.key,)
-                return {"player": shown["player"], "result": shown["result"]}
-        return {}
 
     @outputs("progress", *FIELDS)
     def refill(self, request: gr.Request) -> Changes:
         """Fill the fields as before a reload, once they are shown: one that appears
         forgets its value."""
-        session = self.masks.visits.find(page_of(request))
+        session = self.clips.visits.find(page_of(request))
         filled: Changes = {}
         values = session.fields if session else {}
-        for name, part in self.masks.parts.fields.items():
+        for name, part in self.clips.parts.fields.items():
             if name in values:
                 # A state has no properties to update.
                 filled[name] = (

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from typing import Any
-
-import numpy as np
 
 from regrain.editing.errors import EditingError
 from regrain.editing.recipe.events import Progress
@@ -199,47 +198,27 @@ def _take_found(
     Returns:
         A note for the page; None if it shows another clip.
     """
-    numbers, words = _named_clusters(found.names, found.fit, clear)
+    numbers = []
+    words = []  # of the clusters whose name fits; none where that is not clear
+    for number, (name, fit) in enumerate(zip(found.names, found.fit, strict=True), 1):
+        if name and fit > _FITS:
+            numbers.append(number)
+            words.append(name if fit >= clear else "")
     with session.lock:
         if session.id != identity:
             return None
         free = max(0, MAX_REGIONS - len(session.state.regions))
         numbers = numbers[:free]
         words = words[:free]
-        tracks = [_packed(found.labels == number) for number in numbers]
-        made = session.add_masks(_region_names(words), tracks, words, 0.8)
+        tracks = []
+        for number in numbers:
+            masks = enumerate(found.labels == number)
+            tracks.append({frame: pack(mask) for frame, mask in masks if mask.any()})
+        unclear = count(1)
+        names = [word or f"thing {next(unclear)}" for word in words]
+        made = session.add_masks(names, tracks, words, 0.8)
         lacking = [noun for noun in things(session.source_prompt) if noun not in words]
     if not made:
         return _NO_MATCH
     missed = f" Not found: {', '.join(lacking)}." if lacking else ""
     return f"Found: {', '.join(made)}.{missed} The masks are rough: correct them, then fill in “Make it”."
-
-
-def _named_clusters(
-    names: Sequence[str], fits: Sequence[float], clear: float
-) -> tuple[list[int], list[str]]:
-    """Return numbers, from 1, and words of the clusters whose name fits; no word where
-    that is not clear."""
-    numbers = []
-    words = []
-    for number, (name, fit) in enumerate(zip(names, fits, strict=True), 1):
-        if name and fit > _FITS:
-            numbers.append(number)
-            words.append(name if fit >= clear else "")
-    return numbers, words
-
-
-def _region_names(words: Sequence[str]) -> list[str]:
-    """Name regions by their words; those without are numbered things."""
-    names = []
-    unclear = 0
-    for word in words:
-        if not word:
-            unclear += 1
-        names.append(word or f"thing {unclear}")
-    return names
-
-
-def _packed(masks: np.ndarray) -> dict[int, bytes]:
-    """Pack the masks of a clip that are not empty, by frame."""
-    return {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}

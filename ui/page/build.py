@@ -14,13 +14,14 @@ from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
+from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
 from regrain.ui.handlers.outputs import answering
 from regrain.ui.handlers.project_handlers import ProjectHandlers
-from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.handlers.tracking import Tracking
@@ -98,17 +99,19 @@ def build(
 
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
-        masks = MaskHandlers(*shared, masking, tracking, ClipFiles(visits, media))
+        masks = MaskHandlers(*shared, masking, tracking)
+        clips = ClipHandlers(*shared, ClipFiles(visits, media))
         checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
-        sessions = SessionHandlers(masks, checking.weigh)
-        projects.learn(masks.asked)
+        sessions = SessionHandlers(clips, checking.weigh)
+        projects.learn(clips.asked)
         opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
         restored = _wire_session(page, sessions)
         changes = [restored, *opened]
-        changes += _wire_masks(masks)
+        changes += _wire_clips(clips)
+        _wire_canvas(masks, clips)
         changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
@@ -143,7 +146,7 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     browser half a second, so it waits until the server has said that there is
     something.
     """
-    p = sessions.masks.parts
+    p = sessions.clips.parts
     on = partial(_listen, p)
     head = p.head
     on(page.load, sessions.arrive, **FREE)
@@ -162,7 +165,7 @@ def _wire_projects(
     projects: ProjectHandlers, sessions: SessionHandlers
 ) -> list[Dependency]:
     """Connect the list of projects; returns the events that open something."""
-    p = sessions.masks.parts
+    p = sessions.clips.parts
     on = partial(_listen, p)
     on(p.recent.list, projects.list, **FREE)
     on(p.recent.delete, projects.delete, **QUIET)
@@ -176,31 +179,30 @@ def _wire_projects(
     return opened
 
 
-def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
+def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a
     run would tune."""
-    p = masks.parts
+    p = clips.parts
     on = partial(_listen, p)
     changes = [
-        on(p.gallery.pick, masks.choose, p.model, **MANY),
-        on(p.gallery.open, masks.load, p.model, **TWO),
-        on(p.canvas.trim, masks.trim, p.cards, **TWO),
-        on(p.cards.prompts, masks.describe, p.cards, **MANY),
-        on(p.method.choose, masks.switch, **QUIET),
-        on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
+        on(p.gallery.pick, clips.choose, p.model, **MANY),
+        on(p.gallery.open, clips.load, p.model, **TWO),
+        on(p.canvas.trim, clips.trim, p.cards, **TWO),
+        on(p.cards.prompts, clips.describe, p.cards, **MANY),
+        on(p.method.choose, clips.switch, **QUIET),
+        on(p.model.change, clips.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
-    _wire_canvas(masks)
     for method in p.controls.fields:
         preset = p.controls.own(method).get("preset")
         if preset:
             chosen: Any = preset.input  # type: ignore[attr-defined]
-            handler = masks.choose_preset(method)
+            handler = clips.choose_preset(method)
             changed = on(chosen, handler, [preset, p.model], **QUIET)
             changes.append(changed)
     return changes
 
 
-def _wire_canvas(masks: MaskHandlers) -> None:
+def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     """Connect what makes masks, and the button that saves the project."""
     p = masks.parts
     on = partial(_listen, p)
@@ -208,7 +210,7 @@ def _wire_canvas(masks: MaskHandlers) -> None:
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
-    on(p.canvas.save, masks.save, [p.cards, *p.fields.values()], **QUIET)
+    on(p.canvas.save, clips.save, [p.cards, *p.fields.values()], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
+from regrain.masks.models.finders import usual_tracker
 from regrain.ui.session.kept import Content, KeptRegion, MaskFiles, damaged
 from regrain.ui.session.layers import KeptLayer, MaskLayer
 from regrain.ui.session.mask_models import trackers
@@ -90,10 +91,10 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
     if work.shape != session.state.shape or work.method not in METHODS:
         raise damaged()
     session.state = _state(work.shape, work.layers, work.regions)
-    if work.tracker not in trackers():  # one of an earlier version, or gone
-        work.tracker = session.tracker
     for name in WORDS:
         setattr(session, name, getattr(work, name))
+    if session.tracker not in trackers():  # one of an earlier version, or gone
+        session.tracker = usual_tracker(session.opened.drawn)
     session.steps = steps
     session.found = work.found
     session.rev = work.rev

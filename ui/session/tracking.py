@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from typing import NamedTuple
 
@@ -50,13 +50,14 @@ class Tracker:
         drawn = [label for label, layer in state.layers.items() if layer.drawn]
         labels = state.to_track() or drawn
         if labels:
-            start_thread(lambda: self._drain(session, labels), "tracking")
-            session.tracking = labels[0]  # not before: there may be no thread to end it
 
-    def _drain(self, session: Session, labels: list[int]) -> None:
-        with suppress(Exception):  # the page that watches is told of it
-            for _ in self.follow(session, labels):
-                pass
+            def drain() -> None:
+                with suppress(Exception):  # the page that watches is told of it
+                    for _ in self.follow(session, labels):
+                        pass
+
+            start_thread(drain, "tracking")
+            session.tracking = labels[0]  # not before: there may be no thread to end it
 
     def follow(
         self, session: Session, labels: list[int]
@@ -110,11 +111,18 @@ class Tracker:
         done = 0
         yield Followed(name, done, total)
         began = time.monotonic()
-        for part, tracked in self._tracked(clip, passes, tracker):
-            frame, found, confidence = tracked
-            wanted = {label: areas[label] for label in part.labels_at(frame)}
-            if not _take_frame(session, wanted, stop, frame, found, confidence):
-                return
+        tracked = self._tracked(clip, passes, tracker)
+        for part, (frame, found, confidence) in tracked:
+            # of each region, where the tracker tells
+            sure = getattr(confidence, "regions", {})
+            with session.lock:
+                if stop.is_set():
+                    return
+                for label in part.labels_at(frame):
+                    mask = found == label
+                    share = float(mask.sum()) / areas[label]
+                    score = judged(sure.get(label, confidence), share)
+                    session.set_tracked(label, frame, mask, score)
             done += 1
             spent = time.monotonic() - began
             left = spent / done * (total - done)
@@ -123,7 +131,7 @@ class Tracker:
 
     def _tracked(
         self, clip: Clip, passes: list[Pass], tracker: str
-    ) -> Iterator[tuple[Pass, _Tracked]]:
+    ) -> Iterator[tuple[Pass, tuple[int, np.ndarray, float]]]:
         for part in passes:
             how = {
                 "start": part.frames.start,
@@ -148,29 +156,6 @@ def end(session: Session) -> None:
     session.tracking = 0
     session.followed = None
     session.mark([])  # newer than any answer that still says it goes on
-
-
-def _take_frame(
-    session: Session,
-    areas: Mapping[int, float],
-    stop: threading.Event,
-    frame: int,
-    found: np.ndarray,
-    confidence: float,
-) -> bool:
-    """Take a frame over from the tracker; False once it is to stop.
-
-    `areas` are the usual ones in pixels, by the labels that are wanted.
-    """
-    sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
-    with session.lock:
-        if stop.is_set():
-            return False
-        for label, area in areas.items():
-            mask = found == label
-            score = judged(sure.get(label, confidence), float(mask.sum()) / area)
-            session.set_tracked(label, frame, mask, score)
-    return True
 
 
 def uncertain(state: State, label: int) -> list[UncertainSpan]:

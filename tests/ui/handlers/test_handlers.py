@@ -14,8 +14,9 @@ from regrain.editing.recipe.events import Stage, WindowStarted
 from regrain.masks.draw import BrushStroke
 from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
+from regrain.ui.handlers.clip_handlers import ClipHandlers
+from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.run_queue import GONE, Visitor
@@ -45,21 +46,27 @@ def handlers(open_clip, visits_of, tmp_path):
     follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
     shared = (catalogue, visits, media, PARTS)
-    masks = MaskHandlers(
-        *shared, Masking(visits, lambda *_: None), follower, ClipFiles(visits, media)
-    )
+    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), follower)
     return masks, RunHandlers(*shared, jobs, follower)
 
 
+@pytest.fixture
+def clips(handlers):
+    """Handlers of the same page that open and save clips."""
+    masks, _ = handlers
+    shared = (masks.catalogue, masks.visits, masks.media, PARTS)
+    return ClipHandlers(*shared, ClipFiles(masks.visits, masks.media))
+
+
 ASKED = {"method": "sdedit", "model": "storybook", "params": {}, "loras": ()}
-JOB = RunJob(SimpleNamespace(**ASKED, adapter=""), "page")
+JOB = RunJob(SimpleNamespace(**ASKED, adapter="", asked=None, regions=()), "page")
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
+def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers, clips):
     masks, runs = handlers
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
-    assert masks.save(REQUEST, LATE, "storybook", [], 0, "") == {}
+    assert clips.save(REQUEST, LATE, "storybook", [], 0, "") == {}
     assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
     assert masks.act(event, REQUEST) == {}
@@ -82,7 +89,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
 ):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    form = SimpleNamespace(choices=lambda request: None)
+    form = SimpleNamespace(session=session)
     session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
     def work(job):
@@ -258,10 +265,12 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
-def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers, said):
+def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
+    handlers, clips, said
+):
     masks, _ = handlers
     event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
+    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None)]
     notes = [view["canvas"].note for view in shown] + [
         view["canvas"].note for view in masks.track(event, REQUEST)
     ]
@@ -300,17 +309,17 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
 
 
-def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
+def test_a_full_disk_is_told_as_one(handlers, clips, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    masks, runs = handlers
+    _, runs = handlers
     session = runs.visits.get("page")
     monkeypatch.setattr(RunHandlers, "_plan", full)
-    monkeypatch.setattr(MaskHandlers, "requested", full)
+    monkeypatch.setattr(ClipHandlers, "requested", full)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
     form = (REQUEST, said, "storybook", [], 0, "")
-    assert "disk" in masks.save(*form)["progress"].text
+    assert "disk" in clips.save(*form)["progress"].text
     _, form = runs._form(REQUEST, None, said, form[2:])
     run = SimpleNamespace(asked=form, turn=turn(), tracking=0.0)
     (*_, shown) = runs.work(session, "page", run)

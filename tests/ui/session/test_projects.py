@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_app import tuned_model
 from made_clips import moving, write_clip
+from other_values import EDIT, REGION, write_files
 from PIL import Image
 
 from regrain.editing import (
@@ -28,7 +29,6 @@ from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.fields import declared
 from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import is_own_machine, projects_folder
@@ -147,7 +147,7 @@ def same(one, other):
         assert {at: vars(key) for at, key in one.state.layers[label].keys.items()} == {
             at: vars(key) for at, key in other.state.layers[label].keys.items()
         }
-        for frame in range(FRAMES):
+        for frame in range(len(one.opened.frames)):
             assert np.array_equal(
                 one.state.mask(label, frame), other.state.mask(label, frame)
             )
@@ -227,27 +227,11 @@ def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
     session.choose_focus("each")
     visits.projects.keep("page", session)
     request = load_project(root / "my walk")
-    assert request.focus == "each"
-    assert (request.method, request.seed, request.params) == (
-        "fatezero",
-        5,
-        {"steps": 12},
-    )
-    assert (request.source_prompt, request.negative_prompt) == (
-        "a cat and a dog",
-        "rain",
-    )
-    assert [region.prompt for region in request.regions] == [
-        region.prompt for region in session.state.regions.values()
-    ]
-    assert len(request.clip) == FRAMES
-    covering, covered = [*session.state.regions]
-    for frame in range(FRAMES):
-        (labels,) = request.labels.read(frame, frame + 1)
-        upper = session.state.mask(covering, frame)
-        lower = session.state.mask(covered, frame) & ~upper
-        assert np.array_equal(labels == covering, upper)
-        assert np.array_equal(labels == covered, lower)
+    asked = build_request(session, replace(request.asked, focus="each"))
+    assert vars(request.asked) == vars(asked.asked)
+    assert (request.focus, request.method, request.seed) == ("each", "fatezero", 5)
+    assert request.regions == asked.regions
+    assert np.array_equal(request.labels[:], asked.labels[:])
 
 
 @pytest.mark.parametrize("said", [[], [15], [6], [20, 15]])
@@ -541,15 +525,7 @@ def test_another_part_of_the_clip_stays_in_its_project(process, clip):
     (listed,) = visits.projects.listed()
     back = process().arrive("page", "connection")
     assert back.opened.used == range(1, 3)
-    assert same_masks(back, visits.get("page"))
-
-
-def same_masks(one, other):
-    label = next(iter(one.state.regions))
-    return all(
-        np.array_equal(one.state.mask(label, frame), other.state.mask(label, frame))
-        for frame in range(len(one.opened.frames))
-    )
+    assert same(visits.get("page"), back)
 
 
 @pytest.mark.parametrize(
@@ -665,78 +641,34 @@ def said_by(folder):
     return content
 
 
-@pytest.mark.parametrize(
-    ("method", "params"), [("sdedit", {"steps": 3}), ("videograin", {"steps": 4})]
-)
+@pytest.mark.parametrize("method", ["sdedit", "videograin"])
 def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
-    process, root, tmp_path, method, params
+    process, root, tmp_path, method, monkeypatch
 ):
     """Of an edit for which every key has another value than by default."""
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
     visits = process()
     visits.projects.learn(lambda session, values: session.opened.request.asked)
-    pictures = []
-    for number in range(2):
-        pictures.append(str(tmp_path / f"{number}.png"))
-        Image.new("RGB", (40, 40), (number, 9, 200)).save(pictures[-1])
-    save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
-    frames = tmp_path / "frames"
-    frames.mkdir()
+    files = ClipFiles(visits, visits.media)
+    (tmp_path / "frames").mkdir()
     for number, frame in enumerate(moving(5)):
-        Image.fromarray(frame).save(frames / f"{number}.png")
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{number}.png")
     labels = np.zeros((2, 48, 64), np.uint8)
-    labels[:, 5:30, 5:30] = 3
-    region = Region(
-        name="cat",
-        label=3,
-        prompt="a fox",
-        source="a cat",
-        color="#123456",
-        strength=0.5,
-        negative="a wolf",
-        margin=3,
-        feather=2,
-        drawn=(1,),
-        clicked=(0,),
-        picture=pictures[0],
-        picture_scale=0.25,
-        note="a note",
-    )
-    request = EditRequest(
-        open_clip(frames, 1, 2, 2),
-        labels,
-        (region,),
-        source_prompt="a cat on the grass",
-        prompt="a fox in the snow",
-        negative_prompt="rain",
-        method=method,
-        params=params,
-        model="owner/model",
-        prediction="epsilon",
-        more_prompts=() if method == "videograin" else ("a fox in ink",),
-        loras=("owner/ink@0.5",),
-        motion="owner/motion@0.5",
-        picture=pictures[1],
-        picture_scale=0.75,
-        picture_adapter="owner/eyes",
-        adapter=str(tmp_path / "tuned.safetensors"),
-        seed=7,
-        focus="32x32+4+4",
-        size=64,
-    )
-    for owner, value in ((Edit, request), (Region, region)):
-        usual = {name: one.default for name, one in declared(owner).items()}
-        same = {name for name in usual if getattr(value, name) == usual[name]}
-        assert same <= ({"method", "more_prompts"} if owner is Edit else set())
+    labels[:, 5:30, 5:30] = REGION["label"]
+    several = () if method == "videograin" else EDIT["more_prompts"]
+    own = {"method": method, "more_prompts": several, "adapter": "tuned.safetensors"}
+    clip = open_clip(tmp_path / "frames", 1, 2, 2)
+    request = EditRequest(clip, labels, (Region(**REGION),), **EDIT | own)
     save_project(request, tmp_path / "saved")
-    session, _ = ClipFiles(visits, visits.media).open_path(
-        "page", str(tmp_path / "saved")
-    )
+    session, _ = files.open_path("page", str(tmp_path / "saved"))
     session.fields = FIELDS
     expected = said_by(tmp_path / "saved")
+    assert expected.keys() >= {*EDIT} - {"size", "more_prompts"}
     visits.projects.keep("page", session)
     assert said_by(root / "saved") == expected
-    asked = build_request(session, request.asked)
-    archive = ClipFiles(visits, visits.media).save(session, asked, None, "page")
+    archive = files.save(session, build_request(session, request.asked), None, "page")
     zipfile.ZipFile(archive).extractall(tmp_path / "exported")
     assert said_by(tmp_path / "exported") == expected
     save_project(load_project(root / "saved"), tmp_path / "again")
@@ -747,7 +679,7 @@ def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
     visits.projects.keep("another page", back)
     assert said_by(root / "saved") == expected
     # Only while its words are the project's, its prompt counts for such a method.
-    back.describe({"regions": [{"label": 3, "prompt": "a bear"}]})
+    back.describe({"regions": [{"label": REGION["label"], "prompt": "a bear"}]})
     visits.projects.keep("another page", back)
     asked = build_request(back, request.asked)
     assert load_project(root / "saved").prompt == asked.prompt

@@ -17,7 +17,7 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import Handlers
-from regrain.ui.handlers.regions import MaskHandlers
+from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.views.model_views import addons_view, local_view
 from regrain.ui.work.catalogue import Catalogue
 
@@ -147,11 +147,11 @@ def test_choosing_a_model_shows_and_empties_what_it_predicts(
     write(models / "mine.safetensors")
     write(models / "other.safetensors")
     parts = SimpleNamespace(prediction="prediction", useless="useless")
-    handlers = MaskHandlers(Catalogue({}, tmp_path), None, None, parts, *[None] * 3)
+    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, parts)
     session = SimpleNamespace(filled="mine.safetensors")
-    monkeypatch.setattr(MaskHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
     for name in ("_notice", "_filled", "added", "cards"):
-        monkeypatch.setattr(MaskHandlers, name, lambda *_: {})
+        monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
     choose = partial(handlers.choose_model, None)
     kept = choose("mine.safetensors", [])["prediction"]
     assert kept["visible"]
