@@ -98,12 +98,15 @@ class SessionStore:
         with self._lock:
             known = self._known(page)
             if known.session is None:
-                start = self._first or opened
-                if back is None and start is None:
-                    raise RequestError(
-                        "clip", "No clip is open. Choose an example or open your own."
-                    )
-                known.session = back or Session(start, self._finder)
+                if back is None:
+                    start = self._first or opened
+                    if start is None:
+                        raise RequestError(
+                            "clip",
+                            "No clip is open. Choose an example or open your own.",
+                        )
+                    back = Session(start, self._finder)
+                known.session = back
                 # the page has gone, and this event was answered late
                 if known.left is not None:
                     self._forget_later(known)

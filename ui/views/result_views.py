@@ -193,7 +193,7 @@ def remember(
     """Add a result to the history, whose oldest files may go; return how it is
     shown."""
     outcome = saved.finished.result
-    report: Mapping[str, Any] = saved.finished.report
+    report: dict[str, Any] = {**saved.finished.report}
     stem = stem_of(opened, request)
     key = secrets.token_hex(8)
     reconstruction = saved.files.get("reconstruction.mp4")
