@@ -97,9 +97,10 @@ class ModelHandlers(FetchHandlers):
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else "The hub cannot be reached."
-            return self._hub("error", text, local=local, named=named, **_place())
+            shown = self._hub("error", text, local=local, named=named, **_place())
+            return {"hub": shown}
         text = "" if found else "The hub has none of that name that can be used here."
-        return self._hub(
+        shown = self._hub(
             "listed",
             text,
             local=local,
@@ -107,6 +108,7 @@ class ModelHandlers(FetchHandlers):
             hits=[listing_view(one) for one in found],
             **_place(),
         )
+        return {"hub": shown}
 
     def _cost(self, request: gr.Request, model: str, family: Family, need: Need) -> str:
         """Say what a run on the open clip takes here with a model that is not here;
