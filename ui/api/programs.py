@@ -262,6 +262,8 @@ class Programs:
                 turn.follow(item)
                 if isinstance(item, Saved):
                     saved = item
+        if saved is None:
+            raise RuntimeError("the run ended without a result")
         return saved
 
     def _request(self, session: Session, asked: EditVideo) -> EditRequest:

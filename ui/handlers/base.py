@@ -113,8 +113,9 @@ class Components:
     @cached_property
     def by_name(self) -> dict[str, Block]:
         """Every component that handlers may change, by name."""
-        own = {name: part for name, part in vars(self).items() if name != "controls"}
-        return own | self.controls.column_names | self.controls.named
+        own: dict[str, Block] = {}
+        own |= {name: part for name, part in vars(self).items() if name != "controls"}
+        return {**own, **self.controls.column_names, **self.controls.named}
 
 
 @dataclass(frozen=True)

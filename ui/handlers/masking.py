@@ -340,18 +340,18 @@ def _brush_stroke(session: Session, data: Data) -> BrushStroke:
 def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no
     such frame."""
-    frame = data.get("frame")
-    if not _is_frame(session, frame):
-        most = session.state.shape[0] - 1
-        raise RequestError(
-            "frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}."
-        )
-    return frame
+    frame: object = data.get("frame")
+    if _is_frame(session, frame):
+        return frame
+    most = session.state.shape[0] - 1
+    raise RequestError(
+        "frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}."
+    )
 
 
 def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
-    frame = data.get("frame")
+    frame: object = data.get("frame")
     return frame if _is_frame(session, frame) else 0
 
 

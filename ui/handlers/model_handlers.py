@@ -51,7 +51,7 @@ from regrain.ui.views.model_views import (
     local_view,
     named_view,
 )
-from regrain.ui.views.shown import FetchView, HubView
+from regrain.ui.views.shown import ControlView, FetchView, HubView
 from regrain.ui.work.catalogue import usable
 from regrain.ui.work.costs import Costs
 from regrain.ui.work.wording import capital
@@ -219,7 +219,9 @@ class ModelHandlers(FetchHandlers):
         }
         return {"added": added} | self.parts.controls.fill(method, changed)
 
-    def see_control(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def see_control(
+        self, event: gr.EventData, request: gr.Request
+    ) -> ControlView | Changes:
         """Show a frame as a control network would see it."""
         said = event_data(event)
         kind = str(said.get("kind"))
