@@ -21,7 +21,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
-from regrain.editing.media.labels import read_labels, write_labels, write_regions
+from regrain.editing.media.labels import (
+    Labels,
+    read_labels,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
@@ -156,7 +161,7 @@ def load_project(
     if masks_path:
         colors = {region.label: region.color for region in regions}
         labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
-    found = {
+    found: Content = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
@@ -215,7 +220,7 @@ def save_project(
     with staged(folder) as staging:
         if overlapping:
             write_regions(overlapping, staging / "masks")
-        elif request.labels is not None:
+        elif isinstance(request.labels, Labels):
             colors = {region.label: region.color for region in request.regions}
             write_labels(request.labels, staging / "masks", colors)
         write_project(request, staging, shutil.copyfile)
