@@ -23,7 +23,7 @@ ROOMS = {
         *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
-    "ui": ("server", "session", "views", "handlers", "api", "page"),
+    "ui": ("server", "values", "session", "work", "views", "handlers", "api", "page"),
 }
 
 

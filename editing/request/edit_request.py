@@ -60,7 +60,25 @@ class Material:
 
 
 @dataclass(frozen=True, eq=False)
-class EditRequest(Edit, Material):  # the fields of `Material` come first
+class Draft(Edit, Material):  # the fields of `Material` come first
+    """One edit as it is being written: nothing of it is checked."""
+
+    @property
+    def pictures(self) -> Iterator[PictureSpec]:
+        """The pictures, in the order of the regions, the whole frame's first."""
+        if self.picture:
+            yield PictureSpec("", 0, Path(self.picture), self.picture_scale, "picture")
+        for region in self.regions:
+            if region.picture:
+                field = f"regions.{region.name}.picture"
+                path = Path(region.picture)
+                yield PictureSpec(
+                    region.name, region.label, path, region.picture_scale, field
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class EditRequest(Draft):
     """One edit, complete, and checked as far as possible without the model.
 
     Attributes:
@@ -139,19 +157,6 @@ class EditRequest(Edit, Material):  # the fields of `Material` come first
         return tuple(
             region for region in self.regions if region.prompt.strip() or region.picture
         )
-
-    @property
-    def pictures(self) -> Iterator[PictureSpec]:
-        """The pictures, in the order of the regions, the whole frame's first."""
-        if self.picture:
-            yield PictureSpec("", 0, Path(self.picture), self.picture_scale, "picture")
-        for region in self.regions:
-            if region.picture:
-                field = f"regions.{region.name}.picture"
-                path = Path(region.picture)
-                yield PictureSpec(
-                    region.name, region.label, path, region.picture_scale, field
-                )
 
     @property
     def areas(self) -> UInt8[LazyFrames, "frames height width"]:

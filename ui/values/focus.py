@@ -10,10 +10,10 @@ import numpy as np
 
 from regrain.editing.media.labels import Extents, edges_of
 from regrain.editing.request.boxes import read_focus
-from regrain.ui.session.layers import Key, laid_over
+from regrain.ui.values.layers import Key, laid_over
 
 if TYPE_CHECKING:
-    from regrain.ui.session.state import State
+    from regrain.ui.values.state import State
 
 Stack = tuple[tuple[int, bool, Key | None, bytes | None], ...]
 """Of each region on a frame, the uppermost first: its label, whether it is the rest of
