@@ -58,11 +58,16 @@ def estimate_flow(
             if not is_out_of_memory(error):
                 raise
             height, width = frames.shape[1:3]
-            message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
-            raise ResourceError("params.flow", message) from error
+            raise ResourceError(
+                "params.flow",
+                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis.",
+            ) from error
     if method == "raft":
-        hint = "Put raft_large.safetensors into $REGRAIN_MODELS, or use dis."
-        raise ModelError("flow", f"The weights of RAFT are missing. {hint}")
+        raise ModelError(
+            "flow",
+            "The weights of RAFT are missing. Put raft_large.safetensors into "
+            "$REGRAIN_MODELS, or use dis.",
+        )
     return _estimate_dis_flow(frames, targets)
 
 

@@ -147,5 +147,8 @@ def _check_published(path: Path, published: Iterable) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(digits):
-        said = f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code."
-        raise ModelError("flow", f"{said} Download it again, or use .safetensors.")
+        raise ModelError(
+            "flow",
+            f"{path.name!r} is not one of torchvision's checkpoints, and another "
+            "pickle could run code. Download it again, or use .safetensors.",
+        )

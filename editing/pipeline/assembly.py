@@ -164,10 +164,10 @@ def _check_shown(placed: Placed, plan: Plan) -> None:
         shown.update(np.unique(request.labels[key]).tolist())
     for region in request.edited:
         if region.label not in shown:
-            said = (
-                f"Region {region.name!r} is in none of them. Add a frame that shows it."
+            raise RequestError(
+                "params.keyframes",
+                f"Region {region.name!r} is in none of them. Add a frame that shows it.",
             )
-            raise RequestError("params.keyframes", said)
 
 
 @dataclass(eq=False)

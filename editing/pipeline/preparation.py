@@ -121,8 +121,11 @@ def tuned_on(edits: Sequence[Placed]) -> Placed:
         RequestError: There are boxes of several regions.
     """
     if len(edits) > 1:
-        reason = "A model is tuned on one clip, but each region has a box of its own"
-        raise RequestError("focus", f"{reason}. Set focus to on, or give a box.")
+        raise RequestError(
+            "focus",
+            "A model is tuned on one clip, but each region has a box of its own. "
+            "Set focus to on, or give a box.",
+        )
     return edits[0]
 
 
@@ -164,8 +167,11 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
         return
     for field, adapter in (("motion", request.motion), ("adapter", request.adapter)):
         if adapter:
-            said = f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does not have"
-            raise ModelError(field, f"{said}. Remove it or use another model.")
+            raise ModelError(
+                field,
+                f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does "
+                "not have. Remove it or use another model.",
+            )
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:

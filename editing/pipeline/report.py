@@ -52,8 +52,13 @@ def make_report(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
         )
         metrics = yield from _until(enough, measuring(edit, edited))
-        file = f"edited_{number}.mp4"
-        others.append({"file": file, "prompt_used": other.prompt, "metrics": metrics})
+        others.append(
+            {
+                "file": f"edited_{number}.mp4",
+                "prompt_used": other.prompt,
+                "metrics": metrics,
+            }
+        )
     focus = []
     attention: dict[str, object] = {}
     for one in drawn:

@@ -56,8 +56,9 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     except ResourceError as error:
         if not request.more_prompts:
             raise
-        advice = f"{error.message} Or edit fewer prompts in one run."
-        raise ResourceError("more_prompts", advice) from error
+        raise ResourceError(
+            "more_prompts", f"{error.message} Or edit fewer prompts in one run."
+        ) from error
     clock.begin(None)
     report, _ = yield from _timed(make_report(request, result, run, drawn), clock)
     adapter = made.adapter.facts if made else run.adapter

@@ -133,10 +133,10 @@ class HeatScope:
         if not strides:
             given = ", ".join(str(divisor) for divisor in divisors)
             others = ", ".join(str(stride[-1]) for stride in known)
-            message = (
-                f"This model has no attention on grid {given}. Choose from {others}."
+            raise RequestError(
+                "params.heat_grids",
+                f"This model has no attention on grid {given}. Choose from {others}.",
             )
-            raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 
 

@@ -208,8 +208,12 @@ class EditRequest(Draft):
     def _check_values(self) -> None:
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
         fits = self.size is None or is_whole(self.size, MIN_SIZE, most)
-        expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
-        require("size", self.size, fits, expected)
+        require(
+            "size",
+            self.size,
+            fits,
+            f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing",
+        )
         for key, holds in (
             ("more_prompts", all(text.strip() for text in self.more_prompts)),
             ("model", self.model.strip() != ""),
@@ -230,8 +234,10 @@ class EditRequest(Draft):
             for key in ("drawn", "clicked"):
                 beyond = [frame for frame in getattr(region, key) if frame > last]
                 if beyond:
-                    message = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}."
-                    raise RequestError(f"regions.{region.name}.{key}", message)
+                    raise RequestError(
+                        f"regions.{region.name}.{key}",
+                        f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}.",
+                    )
 
     def _check_unique(self, key: str) -> None:
         seen = set()
@@ -240,8 +246,10 @@ class EditRequest(Draft):
             # names of files, which some systems compare without case
             value = str(given).casefold()
             if value in seen:
-                message = f"{shorten(given)} is used twice. Give each region its own."
-                raise RequestError(f"regions.{index}.{key}", message)
+                raise RequestError(
+                    f"regions.{index}.{key}",
+                    f"{shorten(given)} is used twice. Give each region its own.",
+                )
             seen.add(value)
 
     def _check_labels(self) -> None:
@@ -261,12 +269,18 @@ class EditRequest(Draft):
         known = {region.label: region for region in self.regions}
         unlisted = sorted(labels.present - set(known))
         if unlisted:
-            reason = f"No region has label {unlisted[0]}, but the masks do"
-            raise MaskError("masks", f"{reason}. Add a region or erase the label.")
+            raise MaskError(
+                "masks",
+                f"No region has label {unlisted[0]}, but the masks do. Add a region "
+                "or erase the label.",
+            )
         empty = sorted(set(known) - labels.present)
         if empty:
-            region = f"Region {known[empty[0]].name!r} (label {empty[0]})"
-            raise MaskError("masks", f"{region} is empty in every frame. Draw it.")
+            raise MaskError(
+                "masks",
+                f"Region {known[empty[0]].name!r} (label {empty[0]}) is empty in "
+                "every frame. Draw it.",
+            )
 
 
 def override(
@@ -329,8 +343,11 @@ def _pictured(request: EditRequest, text: str) -> EditRequest:
     if not equals:
         file = written
     if not file or (equals and not name):
-        expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
-        raise RequestError("--picture", f"Expected {expected}, got {shorten(text)}.")
+        raise RequestError(
+            "--picture",
+            "Expected NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to "
+            f"{MAX_SCALE}, got {shorten(text)}.",
+        )
     picture = {"picture": file, "picture_scale": scale}
     if not equals:
         return replace(request, **picture)

@@ -154,8 +154,9 @@ def load_project(
     regions = []
     for region in project.regions:
         values = from_json(region, Region)
-        field = f"regions.{values['name']}.picture"
-        values["picture"] = _read_picture(folder, values["picture"], field)
+        values["picture"] = _read_picture(
+            folder, values["picture"], f"regions.{values['name']}.picture"
+        )
         regions.append(Region(**values))
     labels = None
     if masks_path:
@@ -248,8 +249,9 @@ def write_project(
         content["adapter"] = _put(Path(draft.adapter), folder, _ADAPTER, put)
     regions = {region["label"]: region for region in content["regions"]}
     for asked in draft.pictures:
-        name = f"picture_{asked.label}{asked.path.suffix.lower()}"
-        place = _put(asked.path, folder, name, put)
+        place = _put(
+            asked.path, folder, f"picture_{asked.label}{asked.path.suffix.lower()}", put
+        )
         regions.get(asked.label, content)["picture"] = place
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / FILE) as part:
@@ -309,8 +311,11 @@ def check_project_path(folder: Path) -> None:
         raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
     check_writable(folder)
     if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
-        advice = "Choose a new or empty folder, or a project."
-        raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
+        raise RequestError(
+            "--out",
+            f"{folder.name!r} contains other files. Choose a new or empty folder, "
+            "or a project.",
+        )
 
 
 def _folder(path: str | Path) -> Path:
@@ -318,15 +323,20 @@ def _folder(path: str | Path) -> Path:
 
 
 def _parse(file: Path) -> Project:
-    advice = f"Choose a project folder, or make one with `{program()} new`."
-    missing = f"{shorten(file.parent.name)} has no {FILE}. {advice}"
+    missing = (
+        f"{shorten(file.parent.name)} has no {FILE}. Choose a project folder, "
+        f"or make one with `{program()} new`."
+    )
     with boundary("project", missing):
         if not file.is_file():
             raise RequestError("project", missing)
         size = file.stat().st_size
     if size > _MAX_BYTES:
-        reason = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB"
-        raise RequestError(FILE, f"{reason}. Choose another file.")
+        raise RequestError(
+            FILE,
+            f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB. "
+            "Choose another file.",
+        )
     with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
         text = file.read_text(encoding="utf-8-sig")
         try:
@@ -361,8 +371,10 @@ def _check_texts(content: object, place: str = "") -> None:
     """Refuse texts that cannot be written: half of a pair of characters, or a null."""
     if isinstance(content, str):
         if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
-            message = "The text has characters that cannot be used. Type it again."
-            raise RequestError(place.strip(".") or FILE, message)
+            raise RequestError(
+                place.strip(".") or FILE,
+                "The text has characters that cannot be used. Type it again.",
+            )
     elif isinstance(content, dict):
         for key, part in content.items():
             _check_texts(key, place)
@@ -387,12 +399,18 @@ def _check_names(asked: Edit, control: object = "") -> None:
     name models."""
     allowed = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(asked.model):
-        message = f"A project may name storybook, {allowed}, not {shorten(asked.model)}"
-        raise RequestError("model", f"{message}. Use --model for a path.")
+        raise RequestError(
+            "model",
+            f"A project may name storybook, {allowed}, not "
+            f"{shorten(asked.model)}. Use --model for a path.",
+        )
     for one in _names(asked, control):
         if not is_name(one.name):
-            message = f"A project may name {allowed}, not {shorten(one.text)}"
-            raise ModelError(one.field, f"{message}. Use {one.option} for a path.")
+            raise ModelError(
+                one.field,
+                f"A project may name {allowed}, not {shorten(one.text)}. Use "
+                f"{one.option} for a path.",
+            )
 
 
 def _names(asked: Edit, control: object) -> Iterator[_Name]:
@@ -443,8 +461,10 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of
     the folder."""
     if not _is_relative(given):
-        expected = "a relative path inside the project folder"
-        raise RequestError(field, f"Expected {expected}, got {shorten(given)}.")
+        raise RequestError(
+            field,
+            f"Expected a relative path inside the project folder, got {shorten(given)}.",
+        )
     root = folder.resolve()
     path = folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
@@ -458,8 +478,11 @@ def _inside(folder: Path, given: str, field: str) -> Path:
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
             if not entry.resolve().is_relative_to(root):
-                reason = f"{shorten(entry.name)} leads out of the project folder"
-                raise RequestError(field, f"{reason}. Copy the file into it.")
+                raise RequestError(
+                    field,
+                    f"{shorten(entry.name)} leads out of the project folder. Copy the "
+                    "file into it.",
+                )
     return path
 
 
