@@ -319,18 +319,15 @@ def partitioned_attention(
     learns = any(x.requires_grad for x in (q, k, v))
     # The kernels of `merged` take values as wide as keys, and other devices have none.
     alike = partition.alike and k.shape == v.shape and q.device.type in ("cpu", "cuda")
-    if _favours_blocks(q, k) and not learns:
+    # Blocks are then faster than a fused kernel.
+    in_blocks = q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
+    if in_blocks and not learns:
         return _in_blocks(q, k, v, partition, strength)
     if q.shape[-1] >= _MERGED and alike and not learns:
         return merged(q, k, v, partition, strength)
     q2, k2 = modulate(q, k, partition, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
     return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
-
-
-def _favours_blocks(q: Queries, k: Keys) -> bool:
-    """Check if blocks are faster than a fused kernel."""
-    return q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
 
 
 def merged(
@@ -348,31 +345,18 @@ def merged(
     out = torch.empty_like(q)
     for region in partition.by_region():
         rows = region.queries
-        queries = calm[:, :, rows]
-        out[:, :, rows] = _merged_rows(queries, k, v, region, lift[:, :, rows])
+        parts = []
+        for keys in (region.own, region.others):
+            if keys is not None:
+                some = (calm[:, :, rows], k[:, :, keys], v[:, :, keys])
+                parts.append(attention_and_sums(*some, q.shape[-1] ** -0.5))
+        found, sums = parts[0]
+        if len(parts) > 1:
+            outside, other_sums = parts[1]
+            share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None]
+            found = torch.lerp(outside, found, share.to(q.dtype))
+        out[:, :, rows] = found
     return out
-
-
-def _merged_rows(
-    queries: Queries,
-    k: Keys,
-    v: Values,
-    region: RegionTokens,
-    lift: Float[Tensor, "batch heads queries"],
-) -> Answers:
-    """Compute the attention of a region's queries, in which the logits of its own keys
-    are lifted."""
-    scale = queries.shape[-1] ** -0.5
-    parts = []
-    for keys in (region.own, region.others):
-        if keys is not None:
-            some = (k[:, :, keys], v[:, :, keys])
-            parts.append(attention_and_sums(queries, *some, scale))
-    if len(parts) == 1:
-        return parts[0][0]
-    (inside, sums), (outside, other_sums) = parts
-    share = torch.sigmoid(sums + lift - other_sums)[..., None]
-    return torch.lerp(outside, inside, share.to(queries.dtype))
 
 
 def _in_blocks(
@@ -412,24 +396,12 @@ def _fill_head(
         v = v.mT.contiguous().mT
     rows = max(_LEAST_ROWS, _BLOCK // len(k))
     for region, same in zip(regions, own, strict=True):
-        lifted = None if region.own is None else same
         for some in region.queries.split(rows):
+            scores = _product(q[some] * q.shape[-1] ** -0.5, k)
+            # Two passes: aminmax is several times slower than amax and amin on a CPU.
+            span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
             a = strength[some, None]
-            out[some] = _product(_block_scores(q[some], k, lifted, a), v.mT)
-
-
-def _block_scores(
-    q: Float[Tensor, "queries dim"],
-    k: Float[Tensor, "keys dim"],
-    own: Float[Tensor, "keys"] | None,
-    a: Float[Tensor, "queries 1"],
-) -> Float[Tensor, "queries keys"]:
-    """Compute the modulated attention of queries of one region to all keys, of which
-    `own` are the region's."""
-    scores = _product(q * q.shape[-1] ** -0.5, k)
-    # Two passes: aminmax is several times slower than amax and amin on a CPU.
-    span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
-    scores.mul_(1 - a)
-    if own is not None:
-        scores.addcmul_(a * span, own)
-    return torch.softmax(scores, -1, out=scores)
+            scores.mul_(1 - a)
+            if region.own is not None:
+                scores.addcmul_(a * span, same)
+            out[some] = _product(torch.softmax(scores, -1, out=scores), v.mT)
