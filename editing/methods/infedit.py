@@ -336,7 +336,7 @@ class Branches:
 
     def _attend(self, step: Step, batch: Batch) -> AttentionFn:
         """Return the unified attention control of one step."""
-        self._modulation.begin(step)
+        self._modulation.heat.begin(step)
         modulated = self._modulation.attend(step, batch)
         keeps = self._keeps_layout(step)
 

@@ -113,7 +113,7 @@ def run(
             x = add_noise(calm, common_noise(x, fresh), step)
             x = blended(x, steps[step.index - 1])
         x = working.window.pin_anchors("edit", number, x)
-        modulation.begin(step)
+        modulation.heat.begin(step)
         features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(
             x,

@@ -21,7 +21,7 @@ from regrain.editing.params.registry import (
     check_needs,
     resolve_params,
 )
-from regrain.editing.pipeline.clocks import StageClock
+from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.pipeline.focus import Placed, find_placed, focus_warnings
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.request.edit_request import EditRequest
@@ -56,7 +56,7 @@ class PreparedRun(NamedTuple):
 
 
 def prepare_run(
-    request: EditRequest, backbone: Backbone | None, clock: StageClock
+    request: EditRequest, backbone: Backbone | None, clock: RunClock
 ) -> Steps[PreparedRun]:
     """Load the model of a request, unless one is given, and decide the parameters;
     yields the stage.

@@ -17,7 +17,7 @@ from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.preparation import PreparedRun
 from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps, Tuned
-from regrain.editing.request.compose import missing_phrases
+from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
 from regrain.editing.storage.packages import installed
@@ -186,14 +186,14 @@ def _of_prompts(request: EditRequest, resolved: Resolved) -> Iterator[str]:
         )
     regions = {region.label: region for region in request.regions}
     prompts = (request.prompt, *request.more_prompts)
-    for prompt, text in zip(prompts, request.targets, strict=True):
-        missing = missing_phrases(request.source_prompt, prompt, request.regions)
-        for label, sought in missing.items():
+    for prompt in prompts:
+        composed = compose(request.source_prompt, prompt, request.regions)
+        for label, sought in composed.missing.items():
             region = regions[label]
             yield (
                 f"Region {region.name!r}: {shorten(sought)} does not match whole words of the prompt, so "
-                f"{shorten(region.prompt)} was appended: {shorten(text, 200)}. To bind it elsewhere, use "
-                "words of the prompt."
+                f"{shorten(region.prompt)} was appended: {shorten(composed.text, 200)}. To bind it "
+                "elsewhere, use words of the prompt."
             )
 
 

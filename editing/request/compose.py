@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 class Composed(NamedTuple):
     """The prompt a run uses, and per label the characters [start, stop) of the region's
-    own words in it."""
+    own words in it.
+
+    Attributes:
+        missing: By label, the phrases that were not found, so that the region's words
+            were appended.
+    """
 
     text: str
     spans: dict[int, tuple[int, int] | None]
+    missing: dict[int, str]
 
 
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
@@ -32,7 +38,13 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     """
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
-    places = _find_places(text, _sought(exchange, regions))
+    # What is to be found in the text.
+    sought = {
+        region.label: (not exchange and region.prompt.strip()) or region.source
+        for region in regions
+    }
+    places = _find_places(text, sought)
+    missing = {}
     spans: dict[int, tuple[int, int] | None] = {
         region.label: None for region in regions
     }
@@ -50,12 +62,14 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     result += text[done:]
     for label, words in prompts.items():
         if words and label not in places:
+            if text.strip() and sought[label].strip():
+                missing[label] = sought[label]
             result = result.rstrip()
             if result:
                 result += " " if result[-1] in ".,;:!?" else ", "
             spans[label] = _next_span(result, words)
             result += words
-    return Composed(result, spans)
+    return Composed(result, spans, missing)
 
 
 def _next_span(text: str, words: str) -> tuple[int, int]:
@@ -76,32 +90,6 @@ def compose_negatives(
             spans[region.label] = _next_span(text, region.negative)
             text += region.negative
     return text, spans
-
-
-def missing_phrases(
-    source_prompt: str, prompt: str, regions: Sequence[Region]
-) -> dict[int, str]:
-    """Return the phrases, by label, that `compose` does not find, so that it appends
-    the region's words."""
-    exchange = not prompt.strip()
-    text = source_prompt if exchange else prompt
-    if not text.strip():
-        return {}
-    sought = _sought(exchange, regions)
-    places = _find_places(text, sought)
-    missing = {}
-    for region in regions:
-        phrase = sought[region.label]
-        if region.prompt.strip() and phrase.strip() and region.label not in places:
-            missing[region.label] = phrase
-    return missing
-
-
-def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
-    """Return by label the phrase of each region that is to be found in the text."""
-    if exchange:
-        return {region.label: region.source for region in regions}
-    return {region.label: region.prompt.strip() or region.source for region in regions}
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:

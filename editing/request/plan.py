@@ -113,10 +113,11 @@ def _keys_of_shot(
         )
         choice = choice._replace(frames=chosen or (0,))
 
-    def read(first: int, last: int) -> UInt8[np.ndarray, "frames h w 3"]:
-        return frames.read(start + first, start + last)
-
-    shot = LazyFrames((stop - start, *frames.shape[1:]), np.uint8, read)
+    shot = LazyFrames(
+        (stop - start, *frames.shape[1:]),
+        np.uint8,
+        lambda first, last: frames.read(start + first, start + last),
+    )
     return tuple(start + key for key in choose_keyframes(choice, shot))
 
 

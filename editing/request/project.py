@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -384,16 +384,6 @@ def _check_texts(content: object, place: str = "") -> None:
             _check_texts(part, f"{place}.{number}")
 
 
-class _Name(NamedTuple):
-    """A model that a project names: its field, what replaces that, the text and the
-    name in it."""
-
-    field: str
-    option: str
-    text: str
-    name: str
-
-
 def _check_names(asked: Edit, control: object = "") -> None:
     """Refuse paths on this machine: a project may come from anyone, and so may only
     name models."""
@@ -404,32 +394,33 @@ def _check_names(asked: Edit, control: object = "") -> None:
             f"A project may name storybook, {allowed}, not "
             f"{shorten(asked.model)}. Use --model for a path.",
         )
-    for one in _names(asked, control):
-        if not is_name(one.name):
+    for field, option, text, name in _names(asked, control):
+        if not is_name(name):
             raise ModelError(
-                one.field,
-                f"A project may name {allowed}, not {shorten(one.text)}. Use "
-                f"{one.option} for a path.",
+                field,
+                f"A project may name {allowed}, not {shorten(text)}. Use "
+                f"{option} for a path.",
             )
 
 
-def _names(asked: Edit, control: object) -> Iterator[_Name]:
-    """Yield what a project names beside its model."""
+def _names(asked: Edit, control: object) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what a project names beside its model: the field, what replaces it, the
+    text and the name in it."""
     for text in asked.loras:
-        yield _Name("loras", "--lora", text, parse_lora(text).model)
+        yield "loras", "--lora", text, parse_lora(text).model
     if asked.motion:
         name = parse_lora(asked.motion, "motion", 0.0).model
-        yield _Name("motion", "--motion", asked.motion, name)
+        yield "motion", "--motion", asked.motion, name
     if asked.picture_adapter:
         name = asked.picture_adapter
         parts = name.split("/")
         if all(is_name(part) for part in parts):
             name = "/".join(parts[:2])  # without the file in a hub's repository
-        yield _Name("picture_adapter", "--picture-adapter", asked.picture_adapter, name)
+        yield "picture_adapter", "--picture-adapter", asked.picture_adapter, name
     # what cannot be read is refused later, with the parameters
     with suppress(ValueError):
         for spec in read_control(control):
-            yield _Name("params.control", "--set", spec.model, spec.model)
+            yield "params.control", "--set", spec.model, spec.model
 
 
 def _masks_path(folder: Path, project: Project) -> Path | None:

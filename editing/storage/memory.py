@@ -144,7 +144,8 @@ def peak_memory(device: torch.device) -> int:
     try:
         import resource
     except ImportError:  # Windows keeps the peak itself
-        return psutil.Process().memory_info().peak_wset
+        memory = psutil.Process().memory_info()
+        return memory._asdict().get("peak_wset", memory.rss)
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
