@@ -181,16 +181,12 @@ def unit_slope(u: Places, reference: Places, distance: Distance) -> Places:
         return _times_signs(u, reference).mul_(2 / similarities)
     # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the
     # smaller matrices.
-    multiply = _times_similarities if places <= channels else _times_correlations
-    return multiply(u, reference).mul_(4 / similarities)
-
-
-def _times_similarities(u: Places, reference: Places) -> Places:
-    """Multiply (U (U - R)^T + (U - R) R^T) by U, through matrices of places x
-    places."""
-    off = u - reference
-    similarities = (u @ off.mT).baddbmm_(off, reference.mT)
-    return similarities @ u
+    if places <= channels:
+        off = u - reference
+        product = (u @ off.mT).baddbmm_(off, reference.mT) @ u
+    else:
+        product = _times_correlations(u, reference)
+    return product.mul_(4 / similarities)
 
 
 def _times_correlations(u: Places, reference: Places) -> Places:

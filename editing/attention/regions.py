@@ -154,7 +154,14 @@ def grid_labels(
     for label in range(1, count):
         lost = (cover[:, label].amax(1) > 0) & ~(winner == label).any(1)
         for frame in lost.nonzero().flatten().tolist():
-            _take_a_cell(winner[frame], cover[frame, label], label)
+            # The cell it covers most, of those that are not another label's last.
+            own = winner[frame]
+            share = cover[frame, label]
+            for cell in share.argsort(descending=True).tolist():
+                held = own[cell]
+                if share[cell] > 0 and (held == 0 or (own == held).sum() > 1):
+                    own[cell] = label
+                    break
     return winner
 
 
@@ -192,18 +199,6 @@ def _cover(
         for frame in labels
     ]
     return torch.stack(shares).flatten(2)
-
-
-def _take_a_cell(
-    winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int
-) -> None:
-    """Give a label the cell it covers most, of those that are not another label's
-    last."""
-    for cell in cover.argsort(descending=True).tolist():
-        held = winner[cell]
-        if cover[cell] > 0 and (held == 0 or (winner == held).sum() > 1):
-            winner[cell] = label
-            return
 
 
 def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:

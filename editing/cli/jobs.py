@@ -28,7 +28,7 @@ from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import (
-    check_writable,
+    check_folder,
     replacing,
     visible,
     writable,
@@ -285,9 +285,7 @@ def _edit(job: EditJob, out: Path) -> None:
 def check_batch(out: Path) -> None:
     """Refuse, before any work, a folder that is a file, cannot be written or holds more
     than a batch."""
-    if os.path.isfile(out):
-        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
-    check_writable(out)
+    check_folder(out)
     if out.is_dir() and visible(out) and not (out / STATUS).is_file():
         raise RequestError(
             "--out",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regrain.editing.motion.flow import (
@@ -148,43 +148,21 @@ def planes(frames: Frames) -> Float[Tensor, "frames 3 h w"]:
     return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")
 
 
-def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
-    """Find where the clip is cut: the first frame of each shot but the first, rising.
-
-    `motion` is that from each frame to the next; pairs beyond these, as in `around`, do
-    not count.
-    """
-    cuts = []
-    for frame in range(1, len(frames)):
-        pair = motion[frame - 1 : frame]
-        device = pair.forward.device
-        a = planes(frames[frame - 1 : frame]).to(device)
-        b = planes(frames[frame : frame + 1]).to(device)
-        # It is one if motion explains too little of two frames, by occlusion and by
-        # the colours that it misses.
-        missed = (a - warp(b, pair.forward)).abs()
-        missed_back = (b - warp(a, pair.backward)).abs()
-        left = _mean_of(missed, missed_back)
-        contrast = _mean_of(_contrast(a), _contrast(b))
-        lost = _mean_of(pair.hidden.float(), pair.appeared.float())
-        if lost * left > _CUT * max(contrast, 1.0):
-            cuts.append(frame)
-    return tuple(cuts)
-
-
-def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
-    """Find where a clip is cut, from its frames alone, a pair at a time; see
-    `find_cuts`.
+def is_cut(before: Frames, after: Frames) -> bool:
+    """Tell whether a shot ends between two frames, each [1, height, width, 3]: motion
+    explains too little of them, by occlusion and by the colours that it misses.
 
     The motion is estimated by DIS, for which the threshold was measured.
     """
-    cuts = []
-    for frame in range(1, len(frames)):
-        pair = frames[frame - 1 : frame + 1]
-        motion = find_motion(pair[:1], pair[1:], "dis")
-        if find_cuts(pair, motion):
-            cuts.append(frame)
-    return tuple(cuts)
+    motion = find_motion(before, after, "dis")
+    a = planes(before)
+    b = planes(after)
+    missed = (a - warp(b, motion.forward)).abs()
+    missed_back = (b - warp(a, motion.backward)).abs()
+    left = _mean_of(missed, missed_back)
+    contrast = _mean_of(_contrast(a), _contrast(b))
+    lost = _mean_of(motion.hidden.float(), motion.appeared.float())
+    return lost * left > _CUT * max(contrast, 1.0)
 
 
 def _mean_of(a: Tensor, b: Tensor) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from regrain.editing.recipe.events import EditResult, Frames
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
+    check_folder,
     check_writable,
     remove_stale,
     replacing,
@@ -132,10 +132,7 @@ NAMES = (
 def check_out(out: Path) -> None:
     """Refuse, before any work, an output that is a file, has more than results in it or
     cannot be written."""
-    # unlike Path.is_file, does not raise for a name that is too long
-    if os.path.isfile(out):
-        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
-    check_writable(out)
+    check_folder(out)
     remove_stale(out)
     if out.is_dir():
         for entry in visible(out):

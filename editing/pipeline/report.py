@@ -12,11 +12,10 @@ from regrain import __version__
 from regrain.editing.errors import shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
-from regrain.editing.models.adapters import AdapterFacts
 from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.preparation import PreparedRun
-from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps, Tuned
+from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
 from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
@@ -123,15 +122,6 @@ def _until(
     except StopIteration as stop:
         return stop.value
     return {}
-
-
-def describe_tuning(facts: AdapterFacts, made: Tuned | None) -> dict[str, object]:
-    """Describe tuned weights: where they come from and, if this run tuned them, the
-    losses."""
-    adapter = facts.model_dump(mode="json", exclude={"version", "sketch", "clip"})
-    if made is not None:
-        adapter["losses"] = [round(float(loss), 6) for loss in made.losses]
-    return adapter
 
 
 def _describe_plan(plan: Plan | None) -> dict[str, object]:

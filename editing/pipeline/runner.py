@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.pipeline.preparation import prepare_run, tuned_on
-from regrain.editing.pipeline.report import describe_tuning, make_report
+from regrain.editing.pipeline.report import make_report
 from regrain.editing.recipe.events import (
     Event,
     Finished,
@@ -64,7 +64,10 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     report, _ = yield from _timed(make_report(request, result, run, drawn), clock)
     adapter = made.adapter.facts if made else run.adapter
     if adapter:
-        report["adapter"] = describe_tuning(adapter, made)
+        told = adapter.model_dump(mode="json", exclude={"version", "sketch", "clip"})
+        if made:
+            told["losses"] = [round(float(loss), 6) for loss in made.losses]
+        report["adapter"] = told
     clock.enter("")
     report["seconds"] = clock.seconds
     in_units = clock.in_units

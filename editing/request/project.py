@@ -45,7 +45,7 @@ from regrain.editing.request.fields import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import (
-    check_writable,
+    check_folder,
     replacing,
     staged,
     visible,
@@ -306,10 +306,7 @@ def describe(draft: Draft, masks: str = "masks") -> Content:
 def check_project_path(folder: Path) -> None:
     """Refuse a path that is not free, an empty folder or a project by a RequestError
     about `--out`."""
-    # unlike Path.is_file, does not raise for a name that is too long
-    if os.path.isfile(folder):
-        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
-    check_writable(folder)
+    check_folder(folder)
     if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
         raise RequestError(
             "--out",

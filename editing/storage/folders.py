@@ -49,6 +49,15 @@ def check_writable(folder: Path) -> None:
         )
 
 
+def check_folder(out: Path) -> None:
+    """Refuse, before any work, a folder for results that is a file or cannot be
+    written, by a RequestError about `--out`."""
+    # unlike Path.is_file, does not raise for a name that is too long
+    if os.path.isfile(out):
+        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    check_writable(out)
+
+
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about
     `--out`."""

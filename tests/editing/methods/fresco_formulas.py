@@ -44,8 +44,8 @@ from regrain.editing.diffusion.schedule import Step, guide
 from regrain.editing.motion.correspondence import (
     Motion,
     around,
+    is_cut,
     newly_seen,
-    scan_cuts,
     token_maps,
     track_ids,
 )
@@ -108,7 +108,8 @@ def check(run: Run) -> None:
     frames = request.clip.read(0, run.frames)
     motion = around(frames, "dis")
     run.kept["motion"] = motion
-    assert not scan_cuts(frames)
+    for number in range(1, len(frames)):
+        assert not is_cut(frames[number - 1 : number], frames[number : number + 1])
     steps = model.schedule.sampling(params.steps)[
         round(params.steps * (1 - params.strength)) :
     ]
