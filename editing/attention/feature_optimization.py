@@ -92,7 +92,12 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     after = frames.roll(-1)
     kept = frames if circular else frames[:-1]
     parts = [
-        _displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])
+        _displaced(
+            after[kept],
+            kept,
+            motion.backward[kept],
+            ~motion.appeared[kept],
+        )
     ]
     if circular:
         parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
@@ -228,9 +233,17 @@ def _times_signs(u: Places, reference: Places) -> Places:
             signs = own[..., down, :] @ own[..., across, :].mT
             signs -= like[..., down, :] @ like[..., across, :].mT
             signs.sign_()
-            add(sums[..., down, :], signs, own[..., across, :])
+            add(
+                sums[..., down, :],
+                signs,
+                own[..., across, :],
+            )
             if across is not down:
-                add(sums[..., across, :], signs.mT, own[..., down, :])
+                add(
+                    sums[..., across, :],
+                    signs.mT,
+                    own[..., down, :],
+                )
     return out
 
 

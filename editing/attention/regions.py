@@ -322,7 +322,12 @@ def partitioned_attention(
         return merged(q, k, v, partition, strength)
     q2, k2 = modulate(q, k, partition, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
-    return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
+    return attention(
+        F.pad(q2, lanes),
+        F.pad(k2, lanes),
+        v,
+        scale=q.shape[-1] ** -0.5,
+    )
 
 
 def merged(
@@ -371,7 +376,12 @@ def _in_blocks(
         for head in range(heads):
             one = (b, head)
             given = (q[one], k[one], v[one], strengths[b])
-            _fill_head(out[one], *given, regions, own)
+            _fill_head(
+                out[one],
+                *given,
+                regions,
+                own,
+            )
     return out
 
 

@@ -286,7 +286,11 @@ def smooth_background(
         moved = warp(shares[source], flow, "zero")
         in_both = ~unseen[:, None] * shares[frame] * moved
         other = warp(smoothed[source], flow, "zero")
-        smoothed[frame] = torch.lerp(smoothed[frame], other, in_both.to(x.dtype))
+        smoothed[frame] = torch.lerp(
+            smoothed[frame],
+            other,
+            in_both.to(x.dtype),
+        )
     return torch.cat(smoothed)
 
 

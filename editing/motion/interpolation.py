@@ -174,7 +174,11 @@ class _Stretch:
         # composed step by step, and estimated at once.
         large = enlarged(source)
         size = source.shape[1:3]
-        forward, backward = estimate_both(large[:-1], large[1:], method)
+        forward, backward = estimate_both(
+            large[:-1],
+            large[1:],
+            method,
+        )
         between = large[1:-1]
         at_once = []
         for key in (large[0], large[-1]):

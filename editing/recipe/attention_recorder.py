@@ -185,7 +185,11 @@ class AttentionRecorder:
             changed: True if this layer is changed in this step.
         """
         own_size = size or self.scope.size
-        mass = one = on_grid(before.float(), own_size, self.scope.size)
+        mass = one = on_grid(
+            before.float(),
+            own_size,
+            self.scope.size,
+        )
         if after is not None:
             mass = on_grid(after.float(), own_size, self.scope.size)
         sums = _Sums(one, mass, 1)

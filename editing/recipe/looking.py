@@ -80,7 +80,12 @@ def toward(
     lengths = palette.square().sum(1)
     nearest = []
     for some in places.split(_AT_ONCE):  # for memory
-        far = torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2)
+        far = torch.addmm(
+            lengths,
+            some.flatten(0, 2),
+            palette.T,
+            alpha=-2,
+        )
         nearest.append(palette[far.argmin(1)])
     ways = cover * (torch.cat(nearest).view_as(places).movedim(-1, 1) - x)
     reach = round(_AROUND * max(x.shape[2:]))

@@ -219,7 +219,12 @@ class EditRequest(Draft):
             ("model", self.model.strip() != ""),
             ("prediction", self.prediction in ("", *PREDICTIONS)),
         ):
-            require(key, getattr(self, key), holds, declared(Edit)[key].expected)
+            require(
+                key,
+                getattr(self, key),
+                holds,
+                declared(Edit)[key].expected,
+            )
         check_declared(self, Edit)
         check_focus(self.focus, len(self.clip), self.clip.size)
         if self.motion:
