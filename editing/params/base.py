@@ -387,6 +387,20 @@ class SampledParams(DrawnParams):
             )
 
 
+class AgainParams(MethodParams):
+    """What parameters `attention_span` and `redraw` mean, where a method has both."""
+
+    @property
+    def steps_again(self) -> int:
+        """See `MethodParams`; never all of them."""
+        return min(round(self.steps * self.redraw), self.steps - 1)
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.attention_span]
+
+
 class NoiseParams(DrawnParams):
     """Parameters of methods whose noise can follow the motion of the clip."""
 

@@ -22,8 +22,14 @@ from regrain.editing.params.registry import (
     resolve_params,
 )
 from regrain.editing.pipeline.clocks import RunClock
-from regrain.editing.pipeline.focus import Placed, find_placed, focus_warnings
+from regrain.editing.pipeline.focus import (
+    Placed,
+    find_cuts,
+    focus_warnings,
+    placed_edits,
+)
 from regrain.editing.recipe.events import Stage, Steps
+from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.memory import reset_peak
@@ -104,7 +110,12 @@ def prepare_run(
         pictures = load_pictures(
             request.picture_adapter, asked, backbone, params.picture_blocks
         )
-    request, edits = yield from find_placed(backbone, request, params)
+    # Boxes depend on cuts, which are looked for.
+    has_boxes = read_focus(request.focus).kind != "off" and request.edited
+    if has_boxes and params.cuts is None:
+        cuts = yield from find_cuts(request.clip)
+        params = params.model_copy(update={"cuts": cuts})
+    request, edits = placed_edits(backbone, request, params)
     warnings: list[str] = []
     if adapter:
         backbone, warnings = use_adapter(backbone, tuned_on(edits).request)

@@ -125,11 +125,10 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     outside = (sides < 1) | (corners > size)
     beyond = np.flatnonzero(outside.any(1))
     if len(beyond):
-        box = write_boxes(boxes[beyond[0], None])
         raise RequestError(
             "focus",
-            f"Box {box} of frame {beyond[0]} is not inside {size[0]}x{size[1]}. "
-            "Move or shrink it.",
+            f"Box {write_boxes(boxes[beyond[0], None])} of frame {beyond[0]} is not inside "
+            f"{size[0]}x{size[1]}. Move or shrink it.",
         )
     return boxes
 

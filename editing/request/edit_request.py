@@ -358,8 +358,9 @@ def _pictured(request: EditRequest, text: str) -> EditRequest:
         return replace(request, **picture)
     names = [region.name for region in request.regions]
     if name not in names:
-        advice = suggest(name, names)
-        raise RequestError("--picture", f"No region is named {shorten(name)}. {advice}")
+        raise RequestError(
+            "--picture", f"No region is named {shorten(name)}. {suggest(name, names)}"
+        )
     regions = list(request.regions)
     place = names.index(name)
     regions[place] = replace(regions[place], **picture)
