@@ -60,11 +60,9 @@ def write_clip(
     with av.open(str(path), "w") as container:
         named = {key.replace("_", "-"): value for key, value in options.items()}
         video = container.add_stream(codec, rate=fps, options=named)
-        video.width, video.height, video.pix_fmt = (
-            frames.shape[2],
-            frames.shape[1],
-            pixels,
-        )
+        video.width = frames.shape[2]
+        video.height = frames.shape[1]
+        video.pix_fmt = pixels
         if tags:
             (
                 video.colorspace,
@@ -99,7 +97,8 @@ def write_clip(
             )
             picture = picture.reformat(format=pixels, **colors)
             if stamps is not None:
-                picture.pts, picture.time_base = stamps[index], unit
+                picture.pts = stamps[index]
+                picture.time_base = unit
             container.mux(_lasting(video.encode(picture), stamps, last))
         container.mux(_lasting(video.encode(None), stamps, last))
         if sound:
@@ -130,7 +129,8 @@ def samples(
     """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
     frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
     # FLAC makes nonsense of sound without a time
-    frame.sample_rate, frame.pts = rate, 0
+    frame.sample_rate = rate
+    frame.pts = 0
     return frame
 
 

@@ -14,7 +14,8 @@ from regrain.editing.methods.tuning import Tuning, learn_clip
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 
-FRAMES, SIZE = 3, 16
+FRAMES = 3
+SIZE = 16
 WORDS = "a cat on the grass"
 
 
@@ -58,7 +59,8 @@ def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapt
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the steps for which gradients are computed from now on."""
-    taken, gradients = [], Tuning.gradients
+    taken = []
+    gradients = Tuning.gradients
     noted = lambda self, learner: (  # noqa: E731
         taken.append(learner.steps) or gradients(self, learner)
     )

@@ -21,7 +21,9 @@ from PIL import Image
 from tests.made_clips import samples, write_clip
 
 Change = Callable[..., object]  # of a path
-FRAMES, WIDTH, HEIGHT = 4, 64, 64
+FRAMES = 4
+WIDTH = 64
+HEIGHT = 64
 
 
 def pixels(

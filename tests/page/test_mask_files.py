@@ -20,6 +20,13 @@ def export(page, form, folder):
     return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
 
 
+def unpacked(page, form, folder):
+    """A folder of what is exported."""
+    with zipfile.ZipFile(export(page, form, folder)) as archive:
+        archive.extractall(folder / form)
+    return folder / form
+
+
 def all_masks(page, label):
     return np.stack([mask(page, frame, label, SIDE) for frame in range(8)])
 
@@ -51,9 +58,7 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
 
 def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     before = all_masks(page, 1)
-    with zipfile.ZipFile(export(page, "png", tmp_path)) as archive:
-        archive.extractall(tmp_path / "png")
-    files = sorted((tmp_path / "png").iterdir())
+    files = sorted(unpacked(page, "png", tmp_path).iterdir())
     assert Image.open(files[0]).mode == "P"
     start_empty(page)
     load(page, *files)
@@ -76,11 +81,10 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
 
 def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     masks = all_masks(page, 1) | all_masks(page, 2)
-    with zipfile.ZipFile(export(page, "pair", tmp_path)) as archive:
-        archive.extractall(tmp_path / "pair")
-    white = open_clip(tmp_path / "pair" / "src_mask.mp4").read(0, 8)[..., 0] > 127
+    pair = unpacked(page, "pair", tmp_path)
+    white = open_clip(pair / "src_mask.mp4").read(0, 8)[..., 0] > 127
     assert (white == masks).mean() > 0.9999
-    grey = open_clip(tmp_path / "pair" / "src_video.mp4").read(0, 8)[white]
+    grey = open_clip(pair / "src_video.mp4").read(0, 8)[white]
     assert abs(np.median(grey) - 127) <= 2
     start_empty(page)
     open_refine(page)
@@ -88,7 +92,6 @@ def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     page.wait_for_selector(".rg-mask-files[open]")
     wait(
         lambda: page.locator(".rg-mask-forms button:disabled").count() == 5,
-        60,
         "nothing to export",
     )
     page.keyboard.press("Escape")
