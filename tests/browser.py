@@ -458,6 +458,15 @@ def run(page):
     wait_for_result(page)
 
 
+def run_own(server: Server, open_page):
+    """A page that shows a result, and the folder of its files."""
+    others = set(server.media())
+    page = open_page(server)
+    run(page)
+    (own,) = set(server.media()) - others
+    return page, own
+
+
 def press(page, *keys: str):
     for key in keys:
         page.keyboard.press(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from regrain.editing.media.clip import ColorTags
+from regrain.editing.media.clip import ArrayClip, ColorTags
 
 RATE = 48_000
 
@@ -27,6 +27,20 @@ def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
             for i in range(frames)
         ]
     )
+
+
+def drifting(
+    frames: int, height: int, width: int, start: int, blocks: int
+) -> ArrayClip:
+    """Blobs that drift to the right, two pixels a frame, from beyond the left edge,
+    where there are so many more blocks."""
+    noise = np.random.default_rng(0).integers(
+        0, 256, (height // 4, width // 4 + blocks, 3), dtype=np.uint8
+    )
+    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
+    starts = [start - 2 * t for t in range(frames)]
+    moved = [wide[:, first : first + width] for first in starts]
+    return ArrayClip(np.stack(moved), fps=Fraction(8))
 
 
 def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray:

@@ -2,12 +2,11 @@
 to an event."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from made_clips import drifting
 
 from regrain.editing import Adapter, ArrayClip, EditRequest
 from regrain.editing.methods.tuning import Tuning, learn_clip
@@ -20,13 +19,8 @@ WORDS = "a cat on the grass"
 
 
 def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
-    """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (size // 4, size // 4 + 4, 3), dtype=np.uint8
-    )
-    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
-    moved = [wide[:, 16 - 2 * t : 16 - 2 * t + size] for t in range(frames)]
-    return ArrayClip(np.stack(moved), fps=Fraction(8))
+    """Blobs that drift."""
+    return drifting(frames, size, size, start=16, blocks=4)
 
 
 def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditRequest:

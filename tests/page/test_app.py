@@ -21,6 +21,7 @@ from browser import (
     refine,
     report,
     run,
+    run_own,
     saved,
     unfold,
     wait,
@@ -203,10 +204,7 @@ def test_stop_ends_the_worker(server, page):
 
 
 def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page):
-    others = set(server.media())
-    page = open_page(server)
-    run(page)
-    (own,) = set(server.media()) - others
+    page, own = run_own(server, open_page)
     with server.hold("editing", 6), server.closes():
         press_run(page)
         page.wait_for_selector(PREVIEW)

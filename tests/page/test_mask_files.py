@@ -35,15 +35,20 @@ def load(page, *files):
     page.set_input_files("input[type=file][multiple]", [str(file) for file in files])
 
 
+def two_regions(page):
+    """Wait for two regions, which are on the last frame, too."""
+    until(
+        page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions"
+    )
+
+
 @pytest.mark.parametrize("form", ["png", "coco", "mkv"])
 def test_masks_come_back_as_they_were(page, tmp_path, form):
     before = [all_masks(page, label) for label in (1, 2)]
     path = export(page, form, tmp_path)
     start_empty(page)
     (drop if form == "png" else load)(page, path)
-    until(
-        page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions"
-    )
+    two_regions(page)
     assert all(
         (all_masks(page, label) == one).all()
         for label, one in zip((1, 2), before, strict=True)
@@ -62,9 +67,7 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     assert Image.open(files[0]).mode == "P"
     start_empty(page)
     load(page, *files)
-    until(
-        page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions"
-    )
+    two_regions(page)
     assert (all_masks(page, 1) == before).all()
     # Those of another clip are refused in one line, and nothing changes.
     load(page, *files[:5])

@@ -13,6 +13,7 @@ from browser import (
     press_run,
     report,
     run,
+    run_own,
     saved,
     unfold,
     wait,
@@ -185,10 +186,7 @@ def test_settings_of_a_result_come_back(page):
 
 
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
-    others = set(server.media())
-    page = open_page(server)
-    run(page)
-    (own,) = set(server.media()) - others
+    page, own = run_own(server, open_page)
     open_example(page, "02_discs_and_lawn")
     page.wait_for_selector(".rg-card[data-label='3']")
     page.click("#tabs >> text=Edit")

@@ -88,9 +88,8 @@ WORDS = {"cat": [2], "grass": [5]}  # of the source
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params = run.params
-    model = run.model
     convention = "fatezero" if params.inversion_latents == "released" else "paper"
-    falling = model.schedule.sampling(params.steps)
+    falling = run.steps
     inverting = run.of("inverting")[: params.steps]
     rebuilding = run.of("inverting")[params.steps :]
     layers = partial(keys_of, run)

@@ -62,7 +62,7 @@ def check(run: Run) -> None:
     """The whole run, by the formulas of the papers and the parameters given."""
     params = run.params
     request = run.request
-    clean = run.model.encode(request.clip.read(0, run.frames))
+    clean = run.clean
     fresh = torch.Generator().manual_seed(request.seed)
     inside = any_in(request.edited_mask, clean.shape[2:])
     gate = (

@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample, interpolate, normalize
 from videograin_formulas import (
     along,
     check_cross,
-    check_reading,
+    check_readings,
     check_texts,
     codes,
     lifted,
@@ -113,9 +113,7 @@ def check(run: Run) -> None:
     motion = around(frames, "dis")
     run.kept["motion"] = motion
     assert not scan_cuts(frames)
-    steps = model.schedule.sampling(params.steps)[
-        round(params.steps * (1 - params.strength)) :
-    ]
+    steps = run.steps[round(params.steps * (1 - params.strength)) :]
     clean = model.encode(frames)
     first = noise(run, 0, params.first_noise == "own")
     own = first if params.details == "fixed" else noise(run, 0, True)
@@ -459,9 +457,6 @@ def smoothed(
 def check_control(run: Run, calls: list[Call]) -> None:
     """The networks read the negative prompt and the prompt as it was composed; not for
     the source."""
-    assert len(run.controls) == (len(calls) if run.params.control else 0)
-    texts = run.model.embed(
-        [run.request.negatives, "a panda and a fox on the grass"]
-    ).vectors
-    for seen in run.controls:
-        check_reading(run, seen, texts)
+    prompts = [run.request.negatives, "a panda and a fox on the grass"]
+    texts = run.model.embed(prompts).vectors
+    check_readings(run, calls, lambda _: texts)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from videograin_formulas import (
     averaged,
-    check_reading,
+    check_readings,
     cross_maps,
     refusal,
     self_maps,
@@ -94,7 +94,7 @@ HALVES = {"source_uncond": "source", "uncond": "cond", "layout_uncond": "layout"
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params = run.params
-    clean = run.model.encode(run.request.clip.read(0, run.frames))
+    clean = run.clean
     steps = levels(run)
     again = round(params.steps * params.redraw)
     calls = run.of("editing")
@@ -374,16 +374,17 @@ def above(run: Run, maps: list[Tensor], tokens: list[int], least: float) -> Tens
 
 
 def check_control(run: Run) -> None:
-    calls = run.of("editing")
-    assert len(run.controls) == (len(calls) if run.params.control else 0)
     prompts = [run.request.source_prompt, run.request.negatives, target_of(run)]
     source, uncond, target = run.model.embed(prompts).vectors
-    for call, seen in zip(calls, run.controls, strict=False):
+
+    def texts_of(call: Call) -> Tensor:
         texts = []
         for name in branches(run, call.step):
             kind = target if name == "cond" else source
             texts.append(uncond if "uncond" in name else kind)
-        check_reading(run, seen, torch.stack(texts))
+        return torch.stack(texts)
+
+    check_readings(run, run.of("editing"), texts_of)
 
 
 def check_heat(run: Run, calls: list[Call]) -> None:

@@ -22,11 +22,10 @@ def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params = run.params
     request = run.request
-    model = run.model
-    clean = model.encode(request.clip.read(0, run.frames))
+    clean = run.clean
     fresh = torch.Generator().manual_seed(request.seed)
     noise = carried(run, torch.randn(clean.shape[1:], generator=fresh), 1)
-    steps = steps_taken(model.schedule.sampling(params.steps), params.strength)
+    steps = steps_taken(run.steps, params.strength)
     assert [(call.stage, call.step) for call in run.calls] == [
         ("editing", step) for step in steps
     ]

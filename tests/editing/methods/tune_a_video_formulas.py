@@ -46,12 +46,11 @@ def check(run: Run) -> None:
     """The tuning's calls by what they are given; every call of the edit by the formulas
     of the paper."""
     params = run.params
-    model = run.model
-    clean = model.encode(run.request.clip.read(0, run.frames))
+    clean = run.clean
     check_tuning(run, clean)
     source, x = start(run, clean)
     calls = run.of("editing")
-    assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
+    assert [call.step for call in calls] == list(run.steps)
     check_edits(
         run,
         calls,
@@ -97,7 +96,6 @@ def check_tuning(run: Run, clean: Tensor) -> None:
 def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
     """The source's latents at every level, and where the edits start."""
     params = run.params
-    model = run.model
     request = run.request
     calls = run.of("inverting")
     if params.start == "noise":
@@ -105,7 +103,7 @@ def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
         noise = torch.randn(
             clean.shape, generator=torch.Generator().manual_seed(request.seed)
         )
-        falling = model.schedule.sampling(params.steps)
+        falling = run.steps
         return [
             clean,
             *(step.signal * clean + step.noise * noise for step in falling[::-1]),

@@ -69,7 +69,6 @@ CASE = Case(
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params = run.params
-    model = run.model
     inverting = run.of("inverting")
     latents = check_inversion(run, inverting[: params.steps])
     learned = check_learning(run, inverting[params.steps :], latents)
@@ -81,7 +80,7 @@ def check(run: Run) -> None:
     )
     rebuilt = latents[-1]
     calls = run.of("editing")
-    assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
+    assert [call.step for call in calls] == list(run.steps)
     for call in calls:
         step = call.step
         rows = Branches(run, call, x, rebuilt, learned)
@@ -139,7 +138,7 @@ def check_learning(
     x = latents[-1]
     learned = {}
     left = list(calls)
-    for step in model.schedule.sampling(params.steps):
+    for step in run.steps:
         here = [call for call in left if call.step == step]
         cond, *tries, last = here
         for call in here:

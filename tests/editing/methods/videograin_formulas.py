@@ -1,6 +1,8 @@
 """VideoGrain written out: what every call of the model should be given, and what
 becomes of its answers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -77,9 +79,9 @@ def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     edits = [call for call in run.of("editing") if call.branches == 2]
     sources = [call for call in run.of("editing") if call.branches == 1]
-    steps = run.model.schedule.sampling(run.params.steps)
+    steps = run.steps
     rising = run.model.schedule.inversion(run.params.steps, TOLD[run.params.inversion])
-    first = run.model.encode(run.request.clip.read(0, run.frames))
+    first = run.clean
     latents = walk(first, run.of("inverting"), rising)
     source = run.model.embed([run.request.source_prompt]).vectors
     for call in [*run.of("inverting"), *sources]:
@@ -106,7 +108,7 @@ def check_editing(
     """Every step of the edit; the latents it ends with."""
     params = run.params
     request = run.request
-    steps = run.model.schedule.sampling(params.steps)
+    steps = run.steps
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     x = varied(latents[-1], inside, params, request.seed)
     fresh = torch.Generator().manual_seed(request.seed)
@@ -396,28 +398,27 @@ def check_free_u(run: Run) -> None:
 def check_control(run: Run) -> None:
     """The networks read the source prompt, then the negative prompt and the prompt as
     it was composed."""
-    assert len(run.controls) == (len(run.calls) if run.params.control else 0)
     prompts = [
         run.request.source_prompt,
         run.request.negatives,
         "a panda and a fox on the grass",
     ]
     texts = run.model.embed(prompts).vectors
-    for call, seen in zip(run.calls, run.controls, strict=False):
-        expected = texts[1:] if call.branches == 2 else texts[:1]
-        check_reading(run, seen, expected)
-
-
-def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
-    """One call of a control network."""
-    near(
-        seen["text"],
-        texts.repeat_interleave(run.frames, 0),
-        "text of a control network",
-        atol=1e-4,
+    check_readings(
+        run, run.calls, lambda call: texts[1:] if call.branches == 2 else texts[:1]
     )
-    assert seen["conditioning_scale"] == run.params.control[0].weight
-    assert len(seen["hint"]) == len(seen["x"])
+
+
+def check_readings(
+    run: Run, calls: list[Call], texts_of: Callable[[Call], Tensor]
+) -> None:
+    """What control networks are given in each of these calls of the model."""
+    assert len(run.controls) == (len(calls) if run.params.control else 0)
+    for call, seen in zip(calls, run.controls, strict=False):
+        texts = texts_of(call).repeat_interleave(run.frames, 0)
+        near(seen["text"], texts, "text of a control network", atol=1e-4)
+        assert seen["conditioning_scale"] == run.params.control[0].weight
+        assert len(seen["hint"]) == len(seen["x"])
 
 
 # --- What is shown

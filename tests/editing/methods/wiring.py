@@ -9,7 +9,6 @@ called.
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_clips import drifting
 from running import edit_clip
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
@@ -50,13 +50,8 @@ SHORT = {"steps": 4, "preview_every": 0}
 
 
 def clip(frames: int = FRAMES) -> ArrayClip:
-    """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8
-    )
-    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
-    moved = [wide[:, 8 - 2 * t : 8 - 2 * t + WIDTH] for t in range(frames)]
-    return ArrayClip(np.stack(moved), fps=Fraction(8))
+    """Blobs that drift."""
+    return drifting(frames, HEIGHT, WIDTH, start=8, blocks=3)
 
 
 def labels(frames: int = FRAMES) -> np.ndarray:
@@ -182,6 +177,16 @@ class Run:
     def frames(self) -> int:
         """Number of frames of the clip."""
         return len(self.request.clip)
+
+    @property
+    def clean(self) -> Tensor:
+        """Latents of the clip."""
+        return self.model.encode(self.request.clip.read(0, self.frames))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps from noise to clean."""
+        return self.model.schedule.sampling(self.params.steps)
 
     def of(self, stage: str) -> list[Call]:
         return [call for call in self.calls if call.stage == stage]
@@ -419,10 +424,8 @@ def check_inverting(
 ) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
-    clean = run.model.encode(run.request.clip.read(0, run.frames))
-    return walk(
-        clean, calls, run.model.schedule.inversion(run.params.steps, convention)
-    )
+    rising = run.model.schedule.inversion(run.params.steps, convention)
+    return walk(run.clean, calls, rising)
 
 
 def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> None:
