@@ -47,7 +47,7 @@ def serve(log: Path) -> None:
     def noted(request: Any) -> Iterator[Event]:
         for event in plain_edit(request):
             if isinstance(event, Preview):
-                picture, *_ = live(event, request)["frames"]
+                picture, *_ = live(event, request).frames
                 with log.open("a") as file:
                     file.write(json.dumps([picture, time.time() * 1000]) + "\n")
             yield event

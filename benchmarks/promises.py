@@ -23,8 +23,8 @@ from unittest.mock import patch
 
 from regrain.editing import EditRequest, Finished, edit
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.views.costs import Costs, left_again
-from regrain.ui.views.settings import values
+from regrain.ui.work.catalogue import values
+from regrain.ui.work.costs import Costs, left_again
 from storybook.__main__ import as_request
 from storybook.world import sample_scene
 

@@ -30,7 +30,7 @@ ROOMS = {
         "cli",
     ),
     "masks": ("models", "io", "segmentation", "track"),
-    "ui": ("server", "session", "views", "handlers", "api", "page"),
+    "ui": ("server", "values", "session", "work", "views", "handlers", "api", "page"),
 }
 
 

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -20,9 +21,13 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
-from regrain.editing.media.labels import read_labels, write_labels, write_regions
+from regrain.editing.media.labels import (
+    Labels,
+    read_labels,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
@@ -30,7 +35,7 @@ from regrain.editing.models.files.location import parse_lora
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import read_control
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.fields import (
     Strict,
     declared,
@@ -39,7 +44,12 @@ from regrain.editing.request.fields import (
     to_json,
 )
 from regrain.editing.request.region import Region
-from regrain.editing.storage.folders import check_writable, staged, visible
+from regrain.editing.storage.folders import (
+    check_writable,
+    replacing,
+    staged,
+    visible,
+)
 from regrain.editing.storage.local_models import find_project
 from regrain.editing.storage.packages import program
 
@@ -53,6 +63,10 @@ _MAX_PATH = 1000
 _OF_CLIP = ("size",)
 _WORDS = ("source_prompt", "prompt", "more_prompts", "negative_prompt")
 _SETTINGS = tuple(name for name in declared(Edit) if name not in (*_WORDS, *_OF_CLIP))
+
+
+Content = dict[str, Any]
+"""What JSON has of a value."""
 
 
 class ProjectClip(Strict):
@@ -98,7 +112,7 @@ class Project(model_of(Edit, "Settings", _SETTINGS, _Regions)):
         return Edit(**from_json(self, Edit), size=self.clip.size)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Content:
     """Return the JSON schema of project.json; `params` lists those of every method."""
     result = Project.model_json_schema()
     result["properties"]["params"]["anyOf"] = [
@@ -137,33 +151,21 @@ def load_project(
     )
     if check_clip:
         check_clip(clip)
+    regions = []
+    for region in project.regions:
+        values = from_json(region, Region)
+        field = f"regions.{values['name']}.picture"
+        values["picture"] = _read_picture(folder, values["picture"], field)
+        regions.append(Region(**values))
     labels = None
     if masks_path:
-        order = [_label(region) for region in project.regions]
-        colors = {_label(region): _color(region) for region in project.regions}
-        labels = read_labels(masks_path, len(clip), clip.size, order, colors=colors)
-    found = {
+        colors = {region.label: region.color for region in regions}
+        labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
+    found: Content = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
-    regions = tuple(_read_region(folder, region) for region in project.regions)
-    return EditRequest(clip, labels, regions, **vars(edit) | found)
-
-
-def _label(region: ProjectRegion) -> int:
-    return from_json(region, Region)["label"]
-
-
-def _color(region: ProjectRegion) -> str:
-    return from_json(region, Region)["color"] or default_color(_label(region))
-
-
-def _read_region(folder: Path, region: ProjectRegion) -> Region:
-    values = from_json(region, Region)
-    field = f"regions.{values['name']}.picture"
-    return Region(
-        **values | {"picture": _read_picture(folder, values["picture"], field)}
-    )
+    return EditRequest(clip, labels, tuple(regions), **vars(edit) | found)
 
 
 def uses(path: str | Path) -> list[Path]:
@@ -210,33 +212,92 @@ def save_project(
     folder = Path(path)
     check_project_path(folder)
     _check_names(request)
+    for picture in request.pictures:
+        read_picture(picture.path, picture.field)
+    if request.adapter:
+        adapter = find_adapter(request.adapter).absolute()
+        request = replace(request, adapter=str(adapter))
     with staged(folder) as staging:
-        content = describe(request)
-        content["clip"] = _save_clip(request.clip, staging, request.size)
         if overlapping:
             write_regions(overlapping, staging / "masks")
-        elif request.labels is not None:
+        elif isinstance(request.labels, Labels):
             colors = {region.label: region.color for region in request.regions}
             write_labels(request.labels, staging / "masks", colors)
-        if request.adapter:
-            shutil.copyfile(find_adapter(request.adapter), staging / _ADAPTER)
-            content["adapter"] = _ADAPTER
-        _save_pictures(request, content, staging)
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        (staging / FILE).write_text(text + "\n", encoding="utf-8")
+        write_project(request, staging, shutil.copyfile)
 
 
-def describe(request: EditRequest) -> dict[str, Any]:
+def write_project(
+    draft: Draft,
+    folder: Path,
+    put: Callable[[Path, Path], object],
+    masks: str = "masks",
+) -> None:
+    """Write project.json and the files that it names, but for masks, into a folder.
+
+    Files that are in the folder already are named where they are.
+
+    Args:
+        draft: The request, which may be unfinished.
+        folder: The folder, in which the other files stay.
+        put: Copies a file to a place in the folder, or links it there.
+        masks: Name of the masks in the folder, if it has any.
+    """
+    content = describe(draft, masks)
+    content["clip"] = put_clip(draft, folder, put)
+    if draft.adapter and not is_name(draft.adapter):
+        content["adapter"] = _put(Path(draft.adapter), folder, _ADAPTER, put)
+    regions = {region["label"]: region for region in content["regions"]}
+    for asked in draft.pictures:
+        name = f"picture_{asked.label}{asked.path.suffix.lower()}"
+        place = _put(asked.path, folder, name, put)
+        regions.get(asked.label, content)["picture"] = place
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(folder / FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _put(
+    file: Path, folder: Path, name: str, put: Callable[[Path, Path], object]
+) -> str:
+    """Bring a file into the folder unless it is there; returns its place in it."""
+    if file.is_relative_to(folder):
+        return file.relative_to(folder).as_posix()
+    put(file, folder / name)
+    return name
+
+
+def put_clip(
+    draft: Draft, folder: Path, put: Callable[[Path, Path], object]
+) -> Content:
+    """Bring the frames of a clip into a folder, and return the value of the key
+    `clip`; see `write_project`."""
+    clip = draft.clip
+    target = folder / "clip.mkv"
+    if isinstance(clip, VideoClip):
+        target = folder / f"clip{clip.path.suffix.lower()}"
+        put(clip.path, target)
+    elif isinstance(clip, ImageClip):
+        target = folder / "clip"
+        target.mkdir(exist_ok=True)
+        for file in clip.folder_files:
+            put(file, target / file.name)
+    elif not target.exists():
+        with replacing(target) as part:
+            write_lossless(part, clip)
+    return _describe_clip(draft, target.name)
+
+
+def describe(draft: Draft, masks: str = "masks") -> Content:
     """Return the content of project.json for a request; files, such as the clip, by
     their names."""
     content = {
-        **to_json(request, Edit),
+        **to_json(draft, Edit),
         "version": 1,
-        "clip": _describe_clip(request.clip, request.clip.name, request.size),
-        "regions": [to_json(region, Region) for region in request.regions],
+        "clip": _describe_clip(draft, draft.clip.name),
+        "regions": [to_json(region, Region) for region in draft.regions],
     }
-    if request.labels is not None:
-        content["masks"] = "masks"
+    if draft.labels is not None:
+        content["masks"] = masks
     return {key: content[key] for key in Project.model_fields if key in content}
 
 
@@ -287,7 +348,7 @@ def _refuse_constant(name: str) -> None:
     raise RequestError(FILE, f"Expected finite numbers, got {name}.")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Content:
     result = dict(pairs)
     if len(result) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -370,17 +431,6 @@ def _read_picture(folder: Path, given: str, field: str) -> str:
     return str(_inside(folder, given, field)) if given else ""
 
 
-def _save_pictures(request: EditRequest, content: dict[str, Any], folder: Path) -> None:
-    """Copy the pictures of a request into its folder, and name them in the content of
-    project.json."""
-    regions = {region["label"]: region for region in content["regions"]}
-    for asked in request.pictures:
-        read_picture(asked.path, asked.field)
-        name = f"picture_{asked.label}{asked.path.suffix.lower()}"
-        shutil.copyfile(asked.path, folder / name)
-        regions.get(asked.label, content)["picture"] = name
-
-
 def is_name(model: str) -> bool:
     """Tell whether a text is the name of a model, local or on the hub, and not a
     path."""
@@ -426,27 +476,14 @@ def _is_relative(path: str) -> bool:
     return ".." not in re.split(r"[\\/]", path)
 
 
-def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
-    """Copy or write the frames into the folder; return the value of the key `clip`."""
-    if isinstance(clip, VideoClip):
-        target = folder / f"clip{clip.path.suffix.lower()}"
-        shutil.copyfile(clip.path, target)
-    elif isinstance(clip, ImageClip):
-        target = folder / "clip"
-        target.mkdir()
-        for file in clip.folder_files:
-            shutil.copyfile(file, target / file.name)
-    else:
-        target = folder / "clip.mkv"
-        write_lossless(target, clip)
-    return _describe_clip(clip, target.name, size)
-
-
-def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
-    # A clip in memory has neither; all its frames are used.
-    start = getattr(clip, "start", 0)
-    stride = getattr(clip, "stride", 1)
-    result = {"path": path, "start": start, "stride": stride, "frames": len(clip)}
-    if getattr(clip, "deinterlace", False):
-        result["deinterlace"] = True
-    return result if size is None else result | {"size": size}
+def _describe_clip(draft: Draft, path: str) -> Content:
+    clip = draft.clip
+    described: Content = {"path": path, "start": 0, "stride": 1}
+    if isinstance(clip, VideoClip | ImageClip):
+        described |= {"start": clip.start, "stride": clip.stride}
+    described["frames"] = len(clip)
+    if isinstance(clip, VideoClip) and clip.deinterlace:
+        described["deinterlace"] = True
+    if draft.size is not None:
+        described["size"] = draft.size
+    return described

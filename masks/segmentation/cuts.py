@@ -164,13 +164,14 @@ def begin(
     further = [_advice(ask, point[None]) for point in points]
     if len(click):  # the first answer to it has a vote
         mean = np.mean([first, *further], axis=0)
-        grown = _grown_from_advice(scene, seeds, [mean])
-        return _best(scene, [*masks, *grown], [first > 0])
+        masks += _grown_from_advice(scene, seeds, [mean])
+        return _best(scene, masks, [first > 0])
     # For a box, of the masks that further answers lead to, the one most like the others.
     counts = range(1, len(further) + 1)
     means = [np.mean(further[:count], axis=0) for count in counts]
     masks = _grown_from_advice(scene, seeds, means) or masks
-    return _best(scene, masks, [mask > 0.5 for mask in masks])
+    others = [mask > 0.5 for mask in masks]
+    return _best(scene, masks, others)
 
 
 def _advice(ask: Ask, points: np.ndarray) -> np.ndarray:
@@ -213,7 +214,11 @@ def _grown(
     outside = around * (1 - inside)
     for turn, weights in enumerate(_ROUNDS):
         seen = _seen(scene, inside, outside, weights)
-        evidence = seen + _nearness(inside) + _BIAS
+        # evidence for what is near the mask so far, against what is far
+        sigma = _NEAR * max(inside.shape)
+        wide = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        near = (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
+        evidence = seen + near + _BIAS
         if hint is not None:
             evidence += hint
         inside = _cut(scene, evidence, seeds, inside)
@@ -231,13 +236,6 @@ def _seen(scene: Scene, inside: Soft, outside: Soft, weights: _Round = _EVENLY) 
     if weights.placed:
         evidence = evidence + weights.placed * by_place(scene, inside, outside)
     return evidence
-
-
-def _nearness(inside: Soft) -> Soft:
-    """Return evidence for what is near the mask so far, against what is far."""
-    sigma = _NEAR * max(inside.shape)
-    wide = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
 
 
 def _cut(

@@ -163,8 +163,10 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
     blended = earlier | later
     for label in earlier.keys() & later.keys():
         keys = [key for key, masks in stated.items() if label in masks]
-        before = frame - max((key for key in keys if key <= frame), default=frame)
-        after = min((key for key in keys if key >= frame), default=frame) - frame
+        last = max((key for key in keys if key <= frame), default=frame)
+        following = min((key for key in keys if key >= frame), default=frame)
+        before = frame - last
+        after = following - frame
         one = earlier[label]
         other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)

@@ -6,8 +6,8 @@ import urllib.request
 import pytest
 from browser import unfold
 
+from regrain.ui.page import scripts
 from regrain.ui.page.gradio_insides import ELEMENTS
-from regrain.ui.views import scripts
 
 pytestmark = pytest.mark.browser
 COUNTING = """const next = window.requestAnimationFrame.bind(window); window.asked = [];

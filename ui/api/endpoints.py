@@ -20,6 +20,7 @@ from regrain.editing.errors import EditingError, from_validation
 from regrain.ui.api.program_schema import Arguments
 from regrain.ui.handlers.base import address_of
 
+Schema = Mapping[str, Any]
 A = TypeVar("A", bound=Arguments)
 _list_programs = routes.generate_code_snippets
 
@@ -49,7 +50,7 @@ class Caller:
 
 
 def offer(
-    arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool = True
+    arguments: type[A], work: Callable[[A, Caller], object], *, queue: bool = True
 ) -> None:
     """Offer a function to programs, by its own name; must run inside a layout.
 
@@ -63,7 +64,7 @@ def offer(
     """
     fields = _ordered_fields(arguments)
 
-    def endpoint(*values: Any) -> Any:
+    def endpoint(*values: Any) -> object:
         *given, request = values
         try:
             asked = arguments.model_validate(dict(zip(fields, given, strict=True)))
@@ -90,7 +91,7 @@ def _ordered_fields(arguments: type[Arguments]) -> dict[str, FieldInfo]:
     return {name: declared[name] for name in order}
 
 
-def _show_schema(component: Any, schema: Mapping[str, Any]) -> None:
+def _show_schema(component: Any, schema: Schema) -> None:
     """Give the component of an argument its JSON schema: gradio knows no types but
     Python's."""
     component._api_info = schema
@@ -99,7 +100,7 @@ def _show_schema(component: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _with_examples(
-    name: str, told: Mapping[str, Any], *where: Any, **more: Any
+    name: str, told: Schema, *where: object, **more: object
 ) -> dict[str, str]:
     """The programs on gradio's page about the API: examples, where a default alone
     would be refused."""
@@ -113,7 +114,7 @@ def _with_examples(
 routes.generate_code_snippets = _with_examples
 
 
-def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+def inlined(schema: Any, known: Schema = MappingProxyType({})) -> Any:
     """Return a JSON schema as gradio reads it: without references, titles, and true or
     false for a schema.
 
@@ -141,7 +142,7 @@ def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any
 
 
 def _describe(
-    endpoint: Any, work: Callable[..., Any], fields: Mapping[str, FieldInfo]
+    endpoint: Any, work: Callable[..., object], fields: Mapping[str, FieldInfo]
 ) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
     parameters = []

@@ -13,14 +13,14 @@ from regrain.editing.media.images import FRAME_SUFFIXES
 from regrain.editing.request.fields import from_json
 from regrain.editing.request.region import Region
 from regrain.ui.api.program_schema import Click, ClickedRegion, FrameClick, OfVideo
-from regrain.ui.handlers.mask_files import read_tracks
 from regrain.ui.server.media import link_or_copy
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import is_archive, open_picture, open_upload
-from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.mask_edits import Segment, add_point
-from regrain.ui.session.mask_models import choose, click_models, trackers
+from regrain.ui.session.mask_files import Tracks, read_tracks
 from regrain.ui.session.session import Session
+from regrain.ui.values.layers import MaskLayer
+from regrain.ui.values.mask_models import choose, click_models, trackers
 
 # A GIF or an AVIF may be a video; it is opened as one, of one frame or more.
 _PICTURES = frozenset(FRAME_SUFFIXES) - {".gif", ".avif"}
@@ -77,7 +77,7 @@ def add_regions(
     if finder:
         choose("finder", finder, click_models(session.fallback))
     regions = _regions(asked)
-    tracks = {}
+    tracks: Tracks = {}
     if masks and folder:
         tracks = _tracks(session, masks, folder, regions)
     layers = {}
@@ -154,22 +154,17 @@ def _region(asked: ClickedRegion, label: int) -> Region:
 
 def _tracks(
     session: Session, masks: Path, folder: Path, regions: Mapping[int, Region]
-) -> dict[int, dict[int, bytes]]:
+) -> Tracks:
     """Read masks by label and frame from an uploaded file."""
     inner = folder / "masks"
     inner.mkdir()
     kept = link_or_copy(masks, place_for(masks, inner))
     colors = {label: region.color for label, region in regions.items()}
     opened = session.opened
+    size = session.state.size
     try:
         tracks, _ = read_tracks(
-            [kept],
-            inner,
-            opened.used,
-            opened.total,
-            session.state.size,
-            colors,
-            opened.file_size,
+            [kept], inner, opened.used, opened.total, size, colors, opened.file_size
         )
     except ClipError as error:  # a mask video that cannot be read
         raise MaskError("masks", error.message) from None

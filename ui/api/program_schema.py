@@ -21,7 +21,7 @@ from regrain.editing.request.fields import Declared, Strict, declared
 from regrain.editing.request.region import MAX_FRAME, Region
 from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.mask_edits import MAX_POINTS
-from regrain.ui.session.state import MAX_REGIONS
+from regrain.ui.values.state import MAX_REGIONS
 
 _CLICKS = [{"x": 100, "y": 100}]  # an example
 _USUAL = "Empty takes the default; list_models lists all."
@@ -45,7 +45,7 @@ def _arrived(value: object) -> Path:
         ) from None
 
 
-def _file(name: str) -> dict[str, Any]:
+def _file(name: str) -> dict[str, object]:
     """Return a file as an example of what is sent."""
     return {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,18 +37,19 @@ from regrain.ui.api.program_schema import (
     SegmentImage,
     TrackVideo,
 )
-from regrain.ui.handlers.mask_files import write_tracks
-from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_request, masks_of
 from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
-from regrain.ui.session.method_choice import uses
+from regrain.ui.session.mask_files import write_tracks
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
-from regrain.ui.views.jobs import Jobs, RunJob, Saved
+from regrain.ui.session.tracking import Tracker, uncertain
+from regrain.ui.values.method_choice import uses
+from regrain.ui.values.state import State
+from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
+Facts = dict[str, Any]
 _PATIENCE = 1.0  # seconds between looks at whose turn it is
 
 
@@ -58,7 +59,7 @@ class Programs:
 
     jobs: Jobs  # runs edits
     turns: RunQueue  # whose run is next; pages wait there, too
-    tracking: Tracking  # follows masks
+    tracking: Tracker  # follows masks
     points: Segment  # points to a mask
     fallback: str = "sam"  # who finds masks where no published SAM is at hand
     # Whose mask is next. Programs wait for each other, and pages for none of them.
@@ -66,9 +67,7 @@ class Programs:
     # connection and place of each call
     going: set[tuple[str, Ticket]] = field(default_factory=set)
 
-    def edit_video(
-        self, asked: EditVideo, caller: Caller
-    ) -> tuple[FileData, dict[str, Any]]:
+    def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, Facts]:
         """Edit a video of your own, each region with its own words.
 
         Masks come from clicks, which are followed through the video, or from a file.
@@ -93,14 +92,14 @@ class Programs:
             self._find(session, asked.regions, labels, turn)
             request = self._request(session, asked)
             saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
-        report: dict[str, Any] = dict(saved.finished.report)
+        report: Facts = dict(saved.finished.report)
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
         return _answer(saved, report, asked.format)
 
     def edit_example(
         self, asked: EditExample, caller: Caller
-    ) -> tuple[FileData, dict[str, Any]]:
+    ) -> tuple[FileData, Facts]:
         """Edit one of the example clips, each region with its own words.
 
         Returns:
@@ -115,9 +114,7 @@ class Programs:
             saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
         return _answer(saved, saved.finished.report, asked.format)
 
-    def segment(
-        self, asked: SegmentImage, caller: Caller
-    ) -> tuple[FileData, dict[str, Any]]:
+    def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, Facts]:
         """Find the mask of one object in a picture, or in a frame of a video, from
         clicks or a box.
 
@@ -148,9 +145,7 @@ class Programs:
             }
             return FileData(path=str(path)), facts
 
-    def track(
-        self, asked: TrackVideo, caller: Caller
-    ) -> tuple[FileData, dict[str, Any]]:
+    def track(self, asked: TrackVideo, caller: Caller) -> tuple[FileData, Facts]:
         """Find objects of a video from clicks and follow them through it.
 
         Returns:
@@ -170,7 +165,7 @@ class Programs:
             for label in labels:
                 name = state.regions[label].name
                 doubts[name] = _doubts(state, label)
-            facts: dict[str, Any] = {
+            facts: Facts = {
                 "regions": doubts,
                 "frames": state.shape[0],
             }
@@ -178,7 +173,7 @@ class Programs:
                 facts["note"] = note
             return FileData(path=str(path)), facts
 
-    def list_methods(self, asked: Nothing, caller: Caller) -> list[dict[str, Any]]:
+    def list_methods(self, asked: Nothing, caller: Caller) -> list[Facts]:
         """List the methods: what each needs, and its parameters as JSON schemas.
 
         Returns:
@@ -198,7 +193,7 @@ class Programs:
             for method in METHODS.values()
         ]
 
-    def list_models(self, asked: Nothing, caller: Caller) -> dict[str, Any]:
+    def list_models(self, asked: Nothing, caller: Caller) -> Facts:
         """List what is at hand here: models, what is added to them, and who finds and
         follows masks.
 
@@ -221,7 +216,11 @@ class Programs:
         }
 
     def _find(
-        self, session: Session, asked: list[Any], labels: list[int], turn: Ticket
+        self,
+        session: Session,
+        asked: Sequence[ClickedRegion],
+        labels: list[int],
+        turn: Ticket,
     ) -> None:
         """Find the masks of clicks, and follow them to where the clip begins and
         ends."""
@@ -255,7 +254,7 @@ class Programs:
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
         """Run a job in the worker's thread while the program is there, and return its
         last item."""
-        saved: Any = None
+        saved: Saved | None = None
         with closing(in_thread(lambda: self.jobs.run(job), turn)) as items:
             for item in items:
                 _check(turn)
@@ -263,6 +262,8 @@ class Programs:
                 turn.follow(item)
                 if isinstance(item, Saved):
                     saved = item
+        if saved is None:
+            raise RuntimeError("the run ended without a result")
         return saved
 
     def _request(self, session: Session, asked: EditVideo) -> EditRequest:
@@ -328,13 +329,13 @@ def _beside(format: str) -> str:
 
 
 def _answer(
-    saved: Saved, report: Mapping[str, Any], format: str
-) -> tuple[FileData, dict[str, Any]]:
+    saved: Saved, report: Mapping[str, object], format: str
+) -> tuple[FileData, Facts]:
     name = file_in(format) if _beside(format) else "edited.mp4"
     return FileData(path=saved.files[name]), without_paths(report)
 
 
-def without_paths(report: Any) -> Any:
+def without_paths(report: object) -> Any:
     """Return a report for clients of gradio, which take every object with a `path` for
     a file to download."""
     if isinstance(report, Mapping):

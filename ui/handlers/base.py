@@ -6,14 +6,15 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar, cast
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError, ResourceError
@@ -23,26 +24,41 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import is_of_disk
 from regrain.ui.server.media import Media
-from regrain.ui.session import method_choice
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_request
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.values import method_choice
 from regrain.ui.views import run_views, session_views, settings
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.model_views import addons_view, tuned_models
-from regrain.ui.views.wording import sentence
+from regrain.ui.views.model_views import addons_view, choice, tuned_models
+from regrain.ui.views.shown import AdaptersView, DownloadView
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
+Fields = Mapping[str, object]
+"""Values of the page's fields by name; each may be anything, as browsers send it."""
 FULL = "The disk of this machine is full, or cannot be written. Free some space, then try again."
 BROKEN = "Something went wrong inside Regrain. The log has the details."
+
+
+# Names of the components that show: the choice of a method; a session, without its
+# fields; all fields.
+METHOD = ("method", "column *")
+SESSION = (
+    *("gallery", "canvas", "player", "live", "result", "losses", "useless", "words"),
+    *("progress", "cards", "prompt", "addons", *METHOD),
+)
+PARAMETERS = "*.*"
+FIELDS = ("model", "added", "seed", "prediction", PARAMETERS)
 
 
 @dataclass(frozen=True)
 class Components:
     """The components that events change."""
 
+    head: gr.HTML  # the header, whose script asks for the work of its page
     gallery: gr.HTML
     recent: gr.HTML  # projects on this machine
     mask_file: gr.UploadButton
@@ -80,59 +96,26 @@ class Components:
     controls: settings.ParameterFields
 
     @property
-    def fields(self) -> list[Component]:
-        """The fields whose values `FieldValues` holds, in its order."""
-        first = [self.model, self.added, self.seed, self.prediction]
-        return [*first, *self.controls.all]
+    def fields(self) -> dict[str, Component]:
+        """The fields by name, as a project keeps their values."""
+        return {
+            "model": self.model,
+            "added": self.added,
+            "seed": self.seed,
+            "prediction": self.prediction,
+            **self.controls.named,
+        }
 
-    @property
-    def field_names(self) -> list[str]:
-        """The names of `fields`, by which a project keeps their values."""
-        names: dict[int, str] = {}
-        for method, controls in self.controls.fields.items():
-            for name, control in controls.items():
-                names.setdefault(id(control), f"{method}.{name}")
-        first = ["model", "added", "seed", "prediction"]
-        return [*first, *(names[id(c)] for c in self.controls.all)]
+    def named(self, values: Sequence[object]) -> Fields:
+        """Return the values of all `fields`, in their order, by name."""
+        return dict(zip(self.fields, values, strict=True))
 
-    @property
-    def method_shown(self) -> list[Any]:
-        """The components that show the choice of a method."""
-        return [self.method, *(column for _, column in self.controls.columns)]
-
-    @property
-    def model_shown(self) -> list[Any]:
-        """The components that say how far the chosen model is of use for the clip."""
-        return [self.useless, self.words]
-
-    @property
-    def session(self) -> list[Any]:
-        """The components that show a session, without its fields."""
-        clip = [
-            self.gallery,
-            self.canvas,
-            self.player,
-            self.live,
-            self.result,
-            self.losses,
-        ]
-        words = [self.progress, self.cards, self.prompt, self.addons]
-        return [*clip, *self.model_shown, *words, *self.method_shown]
-
-
-class FieldValues(NamedTuple):
-    """The values of a page's fields; each may be anything, as browsers send it."""
-
-    model: object
-    added: object
-    seed: object
-    prediction: object
-    parameters: tuple[object, ...]
-
-    @classmethod
-    def of(cls, values: tuple[object, ...]) -> FieldValues:
-        """Take the values of `Components.fields`."""
-        return cls(*values[:4], values[4:])
+    @cached_property
+    def by_name(self) -> dict[str, Block]:
+        """Every component that handlers may change, by name."""
+        own: dict[str, Block] = {}
+        own |= {name: part for name, part in vars(self).items() if name != "controls"}
+        return {**own, **self.controls.column_names, **self.controls.named}
 
 
 @dataclass(frozen=True)
@@ -148,7 +131,7 @@ class Handlers:
         """Return the session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
-    def described(self, request: gr.Request, words: Any) -> Session:
+    def described(self, request: gr.Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as
         `Session.check` does."""
         given = words if isinstance(words, dict) else {}
@@ -156,31 +139,30 @@ class Handlers:
             session.describe(given)
         return session
 
-    def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
+    def given_params(self, session: Session, fields: Fields) -> dict[str, object]:
         """Return the parameters that a page gives; an EditingError if a model or a
         value is not allowed."""
-        model = self.catalogue.model(fields.model)
+        model = self.catalogue.model(fields["model"])
         method = session.method
         base = session.opened.request
-        names = fields.added if isinstance(fields.added, list) else []
-        loras = self.catalogue.loras_of([str(name) for name in names])
+        loras = self.catalogue.loras_of(names_in(fields["added"]))
         usual = partial(self.catalogue.values, method, model, loras=loras)
         project = base.params if method == base.method else {}
-        return self.parts.controls.given(method, fields.parameters, usual, project)
+        return self.parts.controls.given(method, fields, usual, project)
 
-    def asked(self, session: Session, fields: FieldValues) -> Edit:
+    def asked(self, session: Session, fields: Fields) -> Edit:
         """Return what a page asks for: its fields, and what its project says where
         there is no field."""
-        model = self.catalogue.model(fields.model)
+        model = self.catalogue.model(fields["model"])
         return replace(
             session.opened.request.asked,
             method=session.method,
             focus=session.focus,
             params=self.given_params(session, fields),
             model=model,
-            seed=fields.seed,  # checked with the request
-            prediction=self._predicted(model, fields.prediction),
-            **self._added(session.opened.request.asked, model, fields.added),
+            seed=fields["seed"],  # checked with the request
+            prediction=self._predicted(model, fields["prediction"]),
+            **self._added(session.opened.request.asked, model, fields["added"]),
         )
 
     def _predicted(self, model: str, given: object) -> str:
@@ -190,7 +172,7 @@ class Handlers:
             return ""
         return str(given)  # checked with the request
 
-    def _added(self, project: Edit, model: str, given: object) -> dict[str, Any]:
+    def _added(self, project: Edit, model: str, given: object) -> dict[str, object]:
         """Return what a page adds to the model, by field of `Edit`; its project's until
         it has given any."""
         usual = project.picture_adapter or self.catalogue.seeing(model)
@@ -209,39 +191,37 @@ class Handlers:
                 loras.append(text)
         return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
 
-    def requested(self, session: Session, fields: FieldValues) -> EditRequest:
+    def requested(self, session: Session, fields: Fields) -> EditRequest:
         """Return what would be run now; raises as `build_request` does, too."""
         return build_request(session, self.asked(session, fields))
 
-    def cards(self, session: Session, model: object = None) -> dict[Any, Any]:
+    def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
         looks at pictures."""
         blind = (
             self.catalogue.blind(str(model)) if model in self.catalogue.models else None
         )
         return {
-            self.parts.cards: session_views.cards(session, blind),
-            self.parts.prompt: session_views.prompts(session),
+            "cards": session_views.cards(session, blind),
+            "prompt": session_views.prompts(session),
         }
 
-    def method(self, method: str) -> dict[Any, Any]:
+    def method(self, method: str) -> Changes:
         """Return the choice of a method, and its fields in place of another's."""
         return {
-            self.parts.method: method_choice.choice(method),
+            "method": choice(method),
             **self.parts.controls.show(method),
         }
 
-    def settings(self, asked: Edit, model: object = None) -> dict[Any, Any]:
+    def settings(self, asked: Edit, model: object = None) -> Changes:
         """Return method, seed and what is added to the model, in their fields."""
         added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
-        seed = {
-            self.parts.seed: gr.Number(value=asked.seed, **seed_field(asked.method))
-        }
+        seed = {"seed": gr.Number(value=asked.seed, **seed_field(asked.method))}
         model = model or asked.model
-        predicted = {self.parts.prediction: self.prediction(model, asked.prediction)}
+        predicted = {"prediction": self.prediction(model, asked.prediction)}
         return self.method(asked.method) | seed | self.added(added, model) | predicted
 
-    def prediction(self, model: object, value: str | None = "") -> dict[str, Any]:
+    def prediction(self, model: object, value: str | None = "") -> dict[str, object]:
         """Return the choice of what a model predicts, which is shown for one that does
         not say; its value stays where it is None."""
         shown = self.catalogue.is_silent(model)
@@ -249,37 +229,50 @@ class Handlers:
             return gr.update(visible=shown)
         return gr.update(value=value if shown else "", visible=shown)
 
-    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> dict[Any, Any]:
+    def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> Changes:
         """Return the names of what is added to a model, in their field."""
         # The time: a page that has changed the list would take no notice of what it was
         # sent before.
-        shown = addons_view(self.catalogue, names, model) | {"time": time.time()}
-        return {self.parts.added: names, self.parts.addons: shown}
+        shown = replace(addons_view(self.catalogue, names, model), time=time.time())
+        return {"added": names, "addons": shown}
 
-    def tuned_models(self, session: Session, problem: str = "") -> View:
+    def tuned_models(self, session: Session, problem: str = "") -> AdaptersView:
         """Return the list of tuned models; see `model_views.tuned_models`."""
         return tuned_models(
             session.adapters, self.catalogue.adapters, session.method, problem
         )
 
-    def buttons(self, running: bool) -> dict[Any, Any]:
+    def buttons(self, running: bool) -> Changes:
         """Return Run and Stop, while a run goes on or none."""
-        p = self.parts
         return {
-            p.run: gr.Button("Add to queue" if running else "Run"),
-            p.stop: gr.Button(visible=running),
+            "run": gr.Button("Add to queue" if running else "Run"),
+            "stop": gr.Button(visible=running),
         }
 
-    def failed(self, error: EditingError) -> dict[Any, Any]:
+    def failed(self, error: EditingError) -> Changes:
         """Return an error beside Run."""
-        return {self.parts.progress: run_views.failed(error.field, error.message)}
+        return {"progress": run_views.failed(error.field, error.message)}
 
-    def download(self, path: Path | str, name: str) -> dict[Any, Any]:
+    def download(self, path: Path | str, name: str) -> Changes:
         """Return a file for the browser to save; the time tells it from the same file
         wanted before."""
-        return {
-            self.parts.download: {"path": str(path), "name": name, "time": time.time()}
-        }
+        return {"download": DownloadView(str(path), name, time=time.time())}
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Changes])
+
+
+def beside_run(handler: Handler) -> Handler:
+    """Make a handler say its EditingErrors beside Run."""
+
+    @wraps(handler)
+    def answer(self: Handlers, *values: object) -> Changes:
+        try:
+            return handler(self, *values)
+        except EditingError as error:
+            return self.failed(error)
+
+    return cast(Handler, answer)
 
 
 @contextmanager
@@ -318,7 +311,12 @@ def address_of(request: gr.Request) -> str:
     return str(getattr(client, "host", "") or "")
 
 
-def seed_field(method: str) -> dict[str, Any]:
+def names_in(value: object) -> list[str]:
+    """Return the names in a list that a page sent; none of anything else."""
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def seed_field(method: str) -> dict[str, object]:
     """Return how the seed's field looks for a method."""
     used = method_choice.uses(method).seed != "never"
     return {"info": method_choice.seed_words(method), "interactive": used}

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data
+from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
-from regrain.ui.session.method_choice import View
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
-from regrain.ui.views.costs import Costs, planned
+from regrain.ui.views.cost_view import cost_view
 from regrain.ui.views.focus_view import focus_view
+from regrain.ui.views.shown import QualityChoice, QualityView
+from regrain.ui.work.costs import Costs, planned
 
 _pressed = count(1)
 _HINTS = {
@@ -35,7 +36,7 @@ def choices(
     usual: Mapping[str, object],
     now: Mapping[str, object],
     takes: Callable[[Mapping[str, int]], str],
-) -> View:
+) -> QualityView:
     """Return the qualities of a method, and which one the settings are `now`.
 
     `usual` are the parameters of a run with nothing given, `takes` says how long one
@@ -51,11 +52,9 @@ def choices(
         time = takes(counts)
         if time:
             detail += f", {time}"
-        hint = _HINTS[name]
-        shown.append(
-            {"name": name, "title": name.capitalize(), "detail": detail, "hint": hint}
-        )
-    return {"chosen": chosen, "qualities": shown}
+        title = name.capitalize()
+        shown.append(QualityChoice(name, title, detail, _HINTS[name]))
+    return QualityView(chosen, shown)
 
 
 @dataclass(frozen=True)
@@ -65,37 +64,30 @@ class CheckHandlers(Handlers):
     costs: Costs  # what earlier runs took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs(lambda p: [p.checks, p.progress, p.quality, p.tries, p.focus])
-    def look(
-        self, request: gr.Request, words: object, *fields: object
-    ) -> dict[Any, Any]:
+    @outputs("checks", "progress", "quality", "tries", "focus")
+    def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
         The values of the fields are kept: they are the page's last.
         """
         with suppress(EditingError):
-            self.session(request).fields = fields
+            given = self.parts.named(fields)
+            self.session(request).fields = given
             if self.load_ahead:
-                self.load_ahead(self.catalogue.model(FieldValues.of(fields).model))
-        return self._remarks(request, words, fields) | self.weigh(request, *fields)
-
-    def _remarks(
-        self, request: gr.Request, words: object, fields: tuple[object, ...]
-    ) -> dict[Any, Any]:
-        try:
+                self.load_ahead(self.catalogue.model(given["model"]))
+        shown: Changes = {}
+        with suppress(EditingError):  # said by the run
             session, remarks = self._check(request, words, fields)
-        except EditingError:
-            return {self.parts.checks: gr.skip()}  # said by the run
-        shown = {self.parts.checks: checks.view(remarks)}
-        if session.refused and checks.first_wrong(remarks) is None:
-            session.refused = False
-            shown |= {self.parts.progress: None}
-        return shown
+            shown["checks"] = checks.view(remarks)
+            if session.refused and checks.first_wrong(remarks) is None:
+                session.refused = False
+                shown["progress"] = None
+        return shown | self.weigh(request, *fields)
 
-    @outputs(lambda p: [p.progress, p.checks])
+    @outputs("progress", "checks")
     def permit(
         self, request: gr.Request, words: object, *fields: object
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
         Raises:
@@ -104,16 +96,16 @@ class CheckHandlers(Handlers):
         try:
             session, remarks = self._check(request, words, fields)
         except EditingError:  # the run says it
-            yield {self.parts.checks: gr.skip()}
+            yield {}
             return
         wrong = checks.first_wrong(remarks)
         session.refused = wrong is not None
         if wrong is None:
-            yield {self.parts.checks: checks.view(remarks)}
+            yield {"checks": checks.view(remarks)}
             return
         yield {
-            self.parts.progress: run_views.failed(wrong.field, wrong.text),
-            self.parts.checks: checks.view(remarks, next(_pressed)),
+            "progress": run_views.failed(wrong.field, wrong.text),
+            "checks": checks.view(remarks, next(_pressed)),
         }
         raise gr.Error(wrong.text, visible=False, print_exception=False)
 
@@ -123,7 +115,7 @@ class CheckHandlers(Handlers):
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
         session = self.described(request, words)
-        fields = FieldValues.of(values)
+        fields = self.parts.named(values)
         with session.lock:
             try:
                 asked = self.asked(session, fields)
@@ -132,27 +124,24 @@ class CheckHandlers(Handlers):
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 
-    def weigh(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
+    def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, what a run takes and where it works,
         after anything that changes them."""
-        quality = self.parts.quality
-        tries = self.parts.tries
-        given = FieldValues.of(fields)
+        given = self.parts.named(fields)
         try:
             session = self.session(request)
-            model = self.catalogue.model(given.model)
+            model = self.catalogue.model(given["model"])
             method = session.method
-            names = given.added if isinstance(given.added, list) else []
-            loras = self.catalogue.loras_of([str(name) for name in names])
+            loras = self.catalogue.loras_of(names_in(given["added"]))
             params = self.given_params(session, given)
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
             project = session.opened.request.asked
-            added = self._added(project, model, given.added)
+            added = self._added(project, model, given["added"])
             asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:
-            return {quality: gr.skip(), tries: None}  # the checks say what is wrong
+            return {"tries": None}  # the checks say what is wrong
 
         known = session.computed_of(session.asks(given), session.state.layers)
         again, left = 0.0, 1.0
@@ -166,23 +155,27 @@ class CheckHandlers(Handlers):
             return self.costs.told(replace(asked, params={**now, **counts}))
 
         return {
-            self.parts.focus: boxes,
-            quality: choices(method, usual, now, takes),
-            tries: self.costs.view(asked, again, left) if "steps" in now else None,
+            "focus": boxes,
+            "quality": choices(method, usual, now, takes),
+            "tries": cost_view(self.costs, asked, again, left)
+            if "steps" in now
+            else None,
         }
 
-    @outputs(lambda p: p.controls.counts)
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
+    @outputs("*.steps", "*.tune_steps")
+    def choose(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:
-            return gr.skip()
+            return {}
         try:
             session = self.session(request)
             usual = self.catalogue.values(
                 session.method, self.catalogue.model(model), {}
             )
         except EditingError:
-            return gr.skip()
+            return {}
         counts = METHODS[session.method].Params.scaled(usual, name)
         return self.parts.controls.fill(session.method, counts)

@@ -8,22 +8,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.errors import RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
 from regrain.editing.request.edit import Edit
-from regrain.ui.handlers.base import Components, Handlers, event_data, explain
+from regrain.ui.handlers.base import (
+    FIELDS,
+    METHOD,
+    PARAMETERS,
+    Handlers,
+    beside_run,
+    event_data,
+    explain,
+)
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
-from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import Choices, PastRun, gone
 from regrain.ui.views import session_views
-from regrain.ui.views.jobs import LAYERS
-from regrain.ui.views.result_views import download_name
+from regrain.ui.views.result_views import compared, download_name, history_view
+from regrain.ui.views.shown import DownloadView
+from regrain.ui.work.jobs import LAYERS
 
 # What regions take over from those of an earlier run, and what only on the same clip,
 # in whose pixels it is.
@@ -31,106 +40,86 @@ _TAKEN = ("prompt", "source", "negative", "strength", "picture", "picture_scale"
 _OF_CLIP = ("margin", "feather")
 
 
-def _shows_a_run(p: Components) -> list[Any]:
-    return [p.history, p.player, p.result, p.progress]
+_RUN = ("history", "player", "result", "progress")
 
 
 @dataclass(frozen=True)
 class HistoryHandlers(Handlers):
     """The runs of a page."""
 
-    @outputs(_shows_a_run)
-    def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    @beside_run
+    def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
+        history = self.session(request).history
+        run = history.get(event_data(event).get("key"))
+        shown = run.read()
+        history.shown = (run.key,)
+        return {
+            "history": history_view(history),
+            "player": shown["player"],
+            "result": shown["result"],
+        }
 
-        def show(session: Session) -> dict[Any, Any]:
-            run = session.history.get(_of(event, "key"))
-            shown = run.read()
-            session.history.shown = (run.key,)
-            return {
-                self.parts.player: shown["player"],
-                self.parts.result: shown["result"],
-            }
-
-        return self._act(request, show)
-
-    @outputs(_shows_a_run)
-    def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    @beside_run
+    def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
+        history = self.session(request).history
+        first, second = (history.get(event_data(event).get(key)) for key in ("a", "b"))
+        player = compared(first, second)
+        history.shown = (first.key, second.key)
+        return {"history": history_view(history), "player": player, "result": None}
 
-        def show(session: Session) -> dict[Any, Any]:
-            first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
-            player = compare(first, second)
-            session.history.shown = (first.key, second.key)
-            return {self.parts.player: player, self.parts.result: None}
-
-        return self._act(request, show)
-
-    @outputs(_shows_a_run)
-    def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*_RUN)
+    @beside_run
+    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
+        session = self.session(request)
+        history = session.history
+        key = event_data(event).get("key")
+        was_shown = key in history.shown
+        self.media.drop(history.remove(key).folder)
+        shown: Changes = {"history": history_view(history)}
+        if was_shown:
+            shown["player"] = session_views.player(session.opened)
+            shown["result"] = None
+        return shown
 
-        def remove(session: Session) -> dict[Any, Any]:
-            history = session.history
-            was_shown = _of(event, "key") in history.shown
-            self.media.drop(history.remove(_of(event, "key")).folder)
-            if not was_shown:
-                return {}
-            return {
-                self.parts.player: session_views.player(session.opened),
-                self.parts.result: None,
-            }
+    @outputs("history", "progress", "cards", "prompt", "addons", *METHOD, *FIELDS)
+    @beside_run
+    def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
+        """Put the settings and words of one into the form, every field as it was when
+        the run began."""
+        session = self.session(request)
+        history = session.history
+        choices = history.used = history.get(event_data(event).get("key")).choices
+        with session.lock:
+            note = _take(session, choices)
+        shown = self.cards(session) | self.settings(choices.edit)
+        # A field that has the value already is left alone: a change of model fills all
+        # others anew.
+        if model != choices.edit.model:
+            shown["model"] = choices.edit.model
+            session.filled = choices.edit.model
+        shown["cards"] = replace(shown["cards"], anew=time.time())
+        shown["history"] = history_view(history, note)
+        return shown | self._fields(choices.edit)
 
-        return self._act(request, remove)
-
-    @outputs(
-        lambda p: [
-            p.history,
-            p.progress,
-            p.cards,
-            p.prompt,
-            p.addons,
-            *p.method_shown,
-            *p.fields,
-        ]
-    )
-    def use(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> dict[Any, Any]:
-        """Put the settings and words of one into the form."""
-
-        def use(session: Session) -> dict[Any, Any]:
-            choices = session.history.used = session.history.get(
-                _of(event, "key")
-            ).choices
-            with session.lock:
-                note = _take(session, choices)
-            return self._form(session, choices, model) | {
-                self.parts.history: session.history.view(note)
-            }
-
-        return self._act(request, use)
-
-    @outputs(lambda p: [p.progress, *p.controls.all])
-    def fill(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("progress", PARAMETERS)
+    @beside_run
+    def fill(self, request: gr.Request) -> Changes:
         """Fill the fields of a method that was hidden, which take a value only once
         they are shown."""
-        try:
-            choices = self.session(request).history.used
-            return (
-                self._fields(choices.edit)
-                if choices
-                else {self.parts.progress: gr.skip()}
-            )
-        except EditingError as error:
-            return self.failed(error)
+        choices = self.session(request).history.used
+        return self._fields(choices.edit) if choices else {}
 
-    @outputs(lambda p: [p.download])
-    def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("download")
+    def make(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Make a file that is made only when wanted."""
-        wanted = _of(event, "name")
+        wanted = event_data(event).get("name")
         try:
-            run = self.session(request).history.get(_of(event, "key"))
+            run = self.session(request).history.get(event_data(event).get("key"))
             if wanted not in MADE:
                 raise RequestError(
                     "download", "This file cannot be made. Choose another."
@@ -138,33 +127,11 @@ class HistoryHandlers(Handlers):
             path = MADE[wanted](run)
         except Exception as error:
             failed = explain(error, "a file could not be made")
-            return {self.parts.download: {"failed": failed, "time": time.time()}}
+            said = DownloadView(failed=failed, time=time.time())
+            return {"download": said}
         return self.download(path, path.name)
 
-    def _act(
-        self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]
-    ) -> dict[Any, Any]:
-        try:
-            session = self.session(request)
-            shown = act(session)
-            return {self.parts.history: session.history.view()} | shown
-        except EditingError as error:
-            return self.failed(error)
-
-    def _form(
-        self, session: Session, choices: Choices, model: object
-    ) -> dict[Any, Any]:
-        """Return every field as it was when the run began."""
-        shown = self.cards(session) | self.settings(choices.edit)
-        # A field that has the value already is left alone: a change of model fills all
-        # others anew.
-        if model != choices.edit.model:
-            shown[self.parts.model] = choices.edit.model
-            session.filled = choices.edit.model
-        shown[self.parts.cards] |= {"anew": time.time()}
-        return shown | self._fields(choices.edit)
-
-    def _fields(self, edit: Edit) -> dict[Any, Any]:
+    def _fields(self, edit: Edit) -> Changes:
         """Return a run's parameters in the fields of its method; an EditingError if the
         model has gone."""
         controls = self.parts.controls
@@ -201,10 +168,6 @@ def _take(session: Session, choices: Choices) -> str:
     if same_clip or not lacking:
         return "Its words and settings are in the form now."
     return f"Its settings are in the form now, but no region here is called {' or '.join(lacking)}."
-
-
-def _of(event: gr.EventData, key: str) -> Any:
-    return event_data(event).get(key)
 
 
 def make_format(run: PastRun, name: str) -> Path:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard, get_args, get_type_hints
+from typing import TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.handlers.base import Data, explain
-from regrain.ui.session import mask_edits, mask_models, region_pictures
+from regrain.ui.session import mask_edits, region_pictures
 from regrain.ui.session.clip_files import uploaded
-from regrain.ui.session.cutout import Point
-from regrain.ui.session.layers import Box, MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.session.state import MAX_UNDO
+from regrain.ui.values import mask_models
+from regrain.ui.values.cutout import Point
+from regrain.ui.values.layers import Box, MaskLayer, Reshape
+from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views import session_views
+from regrain.ui.views.shown import CanvasGone, CanvasView
 
 MAX_RESHAPE = 64  # pixels
 # pixels; no clip is so large, and a whole number may be too large for a float
@@ -63,7 +65,9 @@ class Masking:
             "focus": self._focus,
         }
 
-    def act(self, page: str, data: Data) -> tuple[View | None, Session | None]:
+    def act(
+        self, page: str, data: Data
+    ) -> tuple[CanvasView | CanvasGone | None, Session | None]:
         """Answer an event of the canvas.
 
         Returns:
@@ -78,7 +82,9 @@ class Masking:
         except EditingError as error:
             return session_views.lost(error.message), None
 
-    def _answer(self, session: Session, data: Data) -> tuple[View, Session | None]:
+    def _answer(
+        self, session: Session, data: Data
+    ) -> tuple[CanvasView, Session | None]:
         before = _of_cards(session)
         session.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(session, data)
@@ -93,9 +99,9 @@ class Masking:
             session, data["have"], note, alarm, session.shown, wanted
         )
         if act in ("undo", "redo"):
-            view |= _go_to_change(session)
+            view = replace(view, **_go_to_change(session))
         if act == "picture" and data.get("how") in ("open", "cut"):
-            view |= _cutting(session, data)
+            view = replace(view, **_cutting(session, data))
         cards_changed = before != _of_cards(session)
         return view, session if cards_changed else None
 
@@ -286,7 +292,7 @@ def _clicks(points: object) -> list[Point]:
     return clicks
 
 
-def _cutting(session: Session, data: Data) -> View:
+def _cutting(session: Session, data: Data) -> Data:
     """Return how the picture of an event's region is cut out, or why that cannot be
     shown; nothing without a picture."""
     label = data.get("label")
@@ -294,7 +300,7 @@ def _cutting(session: Session, data: Data) -> View:
     if region is None or not region.picture:
         return {}
     try:
-        return {"cutting": region_pictures.cutting(session, region.label)}
+        return {"cutting": session_views.cutting(session, region.label)}
     except EditingError as error:  # its file is gone
         said = explain(error, "a picture cannot be shown", with_field=True)
         return {"note": said, "alarm": True}
@@ -334,22 +340,22 @@ def _brush_stroke(session: Session, data: Data) -> BrushStroke:
 def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no
     such frame."""
-    frame: Any = data.get("frame")
-    if not _is_frame(session, frame):
-        most = session.state.shape[0] - 1
-        raise RequestError(
-            "frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}."
-        )
-    return frame
+    frame: object = data.get("frame")
+    if _is_frame(session, frame):
+        return frame
+    most = session.state.shape[0] - 1
+    raise RequestError(
+        "frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}."
+    )
 
 
 def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
-    frame: Any = data.get("frame")
+    frame: object = data.get("frame")
     return frame if _is_frame(session, frame) else 0
 
 
-def _go_to_change(session: Session) -> View:
+def _go_to_change(session: Session) -> Data:
     """Lead the page to the first frame that was changed last, unless it shows one of
     them."""
     changed = [frame for frame, rev in session.changed.items() if rev == session.rev]

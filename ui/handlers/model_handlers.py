@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, takewhile
-from typing import Any
 
 import gradio as gr
 
@@ -28,16 +27,21 @@ from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
-from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import (
+    PARAMETERS,
+    Handlers,
+    event_data,
+    explain,
+    names_in,
+    page_of,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.method_choice import View
 from regrain.ui.views import session_views
-from regrain.ui.views.catalogue import usable
-from regrain.ui.views.costs import Costs
 from regrain.ui.views.model_views import (
     Hub,
     control_view,
@@ -47,7 +51,10 @@ from regrain.ui.views.model_views import (
     local_view,
     named_view,
 )
-from regrain.ui.views.wording import capital
+from regrain.ui.views.shown import ControlView, FetchView, HubView
+from regrain.ui.work.catalogue import usable
+from regrain.ui.work.costs import Costs
+from regrain.ui.work.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -78,8 +85,8 @@ class ModelHandlers(FetchHandlers):
     hub: Hub  # where models come from
     costs: Costs  # what earlier runs took
 
-    @outputs(lambda p: [p.hub])
-    def ask(self, event: gr.EventData, request: gr.Request) -> Any:
+    @outputs("hub")
+    def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
         """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
         fetched."""
         words = str(event_data(event).get("id", "")).strip()
@@ -90,9 +97,10 @@ class ModelHandlers(FetchHandlers):
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else "The hub cannot be reached."
-            return self._hub("error", text, local=local, named=named, **_place())
+            shown = self._hub("error", text, local=local, named=named, **_place())
+            return {"hub": shown}
         text = "" if found else "The hub has none of that name that can be used here."
-        return self._hub(
+        shown = self._hub(
             "listed",
             text,
             local=local,
@@ -100,6 +108,7 @@ class ModelHandlers(FetchHandlers):
             hits=[listing_view(one) for one in found],
             **_place(),
         )
+        return {"hub": shown}
 
     def _cost(self, request: gr.Request, model: str, family: Family, need: Need) -> str:
         """Say what a run on the open clip takes here with a model that is not here;
@@ -118,10 +127,10 @@ class ModelHandlers(FetchHandlers):
             facts.append(seconds)
         return f"for this clip {' and '.join(facts)} here"
 
-    @outputs(lambda p: [p.hub, p.model, p.added, p.addons, p.cards, p.prompt])
+    @outputs("hub", "model", "added", "addons", "cards", "prompt")
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
-    ) -> Iterator[Any]:
+    ) -> Iterator[Changes]:
         """Fetch a model, a motion or a picture adapter, with progress; then it is
         chosen, or added."""
         id = str(event_data(event).get("id", "")).strip()
@@ -135,18 +144,16 @@ class ModelHandlers(FetchHandlers):
                     self.visits.keep(page)
                     text = f"{gigabytes(done)} of {gigabytes(total)}"
                     share = done / max(total, 1)
-                    yield {
-                        self.parts.hub: self._hub("fetching", text, id=id, share=share)
-                    }
+                    yield {"hub": self._hub("fetching", text, id=id, share=share)}
         except Exception as error:
             said = explain(error, "a model could not be fetched")
-            yield {self.parts.hub: self._hub("error", said)}
+            yield {"hub": self._hub("error", said)}
             return
         finally:
             self._stopped.pop(page, None)
         if stop.is_set():
             text = f"Stopped at {text}. Files that were complete are kept."
-            yield {self.parts.hub: self._hub("stopped", text)}
+            yield {"hub": self._hub("stopped", text)}
         elif listing.family == MOTION:
             self.catalogue.add("motions", id)
             yield self._add(id, added, self.catalogue.motions)
@@ -157,40 +164,37 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
-    @outputs(lambda p: [p.hub, p.model])
-    def use(self, event: gr.EventData) -> Any:
+    @outputs("hub", "model")
+    def use(self, event: gr.EventData) -> Changes:
         """Choose a model of $REGRAIN_MODELS, which may have been put there since the
         page was started."""
         name = str(event_data(event).get("id", ""))
         if name not in local_models() or not is_name(name):
             return {
-                self.parts.hub: self._hub(
-                    "error", f"{shorten(name)} is not there any more."
-                )
+                "hub": self._hub("error", f"{shorten(name)} is not there any more.")
             }
         return self._choose(name, "Chosen.")
 
-    def _choose(self, id: str, text: str) -> dict[Any, Any]:
+    def _choose(self, id: str, text: str) -> Changes:
         self.catalogue.add("models", id)
         chosen = gr.Dropdown(
             choices=self.catalogue.model_choices, value=id, visible=True
         )
         return {
-            self.parts.hub: self._hub("done", text, id=id),
-            self.parts.model: chosen,
+            "hub": self._hub("done", text, id=id),
+            "model": chosen,
         }
 
-    def _add(self, id: str, added: object, alike: list[str]) -> dict[Any, Any]:
+    def _add(self, id: str, added: object, alike: list[str]) -> Changes:
         """Add an adapter, in place of another like it."""
-        before = [str(one) for one in added] if isinstance(added, list) else []
-        kept = [one for one in before if split_weight(one)[0] not in alike]
-        done = {self.parts.hub: self._hub("done", "Fetched and added.", id=id)}
+        kept = [one for one in names_in(added) if split_weight(one)[0] not in alike]
+        done = {"hub": self._hub("done", "Fetched and added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
-    @outputs(lambda p: [p.added, *p.controls.all, p.progress])
+    @outputs("added", PARAMETERS, "progress")
     def add(
         self, before: object, model: object, event: gr.EventData, request: gr.Request
-    ) -> dict[Any, Any]:
+    ) -> Changes:
         """Keep LoRA files and adapters with their weights, as a request has them, and
         show the settings that suit the model with them."""
         given = event_data(event).get("added")
@@ -200,29 +204,24 @@ class ModelHandlers(FetchHandlers):
             for one in listed
             if isinstance(one, dict)
         ]
-        known = [str(name) for name in before] if isinstance(before, list) else []
         try:
             session = self.session(request)
             chosen = self.catalogue.model(model)
-            suited = self._suited(session.method, chosen, known, added)
+            method = session.method
+            loras = self.catalogue.loras_of(names_in(before))
+            usual = self.catalogue.values(method, chosen, {}, loras)
+            loras = self.catalogue.loras_of(added)
+            suited = self.catalogue.values(method, chosen, {}, loras)
         except EditingError as error:  # a damaged file
-            return {self.parts.added: added} | self.failed(error)
-        return {self.parts.added: added} | suited
-
-    def _suited(
-        self, method: str, model: str, before: list[str], added: list[str]
-    ) -> dict[Any, Any]:
-        """Fill the settings of a method that another choice of LoRA files changes."""
-        loras = self.catalogue.loras_of(before)
-        usual = self.catalogue.values(method, model, {}, loras)
-        loras = self.catalogue.loras_of(added)
-        values = self.catalogue.values(method, model, {}, loras)
+            return {"added": added} | self.failed(error)
         changed = {
-            name: value for name, value in values.items() if value != usual[name]
+            name: value for name, value in suited.items() if value != usual[name]
         }
-        return self.parts.controls.fill(method, changed)
+        return {"added": added} | self.parts.controls.fill(method, changed)
 
-    def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
+    def see_control(
+        self, event: gr.EventData, request: gr.Request
+    ) -> ControlView | Changes:
         """Show a frame as a control network would see it."""
         said = event_data(event)
         kind = str(said.get("kind"))
@@ -244,21 +243,21 @@ class ModelHandlers(FetchHandlers):
         title = f"{capital(kind)} of frame {frame + 1}"
         return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
 
-    def _hub(self, state: str, text: str, **more: object) -> View | None:
+    def _hub(self, state: str, text: str, **more: object) -> HubView | None:
         view = hub_view(self.hub)
-        return (
-            view and view | {"state": state, "text": text, "turn": next(_turns)} | more
-        )
+        if view is None:
+            return None
+        return replace(view, state=state, text=text, turn=next(_turns), **more)
 
 
-def offer() -> View | None:
+def offer() -> FetchView | None:
     """Return the offer of the SAM that can be fetched; None if it is here, or nothing
     can be fetched."""
-    shown = {"state": "offer", "title": _TITLE, "size": SUGGESTED.size, "note": ""}
+    shown = FetchView("offer", _TITLE, note="", size=SUGGESTED.size)
     if os.environ.get("SPACE_ID") or SUGGESTED.name in finders():
         return None
     if models_folder() is None:
-        return shown | {"note": _NO_FOLDER}
+        return replace(shown, note=_NO_FOLDER)
     return None if why_not() else shown
 
 
@@ -268,8 +267,8 @@ class MaskModelHandlers(FetchHandlers):
 
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
-    @outputs(lambda p: [p.fetch, p.canvas])
-    def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
+    @outputs("fetch", "canvas")
+    def start(self, request: gr.Request) -> Iterator[Changes]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
@@ -280,37 +279,31 @@ class MaskModelHandlers(FetchHandlers):
             ):
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    yield {self.parts.fetch: _busy(step) if step else gr.skip()}
-            shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
+                    busy = step and FetchView(
+                        "busy", _TITLE, done=step.done, total=step.total
+                    )
+                    yield {"fetch": busy} if busy else {}
+            shown = {"fetch": offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
-            shown = {
-                self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}
-            }
+            offered = offer() or FetchView("offer", _TITLE)
+            shown = {"fetch": replace(offered, state="failed", note=note)}
         finally:
             self._stopped.pop(page, None)
         yield shown
 
-    def _done(self, page: str) -> dict[Any, Any]:
+    def _done(self, page: str) -> Changes:
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
-        shown: dict[Any, Any] = {
-            self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}
-        }
+        shown: Changes = {"fetch": FetchView("done", _TITLE, note)}
         session = self.visits.find(page)
         if session:
             with session.lock:
-                shown[self.parts.canvas] = session_views.canvas(
-                    session, session.rev, None
-                )
+                shown["canvas"] = session_views.canvas(session, session.rev, None)
         return shown
 
 
-def _busy(step: Fetched) -> View:
-    return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
-
-
-def _place() -> View:
+def _place() -> dict[str, str]:
     """Say where models lie on one's own machine; on a Space, that is nobody's
     business."""
     folder = models_folder()

@@ -1,28 +1,70 @@
-"""Handlers declare, where they answer, which components they change."""
+"""Handlers declare, where they answer, which components they change, and answer by the
+names of these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing
+from fnmatch import fnmatchcase
+from functools import wraps
 from typing import Any, TypeVar
 
-from regrain.ui.handlers.base import Components
+import gradio as gr
+from gradio.blocks import Block
 
-Outputs = Callable[[Components], list[Any]]
-Handler = TypeVar("Handler", bound=Callable[..., Any])
+from regrain.ui.handlers.base import Components
+from regrain.ui.server.runs import Changes
+
+Handler = TypeVar("Handler", bound=Callable[..., object])
 _NAME = "declared_outputs"
 
 
-def outputs(choose: Outputs) -> Callable[[Handler], Handler]:
-    """Declare the components that a handler may change: `@outputs(lambda p: [p.canvas,
-    p.cards])`."""
+def outputs(*names: str) -> Callable[[Handler], Handler]:
+    """Declare the components that a handler may change, by name or by a pattern of
+    names: `@outputs("canvas", "column *")`."""
 
     def declare(handler: Handler) -> Handler:
-        setattr(handler, _NAME, choose)
+        setattr(handler, _NAME, names)
         return handler
 
     return declare
 
 
-def outputs_of(handler: Callable[..., Any], parts: Components) -> list[Any]:
-    """Return the components of a page that a handler has declared to change."""
-    return getattr(handler, _NAME)(parts)
+def answering(
+    handler: Callable[..., Any], parts: Components
+) -> tuple[Callable[..., object], list[Block]]:
+    """Return a handler as Gradio calls it, which answers by component, and the
+    components of a page that it has declared to change."""
+    patterns: tuple[str, ...] = getattr(handler, _NAME)
+    changed = {
+        name: part
+        for name, part in parts.by_name.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    first, *_ = changed.values()
+
+    def by_component(changes: Changes) -> dict[Block, object]:
+        # without a word, gradio would empty all that may change
+        named = {changed[name]: shown for name, shown in changes.items()}
+        return named or {first: gr.skip()}
+
+    def answer(*values: object) -> dict[Block, object]:
+        return by_component(handler(*values))
+
+    def steps(*values: object) -> Iterator[dict[Block, object]]:
+        with closing(handler(*values)) as answers:
+            for changes in answers:
+                yield by_component(changes)
+
+    async def waits(*values: object) -> AsyncIterator[dict[Block, object]]:
+        async with aclosing(handler(*values)) as answers:
+            async for changes in answers:
+                yield by_component(changes)
+
+    called: Callable[..., object] = answer
+    if inspect.isgeneratorfunction(handler):
+        called = steps
+    elif inspect.isasyncgenfunction(handler):
+        called = waits
+    return wraps(handler)(called), [*changed.values()]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import RequestError
-from regrain.ui.handlers.base import address_of, event_data, explain, page_of
+from regrain.ui.handlers.base import (
+    FIELDS,
+    SESSION,
+    address_of,
+    event_data,
+    explain,
+    page_of,
+)
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.server.own_machine import is_own_machine
+from regrain.ui.server.runs import Changes
 from regrain.ui.views import session_views
 
 _NOTE = "This project is as you left it."
@@ -25,15 +32,15 @@ class ProjectHandlers:
 
     sessions: SessionHandlers
 
-    @outputs(lambda p: [p.recent])
-    def list(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("recent")
+    def list(self, request: gr.Request) -> Changes:
         """List the projects."""
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
-    def open(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
-        visits = self.sessions.masks.visits
+        visits = self.sessions.clips.visits
         try:
             session = visits.open_project(
                 page_of(request), event_data(event).get("key")
@@ -42,40 +49,38 @@ class ProjectHandlers:
         except Exception as error:
             return self._failed(request, error, "a project could not be opened")
 
-    @outputs(lambda p: [p.recent])
-    def delete(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("recent")
+    def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
-        visits = self.sessions.masks.visits
+        visits = self.sessions.clips.visits
         try:
             visits.projects.delete(event_data(event).get("key"))
         except Exception as error:
             return self._failed(request, error, "a project could not be deleted")
         return self._listed(request)
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.recent])
-    def path(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
-        masks = self.sessions.masks
+        clips = self.sessions.clips
         try:
             check_here(request)
             # gradio takes a "path" for a file that was uploaded
             path = str(event_data(event).get("place") or "")
-            session, note = masks.files.open_path(page_of(request), path)
+            session, note = clips.files.open_path(page_of(request), path)
             if session.returned:
                 return self.sessions.whole(session, _NOTE) | self._listed(request)
-            shown = masks.opened(session, note, session.filled)
+            shown = clips.opened(session, note, session.filled)
         except Exception as error:
             return self._failed(request, error, "a file could not be opened")
         return shown | self._listed(request)
 
-    def _listed(self, request: gr.Request, failed: str = "") -> dict[Any, Any]:
-        projects = self.sessions.masks.visits.projects
+    def _listed(self, request: gr.Request, failed: str = "") -> Changes:
+        projects = self.sessions.clips.visits.projects
         shown = session_views.recent(projects, may_open_paths(request), failed)
-        return {self.sessions.masks.parts.recent: shown | {"time": time.time()}}
+        return {"recent": replace(shown, time=time.time())}
 
-    def _failed(
-        self, request: gr.Request, error: Exception, what: str
-    ) -> dict[Any, Any]:
+    def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
         return self._listed(request, explain(error, what))
 
 

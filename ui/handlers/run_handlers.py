@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial, singledispatchmethod
-from typing import Any
 
 import gradio as gr
 
@@ -22,10 +21,9 @@ from regrain.editing.recipe.events import (
     Tuned,
     WindowStarted,
 )
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import (
-    Components,
-    FieldValues,
+    Data,
+    Fields,
     Handlers,
     address_of,
     event_data,
@@ -37,16 +35,17 @@ from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices
-from regrain.ui.session.method_choice import View
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Computed, Session, StaleEvent
+from regrain.ui.values import method_choice
+from regrain.ui.values.history import Choices
 from regrain.ui.views import attention_views, model_views, run_views, session_views
-from regrain.ui.views.costs import left_again
-from regrain.ui.views.jobs import Begun, Jobs, RunJob, Saved
-from regrain.ui.views.variants import attempt, plan, remember, title_of
+from regrain.ui.views.result_views import history_view, remember
+from regrain.ui.views.shown import ProgressView, QueueView, WaitingRun
+from regrain.ui.work.costs import left_again
+from regrain.ui.work.jobs import Begun, Jobs, RunJob, Saved
+from regrain.ui.work.variants import attempt, plan, title_of
 
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over
 
@@ -60,7 +59,7 @@ class RunForm:
     attempt: object  # what to try, in place of the whole run
     attempt_frame: object  # which frame that shows, from 0
     since: int  # the revision of masks that the page has
-    fields: FieldValues
+    fields: Fields
 
     @property
     def said(self) -> tuple[object, ...]:
@@ -79,14 +78,11 @@ class RunForm:
         )
         return self.attempt == "quick" and drawn and not self.session.adapters.path
 
-    def choices(self, request: EditRequest) -> Choices:
-        """Return what the history keeps of a run that was made of it."""
-        return Choices.of(request, self.session.id, self.session.prompt)
 
-
-def _shows_the_run(p: Components) -> list[Any]:
-    clip = [p.canvas, p.player, p.history, p.live, p.result, p.losses]
-    return [*clip, p.progress, p.queue, p.adapters]
+_SHOWN = (
+    *("canvas", "player", "history", "live", "result", "losses"),
+    *("progress", "queue", "adapters"),
+)
 
 
 @dataclass(frozen=True)
@@ -97,55 +93,62 @@ class RunHandlers(Handlers):
     tracking: Tracking
     turns: RunQueue = field(default_factory=RunQueue)
 
-    @outputs(lambda p: [p.run, p.stop, p.queue, p.progress, p.live, p.losses])
+    @outputs("run", "stop", "queue", "progress", "live", "losses")
     def begin(
-        self, request: gr.Request, variants: object, words: Any, *fields: object
-    ) -> dict[Any, Any]:
+        self, request: gr.Request, variants: object, words: Data, *fields: object
+    ) -> Changes:
         """Take a place in the queue, and show the page while it waits or the run before
         goes on."""
         page = page_of(request)
         try:
             session, form = self._form(request, variants, words, fields)
-            self._check_new(session, form)
+            for run in session.going:  # after a double click; masks may be tracked
+                asked = run.asked.session.state.layers == form.session.state.layers
+                if run.asked.said == form.said and (asked or session.tracking):
+                    raise ResourceError(
+                        "queue",
+                        "This run is under way already. Change something for another.",
+                    )
             visitor = Visitor(
                 page, address_of(request), away=lambda: self.visits.away(page)
             )
             turn = self.turns.enter(visitor)
         except StaleEvent:
-            return {self.parts.progress: gr.skip()}
+            return {}
         except EditingError as error:
-            return self._refused(page, error)
+            session = self.visits.find(page)
+            if session and session.going:  # one of which shows how far it is
+                return {"queue": self._queue(session, error.message)}
+            return self.failed(error)
         with session.lock:
             before = session.going
             run = RunThread(turn, form, behind=bool(before))
             session.runs = [*before, run]
-            session.fields = fields
+            session.fields = form.fields
         try:
             run.begin(self.work(session, page, run))
         except RuntimeError as error:
             said = explain(error, "a run could not begin")
-            return {self.parts.progress: run_views.failed("run", said)}
-        shown = self.buttons(True) | {self.parts.queue: self._queue(session)}
+            return {"progress": run_views.failed("run", said)}
+        shown = self.buttons(True) | {"queue": self._queue(session)}
         if not before:
             # A result stays until there is another.
-            shown[self.parts.progress] = run_views.waiting(
-                session.method, session.adapters.path
-            )
-            shown |= dict.fromkeys((self.parts.live, self.parts.losses))
+            shown["progress"] = run_views.waiting(session.method, session.adapters.path)
+            shown |= dict.fromkeys(("live", "losses"))
         return shown
 
     def _form(
         self,
         request: gr.Request,
         variants: object,
-        words: Any,
+        words: Data,
         fields: tuple[object, ...],
     ) -> tuple[Session, RunForm]:
         """Return the session, and what its page says; an EditingError if the model is
         not offered."""
-        given = FieldValues.of(fields)
+        given = self.parts.named(fields)
         session = self.described(request, words)
-        self.catalogue.model(given.model)
+        self.catalogue.model(given["model"])
         as_it_is = copy.copy(session)
         return session, RunForm(
             as_it_is,
@@ -156,101 +159,80 @@ class RunHandlers(Handlers):
             given,
         )
 
-    def _check_new(self, session: Session, form: RunForm) -> None:
-        """Refuse what is under way already, as after a double click; masks may be
-        tracked meanwhile."""
-        for run in session.going:
-            same_masks = run.asked.session.state.layers == form.session.state.layers
-            if run.asked.said == form.said and (same_masks or session.tracking):
-                raise ResourceError(
-                    "queue",
-                    "This run is under way already. Change something for another.",
-                )
-
-    def _refused(self, page: str, error: EditingError) -> dict[Any, Any]:
-        """Return an error beside Run, or in the list where a run shows how far it
-        is."""
-        session = self.visits.find(page)
-        if session and session.going:
-            return {self.parts.queue: self._queue(session, error.message)}
-        return self.failed(error)
-
-    def _queue(self, session: Session, note: str = "") -> View:
+    def _queue(self, session: Session, note: str = "") -> QueueView:
         """Return the view of the runs that wait for the one that goes on."""
         jobs = []
         for run in session.going[1:]:
             form: RunForm = run.asked
-            title = title_of(form.session.method, form.fields.seed)
-            jobs.append(
-                {"key": run.key, "title": title, "text": composed(form.session)[0].text}
-            )
+            title = title_of(form.session.method, form.fields["seed"])
+            jobs.append(WaitingRun(run.key, title, composed(form.session)[0].text))
         # a note said again is another
-        return {"jobs": jobs, "note": note, "time": time.time()}
+        return QueueView(jobs, note, time.time())
 
-    @outputs(lambda p: [p.queue])
-    def arrange(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("queue")
+    def arrange(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Let a waiting run change places with the one `by` places after it, or else
         take it out."""
         session = self.visits.find(page_of(request))
         if session is None:
-            return {self.parts.queue: gr.skip()}
+            return {}
         said = event_data(event)
         with session.lock:
             waiting = session.going[1:]
             keys = [run.key for run in waiting]
             if said.get("key") in keys:
                 _rearrange(session, waiting, keys.index(said["key"]), said.get("by"))
-        return {self.parts.queue: self._queue(session)}
+        return {"queue": self._queue(session)}
 
-    @outputs(_shows_the_run)
+    @outputs(*_SHOWN)
     async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
         """Yield the view of the run that has just begun; nothing if it was refused, or
         waits for another."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.watched:
-            yield {self.parts.progress: gr.skip()}
+            yield {}
             return
         async for changes in self.watch_again(request):
             yield changes
 
-    @outputs(_shows_the_run)
+    @outputs(*_SHOWN)
     async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
         """Yield the view of the page's last run, if there was one, from its beginning;
         then of later ones."""
         page = page_of(request)
-        progress = self.parts.progress
-        # without a word, gradio would empty all that it may change
-        yield {progress: gr.skip()}
+        yield {}
         last = None
         while (run := self.visits.run_of(page)) and run is not last:
             told = run.seen  # before the page was opened again
             run.watched = True
             session = self.visits.find(page)
             if session:
-                yield {self.parts.queue: self._queue(session)}
+                yield {"queue": self._queue(session)}
             async for changes in watch(run, lambda: self.visits.keep(page)):
-                if told:
-                    _forget_failure(changes, progress)
-                if last is not run and run.behind and progress in changes:
+                failure = changes.get("progress")
+                is_failure = isinstance(failure, ProgressView)
+                if told and is_failure and failure.state == "error":
+                    # its cause may be gone, and Run says it again if it is not
+                    changes["progress"] = None
+                if last is not run and run.behind and "progress" in changes:
                     # the one before may have been stopped
-                    changes[progress] |= {"asked": True}
+                    changes["progress"] = replace(changes["progress"], asked=True)
                 last = run
                 yield changes
             run.seen |= not self.visits.has_left(page)  # gradio goes on without it
             last = run
 
-    @outputs(lambda p: [p.progress])
-    def stop(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("progress")
+    def stop(self, request: gr.Request) -> Changes:
         """End the page's run, or take it out of the queue."""
         run = self.visits.run_of(page_of(request))
-        progress = self.parts.progress
         if run is None or run.over:
-            return {progress: gr.skip()}
+            return {}
         if run.skip:
             run.skipped = True
             run.skip()
-            return {progress: gr.skip()}
-        stopped = {progress: run_views.stopped(run.shows(progress))}
+            return {}
+        stopped = {"progress": run_views.stopped(run.shows("progress"))}
         run.stop(stopped)
         return stopped
 
@@ -278,13 +260,10 @@ class RunHandlers(Handlers):
                 if session.id == form.session.id and not run.skipped:
                     yield from self._run(session, form.session.id, job, run)
         except EditingError as error:
-            yield self.failed(error) | {self.parts.live: None}
+            yield self.failed(error) | {"live": None}
         except Exception as error:
             said = explain(error, "a run failed")
-            yield {
-                self.parts.progress: run_views.failed("run", said),
-                self.parts.live: None,
-            }
+            yield {"progress": run_views.failed("run", said), "live": None}
 
     def _plan(self, session: Session, page: str, form: RunForm) -> list[RunJob]:
         """Return the runs that were asked for; an EditingError if there can be none."""
@@ -308,25 +287,23 @@ class RunHandlers(Handlers):
             shown = run_views.waiting(
                 asked.method, asked.adapters.path, *run.turn.before()
             )
-            yield {self.parts.progress: gr.skip() if shown == last else shown}
+            yield {} if shown == last else {"progress": shown}
             last = shown
 
-    @outputs(lambda p: [p.run, p.stop, p.queue, p.canvas])
-    def ready(self, request: gr.Request, words: Any) -> dict[Any, Any]:
+    @outputs("run", "stop", "queue", "canvas")
+    def ready(self, request: gr.Request, words: Data) -> Changes:
         """Return the page after a run, however it ended: its own tracking may have been
         stopped with it."""
         run = self.visits.run_of(page_of(request))
         shown = {}
         if run is None or run.over:  # else the next has begun meanwhile
-            shown = self.buttons(False) | {self.parts.queue: None}
+            shown = self.buttons(False) | {"queue": None}
         try:
             session = self.described(request, words)
         except EditingError:
-            return shown | {self.parts.canvas: gr.skip()}
+            return shown
         with session.lock:
-            return shown | {
-                self.parts.canvas: session_views.canvas(session, words["have"])
-            }
+            return shown | {"canvas": session_views.canvas(session, words["have"])}
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that
@@ -336,7 +313,7 @@ class RunHandlers(Handlers):
         if ignored or not asked.state.to_track(only_untracked=True):
             return
         while session.tracking:  # begun by hand, or by the run before
-            yield {self.parts.progress: gr.skip()}
+            yield {}
             time.sleep(_WAIT)
         with session.lock:
             labels = session.state.to_track(only_untracked=True)
@@ -344,7 +321,11 @@ class RunHandlers(Handlers):
         # Nothing is handed out while the lock is held: what comes back may come in
         # another thread, or never.
         if labels:
-            yield from self._track(session, labels, identity, form.since)
+            with closing(self.tracking.follow(session, labels)) as steps:
+                for step in steps:
+                    shown = look(session, identity, form.since) if step else None
+                    busy = step and {"progress": run_views.tracking(*step)}
+                    yield {"canvas": shown, **busy} if busy and shown else {}
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
                 message = "Tracking was stopped before the end. Track them, then run."
@@ -357,22 +338,7 @@ class RunHandlers(Handlers):
         asked.state = replace(asked.state, layers=layers)
         shown = look(session, identity, form.since)
         if shown:
-            yield {self.parts.canvas: shown}
-
-    def _track(
-        self, session: Session, labels: list[int], identity: str, since: int
-    ) -> Iterator[Changes]:
-        """Follow regions to the ends of the clip, and show their masks."""
-        with closing(self.tracking.follow(session, labels)) as steps:
-            for step in steps:
-                shown = look(session, identity, since) if step else None
-                if step and shown:
-                    yield {
-                        self.parts.canvas: shown,
-                        self.parts.progress: run_views.tracking(*step),
-                    }
-                else:
-                    yield {self.parts.progress: gr.skip()}
+            yield {"canvas": shown}
 
     def _run(
         self, session: Session, identity: str, job: RunJob, run: RunThread
@@ -387,26 +353,15 @@ class RunHandlers(Handlers):
                 if session.id != identity:  # nobody waits for this one
                     return
                 if run.turn.ending and not run.over:
-                    yield {
-                        self.parts.progress: run_views.given_up(),
-                        self.parts.live: None,
-                    }
+                    yield {"progress": run_views.given_up(), "live": None}
                     return
                 run.turn.follow(item)
                 if item is not None and not started:
                     started = True
                     # A result that is shown stays until there is another.
-                    begun = session_views.player(display.opened) | {"begins": True}
-                    yield {self.parts.player: begun}
+                    begun = replace(session_views.player(display.opened), begins=True)
+                    yield {"player": begun}
                 yield display.show(item)
-
-
-def _forget_failure(changes: Changes, progress: Any) -> None:
-    """Leave out why a run failed: its cause may be gone, and Run says it again if it is
-    not."""
-    shown = changes.get(progress)
-    if isinstance(shown, dict) and shown.get("state") == "error":
-        changes[progress] = None
 
 
 def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
@@ -429,20 +384,18 @@ class _Display:
         self, handlers: RunHandlers, session: Session, job: RunJob, run: RunThread
     ) -> None:
         self._handlers = handlers
-        self._parts = handlers.parts
         self._session = session
         self._job = job
         self._run = run
-        self.opened: ClipSession = job.opened or session.opened
+        self.opened: OpenedClip = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
         request = job.request
         values = handlers.catalogue.values(
             request.method, request.model, request.params, request.loras
         )
         params = check_params(request.method, values)
-        again = getattr(params, "steps_again", 0)
         self._progress = run_views.RunProgress(
-            request.method, request.adapter, part, again
+            request.method, request.adapter, part, params.steps_again
         )
         self._losses = model_views.LossCurve()
         self._stage = ""
@@ -450,18 +403,18 @@ class _Display:
     @singledispatchmethod
     def show(self, item: object) -> Changes:
         """Return what changes on the page with an item of the run."""
-        return {self._parts.progress: gr.skip()}
+        return {}
 
     @show.register
     def _(self, item: Stage) -> Changes:
         self._stage = item.name
         if item.name != "saving":
             self._run.skip = item.skip
-        return {self._parts.progress: self._progress.take(item)}
+        return {"progress": self._progress.take(item)}
 
     @show.register
     def _(self, item: WindowStarted) -> Changes:
-        shown = {self._parts.progress: self._progress.take(item)}
+        shown = {"progress": self._progress.take(item)}
         if item.number > 1:
             self._note_computed(self._progress.left)
         return shown
@@ -470,39 +423,31 @@ class _Display:
     def _(self, item: Progress) -> Changes:
         losses = self._losses.take(item)
         if losses:
-            return {self._parts.losses: losses}
-        return {self._parts.progress: self._progress.take(item)}
+            return {"losses": losses}
+        return {"progress": self._progress.take(item)}
 
     @show.register
     def _(self, item: Losses) -> Changes:
         losses = self._losses.take(item)
-        return (
-            {self._parts.losses: losses}
-            if losses
-            else {self._parts.progress: gr.skip()}
-        )
+        return {"losses": losses} if losses else {}
 
     @show.register
     def _(self, item: Tuned) -> Changes:
-        shown: Changes = {
-            self._parts.adapters: self._handlers.tuned_models(self._session)
-        }
+        shown: Changes = {"adapters": self._handlers.tuned_models(self._session)}
         losses = self._losses.take(item)
         if losses:
-            shown[self._parts.losses] = losses
+            shown["losses"] = losses
         return shown
 
     @show.register
     def _(self, item: Preview) -> Changes:
         shown = attention_views.live(item, self._job.request, self._stage)
-        return {self._parts.live: shown}
+        return {"live": shown}
 
     @show.register
     def _(self, item: Begun) -> Changes:
         return {
-            self._parts.player: session_views.begun_player(
-                self.opened, item.path, item.frames
-            )
+            "player": session_views.begun_player(self.opened, item.path, item.frames)
         }
 
     @show.register
@@ -512,20 +457,21 @@ class _Display:
         if len(report.get("windows", ())) > 1:
             self._note_computed(0.0, left_again(report))
         request = self._job.request
-        choices = self._run.asked.choices(request)
+        asked: Session = self._run.asked.session
+        choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
         media = self._handlers.media
-        shown = remember(history, item, request, choices, self.opened, media)
+        player, result = remember(history, item, request, choices, self.opened, media)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
-            self._parts.history: history.view(),
-            self._parts.player: shown["player"],
-            self._parts.progress: done,
-            self._parts.live: None,
+            "history": history_view(history),
+            "player": player,
+            "progress": done,
+            "live": None,
         }
         # A try is looked at in the clip: files and figures stay those of a whole run.
         if self.opened.tried is None:
-            changes[self._parts.result] = shown["result"]
+            changes["result"] = result
         return changes
 
     def _note_computed(self, left: float, seconds: float = 0.0) -> None:

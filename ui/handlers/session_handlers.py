@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.ui.handlers.base import event_data, page_of
+from regrain.ui.handlers.base import FIELDS, SESSION, event_data, names_in, page_of
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.outputs import outputs
-from regrain.ui.handlers.regions import MaskHandlers
-from regrain.ui.session.projects import MISSING
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import Session
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view
+from regrain.ui.views.result_views import history_view
+from regrain.ui.views.shown import HeaderView
 
 _NOTE = "Your clip, masks and words are as you left them."
 _GONE = ResourceError(
@@ -31,103 +32,98 @@ _GONE = ResourceError(
 class SessionHandlers:
     """Keeps the values of a page's fields and brings all of a page back."""
 
-    head: Any  # the header, whose script asks for the work of its page
-    masks: MaskHandlers  # opens sessions
+    clips: ClipHandlers  # opens sessions
     # judges the settings; called with the values of all fields
-    look: Callable[..., dict[Any, Any]]
+    look: Callable[..., Changes]
 
     def here(self, request: gr.Request) -> None:
         """Note that the page is still open."""
-        self.masks.visits.here(page_of(request))
+        self.clips.visits.here(page_of(request))
 
     def keep(self, request: gr.Request, *fields: object) -> None:
         """Keep the values of the page's fields: model, LoRA files, seed, parameters."""
-        if session := self.masks.visits.find(page_of(request)):
-            session.fields = fields
+        if session := self.clips.visits.find(page_of(request)):
+            session.fields = self.clips.parts.named(fields)
 
-    def arrive(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("head", "quality", "tries", "focus", "model", "addons")
+    def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
-        if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
-            return {self.head: {"known": True}}
-        p = self.masks.parts
-        _, *others = [getattr(field, "value", None) for field in p.fields]
-        shown = {self.head: {"known": False}}
-        catalogue = self.masks.catalogue
+        if self.clips.visits.arrive(page_of(request), request.session_hash or ""):
+            return {"head": HeaderView(known=True)}
+        _, *others = [
+            getattr(field, "value", None) for field in self.clips.parts.fields.values()
+        ]
+        shown: Changes = {"head": HeaderView(known=False)}
+        catalogue = self.clips.catalogue
         if catalogue.changed:
-            shown[p.model] = gr.Dropdown(choices=catalogue.model_choices)
-            shown[p.addons] = addons_view(catalogue, p.added.value)  # type: ignore[attr-defined]
+            shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
+            shown["addons"] = addons_view(catalogue, self.clips.parts.added.value)  # type: ignore[attr-defined]
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
-    def offer(self, event: gr.EventData) -> dict[Any, Any]:
+    @outputs("head")
+    def offer(self, event: gr.EventData) -> Changes:
         """Offer the own clip of another page of the same browser, if that was closed
         and is still kept."""
         page = str(event_data(event).get("page"))
-        session = self.masks.visits.find(page)
-        if session and session.opened.own and self.masks.visits.has_left(page):
-            return {self.head: {"known": False, "offer": session.opened.title}}
-        return {self.head: gr.skip()}
+        session = self.clips.visits.find(page)
+        if session and session.opened.own and self.clips.visits.has_left(page):
+            return {"head": HeaderView(known=False, offer=session.opened.title)}
+        return {}
 
-    @outputs(lambda p: [*p.session, *p.fields, p.history, p.adapters, p.run, p.stop])
-    def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs(*SESSION, *FIELDS, "history", "adapters", "run", "stop")
+    def restore(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
-        p = self.masks.parts
         said = event_data(event)
-        session = self.masks.visits.find(page_of(request))
+        session = self.clips.visits.find(page_of(request))
         # what the page sends again begins a new one
         if session is None or (said.get("gone") and not session.returned):
             # One of the two is on show.
-            return {p.canvas: session_views.lost(_GONE.message)} | self.masks.failed(
+            return {"canvas": session_views.lost(_GONE.message)} | self.clips.failed(
                 _GONE
             )
         with suppress(EditingError):  # of another clip
-            self.masks.described(request, said.get("typed"))
+            self.clips.described(request, said.get("typed"))
         shown = self.whole(session, _NOTE)
         if session.going:  # else left alone: Run may have been pressed meanwhile
-            shown |= self.masks.buttons(True)
+            shown |= self.clips.buttons(True)
         return shown
 
-    def whole(self, session: Session, note: str) -> dict[Any, Any]:
+    def whole(self, session: Session, note: str) -> Changes:
         """Show all of a session that was there before, but for the values of
         parameters: see `refill`."""
-        p = self.masks.parts
-        model, added, *_ = session.fields or (BUILT_IN_MODEL, MISSING)
+        model = session.fields.get("model", BUILT_IN_MODEL)
+        added = session.fields.get("added")
         with session.lock:
-            shown = self.masks.opened(session, note, model)
+            shown = self.clips.opened(session, note, model)
             if isinstance(added, list):
-                shown |= self.masks.added([str(name) for name in added], model)
+                shown |= self.clips.added(names_in(added), model)
             if session.returned and not session.run:
-                shown |= self._last_result(session)
-        shown[p.cards] |= {"anew": time.time()}
-        shown[p.history] = session.history.view()
-        shown[p.adapters] = self.masks.tuned_models(session)
+                runs = session.history.runs
+                ended = [one for one in runs if one.choices.clip == session.id]
+                for last in ended[:1]:
+                    before = last.read()
+                    session.history.shown = (last.key,)
+                    shown |= {"player": before["player"], "result": before["result"]}
+        shown["cards"] = replace(shown["cards"], anew=time.time())
+        shown["history"] = history_view(session.history)
+        shown["adapters"] = self.clips.tuned_models(session)
         return shown
 
-    def _last_result(self, session: Session) -> dict[Any, Any]:
-        """Show the last result on the clip that came back with it, if there is one."""
-        p = self.masks.parts
-        for run in session.history.runs:
-            if run.choices.clip == session.id:
-                shown = run.read()
-                session.history.shown = (run.key,)
-                return {p.player: shown["player"], p.result: shown["result"]}
-        return {}
-
-    @outputs(lambda p: [p.progress, *p.fields])
-    def refill(self, request: gr.Request) -> dict[Any, Any]:
+    @outputs("progress", *FIELDS)
+    def refill(self, request: gr.Request) -> Changes:
         """Fill the fields as before a reload, once they are shown: one that appears
         forgets its value."""
-        session = self.masks.visits.find(page_of(request))
-        p = self.masks.parts
-        filled: dict[Any, Any] = {p.progress: gr.skip()}
-        for part, value in zip(
-            p.fields, session.fields if session else (), strict=False
-        ):
-            # A state has no properties to update.
-            if value is MISSING:
-                continue
-            filled[part] = (
-                value if isinstance(part, gr.State) else gr.update(value=value)
-            )
+        session = self.clips.visits.find(page_of(request))
+        filled: Changes = {}
+        values = session.fields if session else {}
+        for name, part in self.clips.parts.fields.items():
+            if name in values:
+                # A state has no properties to update.
+                filled[name] = (
+                    values[name]
+                    if isinstance(part, gr.State)
+                    else gr.update(value=values[name])
+                )
         return filled

@@ -5,62 +5,53 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import count
+from typing import Any
 
 from regrain.editing.errors import EditingError
-from regrain.editing.media.clip import Clip
 from regrain.editing.recipe.events import Progress
 from regrain.masks.draw import pack
-from regrain.masks.track.corrections import Pass
-from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_shown
 from regrain.ui.server.run_queue import RunQueue
-from regrain.ui.server.worker import in_thread, start_thread
+from regrain.ui.server.runs import Changes
+from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_discovery
-from regrain.ui.session.mask_models import finder_by_words
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.session.state import MAX_REGIONS, State
+from regrain.ui.session.tracking import (
+    Propagate,
+    Tracker,
+    end,
+    unsure,
+)
+from regrain.ui.values.mask_models import finder_by_words
+from regrain.ui.values.state import MAX_REGIONS
 from regrain.ui.views import session_views
 from regrain.ui.views.checks import things
+from regrain.ui.views.shown import CanvasGone, CanvasView
 
-Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
-_Tracked = tuple[int, np.ndarray, float]
-Discover = Callable[..., Iterator[Any]]
+Discover = Callable[..., Iterator[Changes]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 # Fits of clusters: true names fit 1.4 to 2.4 in drawn clips, wrong ones up to 1.37.
 _FITS = 1.0
 _CLEAR = 1.4
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
-_NAMED = 3  # regions whose lost stretches are named
 # Seconds between two looks at a long and at a short clip that is tracked.
 _PAUSE = 0.3
 _GLANCE = 0.05
 _SHORT = 32  # frames
 
 
-class Followed(NamedTuple):
-    """One more frame of a region was tracked."""
-
-    name: str
-    done: int
-    total: int
-
-
-class Tracking:
-    """Follows regions and looks for objects, in threads; one clip is tracked at a time.
+class Tracking(Tracker):
+    """Follows regions and looks for objects for pages, in threads.
 
     Args:
         visits: The sessions of all open pages.
-        propagate: A clip, its key frames by frame and label, `start` and `stop` to
-            labels on each of these frames and how sure it is; and `tracker`, see
-            `masks.propagate`.
+        propagate: See `Tracker`.
         discover: A request for the objects of a clip to progress, and as the last what
             `feature_clusters.find_clusters` returns. With `finder` and `tracker`, they
             are found by words.
@@ -74,13 +65,12 @@ class Tracking:
         discover: Discover | None = None,
         turns: RunQueue | None = None,
     ) -> None:
+        super().__init__(propagate)
         self.visits = visits
-        self.propagate = propagate
         self._discover = discover
         self._turns = turns or RunQueue()
-        self._trackers = RunQueue()
 
-    def track(self, page: str, data: Data) -> Iterator[View | None]:
+    def track(self, page: str, data: Data) -> Iterator[CanvasView | CanvasGone | None]:
         """Follow the regions that were corrected through the clip; None while there is
         nothing new."""
         idle = None
@@ -92,7 +82,7 @@ class Tracking:
                 since = data["have"]
                 session.shown = frame_shown(session, data)
                 if not session.tracking:  # else watched again, after a reload
-                    self._begin(session)
+                    self.begin(session)
                 if not session.tracking:
                     idle = session_views.canvas(
                         session, since, _NO_KEY, frame=session.shown
@@ -108,100 +98,9 @@ class Tracking:
         else:
             yield from _watch(session, identity, since)
 
-    def _begin(self, session: Session) -> None:
-        """Track what was corrected, or else all that was drawn, in a thread that nobody
-        needs to watch."""
-        state = session.state
-        drawn = [label for label, layer in state.layers.items() if layer.drawn]
-        labels = state.to_track() or drawn
-        if labels:
-            start_thread(lambda: self._drain(session, labels), "tracking")
-            session.tracking = labels[0]  # not before: there may be no thread to end it
-
-    def _drain(self, session: Session, labels: list[int]) -> None:
-        with suppress(Exception):  # the page that watches is told of it
-            for _ in self.follow(session, labels):
-                pass
-
-    def follow(
-        self, session: Session, labels: list[int]
-    ) -> Generator[Followed | None, None, None]:
-        """Track regions together in a thread; ends early once the session's `stop` is
-        set."""
-        with session.lock:
-            session.stop = stop = threading.Event()
-            session.tracking = labels[0]
-            session.tracked = tuple(labels)
-            session.trouble = None
-        finished = False
-        try:
-            with (
-                self._trackers.enter_first() as turn,
-                closing(
-                    in_thread(lambda: self._follow(session, labels, stop), turn)
-                ) as steps,
-            ):
-                for step in steps:
-                    # noticed at once: the tracker may be long over its frame
-                    if stop.is_set():
-                        break
-                    yield step
-            finished = not stop.is_set()
-        except Exception as error:
-            session.trouble = error
-            raise
-        finally:
-            with session.lock:
-                if session.stop is stop:
-                    session.state = session.state.end_track(labels, finished)
-                    _end(session)
-
-    def _follow(
-        self, session: Session, labels: list[int], stop: threading.Event
-    ) -> Iterator[Followed]:
-        with session.lock:
-            labels = [label for label in labels if label in session.state.layers]
-            if stop.is_set() or not labels:
-                return
-            state, passes = session.state.begin_track(labels)
-            session.commit(state)
-            clip = session.opened.clip
-            tracker = session.tracker
-            areas = {label: _usual_area(state, label) for label in labels}
-            name = session.state.regions[labels[0]].name
-        if len(labels) > 1:
-            name = f"{len(labels)} regions"
-        total = sum(len(part.frames) for part in passes)
-        done = 0
-        yield Followed(name, done, total)
-        began = time.monotonic()
-        for part, tracked in self._tracked(clip, passes, tracker):
-            frame, found, confidence = tracked
-            wanted = {label: areas[label] for label in part.labels_at(frame)}
-            if not _take_frame(session, wanted, stop, frame, found, confidence):
-                return
-            done += 1
-            spent = time.monotonic() - began
-            left = spent / done * (total - done)
-            session.followed = done, total, round(left, 1), frame
-            yield Followed(name, done, total)
-
-    def _tracked(
-        self, clip: Clip, passes: list[Pass], tracker: str
-    ) -> Iterator[tuple[Pass, _Tracked]]:
-        for part in passes:
-            how = {
-                "start": part.frames.start,
-                "stop": part.frames.stop,
-                "tracker": tracker,
-            }
-            with closing(self.propagate(clip, part.keys, **how)) as frames:  # type: ignore[type-var]
-                for tracked in frames:
-                    yield part, tracked
-
     def discover(
         self, session: Session, since: int, model: str
-    ) -> Iterator[View | None]:
+    ) -> Iterator[CanvasView | None]:
         """Make a region of everything a model tells apart in the clip; None while there
         is nothing new."""
         with session.lock:
@@ -223,10 +122,10 @@ class Tracking:
         finally:
             with session.lock:
                 if session.stop is stop:
-                    _end(session)
+                    end(session)
         shown = look(session, identity, since, note, alarm)
         if shown:
-            yield shown | {"field": field}
+            yield replace(shown, field=field)
 
     def _search(
         self, session: Session, model: str, stop: threading.Event, identity: str
@@ -259,7 +158,7 @@ class Tracking:
 
 def look(
     session: Session, identity: str, since: int, note: str = "", alarm: bool = False
-) -> View | None:
+) -> CanvasView | None:
     """Return the canvas of a session while it shows the clip of that identity; see
     `session_views.canvas`."""
     with session.lock:
@@ -269,7 +168,7 @@ def look(
         return session_views.canvas(session, since, note, alarm, frame)
 
 
-def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]:
+def _watch(session: Session, identity: str, since: int) -> Iterator[CanvasView | None]:
     """Yield the canvas of a session while regions are tracked, and at the end with a
     note."""
     shown = None
@@ -283,45 +182,8 @@ def _watch(session: Session, identity: str, since: int) -> Iterator[View | None]
     elif session.stop.is_set():
         note = "Tracking stopped. Correct the mask here, then track again."
     else:
-        note = _unsure(session)
+        note = unsure(session)
     yield look(session, identity, since, note, alarm=session.trouble is not None)
-
-
-def _usual_area(state: State, label: int) -> float:
-    """Return the mean area of a region's masks that were drawn, in pixels; 1 without
-    any."""
-    areas = [state.mask(label, frame).sum() for frame in state.layers[label].drawn]
-    there = [area for area in areas if area]
-    return float(np.mean(there)) if there else 1.0
-
-
-def _end(session: Session) -> None:
-    session.tracking = 0
-    session.followed = None
-    session.mark([])  # newer than any answer that still says it goes on
-
-
-def _take_frame(
-    session: Session,
-    areas: Mapping[int, float],
-    stop: threading.Event,
-    frame: int,
-    found: np.ndarray,
-    confidence: float,
-) -> bool:
-    """Take a frame over from the tracker; False once it is to stop.
-
-    `areas` are the usual ones in pixels, by the labels that are wanted.
-    """
-    sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
-    with session.lock:
-        if stop.is_set():
-            return False
-        for label, area in areas.items():
-            mask = found == label
-            score = judged(sure.get(label, confidence), float(mask.sum()) / area)
-            session.set_tracked(label, frame, mask, score)
-    return True
 
 
 def _take_found(
@@ -336,73 +198,27 @@ def _take_found(
     Returns:
         A note for the page; None if it shows another clip.
     """
-    numbers, words = _named_clusters(found.names, found.fit, clear)
+    numbers = []
+    words = []  # of the clusters whose name fits; none where that is not clear
+    for number, (name, fit) in enumerate(zip(found.names, found.fit, strict=True), 1):
+        if name and fit > _FITS:
+            numbers.append(number)
+            words.append(name if fit >= clear else "")
     with session.lock:
         if session.id != identity:
             return None
         free = max(0, MAX_REGIONS - len(session.state.regions))
         numbers = numbers[:free]
         words = words[:free]
-        tracks = [_packed(found.labels == number) for number in numbers]
-        made = session.add_masks(_region_names(words), tracks, words, 0.8)
+        tracks = []
+        for number in numbers:
+            masks = enumerate(found.labels == number)
+            tracks.append({frame: pack(mask) for frame, mask in masks if mask.any()})
+        unclear = count(1)
+        names = [word or f"thing {next(unclear)}" for word in words]
+        made = session.add_masks(names, tracks, words, 0.8)
         lacking = [noun for noun in things(session.source_prompt) if noun not in words]
     if not made:
         return _NO_MATCH
     missed = f" Not found: {', '.join(lacking)}." if lacking else ""
     return f"Found: {', '.join(made)}.{missed} The masks are rough: correct them, then fill in “Make it”."
-
-
-def _named_clusters(
-    names: Sequence[str], fits: Sequence[float], clear: float
-) -> tuple[list[int], list[str]]:
-    """Return numbers, from 1, and words of the clusters whose name fits; no word where
-    that is not clear."""
-    numbers = []
-    words = []
-    for number, (name, fit) in enumerate(zip(names, fits, strict=True), 1):
-        if name and fit > _FITS:
-            numbers.append(number)
-            words.append(name if fit >= clear else "")
-    return numbers, words
-
-
-def _region_names(words: Sequence[str]) -> list[str]:
-    """Name regions by their words; those without are numbered things."""
-    names = []
-    unclear = 0
-    for word in words:
-        if not word:
-            unclear += 1
-        names.append(word or f"thing {unclear}")
-    return names
-
-
-def _packed(masks: np.ndarray) -> dict[int, bytes]:
-    """Pack the masks of a clip that are not empty, by frame."""
-    return {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
-
-
-def uncertain(state: State, label: int) -> list[UncertainSpan]:
-    """List the stretches of frames on which a region was lost, or is doubtful."""
-    layer = state.layers[label]
-    score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)}
-    return doubts(score, state.shape[0])
-
-
-def _unsure(session: Session) -> str:
-    """Say where to look next: all stretches on which a mask was lost or doubtful."""
-    state = session.state
-    stretches = []
-    for label in session.tracked:
-        if label not in state.regions:
-            continue
-        words = in_words(uncertain(state, label), first=1)
-        if words:
-            stretches.append(f"“{state.regions[label].name}”: {words}")
-    if not stretches:
-        return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
-    more = len(stretches) - _NAMED
-    if more > 0:
-        regions = "region" if more == 1 else "regions"
-        stretches[_NAMED:] = [f"{more} more {regions} to check"]
-    return f"{'; '.join(stretches)}. Go there, click the object, and track again."

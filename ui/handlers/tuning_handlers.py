@@ -7,23 +7,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Fields, Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_box_request
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
-Estimator = Callable[[EditRequest, Any, bool], Estimate]
+Estimator = Callable[[EditRequest, MethodParams, bool], Estimate]
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,16 @@ class TuningHandlers(Handlers):
     # hands out the machine, which is timed
     turns: RunQueue = field(default_factory=RunQueue)
 
-    @outputs(lambda p: [p.adapters])
-    def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("adapters")
+    def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(
             request, lambda session: session.adapters.choose(_key(event), server)
         )
 
-    @outputs(lambda p: [p.adapters])
-    def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("adapters")
+    def rename(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Give one another name."""
         given = (
             _key(event),
@@ -54,8 +55,8 @@ class TuningHandlers(Handlers):
         )
         return self._act(request, lambda session: session.adapters.rename(*given))
 
-    @outputs(lambda p: [p.adapters])
-    def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
+    @outputs("adapters")
+    def upload(self, request: gr.Request, file: object) -> Changes:
         """Add a file of the user's own."""
 
         def add(session: Session) -> None:
@@ -65,53 +66,53 @@ class TuningHandlers(Handlers):
 
         return self._act(request, add)
 
-    @outputs(lambda p: [p.adapters, p.download])
-    def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    @outputs("adapters", "download")
+    def export(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Download one as a file."""
 
-        def find(session: Session) -> dict[Any, Any]:
+        def find(session: Session) -> Changes:
             entry = session.adapters.own(_key(event))
             return self.download(entry.path, entry.file_name)
 
         return self._act(request, find)
 
-    @outputs(lambda p: [p.adapters, p.takes])
-    def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
+    @outputs("adapters", "takes")
+    def look(self, request: gr.Request, *fields: object) -> Changes:
         """Say whether the chosen one fits, and what the run would tune, after anything
         that changes it."""
         try:
             session = self.session(request)
         except EditingError:
-            return {self.parts.takes: None}
+            return {"takes": None}
         problem, estimate = "", None
         # Errors are said by the run; while things are chosen they would only disturb.
         with suppress(EditingError):
-            asked = self._asked(session, FieldValues.of(fields))
+            asked = self._asked(session, self.parts.named(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
                 estimate = self._estimated(asked)
         takes = model_views.takes(estimate)
         return {
-            self.parts.adapters: self.tuned_models(session, problem),
-            self.parts.takes: takes,
+            "adapters": self.tuned_models(session, problem),
+            "takes": takes,
         }
 
     def _act(
-        self, request: gr.Request, act: Callable[[Session], dict[Any, Any] | None]
-    ) -> dict[Any, Any]:
+        self, request: gr.Request, act: Callable[[Session], Changes | None]
+    ) -> Changes:
         try:
             session = self.session(request)
         except EditingError:
-            return {self.parts.adapters: gr.skip()}
+            return {}
         session.adapters.note = ""
         shown = None
         try:
             shown = act(session)
         except Exception as error:
             session.adapters.note = explain(error, "a tuned model could not be used")
-        return {self.parts.adapters: self.tuned_models(session)} | (shown or {})
+        return {"adapters": self.tuned_models(session)} | (shown or {})
 
-    def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
+    def _asked(self, session: Session, fields: Fields) -> EditRequest:
         """Return what a run would be given, as far as it tunes."""
         given = self.asked(session, fields)
         asked = Edit(
@@ -133,7 +134,7 @@ class TuningHandlers(Handlers):
             asked.method, asked.model, asked.params, asked.loras
         )
         # checked already
-        params: Any = METHODS[asked.method].Params.model_construct(**usual)
+        params = METHODS[asked.method].Params.model_construct(**usual)
         if self.estimate is None:
             return Estimate(params.tune_steps)
         with self.turns.enter_first() as turn:

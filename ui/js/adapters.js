@@ -5,6 +5,7 @@ import { follow, openFile } from "./shared/hub.js";
 
 const ADD = "Add a tuned model from a .safetensors file";
 
+/** @param {import("./types").AdaptersView["groups"][number]} group */
 const makeGroup = ({ title, entries }) => {
   const options = entries.map(({ key, name }) => new Option(name, key));
   return make("optgroup", { label: title }, ...options);
@@ -19,6 +20,7 @@ const makeGroup = ({ title, entries }) => {
  */
 const addRenaming = (pick, name, rename, trigger) => {
   let key = "";
+  /** @param {boolean} keep */
   const end = (keep) => {
     if (!key) return;
     const sent = { key, name: name.value };

@@ -24,24 +24,29 @@ export function mount(element, props, trigger, watch) {
   /** @type {import("./types").Weighted[]} */
   let chosen = [];
   let timer = 0;
+  /** @param {"loras" | "motions" | "pictures"} kind */
   const namesOf = (kind) => props.value?.[kind] ?? [];
-  const known = () => ["loras", "motions", "pictures"].flatMap(namesOf);
+  const known = () => [...namesOf("loras"), ...namesOf("motions"), ...namesOf("pictures")];
   const send = () => trigger("choose", { added: chosen });
   const sendSoon = () => {
     clearTimeout(timer);
     timer = setTimeout(send, PAUSE);
   };
+  /** @param {string} name @param {number} weight */
   const setWeight = (name, weight) => {
     chosen = chosen.map((one) => (one.name === name ? { name, weight } : one));
     sendSoon();
   };
+  /** @param {string} name */
   const remove = (name) => {
     chosen = chosen.filter((one) => one.name !== name);
     sendSoon();
     draw();
   };
+  /** @param {import("./types").Weighted} added */
   const makeChosen = ({ name, weight }) => {
     const seeing = namesOf("pictures").includes(name); // pictures have weights of their own
+    /** @param {number} value */
     const take = (value) => setWeight(name, value);
     const weights = seeing ? [] : weightSlider("Weight of " + name, weight, take);
     return makeRow(name, weights, () => remove(name));
@@ -58,8 +63,8 @@ export function mount(element, props, trigger, watch) {
   };
   pick.addEventListener("change", () => {
     const picked = pick.value;
-    for (const kind of ["motions", "pictures"]) {
-      const alike = namesOf(kind); // of which only one is used
+    // Of each only one is used.
+    for (const alike of [namesOf("motions"), namesOf("pictures")]) {
       if (alike.includes(picked)) chosen = chosen.filter(({ name }) => !alike.includes(name));
     }
     chosen = [...chosen, { name: picked, weight: 1 }];

@@ -196,7 +196,7 @@ const showStills = ({ editor, still }) => {
 /**
  * Ask for the cuts of the clip that is open, once it can be worked on.
  * @param {Editor} editor
- * @param {import("./types").Clip} clip
+ * @param {import("./types").ClipView} clip
  * @param {Trigger} trigger
  */
 const askForCuts = (editor, clip, trigger) => {
@@ -240,6 +240,7 @@ const showLost = (editor, note) => {
 };
 
 // Bring what was opened into view, with all that stands around it; a clip of one's own where columns are stacked.
+/** @param {Parts} parts @param {import("./types").ClipView} clip */
 const bringIntoView = ({ surface }, clip) => {
   requestAnimationFrame(() => {
     surface.fit();

@@ -65,7 +65,9 @@ const addSaying = (deck, props, trigger) => {
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   deck.keep = () => {
     deck.take(props.value); // the server's newest word, should it not have been heard yet
-    props.value = { ...read(), full: Boolean(props.value?.full), rest: deck.rest };
+    /** @type {unknown} */
+    const said = { ...read(), full: Boolean(props.value?.full), rest: deck.rest };
+    props.value = /** @type {import("./types").CardsView} */ (said);
     deck.taken = JSON.stringify(props.value);
     keepDraft(deck.taken);
   };

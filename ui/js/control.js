@@ -81,11 +81,13 @@ export function mount(element, props, trigger, watch) {
     write();
     draw();
   };
+  /** @param {string} kind */
   const look = (kind) => trigger("look", { kind, id: hub.editor?.id, frame: hub.editor?.frame ?? 0 });
   /** @param {Network} row */
   const makeRow = (row) => {
+    /** @param {keyof Network} key @returns {(value: string | number) => void} */
     const set = (key) => (value) => {
-      row[key] = value;
+      Object.assign(row, { [key]: value });
       write();
     };
     const remove = () => {

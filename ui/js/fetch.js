@@ -40,7 +40,7 @@ export function mount(element, props, trigger, watch) {
     const { state, size = 0, done = 0, total = 1, title, note } = view;
     const offered = state === "failed" || (state === "offer" && !note);
     said.classList.toggle("rg-alarm", state === "failed");
-    said.textContent = wordsOf(view);
+    said.textContent = wordsOf(view) ?? null;
     Object.assign(bar, { max: total, value: done, hidden: state !== "busy" });
     stop.hidden = state !== "busy";
     get.hidden = !offered;

@@ -20,7 +20,8 @@ const makeOwn = (onclick) => {
 /** @type {import("./types").Mount<"gallery">} */
 export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips");
-  const upload = makeUpload((file) => trigger("open", file));
+  const limits = { clip: 0, project: 0 };
+  const upload = makeUpload((file) => trigger("open", file), limits);
   const opener = iconButton(
     "rg-tool rg-opener",
     "open",
@@ -39,7 +40,7 @@ export function mount(element, props, trigger, watch) {
     menu.open(false);
     upload.choose();
   });
-  /** @param {import("./types").Clip | null} clip */
+  /** @param {import("./types").ClipView | null} clip */
   const mark = (clip) => {
     own.ariaPressed = String(Boolean(clip?.own));
   };
@@ -47,17 +48,20 @@ export function mount(element, props, trigger, watch) {
   hub.on("clip", mark);
   hub.on("open", upload.choose);
   mark(hub.clip);
+  /** @param {string} name */
   const pick = (name) => {
     menu.open(false);
     choose(name); // at once; the server says the same
     trigger("pick", { name });
   };
   let shown = "";
-  follow(props, watch, ({ items, chosen, failed }) => {
-    if (failed) {
-      upload.failed(failed);
+  follow(props, watch, (value) => {
+    if ("failed" in value) {
+      upload.failed(value.failed);
       return;
     }
+    const { items, chosen } = value;
+    Object.assign(limits, { clip: value.clip_mb, project: value.project_mb });
     const names = JSON.stringify(items.map(({ name }) => name));
     if (names === shown) {
       choose(chosen); // the card that was pressed keeps the focus

@@ -46,6 +46,7 @@ const keepNumbers = () => {
   document.addEventListener("focusin", (event) => {
     before = numberOfSlider(event)?.value ?? before;
   });
+  /** @param {Event} event */
   const leave = (event) => {
     const number = numberOfSlider(event);
     if (number?.value === "") writeInto(number, before);
@@ -61,6 +62,7 @@ const keepNumbers = () => {
  */
 const keepFields = (trigger) => {
   let timer = 0;
+  /** @param {Event} event */
   const keep = (event) => {
     const isSetting = event.target instanceof Element && event.target.closest("#settings, #at-hand");
     if (!hub.restored || !isSetting) return;

@@ -4,7 +4,7 @@ import { button, iconButton, make } from "./shared/dom.js";
 import { follow, showStage } from "./shared/hub.js";
 
 const PICK = "Press A on one result and B on another to compare them.";
-/** @typedef {import("./types").PastRun} PastRun */
+/** @typedef {import("./types").PastRunView} PastRun */
 /** @typedef {import("./types").HistoryView} HistoryView */
 /** @typedef {import("./types").Trigger<"history">} Trigger */
 /** @typedef {import("./types").Pair} Pair */
@@ -35,6 +35,7 @@ const makePicture = (run, ariaPressed, onclick) => {
   const { title, text, facts } = run;
   const ariaLabel = `Show ${title}: ${text}`;
   const about = { className: "rg-run-picture", type: "button", title: text, ariaLabel, ariaPressed, onclick };
+  /** @param {string} part @param {string} words */
   const makeLine = (part, words) => make("span", { className: "rg-run-" + part, dir: "auto" }, words);
   return make(
     "button",
@@ -77,11 +78,13 @@ const noteOf = (value, { a, b }) => {
 /** @type {import("./types").Mount<"history">} */
 export function mount(element, props, trigger, watch) {
   const pairing = makePairing(trigger, () => draw());
+  /** @param {string} key */
   const show = (key) => {
     Object.assign(pairing.pair, { a: null, b: null });
     trigger("show", { key });
     showStage("edit");
   };
+  /** @param {import("./types").PastRunView} run @param {HistoryView} all */
   const makeItem = (run, { runs, shown }) => {
     const picture = makePicture(run, shown.includes(run.key), () => show(run.key));
     return make("li", {}, picture, runs.length > 1 && makeLetters(run, pairing));
@@ -91,6 +94,7 @@ export function mount(element, props, trigger, watch) {
     const active = document.activeElement;
     return active?.closest("#history") ? active.ariaLabel : null;
   };
+  /** @param {string} name */
   const focus = (name) => {
     /** @type {HTMLElement | null} */
     const node = element.querySelector(`[aria-label="${CSS.escape(name)}"]`);
@@ -104,6 +108,7 @@ export function mount(element, props, trigger, watch) {
     }
     const { runs, shown } = value;
     const { pair } = pairing;
+    /** @param {string | null} wanted */
     const isThere = (wanted) => runs.some(({ key }) => key === wanted);
     if (!isThere(pair.a)) pair.a = null;
     if (!isThere(pair.b)) pair.b = null;

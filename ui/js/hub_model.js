@@ -5,7 +5,7 @@ import { button, make, textField } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeDrop } from "./hub_model/drop.js";
 
-/** @typedef {import("./types").Listing} Listing */
+/** @typedef {import("./types").ListingView} Listing */
 
 /**
  * @param {string} title

@@ -49,7 +49,9 @@ export const top = (dots, line) => {
  * @param {Box} box
  */
 export const scale = (total, high, box) => ({
+  /** @param {number} step */
   x: (step) => box.left + (box.width * step) / total,
+  /** @param {number} loss */
   y: (loss) => box.top + box.height * (1 - Math.min(loss, high) / high),
 });
 

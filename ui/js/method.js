@@ -9,6 +9,7 @@ export function mount(element, props, trigger, watch) {
   const label = make("label", "rg-method-label", "Method", pick);
   const said = make("p", "rg-method-say");
   const uses = make("ul", "rg-uses");
+  /** @param {import("./types").MethodView["uses"][number]} use */
   const makeUse = ({ name }) => make("li", {}, icon("yes"), make("span", {}, name));
   element.replaceChildren(make("div", "rg-method", label, said, uses));
   /** @type {Record<string, string>} */

@@ -89,6 +89,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("view", look);
   look();
   // What was made of the whole clip stays beside a try, and while another is made.
+  /** @param {import("./types").PlayerView} value */
   const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
   follow(props, watch, (value) => {
     if (value && stays(value)) return;

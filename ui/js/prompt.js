@@ -4,7 +4,7 @@ import { badge, isColor } from "./shared/color.js";
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
-/** @param {import("./types").Words} piece */
+/** @param {import("./types").PromptPiece} piece */
 const makeWords = ({ label, text, color, kept }) => {
   if (!label) return text;
   const about = kept ? { className: "rg-words rg-kept", title: "Stays as it is" } : "rg-words";

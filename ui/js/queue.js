@@ -4,12 +4,13 @@ import { iconButton, make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
 /**
- * @param {import("./types").Job} job
+ * @param {import("./types").WaitingRun} job
  * @param {number} place
  * @param {number} count
  * @param {import("./types").Trigger<"queue">} trigger
  */
 const makeJob = ({ key, title, text }, place, count, trigger) => {
+  /** @param {Parameters<typeof iconButton>[1]} picture @param {string} hint @param {number} by */
   const tool = (picture, hint, by, disabled = false) => {
     const more = { ariaLabel: `${hint}: ${text}`, disabled, data: { job: key + by } };
     return iconButton("rg-mini", picture, hint, () => trigger("arrange", { key, by }), "", more);

@@ -12,29 +12,14 @@ import { nearest } from "./shared/numbers.js";
  */
 
 const REPORT = "report.json";
+/** @type {Record<string, [text: string, hint: string]>} */
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
   "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
-  "edited.gif": ["GIF", "An animated picture of at most 480 pixels a side; made when you press this"],
-  "edited_png.zip": [
-    "PNG frames",
-    "The frames without loss, as PNG files in a zip file; packed when you press this",
-  ],
-  "edited.mov": [
-    "ProRes 4444",
-    "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",
-  ],
-  "edited_matte.zip": [
-    "Matte",
-    "The matte alone, as grey PNG files in a zip file: white is the edit; packed when you press this",
-  ],
-  "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };
-
-const KINDS = { ".gif": "GIF", ".mov": "ProRes file" };
 
 /**
  * Return what a file is called on the page, and a hint.
@@ -56,12 +41,12 @@ const linkTo = ({ name, path, saves }) => {
 
 /**
  * @param {ResultView} value
- * @param {(name: string, button: HTMLButtonElement) => void} wants asks for a file that is yet to be made
+ * @param {(file: ResultView["makes"][number], button: HTMLButtonElement) => void} wants asks for a file that is yet to be made
  */
 const makeFiles = (value, wants) => {
-  const makeButton = (name) => {
-    const [text, hint] = FILES[name];
-    const node = iconButton("rg-tool", "save", hint, () => wants(name, node), text);
+  /** @param {ResultView["makes"][number]} file @returns {HTMLButtonElement} */
+  const makeButton = (file) => {
+    const node = iconButton("rg-tool", "save", file.hint, () => wants(file, node), file.title);
     return node;
   };
   const taken = value.files.filter(({ name }) => name !== REPORT);
@@ -130,10 +115,9 @@ const makeWanting = (trigger) => {
   /** @type {HTMLButtonElement | null} */
   let busy = null;
   const said = make("p", { className: "rg-note", role: "status" });
-  /** @param {string} key @param {string} name @param {HTMLButtonElement} button */
-  const want = (key, name, button) => {
+  /** @param {string} key @param {ResultView["makes"][number]} file @param {HTMLButtonElement} button */
+  const want = (key, { name, kind }, button) => {
     if (busy) return;
-    const kind = KINDS[name.slice(name.lastIndexOf("."))] ?? "zip file";
     busy = button;
     button.ariaBusy = "true";
     said.textContent = `Making the ${kind}…`;
@@ -155,6 +139,7 @@ export function mount(element, props, trigger, watch) {
   let inspector = null;
   const wanting = makeWanting(trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
+  /** @param {number} frame */
   const turn = (frame) => {
     for (const [picture, sources, indices] of shown) {
       const source = sources[nearest(indices, frame)];
@@ -175,7 +160,7 @@ export function mount(element, props, trigger, watch) {
     const root = make(
       "div",
       "rg-result",
-      makeFiles(value, (name, button) => wanting.want(value.key, name, button)),
+      makeFiles(value, (file, button) => wanting.want(value.key, file, button)),
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),

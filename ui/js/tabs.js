@@ -19,7 +19,7 @@ const LOOKS = [
 const TRIM = "Choose which frames of this clip are used";
 const SAVE = "Save the project with its masks as a zip file";
 
-/** @param {import("./types").Clip} clip */
+/** @param {import("./types").ClipView} clip */
 const factsOf = ({ count, fps, width, height, total, start, stride }) => {
   const isPart = total > count * stride;
   const last = start + (count - 1) * stride + 1;
@@ -29,6 +29,12 @@ const factsOf = ({ count, fps, width, height, total, start, stride }) => {
 };
 
 const makeClipMenu = () => {
+  /**
+   * @param {Parameters<typeof iconButton>[1]} picture
+   * @param {string} hint
+   * @param {() => void} act
+   * @param {string} [text]
+   */
   const tool = (picture, hint, act, text) =>
     iconButton("rg-item", picture, hint, () => (menu.open(false), act()), text);
   const trim = tool("trim", TRIM, () => hub.tell("trimming"), "Frames");
@@ -48,6 +54,7 @@ const makeClipMenu = () => {
 
 /** @type {import("./types").Mount<"tabs">} */
 export function mount(element) {
+  /** @param {import("./types").Look} name */
   const look = (name) => {
     if (name !== "masks") hub.tell("compare", name);
     showStage(name === "masks" ? "masks" : "edit");
@@ -63,7 +70,7 @@ export function mount(element) {
     pressOnly(looks, isEdit ? hub.compare : "masks");
     looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
   };
-  /** @param {import("./types").Clip} clip */
+  /** @param {import("./types").ClipView} clip */
   const show = (clip) => {
     facts.replaceChildren(make("span", {}, clip.title), make("span", {}, factsOf(clip)));
     facts.title = `${clip.title} · ${factsOf(clip)}`;

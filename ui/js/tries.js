@@ -13,6 +13,7 @@ let takesLong = false; // a run of the whole clip, so that one may go elsewhere 
 const watchRun = () => {
   if (watching) return;
   watching = true;
+  /** @param {Event} event */
   const choose = (event) => {
     const run = event.target instanceof Element ? event.target.closest("#run") : null;
     run?.classList.add("rg-asked"); // until the server has answered

@@ -1,4 +1,24 @@
-// What the page and the server tell each other, and what the page's components share. Nothing here is served.
+// What the page tells the server, and what its components share; what the server sends is in `views.d.ts`.
+// Nothing here is served.
+import type {
+  Blind,
+  CanvasView,
+  CardsView,
+  ClipView,
+  Cutting,
+  DownloadView,
+  EventNames,
+  FocusView,
+  LiveView,
+  MaskFinders,
+  MaskView,
+  MethodView,
+  PlayerView,
+  Views,
+  Weighted,
+} from "./views";
+
+export * from "./views";
 
 // ---------------------------------------------------------------- Components
 
@@ -71,6 +91,12 @@ export interface OfClip {
   have: number;
 }
 
+/** Both fail to check where the server listens to other events than these. */
+type InNames<Names extends EventNames> = Names;
+type InEvents<Names extends { [Component in keyof Events]: keyof Events[Component] }> = Names;
+export type AllAreHeard = InNames<{ [Component in keyof Events]: keyof Events[Component] }>;
+export type AllAreTold = InEvents<EventNames>;
+
 /** One act on the masks or the regions; see `ui/handlers/masking.py`. */
 export interface Act extends OfClip {
   act: ActName;
@@ -124,11 +150,6 @@ export type ActData = Partial<Omit<Act, "act" | "nonce">>;
 /** In pixels of the clip, [x, y]. */
 export type Place = number[];
 
-export interface Weighted {
-  name: string;
-  weight: number | null;
-}
-
 export interface Pair {
   a: string | null;
   b: string | null;
@@ -164,420 +185,15 @@ export interface RegionWords {
   picture_scale?: number | null;
 }
 
+/** A region as the page holds it. */
 export interface Region extends RegionWords {
-  /** A data URL. */
   picture?: string | null;
 }
 
-// ---------------------------------------------------------------- What the server sends
-
-/** The value of each component, which it draws. */
-export interface Views {
-  adapters: AdaptersView;
-  addons: AddonsView | null;
-  canvas: CanvasView | CanvasGone | null;
-  cards: CardsView | null;
-  checks: ChecksView | null;
-  control: ControlView | null;
-  download: DownloadView | null;
-  fetch: FetchView | null;
-  gallery: GalleryView;
-  header: { known: boolean; offer?: string } | null;
-  history: HistoryView | null;
-  how: null;
-  hub_model: HubView | null;
-  live: LiveView | null;
-  losses: LossesView | null;
-  method: MethodView;
-  notice: { text: string } | null;
-  player: PlayerView | null;
-  progress: ProgressView | null;
-  prompt: { prompts: Words[][] } | null;
-  quality: QualityView | null;
-  recent: RecentView;
-  queue: { jobs: Job[]; note: string } | null;
-  result: ResultView | null;
-  tabs: null;
-  takes: { text: string } | null;
-  tries: { text: string; long?: boolean } | null;
-  focus: FocusView | null;
-  variants: { count: number };
-  vocabulary: { note: string; groups: { title: string; words: string[] }[] } | null;
-}
-
-/** Weights tuned on a clip. */
-export interface AdaptersView {
-  chosen: string;
-  /** What is said where none is chosen. */
-  none: string;
-  groups: { title: string; entries: { key: string; name: string; own: boolean }[] }[];
-  detail: string;
-  problem: string;
-}
-
-export interface AddonsView {
-  loras: string[];
-  motions: string[];
-  pictures: string[];
-  chosen: Weighted[];
-}
-
-/** A page whose clip is not there any more. */
-export interface CanvasGone {
-  gone: true;
-  note: string;
-  alarm: true;
-}
-
-export interface CanvasView {
-  gone?: undefined;
-  id: string;
-  rev: number;
-  clip: Clip;
-  /** Masks by frame and label. */
-  changes: Record<string, MasksOfFrame>;
-  /** By frame, the revision of masks that have changed and are not among the changes. */
-  wanting: Record<string, number>;
-  /** By label, what a region is on each frame; see `canvas/cells.js`. */
-  lanes: Record<string, string>;
-  labels: number[];
-  /** By label, which model finds its masks. */
-  finders: Record<string, string>;
-  who: Who;
-  /** Pixels by label. */
-  feathers: Record<string, number>;
-  /** Labels to be tracked. */
-  stale: number[];
-  /** The number of the tracking under way; 0 for none. */
-  tracking: number;
-  followed: Followed | null;
-  /** First frames of shots; null while nobody has looked. */
-  found: number[] | null;
-  /** Nonces of acts that are answered. */
-  acknowledged: number[];
-  /** Null leaves what is said. */
-  note: string | null;
-  alarm: boolean;
-  /** The field that the note is about. */
-  field?: string;
-  /** The frame to go to. */
-  go?: number;
-  undo: boolean;
-  redo: boolean;
-  /** How the picture of a region is cut out, in answer to an act about it. */
-  cutting?: Cutting;
-}
+export type MasksOfFrame = Record<string, MaskView>;
 
 /** A click on a picture: x and y, 0 to 1 of its sides, and 1 on the thing, 0 beside it. */
-export type ClickOn = [x: number, y: number, inside: number];
-
-export interface Cutting {
-  label: number;
-  /** The picture that it is cut out of. */
-  whole: string;
-  /** What lies over the rest of it; empty if all is used. */
-  veil: string;
-  points: ClickOn[];
-}
-
-/** How far tracking is: frames done and in all, seconds left, the frame that was tracked last. */
-export type Followed = [done: number, total: number, left: number, frame: number];
-
-export interface Clip {
-  title: string;
-  /** Whether a visitor brought it. */
-  own: boolean;
-  /** Whether it is a drawing, as the built-in model makes them. */
-  drawn: boolean;
-  /** Of the file that frames were taken of: their number in all, the first, and every how manyth. */
-  total: number;
-  start: number;
-  stride: number;
-  folder: string;
-  count: number;
-  width: number;
-  height: number;
-  fps: number;
-  most: number;
-  strip: string;
-  made: boolean;
-}
-
-export type MasksOfFrame = Record<string, Mask>;
-
-export interface Mask {
-  /** Lengths of runs, outside first; see `canvas/outline.js`. */
-  runs: string;
-  /** [x, y, whether it belongs to the region]. */
-  points: number[][];
-  key: boolean;
-  /** Title of the model that found it. */
-  by: string;
-  score: number;
-}
-
-/** Who finds masks, and who follows them. */
-export interface Who {
-  choices: Finder[];
-  trackers: Omit<Finder, "hint">[];
-  tracker: string;
-  usual: string;
-}
-
-export interface Finder {
-  name: string;
-  title: string;
-  cost: string;
-  hint: string;
-}
-
-export interface CardsView extends Omit<CardsSaying, "attempt"> {
-  regions: Region[];
-  /** Label of the region of all that no other covers; 0 for none. */
-  rest: number;
-  blind?: Blind | null;
-  full: boolean;
-  /** Another number each time that the words replace what was typed. */
-  anew?: number;
-}
-
-/** Why the model looks at no pictures, and what to ask the hub for; empty if it does. */
-export interface Blind {
-  text?: string;
-  ask?: string;
-}
-
-export interface ChecksView {
-  /** The number of the press of Run that found it; 0 for none. */
-  pressed: number;
-  focus: string;
-  remarks: Remark[];
-}
-
-export interface Remark {
-  field: string;
-  text: string;
-  hint: boolean;
-  offers: string[];
-  words: UnknownWord[];
-}
-
-export interface UnknownWord {
-  word: string;
-  near: string[];
-}
-
-export interface ControlView {
-  kinds: string[];
-  models: string[];
-  text: string;
-  picture: string;
-}
-
-/** A file to be saved, or why it could not be made. */
-export interface DownloadView {
-  path?: string;
-  name?: string;
-  failed?: string;
-}
-
-export interface FetchView {
-  state: "offer" | "busy" | "failed" | "done";
-  title: string;
-  note: string;
-  size?: number;
-  done?: number;
-  total?: number;
-}
-
-export interface GalleryView {
-  chosen: string | null;
-  items: Example[];
-  /** Why a file cannot be opened. */
-  failed?: string;
-}
-
-export interface Example {
-  name: string;
-  title: string;
-  picture: string;
-  after: string;
-  videos: string[];
-  change: string;
-  hint: string;
-}
-
-export interface HistoryView {
-  runs: PastRun[];
-  /** Keys of those that are shown. */
-  shown: string[];
-  note?: string;
-}
-
-export interface PastRun {
-  key: string;
-  title: string;
-  text: string;
-  facts: string;
-  picture: string;
-}
-
-export interface HubView {
-  state: "idle" | "fetching" | "error" | "done";
-  id: string;
-  text: string;
-  /** Whether only models that are already here may be used. */
-  fixed: boolean;
-  share?: number;
-  local?: Listing[];
-  named?: Listing[];
-  hits?: Listing[];
-  /** Path of the folder of models; "" where it is nobody's business, or there is none. */
-  folder?: string;
-  /** How a model comes there by hand. */
-  byHand?: string;
-  /** Where files are sent that are dropped; "" where none are taken. */
-  drop?: string;
-}
-
-export interface Listing {
-  id: string;
-  facts: string;
-}
-
-/** Pictures while a run goes on, of some frames. */
-export interface LiveView {
-  /** What the frames are, for whom sees them. */
-  caption: string;
-  frames: string[];
-  /** Their numbers, from 1. */
-  indices: number[];
-  heat: { name: string; label: number; color: string; caption: string; frames: string[] }[];
-}
-
-export interface LossesView {
-  total: number;
-  text: string;
-  /** [step, loss]. */
-  dots: number[][];
-  line: number[][];
-}
-
-export interface MethodView {
-  chosen: string;
-  methods: Method[];
-  /** By name, why the chosen model cannot be used with a method; null leaves what is known. */
-  lacks?: Record<string, string> | null;
-}
-
-export interface Method {
-  name: string;
-  title: string;
-  paper: string;
-  say: string;
-  regions: "needed" | "taken" | "ignored";
-  source_prompt: boolean;
-  several: boolean;
-  binds: boolean;
-  uses: { name: string; used: boolean }[];
-}
-
-export interface PlayerView {
-  source: string;
-  edits: { prompt: string; path: string }[];
-  /** A try of one frame: its picture, as a data URL, and which frame it is, from 0. */
-  still?: string;
-  at?: number;
-  /** Whether a run begins: what is shown stays. */
-  begins?: boolean;
-  reconstruction: string | null;
-  width: number;
-  height: number;
-  frames: number;
-  fps: number;
-  /** What the two videos are called where two edits are compared. */
-  names: [string, string] | null;
-  unfinished?: string;
-  caption?: string;
-  note?: string;
-}
-
-export interface ProgressView {
-  state: "running" | "stopped" | "error" | "done";
-  text: string;
-  detail: string;
-  stages: { name: string; share: number; now: boolean; long: boolean }[];
-  windows?: { text: string; done: number; share: number };
-  asked?: true;
-  field?: string;
-}
-
-/** A piece of the composed prompt; those of a region carry its label. */
-export interface Words {
-  text: string;
-  label?: number;
-  color?: string;
-  kept?: boolean;
-}
-
-export interface QualityView {
-  chosen: string;
-  qualities: { name: string; title: string; detail: string; hint: string }[];
-}
-
-/** The projects of this machine. */
-export interface RecentView {
-  /** In which they stay; "" where nothing does. */
-  folder: string;
-  /** Whether files may be opened by their path. */
-  paths: boolean;
-  any_size: boolean;
-  items: { key: string; title: string; picture: string; size: string; used: string; problem: string }[];
-  failed: string;
-  time?: number;
-}
-
-export interface Job {
-  key: string;
-  title: string;
-  text: string;
-}
-
-export interface ResultView {
-  key: string;
-  facts: { name: string; value: string; text: string; doubt?: boolean }[];
-  figures: { name: string; value: string }[];
-  attention: AttentionView | null;
-  words: { indices: number[]; source: WordMaps[]; edit: WordMaps[] } | null;
-  areas: { indices: number[]; steps: { step: number; frames: string[] }[] } | null;
-  warnings: string[];
-  whole: string;
-  files: { name: string; path: string; saves: string }[];
-  makes: string[];
-}
-
-export interface WordMaps {
-  word: string;
-  frames: string[];
-}
-
-export interface AttentionView {
-  heading: string;
-  captions: string[];
-  indices: number[];
-  maps: AttentionMap[];
-}
-
-export interface AttentionMap {
-  name: string;
-  caption: string;
-  color: string;
-  label: number;
-  parts: string[];
-  /** A column per frame, and two rows per part: before and after. */
-  sheet: string;
-  text: string;
-}
+export type ClickOn = Cutting["points"][number];
 
 // ---------------------------------------------------------------- What components share and tell each other
 
@@ -588,7 +204,7 @@ export interface Hub {
   /** Labels not shown. */
   hidden: Set<number>;
   /** As selected. */
-  method: Method | null;
+  method: MethodView | null;
   /** What the fields say that marks of the timeline write. */
   written: Written;
   /** Preview of the run. */
@@ -602,7 +218,7 @@ export interface Hub {
   editor: Editor | null;
   margins: Margins;
   /** What is open. */
-  clip: Clip | null;
+  clip: ClipView | null;
   /** Whether the server is away, or no longer has what this page had. */
   lost: boolean;
   /** Whether work stays on this machine, after the page and the server. */
@@ -666,7 +282,7 @@ export interface Told {
   unfold: void;
   view: void;
   choose: number;
-  clip: Clip;
+  clip: ClipView;
   frame: number;
   help: void;
   kept: void;
@@ -674,7 +290,7 @@ export interface Told {
   lost: void;
   made: DownloadView;
   masks: void;
-  method: Method;
+  method: MethodView;
   models: string | undefined;
   noted: CanvasView;
   offer: { title: string; goOn: () => void };
@@ -704,7 +320,7 @@ export interface Deck {
   prompts: {
     nodes: HTMLElement[];
     last: HTMLElement;
-    settle(method: Method | null): void;
+    settle(method: MethodView | null): void;
     read(): Pick<CardsSaying, "source_prompt" | "prompt" | "negative_prompt">;
     fill(words: Pick<CardsSaying, "source_prompt" | "prompt"> & { negative_prompt?: string }): void;
   };
@@ -753,7 +369,7 @@ export interface Editor extends Pick<
   "rev" | "labels" | "lanes" | "found" | "stale" | "tracking"
 > {
   id: string | null;
-  clip: Clip | null;
+  clip: ClipView | null;
   frame: number;
   masks: (MasksOfFrame | undefined)[];
   revs: number[];
@@ -769,7 +385,7 @@ export interface Editor extends Pick<
   scanning: boolean;
   tool: Tool;
   radius: number;
-  who: Who | null;
+  who: MaskFinders | null;
   led: { from: number; at: number } | null;
   stroke: Stroke | null;
   box: Box | null;
@@ -788,7 +404,7 @@ export interface Editor extends Pick<
   finders?: Record<string, string>;
   feathers?: Record<string, number>;
   painted?: Record<string, number>;
-  followed?: Followed | null;
+  followed?: CanvasView["followed"];
   load(): void;
   ask(act: ActName, data?: ActData, wait?: Partial<Waiting> | null): void;
   choose(tool: Tool): void;
@@ -903,27 +519,8 @@ export interface Waiting {
   box?: { from: Place; to: Place };
 }
 
-/** Where a run works. */
-export interface FocusView {
-  /** Of the clip. */
-  id: string;
-  how: "auto" | "on" | "each" | "off" | "boxes";
-  /** Whether any region becomes something else. */
-  edits: boolean;
-  /** None where the whole frame is edited. */
-  boxes: {
-    /** As `focus` takes it. */
-    path: string;
-    /** Its region; 0 for all. */
-    label: number;
-    /** How many times larger the model sees what is in it. */
-    gain: number;
-  }[];
-  margins: Margins;
-}
-
 /** By label, the margin that a card begins with and the one that a run in a box has, until somebody changes it. */
-export type Margins = Record<string, [begun: number, run: number]>;
+export type Margins = FocusView["margins"];
 
 export interface Stroke {
   path: Place[];

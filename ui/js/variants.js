@@ -15,6 +15,7 @@ export function mount(element, props) {
   const said = make("p", "rg-caption", "Each with another seed, one after the other");
   const counts = chooser("Variants", COUNTS, (count) => choose(count));
   const root = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
+  /** @param {number} count */
   const choose = (count) => {
     props.value = { count };
     pressOnly(counts, count);
@@ -22,7 +23,7 @@ export function mount(element, props) {
   };
   element.replaceChildren(root);
   choose(1);
-  /** @param {import("./types").Method} method */
+  /** @param {import("./types").MethodView} method */
   const fit = (method) => {
     root.hidden = !method.uses.some(({ name, used }) => name === "seed" && used);
     if (root.hidden) choose(1);

@@ -11,23 +11,24 @@ import gradio as gr
 from gradio.events import Dependency
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, FieldValues, page_of
+from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
 from regrain.ui.handlers.mask_files import MaskFileHandlers
+from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers, ModelHandlers
-from regrain.ui.handlers.outputs import outputs_of
+from regrain.ui.handlers.outputs import answering
 from regrain.ui.handlers.project_handlers import ProjectHandlers
-from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.session_handlers import SessionHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.page.gradio_insides import Page
 from regrain.ui.page.layout import Tools, lay_out
+from regrain.ui.page.scripts import calling
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.clip_files import ClipFiles
@@ -36,10 +37,9 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.costs import Costs
-from regrain.ui.views.jobs import Jobs
-from regrain.ui.views.scripts import calling
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.costs import Costs
+from regrain.ui.work.jobs import Jobs
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the
 # age at which it goes.
@@ -47,17 +47,18 @@ _UNUSED = (600, int(MAX_AGE))
 # How events are listened to: all are private, since the endpoints for programs are
 # others. FREE: events never wait for each other. MANY: events queue and are never
 # dropped.
-QUIET: dict[str, Any] = {
+How = dict[str, Any]  # how an event is listened to, as Gradio takes it
+QUIET: How = {
     "show_progress": "hidden",
     "show_progress_on": [],
     "api_visibility": "private",
 }
-FREE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-MANY: dict[str, Any] = {**FREE, "trigger_mode": "multiple"}
+FREE: How = {**QUIET, "concurrency_limit": None}
+MANY: How = {**FREE, "trigger_mode": "multiple"}
 # At most so many at a time, of all pages.
-ONE: dict[str, Any] = {**QUIET, "concurrency_limit": 1}
-TWO: dict[str, Any] = {**QUIET, "concurrency_limit": 2}
-FOUR: dict[str, Any] = {**QUIET, "concurrency_limit": 4}
+ONE: How = {**QUIET, "concurrency_limit": 1}
+TWO: How = {**QUIET, "concurrency_limit": 2}
+FOUR: How = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -80,13 +81,17 @@ def build(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
         projects = Projects(projects_folder, examples)
-        head, parts = lay_out(catalogue, start, tools, projects)
+        parts = lay_out(catalogue, start, tools, projects)
         visits = SessionStore(
             first, media, finder, ended=page.drop_session, projects=projects
         )
         turns = RunQueue()
         tracking = Tracking(visits, tools.propagate, tools.discover, turns)
-        costs = Costs(_runs_made_for(examples))
+        costs = Costs(
+            (example.request, example.opened.made.report)
+            for example in examples.values()
+            if example.opened.made
+        )
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         # before events of pages, some of which have the names of endpoints
@@ -94,20 +99,19 @@ def build(
 
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
-        masks = MaskHandlers(*shared, masking, tracking, ClipFiles(visits, media))
+        masks = MaskHandlers(*shared, masking, tracking)
+        clips = ClipHandlers(*shared, ClipFiles(visits, media))
         checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
-        sessions = SessionHandlers(head, masks, checking.weigh)
-        projects.learn(
-            parts.field_names,
-            lambda session, values: masks.asked(session, FieldValues.of(values)),
-        )
+        sessions = SessionHandlers(clips, checking.weigh)
+        projects.learn(clips.asked)
         opened = _wire_projects(ProjectHandlers(sessions), sessions)
 
-        restored = _wire_session(page, head, sessions)
+        restored = _wire_session(page, sessions)
         changes = [restored, *opened]
-        changes += _wire_masks(masks)
+        changes += _wire_clips(clips)
+        _wire_canvas(masks, clips)
         changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
@@ -122,43 +126,33 @@ def build(
     return page
 
 
-def _runs_made_for(
-    examples: Mapping[str, Example],
-) -> list[tuple[EditRequest, Mapping[str, Any]]]:
-    """List the runs, with their reports, whose results ship with the examples."""
-    return [
-        (example.request, example.opened.made.report)
-        for example in examples.values()
-        if example.opened.made
-    ]
-
-
 def _listen(
     parts: Components,
     event: Callable[..., Dependency],
-    handler: Callable[..., Any],
-    given: Any = None,
-    **how: Any,
+    handler: Callable[..., object],
+    given: object = None,
+    **how: object,
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
-    return event(handler, given, outputs_of(handler, parts), **how)
+    answer, changed = answering(handler, parts)
+    return event(answer, given, changed, **how)
 
 
-def _wire_session(page: gr.Blocks, head: Any, sessions: SessionHandlers) -> Dependency:
+def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     """Connect the events that bring back a page's work; returns the one that does.
 
     Most pages are new. Bringing one back writes to all its components, which takes a
     browser half a second, so it waits until the server has said that there is
     something.
     """
-    p = sessions.masks.parts
+    p = sessions.clips.parts
     on = partial(_listen, p)
-    first = [head, p.quality, p.tries, p.focus, p.model, p.addons]
-    page.load(sessions.arrive, None, first, **FREE)
+    head = p.head
+    on(page.load, sessions.arrive, **FREE)
     head.here(sessions.here, None, None, **MANY)
-    head.offer(sessions.offer, None, head, **QUIET)
-    head.keep(sessions.keep, p.fields, None, **MANY)
+    on(head.offer, sessions.offer, **QUIET)
+    head.keep(sessions.keep, [*p.fields.values()], None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
     filled = on(restored.then, sessions.refill, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled
@@ -171,7 +165,7 @@ def _wire_projects(
     projects: ProjectHandlers, sessions: SessionHandlers
 ) -> list[Dependency]:
     """Connect the list of projects; returns the events that open something."""
-    p = sessions.masks.parts
+    p = sessions.clips.parts
     on = partial(_listen, p)
     on(p.recent.list, projects.list, **FREE)
     on(p.recent.delete, projects.delete, **QUIET)
@@ -185,31 +179,30 @@ def _wire_projects(
     return opened
 
 
-def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
+def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a
     run would tune."""
-    p = masks.parts
+    p = clips.parts
     on = partial(_listen, p)
     changes = [
-        on(p.gallery.pick, masks.choose, p.model, **MANY),
-        on(p.gallery.open, masks.load, p.model, **TWO),
-        on(p.canvas.trim, masks.trim, p.cards, **TWO),
-        on(p.cards.prompts, masks.describe, p.cards, **MANY),
-        on(p.method.choose, masks.switch, **QUIET),
-        on(p.model.change, masks.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
+        on(p.gallery.pick, clips.choose, p.model, **MANY),
+        on(p.gallery.open, clips.load, p.model, **TWO),
+        on(p.canvas.trim, clips.trim, p.cards, **TWO),
+        on(p.cards.prompts, clips.describe, p.cards, **MANY),
+        on(p.method.choose, clips.switch, **QUIET),
+        on(p.model.change, clips.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
-    _wire_canvas(masks)
     for method in p.controls.fields:
         preset = p.controls.own(method).get("preset")
         if preset:
             chosen: Any = preset.input  # type: ignore[attr-defined]
-            handler = masks.choose_preset(method)
+            handler = clips.choose_preset(method)
             changed = on(chosen, handler, [preset, p.model], **QUIET)
             changes.append(changed)
     return changes
 
 
-def _wire_canvas(masks: MaskHandlers) -> None:
+def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     """Connect what makes masks, and the button that saves the project."""
     p = masks.parts
     on = partial(_listen, p)
@@ -217,7 +210,7 @@ def _wire_canvas(masks: MaskHandlers) -> None:
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
-    on(p.canvas.save, masks.save, [p.cards, *p.fields], **QUIET)
+    on(p.canvas.save, clips.save, [p.cards, *p.fields.values()], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
@@ -254,7 +247,7 @@ def _wire_runs(
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
     on = partial(_listen, p)
-    given = [p.cards, *p.fields]
+    given = [p.cards, *p.fields.values()]
     permitted = on(p.run.click, checking.permit, given, **FREE)
     began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
@@ -300,7 +293,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     # Every change asks for the one event that looks. Of several looks at once, each
     # with the page's values at its time, an older one may answer last; of one event the
     # next waits for the answer.
-    ask: dict[str, Any] = {
+    ask: How = {
         "fn": None,
         "js": _ASK_TO_LOOK,
         **QUIET,
@@ -309,8 +302,8 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
-    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
+    how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields.values()], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
@@ -332,7 +325,7 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
         listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
-        on(listen, tuning.look, p.fields, **FREE)
+        on(listen, tuning.look, [*p.fields.values()], **FREE)
 
 
 def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:

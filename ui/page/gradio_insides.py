@@ -23,7 +23,8 @@ from gradio_client.utils import is_file_obj_with_meta
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.handlers.base import BROKEN
-from regrain.ui.views.wording import sentence
+from regrain.ui.views.shown import sent
+from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 SEEN_ON = "6.31.0"
@@ -99,8 +100,12 @@ class Page(gr.Blocks):
         self.__dict__["mcp_server_obj"] = server
 
     async def preprocess_data(
-        self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any
-    ) -> Any:
+        self,
+        block_fn: BlockFunction,
+        inputs: list[object],
+        *args: object,
+        **kwargs: object,
+    ) -> list[object]:
         """Preprocess as gradio does; values that a component cannot hold are refused in
         one line.
 
@@ -118,26 +123,29 @@ class Page(gr.Blocks):
             raise Refused(message) from None
 
     async def postprocess_data(
-        self, block_fn: BlockFunction, predictions: Any, state: Any
-    ) -> list[Any]:
-        """Postprocess as gradio does, which would also make every component anew that
-        stays as it is."""
+        self, block_fn: BlockFunction, predictions: object, state: object
+    ) -> list[object]:
+        """Postprocess views as gradio does the JSON of them; it would also make every
+        component anew that stays as it is."""
+        predictions = sent(predictions)
         by_component = isinstance(predictions, dict) and bool(predictions)
         if not by_component or not set(predictions) <= set(block_fn.outputs):
             return await super().postprocess_data(block_fn, predictions, state)
         changed = {
             block: value for block, value in predictions.items() if value != gr.skip()
         }
-        answers: dict[Any, Any] = {}
+        answers: dict[object, object] = {}
         if changed:
             part = copy.copy(block_fn)
             part.outputs = list(changed)
-            values = _values_of(changed)
-            answered = await super().postprocess_data(part, values, state)
+            values = [*changed.values()]
+            # gradio takes that of a single component without a list
+            given = values if len(values) > 1 else values[0]
+            answered = await super().postprocess_data(part, given, state)
             answers = dict(zip(changed, answered, strict=True))
         return [answers.get(block, gr.skip()) for block in block_fn.outputs]
 
-    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+    async def process_api(self, *args: object, **kwargs: object) -> dict[str, object]:
         """Process an event as gradio does; a fault is logged here and said in one
         line."""
         try:
@@ -154,17 +162,9 @@ class Page(gr.Blocks):
             raise Refused(BROKEN) from None
 
 
-def _values_of(changed: dict[Any, Any]) -> Any:
-    """Return values as gradio takes them: that of a single component without a list."""
-    values = list(changed.values())
-    if len(values) == 1:
-        return values[0]
-    return values
-
-
 def _as_json(
-    tell: Callable[[list[Any], str], Any], answers: list[Any], root: str
-) -> Any:
+    tell: Callable[[list[object], str], object], answers: list[object], root: str
+) -> object:
     """Let `tell` write the answers of an MCP tool as JSON; by itself it writes objects
     as Python does."""
     texts = [one if is_file_obj_with_meta(one) else json.dumps(one) for one in answers]

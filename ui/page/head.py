@@ -6,23 +6,19 @@ import gzip
 import html
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from regrain.ui.page import scripts
 from regrain.ui.server import dropped_models
-from regrain.ui.views import scripts
 
 log = logging.getLogger(__name__)
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
 DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
@@ -35,12 +31,10 @@ _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 class PageHead:
     """Puts the head into the page as `app` sends it."""
 
-    def __init__(
-        self, app: Callable[[Message, Receive, Send], Awaitable[None]]
-    ) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if own := _own_answer(scope):
             await own(scope, receive, send)
@@ -58,14 +52,12 @@ class PageHead:
             await send({"type": "http.response.body", "body": b""})
 
 
-def _is_asked(scope: Message, path: str, *methods: str) -> bool:
+def _is_asked(scope: Scope, path: str, *methods: str) -> bool:
     asked = scope["type"] == "http" and scope["path"] == path
     return asked and scope["method"] in methods
 
 
-def _own_answer(
-    scope: Message,
-) -> Callable[[Message, Receive, Send], Awaitable[None]] | None:
+def _own_answer(scope: Scope) -> ASGIApp | None:
     """Return what is served here instead of by Gradio, if the request is for that."""
     # Gradio's own, at its start: a busy machine is not given up
     if _is_asked(scope, "/", "HEAD"):
@@ -79,7 +71,7 @@ def _own_answer(
     return None
 
 
-def _module(scope: Message) -> Response:
+def _module(scope: Scope) -> Response:
     """Return a module of the page's scripts, which a browser keeps for good: its
     address has its version."""
     name = scope["path"].removeprefix(scripts.ADDRESS)
@@ -106,11 +98,11 @@ def _packed(name: str) -> bytes:
     return gzip.compress(scripts.MODULES[name].encode(), 9, mtime=0)
 
 
-def _takes_gzip(scope: Message) -> bool:
+def _takes_gzip(scope: Scope) -> bool:
     return "gzip" in Headers(scope=scope).get("accept-encoding", "")
 
 
-def _rewriting(scope: Message, send: Send) -> Send:
+def _rewriting(scope: Scope, send: Send) -> Send:
     """Gather the page, change its head, then send it, packed if the browser can unpack
     it."""
     start: Message = {}
@@ -139,7 +131,7 @@ def _rewriting(scope: Message, send: Send) -> Send:
     return gather
 
 
-def _address(scope: Message) -> str:
+def _address(scope: Scope) -> str:
     """Where visitors find the page, without a slash at its end."""
     headers = Headers(scope=scope)
     scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http")).split(",")[0]

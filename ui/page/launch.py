@@ -36,13 +36,14 @@ from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
 from regrain.ui.page.build import build  # noqa: E402
+from regrain.ui.page.components import STYLE, theme  # noqa: E402
 from regrain.ui.page.gradio_insides import poll_calmly  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
 from regrain.ui.page.layout import Tools  # noqa: E402
 from regrain.ui.server.media import Media  # noqa: E402
 from regrain.ui.server.worker import start_thread  # noqa: E402
+from regrain.ui.session.clip_files import MAX_ARCHIVE  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
-from regrain.ui.views.components import STYLE, theme  # noqa: E402
 
 _EXCEPTED = ("NO_PROXY", "no_proxy")  # hosts that are asked past a proxy
 MAX_EVENTS = 1000  # that wait for a thread; each is short
@@ -151,7 +152,9 @@ def launch(
             app_kwargs={"middleware": [Middleware(PageHead)]},
             # an adapter of Stable Diffusion has 300 MB; videos of visitors may have
             # fewer, one's own any size
-            max_file_size=None if _PROJECTS and is_own_machine() else "400mb",
+            max_file_size=None
+            if _PROJECTS and is_own_machine()
+            else f"{MAX_ARCHIVE // 10**6}mb",
         )
         page.block_thread()
     sys.stdout.flush()

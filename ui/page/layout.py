@@ -19,24 +19,27 @@ from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.session import method_choice
-from regrain.ui.session.adapters import AdapterList
+from regrain.ui.page import fields
+from regrain.ui.page.components import HEADER, view
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
-from regrain.ui.views import session_views, settings
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.components import HEADER, view
-from regrain.ui.views.costs import Edit
+from regrain.ui.values.adapters import AdapterList
+from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,
     addons_view,
+    choice,
     control_view,
     hub_view,
     tuned_models,
 )
 from regrain.ui.views.result_views import made_player, made_result
+from regrain.ui.views.shown import VariantsView, VocabularyView, WordGroup
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.jobs import RunEdit
 
+Parts = dict[str, Any]  # by name in `Components`
 _KEPT = "Your clips, masks, words and results stay until you delete them."
 _PREDICTED = [
     ("As is usual (noise)", ""),
@@ -51,7 +54,7 @@ _REMOVED = "Files of this page are deleted two minutes after you close it, or af
 class Tools:
     """The heavy work behind the page."""
 
-    edit: Edit  # runs a request
+    edit: RunEdit  # runs a request
     segment: Segment  # as `masks.segment`; fast when called again for the same frame
     propagate: Propagate  # see `Tracking`
     discover: Discover | None = None  # see `Tracking`; None where it is not offered
@@ -67,7 +70,7 @@ def lay_out(
     start: Session | None,
     tools: Tools,
     projects: Projects | None = None,
-) -> tuple[gr.HTML, Components]:
+) -> Components:
     """Make all components, showing the session a new page begins with: the header, and
     those that events change."""
     gallery = session_views.gallery(
@@ -75,9 +78,9 @@ def lay_out(
     )
     recent = session_views.recent(projects or Projects(None))
     kept = bool(projects and projects.root)
-    shown: dict[str, Any] = {}
+    shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
-        head = view("header", template=HEADER, elem_id="head")
+        shown["head"] = view("header", template=HEADER, elem_id="head")
         # The gallery takes it into its menu.
         shown["recent"] = view("recent", recent, elem_id="recent")
         shown["gallery"] = view("gallery", gallery, elem_id="examples")
@@ -87,17 +90,16 @@ def lay_out(
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, tools.hub, kept)
-    parts = Components(**shown, download=view("download", elem_id="download"))
-    return head, parts
+    return Components(**shown, download=view("download", elem_id="download"))
 
 
-def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
+def _stage_column(start: Session | None, tools: Tools) -> Parts:
     """Make the picture, with its masks or edits, and what belongs right to it."""
     canvas, player = None, None
     if start:
         canvas = session_views.canvas(start)
         player = made_player(start.opened)
-    shown: dict[str, Any] = {
+    shown: Parts = {
         "canvas": view("canvas", canvas, elem_id="canvas"),
         "player": view("player", player, elem_id="player"),
         "focus": view("focus", elem_id="focus"),
@@ -120,14 +122,14 @@ def _stage_column(start: Session | None, tools: Tools) -> dict[str, Any]:
 
 def _words_column(
     catalogue: Catalogue, start: Session | None, hub: Hub, kept: bool
-) -> dict[str, Any]:
+) -> Parts:
     method = start.method if start else next(iter(METHODS))
     usual = _usual(catalogue, start)
     cards, prompts = None, None
     if start:
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
         prompts = session_views.prompts(start)
-    shown: dict[str, Any] = {
+    shown: Parts = {
         "cards": view("cards", cards, elem_id="cards"),
         "prompt": view("prompt", prompts, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
@@ -141,7 +143,7 @@ def _words_column(
     with gr.Column(elem_id="how-body", min_width=0):
         shown |= _add_choices(catalogue, usual, method, hub)
         with gr.Column(elem_id="at-hand", min_width=0):
-            at_hand = settings.make_some(usual, method, settings.AT_HAND)
+            at_hand = fields.make_some(usual, method, fields.AT_HAND)
         shown |= _add_settings(catalogue, usual, method, start)
         shown["controls"] = at_hand | shown["controls"]
         shown["words"] = _add_words(catalogue.groups, kept)
@@ -157,13 +159,13 @@ def _words_column(
 
 
 def _add_choices(
-    catalogue: Catalogue, usual: settings.Usual, method: str, hub: Hub
-) -> dict[str, Any]:
+    catalogue: Catalogue, usual: fields.Usual, method: str, hub: Hub
+) -> Parts:
     """Make the choice of method, model and quality."""
-    shown: dict[str, Any] = {}
+    shown: Parts = {}
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
-        chosen = method_choice.choice(method, lacks)
+        chosen = choice(method, lacks)
         shown["method"] = view("method", chosen, elem_id="method")
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
@@ -177,7 +179,7 @@ def _add_choices(
     return shown
 
 
-def _usual(catalogue: Catalogue, start: Session | None) -> settings.Usual:
+def _usual(catalogue: Catalogue, start: Session | None) -> fields.Usual:
     """Return the parameters of each method on a new page: its project's, or the model's
     usual ones."""
     usual = {}
@@ -187,9 +189,9 @@ def _usual(catalogue: Catalogue, start: Session | None) -> settings.Usual:
     return usual
 
 
-def _add_run() -> dict[str, Any]:
+def _add_run() -> Parts:
     with gr.Row():
-        shown: dict[str, Any] = {
+        shown: Parts = {
             "run": gr.Button("Run", elem_id="run", variant="primary", scale=3),
             "stop": gr.Button(
                 "Stop", elem_id="stop", scale=1, visible=False, min_width=90
@@ -202,8 +204,8 @@ def _add_run() -> dict[str, Any]:
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: settings.Usual, method: str, start: Session | None
-) -> dict[str, Any]:
+    catalogue: Catalogue, usual: fields.Usual, method: str, start: Session | None
+) -> Parts:
     added: list[str] = []
     seed = 0
     own = AdapterList()
@@ -220,7 +222,7 @@ def _add_settings(
     with gr.Accordion(
         "Settings", open=False, elem_id="settings", elem_classes="rg-fold"
     ):
-        shown: dict[str, Any] = {
+        shown: Parts = {
             "added": gr.State(added),
             "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
             "prediction": gr.Dropdown(
@@ -233,12 +235,12 @@ def _add_settings(
             ),
             "adapters": view("adapters", adapters, elem_id="adapters"),
         }
-        first = settings.make_some(usual, method, settings.FIRST)
+        first = fields.make_some(usual, method, fields.FIRST)
         shown["seed"] = gr.Number(
             seed, label="Seed", elem_id="seed", **seed_field(method)
         )
-        shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
-        shown["controls"] = first | settings.make_fields(usual, method, help)
+        shown["variants"] = view("variants", VariantsView(1), elem_id="variants")
+        shown["controls"] = first | fields.make_fields(usual, method, help)
     return shown
 
 
@@ -254,15 +256,10 @@ def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.Accordion:
         f"{_KEPT if kept else _REMOVED} "
         "Cached inversions stay on the server."
     )
-    value = {
-        "note": note,
-        "groups": [
-            {"title": title, "words": [*words]} for title, words in groups.items()
-        ],
-    }
+    listed = [WordGroup(title, [*words]) for title, words in groups.items()]
     title = "What the built-in model knows"
     with gr.Accordion(
         title, open=False, elem_id="words", elem_classes="rg-fold"
     ) as words:
-        view("vocabulary", value)
+        view("vocabulary", VocabularyView(note, listed))
     return words

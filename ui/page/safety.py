@@ -25,7 +25,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.safetensors_files import LOADING
-from regrain.ui.views.costs import Edit
+from regrain.ui.work.jobs import RunEdit
 
 FOLDER = "safety_checker"
 _EVERY = 4  # every fourth frame is looked at, and the last
@@ -46,7 +46,7 @@ def wanted() -> bool:
     return os.environ.get("REGRAIN_SAFETY", usual) != "0"
 
 
-def guarded(edit: Edit) -> Edit:
+def guarded(edit: RunEdit) -> RunEdit:
     """Make an editor withhold results that do not pass, by a RequestError, and show
     nothing before.
 
@@ -138,27 +138,18 @@ def squares(frame: Frame, side: int) -> list[np.ndarray]:
     height, width = frame.shape[:2]
     short = min(height, width)
     found = []
-    for start in _starts(max(height, width), short):
+    long = max(height, width)
+    count = -(-long // short)
+    for number in range(count):  # evenly spread, so that they cover the longer side
+        start = round(number * (long - short) / max(1, count - 1))
         stop = start + short
         cut = frame[:, start:stop] if width > height else frame[start:stop]
-        found.append(_as_read(cut, side))
+        picture = Image.fromarray(np.ascontiguousarray(cut))
+        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+        values = np.asarray(picture, np.float32) / 255
+        values = (values - _MEAN) / _DEVIATION
+        found.append(values.transpose(2, 0, 1).astype(np.float32))
     return found
-
-
-def _starts(length: int, part: int) -> list[int]:
-    """Return where parts of a length begin that cover it, evenly spread."""
-    count = -(-length // part)
-    gaps = max(1, count - 1)
-    return [round(number * (length - part) / gaps) for number in range(count)]
-
-
-def _as_read(square: Frame, side: int) -> np.ndarray:
-    """Return a square as CLIP reads it: float32 [3, side, side]."""
-    picture = Image.fromarray(np.ascontiguousarray(square))
-    picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-    values = np.asarray(picture, np.float32) / 255
-    values = (values - _MEAN) / _DEVIATION
-    return values.transpose(2, 0, 1).astype(np.float32)
 
 
 def _check(event: Finished, checker: Any) -> None:

@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import partial, wraps
@@ -31,11 +31,12 @@ from regrain.editing.pipeline.estimate import frame_passes, operations
 from regrain.editing.pipeline.focus import box_sizes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
-from regrain.ui.views.costs import Costs
+from regrain.ui.work.costs import Costs
 
 if TYPE_CHECKING:
     from regrain.ui.page.layout import Tools
 
+Heavy = Callable[..., Any]  # work for which a GPU is lent
 log = logging.getLogger(__name__)
 SPEED = "REGRAIN_GPU_SPEED"
 """The environment variable with the speed of the GPUs that are lent: 10^12 operations
@@ -66,7 +67,7 @@ def package() -> ModuleType | None:
 def lent(tools: Tools, spaces: Any) -> Tools:
     """Return tools whose heavy work is done where the package `spaces` lends a GPU."""
 
-    def by_request(work: Any) -> Any:
+    def by_request(work: Heavy) -> Heavy:
         return _explained(spaces.GPU(duration=_seconds_of_call)(work))
 
     edit = by_request(partial(_portably, tools.edit))
@@ -87,30 +88,30 @@ def lent(tools: Tools, spaces: Any) -> Tools:
     )
 
 
-def _send(work: Any, request: EditRequest, **how: Any) -> Iterator[Any]:
+def _send(work: Heavy, request: EditRequest, **how: object) -> Iterator[object]:
     """Call work on a lent GPU with a request."""
     return work(portable(request), how)
 
 
 def _send_clip(
-    work: Any, clip: Clip, keys: Any, start: int, stop: int, **how: Any
-) -> Any:
+    work: Heavy, clip: Clip, keys: object, start: int, stop: int, **how: object
+) -> object:
     """Call work on a lent GPU with a clip and its key frames."""
     return work(held_clip(clip), keys, start, stop, how)
 
 
-def _segment(here: Any, there: Any, *points: Any, **how: Any) -> Any:
+def _segment(here: Heavy, there: Heavy, *points: object, **how: object) -> object:
     """Find a mask on a lent GPU, or here by what is small: nothing has to travel, and
     no visitor's seconds are used."""
     is_small = how.get("method", "sam") in _HERE and not how.get("model")
     return (here if is_small else there)(*points, **how)
 
 
-def _explained(work: Any) -> Any:
+def _explained(work: Heavy) -> Heavy:
     """Return work whose refusal by ZeroGPU is an error that visitors understand."""
 
     @wraps(work)
-    def call(*given: Any, **how: Any) -> Any:
+    def call(*given: object, **how: object) -> object:
         with _refusals():
             made = work(*given, **how)
         return _items(made) if isinstance(made, Iterator) else made
@@ -118,7 +119,7 @@ def _explained(work: Any) -> Any:
     return call
 
 
-def _items(made: Iterator[Any]) -> Iterator[Any]:
+def _items(made: Iterator[object]) -> Iterator[object]:
     with _refusals():
         yield from made
 
@@ -142,9 +143,12 @@ def run_seconds(request: EditRequest) -> int:
     What runs of its model took on this Space tells the most. Until there is one, the
     run's operations are counted and divided by the speed of the GPU.
     """
-    seconds = _known_seconds(request)
-    if seconds is None:
+    promise = Costs().about(request)
+    if promise is None or not promise.here:
         seconds = _operations(request) / (gpu_speed() * 1e12)
+    else:
+        tuning = frame_passes(request) / frame_passes(request, tuned=True)
+        seconds = promise.seconds * promise.off * tuning * _MARGIN
     return min(_MOST, math.ceil(_LOADING + seconds))
 
 
@@ -160,16 +164,6 @@ def gpu_speed() -> float:
             return speed
     log.warning("%s: expected a number above 0, got %r; ignored", SPEED, given[:20])
     return _ASSUMED_SPEED
-
-
-def _known_seconds(request: EditRequest) -> float | None:
-    """Return the seconds by what runs of the same model took on this Space, tuning
-    among them; None if there was none."""
-    promise = Costs().about(request)
-    if promise is None or not promise.here:
-        return None
-    tuning = frame_passes(request) / frame_passes(request, tuned=True)
-    return promise.seconds * promise.off * tuning * _MARGIN
 
 
 def _operations(request: EditRequest) -> float:
@@ -195,13 +189,11 @@ def portable(value: Any) -> Any:
         return LazyFrames(value.shape, value.dtype, partial(_part, np.asarray(value)))
     if is_dataclass(value) and not isinstance(value, type):
         return _portable_fields(value)
-    if isinstance(value, tuple) and any(_may_hold_frames(part) for part in value):
+    if isinstance(value, tuple) and any(
+        isinstance(part, LazyFrames) or is_dataclass(part) for part in value
+    ):
         return tuple(portable(part) for part in value)
     return value
-
-
-def _may_hold_frames(part: object) -> bool:
-    return isinstance(part, LazyFrames) or is_dataclass(part)
 
 
 def _portable_fields(value: Any) -> Any:
@@ -229,7 +221,7 @@ def held_clip(clip: Clip) -> ArrayClip:
     )
 
 
-def _seconds_of_call(request: EditRequest, how: Mapping[str, Any]) -> int:
+def _seconds_of_call(request: EditRequest, how: Mapping[str, object]) -> int:
     return run_seconds(request)
 
 
@@ -237,18 +229,25 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
-def _portably(work: Any, request: EditRequest, how: Mapping[str, Any]) -> Iterator[Any]:
+def _portably(
+    work: Heavy, request: EditRequest, how: Mapping[str, object]
+) -> Iterator[object]:
     yield from map(portable, work(request, **how))
 
 
 def _propagated(
-    propagate: Any, clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]
-) -> Iterator[Any]:
+    propagate: Heavy,
+    clip: Clip,
+    keys: object,
+    start: int,
+    stop: int,
+    how: Mapping[str, object],
+) -> Iterator[object]:
     yield from propagate(clip, keys, start=start, stop=stop, **how)
 
 
 def _tracking_seconds(
-    clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]
+    clip: Clip, keys: object, start: int, stop: int, how: Mapping[str, object]
 ) -> int:
     seconds = _LOADING + (stop - start) * _TRACKED
     return min(_MOST, round(seconds))

@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from regrain.editing.errors import EditingError, ModelError, ResourceError, shorten
 from regrain.editing.models.files.file_head import read_head
@@ -31,7 +31,7 @@ def can_take() -> bool:
     return is_own_machine() and models_folder() is not None
 
 
-async def take(scope: Any, receive: Any, send: Any) -> None:
+async def take(scope: Scope, receive: Receive, send: Send) -> None:
     """Take one file, the body of a PUT with its `name`; answer with the name, or with
     what is wrong."""
     request = Request(scope, receive)

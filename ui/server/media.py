@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -109,20 +108,15 @@ class Media:
         with self._lock:
             old = set()
             for folder in list(self._pages.iterdir()):
-                if self._is_old(folder):
-                    old.add(folder)
-                    shutil.rmtree(folder, ignore_errors=True)
+                with suppress(FileNotFoundError):  # its page was forgotten meanwhile
+                    if self._clock() - folder.stat().st_mtime > MAX_AGE:
+                        old.add(folder)
+                        shutil.rmtree(folder, ignore_errors=True)
             self._folders = {
                 page: folder
                 for page, folder in self._folders.items()
                 if folder not in old
             }
-
-    def _is_old(self, folder: Path) -> bool:
-        try:
-            return self._clock() - folder.stat().st_mtime > MAX_AGE
-        except FileNotFoundError:  # its page was forgotten meanwhile
-            return False
 
 
 def link_or_copy(file: Path, path: Path) -> Path:
@@ -153,7 +147,7 @@ def data_url(frame: Frame, side: int, quality: int = 82, kind: str = "jpeg") -> 
     return as_url(image, kind, quality=quality)
 
 
-def as_url(image: Image.Image, kind: str, **how: Any) -> str:
+def as_url(image: Image.Image, kind: str, **how: int) -> str:
     """Return a picture as a data URL of a kind that `Image.save` knows."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **how)

@@ -63,10 +63,10 @@ class RunQueue:
         """Take a place; a ResourceError if the visitor, the address or all together
         have too many."""
         with self.changed:
-            counted = self._counted()
-            _check_limits(
-                visitor, [ticket.visitor for ticket in counted if ticket.visitor]
-            )
+            # Those that wait or run, and were not stopped.
+            tickets = [*self._waiting, *([self._running] if self._running else ())]
+            counted = [one.visitor for one in tickets if one.visitor and not one.ending]
+            _check_limits(visitor, counted)
             if not counted:
                 self._round = 0
                 self._next = {}
@@ -84,14 +84,6 @@ class RunQueue:
         self._waiting.append(ticket)
         self.changed.notify_all()
         return ticket
-
-    def _counted(self) -> list[Ticket]:
-        """The tickets that count for a visitor: those that wait or run, and were not
-        stopped."""
-        tickets = list(self._waiting)
-        if self._running:
-            tickets.append(self._running)
-        return [ticket for ticket in tickets if ticket.visitor and not ticket.ending]
 
     def _take(self, ticket: Ticket) -> bool:
         """Start the ticket if it is first; stop the run of a visitor who disconnected.
@@ -122,16 +114,6 @@ class RunQueue:
             return ticket.visitor is not None, ticket.gone, ticket.start
 
         return sorted(self._waiting, key=rank)
-
-    def _before(self, ticket: Ticket) -> tuple[int, float | None]:
-        """Runs before a ticket, and the seconds they will take; see `Ticket.before`."""
-        if ticket not in self._waiting:
-            return 0, 0.0
-        ahead = self._order().index(ticket)
-        running = self._running
-        if running and running.ending:  # it ends with its present step
-            running = None
-        return ahead + (running is not None), self._seconds_until(ahead, running)
 
     def _seconds_until(self, ahead: int, running: Ticket | None) -> float | None:
         """Seconds until `ahead` runs, and the one that runs, are over; None where
@@ -218,8 +200,15 @@ class Ticket:
     def before(self) -> tuple[int, float | None]:
         """Count the runs before this one, and the seconds they will take; None where
         nobody knows."""
-        with self._queue.changed:
-            return self._queue._before(self)
+        queue = self._queue
+        with queue.changed:
+            if self not in queue._waiting:
+                return 0, 0.0
+            ahead = queue._order().index(self)
+            running = queue._running
+            if running and running.ending:  # it ends with its present step
+                running = None
+            return ahead + (running is not None), queue._seconds_until(ahead, running)
 
     def follow(self, event: object) -> None:
         """Learn from an event of the run that has the turn when it expects to end."""

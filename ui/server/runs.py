@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import closing
 from typing import Any
 
@@ -18,7 +18,7 @@ from regrain.ui.server.run_queue import Ticket
 from regrain.ui.server.worker import start_thread
 
 log = logging.getLogger(__name__)
-Changes = dict[Any, Any]  # component to what it shows
+Changes = dict[str, Any]  # what components show, by their names
 _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
@@ -50,7 +50,7 @@ class RunThread:
         self.tracking = 0.0
         self.skip: Callable[[], None] | None = None
         self.skipped = False
-        self._shown: dict[Any, tuple[int, Any]] = {}
+        self._shown: dict[str, tuple[int, object]] = {}
         self._rev = 0
         self._lock = threading.Lock()
 
@@ -64,7 +64,7 @@ class RunThread:
             self.turn.leave()
             raise
 
-    def show(self, changes: Mapping[Any, Any]) -> None:
+    def show(self, changes: Changes) -> None:
         """Keep what the page is to show now; what a stopped run still says is
         dropped."""
         with self._lock:
@@ -75,7 +75,7 @@ class RunThread:
                 if view != gr.skip():
                     self._shown[part] = self._rev, view
 
-    def shows(self, part: Any) -> Any:
+    def shows(self, part: object) -> object:
         """Return what a component shows of this run; None if nothing yet."""
         _, view = self._shown.get(part, (0, None))
         return view
@@ -89,7 +89,7 @@ class RunThread:
             }
             return self._rev, changed
 
-    def stop(self, last: Mapping[Any, Any] | None = None) -> None:
+    def stop(self, last: Changes | None = None) -> None:
         """End the run; its place is free at once, or after its present step. `last` is
         shown."""
         self.show(last or {})

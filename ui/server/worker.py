@@ -45,9 +45,14 @@ def in_thread(
 
     def work() -> None:
         try:
-            _give_way_to_clicks()
-            if _await_turn(turn, stop, pulse):
-                _drain(start, items, stop)
+            if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+                # Lower than that of clicks, also of the threads that this one starts.
+                niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+                os.setpriority(os.PRIO_PROCESS, 0, niceness)
+            while not stop.is_set():  # until nobody wants the work any more
+                if turn.wait(pulse):
+                    _drain(start, items, stop)
+                    break
         except BaseException as error:  # noqa: BLE001 - raised again where the items are read
             failures.append(error)
         finally:
@@ -72,21 +77,6 @@ def in_thread(
         stop.set()
     if failures:
         raise failures[0]
-
-
-def _give_way_to_clicks() -> None:
-    """Lower the priority of this thread, and so of those it starts."""
-    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-        niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
-
-
-def _await_turn(turn: Ticket, stop: threading.Event, pulse: float) -> bool:
-    """Wait for a turn; returns False once nobody wants the work any more."""
-    while not stop.is_set():
-        if turn.wait(pulse):
-            return True
-    return False
 
 
 def _drain(

@@ -15,13 +15,13 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
-from regrain.ui.session.focus import extents_of
-from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import State
+from regrain.ui.values.focus import extents_of
+from regrain.ui.values.method_choice import uses
+from regrain.ui.values.state import State
 
 MAX_TEXT = 1000  # characters of a text of a region
 
@@ -51,6 +51,14 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
     if masked:
         for error in region_errors(session, asked.method):
             raise error
+    return EditRequest(**vars(draft(session, asked, regions, masked)))
+
+
+def draft(
+    session: Session, asked: Edit, regions: list[Region], masked: bool = False
+) -> Draft:
+    """Return what a run of these regions would be given, unchecked; see
+    `build_request`."""
     prompt, *more = own_prompts(session, asked.method)
     sees = asked.picture != "" or any(region.picture for region in regions)
     own = {
@@ -61,7 +69,7 @@ def build_request(session: Session, asked: Edit, masked: bool = True) -> EditReq
         "picture_adapter": asked.picture_adapter if sees else "",
         "adapter": session.adapters.path,
     }
-    return EditRequest(
+    return Draft(
         session.opened.request.clip,
         _flatten(session, regions, masked) if regions else None,
         tuple(_requested(region, session) for region in regions),
@@ -153,7 +161,11 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     """
     regions = uses(method).regions
     if regions == "needed":
-        return (_prompt_of_project(session),)
+        base = session.opened.request
+        known = session.state.regions.values()
+        same_words = _words(base.regions) == _words(known)
+        is_same = same_words and session.source_prompt == base.source_prompt
+        return (base.prompt if is_same else "",)
     first, *more = (line.strip() for line in session.prompt.split("\n"))
     more = [line for line in more if line]
     known = session.state.regions.values()
@@ -163,17 +175,6 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     if more and not first and not composes:
         return tuple(more)
     return (first, *more)
-
-
-def _prompt_of_project(session: Session) -> str:
-    """Return the project's prompt while its words are unchanged, else nothing."""
-    base = session.opened.request
-    same_words = _words(base.regions) == _words(session.state.regions.values())
-    return (
-        base.prompt
-        if same_words and session.source_prompt == base.source_prompt
-        else ""
-    )
 
 
 def _words(regions: Iterable[Region]) -> list[tuple[int, str, str]]:

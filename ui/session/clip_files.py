@@ -18,13 +18,14 @@ from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, save_project
 from regrain.ui.server.media import Media, link_or_copy
-from regrain.ui.session.clips import ClipSession, is_archive, open_upload, prepare
+from regrain.ui.session.clips import OpenedClip, is_archive, open_upload, prepare
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
 MADE_WITH = b"Made with Regrain"  # comment of zip files
 # bytes; projects and tuned models may be as large as the server takes
 MAX_VIDEO = 100_000_000
+MAX_ARCHIVE = 400_000_000  # bytes
 
 
 class ClipFiles:
@@ -35,7 +36,7 @@ class ClipFiles:
         self.visits = visits
         self.media = media
 
-    def begin(self, page: str, opened: ClipSession, anew: bool = True) -> Session:
+    def begin(self, page: str, opened: OpenedClip, anew: bool = True) -> Session:
         """Begin anew on a clip, or go on with another part of it; the files of the one
         before go."""
         session = self.visits.get(page, opened)

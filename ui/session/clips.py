@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -52,7 +51,7 @@ _UNPACKED = (".json", ".safetensors", *FRAME_SUFFIXES, *_CLIP_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
-class ClipSession:
+class OpenedClip:
     """A clip, ready to be shown and masked."""
 
     name: str  # of the example; empty for one's own clip
@@ -74,7 +73,7 @@ class ClipSession:
     start: int = 0  # the first one used
     stride: int = 1  # every stride-th is used
     strip: Path | None = None  # small pictures of the whole file, side by side in one
-    attempt: str = ""  # tells what a run tried, see `ui.views.variants`; else empty
+    attempt: str = ""  # tells what a run tried, see `ui.work.variants`; else empty
     tried: int | None = None  # the one frame that it tried, from 0
 
     @property
@@ -111,7 +110,7 @@ class ClipSession:
         unfinished.replace(self.source)
 
 
-def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
+def prepare(name: str, title: str, request: EditRequest, folder: Path) -> OpenedClip:
     """Write a clip's frames into a folder that is served, for pages and for random
     access.
 
@@ -127,35 +126,23 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSe
         )
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "frames.raw"
-    _write_frames(clip, file)
-    frames = _frames_in(file, (len(clip), height, width, 3))
-    return ClipSession(name, title, request, folder, frames, folder / "source.mp4")
-
-
-def _write_frames(clip: Clip, file: Path) -> None:
-    """Write the frames in full size into a file, and smaller ones beside it for pages
-    to load."""
     with file.open("wb") as sink:
         for start, stop in windows(len(clip)):
             for index, frame in enumerate(clip.read(start, stop), start):
-                sink.write(np.ascontiguousarray(frame))
-                image = Image.fromarray(frame)
+                sink.write(np.ascontiguousarray(frame).data)
+                image = Image.fromarray(frame)  # a smaller one, for pages to load
                 image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-                image.save(file.with_name(f"{index:05d}.jpg"), quality=90)
-
-
-def _frames_in(file: Path, shape: tuple[int, int, int, int]) -> LazyFrames:
-    """Return the frames in a file; they are read, since mapped pages count as memory of
-    this process."""
-    _, height, width, channels = shape
-    frame_bytes = height * width * channels
+                image.save(folder / f"{index:05d}.jpg", quality=90)
 
     def read(start: int, stop: int) -> np.ndarray:
+        # read, since mapped pages count as memory of this process
+        frame_bytes = height * width * 3
         count = (stop - start) * frame_bytes
         values = np.fromfile(file, np.uint8, count, offset=start * frame_bytes)
-        return values.reshape(-1, height, width, channels)
+        return values.reshape(-1, height, width, 3)
 
-    return LazyFrames(shape, np.uint8, read)
+    frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
+    return OpenedClip(name, title, request, folder, frames, folder / "source.mp4")
 
 
 def open_upload(
@@ -164,7 +151,7 @@ def open_upload(
     start: int | None = None,
     stride: int | None = None,
     frames: int | None = None,
-) -> tuple[ClipSession, str]:
+) -> tuple[OpenedClip, str]:
     """Open an uploaded file.
 
     Args:
@@ -192,7 +179,9 @@ def open_upload(
     notes = []
     first = start or 0
     if start is None and stride is None and frames is None:
-        step = _usual_stride(whole)
+        # a long clip is thinned, no further than to the usual frames per second
+        by_rate = int(whole.fps // USUAL_FPS)
+        step = max(1, min(by_rate, len(whole) // USUAL_FRAMES))
         used = _count(whole, first, step, USUAL_FRAMES)
         if len(whole) > USUAL_FRAMES:
             notes.append(_thinned(len(whole), used, step))
@@ -241,7 +230,7 @@ def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
     return max(1, min(most, there))
 
 
-def open_picture(file: Path, folder: Path) -> ClipSession:
+def open_picture(file: Path, folder: Path) -> OpenedClip:
     """Open a picture, the only one in its folder, as a clip of one frame that is kept
     in a new folder.
 
@@ -265,14 +254,6 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
         strip.paste(picture, (number * width, 0))
     strip.save(path, quality=72)
     return path
-
-
-def _usual_stride(clip: VideoClip) -> int:
-    """Return the stride that thins a long clip, no further than to the usual frames per
-    second."""
-    by_rate = int(clip.fps // USUAL_FPS)
-    by_length = len(clip) // USUAL_FRAMES
-    return max(1, min(by_rate, by_length))
 
 
 def _thinned(total: int, used: int, step: int) -> str:
@@ -315,7 +296,7 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
         raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
-def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
+def _open_zip(file: Path, folder: Path) -> tuple[OpenedClip, str]:
     damaged = (
         f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
     )
@@ -349,20 +330,14 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
 
     unpack(archive, target, is_named)
     for one in named:
-        if not one.exists():
-            _refuse_unread(archive, target, one)
+        # there, but of a kind that is not taken out of archives
+        for entry in () if one.exists() else archive.infolist():
+            is_file = not entry.is_dir()
+            if is_file and (target / entry.filename).is_relative_to(one):
+                said = f"{shorten(entry.filename)} is of a kind that is not read from archives."
+                hint = f"Use videos, JSON, or pictures: {', '.join(IMAGE_SUFFIXES)}."
+                raise RequestError("project", f"{said} {hint}")
     return project
-
-
-def _refuse_unread(archive: zipfile.ZipFile, target: Path, named: Path) -> None:
-    """Refuse an archive that has what its project names, but of a kind that is not
-    taken out of it."""
-    for entry in archive.infolist():
-        path = target / entry.filename
-        if path.is_relative_to(named) and not entry.is_dir():
-            said = f"{shorten(entry.filename)} is of a kind that is not read from archives."
-            hint = f"Use videos, JSON, or pictures: {', '.join(IMAGE_SUFFIXES)}."
-            raise RequestError("project", f"{said} {hint}")
 
 
 def _check_extent(clip: Clip) -> None:
@@ -409,7 +384,10 @@ def unpack(
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
-            left = _copy(source, sink, left)
+            while left >= 0 and (block := source.read(1 << 20)):
+                left -= len(block)
+                if left >= 0:
+                    sink.write(block)
         if left < 0:
             shutil.rmtree(root, ignore_errors=True)
             message = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
@@ -426,16 +404,6 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
     if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
         message = f"{shorten(entry.filename)} is not an ordinary file. Remove it."
         raise RequestError("project", message)
-
-
-def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
-    """Copy at most `most` bytes; returns how many of them are left, below 0 if there
-    was more."""
-    while most >= 0 and (block := source.read(1 << 20)):
-        most -= len(block)
-        if most >= 0:
-            sink.write(block)
-    return most
 
 
 def ordinal(number: int) -> str:

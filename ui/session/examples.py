@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.errors import EditingError, RequestError, shorten, suggest
+from regrain.editing.media.labels import Labels
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
@@ -23,7 +24,7 @@ from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import visible
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import length_errors
-from regrain.ui.session.clips import ClipSession, prepare
+from regrain.ui.session.clips import OpenedClip, prepare
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 class Example:
     """A project folder, ready to be shown."""
 
-    opened: ClipSession  # its frames and what it asks for
+    opened: OpenedClip  # its frames and what it asks for
     # Data URL of the middle frame, with its regions in their colours where no result is
     # shipped
     thumbnail: str
@@ -82,7 +83,10 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
 
 def _prepare(project: Path, media: Path) -> Example:
     request = load_project(project)
-    opened = prepare(project.name, _title(project.name), request, media)
+    # `01_two_animals` is shown as `Two animals`
+    bare = project.name.lstrip("0123456789").strip("_- ").replace("_", " ")
+    title = bare.capitalize() or project.name
+    opened = prepare(project.name, title, request, media)
     made = read_made(project, media)
     opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
@@ -93,18 +97,13 @@ def _prepare(project: Path, media: Path) -> Example:
         return Example(opened, _picture(frame), _picture(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
-        frame = tint(frame, request.labels[middle], colors)
+        frame = tint(frame, cast(Labels, request.labels)[middle], colors)
     return Example(opened, _picture(frame))
 
 
 def _picture(frame: UInt8[np.ndarray, "height width 3"]) -> str:
     """Return a small picture as a data URL; every first load carries all of them."""
     return data_url(frame, side=200, quality=80, kind="webp")
-
-
-def _title(name: str) -> str:
-    """Return how a name is shown: `01_two_animals` as `Two animals`."""
-    return name.lstrip("0123456789").strip("_- ").replace("_", " ").capitalize() or name
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:
@@ -160,7 +159,7 @@ def from_example(
     )
 
 
-def read_object(field: str, text: str) -> dict[str, Any]:
+def read_object(field: str, text: str) -> dict[str, object]:
     """Read a JSON object in a text; a RequestError if it is none."""
     try:
         value = json.loads(text)

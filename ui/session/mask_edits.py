@@ -12,17 +12,17 @@ import numpy as np
 from regrain.editing.errors import RequestError
 from regrain.masks.draw import BrushStroke, Rectangle, pack, unpack
 from regrain.masks.models.finders import CUTS
-from regrain.ui.session.layers import (
+from regrain.ui.session.session import Session
+from regrain.ui.values.layers import (
     Box,
-    Edit,
     Key,
     Mask,
     MaskLayer,
     Reshape,
+    Stroke,
     touched_up,
 )
-from regrain.ui.session.mask_models import choose, click_models
-from regrain.ui.session.session import Session
+from regrain.ui.values.mask_models import choose, click_models
 
 MAX_POINTS = 64  # on a frame
 MAX_PATH = 4000  # points of a stroke
@@ -155,7 +155,7 @@ def find_by(
     session.commit(session.state.with_layer(label, layer))
 
 
-def _with_edit(layer: MaskLayer, frame: int, edit: Edit) -> MaskLayer:
+def _with_edit(layer: MaskLayer, frame: int, edit: Stroke) -> MaskLayer:
     key = layer.keys.get(frame, Key())
     return layer.with_key(frame, replace(key, edits=(*key.edits, edit)))
 
@@ -197,8 +197,11 @@ def _found(
     `before` is the mask that there was; None for the one that was tracked.
     """
     by = layer.by or session.finder
+    size = session.state.size
     if before is None:
-        before = _mask_before(session, layer, frame, key)
+        before = unpack(layer.track.get(frame), size)
+        if key.box:  # it says where the object is; what was tracked would only blur it
+            before = np.zeros(size[::-1], bool)
     clicked_inside = any(inside for *_, inside in key.points)
     # points outside alone take away from a mask
     cuts_off = bool(key.points) and before.any()
@@ -207,13 +210,6 @@ def _found(
         mask = _segmented(session, frame, key, before, by, segment)
         found = pack(mask) if mask.any() else None
     return layer.with_key(frame, replace(key, found=found, by=by))
-
-
-def _mask_before(session: Session, layer: MaskLayer, frame: int, key: Key) -> Mask:
-    size = session.state.size
-    if key.box:  # it says where the object is; what was tracked would only blur that
-        return np.zeros(size[::-1], bool)
-    return unpack(layer.track.get(frame), size)
 
 
 def _segmented(

@@ -11,55 +11,38 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from regrain.editing.errors import (
-    EditingError,
-    RequestError,
-    shorten,
-)
+from pydantic import TypeAdapter
+
+from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.coco import write_rle
-from regrain.editing.media.images import ImageClip
 from regrain.editing.media.reading import VideoClip
-from regrain.editing.media.writing import write_lossless
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.fields import to_json
-from regrain.editing.request.project import FILE, Project, load_project
-from regrain.editing.request.region import Region
+from regrain.editing.request.project import load_project, put_clip, write_project
 from regrain.editing.storage.folders import replacing
 from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
 from regrain.ui.server.own_machine import is_own_machine
-from regrain.ui.session.adapters import Entry
-from regrain.ui.session.clips import ClipSession, open_upload, prepare
+from regrain.ui.session.build_request import draft
+from regrain.ui.session.clips import OpenedClip, open_upload, prepare
 from regrain.ui.session.examples import Example
-from regrain.ui.session.history import PastRun
-from regrain.ui.session.project_file import (
-    VERSION,
-    Content,
-    damaged,
-    describe_choices,
-    describe_work,
-    mask_name,
-    picture_in,
-    read_choices,
-    take_work,
-)
-from regrain.ui.session.session import KeptProject, Session
-from regrain.ui.session.state import State
+from regrain.ui.session.project_file import describe_work, take_work
+from regrain.ui.session.session import KeptProject, Session, first_words
+from regrain.ui.values.adapters import Entry
+from regrain.ui.values.history import PastRun
+from regrain.ui.values.kept import MASKS, Content, MaskFiles, damaged, picture_in
 
 log = logging.getLogger(__name__)
 PAGE = "page.json"
-_MASKS = "masks"
+VERSION = 1
 _RESULTS = "results"
 _ADAPTERS = "adapters"
 _RUN = "run.json"
@@ -69,8 +52,9 @@ _QUIET = 1.0  # seconds without a change, after which project.json is written
 _PAUSE = 0.2  # seconds between looks for what has changed
 _SIDE = 168  # pixels of the longer side of a project's picture
 _MAX_NAME = 60  # characters of a folder's name
-MISSING = ...  # value of a field of which a project says nothing
-Ask = Callable[[Session, tuple[object, ...]], Edit]
+_PAST_RUN = TypeAdapter(PastRun)
+_ENTRY = TypeAdapter(Entry)
+Ask = Callable[[Session, Mapping[str, object]], Edit]
 
 
 @dataclass(frozen=True)
@@ -109,17 +93,14 @@ class Projects:
     ) -> None:
         self.root = root
         self._examples = examples or {}
-        self._names: Sequence[str] = ()
         self._ask: Ask | None = None
         self._saving = threading.Lock()
         self._awake = threading.Event()
         self._sessions: Callable[[], Iterable[tuple[str, Session]]] = lambda: ()
         self._watching = False
 
-    def learn(self, names: Sequence[str], ask: Ask) -> None:
-        """Learn the names of a page's fields, in their order, and what a session with
-        such values asks for."""
-        self._names = names
+    def learn(self, ask: Ask) -> None:
+        """Learn what a session with some values of the page's fields asks for."""
         self._ask = ask
 
     @property
@@ -142,7 +123,8 @@ class Projects:
                 yield folder
 
     def _listed(self, folder: Path) -> Listed:
-        size = sum(file.stat().st_size for file in _files(folder))
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
         used = (folder / PAGE).stat().st_mtime
         try:
             content = _read(folder)
@@ -177,7 +159,8 @@ class Projects:
     def delete(self, key: object) -> None:
         """Remove a project and all that is in it; a RequestError if it is open."""
         folder = self.folder_of(key)
-        if any(_is_kept_in(session, folder) for _, session in self._sessions()):
+        kept = [session.kept for _, session in self._sessions()]
+        if any(one and one.folder == folder for one in kept):
             raise RequestError(
                 "project", "It is open. Open another clip, then delete it."
             )
@@ -189,8 +172,9 @@ class Projects:
 
     def open(
         self, key: object, media: Media, page: str
-    ) -> tuple[ClipSession, Content, Path]:
-        """Open the clip of a project; `take` then puts the work back.
+    ) -> tuple[OpenedClip, Callable[[Session], None]]:
+        """Open the clip of a project; returns it, and what opens it in a session with
+        all that was done on it.
 
         Raises:
             EditingError: It cannot be read.
@@ -199,47 +183,20 @@ class Projects:
         content = _read(folder)
         example = self._examples.get(content.get("example", ""))
         if example:
-            return example.opened, content, folder
-        served = media.new_clip(page, content.get("served", ""))
-        try:
-            return _open_clip(content, folder, served), content, folder
-        except BaseException:
-            media.drop(served)
-            raise
-
-    def take(
-        self, session: Session, content: Content, folder: Path, media: Media, page: str
-    ) -> None:
-        """Put the work of a project back into a session of its clip."""
-        masks: dict[str, bytes] = {}
-
-        def fetch(name: str | None) -> bytes | None:
-            if not name:
-                return None if name is None else b""
+            opened = example.opened
+        else:
+            served = media.new_clip(page, content.get("served", ""))
             try:
-                if name not in masks:
-                    masks[name] = (folder / _MASKS / name).read_bytes()
-            except OSError:
-                raise damaged() from None
-            return masks[name]
+                opened = _open_clip(content, folder, served)
+            except BaseException:
+                media.drop(served)
+                raise
 
-        take_work(session, content, folder, fetch)
-        kept = content.get("fields", {})
-        if kept:
-            session.fields = tuple(kept.get(name, MISSING) for name in self._names)
-        _take_adapters(session, content, folder)
-        results = set[str]()
-        runs = []
-        for key in content.get("results", ()):
-            run = _take_result(folder / _RESULTS / key, folder, media, page, runs)
-            if run:
-                runs.append(run)
-                results.add(key)
-        session.history.restore(runs)
-        kept = KeptProject(folder, {*masks}, results)
-        session.kept = kept
-        kept.said = self._said(session)
-        session.returned = True
+        def take(session: Session) -> None:
+            session.open(opened, str(content.get("id", "")))
+            _take(session, content, folder, media, page)
+
+        return opened, take
 
     # Kept
 
@@ -290,7 +247,7 @@ class Projects:
         """Write what the page needs to come back; returns where, if there is anything
         to keep."""
         with session.lock:
-            said = self._said(session)
+            said = _said(session)
             kept = session.kept
             if kept and kept.said == said:
                 return kept
@@ -298,9 +255,9 @@ class Projects:
                 return None
             if kept is None:
                 kept = KeptProject(self._new_folder(session.opened))
-            masks: dict[str, bytes] = {}
-            content = describe_work(session, _collecting(masks))
-            content["fields"] = self._fields(session)
+            masks = MaskFiles(kept.folder)
+            content = describe_work(session, masks)
+            content["fields"] = dict(session.fields)
             runs = _runs_of(session)
             steps = session.steps
             states = [session.state, *steps.past, *steps.future]
@@ -308,24 +265,33 @@ class Projects:
                 region.picture for state in states for region in state.regions.values()
             }
             opened = session.opened
-            adapters = dict(session.adapters.entries)
-            chosen = session.adapters.chosen
+            adapters = session.adapters
+            entries = dict(adapters.entries)
+            chosen = adapters.chosen
         folder = kept.folder
         folder.mkdir(parents=True, exist_ok=True)
-        keys = {run.key for run in runs}
         content |= _keep_clip(opened, folder)
-        content |= _keep_adapters(adapters, chosen, folder)
+        content |= _keep_adapters(entries, chosen, folder)
         content |= {"version": VERSION, "title": opened.title, "page": page}
         content["results"] = [run.key for run in runs]
-        for name in masks.keys() - kept.masks:
-            _write(folder / _MASKS / name, masks[name])
+        for name in masks.named.keys() - kept.masks:
+            _write(folder / MASKS / name, masks.named[name])
+        for picture in pictures:
+            _keep_picture(picture, folder)
         new = [run for run in runs if run.key not in kept.results]
-        _keep_pictures(opened, pictures, runs, new, folder)
+        for run in new:
+            _keep_result(run, folder)
+        if new or not (folder / _PICTURE).is_file():
+            middle = opened.frames[len(opened.frames) // 2]
+            picture = runs[0].picture if runs else data_url(middle, _SIDE, 80)
+            _write(folder / _PICTURE, picture.encode())
         _write(folder / PAGE, json.dumps(content).encode())
+        keys = {*content["results"]}
         for gone in kept.results - keys:
             shutil.rmtree(folder / _RESULTS / gone, ignore_errors=True)
-        kept.masks |= masks.keys()
+        kept.masks |= masks.named.keys()
         kept.results = keys
+        kept.adapter = content["adapter"]
         kept.said = said
         kept.changed = time.monotonic()
         with session.lock:
@@ -336,84 +302,51 @@ class Projects:
     def _keep_project(self, session: Session, kept: KeptProject) -> None:
         """Write what the command line reads; masks under a new name, so that
         project.json always names whole ones."""
+        folder = kept.folder
         with session.lock:
             if session.kept is not kept:  # another clip was opened meanwhile
                 return
             said = kept.said
             state = session.state
-            asked = self._asked(session)
-            words = {
-                "source_prompt": session.source_prompt,
-                "negative_prompt": session.negative_prompt,
-                "method": session.method,
-                "focus": session.focus,
-            }
-            prompt, *more = session.prompt.split("\n")
-        folder = kept.folder
-        content = _read(folder)
-        masks = _masks_file(folder)
+            asked = draft(session, self._asked(session), [*state.regions.values()])
+        adapter = folder / kept.adapter
+        asked = replace(
+            asked,
+            picture=_keep_picture(asked.picture, folder),
+            regions=tuple(
+                replace(region, picture=_keep_picture(region.picture, folder))
+                for region in asked.regions
+            ),
+            adapter=str(adapter) if adapter.is_file() else Path(kept.adapter).name,
+        )
+        numbers = [int(file.stem[6:]) for file in folder.glob("masks-*.json")]
+        number = max(numbers, default=0)
         if state.layers is not kept.masked:
-            masks = _write_masks(state, folder, _number(masks) + 1)
-        project = {**to_json(asked, Edit), **words, "version": 1}
-        project["prompt"] = prompt.strip()
-        project["more_prompts"] = [line.strip() for line in more if line.strip()]
-        project["clip"] = content["clip"]
-        if asked.picture:
-            project["picture"] = picture_in(asked.picture)
-        if content["adapter"]:
-            project["adapter"] = content["adapter"]
-        project["regions"] = [
-            _region_of_project(region) for region in state.regions.values()
-        ]
-        if masks:
-            project["masks"] = masks.name
-        ordered = {key: project[key] for key in Project.model_fields if key in project}
-        text = json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
-        _write(folder / FILE, text.encode())
+            number += 1
+            if state.layers:
+                with replacing(folder / f"masks-{number}.json") as part:
+                    write_rle(
+                        {label: state.masks(label) for label in state.layers}, part
+                    )
+        masks = f"masks-{number}.json"
+        write_project(asked, folder, _link, masks)
         for file in folder.glob("masks-*.json"):
-            if file != masks:
+            if file.name != masks:
                 file.unlink()
         kept.masked = state.layers
         kept.told = said
 
-    def _said(self, session: Session) -> tuple[Any, ...]:
-        """Return all that is kept of a session, by which a change is told."""
-        adapters = session.adapters
-        return (
-            session.opened,
-            session.state,
-            session.steps,
-            session.source_prompt,
-            session.prompt,
-            session.negative_prompt,
-            session.method,
-            session.focus,
-            session.tracker,
-            session.found,
-            session.fields,
-            session.history.runs,
-            adapters.chosen,
-            tuple(adapters.entries.values()),
-        )
-
-    def _fields(self, session: Session) -> dict[str, Any]:
-        """Return the values of the page's fields by name, as far as it has sent
-        any."""
-        pairs = zip(self._names, session.fields, strict=False)
-        return {name: value for name, value in pairs if value is not MISSING}
-
     def _asked(self, session: Session) -> Edit:
         """Return what the session asks for; what its project said where a field is
         wrong just now."""
-        base = session.opened.request.asked
-        if self._ask is None or not session.fields or MISSING in session.fields:
-            return base
-        try:
-            return self._ask(session, session.fields)
-        except EditingError:
-            return base
+        asked = session.opened.request.asked
+        if self._ask and session.fields:
+            # a field of another version may be missing
+            with suppress(EditingError, KeyError):
+                asked = self._ask(session, session.fields)
+        return replace(asked, method=session.method, focus=session.focus)
 
-    def _new_folder(self, opened: ClipSession) -> Path:
+    def _new_folder(self, opened: OpenedClip) -> Path:
         assert self.root is not None
         stem = re.sub(r"[^\w.-]+", " ", Path(opened.title).stem).strip(" .")
         name = stem[:_MAX_NAME] or "clip"
@@ -425,62 +358,67 @@ class Projects:
         return folder
 
 
-def _write_masks(state: State, folder: Path, number: int) -> Path | None:
-    """Write the masks of all regions as one file; None without regions."""
-    if not state.layers:
-        return None
-    path = folder / f"masks-{number}.json"
-    with replacing(path) as part:
-        write_rle({label: state.masks(label) for label in state.layers}, part)
-    return path
+def _take(
+    session: Session, content: Content, folder: Path, media: Media, page: str
+) -> None:
+    """Put the work of a project back into a session of its clip."""
+    masks = MaskFiles(folder)
+    take_work(session, content, masks)
+    session.fields = content.get("fields", {})
+    session.adapters.restore(
+        content.get("adapters", ()), content.get("adapter", ""), folder
+    )
+    results = folder / _RESULTS
+    keys = content.get("results", ())
+    brought = [_take_result(results / key, folder, media, page) for key in keys]
+    runs = [run for run in brought if run]
+    session.history.restore(runs)
+    session.kept = KeptProject(
+        folder,
+        {*masks.named},
+        {run.key for run in runs},
+        content.get("adapter", ""),
+    )
+    session.kept.said = _said(session)
+    session.returned = True
 
 
-def _region_of_project(region: Region) -> Content:
-    content = to_json(region, Region)
-    if region.picture:
-        content["picture"] = picture_in(region.picture)
-    return content
+def _said(session: Session) -> tuple[object, ...]:
+    """Return all that is kept of a session, by which a change is told."""
+    adapters = session.adapters
+    return (
+        session.opened,
+        session.state,
+        session.steps,
+        session.words,
+        session.found,
+        session.fields,
+        session.history.runs,
+        adapters.chosen,
+        tuple(adapters.entries.values()),
+    )
 
 
 def _is_worth(session: Session) -> bool:
     """Tell whether there is anything to keep: one's own clip, or a change of an
     example."""
-    if session.opened.own or session.rev or _runs_of(session):
+    opened = session.opened
+    if opened.own or session.rev or _runs_of(session):
         return True
-    base = session.opened.request
-    words = (session.source_prompt, session.negative_prompt, session.method)
-    if words != (base.source_prompt, base.negative_prompt, base.method):
+    # a tracker changes nothing by itself
+    first = replace(first_words(opened), tracker=session.tracker)
+    if session.words != first.words:
         return True
-    if session.prompt != "\n".join((base.prompt, *base.more_prompts)):
-        return True
-    before = [(region.name, region.source, region.prompt) for region in base.regions]
+    before = [
+        (region.name, region.source, region.prompt) for region in opened.request.regions
+    ]
     now = session.state.regions.values()
     return before != [(region.name, region.source, region.prompt) for region in now]
-
-
-def _is_kept_in(session: Session, folder: Path) -> bool:
-    return session.kept is not None and session.kept.folder == folder
 
 
 def _runs_of(session: Session) -> list[PastRun]:
     """Return the runs on the clip that is open, the newest first."""
     return [run for run in session.history.runs if run.choices.clip == session.id]
-
-
-def _collecting(masks: dict[str, bytes]) -> Callable[[bytes | None], str | None]:
-    names: dict[int, str] = {}  # by identity: states of undo share most masks
-
-    def keep(packed: bytes | None) -> str | None:
-        if packed is None:
-            return None
-        name = names.get(id(packed))
-        if name is None:
-            name = names[id(packed)] = mask_name(packed)
-        if name:
-            masks[name] = packed
-        return name
-
-    return keep
 
 
 def _read(folder: Path) -> Content:
@@ -503,46 +441,10 @@ def _write(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            yield Path(place) / name
-
-
-def _masks_file(folder: Path) -> Path | None:
-    files = sorted(folder.glob("masks-*.json"), key=_number)
-    return files[-1] if files else None
-
-
-def _number(file: Path | None) -> int:
-    found = re.fullmatch(r"masks-(\d+)\.json", file.name) if file else None
-    return int(found[1]) if found else 0
-
-
-def _keep_clip(opened: ClipSession, folder: Path) -> Content:
-    """Link the clip into a project's folder, once, and say which part of it is used."""
+def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
+    """Link the clip into a project's folder, and say which part of it is used."""
     clip = opened.request.clip
-    name, part = "clip.mkv", (0, 1)
-    if isinstance(clip, VideoClip):
-        name = f"clip{clip.path.suffix.lower()}"
-        part = clip.start, clip.stride
-        _link(clip.path, folder / name)
-    elif isinstance(clip, ImageClip):
-        name = "clip"
-        part = clip.start, clip.stride
-        for file in clip.folder_files:
-            _link(file, folder / name / file.name)
-    elif not (folder / name).exists():
-        with replacing(folder / name) as partial:
-            write_lossless(partial, clip)
-    described = {
-        "path": name,
-        "start": part[0],
-        "stride": part[1],
-        "frames": len(clip),
-    }
-    if opened.request.size is not None:
-        described["size"] = opened.request.size
+    described = put_clip(opened.request, folder, _link)
     content: Content = {
         "clip": described,
         "example": opened.name,
@@ -550,7 +452,7 @@ def _keep_clip(opened: ClipSession, folder: Path) -> Content:
         "file": None,
     }
     if opened.file is not None:
-        original = name
+        original = described["path"]
         if not isinstance(clip, VideoClip) or clip.path != opened.file:
             original = f"original{opened.file.suffix.lower()}"
             _link(opened.file, folder / original)
@@ -576,7 +478,7 @@ def _link(source: Path, target: Path) -> None:
         link_or_copy(source, part)
 
 
-def _open_clip(content: Content, folder: Path, served: Path) -> ClipSession:
+def _open_clip(content: Content, folder: Path, served: Path) -> OpenedClip:
     title = str(content.get("title", folder.name))
     own = content.get("file")
     if own:
@@ -589,25 +491,15 @@ def _open_clip(content: Content, folder: Path, served: Path) -> ClipSession:
     return replace(opened, title=title)
 
 
-def _keep_pictures(
-    opened: ClipSession,
-    pictures: Iterable[str],
-    runs: Sequence[PastRun],
-    new: Sequence[PastRun],
-    folder: Path,
-) -> None:
-    """Keep new results, the pictures of regions, and that of the project itself."""
-    for picture in pictures:
-        _keep_picture(picture, folder)
-    for run in new:
-        _keep_result(run, folder)
-    if new or not (folder / _PICTURE).is_file():
-        _write(folder / _PICTURE, _picture_of(opened, runs).encode())
-
-
-def _keep_picture(path: str, folder: Path) -> None:
-    if path and Path(path).is_file():
-        _link(Path(path), folder / picture_in(path))
+def _keep_picture(path: str, folder: Path) -> str:
+    """Link a picture into a project's folder, and return its path there; empty without
+    one."""
+    if not path:
+        return ""
+    place = folder / picture_in(path)
+    if Path(path).is_file():
+        _link(Path(path), place)
+    return str(place)
 
 
 def _keep_adapters(
@@ -622,26 +514,12 @@ def _keep_adapters(
             continue
         place = f"{_ADAPTERS}/{entry.key}{file.suffix}"
         _link(file, folder / place)
-        kept.append(
-            {"key": entry.key, "name": entry.name, "path": place, "group": entry.group}
-        )
+        kept.append(_ENTRY.dump_python(replace(entry, path=place)))
         if entry is chosen:
             used = place
     if chosen and not used:
         used = chosen.path  # one of the server's, by its name
     return {"adapters": kept, "adapter": used}
-
-
-def _take_adapters(session: Session, content: Content, folder: Path) -> None:
-    session.adapters.restore(
-        content.get("adapters", ()), content.get("adapter", ""), folder
-    )
-
-
-def _picture_of(opened: ClipSession, runs: Sequence[PastRun]) -> str:
-    if runs:
-        return runs[0].picture
-    return data_url(opened.frames[len(opened.frames) // 2], _SIDE, 80)
 
 
 def _keep_result(run: PastRun, folder: Path) -> None:
@@ -650,40 +528,25 @@ def _keep_result(run: PastRun, folder: Path) -> None:
     with replacing(target) as part:
         link_tree(run.folder, part)
         shown = json.dumps(run.read()).replace(json.dumps(str(run.folder))[1:-1], _HERE)
-        facts = asdict(run) | {
-            "folder": "",
-            "choices": describe_choices(run.choices),
-            "shown": shown,
-            "version": VERSION,
-        }
+        facts = _PAST_RUN.dump_python(run, mode="json")
         for region in run.choices.regions:
             _keep_picture(region.picture, folder)
         _keep_picture(run.choices.edit.picture, folder)
+        facts |= {"shown": shown, "version": VERSION}
         (part / _RUN).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _take_result(
-    kept: Path, folder: Path, media: Media, page: str, others: Sequence[PastRun]
-) -> PastRun | None:
+def _take_result(kept: Path, folder: Path, media: Media, page: str) -> PastRun | None:
     """Bring a result back; None if it is not whole."""
     try:
         facts = json.loads((kept / _RUN).read_bytes())
-        served = media.new_run(page, [run.folder for run in others], everything=True)
+        served = media.new_run(page, everything=True)
         link_tree(kept, served)
-        shown = json.loads(facts["shown"].replace(_HERE, json.dumps(str(served))[1:-1]))
-        run = PastRun(
-            key=facts["key"],
-            folder=served,
-            stem=facts["stem"],
-            clip=facts["clip"],
-            title=facts["title"],
-            facts=facts["facts"],
-            text=facts["text"],
-            picture=facts["picture"],
-            choices=read_choices(facts["choices"], folder),
-            still=bool(facts.get("still")),
+        shown = facts["shown"].replace(_HERE, json.dumps(str(served))[1:-1])
+        run = _PAST_RUN.validate_python(
+            facts | {"folder": served}, context=MaskFiles(folder)
         )
-        run.write(shown)
+        run.write(json.loads(shown))
     except (OSError, ValueError, KeyError, TypeError, EditingError):
         log.warning("a result of a project cannot be read and is left out")
         return None

@@ -15,13 +15,12 @@ from PIL import Image
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import read_picture, shown
 from regrain.ui.server.media import data_url
-from regrain.ui.session.cutout import LARGE, Cutout, Point, parts_clicked, veil_over
-from regrain.ui.session.layers import Mask
 from regrain.ui.session.mask_edits import Segment
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
+from regrain.ui.values.cutout import Cutout, Point, parts_clicked, veil_over
+from regrain.ui.values.layers import Mask
 
-_FIELD = "picture"
+FIELD = "picture"
 _LARGEST = 1024  # pixels a side that are kept; encoders see 224
 _SHOWN = 224
 _ROOM = 1.1  # side of the square that is cut out, in longer sides of the thing
@@ -38,7 +37,7 @@ def take(session: Session, label: int, file: Path, folder: Path) -> str:
         RequestError: It cannot be read, or there is no such region.
     """
     notes: list[str] = []
-    image = Image.fromarray(read_picture(file, _FIELD, notes.append))
+    image = Image.fromarray(read_picture(file, FIELD, notes.append))
     image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     _keep(session, label, np.asarray(image), folder)
     return " ".join(notes)
@@ -66,15 +65,15 @@ def cut_out(
     Returns:
         Whether a thing was found.
     """
-    path = _picture_of(session, label)
+    path = picture_of(session, label)
     before = session.cutouts.get(path)
     whole = before.whole if before else path
     if not points:
         session.commit(session.state.change_region(label, picture=whole))
         return True
     if not any(inside for _, _, inside in points):
-        raise RequestError(_FIELD, "Click the thing first, then what is not of it.")
-    pixels = read_picture(Path(whole), _FIELD)
+        raise RequestError(FIELD, "Click the thing first, then what is not of it.")
+    pixels = read_picture(Path(whole), FIELD)
     height, width = pixels.shape[:2]
     image = np.ascontiguousarray(pixels[..., :3])
     alpha = pixels[..., 3]
@@ -92,26 +91,11 @@ def cut_out(
     return True
 
 
-def cutting(session: Session, label: int) -> View:
-    """Show how a region's picture is cut out: the whole, what is left out, the
-    clicks."""
-    path = _picture_of(session, label)
-    cutout = session.cutouts.get(path, Cutout(path, (), ""))
-    whole = Image.fromarray(read_picture(Path(cutout.whole), _FIELD))
-    ground = Image.new("RGBA", whole.size, (255, 255, 255, 255))
-    ground.alpha_composite(whole)
-    return {
-        "label": label,
-        "whole": data_url(np.asarray(ground.convert("RGB")), LARGE),
-        "veil": cutout.veil,
-        "points": [[x, y, int(inside)] for x, y, inside in cutout.points],
-    }
-
-
-def _picture_of(session: Session, label: int) -> str:
+def picture_of(session: Session, label: int) -> str:
+    """Return where a region's picture is; a RequestError if it has none."""
     path = session.state.regions[label].picture
     if not path:
-        raise RequestError(_FIELD, "The region has no picture. Choose one first.")
+        raise RequestError(FIELD, "The region has no picture. Choose one first.")
     return path
 
 
@@ -151,7 +135,7 @@ def as_seen(path: str) -> str:
 
 @lru_cache(64)
 def _as_seen(path: str, changed: int) -> str:
-    return data_url(shown(Path(path), _SHOWN, _FIELD), _SHOWN)
+    return data_url(shown(Path(path), _SHOWN, FIELD), _SHOWN)
 
 
 def _keep(

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
-from regrain.editing.request.region import Region
+from regrain.editing.request.boxes import check_focus
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
-from regrain.ui.session.adapters import AdapterList
-from regrain.ui.session.clips import MAX_FRAMES, ClipSession
-from regrain.ui.session.cutout import Cutout
-from regrain.ui.session.focus import check_focus, edges_of_regions, on_other_frames
-from regrain.ui.session.history import MAX_RUNS, History
-from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
-from regrain.ui.session.mask_models import usual_finder
-from regrain.ui.session.state import MAX_NAME, MOST_TEXT, REST, State, Undo
+from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
+from regrain.ui.values.adapters import AdapterList
+from regrain.ui.values.cutout import Cutout
+from regrain.ui.values.focus import edges_of_regions, on_other_frames
+from regrain.ui.values.history import MAX_RUNS, History
+from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
+from regrain.ui.values.mask_models import usual_finder
+from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
 _KEPT_RUNS = 512  # run lengths of masks
 
@@ -63,39 +63,66 @@ class KeptProject:
     folder: Path
     masks: set[str] = field(default_factory=set)
     results: set[str] = field(default_factory=set)
-    said: tuple[Any, ...] = ()  # what was written last, and when
+    adapter: str = ""  # the one that is chosen: its place there, or its name
+    said: tuple[object, ...] = ()  # what was written last, and when
     changed: float = 0.0
     # what of it is in project.json, and the layers of its masks
-    told: tuple[Any, ...] = ()
+    told: tuple[object, ...] = ()
     masked: object = None
 
 
-@dataclass(eq=False)
-class ClipWork:
+@dataclass(eq=False, kw_only=True)
+class Words:
+    """What is typed and chosen for a clip."""
+
+    source_prompt: str
+    prompt: str  # a line per edit
+    negative_prompt: str
+    method: str
+    focus: str  # see `editing.request.boxes`
+    tracker: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        """All of them by name."""
+        return {name: getattr(self, name) for name in WORDS}
+
+
+WORDS = tuple(Words.__dataclass_fields__)
+
+
+def first_words(opened: OpenedClip) -> Words:
+    """Return the words that a clip's project begins with."""
+    request = opened.request
+    return Words(
+        source_prompt=request.source_prompt,
+        prompt="\n".join((request.prompt, *request.more_prompts)),
+        negative_prompt=request.negative_prompt,
+        method=request.method,
+        focus=request.focus,
+        tracker=usual_tracker(opened.drawn),
+    )
+
+
+@dataclass(eq=False, kw_only=True)
+class ClipWork(Words):
     """A page's work on one clip; opening another begins with a new one.
 
     Masks and words are those of the clip's project, if it has one.
     """
 
-    opened: ClipSession
-    id: str = ""  # tells this clip from those that the page had before
+    opened: OpenedClip
+    id: str  # tells this clip from those that the page had before
     rev: int = 0  # grows with every change of masks
     # frame to the revision of its last change
     changed: dict[int, int] = field(init=False)
     shown: int = 0  # frame that the page showed last
     acknowledged: deque[int] = field(default_factory=lambda: deque(maxlen=32))  # events
-    # values of the page's fields, once it has sent them
-    fields: tuple[object, ...] = ()
-    # Regions, masks, words
-    state: State = field(init=False)
-    source_prompt: str = field(init=False)
-    prompt: str = field(init=False)
-    negative_prompt: str = field(init=False)
-    method: str = field(init=False)
+    # values of the page's fields by name, once it has sent them
+    fields: Mapping[str, object] = field(default_factory=dict)
+    state: State = field(init=False)  # regions and masks
     steps: Undo = field(default_factory=Undo)
-    focus: str = field(init=False)  # see `editing.request.boxes`
     # Tracking
-    tracker: str = field(init=False)
     # first label that is tracked now; -1 while objects are sought, 0 for neither
     tracking: int = 0
     tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
@@ -114,15 +141,14 @@ class ClipWork:
     filled: str = ""  # the model for which the page's fields were filled last
 
     def __post_init__(self) -> None:
-        request = self.opened.request
         self.changed = dict.fromkeys(range(len(self.opened.frames)), 0)
-        self.state = _project_state(self.opened)
-        self.source_prompt = request.source_prompt
-        self.prompt = "\n".join((request.prompt, *request.more_prompts))
-        self.negative_prompt = request.negative_prompt
-        self.method = request.method
-        self.focus = request.focus
-        self.tracker = usual_tracker(self.opened.drawn)
+        request = self.opened.request
+        width, height = request.clip.size
+        self.state = State(
+            (len(self.opened.frames), height, width),
+            _project_layers(self.opened),
+            {region.label: region for region in request.regions},
+        )
         self._run_lengths = lru_cache(_KEPT_RUNS)(
             partial(run_lengths, size=self.state.size)
         )
@@ -140,7 +166,7 @@ class Session(ClipWork):
             `sam` or `cuts`.
     """
 
-    def __init__(self, opened: ClipSession, fallback: str = "sam") -> None:
+    def __init__(self, opened: OpenedClip, fallback: str = "sam") -> None:
         self.lock = threading.RLock()
         self.stop = threading.Event()  # set to end the tracking that goes on
         self.fallback = fallback
@@ -152,20 +178,20 @@ class Session(ClipWork):
         self._past: set[str] = set()  # identities of clips that the page has left
         self._begin(opened, "")
 
-    def open(self, opened: ClipSession, identity: str) -> None:
+    def open(self, opened: OpenedClip, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
         self.end()
         if self.id != identity:
             self._past.add(self.id)
         self._begin(opened, identity)
 
-    def _begin(self, opened: ClipSession, identity: str) -> None:
+    def _begin(self, opened: OpenedClip, identity: str) -> None:
         # every field of the work has its first value again
-        super().__init__(opened, identity)
+        super().__init__(opened=opened, id=identity, **vars(first_words(opened)))
         if opened.file is None:  # a bare clip says nothing of it
             self.adapters.take_project(opened.request.adapter)
 
-    def open_part(self, opened: ClipSession, identity: str) -> None:
+    def open_part(self, opened: OpenedClip, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all
         words, undo."""
         numbers = opened.used
@@ -177,12 +203,7 @@ class Session(ClipWork):
         self.open(opened, identity)
         self.state = before.state.on_frames(places, len(opened.frames))
         self.steps = before.steps.on_frames(places, len(opened.frames))
-        self.source_prompt = before.source_prompt
-        self.prompt = before.prompt
-        self.negative_prompt = before.negative_prompt
-        self.method = before.method
-        self.focus = on_other_frames(before.focus)
-        self.tracker = before.tracker
+        vars(self).update(before.words, focus=on_other_frames(before.focus))
         self.fields = before.fields
         self.filled = before.filled
         self.kept = before.kept
@@ -350,7 +371,8 @@ class Session(ClipWork):
     def choose_focus(self, text: str) -> None:
         """Take over where an edit is to work, in a new revision; a RequestError if
         `focus` does not take it."""
-        check_focus(text, self.opened.request.clip)
+        clip = self.opened.request.clip
+        check_focus(text, len(clip), clip.size)
         self.focus = text
         self.mark([])
 
@@ -402,14 +424,7 @@ class Session(ClipWork):
         self.changed.update(dict.fromkeys(frames, self.rev))
 
 
-def _project_state(opened: ClipSession) -> State:
-    """Return the regions and masks a project comes with."""
-    regions = {region.label: region for region in opened.request.regions}
-    width, height = opened.request.clip.size
-    return State((len(opened.frames), height, width), _project_layers(opened), regions)
-
-
-def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
+def _project_layers(opened: OpenedClip) -> dict[int, MaskLayer]:
     """Return the masks of a project's regions by label: tracked, and made by a person
     on key frames."""
     request = opened.request
@@ -424,18 +439,9 @@ def _project_layers(opened: ClipSession) -> dict[int, MaskLayer]:
             cast(Labels, request.labels), region.label
         )
         track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
-        keys = _project_keys(region, track)
+        keys = {at: Key(found=track[at]) for at in region.drawn if at in track}
+        for at in region.clicked:
+            if at in track:
+                keys[at] = Key(found=track[at], by=CLICKS)
         layers[region.label] = MaskLayer(keys, track, dict.fromkeys(track, 1.0))
     return layers
-
-
-def _project_keys(region: Region, track: Mapping[int, bytes]) -> dict[int, Key]:
-    """Return the frames of a track whose masks a person drew, or clicked."""
-    keys = {}
-    for frame in region.drawn:
-        if frame in track:
-            keys[frame] = Key(found=track[frame])
-    for frame in region.clicked:
-        if frame in track:
-            keys[frame] = Key(found=track[frame], by=CLICKS)
-    return keys

@@ -16,7 +16,7 @@ from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.storage.memory import return_freed
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.runs import RunThread
-from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 
@@ -63,7 +63,7 @@ class SessionStore:
 
     def __init__(
         self,
-        first: ClipSession | None,
+        first: OpenedClip | None,
         media: Media,
         finder: str = "sam",
         clock: Callable[[], float] = time.monotonic,
@@ -87,7 +87,7 @@ class SessionStore:
         self._lock = threading.Lock()
         self._sweeping = False
 
-    def get(self, page: str, opened: ClipSession | None = None) -> Session:
+    def get(self, page: str, opened: OpenedClip | None = None) -> Session:
         """Return the session of a page; on its first event the one that its project
         has, or a new one on `opened` or what new pages show.
 
@@ -98,7 +98,15 @@ class SessionStore:
         with self._lock:
             known = self._known(page)
             if known.session is None:
-                known.session = back or self._begun(opened)
+                if back is None:
+                    start = self._first or opened
+                    if start is None:
+                        raise RequestError(
+                            "clip",
+                            "No clip is open. Choose an example or open your own.",
+                        )
+                    back = Session(start, self._finder)
+                known.session = back
                 # the page has gone, and this event was answered late
                 if known.left is not None:
                     self._forget_later(known)
@@ -111,14 +119,6 @@ class SessionStore:
             self.put_away(other)
         return session
 
-    def _begun(self, opened: ClipSession | None) -> Session:
-        start = self._first or opened
-        if start is None:
-            raise RequestError(
-                "clip", "No clip is open. Choose an example or open your own."
-            )
-        return Session(start, self._finder)
-
     def _back(self, page: str) -> Session | None:
         """Return the work of a page that was put away, or was lost with the process
         before; None if it has no project, or one that cannot be read."""
@@ -126,10 +126,9 @@ class SessionStore:
         if key is None:
             return None
         try:
-            opened, content, folder = self.projects.open(key, self.media, page)
+            opened, take = self.projects.open(key, self.media, page)
             session = Session(opened, self._finder)
-            session.open(opened, str(content.get("id", "")))
-            self.projects.take(session, content, folder, self.media, page)
+            take(session)
         except EditingError as error:
             log.warning("a project could not be opened: %s", error)
             return None
@@ -152,13 +151,12 @@ class SessionStore:
                     "project", "It is open in another window. Go on there, or close it."
                 )
             self.put_away(other)
-        opened, content, folder = self.projects.open(key, self.media, page)
+        opened, take = self.projects.open(key, self.media, page)
         session = self.get(page, opened)
         self.projects.keep(page, session)
         with session.lock:
             old = session.opened
-            session.open(opened, str(content.get("id", "")))
-            self.projects.take(session, content, folder, self.media, page)
+            take(session)
         self.media.drop(old.folder)
         return session
 

@@ -17,7 +17,16 @@ from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.ui.server.media import as_url, data_url
-from regrain.ui.session.method_choice import View
+from regrain.ui.views.shown import (
+    AreaStep,
+    AreasView,
+    AttentionMap,
+    AttentionView,
+    HeatStrip,
+    LiveView,
+    WordMaps,
+    WordsView,
+)
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
@@ -38,29 +47,25 @@ _LOOKS = {
 }
 
 
-def live(event: Preview, request: EditRequest, stage: str = "editing") -> View:
+def live(event: Preview, request: EditRequest, stage: str = "editing") -> LiveView:
     """Show the frames the model expects at a step of a stage, and the attention on
     regions' words, or of a pixel."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
-    def row(name: str, maps: np.ndarray) -> View:
+    strips = []
+    for name, maps in event.attention.items():
         color, label = colors[name]
-        heated = [heat(event.frames[i], maps[i], color) for i in picked]
-        return {
-            "name": name,
-            "caption": _caption(name, request),
-            "color": color,
-            "label": label,
-            "frames": [data_url(frame, 128, 70) for frame in heated],
-        }
-
-    return {
-        "caption": _STAGES.get(stage, "Preview"),
-        "frames": [data_url(event.frames[i], _PREVIEW_SIDE, 76) for i in picked],
-        "indices": [event.indices[i] + 1 for i in picked],
-        "heat": [row(name, maps) for name, maps in event.attention.items()],
-    }
+        heated = [
+            data_url(heat(event.frames[i], maps[i], color), 128, 70) for i in picked
+        ]
+        strips.append(HeatStrip(name, _caption(name, request), color, label, heated))
+    return LiveView(
+        caption=_STAGES.get(stage, "Preview"),
+        frames=[data_url(event.frames[i], _PREVIEW_SIDE, 76) for i in picked],
+        indices=[event.indices[i] + 1 for i in picked],
+        heat=strips,
+    )
 
 
 def _by_regions(request: EditRequest) -> bool:
@@ -87,7 +92,7 @@ def _caption(name: str, request: EditRequest) -> str:
 
 def attention(
     outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]
-) -> View:
+) -> AttentionView:
     """Show maps to be laid over the clip, by region or word: of all steps, and of the
     first, middle and last.
 
@@ -99,26 +104,29 @@ def attention(
     by_regions = _by_regions(request)
     heading, *captions = _LOOKS[by_regions]
 
-    def shown(name: str, maps: RegionAttention) -> View:
+    shown = []
+    for name, maps in outcome.attention.items():
         color, label = colors[name]
         caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
-        return {
-            "name": name if name in regions or not by_regions else caption,
-            "caption": caption,
-            "color": color,
-            "label": label,
-            "parts": list(parts),
-            "sheet": _sheet(list(parts.values()), picked),
-            "text": _attention_words(measured.get(name, {})),
-        }
-
-    return {
-        "heading": heading,
-        "captions": captions,
-        "indices": [i + 1 for i in picked],
-        "maps": [shown(name, maps) for name, maps in outcome.attention.items()],
-    }
+        entry = measured.get(name, {})
+        before = entry.get("inside_before")
+        inside = entry.get("inside_after")
+        text = ""
+        if before is not None and inside is not None:
+            shares = f"{100 * before:.0f} % without guidance, {100 * inside:.0f} %"
+            text = f"Attention inside the mask: {shares} with it."
+        of_map = AttentionMap(
+            name=name if name in regions or not by_regions else caption,
+            caption=caption,
+            color=color,
+            label=label,
+            parts=[*parts],
+            sheet=_sheet([*parts.values()], picked),
+            text=text,
+        )
+        shown.append(of_map)
+    return AttentionView(heading, captions, [i + 1 for i in picked], shown)
 
 
 def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
@@ -134,23 +142,23 @@ def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:
     return as_url(picture, "png")
 
 
-def words(outcome: EditResult) -> View | None:
+def words(outcome: EditResult) -> WordsView | None:
     """Show a small picture for each word of source and edit, in a few frames of the
     clip."""
     if outcome.words is None:
         return None
     picked = spread(len(outcome.source), _FEW)
     frames = {i: outcome.source[i] for i in picked}
-    return {
-        "indices": [i + 1 for i in picked],
-        "source": _word_rows(outcome.words.source, frames),
-        "edit": _word_rows(outcome.words.edit, frames),
-    }
+    return WordsView(
+        indices=[i + 1 for i in picked],
+        source=_word_rows(outcome.words.source, frames),
+        edit=_word_rows(outcome.words.edit, frames),
+    )
 
 
 def _word_rows(
     maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]
-) -> list[View]:
+) -> list[WordMaps]:
     """Show the attention on each word as heat over some frames."""
     rows = []
     for word, values in maps.items():
@@ -159,28 +167,24 @@ def _word_rows(
         for i, frame in frames.items():
             look = heat(frame, values[i] / brightest, default_color(1))
             shown.append(data_url(look, 96, 60))
-        rows.append({"word": word, "frames": shown})
+        rows.append(WordMaps(word, shown))
     return rows
 
 
-def areas(outcome: EditResult) -> View | None:
+def areas(outcome: EditResult) -> AreasView | None:
     """Show the area the edit was kept to, at a few steps and in a few frames of the
     clip."""
     if not outcome.step_areas:
         return None
     picked = spread(len(outcome.source), _FEW)
-    frames = {i: outcome.source[i] for i in picked}
-
-    def row(step: int) -> View:
-        areas = outcome.step_areas[step]
-        looks = [
-            washed(frame, areas[i], default_color(1)) for i, frame in frames.items()
-        ]
-        return {"step": step + 1, "frames": [data_url(look, 128, 66) for look in looks]}
-
     numbers = sorted(outcome.step_areas)
-    steps = [row(numbers[i]) for i in spread(len(numbers))]
-    return {"indices": [i + 1 for i in picked], "steps": steps}
+    steps = []
+    for step in [numbers[i] for i in spread(len(numbers))]:
+        area = outcome.step_areas[step]
+        looks = [washed(outcome.source[i], area[i], default_color(1)) for i in picked]
+        frames = [data_url(look, 128, 66) for look in looks]
+        steps.append(AreaStep(step + 1, frames))
+    return AreasView([i + 1 for i in picked], steps)
 
 
 def _colors(
@@ -196,14 +200,6 @@ def _colors(
             label += 1
             colors[name] = default_color(label), label
     return colors
-
-
-def _attention_words(entry: Mapping[str, Any]) -> str:
-    before = entry.get("inside_before")
-    after = entry.get("inside_after")
-    if before is None or after is None:
-        return ""
-    return f"Attention inside the mask: {100 * before:.0f} % without guidance, {100 * after:.0f} % with it."
 
 
 def spread(count: int, most: int = _SHOWN) -> list[int]:

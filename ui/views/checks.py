@@ -20,11 +20,15 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
-from regrain.ui.session.method_choice import View, uses
 from regrain.ui.session.session import Session
+from regrain.ui.values.method_choice import uses
+from regrain.ui.views.shown import ChecksView, Remark, UnknownWord
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
+# Fields of the page, from the top, and those of a region's card below them.
+_ABOVE = ("clip", "source_prompt", "prompt", "regions")
+_OF_CARD = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
 _SILENT = "Write under “Make it” what one of the regions should become."
 _SAME = "Every region stays what it is, so there is nothing to edit. Write what one of them should become."
 _QUALITIES = (
@@ -62,7 +66,10 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
     """List the faults, and hints, in the order of the page; `asked` is as its fields
     have it."""
     found = [
-        *_region_remarks(session),
+        *(
+            _remark(error, session, "missing" if error.field == "regions" else "wrong")
+            for error in region_errors(session, session.method)
+        ),
         *_word_remarks(session, asked.model, reader),
         *_param_remarks(asked.method, asked.params),
         *_repeated(session),
@@ -79,9 +86,15 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
     gravest: dict[tuple[str, bool], Diagnostic] = {}
     for remark in sorted(found, key=lambda remark: remark.hint):
         gravest.setdefault((remark.field, remark.kind == "missing"), remark)
-    order = _order(session)
+    # In their order on the page, from the top; parameters come last.
+    names = [region.name for region in session.state.regions.values()]
+    cards = [f"regions.{name}.{key}" for name in names for key in _OF_CARD]
+    order = [*_ABOVE, *cards, "negative_prompt", "method"]
     return sorted(
-        gravest.values(), key=lambda remark: order.get(remark.field, len(order))
+        gravest.values(),
+        key=lambda remark: (
+            order.index(remark.field) if remark.field in order else len(order)
+        ),
     )
 
 
@@ -93,38 +106,20 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
     return None
 
 
-def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
+def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> ChecksView:
     """Return the remarks as the page marks them.
 
     `pressed` counts attempts to run: after one, missing things are said as well, and
     the first field focused.
     """
     wrong = first_wrong(remarks) if pressed else None
-    said = [remark for remark in remarks if pressed or remark.kind != "missing"]
-    return {
-        "pressed": pressed,
-        "focus": wrong.field if wrong else "",
-        "remarks": [_remark_view(remark) for remark in said],
-    }
-
-
-def _remark_view(remark: Diagnostic) -> View:
-    return {
-        "field": remark.field,
-        "text": remark.text,
-        "hint": remark.hint,
-        "offers": list(remark.offers),
-        "words": [
-            {"word": word, "near": list(near)} for word, near in remark.words[:_MOST]
-        ],
-    }
-
-
-def _region_remarks(session: Session) -> Iterator[Diagnostic]:
-    for error in region_errors(session, session.method):
-        yield _remark(
-            error, session, "missing" if error.field == "regions" else "wrong"
-        )
+    said = []
+    for remark in remarks:
+        if pressed or remark.kind != "missing":
+            words = [UnknownWord(word, [*near]) for word, near in remark.words[:_MOST]]
+            offers = [*remark.offers]
+            said.append(Remark(remark.field, remark.text, remark.hint, offers, words))
+    return ChecksView(pressed, wrong.field if wrong else "", said)
 
 
 def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
@@ -299,21 +294,3 @@ def _remark(
         if kind == "missing":
             text = _SILENT
     return Diagnostic(field, text, words, kind=kind)
-
-
-def _order(session: Session) -> dict[str, int]:
-    """Number the fields in their order on the page, from the top; parameters come
-    last."""
-    keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
-    names = [region.name for region in session.state.regions.values()]
-    cards = [f"regions.{name}.{key}" for name in names for key in keys]
-    fields = [
-        "clip",
-        "source_prompt",
-        "prompt",
-        "regions",
-        *cards,
-        "negative_prompt",
-        "method",
-    ]
-    return {field: number for number, field in enumerate(fields)}

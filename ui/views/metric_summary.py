@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.session.method_choice import View
-from regrain.ui.views.wording import capital
+from regrain.ui.views.shown import FactView, Figure
+from regrain.ui.work.wording import capital
 
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
@@ -39,11 +39,12 @@ _REDRAWN = (
     "No more than what the model redraws anyway. Try more guidance or other words."
 )
 Fact = tuple[str, str, bool]
+Metrics = Mapping[str, Any]  # of a report
 # below the least difference of two pixels, a ratio of motion errors means nothing
 _LEVEL = 1 / 255
 
 
-def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
+def facts(metrics: Metrics, request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
     found = {
@@ -52,15 +53,10 @@ def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
         "How steady": _steady(metrics),
         "Did words find their place?": _placed(metrics),
     }
-    shown = []
-    for name, fact in found.items():
-        if fact:
-            value, text, doubt = fact
-            shown.append({"name": name, "value": value, "text": text, "doubt": doubt})
-    return shown
+    return [FactView(name, *fact) for name, fact in found.items() if fact]
 
 
-def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
+def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:
     """List the figures behind the words."""
     rows: dict[str, str] = {}
     for name, value in _inside(metrics, request).items():
@@ -76,10 +72,10 @@ def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
             rows[f"Attention inside {name}"] = (
                 f"{100 * before:.0f} %, guided {100 * after:.0f} %"
             )
-    return [{"name": name, "value": value} for name, value in rows.items()]
+    return [Figure(name, value) for name, value in rows.items()]
 
 
-def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float]:
+def _inside(metrics: Metrics, request: EditRequest) -> dict[str, float]:
     """Return the dB to the source by region, or of the whole frame."""
     measured = metrics.get("inside_psnr_by_region", {})
     regions = {name: value for name, value in measured.items() if value is not None}
@@ -89,7 +85,7 @@ def _inside(metrics: Mapping[str, Any], request: EditRequest) -> dict[str, float
     return {} if whole is None or request.edited else {"the frame": whole}
 
 
-def _changed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
+def _changed(metrics: Metrics, request: EditRequest) -> Fact | None:
     inside = _inside(metrics, request)
     if not inside:
         return None
@@ -117,7 +113,7 @@ def _how_much(psnr: float) -> str:
     return "clearly changed"
 
 
-def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
+def _stayed(metrics: Metrics, request: EditRequest) -> Fact | None:
     if "outside_psnr" not in metrics:
         return None
     outside = metrics["outside_psnr"]
@@ -131,7 +127,7 @@ def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> Fact | None:
     return "Unchanged but for the edge", f"{text}, except for a soft edge.", False
 
 
-def _steady(metrics: Mapping[str, Any]) -> Fact | None:
+def _steady(metrics: Metrics) -> Fact | None:
     error = metrics.get("warp_error")
     own = metrics.get("warp_error_source")
     if error is None or own is None:
@@ -149,7 +145,7 @@ def _steady(metrics: Mapping[str, Any]) -> Fact | None:
     )
 
 
-def _placed(metrics: Mapping[str, Any]) -> Fact | None:
+def _placed(metrics: Metrics) -> Fact | None:
     """Say whether the words of each region are looked at inside its mask."""
     shares = []
     lost = []

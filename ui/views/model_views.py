@@ -22,17 +22,33 @@ from regrain.editing.models.files.offers import (
     WAN,
     Family,
 )
+from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.memory import NEEDS, Need
-from regrain.ui.session.adapters import AdapterList, Entry
-from regrain.ui.session.method_choice import View
+from regrain.ui.values.adapters import AdapterList, Entry
+from regrain.ui.values.method_choice import uses
 from regrain.ui.views.attention_views import spread
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.run_views import duration
+from regrain.ui.views.shown import (
+    AdapterChoice,
+    AdapterGroup,
+    AdaptersView,
+    AddonsView,
+    ControlView,
+    HubView,
+    ListingView,
+    LossesView,
+    MethodInput,
+    MethodsView,
+    MethodView,
+    NoticeView,
+    Weighted,
+)
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.wording import duration
 
 # Published checkpoints, and their families, which are of `NEEDS`.
 NAMED = {
@@ -41,6 +57,12 @@ NAMED = {
     ),
     "stabilityai/stable-diffusion-xl-base-1.0": Family("SDXL", STABLE_DIFFUSION),
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Family("Wan 2.1", WAN),
+}
+# What a method does with regions.
+_WHERE = {
+    "needed": "",
+    "taken": "One prompt for the whole frame; if there are regions, the edit stays inside them.",
+    "ignored": "One prompt for the whole frame.",
 }
 _DOTS = 300  # most single losses in a plot
 _POINTS = 150  # most points of its line
@@ -68,15 +90,15 @@ class Hub(Protocol):
         ...
 
 
-def hub_view(hub: Hub) -> View | None:
+def hub_view(hub: Hub) -> HubView | None:
     """Show how a real model is chosen; None where none may be."""
     allowed = hub.allowed()
     if allowed == ():
         return None
-    return {"state": "idle", "id": "", "text": "", "fixed": allowed is not None}
+    return HubView("idle", "", "", fixed=allowed is not None)
 
 
-def listing_view(listing: Listing) -> View:
+def listing_view(listing: Listing) -> ListingView:
     """Show a model of the hub in a line: family, size, how it fits into this machine's
     memory, licence."""
     facts = [listing.family, gigabytes(listing.size), _fits(listing.family)]
@@ -85,10 +107,10 @@ def listing_view(listing: Listing) -> View:
     )
     if listing.gated:
         facts.append("gated: accept its terms on the hub first")
-    return {"id": listing.id, "facts": _line(facts)}
+    return ListingView(listing.id, _line(facts))
 
 
-def local_view(names: Sequence[str]) -> list[View]:
+def local_view(names: Sequence[str]) -> list[ListingView]:
     """Show the models of $REGRAIN_MODELS, each in a line."""
     shown = []
     for name in names:
@@ -100,11 +122,11 @@ def local_view(names: Sequence[str]) -> list[View]:
             said += facts.scheduler_words
         except ModelError as error:
             said = [error.message]
-        shown.append({"id": name, "facts": _line(said)})
+        shown.append(ListingView(name, _line(said)))
     return shown
 
 
-def named_view(cost: Callable[[str, Family, Need], str]) -> list[View]:
+def named_view(cost: Callable[[str, Family, Need], str]) -> list[ListingView]:
     """Show one published model of each family that edits real clips, in a line; `cost`
     says what a run of it takes here."""
     shown = []
@@ -112,7 +134,7 @@ def named_view(cost: Callable[[str, Family, Need], str]) -> list[View]:
         need = next(need for need in NEEDS if need.family == family.title)
         weights = f"weights of {need.weights:g} GB in half precision"
         facts = [family.title, weights, cost(id, family, need), _fits(family.title)]
-        shown.append({"id": id, "facts": _line(facts)})
+        shown.append(ListingView(id, _line(facts)))
     return shown
 
 
@@ -138,26 +160,54 @@ def gigabytes(count: int) -> str:
 
 def addons_view(
     known: Catalogue, chosen: Sequence[str], model: object = BUILT_IN_MODEL
-) -> View:
+) -> AddonsView:
     """Show LoRA files and adapters to choose from for a model, and the chosen ones with
     their weights."""
     specs = []
     for text in chosen:
         with suppress(ModelError):  # the run says so
             spec = parse_lora(text)
-            specs.append({"name": spec.model, "weight": spec.weight})
-    return {
-        "loras": list(known.loras),
-        "motions": [name for name in known.motions if moving(model, name)],
-        "pictures": list(known.pictures),
-        "chosen": specs,
-    }
+            specs.append(Weighted(spec.model, spec.weight))
+    motions = [name for name in known.motions if moving(model, name)]
+    return AddonsView(known.loras, motions, known.pictures, specs)
 
 
-def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:
+def control_view(
+    models: Sequence[str], text: str = "", picture: str = ""
+) -> ControlView:
     """Show the kinds and models of control networks, and the picture that was last
     asked for."""
-    return {"kinds": [*KINDS], "models": [*models], "text": text, "picture": picture}
+    return ControlView([*KINDS], [*models], text, picture)
+
+
+def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
+    """Show the methods, what each does and uses, and which one is chosen.
+
+    `lacks` says of methods why the chosen model cannot be used with them; None leaves
+    what the page knows.
+    """
+    shown = []
+    for name, method in METHODS.items():
+        does = uses(name)
+        inputs = {
+            "regions": does.regions != "ignored",
+            "clip description": does.source_prompt,
+            "several prompts": does.several,
+            "seed": does.seed != "never",
+        }
+        described = MethodView(
+            name=name,
+            title=method.title,
+            paper=method.paper,
+            say=f"{method.does} {_WHERE[does.regions]}".strip(),
+            regions=does.regions,
+            source_prompt=does.source_prompt,
+            several=does.several,
+            binds=issubclass(method.Params, ModulatedParams),
+            uses=[MethodInput(*each) for each in inputs.items()],
+        )
+        shown.append(described)
+    return MethodsView(chosen, shown, None if lacks is None else {**lacks})
 
 
 def tunes(method: str) -> bool:
@@ -167,27 +217,25 @@ def tunes(method: str) -> bool:
 
 def tuned_models(
     own: AdapterList, server: Mapping[str, Entry], method: str, problem: str = ""
-) -> View:
+) -> AdaptersView:
     """Show the page's and the server's tuned models; `problem` says why the chosen one
     does not fit."""
-    groups: dict[str, list[View]] = {}
+    groups: dict[str, AdapterGroup] = {}
     for entry in [*own.entries.values(), *server.values()]:
-        shown = {"key": entry.key, "name": entry.name, "own": entry.own}
-        groups.setdefault(entry.group, []).append(shown)
+        group = groups.setdefault(entry.group, AdapterGroup(entry.group, []))
+        group.entries.append(AdapterChoice(entry.key, entry.name, entry.own))
     chosen = own.chosen
     tuning = tunes(method)
-    return {
-        "chosen": chosen.key if chosen else "",
-        "none": "None: tune on this clip first" if tuning else "None",
-        "groups": [
-            {"title": title, "entries": entries} for title, entries in groups.items()
-        ],
-        "detail": _facts(chosen, tuning) if chosen else "",
-        "problem": own.note or problem,
-    }
+    return AdaptersView(
+        chosen=chosen.key if chosen else "",
+        none="None: tune on this clip first" if tuning else "None",
+        groups=[*groups.values()],
+        detail=_facts(chosen, tuning) if chosen else "",
+        problem=own.note or problem,
+    )
 
 
-def takes(estimate: Estimate | None) -> View | None:
+def takes(estimate: Estimate | None) -> NoticeView | None:
     """Say what a tuning takes, in a sentence; None where nothing is to be said."""
     if estimate is None or not estimate.steps:
         return None
@@ -203,7 +251,7 @@ def takes(estimate: Estimate | None) -> View | None:
         costs.append(f"{max(0.1, estimate.memory / 1e9):.1f} GB")
     if costs:
         text += f", {' and '.join(costs)} here"
-    return {"text": f"{text}."}
+    return NoticeView(f"{text}.")
 
 
 class LossCurve:
@@ -212,7 +260,7 @@ class LossCurve:
     def __init__(self) -> None:
         self._total = 0
 
-    def take(self, event: Progress | Losses | Tuned) -> View | None:
+    def take(self, event: Progress | Losses | Tuned) -> LossesView | None:
         """Return the plot after an event, if it is about the loss."""
         if isinstance(event, Progress):
             if event.stage == "tuning":
@@ -221,35 +269,26 @@ class LossCurve:
         return curve(event.losses, max(self._total, len(event.losses)))
 
 
-def curve(losses: np.ndarray, total: int) -> View | None:
+def curve(losses: np.ndarray, total: int) -> LossesView | None:
     """Plot the losses so far, one per step; of `total` steps."""
     done = len(losses)
     if not done:
         return None
     span = max(_LEAST, total // _SPAN)
-    line = _trailing_mean(losses, span)
+    # The mean of each loss and those before it, `span` in all, or as many as there are.
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    stops = np.arange(1, done + 1)
+    starts = np.maximum(0, stops - span)
+    line = (sums[stops] - sums[starts]) / (stops - starts)
     # From the first place where as many steps are averaged
     begun = f", from {line[span - 1]:.2g}" if done > span else ""
-    return {
-        "total": total,
-        "text": f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}.",
-        "dots": _places(losses, _DOTS),
-        "line": _places(line, _POINTS),
-    }
+    text = f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}."
+    return LossesView(total, text, _places(losses, _DOTS), _places(line, _POINTS))
 
 
 def _places(values: np.ndarray, most: int) -> list[list[float]]:
     """Return some of the values of a plot, each with the number of its step."""
     return [[i + 1, round(float(values[i]), 5)] for i in spread(len(values), most)]
-
-
-def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:
-    """Return the mean of each loss and the ones before it, `span` in all, or as many as
-    there are."""
-    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
-    stops = np.arange(1, len(losses) + 1)
-    starts = np.maximum(0, stops - span)
-    return (sums[stops] - sums[starts]) / (stops - starts)
 
 
 def _facts(entry: Entry, tuning: bool) -> str:

@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.method_choice import View, uses
-from regrain.ui.views import attention_views
+from regrain.ui.server.media import Media, data_url, link_or_copy
+from regrain.ui.session.clips import OpenedClip
+from regrain.ui.values.history import Choices, History, PastRun
+from regrain.ui.values.method_choice import uses
+from regrain.ui.views.attention_views import areas, attention, words
 from regrain.ui.views.metric_summary import facts, figures
-from regrain.ui.views.session_views import player
+from regrain.ui.views.session_views import edits, player
+from regrain.ui.views.shown import (
+    EditView,
+    FileToMake,
+    HistoryView,
+    PastRunView,
+    PlayerView,
+    ResultFile,
+    ResultView,
+    sent,
+)
+from regrain.ui.work.jobs import LAYERS, Saved
+from regrain.ui.work.variants import title_of
+from regrain.ui.work.wording import duration
 
-_MASKS = "masks.zip"
+_MASKS = FileToMake(
+    name="masks.zip",
+    title="Masks",
+    hint="The masks as indexed PNG files in a zip file; packed when you press this",
+    kind="zip file",
+)
+# By format, what a person is told: its title, a hint, and what is being made.
+_MADE = {
+    "gif": (
+        "GIF",
+        "An animated picture of at most 480 pixels a side; made when you press this",
+        "GIF",
+    ),
+    "png": (
+        "PNG frames",
+        "The frames without loss, as PNG files in a zip file; packed when you press this",
+        "zip file",
+    ),
+    "prores": (
+        "ProRes 4444",
+        "The edit alone, with the matte as straight alpha: lay it over your clip; made when you press this",
+        "ProRes file",
+    ),
+    "matte": (
+        "Matte",
+        "The matte alone, as grey PNG files in a zip file: white is the edit; packed when you press this",
+        "zip file",
+    ),
+}
+_THUMBNAIL = 168  # pixels of its longer side
 _NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 
 
@@ -29,7 +76,7 @@ def result(
     key: str = "",
     layered: bool = False,
     known: bool = True,
-) -> View:
+) -> ResultView:
     """Show a result: in plain words, as pictures of attention, and to take away.
 
     Args:
@@ -44,46 +91,42 @@ def result(
             does not.
     """
     metrics = report.get("metrics", {})
-    shown: View = {
-        "key": key,
-        "facts": facts(metrics, request) if known else [],
-        "figures": figures(metrics, request),
-        "attention": None,
-        "words": None,
-        "areas": None,
-        "warnings": [
+    makes = []
+    if outcome and layered:
+        makes += [FileToMake(file_in(name), *_MADE[name]) for name in FORMATS]
+    if outcome and request.regions:
+        makes.append(_MASKS)
+    measured = metrics.get("attention", {})
+    return ResultView(
+        key=key,
+        facts=facts(metrics, request) if known else [],
+        figures=figures(metrics, request),
+        attention=outcome and attention(outcome, request, measured),
+        words=outcome and words(outcome),
+        areas=outcome and areas(outcome),
+        warnings=[
             *([] if known else [_NO_VERDICT]),
-            *(str(warning) for warning in report.get("warnings", [])),
+            *map(str, report.get("warnings", [])),
         ],
-        "whole": _whole(report.get("whole")),
-        "files": [
-            {"name": name, "path": path, "saves": download_name(stem, name)}
+        whole=_whole(report.get("whole")),
+        files=[
+            ResultFile(name, path, download_name(stem, name))
             for name, path in files.items()
         ],
-        "makes": [],
-    }
-    if outcome:
-        measured = metrics.get("attention", {})
-        shown["attention"] = attention_views.attention(outcome, request, measured)
-        shown["words"] = attention_views.words(outcome)
-        shown["areas"] = attention_views.areas(outcome)
-        made = [file_in(name) for name in FORMATS] if layered else []
-        shown["makes"] = made + ([_MASKS] if request.regions else [])
-    return shown
-
-
-def made_result(opened: ClipSession) -> View | None:
-    """Show the figures and files of the result that ships with an example; None where
-    there is none."""
-    made = opened.made
-    if made is None:
-        return None
-    return result(
-        None, made.report, opened.request, made.files, stem_of(opened, opened.request)
+        makes=makes,
     )
 
 
-def made_player(opened: ClipSession) -> View | None:
+def made_result(opened: OpenedClip) -> ResultView | None:
+    """Show the figures and files of the result that ships with an example; None where
+    there is none."""
+    if opened.made is None:
+        return None
+    stem = stem_of(opened, opened.request)
+    return result(None, opened.made.report, opened.request, opened.made.files, stem)
+
+
+def made_player(opened: OpenedClip) -> PlayerView | None:
     """Show the clip beside the edits that ship with it, if there are any; None for
     one's own clip."""
     if opened.own:
@@ -91,26 +134,21 @@ def made_player(opened: ClipSession) -> View | None:
     if opened.made is None:
         return player(opened)
     pairs = zip(opened.request.targets, opened.made.edits, strict=True)
-    shown = player(opened, [{"prompt": prompt, "path": path} for prompt, path in pairs])
-    settings = _settings(opened.request, opened.made.report)
-    note = f"This result was made earlier with this example’s settings: {settings}."
-    return shown | {
-        "caption": "Edited earlier",
-        "note": f"{note} Press Run to make it again.",
-    }
-
-
-def _settings(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say by which settings a result of an example was made."""
-    parts = [METHODS[request.method].title, "the built-in model"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
+    settings = [METHODS[opened.request.method].title, "the built-in model"]
+    steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
     if steps:
-        parts.append(f"{steps} steps")
-    parts.append(f"seed {request.seed}")
-    return ", ".join(parts)
+        settings.append(f"{steps} steps")
+    settings.append(f"seed {opened.request.seed}")
+    used = ", ".join(settings)
+    note = f"This result was made earlier with this example’s settings: {used}."
+    return replace(
+        player(opened, [EditView(*pair) for pair in pairs]),
+        caption="Edited earlier",
+        note=f"{note} Press Run to make it again.",
+    )
 
 
-def stem_of(opened: ClipSession, request: EditRequest) -> str:
+def stem_of(opened: OpenedClip, request: EditRequest) -> str:
     """Name a run's files so that a person tells them apart: clip, method and, where it
     matters, seed."""
     parts = [opened.name or Path(opened.title).stem, request.method]
@@ -142,3 +180,90 @@ def _whole(put: Mapping[str, Any] | None) -> str:
     first = put["start"] + 1
     last = put["stop"]
     return f"The whole clip is your file with frames {first} to {last} edited; {rest}."
+
+
+def remember(
+    history: History,
+    saved: Saved,
+    request: EditRequest,
+    choices: Choices,
+    opened: OpenedClip,
+    media: Media,
+) -> tuple[PlayerView, ResultView]:
+    """Add a result to the history, whose oldest files may go; return how it is
+    shown."""
+    outcome = saved.finished.result
+    report: dict[str, Any] = {**saved.finished.report}
+    stem = stem_of(opened, request)
+    key = secrets.token_hex(8)
+    reconstruction = saved.files.get("reconstruction.mp4")
+    played = player(opened, edits(request, saved.files), reconstruction)
+    if saved.source:
+        played = replace(played, source=str(saved.source))
+    if opened.tried is not None:
+        still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
+        played = replace(played, still=still, at=opened.tried)
+    known = opened.drawn or request.model != BUILT_IN_MODEL
+    files = {}
+    for name, path in saved.files.items():
+        # The server tells browsers the name that a file has on disk.
+        called = saved.folder / download_name(stem, name)
+        files[name] = str(link_or_copy(Path(path), called))
+    layered = (saved.folder / LAYERS).is_dir()
+    shown = result(outcome, report, request, files, stem, key, layered, known)
+    frames = len(request.clip)
+    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
+    steps = report.get("params", {}).get("steps", {}).get("value")
+    if steps:
+        facts.append(f"{steps} steps")
+    facts.append(duration(sum(report.get("seconds", {}).values())))
+    title = title_of(request.method, request.seed)
+    if opened.attempt:
+        title += ", try"
+    run = PastRun(
+        key=key,
+        folder=saved.folder,
+        stem=stem,
+        clip=opened.title,
+        title=title,
+        facts=", ".join(facts),
+        text=str(report.get("prompt_used", "")),
+        picture=data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80),
+        choices=choices,
+        still=opened.tried is not None,
+    )
+    run.write({"player": sent(played), "result": sent(shown)})
+    for old in history.add(run):
+        media.drop(old.folder)
+    return played, shown
+
+
+def history_view(history: History, note: str = "") -> HistoryView:
+    """Show the runs of a page, with a note."""
+    runs = [
+        PastRunView(run.key, run.title, run.facts, run.text, run.picture)
+        for run in history.runs
+    ]
+    return HistoryView([*history.shown], runs, note)
+
+
+def compared(first: PastRun, second: PastRun) -> PlayerView:
+    """Show two edits in place of source and edit; raises as `PastRun.read` does."""
+    one = first.read()["player"]
+    other = second.read()["player"]
+    names = [f"A: {first.title}", f"B: {second.title}"]
+    if first.clip != second.clip:
+        names = [f"{names[0]}, {first.clip}", f"{names[1]}, {second.clip}"]
+    frames = min(one["frames"], other["frames"])
+    note = ""
+    if one["frames"] != other["frames"]:
+        note = f"The first {frames} frames play: one of the two has no more."
+    two = {
+        "source": one["edits"][0]["path"],
+        "edits": [EditView("", other["edits"][0]["path"])],
+        "reconstruction": None,
+        "frames": frames,
+        "names": names,
+        "note": note,
+    }
+    return PlayerView(**one | two)

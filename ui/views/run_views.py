@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Progress, Stage, WindowStarted
-from regrain.ui.session.method_choice import View
-from regrain.ui.views.wording import capital, place
+from regrain.ui.views.shown import ProgressView, StageBar, WindowsBar
+from regrain.ui.work.wording import capital, duration, place
 
 # Stages in words: what is going on, and the name of the bar.
 _STAGES = {
@@ -30,7 +30,7 @@ _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
 def waiting(
     method: str, adapter: str = "", before: int = 0, seconds: float | None = None
-) -> View:
+) -> ProgressView:
     """Show a run that was requested and has not begun.
 
     `before` runs come first and take so many seconds; None where nobody knows. `asked`
@@ -42,14 +42,14 @@ def waiting(
         detail = f"{before} {runs} before yours"
         if seconds:
             detail += f", about {duration(seconds)}"
-    shown = _view("running", "Waiting in the queue", detail, _stages(method, adapter))
-    return shown | {"asked": True}
+    stages = _stages(method, adapter)
+    return ProgressView("running", "Waiting in the queue", detail, stages, asked=True)
 
 
-def tracking(name: str, done: int, total: int) -> View:
+def tracking(name: str, done: int, total: int) -> ProgressView:
     """Show that a region is followed through the clip before the run."""
     detail = f"frame {done} of {total}" if done else ""
-    return _view("running", f"Tracking {name}", detail)
+    return ProgressView("running", f"Tracking {name}", detail, [])
 
 
 class RunProgress:
@@ -72,7 +72,7 @@ class RunProgress:
         self._edited = False
         self._timed = False  # a window before it was edited
 
-    def take(self, event: Stage | Progress | WindowStarted) -> View:
+    def take(self, event: Stage | Progress | WindowStarted) -> ProgressView:
         """Return what the page shows once this has happened."""
         progress = self._as_progress(event)
         if progress.stage == "editing":
@@ -82,15 +82,12 @@ class RunProgress:
         text, _ = _STAGES.get(progress.stage, (progress.stage.capitalize(), ""))
         share = progress.done / max(progress.total, 1)
         stages = _stages(self._method, self._adapter, progress.stage, share)
-        shown = _view("running", text, self._detail(progress), stages)
+        windows = None
         if self._window:
             done = self._window.number - 1
-            shown["windows"] = {
-                "text": f"{done} of {self._window.total} windows done",
-                "done": done,
-                "share": round(1 - self.left, 3),
-            }
-        return shown
+            said = f"{done} of {self._window.total} windows done"
+            windows = WindowsBar(said, done, round(1 - self.left, 3))
+        return ProgressView("running", text, self._detail(progress), stages, windows)
 
     def _as_progress(self, event: Stage | Progress | WindowStarted) -> Progress:
         """Return the beginning of a stage or a window as progress, after taking note of
@@ -114,8 +111,12 @@ class RunProgress:
         if progress.total > 1:
             parts.append(self._counted(progress))
         if progress.seconds_left is not None and progress.done < progress.total:
-            left = duration(progress.seconds_left)
-            parts.append(f"about {left} {self._until(progress.stage)}")
+            until = _LEFT.get(
+                progress.stage, "left in this window" if window else "left"
+            )
+            if window and self._timed:
+                until = "left"  # for all windows
+            parts.append(f"about {duration(progress.seconds_left)} {until}")
         return ", ".join(parts)
 
     def _counted(self, progress: Progress) -> str:
@@ -129,12 +130,6 @@ class RunProgress:
             return f"redraw step {done - total} of {self._again}"
         return f"{unit} {done} of {total}"
 
-    def _until(self, stage: str) -> str:
-        """Say what ends after the seconds that are left."""
-        if self._window and self._timed:
-            return "left"  # for all windows
-        return _LEFT.get(stage, "left in this window" if self._window else "left")
-
     @property
     def left(self) -> float:
         """The share of the work of all windows that is left when the present one
@@ -142,75 +137,69 @@ class RunProgress:
         return self._window.left / max(self._work, 1) if self._window else 1.0
 
 
-def stopped(last: object) -> View:
+def stopped(last: object) -> ProgressView:
     """Show that a run was stopped; `last` is the progress that was shown."""
-    return _view("stopped", _stopped_where(last if isinstance(last, dict) else {}))
-
-
-def given_up() -> View:
-    """Show that a run was ended, since its page was away and others were waiting."""
-    return _view(
-        "stopped", "Stopped: you were away, and others were waiting. Run again."
+    shown = (
+        last if isinstance(last, ProgressView) else ProgressView("running", "", "", [])
     )
+    return ProgressView("stopped", _stopped_where(shown), "", [])
 
 
-def _stopped_where(shown: Mapping[str, Any]) -> str:
+def given_up() -> ProgressView:
+    """Show that a run was ended, since its page was away and others were waiting."""
+    said = "Stopped: you were away, and others were waiting. Run again."
+    return ProgressView("stopped", said, "", [])
+
+
+def _stopped_where(shown: ProgressView) -> str:
     """Say where a run was stopped, and what is kept of it."""
-    if shown.get("asked"):
+    if shown.asked:
         return "Removed from the queue."
-    where, _, _ = str(shown.get("detail") or "").partition(", ")
+    where, _, _ = shown.detail.partition(", ")
     if where.startswith("variant "):
         first = where.startswith("variant 1 ")
         kept = "Nothing was saved." if first else "Finished variants are kept."
         return f"Stopped in {where}. {kept}"
-    if windows := shown.get("windows"):
-        kept = "Finished windows are kept; Run goes on from there."
-        return (
-            f"Stopped in {where}. {kept if windows['done'] else 'Nothing was saved.'}"
-        )
+    if shown.windows:
+        kept = "Nothing was saved."
+        if shown.windows.done:
+            kept = "Finished windows are kept; Run goes on from there."
+        return f"Stopped in {where}. {kept}"
     at = f" at {where}" if where else ""
-    tuning = _bar_of_tuning(shown)
-    if tuning and tuning["now"] and where:
-        steps = where.removeprefix("step ")
-        return f"Stopped after {steps} tuning steps. Run goes on from there."
-    if tuning and tuning["share"] == 1:
-        return f"Stopped{at}. What was tuned is kept; Run goes on from there."
+    _, tune = _STAGES["tuning"]
+    for stage in shown.stages:
+        if stage.name == tune and stage.now and where:
+            steps = where.removeprefix("step ")
+            return f"Stopped after {steps} tuning steps. Run goes on from there."
+        if stage.name == tune and stage.share == 1:
+            return f"Stopped{at}. What was tuned is kept; Run goes on from there."
     return f"Stopped{at}. Nothing was saved."
 
 
-def _bar_of_tuning(shown: Mapping[str, Any]) -> View | None:
-    _, name = _STAGES["tuning"]
-    for stage in shown.get("stages") or ():
-        if stage.get("name") == name:
-            return stage
-    return None
-
-
-def failed(field: str, message: str) -> View:
+def failed(field: str, message: str) -> ProgressView:
     """Show that a run failed; the page marks the field, named as in the request, and
     goes there."""
-    shown = _view("error", capital(message), place(field))
-    return shown | {"field": field, "time": time.time()}  # said again, it is another
+    now = time.time()  # said again, it is another
+    return ProgressView(
+        "error", capital(message), place(field), [], field=field, time=now
+    )
 
 
 def done(
     report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False
-) -> View:
+) -> ProgressView:
     """Show that a run has ended well, or while it was measured; seconds of `tracking`
     came before."""
-    if unmeasured:
-        return _view("done", "Stopped measuring. The edit is kept, without figures.")
     seconds = sum(report.get("seconds", {}).values()) + tracking
-    return _view("done", f"Done in {duration(seconds)}" if seconds else "Done")
-
-
-def _view(state: str, text: str, detail: str = "", stages: Sequence[View] = ()) -> View:
-    return {"state": state, "text": text, "detail": detail, "stages": [*stages]}
+    text = f"Done in {duration(seconds)}" if seconds else "Done"
+    if unmeasured:
+        text = "Stopped measuring. The edit is kept, without figures."
+    return ProgressView("done", text, "", [])
 
 
 def _stages(
     method: str, adapter: str, current: str = "", share: float = 0.0
-) -> list[View]:
+) -> list[StageBar]:
     """Return the bars of a run: the recipe's stages, the runner's around them, and the
     page's own."""
     own = [
@@ -229,21 +218,5 @@ def _stages(
             filled = 1.0
         elif number == now:
             filled = round(share, 3)
-        bars.append(
-            {
-                "name": title,
-                "share": filled,
-                "now": number == now,
-                "long": name in _LONG,
-            }
-        )
+        bars.append(StageBar(title, filled, number == now, name in _LONG))
     return bars
-
-
-def duration(seconds: float) -> str:
-    """Say seconds, minutes or hours in words."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"

@@ -4,24 +4,51 @@ can hold."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from time import localtime, strftime
 
+import numpy as np
+from PIL import Image
+
+from regrain.editing.media.images import read_picture
 from regrain.editing.pipeline.outputs import EDITS
-from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
-from regrain.masks.models.finders import CUTS, MaskModel
+from regrain.masks.models.finders import CUTS
+from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
-from regrain.ui.session.clips import MAX_FRAMES, ClipSession
+from regrain.ui.session.clip_files import MAX_ARCHIVE, MAX_VIDEO
+from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
 from regrain.ui.session.examples import Example
-from regrain.ui.session.layers import Key
-from regrain.ui.session.mask_edits import finder_of
-from regrain.ui.session.mask_models import click_models, title, trackers
-from regrain.ui.session.method_choice import View
+from regrain.ui.session.mask_edits import MAX_PATH, finder_of
 from regrain.ui.session.projects import Projects
-from regrain.ui.session.region_pictures import as_seen
+from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
 from regrain.ui.session.session import Session
-from regrain.ui.session.state import MAX_REGIONS
+from regrain.ui.values.cutout import LARGE, Cutout
+from regrain.ui.values.layers import Key
+from regrain.ui.values.mask_models import click_models, title, trackers
+from regrain.ui.values.state import MAX_REGIONS
+from regrain.ui.views.shown import (
+    Blind,
+    CanvasGone,
+    CanvasView,
+    CardsView,
+    ClipView,
+    Cutting,
+    EditView,
+    ExampleView,
+    FinderView,
+    GalleryView,
+    MaskFinders,
+    MaskView,
+    PlayerView,
+    PromptPiece,
+    PromptView,
+    RecentProject,
+    RecentView,
+    RegionCard,
+    TrackerView,
+)
 
 MAX_WHOLE = 32  # frames with whole masks in one view
 MAX_RUNS = 100_000  # characters of their run lengths
@@ -29,48 +56,40 @@ _HINTS = {
     "sam": "Find masks with the small built-in network, which knows drawn things best",
     CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
 }
-# Fields of a region that its card shows
-_OF_CARD = (
-    "label",
-    "name",
-    "color",
-    "source",
-    "prompt",
-    "negative",
-    "strength",
-    "picture_scale",
-)
 
 
-def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
+def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
     """Show the examples as pictures."""
-    items = [_gallery_item(name, example) for name, example in examples.items()]
-    return {"chosen": chosen, "items": items}
+    items = []
+    for name, example in examples.items():
+        opened = example.opened
+        shown = ExampleView(
+            name=name,
+            title=opened.title,
+            picture=example.thumbnail,
+            after=example.after,
+            videos=[str(opened.source), opened.made.edits[0]] if opened.made else [],
+            change=example.change,
+            hint=" / ".join(example.request.targets),
+        )
+        items.append(shown)
+    return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)
 
 
-def recent(projects: Projects, paths: bool = False, failed: str = "") -> View:
+def recent(projects: Projects, paths: bool = False, failed: str = "") -> RecentView:
     """Show the projects of this machine, and where they are.
 
     `paths` tells whether files may be opened by their path.
     """
-    items = [
-        {
-            "key": one.key,
-            "title": one.title,
-            "picture": one.picture,
-            "size": _size(one.size),
-            "used": strftime("%Y-%m-%d %H:%M", localtime(one.used)),
-            "problem": one.problem,
-        }
-        for one in projects.listed()
-    ]
-    return {
-        "folder": str(projects.root) if projects.root else "",
-        "paths": paths,
-        "any_size": projects.any_size,
-        "items": items,
-        "failed": failed,
-    }
+    items = []
+    for one in projects.listed():
+        used = strftime("%Y-%m-%d %H:%M", localtime(one.used))
+        size = _size(one.size)
+        items.append(
+            RecentProject(one.key, one.title, one.picture, size, used, one.problem)
+        )
+    folder = str(projects.root) if projects.root else ""
+    return RecentView(folder, paths, projects.any_size, items, failed)
 
 
 def _size(count: int) -> str:
@@ -79,55 +98,42 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def _gallery_item(name: str, example: Example) -> View:
-    opened = example.opened
-    return {
-        "name": name,
-        "title": opened.title,
-        "picture": example.thumbnail,
-        "after": example.after,
-        "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
-        "change": example.change,
-        "hint": " / ".join(example.request.targets),
-    }
-
-
-def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
+def edits(request: EditRequest, files: Mapping[str, str]) -> list[EditView]:
     """List the videos of a run's edits and the prompt of each."""
     paths = [files[name] for name in EDITS if name in files]
-    pairs = zip(request.targets, paths, strict=True)
-    return [{"prompt": prompt, "path": path} for prompt, path in pairs]
+    return [EditView(*pair) for pair in zip(request.targets, paths, strict=True)]
 
 
 def player(
-    opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None
-) -> View:
+    opened: OpenedClip,
+    edits: Sequence[EditView] = (),
+    reconstruction: str | None = None,
+) -> PlayerView:
     """Show the source clip, the edits beside it, and its reconstruction from the
     inversion."""
     clip = opened.request.clip
     width, height = clip.size
-    shown: View = {
-        "source": str(opened.source),
-        "edits": list(edits),
-        "reconstruction": reconstruction,
-        "width": width,
-        "height": height,
-        "frames": len(clip),
-        "fps": float(clip.fps),
-        "names": None,
-    }
-    if opened.attempt and edits:
-        shown["caption"] = "Try"
-        shown["note"] = opened.attempt
-    return shown
+    tried = bool(opened.attempt and edits)
+    return PlayerView(
+        source=str(opened.source),
+        edits=[*edits],
+        reconstruction=reconstruction,
+        width=width,
+        height=height,
+        frames=len(clip),
+        fps=float(clip.fps),
+        names=None,
+        caption="Try" if tried else None,
+        note=opened.attempt if tried else None,
+    )
 
 
-def begun_player(opened: ClipSession, path: str, frames: int) -> View:
+def begun_player(opened: OpenedClip, path: str, frames: int) -> PlayerView:
     """Show the first frames of an edit that goes on, beside the same frames of the
     source clip."""
-    shown = player(opened, [{"prompt": "", "path": path}])
-    unfinished = f"Frames 1–{frames} of {shown['frames']}, more to come"
-    return shown | {"frames": frames, "unfinished": unfinished}
+    shown = player(opened, [EditView("", path)])
+    unfinished = f"Frames 1–{frames} of {shown.frames}, more to come"
+    return replace(shown, frames=frames, unfinished=unfinished)
 
 
 def canvas(
@@ -137,7 +143,7 @@ def canvas(
     alarm: bool = False,
     frame: int = 0,
     wanted: Collection[int] = (),
-) -> View:
+) -> CanvasView:
     """Show the frames and masks of a page that changed after revision `since`, all of
     them for -1.
 
@@ -159,83 +165,88 @@ def canvas(
     nearest = sorted(fresh.union(wanted), key=lambda at: abs(at - frame))
     changes = _whole_masks(session, nearest)
     wanting = [at for at in sorted(fresh) if str(at) not in changes]
-    return {
-        "id": session.id,
-        "rev": session.rev,
-        "clip": _clip(session.opened),
-        "changes": changes,
-        "wanting": {str(at): session.changed[at] for at in wanting},
-        "lanes": {str(label): _lane(session, label) for label in layers},
-        "labels": list(regions),
-        "finders": {str(label): finder_of(session, label) for label in layers},
-        "who": _mask_models(session),
-        "feathers": {str(label): region.feather for label, region in regions.items()},
-        "stale": session.state.to_track(),
-        "tracking": session.tracking,
-        "followed": session.followed and list(session.followed),
-        "found": None if session.found is None else list(session.found),
-        "acknowledged": list(session.acknowledged),
-        "note": note,
-        "alarm": alarm,
-        **session.can,
-    }
+    return CanvasView(
+        id=session.id,
+        rev=session.rev,
+        clip=_clip(session.opened),
+        changes=changes,
+        wanting={str(at): session.changed[at] for at in wanting},
+        lanes={str(label): _lane(session, label) for label in layers},
+        labels=[*regions],
+        finders={str(label): finder_of(session, label) for label in layers},
+        who=_mask_models(session),
+        feathers={str(label): region.feather for label, region in regions.items()},
+        stale=session.state.to_track(),
+        tracking=session.tracking,
+        followed=session.followed and [*session.followed],
+        found=None if session.found is None else [*session.found],
+        acknowledged=[*session.acknowledged],
+        note=note,
+        alarm=alarm,
+        undo=session.can["undo"],
+        redo=session.can["redo"],
+    )
 
 
-def _mask_models(session: Session) -> View:
+def _mask_models(session: Session) -> MaskFinders:
     """Show the models that find and follow masks, and which of them do."""
-    return {
-        "choices": [
-            _finder(model) for model in click_models(session.fallback).values()
-        ],
-        "trackers": [_mask_model(model) for model in trackers().values()],
-        "tracker": session.tracker,
-        "usual": session.finder,
-    }
+    choices = []
+    for model in click_models(session.fallback).values():
+        hint = _HINTS.get(model.name, f"Find masks with {model.title}")
+        choices.append(FinderView(model.name, model.title, model.cost(), hint))
+    following = [
+        TrackerView(model.name, model.title, model.cost())
+        for model in trackers().values()
+    ]
+    return MaskFinders(choices, following, session.tracker, session.finder)
 
 
-def _mask_model(model: MaskModel) -> View:
-    return {"name": model.name, "title": model.title, "cost": model.cost()}
-
-
-def _finder(model: MaskModel) -> View:
-    hint = _HINTS.get(model.name, f"Find masks with {model.title}")
-    return _mask_model(model) | {"hint": hint}
-
-
-def _clip(opened: ClipSession) -> View:
+def _clip(opened: OpenedClip) -> ClipView:
     clip = opened.request.clip
     width, height = clip.size
-    return {
-        "title": opened.title,
-        "own": opened.own,
-        "drawn": opened.drawn,
-        "total": opened.total,
-        "start": opened.start,
-        "stride": opened.stride,
-        "folder": str(opened.folder),
-        "count": len(opened.frames),
-        "width": width,
-        "height": height,
-        "fps": float(clip.fps),
-        "most": MAX_FRAMES,
-        "strip": str(opened.strip) if opened.strip else "",
-        "made": opened.made is not None,
-    }
+    return ClipView(
+        title=opened.title,
+        own=opened.own,
+        drawn=opened.drawn,
+        total=opened.total,
+        start=opened.start,
+        stride=opened.stride,
+        folder=str(opened.folder),
+        count=len(opened.frames),
+        width=width,
+        height=height,
+        fps=float(clip.fps),
+        most=MAX_FRAMES,
+        most_places=MAX_PATH,
+        most_masks=MAX_WHOLE,
+        strip=str(opened.strip) if opened.strip else "",
+        made=opened.made is not None,
+    )
 
 
-def _whole_masks(session: Session, frames: Iterable[int]) -> View:
+def _whole_masks(
+    session: Session, frames: Iterable[int]
+) -> dict[str, dict[str, MaskView]]:
     """Show the masks on the first of these frames, as many as one view holds."""
-    changes: View = {}
+    changes: dict[str, dict[str, MaskView]] = {}
     left = MAX_RUNS
     for frame in frames:
         if left <= 0 or len(changes) >= MAX_WHOLE:
             break
-        masks: View = {}
+        masks = {}
         for label, layer in session.state.layers.items():
             if frame in layer.keys or frame in layer.track:
-                masks[str(label)] = _masked(session, label, frame)
+                key = layer.keys.get(frame, Key())
+                score = 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3)
+                masks[str(label)] = MaskView(
+                    runs=session.run_lengths(label, frame),
+                    points=[[x, y, int(inside)] for x, y, inside in key.points],
+                    key=key.counts,
+                    by=title(key.by) if key.found else "",
+                    score=score,
+                )
         changes[str(frame)] = masks
-        left -= sum(len(mask["runs"]) for mask in masks.values())
+        left -= sum(len(mask.runs) for mask in masks.values())
     return changes
 
 
@@ -266,70 +277,71 @@ def _cell(session: Session, label: int, frame: int) -> str:
     return str(min(9, max(0, tenths)))
 
 
-def _masked(session: Session, label: int, frame: int) -> View:
-    layer = session.state.layers[label]
-    key = layer.keys.get(frame, Key())
-    return {
-        "runs": session.run_lengths(label, frame),
-        "points": [[x, y, int(inside)] for x, y, inside in key.points],
-        "key": key.counts,
-        "by": title(key.by) if key.found else "",
-        "score": 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3),
-    }
+def cutting(session: Session, label: int) -> Cutting:
+    """Show how a region's picture is cut out: the whole, what is left out, the
+    clicks."""
+    path = picture_of(session, label)
+    cutout = session.cutouts.get(path, Cutout(path, (), ""))
+    whole = Image.fromarray(read_picture(Path(cutout.whole), FIELD))
+    ground = Image.new("RGBA", whole.size, (255, 255, 255, 255))
+    ground.alpha_composite(whole)
+    points = [(x, y, int(inside)) for x, y, inside in cutout.points]
+    picture = data_url(np.asarray(ground.convert("RGB")), LARGE)
+    return Cutting(label, picture, cutout.veil, points)
 
 
-def lost(note: str) -> View:
+def lost(note: str) -> CanvasGone:
     """Tell a page that the server has nothing of it any more."""
-    return {"gone": True, "note": note, "alarm": True}
+    return CanvasGone(note, gone=True, alarm=True)
 
 
-def cards(session: Session, blind: Mapping[str, str] | None = None) -> View:
+def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView:
     """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it
     may be new."""
     regions = session.state.regions
-    return {
-        "id": session.id,
-        "have": session.rev,
-        "source_prompt": session.source_prompt,
-        "prompt": session.prompt,
-        "negative_prompt": session.negative_prompt,
-        "rest": session.state.rest or 0,
-        "blind": blind,
-        "full": len(regions) >= MAX_REGIONS,
-        "regions": [_card(region, session) for region in regions.values()],
-    }
+    shown = [
+        RegionCard(
+            label=region.label,
+            name=region.name,
+            color=region.color,
+            source=region.source,
+            prompt=region.prompt,
+            negative=region.negative,
+            strength=region.strength,
+            picture_scale=region.picture_scale,
+            margin=region.effective_margin(session.state.size),
+            picture=as_seen(region.picture),
+        )
+        for region in regions.values()
+    ]
+    return CardsView(
+        id=session.id,
+        have=session.rev,
+        source_prompt=session.source_prompt,
+        prompt=session.prompt,
+        negative_prompt=session.negative_prompt,
+        rest=session.state.rest or 0,
+        blind=None if blind is None else Blind(**blind),
+        full=len(regions) >= MAX_REGIONS,
+        regions=shown,
+    )
 
 
-def _card(region: Region, session: Session) -> View:
-    shown = {key: getattr(region, key) for key in _OF_CARD}
-    margin = region.effective_margin(session.state.size)
-    return shown | {"margin": margin, "picture": as_seen(region.picture)}
-
-
-def prompts(session: Session) -> View:
+def prompts(session: Session) -> PromptView:
     """Show the composed prompts in pieces; a region's own words carry its label and
     colour."""
-    pieces = [_pieces(prompt, session.state.regions) for prompt in composed(session)]
-    return {"prompts": [parts for parts in pieces if parts]}
-
-
-def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
-    text, spans = composed
-    placed = sorted((span, label) for label, span in spans.items() if span)
-    pieces: list[View] = []
-    done = 0
-    for (start, stop), label in placed:
-        region = regions[label]
-        kept = not (region.prompt.strip() or region.picture)
-        pieces.append({"text": text[done:start]})
-        pieces.append(
-            {
-                "text": text[start:stop],
-                "label": label,
-                "color": region.color,
-                "kept": kept,
-            }
-        )
-        done = stop
-    pieces.append({"text": text[done:]})
-    return [piece for piece in pieces if piece["text"]]
+    regions = session.state.regions
+    prompts = []
+    for text, spans in composed(session):
+        placed = sorted((span, label) for label, span in spans.items() if span)
+        pieces = []
+        done = 0
+        for (start, stop), label in placed:
+            region = regions[label]
+            kept = not (region.prompt.strip() or region.picture)
+            pieces.append(PromptPiece(text[done:start]))
+            pieces.append(PromptPiece(text[start:stop], label, region.color, kept))
+            done = stop
+        pieces.append(PromptPiece(text[done:]))
+        prompts.append([piece for piece in pieces if piece.text])
+    return PromptView([pieces for pieces in prompts if pieces])

@@ -16,7 +16,7 @@ from regrain.editing.media.labels import open_regions, read_labels
 from regrain.editing.media.mask_pictures import picture_in_video, understand
 from regrain.editing.media.writing import write_video
 from regrain.masks.io.files import read_masks
-from regrain.ui.handlers.mask_files import read_tracks
+from regrain.ui.session.mask_files import read_tracks
 
 SIDE = 96
 SIZE = (SIDE, SIDE)

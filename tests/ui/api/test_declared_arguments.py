@@ -16,10 +16,8 @@ from regrain.ui.api.program_clips import _region
 from regrain.ui.api.program_schema import EditedRegion, EditVideo
 from regrain.ui.api.programs import Programs
 from regrain.ui.session.build_request import build_request
-from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import open_upload
-from regrain.ui.session.history import Choices
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import Choices
 
 EVERYWHERE = {"boxes": {1: (slice(None), slice(None))}}
 OFFERED = [name for name, one in declared(Edit).items() if one.programs]
@@ -90,29 +88,3 @@ def test_the_page_carries_a_field_of_an_edit_to_run_and_history(open_clip, field
     request = build_request(session, edit)
     assert getattr(request, field) == EDIT[field]
     assert getattr(Choices.of(request, "", "").edit, field) == EDIT[field]
-
-
-@pytest.mark.parametrize("field", REGION)
-def test_the_page_keeps_a_field_of_a_region_from_project_to_project(
-    open_clip, tmp_path, monkeypatch, field
-):
-    monkeypatch.chdir(tmp_path)
-    write_files(tmp_path)
-    region = Region(
-        **{"name": "left", "label": 1, "prompt": "a cat"} | {field: REGION[field]}
-    )
-    boxes = {region.label: (slice(None), slice(None))}
-    session = Session(open_clip(regions=(region,), boxes=boxes))
-    request = build_request(session, session.opened.request.asked)
-    assert getattr(request.regions[0], field) == REGION[field]
-    request = replace(
-        request, picture_adapter="pictures/plus" if "picture" in field else ""
-    )
-    (tmp_path / "saved").mkdir()
-    archive = pack_project(request, None, tmp_path / "saved")
-    opened, _ = open_upload(archive, tmp_path / "again")
-    (again,) = opened.request.regions
-    value = getattr(again, field)
-    assert (Path(value).suffix if field == "picture" else value) == (
-        ".png" if field == "picture" else REGION[field]
-    )

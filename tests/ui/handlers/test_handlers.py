@@ -6,7 +6,6 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 
@@ -15,21 +14,27 @@ from regrain.editing.recipe.events import Stage, WindowStarted
 from regrain.masks.draw import BrushStroke
 from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
+from regrain.ui.handlers.clip_handlers import ClipHandlers
+from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
-from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.state import MAX_UNDO
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.jobs import Jobs, RunJob, Saved
+from regrain.ui.values.state import MAX_UNDO
+from regrain.ui.views.shown import ProgressView
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
-PARTS = SimpleNamespace(**{name: name for name in _NAMES.split()})
+_FIELDS = ("model", "added", "seed", "prediction")
+PARTS = SimpleNamespace(
+    **{name: name for name in _NAMES.split()},
+    named=lambda values: dict(zip(_FIELDS, values, strict=True)),
+)
 
 
 @pytest.fixture
@@ -41,33 +46,35 @@ def handlers(open_clip, visits_of, tmp_path):
     follower = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
     shared = (catalogue, visits, media, PARTS)
-    masks = MaskHandlers(
-        *shared, Masking(visits, lambda *_: None), follower, ClipFiles(visits, media)
-    )
+    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), follower)
     return masks, RunHandlers(*shared, jobs, follower)
 
 
+@pytest.fixture
+def clips(handlers):
+    """Handlers of the same page that open and save clips."""
+    masks, _ = handlers
+    shared = (masks.catalogue, masks.visits, masks.media, PARTS)
+    return ClipHandlers(*shared, ClipFiles(masks.visits, masks.media))
+
+
 ASKED = {"method": "sdedit", "model": "storybook", "params": {}, "loras": ()}
-JOB = RunJob(SimpleNamespace(**ASKED, adapter=""), "page")
+JOB = RunJob(SimpleNamespace(**ASKED, adapter="", asked=None, regions=()), "page")
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers):
+def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers, clips):
     masks, runs = handlers
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {
-        "progress": gr.skip()
-    }
-    assert set(masks.save(REQUEST, LATE, "storybook", [], 0, "")) == {"download"}
-    assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [
-        {"canvas"}
-    ]
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
+    assert clips.save(REQUEST, LATE, "storybook", [], 0, "") == {}
+    assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
-    assert masks.act(event, REQUEST) == {"canvas": gr.skip()}
+    assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
     session = masks.visits.get("page")
     assert (session.source_prompt, session.state.regions) == ("", {})
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0, "")
-    assert "Reload" in shown["progress"]["text"]  # of no clip that it ever had
+    assert "Reload" in shown["progress"].text  # of no clip that it ever had
 
 
 def turn(**more):
@@ -82,7 +89,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
 ):
     _, runs = handlers
     session, skipped = runs.visits.get("page"), threading.Event()
-    form = SimpleNamespace(choices=lambda request: None)
+    form = SimpleNamespace(session=session)
     session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
     def work(job):
@@ -91,16 +98,14 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
         yield Stage("saving")
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
-    monkeypatch.setattr(
-        run_handlers, "remember", lambda *_: {"player": None, "result": None}
-    )
+    monkeypatch.setattr(run_handlers, "remember", lambda *_: (None, None))
     job = replace(JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
     steps = runs._run(session, session.id, job, run)
     while not run.skip:
         next(steps)
-    assert runs.stop(REQUEST) == {"progress": gr.skip()}
-    assert "kept, without figures" in [shown["progress"] for shown in steps][-1]["text"]
+    assert runs.stop(REQUEST) == {}
+    assert "kept, without figures" in [shown["progress"] for shown in steps][-1].text
     assert run.skipped
 
 
@@ -143,16 +148,16 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
 
     def arrange(number, by):
         event = SimpleNamespace(_data={"key": session.going[number].key, "by": by})
-        return [job["text"] for job in runs.arrange(event, REQUEST)["queue"]["jobs"]]
+        return [job.text for job in runs.arrange(event, REQUEST)["queue"].jobs]
 
     assert "progress" in begin("a cat")
-    assert "under way" in begin("a cat")["queue"]["note"]
+    assert "under way" in begin("a cat")["queue"].note
     for words in "bcdef":
         shown = begin(words)
     assert "progress" not in shown  # of the one that goes on
-    assert [job["text"] for job in shown["queue"]["jobs"]] == [*"bcdef"]
+    assert [job.text for job in shown["queue"].jobs] == [*"bcdef"]
     refused = begin("g")["queue"]
-    assert ("6 runs" in refused["note"], len(refused["jobs"])) == (True, 5)
+    assert ("6 runs" in refused.note, len(refused.jobs)) == (True, 5)
     assert arrange(2, -1) == [*"cbdef"]
     assert arrange(1, -1) == [*"cbdef"]
     removed = session.going[4]
@@ -211,7 +216,7 @@ def test_undo_leads_to_the_frame_that_it_changes(handlers):
 
     def undone(at, act="undo"):
         data = {"id": session.id, "have": session.rev, "act": act, "frame": at}
-        return masks.masking.act("page", data)[0].get("go")
+        return masks.masking.act("page", data)[0].go
 
     assert frame > 0
     assert undone(0) == frame
@@ -226,7 +231,7 @@ def test_undo_says_that_it_keeps_no_more(handlers, more):
     for _ in range(MAX_UNDO + more):
         session.commit(session.state)
     data = {"id": session.id, "have": session.rev, "act": "undo", "frame": 0}
-    notes = [masks.masking.act("page", data)[0]["note"] for _ in range(MAX_UNDO)]
+    notes = [masks.masking.act("page", data)[0].note for _ in range(MAX_UNDO)]
     assert not any(notes[:-1])
     assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
 
@@ -236,7 +241,7 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     session = masks.visits.get("page")
     empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
     (shown,) = empty.discover(session, session.rev, "storybook")
-    assert (shown["field"], shown["alarm"]) == ("The clip shows", True)
+    assert (shown.field, shown.alarm) == ("The clip shows", True)
     session.source_prompt = "a big cat and a rabbit on the grass, on the left"
     frames, width, height = len(session.opened.frames), *session.state.size
     labels = (
@@ -250,7 +255,7 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
     )
     follower = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter([found]))
     (*_, shown) = follower.discover(session, session.rev, "storybook")
-    assert shown["note"].startswith(
+    assert shown.note.startswith(
         "Found: rabbit, thing 1. Not found: cat, grass. The masks are rough"
     )
     assert [region.source for region in session.state.regions.values()] == [
@@ -260,12 +265,14 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
-def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers, said):
+def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
+    handlers, clips, said
+):
     masks, _ = handlers
     event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, None)]
-    notes = [view["canvas"]["note"] for view in shown] + [
-        view["note"] for view in masks.track(event, REQUEST)
+    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None)]
+    notes = [view["canvas"].note for view in shown] + [
+        view["canvas"].note for view in masks.track(event, REQUEST)
     ]
     assert len(notes) == 3
     assert BROKEN not in " ".join(notes)
@@ -295,28 +302,28 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     now[0] = GONE + 1
     assert not runs.turns.enter(Visitor("other", "")).wait(0)
     said = [
-        changes["progress"]["text"]
+        changes["progress"].text
         for changes in shown
-        if "text" in changes["progress"]
+        if isinstance(changes["progress"], ProgressView)
     ]
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
 
 
-def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
+def test_a_full_disk_is_told_as_one(handlers, clips, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    masks, runs = handlers
+    _, runs = handlers
     session = runs.visits.get("page")
     monkeypatch.setattr(RunHandlers, "_plan", full)
-    monkeypatch.setattr(MaskHandlers, "requested", full)
+    monkeypatch.setattr(ClipHandlers, "requested", full)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
     form = (REQUEST, said, "storybook", [], 0, "")
-    assert "disk" in masks.save(*form)["progress"]["text"]
+    assert "disk" in clips.save(*form)["progress"].text
     _, form = runs._form(REQUEST, None, said, form[2:])
     run = SimpleNamespace(asked=form, turn=turn(), tracking=0.0)
     (*_, shown) = runs.work(session, "page", run)
-    assert "disk" in shown["progress"]["text"]
+    assert "disk" in shown["progress"].text
 
 
 def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
@@ -330,6 +337,6 @@ def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
     monkeypatch.setattr("regrain.ui.server.runs.start_thread", refuse)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
     shown = runs.begin(REQUEST, None, said, "storybook", [], 0, "")
-    assert shown["progress"]["state"] == "error"
+    assert shown["progress"].state == "error"
     assert not session.going
     assert runs.turns.enter_first().wait(0)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from regrain.ui.handlers.mask_files import MaskFileHandlers
-from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.session.mask_files import import_masks
+from regrain.ui.work.catalogue import Catalogue
 
 REQUEST = SimpleNamespace(session_hash="page")
 
@@ -46,7 +47,7 @@ def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(
     file = tmp_path / name
     write = _labelme if file.suffix == ".json" else _picture
     write(file, picture)
-    _, note = handlers._load(session, [str(file)], tmp_path)
+    note = import_masks(session, [str(file)], tmp_path)
     (label,) = session.state.regions
     for frame in range(4):
         expected = picture if frame == 2 else np.zeros((32, 32), bool)
@@ -63,15 +64,15 @@ def test_a_full_disk_is_told_as_one(handlers, monkeypatch):
 
     handlers = replace(handlers, parts=SimpleNamespace(canvas="canvas"))
     handlers.session(REQUEST)
-    monkeypatch.setattr(MaskFileHandlers, "_load", full)
+    monkeypatch.setattr("regrain.ui.handlers.mask_files.import_masks", full)
     monkeypatch.setattr(MaskFileHandlers, "_save", full)
     event = SimpleNamespace(_data={"form": "png"})
     for shown in (handlers.load(REQUEST, []), handlers.save(event, REQUEST)):
-        assert "disk of this machine is full" in shown["canvas"]["note"]
+        assert "disk of this machine is full" in shown["canvas"].note
 
 
 def test_one_of_another_size_is_refused(handlers, tmp_path):
     file = tmp_path / "mask.png"
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(file)
     with pytest.raises(Exception, match="8x8"):
-        handlers._load(handlers.session(REQUEST), [str(file)], tmp_path)
+        import_masks(handlers.session(REQUEST), [str(file)], tmp_path)

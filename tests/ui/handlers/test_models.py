@@ -14,17 +14,21 @@ from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.handlers.base import FieldValues
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
-from regrain.ui.views.catalogue import Catalogue
 from regrain.ui.views.model_views import addons_view, hub_view
+from regrain.ui.views.shown import AddonsView, Weighted
+from regrain.ui.work.catalogue import Catalogue
 
 FILES = {
     "unet/diffusion_pytorch_model.safetensors": 3_000_000_000,
     "unet/config.json": 500,
     "unet/x.bin": 9,
 }
+
+
+def fields_of(added, prediction=""):
+    return {"model": "m", "added": added, "seed": 0, "prediction": prediction}
 
 
 def info(files):
@@ -79,21 +83,19 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
     assert hub.allowed() == ()
     assert hub_view(hub) is None
     monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", "owner/name, owner/two")
-    assert hub_view(hub)["fixed"]
+    assert hub_view(hub).fixed
     assert hub.describe("owner/name").licence == "mit"
     with pytest.raises(ModelError, match="may not be fetched here"):
         hub.describe("owner/other")
 
 
 def test_loras_have_weights():
-    chosen = [{"name": "loras/ink", "weight": 0.5}]
+    chosen = [Weighted("loras/ink", 0.5)]
     known = SimpleNamespace(
         loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"]
     )
-    assert addons_view(known, ("loras/ink@0.5", "@0.5")) == {
-        **vars(known),
-        "chosen": chosen,
-    }
+    shown = addons_view(known, ("loras/ink@0.5", "@0.5"))
+    assert shown == AddonsView(**vars(known), chosen=chosen)
 
 
 def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
@@ -151,7 +153,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         ),
         (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
     ):
-        asked = handlers.asked(session, FieldValues("m", given, 0, "", ()))
+        asked = handlers.asked(session, fields_of(given))
         assert asked.focus == "each"
         assert (asked.loras, asked.motion, asked.picture_adapter) == (
             loras,
@@ -178,7 +180,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
     )
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
     for given in ("v_prediction", "", None, "w"):
-        asked = handlers.asked(session, FieldValues("m", [], 0, given, ()))
+        asked = handlers.asked(session, fields_of([], given))
         assert asked.prediction == (given or "" if is_silent else "")
 
 
@@ -211,8 +213,8 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
         None if kind == "motions" else "storybook"
     )  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
-    assert last["addons"][kind] == ["motion/lcm", "owner/moves"]
-    assert last["hub"]["state"] == "done"
+    assert getattr(last["addons"], kind) == ["motion/lcm", "owner/moves"]
+    assert last["hub"].state == "done"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -233,13 +235,12 @@ def test_a_better_quality_does_more(method):
 def test_the_quality_is_the_one_whose_counts_are_set():
     usual = {"steps": 20}
     assert (
-        choices("videograin", usual, {"steps": 20}, lambda _: "")["chosen"]
-        == "standard"
+        choices("videograin", usual, {"steps": 20}, lambda _: "").chosen == "standard"
     )
-    assert choices("videograin", usual, {"steps": 21}, lambda _: "")["chosen"] == ""
+    assert choices("videograin", usual, {"steps": 21}, lambda _: "").chosen == ""
     shown = choices(
         "videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s"
     )
-    assert shown["chosen"] == "draft"
+    assert shown.chosen == "draft"
     details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
-    assert [one["detail"] for one in shown["qualities"]] == details
+    assert [one.detail for one in shown.qualities] == details

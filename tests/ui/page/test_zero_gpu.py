@@ -27,7 +27,7 @@ from regrain.editing.recipe.events import (
 )
 from regrain.ui.page import zero_gpu
 from regrain.ui.page.layout import Tools
-from regrain.ui.views.costs import Costs
+from regrain.ui.work.costs import Costs
 
 
 class Spaces:

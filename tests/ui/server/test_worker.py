@@ -143,16 +143,20 @@ def test_a_run_and_what_it_starts_give_way_to_clicks(turn):
     assert [own, *found] == [max(niceness(), 10)] * 2
 
 
-@pytest.mark.parametrize("what", ["_give_way_to_clicks", "_await_turn", "_drain"])
+@pytest.mark.parametrize("what", ["priority", "turn", "work"])
 def test_whatever_fails_in_the_thread_is_raised_and_frees_the_turn(what, monkeypatch):
     def fail(*_):
         raise PermissionError("not permitted")
 
     turns = RunQueue()
-    monkeypatch.setattr(worker, what, fail)
-    with turns.enter_first() as turn, pytest.raises(PermissionError):
-        for _ in islice(in_thread(lambda: iter([1]), turn, pulse=0.01), 500):
-            pass
+    work = fail if what == "work" else lambda: iter([1])
+    with turns.enter_first() as turn:
+        if what == "priority":
+            monkeypatch.setattr("os.setpriority", fail)
+        elif what == "turn":
+            monkeypatch.setattr(turn, "wait", fail)
+        with pytest.raises(PermissionError):
+            [*islice(in_thread(work, turn, pulse=0.01), 500)]
     assert turns.enter_first().wait(0)
 
 

@@ -8,8 +8,9 @@ from fake_app import tuned_model
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.adapters import load_adapter, read_facts, save_adapter
 from regrain.ui.server.media import Media
-from regrain.ui.session import adapters
+from regrain.ui.values import adapters
 from regrain.ui.views import model_views
+from regrain.ui.views.shown import AdapterChoice, AdapterGroup
 
 
 def adapter(steps=200, **facts):
@@ -125,11 +126,11 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(
     shelf.choose(key, server)
     assert shelf.path == "walk"
     shown = model_views.tuned_models(shelf, server, "videograin")
-    entries = [{"key": key, "name": "walk", "own": False}]
-    assert shown["groups"] == [{"title": "On this server", "entries": entries}]
-    assert shown["none"] == "None"
+    walk = AdapterChoice(key, "walk", own=False)
+    assert shown.groups == [AdapterGroup("On this server", [walk])]
+    assert shown.none == "None"
     assert (
-        model_views.tuned_models(shelf, server, "tune_a_video")["none"]
+        model_views.tuned_models(shelf, server, "tune_a_video").none
         == "None: tune on this clip first"
     )
     with pytest.raises(RequestError):

@@ -24,7 +24,6 @@ from regrain.editing.media.images import FRAME_SUFFIXES
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
-from regrain.ui.handlers.mask_files import _put, read_tracks
 from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import (
@@ -34,6 +33,7 @@ from regrain.ui.session.clips import (
     ordinal,
     prepare,
 )
+from regrain.ui.session.mask_files import read_tracks
 
 
 def frames(count, height=32, width=48):
@@ -243,7 +243,7 @@ def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
     with pytest.raises(
         MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"
     ):
-        _put([tmp_path / "masks.zip"], tmp_path)
+        read_tracks([tmp_path / "masks.zip"], tmp_path, range(1), 1, (48, 32), {})
 
 
 def written(folder, count, picture):

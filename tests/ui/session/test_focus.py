@@ -20,14 +20,15 @@ from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clips import open_picture
-from regrain.ui.session.focus import on_other_frames
-from regrain.ui.session.history import Choices
-from regrain.ui.session.layers import Key, MaskLayer
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
-from regrain.ui.views.costs import Costs, planned
+from regrain.ui.values.focus import on_other_frames
+from regrain.ui.values.history import Choices
+from regrain.ui.values.kept import MaskFiles
+from regrain.ui.values.layers import Key, MaskLayer
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.session_views import cards
+from regrain.ui.work.costs import Costs, planned
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 4, 240, 320
 CAT = slice(100, 120), slice(60, 84)
@@ -54,7 +55,7 @@ def shown(session, focus, **params):
 
 
 def path(view, number=0):
-    return read_boxes(view["boxes"][number]["path"], FRAMES, (WIDTH, HEIGHT))
+    return read_boxes(view.boxes[number].path, FRAMES, (WIDTH, HEIGHT))
 
 
 # --- Edges of masks
@@ -105,12 +106,12 @@ def test_a_frame_is_looked_at_again_only_if_its_masks_have_changed(session):
 
 def test_the_box_is_that_of_the_run(session):
     view = shown(session, "on")
-    assert (view["how"], view["edits"]) == ("on", True)
+    assert (view.how, view.edits) == ("on", True)
     request = build_request(session, Edit(method="sdedit", focus="on"))
     ((_, boxes),) = asked_boxes(request, (), fit_of(request))
     assert np.array_equal(path(view), boxes)
-    assert view["boxes"][0]["gain"] == round(HEIGHT / boxes[0, 2:].min(), 1)
-    assert view["boxes"][0]["label"] == 0
+    assert view.boxes[0].gain == round(HEIGHT / boxes[0, 2:].min(), 1)
+    assert view.boxes[0].label == 0
     # By the model's working size, which is no clip's.
     ((_, plain),) = asked_boxes(request, ())
     assert not np.array_equal(boxes, plain)
@@ -121,7 +122,7 @@ def say_margin(session, margin):
 
 
 def test_a_margin_that_nobody_changed_is_chosen_by_the_run(session):
-    shown_on_card = cards(session)["regions"][0]["margin"]
+    shown_on_card = cards(session).regions[0].margin
     assert shown_on_card == round(HEIGHT / 16)
     for said, sent in (
         (shown_on_card, None),
@@ -130,7 +131,7 @@ def test_a_margin_that_nobody_changed_is_chosen_by_the_run(session):
         (0, 0),
     ):
         say_margin(session, said)
-        assert cards(session)["regions"][0]["margin"] == said
+        assert cards(session).regions[0].margin == said
         for focus in ("off", "on"):
             asked = Edit(method="sdedit", focus=focus)
             assert build_request(session, asked).regions[0].margin == sent
@@ -141,12 +142,12 @@ def test_a_margin_that_nobody_changed_is_chosen_by_the_run(session):
 def test_the_ring_around_a_mask_is_as_wide_as_the_margin_of_its_box(session):
     view = shown(session, "on")
     box = path(view)[0]
-    begun = cards(session)["regions"][0]["margin"]
-    assert view["margins"]["1"] == [begun, round(min(box[2:]) / 16)]
-    assert view["margins"]["1"][1] < begun
+    begun = cards(session).regions[0].margin
+    assert view.margins["1"] == (begun, round(min(box[2:]) / 16))
+    assert view.margins["1"][1] < begun
     say_margin(session, begun + 1)
-    assert "1" not in shown(session, "on")["margins"]
-    assert shown(session, "off")["margins"] == {}
+    assert "1" not in shown(session, "on").margins
+    assert shown(session, "off").margins == {}
 
 
 def test_a_margin_that_a_project_says_stays_a_number(open_clip):
@@ -161,26 +162,26 @@ def test_a_margin_that_a_project_says_stays_a_number(open_clip):
 def test_masks_and_words_move_the_box(session):
     before = path(shown(session, "on"))
     session.state = session.state.change_region(2, prompt="a panda")
-    assert shown(session, "on")["boxes"] == []  # around both, most of the frame
+    assert shown(session, "on").boxes == []  # around both, most of the frame
     each = shown(session, "each")
-    assert [box["label"] for box in each["boxes"]] == [1, 2]
+    assert [box.label for box in each.boxes] == [1, 2]
     assert np.array_equal(path(each), before)
     for label in (1, 2):
         session.state = session.state.change_region(label, prompt="")
     nothing = shown(session, "on")
-    assert (nothing["edits"], nothing["boxes"]) == (False, [])
+    assert (nothing.edits, nothing.boxes) == (False, [])
 
 
 def test_cuts_that_were_found_part_the_boxes(session):
     session.found = (2,)
-    assert ", 2:" in shown(session, "on")["boxes"][0]["path"]
-    assert ", 2:" not in shown(session, "on", cuts="none")["boxes"][0]["path"]
-    assert ", 1:" in shown(session, "on", cuts="1")["boxes"][0]["path"]
+    assert ", 2:" in shown(session, "on").boxes[0].path
+    assert ", 2:" not in shown(session, "on", cuts="none").boxes[0].path
+    assert ", 1:" in shown(session, "on", cuts="1").boxes[0].path
 
 
 @pytest.mark.parametrize("focus", ["off", "auto 4", f"{WIDTH}x{HEIGHT}+0+0"])
 def test_no_box_is_shown_where_the_whole_frame_is_edited(session, focus):
-    assert shown(session, focus)["boxes"] == []
+    assert shown(session, focus).boxes == []
 
 
 def test_nothing_is_looked_for_where_it_is_off(session):
@@ -206,8 +207,8 @@ def act(opened, visits_of):
 def test_the_page_chooses(act, how):
     view, session = act(how=how)
     assert session.focus == how
-    assert (view["note"], view["alarm"], view["rev"]) == ("", False, 1)
-    assert view["changes"] == {}
+    assert (view.note, view.alarm, view.rev) == ("", False, 1)
+    assert view.changes == {}
     assert planned(session, "storybook", QUICK).focus == how
 
 
@@ -219,9 +220,9 @@ WRONG += ["1" * 300_000, ["on"], "64x48+1+2\n"]
 def test_anything_else_is_refused_in_one_line(act, how):
     view, session = act(how=how)
     assert session.focus == "off"
-    assert view["alarm"]
-    assert "\n" not in view["note"]
-    assert len(view["note"]) < 300
+    assert view.alarm
+    assert "\n" not in view.note
+    assert len(view.note) < 300
 
 
 def test_another_choice_is_another_run(session):
@@ -235,19 +236,19 @@ def test_another_choice_is_another_run(session):
 
 def test_the_choice_is_kept_with_the_work(session, opened, tmp_path):
     session.choose_focus("64x48+10+20")
-    kept = describe_work(session, lambda packed: packed and packed.hex())
-    fetch = lambda name: bytes.fromhex(name) if name else name  # noqa: E731
+    masks = MaskFiles(tmp_path)
+    kept = describe_work(session, masks)
     other = Session(opened)
-    take_work(other, kept, tmp_path, fetch)
+    take_work(other, kept, masks)
     assert other.focus == "64x48+10+20"
     # Projects of earlier versions say nothing of it.
     del kept["focus"]
     third = Session(opened)
     third.focus = "auto"
-    take_work(third, kept, tmp_path, fetch)
+    take_work(third, kept, masks)
     assert third.focus == "auto"
     with pytest.raises(RequestError, match="page.json is damaged"):
-        take_work(third, kept | {"focus": "sometimes"}, tmp_path, fetch)
+        take_work(third, kept | {"focus": "sometimes"}, masks)
 
 
 def test_boxes_are_of_their_frames_alone(session, opened):

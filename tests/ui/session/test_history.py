@@ -10,9 +10,8 @@ import pytest
 from regrain.editing import ArrayClip, EditRequest, Region, RequestError
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
-from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun, compare
 from regrain.ui.session.session import Session
-from regrain.ui.views.jobs import RunJob
+from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.views.metric_summary import (
     FLICKERS,
     FOUND,
@@ -23,8 +22,15 @@ from regrain.ui.views.metric_summary import (
     facts,
     figures,
 )
-from regrain.ui.views.result_views import download_name, stem_of
-from regrain.ui.views.variants import plan
+from regrain.ui.views.result_views import (
+    compared,
+    download_name,
+    history_view,
+    stem_of,
+)
+from regrain.ui.views.shown import EditView, PlayerView, sent
+from regrain.ui.work.jobs import RunJob
+from regrain.ui.work.variants import plan
 
 
 def asking(*regions, method="videograin"):
@@ -60,9 +66,9 @@ def test_the_oldest_runs_go():
     ]
     assert dropped == ["0", "1"]
     assert [one.key for one in history.runs][:2] == ["13", "12"]
-    assert history.view()["shown"] == ["13"]
+    assert history_view(history).shown == ["13"]
     history.remove("13")
-    assert history.view()["shown"] == []
+    assert history_view(history).shown == []
     with pytest.raises(RequestError, match="has been removed"):
         history.get("13")
 
@@ -86,13 +92,15 @@ def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
     for number, clip in enumerate(("cat.mp4", "dog.mp4"), 1):
         (folder := tmp_path / clip).mkdir()
         pair.append(replace(run(number, folder), clip=clip))
-        player = {"edits": [{"path": clip}], "frames": 8 * number}
-        pair[-1].write({"player": player})
-    shown = compare(*pair)
-    assert shown["names"] == ["A: VideoGrain, cat.mp4", "B: VideoGrain, dog.mp4"]
-    assert shown["note"].startswith("The first 8 frames play")
-    same = compare(pair[0], pair[0])
-    assert (same["names"], same["note"]) == (["A: VideoGrain", "B: VideoGrain"], "")
+        played = PlayerView(
+            "", [EditView("", clip)], None, 64, 48, 8 * number, 8.0, None
+        )
+        pair[-1].write({"player": sent(played)})
+    shown = compared(*pair)
+    assert shown.names == ["A: VideoGrain, cat.mp4", "B: VideoGrain, dog.mp4"]
+    assert shown.note.startswith("The first 8 frames play")
+    same = compared(pair[0], pair[0])
+    assert (same.names, same.note) == (["A: VideoGrain", "B: VideoGrain"], "")
 
 
 def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(
@@ -177,9 +185,7 @@ def test_downloads_begin_with_what_they_are_of():
 
 
 def said(name, request, **metrics):
-    found = {
-        fact["name"]: (fact["value"], fact["doubt"]) for fact in facts(metrics, request)
-    }
+    found = {fact.name: (fact.value, fact.doubt) for fact in facts(metrics, request)}
     return found.get(name)
 
 

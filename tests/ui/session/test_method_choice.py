@@ -10,15 +10,19 @@ import pytest
 from pydantic import Field
 
 from regrain.editing import Region
+from regrain.editing.models.files.facts import facts_at
+from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
-from regrain.ui.session import method_choice
+from regrain.ui.page import fields
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
-from regrain.ui.views import settings
+from regrain.ui.values import method_choice
+from regrain.ui.views.model_views import choice
+from regrain.ui.work.catalogue import values
 
 
 class WholeParams(MethodParams):
@@ -27,6 +31,10 @@ class WholeParams(MethodParams):
     word: str = Field("", description="Looked at.")
     spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
+
+
+def facts(folder):
+    return facts_at(ModelLocation("folder", str(folder)), folder.name)
 
 
 @pytest.fixture
@@ -75,10 +83,10 @@ def test_what_a_method_uses_is_read_from_its_needs(
         source_prompt,
         seed,
     )
-    shown = method_choice.choice("whole")
+    shown = choice("whole")
     orjson.dumps(shown)
-    assert [method["name"] for method in shown["methods"]] == [*METHODS]
-    used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
+    assert [method.name for method in shown.methods] == [*METHODS]
+    used = {use.name: use.used for use in shown.methods[-1].uses}
     expected = {"regions": regions != "ignored", "clip description": source_prompt}
     assert used == expected | {"several prompts": False, "seed": seed != "never"}
 
@@ -152,37 +160,36 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
     first = [
-        settings.make_some(usual, shown, names)
-        for names in (settings.AT_HAND, settings.FIRST)
+        fields.make_some(usual, shown, names)
+        for names in (fields.AT_HAND, fields.FIRST)
     ]
-    return first[0] | first[1] | settings.make_fields(usual, shown)
+    return first[0] | first[1] | fields.make_fields(usual, shown)
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     whole, tmp_path
 ):
     usual = {
-        name: settings.values(name, tmp_path, {})
+        name: values(name, facts(tmp_path), {})
         for name in (whole("inversion"), "videograin")
     }
     of = {
-        name: lambda given, name=name: settings.values(name, tmp_path, given)
+        name: lambda given, name=name: values(name, facts(tmp_path), given)
         for name in usual
     }
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
     assert dict(controls.columns)["videograin"].visible
     assert not dict(controls.columns)["whole"].visible
-    shown = [control.value for control in controls.all]
+    shown = {name: control.value for name, control in controls.named.items()}
     assert controls.given("whole", shown, of["whole"], {}) == {}
-    names = [*controls.fields["whole"]]
     for name, value in {
         "steps": 7.0,
         "style": "ink",
         "span": "[0.1, 0.5]",
         "spot": "[3, 4]",
     }.items():
-        shown[names.index(name)] = value
+        shown[f"whole.{name}"] = value
     chosen = {
         "preview_every": 2,
         "steps": 7,
@@ -193,9 +200,9 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
-    assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+    assert filled["whole.steps"]["value"] == 9
     # what was typed before goes
-    assert filled[controls.fields["whole"]["spot"]]["value"] == ""
+    assert filled["whole.spot"]["value"] == ""
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
@@ -205,37 +212,36 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
 
     def of(given):
-        return settings.values("fatezero", tmp_path, given)
+        return values("fatezero", facts(tmp_path), given)
 
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
-    names = [*controls.fields["fatezero"]]
+
+    def shown_of(given):
+        return {name: of(given)[name.partition(".")[2]] for name in controls.named}
+
     presets = [
         {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
         {"preset": "paper"},
     ]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
-        shown = [of(project)[name] for name in names]
+        shown = shown_of(project)
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
-        shown[names.index("steps")] = 11
+        shown["fatezero.steps"] = 11
         assert of(controls.given("fatezero", shown, of, project)) == of(project) | {
             "steps": 11
         }
-    chosen = [
-        of({"preset": "released"})[name] for name in names
-    ]  # as the page shows it once it is chosen
+    chosen = shown_of({"preset": "released"})  # as the page shows it once it is chosen
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
-    paper = [
-        of({"preset": "paper"})[name] for name in names
-    ]  # and back: not what the model recommends
+    paper = shown_of({"preset": "paper"})  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
 def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
-    small = [settings.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
+    small = [fields.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
     assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
-    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
+    assert [fields.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
         0.5,
         0.5,
         0.05,
@@ -245,10 +251,10 @@ def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
         for name in ("vid2vid_zero", "sdedit")
     }
     with gr.Blocks():
-        fields = all_fields(usual, "sdedit")
-    slider = fields.fields["vid2vid_zero"]["learning_rate"]
+        made = all_fields(usual, "sdedit")
+    slider = made.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
-    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    (update,) = made.fill("sdedit", {"steps": 400}).values()
     assert (update["value"], update["maximum"]) == (400, 400)
 
 
@@ -300,14 +306,13 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     # Neither a preset nor a model changes what is said of the clip.
     filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
     assert [update["value"] for update in filled.values()] == [9]
-    shown = [control.value for control in both.all]
-    shown[both.all.index(both.shared["keyframes"])] = "every 4"
-    shown[both.all.index(both.shared["cuts"])] = "24, 60"
+    shown = {name: control.value for name, control in both.named.items()}
+    shown |= {"fresco.keyframes": "every 4", "fresco.cuts": "24, 60"}  # of the first
     for method in both.fields:
         given = both.given(
             method,
             shown,
-            lambda given, m=method: settings.values(m, tmp_path, given),
+            lambda given, m=method: values(m, facts(tmp_path), given),
             {},
         )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}

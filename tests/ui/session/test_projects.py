@@ -1,16 +1,33 @@
 """Projects on this machine: the work of pages comes back whole from their folders."""
 
+import base64
 import json
 import os
+import shutil
+import zipfile
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_app import tuned_model
+from made_clips import moving, write_clip
+from other_values import EDIT, REGION, write_files
+from PIL import Image
 
-from regrain.editing import ArrayClip, edit, load_project, save_project
+from regrain.editing import (
+    ArrayClip,
+    EditRequest,
+    Region,
+    edit,
+    load_project,
+    open_clip,
+    save_project,
+)
 from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
+from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
 from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
@@ -18,13 +35,17 @@ from regrain.ui.server.own_machine import is_own_machine, projects_folder
 from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.history import Choices, PastRun
-from regrain.ui.session.layers import Key, MaskLayer, Reshape
-from regrain.ui.session.projects import MISSING, PAGE, Projects
+from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
+from regrain.ui.values.history import Choices, PastRun
+from regrain.ui.values.layers import Key, MaskLayer, Reshape
 
-NAMES = ["model", "added", "seed", "videograin.steps"]
-FIELDS = ("storybook", ["storybook/motion"], 5, 12)
+FIELDS = {
+    "model": "storybook",
+    "added": ["storybook/motion"],
+    "seed": 5,
+    "videograin.steps": 12,
+}
 FRAMES, HEIGHT, WIDTH = 3, 48, 64
 
 
@@ -50,8 +71,9 @@ def process(tmp_path, root, open_clip):
         projects = Projects(root)
         projects.wake = lambda: None
         projects.learn(
-            NAMES,
-            lambda session, values: Edit(seed=values[2], params={"steps": values[3]}),
+            lambda session, values: Edit(
+                seed=values["seed"], params={"steps": values["videograin.steps"]}
+            )
         )
         media = Media(tmp_path / f"media{next(count)}")
         return SessionStore(
@@ -125,7 +147,7 @@ def same(one, other):
         assert {at: vars(key) for at, key in one.state.layers[label].keys.items()} == {
             at: vars(key) for at, key in other.state.layers[label].keys.items()
         }
-        for frame in range(FRAMES):
+        for frame in range(len(one.opened.frames)):
             assert np.array_equal(
                 one.state.mask(label, frame), other.state.mask(label, frame)
             )
@@ -205,27 +227,11 @@ def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
     session.choose_focus("each")
     visits.projects.keep("page", session)
     request = load_project(root / "my walk")
-    assert request.focus == "each"
-    assert (request.method, request.seed, request.params) == (
-        "fatezero",
-        5,
-        {"steps": 12},
-    )
-    assert (request.source_prompt, request.negative_prompt) == (
-        "a cat and a dog",
-        "rain",
-    )
-    assert [region.prompt for region in request.regions] == [
-        region.prompt for region in session.state.regions.values()
-    ]
-    assert len(request.clip) == FRAMES
-    covering, covered = [*session.state.regions]
-    for frame in range(FRAMES):
-        (labels,) = request.labels.read(frame, frame + 1)
-        upper = session.state.mask(covering, frame)
-        lower = session.state.mask(covered, frame) & ~upper
-        assert np.array_equal(labels == covering, upper)
-        assert np.array_equal(labels == covered, lower)
+    asked = build_request(session, replace(request.asked, focus="each"))
+    assert vars(request.asked) == vars(asked.asked)
+    assert (request.focus, request.method, request.seed) == ("each", "fatezero", 5)
+    assert request.regions == asked.regions
+    assert np.array_equal(request.labels[:], asked.labels[:])
 
 
 @pytest.mark.parametrize("said", [[], [15], [6], [20, 15]])
@@ -251,7 +257,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     for margin in said:
         session.describe({"regions": [{"label": label, "margin": margin}]})
     session.method = "sdedit"
-    session.fields = ("storybook", [], 5, 2)
+    session.fields = FIELDS | {"added": [], "videograin.steps": 2}
     session.choose_focus("on")
     visits.projects.keep("page", session)
     asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
@@ -486,12 +492,24 @@ def test_damaged_and_later_projects_are_named(process, clip, root):
     )  # with what new pages show
 
 
-def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip):
+def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, root):
     visits = process()
     visits.projects.keep("page", work(visits, clip))
     after = process()
-    after.projects.learn([*NAMES[:2], "new", *NAMES[2:]], None)
-    assert after.arrive("page", "c").fields == (*FIELDS[:2], MISSING, *FIELDS[2:])
+    after.projects.learn(lambda session, values: Edit(seed=values["new"]))
+    back = after.arrive("page", "c")
+    assert back.fields == FIELDS
+    back.rev += 1
+    after.projects.keep("page", back)
+    assert load_project(root / "my walk").seed == 0, "as its clip came"
+
+
+def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, clip):
+    before = process()
+    session = work(before, clip)
+    session.tracker = "flow"  # of earlier versions
+    before.projects.keep("page", session)
+    assert process().arrive("page", "connection").tracker == "cuts"
 
 
 def test_an_example_is_kept_once_something_is_changed(process, root):
@@ -515,15 +533,7 @@ def test_another_part_of_the_clip_stays_in_its_project(process, clip):
     (listed,) = visits.projects.listed()
     back = process().arrive("page", "connection")
     assert back.opened.used == range(1, 3)
-    assert same_masks(back, visits.get("page"))
-
-
-def same_masks(one, other):
-    label = next(iter(one.state.regions))
-    return all(
-        np.array_equal(one.state.mask(label, frame), other.state.mask(label, frame))
-        for frame in range(len(one.opened.frames))
-    )
+    assert same(visits.get("page"), back)
 
 
 @pytest.mark.parametrize(
@@ -588,3 +598,96 @@ def test_a_clip_of_no_file_is_written_without_loss(process, tmp_path):
     assert np.array_equal(
         np.asarray(back.opened.frames), np.asarray(session.opened.frames)
     )
+
+
+def test_a_folder_of_version_1_opens_and_is_written_again_key_for_key(
+    process, clip, root
+):
+    """With masks of every kind, undo and a result, as they were written first."""
+    kept = json.loads((Path(__file__).parent / "kept_project.json").read_text())
+    folder = root / "clip"
+    for name, content in kept.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        is_mask = name.startswith("masks/")
+        content = base64.b64decode(content) if is_mask else json.dumps(content).encode()
+        (folder / name).write_bytes(content)
+    os.link(clip, folder / "clip.mp4")
+    visits = process()
+    back = visits.arrive("page", "connection")
+    assert [run.key for run in back.history.runs] == ["abc"]
+    back.fields = dict(back.fields)
+    back.kept = replace(back.kept, results=set(), said=())
+    shutil.rmtree(folder / "results")
+    visits.projects.keep("page", back)
+    for name in ("page.json", "results/abc/run.json"):
+        again = json.loads((folder / name).read_bytes())
+        if name == "page.json":
+            assert again.pop("rev") == kept[name].pop("rev") + 1
+        assert again == kept[name]
+
+
+def test_an_interlaced_clip_is_whole_on_the_command_line_too(process, root, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1")
+    visits = process()
+    session, _ = ClipFiles(visits, visits.media).open_path("page", str(path))
+    visits.projects.keep("page", session)
+    frames = load_project(root / "a").clip.read(0, 6)
+    assert np.array_equal(frames, session.opened.frames.read(0, 6))
+    assert not np.array_equal(frames, open_clip(path).read(0, 6))
+
+
+def said_by(folder):
+    """project.json, with what is in the files that it names in place of their names."""
+    content = json.loads((folder / "project.json").read_text())
+    request = load_project(folder)
+    content["clip"]["path"] = request.clip.read(0, len(request.clip)).tobytes()
+    content["masks"] = request.labels.read(0, len(request.clip)).tobytes()
+    for part in (content, *content["regions"]):
+        for key in ("picture", "adapter"):
+            if key in part and part[key]:
+                part[key] = (folder / part[key]).read_bytes()
+    return content
+
+
+@pytest.mark.parametrize("method", ["sdedit", "videograin"])
+def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
+    process, root, tmp_path, method, monkeypatch
+):
+    """Of an edit for which every key has another value than by default."""
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
+    visits = process()
+    visits.projects.learn(lambda session, values: session.opened.request.asked)
+    files = ClipFiles(visits, visits.media)
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(moving(5)):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{number}.png")
+    labels = np.zeros((2, 48, 64), np.uint8)
+    labels[:, 5:30, 5:30] = REGION["label"]
+    several = () if method == "videograin" else EDIT["more_prompts"]
+    own = {"method": method, "more_prompts": several, "adapter": "tuned.safetensors"}
+    clip = open_clip(tmp_path / "frames", 1, 2, 2)
+    request = EditRequest(clip, labels, (Region(**REGION),), **EDIT | own)
+    save_project(request, tmp_path / "saved")
+    session, _ = files.open_path("page", str(tmp_path / "saved"))
+    session.fields = FIELDS
+    expected = said_by(tmp_path / "saved")
+    assert expected.keys() >= {*EDIT} - {"size", "more_prompts"}
+    visits.projects.keep("page", session)
+    assert said_by(root / "saved") == expected
+    archive = files.save(session, build_request(session, request.asked), None, "page")
+    zipfile.ZipFile(archive).extractall(tmp_path / "exported")
+    assert said_by(tmp_path / "exported") == expected
+    save_project(load_project(root / "saved"), tmp_path / "again")
+    assert said_by(tmp_path / "again") == expected
+    visits.leave("page")
+    back = visits.open_project("another page", "saved")
+    back.kept.said = ()
+    visits.projects.keep("another page", back)
+    assert said_by(root / "saved") == expected
+    # Only while its words are the project's, its prompt counts for such a method.
+    back.describe({"regions": [{"label": REGION["label"], "prompt": "a bear"}]})
+    visits.projects.keep("another page", back)
+    asked = build_request(back, request.asked)
+    assert load_project(root / "saved").prompt == asked.prompt

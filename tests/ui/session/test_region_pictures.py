@@ -59,7 +59,7 @@ def toy():
 
 
 def veil_of(view) -> np.ndarray:
-    content = view["veil"].partition("base64,")[2]
+    content = view.veil.partition("base64,")[2]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
@@ -67,31 +67,29 @@ def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
     act(how="file", path=toy)
     whole = act.session.state.regions[act.session.label].picture
     answer = act(how="cut", points=[[0.5, 0.5, 0]])[0]
-    assert "Click the thing first" in answer["note"]
+    assert "Click the thing first" in answer.note
     monkeypatch.setattr(
         "regrain.ui.session.region_pictures.parts_clicked",
         lambda mask, _: np.zeros_like(mask),
     )
     answer = act(how="cut", points=[[0.5, 0.5, 1]])[0]
-    assert answer["note"] == region_pictures.NOTHING
-    assert answer["cutting"]["points"] == []
+    assert answer.note == region_pictures.NOTHING
+    assert answer.cutting.points == []
     assert act.session.state.regions[act.session.label].picture == whole
 
 
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     session, label = act.session, act.session.label
     shown, changed = act(how="file", path=toy)
-    assert "cut the thing out" in shown["note"]
+    assert "cut the thing out" in shown.note
     assert changed is session  # the cards must change, too
     whole = session.state.regions[label].picture
     assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
-    assert session_views.cards(session)["regions"][0]["picture"].startswith(
-        "data:image/jpeg"
-    )
-    view = act(how="open")[0]["cutting"]
-    assert (view["label"], view["veil"], view["points"]) == (label, "", [])
-    view = act(how="cut", points=[[0.5, 0.5, 1]])[0]["cutting"]
-    assert view["points"] == [[0.5, 0.5, 1]]
+    assert session_views.cards(session).regions[0].picture.startswith("data:image/jpeg")
+    view = act(how="open")[0].cutting
+    assert (view.label, view.veil, view.points) == (label, "", [])
+    view = act(how="cut", points=[[0.5, 0.5, 1]])[0].cutting
+    assert view.points == [(0.5, 0.5, 1)]
     assert veil_of(view)[20, 30, 3] == 0
     assert veil_of(view)[0, 0, 3] > 0  # the stray patch is no part of the thing
     cut = read_picture(Path(session.state.regions[label].picture), "picture")
@@ -100,14 +98,14 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert cut[0, 0, 3] == 0
     # More clicks go on from the whole picture; what is beside the thing is taken away.
     first = session.state.regions[label].picture
-    view = act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 1]])[0]["cutting"]
+    view = act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 1]])[0].cutting
     wide = read_picture(Path(session.state.regions[label].picture), "picture")
     assert wide.shape[0] == 23
     act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 0]])
     less = read_picture(Path(session.state.regions[label].picture), "picture")
     assert (less[..., 3] > 0).sum() < (cut[..., 3] > 0).sum()
     session.undo()
-    assert act(how="open")[0]["cutting"] == view  # its clicks come back with it
+    assert act(how="open")[0].cutting == view  # its clicks come back with it
     session.undo()
     assert session.state.regions[label].picture == first
     act(how="cut", points=[])
@@ -147,15 +145,15 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(act, sent, said):
-    assert said in act(**sent)[0]["note"]
+    assert said in act(**sent)[0].note
 
 
 def test_a_picture_that_is_gone_is_said_and_the_page_stays(act, toy):
     act(how="file", path=toy)
     Path(act.session.state.regions[act.session.label].picture).unlink()
     answer = act(how="open")[0]
-    assert "cutting" not in answer
-    assert answer["alarm"]
-    assert "picture" in answer["note"].lower()
-    assert not answer.get("gone")
-    assert "No region is selected" in act(how="open", label=None)[0]["note"]
+    assert answer.cutting is None
+    assert answer.alarm
+    assert "picture" in answer.note.lower()
+    assert not answer.gone
+    assert "No region is selected" in act(how="open", label=None)[0].note

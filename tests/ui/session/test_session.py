@@ -13,12 +13,13 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.session import mask_edits, mask_models
+from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
-from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.values import mask_models
+from regrain.ui.values.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.views import session_views
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60
@@ -224,10 +225,10 @@ def test_revisions_tell_what_changed(session):
     have = session.rev
     click(session, label, 3)
     view = session_views.canvas(session, have)
-    assert list(view["changes"]) == ["3"]
-    assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
-    assert view["rev"] > have
-    assert list(session_views.canvas(session)["changes"]) == [
+    assert list(view.changes) == ["3"]
+    assert view.changes["3"]["1"].points == [[20.0, 5.0, 1]]
+    assert view.rev > have
+    assert list(session_views.canvas(session).changes) == [
         "0",
         "1",
         "2",
@@ -388,10 +389,8 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(visits, tracking):
     session, tracking.propagate = visits.get("page"), propagate
     clicked(session, (0, 20.0))
     *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
-    assert last["note"].startswith(
-        "“Region 1”: lost in frames 2-3, doubtful in frame 5. "
-    )
-    assert last["lanes"] == {"1": "c--939"}
+    assert last.note.startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
+    assert last.lanes == {"1": "c--939"}
 
 
 def test_nothing_is_handed_out_under_the_lock(visits, tracking):
@@ -465,10 +464,10 @@ def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
     before = session.state.layers
     view = act(**data)
     orjson.dumps(view)
-    assert said in view["note"]
-    assert view["alarm"] is bool(said)
+    assert said in view.note
+    assert view.alarm is bool(said)
     assert session.state.layers is before
-    assert act(id="x")["gone"]
+    assert act(id="x").gone
 
 
 def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
@@ -506,21 +505,18 @@ def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(
     monkeypatch.setattr(session_views, "MAX_WHOLE", 2)
     label = clicked(session, (3, 20.0))
     view = session_views.canvas(session, -1, frame=3)
-    assert (sorted(view["changes"]), sorted(view["wanting"])) == (
+    assert (sorted(view.changes), sorted(view.wanting)) == (
         ["2", "3"],
         ["0", "1", "4", "5"],
     )
-    assert view["wanting"]["4"] == 0
-    assert view["lanes"] == {str(label): "   c  "}
+    assert view.wanting["4"] == 0
+    assert view.lanes == {str(label): "   c  "}
     session.set_tracked(label, 5, session.state.mask(label, 3), 0.42)
     session.set_tracked(label, 0, session.state.mask(label, 3) & False, 0.9)
     later = session_views.canvas(session, session.rev, frame=0, wanted=[5])
-    assert (list(later["changes"]), later["wanting"]) == (["5"], {})
-    assert (
-        later["changes"]["5"][str(label)]["runs"]
-        == view["changes"]["3"][str(label)]["runs"]
-    )
-    assert later["lanes"] == {str(label): "-  c 4"}
+    assert (list(later.changes), later.wanting) == (["5"], {})
+    assert later.changes["5"][str(label)].runs == view.changes["3"][str(label)].runs
+    assert later.lanes == {str(label): "-  c 4"}
 
 
 def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
@@ -600,11 +596,11 @@ def test_a_tool_outlasts_the_next_click(session):
 def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     label = clicked(session, (1, 20.0), (4, 20.0))
     mask_edits.add_edit(session, label, 4, DOT)
-    assert session_views.canvas(session)["lanes"] == {str(label): " c  k "}
+    assert session_views.canvas(session).lanes == {str(label): " c  k "}
     (region,) = built(session).regions
     assert (region.clicked, region.drawn) == ((1,), (4,))
     again = Session(prepare("", "x", built(session), tmp_path / "x"))
-    assert session_views.canvas(again)["lanes"] == {str(label): " c  k "}
+    assert session_views.canvas(again).lanes == {str(label): " c  k "}
     assert sorted(again.state.layer(label).drawn) == [1, 4]
 
 
@@ -618,7 +614,7 @@ def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(
         {"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]}
     )
     session.method = "sdedit"
-    lanes = lambda: session_views.canvas(session)["lanes"]  # noqa: E731
+    lanes = lambda: session_views.canvas(session).lanes  # noqa: E731
     shape = lambda count: (count, HEIGHT, WIDTH)  # noqa: E731
     assert lanes()[str(label)] == " c77c "
 

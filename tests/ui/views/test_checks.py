@@ -129,17 +129,17 @@ def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_firs
     session.source_prompt = "a dogg and a panda jump"
     remarks = look(session, keyframes="x", cuts="x")
     assert {"params.keyframes", "params.cuts"} <= said(remarks).keys()
-    assert checks.view(remarks, 1)["focus"] == "source_prompt"
+    assert checks.view(remarks, 1).focus == "source_prompt"
 
 
 def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
     describe(session, 1, prompt="")
     remarks = look(session)
     assert said(remarks)["regions.left.prompt"][0] == "missing"
-    assert checks.view(remarks)["remarks"] == []
+    assert checks.view(remarks).remarks == []
     pressed = checks.view(remarks, 1)
-    assert pressed["focus"] == "regions.left.prompt"
-    assert len(pressed["remarks"]) == 1
+    assert pressed.focus == "regions.left.prompt"
+    assert len(pressed.remarks) == 1
 
 
 def test_words_that_change_nothing_are_hinted_at(session):
@@ -149,7 +149,7 @@ def test_words_that_change_nothing_are_hinted_at(session):
     # Nothing else is edited, so there is nothing to run.
     assert (missing.field, missing.kind) == ("regions.left.prompt", "missing")
     assert "nothing to edit" in missing.text
-    assert checks.view([missing])["remarks"] == []  # said once a run is wanted
+    assert checks.view([missing]).remarks == []  # said once a run is wanted
     describe(
         session, 1, source="a robat", prompt="a robat"
     )  # what is wrong is said in place of the hint

@@ -12,10 +12,10 @@ from regrain.ui.views import model_views
 def test_the_line_is_the_mean_of_the_last_steps():
     losses = np.array([1.0] * 20 + [0.5] * 20, np.float32)
     shown = model_views.curve(losses, 200)  # a tenth of 200 steps are averaged
-    line = dict(map(tuple, shown["line"]))
+    line = dict(map(tuple, shown.line))
     assert (line[1], line[20], line[30], line[40]) == (1.0, 1.0, 0.75, 0.5)
-    assert shown["text"] == "Loss after 40 of 200 steps: 0.5, from 1."
-    assert model_views.curve(losses[:7], 200)["text"] == "Loss after 7 of 200 steps: 1."
+    assert shown.text == "Loss after 40 of 200 steps: 0.5, from 1."
+    assert model_views.curve(losses[:7], 200).text == "Loss after 7 of 200 steps: 1."
     assert model_views.curve(losses[:0], 200) is None
 
 
@@ -23,16 +23,16 @@ def test_a_long_tuning_stays_small_and_keeps_its_ends():
     losses = np.linspace(1, 0, 5000, dtype=np.float32)
     shown = model_views.curve(losses, 5000)
     assert len(orjson.dumps(shown)) < 12_000
-    assert (shown["dots"][0], shown["dots"][-1]) == ([1, 1.0], [5000, 0.0])
-    assert (shown["line"][0][0], shown["line"][-1][0]) == (1, 5000)
+    assert (shown.dots[0], shown.dots[-1]) == ([1, 1.0], [5000, 0.0])
+    assert (shown.line[0][0], shown.line[-1][0]) == (1, 5000)
 
 
 def test_the_curve_knows_how_many_steps_there_will_be():
     curve, losses = model_views.LossCurve(), np.ones(3, np.float32)
     assert curve.take(Progress("loading", 1, 7, None)) is None
     assert curve.take(Progress("tuning", 3, 90, None)) is None
-    assert curve.take(Losses(losses))["total"] == 90
-    assert curve.take(Tuned(None, losses))["total"] == 90
+    assert curve.take(Losses(losses)).total == 90
+    assert curve.take(Tuned(None, losses)).total == 90
 
 
 FIRST = "Tunes the model on this clip first"
@@ -57,4 +57,4 @@ FIRST = "Tunes the model on this clip first"
 )
 def test_what_a_tuning_takes(estimate, said):
     view = model_views.takes(estimate)
-    assert (view and view["text"]) == said
+    assert (view and view.text) == said

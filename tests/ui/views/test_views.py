@@ -22,6 +22,7 @@ from regrain.editing.recipe.events import (
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
 from regrain.ui.views import attention_views, result_views, run_views, session_views
+from regrain.ui.views.shown import EditView, WindowsBar, sent
 
 EDITING, TUNING, TUNE = (
     Progress("editing", 5, 20, 12.0),
@@ -66,7 +67,7 @@ def told(*events, method="videograin", adapter="", again=0):
 
 def test_steps_that_are_taken_again_count_for_themselves():
     said = [
-        told(Progress("editing", done, 26, None), again=6)["detail"]
+        told(Progress("editing", done, 26, None), again=6).detail
         for done in (1, 20, 21, 26)
     ]
     assert said == [
@@ -76,11 +77,11 @@ def test_steps_that_are_taken_again_count_for_themselves():
         "redraw step 6 of 6",
     ]
     inverting = told(Progress("inverting", 20, 20, None), again=6)
-    assert inverting["detail"] == "step 20 of 20"
+    assert inverting.detail == "step 20 of 20"
 
 
 def shares(shown):
-    return [stage["share"] for stage in shown["stages"]]
+    return [stage.share for stage in shown.stages]
 
 
 def test_every_view_is_json(example):
@@ -104,7 +105,7 @@ def test_every_view_is_json(example):
         "seconds": {"loading": 1.0, "editing": 28.0},
     }
     done = run_views.done(report, 19.0)
-    assert done["text"] == "Done in 48 s"  # with its tracking
+    assert done.text == "Done in 48 s"  # with its tracking
     shown = [
         session_views.gallery({"01": example}, None),
         session_views.player(
@@ -126,19 +127,21 @@ def test_every_view_is_json(example):
         attention_views.live(
             Preview(outcome.frames, (0, 1, 2, 3, 4), {"left": spot}), request
         ),
-        result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
+        result_views.result(
+            outcome, report, request, {"edited.mp4": "/x"}, layered=True
+        ),
     ]
-    orjson.dumps(shown)
+    orjson.dumps(sent(shown))
 
 
 def test_prompt_pieces_make_up_the_prompt(opened):
-    (parts,) = session_views.prompts(Session(opened))["prompts"]
+    (parts,) = session_views.prompts(Session(opened)).prompts
     assert (
-        "".join(part["text"] for part in parts)
+        "".join(part.text for part in parts)
         == opened.request.composed.text
         == "a panda and a dog"
     )
-    regions = [(part["text"], part["label"]) for part in parts if "label" in part]
+    regions = [(part.text, part.label) for part in parts if part.label]
     assert regions == [("a panda", 1), ("a dog", 2)]
 
 
@@ -153,10 +156,7 @@ def test_every_edit_has_its_prompt(opened):
     shown = session_views.edits(
         asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"}
     )
-    assert shown == [
-        {"prompt": "a fox", "path": "/1"},
-        {"prompt": "an owl", "path": "/2"},
-    ]
+    assert shown == [EditView("a fox", "/1"), EditView("an owl", "/2")]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, gui
     spot = np.ones((9, 4, 6), np.float32)
     outcome = outcome_of(attention={"left": RegionAttention(spot, spot)})
     shown = result_views.result(outcome, {}, replace(opened.request, method=method), {})
-    assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
+    assert (shown.attention.captions[1] == "guided by the masks") is guided
 
 
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
@@ -182,15 +182,13 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     shown = result_views.result(
         outcome, {}, replace(opened.request, method="fatezero"), {}
     )
-    assert shown["attention"]["heading"] == "Attention on the new words"
-    assert shown["words"]["indices"] == [1, 4, 6, 9]
-    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [
-        ("fox", 4)
-    ]
-    steps = shown["areas"]["steps"]
-    assert (len(steps), steps[0]["step"], steps[-1]["step"]) == (8, 1, 20)
+    assert shown.attention.heading == "Attention on the new words"
+    assert shown.words.indices == [1, 4, 6, 9]
+    assert [(row.word, len(row.frames)) for row in shown.words.edit] == [("fox", 4)]
+    steps = shown.areas.steps
+    assert (len(steps), steps[0].step, steps[-1].step) == (8, 1, 20)
     with Image.open(
-        io.BytesIO(base64.b64decode(steps[0]["frames"][0].partition(",")[2]))
+        io.BytesIO(base64.b64decode(steps[0].frames[0].partition(",")[2]))
     ) as picture:
         small = np.asarray(picture).astype(int).sum(-1)
     height, width = small.shape
@@ -206,44 +204,40 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     ],
 )
 def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
-    assert run_views.failed(field, "wrong")["detail"] == said
+    assert run_views.failed(field, "wrong").detail == said
 
 
 def test_progress_fills_the_stages_before():
     shown = told(EDITING)
     assert shares(shown) == [1, 1, 0.25, 0, 0, 0]
-    assert shown["detail"] == "step 5 of 20, about 12 s left"
+    assert shown.detail == "step 5 of 20, about 12 s left"
     shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
-    assert (shown["text"], shown["detail"]) == (
+    assert (shown.text, shown.detail) == (
         "Looking for cuts",
         "frame 30 of 239, about 2 s left",
     )
     assert shares(shown) == [1, 0, 0, 0, 0, 0]
-    assert shown["stages"][1]["now"]
+    assert shown.stages[1].now
 
 
 def test_windows_have_a_bar_and_stages_start_over():
     first = [WINDOW_1, Progress("inverting", 20, 20, 0.0), EDITING]
     shown = told(*first)
-    assert (
-        shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
-    )
-    assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
+    assert shown.detail == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    assert shown.windows == WindowsBar("0 of 3 windows done", 0, 0)
     begun = told(*first, WINDOW_2)
     assert shares(begun) == [1, 0, 0, 0, 0, 0]
-    assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    assert begun.windows.share == pytest.approx(1 / 3, abs=1e-3)
     # From here on the time is that of all windows; before, the stage is all that is
     # known.
     shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
-    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
+    assert shown.detail == "window 2 of 3, step 5 of 20, about 4 min left"
     after = told(*first, Progress("measuring", 3, 24, 2.0))
-    assert after["detail"] == "step 3 of 24, about 2 s left"
-    assert "windows" not in after
+    assert after.detail == "step 3 of 24, about 2 s left"
+    assert after.windows is None
     # one that was kept tells no time
     shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)
-    assert (
-        shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
-    )
+    assert shown.detail == "window 2 of 3, step 5 of 20, about 12 s left in this window"
 
 
 def test_the_stages_are_the_methods(monkeypatch):
@@ -252,21 +246,21 @@ def test_the_stages_are_the_methods(monkeypatch):
     )
     monkeypatch.setitem(METHODS, "other", record)
     shown = told(Stage("sculpting"), method="other")
-    stages = shown["stages"]
-    assert [stage["name"] for stage in stages] == [
+    stages = shown.stages
+    assert [stage.name for stage in stages] == [
         "Load model",
         "Sculpting",
         "Edit",
         "Measure",
         "Save",
     ]
-    assert [stage["now"] for stage in stages] == [False, True, False, False, False]
-    assert shown["text"] == "Sculpting"
+    assert [stage.now for stage in stages] == [False, True, False, False, False]
+    assert shown.text == "Sculpting"
 
 
 @pytest.mark.parametrize(("adapter", "tune"), [("", ["Tune"]), ("x.safetensors", [])])
 def test_with_a_tuned_model_nothing_is_tuned(adapter, tune):
-    names = [stage["name"] for stage in run_views.waiting(TUNE, adapter)["stages"]]
+    names = [stage.name for stage in run_views.waiting(TUNE, adapter).stages]
     assert names == [
         "Load model",
         *tune,
@@ -296,9 +290,9 @@ def test_with_a_tuned_model_nothing_is_tuned(adapter, tune):
 )
 def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
     shown = told(*events, method=method, adapter=adapter)
-    assert run_views.stopped(shown)["text"] == f"Stopped {said}"
+    assert run_views.stopped(shown).text == f"Stopped {said}"
     for shown in (None, told(Stage("tuning"), method=TUNE)):
-        assert run_views.stopped(shown)["text"] == f"Stopped. {NOTHING}"
+        assert run_views.stopped(shown).text == f"Stopped. {NOTHING}"
 
 
 def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_their_own(
@@ -307,19 +301,19 @@ def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_the
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((30, 4, 4), np.float32))
     frames = np.zeros((30, 8, 8, 3), np.uint8)
     view = attention_views.live(Preview(frames, tuple(range(30)), maps), opened.request)
-    assert len(view["frames"]) == 8
-    assert (view["indices"][0], view["indices"][-1]) == (1, 30)
-    rows = view["heat"]
-    assert [(row["name"], len(row["frames"])) for row in rows] == [
+    assert len(view.frames) == 8
+    assert (view.indices[0], view.indices[-1]) == (1, 30)
+    rows = view.heat
+    assert [(row.name, len(row.frames)) for row in rows] == [
         ("left", 8),
         ("snow", 8),
         ("moon", 8),
     ]
     captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
-    assert [row["caption"] for row in rows[:2]] == captions
-    assert rows[0]["color"] == opened.request.regions[0].color
+    assert [row.caption for row in rows[:2]] == captions
+    assert rows[0].color == opened.request.regions[0].color
     assert (
-        len({row["color"] for row in rows} | {r.color for r in opened.request.regions})
+        len({row.color for row in rows} | {r.color for r in opened.request.regions})
         == 4
     )
 
@@ -329,8 +323,8 @@ def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_the
 )
 def test_only_equal_pixels_are_called_unchanged(opened, psnr, said):
     report = {"metrics": {"outside_psnr": psnr}}
-    facts = result_views.result(outcome_of(), report, opened.request, {})["facts"]
-    assert facts[0]["value"] == f"Unchanged {said}"
+    facts = result_views.result(outcome_of(), report, opened.request, {}).facts
+    assert facts[0].value == f"Unchanged {said}"
 
 
 def test_tint_leaves_the_background(opened):

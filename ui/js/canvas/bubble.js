@@ -68,6 +68,7 @@ export const makeBubble = (editor, stage) => {
     if (!shape || !editor.clip || isStacked()) return;
     const { zoom, x, y } = hub.view;
     const { width, height } = editor.clip;
+    /** @param {number} value @param {number} i */
     const onStage = (value, i) => {
       const isAcross = i % 2 === 0;
       const seen = isAcross ? value - x * width : value - y * height;

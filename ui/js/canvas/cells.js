@@ -59,6 +59,7 @@ export const cellsOf = (lane) => {
  * @param {number} total frames of the clip
  */
 export const coverage = (lane, total) => {
+  /** @param {string} kinds */
   const countOf = (kinds) => [...lane].filter((cell) => kinds.includes(cell)).length;
   const masked = countMasked(lane);
   const clicked = countOf("c");

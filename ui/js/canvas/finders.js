@@ -5,14 +5,14 @@ import { hub } from "../shared/hub.js";
 import { finderOf } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
-/** @typedef {import("../types").Mask} Mask */
+/** @typedef {import("../types").MaskView} Mask */
 
 /** @param {Editor} editor */
 const makeTrackers = (editor) => {
   const onchange = () => editor.ask("tracker", { by: select.value });
   const select = make("select", { className: "rg-pixels", onchange });
   const node = make("label", "rg-trackers", "Follow", select);
-  /** @param {import("../types").Who} who */
+  /** @param {import("../types").MaskFinders} who */
   const refresh = ({ trackers, tracker }) => {
     node.hidden = trackers.length < 2;
     /** @type {[string, string][]} */
@@ -37,6 +37,7 @@ export const makeFinders = (editor) => {
   const pick = group("Finder of the selected region's masks");
   const trackers = makeTrackers(editor);
   const node = make("div", "rg-finders", make("span", {}, "Finder"), pick, trackers.node, who);
+  /** @param {import("../types").FinderView} finder */
   const makeChoice = ({ name, title, hint }) => {
     const ask = () => editor.ask("find", { by: name });
     return button("rg-tool rg-small", title, ask, `${hint} (C)`, { data: { finder: name } });

@@ -16,6 +16,7 @@ const CORNERS = ["nw", "ne", "sw", "se"];
 const KEY_STEP = 1 / 100; // of the shorter side of the clip
 const SEND_AFTER = 500; // milliseconds after the last key
 const HEAD = 30; // pixels of the screen: what stands above a box
+/** @type {Record<string, number[]>} */
 const SIDES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const KEYS = "Drag it, or use the arrow keys; with Shift they change its size";
 
@@ -58,6 +59,7 @@ const wordsOf = ({ how, edits, boxes }) => {
  */
 const makeOutline = (begin, choose) => {
   const held = button("rg-tool rg-box-grip", "", undefined, KEYS, { data: { grip: "move" } });
+  /** @param {string} how @param {string} text @param {string} hint */
   const tool = (how, text, hint) => button("rg-tool rg-small", text, () => choose(how), hint);
   const others = [tool("auto", "Auto", "Find the box anew"), tool("off", "Off", CHOICES[3][2])];
   const head = make("div", { className: "rg-box-head", role: "group", ariaLabel: "Focus" }, held, ...others);
@@ -114,7 +116,7 @@ const place = ({ clip, scale }, { node, head }, [left, top, width, height]) => {
   const x = canvas.offsetLeft + (left - hub.view.x * clip.width) * scale;
   const y = canvas.offsetTop + (top - hub.view.y * clip.height) * scale;
   const where = { left: x, top: y, width: width * scale, height: height * scale };
-  for (const [name, value] of Object.entries(where)) node.style[name] = `${value}px`;
+  for (const [name, value] of Object.entries(where)) node.style.setProperty(name, `${value}px`);
   const above = y < HEAD ? Math.max(0, -y) : -HEAD;
   Object.assign(head.style, { left: `${Math.max(0, -x)}px`, top: `${above}px` });
 };
@@ -171,6 +173,7 @@ const makeDrags = (editor, held, refresh, send) => {
     const [from, ...others] = held.boxes();
     if (!clip || !from || others.length || event.button > 0) return;
     editor.play(false);
+    /** @param {number} right @param {number} down */
     const move = (right, down) => show(dragged(from, grip, right / editor.scale, down / editor.scale, clip));
     followPointer(event, move, (whole) => (whole ? send() : show(null)));
   };

@@ -8,7 +8,7 @@ const AT_ONCE = 4;
 const THUMB = 96; // pixels, the height of a small frame
 
 /** @typedef {import("../types").Editor} Editor */
-/** @typedef {import("../types").Clip} Clip */
+/** @typedef {import("../types").ClipView} Clip */
 /** @typedef {{ frame: number, small: boolean }} Wish for a frame, whole or small */
 
 /**
@@ -42,6 +42,7 @@ const keyOf = ({ frame, small }) => (small ? "small " : "whole ") + frame;
 const nextOf = ({ frame, bitmaps, thumbs, film }, clip, busy) => {
   const whole = framesAround(clip, frame).map((one) => ({ frame: one, small: false }));
   const small = isShort(clip) ? [] : film.map((one) => ({ frame: one, small: true }));
+  /** @param {{ frame: number, small: boolean }} wish */
   const lacks = (wish) => {
     const known = wish.small ? thumbs : bitmaps;
     return known[wish.frame] === undefined && !busy.has(keyOf(wish));

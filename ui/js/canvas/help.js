@@ -41,11 +41,13 @@ const KEYS = {
   ],
 };
 
+/** @param {string[]} line */
 const makeLine = ([text, does]) => {
   const keys = text.split(" | ").map((key) => make("kbd", {}, key));
   return [make("dt", {}, ...keys), make("dd", {}, does)];
 };
 
+/** @param {[string, string[][]]} list */
 const makeList = ([name, keys]) => {
   const lines = keys.flatMap(makeLine);
   return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));

@@ -9,6 +9,7 @@ import { finderOf, isBrush, moveCursor } from "./state.js";
 
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
 const LEAP = 10; // frames
+/** @type {Record<string, number[]>} */
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
 /** @param {Editor} editor */
@@ -26,6 +27,7 @@ const nextFinder = (editor) => {
  * @returns {Record<string, () => void>}
  */
 const keysOf = (editor, showHelp) => {
+  /** @param {number} by */
   const step = (by) => () => editor.go(editor.frame + by);
   return {
     v: () => editor.choose("add"),

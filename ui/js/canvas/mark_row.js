@@ -10,6 +10,7 @@ import { moveMark, toggleMark } from "./mark_lists.js";
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
 const MARK_KEYS = { ...STEPS, Delete: "remove", Backspace: "remove" };
+/** @type {Record<string, number>} */
 const REACH = { mouse: 12, pen: 16, touch: 24 }; // pixels of the screen around a mark
 
 /** @param {MarkRow} row @param {Editor} editor @param {KeyboardEvent} event */
@@ -42,10 +43,14 @@ const watchMarks = (row, editor) => {
   const { track, kind } = row;
   const box = () => track.getBoundingClientRect();
   const count = () => editor.clip?.count ?? 1;
+  /** @param {number} x */
   const across = (x) => ((x - box().left) / box().width) * count();
+  /** @param {number} x */
   const markAt = (x) => Math.floor(across(x) + 0.5 - kind.middle);
+  /** @param {number} x */
   const frameAt = (x) => Math.floor(across(x));
   // The loose mark in reach, if there is one.
+  /** @param {PointerEvent} event @param {number[]} loose */
   const heldBy = ({ clientX, pointerType }, loose) => {
     const place = across(clientX) - kind.middle;
     const from = loose[nearest(loose, place)];
@@ -86,6 +91,7 @@ const watchMarks = (row, editor) => {
 };
 
 // A mark that can be moved is a slider.
+/** @param {import("../types").MarkKind} kind @param {number} number @param {number} count */
 const looseMark = (kind, number, count) => ({
   className: `rg-mark ${kind.mark} `,
   title: kind.hintOfMark,
@@ -97,6 +103,7 @@ const looseMark = (kind, number, count) => ({
   ariaValueText: `${kind.where}frame ${number} of ${count}`,
 });
 
+/** @param {import("../types").MarkKind} kind @param {number} number */
 const fixedMark = (kind, number) => ({
   className: `rg-mark ${kind.mark} rg-fixed`,
   title: kind.hintOfFixed,
@@ -140,6 +147,7 @@ const drawMarkRow = (row, editor) => {
   row.quiet.textContent = said.quiet;
   row.count.textContent = said.quiet ? "" : said.total(frames.length);
   if (!said.quiet) row.shown = frames;
+  /** @param {HTMLElement} mark @param {number} frame */
   const draw = (mark, frame) => drawMark(mark, row.kind, frame, count, said.loose(frame), frame === next);
   fillWith(row.marks, row.shown, () => make("span"), draw);
   row.toggle.ariaPressed = String(frames.includes(editor.frame));

@@ -9,11 +9,12 @@ import { makeMarkRow } from "./mark_row.js";
 /** @typedef {import("../types").MarkKind} MarkKind */
 
 const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
+/** @type {Record<string, (editor: import("../types").Editor) => string>} */
 const SAY_CUTS = {
   auto: ({ scanning }) => (scanning ? "Looking for shots" : "Shots are looked for when the run begins"),
   found: () => "One shot",
   list: () => "One shot",
-  beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
+  beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + ((clip?.count ?? 1) - 1),
   wrong: () => "The cuts under Long clips cannot be read",
 };
 
@@ -69,7 +70,8 @@ export const makeCutMarks = (editor, field) => {
   const lines = make("div", "rg-cut-lines");
   const row = makeMarkRow(editor, CUT_MARKS, () => {
     const count = editor.clip?.count ?? 1;
-    const draw = (line, cut) => line.style.setProperty("--mark", cut / count);
+    /** @param {HTMLElement} line @param {number} cut */
+    const draw = (line, cut) => line.style.setProperty("--mark", String(cut / count));
     fillWith(lines, row.shown, () => make("i"), draw);
     words.textContent = row.shown.length ? sayCuts(row.shown) : "";
   });
@@ -79,6 +81,7 @@ export const makeCutMarks = (editor, field) => {
 };
 
 export const EVERY_FRAME = "Every frame is edited. Mark key frames to edit fewer.";
+/** @type {Record<string, (count: number) => string>} */
 const SAY_KEYS = {
   all: () => EVERY_FRAME,
   auto: () => "Chosen by how much changes when the run begins",

@@ -5,13 +5,14 @@ import { iconButton, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
 
-const FORMS = {
-  png: ["PNG files", "One indexed picture per frame, as a zip file. Exact."],
-  coco: ["COCO JSON", "Run lengths, for annotation tools. Exact."],
-  mkv: ["Mask video, exact", "Each region in its colour; lossless (.mkv)."],
-  mp4: ["Mask video, small", "For viewing anywhere (.mp4); edges are slightly lossy."],
-  pair: ["VACE pair", "The clip with the regions to edit in grey, and a black and white mask video."],
-};
+/** @type {[form: import("../types").Events["canvas"]["export"]["form"], title: string, text: string][]} */
+const FORMS = [
+  ["png", "PNG files", "One indexed picture per frame, as a zip file. Exact."],
+  ["coco", "COCO JSON", "Run lengths, for annotation tools. Exact."],
+  ["mkv", "Mask video, exact", "Each region in its colour; lossless (.mkv)."],
+  ["mp4", "Mask video, small", "For viewing anywhere (.mp4); edges are slightly lossy."],
+  ["pair", "VACE pair", "The clip with the regions to edit in grey, and a black and white mask video."],
+];
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
 
@@ -20,10 +21,12 @@ const IMPORT =
  * @param {import("../types").Trigger<"canvas">} trigger
  */
 export const makeMaskFiles = (editor, trigger) => {
+  /** @param {import("../types").Events["canvas"]["export"]["form"]} form */
   const save = (form) => {
     editor.say("Writing the masks.");
     trigger("export", { form, id: editor.id, have: editor.rev });
   };
+  /** @param {string} form @param {string} title @param {string} text @param {() => void} act */
   const makeRow = (form, title, text, act) => {
     const onclick = () => {
       dialog.close();
@@ -33,9 +36,7 @@ export const makeMaskFiles = (editor, trigger) => {
     return make("button", about, make("strong", {}, title), make("span", {}, text));
   };
   const take = makeRow("import", "Choose files", IMPORT, () => openFile(null, "mask-file"));
-  const rows = Object.entries(FORMS).map(([form, [title, text]]) =>
-    makeRow(form, title, text, () => save(form)),
-  );
+  const rows = FORMS.map(([form, title, text]) => makeRow(form, title, text, () => save(form)));
   const dialog = makeDialog(
     "rg-help rg-mask-files",
     "Mask files",
@@ -44,6 +45,7 @@ export const makeMaskFiles = (editor, trigger) => {
     make("h3", {}, "Export"),
     make("div", "rg-mask-forms", ...rows),
   );
+  /** @param {import("../types").Region} region */
   const hasMask = ({ label }) => [...(editor.lanes[label] ?? "")].some(isMasked);
   const show = () => {
     for (const row of rows) row.disabled = !hub.regions.some(hasMask);

@@ -28,6 +28,7 @@ const makeFeather = (editor) => {
   const choice = make("select", { className: "rg-pixels", ariaLabel: FEATHER_HINT, onchange });
   const node = make("label", { className: "rg-feather", title: FEATHER_HINT }, "Feather", choice);
   const own = () => editor.feathers?.[hub.active] ?? 0;
+  /** @param {number} pixels */
   const send = (pixels) => editor.ask("feather", { pixels });
   editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
   const refresh = () => {
@@ -50,6 +51,7 @@ const makeScope = (refresh) => {
     one.ariaPressed = String(!all);
     every.ariaPressed = String(all);
   };
+  /** @param {boolean} wanted */
   const choose = (wanted) => () => {
     all = wanted;
     show();

@@ -5,7 +5,6 @@ export const MOST_WHOLE = 64; // frames kept whole; shorter clips are loaded as 
 const AHEAD = 24; // frames after the one that is shown
 const BEHIND = 8; // and before it
 const SOON = 8; // frames whose masks must be there
-const MOST_ASKED = 32; // frames whose masks are asked for at once
 
 /** @typedef {{ count: number }} Clip */
 
@@ -40,20 +39,22 @@ export const framesAround = (clip, frame) => (isShort(clip) ? span(0, clip.count
  */
 export const framesToDrop = (clip, frame, loaded) => {
   if (isShort(clip) || loaded.length <= MOST_WHOLE) return [];
+  /** @param {number} one */
   const far = (one) => Math.abs(one - frame);
   return [...loaded].sort((a, b) => far(a) - far(b)).slice(MOST_WHOLE);
 };
 
 /**
  * Return frames whose masks the server must be asked for; none while those to be shown soon are there.
- * @param {{ clip: Clip | null, frame: number, wanted: Set<number> }} editor
+ * @param {{ clip: (Clip & { most_masks: number }) | null, frame: number, wanted: Set<number> }} editor
  */
 export const masksToAsk = ({ clip, frame, wanted }) => {
   if (!clip) return [];
+  /** @param {number} one */
   const isWanted = (one) => wanted.has(one);
   const soon = within(clip, span(frame, SOON, 1));
   if (!soon.some(isWanted)) return [];
-  return around(clip, frame).filter(isWanted).slice(0, MOST_ASKED);
+  return around(clip, frame).filter(isWanted).slice(0, clip.most_masks);
 };
 
 /**

@@ -96,6 +96,7 @@ const outlinePieces = (top, width, height) => {
   const wide = 2 * width + 4;
   /** @type {Record<number, Map<number, number>>} */
   const pieces = {};
+  /** @param {number} x @param {number} y */
   const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : top[y * width + x]);
   for (let y = -1; y < height; y++) {
     for (let x = -1; x < width; x++) {
@@ -119,10 +120,12 @@ const outlinePieces = (top, width, height) => {
  */
 export const outlines = (top, width, height) => {
   const { pieces, wide } = outlinePieces(top, width, height);
+  /** @param {number} number */
   const placeOf = (number) => [((number % wide) - 2) / 2 + 0.5, (Math.floor(number / wide) - 2) / 2 + 0.5];
   /** @type {Record<number, number[][][]>} */
   const found = {};
-  for (const [label, next] of Object.entries(pieces)) {
+  for (const [name, next] of Object.entries(pieces)) {
+    const label = Number(name);
     found[label] = [];
     while (next.size) {
       const [start] = next.keys();
@@ -146,7 +149,9 @@ export const outlines = (top, width, height) => {
 export const boxAround = (rings) => {
   const xs = rings.flatMap((ring) => ring.map(([x]) => x));
   const ys = rings.flatMap((ring) => ring.map(([, y]) => y));
+  /** @param {number[]} numbers */
   const least = (numbers) => numbers.reduce((low, one) => Math.min(low, one), Infinity);
+  /** @param {number[]} numbers */
   const most = (numbers) => numbers.reduce((high, one) => Math.max(high, one), -Infinity);
   return [least(xs), least(ys), most(xs), most(ys)];
 };
@@ -160,8 +165,10 @@ export const boxAround = (rings) => {
  */
 export const depths = (top, width, height, most) => {
   const depth = new Float32Array(top.length).fill(most);
+  /** @param {number} i @param {number} x @param {number} y @param {number} side */
   const visit = (i, x, y, side) => {
     if (!top[i]) return;
+    /** @param {number} dx @param {number} dy @param {number} far */
     const look = (dx, dy, far) => {
       if (x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height) return;
       const j = i + dx + dy * width;

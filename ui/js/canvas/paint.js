@@ -72,6 +72,7 @@ export const paintMargin = (context, shape, unit, scratch) => {
   over.clearRect(0, 0, scratch.width, scratch.height);
   over.setTransform(context.getTransform());
   over.lineJoin = "round";
+  /** @param {number} wide @param {string} style */
   const ring = (wide, style) => {
     over.lineWidth = 2 * wide;
     over.strokeStyle = style;

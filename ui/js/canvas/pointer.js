@@ -184,7 +184,7 @@ export const watchPointer = (editor, canvas) => {
     else canvas.classList.toggle("rg-grip", !down && margin.grips(at));
     if (box && down) box.to = at;
     const parts = event.getCoalescedEvents?.() ?? [event];
-    if (stroke) parts.forEach((part) => extend(stroke.path, placeOf(part)));
+    if (stroke) parts.forEach((part) => extend(stroke.path, placeOf(part), editor.clip?.most_places ?? 0));
     editor.draw();
   };
   /** @param {PointerEvent} event */

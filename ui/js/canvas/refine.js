@@ -26,6 +26,12 @@ const makeSection = (title, ...content) => {
  * @param {{ focus: Node[], shape: Node[], finders: Node[], files: Node[], marks: Node[] }} parts
  */
 export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
+  /**
+   * @param {Parameters<typeof iconButton>[1]} picture
+   * @param {string} hint
+   * @param {() => void} act
+   * @param {string} text
+   */
   const tool = (picture, hint, act, text, more = {}) =>
     iconButton("rg-tool rg-small", picture, hint, act, text, more);
   const redo = tool("redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
@@ -47,8 +53,9 @@ export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
   const node = make("div", { className: "rg-mask-tools", role: "group", ariaLabel: "Refine" });
   const arrange = () => {
     const used = usedBefore();
+    /** @param {HTMLElement} section */
     const placeOf = (section) => {
-      const at = used.indexOf(section.dataset.part);
+      const at = used.indexOf(section.dataset.part ?? "");
       return at < 0 ? used.length : at;
     };
     node.replaceChildren(...[...sections].sort((a, b) => placeOf(a) - placeOf(b)));

@@ -4,7 +4,6 @@
 import { clamp, hundredths } from "../shared/numbers.js";
 import { WHOLE } from "../shared/view.js";
 
-const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
 const CURSOR_STEP = 4; // pixels of the screen
 const FASTEST = 12; // steps of the cursor at once, while its key is held
@@ -127,10 +126,11 @@ const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
  * Lengthen a stroke to a place, unless that is too near or the stroke too long.
  * @param {Place[]} path
  * @param {Place} at
+ * @param {number} most places
  */
-export const extend = (path, at) => {
+export const extend = (path, at, most) => {
   const last = path[path.length - 1];
-  if (distance(at, last) >= APART && path.length < MAX_PATH) path.push(at);
+  if (distance(at, last) >= APART && path.length < most) path.push(at);
 };
 
 /**
@@ -173,6 +173,7 @@ export const pointAt = (editor, at, label) => {
 export const labelAt = ({ masks, frame, clip, labels }, [x, y]) => {
   const width = clip?.width ?? 1;
   const pixel = Math.floor(y) * width + Math.floor(x);
+  /** @param {number} label */
   const covers = (label) => {
     const runs = masks[frame]?.[label]?.runs.split(" ") ?? [];
     let end = 0;
@@ -200,13 +201,14 @@ export const accept = (editor, value) => {
   editor.pending = editor.pending.filter(({ nonce }) => !value.acknowledged.includes(nonce));
   if (value.found) Object.assign(editor, { found: value.found, scanning: false });
   if (value.rev < editor.rev) return false;
-  for (const [frame, entries] of Object.entries(value.changes)) {
+  for (const [at, entries] of Object.entries(value.changes)) {
+    const frame = Number(at);
     editor.masks[frame] = entries;
     editor.revs[frame] = value.rev;
-    editor.wanted.delete(Number(frame));
+    editor.wanted.delete(frame);
   }
-  for (const [frame, changed] of Object.entries(value.wanting ?? {}))
-    if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
+  for (const [at, changed] of Object.entries(value.wanting ?? {}))
+    if (changed > (editor.revs[Number(at)] ?? -1)) editor.wanted.add(Number(at));
   const { rev, tracking, followed, stale, labels, undo, redo, finders, who, lanes, feathers } = value;
   Object.assign(editor, { rev, tracking, followed, stale, labels });
   Object.assign(editor, { undo, redo, finders, who, lanes, feathers });
@@ -231,7 +233,7 @@ const MINUTES = 90; // seconds from which it is said in minutes
 
 /**
  * Say how far tracking is: "Tracking frame 12 of 96, 20 s left".
- * @param {import("../types").Followed | null | undefined} followed
+ * @param {NonNullable<import("../types").CanvasView["followed"]> | null | undefined} followed
  */
 export const progressOf = (followed) => {
   if (!followed) return "Tracking";

@@ -47,6 +47,7 @@ const paintStrokes = (context, { pending, stroke, frame }) => {
 
 /** @param {Context} context @param {Editor} editor @param {number} unit */
 const paintBoxes = (context, { pending, box, cursor, frame }, unit) => {
+  /** @param {{ from: import("../types").Place, to: import("../types").Place }} sent @param {number} label */
   const paintBox = ({ from, to }, label) => drawBox(context, boxOf(from, to).box, colorOf(label), unit);
   for (const { box: sent, frame: at, label } of pending) if (sent && at === frame) paintBox(sent, label);
   if (!box) return;

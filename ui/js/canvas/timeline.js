@@ -51,7 +51,7 @@ const drawCell = (context, picture, left, wide, high) => {
  * Draw as many whole frames as fit, each at its place in the clip; and its key frames.
  * @param {HTMLCanvasElement} strip
  * @param {Editor} editor
- * @param {import("../types").Clip} clip
+ * @param {import("../types").ClipView} clip
  * @param {number[]} keys
  * @param {number} wide
  * @param {number} high
@@ -137,6 +137,7 @@ const makeKnobs = (editor) => {
   const toggle = iconButton("rg-tool", "play", "Play (Space)", () => editor.play(!editor.playing));
   return {
     knobs: make("div", "rg-knobs", toggle),
+    /** @param {boolean} on */
     playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")),
   };
 };

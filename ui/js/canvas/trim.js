@@ -22,7 +22,7 @@ export const countOf = ({ first, last, stride }) => Math.floor((last - first) / 
 
 /**
  * Return the range that the server says is used of a file.
- * @param {Pick<import("../types").Clip, "start" | "stride" | "count" | "total" | "most">} clip
+ * @param {Pick<import("../types").ClipView, "start" | "stride" | "count" | "total" | "most">} clip
  * @returns {Range}
  */
 export const rangeOf = ({ start, stride, count, total, most }) => ({
@@ -84,6 +84,7 @@ export const stridesOf = ({ stride, total }) => {
   return [...all].sort((a, b) => a - b);
 };
 
+/** @type {Record<number, string>} */
 const ORDINALS = { 1: "st", 2: "nd", 3: "rd" };
 
 /** @param {number} number */
@@ -112,7 +113,7 @@ const holds = ({ first, last, stride }, frame) =>
 /**
  * Count the frames with a mask that are not among those of a range.
  * @param {Pick<Range, "first" | "last" | "stride">} range
- * @param {Pick<import("../types").Clip, "start" | "stride" | "count">} clip
+ * @param {Pick<import("../types").ClipView, "start" | "stride" | "count">} clip
  * @param {Record<string, string>} lanes by label, as in cells.js
  * @param {number} rest label of the rest of the frame, whose mask is made of the others
  */
@@ -214,6 +215,7 @@ const strideName = (stride) => (stride === 1 ? "every frame" : `every ${ordinal(
 /** @param {Trim} trim */
 const tellTrim = ({ range, handles, fps }) => {
   const { first, last, total } = range;
+  /** @param {HTMLElement} handle @param {number} least @param {number} most @param {number} frame */
   const tell = (handle, least, most, frame) => {
     const seconds = (frame / fps).toFixed(1);
     handle.ariaValueMin = String(least + 1);
@@ -267,6 +269,7 @@ export const makeTrim = () => {
   const row = make("div", "rg-trim-row", said, make("label", {}, "Use", pick), use);
   const about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" };
   const node = make("section", about, track, row, warning.node);
+  /** @param {boolean} folded */
   const fold = (folded) => {
     node.hidden = !hub.clip?.total || folded;
   };

@@ -98,11 +98,12 @@ const makeLine = (region, body) => {
   const said = make("span", { className: "rg-card-said", dir: "auto" });
   const about = { className: "rg-card-line", type: "button", ariaExpanded: "false" };
   const node = make("button", about, mark, said);
+  /** @param {boolean} on */
   const open = (on) => {
     body.hidden = !on;
     node.ariaExpanded = String(on);
   };
-  node.addEventListener("click", () => open(body.hidden));
+  node.addEventListener("click", () => open(Boolean(body.hidden)));
   const draw = () => {
     const title = titleOf(region);
     const change = region.prompt.trim();

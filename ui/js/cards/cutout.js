@@ -11,6 +11,7 @@ const HINT =
   "Click the thing, or move the cross with the arrow keys and press Enter. " +
   "Right-click, or choose Remove, for what is not of it. Click a point to take it back.";
 const STEP = 0.02; // of the picture, by an arrow key
+/** @type {Record<string, number[]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 /** @type {[string, string, string][]} */
 const KINDS = [
@@ -78,6 +79,7 @@ export const makeCutout = (name, ask) => {
     ask([...points, [x, y, inside ? 1 : 0]]);
   });
   const marks = make("div", "rg-cutout-marks");
+  /** @param {string} chosen */
   const choose = (chosen) => {
     kind = chosen;
     pressOnly(kinds, kind);

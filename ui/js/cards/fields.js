@@ -73,6 +73,7 @@ export const makeSlider = (title, hint, input, take, say) => {
 /** @param {Region} region @param {() => void} changed */
 export const makeStrength = (region, changed) => {
   const about = { id: "rg-strength-" + region.label, ariaLabel: `${region.name}: strength` };
+  /** @param {number} strength */
   const take = (strength) => {
     region.strength = strength;
     changed();
@@ -89,6 +90,7 @@ export const makeMargin = (region, changed) => {
   const ariaLabel = `${region.name}: margin around its mask, in pixels`;
   const about = { id: "rg-margin-" + region.label, ariaLabel, ariaValueText: say() };
   const input = slider(0, 20, 1, fromMargin(region.margin), about);
+  /** @param {number} place */
   const take = (place) => {
     region.margin = toMargin(place);
     input.ariaValueText = say();

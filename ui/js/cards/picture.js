@@ -43,6 +43,7 @@ const frameShown = async () => {
 /** @param {Region} region @param {() => void} changed */
 const makeScale = (region, changed) => {
   const about = { id: "rg-scale-" + region.label, ariaLabel: `${region.name}: weight of its picture` };
+  /** @param {number} scale */
   const take = (scale) => {
     region.picture_scale = scale;
     changed();
@@ -95,6 +96,7 @@ const openCutout = (region, ask) => {
 export const makePicture = (region, card, { act, changed }) => {
   const said = make("span", { className: "rg-note", role: "status" });
   let asking = false; // its answer is said here, too
+  /** @param {string} how */
   const ask = (how, more = {}) => {
     asking = true;
     act("picture", region.label, { how, ...more });
@@ -121,6 +123,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const field = makeFileField(send);
   const showCutout = openCutout(region, (points) => ask("cut", { points }));
   const sendFrame = async () => send((await frameShown()) ?? new File([], ""));
+  /** @param {string} text @param {() => void} onclick @param {string} [hint] */
   const small = (text, onclick, hint) => button("rg-tool rg-small", text, onclick, hint);
   const picture = make("img", { alt: "Picture of " + region.name });
   const opener = make("button", { className: "rg-picture-cut", type: "button", title: CUT }, picture);
@@ -137,6 +140,7 @@ export const makePicture = (region, card, { act, changed }) => {
   const without = make("p", "rg-note", lack, " ", get);
   const side = make("div", "rg-picture-side", buttons, scale);
   const node = make("div", "rg-picture", title, without, opener, side, field);
+  /** @param {import("../types").Region} other */
   const offerSame = ({ name, label }) =>
     small("Same picture as " + name, () => ask("same", { other: label }), "The picture of " + name);
   // What looks at pictures is there, or can be had, or not.

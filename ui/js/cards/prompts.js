@@ -32,6 +32,7 @@ export const makePrompts = (changed) => {
     grow();
     changed();
   };
+  /** @param {import("../types").MethodView | null} method */
   const settle = (method) => {
     const unread = method?.source_prompt === false;
     becomes.hidden = !method || method.regions === "needed";
@@ -41,6 +42,7 @@ export const makePrompts = (changed) => {
     grow();
   };
   const read = () => ({ source_prompt: source.value, prompt: whole.value, negative_prompt: avoid.value });
+  /** @type {import("../types").Deck["prompts"]["fill"]} */
   const fill = ({ source_prompt, prompt, negative_prompt }) => {
     source.value = source_prompt;
     avoid.value = negative_prompt ?? "";

@@ -30,6 +30,7 @@ export const underlined = (input) => {
   const copy = make("span", { className: "rg-copy", ariaHidden: true });
   /** @type {string[]} */
   let unknown = [];
+  /** @param {{ text: string, known: boolean }} piece */
   const makePiece = ({ text, known }) => make(known ? "span" : "u", "", text);
   const draw = () => {
     const parts = pieces(input.value, unknown).map(makePiece);

@@ -43,7 +43,7 @@ const playOnInterest = (card, box, paths) => {
 };
 
 /**
- * @param {import("../types").Example} item
+ * @param {import("../types").ExampleView} item
  * @param {string | null} chosen
  * @param {() => void} onclick
  */

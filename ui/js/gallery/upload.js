@@ -5,8 +5,8 @@ import { hub, openFile } from "../shared/hub.js";
 import { post } from "../shared/post.js";
 import { makeQuestion } from "../shared/dialog.js";
 
-const CLIP_MB = 100;
-const PROJECT_MB = 400;
+/** @typedef {{ clip: number, project: number }} Limits megabytes that files may have */
+
 // What browsers may not know as a video is named; the server looks at the content.
 const ACCEPTED =
   "video/*,.gif,.avif,.zip," + ".mkv,.avi,.mpg,.mpeg,.ts,.mts,.m2ts,.wmv,.asf,.3gp,.flv,.ogv,.dv,.mxf";
@@ -14,10 +14,11 @@ const ACCEPTED =
 /**
  * Say that a file is too large; "" for one that is not.
  * @param {File} file
+ * @param {Limits} limits
  */
-const tooLarge = ({ name, size }) => {
+const tooLarge = ({ name, size }, { clip, project }) => {
   if (hub.anySize) return "";
-  const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
+  const most = /\.zip$/i.test(name) ? project : clip;
   if (size <= most * 1e6) return "";
   return `${Math.ceil(size / 1e6)} MB is too large (limit ${most} MB). Cut it shorter, or export at 720p.`;
 };
@@ -85,6 +86,7 @@ const addDropping = (root, take) => {
   let over = 0; // elements that are dragged over, one within the other
   /** @param {DragEvent} event */
   const fits = ({ dataTransfer }) => root.isConnected && dataTransfer?.types.includes("Files");
+  /** @param {number} count */
   const setOver = (count) => {
     over = count;
     document.body.classList.toggle("rg-dropping", over > 0);
@@ -114,8 +116,9 @@ const addDropping = (root, take) => {
 /**
  * Make the field for files and the line below the row, and say what happens to a file.
  * @param {(file: { path: string, name: string }) => void} open tells the server of it
+ * @param {Limits} limits
  */
-export const makeUpload = (open) => {
+export const makeUpload = (open, limits) => {
   const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true });
   const line = makeLine(() => request?.abort());
   const question = makeQuestion("Replace the clip?", "Open the new one", "Keep this one");
@@ -126,7 +129,7 @@ export const makeUpload = (open) => {
   const failed = (words) => line.show(words ? "failed" : "idle", words);
   /** @param {File} file */
   const send = (file) => {
-    const size = tooLarge(file);
+    const size = tooLarge(file, limits);
     if (size) {
       failed(`“${file.name}” cannot be opened. ${size}`);
       return;

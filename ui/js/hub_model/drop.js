@@ -22,10 +22,12 @@ export const makeDrop = ({ say, setGoing, use }) => {
   };
   /** @param {File} file */
   const send = (file) => {
+    /** @param {number} part */
     const share = (part) => {
       setGoing(part);
       say(part < 1 ? `“${file.name}”: ${Math.round(100 * part)} %` : `Checking “${file.name}”`, false);
     };
+    /** @param {string} id */
     const sent = (id) => {
       end("");
       use(id);

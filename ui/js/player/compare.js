@@ -39,6 +39,7 @@ const makeRebuilt = (player, path, changed) => {
  * @param {() => boolean} isFlipping whether one video is shown in place of the other
  */
 const watchHolding = ({ stage, root }, isFlipping) => {
+  /** @param {boolean} on */
   const hold = (on) => root.toggleAttribute("data-held", on);
   stage.addEventListener("pointerdown", () => hold(isFlipping()));
   for (const kind of ["pointerup", "pointerleave", "pointercancel"])

@@ -1,8 +1,9 @@
 // @ts-check
 // Attention laid over the clip: of a region or word, at the player's frame, in the steps that are chosen.
-import { badge, channels, heatLegend } from "../shared/color.js";
+import { badge, heatLegend } from "../shared/color.js";
 import { childrenOf, chooser, contextOf, make, pressOnly, slider } from "../shared/dom.js";
-import { clamp, nearest } from "../shared/numbers.js";
+import { nearest } from "../shared/numbers.js";
+import { heatPixels } from "./heat.js";
 
 /** @typedef {import("../types").AttentionView} AttentionView */
 /** @typedef {import("../types").AttentionMap} AttentionMap */
@@ -26,34 +27,11 @@ import { clamp, nearest } from "../shared/numbers.js";
  * @property {(frame: number) => void} turn
  */
 
+/** @type {Record<string, string>} */
 const PARTS = { all: "All steps", early: "Early", middle: "Middle", late: "Late" };
 const DARKEN = 0.55; // of the picture below, where the map is fully opaque
-const BRIGHT = 0.45; // of 1, the least lightness of the colour: a dark one would not be seen
 
 const WIDTH = 480; // pixels of a canvas
-
-// A part of a colour, moved towards white by a share.
-const whiten = (part, share) => part + (255 - part) * share;
-
-/**
- * Paint a map as RGBA: the colour, then white where it is hottest.
- * @param {number[]} levels 0 to 255 a cell
- * @param {string} color
- */
-const heatPixels = (levels, color) => {
-  const own = channels(color);
-  const sum = own.reduce((total, part) => total + part, 0);
-  const lift = Math.max(0, BRIGHT - sum / 3 / 255);
-  const base = own.map((part) => whiten(part, lift));
-  const pixels = new Uint8ClampedArray(4 * levels.length);
-  levels.forEach((byte, i) => {
-    const level = byte / 255;
-    const white = 0.7 * clamp((level - 0.6) / 0.4, 0, 1);
-    const [red, green, blue] = base.map((part) => whiten(part, white));
-    pixels.set([red, green, blue, 255 * level ** 0.7], 4 * i);
-  });
-  return pixels;
-};
 
 /** @param {string} url */
 const readSheet = async (url) => {
@@ -149,6 +127,7 @@ const addDrawing = (view, value) => {
 const addChoosing = (view, value, names) => {
   /** @type {Map<AttentionMap, Promise<Sheet>>} */
   const sheets = new Map();
+  /** @param {AttentionMap} map */
   const sheetOf = (map) => {
     const sheet = sheets.get(map) ?? readSheet(map.sheet);
     sheets.set(map, sheet);

@@ -23,5 +23,5 @@ export const takeWritten = (names, ...texts) => {
   hub.tell("written", Object.fromEntries(said));
 };
 
-/** @param {string[]} names of the fields */
+/** @param {(keyof import("../types").Written)[]} names of the fields */
 export const readWritten = (names) => names.map((name) => hub.written[name]);

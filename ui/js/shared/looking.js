@@ -61,6 +61,7 @@ const watchFingers = (node, giveUp) => {
     last = touches.length === 2 ? pairOf(touches) : null;
     if (last) giveUp();
   });
+  /** @param {TouchEvent} event */
   const move = (event) => {
     if (!last || event.touches.length !== 2) return;
     event.preventDefault();
@@ -109,6 +110,7 @@ const watchDragging = (node) => {
  * @param {() => void} [giveUp] ends what one finger has begun
  */
 export const watchLooking = (node, giveUp = () => {}) => {
+  /** @param {WheelEvent} event */
   const wheel = (event) => {
     if (event.shiftKey) return; // the size of the brush
     event.preventDefault();

@@ -4,6 +4,7 @@ import { inOrder, make, mayMove } from "./dom.js";
 import { hub, showStage } from "./hub.js";
 
 const CANVAS = ".rg-canvas-stage canvas";
+/** @type {Record<string, string>} */
 const FIELDS = {
   "The clip shows": "#rg-source",
   source_prompt: "#rg-source",

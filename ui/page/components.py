@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.themes import Base
 
-from regrain.ui.views.scripts import IDLE, module_url
+from regrain.ui.page.scripts import IDLE, module_url
+from regrain.ui.views.shown import sent
 
 _HERE = Path(__file__).parents[1]
 
@@ -19,7 +19,8 @@ def _read(name: str) -> str:
 
 STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
 HEADER = _read("header.html")  # name of the page, and the switch between light and dark
-# What each component tells the server; `ui/js/types.d.ts` says with which data.
+# What each component tells the server; `Events` in `ui/js/types.d.ts` says with which
+# data.
 EVENTS = {
     "adapters": ("choose", "rename", "export"),
     "addons": ("choose",),
@@ -41,7 +42,7 @@ EVENTS = {
 
 
 def view(
-    script: str, value: Any = None, template: str = "<div></div>", **options: Any
+    script: str, value: object = None, template: str = "<div></div>", **options: object
 ) -> gr.HTML:
     """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows
     nothing.
@@ -50,7 +51,7 @@ def view(
     subclass of gr.HTML, for which Gradio would write a stub file beside this one.
     """
     return gr.HTML(
-        value,
+        sent(value),
         html_template=template,
         js_on_load=_mounting(script),
         apply_default_css=False,

@@ -20,8 +20,8 @@ from regrain.ui.session import clips
 from regrain.ui.session.clips import open_upload
 from regrain.ui.session.session import Session
 from regrain.ui.views import result_views
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.jobs import Begun, Jobs, RunJob
+from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.jobs import Begun, Jobs, RunJob
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def put_back(jobs, tmp_path):
         request = replace(opened.request, prompt="a fox", method="sdedit")
         (*_, saved) = jobs(negative).run(RunJob(request, "page", opened))
         result, report = saved.finished.result, saved.finished.report
-        said = result_views.result(result, report, request, saved.files)["whole"]
+        said = result_views.result(result, report, request, saved.files).whole
         return said, "whole.mp4" in saved.files and VideoClip(
             Path(saved.files["whole.mp4"])
         )

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from regrain.ui.server.media import as_url
-from regrain.ui.session.layers import Mask
+from regrain.ui.values.layers import Mask
 
 Point = tuple[float, float, bool]
 LARGE = 640  # pixels a side of what is shown, at most

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from regrain.editing.errors import EditingError, ModelError, RequestError, ResourceError
 from regrain.editing.models.adapters import (
@@ -34,7 +37,8 @@ class Entry:
     key: str  # known to the browser, which never names a path
     name: str  # as shown
     path: str  # as in a request: a path, or a name in $REGRAIN_MODELS
-    facts: AdapterFacts | None  # read from its file; None where it cannot be read
+    # read from its file; None where it cannot be read
+    facts: Annotated[AdapterFacts | None, Field(exclude=True)]
     group: str  # the heading it is listed under
 
     @property
@@ -99,7 +103,7 @@ class AdapterList:
         self.entries[_PROJECT] = self.chosen
 
     def restore(
-        self, kept: Iterable[Mapping[str, str]], chosen: str, folder: Path
+        self, kept: Iterable[dict[str, str]], chosen: str, folder: Path
     ) -> None:
         """List the tuned models of a project folder, and choose one by its place there
         or, of the server's, by its name."""
@@ -112,7 +116,7 @@ class AdapterList:
             except ModelError as error:
                 self.note = error.message
                 continue
-            entry = Entry(one["key"], one["name"], str(path), facts, one["group"])
+            entry = Entry(**one | {"path": str(path)}, facts=facts)
             self.entries[entry.key] = entry
             if one["path"] == chosen:
                 self.chosen = entry
@@ -127,8 +131,11 @@ class AdapterList:
         A full disk is noted; the run goes on.
         """
         facts = adapter.facts
-        if any(_same(entry.facts, facts) for entry in list(self.entries.values())):
-            return
+        unnamed = facts.model_copy(update={"name": ""})
+        for entry in list(self.entries.values()):
+            known = entry.facts
+            if known and known.model_copy(update={"name": ""}) == unnamed:
+                return
         steps = "1 step" if facts.steps == 1 else f"{facts.steps} steps"
         name = self._free(facts.name or steps)
         try:
@@ -229,13 +236,6 @@ def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
     if str(key) not in entries:
         raise RequestError("adapter", "It was removed from the list. Choose another.")
     return entries[str(key)]
-
-
-def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
-    """Return whether two were tuned alike, and so have the same weights."""
-    if a is None:
-        return False
-    return a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
 
 
 def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:

@@ -3,36 +3,27 @@ seeds each."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from regrain.editing.errors import RequestError
-from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
-from regrain.ui.server.media import Media, data_url, link_or_copy
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices, History, PastRun
-from regrain.ui.session.method_choice import View, uses
-from regrain.ui.views import result_views, session_views
-from regrain.ui.views.jobs import LAYERS, RunJob, Saved
-from regrain.ui.views.run_views import duration
+from regrain.ui.session.clips import OpenedClip
+from regrain.ui.values.method_choice import uses
+from regrain.ui.work.jobs import RunJob
 
 MAX_VARIANTS = 4
-_THUMBNAIL = 168  # pixels of its longer side
 STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
 FAST = "infedit"  # what a model's own LoRA for few steps is made for
 
 
 def attempt(
-    kind: object, frame: object, request: EditRequest, opened: ClipSession
-) -> tuple[EditRequest, ClipSession]:
+    kind: object, frame: object, request: EditRequest, opened: OpenedClip
+) -> tuple[EditRequest, OpenedClip]:
     """Return what a quick try of a frame runs, and the clip it is shown with; both as
     given if `kind` is no try.
 
@@ -76,9 +67,9 @@ def _sped_up(request: EditRequest) -> EditRequest:
     return replace(fast_request, source_prompt=wanted, prompt=wanted)
 
 
-def _params(request: EditRequest) -> dict[str, Any]:
+def _params(request: EditRequest) -> dict[str, object]:
     """Return fewer steps, and no key frames and cuts, which may lie outside."""
-    params: dict[str, Any] = {"keyframes": "all", "cuts": "none"}
+    params: dict[str, object] = {"keyframes": "all", "cuts": "none"}
     for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
         value = request.params.get(name)
         few = isinstance(value, int) and value > 0
@@ -87,7 +78,7 @@ def _params(request: EditRequest) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name in fields}
 
 
-def plan(job: RunJob, wanted: object, values: Mapping[str, Any]) -> list[RunJob]:
+def plan(job: RunJob, wanted: object, values: Mapping[str, object]) -> list[RunJob]:
     """Return the runs of one press of Run: `job` with its own seed, and with those that
     follow it.
 
@@ -111,7 +102,7 @@ def plan(job: RunJob, wanted: object, values: Mapping[str, Any]) -> list[RunJob]
     return jobs
 
 
-def _check_seed_acts(method: str, values: Mapping[str, Any]) -> None:
+def _check_seed_acts(method: str, values: Mapping[str, object]) -> None:
     use = uses(method).seed
     if use == "never":
         way = "Choose another method"
@@ -128,67 +119,3 @@ def title_of(method: str, seed: object) -> str:
     seed."""
     title = METHODS[method].title
     return title if uses(method).seed == "never" else f"{title}, seed {str(seed)[:20]}"
-
-
-def remember(
-    history: History,
-    saved: Saved,
-    request: EditRequest,
-    choices: Choices,
-    opened: ClipSession,
-    media: Media,
-) -> dict[str, View]:
-    """Add a result to the history, whose oldest files may go; return the views `player`
-    and `result`."""
-    result = saved.finished.result
-    report = saved.finished.report
-    stem = result_views.stem_of(opened, request)
-    key = secrets.token_hex(8)
-    edits = session_views.edits(request, saved.files)
-    player = session_views.player(opened, edits, saved.files.get("reconstruction.mp4"))
-    if saved.source:
-        player |= {"source": str(saved.source)}
-    if opened.tried is not None:
-        still = data_url(result.frames[0], max(result.frames[0].shape[:2]), 92)
-        player |= {"still": still, "at": opened.tried}
-    known = opened.drawn or request.model != BUILT_IN_MODEL
-    files = {}
-    for name, path in saved.files.items():
-        # The server tells browsers the name that a file has on disk.
-        called = saved.folder / result_views.download_name(stem, name)
-        files[name] = str(link_or_copy(Path(path), called))
-    layered = (saved.folder / LAYERS).is_dir()
-    shown = {
-        "player": player,
-        "result": result_views.result(
-            result, report, request, files, stem, key, layered, known
-        ),
-    }
-    run = PastRun(
-        key=key,
-        folder=saved.folder,
-        stem=stem,
-        clip=opened.title,
-        title=title_of(request.method, request.seed)
-        + (", try" if opened.attempt else ""),
-        facts=_facts(request, report),
-        text=str(report.get("prompt_used", "")),
-        picture=data_url(result.frames[len(result.frames) // 2], _THUMBNAIL, 80),
-        choices=choices,
-        still=opened.tried is not None,
-    )
-    run.write(shown)
-    for old in history.add(run):
-        media.drop(old.folder)
-    return shown
-
-
-def _facts(request: EditRequest, report: Mapping[str, Any]) -> str:
-    """Say how many frames and steps a run had, and how long it took."""
-    frames = len(request.clip)
-    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
-    steps = report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        facts.append(f"{steps} steps")
-    facts.append(duration(sum(report.get("seconds", {}).values())))
-    return ", ".join(facts)

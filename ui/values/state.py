@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
-from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, mask_on
+from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, mask_on
 
 T = TypeVar("T")
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50
@@ -61,23 +61,14 @@ class State:
                 "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
-        return Region(
-            self._free_name(name, label), label, color=self._free_color(label)
-        )
-
-    def _free_name(self, wished: str, label: int) -> str:
-        """Return the name wished for, or else one with a number from `label` on, that
-        no region has."""
         used = {region.name.casefold() for region in self.regions.values()}
-        names = [wished] if wished else []
-        names += [f"{wished or 'Region'} {number}" for number in range(label, 300)]
-        return next(name for name in names if name.casefold() not in used)
-
-    def _free_color(self, label: int) -> str:
-        """Return the default colour of a label, or the next that no region has."""
+        names = [name] if name else []
+        names += [f"{name or 'Region'} {number}" for number in range(label, 300)]
+        free = next(one for one in names if one.casefold() not in used)
         used = {region.color for region in self.regions.values()}
         colors = [default_color(number) for number in range(label, label + MAX_REGIONS)]
-        return next((color for color in colors if color not in used), colors[0])
+        color = next((one for one in colors if one not in used), colors[0])
+        return Region(free, label, color=color)
 
     def insert(self, region: Region, layer: MaskLayer, place: int = 0) -> State:
         """Return the state with one more region, at a place from the top."""
@@ -94,7 +85,7 @@ class State:
         regions.pop(label, None)
         return replace(self, layers=layers, regions=regions)
 
-    def change_region(self, label: int, **values: Any) -> State:
+    def change_region(self, label: int, **values: object) -> State:
         """Return the state with other values of a region; raises as `layer` does."""
         self.layer(label)
         changed = replace(self.regions[label], **values)
@@ -222,7 +213,14 @@ class State:
             The state from which on undo brings their old tracks back, and the passes of
             the tracker.
         """
-        drawn = {label: self._drawn(label) for label in self.regions}
+        drawn = {
+            label: {at: self.mask(label, at) for at in self.layers[label].drawn}
+            for label in self.regions
+        }
+
+        def masks_on(frame: int) -> dict[int, Mask]:
+            return {label: self.mask(label, frame) for label in self.regions}
+
         keys: dict[int, dict[int, Mask]] = {}
         for label, masks in drawn.items():
             for frame, mask in masks.items():
@@ -233,16 +231,8 @@ class State:
             if label in labels:
                 corrected[label] = layers[label].to_follow
                 layers[label] = _to_be_tracked(layers[label], drawn[label], self.size)
-        passes = plan(keys, corrected, self._masks_on, self.shape[0])
+        passes = plan(keys, corrected, masks_on, self.shape[0])
         return replace(self, layers=layers), passes
-
-    def _drawn(self, label: int) -> dict[int, Mask]:
-        """Return the masks of a region that a person has made, by frame."""
-        return {frame: self.mask(label, frame) for frame in self.layers[label].drawn}
-
-    def _masks_on(self, frame: int) -> dict[int, Mask]:
-        """Return the masks of all regions on a frame, by label."""
-        return {label: self.mask(label, frame) for label in self.regions}
 
     def end_track(self, labels: Collection[int], finished: bool) -> State:
         """Return the state after tracking; unless it `finished`, its corrections are to
@@ -354,7 +344,7 @@ def _to_be_tracked(
 
 
 def _described(
-    region: Region, entry: Mapping[str, Any], size: tuple[int, int]
+    region: Region, entry: Mapping[str, object], size: tuple[int, int]
 ) -> Region:
     """Return a region with those values of a card that are allowed, in a clip of (width,
     height).
@@ -362,7 +352,7 @@ def _described(
     A card shows a number for a margin that is chosen automatically. The margin stays so
     while the card says the same number.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     for key in TEXTS:
         text = entry.get(key)
         if isinstance(text, str):

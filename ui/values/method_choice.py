@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from regrain.editing.params.base import ModulatedParams
-from regrain.editing.params.registry import METHODS, Method
-
-View = dict[str, Any]
+from regrain.editing.params.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -51,19 +47,6 @@ def uses(name: str) -> Uses:
     )
 
 
-def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> View:
-    """Return the methods, what each does and uses, and which one is chosen.
-
-    `lacks` says of methods why the chosen model cannot be used with them; None leaves
-    what the page knows.
-    """
-    return {
-        "chosen": chosen,
-        "methods": [_described(method) for method in METHODS.values()],
-        "lacks": lacks,
-    }
-
-
 def seed_words(name: str) -> str:
     """Say what the seed does."""
     words = {
@@ -72,32 +55,3 @@ def seed_words(name: str) -> str:
         "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
     }
     return words[uses(name).seed]
-
-
-# What a method does with regions.
-_WHERE = {
-    "needed": "",
-    "taken": "One prompt for the whole frame; if there are regions, the edit stays inside them.",
-    "ignored": "One prompt for the whole frame.",
-}
-
-
-def _described(method: Method) -> View:
-    does = uses(method.name)
-    say = f"{method.does} {_WHERE[does.regions]}".strip()
-    return {
-        "name": method.name,
-        "title": method.title,
-        "paper": method.paper,
-        "say": say,
-        "regions": does.regions,
-        "source_prompt": does.source_prompt,
-        "several": does.several,
-        "binds": issubclass(method.Params, ModulatedParams),
-        "uses": [
-            {"name": "regions", "used": does.regions != "ignored"},
-            {"name": "clip description", "used": does.source_prompt},
-            {"name": "several prompts", "used": does.several},
-            {"name": "seed", "used": does.seed != "never"},
-        ],
-    }

@@ -14,7 +14,8 @@ from regrain.editing.recipe.events import Finished, Progress, WindowStarted
 from regrain.editing.request.project import load_project
 from regrain.editing.request.region import Region
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.views.costs import Costs, left_again
+from regrain.ui.views.cost_view import cost_view
+from regrain.ui.work.costs import Costs, left_again
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 BOXES = {1: (slice(0, 8), slice(None))}
@@ -50,7 +51,7 @@ def report(request, in_steps=None, **seconds):
 
 def test_the_same_again_takes_what_it_took_and_a_kept_inversion_is_said(asked):
     costs, run = Costs(), asked(method="videograin")
-    assert costs.view(run)["text"].startswith(
+    assert cost_view(costs, run).text.startswith(
         "4 frames, 8 steps. After a first run, this shows"
     )
     # one pass of each frame is of the inversion, three are of the edit
@@ -58,7 +59,7 @@ def test_the_same_again_takes_what_it_took_and_a_kept_inversion_is_said(asked):
         run, report(run, loading=50, tuning=50, inverting=5, editing=15, measuring=2)
     )
     assert (
-        costs.view(run)["text"]
+        cost_view(costs, run).text
         == "4 frames, 8 steps: about 17 s, here. The inversion is kept, which saves 5 s."
     )
     assert costs.told(run) == "about 22 s", "a quality is promised from its beginning"
@@ -67,10 +68,10 @@ def test_the_same_again_takes_what_it_took_and_a_kept_inversion_is_said(asked):
         assert promise.kept == 0, changes
         assert promise.left == promise.seconds
     half = replace(run, params={"steps": 4})
-    assert costs.view(half)["text"] == "4 frames, 4 steps: about 12 s, here."
+    assert cost_view(costs, half).text == "4 frames, 4 steps: about 12 s, here."
     assert Costs().told(run) == "about 22 s", "another process forgot it"
-    assert not costs.view(run)["long"]
-    assert costs.view(replace(run, params={"steps": 24}))["long"]
+    assert not cost_view(costs, run).long
+    assert cost_view(costs, replace(run, params={"steps": 24})).long
 
 
 def test_what_comes_before_the_first_step_is_not_of_the_steps(asked):
@@ -101,7 +102,7 @@ def test_what_came_from_the_cache_is_promised_so_and_teaches_nothing(asked):
     costs.note(run, made)
     again = left_again(made)
     assert (
-        costs.view(run, again)["text"]
+        cost_view(costs, run, again).text
         == "8 frames, 8 steps: computed already, about 6 s, here."
     )
     costs.note(run, report(run, decoding=3, measuring=2))
@@ -114,7 +115,7 @@ def test_a_run_that_was_stopped_is_promised_for_what_is_left_of_it(asked):
     # what is decoded and measured, in full
     assert costs.about(run, 1 / 3).left == pytest.approx(6 + 18 / 3)
     assert (
-        costs.view(run, left=1 / 3)["text"]
+        cost_view(costs, run, left=1 / 3).text
         == "8 frames, 8 steps: about 12 s for what is left, here."
     )
 
@@ -174,7 +175,7 @@ def test_a_better_quality_is_never_promised_in_less_time(
     asked, method, family, request, monkeypatch
 ):
     """With any run behind one, whatever is kept."""
-    monkeypatch.setattr("regrain.ui.views.costs._read", list)
+    monkeypatch.setattr("regrain.ui.work.costs._read", list)
     fixtures = {"storybook": "storybook"}
     model = fixtures.get(family) or str(request.getfixturevalue(family))
     fields = METHODS[method].Params.model_fields
@@ -203,7 +204,7 @@ def test_a_better_quality_is_never_promised_in_less_time(
                 assert 0 <= promise.kept < promise.seconds
                 same = one.params == made.params
                 assert bool(promise.kept) == (inverts and same)
-            said = "The inversion is kept" in costs.view(made)["text"]
+            said = "The inversion is kept" in cost_view(costs, made).text
             assert said == inverts
 
 
@@ -233,19 +234,19 @@ def test_what_an_example_took_is_said_to_be_of_another_machine(
     run = asked(side=64)
     costs = Costs([(run, report(run, editing=31) | {"peak_memory": 10**9})])
     assert (
-        costs.view(run)["text"]
+        cost_view(costs, run).text
         == "4 frames, 8 steps: about 31 s on our machine; yours may differ."
     )
     other = asked(side=64, model=str(small_folder))
     assert (
         "at 16 px, about 0.0 GB of memory. After a first run"
-        in costs.view(other)["text"]
+        in cost_view(costs, other).text
     )
     costs.note(run, report(run, editing=3))
-    assert costs.view(run)["text"] == "4 frames, 8 steps: about 3 s, here."
+    assert cost_view(costs, run).text == "4 frames, 8 steps: about 3 s, here."
     assert costs.about(other).off == 3, "the speed of this machine is known"
     # too fast for a small model to tell
-    monkeypatch.setattr("regrain.ui.views.costs.on_gpu", lambda: True)
+    monkeypatch.setattr("regrain.ui.work.costs.on_gpu", lambda: True)
     assert costs.about(other) is None
 
 

@@ -26,10 +26,10 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
-from regrain.ui.session.clips import ClipSession
-from regrain.ui.views.catalogue import Catalogue
-from regrain.ui.views.costs import Edit
+from regrain.ui.session.clips import OpenedClip
+from regrain.ui.work.catalogue import Catalogue
 
+RunEdit = Callable[[EditRequest], Iterator[Event]]
 # Of what a run writes.
 _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 # frames of a clip that an edit is put back into; a minute or so of writing
@@ -83,7 +83,7 @@ class RunJob:
 
     request: EditRequest
     page: str
-    opened: ClipSession | None = None
+    opened: OpenedClip | None = None
     whole: dict[int, LazyFrames] | None = None
     keep: Callable[[Adapter], object] | None = None
     kept: Collection[Path] = ()
@@ -96,7 +96,7 @@ class RunJob:
 class Jobs:
     """Runs jobs and keeps what they made."""
 
-    edit: Edit  # runs a request
+    edit: RunEdit  # runs a request
     catalogue: Catalogue  # what may be chosen
     media: Media  # where files go
 
@@ -161,7 +161,7 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     return Saved(replace(finished, report=dict(report)), files, folder, source)
 
 
-def stretch_of(opened: ClipSession) -> VideoClip | None:
+def stretch_of(opened: OpenedClip) -> VideoClip | None:
     """Return the stretch of one's own file that is edited, if the edit can be put back
     into the file."""
     used = len(opened.request.clip)

@@ -6,7 +6,7 @@ import pytest
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest, Region
 from regrain.ui.session.clips import prepare
-from regrain.ui.views.variants import attempt
+from regrain.ui.work.variants import attempt
 
 
 @pytest.mark.parametrize("source", ["", "a cat"])

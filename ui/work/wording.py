@@ -35,3 +35,12 @@ def capital(text: str) -> str:
 def sentence(error: EditingError) -> str:
     """Say an error in one line: the page's name of the field, and what is wrong."""
     return f"{place(error.field)}: {error.message}"
+
+
+def duration(seconds: float) -> str:
+    """Say seconds, minutes or hours in words."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"

@@ -17,9 +17,9 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import Handlers
-from regrain.ui.handlers.regions import MaskHandlers
-from regrain.ui.views.catalogue import Catalogue
+from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.views.model_views import addons_view, local_view
+from regrain.ui.work.catalogue import Catalogue
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_files_that_are_added_while_it_runs_are_offered(models, tmp_path):
 def test_the_built_in_motion_is_offered_with_the_built_in_model_alone(models, tmp_path):
     known = Catalogue({}, tmp_path)
     write(models / "motion" / "v2.safetensors")
-    shown = addons_view(known, [], BUILT_IN_MODEL)["motions"]
+    shown = addons_view(known, [], BUILT_IN_MODEL).motions
     assert shown == ["storybook/motion", "motion/v2"]
-    assert addons_view(known, [], "sd15")["motions"] == ["motion/v2"]
+    assert addons_view(known, [], "sd15").motions == ["motion/v2"]
 
 
 @pytest.mark.parametrize("content", [b"broken!", b"", b"\x02\0\0\0\0\0\0\0{}"[:9]])
@@ -70,14 +70,14 @@ def test_a_broken_file_is_noticed_when_it_is_listed_and_chosen(
     file = models / "broken.safetensors"
     file.write_bytes(content)
     (listed,) = local_view(["broken.safetensors"])
-    assert "damaged" in listed["facts"]
+    assert "damaged" in listed.facts
     known = Catalogue({}, tmp_path)
     with pytest.raises(ModelError, match=r"broken\.safetensors.* damaged"):
         known.model("broken.safetensors")
     write(file)
     os.utime(file, ns=(1, 1))
     assert known.model("broken.safetensors") == "broken.safetensors"
-    assert "damaged" not in local_view(["broken.safetensors"])[0]["facts"]
+    assert "damaged" not in local_view(["broken.safetensors"])[0].facts
 
 
 def test_a_file_that_was_cut_short_is_noticed(models, tmp_path):
@@ -147,11 +147,11 @@ def test_choosing_a_model_shows_and_empties_what_it_predicts(
     write(models / "mine.safetensors")
     write(models / "other.safetensors")
     parts = SimpleNamespace(prediction="prediction", useless="useless")
-    handlers = MaskHandlers(Catalogue({}, tmp_path), None, None, parts, *[None] * 3)
+    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, parts)
     session = SimpleNamespace(filled="mine.safetensors")
-    monkeypatch.setattr(MaskHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
     for name in ("_notice", "_filled", "added", "cards"):
-        monkeypatch.setattr(MaskHandlers, name, lambda *_: {})
+        monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
     choose = partial(handlers.choose_model, None)
     kept = choose("mine.safetensors", [])["prediction"]
     assert kept["visible"]

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainSerializer
 
 from regrain.editing.errors import RequestError
-from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
-from regrain.ui.session.method_choice import View
+from regrain.ui.values.kept import Content, KeptEdit, KeptRegion
 
 MAX_RUNS = 12
 _SHOWN = "shown.json"
@@ -22,8 +23,8 @@ _SHOWN = "shown.json"
 class Choices:
     """The request of a run, without frames and masks."""
 
-    edit: Edit
-    regions: tuple[Region, ...]
+    edit: KeptEdit
+    regions: tuple[KeptRegion, ...]
     clip: str  # identity of the clip in the session
     prompt: str  # as typed for the whole frame, a line per edit
 
@@ -39,7 +40,8 @@ class PastRun:
     """One run that ended well."""
 
     key: str  # names it on the page
-    folder: Path  # holds its files
+    # holds its files; another one whenever it is brought back
+    folder: Annotated[Path, PlainSerializer(lambda _: "")]
     stem: str  # how names of its downloads begin
     clip: str  # title of the clip
     title: str  # method and, where it matters, seed
@@ -49,11 +51,11 @@ class PastRun:
     choices: Choices  # what it was asked
     still: bool = False  # a try of one frame, which is shown in its place in the clip
 
-    def write(self, shown: Mapping[str, View]) -> None:
+    def write(self, shown: Mapping[str, object]) -> None:
         """Keep what the page shows of it: `player` and `result`."""
         (self.folder / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
 
-    def read(self) -> dict[str, View]:
+    def read(self) -> Content:
         """Return what `write` kept; a RequestError if its files are gone."""
         try:
             return json.loads((self.folder / _SHOWN).read_text(encoding="utf-8"))
@@ -122,45 +124,9 @@ class History:
                 self.shown = ()
         return run
 
-    def view(self, note: str = "") -> View:
-        """Return what the page shows of it, with a note."""
-        runs = [
-            {
-                "key": run.key,
-                "title": run.title,
-                "facts": run.facts,
-                "text": run.text,
-                "picture": run.picture,
-            }
-            for run in self.runs
-        ]
-        return {"shown": list(self.shown), "runs": runs, "note": note}
-
 
 def gone() -> RequestError:
     """Make the error about a run that is not there any more."""
     return RequestError(
         "history", "This run has been removed. Choose another, or run it again."
     )
-
-
-def compare(first: PastRun, second: PastRun) -> View:
-    """Return the player with two edits in place of source and edit; raises as
-    `PastRun.read` does."""
-    one = first.read()["player"]
-    other = second.read()["player"]
-    names = [f"A: {first.title}", f"B: {second.title}"]
-    if first.clip != second.clip:
-        names = [f"{names[0]}, {first.clip}", f"{names[1]}, {second.clip}"]
-    frames = min(one["frames"], other["frames"])
-    note = ""
-    if one["frames"] != other["frames"]:
-        note = f"The first {frames} frames play: one of the two has no more."
-    return one | {
-        "source": one["edits"][0]["path"],
-        "edits": [{"prompt": "", "path": other["edits"][0]["path"]}],
-        "reconstruction": None,
-        "frames": frames,
-        "names": names,
-        "note": note,
-    }

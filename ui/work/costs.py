@@ -21,9 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import BUILT_IN_IDS
-from regrain.editing.params.registry import check_params
-from regrain.editing.pipeline.estimate import Work, counted, work
+from regrain.editing.pipeline.estimate import Work, work
 from regrain.editing.pipeline.focus import asked_boxes, is_frame
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.boxes import write_boxes
@@ -32,19 +30,16 @@ from regrain.editing.storage.cache import cache_folder, digest
 from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.folders import replacing
 from regrain.ui.session.build_request import build_box_request, own_prompts
-from regrain.ui.session.method_choice import View
 from regrain.ui.session.session import Session
-from regrain.ui.views.run_views import duration
+from regrain.ui.work.jobs import RunEdit
+from regrain.ui.work.wording import duration
 
 log = logging.getLogger(__name__)
-Edit = Callable[[EditRequest], Iterator[Event]]
 _KEPT = 64  # runs of this machine
 _LAST = 3  # runs that tell a speed, by their median
 # Tuning and loading are done once.
 _STAGES = ("scanning", "inverting", "editing", "decoding", "measuring")
 _CACHED = ("inverting", "editing")  # take no time where the cache has their results
-_LONG = 90.0  # seconds
-_ELSEWHERE = 30.0  # seconds after which one goes elsewhere while a run goes on
 # By which factor a promise may be off: by the speed of the same model and method at the
 # same size, at another, of another method, of another model.
 _OFF, _OFF_SIZE, _OFF_METHOD, _OFF_MODEL = 1.0, 1.5, 2.0, 3.0
@@ -115,7 +110,7 @@ class Costs:
         self._lock = threading.Lock()
         self._runs = _read()  # the last first
 
-    def watched(self, edit: Edit) -> Edit:
+    def watched(self, edit: RunEdit) -> RunEdit:
         """Make an editor note the costs of its runs."""
 
         def edit_and_note(request: EditRequest) -> Iterator[Event]:
@@ -200,45 +195,10 @@ class Costs:
     def told(self, request: EditRequest, needed: Work | None = None) -> str:
         """Say how long a run takes from its beginning; empty where nothing is known."""
         promise = self.about(request, needed=needed)
-        return _told(promise.seconds, promise.off) if promise else ""
-
-    def view(self, request: EditRequest, again: float = 0.0, left: float = 1.0) -> View:
-        """Say what a run takes, as far as anything is known; parameters as for `about`.
-
-        `again` are the seconds it takes if all its windows are in the cache, else 0.
-        """
-        count = len(request.clip)
-        frames = "frame" if count == 1 else "frames"
-        size = f"{count} {frames}, {request.params['steps']} steps"
-        if again:
-            return {"text": f"{size}: computed already, about {duration(again)}, here."}
-        promise = self.about(request, left)
-        memory = promise.memory if promise else 0
-        if not memory and request.model not in BUILT_IN_IDS:
-            sizes = counted(request)
-            if sizes:
-                side, memory = sizes
-                size = f"{size} at {side} px"
-        room = f", about {memory / 1e9:.1f} GB of memory" if memory else ""
-        if promise is None:
-            return {
-                "text": f"{size}{room}. After a first run, this shows how long it takes here."
-            }
-        told = _told(promise.left, promise.off)
-        if left < 1:
-            told += " for what is left"
-        long = promise.left > _ELSEWHERE
-        if not promise.here:
-            text = f"{size}: {told} on our machine; yours may differ."
-            return {"text": text, "long": long}
-        saved = ""
-        if promise.kept:
-            saved = f" The inversion is kept, which saves {duration(promise.kept)}."
-        hint = " Try it first." if promise.left > _LONG else ""
-        return {"text": f"{size}: {told}{room}, here.{saved}{hint}", "long": long}
+        return in_words(promise.seconds, promise.off) if promise else ""
 
 
-def _told(seconds: float, off: float) -> str:
+def in_words(seconds: float, off: float) -> str:
     """Say seconds in words, as a range where they may be off by a factor."""
     if off == 1:
         return f"about {duration(seconds)}"
@@ -292,6 +252,9 @@ def _work(request: EditRequest) -> Work | None:
 def _inverted(request: EditRequest) -> str:
     """Return a digest of all that an inversion depends on."""
     params = [str(request.params.get(name)) for name in _OF_INVERSION]
+    size = request.clip.size
+    found = [boxes for _, boxes in asked_boxes(request, request.decided.cuts or ())]
+    places = ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
     inverted = [
         request.method,
         request.model,
@@ -300,19 +263,11 @@ def _inverted(request: EditRequest) -> str:
         request.clip.name,
         len(request.clip),
         request.clip.size,
-        _places(request),
+        places,
         request.size,
         *params,
     ]
     return digest({"inverted": inverted})
-
-
-def _places(request: EditRequest) -> list[str]:
-    """Return the boxes that a run edits; empty for the whole frame."""
-    cuts = check_params(request.method, request.params).cuts or ()
-    found = [boxes for _, boxes in asked_boxes(request, cuts)]
-    size = request.clip.size
-    return ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
 
 
 def _taken(

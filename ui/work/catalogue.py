@@ -26,14 +26,13 @@ from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
-from regrain.editing.params.registry import METHODS, OFFERS
+from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
 from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
-from regrain.ui.session.adapters import Entry, on_server
 from regrain.ui.session.examples import Example
-from regrain.ui.views import settings
+from regrain.ui.values.adapters import Entry, on_server
 
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
@@ -173,7 +172,7 @@ class Catalogue:
     ) -> dict[str, Any]:
         """Return every parameter as a run of a model with these LoRA files would have
         it; an EditingError if one is wrong."""
-        return settings.values(method, self._facts(model), given, loras)
+        return values(method, self._facts(model), given, loras)
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
@@ -247,6 +246,18 @@ class Catalogue:
             _check_offered("picture_adapter", request.picture_adapter, self.pictures)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
+
+
+def values(
+    method: str,
+    model: ModelFacts,
+    given: Mapping[str, object],
+    loras: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return parameters as a run would use them on a model with these LoRA files; an
+    EditingError if one is wrong."""
+    usual = model.recommended(loras)
+    return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
 
 @dataclass

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool
+from pydantic import (
+    Discriminator,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    Tag,
+    WrapSerializer,
+)
 
 from regrain.editing.media.coco import runs
 from regrain.masks.draw import (
@@ -21,6 +28,7 @@ from regrain.masks.draw import (
     grow,
     unpack,
 )
+from regrain.ui.values.kept import Content, Packed
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
@@ -36,7 +44,22 @@ class Reshape:
     pixels: int = 1  # of the clip, at least 1, by which it grows or shrinks
 
 
-Edit = BrushStroke | Rectangle | Reshape
+def _tool_of(stroke: object) -> str:
+    return stroke["tool"] if isinstance(stroke, dict) else type(stroke).__name__
+
+
+def _with_tool(stroke: object, handler: SerializerFunctionWrapHandler) -> Content:
+    return {"tool": _tool_of(stroke), **handler(stroke)}
+
+
+Stroke = BrushStroke | Rectangle | Reshape
+KeptStroke = Annotated[
+    Annotated[BrushStroke, Tag("BrushStroke")]
+    | Annotated[Rectangle, Tag("Rectangle")]
+    | Annotated[Reshape, Tag("Reshape")],
+    Discriminator(_tool_of),
+    WrapSerializer(_with_tool),
+]
 Box = tuple[float, float, float, float]
 
 
@@ -46,8 +69,8 @@ class Key:
 
     points: tuple[tuple[float, float, bool], ...] = ()  # (x, y, belongs to it)
     # strokes, boxes and tools over what was found, in their order
-    edits: tuple[Edit, ...] = ()
-    found: bytes | None = None  # packed mask of the points and the box, None for none
+    edits: tuple[KeptStroke, ...] = ()
+    found: Packed | None = None  # packed mask of the points and the box, None for none
     # its finder: a name of a mask model, or `CLICKS`; empty if it was drawn
     by: str = ""
     # x0, y0, x1, y1 around it, in pixels from the frame's corner
@@ -65,14 +88,17 @@ class Key:
         return self.found is not None and not self.edits and bool(self.by)
 
 
+_Score = Annotated[float, PlainSerializer(lambda score: round(score, 4))]
+
+
 @dataclass(frozen=True, eq=False)
 class MaskLayer:
     """Masks of one region: work by hand lies over those of a tracker or a file. Masks
     are packed."""
 
     keys: Mapping[int, Key] = field(default_factory=dict)
-    track: Mapping[int, bytes] = field(default_factory=dict)
-    score: Mapping[int, float] = field(default_factory=dict)
+    track: Mapping[int, Packed] = field(default_factory=dict)
+    score: Mapping[int, _Score] = field(default_factory=dict)
     # frames drawn, or cleared, since it was tracked
     corrected: frozenset[int] = frozenset()
     followed: frozenset[int] = frozenset()  # corrections that are being tracked
@@ -120,6 +146,16 @@ class MaskLayer:
         )
 
 
+def _kept(layer: MaskLayer, handler: SerializerFunctionWrapHandler) -> Content:
+    content = handler(layer)
+    # what is being followed is to be followed again
+    del content["followed"]
+    return content | {"corrected": sorted(layer.corrected | layer.followed)}
+
+
+KeptLayer = Annotated[MaskLayer, WrapSerializer(_kept)]
+
+
 def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
     """Return a layer's mask on a frame: work by hand over what was found or tracked.
 
@@ -134,7 +170,7 @@ def laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
     return touched_up(unpack(below, size), key.edits)
 
 
-def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
+def touched_up(mask: Mask, edits: Sequence[Stroke]) -> Mask:
     """Use strokes, boxes and tools on a mask, in their order; itself where there are
     none."""
     for edit in edits:

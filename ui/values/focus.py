@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regrain.editing.errors import RequestError, shorten
-from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Extents, edges_of
-from regrain.editing.request.boxes import MAX_TEXT, read_boxes, read_focus
-from regrain.ui.session.layers import Key, laid_over
+from regrain.editing.request.boxes import read_focus
+from regrain.ui.values.layers import Key, laid_over
 
 if TYPE_CHECKING:
-    from regrain.ui.session.state import State
+    from regrain.ui.values.state import State
 
 Stack = tuple[tuple[int, bool, Key | None, bytes | None], ...]
 """Of each region on a frame, the uppermost first: its label, whether it is the rest of
@@ -55,20 +53,6 @@ def extents_of(state: State, edges: Callable[[Stack], Edges]) -> Extents:
         for label, found in edges(tuple(stack)).items():
             extents[label][frame] = found
     return extents
-
-
-def check_focus(text: str, clip: Clip) -> None:
-    """Refuse what `focus` does not take: a RequestError, also for boxes outside the
-    clip."""
-    if len(text) > MAX_TEXT:
-        raise RequestError("focus", f"Use at most {MAX_TEXT} characters.")
-    try:
-        kind = read_focus(text).kind
-    except ValueError as error:
-        given = f"{str(error).capitalize()}, got {shorten(text)}."
-        raise RequestError("focus", given) from None
-    if kind == "boxes":
-        read_boxes(text, len(clip), clip.size)
 
 
 def on_other_frames(focus: str) -> str:

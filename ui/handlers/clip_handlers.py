@@ -1,0 +1,236 @@
+"""Clips, words and settings: each handler takes what the page sent and returns the parts
+it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import gradio as gr
+
+from regrain.editing.errors import EditingError
+from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
+from regrain.editing.params.registry import METHODS, find_method
+from regrain.ui.handlers.base import (
+    METHOD,
+    PARAMETERS,
+    SESSION,
+    Handlers,
+    event_data,
+    explain,
+    names_in,
+    page_of,
+    seed_field,
+    told_if_full,
+)
+from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.runs import Changes
+from regrain.ui.session.build_request import whole_masks
+from regrain.ui.session.clip_files import ClipFiles, uploaded
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.views import model_views, result_views, session_views, settings
+from regrain.ui.views.shown import GalleryFailed, NoticeView
+
+_USELESS = NoticeView(
+    "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
+)
+_ALL = (*SESSION, "added", "seed", "prediction", PARAMETERS)
+
+
+@dataclass(frozen=True)
+class SettingHandlers(Handlers):
+    """Words, and the choice of method, model and preset."""
+
+    @outputs("prompt")
+    def describe(self, request: gr.Request, words: object) -> Changes:
+        """Show the composed prompt, while words are typed."""
+        try:
+            return {"prompt": session_views.prompts(self.described(request, words))}
+        except EditingError:
+            return {}  # said when it is run; while typing it would only disturb
+
+    @outputs(*METHOD, "prompt", "seed")
+    def switch(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """Change to another method."""
+        try:
+            method = find_method(str(event_data(event).get("name"))).name
+            session = self.session(request)
+        except EditingError:
+            return {}
+        with session.lock:
+            session.method = method
+        shown = {
+            "prompt": session_views.prompts(session),
+            "seed": gr.Number(**seed_field(method)),
+        }
+        return shown | self.method(method)
+
+    @outputs(
+        "useless",
+        "words",
+        "method",
+        "cards",
+        "prompt",
+        "added",
+        "addons",
+        "prediction",
+        PARAMETERS,
+    )
+    def choose_model(
+        self, request: gr.Request, model: object, added: object
+    ) -> Changes:
+        """Show a model's recommendations, and whether it can edit this clip; another's
+        motion is off."""
+        kept = [name for name in names_in(added) if moving(model, name)]
+        try:
+            session = self.session(request)
+            if session.filled == str(model):  # it came with values of its own
+                return {
+                    **self._notice(session, model),
+                    **self.cards(session, model),
+                    "prediction": self.prediction(model, None),
+                }
+            session.filled = str(model)
+            return {
+                **self._notice(session, model),
+                **self._filled(session, model),
+                **self.added(kept, model),
+                "prediction": self.prediction(model),
+                **self.cards(session, model),
+            }
+        except EditingError:
+            return {}
+
+    def choose_preset(self, method: str) -> Callable[[object, object], Changes]:
+        """Return the handler that shows the values a preset of a method sets."""
+
+        @outputs(f"{method}.*", "progress")
+        def choose(preset: object, model: object) -> Changes:
+            try:
+                known = self.catalogue.model(model)
+                values = self.catalogue.values(method, known, {"preset": preset})
+            except EditingError as error:
+                return self.failed(error)
+            return self.parts.controls.fill(method, values)
+
+        return choose
+
+    def _notice(self, session: Session, model: object) -> Changes:
+        """Say how far a model is of use for the clip."""
+        built_in = model == BUILT_IN_MODEL
+        useless = built_in and not session.opened.drawn
+        is_offered = model in self.catalogue.models
+        lacks = self.catalogue.lacks(str(model)) if is_offered else None
+        return {
+            "useless": _USELESS if useless else None,
+            "words": gr.Accordion(visible=built_in),
+            "method": model_views.choice(session.method, lacks),
+        }
+
+    def _filled(self, session: Session, model: object) -> Changes:
+        """Fill all controls as the model and the project have them."""
+        base = session.opened.request
+        chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
+        updates: Changes = {}
+        for method in METHODS:
+            given = base.params if method == base.method else {}
+            values = self.catalogue.values(method, chosen, given)
+            updates |= self.parts.controls.fill(method, values)
+        return updates
+
+
+@dataclass(frozen=True)
+class ClipHandlers(SettingHandlers):
+    """Clips that are opened, trimmed and saved."""
+
+    files: ClipFiles
+
+    @outputs(*_ALL)
+    def choose(
+        self, event: gr.EventData, request: gr.Request, model: object
+    ) -> Changes:
+        """Open the example that was picked."""
+        example = self.catalogue.example(event_data(event).get("name"))
+        session = self.files.begin(page_of(request), example.opened)
+        return self.opened(session, "", model)
+
+    @outputs(*_ALL)
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
+        """Open a clip of the user's own that was uploaded."""
+        try:
+            session, note = self.files.upload(
+                page_of(request), uploaded(event_data(event))
+            )
+        except Exception as error:
+            failed = explain(error, "a clip could not be opened", with_field=True)
+            return {"gallery": GalleryFailed(failed, time.time())}
+        return self.opened(session, note, model)
+
+    @outputs(*_ALL)
+    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> Changes:
+        """Use another part of the clip; words, settings and masks of frames that are
+        still used stay."""
+        try:
+            self.described(request, words)
+            session, note = self.files.trim(page_of(request), event_data(event))
+        except StaleEvent:
+            return {}
+        except Exception as error:
+            note = explain(error, "other frames could not be used", with_field=True)
+            return {"canvas": session_views.lost(note)}
+        return self._shown(session, note) | self._shared(session)
+
+    @outputs("download", "progress")
+    def save(self, request: gr.Request, words: object, *fields: object) -> Changes:
+        """Save the project as an archive."""
+        try:
+            session = self.described(request, words)
+            with told_if_full():
+                with session.lock:
+                    asked = self.requested(session, self.parts.named(fields))
+                    whole = whole_masks(session.state, asked)
+                saved = self.files.save(session, asked, whole, page_of(request))
+        except StaleEvent:
+            return {}
+        except EditingError as error:
+            return self.failed(error)
+        return self.download(saved, "project.zip")
+
+    def opened(self, session: Session, note: str, model: object) -> Changes:
+        """Show a session from its beginning."""
+        opened = session.opened
+        session.filled = str(model)
+        motion = moving(model, opened.request.motion)
+        asked = replace(opened.request, method=session.method, motion=motion)
+        return {
+            "gallery": session_views.gallery(self.catalogue.examples, opened.name),
+            **self._shown(session, note, model),
+            **self.settings(asked, model),
+            **self._notice(session, model),
+            **self._filled(session, model),
+            **self._shared(session),
+        }
+
+    def _shown(self, session: Session, note: str, model: object = None) -> Changes:
+        """Show the clip, its masks and words, and no run."""
+        return {
+            "canvas": session_views.canvas(session, -1, note),
+            "player": result_views.made_player(session.opened),
+            "result": result_views.made_result(session.opened),
+            "live": None,
+            "losses": None,
+            "progress": None,
+            **self.cards(session, model),
+        }
+
+    def _shared(self, session: Session) -> Changes:
+        """Fill the fields that all methods share as the project has them."""
+        request = session.opened.request
+        given = {
+            name: value
+            for name, value in request.params.items()
+            if name in settings.SHARED
+        }
+        values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
+        return self.parts.controls.fill_shared(values)

@@ -1,0 +1,103 @@
+"""Masks: each handler takes what the page sent and returns the parts it changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from regrain.editing.errors import EditingError
+from regrain.editing.request.plan import scan
+from regrain.ui.handlers.base import (
+    Data,
+    Handlers,
+    event_data,
+    page_of,
+)
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.outputs import outputs
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.server.runs import Changes
+from regrain.ui.session.session import StaleEvent
+from regrain.ui.session.session_store import SessionStore
+from regrain.ui.views import session_views
+from regrain.ui.views.shown import CanvasView
+from regrain.ui.work.wording import sentence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MaskHandlers(Handlers):
+    """Masks: made on the canvas, followed, and found."""
+
+    masking: Masking
+    tracking: Tracking
+
+    @outputs("canvas", "cards", "prompt")
+    def act(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """Answer one thing done on the canvas or the cards: a click, a stroke, a
+        region, undo."""
+        shown, session = self.masking.act(page_of(request), event_data(event))
+        changes = {"canvas": shown} if shown else {}
+        return changes | self.cards(session) if session else changes
+
+    @outputs("canvas")
+    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
+        """Yield masks, frame by frame, while regions are followed through the clip."""
+        for shown in self.tracking.track(page_of(request), event_data(event)):
+            yield {"canvas": shown} if shown else {}
+
+    @outputs("canvas")
+    def scan(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """Look for cuts, once the clip can be seen."""
+        shown = find_cuts(self.visits, page_of(request), event_data(event))
+        return {"canvas": shown} if shown else {}
+
+    @outputs("canvas", "cards", "prompt")
+    def discover(
+        self, request: gr.Request, words: object, model: object
+    ) -> Iterator[Changes]:
+        """Make regions of what is found by the words alone."""
+        try:
+            session = self.described(request, words)
+            chosen = self.catalogue.model(model)
+        except StaleEvent:
+            yield {}
+            return
+        except EditingError as error:
+            yield {"canvas": session_views.lost(sentence(error))}
+            return
+        for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
+            yield {"canvas": shown} if shown else {}
+        yield self.cards(session)
+
+
+def find_cuts(visits: SessionStore, page: str, data: Data) -> CanvasView | None:
+    """Return the canvas with the cuts of the clip that a page shows; None if the page
+    has left it meanwhile.
+
+    To look for them takes 10 to 15 ms a frame.
+    """
+    found = []
+    try:
+        with visits.held(page, data) as session:
+            identity = session.id
+            clip = session.opened.clip
+        for number, is_cut in scan(clip):
+            if session.id != identity or visits.has_left(page):
+                return None
+            if is_cut:
+                found.append(number)
+    except EditingError:
+        return None  # the page has gone, or its clip; a run looks for cuts itself
+    except OSError:
+        log.info("the frames went while cuts were sought")
+        return None
+    with session.lock:
+        if session.id != identity:
+            return None
+        session.found = tuple(found)
+        return session_views.canvas(session, data["have"], None)
