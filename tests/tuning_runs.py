@@ -23,7 +23,7 @@ def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
     return drifting(frames, size, size, start=16, blocks=4)
 
 
-def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditRequest:
+def request(frames: int = FRAMES, size: int = SIZE, **changes) -> EditRequest:
     """An edit of the whole clip by Tune-A-Video."""
     given = {
         "method": "tune_a_video",
@@ -33,19 +33,19 @@ def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditReque
     return EditRequest(clip(frames, size), None, (), **given)
 
 
-def params(**given: Any) -> TuneAVideoParams:
+def params(**given) -> TuneAVideoParams:
     """Two steps without previews, unless given."""
     return check_params(
         "tune_a_video", {"tune_steps": 2, "tune_preview_every": 0, **given}
     )
 
 
-def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
+def tuning(model, asked: EditRequest | None = None, **given) -> Iterator[Any]:
     """The events of a tuning."""
     return learn_clip(model, asked or request(), params(**given))
 
 
-def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapter:
+def learned(model, asked: EditRequest | None = None, **given) -> Adapter:
     """The adapter of a tuning."""
     with torch.no_grad():
         return list(tuning(model, asked, **given))[-1].adapter

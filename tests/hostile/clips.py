@@ -284,7 +284,7 @@ def _pictures(
     name: str,
     file: str,
     change: base.Change,
-    *given: Any,
+    *given,
     expected: Expected = "refuse",
     **options: int,
 ) -> Case:

@@ -68,7 +68,7 @@ _READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers", "32 bits")
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
-    def one(name: str, soft: bool, change: base.Change, *given: Any) -> Case:
+    def one(name: str, soft: bool, change: base.Change, *given) -> Case:
         write = base.with_project(change, *given, at="project/masks/00001.png")
         return Case(
             "masks", f"{use}, {name}", command, write, "either" if soft else "refuse"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -74,7 +73,7 @@ _FITTING = {
 }
 
 
-def _sound(place: str, name: str, value: Any) -> Expected:
+def _sound(place: str, name: str, value) -> Expected:
     """What must become of a value at a place."""
     same = json.dumps(base.changed(base.content(), place, value)) == json.dumps(
         base.content()
@@ -111,7 +110,7 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     )
 
 
-def _project(place: str, value: Any, folder: Path) -> Path:
+def _project(place: str, value, folder: Path) -> Path:
     """Write a project with another value at a place."""
     return base.write_project(
         folder / "project", base.changed(base.content(), place, value)

@@ -178,11 +178,11 @@ def _keys() -> Iterator[Case]:
                 )
 
 
-def _set(file: Path, key: str, value: Any) -> None:
+def _set(file: Path, key: str, value) -> None:
     replace_file(file, json.dumps(json.loads(file.read_text()) | {key: value}).encode())
 
 
-def header(entries: Any) -> bytes:
+def header(entries) -> bytes:
     """The head of a safetensors file."""
     text = json.dumps(entries).encode() if not isinstance(entries, bytes) else entries
     return struct.pack("<Q", len(text)) + text

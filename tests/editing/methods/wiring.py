@@ -192,7 +192,7 @@ class Run:
         return [call for call in self.calls if call.stage == stage]
 
 
-def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
+def drive(model, request: EditRequest, cache: Path, **given: object) -> Run:
     """Run the request's method with these parameters, and note every call of the
     model."""
     params, _ = resolve_params(request.method, given, {})
@@ -268,11 +268,11 @@ def sensors(unet: torch.nn.Module, call: Call) -> Iterator[None]:
         call.normed = len(x)
         return norm(x)
 
-    def enter(_: Any, __: Any, named: dict[str, Tensor]) -> None:
+    def enter(_, __, named: dict[str, Tensor]) -> None:
         call.entering.append(named["hidden_states"].detach().clone())
 
     def watched(inner: Callable, index: int) -> Callable:
-        def forward(x: Tensor, *more: Any) -> Tensor:
+        def forward(x: Tensor, *more) -> Tensor:
             call.hidden.append((before[index], x.detach().clone()))
             return inner(x, *more)
 
@@ -303,7 +303,7 @@ def watch_control(
 
     forward = ControlNetModel.forward
 
-    def noting(self: Any, x: Tensor, t: Tensor, **named: Any) -> Any:
+    def noting(self, x: Tensor, t: Tensor, **named) -> Any:
         answer = forward(self, x, t, **named)
         text = named["encoder_hidden_states"]
         hint = named["controlnet_cond"]
@@ -410,7 +410,7 @@ def walk(start: Tensor, calls: Sequence[Call], steps: Sequence[Step]) -> list[Te
     return latents
 
 
-def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames: Any) -> None:
+def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames) -> None:
     """The clip alone, with one prompt and attention that nothing changes."""
     text = run.model.embed([prompt]).vectors
     for call in calls:
@@ -504,7 +504,7 @@ def answers(call: Call, branch: int) -> tuple[Tensor, Tensor]:
     return call.x0[call.branch(branch)], call.eps[call.branch(branch)]
 
 
-def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
+def varied(x: Tensor, mask: Tensor | None, params, seed: int) -> Tensor:
     """Inverted latents with the share of fresh noise that `variation` asks for, the
     same in all frames."""
     noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
