@@ -340,12 +340,16 @@ class Assembly:
         maps = maps_of(draft) if draft else {}
         control = maps.pop("control", None)
         if control is not None and self._control is None:
-            self._control = DiskFrames(*control.shape[1:3])
+            height, width = control.shape[1:3]
+            self._control = DiskFrames(height, width)
             before = sum(frames for frames, _ in self._maps)
-            self._control.append(np.zeros((before, *control.shape[1:]), np.uint8))
+            black = np.zeros((before, height, width, 3), np.uint8)
+            self._control.append(black)
         if self._control is not None:
-            black = np.zeros((count, *self._control.shape[1:]), np.uint8)
-            self._control.append(black if control is None else control)
+            shape = (count, *self._control.shape[1:])
+            if control is None:
+                control = np.zeros(shape, np.uint8)
+            self._control.append(control)
         self._maps.append((count, maps))
         if draft and len(self._plan.windows) == 1:
             self._parts = {name: maps.parts for name, maps in draft.attention.items()}

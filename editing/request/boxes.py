@@ -105,15 +105,18 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     boxes = np.zeros((frames, 4), np.int64)
     for part, (start, stop) in zip(parts, spans, strict=True):
         assert part, "read_focus refuses what is no box"
-        corners = [int(number) for number in part[4].split("+")[1:]]
-        places = np.array(corners).reshape(-1, 2)
+        numbers = part[4].split("+")[1:]
+        places = np.array(numbers, np.int64).reshape(-1, 2)
         if len(places) not in (1, stop - start):
             given = f"There are {len(places)} places for {stop - start} frames"
             advice = "Give one, or one for each."
             raise RequestError("focus", f"{given} from frame {start} on. {advice}")
         boxes[start:stop, :2] = places
-        boxes[start:stop, 2:] = int(part[2]), int(part[3])
-    outside = (boxes[:, 2:] < 1) | (boxes[:, :2] + boxes[:, 2:] > size)
+        boxes[start:stop, 2] = int(part[2])
+        boxes[start:stop, 3] = int(part[3])
+    sides = boxes[:, 2:]
+    corners = boxes[:, :2] + sides
+    outside = (sides < 1) | (corners > size)
     beyond = np.flatnonzero(outside.any(1))
     if len(beyond):
         box = write_boxes(boxes[beyond[0], None])
