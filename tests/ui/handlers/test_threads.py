@@ -14,7 +14,6 @@ from regrain.editing.recipe.events import Progress
 from regrain.editing.storage.fetching import Fetched
 from regrain.masks.draw import BrushStroke
 from regrain.masks.track.propagate import Confidence
-from regrain.ui.handlers import tracking
 from regrain.ui.handlers.model_handlers import MaskModelHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.session import mask_edits
@@ -162,7 +161,7 @@ def refuse_threads(*_):
 def test_where_no_thread_can_be_had_nothing_is_tracked_for_ever(visits, monkeypatch):
     session = visits.get("page")
     mask_edits.add_edit(session, session.add_region(), 0, BrushStroke(((5, 5),), 3))
-    monkeypatch.setattr(tracking, "start_thread", refuse_threads)
+    monkeypatch.setattr("regrain.ui.session.tracking.start_thread", refuse_threads)
     shown = Tracking(visits, lambda *_: iter(())).track(
         "page", {"id": session.id, "have": session.rev}
     )

@@ -10,6 +10,8 @@ import pytest
 from pydantic import Field
 
 from regrain.editing import Region
+from regrain.editing.models.files.facts import facts_at
+from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
@@ -20,7 +22,7 @@ from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
 from regrain.ui.views.model_views import choice
-from regrain.ui.work.catalogue import values
+from regrain.ui.work import catalogue
 
 
 class WholeParams(MethodParams):
@@ -149,6 +151,12 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
+
+
+def values(method, folder, given):
+    """The parameters of a run with a model in a folder."""
+    model = facts_at(ModelLocation("folder", str(folder)), folder.name)
+    return catalogue.values(method, model, given)
 
 
 def all_fields(usual, shown):
