@@ -22,7 +22,7 @@ from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
 from regrain.ui.values import method_choice
 from regrain.ui.views.model_views import choice
-from regrain.ui.work.catalogue import values
+from regrain.ui.work import catalogue
 
 
 class WholeParams(MethodParams):
@@ -155,6 +155,12 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
+
+
+def values(method, folder, given):
+    """The parameters of a run with a model in a folder."""
+    model = facts_at(ModelLocation("folder", str(folder)), folder.name)
+    return catalogue.values(method, model, given)
 
 
 def all_fields(usual, shown):
