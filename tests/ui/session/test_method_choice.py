@@ -33,10 +33,6 @@ class WholeParams(MethodParams):
     tries: int = Field(3, ge=1, description="Without an upper end.")
 
 
-def facts(folder):
-    return facts_at(ModelLocation("folder", str(folder)), folder.name)
-
-
 @pytest.fixture
 def whole(monkeypatch):
     """Another method, which edits the whole frame; its needs can be changed."""
@@ -176,12 +172,10 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     whole, tmp_path
 ):
     usual = {
-        name: values(name, facts(tmp_path), {})
-        for name in (whole("inversion"), "videograin")
+        name: values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
     }
     of = {
-        name: lambda given, name=name: values(name, facts(tmp_path), given)
-        for name in usual
+        name: lambda given, name=name: values(name, tmp_path, given) for name in usual
     }
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
@@ -218,7 +212,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
 
     def of(given):
-        return values("fatezero", facts(tmp_path), given)
+        return values("fatezero", tmp_path, given)
 
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
@@ -318,7 +312,7 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
         given = both.given(
             method,
             shown,
-            lambda given, m=method: values(m, facts(tmp_path), given),
+            lambda given, m=method: values(m, tmp_path, given),
             {},
         )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}
