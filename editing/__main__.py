@@ -62,7 +62,6 @@ from regrain.editing.storage.folders import alone, check_apart, check_writable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from regrain.editing.cli.jobs import Outcome, Status
     from regrain.editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -177,9 +176,9 @@ def batch(
         check_batch,
         is_done,
         read_jobs,
+        split as by_shots,
         work,
     )
-    from regrain.editing.cli.jobs import split as by_shots
 
     check_batch(out)
     if ray is not None and device is not None:
@@ -202,7 +201,15 @@ def batch(
             from regrain.editing.cli.ray_jobs import Cluster
 
             outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
-        _follow_batch(outcomes, status, len(tasks))
+        from rich.console import Console
+        from rich.progress import track
+
+        total = len(tasks)
+        shown = {"total": total, "console": Console(stderr=True)}
+        for outcome in track(outcomes, f"{total} tasks", **shown):
+            status.take(outcome)
+            if outcome.error:
+                typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
         status.close()
     typer.echo(f"{status.count('done')} of {len(listed)} jobs done: {out}")
     if status.count("failed"):
@@ -230,7 +237,8 @@ def tune(
     check_writable(out.absolute().parent)
     use_device(device)
     if name is None:
-        check_name("--out", out.stem)
+        name = out.stem
+        check_name("--out", name)
     else:
         check_name("--name", name)
     request, _ = override(load_project(project), method="tune_a_video", **changes)
@@ -238,9 +246,7 @@ def tune(
     from regrain.editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
-    facts = tuned.adapter.facts.model_copy(
-        update={"name": out.stem if name is None else name}
-    )
+    facts = tuned.adapter.facts.model_copy(update={"name": name})
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
     if facts.steps:
         quarter = max(1, facts.steps // 4)
@@ -292,7 +298,7 @@ def new(
     if masks:
         labels = read_labels(masks, len(opened), opened.size, list(regions), at=at)
         for label in sorted(labels.present - set(regions)):
-            regions[label] = {"label": label, "name": f"region {label}"}
+            regions[label] = _named(label)
     request = EditRequest(
         clip=opened,
         labels=labels,
@@ -337,25 +343,14 @@ def clusters(
 
     model = changes.get("model") or request.model  # the new project keeps its own
     backbone = load_backbone(model, request.loras, prediction=request.prediction)
-    found = _follow(
-        find_clusters(
-            backbone,
-            request.clip,
-            request.source_prompt,
-            count,
-            steps,
-            seed,
-            request.size,
-        )
+    asked = request.clip, request.source_prompt, count, steps, seed, request.size
+    found = _follow(find_clusters(backbone, *asked))
+    regions = tuple(
+        Region(name=name or f"cluster {label}", label=label, source=name)
+        for label, name in enumerate(found.names, 1)
     )
-    regions = []
-    for label, name in enumerate(found.names, 1):
-        regions.append(
-            Region(name=name or f"cluster {label}", label=label, source=name)
-        )
-    clustered = replace(
-        request, labels=found.labels, regions=tuple(regions), prompt="", params={}
-    )
+    kept = {"labels": found.labels, "regions": regions}
+    clustered = replace(request, **kept, prompt="", params={})
     save_project(clustered, out)
     write_clusters(found.pca, clustered, out)
     for region, fit in zip(regions, found.fit, strict=True):
@@ -385,27 +380,26 @@ def cache(
 
     kept = list(entries())
     kinds = sorted({entry.kind for entry in kept})
-    cleared = set(clear or ())
-    for kind in clear or ():
-        if kind not in (*kinds, "all"):
-            choices = ", ".join([*kinds, "all"])
-            message = f"{shorten(kind)} is not in the cache. Choose from {choices}."
-            raise RequestError("--clear", message)
+    choices = [*kinds, "all"]
+    cleared = list(clear or ())
+    for kind in cleared:
+        if kind not in choices:
+            said = f"{shorten(kind)} is not in the cache."
+            raise RequestError("--clear", f"{said} Choose from {', '.join(choices)}.")
     latest = time.time() - 86_400 * older
-    gone = []
     left = []
     for entry in kept:
         is_cleared = "all" in cleared or entry.kind in cleared
         if is_cleared and entry.used <= latest:
             entry.path.unlink(missing_ok=True)
-            gone.append(entry)
         else:
             left.append(entry)
     for kind in kinds:
         sizes = [entry.bytes for entry in left if entry.kind == kind]
         megabytes = sum(sizes) / 1e6
         typer.echo(f"{kind:12}{len(sizes):6} results {megabytes:10.1f} MB")
-    typer.echo(f"{cache_folder()}: {len(left)} kept, {len(gone)} removed")
+    gone = len(kept) - len(left)
+    typer.echo(f"{cache_folder()}: {len(left)} kept, {gone} removed")
 
 
 @app.command(name="schema")
@@ -451,19 +445,17 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
-            raise RequestError(
-                "--region", f"Label {label} is given twice. Give it once."
-            )
-        result[label] = {
-            "label": label,
-            "name": name or f"region {label}",
-            "prompt": prompt,
-        }
+            said = f"Label {label} is given twice. Give it once."
+            raise RequestError("--region", said)
+        result[label] = _named(label, name) | {"prompt": prompt}
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
-        values = result.setdefault(label, {"label": label, "name": f"region {label}"})
-        values["source"] = phrase
+        result.setdefault(label, _named(label))["source"] = phrase
     return result
+
+
+def _named(label: int, name: str = "") -> dict[str, Any]:
+    return {"label": label, "name": name or f"region {label}"}
 
 
 def _parse_region(option: str, text: str) -> tuple[int, str, str]:
@@ -498,19 +490,6 @@ def _follow(stream: Iterator[events.Event]) -> Any:
                 result = event
             _show(event, bars, tasks)
     return result
-
-
-def _follow_batch(outcomes: Iterator[Outcome], status: Status, total: int) -> None:
-    """Show how far a batch is, and say what fails."""
-    from rich.console import Console
-    from rich.progress import track
-
-    for outcome in track(
-        outcomes, f"{total} tasks", total=total, console=Console(stderr=True)
-    ):
-        status.take(outcome)
-        if outcome.error:
-            typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
 
 
 def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:

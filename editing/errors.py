@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import textwrap
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
@@ -121,21 +121,35 @@ def from_validation(
     `params.`, is put before the path.
     """
     first = error.errors(include_url=False)[0]
-    place = _follow(model, first["loc"]).path
-    # A colon ends the field in an error line, so keys that have one are shown without
-    # it.
-    keys = [str(key).replace(":", "\ufffd") for key in place]
-    path = prefix + ".".join(keys)
-    return RequestError(path.strip(".") or "project.json", _explain(first, model))
+    here: type[BaseModel] | None = model
+    parent = model  # of the last field
+    field = None
+    place: list[str] = []
+    for key in first["loc"]:
+        if isinstance(key, str):
+            # pydantic's own words for types, such as `constrained-str`, are left out
+            if here is None:
+                continue
+            parent = here
+            fields = here.model_fields.items()
+            named = (info for name, info in fields if key == (info.alias or name))
+            field = next(named, None)
+            here = _model_in(field.annotation) if field else None
+        # A colon ends the field in an error line, so keys that have one are shown
+        # without it.
+        place.append(str(key).replace(":", "\ufffd"))
+    path = prefix + ".".join(place)
+    said = _explain(first, field, parent)
+    return RequestError(path.strip(".") or "project.json", said)
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _explain(
+    detail: ErrorDetails, field: FieldInfo | None, model: type[BaseModel]
+) -> str:
     kind = detail["type"]
     context = detail.get("ctx", {})
     if kind == "extra_forbidden":
-        *parents, key = detail["loc"]
-        allowed = _follow(model, parents).model.model_fields
-        return f"Unknown key. {suggest(str(key), allowed)}"
+        return f"Unknown key. {suggest(str(detail['loc'][-1]), model.model_fields)}"
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
@@ -153,42 +167,33 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     elif kind == "literal_error":
         expected = context["expected"]
     elif kind in _NUMBERS:
-        expected = _number(detail, model)
+        expected = _number(field)
     else:
         expected = _NOUNS.get(kind, "another value")
     return f"Expected {expected}, got {shorten(detail['input'])}."
 
 
-def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _number(field: FieldInfo | None) -> str:
     """Say which number a field, or an entry of its list, should have been: `a whole
     number from 0 to 9`."""
-    field = _follow(model, detail["loc"]).field
     if field is None:
         return "a number"
     # `list[Annotated[int, Field(ge=0)]]` and `Annotated[...] | None` carry limits in
     # their arguments.
     kinds = (field.annotation, *get_args(field.annotation))
     limits = list(field.metadata)
-    whole = False
     for kind in kinds:
-        whole |= int in (kind, getattr(kind, "__origin__", None))
         for info in getattr(kind, "__metadata__", ()):
             limits += getattr(info, "metadata", ())
-    low = _first_limit(limits, "ge")
-    high = _first_limit(limits, "le")
+    whole = any(int in (kind, getattr(kind, "__origin__", None)) for kind in kinds)
     noun = "a whole number" if whole else "a number"
-    if low is None:
+    low = [limit.ge for limit in limits if hasattr(limit, "ge")]
+    high = [limit.le for limit in limits if hasattr(limit, "le")]
+    if not low:
         return noun
-    if high is None:
-        return f"{noun} of at least {low}"
-    return f"{noun} from {low} to {high}"
-
-
-def _first_limit(limits: Iterable[object], bound: str) -> object:
-    for limit in limits:
-        if hasattr(limit, bound):
-            return getattr(limit, bound)
-    return None
+    return (
+        f"{noun} from {low[0]} to {high[0]}" if high else f"{noun} of at least {low[0]}"
+    )
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -198,41 +203,6 @@ def shorten(value: object, limit: int = 60) -> str:
     except (ValueError, RecursionError):  # thousands of digits, or lists nested as deep
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-class _Place(NamedTuple):
-    """The end of a path into a model: its keys, and the last field and the last model
-    on it."""
-
-    path: list[str | int]
-    field: FieldInfo | None
-    model: type[BaseModel]
-
-
-def _follow(model: type[BaseModel], path: Sequence[str | int]) -> _Place:
-    """Follow a path of pydantic's, leaving out its own words for types, such as
-    `constrained-str`."""
-    here: type[BaseModel] | None = model
-    keys: list[str | int] = []
-    field = None
-    for key in path:
-        if isinstance(key, int):
-            keys.append(key)
-            continue
-        if here is None:
-            continue
-        keys.append(key)
-        field = _field_called(key, here)
-        here = _model_in(field.annotation) if field else None
-        model = here or model
-    return _Place(keys, field, model)
-
-
-def _field_called(key: str, model: type[BaseModel]) -> FieldInfo | None:
-    for name, field in model.model_fields.items():
-        if key == (field.alias or name):
-            return field
-    return None
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -3,80 +3,39 @@
 Names are loaded when first used: importing this package loads no torch.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from regrain.public import public
+
 if TYPE_CHECKING:
-    from regrain.editing.media.annotations import read_rle
-    from regrain.editing.media.coco import write_rle
+    from regrain.editing.media.annotations import read_rle as read_rle
+    from regrain.editing.media.coco import write_rle as write_rle
     from regrain.editing.media.labels import (
-        flatten,
-        read_labels,
-        read_regions,
-        split,
-        write_labels,
-        write_regions,
+        flatten as flatten,
+        read_labels as read_labels,
+        read_regions as read_regions,
+        split as split,
+        write_labels as write_labels,
+        write_regions as write_regions,
     )
     from regrain.masks.draw import (
-        BrushStroke,
-        brush,
-        clean,
-        drop_specks,
-        fill_holes,
-        grow,
+        BrushStroke as BrushStroke,
+        brush as brush,
+        clean as clean,
+        drop_specks as drop_specks,
+        fill_holes as fill_holes,
+        grow as grow,
     )
-    from regrain.masks.io.video import read_mask_video, write_mask_video
-    from regrain.masks.models.embedded import Embedded
-    from regrain.masks.models.finders import finders
-    from regrain.masks.segmentation.click import embed, segment
-    from regrain.masks.track.propagate import Confidence, propagate
+    from regrain.masks.io.video import (
+        read_mask_video as read_mask_video,
+        write_mask_video as write_mask_video,
+    )
+    from regrain.masks.models.embedded import Embedded as Embedded
+    from regrain.masks.models.finders import finders as finders
+    from regrain.masks.segmentation.click import embed as embed, segment as segment
+    from regrain.masks.track.propagate import (
+        Confidence as Confidence,
+        propagate as propagate,
+    )
 
-_NAMES = {
-    "editing.media.annotations": "read_rle",
-    "editing.media.coco": "write_rle",
-    "editing.media.labels": "flatten read_labels read_regions split write_labels write_regions",
-    "masks.draw": "BrushStroke brush clean drop_specks fill_holes grow",
-    "masks.io.video": "read_mask_video write_mask_video",
-    "masks.models.embedded": "Embedded",
-    "masks.models.finders": "finders",
-    "masks.segmentation.click": "embed segment",
-    "masks.track.propagate": "Confidence propagate",
-}
-_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-__all__ = [
-    "Confidence",
-    "Embedded",
-    "BrushStroke",
-    "brush",
-    "clean",
-    "drop_specks",
-    "embed",
-    "fill_holes",
-    "finders",
-    "flatten",
-    "grow",
-    "propagate",
-    "read_labels",
-    "read_mask_video",
-    "read_regions",
-    "read_rle",
-    "segment",
-    "split",
-    "write_labels",
-    "write_mask_video",
-    "write_regions",
-    "write_rle",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"regrain.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = public(__name__, __file__)

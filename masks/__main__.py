@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -123,7 +123,7 @@ def track(
     in_place = masks is not None and os.path.realpath(out) == os.path.realpath(masks)
     if masks and not in_place:
         check_apart(out, masks)
-    opened: Any = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
+    opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
     width, height = opened.size
     check_same_clip(out, (len(opened), height, width))
     _check_clicks(clicks, opened)
@@ -303,11 +303,8 @@ def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
     form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
-    colors = {}
-    for text in texts:
-        label, color = _parse_labelled("--color", form, text, "LABEL=#RRGGBB")
-        colors[int(label)] = color
-    return colors
+    parsed = [_parse_labelled("--color", form, text, "LABEL=#RRGGBB") for text in texts]
+    return {int(label): color for label, color in parsed}
 
 
 def _parse_clicks(texts: list[str]) -> Clicks:

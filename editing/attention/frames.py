@@ -8,7 +8,7 @@ by default) and return the rows in their original order. Branches never mix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,20 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import RunLengths, attention, attention_in_runs
+from regrain.editing.params.base import Selector
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-Selector = Literal["first", "middle", "previous", "own"]
 Seen = Int[Tensor, "frames seen"] | Literal["all"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into
 one row of tokens."""
-
-SPANS: Mapping[str, Sequence[Selector] | Literal["all"]] = {
-    "full": "all",
-    "sparse_causal": ("first", "previous"),
-    "own_frame": ("own",),
-}
-"""The selectors for each choice of `attention_span`."""
 
 
 def frames_seen(

@@ -17,7 +17,7 @@ from pydantic import create_model
 
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.fields import Declared, Strict, declared
+from regrain.editing.request.fields import Declared, M, declared
 
 REPLACED: Mapping[str, Declared] = {
     one.key: one for one in declared(Edit).values() if one.option is not None
@@ -35,14 +35,10 @@ def edit_options(
     `...` stands for all others. The command gets what was given as its argument
     `changes`.
     """
-    named = [key for key in keys if isinstance(key, str)]
-    others = [key for key in REPLACED if key not in named]
+    others = [key for key in REPLACED if key not in keys]
     chosen: list[str] = []
     for key in keys:
-        if isinstance(key, str):
-            chosen.append(key)
-        else:
-            chosen += others
+        chosen += [key] if isinstance(key, str) else others
 
     def give(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -50,24 +46,19 @@ def edit_options(
             given = {key: arguments.pop(key) for key in chosen}
             command(**arguments, **{_PARAMETER: _changes(given)})
 
-        called.__signature__ = _signature(command, chosen)  # type: ignore[attr-defined]
+        hints = get_type_hints(command, include_extras=True)
+        parameters = []  # with an option for each key in place of `changes`
+        for name, parameter in inspect.signature(command).parameters.items():
+            if name == _PARAMETER:
+                parameters += [_parameter(key) for key in chosen]
+            else:
+                parameters.append(parameter.replace(annotation=hints[name]))
+        signature = inspect.Signature(parameters)
+        called.__signature__ = signature  # type: ignore[attr-defined]
         called.__annotations__ = {}  # the signature has them all
         return called
 
     return give
-
-
-def _signature(command: Callable[..., None], keys: list[str]) -> inspect.Signature:
-    """Return the signature of a command with an option for each key in place of
-    `changes`."""
-    hints = get_type_hints(command, include_extras=True)
-    parameters = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name == _PARAMETER:
-            parameters += [_parameter(key) for key in keys]
-        else:
-            parameters.append(parameter.replace(annotation=hints[name]))
-    return inspect.Signature(parameters)
 
 
 def _parameter(key: str) -> inspect.Parameter:
@@ -97,7 +88,7 @@ def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def changes_model(name: str, base: type[Strict]) -> type[Strict]:
+def changes_model(name: str, base: type[M]) -> type[M]:
     """Make a pydantic model with the keys of `REPLACED`, as a line of a batch has
     them."""
     keys: dict[str, Any] = {key: _in_line(one) for key, one in REPLACED.items()}

@@ -7,11 +7,9 @@ import os
 import platform
 from collections.abc import Iterator
 
-from packaging.requirements import Requirement
-
 from regrain.editing.storage.devices import choose_device, device_name
 from regrain.editing.storage.memory import NEEDS, free_memory, weights_dtype
-from regrain.editing.storage.packages import installed, needed
+from regrain.editing.storage.packages import installed, lacks, needed
 
 
 def examine() -> Iterator[tuple[str, str]]:
@@ -22,43 +20,25 @@ def examine() -> Iterator[tuple[str, str]]:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield "Python", f"{platform.python_version()}, {machine}"
     for need in needed():
-        yield need.name, _state(need)
+        found = installed(need.name) or "not installed"
+        fits = "" if lacks(need) is None else f"; {need.specifier} is needed"
+        yield need.name, f"{found}{fits}"
     device = choose_device()
-    advice = (
-        "; `pip install regrain[xformers]` makes half precision faster"
-        if device.type == "cuda"
-        else ""
-    )
-    yield "xformers", installed("xformers") or f"not installed{advice}"
+    advice = "; `pip install regrain[xformers]` makes half precision faster"
+    missing = f"not installed{advice if device.type == 'cuda' else ''}"
+    yield "xformers", installed("xformers") or missing
     free = free_memory(device)
     dtype = weights_dtype(device, 0, free)
     yield "device", f"{device_name(device)} ({device}), {str(dtype)[6:]}"
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, dtype)
     raft = find_raft()
-    flow = (
-        f"RAFT ({raft.name})"
-        if raft
-        else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
-    )
-    yield "optical flow", flow
-    models = list(_models())
-    yield (
-        "models",
-        ", ".join(models) if models else "none; storybook, which ships, is missing",
-    )
+    without = "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+    yield "optical flow", f"RAFT ({raft.name})" if raft else without
+    models = ", ".join(_models())
+    yield "models", models or "none; storybook, which ships, is missing"
     for model in NEEDS:
         yield f"{model.family} at {model.side} px", f"{model.fits()} (estimate)"
-
-
-def _state(need: Requirement) -> str:
-    """Say which version of a package is installed, and which is needed if it does not
-    fit."""
-    found = installed(need.name)
-    if found is None:
-        return f"not installed; {need.specifier} is needed"
-    fits = need.specifier.contains(found, prereleases=True)
-    return found if fits else f"{found}; {need.specifier} is needed"
 
 
 def _models() -> Iterator[str]:

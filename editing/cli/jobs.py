@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.cli.changes import changes_model
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.fields import Strict
 from regrain.editing.request.plan import scan
@@ -100,11 +100,8 @@ class Task:
     @property
     def title(self) -> str:
         """Its name in messages."""
-        return (
-            self.job.name
-            if self.shot is None
-            else f"{self.job.name}, shot {self.shot + 1}"
-        )
+        shot = "" if self.shot is None else f", shot {self.shot + 1}"
+        return f"{self.job.name}{shot}"
 
 
 @dataclass(frozen=True)
@@ -125,45 +122,34 @@ def read_jobs(sources: Iterable[str]) -> list[EditJob]:
         RequestError: A source has no project, a line is not allowed, or two jobs have
             the same name.
     """
-    jobs: list[EditJob] = []
+    named: dict[
+        str, EditJob
+    ] = {}  # by names that differ also where case does not count
     for source in sources:
-        jobs += (
-            _read_lines(Path(source)) if source.endswith(".jsonl") else _find(source)
-        )
-    if not jobs:
+        is_file = source.endswith(".jsonl")
+        for job in _read_lines(Path(source)) if is_file else _find(source):
+            name = job.name
+            number = 2
+            while name.casefold() in named:
+                name = f"{job.name}_{number}"
+                number += 1
+            named[name.casefold()] = replace(job, name=name)
+    if not named:
         advice = "Give project folders, a pattern, or a .jsonl file"
         raise RequestError("JOBS", f"No jobs given. {advice}.")
-    return _named_apart(jobs)
-
-
-def _named_apart(jobs: Iterable[EditJob]) -> list[EditJob]:
-    """Give jobs names that differ also where case does not count."""
-    taken: set[str] = set()
-    named = []
-    for job in jobs:
-        name = job.name
-        number = 2
-        while name.casefold() in taken:
-            name = f"{job.name}_{number}"
-            number += 1
-        taken.add(name.casefold())
-        named.append(replace(job, name=name))
-    return named
+    return list(named.values())
 
 
 def _find(source: str) -> list[EditJob]:
     with boundary("JOBS", f"{shorten(source)} cannot be read. Use a project folder."):
         folder = find_project(source)
-        paths = (
-            [folder] if os.path.isdir(folder) else sorted(map(Path, glob.glob(source)))
-        )
-        folders = [path for path in paths if (path / FILE).is_file()]
+        is_one = os.path.isdir(folder)
+        paths = [folder] if is_one else sorted(map(Path, glob.glob(source)))
+        folders = [path.resolve() for path in paths if (path / FILE).is_file()]
     if not folders:
         said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."
         raise RequestError("JOBS", said)
-    return [
-        EditJob(_stem(folder.resolve().name), folder.resolve()) for folder in folders
-    ]
+    return [EditJob(_stem(folder.name), folder) for folder in folders]
 
 
 def _read_lines(file: Path) -> list[EditJob]:
@@ -178,10 +164,10 @@ def _read_lines(file: Path) -> list[EditJob]:
         raise RequestError(
             "JOBS", f"{name} has more than {_MAX_LINES} lines. Split it."
         )
-    jobs = []
-    for number, text in enumerate(texts, 1):
-        jobs.append(_read_line(text, f"{file.name}, line {number}", file.parent))
-    return jobs
+    return [
+        _read_line(text, f"{file.name}, line {number}", file.parent)
+        for number, text in enumerate(texts, 1)
+    ]
 
 
 def _read_line(text: str, place: str, folder: Path) -> EditJob:
@@ -218,7 +204,10 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
     tasks: list[Task] = []
     for job in jobs:
         request, _ = job.request()
-        count = _count_shots(request)
+        cuts = request.decided.cuts
+        if cuts is None:
+            cuts = [number for number, is_cut in scan(request.clip) if is_cut]
+        count = len(cuts) + 1
         # What is done once for all windows, such as tuning, the first shot does; the
         # others find it cached.
         first = (0,) if METHODS[request.method].setup else ()
@@ -226,13 +215,6 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
         tasks += [Task(job, shot, first if shot else ()) for shot in shots]
         tasks.append(Task(job, None, tuple(shots)))
     return tasks
-
-
-def _count_shots(request: EditRequest) -> int:
-    cuts = check_params(request.method, request.params).cuts
-    if cuts is None:
-        cuts = [number for number, is_cut in scan(request.clip) if is_cut]
-    return len(cuts) + 1
 
 
 def is_done(job: EditJob, out: Path) -> bool:
@@ -262,10 +244,9 @@ def work(task: Task, out: Path) -> Outcome:
         return Outcome(task, str(error))
     except Exception as error:
         log.exception("a job failed")
-        return Outcome(
-            task,
-            f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.",
-        )
+        kind = type(error).__name__
+        said = f"{task.title}: {kind} inside Regrain. The log has the details."
+        return Outcome(task, said)
     return Outcome(task)
 
 
@@ -284,21 +265,16 @@ def _edit(job: EditJob, out: Path) -> None:
     place = out / _WORK / uuid.uuid4().hex
     try:
         write_outputs(finished.result, request, report, place)
-        _move(place, job, out)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _move(place: Path, job: EditJob, out: Path) -> None:
-    target = out / job.name
-    if target.exists() and not is_done(job, out):
-        target.rename(out / _WORK / uuid.uuid4().hex)  # results of other values
-    try:
+        target = out / job.name
+        if target.exists() and not is_done(job, out):
+            target.rename(out / _WORK / uuid.uuid4().hex)  # results of other values
         place.rename(target)
     except OSError:
         # else another worker was faster, with the same result
         if not is_done(job, out):
             raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def check_batch(out: Path) -> None:
@@ -324,13 +300,12 @@ class Status:
 
     def take(self, outcome: Outcome) -> None:
         """Note the outcome of a task."""
+        task = outcome.task
         if outcome.error:
-            self._states[outcome.task.job.name] = {
-                "state": "failed",
-                "error": outcome.error,
-            }
-        elif outcome.task.shot is None:
-            self._states[outcome.task.job.name] = {"state": "done"}
+            failed = {"state": "failed", "error": outcome.error}
+            self._states[task.job.name] = failed
+        elif task.shot is None:
+            self._states[task.job.name] = {"state": "done"}
         self._write()
 
     def count(self, state: str) -> int:

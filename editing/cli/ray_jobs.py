@@ -76,8 +76,6 @@ class Cluster:
         """
         ray = _connected(self.address)
         self._waiting = list(tasks)
-        self._done = set()
-        self._failed = set()
         while self._waiting or self._busy:
             self._start(ray)
             if not self._busy:
@@ -117,7 +115,11 @@ class Cluster:
         self._waiting = [
             task for task in self._waiting if task.job.name not in self._failed
         ]
-        ready = [task for task in self._waiting if self._may_begin(task)]
+        ready = [
+            task
+            for task in self._waiting
+            if all((task.job.name, shot) in self._done for shot in task.after)
+        ]
         room = self._room(ray)
         if ready and not self._busy and not self._idle and room < 1:
             raise ResourceError(
@@ -127,20 +129,15 @@ class Cluster:
             if self._idle:
                 worker = self._idle.pop()
             elif room >= 1:
-                worker = self._make_worker(ray)
+                needs = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
+                actor = ray.remote(Worker).options(**needs)
+                worker = actor.remote(self.out.resolve())
                 room -= 1
             else:
                 return
             self._waiting.remove(task)
             handle = worker.work.remote(task)
             self._busy[handle] = worker, task
-
-    def _may_begin(self, task: Task) -> bool:
-        return all((task.job.name, shot) in self._done for shot in task.after)
-
-    def _make_worker(self, ray: Any) -> Any:
-        actor = ray.remote(Worker).options(num_cpus=self.cpus, num_gpus=self._gpus(ray))
-        return actor.remote(self.out.resolve())
 
     def _gpus(self, ray: Any) -> float:
         if self.gpus is not None:
@@ -172,9 +169,13 @@ def _connected(address: str) -> Any:
         return ray
     unreachable = f"The cluster at {shorten(address)} cannot be reached."
     said = f"{unreachable} Start one with `ray start --head`."
-    _check_reachable(address, said)
-    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     is_local = address == "local"
+    if address not in ("auto", "local"):
+        # Refused where nobody listens: Ray itself would try for minutes.
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        with boundary("--ray", said):
+            socket.create_connection((host, int(port)), _SECONDS).close()
+    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         ray.init(
             None if is_local else address,
@@ -185,12 +186,3 @@ def _connected(address: str) -> Any:
     except Exception:  # Ray raises many kinds
         raise RequestError("--ray", said) from None
     return ray
-
-
-def _check_reachable(address: str, said: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
-    if address in ("auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    with boundary("--ray", said), socket.create_connection((host, int(port)), _SECONDS):
-        pass

@@ -421,7 +421,15 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
         shapes.append(corners)
         mask |= _centres_inside(corners, size)
     if not mask.any():
-        mask = _touched(shapes, size)
+        # too small for any centre: the pixels that they touch
+        import cv2  # slow to import, and seldom needed
+
+        drawn = np.zeros(size[::-1], np.uint8)
+        for corners in shapes:
+            # OpenCV counts from the centres of pixels
+            sixteenths = np.round(16 * (corners - 0.5)).astype(np.int32)
+            cv2.fillPoly(drawn, [sixteenths], 1, shift=4)
+        mask = drawn > 0
     if not mask.any():
         said = f"{shorten(called)} is outside its frame."
         raise MaskError("masks", f"{said} Use masks of this clip.")
@@ -450,18 +458,6 @@ def _centres_inside(corners: Corners, size: Size) -> Mask:
         columns = np.ceil(np.clip(crossed, 0, width) - 0.5).astype(int)
         changes[rows, columns] ^= True
     return np.logical_xor.accumulate(changes, axis=1)[:, :width]
-
-
-def _touched(shapes: Sequence[Corners], size: Size) -> Mask:
-    """Return the pixels that polygons touch, which are too small for any centre."""
-    import cv2  # slow to import, and seldom needed
-
-    mask = np.zeros(size[::-1], np.uint8)
-    for corners in shapes:
-        # OpenCV counts from the centres of pixels
-        sixteenths = np.round(16 * (corners - 0.5)).astype(np.int32)
-        cv2.fillPoly(mask, [sixteenths], 1, shift=4)
-    return mask > 0
 
 
 def _whole(value: object) -> int:

@@ -118,7 +118,10 @@ class ArrayClip:
         height, width = frames.shape[1:3]
         check_size((width, height))
         if times is not None:
-            _check_times(times, len(frames))
+            rises = list(times) == sorted(times)
+            if len(times) != len(frames) or times[0] != 0 or not rises:
+                said = f"Expected {len(frames)} rising times that begin at 0."
+                raise ClipError("clip.times", said)
         self._frames = frames
         self.name = name
         self.size = width, height
@@ -140,14 +143,6 @@ class ArrayClip:
         """See `Clip.read`."""
         check_window(start, stop, len(self))
         return self._frames[start:stop]
-
-
-def _check_times(times: Sequence[Fraction], frames: int) -> None:
-    rises = list(times) == sorted(times)
-    if len(times) != frames or times[0] != 0 or not rises:
-        raise ClipError(
-            "clip.times", f"Expected {frames} rising times that begin at 0."
-        )
 
 
 def resize(

@@ -125,29 +125,24 @@ def write_rle(
                 if index > 0 and not frame.any():
                     continue
                 number += 1
+                rows = np.flatnonzero(frame.any(1)).tolist()
+                columns = np.flatnonzero(frame.any(0)).tolist()
+                box = [0, 0, 0, 0]
+                if columns:
+                    width = columns[-1] - columns[0] + 1
+                    box = [columns[0], rows[0], width, rows[-1] - rows[0] + 1]
+                annotation = {
+                    "id": number,
+                    "image_id": index + 1,
+                    "category_id": label,
+                    "segmentation": {"size": list(frame.shape), "counts": runs(frame)},
+                    "area": int(frame.sum()),
+                    "bbox": box,
+                    "iscrowd": 0,
+                }
                 comma = "," if number > 1 else ""
-                file.write(comma + compact(_annotation(number, index, label, frame)))
+                file.write(comma + compact(annotation))
         file.write("]}\n")
-
-
-def _annotation(number: int, frame: int, label: int, mask: Mask) -> dict[str, object]:
-    """Return the annotation of a mask, one of `label` in `frame`, which counts from
-    0."""
-    rows = np.flatnonzero(mask.any(1)).tolist()
-    columns = np.flatnonzero(mask.any(0)).tolist()
-    box = [0, 0, 0, 0]
-    if columns:
-        width = columns[-1] - columns[0] + 1
-        box = [columns[0], rows[0], width, rows[-1] - rows[0] + 1]
-    return {
-        "id": number,
-        "image_id": frame + 1,
-        "category_id": label,
-        "segmentation": {"size": list(mask.shape), "counts": runs(mask)},
-        "area": int(mask.sum()),
-        "bbox": box,
-        "iscrowd": 0,
-    }
 
 
 def check_extent(name: str, given: Extent, wanted: Extent) -> None:

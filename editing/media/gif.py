@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import av.filter
@@ -41,8 +41,16 @@ def write_gif(
     Raises:
         ValueError: There is not one frame for each of `ends`.
     """
+    stays: list[int] = []  # hundredths for which each frame stays; 0 for one left out
+    start = 0
+    for end in ends:
+        stay = round(end / _UNIT) - start
+        if stay < _SHORTEST:
+            stay = 0 if stays else _SHORTEST  # the first frame is always shown
+        stays.append(min(stay, _LONGEST))
+        start += stay
     with tempfile.TemporaryFile() as encoded:  # FFmpeg writes no comments into a GIF
-        _encode(encoded, frames, _stays(ends))
+        _encode(encoded, frames, stays)
         encoded.seek(0)
         with path.open("wb") as file:
             # The header with its colour table, after which blocks follow (GIF89a, 17
@@ -83,23 +91,9 @@ def _encode(
             picture.pts = at
             picture.time_base = _UNIT
             palette.push(picture)
-            container.mux(stream.encode(palette.pull()))
+            container.mux(stream.encode(cast(av.VideoFrame, palette.pull())))
             at += stay
         container.mux(stream.encode(None))
-
-
-def _stays(ends: Sequence[Fraction]) -> list[int]:
-    """Return for how many hundredths each frame stays, which add up to the last end; 0
-    for one left out."""
-    stays: list[int] = []
-    start = 0
-    for end in ends:
-        stay = round(end / _UNIT) - start
-        if stay < _SHORTEST:
-            stay = 0 if stays else _SHORTEST  # the first frame is always shown
-        stays.append(min(stay, _LONGEST))
-        start += stay
-    return stays
 
 
 def _palette_graph(width: int, height: int) -> av.filter.Graph:
@@ -111,7 +105,7 @@ def _palette_graph(width: int, height: int) -> av.filter.Graph:
     """
     graph = av.filter.Graph()
     source = graph.add_buffer(
-        width=width, height=height, format="rgb24", time_base=_UNIT
+        width=width, height=height, format=av.VideoFormat("rgb24"), time_base=_UNIT
     )
     split = graph.add("split")
     find = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")

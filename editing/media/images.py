@@ -113,7 +113,15 @@ def _no_images(folder: Path) -> str:
 def _warnings(files: Sequence[Path]) -> list[str]:
     """Say what of the first picture, as of the others, is left out, and of frames that
     stand twice."""
-    warnings = _twice(files)
+    warnings = []
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
+            hint = "Keep pictures of one kind if they show the same."
+            warnings.append(f"{said}. {hint}")
+            break
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
@@ -128,18 +136,7 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     return warnings
 
 
-def _twice(files: Sequence[Path]) -> list[str]:
-    """Say that frames stand twice, in files of two kinds."""
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        other = by_stem.setdefault(file.stem, file)
-        if other is not file:
-            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
-            return [f"{said}. Keep pictures of one kind if they show the same."]
-    return []
-
-
-def _common_size(files: Sequence[Path]) -> tuple[int, int]:
+def _common_size(files: Sequence[Path]) -> Size:
     """Return the (width, height) of all these images; ClipError if they differ."""
     first = _image_size(files[0])
     for file in files:

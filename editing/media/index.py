@@ -19,7 +19,7 @@ from av.stream import Disposition
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import DEFAULT_FPS
-from regrain.editing.media.h264 import Fields
+from regrain.editing.media.fields import Fields
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = (
@@ -329,23 +329,19 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
         comments = [
             text for key, text in container.metadata.items() if key.lower() == "comment"
         ]
+        # an edit list may leave out some of those that are stored
+        promised = stream.frames
+        if stream.duration and stream.time_base and stream.average_rate:
+            shown = round(stream.duration * stream.time_base * stream.average_rate)
+            promised = min(promised, shown)
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
             comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
-            lacking=max(0, _promised(stream) - len(packets)),
+            lacking=max(0, promised - len(packets)),
             has_fields=has_fields,
         )
     return read, facts
-
-
-def _promised(stream: av.VideoStream) -> int:
-    """Return the number of frames that the header of a file promises; an edit list may
-    leave out some of those that are stored."""
-    if not (stream.duration and stream.time_base and stream.average_rate):
-        return stream.frames
-    shown = round(stream.duration * stream.time_base * stream.average_rate)
-    return min(stream.frames, shown)
 
 
 def _rate_of_pairs(
@@ -402,7 +398,13 @@ def _arrange(
         # decoded.
         last = final.duration * tick
     last = min(last, Fraction(_SLOWEST))
-    if last <= _LONG * usual and _is_even(known, usual / tick):
+    # whether they follow each other evenly, to within one unit
+    whole, parts = (usual / tick).as_integer_ratio()
+    is_even = all(
+        abs((stamp - known[0]) * parts - number * whole) <= parts
+        for number, stamp in enumerate(known)
+    )
+    if last <= _LONG * usual and is_even:
         return index
     return replace(index, times=tuple(known), last=last)
 
@@ -435,15 +437,6 @@ def _say_when_shown(
         return False
     decoding = [packet.dts for packet in packets if packet.dts is not None]
     return all(earlier <= later for earlier, later in pairwise(decoding))
-
-
-def _is_even(stamps: Sequence[int], step: Fraction) -> bool:
-    """Tell whether time stamps follow each other by `step`, to within one unit."""
-    whole, parts = step.as_integer_ratio()
-    for number, stamp in enumerate(stamps):
-        if abs((stamp - stamps[0]) * parts - number * whole) > parts:
-            return False
-    return True
 
 
 def _with_keys(

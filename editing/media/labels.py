@@ -327,7 +327,8 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
             said = f"{name} has two folders of label {label}."
             raise MaskError("masks", f"{said} Remove one.")
         inside = _open_pictures(_source_of(folder), wanted)
-        masks[label] = LazyFrames(inside.shape, bool, partial(_read_inside, inside))
+        read = partial(_read_inside, inside)
+        masks[label] = LazyFrames(inside.shape, bool, read)
     return masks
 
 

@@ -26,7 +26,7 @@ from regrain.editing.media.clip import (
 )
 from regrain.editing.media.images import TRANSPARENT, ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
-from regrain.editing.media.lazy_frames import RgbFrames, check_window
+from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
 # by ISO/IEC 23091-2.
@@ -68,9 +68,16 @@ class VideoClip:
         self.name = path.name
         index, facts = read_index(path)
         self._used = used_frames(index.count, start, stride, frames)
-        first = _first_frame(path)
+        name = shorten(path.name)
+        first = next(decode(path), None)
+        if first is None:
+            said = f"{name} has no readable frames. Re-encode it."
+            raise ClipError("clip.path", said)
         self._pixel = facts.pixel
-        self.size = _shown_size(first, facts.pixel)
+        # before it is made
+        check_size(_square(first.width, first.height, facts.pixel))
+        height, width = _upright(first, facts.pixel, "rgb24").shape[:2]
+        self.size = width, height
         self.fps = index.fps / stride
         begin = index.at(start)
         end = index.at(start + stride * len(self._used))
@@ -82,8 +89,7 @@ class VideoClip:
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
-        self.warnings = _warnings(path.name, first, index, facts)
-        name = shorten(path.name)
+        self.warnings = _warnings(name, first, index, facts)
         if self.is_interlaced and not deinterlace:
             hint = "Use --deinterlace, or clip.deinterlace in a project."
             said = "is interlaced: what moves has combs."
@@ -94,7 +100,7 @@ class VideoClip:
             )
             self.warnings.append(f"{name} {said}")
         if self.has_alpha and first.to_ndarray(format="rgba")[..., 3].min() < 255:
-            self.warnings.append(f"{shorten(path.name)} {TRANSPARENT}")
+            self.warnings.append(f"{name} {TRANSPARENT}")
         self.comment = facts.comment
         make_whole = None
         if deinterlace:
@@ -131,25 +137,8 @@ class VideoClip:
         return frames
 
 
-def _first_frame(path: Path) -> av.VideoFrame:
-    first = next(decode(path), None)
-    if first is None:
-        said = f"{shorten(path.name)} has no readable frames. Re-encode it."
-        raise ClipError("clip.path", said)
-    return first
-
-
-def _shown_size(frame: av.VideoFrame, pixel: Fraction) -> tuple[int, int]:
-    """Return the (width, height) at which frames are shown; ClipError if it is not
-    allowed."""
-    check_size(_square(frame.width, frame.height, pixel))  # before it is made
-    height, width = _upright(frame, pixel, "rgb24").shape[:2]
-    return width, height
-
-
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
     warnings: list[str] = []
-    name = shorten(name)
     if int(first.colorspace) not in _SUPPORTED:
         warnings.append(f"{name} has colours in a rare form; they may be a little off.")
     if int(first.color_trc) in _HDR:
@@ -237,7 +226,7 @@ class _Decoder:
         return frame
 
 
-def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
+def _square(width: int, height: int, pixel: Fraction) -> Size:
     """Return the size of a frame of square pixels, which were `pixel` times as wide as
     high; none shrinks."""
     if pixel > 1:

@@ -56,7 +56,12 @@ class Sound:
         for offset, block in chain(earlier, self._blocks):
             block_end = offset + block.shape[1]
             ended = max(ended, block_end)
-            _lay(block, samples, offset - start)
+            # the part that overlaps
+            at = offset - start
+            part = block[:, max(0, -at) :]
+            place = samples[:, max(0, at) :]
+            length = min(part.shape[1], place.shape[1])
+            place[:, :length] = part[:, :length]
             if block_end > stop:
                 self._kept.append((offset, block))
             if offset >= stop:
@@ -65,15 +70,6 @@ class Sound:
             self._length = min(self._length, ended + _MOST_SILENCE * self.rate)
         self._at = stop
         return samples
-
-
-def _lay(block: np.ndarray, samples: np.ndarray, at: int) -> None:
-    """Write the part of a block that overlaps `samples`; the block begins at sample
-    `at` of them."""
-    part = block[:, max(0, -at) :]
-    place = samples[:, max(0, at) :]
-    length = min(part.shape[1], place.shape[1])
-    place[:, :length] = part[:, :length]
 
 
 @contextmanager
@@ -89,7 +85,11 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
             stream for stream in container.streams.audio if stream.codec_context
         )
         source = stream.codec_context
-        layout = _layout_for(source.layout)
+        layout = source.layout
+        if layout.nb_channels > _MOST_CHANNELS:
+            layout = av.AudioLayout("5.1")
+        elif layout.name.endswith(" channels"):  # not known
+            layout = av.AudioLayout(_USUAL[layout.nb_channels - 1])
         rates = av.Codec("aac", "w").audio_rates
         rate = source.sample_rate
         if rates and rate not in rates:
@@ -98,16 +98,6 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
         blocks = _decode(container.decode(stream), resampler, span.start)
         length = round((span.stop - span.start) * rate)
         yield Sound(blocks, rate, layout, length)
-
-
-def _layout_for(layout: av.AudioLayout) -> av.AudioLayout:
-    """Return the layout to write: the source's, or the usual one if it is not known or
-    too large."""
-    if layout.nb_channels > _MOST_CHANNELS:
-        return av.AudioLayout("5.1")
-    if layout.name.endswith(" channels"):  # not known
-        return av.AudioLayout(_USUAL[layout.nb_channels - 1])
-    return layout
 
 
 def _decode(

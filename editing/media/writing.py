@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -242,7 +242,8 @@ class _Clock:
             # the clip for players; at a slow one, they are farther from those at which
             # frames are shown than it has room for.
             options = {**options, "bf": "0"}
-        stream = container.add_stream(codec, rate=self._fps, options=options)
+        added = container.add_stream(codec, rate=self._fps, options=options)
+        stream = cast(av.VideoStream, added)  # which every codec here makes
         if self._times is not None:
             stream.time_base = stream.codec_context.time_base = self._unit
         return stream

@@ -44,7 +44,6 @@ from regrain.editing.diffusion.text import PromptEmbedding, find_all, new_words
 from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
@@ -145,7 +144,7 @@ class FateZeroPrompts:
         self.scope = HeatScope.of(working.grid, backbone.sites)
         self.patches = (joint_norm(self.frames),) if params.joint_norm else ()
         self.edited = working.edited if params.use_masks else None
-        keys = KEY_FRAMES[params.keys]
+        keys = params.selectors
         finest = keys if params.keys_levels == "all" else ("own",)
         middle = working.window.middle
         self._seen = frames_seen(keys, self.frames, middle)

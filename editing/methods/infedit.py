@@ -21,7 +21,7 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import SPANS, across_frames, frames_seen
+from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import Maps, exchange, fuse_cross
 from regrain.editing.diffusion.blending import blend_latents
@@ -264,7 +264,7 @@ class Branches:
         self._backbone = backbone
         self._params = params
         self._frames = working.grid.time
-        self._seen = frames_seen(SPANS[params.attention_span], self._frames)
+        self._seen = frames_seen(params.selectors, self._frames)
         self.control = ControlNets(params.control, working.frames, backbone)
         self._beside = beside_latents(backbone, working, source, params.shown)
         self._scales = dict.fromkeys(_UNCOND, params.source_guidance)

@@ -28,7 +28,6 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
@@ -124,7 +123,7 @@ class SideBySide:
         self.source, self.empty, texts = embed_prompts(backbone, request)
         self.targets = [align(self.source, text, params) for text in texts]
         self.dense = dense_sites(backbone.sites, params.dense_layers)
-        keys = KEY_FRAMES[params.keys]
+        keys = params.selectors
         self._seen = frames_seen(keys, self._frames, working.window.middle)
         self.patches = (joint_norm(self._frames),) if params.joint_norm else ()
 

@@ -20,7 +20,6 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import guide_calls, guided_calls
 from regrain.editing.attention.frames import (
-    SPANS,
     TrackOrder,
     across_frames,
     frames_seen,
@@ -151,7 +150,7 @@ class VideoGrainModel:
         self.params = params
         self.grid = working.grid
         frames = working.grid.time
-        self.seen = frames_seen(SPANS[params.attention_span], frames)
+        self.seen = frames_seen(params.selectors, frames)
         kinds = {site.stride for site in backbone.sites if site.kind == "self"}
         finest = sorted(kinds)[: params.track_levels]
         sizes = [working.grid.over(stride).size for stride in finest]

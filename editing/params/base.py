@@ -3,14 +3,17 @@ and sliders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.written import (
+    ALIGNMENT,
     MOTION_ESTIMATE,
+    STEADY,
     Cuts,
     KeyFrames,
     Share,
@@ -38,12 +41,66 @@ FEW_STEP: frozenset[Sampler] = frozenset(
 """Samplers of models that draw in few steps: all `steps` are run, whatever the
 strength."""
 _LEARNED = 50  # levels on which consistency models are distilled
+Estimator = Literal["auto", "dis", "raft"]
+Selector = Literal["first", "middle", "previous", "own"]
+Selectors = Sequence[Selector] | Literal["all"]
+SEEN: Mapping[str, Selectors] = {
+    "full": "all",
+    "sparse_causal": ("first", "previous"),
+    "own_frame": ("own",),
+    "own_middle": ("own", "middle"),
+    "middle": ("middle",),
+    "first_previous": ("first", "previous"),
+    "own": ("own",),
+}
+"""The selectors of `editing.attention.frames.frames_seen`, for each choice of
+`attention_span` and of `keys`."""
 
 
 def most_consistency_steps(strength: float) -> int:
     """Return the most steps of the samplers lcm and tcd: the levels on which such
     models were distilled in a share of the schedule, at least one."""
     return max(1, int(_LEARNED * strength + 1e-9))
+
+
+# Parameters that methods have with different defaults.
+guidance = partial(
+    parameter,
+    title="Guidance scale",
+    description="How strongly the prompt guides the edit; 1 adds no guidance.",
+    span=(0, 50),
+)
+strength = partial(
+    parameter,
+    title="Strength",
+    description="How much to change: 0 keeps the clip, 1 redraws it.",
+)
+self_until = partial(
+    parameter,
+    title="Keep the layout until",
+    description=f"{FROM_NOISE}that keep the layout of the source.",
+)
+
+
+class Passes(NamedTuple):
+    """How often a run passes each frame through the network.
+
+    Attributes:
+        inverting: Before the edit; a row in a call each.
+        editing: Calls of the edit.
+        rows: Rows of a frame in each of these.
+        tuning: While the model is tuned; what leads backward counts, too.
+    """
+
+    inverting: float
+    editing: float
+    rows: int
+    tuning: float = 0.0
+
+    @property
+    def calls(self) -> float:
+        """Calls of the network, without those of the tuning."""
+        return self.inverting + self.editing
 
 
 class MethodParams(BaseModel):
@@ -85,18 +142,59 @@ class MethodParams(BaseModel):
         Called once every value is decided: a model may recommend the one that fits.
         """
 
+    def passes(self, edits: int) -> Passes:
+        """Count the passes of a run of so many edits, by which its time is estimated:
+        here all steps are run, without inversion and without rows of the source."""
+        return Passes(0.0, float(self.steps), self.halves * edits)
+
+    @property
+    def halves(self) -> int:
+        """Rows of an edited frame: with words, and without them if they guide."""
+        return 1 if self.guidance_scale == 1 else 2
+
+    @property
+    def together(self) -> int:
+        """Most frames that are edited together; 0 if memory decides."""
+        return 0
+
+    @property
+    def selectors(self) -> Selectors:
+        """The frames whose keys a frame sees, as values of `SEEN`."""
+        return SEEN["own"]
+
+    @property
+    def steps_again(self) -> int:
+        """How many of the last steps are taken again."""
+        return 0
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether control networks look at each frame, too."""
+        needs = self.NEEDS.items()
+        return any(need == "control" and getattr(self, name) for name, need in needs)
+
+    @property
+    def averaged_frames(self) -> float:
+        """Frames over which the finished edit is averaged along the motion."""
+        return 0.0
+
+    @property
+    def motion_estimate(self) -> Estimator:
+        """How motion is estimated; see `MOTION_ESTIMATE`."""
+        return "auto"
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether the source is rebuilt from its inversion, too."""
+        return False
+
     steps: int = parameter(
         50,
         "Steps",
         "More steps: finer and slower; an inversion takes as many.",
         (1, 1000),
     )
-    guidance_scale: float = parameter(
-        7.5,
-        "Guidance scale",
-        "How strongly the prompt guides the edit; 1 adds no guidance.",
-        (0, 50),
-    )
+    guidance_scale: float = guidance(7.5)
     preset: Literal["paper"] = parameter(
         "paper", "Preset", "Sets every parameter that you do not."
     )
@@ -160,6 +258,11 @@ class WindowedParams(MethodParams):
             raise ValueError("expected 0, or 3 or more")
         return window
 
+    @property
+    def together(self) -> int:
+        """See `MethodParams`."""
+        return self.window
+
 
 class InvertedParams(WindowedParams):
     """Parameters of methods that start from the clip's own noise, where a seed alone changes nothing."""
@@ -170,13 +273,17 @@ class InvertedParams(WindowedParams):
         "Share of fresh noise in the edited regions, or in the whole frame if there are none; another seed "
         "gives another result.",
     )
-    steady: float = parameter(
-        0.0,
-        "Steady",
-        "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
-        "averages nothing.",
-        (0, 8),
-    )
+    steady: float = STEADY
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`; the source runs along, as the inversion left it."""
+        steps = float(self.steps + self.steps_again)
+        return Passes(float(self.steps), steps, 1 + self.halves * edits)
+
+    @property
+    def averaged_frames(self) -> float:
+        """See `MethodParams`."""
+        return self.steady
 
 
 class ModulatedParams(MethodParams):
@@ -244,7 +351,12 @@ class DrawnParams(MethodParams):
         "What an inpainting model sees of what it draws anew: grey, as such models are trained, or the "
         "source. Other models take no notice.",
     )
-    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
+    flow: Estimator = MOTION_ESTIMATE
+
+    @property
+    def motion_estimate(self) -> Estimator:
+        """See `MethodParams`."""
+        return self.flow
 
 
 class SampledParams(DrawnParams):
@@ -256,9 +368,12 @@ class SampledParams(DrawnParams):
         "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
         "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
     )
-    strength: Share = parameter(
-        0.6, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
-    )
+    strength: Share = strength(0.6)
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`; an edit begins in the middle of the schedule."""
+        share = 1.0 if self.sampler in FEW_STEP else self.strength
+        return super().passes(edits)._replace(editing=self.steps * share)
 
     def check_together(self) -> None:
         """Refuse more steps than a consistency model has levels."""
@@ -287,11 +402,7 @@ class ByWordsParams(InvertedParams):
         "Prompt fusion",
         "How the prompts are fused: replace words, add words, or whichever fits the prompts.",
     )
-    alignment: Literal["fixed", "original"] = parameter(
-        "fixed",
-        "Word alignment",
-        "How words of the two prompts are matched: corrected, or as in the published code.",
-    )
+    alignment: Literal["fixed", "original"] = ALIGNMENT
     joint_norm: bool = parameter(
         False,
         "Normalise over all frames",
@@ -316,10 +427,3 @@ KEYS_SEEN = (
     "one, or only itself."
 )
 Keys = Literal["own_middle", "middle", "first_previous", "own"]
-KEY_FRAMES = {
-    "own_middle": ("own", "middle"),
-    "middle": ("middle",),
-    "first_previous": ("first", "previous"),
-    "own": ("own",),
-}
-"""The selectors of `editing.attention.frames.frames_seen` for each choice of `keys`."""

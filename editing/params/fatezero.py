@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
+from regrain.editing.params.base import (
+    FROM_NOISE,
+    KEYS_SEEN,
+    SEEN,
+    ByWordsParams,
+    Keys,
+    Selectors,
+    self_until,
+)
 from regrain.editing.params.written import (
     MAX_EMPHASIS,
     EmphasisWords,
@@ -77,9 +85,7 @@ class FateZeroParams(ByWordsParams):
         "Keep word attention until",
         f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
-    self_until: Share = parameter(
-        0.5, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."
-    )
+    self_until: Share = self_until(0.5)
     emphasis: float = parameter(
         1.0,
         "Emphasis",
@@ -160,3 +166,13 @@ class FateZeroParams(ByWordsParams):
     reconstruct: bool = parameter(
         False, "Rebuild the source", "Also rebuild the source from its inversion."
     )
+
+    @property
+    def rebuilds(self) -> bool:
+        """See `MethodParams`."""
+        return self.reconstruct
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.keys]

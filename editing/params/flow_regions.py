@@ -8,9 +8,12 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
     ModulatedParams,
+    Passes,
     WindowedParams,
+    guidance,
+    strength,
 )
-from regrain.editing.params.written import Share, parameter
+from regrain.editing.params.written import BLEND, Share, parameter
 
 
 class FlowRegionsParams(ModulatedParams, WindowedParams):
@@ -47,15 +50,8 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
     steps: int = parameter(
         25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
     )
-    strength: Share = parameter(
-        0.92, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
-    )
-    guidance_scale: float = parameter(
-        12.0,
-        "Guidance scale",
-        "How strongly the prompt guides the edit; 1 adds no guidance.",
-        (0, 50),
-    )
+    strength: Share = strength(0.92)
+    guidance_scale: float = guidance(12.0)
     source_guidance: float = parameter(
         5.0,
         "Guidance of the source",
@@ -121,9 +117,7 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "Amplify",
         "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
     )
-    blend: bool = parameter(
-        True, "Keep latents outside", "Keep the source's latents outside the regions."
-    )
+    blend: bool = BLEND
     span: int = parameter(
         41,
         "Frames in a call",
@@ -138,3 +132,8 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "can be decoded together.",
         (0, 1000),
     )
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`; of each noise, the source and the edit."""
+        steps = self.steps * self.strength * 2 * self.averages
+        return super().passes(edits)._replace(editing=steps)

@@ -10,8 +10,10 @@ from regrain.editing.params.base import (
     RELEASED_PRESET,
     ModulatedParams,
     SampledParams,
+    strength,
 )
 from regrain.editing.params.written import (
+    BLEND,
     CONTROL_NETWORKS,
     Controls,
     Share,
@@ -98,9 +100,7 @@ class FrescoParams(SampledParams, ModulatedParams):
         20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
     )
     preset: Literal["paper", "released"] = RELEASED_PRESET
-    strength: Share = parameter(
-        0.75, "Strength", "How much to change: 0 keeps the clip, 1 redraws it."
-    )
+    strength: Share = strength(0.75)
     frames_at_once: int = parameter(
         8,
         "Frames at once",
@@ -190,6 +190,9 @@ class FrescoParams(SampledParams, ModulatedParams):
         f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
     control: Controls = CONTROL_NETWORKS
-    blend: bool = parameter(
-        True, "Keep latents outside", "Keep the source's latents outside the regions."
-    )
+    blend: bool = BLEND
+
+    @property
+    def together(self) -> int:
+        """See `MethodParams`."""
+        return self.frames_at_once

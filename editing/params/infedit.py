@@ -7,12 +7,20 @@ from typing import Literal
 from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
+    SEEN,
     ModulationVariants,
     NoiseParams,
+    Passes,
+    Selectors,
     WindowedParams,
+    guidance,
+    self_until,
 )
 from regrain.editing.params.written import (
+    ALIGNMENT,
+    ATTENTION_SPAN,
     CONTROL_NETWORKS,
+    STEADY,
     Controls,
     Share,
     Words,
@@ -68,12 +76,7 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
         "More steps: finer and slower; all are run, whatever the strength.",
         (1, 50),
     )
-    guidance_scale: float = parameter(
-        2.0,
-        "Guidance scale",
-        "How strongly the prompt guides the edit; 1 adds no guidance.",
-        (0, 50),
-    )
+    guidance_scale: float = guidance(2.0)
     source_guidance: float = parameter(
         1.0,
         "Guidance of the source",
@@ -94,21 +97,13 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
         f"{FROM_NOISE}in which the edit is the clip plus what the prompts differ in; after them the edit is "
         "drawn freely inside the regions.",
     )
-    self_until: Share = parameter(
-        0.3,
-        "Keep the layout until",
-        f"{FROM_NOISE}that keep the layout of the source.",
-    )
+    self_until: Share = self_until(0.3)
     cross_until: Share = parameter(
         0.7,
         "Keep word attention until",
         f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
-    alignment: Literal["fixed", "original"] = parameter(
-        "fixed",
-        "Word alignment",
-        "How words of the two prompts are matched: corrected, or as in the published code.",
-    )
+    alignment: Literal["fixed", "original"] = ALIGNMENT
     blend: Literal["regions", "words", "never"] = parameter(
         "regions",
         "Keep the source",
@@ -135,18 +130,8 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
         "Threshold of what is kept",
         "Share of the strongest attention above which a place is kept.",
     )
-    attention_span: Literal["full", "sparse_causal", "own_frame"] = parameter(
-        "full",
-        "Frames each frame sees",
-        "Frames that each frame sees: all, the first and the previous one, or only itself.",
-    )
-    steady: float = parameter(
-        0.0,
-        "Steady",
-        "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
-        "averages nothing.",
-        (0, 8),
-    )
+    attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
+    steady: float = STEADY
     redraw: float = parameter(
         0.0,
         "Draw again",
@@ -158,5 +143,20 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
 
     @property
     def steps_again(self) -> int:
-        """How many of the steps `redraw` takes again; never all of them."""
+        """See `MethodParams`; never all of them."""
         return min(round(self.steps * self.redraw), self.steps - 1)
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.attention_span]
+
+    @property
+    def averaged_frames(self) -> float:
+        """See `MethodParams`."""
+        return self.steady
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`; the source runs along, guided as the edit is."""
+        steps = self.steps * self.strength + self.steps_again
+        return Passes(0.0, steps, self.halves * (1 + edits))

@@ -83,6 +83,10 @@ class Method:
             self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run"
         )
 
+    def most_rows(self, edits: int) -> int:
+        """Return the rows of a frame for which memory is kept in a call."""
+        return 2 + 2 * edits if self.several else 2
+
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
         """The recipe `(backbone, request, params, window)`; imports it, and torch with
@@ -311,7 +315,7 @@ def resolve_params(
     preset: Mapping[str, object] = {}
     if "preset" in given:
         presets = find_method(method).Params.PRESETS
-        preset = defaults | presets[str(given["preset"])]
+        preset = {**defaults, **presets[str(given["preset"])]}
     layers = {
         "method": defaults,
         "model": recommended,

@@ -1,7 +1,7 @@
 """Parameters of SDEdit."""
 
 from regrain.editing.params.base import NoiseParams, SampledParams, WindowedParams
-from regrain.editing.params.written import parameter
+from regrain.editing.params.written import BLEND, parameter
 
 
 class SDEditParams(NoiseParams, SampledParams, WindowedParams):
@@ -14,6 +14,4 @@ class SDEditParams(NoiseParams, SampledParams, WindowedParams):
         "that are run.",
         (1, 1000),
     )
-    blend: bool = parameter(
-        True, "Keep latents outside", "Keep the source's latents outside the regions."
-    )
+    blend: bool = BLEND

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import InvertedParams
-from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
+from regrain.editing.params.base import InvertedParams, Passes, guidance
+from regrain.editing.params.written import (
+    BLEND_EDITED,
+    CONTROL_NETWORKS,
+    JOINT_NORM,
+    Controls,
+    parameter,
+)
+
+TUNING_STEP = 3.3  # passes of a step of tuning, forward and backward
+RECOMPUTED = 1.0  # passes more where activations are recomputed
 
 
 class TuneAVideoParams(InvertedParams):
@@ -34,12 +43,7 @@ class TuneAVideoParams(InvertedParams):
         "Preset",
         "Start from the paper's values, or from those of the models on which FateZero edits shapes.",
     )
-    guidance_scale: float = parameter(
-        12.5,
-        "Guidance scale",
-        "How strongly the prompt guides the edit; 1 adds no guidance.",
-        (0, 50),
-    )
+    guidance_scale: float = guidance(12.5)
     tune_steps: int = parameter(
         500,
         "Tuning steps",
@@ -52,11 +56,7 @@ class TuneAVideoParams(InvertedParams):
     tune_seed: int = parameter(
         0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )
-    joint_norm: bool = parameter(
-        True,
-        "Normalise over all frames",
-        "Normalise features over all frames together.",
-    )
+    joint_norm: bool = JOINT_NORM
     positions: bool = parameter(
         False,
         "Tell the order of frames",
@@ -86,8 +86,9 @@ class TuneAVideoParams(InvertedParams):
         "Noise to start from: that of the clip, which keeps its motion, or fresh noise.",
     )
     control: Controls = CONTROL_NETWORKS
-    blend: bool = parameter(
-        True,
-        "Keep latents outside",
-        "Keep the latents of the source outside the edited regions.",
-    )
+    blend: bool = BLEND_EDITED
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`."""
+        tuning = self.tune_steps * (TUNING_STEP + RECOMPUTED)
+        return super().passes(edits)._replace(tuning=tuning)

@@ -8,10 +8,16 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     KEYS_SEEN,
     RELEASED_PRESET,
+    SEEN,
     ByWordsParams,
     Keys,
+    Passes,
+    Selectors,
+    self_until,
 )
 from regrain.editing.params.written import Share, Words, parameter
+
+_LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 
 
 class Vid2VidZeroParams(ByWordsParams):
@@ -92,9 +98,7 @@ class Vid2VidZeroParams(ByWordsParams):
         "Added words until",
         f"{FROM_NOISE}with the source's cross-attention if words are added.",
     )
-    self_until: Share = parameter(
-        0.0, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."
-    )
+    self_until: Share = self_until(0.0)
     dense_layers: Words = parameter(
         "down_blocks.0.attentions.0 | down_blocks.1.attentions.0, mid_block.attentions.0, "
         "up_blocks.1.attentions.0",
@@ -115,3 +119,22 @@ class Vid2VidZeroParams(ByWordsParams):
         "Keep latents outside",
         "Keep the latents of the inversion outside the regions with masks.",
     )
+
+    @property
+    def rebuilds(self) -> bool:
+        """See `MethodParams`."""
+        return self.reconstruct
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.keys]
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`; a text may be learned for each step, for which guided
+        edits alone have use."""
+        passes = super().passes(edits)
+        if self.inversion != "null_text" or self.halves == 1:
+            return passes
+        learning = self.steps * (2 + _LEARNING * self.inner_steps)
+        return passes._replace(inverting=passes.inverting + learning)

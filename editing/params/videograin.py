@@ -9,11 +9,17 @@ from pydantic import model_validator
 from regrain.editing.params.base import (
     MODULATION,
     RELEASED_PRESET,
+    SEEN,
+    Estimator,
     InvertedParams,
     ModulationVariants,
+    Selectors,
 )
 from regrain.editing.params.written import (
+    ATTENTION_SPAN,
+    BLEND_EDITED,
     CONTROL_NETWORKS,
+    JOINT_NORM,
     MOTION_ESTIMATE,
     Controls,
     Grids,
@@ -72,23 +78,15 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
 
     preset: Literal["paper", "released"] = RELEASED_PRESET
 
-    attention_span: Literal["full", "sparse_causal", "own_frame"] = parameter(
-        "full",
-        "Frames each frame sees",
-        "Frames that each frame sees: all, the first and the previous one, or only itself.",
-    )
+    attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
     track_levels: int = parameter(
         1,
         "Levels that follow motion",
         "Number of finest levels whose attention also follows the motion of the clip.",
         (0, 4),
     )
-    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
-    joint_norm: bool = parameter(
-        True,
-        "Normalise over all frames",
-        "Normalise features over all frames together.",
-    )
+    flow: Estimator = MOTION_ESTIMATE
+    joint_norm: bool = JOINT_NORM
     freeu: Literal["off", "released", "full"] = parameter(
         "off",
         "FreeU",
@@ -112,11 +110,7 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
         "Inversion",
         "Noise levels of the inversion: the paper's, or the release's, with one step less.",
     )
-    blend: bool = parameter(
-        True,
-        "Keep latents outside",
-        "Keep the latents of the source outside the edited regions.",
-    )
+    blend: bool = BLEND_EDITED
     blend_with: Literal["inversion", "noise"] = parameter(
         "inversion",
         "Latents outside",
@@ -141,8 +135,18 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
 
     @property
     def steps_again(self) -> int:
-        """How many of the steps `redraw` takes again; never all of them."""
+        """See `MethodParams`; never all of them."""
         return min(round(self.steps * self.redraw), self.steps - 1)
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.attention_span]
+
+    @property
+    def motion_estimate(self) -> Estimator:
+        """See `MethodParams`."""
+        return self.flow
 
     @model_validator(mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 KINDS = ("canny", "depth", "pose")
 MAX_EMPHASIS = 20
-MAX_TEXT = 2000
+MAX_WRITTEN = 2000  # characters of a parameter
 _AUTO = (5, 20)
 _CUTS = "expected auto, none, or the frames from 1 that begin a shot, like 24, 60"
 _KEYFRAMES = (
@@ -166,30 +166,23 @@ def read_emphasis(given: object) -> tuple[Emphasis, ...]:
     return tuple(_read_emphasis(part) for part in parts)
 
 
-def _read_emphasis(part: object) -> Emphasis:
-    words: object = part
-    factor: Any = None
-    if isinstance(part, list | tuple) and len(part) == 2:
-        words, factor = part
+def _read_emphasis(part: Any) -> Emphasis:
+    is_pair = isinstance(part, list | tuple) and len(part) == 2
+    words, factor = part if is_pair else (part, None)
     if isinstance(words, str) and factor is None:
         words, equals, number = words.partition("=")
-        if equals:
-            factor = number.strip()
+        factor = number.strip() if equals else None
     if not isinstance(words, str) or not words.strip() or "," in words or "=" in words:
         raise ValueError(_EMPHASIS)
-    return Emphasis(words.strip(), _read_factor(factor))
-
-
-def _read_factor(given: Any) -> float | None:
-    if given is None or isinstance(given, bool):
-        return None
+    if factor is None or isinstance(factor, bool):
+        return Emphasis(words.strip())
     try:
-        factor = float(given)
+        factor = float(factor)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(_EMPHASIS) from None
     if not 0 <= factor <= MAX_EMPHASIS:  # NaN, too
         raise ValueError(_EMPHASIS)
-    return factor
+    return Emphasis(words.strip(), factor)
 
 
 def read_control(given: object) -> tuple[ControlSpec, ...]:
@@ -212,8 +205,18 @@ def write_control(specs: Iterable[ControlSpec]) -> str:
     return ",".join(texts)
 
 
-def _read_spec(part: object) -> ControlSpec:
-    kind, model, weight = _fields_of_spec(part)
+def _read_spec(part: Any) -> ControlSpec:
+    if isinstance(part, str):
+        kind, _, rest = part[:MAX_WRITTEN].partition("=")
+        model, weight = split_weight(rest)
+        part = kind.strip(), model, 1.0 if weight is None else weight
+    elif isinstance(part, Mapping):
+        if tuple(part) != ControlSpec._fields[: len(part)]:
+            raise ValueError(_CONTROL)
+        part = tuple(part.values())
+    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
+        raise ValueError(_CONTROL)
+    kind, model, weight = (*part, 1.0)[:3]
     if kind not in KINDS or not isinstance(model, str):
         raise ValueError(_CONTROL)
     if not model.strip() or "," in model:
@@ -222,30 +225,6 @@ def _read_spec(part: object) -> ControlSpec:
     if not is_number or not 0 <= weight <= _MAX_WEIGHT:
         raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
     return ControlSpec(kind, model, float(weight))
-
-
-def _fields_of_spec(part: Any) -> tuple[Any, Any, Any]:
-    """Return kind, model and weight as given in a text, a list or an object, not yet
-    checked."""
-    if isinstance(part, str):
-        return _split_spec(part)
-    if isinstance(part, Mapping):
-        if tuple(part) != ControlSpec._fields[: len(part)]:
-            raise ValueError(_CONTROL)
-        part = tuple(part.values())
-    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
-        raise ValueError(_CONTROL)
-    if len(part) == 2:
-        part = (*part, 1.0)
-    kind, model, weight = part
-    return kind, model, weight
-
-
-def _split_spec(text: str) -> tuple[str, str, float]:
-    """Split `KIND=MODEL@WEIGHT`; the weight may be left out."""
-    kind, _, rest = text[:MAX_TEXT].partition("=")
-    model, weight = split_weight(rest)
-    return kind.strip(), model, 1.0 if weight is None else weight
 
 
 def split_weight(text: str) -> tuple[str, float | None]:
@@ -273,8 +252,8 @@ def _parts(given: object, expected: str) -> list[Any]:
     if given is None:
         return []
     if isinstance(given, str):
-        if len(given) > MAX_TEXT:
-            raise ValueError(f"expected at most {MAX_TEXT} characters")
+        if len(given) > MAX_WRITTEN:
+            raise ValueError(f"expected at most {MAX_WRITTEN} characters")
         given = given.split(",")
     if not isinstance(given, list | tuple):
         raise ValueError(expected)
@@ -285,7 +264,7 @@ def _line(given: object, expected: str) -> str:
     """Return a text, or the items of a list as one, in lower case and with single
     spaces."""
     text = _list(given) if isinstance(given, list | tuple) else given
-    if not isinstance(text, str) or len(text) > MAX_TEXT:
+    if not isinstance(text, str) or len(text) > MAX_WRITTEN:
         raise ValueError(expected)
     return " ".join(text.lower().split())
 
@@ -340,6 +319,36 @@ MOTION_ESTIMATE = parameter(
     "auto",
     "Motion estimate",
     "How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
+)
+STEADY = parameter(
+    0.0,
+    "Steady",
+    "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
+    "averages nothing.",
+    (0, 8),
+)
+ALIGNMENT = parameter(
+    "fixed",
+    "Word alignment",
+    "How words of the two prompts are matched: corrected, or as in the published code.",
+)
+ATTENTION_SPAN = parameter(
+    "full",
+    "Frames each frame sees",
+    "Frames that each frame sees: all, the first and the previous one, or only itself.",
+)
+JOINT_NORM = parameter(
+    True,
+    "Normalise over all frames",
+    "Normalise features over all frames together.",
+)
+BLEND = parameter(
+    True, "Keep latents outside", "Keep the source's latents outside the regions."
+)
+BLEND_EDITED = parameter(
+    True,
+    "Keep latents outside",
+    "Keep the latents of the source outside the edited regions.",
 )
 CONTROL_NETWORKS = parameter(
     "",

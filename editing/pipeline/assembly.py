@@ -142,7 +142,7 @@ def _runner(
     if cuts is None:
         cuts = yield from find_cuts(request.clip)
     frames = working_frames(backbone, request)
-    size = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0)
+    size = params.together
     if not size:
         _, height, width = backbone.grid(1, *frames.shape[1:3])
         rows = 2 + 2 * len(request.targets) if method.several else 1
@@ -242,7 +242,7 @@ class Assembly:
         request = placed.request
         self._source = working_frames(backbone, request)
         width, height = request.clip.size
-        self._rebuilds = getattr(placed.params, "reconstruct", False)
+        self._rebuilds = placed.params.rebuilds
         # Of each edit and, if it is wanted, of the rebuilt source.
         count = len(request.targets) + self._rebuilds
         self._frames = [DiskFrames(height, width) for _ in range(count)]
@@ -290,8 +290,8 @@ class Assembly:
         to the last key frame."""
         keys = window.keys
         drawn = self._key_frames(latents, window)
-        deviation = getattr(self._placed.params, "steady", 0.0)
-        flow = getattr(self._placed.params, "flow", "auto")
+        deviation = self._placed.params.averaged_frames
+        flow = self._placed.params.motion_estimate
         is_edit = number < len(self._placed.request.targets)
         if deviation and latents is not None and is_edit:
             source = (self._source.read(key, key + 1)[0] for key in keys)
@@ -340,12 +340,16 @@ class Assembly:
         maps = maps_of(draft) if draft else {}
         control = maps.pop("control", None)
         if control is not None and self._control is None:
-            self._control = DiskFrames(*control.shape[1:3])
+            height, width = control.shape[1:3]
+            self._control = DiskFrames(height, width)
             before = sum(frames for frames, _ in self._maps)
-            self._control.append(np.zeros((before, *control.shape[1:]), np.uint8))
+            black = np.zeros((before, height, width, 3), np.uint8)
+            self._control.append(black)
         if self._control is not None:
-            black = np.zeros((count, *self._control.shape[1:]), np.uint8)
-            self._control.append(black if control is None else control)
+            shape = (count, *self._control.shape[1:])
+            if control is None:
+                control = np.zeros(shape, np.uint8)
+            self._control.append(control)
         self._maps.append((count, maps))
         if draft and len(self._plan.windows) == 1:
             self._parts = {name: maps.parts for name, maps in draft.attention.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from regrain.editing.recipe.events import Event, Progress, Stage, WindowStarted
@@ -27,10 +28,10 @@ class StageClock:
     def __init__(self) -> None:
         self.device: torch.device | None = None
         self.seconds: dict[str, float] = {}
-        # The number and the seconds of units, by stage: of those that follow another, and
-        # of those that begin a count, whose seconds hold what comes before them.
-        self._later: dict[str, tuple[int, float]] = {}
-        self._firsts: dict[str, tuple[int, float]] = {}
+        # The seconds of each unit, by stage: of those that follow another, and of those
+        # that begin a count, whose seconds hold what comes before them.
+        self._later: dict[str, list[float]] = defaultdict(list)
+        self._firsts: dict[str, list[float]] = defaultdict(list)
         self._stage = ""
         self._since = 0.0
         # The last progress, and when its unit ended.
@@ -48,7 +49,10 @@ class StageClock:
             spent = now - self._since
             before = self.seconds.get(self._stage, 0.0)
             self.seconds[self._stage] = round(before + spent, 3)
-            log.info("%s took %.1f s%s", self._stage, spent, self._peak())
+            peak = ""
+            if self.device is not None:
+                peak = f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+            log.info("%s took %.1f s%s", self._stage, spent, peak)
         self._stage = stage
         self._since = now
         self._ended = now
@@ -60,16 +64,14 @@ class StageClock:
         """Seconds of the units alone of each stage, without what comes before the first
         of them, which counts as the others did."""
         seconds: dict[str, float] = {}
-        for stage, (begun, whole) in self._firsts.items():
-            units, spent = self._later.get(stage, (0, 0.0))
-            first = min(whole, spent / units * begun) if units else whole
+        for stage, firsts in self._firsts.items():
+            later = self._later[stage]
+            spent = sum(later)
+            first = sum(firsts)
+            if later:
+                first = min(first, spent / len(later) * len(firsts))
             seconds[stage] = round(first + spent, 3)
         return seconds
-
-    def _peak(self) -> str:
-        if self.device is None:
-            return ""
-        return f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
 
     def left(self, done: int, total: int) -> float | None:
         """Estimate the seconds until the stage ends, when so many of its units are
@@ -81,10 +83,10 @@ class StageClock:
         now = time.perf_counter()
         continues = total == self._total and done == self._done + 1
         if continues:
-            _count(self._later, self._stage, now - self._ended)
+            self._later[self._stage].append(now - self._ended)
         else:
             if done == 1:
-                _count(self._firsts, self._stage, now - self._ended)
+                self._firsts[self._stage].append(now - self._ended)
                 self._first = 0
                 self._begun = self._ended
             else:
@@ -99,22 +101,25 @@ class StageClock:
         return (now - self._begun) / units * (total - done)
 
 
-def _count(counts: dict[str, tuple[int, float]], stage: str, seconds: float) -> None:
-    units, spent = counts.get(stage, (0, 0.0))
-    counts[stage] = units + 1, spent + seconds
-
-
-class WindowClock:
-    """Estimates the rest of a clip in several windows by those that were edited
-    before."""
+class RunClock:
+    """The clocks of a run, which follow its events; the rest of a clip in several
+    windows is estimated by those that were edited before."""
 
     def __init__(self) -> None:
+        self.stages = StageClock()
         self._window: WindowStarted | None = None
         self._began = 0.0  # when the present window began
         self._edits = False  # whether it is edited, not taken from the cache
         # Seconds and work of the windows that were edited.
         self._seconds = 0.0
         self._work = 0
+
+    def follow(self, event: Event) -> None:
+        """Take notice of a stage or a window that begins."""
+        if isinstance(event, Stage):
+            self.stages.enter(event.name)
+        elif isinstance(event, WindowStarted):
+            self.begin(event)
 
     def begin(self, window: WindowStarted | None) -> None:
         """End the current window and begin another, or none."""
@@ -126,36 +131,12 @@ class WindowClock:
         self._began = now
         self._edits = False
 
-    def left(self, stage: str) -> float | None:
-        """Estimate the seconds until all windows are edited, when a unit of `stage` is
-        done, or None."""
-        if stage == "editing":
-            self._edits = True
-        if self._window is None or self._work == 0:
-            return None
-        now = time.perf_counter()
-        spent = now - self._began
-        return max(0.0, self._seconds / self._work * self._window.left - spent)
-
-
-class RunClock:
-    """The clocks of a run, which follow its events."""
-
-    def __init__(self) -> None:
-        self.stages = StageClock()
-        self.windows = WindowClock()
-
-    def follow(self, event: Event) -> None:
-        """Take notice of a stage or a window that begins."""
-        if isinstance(event, Stage):
-            self.stages.enter(event.name)
-        elif isinstance(event, WindowStarted):
-            self.windows.begin(event)
-
     def left(self, event: Progress) -> float | None:
         """Estimate the seconds left: of all windows, or of the stage as long as that is
         not known."""
-        of_windows = self.windows.left(event.stage)
-        if of_windows is not None:
-            return of_windows
-        return self.stages.left(event.done, event.total)
+        if event.stage == "editing":
+            self._edits = True
+        if self._window is None or self._work == 0:
+            return self.stages.left(event.done, event.total)
+        spent = time.perf_counter() - self._began
+        return max(0.0, self._seconds / self._work * self._window.left - spent)

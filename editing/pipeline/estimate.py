@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.errors import ModelError
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
@@ -29,12 +28,16 @@ from regrain.editing.models.files.facts import (
 )
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
-from regrain.editing.params.base import FEW_STEP, KEY_FRAMES, MethodParams
-from regrain.editing.params.registry import check_params, find_method
-from regrain.editing.params.written import KeyChoice
+from regrain.editing.params.base import Passes
+from regrain.editing.params.registry import find_method
+from regrain.editing.params.tune_a_video import (
+    RECOMPUTED,
+    TUNING_STEP,
+    TuneAVideoParams,
+)
 from regrain.editing.pipeline.focus import Fit, box_sizes, placed_edits
 from regrain.editing.pipeline.preparation import tuned_on
-from regrain.editing.request.keyframes import batches
+from regrain.editing.request.plan import windows_of
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
@@ -52,11 +55,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.tune_a_video import TuneAVideoParams
     from regrain.editing.request.edit_request import EditRequest
 
-_STEP = 3.3  # passes of a tuning step, forward and backward
-_RECOMPUTED = 1.0  # passes more where activations are recomputed
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
 # times the passes where a control network, half a UNet, looks at each frame, too
 _CONTROLLED = 1.5
@@ -73,7 +73,6 @@ _PATCH = 2
 _HALVINGS = 8
 _PAIR = 4.0  # operations of attention of a channel, by pair of tokens
 _USUAL_BLOCKS = (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D")
-_LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
 # A clip whose call takes less seconds is timed whole, and again, since the first call
 # is slow.
@@ -120,15 +119,21 @@ def estimate_tuning(
         return Estimate(params.tune_steps)
     from regrain.editing.methods.tuning import learned_clip, steps_taken
 
-    working = learned_clip(backbone, _boxed(backbone, request, params))
+    # A clip whose cuts are not known counts as one shot.
+    known = params.model_copy(update={"cuts": params.cuts or ()})
+    _, edits = placed_edits(backbone, request, known)
+    working = learned_clip(backbone, tuned_on(edits).request)
     taken = steps_taken(backbone, working.frames, request.source_prompt, params)
     steps = params.tune_steps - taken
     if not steps:
         return Estimate(0, taken, 0.0, 0)
     frames, height, width = working.grid
     fits = backbone.activations_fit(frames, height, width)
-    per_step = _STEP if fits else _STEP + _RECOMPUTED
-    passes = steps * per_step + _previews(taken, params) * _PREVIEW_PASSES
+    per_step = TUNING_STEP if fits else TUNING_STEP + RECOMPUTED
+    every = params.tune_preview_every
+    shown = range(taken, params.tune_steps + 1) if every else ()
+    previews = sum(step % every == 0 for step in shown)
+    passes = steps * per_step + previews * _PREVIEW_PASSES
     one = _seconds_per_pass(backbone, working.frames, measure)
     seconds = None if one is None else one * passes
     memory = None
@@ -137,16 +142,6 @@ def estimate_tuning(
         state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
         memory = state + backbone.activation_bytes(frames, height, width)
     return Estimate(steps, taken, seconds, memory)
-
-
-def _boxed(
-    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
-) -> EditRequest:
-    """Return the request for what is tuned; a clip whose cuts are not known counts as
-    one shot."""
-    known = params.model_copy(update={"cuts": params.cuts or ()})
-    _, edits = placed_edits(backbone, request, known)
-    return tuned_on(edits).request
 
 
 class Work(NamedTuple):
@@ -165,77 +160,48 @@ class Work(NamedTuple):
     cells: int
 
 
-class _Passes(NamedTuple):
-    """Rows of the network's calls for one frame, and the number of the calls."""
-
-    inverting: float
-    editing: float
-    calls: float
-
-
 def frame_passes(request: EditRequest, tuned: bool = False) -> float:
     """Estimate how often a run passes a frame through the model, as far as model and
     cache do not decide it.
 
     `tuned` leaves the tuning out, if there is one.
     """
-    method = find_method(request.method)
-    params = check_params(request.method, request.params)
+    return _passes_of_frame(request, tuned) * sum(_windows(request))
+
+
+def _passes_of_frame(request: EditRequest, tuned: bool = False) -> float:
     passes = _passes(request)
-    each = passes.inverting + passes.editing
-    if method.setup and not tuned and not request.adapter:
-        each += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
-    return float(each * sum(_windows(request)))
+    tuning = 0.0 if tuned or request.adapter else passes.tuning
+    return passes.inverting + passes.editing * passes.rows + tuning
 
 
-def _passes(request: EditRequest) -> _Passes:
-    """Count the passes of a frame, with the parameters of a request."""
-    method = find_method(request.method)
-    params = check_params(request.method, request.params)
-    inversion = 1 if "inversion" in method.needs else 0
-    halves = 1 if params.guidance_scale == 1 else 2  # with and without words
-    source = inversion  # runs along
-    if not inversion and {"source_prompt", "image_unet"} <= method.needs:
-        source = halves
-    branches = source + halves * len(request.targets)
-    # Where an edit begins in the middle of the schedule, only `strength` of it is run.
-    strength = getattr(params, "strength", 1.0)
-    if getattr(params, "sampler", "") in FEW_STEP:
-        strength = 1.0
-    steps = params.steps * strength + getattr(params, "steps_again", 0)
-    # of each noise, the source and the edit
-    steps *= 2 * getattr(params, "averages", 0.5)
-    inverting = float(params.steps * inversion)
-    if getattr(params, "inversion", "") == "null_text" and halves == 2:
-        inverting += params.steps * (2 + _LEARNING * getattr(params, "inner_steps", 0))
-    controlled = _CONTROLLED if _is_controlled(request) else 1.0
-    calls = inverting + steps
-    return _Passes(inverting * controlled, steps * branches * controlled, calls)
+def _passes(request: EditRequest) -> Passes:
+    """Return the passes that a method declares; those that control networks look at
+    take longer."""
+    passes = request.decided.passes(len(request.targets))
+    times = _times(request)
+    return passes._replace(
+        inverting=passes.inverting * times, editing=passes.editing * times
+    )
+
+
+def _times(request: EditRequest) -> float:
+    return _CONTROLLED if request.decided.is_controlled else 1.0
 
 
 def _windows(request: EditRequest) -> list[int]:
     """Return how many frames are edited together in each window, anchors among them,
     of a clip without cuts."""
-    params = check_params(request.method, request.params)
-    keys = _edited(params.keyframes, len(request.clip))
-    size = _most_together(params)
-    if find_method(request.method).anchors:
-        return [len(group) for group in batches(range(keys), size)]
-    return [stop - start for start, stop in windows(keys, size)]
-
-
-def _most_together(params: MethodParams) -> int:
-    given = getattr(params, "frames_at_once", 0) or getattr(params, "window", 0)
-    return given or MOST_WINDOW
-
-
-def _edited(choice: KeyChoice, frames: int) -> int:
-    """Return how many frames are key frames, or roughly where they are chosen by how
-    much changes."""
+    choice = request.decided.keyframes
+    frames = len(request.clip)
     if choice.frames:
-        return len({0, *choice.frames, frames - 1})
-    apart = choice.every or (choice.least + choice.most) / 2
-    return min(frames, ceil((frames - 1) / apart) + 1)
+        keys = len({0, *choice.frames, frames - 1})
+    else:  # roughly, where they are chosen by how much changes
+        apart = choice.every or (choice.least + choice.most) / 2
+        keys = min(frames, ceil((frames - 1) / apart) + 1)
+    size = request.decided.together or MOST_WINDOW
+    anchors = find_method(request.method).anchors
+    return [len(one.numbers) for one in windows_of(range(keys), size, anchors)]
 
 
 def work(request: EditRequest) -> Work | None:
@@ -251,7 +217,7 @@ def work(request: EditRequest) -> Work | None:
         EditingError: The files cannot be read, or a parameter is wrong.
     """
     edits = _sizes(request)
-    return None if edits is None else _work(request, edits)
+    return _work(request, edits) if edits else None
 
 
 def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
@@ -269,53 +235,47 @@ def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
         attention=need.attention,
     )
     edits = [one._replace(clip=size) for size in box_sizes(request)]
-    params = check_params(request.method, request.params)
-    together = min(len(request.clip), _most_together(params))
-    return _work(request, edits), need.memory(together)
+    return _work(request, edits), need.memory(_together(request))
+
+
+def _together(request: EditRequest) -> int:
+    return min(len(request.clip), request.decided.together or MOST_WINDOW)
 
 
 def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
-    width, height = request.clip.size
     together = _windows(request)
     passes = _passes(request)
-    inverting = editing = 0.0
+    editing = passes.editing * passes.rows
+    calls = request.decided.passes(1).calls
+    # What a call costs beside its rows belongs to both stages by their share of rows.
+    share = _CALL_CELLS * len(together) * calls / (passes.inverting + editing)
+    each = 0.0  # operations of a row of each frame
     for sizes in edits:
-        rising, falling = _operations(request, sizes, passes)
-        inverting += rising
-        editing += falling
-    read = len(request.clip) * width * height
+        each += _of_rows(request, sizes) + _PER_WEIGHT * sizes.numbers * share
+    read = len(request.clip) * prod(request.clip.size)
     worked = sum(together) * sum(sizes.pixels for sizes in edits)
     return Work(
-        inverting=inverting,
-        editing=editing,
+        inverting=each * passes.inverting,
+        editing=each * editing,
         around=float(read + worked),
         cells=max(sizes.cells for sizes in edits),
     )
 
 
-def _operations(
-    request: EditRequest, sizes: _Sizes, passes: _Passes
-) -> tuple[float, float]:
-    """Return the operations of the network's calls of one edit, inverting and
-    editing."""
-    rows = passes.inverting + passes.editing
-    # What a call costs beside its rows belongs to both stages by their share of rows.
-    beside = _PER_WEIGHT * sizes.numbers * _CALL_CELLS * passes.calls / rows
-    each = 0.0  # of one row of each frame
+def _of_rows(request: EditRequest, sizes: _Sizes) -> float:
+    """Return the operations of a row of each frame, with attention to the others that
+    it sees."""
+    selectors = request.decided.selectors
+    alone = _PER_WEIGHT * sizes.numbers * sizes.cells
+    total = 0.0
     for frames in _windows(request):
         latents = sizes.latents(frames)
-        each += latents * _of_row(request, sizes, latents) + beside
-    return each * passes.inverting, each * passes.editing
-
-
-def _of_row(request: EditRequest, sizes: _Sizes, latents: int) -> float:
-    """Return the operations of one row of a call, with attention to others of its
-    `latents`."""
-    seen = _others_seen(request, latents, sizes.frames_per_latent > 1)
-    # Control networks, which count among the rows, see one frame at a time.
-    controlled = _CONTROLLED if _is_controlled(request) else 1.0
-    of_pairs = sizes.attention * sizes.cells**2 * seen / controlled
-    return _PER_WEIGHT * sizes.numbers * sizes.cells + of_pairs
+        sees_all = selectors == "all" or sizes.frames_per_latent > 1
+        others = (latents if sees_all else len(selectors)) - 1
+        # Control networks, which count among the rows, see one frame at a time.
+        pairs = sizes.attention * sizes.cells**2 * others / _times(request)
+        total += latents * (alone + pairs)
+    return total
 
 
 def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
@@ -337,8 +297,15 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     if edits is None:
         return None
     sizes = max(edits, key=lambda one: one.pixels)
-    frames, rows = _largest_call(request, sizes)
-    itemsize = itemsize or _itemsize(sizes.numbers)
+    frames = _together(request)
+    if sizes.frames_per_latent > 1:
+        rows = 1 + frames // sizes.frames_per_latent
+    else:
+        rows = frames * find_method(request.method).most_rows(len(request.targets))
+    if not itemsize:
+        device = choose_device()
+        free = free_memory(device)
+        itemsize = weights_dtype(device, sizes.numbers, free).itemsize
     in_float32 = count_weights(sizes.weights / "vae")
     weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
@@ -366,46 +333,8 @@ def operations(request: EditRequest) -> float | None:
     edits = _sizes(request)
     if edits is None:
         return None
-    passes = frame_passes(request) / sum(_windows(request))
-    total = 0.0
-    for sizes in edits:
-        for frames in _windows(request):
-            latents = sizes.latents(frames)
-            total += passes * latents * _of_row(request, sizes, latents)
-    return total
-
-
-def _others_seen(request: EditRequest, latents: int, is_video: bool) -> int:
-    """Return how many latents attention looks at from each, beside its own."""
-    from regrain.editing.attention.frames import SPANS  # loads torch
-
-    params = check_params(request.method, request.params)
-    keys = getattr(params, "keys", "")
-    span = getattr(params, "attention_span", "")
-    if is_video:
-        return latents - 1
-    if span:
-        selectors = SPANS[span]
-        return (latents if selectors == "all" else len(selectors)) - 1
-    return len(KEY_FRAMES[keys]) - 1 if keys else 0
-
-
-def _is_controlled(request: EditRequest) -> bool:
-    params = check_params(request.method, request.params)
-    return bool(getattr(params, "control", ()))
-
-
-def _largest_call(request: EditRequest, sizes: _Sizes) -> tuple[int, int]:
-    """Return the frames that are edited together, and the rows of the model's call with
-    them."""
-    method = find_method(request.method)
-    params = check_params(request.method, request.params)
-    frames = min(len(request.clip), _most_together(params))
-    if sizes.frames_per_latent > 1:
-        return frames, 1 + frames // sizes.frames_per_latent
-    edits = len(request.targets)
-    rows = 2 + 2 * edits if method.several else 2
-    return frames, frames * rows
+    rows = sum(_of_rows(request, sizes) for sizes in edits)
+    return _passes_of_frame(request) * rows
 
 
 class _Sizes(NamedTuple):
@@ -512,7 +441,9 @@ def _sizes_of_unet(request: EditRequest, facts: ModelFacts) -> _Sizes:
     config = UNetConfig.model_validate(given)
     stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
     factor = 2 ** (len(stages) - 1)
-    level = _finest_with_attention(config.down_block_types or _USUAL_BLOCKS)
+    kinds = config.down_block_types or _USUAL_BLOCKS
+    # the finest with attention
+    level = next((level for level, kind in enumerate(kinds) if "Attn" in kind), 0)
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -549,18 +480,6 @@ def _at(given: int | Sequence[int | Sequence[int]], level: int) -> int:
     return given
 
 
-def _finest_with_attention(kinds: Sequence[str]) -> int:
-    for level, kind in enumerate(kinds):
-        if "Attn" in kind:
-            return level
-    return 0
-
-
-def _itemsize(numbers: int) -> int:
-    device = choose_device()
-    return weights_dtype(device, numbers, free_memory(device)).itemsize
-
-
 def check_known(request: EditRequest) -> None:
     """Check an adapter as far as possible without loading a model.
 
@@ -574,14 +493,6 @@ def check_known(request: EditRequest) -> None:
         fit = partial(backbone.fit, size=request.size)
         for size in box_sizes(request, fit):
             check_facts(facts, backbone, backbone.fit(*size, request.size))
-
-
-def _previews(taken: int, params: TuneAVideoParams) -> int:
-    """Count the previews of a tuning from the step `taken` on."""
-    every = params.tune_preview_every
-    if every == 0:
-        return 0
-    return sum(step % every == 0 for step in range(taken, params.tune_steps + 1))
 
 
 def _seconds_per_pass(

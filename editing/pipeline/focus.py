@@ -18,7 +18,6 @@ import numpy as np
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
-from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.request.boxes import (
@@ -33,7 +32,7 @@ from regrain.editing.request.boxes import (
 )
 from regrain.editing.request.frame_subset import DerivedClip
 from regrain.editing.request.plan import LEAST_SHOT, Plan, make_plan, scan
-from regrain.editing.request.region import MAX_MARGIN, Region
+from regrain.editing.request.region import MAX_REACH, Region
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -223,7 +222,7 @@ def box_sizes(request: EditRequest, fit: Fit = lambda w, h: (w, h)) -> list[Size
     As far as cuts are not known, the clip counts as one shot; `fit` as for
     `find_boxes`.
     """
-    cuts = check_params(request.method, request.params).cuts or ()
+    cuts = request.decided.cuts or ()
     return [_largest(boxes) for _, boxes in asked_boxes(request, cuts, fit)]
 
 
@@ -337,7 +336,7 @@ def _placed(
     regions = []
     for region in request.regions:
         # Its mask has its margin already.
-        feather = min(MAX_MARGIN, round(region.feather * zoom))
+        feather = min(MAX_REACH, round(region.feather * zoom))
         boxed = replace(region, margin=0, feather=feather)
         if only is not None and only.label != region.label:
             boxed = replace(boxed, prompt="", picture="")

@@ -296,15 +296,19 @@ def place_maps(
     """
     import cv2
 
-    cells = np.array(maps.shape[:0:-1])  # across and down
-    wide, high = np.ceil(size * cells / boxes[:, 2:].min(0)).astype(int).tolist()
+    rows, columns = maps.shape[1:]
+    cells = np.array([columns, rows])
+    smallest = boxes[:, 2:].min(0)
+    wide, high = np.ceil(size * cells / smallest).astype(int).tolist()
     per_pixel = np.array([wide, high]) / size
     placed = np.zeros((len(maps), high, wide), np.float32)
     for number, (one, box) in enumerate(zip(maps, boxes, strict=True)):
         # From places in the map of a box to those in the map of the frame, counted in
         # cells, of which the middle of the first is 0.
-        factors = box[2:] / cells * per_pixel
-        shifts = box[:2] * per_pixel + (factors - 1) / 2
+        corner = box[:2]
+        sides = box[2:]
+        factors = sides / cells * per_pixel
+        shifts = corner * per_pixel + (factors - 1) / 2
         change = np.column_stack([np.diag(factors), shifts])
         picture = one.astype(np.float32)
         placed[number] = cv2.warpAffine(picture, change, (wide, high))

@@ -13,7 +13,7 @@ from regrain.editing.errors import shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.models.adapters import AdapterFacts
-from regrain.editing.params.registry import Resolved, check_params
+from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.preparation import PreparedRun
 from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps, Tuned
@@ -202,7 +202,7 @@ def _of_frames(
         times = "once" if lacking == 1 else f"{lacking} times"
         yield f"The last frame was repeated {times} for {backbone.id}, and cut again after the edit."
     cuts = plan.cuts if plan else ()
-    if cuts and check_params(request.method, request.params).cuts is None:
+    if cuts and request.decided.cuts is None:
         noun = "frames" if len(cuts) > 1 else "frame"
         numbers = ", ".join(map(str, cuts))
         yield (

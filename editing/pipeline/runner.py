@@ -58,7 +58,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
             raise
         advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
-    clock.windows.begin(None)
+    clock.begin(None)
     report, _ = yield from _timed(make_report(request, result, run, drawn), clock)
     adapter = made.adapter.facts if made else run.adapter
     if adapter:

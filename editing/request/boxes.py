@@ -39,7 +39,7 @@ EXPECTED = (
     "auto, on, off or each, the share around it after them, like on 0.5, or boxes "
     "WIDTHxHEIGHT+LEFT+TOP"
 )
-MAX_TEXT = 200_000  # characters
+MAX_WRITTEN = 200_000  # characters of boxes
 _PLACE = r"\+\d{1,5}\+\d{1,5}"
 _BOXES = re.compile(rf"(?:(\d{{1,7}}):)?(\d{{1,5}})x(\d{{1,5}})((?:{_PLACE})+)", re.A)
 _KIND = re.compile(r"(auto|on|each)(?: (\d{1,3}(?:\.\d{1,6})?))?|off", re.A)
@@ -75,6 +75,20 @@ def read_focus(text: str) -> Focus:
     return Focus("boxes")
 
 
+def check_focus(text: str, frames: int, size: Size) -> None:
+    """Refuse what `focus` does not take by a RequestError, also boxes outside a clip of
+    so many frames of (width, height)."""
+    if len(text) > MAX_WRITTEN:
+        raise RequestError("focus", f"Use at most {MAX_WRITTEN} characters.")
+    try:
+        kind = read_focus(text).kind
+    except ValueError as error:
+        given = f"{str(error).capitalize()}, got {shorten(text)}."
+        raise RequestError("focus", given) from None
+    if kind == "boxes":
+        read_boxes(text, frames, size)
+
+
 def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     """Read boxes of a clip: `320x240+96+40`, several from a frame on `0:..., 24:...`,
     or with a place for each frame `320x240+96+40+97+40`.
@@ -82,60 +96,33 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     Raises:
         RequestError: A box is not in the frame, or there is not one for each frame.
     """
-    parts = _split_boxes(text)
-    starts = [part.start for part in parts]
+    parts = [_BOXES.fullmatch(part.strip()) for part in text.split(",")]
+    starts = [int(part[1] or 0) for part in parts if part]
     spans = list(pairwise([*starts, frames]))
-    counts_up = all(start < stop for start, stop in spans)
-    if starts[0] != 0 or not counts_up:
+    if starts[0] != 0 or any(start >= stop for start, stop in spans):
         reason = f"The boxes begin at frames {shorten(starts)} of a clip of {frames}"
         raise RequestError("focus", f"{reason}. Begin at 0, and count upwards.")
     boxes = np.zeros((frames, 4), np.int64)
     for part, (start, stop) in zip(parts, spans, strict=True):
-        boxes[start:stop, :2] = _read_places(part.places, start, stop)
-        boxes[start:stop, 2:] = part.size
-    _check_inside(boxes, size)
-    return boxes
-
-
-class _WrittenBoxes(NamedTuple):
-    """Boxes of one size, as they are written: from which frame on, and their places."""
-
-    start: int
-    size: Size
-    places: str
-
-
-def _split_boxes(text: str) -> list[_WrittenBoxes]:
-    """Return the parts of a text, which `read_focus` has found to be boxes."""
-    found = []
-    for part in text.split(","):
-        match = _BOXES.fullmatch(part.strip())
-        assert match, "read_focus refuses what is no box"
-        start, width, height, places = match.groups()
-        size = int(width), int(height)
-        found.append(_WrittenBoxes(int(start or 0), size, places))
-    return found
-
-
-def _read_places(text: str, start: int, stop: int) -> Int[np.ndarray, "places 2"]:
-    """Return the top left corners of boxes: one, or one for each frame."""
-    places = np.array([int(number) for number in text.split("+")[1:]]).reshape(-1, 2)
-    if len(places) not in (1, stop - start):
-        given = f"There are {len(places)} places for {stop - start} frames"
-        raise RequestError(
-            "focus", f"{given} from frame {start} on. Give one, or one for each."
-        )
-    return places
-
-
-def _check_inside(boxes: Boxes, size: Size) -> None:
-    """Refuse boxes without a pixel, or outside frames of (width, height)."""
-    outside = (boxes[:, 2:] < 1) | (boxes[:, :2] + boxes[:, 2:] > size)
-    frames = np.flatnonzero(outside.any(1))
-    if len(frames):
-        box = write_boxes(boxes[frames[0], None])
-        reason = f"Box {box} of frame {frames[0]} is not inside"
+        assert part, "read_focus refuses what is no box"
+        numbers = part[4].split("+")[1:]
+        places = np.array(numbers, np.int64).reshape(-1, 2)
+        if len(places) not in (1, stop - start):
+            given = f"There are {len(places)} places for {stop - start} frames"
+            advice = "Give one, or one for each."
+            raise RequestError("focus", f"{given} from frame {start} on. {advice}")
+        boxes[start:stop, :2] = places
+        boxes[start:stop, 2] = int(part[2])
+        boxes[start:stop, 3] = int(part[3])
+    sides = boxes[:, 2:]
+    corners = boxes[:, :2] + sides
+    outside = (sides < 1) | (corners > size)
+    beyond = np.flatnonzero(outside.any(1))
+    if len(beyond):
+        box = write_boxes(boxes[beyond[0], None])
+        reason = f"Box {box} of frame {beyond[0]} is not inside"
         raise RequestError("focus", f"{reason} {size[0]}x{size[1]}. Move or shrink it.")
+    return boxes
 
 
 def write_boxes(boxes: Boxes, cuts: Sequence[int] = ()) -> str:

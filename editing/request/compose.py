@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     result += text[done:]
     for label, words in prompts.items():
         if words and label not in places:
-            result = _with_separator(result)
+            result = result.rstrip()
+            if result:
+                result += " " if result[-1] in ".,;:!?" else ", "
             spans[label] = _next_span(result, words)
             result += words
     return Composed(result, spans)
@@ -107,28 +109,13 @@ def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, 
     places: dict[int, tuple[int, int]] = {}
     longest_first = sorted(phrases.items(), key=lambda item: -len(item[1].split()))
     for label, phrase in longest_first:
-        for place in _occurrences(text, phrase):
-            if not any(_overlap(place, taken) for taken in places.values()):
-                places[label] = place
+        words = [re.escape(word) for word in phrase.split()]
+        # whole words of any case; without any there is nothing to find
+        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)" if words else r"(?!)"
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            start, stop = match.span()
+            taken = places.values()
+            if all(stop <= begin or end <= start for begin, end in taken):
+                places[label] = start, stop
                 break
     return places
-
-
-def _occurrences(text: str, phrase: str) -> Iterator[tuple[int, int]]:
-    """Yield where a phrase stands in a text, as whole words of any case."""
-    words = [re.escape(word) for word in phrase.split()]
-    if words:
-        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
-        for match in re.finditer(pattern, text, re.IGNORECASE):
-            yield match.span()
-
-
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
-
-
-def _with_separator(text: str) -> str:
-    text = text.rstrip()
-    if not text:
-        return ""
-    return text + (" " if text[-1] in ".,;:!?" else ", ")

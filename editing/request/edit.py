@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.request.boxes import EXPECTED
-from regrain.editing.request.boxes import MAX_TEXT as MAX_BOXES
+from regrain.editing.request.boxes import EXPECTED, MAX_WRITTEN
 from regrain.editing.request.fields import Option, declare
-from regrain.editing.request.region import MAX_TEXT, declare_scale
+from regrain.editing.request.region import MAX_PROMPT, declare_scale
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
@@ -28,7 +27,7 @@ class Edit:
         "What the clip shows.",
         kind="text",
         title="The clip shows",
-        max_length=MAX_TEXT,
+        max_length=MAX_PROMPT,
     )
     prompt: str = declare(
         "",
@@ -40,10 +39,14 @@ class Edit:
             key="prompts",
             many=True,
         ),
-        max_length=MAX_TEXT,
+        max_length=MAX_PROMPT,
     )
     negative_prompt: str = declare(
-        "", "What it should not show.", kind="text", title="Avoid", max_length=MAX_TEXT
+        "",
+        "What it should not show.",
+        kind="text",
+        title="Avoid",
+        max_length=MAX_PROMPT,
     )
     method: str = declare(
         "videograin",
@@ -172,7 +175,7 @@ class Edit:
             "or the box itself.",
             metavar="HOW",
         ),
-        max_length=MAX_BOXES,
+        max_length=MAX_WRITTEN,
     )
     # A key of `clip` in project.json. Above 512, at most 8 times the clip's.
     size: int | None = declare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +22,10 @@ from regrain.editing.models.files.location import (
     parse_lora,
     suits,
 )
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
-from regrain.editing.request.boxes import read_boxes, read_focus
+from regrain.editing.request.boxes import check_focus
 from regrain.editing.request.compose import Composed, compose, compose_negatives
 from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
 from regrain.editing.request.fields import check_declared, declared
@@ -40,7 +41,6 @@ from regrain.editing.request.region import (
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
-# of `override`
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +81,16 @@ class Draft(Edit, Material):  # the fields of `Material` come first
 class EditRequest(Draft):
     """One edit, complete, and checked as far as possible without the model.
 
+    Attributes:
+        decided: Its parameters, with the method's defaults for those not given.
+
     Raises:
         MaskError: Labels have the wrong shape or a value without a region, or a region
             has no pixel.
         RequestError: Another value is not allowed.
     """
+
+    decided: MethodParams = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._clean_texts()
@@ -107,10 +112,9 @@ class EditRequest(Draft):
         for region in self.regions:
             for key in TEXTS:
                 clean(f"regions.{region.name}.{key}", getattr(region, key))
-        more = []
-        for number, prompt in enumerate(self.more_prompts):
-            more.append(clean(f"more_prompts.{number}", prompt))
-        self._set("more_prompts", tuple(more))
+        more = enumerate(self.more_prompts)
+        cleaned_more = (clean(f"more_prompts.{number}", text) for number, text in more)
+        self._set("more_prompts", tuple(cleaned_more))
 
     @property
     def asked(self) -> Edit:
@@ -191,20 +195,21 @@ class EditRequest(Draft):
         """How much of the edit is shown inside its area, 0..1; None where no edited
         region is feathered."""
         areas = self.areas
-        edited = [region.label for region in self.edited]
-        feathers = {
-            region.label: region.feather for region in self.edited if region.feather
-        }
-        if not feathers:
+        feathers = {region.label: region.feather for region in self.edited}
+        if not any(feathers.values()):
             return None
+        some = {label: feather for label, feather in feathers.items() if feather}
 
         def read(start: int, stop: int) -> Float32[np.ndarray, "frames height width"]:
-            return fade_inwards(areas.read(start, stop), feathers, edited)
+            return fade_inwards(areas.read(start, stop), some, list(feathers))
 
         return LazyFrames(areas.shape, np.float32, read)
 
     def _check_values(self) -> None:
-        self._check_size()
+        most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
+        fits = self.size is None or is_whole(self.size, MIN_SIZE, most)
+        expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
+        require("size", self.size, fits, expected)
         for key, holds in (
             ("more_prompts", all(text.strip() for text in self.more_prompts)),
             ("model", self.model.strip() != ""),
@@ -212,25 +217,10 @@ class EditRequest(Draft):
         ):
             require(key, getattr(self, key), holds, declared(Edit)[key].expected)
         check_declared(self, Edit)
-        self._check_focus()
+        check_focus(self.focus, len(self.clip), self.clip.size)
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
-        check_params(self.method, self.params)
-
-    def _check_size(self) -> None:
-        most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
-        holds = self.size is None or is_whole(self.size, MIN_SIZE, most)
-        expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
-        require("size", self.size, holds, expected)
-
-    def _check_focus(self) -> None:
-        try:
-            focus = read_focus(self.focus)
-        except ValueError as error:
-            given = f"{str(error).capitalize()}, got {shorten(self.focus)}."
-            raise RequestError("focus", given) from None
-        if focus.kind == "boxes":
-            read_boxes(self.focus, len(self.clip), self.clip.size)
+        self._set("decided", check_params(self.method, self.params))
 
     def _check_regions(self) -> None:
         self._check_unique("label")

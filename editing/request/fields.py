@@ -22,6 +22,7 @@ from regrain.editing.errors import RequestError, from_validation, shorten
 
 M = TypeVar("M", bound=BaseModel)
 _KEY = "declared"  # of the metadata of a dataclass's field
+_LIMITS = ("min_length", "max_length", "pattern")
 
 
 class Strict(BaseModel):
@@ -91,11 +92,6 @@ class Declared:
         return (self.option and self.option.key) or self.name
 
     @property
-    def longest(self) -> int | None:
-        """Most characters of a text, or entries of a list."""
-        return self.limits.get("max_length")
-
-    @property
     def info(self) -> Any:
         """The field of a pydantic model."""
         return Field(
@@ -107,35 +103,18 @@ def declare(
     default: object,
     description: str,
     span: tuple[float | int, float | int] | None = None,
-    *,
-    kind: Literal["", "text", "file", "weights"] = "",
-    expected: str = "",
-    title: str = "",
-    option: Option | None = None,
-    programs: bool | str = True,
-    omit_empty: bool = False,
-    **limits: Any,
+    **said: Any,
 ) -> Any:
-    """Declare a field of a frozen dataclass; see `Declared` for the other arguments.
+    """Declare a field of a frozen dataclass.
 
     Args:
         span: Least and greatest number.
-        limits: Further limits, as pydantic's `Field` takes them.
+        said: What `Declared` has, and further limits, as pydantic's `Field` takes them.
     """
+    limits = {key: said.pop(key) for key in _LIMITS if key in said}
     if span:
         limits |= {"ge": span[0], "le": span[1]}
-    declared = Declared(
-        default,
-        description,
-        limits,
-        kind=kind,
-        expected=expected,
-        title=title,
-        option=option,
-        programs=programs,
-        omit_empty=omit_empty,
-    )
-    metadata = {_KEY: declared}
+    metadata = {_KEY: Declared(default, description, limits, **said)}
     if default is ...:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, dict):
@@ -150,17 +129,13 @@ def declared(owner: type) -> Mapping[str, Declared]:
     found = {}
     for field in dataclasses.fields(owner):
         one: Declared = field.metadata[_KEY]
-        json_type = _json_type(hints[field.name])
-        found[field.name] = dataclasses.replace(one, name=field.name, type=json_type)
+        kind: Any = hints[field.name]
+        if get_origin(kind) is tuple:
+            kind = list[get_args(kind)[0]]
+        elif get_origin(kind) is Mapping:
+            kind = dict[str, Any]
+        found[field.name] = dataclasses.replace(one, name=field.name, type=kind)
     return found
-
-
-def _json_type(hint: Any) -> Any:
-    if get_origin(hint) is tuple:
-        return list[get_args(hint)[0]]
-    if get_origin(hint) is Mapping:
-        return dict[str, Any]
-    return hint
 
 
 def model_of(

@@ -61,7 +61,7 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     )
 
 
-def _some(frames: LazyFrames | Labels, numbers: Sequence[int]) -> LazyFrames:
+def _some(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:
     def read(start: int, stop: int) -> np.ndarray:
         return read_some(frames.read, numbers[start:stop])
 

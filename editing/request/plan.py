@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip, resize
-from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.lazy_frames import windows as spans
+from regrain.editing.media.lazy_frames import LazyFrames, windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
@@ -87,20 +86,20 @@ def make_plan(
     shots = pairwise((0, *cuts, len(frames)))
     for number, (begin, end) in enumerate(shots):
         keys = _keys_of_shot(choice, frames, begin, end)
-        if anchors:
-            windows += _anchored(keys, size, number)
-        else:
-            parts = spans(len(keys), size)
-            windows += [Window(keys[start:stop], (), number) for start, stop in parts]
+        windows += windows_of(keys, size, anchors, number)
     return Plan(len(frames), tuple(cuts), tuple(windows))
 
 
-def _anchored(keys: tuple[int, ...], size: int, shot: int) -> Iterator[Window]:
-    """Yield the windows of a shot; all but the first begin with anchors."""
+def windows_of(
+    keys: Sequence[int], size: int, anchors: int = ANCHORS, shot: int = 0
+) -> list[Window]:
+    """Return the windows of the key frames of a shot; arguments as for `make_plan`."""
+    if not anchors:
+        parts = spans(len(keys), size)
+        return [Window(tuple(keys[start:stop]), (), shot) for start, stop in parts]
     first, *later = batches(keys, size)
-    yield Window(first, (), shot)
-    for group in later:
-        yield Window(group[ANCHORS:], group[:ANCHORS], shot)
+    others = [Window(one[ANCHORS:], one[:ANCHORS], shot) for one in later]
+    return [Window(first, (), shot), *others]
 
 
 def _keys_of_shot(

@@ -21,7 +21,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
-from regrain.editing.media.labels import read_labels, write_labels, write_regions
+from regrain.editing.media.labels import (
+    Labels,
+    read_labels,
+    write_labels,
+    write_regions,
+)
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.media.reading import VideoClip, open_clip
@@ -155,7 +160,7 @@ def load_project(
             label = values["label"]
             colors[label] = values["color"] or default_color(label)
         labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
-    found = {
+    found: dict[str, Any] = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
@@ -166,9 +171,8 @@ def load_project(
 def _read_region(folder: Path, region: ProjectRegion) -> Region:
     values = from_json(region, Region)
     field = f"regions.{values['name']}.picture"
-    return Region(
-        **values | {"picture": _read_picture(folder, values["picture"], field)}
-    )
+    values["picture"] = _read_picture(folder, values["picture"], field)
+    return Region(**values)
 
 
 def uses(path: str | Path) -> list[Path]:
@@ -223,7 +227,7 @@ def save_project(
     with staged(folder) as staging:
         if overlapping:
             write_regions(overlapping, staging / "masks")
-        elif request.labels is not None:
+        elif isinstance(request.labels, Labels):
             colors = {region.label: region.color for region in request.regions}
             write_labels(request.labels, staging / "masks", colors)
         write_project(request, staging, shutil.copyfile)

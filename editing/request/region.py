@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.fields import check_declared, declare, declared
 
-MAX_MARGIN = 1024
+MAX_REACH = 1024  # pixels of a margin or a feather
 AUTO_MARGIN = 1 / 16
 """Default margin of a region, in shares of the clip's shorter side: it covers the
 softened edge of what is there, and leaves room for ears that are not there yet."""
-MAX_NAME = 120  # characters
-MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
+MAX_REGION_NAME = 120  # characters
 MAX_NOTE = 1000  # characters
+MAX_PROMPT = 2000  # characters; models read 77 tokens
 MAX_FRAME = 10**7
 MAX_SCALE = 1.5  # of a picture
 TEXTS = ("source", "prompt", "negative")
@@ -24,15 +25,13 @@ TEXTS = ("source", "prompt", "negative")
 is being typed."""
 
 
-def declare_scale(**more: Any) -> Any:
-    """Declare how much a picture counts."""
-    return declare(
-        None,
-        "How much the picture counts; by default what suits the adapter.",
-        (0, MAX_SCALE),
-        expected=f"a number from 0 to {MAX_SCALE}, or null",
-        **more,
-    )
+declare_scale = partial(
+    declare,
+    None,
+    "How much the picture counts; by default what suits the adapter.",
+    (0, MAX_SCALE),
+    expected=f"a number from 0 to {MAX_SCALE}, or null",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Region:
         kind="text",
         expected="a name",
         min_length=1,
-        max_length=MAX_NAME,
+        max_length=MAX_REGION_NAME,
     )
     label: int = declare(..., "Its value in the masks; unique.", (1, 255))
     # Beside a picture or in its place.
@@ -79,15 +78,15 @@ class Region:
     margin: int | None = declare(
         None,
         "Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
-        (0, MAX_MARGIN),
-        expected=f"a whole number of pixels from 0 to {MAX_MARGIN}, or null",
+        (0, MAX_REACH),
+        expected=f"a whole number of pixels from 0 to {MAX_REACH}, or null",
     )
     # In pixels of the clip. The fade outside, a parameter of the run, comes on top.
     feather: int = declare(
         0,
         "Pixels over which its edit fades out inside its edge.",
-        (0, MAX_MARGIN),
-        expected=f"a whole number of pixels from 0 to {MAX_MARGIN}",
+        (0, MAX_REACH),
+        expected=f"a whole number of pixels from 0 to {MAX_REACH}",
     )
     # Numbers from 0 of used frames, kept for the page; a run ignores them.
     drawn: tuple[int, ...] = declare(
@@ -129,9 +128,7 @@ class Region:
         for key in ("drawn", "clicked"):
             frames = getattr(self, key)
             are_frames = all(0 <= frame < MAX_FRAME for frame in frames)
-            require(
-                f"{prefix}{key}", frames, are_frames, declared(Region)[key].expected
-            )
+            require(prefix + key, frames, are_frames, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
 
@@ -145,11 +142,10 @@ def cleaned(value: Any, owner: type, prefix: str = "") -> dict[str, str]:
     """Return the texts that a person typed, of a value with the fields declared by
     `owner`, cleaned."""
     texts = {}
-    for one in declared(owner).values():
+    for name, one in declared(owner).items():
         if one.kind == "text":
-            texts[one.name] = clean(
-                f"{prefix}{one.name}", getattr(value, one.name), one.longest
-            )
+            most = one.limits.get("max_length")
+            texts[name] = clean(prefix + name, getattr(value, name), most)
     return texts
 
 
@@ -172,7 +168,7 @@ def is_int(value: object) -> TypeGuard[int]:
     )
 
 
-def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
+def clean(field: str, text: object, limit: int | None = MAX_PROMPT) -> str:
     """Return a text that a person typed without control, zero-width and other invisible
     characters.
 

@@ -13,7 +13,7 @@ from regrain.editing.models.adapters import (
     find_adapter,
     read_facts,
 )
-from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.params.registry import find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
 
@@ -46,39 +46,29 @@ def check_runnable(request: EditRequest) -> None:
     if "regions" in method.needs and not request.edited:
         reason = f"No region has a prompt, but {request.method} edits regions"
         raise RequestError("regions", f"{reason}. Give one a prompt.")
-    _check_pictures(request)
-    for field, text in request.texts():
-        _refuse_syntax(field, text)
-    if not request.edited and not request.prompt.strip() and not request.picture:
-        reason = "No prompt is set, for the clip or any region"
-        raise RequestError("prompt", f"{reason}. Say what it should become.")
-
-
-def _refuse_syntax(field: str, text: str) -> None:
-    """Refuse what other programs read in a prompt, and nobody does here."""
-    if found := _FILE.search(text):
-        said = f"It has {shorten(found[0])}, which would be read as words"
-        raise RequestError(field, f"{said}. Remove it, and give the file as a LoRA.")
-    if found := _WEIGHT.search(text):
-        said = f"It has {shorten(found[0])}, a weight that is not read"
-        raise RequestError(field, f"{said}. Write {shorten(found[1])} alone.")
-
-
-def _check_pictures(request: EditRequest) -> None:
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
         if not request.picture_adapter:
             reason = "A picture needs a picture adapter, but none is chosen"
             raise RequestError(asked.field, f"{reason}. Choose one in picture_adapter.")
+    for field, text in request.texts():
+        if found := _FILE.search(text):
+            said = f"It has {shorten(found[0])}, which would be read as words"
+            advice = "Remove it, and give the file as a LoRA."
+            raise RequestError(field, f"{said}. {advice}")
+        if found := _WEIGHT.search(text):
+            said = f"It has {shorten(found[0])}, a weight that is not read"
+            raise RequestError(field, f"{said}. Write {shorten(found[1])} alone.")
+    if not request.edited and not request.prompt.strip() and not request.picture:
+        reason = "No prompt is set, for the clip or any region"
+        raise RequestError("prompt", f"{reason}. Say what it should become.")
 
 
 def check_source(request: EditRequest) -> None:
     """Refuse a request without a source prompt by a RequestError if its method needs
     one."""
-    if (
-        "source_prompt" in find_method(request.method).needs
-        and not request.source_prompt.strip()
-    ):
+    needs = find_method(request.method).needs
+    if "source_prompt" in needs and not request.source_prompt.strip():
         reason = f"{request.method} needs it, but it is empty"
         raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
 
@@ -96,7 +86,7 @@ def adapter_facts(request: EditRequest) -> AdapterFacts | None:
 
 def _check_frames(request: EditRequest) -> None:
     """Check that frames that parameters name are inside the clip."""
-    params = check_params(request.method, request.params)
+    params = request.decided
     count = len(request.clip)
     check_inside("params.keyframes", params.keyframes.frames, count)
     check_inside("params.cuts", params.cuts or (), count, first=1)

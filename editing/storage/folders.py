@@ -40,19 +40,13 @@ def check_writable(folder: Path) -> None:
     with boundary(
         "--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."
     ):
-        nearest = _nearest_existing(Path(os.path.realpath(folder)))
+        nearest = Path(os.path.realpath(folder))
+        while not nearest.exists() and not nearest.is_symlink():  # a broken link counts
+            nearest = nearest.parent
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError(
             "--out", f"{str(nearest)!r} cannot be written. Choose another folder."
         )
-
-
-def _nearest_existing(path: Path) -> Path:
-    """Return the path itself or its nearest parent that exists; a broken link
-    counts."""
-    while not path.exists() and not path.is_symlink():
-        path = path.parent
-    return path
 
 
 def check_apart(out: Path, *sources: Path) -> None:
@@ -86,7 +80,11 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
             target.mkdir(exist_ok=True)
             written = list(staging.iterdir())
             for name in {*replaces, *(entry.name for entry in written)}:
-                _remove(target / name)
+                old = target / name
+                if old.is_dir() and not old.is_symlink():
+                    shutil.rmtree(old)
+                else:
+                    old.unlink(missing_ok=True)
             for entry in written:
                 os.replace(entry, target / entry.name)
 
@@ -253,10 +251,3 @@ def _same_disk(target: Path) -> Path:
     a mount point."""
     is_disk = target.is_dir() and target.stat().st_dev != target.parent.stat().st_dev
     return target if is_disk else target.parent
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -34,11 +34,9 @@ def needed() -> list[Requirement]:
         listed = project["project"]["dependencies"]
     else:
         listed = requires("regrain") or []
-    needs = [Requirement(line) for line in listed]
+    needs = map(Requirement, listed)
     return [
-        need
-        for need in needs
-        if need.marker is None or need.marker.evaluate({"extra": ""})
+        one for one in needs if not one.marker or one.marker.evaluate({"extra": ""})
     ]
 
 
@@ -57,9 +55,14 @@ def installed(package: str) -> str | None:
 def problems() -> Iterator[str]:
     """Yield a sentence per package that is missing or out of range: its name, its
     version, those needed."""
-    for need in needed():
-        found = installed(need.name)
-        if found is None:
-            yield f"{need.name} is not installed, {need.specifier} is needed."
-        elif not need.specifier.contains(found, prereleases=True):
-            yield f"{need.name} {found} is installed, {need.specifier} is needed."
+    return filter(None, map(lacks, needed()))
+
+
+def lacks(need: Requirement) -> str | None:
+    """Say that a package is missing or out of range; None if it is as needed."""
+    found = installed(need.name)
+    if found is None:
+        return f"{need.name} is not installed, {need.specifier} is needed."
+    if need.specifier.contains(found, prereleases=True):
+        return None
+    return f"{need.name} {found} is installed, {need.specifier} is needed."

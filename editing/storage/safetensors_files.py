@@ -7,7 +7,7 @@ import glob
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -141,7 +141,8 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     Raises:
         ModelError: There are no safetensors, or weights are missing.
     """
-    stem = _stem_of(kind)
+    library, *_ = kind.__module__.split(".")
+    stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
     files = weight_files(folder, stem)
     if not files:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
@@ -174,12 +175,6 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     return model
 
 
-def _stem_of(kind: Any) -> str:
-    """Return how the library of a class of models names its files of weights."""
-    library, *_ = kind.__module__.split(".")
-    return TRANSFORMERS if library == "transformers" else DIFFUSERS
-
-
 def _check_whole(files: list[Path], folder: Path, id: str) -> None:
     """Refuse a folder with several files of weights that are not the shards of one, or
     with some of them missing."""
@@ -200,19 +195,29 @@ def _check_whole(files: list[Path], folder: Path, id: str) -> None:
 def without_marks(folder: Path) -> Iterator[Path]:
     """Give a folder whose texts are UTF-8 without the byte order mark that programs on
     Windows write, as libraries read them: the folder itself if all are."""
-    files = [file for file in folder.iterdir() if file.is_file()]
-    marked = {file for file in files if file.suffix in _TEXTS and not is_plain(file)}
-    if not marked:
+    files = {file.name: file for file in folder.iterdir() if file.is_file()}
+    if any(_is_marked(file) for file in files.values()):
+        with _laid_out(files) as place:
+            yield place
+    else:
         yield folder
-        return
+
+
+def _is_marked(file: Path) -> bool:
+    return file.suffix in _TEXTS and not is_plain(file)
+
+
+@contextmanager
+def _laid_out(files: Mapping[str, Path]) -> Iterator[Path]:
+    """Give a folder with files by these names, their texts without a mark."""
     with tempfile.TemporaryDirectory() as made:
-        place = Path(made)
-        for file in files:
-            if file in marked:
-                (place / file.name).write_text(read_text(file), encoding="utf-8")
+        for name, file in files.items():
+            there = Path(made) / name
+            if _is_marked(file):
+                there.write_text(read_text(file), encoding="utf-8")
             else:
-                (place / file.name).symlink_to(file.absolute())
-        yield place
+                there.symlink_to(file.absolute())
+        yield Path(made)
 
 
 @contextmanager
@@ -221,22 +226,19 @@ def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
     by its name, shards with an index, a configuration as `without_marks` gives it. The
     folder itself if they are."""
     config = folder / "config.json"
-    is_read = is_plain(config)
     name = files[0].name
     is_named = name.startswith(stem) and name.endswith(_ENDING)
-    lacks_index = len(files) > 1 and not any(folder.glob("*.index*.json"))
-    if is_named and is_read and not lacks_index:
+    indices = {index.name: index for index in folder.glob("*.index*.json")}
+    lacks_index = len(files) > 1 and not indices
+    if is_named and is_plain(config) and not lacks_index:
         yield folder
         return
-    with tempfile.TemporaryDirectory() as made:
-        place = Path(made)
-        (place / "config.json").write_text(read_text(config), encoding="utf-8")
-        for file in files if is_named else files[:1]:
-            _, _, end = file.name.partition(".")
-            new = file.name if is_named else f"{stem}.{end.lower()}"
-            (place / new).symlink_to(file.absolute())
-        for index in folder.glob("*.index*.json"):
-            (place / index.name).symlink_to(index.absolute())
+    if is_named:
+        weights = {file.name: file for file in files}
+    else:
+        _, _, end = name.partition(".")
+        weights = {f"{stem}.{end.lower()}": files[0]}
+    with _laid_out({"config.json": config, **weights, **indices}) as place:
         if lacks_index:
             _write_index(place, files, stem)
         yield place

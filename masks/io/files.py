@@ -4,17 +4,17 @@ mask video."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.coco import write_rle
+from regrain.editing.media.coco import WholeMasks, write_rle
 from regrain.editing.media.labels import (
     extent_of,
     flatten,
@@ -40,7 +40,7 @@ VIDEOS = (".mkv", ".mp4")
 PAIR_SOURCE, PAIR_MASK = "src_video.mp4", "src_mask.mp4"
 _GREY = 127  # VACE reads it as "nothing is known here"
 
-Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
+Masks = WholeMasks
 
 
 def colors_of(labels: Iterable[int]) -> dict[int, str]:
@@ -133,36 +133,23 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
         made are mid grey.
     """
 
+    def area(start: int, stop: int) -> np.ndarray:
+        windows = [mask[start:stop] for mask in masks.values()]
+        return np.any(windows, axis=0)[..., None]
+
     def read_greyed(start: int, stop: int) -> np.ndarray:
-        area = _area(masks, start, stop)
-        return np.where(area, np.uint8(_GREY), clip.read(start, stop))
+        return np.where(area(start, stop), np.uint8(_GREY), clip.read(start, stop))
 
     def read_white(start: int, stop: int) -> np.ndarray:
-        white = _area(masks, start, stop) * np.uint8(255)
+        white = area(start, stop) * np.uint8(255)
         return np.repeat(white, 3, axis=-1)
 
-    _write_video(folder / PAIR_SOURCE, clip, read_greyed)
-    _write_video(folder / PAIR_MASK, clip, read_white)
-
-
-def _area(
-    masks: Masks, start: int, stop: int
-) -> Bool[np.ndarray, "frames height width 1"]:
-    """Return the pixels of all masks on some frames."""
-    windows = [mask[start:stop] for mask in masks.values()]
-    masked = np.any(windows, axis=0)
-    return masked[..., None]
-
-
-def _write_video(
-    path: Path, clip: Clip, read: Callable[[int, int], np.ndarray]
-) -> None:
-    """Write a video as large, long and fast as a clip from the frames that `read`
-    returns."""
     width, height = clip.size
-    frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
+    shape = (len(clip), height, width, 3)
     comment = "Made for video-to-video editing with masks"
-    write_video(path, frames, clip.fps, comment=comment)
+    for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
+        frames = LazyFrames(shape, np.uint8, read)
+        write_video(folder / name, frames, clip.fps, comment=comment)
 
 
 def check_out(out: Path, source: Path) -> None:
@@ -213,11 +200,10 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
 
 def overlap(masks: Masks) -> bool:
     """Tell whether two masks have a pixel in common."""
-    for masks_of_frame in zip(*masks.values(), strict=True):
-        covered = np.sum(masks_of_frame, axis=0, dtype=np.uint8)
-        if np.any(covered > 1):
-            return True
-    return False
+    return any(
+        np.any(np.sum(masks_of_frame, axis=0, dtype=np.uint8) > 1)
+        for masks_of_frame in zip(*masks.values(), strict=True)
+    )
 
 
 def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:

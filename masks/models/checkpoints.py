@@ -163,14 +163,11 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         parameters = sum(count_weights(file) for file, _ in weights)
     except ModelError as error:
         raise ModelError("model", f"{name!r}: {error.message}") from error
-    return Checkpoint(name, folder, kind, _side(config), parameters)
-
-
-def _side(config: dict[str, Any]) -> int:
     tracker = config.get("tracker_config") or config
     prompts = tracker.get("prompt_encoder_config") or {}
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
-    return int(side[0] if isinstance(side, list) else side)
+    side = int(side[0] if isinstance(side, list) else side)
+    return Checkpoint(name, folder, kind, side, parameters)
 
 
 def _changed(file: Path) -> int:

@@ -30,13 +30,11 @@ class Cost(NamedTuple):
         first: For the first click on a frame.
         next: For each click after it.
         frame: For following one region to the next frame; None if it cannot.
-        measured: Whether a click was timed; estimated otherwise.
     """
 
     first: float
     next: float
     frame: float | None
-    measured: bool
 
     def in_words(self) -> str:
         """Say the cost before the first use: "about 6 s for the first click on a frame,
@@ -73,7 +71,6 @@ def cost(checkpoint: Checkpoint) -> Cost:
         first=load + seconds["encode"] + seconds["click"],
         next=seconds["click"],
         frame=seconds["frame"] if checkpoint.kind.tracking else None,
-        measured=(checkpoint.name, "encode") in _measured,
     )
 
 

@@ -94,7 +94,10 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
             if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
         }
         fetching.total = sum(wanted.values()) or fetching.total
-        _check_room(partial, fetching.total)
+        free = shutil.disk_usage(partial).free
+        if free < fetching.total:
+            needed = f"{fetching.total / 1e6:.0f} MB are needed"
+            raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
         fetching.load(
             source.repository,
             wanted,
@@ -109,14 +112,6 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
             partial.rename(shelf / source.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _check_room(folder: Path, total: int) -> None:
-    """Check that so many bytes fit on the disk of a folder."""
-    free = shutil.disk_usage(folder).free
-    if free < total:
-        needed = f"{total / 1e6:.0f} MB are needed"
-        raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
 
 
 def _explained(source: HubFiles, error: Exception) -> ModelError:

@@ -7,7 +7,7 @@ their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,44 +56,36 @@ class MaskModel:
 def finders() -> dict[str, MaskModel]:
     """Return all finders and trackers that are known here, by name; some may not be at
     hand."""
-    known = [*_built_in(), *_first_sams(), *_checkpoints()]
-    return {finder.name: finder for finder in known}
-
-
-def _built_in() -> Iterator[MaskModel]:
-    yield MaskModel(
-        name="sam",
-        title="Learned",
-        about="A small network that was trained on drawn things.",
-        takes=_SAM,
-        missing="Its weights are missing." if sam.missing() else "",
-    )
-    yield MaskModel(
-        name=CUTS,
-        title="By colour",
-        about="Cuts by colour, place and motion, for real clips.",
-        takes=(*_SAM, "strokes"),
-        follows=True,
-    )
-
-
-def _first_sams() -> Iterator[MaskModel]:
+    known = [
+        MaskModel(
+            name="sam",
+            title="Learned",
+            about="A small network that was trained on drawn things.",
+            takes=_SAM,
+            missing="Its weights are missing." if sam.missing() else "",
+        ),
+        MaskModel(
+            name=CUTS,
+            title="By colour",
+            about="Cuts by colour, place and motion, for real clips.",
+            takes=(*_SAM, "strokes"),
+            follows=True,
+        ),
+    ]
     for size, file in sam.PUBLISHED.values():
         if find_local(file):
-            yield MaskModel(
+            first = MaskModel(
                 name=file.removesuffix(".pth"),
                 title=f"SAM ViT-{size[-1].upper()}",
                 about="The first SAM, for any picture.",
                 takes=_SAM,
             )
-
-
-def _checkpoints() -> Iterator[MaskModel]:
+            known.append(first)
     for checkpoint in checkpoints.checkpoints():
         kind = checkpoint.kind
         clicks = _SAM if kind.clicks else ()
         words = _WORDS if kind.words else ()
-        yield MaskModel(
+        published = MaskModel(
             name=checkpoint.name,
             title=checkpoints.title_of(checkpoint.name),
             about=f"A published {kind.family}, for any picture.",
@@ -101,6 +93,8 @@ def _checkpoints() -> Iterator[MaskModel]:
             follows=bool(kind.tracking),
             checkpoint=checkpoint,
         )
+        known.append(published)
+    return {finder.name: finder for finder in known}
 
 
 def usual(

@@ -82,19 +82,17 @@ class Encoder(nn.Module):
         for_two = near[:, EDGES[0] :]
         at_two = self.edges(self.sharp(x) + F.pixel_shuffle(for_two, 2))
         middle = self.middle(fine)
-        context = self._context(self.coarse(middle))
-        out = self.out(self.lateral(middle) + context)
-        four_folded = F.pixel_unshuffle(at_four, 2)
-        two_folded = F.pixel_unshuffle(at_two, 4)
-        return torch.cat([out, four_folded, two_folded], 1)
-
-    def _context(self, coarse: Tensor) -> Tensor:
-        """Attend at 16 pixels; return that at 8."""
+        # attended at 16 pixels
+        coarse = self.coarse(middle)
         tokens = coarse.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
         context = tokens.transpose(1, 2).reshape(coarse.shape)
-        return F.interpolate(context, scale_factor=2.0, mode="nearest")
+        context = F.interpolate(context, scale_factor=2.0, mode="nearest")
+        out = self.out(self.lateral(middle) + context)
+        four_folded = F.pixel_unshuffle(at_four, 2)
+        two_folded = F.pixel_unshuffle(at_two, 4)
+        return torch.cat([out, four_folded, two_folded], 1)
 
 
 def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -211,10 +210,10 @@ def _with_middle(
 
 def _checked(
     pixels: np.ndarray,
-    points: Any,
-    labels: Any,
-    box: Any,
-    previous: Any,
+    points: object,
+    labels: object,
+    box: object,
+    previous: np.ndarray | None,
     strokes: Sequence[BrushStroke],
 ) -> Prompts:
     """Check that the prompts fit the frame."""
@@ -240,7 +239,7 @@ def _checked(
 
 
 def _checked_points(
-    points: Any, labels: Any, size: Size
+    points: object, labels: object, size: Size
 ) -> tuple[Points, Float[np.ndarray, " points"]]:
     """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
@@ -259,7 +258,7 @@ def _checked_points(
     return coords, marks
 
 
-def _checked_box(box: Any, size: Size) -> Box:
+def _checked_box(box: object, size: Size) -> Box:
     """Check a box on a frame of `size`, (width, height); return the part within."""
     width, height = size
     corners = np.array(box, float).reshape(-1)

@@ -213,7 +213,11 @@ def _grown(
     outside = around * (1 - inside)
     for turn, weights in enumerate(_ROUNDS):
         seen = _seen(scene, inside, outside, weights)
-        evidence = seen + _nearness(inside) + _BIAS
+        # evidence for what is near the mask so far, against what is far
+        sigma = _NEAR * max(inside.shape)
+        wide = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        near = (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
+        evidence = seen + near + _BIAS
         if hint is not None:
             evidence += hint
         inside = _cut(scene, evidence, seeds, inside)
@@ -231,13 +235,6 @@ def _seen(scene: Scene, inside: Soft, outside: Soft, weights: _Round = _EVENLY) 
     if weights.placed:
         evidence = evidence + weights.placed * by_place(scene, inside, outside)
     return evidence
-
-
-def _nearness(inside: Soft) -> Soft:
-    """Return evidence for what is near the mask so far, against what is far."""
-    sigma = _NEAR * max(inside.shape)
-    wide = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
 
 
 def _cut(

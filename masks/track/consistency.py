@@ -7,6 +7,7 @@ mask with those of the key frame.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import cv2
@@ -46,7 +47,7 @@ class MaskConsistency:
         self,
         image: Rgb,
         labels: Grey,
-        given: set[int] | frozenset[int],
+        given: Collection[int],
     ) -> dict[int, float]:
         """Check the labels that the tracker found on the next frame; return the trust
         in each region, 0..1.

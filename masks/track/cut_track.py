@@ -74,7 +74,7 @@ def follow(
                 mask.astype(np.float32), size, interpolation=cv2.INTER_AREA
             )
         labels = _labels(held, given, picture.shape[:2])
-        trust = consistency.see(picture, labels, frozenset(given))
+        trust = consistency.see(picture, labels, given)
         sure = {
             label: trust[label] if np.any(labels == label) else 0.0 for label in held
         }

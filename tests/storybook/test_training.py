@@ -21,8 +21,7 @@ from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.unet.motion_modules import between_frames, load_motion
 from storybook import dataset
 from storybook.tokenizer import MAX_TOKENS, build
-from storybook.training import autoencoder as train_autoencoder
-from storybook.training import motion as train_motion
+from storybook.training import autoencoder as train_autoencoder, motion as train_motion
 from storybook.training.control import copied, edges, predict
 from storybook.training.muon import Muon, orthogonal, shares
 from storybook.training.pool import SHARD, USES, Pool, read_truth, truth_of

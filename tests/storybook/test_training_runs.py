@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from simulated_device import SimulatedDevice
 
 from storybook import dataset
-from storybook.training import autoencoder as train_autoencoder
-from storybook.training import edits, muon, pool, runs
+from storybook.training import autoencoder as train_autoencoder, edits, muon, pool, runs
 from storybook.training.pool import Pool
 from storybook.training.sam import held_out
 from storybook.training.ship import ASSETS

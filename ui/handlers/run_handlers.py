@@ -395,7 +395,7 @@ class _Display:
         )
         params = check_params(request.method, values)
         self._progress = run_views.RunProgress(
-            request.method, request.adapter, part, getattr(params, "steps_again", 0)
+            request.method, request.adapter, part, params.steps_again
         )
         self._losses = model_views.LossCurve()
         self._stage = ""

@@ -143,9 +143,12 @@ def run_seconds(request: EditRequest) -> int:
     What runs of its model took on this Space tells the most. Until there is one, the
     run's operations are counted and divided by the speed of the GPU.
     """
-    seconds = _known_seconds(request)
-    if seconds is None:
+    promise = Costs().about(request)
+    if promise is None or not promise.here:
         seconds = _operations(request) / (gpu_speed() * 1e12)
+    else:
+        tuning = frame_passes(request) / frame_passes(request, tuned=True)
+        seconds = promise.seconds * promise.off * tuning * _MARGIN
     return min(_MOST, math.ceil(_LOADING + seconds))
 
 
@@ -161,16 +164,6 @@ def gpu_speed() -> float:
             return speed
     log.warning("%s: expected a number above 0, got %r; ignored", SPEED, given[:20])
     return _ASSUMED_SPEED
-
-
-def _known_seconds(request: EditRequest) -> float | None:
-    """Return the seconds by what runs of the same model took on this Space, tuning
-    among them; None if there was none."""
-    promise = Costs().about(request)
-    if promise is None or not promise.here:
-        return None
-    tuning = frame_passes(request) / frame_passes(request, tuned=True)
-    return promise.seconds * promise.off * tuning * _MARGIN
 
 
 def _operations(request: EditRequest) -> float:
@@ -196,13 +189,11 @@ def portable(value: Any) -> Any:
         return LazyFrames(value.shape, value.dtype, partial(_part, np.asarray(value)))
     if is_dataclass(value) and not isinstance(value, type):
         return _portable_fields(value)
-    if isinstance(value, tuple) and any(_may_hold_frames(part) for part in value):
+    if isinstance(value, tuple) and any(
+        isinstance(part, LazyFrames) or is_dataclass(part) for part in value
+    ):
         return tuple(portable(part) for part in value)
     return value
-
-
-def _may_hold_frames(part: object) -> bool:
-    return isinstance(part, LazyFrames) or is_dataclass(part)
 
 
 def _portable_fields(value: Any) -> Any:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regrain.editing.errors import RequestError, shorten
-from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Extents, edges_of
-from regrain.editing.request.boxes import MAX_TEXT, read_boxes, read_focus
+from regrain.editing.request.boxes import read_focus
 from regrain.ui.session.layers import Key, laid_over
 
 if TYPE_CHECKING:
@@ -55,20 +53,6 @@ def extents_of(state: State, edges: Callable[[Stack], Edges]) -> Extents:
         for label, found in edges(tuple(stack)).items():
             extents[label][frame] = found
     return extents
-
-
-def check_focus(text: str, clip: Clip) -> None:
-    """Refuse what `focus` does not take: a RequestError, also for boxes outside the
-    clip."""
-    if len(text) > MAX_TEXT:
-        raise RequestError("focus", f"Use at most {MAX_TEXT} characters.")
-    try:
-        kind = read_focus(text).kind
-    except ValueError as error:
-        given = f"{str(error).capitalize()}, got {shorten(text)}."
-        raise RequestError("focus", given) from None
-    if kind == "boxes":
-        read_boxes(text, len(clip), clip.size)
 
 
 def on_other_frames(focus: str) -> str:

@@ -14,13 +14,14 @@ from typing import NamedTuple, cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.request.boxes import check_focus
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
 from regrain.ui.session.cutout import Cutout
-from regrain.ui.session.focus import check_focus, edges_of_regions, on_other_frames
+from regrain.ui.session.focus import edges_of_regions, on_other_frames
 from regrain.ui.session.history import MAX_RUNS, History
 from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.session.mask_models import usual_finder
@@ -370,7 +371,8 @@ class Session(ClipWork):
     def choose_focus(self, text: str) -> None:
         """Take over where an edit is to work, in a new revision; a RequestError if
         `focus` does not take it."""
-        check_focus(text, self.opened.request.clip)
+        clip = self.opened.request.clip
+        check_focus(text, len(clip), clip.size)
         self.focus = text
         self.mark([])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import fit_of
 from regrain.editing.pipeline.focus import asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import read_focus, write_boxes
@@ -26,7 +25,7 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
     )
     if shown.how == "off":
         return shown
-    cuts = check_params(asked.method, asked.params).cuts
+    cuts = asked.decided.cuts
     if cuts is None:
         cuts = session.found or ()
     as_it_is = lambda width, height: (width, height)  # noqa: E731

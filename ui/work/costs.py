@@ -21,7 +21,6 @@ from types import MappingProxyType
 from typing import Any
 
 from regrain.editing.errors import EditingError
-from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.estimate import Work, work
 from regrain.editing.pipeline.focus import asked_boxes, is_frame
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
@@ -253,6 +252,9 @@ def _work(request: EditRequest) -> Work | None:
 def _inverted(request: EditRequest) -> str:
     """Return a digest of all that an inversion depends on."""
     params = [str(request.params.get(name)) for name in _OF_INVERSION]
+    size = request.clip.size
+    found = [boxes for _, boxes in asked_boxes(request, request.decided.cuts or ())]
+    places = ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
     inverted = [
         request.method,
         request.model,
@@ -261,19 +263,11 @@ def _inverted(request: EditRequest) -> str:
         request.clip.name,
         len(request.clip),
         request.clip.size,
-        _places(request),
+        places,
         request.size,
         *params,
     ]
     return digest({"inverted": inverted})
-
-
-def _places(request: EditRequest) -> list[str]:
-    """Return the boxes that a run edits; empty for the whole frame."""
-    cuts = check_params(request.method, request.params).cuts or ()
-    found = [boxes for _, boxes in asked_boxes(request, cuts)]
-    size = request.clip.size
-    return ["" if is_frame(boxes, size) else write_boxes(boxes) for boxes in found]
 
 
 def _taken(

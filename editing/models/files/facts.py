@@ -1,5 +1,5 @@
-"""What a model is, told from its files before anything is loaded: each file is opened
-once, when it is first asked for."""
+"""Facts of a model from its files, before anything is loaded: each file is opened once,
+when it is first asked for."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ModelFacts:
 
     @property
     def is_video(self) -> bool:
-        """Whether its network is a transformer and no UNet."""
+        """True if its network is a transformer and no UNet."""
         parts = (self.folder / "transformer", self.folder / "unet")
         return [part.is_dir() for part in parts] == [True, False]
 
@@ -127,7 +127,7 @@ class ModelFacts:
 
     @cached_property
     def beside(self) -> Config:
-        """What the .yaml beside a single file says; see `read_sidecar`."""
+        """Content of the .yaml beside a single file; see `read_sidecar`."""
         return read_sidecar(self.head) if self.head else {}
 
     @cached_property
@@ -168,7 +168,7 @@ class ModelFacts:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it is of Stable Diffusion, is on this machine, and does not say what
+        """True if it is of Stable Diffusion, is on this machine, and does not say what
         it predicts."""
         if self.source.kind == "hub":
             return False
@@ -193,8 +193,8 @@ class ModelFacts:
 
     @property
     def scheduler_words(self) -> list[str]:
-        """What is used for a scheduler that is not here, in a few words; nothing if it
-        is, or if that is not known without loading."""
+        """A few words on what is used for a scheduler that is not here; none if it is,
+        or if that is not known without loading."""
         with suppress(ModelError):  # loading it says what is wrong
             other = self.other_scheduler()
             if other is not None and self._here(UNET):

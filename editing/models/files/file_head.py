@@ -74,7 +74,7 @@ _LEVELS = {
 
 
 class FileHead(NamedTuple):
-    """What the head of a .safetensors file says.
+    """Content of the head of a .safetensors file.
 
     Attributes:
         path: The file.

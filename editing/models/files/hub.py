@@ -267,13 +267,8 @@ def search(words: str) -> list[Listing]:
     if "/" in words:
         return _offered(words)
     known = allowed()
-    ids = _popular(words) if known is None else known
-    return _usable(_offered, dict.fromkeys(ids))
-
-
-def _popular(words: str) -> list[str]:
-    """Return the ids of the most downloaded models and adapters of each kind, some of
-    them twice."""
+    if known is not None:
+        return _usable(_offered, dict.fromkeys(known))
     from huggingface_hub import HfApi
 
     asked = [(f"diffusers:{pipeline}", words or None) for pipeline in _FAMILIES]
@@ -285,7 +280,7 @@ def _popular(words: str) -> list[str]:
                 filter=tag, search=named, sort="downloads", limit=_MOST
             )
             ids += [model.id for model in found]
-    return ids
+    return _usable(_offered, dict.fromkeys(ids))
 
 
 def _offered(id: str) -> list[Listing]:

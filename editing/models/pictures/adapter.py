@@ -88,23 +88,17 @@ class Pictures:
         number: int,
     ) -> Float[Tensor, "rows heads tokens dim"]:
         """Attend from a layer's queries to the tokens of a picture, at scale 1."""
-        k, v = self._keys_and_values(layer, half, number, heads=q.shape[1])
-        rows = (len(q), -1, -1, -1)
-        return attention(q, k.to(q).expand(rows), v.to(q).expand(rows))
-
-    def _keys_and_values(
-        self, layer: str, half: Half, number: int, heads: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return what a layer makes of a picture's tokens, [1, heads, tokens, dim],
-        computed once."""
         place = (layer, half, number)
-        if place not in self._known:
+        if place not in self._known:  # [1, heads, tokens, dim], computed once
             given, empty = self.seen[number].tokens
             tokens = empty if half == "uncond" else given
             k, v = (F.linear(tokens, weight) for weight in self.weights[layer])
-            k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (k, v))
+            heads = (q.shape[1], -1)
+            k, v = (x.unflatten(-1, heads).transpose(1, 2) for x in (k, v))
             self._known[place] = k, v
-        return self._known[place]
+        k, v = self._known[place]
+        rows = (len(q), -1, -1, -1)
+        return attention(q, k.to(q).expand(rows), v.to(q).expand(rows))
 
     def palette(self, number: int, backbone: Backbone) -> Float[Tensor, "places c"]:
         """Return the latents of a picture, of its opaque places alone."""

@@ -43,28 +43,19 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
     shapes: dict[str, tuple[int, ...]] = {}
     for name, module in unet.named_modules():
         if hasattr(module, "attn1") and hasattr(module, "attn2"):
-            shapes |= _block_shapes(name, module)
+            for query in _QUERIES:
+                weight = module.get_parameter(query.removeprefix("."))
+                shapes[f"{name}{query}"] = tuple(weight.shape)
+            _, wide = shapes[f"{name}{_QUERIES[0]}"]
+            for part in ("to_q", "to_k", "to_v", "to_out.0"):
+                shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
+            shapes[f"{name}{_ATTENTION}to_out.0.bias"] = (wide,)
         elif rank and isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
             # two convolutions over time follow one over the picture
             channels = int(module.out_channels)
             inner = min(rank, channels // 2)
             shapes[f"{name}{_CONVOLUTION}down.weight"] = (inner, channels, _REACH)
             shapes[f"{name}{_CONVOLUTION}up.weight"] = (channels, inner, _REACH)
-    return shapes
-
-
-def _block_shapes(name: str, block: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a transformer block's query projections and attention over
-    time."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for query in _QUERIES:
-        shapes[f"{name}{query}"] = tuple(
-            block.get_parameter(query.removeprefix(".")).shape
-        )
-    _, wide = shapes[f"{name}{_QUERIES[0]}"]
-    for part in ("to_q", "to_k", "to_v", "to_out.0"):
-        shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
-    shapes[f"{name}{_ATTENTION}to_out.0.bias"] = (wide,)
     return shapes
 
 

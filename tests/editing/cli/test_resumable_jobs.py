@@ -17,7 +17,6 @@ from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import (
     EditJob,
     Task,
-    _count_shots,
     is_done,
     read_jobs,
     split,
@@ -169,10 +168,11 @@ def test_what_all_windows_need_is_done_by_the_first_shot(tmp_path):
 
 
 def test_shots_are_those_of_the_request(tmp_path):
-    request = load_project(write_project(tmp_path / "in", shots=2))
-    assert _count_shots(request) == 2
-    assert _count_shots(replace(request, params={"cuts": "none"})) == 1
-    assert _count_shots(replace(request, params={"cuts": "2, 4, 7"})) == 4
+    project = write_project(tmp_path / "in", shots=2)
+    for given, shots in (({}, 2), ({"cuts": "none"}, 0), ({"cuts": "2, 4, 7"}, 4)):
+        *parts, whole = split([EditJob("a", project, {"params": given})])
+        assert whole.shot is None
+        assert [part.shot for part in parts] == [*range(shots)]
 
 
 def test_a_failure_inside_is_named(projects, tmp_path, monkeypatch):

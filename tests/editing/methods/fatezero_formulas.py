@@ -23,6 +23,7 @@ from wiring import (
     check_latents,
     check_unguided,
     each,
+    exchanged as exchanged_words,
     finest,
     guided,
     marked,
@@ -34,7 +35,6 @@ from wiring import (
     varied,
     walk,
 )
-from wiring import exchanged as exchanged_words
 
 from regrain.editing.diffusion.schedule import Step
 

@@ -19,13 +19,13 @@ from regrain.editing.params.registry import (
 )
 from regrain.editing.params.written import (
     Controls,
+    ControlSpec as Spec,
     Emphasis,
     EmphasisWords,
     Grids,
     Words,
     is_text,
 )
-from regrain.editing.params.written import ControlSpec as Spec
 from regrain.editing.request.project import schema
 
 CASES = [

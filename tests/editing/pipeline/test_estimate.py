@@ -26,8 +26,10 @@ from regrain.editing import (
     save_adapter,
 )
 from regrain.editing.attention.frames import across_frames
+from regrain.editing.params.base import MethodParams, Passes
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.params.written import parameter
 from regrain.editing.pipeline import estimate, runner
 from regrain.editing.pipeline.estimate import (
     check_known,
@@ -152,25 +154,6 @@ def test_what_sees_pictures_counts_until_the_first_call(
         assert counted(seeing, 4)[1] == weights + max(call, 4 * encoder)
 
 
-def test_the_call_of_a_video_model_has_a_row_for_each_latent(request_, wan_folder):
-    frames = np.zeros((9, 32, 32, 3), np.uint8)
-    asked = replace(
-        request_,
-        clip=ArrayClip(frames),
-        model=str(wan_folder),
-        method="flow_regions",
-        prompt="a fox",
-        size=512,
-    )
-    (sizes,) = estimate._sizes(asked)
-    assert sizes.frames_per_latent == 4
-    assert estimate._largest_call(asked, sizes) == (9, 3)
-    one = replace(asked, params={"averages": 1})
-    for averages in (2, 5):
-        more = replace(asked, params={"averages": averages})
-        assert frame_passes(more) == averages * frame_passes(one)
-
-
 def test_where_activations_do_not_fit_a_step_takes_one_more_pass(
     request_, one_second, monkeypatch
 ):
@@ -283,6 +266,36 @@ def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch
         )
         _, found = counted(asked, 4)
         assert found == 4 * weights + 1000 * (1 + frames // 4)
+
+
+class MadeUpParams(MethodParams):
+    """Of a method that draws a second picture of each frame, and inverts twice."""
+
+    strength: float = parameter(0.5, "Strength", "No share of the schedule.")
+    keys: str = parameter("alone", "Keys", "None of frames.")
+
+    def passes(self, edits):
+        return Passes(2.0 * self.steps, float(self.steps), 3 * edits, tuning=7.0)
+
+    @property
+    def together(self):
+        return 2
+
+
+def test_a_method_of_another_package_says_what_it_costs(request_, monkeypatch):
+    """Its `strength` is not that of the schedule, nor its `keys` those of frames."""
+    made = replace(METHODS["sdedit"], name="made_up", Params=MadeUpParams)
+    monkeypatch.setitem(METHODS, "made_up", made)
+    asked = replace(request_, method="made_up", params={"steps": 10})
+    for edits, more in ((1, ()), (2, ("a dog",))):
+        several = replace(asked, more_prompts=more)
+        assert frame_passes(several, tuned=True) == 3 * (20 + 10 * 3 * edits)
+        assert frame_passes(several) == 3 * (7 + 20 + 10 * 3 * edits)
+        found = work(several)
+        assert found.editing / found.inverting == pytest.approx(10 * 3 * edits / 20)
+    alone = estimate._of_rows(asked, estimate._sizes(asked)[0])
+    assert estimate.operations(asked) == pytest.approx((7 + 20 + 30) * alone)
+    assert estimate._windows(asked) == [2, 1]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -167,7 +167,7 @@ def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
 
     def begin(number, work, left):
         clock.stages.enter("editing")
-        clock.windows.begin(WindowStarted(number, 4, work, left))
+        clock.begin(WindowStarted(number, 4, work, left))
 
     begin(1, 8, 32)
     # of the stage: no window is known
@@ -183,10 +183,10 @@ def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
 
 def test_windows_that_were_kept_tell_nothing(monkeypatch):
     ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.windows.begin(WindowStarted(1, 3, 8, 24))
-    clock.windows.begin(WindowStarted(2, 3, 8, 16))
+    clock.begin(WindowStarted(1, 3, 8, 24))
+    clock.begin(WindowStarted(2, 3, 8, 16))
     clock.stages.enter("editing")
     assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
     ticks.left(clock, 5, 2, 2)
-    clock.windows.begin(WindowStarted(3, 3, 8, 8))
+    clock.begin(WindowStarted(3, 3, 8, 8))
     assert ticks.left(clock, 2, 1, 2) == pytest.approx(8)

@@ -44,7 +44,7 @@ def test_an_edit_runs_where_unix_is_missing(tmp_path):
 def test_the_packages_are_found_where_git_makes_no_links(tmp_path):
     """Git then writes a file with the target's name in place of a link."""
     (tmp_path / "regrain").mkdir()
-    for name in ("__init__.py", "__main__.py"):
+    for name in ("__init__.py", "__main__.py", "public.py"):
         (tmp_path / "regrain" / name).write_bytes(
             (ROOT / "regrain" / name).read_bytes()
         )

@@ -435,13 +435,14 @@ def test_the_size_is_read_from_the_header(shelf):
 
 def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     monkeypatch.setattr(cost, "_measured", {})
-    monkeypatch.setattr(cost, "_power", lambda: 2.0)
+    monkeypatch.setattr(cost, "on_gpu", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(cost.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(cost, "is_loaded", lambda _: True)
     published = checkpoints.Checkpoint(
         SAM2, Path(SAM2), checkpoints.KINDS["sam2_video"], 1024, 38_962_498
     )
     guess = cost.cost(published)
-    assert not guess.measured
     assert 2 < guess.first < 5  # two cores need about 3 s for what one does in 5.7
     first, then = (
         "about 3 s for the first click on a frame",
@@ -453,7 +454,6 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     with cost.timing(published, "encode"):
         pass
     told = cost.cost(published)
-    assert told.measured
     assert told.first == pytest.approx(7.075)
 
 

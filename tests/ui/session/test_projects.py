@@ -504,6 +504,14 @@ def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, ro
     assert load_project(root / "my walk").seed == 0, "as its clip came"
 
 
+def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, clip):
+    before = process()
+    session = work(before, clip)
+    session.tracker = "flow"  # of earlier versions
+    before.projects.keep("page", session)
+    assert process().arrive("page", "connection").tracker == "cuts"
+
+
 def test_an_example_is_kept_once_something_is_changed(process, root):
     visits = process()
     session = visits.get("page")
