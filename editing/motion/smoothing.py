@@ -129,16 +129,9 @@ def _averaged(
     earlier = reversed(range(max(place - reach, 0), place))
     before = [(steps[other][1], frames[other]) for other in earlier]
     for side in (after, before):
-        # Along the steps so far, and 1 where all of them show the pixel.
-        flow = np.zeros((*own.shape[:2], 2), np.float32)
-        seen = np.ones(own.shape[:2], np.float32)
-        for far, (step, frame) in enumerate(side, 1):
-            shown = sampled(step.shown, flow, cv2.INTER_LINEAR)
-            seen = seen * (shown > _SHOWN)
-            flow = flow + sampled(step.flow, flow, cv2.INTER_LINEAR)
-            moved = sampled(frame, flow, cv2.INTER_LINEAR).astype(np.float32)
+        for far, (moved, shown) in enumerate(_followed(side), 1):
             bell = np.float32(np.exp(-((far / deviation) ** 2) / 2))
-            counts = bell * _softened(seen) * _alike(moved, own)
+            counts = bell * _softened(shown) * _alike(moved, own)
             total += counts[..., None] * moved
             weight += counts
     mean = total / weight[..., None]
@@ -154,6 +147,20 @@ def _alike(a: Picture, b: Picture) -> Grey:
     """Measure how alike two frames are, place by place, 0..1."""
     off = cv2.GaussianBlur(a - b, (0, 0), _COARSE * min(a.shape[:2]))
     return np.exp(-np.square(off).sum(-1) / (2 * _ALIKE**2))
+
+
+def _followed(side: list[tuple[_Step, Frame]]) -> Iterator[tuple[Picture, Grey]]:
+    """Yield the frames of one side, moved along the steps so far, and 1 where all of
+    them show the pixel."""
+    if not side:
+        return
+    nearest, _ = side[0]
+    flow = np.zeros_like(nearest.flow)
+    seen = np.ones_like(nearest.shown)
+    for step, frame in side:
+        seen = seen * (sampled(step.shown, flow, cv2.INTER_LINEAR) > _SHOWN)
+        flow = flow + sampled(step.flow, flow, cv2.INTER_LINEAR)
+        yield sampled(frame, flow, cv2.INTER_LINEAR).astype(np.float32), seen
 
 
 def _sharpened(mean: Picture, own: Picture) -> Picture:
