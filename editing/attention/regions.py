@@ -13,7 +13,7 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -209,35 +209,23 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
     """
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    apart = len(k) * k.shape[1] if _favours_heads(q, k) else 1
+    # With the few keys of a text, so many small products would cost more than they gain.
+    by_head = _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
+    apart = len(k) * k.shape[1] if by_head else 1
     rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        for scores, one in _scores(block / unit if unit != 1 else block, k, result):
+        given = block / unit if unit != 1 else block
+        parts = [(given, k, result)]
+        if by_head:
+            parts = zip(*(x.flatten(0, 1) for x in parts[0]), strict=True)
+        for own_q, own_k, one in parts:
+            scores = _product(own_q, own_k) if by_head else own_q @ own_k.mT
             # Two passes: aminmax is several times slower than amax and amin on a CPU.
             high = scores.amax(-1).to(out.dtype)
             low = scores.amin(-1).to(out.dtype)
             torch.sub(high, low, out=one)
     return out.mul_(unit * q.shape[-1] ** -0.5)
-
-
-def _scores(
-    q: Queries, k: Keys, out: Float[Tensor, "batch heads queries"]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield q k^T with its part of `out`: of all heads, or where that is faster one
-    after the other."""
-    if not _favours_heads(q, k):
-        yield q @ k.transpose(-1, -2), out
-        return
-    heads = (x.flatten(0, 1) for x in (q, k, out))
-    for own_q, own_k, own_out in zip(*heads, strict=True):
-        yield _product(own_q, own_k), own_out
-
-
-def _favours_heads(q: Queries, k: Keys) -> bool:
-    """Check if the heads are multiplied faster one after the other; with the few keys
-    of a text, so many small products would cost more than they gain."""
-    return _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
 
 
 def _multiplies_fast(*tensors: Tensor) -> bool:
