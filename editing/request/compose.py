@@ -18,10 +18,22 @@ class Composed(NamedTuple):
     spans: dict[int, tuple[int, int] | None]
 
 
+def describe(source_prompt: str, regions: Sequence[Region]) -> str:
+    """Return what the clip shows: `source_prompt` or, if that is empty, what the regions
+    are, or become where that is not said, joined by "and"."""
+    if source_prompt.strip():
+        return source_prompt
+    return " and ".join(words for words in map(_own_words, regions) if words)
+
+
+def _own_words(region: Region) -> str:
+    return region.source.strip() or region.prompt.strip()
+
+
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
     """Compose one prompt from the words of the regions.
 
-    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced
+    An empty `prompt` becomes what `describe` returns, with each region's phrase replaced
     by its prompt. Whole words are matched, ignoring case: longer phrases first, and
     equal phrases to successive occurrences in the order of the regions. A region prompt
     without a match is appended.
@@ -31,8 +43,9 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         else None.
     """
     exchange = not prompt.strip()
-    text = source_prompt if exchange else prompt
-    places = _find_places(text, _sought(exchange, regions))
+    text = describe(source_prompt, regions) if exchange else prompt
+    is_told = bool(source_prompt.strip())
+    places = _find_places(text, _sought(exchange, is_told, regions))
     spans: dict[int, tuple[int, int] | None] = {
         region.label: None for region in regions
     }
@@ -87,7 +100,7 @@ def missing_phrases(
     text = source_prompt if exchange else prompt
     if not text.strip():
         return {}
-    sought = _sought(exchange, regions)
+    sought = _sought(exchange, True, regions)
     places = _find_places(text, sought)
     missing = {}
     for region in regions:
@@ -97,8 +110,10 @@ def missing_phrases(
     return missing
 
 
-def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
+def _sought(exchange: bool, is_told: bool, regions: Sequence[Region]) -> dict[int, str]:
     """Return by label the phrase of each region that is to be found in the text."""
+    if exchange and not is_told:
+        return {region.label: _own_words(region) for region in regions}
     if exchange:
         return {region.label: region.source for region in regions}
     return {region.label: region.prompt.strip() or region.source for region in regions}

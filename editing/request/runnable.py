@@ -68,7 +68,7 @@ def check_source(request: EditRequest) -> None:
     """Refuse a request without a source prompt by a RequestError if its method needs
     one."""
     needs = find_method(request.method).needs
-    if "source_prompt" in needs and not request.source_prompt.strip():
+    if "source_prompt" in needs and not request.description:
         reason = f"{request.method} needs it, but it is empty"
         raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
 
