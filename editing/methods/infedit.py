@@ -270,7 +270,7 @@ class Branches:
         self._scales = dict.fromkeys(_UNCOND, params.source_guidance)
         self._scales["cond"] = params.guidance_scale
 
-        prompts = [request.source_prompt, request.negatives, request.composed.text]
+        prompts = [request.description, request.negatives, request.composed.text]
         fields = ["source_prompt", "negative_prompt", "prompt"]
         text, uncond, target = backbone.embed(prompts, fields)
         layout, bound = lay_out(backbone, request, working.grid)

@@ -168,7 +168,7 @@ class VideoGrainModel:
             self._patches = (*joint, freeu(FREEU[params.freeu]))
         self.control = ControlNets(params.control, working.frames, backbone, joint)
 
-        self.source = backbone.embed([request.source_prompt], ["source_prompt"])
+        self.source = backbone.embed([request.description], ["source_prompt"])
         prompts = [request.negatives, request.composed.text]
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
         self._controlled = {"uncond": uncond, "cond": cond}

@@ -123,7 +123,7 @@ def estimate_tuning(
     known = params.model_copy(update={"cuts": params.cuts or ()})
     _, edits = placed_edits(backbone, request, known)
     working = learned_clip(backbone, tuned_on(edits).request)
-    taken = steps_taken(backbone, working.frames, request.source_prompt, params)
+    taken = steps_taken(backbone, working.frames, request.description, params)
     steps = params.tune_steps - taken
     if not steps:
         return Estimate(0, taken, 0.0, 0)

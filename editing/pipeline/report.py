@@ -174,6 +174,12 @@ def _of_prompts(request: EditRequest, resolved: Resolved) -> Iterator[str]:
             "Negative prompts have no effect with inversion=negative_prompt, which uses the source prompt as "
             "the negative. Choose null_text or plain."
         )
+    if request.description != request.source_prompt:
+        composed = shorten(request.description, 200)
+        yield (
+            f"Nothing was said of the clip, so the words of its regions stood for that: {composed}. "
+            "Describe the whole clip if the edit misses."
+        )
     regions = {region.label: region for region in request.regions}
     prompts = (request.prompt, *request.more_prompts)
     for prompt in prompts:

@@ -24,10 +24,22 @@ class Composed(NamedTuple):
     missing: dict[int, str]
 
 
+def describe(source_prompt: str, regions: Sequence[Region]) -> str:
+    """Return what the clip shows: `source_prompt` or, if that is empty, what the regions
+    are, or become where that is not said, joined by "and"."""
+    if source_prompt.strip():
+        return source_prompt
+    return " and ".join(words for words in map(_own_words, regions) if words)
+
+
+def _own_words(region: Region) -> str:
+    return region.source.strip() or region.prompt.strip()
+
+
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
     """Compose one prompt from the words of the regions.
 
-    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced
+    An empty `prompt` becomes what `describe` returns, with each region's phrase replaced
     by its prompt. Whole words are matched, ignoring case: longer phrases first, and
     equal phrases to successive occurrences in the order of the regions. A region prompt
     without a match is appended.
@@ -37,12 +49,16 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         else None.
     """
     exchange = not prompt.strip()
-    text = source_prompt if exchange else prompt
+    text = describe(source_prompt, regions) if exchange else prompt
+    is_told = bool(source_prompt.strip())
     # What is to be found in the text.
-    sought = {
-        region.label: (not exchange and region.prompt.strip()) or region.source
-        for region in regions
-    }
+    sought = {}
+    for region in regions:
+        sought[region.label] = region.source
+        if not exchange:
+            sought[region.label] = region.prompt.strip() or region.source
+        elif not is_told:
+            sought[region.label] = _own_words(region)
     places = _find_places(text, sought)
     missing = {}
     spans: dict[int, tuple[int, int] | None] = {

@@ -26,7 +26,12 @@ from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.boxes import check_focus
-from regrain.editing.request.compose import Composed, compose, compose_negatives
+from regrain.editing.request.compose import (
+    Composed,
+    compose,
+    compose_negatives,
+    describe,
+)
 from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
 from regrain.editing.request.fields import check_declared, declared
 from regrain.editing.request.region import (
@@ -120,6 +125,11 @@ class EditRequest(Draft):
     def asked(self) -> Edit:
         """The plain fields of the request: it without clip, masks and regions."""
         return Edit(**{name: getattr(self, name) for name in declared(Edit)})
+
+    @property
+    def description(self) -> str:
+        """What the clip shows, as a run takes it; see `describe`."""
+        return describe(self.source_prompt, self.regions)
 
     @cached_property
     def composed(self) -> Composed:

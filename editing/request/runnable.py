@@ -81,7 +81,7 @@ def check_source(request: EditRequest) -> None:
     """Refuse a request without a source prompt by a RequestError if its method needs
     one."""
     needs = find_method(request.method).needs
-    if "source_prompt" in needs and not request.source_prompt.strip():
+    if "source_prompt" in needs and not request.description:
         raise RequestError(
             "source_prompt",
             f"{request.method} needs it, but it is empty. Describe what the clip shows.",
