@@ -52,8 +52,7 @@ def choices(
         time = takes(counts)
         if time:
             detail += f", {time}"
-        title = name.capitalize()
-        shown.append(QualityChoice(name, title, detail, _HINTS[name]))
+        shown.append(QualityChoice(name, name.capitalize(), detail, _HINTS[name]))
     return QualityView(chosen, shown)
 
 
@@ -136,8 +135,7 @@ class CheckHandlers(Handlers):
             params = self.given_params(session, given)
             now = self.catalogue.values(method, model, params, loras)
             usual = self.catalogue.values(method, model, {}, loras)
-            project = session.opened.request.asked
-            added = self._added(project, model, given["added"])
+            added = self._added(session.opened.request.asked, model, given["added"])
             asked = planned(session, model, now, added)
             boxes = focus_view(session, asked)
         except EditingError:
@@ -172,10 +170,9 @@ class CheckHandlers(Handlers):
             return {}
         try:
             session = self.session(request)
-            usual = self.catalogue.values(
-                session.method, self.catalogue.model(model), {}
-            )
+            method = session.method
+            usual = self.catalogue.values(method, self.catalogue.model(model), {})
         except EditingError:
             return {}
-        counts = METHODS[session.method].Params.scaled(usual, name)
-        return self.parts.controls.fill(session.method, counts)
+        counts = METHODS[method].Params.scaled(usual, name)
+        return self.parts.controls.fill(method, counts)

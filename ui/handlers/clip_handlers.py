@@ -85,20 +85,12 @@ class SettingHandlers(Handlers):
         kept = [name for name in names_in(added) if moving(model, name)]
         try:
             session = self.session(request)
+            shown = self._notice(session, model) | self.cards(session, model)
             if session.filled == str(model):  # it came with values of its own
-                return {
-                    **self._notice(session, model),
-                    **self.cards(session, model),
-                    "prediction": self.prediction(model, None),
-                }
+                return shown | {"prediction": self.prediction(model, None)}
             session.filled = str(model)
-            return {
-                **self._notice(session, model),
-                **self._filled(session, model),
-                **self.added(kept, model),
-                "prediction": self.prediction(model),
-                **self.cards(session, model),
-            }
+            shown |= self._filled(session, model) | self.added(kept, model)
+            return shown | {"prediction": self.prediction(model)}
         except EditingError:
             return {}
 

@@ -54,7 +54,7 @@ class Masking:
             "feather": self._feather,
             "undo": self._undo,
             "redo": self._undo,
-            "stop": self._stop,
+            "stop": lambda session, _: session.stop.set(),
             "add": self._add,
             "rest": self._add_rest,
             "delete": self._delete,
@@ -62,7 +62,7 @@ class Masking:
             "picture": self._picture,
             "find": self._find_by,
             "tracker": self._choose_tracker,
-            "focus": self._focus,
+            "focus": lambda session, data: session.choose_focus(str(data.get("how"))),
         }
 
     def act(
@@ -119,9 +119,6 @@ class Masking:
             ), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
-    def _stop(self, session: Session, data: Data) -> None:
-        session.stop.set()
-
     def _point(self, session: Session, data: Data) -> str | None:
         frame = frame_of(session, data)
         at = _place(session, data.get("at"))
@@ -161,10 +158,10 @@ class Masking:
         kind = data.get("kind")
         pixels = data.get("pixels")
         if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
-            allowed = (
-                f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
+            raise RequestError(
+                "mask tool",
+                f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels.",
             )
-            raise RequestError("mask tool", allowed)
         everywhere = data.get("all") is True
         frames = (
             list(range(session.state.shape[0]))
@@ -179,9 +176,6 @@ class Masking:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
         session.commit(session.state.change_region(_label(data), feather=pixels))
 
-    def _focus(self, session: Session, data: Data) -> None:
-        session.choose_focus(str(data.get("how")))
-
     def _picture(self, session: Session, data: Data) -> str | None:
         label = _label(data)
         session.state.layer(label)
@@ -194,11 +188,13 @@ class Masking:
                 session, label, points, self._folder(data), self.segment
             )
             return None if found else region_pictures.NOTHING
-        if how == "same":
-            region_pictures.share(session, label, _label({"label": data.get("other")}))
-            return None
-        if how == "remove":
-            region_pictures.remove(session, label)
+        if how in ("same", "remove"):
+            picture = ""
+            if how == "same":
+                other = _label({"label": data.get("other")})
+                session.state.layer(other)
+                picture = session.state.regions[other].picture
+            session.commit(session.state.change_region(label, picture=picture))
             return None
         note = region_pictures.take(session, label, uploaded(data), self._folder(data))
         return note or "Click the picture to cut the thing out of it."
@@ -309,10 +305,8 @@ def _cutting(session: Session, data: Data) -> Data:
 def _dragged_box(session: Session, data: Data) -> Box:
     x0, y0 = _place(session, data.get("from"))
     x1, y1 = _place(session, data.get("to"))
-    left = min(x0, x1)
-    right = max(x0, x1)
-    top = min(y0, y1)
-    bottom = max(y0, y1)
+    left, right = sorted((x0, x1))
+    top, bottom = sorted((y0, y1))
     if right - left < 1 or bottom - top < 1:
         raise RequestError("box", "It is too small. Drag it around the object.")
     return left, top, right, bottom

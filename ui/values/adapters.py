@@ -75,12 +75,7 @@ class AdapterList:
 
     def choose(self, key: object, server: Mapping[str, Entry]) -> None:
         """Choose by key; an empty one stands for none. A RequestError if it is gone."""
-        if not key:
-            self.chosen = None
-        elif str(key) in self.entries:
-            self.chosen = self.entries[str(key)]
-        else:
-            self.chosen = _find(key, server)
+        self.chosen = _find(key, {**server, **self.entries}) if key else None
 
     def take_project(self, adapter: str) -> None:
         """List and choose the adapter of a project that was opened; the one of the
@@ -198,8 +193,7 @@ class AdapterList:
                 for one in entries.values()
                 if one.key != _PROJECT and one is not self.chosen
             ]
-            excess = max(0, len(removable) - MAX_OWN + 1)
-            oldest = removable[:excess]
+            oldest = removable[: max(0, len(removable) - MAX_OWN + 1)]
             for old in oldest:
                 del entries[old.key]
             entries[entry.key] = entry

@@ -62,12 +62,14 @@ class State:
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
         used = {region.name.casefold() for region in self.regions.values()}
-        names = [name] if name else []
-        names += [f"{name or 'Region'} {number}" for number in range(label, 300)]
+        numbers = range(label, label + MAX_REGIONS)
+        names = [f"{name or 'Region'} {number}" for number in numbers]
+        if name:
+            names.insert(0, name)
         free = next(one for one in names if one.casefold() not in used)
         used = {region.color for region in self.regions.values()}
-        colors = [default_color(number) for number in range(label, label + MAX_REGIONS)]
-        color = next((one for one in colors if one not in used), colors[0])
+        colors = map(default_color, numbers)
+        color = next(one for one in colors if one not in used)
         return Region(free, label, color=color)
 
     def insert(self, region: Region, layer: MaskLayer, place: int = 0) -> State:
@@ -169,12 +171,10 @@ class State:
     def changed_since(self, before: State) -> list[int]:
         """List the frames on which a mask, or how sure it is, may differ."""
         empty = MaskLayer()
-        changed = []
-        for label in {*before.layers, *self.layers}:
-            old = before.layers.get(label, empty)
-            new = self.layers.get(label, empty)
-            if old is not new:
-                changed.append((old, new))
+        changed = [
+            (before.layers.get(label, empty), self.layers.get(label, empty))
+            for label in {*before.layers, *self.layers}
+        ]
         return [
             frame
             for frame in range(self.shape[0])
