@@ -68,8 +68,10 @@ def offer(
     def endpoint(*values: Any) -> object:
         *given, request = values
         try:
-            asked = arguments.model_validate(dict(zip(fields, given, strict=True)))
-            return work(asked, Caller.of(request))
+            return work(
+                arguments.model_validate(dict(zip(fields, given, strict=True))),
+                Caller.of(request),
+            )
         except ValidationError as error:
             raise Refused(str(from_validation(error, arguments))) from None
         except EditingError as error:

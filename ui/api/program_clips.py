@@ -83,8 +83,12 @@ def add_regions(
     layers = {}
     for label, one in zip(regions, asked, strict=True):
         track = {} if one.clicks else tracks.get(label, {})
-        sure = dict.fromkeys(track, 1.0)
-        layers[label] = MaskLayer({}, track, sure, by=finder)
+        layers[label] = MaskLayer(
+            {},
+            track,
+            dict.fromkeys(track, 1.0),
+            by=finder,
+        )
     session.commit(replace(session.state, layers=layers, regions=regions))
     return list(regions)
 

@@ -104,9 +104,11 @@ class Programs:
         Returns:
             The edited video, an mp4 or what `format` says, and the report of the run.
         """
-        chosen = self.jobs.catalogue.example(asked.example)
-        words = read_object("prompts", asked.prompts)
-        request = from_example(chosen, words, read_object("params", asked.params))
+        request = from_example(
+            self.jobs.catalogue.example(asked.example),
+            read_object("prompts", asked.prompts),
+            read_object("params", asked.params),
+        )
         with self._call(self.turns, caller) as (turn, page, _):
             self._wait(turn, page)
             saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)

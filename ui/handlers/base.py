@@ -144,8 +144,12 @@ class Handlers:
         model = self.catalogue.model(fields["model"])
         method = session.method
         base = session.opened.request
-        loras = self.catalogue.loras_of(names_in(fields["added"]))
-        usual = partial(self.catalogue.values, method, model, loras=loras)
+        usual = partial(
+            self.catalogue.values,
+            method,
+            model,
+            loras=self.catalogue.loras_of(names_in(fields["added"])),
+        )
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields, usual, project)
 
@@ -317,7 +321,7 @@ def event_data(event: gr.EventData) -> Data:
 
 def address_of(request: gr.Request | None) -> str:
     """Return the network address of a visitor; empty where it is not known."""
-    client = request.client if hasattr(request, "client") else None
+    client = request.client if request and hasattr(request, "client") else None
     return str(client.host or "") if client else ""
 
 

@@ -132,11 +132,19 @@ class CheckHandlers(Handlers):
             model = self.catalogue.model(given["model"])
             method = session.method
             loras = self.catalogue.loras_of(names_in(given["added"]))
-            params = self.given_params(session, given)
-            now = self.catalogue.values(method, model, params, loras)
+            now = self.catalogue.values(
+                method,
+                model,
+                self.given_params(session, given),
+                loras,
+            )
             usual = self.catalogue.values(method, model, {}, loras)
-            added = self._added(session.opened.request.asked, model, given["added"])
-            asked = planned(session, model, now, added)
+            asked = planned(
+                session,
+                model,
+                now,
+                self._added(session.opened.request.asked, model, given["added"]),
+            )
             boxes = focus_view(session, asked)
         except EditingError:
             return {"tries": None}  # the checks say what is wrong
@@ -174,5 +182,7 @@ class CheckHandlers(Handlers):
             usual = self.catalogue.values(method, self.catalogue.model(model), {})
         except EditingError:
             return {}
-        counts = METHODS[method].Params.scaled(usual, name)
-        return self.parts.controls.fill(method, counts)
+        return self.parts.controls.fill(
+            method,
+            METHODS[method].Params.scaled(usual, name),
+        )

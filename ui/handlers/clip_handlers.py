@@ -100,8 +100,11 @@ class SettingHandlers(Handlers):
         @outputs(f"{method}.*", "progress")
         def choose(preset: object, model: object) -> Changes:
             try:
-                known = self.catalogue.model(model)
-                values = self.catalogue.values(method, known, {"preset": preset})
+                values = self.catalogue.values(
+                    method,
+                    self.catalogue.model(model),
+                    {"preset": preset},
+                )
             except EditingError as error:
                 return self.failed(error)
             return self.parts.controls.fill(method, values)
@@ -144,8 +147,11 @@ class ClipHandlers(SettingHandlers):
     ) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
-        session = self.files.begin(page_of(request), example.opened)
-        return self.opened(session, "", model)
+        return self.opened(
+            self.files.begin(page_of(request), example.opened),
+            "",
+            model,
+        )
 
     @outputs(*_ALL)
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
@@ -193,8 +199,11 @@ class ClipHandlers(SettingHandlers):
         """Show a session from its beginning."""
         opened = session.opened
         session.filled = str(model)
-        motion = moving(model, opened.request.motion)
-        asked = replace(opened.request, method=session.method, motion=motion)
+        asked = replace(
+            opened.request,
+            method=session.method,
+            motion=moving(model, opened.request.motion),
+        )
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),

@@ -94,9 +94,13 @@ class Masking:
         session.shown = frame_shown(session, data)
         if act == "look":  # only to be given masks
             note = None  # the note before stays
-        wanted = _wanted(session, data)
         view = session_views.canvas(
-            session, data["have"], note, alarm, session.shown, wanted
+            session,
+            data["have"],
+            note,
+            alarm,
+            session.shown,
+            _wanted(session, data),
         )
         if act in ("undo", "redo"):
             view = replace(view, **_go_to_change(session))
@@ -127,10 +131,13 @@ class Masking:
                 session, _label(data), frame, at, self.segment
             )
         else:
-            label = self._target(session, data)
-            inside = bool(data.get("inside"))
             found = mask_edits.add_point(
-                session, label, frame, at, inside, self.segment
+                session,
+                self._target(session, data),
+                frame,
+                at,
+                bool(data.get("inside")),
+                self.segment,
             )
         if found and data.get("begins") is True:
             return _BEGUN
@@ -151,8 +158,12 @@ class Masking:
 
     def _stroke(self, session: Session, data: Data) -> None:
         stroke = _brush_stroke(session, data)
-        label = self._target(session, data)
-        mask_edits.add_edit(session, label, frame_of(session, data), stroke)
+        mask_edits.add_edit(
+            session,
+            self._target(session, data),
+            frame_of(session, data),
+            stroke,
+        )
 
     def _reshape(self, session: Session, data: Data) -> None:
         kind = data.get("kind")
@@ -183,9 +194,12 @@ class Masking:
         if how == "open":
             return None
         if how == "cut":
-            points = _clicks(data.get("points"))
             found = region_pictures.cut_out(
-                session, label, points, self._folder(data), self.segment
+                session,
+                label,
+                _clicks(data.get("points")),
+                self._folder(data),
+                self.segment,
             )
             return None if found else region_pictures.NOTHING
         if how in ("same", "remove"):
@@ -207,8 +221,13 @@ class Masking:
     def _find_by(self, session: Session, data: Data) -> None:
         finder = str(data.get("by"))
         frame = frame_of(session, data)
-        label = self._target(session, data)
-        mask_edits.find_by(session, label, frame, finder, self.segment)
+        mask_edits.find_by(
+            session,
+            self._target(session, data),
+            frame,
+            finder,
+            self.segment,
+        )
 
     def _add(self, session: Session, data: Data) -> str:
         # one that a click outside all masks begins covers none of them
@@ -335,7 +354,7 @@ def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no
     such frame."""
     frame: object = data.get("frame")
-    if _is_frame(session, frame):
+    if _is_frame(frame, session):
         return frame
     most = session.state.shape[0] - 1
     raise RequestError(
@@ -346,7 +365,7 @@ def frame_of(session: Session, data: Data) -> int:
 def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
     frame: object = data.get("frame")
-    return frame if _is_frame(session, frame) else 0
+    return frame if _is_frame(frame, session) else 0
 
 
 def _go_to_change(session: Session) -> Data:
@@ -372,11 +391,11 @@ def _wanted(session: Session, data: Data) -> list[int]:
     return [
         frame
         for frame in frames[: session_views.MAX_WHOLE]
-        if _is_frame(session, frame)
+        if _is_frame(frame, session)
     ]
 
 
-def _is_frame(session: Session, value: object) -> TypeGuard[int]:
+def _is_frame(value: object, session: Session) -> TypeGuard[int]:
     return is_int(value) and 0 <= value < session.state.shape[0]
 
 

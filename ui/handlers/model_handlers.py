@@ -108,9 +108,11 @@ class ModelHandlers(FetchHandlers):
         empty where it cannot be run."""
         try:
             session = self.session(request)
-            method = usable(session.method, family)
             asked = replace(
-                session.opened.request, method=method, model=model, params={}
+                session.opened.request,
+                method=usable(session.method, family),
+                model=model,
+                params={},
             )
             work, memory = work_of_family(asked, need)
         except EditingError:
@@ -235,8 +237,11 @@ class ModelHandlers(FetchHandlers):
             return control_view(
                 controls, explain(error, "a control map could not be made")
             )
-        title = f"{capital(kind)} of frame {frame + 1}"
-        return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
+        return control_view(
+            controls,
+            f"{capital(kind)} of frame {frame + 1}",
+            data_url(picture, _WIDE, _QUALITY),
+        )
 
     def _hub(self, state: str, text: str, **more: object) -> HubView | None:
         view = hub_view(self.hub)

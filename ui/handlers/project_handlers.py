@@ -44,8 +44,10 @@ class ProjectHandlers(SessionHandlers):
             session = self.visits.open_project(page_of(request), key)
             return self.whole(session, _NOTE) | self._listed(request)
         except Exception as error:
-            said = explain(error, "a project could not be opened")
-            return self._listed(request, said)
+            return self._listed(
+                request,
+                explain(error, "a project could not be opened"),
+            )
 
     @outputs("recent")
     def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -79,8 +81,11 @@ class ProjectHandlers(SessionHandlers):
         return shown | self._listed(request, said)
 
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
-        may_open = may_open_paths(request)
-        shown = session_views.recent(self.visits.projects, may_open, failed)
+        shown = session_views.recent(
+            self.visits.projects,
+            may_open_paths(request),
+            failed,
+        )
         return {"recent": replace(shown, time=time.time())}
 
 

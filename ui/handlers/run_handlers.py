@@ -284,8 +284,11 @@ class RunHandlers(Handlers):
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
         wanted = None if opened.attempt else form.variants
-        job = RunJob(request, page, opened, whole, keep)
-        return plan(job, wanted, self.values_of(request))
+        return plan(
+            RunJob(request, page, opened, whole, keep),
+            wanted,
+            self.values_of(request),
+        )
 
     def _wait(self, asked: Session, run: RunThread) -> Iterator[Changes]:
         """Say how many runs come before this one, until its turn."""
@@ -441,8 +444,14 @@ class _Display:
         asked: Session = self._run.asked.session
         choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
-        media = self._handlers.media
-        player, result = remember(history, item, request, choices, self.opened, media)
+        player, result = remember(
+            history,
+            item,
+            request,
+            choices,
+            self.opened,
+            self._handlers.media,
+        )
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
             "history": history_view(history),
@@ -462,6 +471,10 @@ class _Display:
         """
         form: RunForm = self._run.asked
         if self._job.number == 1 and not form.attempt:
-            asks = form.session.asks(form.fields)
-            computed = Computed(asks, form.session.state.layers, left, seconds)
+            computed = Computed(
+                form.session.asks(form.fields),
+                form.session.state.layers,
+                left,
+                seconds,
+            )
             self._session.note_computed(computed)

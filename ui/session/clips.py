@@ -137,12 +137,22 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
     def read(start: int, stop: int) -> np.ndarray:
         # read, since mapped pages count as memory of this process
         frame_bytes = height * width * 3
-        count = (stop - start) * frame_bytes
-        values = np.fromfile(file, np.uint8, count, offset=start * frame_bytes)
+        values = np.fromfile(
+            file,
+            np.uint8,
+            (stop - start) * frame_bytes,
+            offset=start * frame_bytes,
+        )
         return values.reshape(-1, height, width, 3)
 
-    frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-    return OpenedClip(name, title, request, folder, frames, folder / "source.mp4")
+    return OpenedClip(
+        name,
+        title,
+        request,
+        folder,
+        LazyFrames((len(clip), height, width, 3), np.uint8, read),
+        folder / "source.mp4",
+    )
 
 
 def open_upload(
@@ -203,8 +213,12 @@ def open_upload(
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
-    asked = EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS)
-    opened = prepare("", file.name, asked, folder)
+    opened = prepare(
+        "",
+        file.name,
+        EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS),
+        folder,
+    )
     opened = replace(
         opened,
         file=file,
@@ -237,8 +251,12 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
     Raises:
         ClipError: It cannot be read, or is too large.
     """
-    asked = EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS)
-    return prepare("", file.name, asked, folder)
+    return prepare(
+        "",
+        file.name,
+        EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS),
+        folder,
+    )
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:

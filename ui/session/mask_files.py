@@ -141,8 +141,12 @@ def _take(session: Session, tracks: Tracks, names: Mapping[int, str]) -> list[st
     for label in labels:
         name = names.get(label, "")
         wished.append("" if name.isdigit() else name)
-    sources = [""] * len(labels)
-    return session.add_masks(wished, [tracks[label] for label in labels], sources, 1.0)
+    return session.add_masks(
+        wished,
+        [tracks[label] for label in labels],
+        [""] * len(labels),
+        1.0,
+    )
 
 
 def _take_one(session: Session, tracks: Tracks) -> str:

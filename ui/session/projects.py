@@ -476,9 +476,12 @@ def _open_clip(content: Content, folder: Path, served: Path) -> OpenedClip:
     title = str(content.get("title", folder.name))
     own = content.get("file")
     if own:
-        file = folder / own["path"]
         opened, _ = open_upload(
-            file, served, own["start"], own["stride"], own["frames"]
+            folder / own["path"],
+            served,
+            own["start"],
+            own["stride"],
+            own["frames"],
         )
     else:
         opened = prepare("", title, load_project(folder), served)

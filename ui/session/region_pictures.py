@@ -81,8 +81,10 @@ def cut_out(
     alpha = pixels[..., 3]
     places = (clicks[:, :2] * (width, height)).astype(np.float32)
     found = segment(image, places, inside, method=session.finder)
-    there = np.asarray(found, bool) & (alpha > 0)
-    mask = parts_clicked(there, places[inside == 1])
+    mask = parts_clicked(
+        np.asarray(found, bool) & (alpha > 0),
+        places[inside == 1],
+    )
     if not mask.any():
         return False
     cut = np.dstack([image, np.where(mask, alpha, 0)]).astype(np.uint8)

@@ -332,8 +332,11 @@ class Session(ClipWork):
             zip(names, tracks, sources, strict=True)
         ):
             region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
-            layer = MaskLayer({}, track, dict.fromkeys(track, score))
-            state = state.insert(region, layer, place)
+            state = state.insert(
+                region,
+                MaskLayer({}, track, dict.fromkeys(track, score)),
+                place,
+            )
             made.append(region.name)
         if made:
             self.commit(state)

@@ -121,8 +121,12 @@ class Tracker:
                 for label in part.labels_at(frame):
                     mask = found == label
                     share = float(mask.sum()) / areas[label]
-                    score = judged(sure.get(label, confidence), share)
-                    session.set_tracked(label, frame, mask, score)
+                    session.set_tracked(
+                        label,
+                        frame,
+                        mask,
+                        judged(sure.get(label, confidence), share),
+                    )
             done += 1
             spent = time.monotonic() - began
             left = spent / done * (total - done)

@@ -147,8 +147,13 @@ class AdapterList:
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)
-        name = self._free(facts.name or file.stem)
-        self.chosen = self._add(name, path, facts, "Files", media)
+        self.chosen = self._add(
+            self._free(facts.name or file.stem),
+            path,
+            facts,
+            "Files",
+            media,
+        )
 
     def rename(self, key: object, name: object, media: Media, page: str) -> None:
         """Give one of the page's own another name, in its file too.

@@ -69,8 +69,11 @@ class State:
         free = next(one for one in names if one.casefold() not in used)
         used = {region.color for region in self.regions.values()}
         colors = map(default_color, numbers)
-        color = next(one for one in colors if one not in used)
-        return Region(free, label, color=color)
+        return Region(
+            free,
+            label,
+            color=next(one for one in colors if one not in used),
+        )
 
     def insert(self, region: Region, layer: MaskLayer, place: int = 0) -> State:
         """Return the state with one more region, at a place from the top."""
@@ -282,9 +285,11 @@ class Undo:
 
     def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
         """Return this with all states on other frames; see `State.on_frames`."""
-        past = tuple(state.on_frames(places, count) for state in self.past)
-        future = tuple(state.on_frames(places, count) for state in self.future)
-        return Undo(past, future, self.cut)
+        return Undo(
+            tuple(state.on_frames(places, count) for state in self.past),
+            tuple(state.on_frames(places, count) for state in self.future),
+            self.cut,
+        )
 
 
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
