@@ -46,7 +46,8 @@ class Caller:
     @classmethod
     def of(cls, request: gr.Request | None) -> Caller:
         """Return the caller who sent a request; both are empty where nobody did."""
-        return cls(getattr(request, "session_hash", None) or "", address_of(request))
+        session = request.session_hash if request else None
+        return cls(session or "", address_of(request))
 
 
 def offer(
@@ -67,8 +68,10 @@ def offer(
     def endpoint(*values: Any) -> object:
         *given, request = values
         try:
-            asked = arguments.model_validate(dict(zip(fields, given, strict=True)))
-            return work(asked, Caller.of(request))
+            return work(
+                arguments.model_validate(dict(zip(fields, given, strict=True))),
+                Caller.of(request),
+            )
         except ValidationError as error:
             raise Refused(str(from_validation(error, arguments))) from None
         except EditingError as error:
@@ -145,11 +148,16 @@ def _describe(
     endpoint: Any, work: Callable[..., object], fields: Mapping[str, FieldInfo]
 ) -> None:
     """Give an endpoint the name, the signature and the docstring that gradio reads."""
-    parameters = []
+    defaults: dict[str, object] = {}
     for name, field in fields.items():
-        default = inspect.Parameter.empty if field.is_required() else field.default
-        parameters.append(_parameter(name, default))
-    parameters.append(_parameter("request", None))
+        needed = field.is_required()
+        defaults[name] = inspect.Parameter.empty if needed else field.default
+    defaults["request"] = None
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [
+        inspect.Parameter(name, kind, default=default)
+        for name, default in defaults.items()
+    ]
     returned = get_type_hints(work)["return"]
     endpoint.__name__ = work.__name__
     endpoint.__signature__ = inspect.Signature(parameters, return_annotation=returned)
@@ -165,10 +173,4 @@ def _describe(
     # On one line: gradio puts commas between lines.
     endpoint.__doc__ = (
         f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"
-    )
-
-
-def _parameter(name: str, default: object) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default
     )

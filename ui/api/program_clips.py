@@ -83,8 +83,12 @@ def add_regions(
     layers = {}
     for label, one in zip(regions, asked, strict=True):
         track = {} if one.clicks else tracks.get(label, {})
-        sure = dict.fromkeys(track, 1.0)
-        layers[label] = MaskLayer({}, track, sure, by=finder)
+        layers[label] = MaskLayer(
+            {},
+            track,
+            dict.fromkeys(track, 1.0),
+            by=finder,
+        )
     session.commit(replace(session.state, layers=layers, regions=regions))
     return list(regions)
 
@@ -93,11 +97,18 @@ def _regions(asked: Sequence[ClickedRegion]) -> dict[int, Region]:
     """Return regions by label; one that names none has its place as its label."""
     regions: dict[int, Region] = {}
     for place, one in enumerate(asked, 1):
-        region = _region(one, one.label or place)
-        if region.label in regions:
-            message = f"Label {region.label} is used twice. Give each region its own."
-            raise RequestError("regions", message)
-        regions[region.label] = region
+        label = one.label or place
+        if label in regions:
+            raise RequestError(
+                "regions",
+                f"Label {label} is used twice. Give each region its own.",
+            )
+        values = from_json(one, Region)
+        values["name"] = one.name or f"Region {label}"
+        values["label"] = label
+        if "picture" in values:
+            values["picture"] = str(values["picture"] or "")
+        regions[label] = Region(**values)
     return regions
 
 
@@ -113,7 +124,18 @@ def click(
     count = len(session.opened.frames)
     width, height = file_size(session)
     for number, one in enumerate(clicks):
-        _check_click(one, count, (width, height), f"{field}.{number}")
+        frame = _frame(one)
+        if frame >= count:
+            raise RequestError(
+                f"{field}.{number}.frame",
+                f"{frame} is outside the clip. Choose from 0 to {count - 1}.",
+            )
+        if not (0 <= one.x < width and 0 <= one.y < height):
+            place = f"({one.x:g}, {one.y:g})"
+            raise RequestError(
+                f"{field}.{number}",
+                f"{place} is outside the frame of {width}x{height}. Move it.",
+            )
     across = session.state.size[0] / width
     down = session.state.size[1] / height
     for one in sorted(clicks, key=lambda one: not one.inside):
@@ -126,30 +148,8 @@ def click(
             raise MaskError(field, where + NOTHING)
 
 
-def _check_click(click: Click, frames: int, size: tuple[int, int], field: str) -> None:
-    """Refuse a click outside a clip of so many frames of (width, height)."""
-    frame = _frame(click)
-    if frame >= frames:
-        message = f"{frame} is outside the clip. Choose from 0 to {frames - 1}."
-        raise RequestError(f"{field}.frame", message)
-    width, height = size
-    if not (0 <= click.x < width and 0 <= click.y < height):
-        place = f"({click.x:g}, {click.y:g})"
-        message = f"{place} is outside the frame of {width}x{height}. Move it."
-        raise RequestError(field, message)
-
-
 def _frame(click: Click) -> int:
     return click.frame if isinstance(click, FrameClick) else 0
-
-
-def _region(asked: ClickedRegion, label: int) -> Region:
-    values = from_json(asked, Region)
-    values["name"] = asked.name or f"Region {label}"
-    values["label"] = label
-    if "picture" in values:
-        values["picture"] = str(values["picture"] or "")
-    return Region(**values)
 
 
 def _tracks(
@@ -170,8 +170,11 @@ def _tracks(
         raise MaskError("masks", error.message) from None
     unlisted = sorted(tracks.keys() - regions.keys())
     if unlisted:
-        reason = f"No region has label {unlisted[0]}, but the masks do"
-        raise MaskError("masks", f"{reason}. Add a region or erase the label.")
+        raise MaskError(
+            "masks",
+            f"No region has label {unlisted[0]}, but the masks do. "
+            "Add a region or erase the label.",
+        )
     return tracks
 
 

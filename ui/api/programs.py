@@ -46,7 +46,6 @@ from regrain.ui.session.mask_files import write_tracks
 from regrain.ui.session.session import Session
 from regrain.ui.session.tracking import Tracker, uncertain
 from regrain.ui.values.method_choice import uses
-from regrain.ui.values.state import State
 from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]
@@ -105,10 +104,11 @@ class Programs:
         Returns:
             The edited video, an mp4 or what `format` says, and the report of the run.
         """
-        chosen = self.jobs.catalogue.example(asked.example)
-        words = read_object("prompts", asked.prompts)
-        params = read_object("params", asked.params)
-        request = from_example(chosen, words, params)
+        request = from_example(
+            self.jobs.catalogue.example(asked.example),
+            read_object("prompts", asked.prompts),
+            read_object("params", asked.params),
+        )
         with self._call(self.turns, caller) as (turn, page, _):
             self._wait(turn, page)
             saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
@@ -163,8 +163,10 @@ class Programs:
             write_tracks(masks_of(session), state.regions, fps, path)
             doubts = {}
             for label in labels:
-                name = state.regions[label].name
-                doubts[name] = _doubts(state, label)
+                spans = {"lost": [], "doubtful": []}
+                for span in uncertain(state, label):
+                    spans[span.kind].append([span.first, span.last])
+                doubts[state.regions[label].name] = spans
             facts: Facts = {
                 "regions": doubts,
                 "frames": state.shape[0],
@@ -239,8 +241,10 @@ class Programs:
 
     def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
-            message = "Expected left, top, right and bottom in pixels, in this order."
-            raise RequestError("box", message)
+            raise RequestError(
+                "box",
+                "Expected left, top, right and bottom in pixels, in this order.",
+            )
         scale = session.state.size[0] / file_size(session)[0]
         scaled = tuple(side * scale for side in box)
         if not add_box(session, label, 0, scaled, self.points):
@@ -355,12 +359,3 @@ def _check(turn: Ticket) -> None:
         raise RequestError(
             "call", "It was stopped, since the program disconnected. Call again."
         )
-
-
-def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
-    """Return stretches of frames, first and last, on which a region was lost, and is
-    doubtful."""
-    doubts: dict[str, list[list[int]]] = {"lost": [], "doubtful": []}
-    for span in uncertain(state, label):
-        doubts[span.kind].append([span.first, span.last])
-    return doubts

@@ -134,9 +134,8 @@ class Handlers:
     def described(self, request: gr.Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as
         `Session.check` does."""
-        given = words if isinstance(words, dict) else {}
-        with self.visits.held(page_of(request), given) as session:
-            session.describe(given)
+        with self.visits.held(page_of(request), words) as session:
+            session.describe(words)
         return session
 
     def given_params(self, session: Session, fields: Fields) -> dict[str, object]:
@@ -145,8 +144,12 @@ class Handlers:
         model = self.catalogue.model(fields["model"])
         method = session.method
         base = session.opened.request
-        loras = self.catalogue.loras_of(names_in(fields["added"]))
-        usual = partial(self.catalogue.values, method, model, loras=loras)
+        usual = partial(
+            self.catalogue.values,
+            method,
+            model,
+            loras=self.catalogue.loras_of(names_in(fields["added"])),
+        )
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields, usual, project)
 
@@ -190,6 +193,13 @@ class Handlers:
             else:
                 loras.append(text)
         return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
+
+    def values_of(self, asked: Edit) -> Data:
+        """Return every parameter of what is asked, as a run of its model would have
+        it."""
+        return self.catalogue.values(
+            asked.method, asked.model, asked.params, asked.loras
+        )
 
     def requested(self, session: Session, fields: Fields) -> EditRequest:
         """Return what would be run now; raises as `build_request` does, too."""
@@ -292,11 +302,15 @@ def page_of(request: gr.Request) -> str:
     A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's
     session ends with it.
     """
-    headers = getattr(request, "headers", None) or {}
-    name = headers.get("x-regrain-page", "")
+    name = headers_of(request).get("x-regrain-page", "")
     if re.fullmatch(r"[A-Za-z0-9_-]{32}", name):
         return name
     return request.session_hash or ""
+
+
+def headers_of(request: gr.Request) -> Mapping[str, str]:
+    """Return the headers of a request; none where nobody sent it."""
+    return request.headers if hasattr(request, "headers") else {}
 
 
 def event_data(event: gr.EventData) -> Data:
@@ -305,10 +319,10 @@ def event_data(event: gr.EventData) -> Data:
     return event._data if isinstance(event._data, dict) else {}
 
 
-def address_of(request: gr.Request) -> str:
+def address_of(request: gr.Request | None) -> str:
     """Return the network address of a visitor; empty where it is not known."""
-    client = getattr(request, "client", None)
-    return str(getattr(client, "host", "") or "")
+    client = request.client if request and hasattr(request, "client") else None
+    return str(client.host or "") if client else ""
 
 
 def names_in(value: object) -> list[str]:

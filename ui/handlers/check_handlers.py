@@ -52,8 +52,7 @@ def choices(
         time = takes(counts)
         if time:
             detail += f", {time}"
-        title = name.capitalize()
-        shown.append(QualityChoice(name, title, detail, _HINTS[name]))
+        shown.append(QualityChoice(name, name.capitalize(), detail, _HINTS[name]))
     return QualityView(chosen, shown)
 
 
@@ -133,12 +132,19 @@ class CheckHandlers(Handlers):
             model = self.catalogue.model(given["model"])
             method = session.method
             loras = self.catalogue.loras_of(names_in(given["added"]))
-            params = self.given_params(session, given)
-            now = self.catalogue.values(method, model, params, loras)
+            now = self.catalogue.values(
+                method,
+                model,
+                self.given_params(session, given),
+                loras,
+            )
             usual = self.catalogue.values(method, model, {}, loras)
-            project = session.opened.request.asked
-            added = self._added(project, model, given["added"])
-            asked = planned(session, model, now, added)
+            asked = planned(
+                session,
+                model,
+                now,
+                self._added(session.opened.request.asked, model, given["added"]),
+            )
             boxes = focus_view(session, asked)
         except EditingError:
             return {"tries": None}  # the checks say what is wrong
@@ -172,10 +178,11 @@ class CheckHandlers(Handlers):
             return {}
         try:
             session = self.session(request)
-            usual = self.catalogue.values(
-                session.method, self.catalogue.model(model), {}
-            )
+            method = session.method
+            usual = self.catalogue.values(method, self.catalogue.model(model), {})
         except EditingError:
             return {}
-        counts = METHODS[session.method].Params.scaled(usual, name)
-        return self.parts.controls.fill(session.method, counts)
+        return self.parts.controls.fill(
+            method,
+            METHODS[method].Params.scaled(usual, name),
+        )

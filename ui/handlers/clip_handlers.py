@@ -85,20 +85,12 @@ class SettingHandlers(Handlers):
         kept = [name for name in names_in(added) if moving(model, name)]
         try:
             session = self.session(request)
+            shown = self._notice(session, model) | self.cards(session, model)
             if session.filled == str(model):  # it came with values of its own
-                return {
-                    **self._notice(session, model),
-                    **self.cards(session, model),
-                    "prediction": self.prediction(model, None),
-                }
+                return shown | {"prediction": self.prediction(model, None)}
             session.filled = str(model)
-            return {
-                **self._notice(session, model),
-                **self._filled(session, model),
-                **self.added(kept, model),
-                "prediction": self.prediction(model),
-                **self.cards(session, model),
-            }
+            shown |= self._filled(session, model) | self.added(kept, model)
+            return shown | {"prediction": self.prediction(model)}
         except EditingError:
             return {}
 
@@ -108,8 +100,11 @@ class SettingHandlers(Handlers):
         @outputs(f"{method}.*", "progress")
         def choose(preset: object, model: object) -> Changes:
             try:
-                known = self.catalogue.model(model)
-                values = self.catalogue.values(method, known, {"preset": preset})
+                values = self.catalogue.values(
+                    method,
+                    self.catalogue.model(model),
+                    {"preset": preset},
+                )
             except EditingError as error:
                 return self.failed(error)
             return self.parts.controls.fill(method, values)
@@ -152,8 +147,11 @@ class ClipHandlers(SettingHandlers):
     ) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
-        session = self.files.begin(page_of(request), example.opened)
-        return self.opened(session, "", model)
+        return self.opened(
+            self.files.begin(page_of(request), example.opened),
+            "",
+            model,
+        )
 
     @outputs(*_ALL)
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
@@ -201,8 +199,11 @@ class ClipHandlers(SettingHandlers):
         """Show a session from its beginning."""
         opened = session.opened
         session.filled = str(model)
-        motion = moving(model, opened.request.motion)
-        asked = replace(opened.request, method=session.method, motion=motion)
+        asked = replace(
+            opened.request,
+            method=session.method,
+            motion=moving(model, opened.request.motion),
+        )
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),

@@ -127,15 +127,14 @@ class HistoryHandlers(Handlers):
             path = MADE[wanted](run)
         except Exception as error:
             failed = explain(error, "a file could not be made")
-            said = DownloadView(failed=failed, time=time.time())
-            return {"download": said}
+            return {"download": DownloadView(failed=failed, time=time.time())}
         return self.download(path, path.name)
 
     def _fields(self, edit: Edit) -> Changes:
         """Return a run's parameters in the fields of its method; an EditingError if the
         model has gone."""
         controls = self.parts.controls
-        values = self.catalogue.values(edit.method, edit.model, edit.params, edit.loras)
+        values = self.values_of(edit)
         return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
 
 

@@ -10,20 +10,13 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.request.plan import scan
-from regrain.ui.handlers.base import (
-    Data,
-    Handlers,
-    event_data,
-    page_of,
-)
+from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.session import StaleEvent
-from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import session_views
-from regrain.ui.views.shown import CanvasView
 from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
@@ -52,9 +45,32 @@ class MaskHandlers(Handlers):
 
     @outputs("canvas")
     def scan(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Look for cuts, once the clip can be seen."""
-        shown = find_cuts(self.visits, page_of(request), event_data(event))
-        return {"canvas": shown} if shown else {}
+        """Look for cuts, once the clip can be seen, unless the page leaves it.
+
+        It takes 10 to 15 ms a frame.
+        """
+        page = page_of(request)
+        data = event_data(event)
+        found = []
+        try:
+            with self.visits.held(page, data) as session:
+                identity = session.id
+                clip = session.opened.clip
+            for number, is_cut in scan(clip):
+                if session.id != identity or self.visits.has_left(page):
+                    return {}
+                if is_cut:
+                    found.append(number)
+        except EditingError:
+            return {}  # the page has gone, or its clip; a run looks for cuts itself
+        except OSError:
+            log.info("the frames went while cuts were sought")
+            return {}
+        with session.lock:
+            if session.id != identity:
+                return {}
+            session.found = tuple(found)
+            return {"canvas": session_views.canvas(session, data["have"], None)}
 
     @outputs("canvas", "cards", "prompt")
     def discover(
@@ -73,31 +89,3 @@ class MaskHandlers(Handlers):
         for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
             yield {"canvas": shown} if shown else {}
         yield self.cards(session)
-
-
-def find_cuts(visits: SessionStore, page: str, data: Data) -> CanvasView | None:
-    """Return the canvas with the cuts of the clip that a page shows; None if the page
-    has left it meanwhile.
-
-    To look for them takes 10 to 15 ms a frame.
-    """
-    found = []
-    try:
-        with visits.held(page, data) as session:
-            identity = session.id
-            clip = session.opened.clip
-        for number, is_cut in scan(clip):
-            if session.id != identity or visits.has_left(page):
-                return None
-            if is_cut:
-                found.append(number)
-    except EditingError:
-        return None  # the page has gone, or its clip; a run looks for cuts itself
-    except OSError:
-        log.info("the frames went while cuts were sought")
-        return None
-    with session.lock:
-        if session.id != identity:
-            return None
-        session.found = tuple(found)
-        return session_views.canvas(session, data["have"], None)

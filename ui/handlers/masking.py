@@ -54,7 +54,7 @@ class Masking:
             "feather": self._feather,
             "undo": self._undo,
             "redo": self._undo,
-            "stop": self._stop,
+            "stop": lambda session, _: session.stop.set(),
             "add": self._add,
             "rest": self._add_rest,
             "delete": self._delete,
@@ -62,7 +62,7 @@ class Masking:
             "picture": self._picture,
             "find": self._find_by,
             "tracker": self._choose_tracker,
-            "focus": self._focus,
+            "focus": lambda session, data: session.choose_focus(str(data.get("how"))),
         }
 
     def act(
@@ -94,9 +94,13 @@ class Masking:
         session.shown = frame_shown(session, data)
         if act == "look":  # only to be given masks
             note = None  # the note before stays
-        wanted = _wanted(session, data)
         view = session_views.canvas(
-            session, data["have"], note, alarm, session.shown, wanted
+            session,
+            data["have"],
+            note,
+            alarm,
+            session.shown,
+            _wanted(session, data),
         )
         if act in ("undo", "redo"):
             view = replace(view, **_go_to_change(session))
@@ -119,9 +123,6 @@ class Masking:
             ), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
-    def _stop(self, session: Session, data: Data) -> None:
-        session.stop.set()
-
     def _point(self, session: Session, data: Data) -> str | None:
         frame = frame_of(session, data)
         at = _place(session, data.get("at"))
@@ -130,10 +131,13 @@ class Masking:
                 session, _label(data), frame, at, self.segment
             )
         else:
-            label = self._target(session, data)
-            inside = bool(data.get("inside"))
             found = mask_edits.add_point(
-                session, label, frame, at, inside, self.segment
+                session,
+                self._target(session, data),
+                frame,
+                at,
+                bool(data.get("inside")),
+                self.segment,
             )
         if found and data.get("begins") is True:
             return _BEGUN
@@ -154,17 +158,21 @@ class Masking:
 
     def _stroke(self, session: Session, data: Data) -> None:
         stroke = _brush_stroke(session, data)
-        label = self._target(session, data)
-        mask_edits.add_edit(session, label, frame_of(session, data), stroke)
+        mask_edits.add_edit(
+            session,
+            self._target(session, data),
+            frame_of(session, data),
+            stroke,
+        )
 
     def _reshape(self, session: Session, data: Data) -> None:
         kind = data.get("kind")
         pixels = data.get("pixels")
         if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
-            allowed = (
-                f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
+            raise RequestError(
+                "mask tool",
+                f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels.",
             )
-            raise RequestError("mask tool", allowed)
         everywhere = data.get("all") is True
         frames = (
             list(range(session.state.shape[0]))
@@ -179,9 +187,6 @@ class Masking:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
         session.commit(session.state.change_region(_label(data), feather=pixels))
 
-    def _focus(self, session: Session, data: Data) -> None:
-        session.choose_focus(str(data.get("how")))
-
     def _picture(self, session: Session, data: Data) -> str | None:
         label = _label(data)
         session.state.layer(label)
@@ -189,16 +194,21 @@ class Masking:
         if how == "open":
             return None
         if how == "cut":
-            points = _clicks(data.get("points"))
             found = region_pictures.cut_out(
-                session, label, points, self._folder(data), self.segment
+                session,
+                label,
+                _clicks(data.get("points")),
+                self._folder(data),
+                self.segment,
             )
             return None if found else region_pictures.NOTHING
-        if how == "same":
-            region_pictures.share(session, label, _label({"label": data.get("other")}))
-            return None
-        if how == "remove":
-            region_pictures.remove(session, label)
+        if how in ("same", "remove"):
+            picture = ""
+            if how == "same":
+                other = _label({"label": data.get("other")})
+                session.state.layer(other)
+                picture = session.state.regions[other].picture
+            session.commit(session.state.change_region(label, picture=picture))
             return None
         note = region_pictures.take(session, label, uploaded(data), self._folder(data))
         return note or "Click the picture to cut the thing out of it."
@@ -211,8 +221,13 @@ class Masking:
     def _find_by(self, session: Session, data: Data) -> None:
         finder = str(data.get("by"))
         frame = frame_of(session, data)
-        label = self._target(session, data)
-        mask_edits.find_by(session, label, frame, finder, self.segment)
+        mask_edits.find_by(
+            session,
+            self._target(session, data),
+            frame,
+            finder,
+            self.segment,
+        )
 
     def _add(self, session: Session, data: Data) -> str:
         # one that a click outside all masks begins covers none of them
@@ -309,10 +324,8 @@ def _cutting(session: Session, data: Data) -> Data:
 def _dragged_box(session: Session, data: Data) -> Box:
     x0, y0 = _place(session, data.get("from"))
     x1, y1 = _place(session, data.get("to"))
-    left = min(x0, x1)
-    right = max(x0, x1)
-    top = min(y0, y1)
-    bottom = max(y0, y1)
+    left, right = sorted((x0, x1))
+    top, bottom = sorted((y0, y1))
     if right - left < 1 or bottom - top < 1:
         raise RequestError("box", "It is too small. Drag it around the object.")
     return left, top, right, bottom
@@ -341,7 +354,7 @@ def frame_of(session: Session, data: Data) -> int:
     """Return the frame an event is about, from 0; a RequestError if the clip has no
     such frame."""
     frame: object = data.get("frame")
-    if _is_frame(session, frame):
+    if _is_frame(frame, session):
         return frame
     most = session.state.shape[0] - 1
     raise RequestError(
@@ -352,7 +365,7 @@ def frame_of(session: Session, data: Data) -> int:
 def frame_shown(session: Session, data: Data) -> int:
     """Return the frame that a page shows, from 0; the first if it does not say."""
     frame: object = data.get("frame")
-    return frame if _is_frame(session, frame) else 0
+    return frame if _is_frame(frame, session) else 0
 
 
 def _go_to_change(session: Session) -> Data:
@@ -378,11 +391,11 @@ def _wanted(session: Session, data: Data) -> list[int]:
     return [
         frame
         for frame in frames[: session_views.MAX_WHOLE]
-        if _is_frame(session, frame)
+        if _is_frame(frame, session)
     ]
 
 
-def _is_frame(session: Session, value: object) -> TypeGuard[int]:
+def _is_frame(value: object, session: Session) -> TypeGuard[int]:
     return is_int(value) and 0 <= value < session.state.shape[0]
 
 

@@ -92,32 +92,27 @@ class ModelHandlers(FetchHandlers):
         words = str(event_data(event).get("id", "")).strip()
         local = local_view([name for name in local_models() if is_name(name)])
         named = [] if words else named_view(partial(self._cost, request))
+        here = {"local": local, "named": named, **_place()}
         try:
             found = self.hub.search(words)
         except Exception as error:
             said = explain(error, "the hub could not be asked")
             text = said if "/" in words else "The hub cannot be reached."
-            shown = self._hub("error", text, local=local, named=named, **_place())
-            return {"hub": shown}
+            return {"hub": self._hub("error", text, **here)}
         text = "" if found else "The hub has none of that name that can be used here."
-        shown = self._hub(
-            "listed",
-            text,
-            local=local,
-            named=named,
-            hits=[listing_view(one) for one in found],
-            **_place(),
-        )
-        return {"hub": shown}
+        hits = [listing_view(one) for one in found]
+        return {"hub": self._hub("listed", text, hits=hits, **here)}
 
     def _cost(self, request: gr.Request, model: str, family: Family, need: Need) -> str:
         """Say what a run on the open clip takes here with a model that is not here;
         empty where it cannot be run."""
         try:
             session = self.session(request)
-            method = usable(session.method, family)
             asked = replace(
-                session.opened.request, method=method, model=model, params={}
+                session.opened.request,
+                method=usable(session.method, family),
+                model=model,
+                params={},
             )
             work, memory = work_of_family(asked, need)
         except EditingError:
@@ -208,10 +203,12 @@ class ModelHandlers(FetchHandlers):
             session = self.session(request)
             chosen = self.catalogue.model(model)
             method = session.method
-            loras = self.catalogue.loras_of(names_in(before))
-            usual = self.catalogue.values(method, chosen, {}, loras)
-            loras = self.catalogue.loras_of(added)
-            suited = self.catalogue.values(method, chosen, {}, loras)
+            usual, suited = (
+                self.catalogue.values(
+                    method, chosen, {}, self.catalogue.loras_of(names)
+                )
+                for names in (names_in(before), added)
+            )
         except EditingError as error:  # a damaged file
             return {"added": added} | self.failed(error)
         changed = {
@@ -240,8 +237,11 @@ class ModelHandlers(FetchHandlers):
             return control_view(
                 controls, explain(error, "a control map could not be made")
             )
-        title = f"{capital(kind)} of frame {frame + 1}"
-        return control_view(controls, title, data_url(picture, _WIDE, _QUALITY))
+        return control_view(
+            controls,
+            f"{capital(kind)} of frame {frame + 1}",
+            data_url(picture, _WIDE, _QUALITY),
+        )
 
     def _hub(self, state: str, text: str, **more: object) -> HubView | None:
         view = hub_view(self.hub)
@@ -308,7 +308,11 @@ def _place() -> dict[str, str]:
     business."""
     folder = models_folder()
     if folder is None or os.environ.get("SPACE_ID"):
-        return {"folder": "", "byHand": _by_hand()}
+        place = f"into ${MODELS_VARIABLE}"  # whose path is nobody's business
+        if folder is None:
+            place = f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
+        by_hand = f"Put a diffusers folder or a .safetensors file {place}. Then open this again."
+        return {"folder": "", "byHand": by_hand}
     text = (
         "Or put a diffusers folder or a .safetensors file here, then open this again:"
     )
@@ -317,13 +321,3 @@ def _place() -> dict[str, str]:
         "byHand": text,
         "drop": dropped_models.ADDRESS if dropped_models.can_take() else "",
     }
-
-
-def _by_hand() -> str:
-    """Say how a model comes here without the hub."""
-    place = f"into ${MODELS_VARIABLE}"  # whose path is nobody's business
-    if models_folder() is None:
-        place = f"into a folder, and start with {MODELS_VARIABLE}=/that/folder"
-    return (
-        f"Put a diffusers folder or a .safetensors file {place}. Then open this again."
-    )

@@ -15,6 +15,7 @@ from regrain.ui.handlers.base import (
     address_of,
     event_data,
     explain,
+    headers_of,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -27,10 +28,8 @@ _NOTE = "This project is as you left it."
 
 
 @dataclass(frozen=True)
-class ProjectHandlers:
+class ProjectHandlers(SessionHandlers):
     """The list of projects."""
-
-    sessions: SessionHandlers
 
     @outputs("recent")
     def list(self, request: gr.Request) -> Changes:
@@ -40,65 +39,63 @@ class ProjectHandlers:
     @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
-        visits = self.sessions.clips.visits
         try:
-            session = visits.open_project(
-                page_of(request), event_data(event).get("key")
-            )
-            return self.sessions.whole(session, _NOTE) | self._listed(request)
+            key = event_data(event).get("key")
+            session = self.visits.open_project(page_of(request), key)
+            return self.whole(session, _NOTE) | self._listed(request)
         except Exception as error:
-            return self._failed(request, error, "a project could not be opened")
+            return self._listed(
+                request,
+                explain(error, "a project could not be opened"),
+            )
 
     @outputs("recent")
     def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Remove a project; the page has asked before."""
-        visits = self.sessions.clips.visits
+        said = ""
         try:
-            visits.projects.delete(event_data(event).get("key"))
+            self.visits.projects.delete(event_data(event).get("key"))
         except Exception as error:
-            return self._failed(request, error, "a project could not be deleted")
-        return self._listed(request)
+            said = explain(error, "a project could not be deleted")
+        return self._listed(request, said)
 
     @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
     def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
-        clips = self.sessions.clips
+        shown: Changes = {}
+        said = ""
         try:
-            check_here(request)
+            if not may_open_paths(request):
+                raise RequestError(
+                    "path", "Files can be opened by path on your own machine only."
+                )
             # gradio takes a "path" for a file that was uploaded
             path = str(event_data(event).get("place") or "")
-            session, note = clips.files.open_path(page_of(request), path)
+            session, note = self.files.open_path(page_of(request), path)
             if session.returned:
-                return self.sessions.whole(session, _NOTE) | self._listed(request)
-            shown = clips.opened(session, note, session.filled)
+                shown = self.whole(session, _NOTE)
+            else:
+                shown = self.opened(session, note, session.filled)
         except Exception as error:
-            return self._failed(request, error, "a file could not be opened")
-        return shown | self._listed(request)
+            said = explain(error, "a file could not be opened")
+        return shown | self._listed(request, said)
 
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
-        projects = self.sessions.clips.visits.projects
-        shown = session_views.recent(projects, may_open_paths(request), failed)
+        shown = session_views.recent(
+            self.visits.projects,
+            may_open_paths(request),
+            failed,
+        )
         return {"recent": replace(shown, time=time.time())}
-
-    def _failed(self, request: gr.Request, error: Exception, what: str) -> Changes:
-        return self._listed(request, explain(error, what))
 
 
 def may_open_paths(request: gr.Request) -> bool:
     """Tell whether who asks sits at this machine, and no other machine passes on what
     they say."""
-    headers = getattr(request, "headers", None) or {}
+    headers = headers_of(request)
     if "x-forwarded-for" in headers or "forwarded" in headers:
         return False
     try:
         return is_own_machine() and ip_address(address_of(request)).is_loopback
     except ValueError:
         return False
-
-
-def check_here(request: gr.Request) -> None:
-    """Refuse whoever does not sit at this machine, by a RequestError."""
-    if not may_open_paths(request):
-        raise RequestError(
-            "path", "Files can be opened by path on your own machine only."
-        )

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial, singledispatchmethod
+from functools import partial
 
 import gradio as gr
 
@@ -181,7 +181,16 @@ class RunHandlers(Handlers):
             waiting = session.going[1:]
             keys = [run.key for run in waiting]
             if said.get("key") in keys:
-                _rearrange(session, waiting, keys.index(said["key"]), said.get("by"))
+                at = keys.index(said["key"])
+                run = waiting[at]
+                by = said.get("by")
+                if by == 1 or by == -1:
+                    other = at + by
+                    if 0 <= other < len(waiting):
+                        run.turn.swap(waiting[other].turn)
+                else:
+                    run.stop()
+                    session.runs.remove(run)
         return {"queue": self._queue(session)}
 
     @outputs(*_SHOWN)
@@ -274,11 +283,12 @@ class RunHandlers(Handlers):
         )
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
-        values = self.catalogue.values(
-            request.method, request.model, request.params, request.loras
-        )
         wanted = None if opened.attempt else form.variants
-        return plan(RunJob(request, page, opened, whole, keep), wanted, values)
+        return plan(
+            RunJob(request, page, opened, whole, keep),
+            wanted,
+            self.values_of(request),
+        )
 
     def _wait(self, asked: Session, run: RunThread) -> Iterator[Changes]:
         """Say how many runs come before this one, until its turn."""
@@ -324,12 +334,17 @@ class RunHandlers(Handlers):
             with closing(self.tracking.follow(session, labels)) as steps:
                 for step in steps:
                     shown = look(session, identity, form.since) if step else None
-                    busy = step and {"progress": run_views.tracking(*step)}
-                    yield {"canvas": shown, **busy} if busy and shown else {}
+                    if step and shown:
+                        busy = run_views.tracking(*step)
+                        yield {"canvas": shown, "progress": busy}
+                    else:
+                        yield {}
         with session.lock:
             if session.id == identity and session.state.to_track(only_untracked=True):
-                message = "Tracking was stopped before the end. Track them, then run."
-                raise RequestError("regions", message)
+                raise RequestError(
+                    "regions",
+                    "Tracking was stopped before the end. Track them, then run.",
+                )
             tracked = session.state.layers
         layers = {
             label: tracked.get(label, layer)
@@ -364,19 +379,6 @@ class RunHandlers(Handlers):
                 yield display.show(item)
 
 
-def _rearrange(session: Session, waiting: list[RunThread], at: int, by: object) -> None:
-    """Move a waiting run by one place, if `by` is -1 or 1, else take it out of the
-    queue."""
-    run = waiting[at]
-    if by == 1 or by == -1:
-        other = at + by
-        if 0 <= other < len(waiting):
-            run.turn.swap(waiting[other].turn)
-    else:
-        run.stop()
-        session.runs.remove(run)
-
-
 class _Display:
     """The view of one run, event by event."""
 
@@ -390,68 +392,50 @@ class _Display:
         self.opened: OpenedClip = job.opened or session.opened
         part = f"variant {job.number} of {job.total}" if job.total > 1 else ""
         request = job.request
-        values = handlers.catalogue.values(
-            request.method, request.model, request.params, request.loras
-        )
-        params = check_params(request.method, values)
+        params = check_params(request.method, handlers.values_of(request))
         self._progress = run_views.RunProgress(
             request.method, request.adapter, part, params.steps_again
         )
         self._losses = model_views.LossCurve()
         self._stage = ""
 
-    @singledispatchmethod
     def show(self, item: object) -> Changes:
         """Return what changes on the page with an item of the run."""
+        match item:
+            case Stage():
+                self._stage = item.name
+                if item.name != "saving":
+                    self._run.skip = item.skip
+                return {"progress": self._progress.take(item)}
+            case WindowStarted():
+                shown = self._progress.take(item)
+                if item.number > 1:
+                    self._note_computed(self._progress.left)
+                return {"progress": shown}
+            case Progress() | Losses() | Tuned():
+                return self._counted(item)
+            case Preview():
+                shown = attention_views.live(item, self._job.request, self._stage)
+                return {"live": shown}
+            case Begun(path, frames):
+                shown = session_views.begun_player(self.opened, path, frames)
+                return {"player": shown}
+            case Saved():
+                return self._saved(item)
         return {}
 
-    @show.register
-    def _(self, item: Stage) -> Changes:
-        self._stage = item.name
-        if item.name != "saving":
-            self._run.skip = item.skip
-        return {"progress": self._progress.take(item)}
-
-    @show.register
-    def _(self, item: WindowStarted) -> Changes:
-        shown = {"progress": self._progress.take(item)}
-        if item.number > 1:
-            self._note_computed(self._progress.left)
-        return shown
-
-    @show.register
-    def _(self, item: Progress) -> Changes:
-        losses = self._losses.take(item)
-        if losses:
-            return {"losses": losses}
-        return {"progress": self._progress.take(item)}
-
-    @show.register
-    def _(self, item: Losses) -> Changes:
-        losses = self._losses.take(item)
-        return {"losses": losses} if losses else {}
-
-    @show.register
-    def _(self, item: Tuned) -> Changes:
-        shown: Changes = {"adapters": self._handlers.tuned_models(self._session)}
-        losses = self._losses.take(item)
-        if losses:
+    def _counted(self, item: Progress | Losses | Tuned) -> Changes:
+        """Show how far a run is, or what its tuning has learnt."""
+        shown: Changes = {}
+        if isinstance(item, Tuned):
+            shown["adapters"] = self._handlers.tuned_models(self._session)
+        if losses := self._losses.take(item):
             shown["losses"] = losses
+        elif isinstance(item, Progress):
+            shown["progress"] = self._progress.take(item)
         return shown
 
-    @show.register
-    def _(self, item: Preview) -> Changes:
-        shown = attention_views.live(item, self._job.request, self._stage)
-        return {"live": shown}
-
-    @show.register
-    def _(self, item: Begun) -> Changes:
-        return {
-            "player": session_views.begun_player(self.opened, item.path, item.frames)
-        }
-
-    @show.register
-    def _(self, item: Saved) -> Changes:
+    def _saved(self, item: Saved) -> Changes:
         """Keep the result in the history, and show it."""
         report = item.finished.report
         if len(report.get("windows", ())) > 1:
@@ -460,8 +444,14 @@ class _Display:
         asked: Session = self._run.asked.session
         choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
-        media = self._handlers.media
-        player, result = remember(history, item, request, choices, self.opened, media)
+        player, result = remember(
+            history,
+            item,
+            request,
+            choices,
+            self.opened,
+            self._handlers.media,
+        )
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
             "history": history_view(history),
@@ -481,6 +471,10 @@ class _Display:
         """
         form: RunForm = self._run.asked
         if self._job.number == 1 and not form.attempt:
-            asks = form.session.asks(form.fields)
-            computed = Computed(asks, form.session.state.layers, left, seconds)
+            computed = Computed(
+                form.session.asks(form.fields),
+                form.session.state.layers,
+                left,
+                seconds,
+            )
             self._session.note_computed(computed)

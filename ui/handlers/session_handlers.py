@@ -29,36 +29,33 @@ _GONE = ResourceError(
 
 
 @dataclass(frozen=True)
-class SessionHandlers:
+class SessionHandlers(ClipHandlers):
     """Keeps the values of a page's fields and brings all of a page back."""
 
-    clips: ClipHandlers  # opens sessions
     # judges the settings; called with the values of all fields
     look: Callable[..., Changes]
 
     def here(self, request: gr.Request) -> None:
         """Note that the page is still open."""
-        self.clips.visits.here(page_of(request))
+        self.visits.here(page_of(request))
 
     def keep(self, request: gr.Request, *fields: object) -> None:
         """Keep the values of the page's fields: model, LoRA files, seed, parameters."""
-        if session := self.clips.visits.find(page_of(request)):
-            session.fields = self.clips.parts.named(fields)
+        if session := self.visits.find(page_of(request)):
+            session.fields = self.parts.named(fields)
 
     @outputs("head", "quality", "tries", "focus", "model", "addons")
     def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
-        if self.clips.visits.arrive(page_of(request), request.session_hash or ""):
+        if self.visits.arrive(page_of(request), request.session_hash or ""):
             return {"head": HeaderView(known=True)}
-        _, *others = [
-            getattr(field, "value", None) for field in self.clips.parts.fields.values()
-        ]
+        _, *others = [field.value for field in self.parts.fields.values()]  # type: ignore[attr-defined]
         shown: Changes = {"head": HeaderView(known=False)}
-        catalogue = self.clips.catalogue
+        catalogue = self.catalogue
         if catalogue.changed:
             shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
-            shown["addons"] = addons_view(catalogue, self.clips.parts.added.value)  # type: ignore[attr-defined]
+            shown["addons"] = addons_view(catalogue, self.parts.added.value)  # type: ignore[attr-defined]
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     @outputs("head")
@@ -66,8 +63,8 @@ class SessionHandlers:
         """Offer the own clip of another page of the same browser, if that was closed
         and is still kept."""
         page = str(event_data(event).get("page"))
-        session = self.clips.visits.find(page)
-        if session and session.opened.own and self.clips.visits.has_left(page):
+        session = self.visits.find(page)
+        if session and session.opened.own and self.visits.has_left(page):
             return {"head": HeaderView(known=False, offer=session.opened.title)}
         return {}
 
@@ -76,18 +73,16 @@ class SessionHandlers:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
         said = event_data(event)
-        session = self.clips.visits.find(page_of(request))
+        session = self.visits.find(page_of(request))
         # what the page sends again begins a new one
         if session is None or (said.get("gone") and not session.returned):
             # One of the two is on show.
-            return {"canvas": session_views.lost(_GONE.message)} | self.clips.failed(
-                _GONE
-            )
+            return {"canvas": session_views.lost(_GONE.message)} | self.failed(_GONE)
         with suppress(EditingError):  # of another clip
-            self.clips.described(request, said.get("typed"))
+            self.described(request, said.get("typed"))
         shown = self.whole(session, _NOTE)
         if session.going:  # else left alone: Run may have been pressed meanwhile
-            shown |= self.clips.buttons(True)
+            shown |= self.buttons(True)
         return shown
 
     def whole(self, session: Session, note: str) -> Changes:
@@ -96,29 +91,28 @@ class SessionHandlers:
         model = session.fields.get("model", BUILT_IN_MODEL)
         added = session.fields.get("added")
         with session.lock:
-            shown = self.clips.opened(session, note, model)
+            shown = self.opened(session, note, model)
             if isinstance(added, list):
-                shown |= self.clips.added(names_in(added), model)
+                shown |= self.added(names_in(added), model)
             if session.returned and not session.run:
-                runs = session.history.runs
-                ended = [one for one in runs if one.choices.clip == session.id]
-                for last in ended[:1]:
+                history = session.history
+                for last in history.of_clip(session.id)[:1]:
                     before = last.read()
-                    session.history.shown = (last.key,)
+                    history.shown = (last.key,)
                     shown |= {"player": before["player"], "result": before["result"]}
         shown["cards"] = replace(shown["cards"], anew=time.time())
         shown["history"] = history_view(session.history)
-        shown["adapters"] = self.clips.tuned_models(session)
+        shown["adapters"] = self.tuned_models(session)
         return shown
 
     @outputs("progress", *FIELDS)
     def refill(self, request: gr.Request) -> Changes:
         """Fill the fields as before a reload, once they are shown: one that appears
         forgets its value."""
-        session = self.clips.visits.find(page_of(request))
+        session = self.visits.find(page_of(request))
         filled: Changes = {}
         values = session.fields if session else {}
-        for name, part in self.clips.parts.fields.items():
+        for name, part in self.parts.fields.items():
             if name in values:
                 # A state has no properties to update.
                 filled[name] = (

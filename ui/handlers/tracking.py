@@ -118,7 +118,7 @@ class Tracking(Tracker):
         except Exception as error:
             note = explain(error, "looking for objects failed", with_field=True)
             alarm = True
-            field = getattr(error, "field", "")
+            field = error.field if isinstance(error, EditingError) else ""
         finally:
             with session.lock:
                 if session.stop is stop:
@@ -198,20 +198,18 @@ def _take_found(
     Returns:
         A note for the page; None if it shows another clip.
     """
-    numbers = []
-    words = []  # of the clusters whose name fits; none where that is not clear
+    fitting = []  # numbers of clusters, and their words where these are clear
     for number, (name, fit) in enumerate(zip(found.names, found.fit, strict=True), 1):
         if name and fit > _FITS:
-            numbers.append(number)
-            words.append(name if fit >= clear else "")
+            fitting.append((number, name if fit >= clear else ""))
     with session.lock:
         if session.id != identity:
             return None
         free = max(0, MAX_REGIONS - len(session.state.regions))
-        numbers = numbers[:free]
-        words = words[:free]
         tracks = []
-        for number in numbers:
+        words = []
+        for number, word in fitting[:free]:
+            words.append(word)
             masks = enumerate(found.labels == number)
             tracks.append({frame: pack(mask) for frame, mask in masks if mask.any()})
         unclear = count(1)

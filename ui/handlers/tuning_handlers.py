@@ -130,9 +130,7 @@ class TuningHandlers(Handlers):
     def _estimated(self, asked: EditRequest) -> Estimate:
         """Estimate what its tuning takes; the model is timed only while nobody uses
         it."""
-        usual = self.catalogue.values(
-            asked.method, asked.model, asked.params, asked.loras
-        )
+        usual = self.values_of(asked)
         # checked already
         params = METHODS[asked.method].Params.model_construct(**usual)
         if self.estimate is None:

@@ -100,13 +100,15 @@ def build(
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
         masks = MaskHandlers(*shared, masking, tracking)
-        clips = ClipHandlers(*shared, ClipFiles(visits, media))
+        files = ClipFiles(visits, media)
+        clips = ClipHandlers(*shared, files)
         checking = CheckHandlers(*shared, costs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.estimate, turns)
-        sessions = SessionHandlers(clips, checking.weigh)
+        sessions = SessionHandlers(*shared, files, checking.weigh)
         projects.learn(clips.asked)
-        opened = _wire_projects(ProjectHandlers(sessions), sessions)
+        listed = ProjectHandlers(*shared, files, checking.weigh)
+        opened = _wire_projects(listed, sessions)
 
         restored = _wire_session(page, sessions)
         changes = [restored, *opened]
@@ -146,7 +148,7 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     browser half a second, so it waits until the server has said that there is
     something.
     """
-    p = sessions.clips.parts
+    p = sessions.parts
     on = partial(_listen, p)
     head = p.head
     on(page.load, sessions.arrive, **FREE)
@@ -165,7 +167,7 @@ def _wire_projects(
     projects: ProjectHandlers, sessions: SessionHandlers
 ) -> list[Dependency]:
     """Connect the list of projects; returns the events that open something."""
-    p = sessions.clips.parts
+    p = sessions.parts
     on = partial(_listen, p)
     on(p.recent.list, projects.list, **FREE)
     on(p.recent.delete, projects.delete, **QUIET)

@@ -100,8 +100,10 @@ def build_discovery(session: Session, model: str) -> EditRequest:
     words = session.source_prompt
     base = session.opened.request
     if not words.strip():
-        message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
-        raise RequestError("The clip shows", message)
+        raise RequestError(
+            "The clip shows",
+            "It is empty. Name the objects to find, such as 'a cat and a dog'.",
+        )
     session.state.new_region()  # refused where there are too many
     return EditRequest(
         base.clip, None, (), words, model=model, size=base.size, method=base.method
@@ -188,8 +190,10 @@ def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
             count = len(getattr(region, key))
             if count > MAX_TEXT:
                 too_many = f"{count} characters are {count - MAX_TEXT} too many"
-                message = f"{too_many}. Shorten it to {MAX_TEXT}."
-                yield RequestError(f"regions.{region.name}.{key}", message)
+                yield RequestError(
+                    f"regions.{region.name}.{key}",
+                    f"{too_many}. Shorten it to {MAX_TEXT}.",
+                )
 
 
 def region_errors(session: Session, method: str) -> Iterator[RequestError]:
@@ -203,12 +207,16 @@ def region_errors(session: Session, method: str) -> Iterator[RequestError]:
     names = set()
     for region in regions:
         if region.name.casefold() in names:
-            message = f"{shorten(region.name)} is used twice. Give each region its own."
-            yield RequestError(f"regions.{region.name}.name", message)
+            yield RequestError(
+                f"regions.{region.name}.name",
+                f"{shorten(region.name)} is used twice. Give each region its own.",
+            )
         names.add(region.name.casefold())
         if not _has_mask(session, region.label):
-            message = "The region has no mask. Click the object or paint it."
-            yield RequestError(f"regions.{region.name}.mask", message)
+            yield RequestError(
+                f"regions.{region.name}.mask",
+                "The region has no mask. Click the object or paint it.",
+            )
     yield from length_errors(regions)
 
 
@@ -238,8 +246,10 @@ def _flatten(session: Session, regions: list[Region], read_masks: bool) -> Label
     labels = Labels(LazyFrames(state.shape, np.uint8, read), present, extents)
     for region in regions:
         if region.label not in labels.present:
-            message = "Regions above it cover it completely. Move it up or erase part of theirs."
-            raise RequestError(f"regions.{region.name}.mask", message)
+            raise RequestError(
+                f"regions.{region.name}.mask",
+                "Regions above it cover it completely. Move it up or erase part of theirs.",
+            )
     return labels
 
 

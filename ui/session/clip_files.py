@@ -186,8 +186,11 @@ def check_upload(file: Path, any_size: bool = False) -> None:
         return
     size = file.stat().st_size
     if size > MAX_VIDEO:
-        message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
-        raise ClipError("clip", f"{message} Shorten it or compress it.")
+        raise ClipError(
+            "clip",
+            f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+            " Shorten it or compress it.",
+        )
 
 
 def place_for(file: Path, folder: Path) -> Path:

@@ -137,12 +137,22 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
     def read(start: int, stop: int) -> np.ndarray:
         # read, since mapped pages count as memory of this process
         frame_bytes = height * width * 3
-        count = (stop - start) * frame_bytes
-        values = np.fromfile(file, np.uint8, count, offset=start * frame_bytes)
+        values = np.fromfile(
+            file,
+            np.uint8,
+            (stop - start) * frame_bytes,
+            offset=start * frame_bytes,
+        )
         return values.reshape(-1, height, width, 3)
 
-    frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
-    return OpenedClip(name, title, request, folder, frames, folder / "source.mp4")
+    return OpenedClip(
+        name,
+        title,
+        request,
+        folder,
+        LazyFrames((len(clip), height, width, 3), np.uint8, read),
+        folder / "source.mp4",
+    )
 
 
 def open_upload(
@@ -172,9 +182,10 @@ def open_upload(
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
         width, height = whole.size
-        message = f"{width}x{height} pixels are too many"
         raise ClipError(
-            "clip", f"{message}. Scale it to at most {MAX_SOURCE_SIDE} per side."
+            "clip",
+            f"{width}x{height} pixels are too many. "
+            f"Scale it to at most {MAX_SOURCE_SIDE} per side.",
         )
     notes = []
     first = start or 0
@@ -202,8 +213,12 @@ def open_upload(
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
-    asked = EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS)
-    opened = prepare("", file.name, asked, folder)
+    opened = prepare(
+        "",
+        file.name,
+        EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS),
+        folder,
+    )
     opened = replace(
         opened,
         file=file,
@@ -226,8 +241,7 @@ def is_archive(file: Path) -> bool:
 def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
     """Count the frames of a clip from `first` on, every `step`-th: at least 1, at most
     `most`."""
-    there = len(range(first, len(clip), step))
-    return max(1, min(most, there))
+    return max(1, min(most, len(range(first, len(clip), step))))
 
 
 def open_picture(file: Path, folder: Path) -> OpenedClip:
@@ -237,8 +251,12 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
     Raises:
         ClipError: It cannot be read, or is too large.
     """
-    asked = EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS)
-    return prepare("", file.name, asked, folder)
+    return prepare(
+        "",
+        file.name,
+        EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS),
+        folder,
+    )
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:
@@ -292,8 +310,11 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
     width, height = size
     most = MAX_STORED // (3 * width * height)
     if frames > most:
-        message = f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}"
-        raise ClipError("clip.frames", f"{message}, or use the command line.")
+        raise ClipError(
+            "clip.frames",
+            f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}, "
+            "or use the command line.",
+        )
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[OpenedClip, str]:
@@ -315,20 +336,15 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
     """Unpack a project file and the files it names; returns its folder, which may be an
     inner one."""
 
-    def is_project(path: Path) -> bool:
-        return path.name == FILE and target in path.parents[:2]
-
-    unpack(archive, target, is_project)
+    unpack(
+        archive, target, lambda path: path.name == FILE and target in path.parents[:2]
+    )
     project = target
     inner = [entry for entry in visible(target) if entry.is_dir()]
     if not (target / FILE).is_file() and len(inner) == 1:
         project = inner[0]
     named = uses(project)
-
-    def is_named(path: Path) -> bool:
-        return any(path.is_relative_to(one) for one in named)
-
-    unpack(archive, target, is_named)
+    unpack(archive, target, lambda path: any(map(path.is_relative_to, named)))
     for one in named:
         # there, but of a kind that is not taken out of archives
         for entry in () if one.exists() else archive.infolist():
@@ -344,17 +360,19 @@ def _check_extent(clip: Clip) -> None:
     """Refuse a clip that is too large, before masks are read: a small archive may hold
     large ones."""
     if len(clip) > MAX_FRAMES:
-        message = (
-            f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
-        )
         raise ClipError(
-            "clip.frames", f"{message}. Shorten the clip or use the command line."
+            "clip.frames",
+            f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}. "
+            "Shorten the clip or use the command line.",
         )
     _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
         width, height = clip.size
-        message = f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side"
-        raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
+        raise ClipError(
+            "clip",
+            f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side. "
+            "Shrink the clip or use the command line.",
+        )
 
 
 def unpack(
@@ -371,8 +389,10 @@ def unpack(
     """
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
-        message = f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
-        raise RequestError("project", message)
+        raise RequestError(
+            "project",
+            f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed.",
+        )
     left = _MAX_UNPACKED
     root = target.resolve()
     root.mkdir(parents=True, exist_ok=True)
@@ -390,20 +410,26 @@ def unpack(
                     sink.write(block)
         if left < 0:
             shutil.rmtree(root, ignore_errors=True)
-            message = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
-            raise RequestError("project", message)
+            raise RequestError(
+                "project",
+                f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip.",
+            )
 
 
 def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
     """Refuse an entry that would be written outside the root, or is a link or a
     device."""
     if not path.is_relative_to(root) or "\\" in entry.filename:
-        message = f"{shorten(entry.filename)} points outside the archive. Remove it."
-        raise RequestError("project", message)
+        raise RequestError(
+            "project",
+            f"{shorten(entry.filename)} points outside the archive. Remove it.",
+        )
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
-        message = f"{shorten(entry.filename)} is not an ordinary file. Remove it."
-        raise RequestError("project", message)
+        raise RequestError(
+            "project",
+            f"{shorten(entry.filename)} is not an ordinary file. Remove it.",
+        )
 
 
 def ordinal(number: int) -> str:

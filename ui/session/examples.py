@@ -137,8 +137,10 @@ def from_example(
     known = [region.name for region in base.regions]
     for name, text in prompts.items():
         if name not in known:
-            message = f"Region {name[:60]!r} was not found. {suggest(name, known)}"
-            raise RequestError("prompts", message)
+            raise RequestError(
+                "prompts",
+                f"Region {name[:60]!r} was not found. {suggest(name, known)}",
+            )
         if not isinstance(text, str):
             raise RequestError(
                 f"regions.{name}.prompt", f"Expected text, got {shorten(text)}."
@@ -164,8 +166,10 @@ def read_object(field: str, text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        message = f"The text is not JSON ({error}). Use an object such as {{}}."
-        raise RequestError(field, message) from None
+        raise RequestError(
+            field,
+            f"The text is not JSON ({error}). Use an object such as {{}}.",
+        ) from None
     if not isinstance(value, dict):
         raise RequestError(
             field, f"Expected an object of names and values, got {shorten(value)}."

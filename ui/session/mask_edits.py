@@ -202,27 +202,21 @@ def _found(
         before = unpack(layer.track.get(frame), size)
         if key.box:  # it says where the object is; what was tracked would only blur it
             before = np.zeros(size[::-1], bool)
-    clicked_inside = any(inside for *_, inside in key.points)
+    clicks = np.array(key.points, np.float32).reshape(-1, 3)
+    inside = clicks[:, 2].astype(int)
     # points outside alone take away from a mask
     cuts_off = bool(key.points) and before.any()
     found = None
-    if key.box is not None or clicked_inside or cuts_off:
-        mask = _segmented(session, frame, key, before, by, segment)
+    if key.box is not None or inside.any() or cuts_off:
+        image = np.array(session.opened.frames[frame])
+        how: dict[str, Any] = {}
+        how["previous"] = before if before.any() else None
+        if key.box:
+            how["box"] = key.box
+        if by == CUTS:
+            how["clip"] = session.opened.clip
+            how["frame"] = frame
+        points = clicks[:, :2].copy()
+        mask = np.asarray(segment(image, points, inside, method=by, **how), bool)
         found = pack(mask) if mask.any() else None
     return layer.with_key(frame, replace(key, found=found, by=by))
-
-
-def _segmented(
-    session: Session, frame: int, key: Key, before: Mask, by: str, segment: Segment
-) -> Mask:
-    """Ask a mask model for the mask of a key frame."""
-    image = np.array(session.opened.frames[frame])
-    points = np.array([(x, y) for x, y, _ in key.points], np.float32).reshape(-1, 2)
-    inside = np.array([int(inside) for *_, inside in key.points], int)
-    how: dict[str, Any] = {"previous": before if before.any() else None, "method": by}
-    if key.box:
-        how["box"] = key.box
-    if by == CUTS:
-        how["clip"] = session.opened.clip
-        how["frame"] = frame
-    return np.asarray(segment(image, points, inside, **how), bool)

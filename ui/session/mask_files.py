@@ -94,8 +94,10 @@ def read_tracks(
                     picture.unlink()
     masks = open_regions(path, len(used), size, colors=colors, original=original)
     if len(masks) > MAX_REGIONS:
-        message = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
-        raise MaskError("masks", message)
+        raise MaskError(
+            "masks",
+            f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer.",
+        )
     tracks = {}
     for label, of_label in masks.items():
         track = {at: pack(mask) for at, mask in enumerate(of_label) if mask.any()}
@@ -129,17 +131,22 @@ def _take(session: Session, tracks: Tracks, names: Mapping[int, str]) -> list[st
         )
     free = MAX_REGIONS - len(session.state.regions)
     if len(tracks) > free:
-        message = (
+        raise MaskError(
+            "masks",
             f"The file has {len(tracks)}, but only {free} more regions are allowed."
+            " Delete some or use fewer.",
         )
-        raise MaskError("masks", f"{message} Delete some or use fewer.")
     labels = sorted(tracks)  # the lower covers the higher
     wished = []
     for label in labels:
         name = names.get(label, "")
         wished.append("" if name.isdigit() else name)
-    sources = [""] * len(labels)
-    return session.add_masks(wished, [tracks[label] for label in labels], sources, 1.0)
+    return session.add_masks(
+        wished,
+        [tracks[label] for label in labels],
+        [""] * len(labels),
+        1.0,
+    )
 
 
 def _take_one(session: Session, tracks: Tracks) -> str:

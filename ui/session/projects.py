@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -258,7 +259,7 @@ class Projects:
             masks = MaskFiles(kept.folder)
             content = describe_work(session, masks)
             content["fields"] = dict(session.fields)
-            runs = _runs_of(session)
+            runs = session.history.of_clip(session.id)
             steps = session.steps
             states = [session.state, *steps.past, *steps.future]
             pictures = {
@@ -403,22 +404,15 @@ def _is_worth(session: Session) -> bool:
     """Tell whether there is anything to keep: one's own clip, or a change of an
     example."""
     opened = session.opened
-    if opened.own or session.rev or _runs_of(session):
+    if opened.own or session.rev or session.history.of_clip(session.id):
         return True
     # a tracker changes nothing by itself
     first = replace(first_words(opened), tracker=session.tracker)
     if session.words != first.words:
         return True
-    before = [
-        (region.name, region.source, region.prompt) for region in opened.request.regions
-    ]
-    now = session.state.regions.values()
-    return before != [(region.name, region.source, region.prompt) for region in now]
-
-
-def _runs_of(session: Session) -> list[PastRun]:
-    """Return the runs on the clip that is open, the newest first."""
-    return [run for run in session.history.runs if run.choices.clip == session.id]
+    words = attrgetter("name", "source", "prompt")
+    before = list(map(words, opened.request.regions))
+    return before != list(map(words, session.state.regions.values()))
 
 
 def _read(folder: Path) -> Content:
@@ -482,9 +476,12 @@ def _open_clip(content: Content, folder: Path, served: Path) -> OpenedClip:
     title = str(content.get("title", folder.name))
     own = content.get("file")
     if own:
-        file = folder / own["path"]
         opened, _ = open_upload(
-            file, served, own["start"], own["stride"], own["frames"]
+            folder / own["path"],
+            served,
+            own["start"],
+            own["stride"],
+            own["frames"],
         )
     else:
         opened = prepare("", title, load_project(folder), served)

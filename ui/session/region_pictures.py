@@ -71,20 +71,23 @@ def cut_out(
     if not points:
         session.commit(session.state.change_region(label, picture=whole))
         return True
-    if not any(inside for _, _, inside in points):
+    clicks = np.array(points, float)
+    inside = clicks[:, 2].astype(int)
+    if not inside.any():
         raise RequestError(FIELD, "Click the thing first, then what is not of it.")
     pixels = read_picture(Path(whole), FIELD)
     height, width = pixels.shape[:2]
     image = np.ascontiguousarray(pixels[..., :3])
     alpha = pixels[..., 3]
-    places = np.array([(x * width, y * height) for x, y, _ in points], np.float32)
-    kinds = np.array([int(inside) for _, _, inside in points])
-    found = segment(image, places, kinds, method=session.finder)
-    mask = parts_clicked(np.asarray(found, bool) & (alpha > 0), places[kinds == 1])
+    places = (clicks[:, :2] * (width, height)).astype(np.float32)
+    found = segment(image, places, inside, method=session.finder)
+    mask = parts_clicked(
+        np.asarray(found, bool) & (alpha > 0),
+        places[inside == 1],
+    )
     if not mask.any():
         return False
-    remaining = np.where(mask, alpha, 0)
-    cut = np.dstack([image, remaining]).astype(np.uint8)
+    cut = np.dstack([image, np.where(mask, alpha, 0)]).astype(np.uint8)
     thing = Image.fromarray(cut).crop(_square_around(mask))
     new = _keep(session, label, np.asarray(thing), folder)
     session.cutouts[new] = Cutout(whole, tuple(points), veil_over(mask))
@@ -108,18 +111,6 @@ def _square_around(mask: Mask) -> tuple[int, int, int, int]:
     y = (rows[0] + rows[-1] + 1) / 2
     half = _ROOM * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / 2
     return round(x - half), round(y - half), round(x + half), round(y + half)
-
-
-def share(session: Session, label: int, other: int) -> None:
-    """Give a region the picture of another; raises as `State.layer` does."""
-    session.state.layer(other)
-    picture = session.state.regions[other].picture
-    session.commit(session.state.change_region(label, picture=picture))
-
-
-def remove(session: Session, label: int) -> None:
-    """Take a region's picture away."""
-    session.commit(session.state.change_region(label, picture=""))
 
 
 def as_seen(path: str) -> str:

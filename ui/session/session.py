@@ -195,10 +195,11 @@ class Session(ClipWork):
         """Go on with other frames of the same file: masks of those that stay, all
         words, undo."""
         numbers = opened.used
-        places = {}
-        for frame, number in enumerate(self.opened.used):
-            if number in numbers:
-                places[frame] = numbers.index(number)
+        places = {
+            frame: numbers.index(number)
+            for frame, number in enumerate(self.opened.used)
+            if number in numbers
+        }
         before = copy.copy(self)
         self.open(opened, identity)
         self.state = before.state.on_frames(places, len(opened.frames))
@@ -331,8 +332,11 @@ class Session(ClipWork):
             zip(names, tracks, sources, strict=True)
         ):
             region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
-            layer = MaskLayer({}, track, dict.fromkeys(track, score))
-            state = state.insert(region, layer, place)
+            state = state.insert(
+                region,
+                MaskLayer({}, track, dict.fromkeys(track, score)),
+                place,
+            )
             made.append(region.name)
         if made:
             self.commit(state)

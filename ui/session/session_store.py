@@ -244,9 +244,7 @@ class SessionStore:
         """Forget a page later, unless it comes back: it was closed or reloaded, or lost
         its connection."""
         with self._lock:
-            known = self._pages.get(page)
-            if known is None:
-                known = self._known(page)
+            known = self._known(page)
             if connection not in known.connected:
                 self._ended.append(connection)
             known.connected.discard(connection)

@@ -12,6 +12,7 @@ import numpy as np
 
 from regrain.editing.media.clip import Clip
 from regrain.masks.track.corrections import Pass
+from regrain.masks.track.propagate import Confidence
 from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread, start_thread
@@ -111,18 +112,21 @@ class Tracker:
         done = 0
         yield Followed(name, done, total)
         began = time.monotonic()
-        tracked = self._tracked(clip, passes, tracker)
-        for part, (frame, found, confidence) in tracked:
+        for part, (frame, found, confidence) in self._tracked(clip, passes, tracker):
             # of each region, where the tracker tells
-            sure = getattr(confidence, "regions", {})
+            sure = confidence.regions if isinstance(confidence, Confidence) else {}
             with session.lock:
                 if stop.is_set():
                     return
                 for label in part.labels_at(frame):
                     mask = found == label
                     share = float(mask.sum()) / areas[label]
-                    score = judged(sure.get(label, confidence), share)
-                    session.set_tracked(label, frame, mask, score)
+                    session.set_tracked(
+                        label,
+                        frame,
+                        mask,
+                        judged(sure.get(label, confidence), share),
+                    )
             done += 1
             spent = time.monotonic() - began
             left = spent / done * (total - done)
@@ -161,8 +165,7 @@ def end(session: Session) -> None:
 def uncertain(state: State, label: int) -> list[UncertainSpan]:
     """List the stretches of frames on which a region was lost, or is doubtful."""
     layer = state.layers[label]
-    score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)}
-    return doubts(score, state.shape[0])
+    return doubts({**layer.score, **dict.fromkeys(layer.drawn, 1.0)}, state.shape[0])
 
 
 def unsure(session: Session) -> str:

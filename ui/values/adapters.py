@@ -75,12 +75,7 @@ class AdapterList:
 
     def choose(self, key: object, server: Mapping[str, Entry]) -> None:
         """Choose by key; an empty one stands for none. A RequestError if it is gone."""
-        if not key:
-            self.chosen = None
-        elif str(key) in self.entries:
-            self.chosen = self.entries[str(key)]
-        else:
-            self.chosen = _find(key, server)
+        self.chosen = _find(key, {**server, **self.entries}) if key else None
 
     def take_project(self, adapter: str) -> None:
         """List and choose the adapter of a project that was opened; the one of the
@@ -152,8 +147,13 @@ class AdapterList:
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)
-        name = self._free(facts.name or file.stem)
-        self.chosen = self._add(name, path, facts, "Files", media)
+        self.chosen = self._add(
+            self._free(facts.name or file.stem),
+            path,
+            facts,
+            "Files",
+            media,
+        )
 
     def rename(self, key: object, name: object, media: Media, page: str) -> None:
         """Give one of the page's own another name, in its file too.
@@ -198,8 +198,7 @@ class AdapterList:
                 for one in entries.values()
                 if one.key != _PROJECT and one is not self.chosen
             ]
-            excess = max(0, len(removable) - MAX_OWN + 1)
-            oldest = removable[:excess]
+            oldest = removable[: max(0, len(removable) - MAX_OWN + 1)]
             for old in oldest:
                 del entries[old.key]
             entries[entry.key] = entry

@@ -108,6 +108,10 @@ class History:
             others = [run for run in self.runs if run.key not in keys]
             self.runs = (*runs, *others)[:MAX_RUNS]
 
+    def of_clip(self, clip: str) -> list[PastRun]:
+        """Return the runs on a clip, the newest first."""
+        return [run for run in self.runs if run.choices.clip == clip]
+
     def get(self, key: object) -> PastRun:
         """Return the run of a key; a RequestError if it is not there any more."""
         for run in self.runs:

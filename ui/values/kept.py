@@ -14,7 +14,6 @@ from typing import Annotated, Any
 from pydantic import (
     PlainSerializer,
     PlainValidator,
-    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -94,15 +93,11 @@ def _in_folder(
     return handler(content)
 
 
-def _name(packed: bytes, info: SerializationInfo[MaskFiles]) -> str:
-    return info.context.name(packed)
-
-
-def _fetch(name: str, info: ValidationInfo[MaskFiles]) -> bytes:
-    return info.context.fetch(name)
-
-
-Packed = Annotated[bytes, PlainSerializer(_name), PlainValidator(_fetch)]
+Packed = Annotated[
+    bytes,
+    PlainSerializer(lambda packed, info: info.context.name(packed)),
+    PlainValidator(lambda name, info: info.context.fetch(name)),
+]
 """A packed mask."""
 _PICTURED = WrapSerializer(_by_place), WrapValidator(_in_folder)
 KeptRegion = Annotated[Region, *_PICTURED]

@@ -30,19 +30,17 @@ def uses(name: str) -> Uses:
     """
     method = METHODS[name]
     needs = method.needs
-    regions = seed = None
+    regions = "taken" if "masks" in needs else "ignored"
     if "regions" in needs:
         regions = "needed"
-    elif "masks" in needs:
-        regions = "taken"
+    varies = "variation" in method.Params.model_fields
+    seed = "variation" if varies else "never"
     if "seed" in needs:
         seed = "always"
-    elif "variation" in method.Params.model_fields:
-        seed = "variation"
     return Uses(
-        regions=regions or "ignored",
+        regions=regions,
         source_prompt=bool(needs & {"regions", "masks", "inversion", "source_prompt"}),
-        seed=seed or "never",
+        seed=seed,
         several=method.several,
     )
 

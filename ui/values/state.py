@@ -62,13 +62,18 @@ class State:
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
         used = {region.name.casefold() for region in self.regions.values()}
-        names = [name] if name else []
-        names += [f"{name or 'Region'} {number}" for number in range(label, 300)]
+        numbers = range(label, label + MAX_REGIONS)
+        names = [f"{name or 'Region'} {number}" for number in numbers]
+        if name:
+            names.insert(0, name)
         free = next(one for one in names if one.casefold() not in used)
         used = {region.color for region in self.regions.values()}
-        colors = [default_color(number) for number in range(label, label + MAX_REGIONS)]
-        color = next((one for one in colors if one not in used), colors[0])
-        return Region(free, label, color=color)
+        colors = map(default_color, numbers)
+        return Region(
+            free,
+            label,
+            color=next(one for one in colors if one not in used),
+        )
 
     def insert(self, region: Region, layer: MaskLayer, place: int = 0) -> State:
         """Return the state with one more region, at a place from the top."""
@@ -169,12 +174,10 @@ class State:
     def changed_since(self, before: State) -> list[int]:
         """List the frames on which a mask, or how sure it is, may differ."""
         empty = MaskLayer()
-        changed = []
-        for label in {*before.layers, *self.layers}:
-            old = before.layers.get(label, empty)
-            new = self.layers.get(label, empty)
-            if old is not new:
-                changed.append((old, new))
+        changed = [
+            (before.layers.get(label, empty), self.layers.get(label, empty))
+            for label in {*before.layers, *self.layers}
+        ]
         return [
             frame
             for frame in range(self.shape[0])
@@ -282,9 +285,11 @@ class Undo:
 
     def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
         """Return this with all states on other frames; see `State.on_frames`."""
-        past = tuple(state.on_frames(places, count) for state in self.past)
-        future = tuple(state.on_frames(places, count) for state in self.future)
-        return Undo(past, future, self.cut)
+        return Undo(
+            tuple(state.on_frames(places, count) for state in self.past),
+            tuple(state.on_frames(places, count) for state in self.future),
+            self.cut,
+        )
 
 
 def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
