@@ -118,9 +118,10 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     for file in files:
         other = by_stem.setdefault(file.stem, file)
         if other is not file:
-            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
-            hint = "Keep pictures of one kind if they show the same."
-            warnings.append(f"{said}. {hint}")
+            warnings.append(
+                f"{shorten(other.name)} and {shorten(file.name)} are two frames. "
+                "Keep pictures of one kind if they show the same."
+            )
             break
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
@@ -144,8 +145,11 @@ def _common_size(files: Sequence[Path]) -> Size:
         if size != first:
             own = "{}x{}".format(*size)
             wanted = "{}x{}".format(*first)
-            said = f"{shorten(file.name)} is {own}, but the first image is {wanted}."
-            raise ClipError("clip.path", f"{said} Make all images equal in size.")
+            raise ClipError(
+                "clip.path",
+                f"{shorten(file.name)} is {own}, but the first image is {wanted}. "
+                "Make all images equal in size.",
+            )
     return first
 
 
@@ -178,8 +182,11 @@ def read_picture(
     """
     with _opened(file, field, RequestError) as image:
         if image.width * image.height > MAX_PIXELS:
-            said = f"{shorten(file.name)} has {image.width} x {image.height} pixels"
-            raise RequestError(field, f"{said}, more than 50 million. Make it smaller.")
+            raise RequestError(
+                field,
+                f"{shorten(file.name)} has {image.width} x {image.height} pixels, "
+                "more than 50 million. Make it smaller.",
+            )
         if getattr(image, "n_frames", 1) > 1:
             note(f"{shorten(file.name)} is animated; its first frame is used.")
         upright = _in_8_bits(image, file, field, RequestError)
@@ -241,8 +248,10 @@ def _check_bits(
 ) -> None:
     """Refuse an image of real numbers, or of whole ones of 32 bits."""
     if image.mode in ("I", "F"):
-        said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel"
-        raise kind(field, f"{said}. Convert it.")
+        raise kind(
+            field,
+            f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.",
+        )
 
 
 @contextmanager
@@ -251,6 +260,13 @@ def _opened(
 ) -> Iterator[Image.Image]:
     """Open an image; any failure while it is used becomes an error about this file."""
     check_regular(file, field, kind)
-    said = f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. Replace or convert it."
-    with boundary(field, said, kind), Image.open(file) as image:
+    with (
+        boundary(
+            field,
+            f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. "
+            "Replace or convert it.",
+            kind,
+        ),
+        Image.open(file) as image,
+    ):
         yield image

@@ -137,8 +137,11 @@ def open_video(path: Path) -> InputContainer:
         ClipError: It is not a video file, or none that can be decoded.
     """
     check_regular(path, "clip.path", ClipError)
-    said = f"{shorten(path.name)} is not a readable video. Convert it to MP4."
-    with boundary("clip.path", said, ClipError):
+    with boundary(
+        "clip.path",
+        f"{shorten(path.name)} is not a readable video. Convert it to MP4.",
+        ClipError,
+    ):
         # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something
         # else.
         container = av.open(
@@ -199,8 +202,11 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         # closing a half-read file, waits for it, once anything (torchvision does) has
         # turned PyAV's logging on.
         stream.codec_context.thread_count = 1
-        said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
-        with boundary("clip.path", said, ClipError):
+        with boundary(
+            "clip.path",
+            f"{shorten(path.name)} cannot be decoded. Re-encode it.",
+            ClipError,
+        ):
             decoder = _decoder_with_alpha(stream) or stream.codec_context
             if key is None:
                 for packet in container.demux(stream):
@@ -304,8 +310,11 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
         stream = video_stream(container)
         codec = stream.codec_context.name
         fields = Fields(stream.codec_context.extradata) if codec == "h264" else None
-        said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
-        with boundary("clip.path", said, ClipError):
+        with boundary(
+            "clip.path",
+            f"{shorten(path.name)} cannot be read to its end. Re-encode it.",
+            ClipError,
+        ):
             demuxed = container.demux(stream)
             packets = [
                 _describe(packet, codec, fields) for packet in demuxed if packet.size

@@ -209,9 +209,11 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = f"Temporary files cannot be written ({error.strerror or error})."
-        hint = "Free some space, or set TMPDIR to another folder."
-        raise ResourceError("TMPDIR", f"{said} {hint}") from error
+        raise ResourceError(
+            "TMPDIR",
+            f"Temporary files cannot be written ({error.strerror or error}). Free "
+            "some space, or set TMPDIR to another folder.",
+        ) from error
 
 
 def _is_plain(part: object) -> bool:

@@ -113,8 +113,9 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
     name = file.name
     pictures = getattr(image, "n_frames", 1)
     if pictures > 1:
-        said = f"{shorten(name)} holds {pictures} pictures. Use a file for each."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks", f"{shorten(name)} holds {pictures} pictures. Use a file for each."
+        )
     is_lossy = image.format in ("JPEG", "MPO")  # keeps its colours only about
     if image.format == "WEBP":
         with file.open("rb") as opened:
@@ -185,8 +186,11 @@ def _whole_numbers(
         return np.rint(255 * values).astype(np.int64)
     whole = np.rint(values).astype(np.int64)
     if (whole != values).any():
-        said = f"{shorten(name)} has numbers from {values.min():g} to {values.max():g}."
-        raise MaskError("masks", f"{said} Use 0 to 1, or labels.")
+        raise MaskError(
+            "masks",
+            f"{shorten(name)} has numbers from {values.min():g} to "
+            f"{values.max():g}. Use 0 to 1, or labels.",
+        )
     return whole
 
 
@@ -235,8 +239,11 @@ class Meaning:
             return nearest_labels(shown(picture, self.opaque), self.colors)
         if self.form == "alpha":
             if picture.alpha is None:
-                said = f"{shorten(picture.name)} has no alpha channel, but others have."
-                raise MaskError("masks", f"{said} Use one form for all.")
+                raise MaskError(
+                    "masks",
+                    f"{shorten(picture.name)} has no alpha channel, but others "
+                    "have. Use one form for all.",
+                )
             inside = picture.alpha >= self.opaque
         else:
             grey = self._grey(picture)
@@ -247,8 +254,11 @@ class Meaning:
 
     def _grey(self, picture: Picture) -> Num[np.ndarray, "height width"]:
         if picture.pixels.ndim > 2:
-            said = f"{shorten(picture.name)} has colours, but others have numbers."
-            raise MaskError("masks", f"{said} Use one form for all.")
+            raise MaskError(
+                "masks",
+                f"{shorten(picture.name)} has colours, but others have numbers. "
+                "Use one form for all.",
+            )
         is_stored_deep = self.is_deep and picture.pixels.dtype != np.uint8
         grey = _in_8_bits(picture.pixels, picture.name, is_stored_deep)
         if picture.alpha is not None:
@@ -264,8 +274,11 @@ def _in_8_bits(
     if numbers.dtype == np.uint8:
         return numbers
     if numbers.min() < 0 or numbers.max() > _FULL:
-        said = f"{shorten(name)} has numbers from {numbers.min()} to {numbers.max()}."
-        raise MaskError("masks", f"{said} Use labels from 0 to 255.")
+        raise MaskError(
+            "masks",
+            f"{shorten(name)} has numbers from {numbers.min()} to "
+            f"{numbers.max()}. Use labels from 0 to 255.",
+        )
     if is_deep:
         return np.rint(numbers / _DEPTH).astype(np.uint8)
     return numbers.astype(np.uint8)
@@ -281,8 +294,10 @@ def _is_deep(picture: Picture) -> bool:
     is_exact = not (numbers % _DEPTH).any()
     if is_exact or numbers.max() == _FULL or len(np.unique(numbers)) > _GREYS + 1:
         return True
-    said = f"{shorten(picture.name)} has label {numbers.max()}."
-    raise MaskError("masks", f"{said} Use labels from 1 to 255.")
+    raise MaskError(
+        "masks",
+        f"{shorten(picture.name)} has label {numbers.max()}. Use labels from 1 to 255.",
+    )
 
 
 def understand(
@@ -411,10 +426,12 @@ class _Survey:
         is_many = "many" in self._seen
         is_soft = "soft" in self._seen or (is_white and not is_many)
         if is_many and not is_soft:
-            has = f"{shorten(self._seen['many'])} has more than {_GREYS} greys"
-            said = f"{has}, which may be labels or one soft mask."
-            hint = "Save labels as indexed PNG, or a soft mask with white inside."
-            raise MaskError("masks", f"{said} {hint}")
+            raise MaskError(
+                "masks",
+                f"{shorten(self._seen['many'])} has more than {_GREYS} greys, "
+                "which may be labels or one soft mask. Save labels as indexed "
+                "PNG, or a soft mask with white inside.",
+            )
         form = "soft" if is_soft else "labels"
         return Meaning(form, matte=matte, opaque=opaque, is_deep=self._is_deep)
 
@@ -422,11 +439,17 @@ class _Survey:
         """Refuse colours beside numbers, and those that are not of masks."""
         name = shorten(self._colored)
         if self._numbered:
-            said = f"{name} has colours, but {shorten(self._numbered)} has numbers."
-            raise MaskError("masks", f"{said} Use one form for all.")
+            raise MaskError(
+                "masks",
+                f"{name} has colours, but {shorten(self._numbered)} has numbers. "
+                "Use one form for all.",
+            )
         if colors is None:
-            has = f"{name} has too many colours for masks."
-            raise MaskError("masks", f"{has} Use a colour for each object, on black.")
+            raise MaskError(
+                "masks",
+                f"{name} has too many colours for masks. Use a colour for each "
+                "object, on black.",
+            )
 
     def _find_colors(self) -> dict[int, str] | None:
         """Return "#rrggbb" by label of the colours that were seen; None if they are not

@@ -222,8 +222,10 @@ def _checked(
     coords, marks = _checked_points(points, labels, size)
     corners = None if box is None else _checked_box(box, size)
     if previous is not None and np.shape(previous) != (height, width):
-        expected = f"Expected a mask of shape {(height, width)}"
-        raise MaskError("previous", f"{expected}, got {np.shape(previous)}.")
+        raise MaskError(
+            "previous",
+            f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.",
+        )
     is_marked = (
         corners is not None
         or marks.any()
@@ -231,9 +233,9 @@ def _checked(
         or any(not stroke.erase for stroke in strokes)
     )
     if not is_marked:
-        reason = "Nothing marks the object."
         raise MaskError(
-            "points", f"{reason} Add a point with label 1, a stroke or a box."
+            "points",
+            "Nothing marks the object. Add a point with label 1, a stroke or a box.",
         )
     return Prompts(coords, marks.astype(int), corners, previous, strokes)
 
@@ -244,17 +246,21 @@ def _checked_points(
     """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
     if np.size(points) != 2 * len(marks):
-        shape = f"shape {np.shape(points)} and {len(marks)} labels"
-        raise MaskError("points", f"Expected one (x, y) per label, got {shape}.")
+        raise MaskError(
+            "points",
+            f"Expected one (x, y) per label, got shape {np.shape(points)} and "
+            f"{len(marks)} labels.",
+        )
     coords = np.array(points, float).reshape(-1, 2)
     if not np.isin(marks, (0, 1)).all():
         got = shorten(marks.tolist())
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
     within = (coords >= 0) & (coords < size)
     if not within.all():
-        reason = f"A point of {shorten(coords.tolist())} is outside"
         said = "the frame of {}x{}. Move it.".format(*size)
-        raise MaskError("points", f"{reason} {said}")
+        raise MaskError(
+            "points", f"A point of {shorten(coords.tolist())} is outside {said}"
+        )
     return coords, marks
 
 
@@ -263,11 +269,14 @@ def _checked_box(box: object, size: Size) -> Box:
     width, height = size
     corners = np.array(box, float).reshape(-1)
     if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
-        expected = "Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1"
-        raise MaskError("box", f"{expected}, got {shorten(box)}.")
+        raise MaskError(
+            "box",
+            f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.",
+        )
     begins_within = (corners[:2] < size).all()
     ends_within = (corners[2:] > 0).all()
     if not (begins_within and ends_within):
-        reason = f"{shorten(box)} is outside the frame of {width}x{height}."
-        raise MaskError("box", f"{reason} Move it.")
+        raise MaskError(
+            "box", f"{shorten(box)} is outside the frame of {width}x{height}. Move it."
+        )
     return corners.clip(0, (width, height, width, height))

@@ -58,8 +58,11 @@ def masks_of_clicks(
             if mask is None or len(points) > 1:
                 mask = find(points, kinds, previous=mask)
             if not mask.any():
-                reason = f"Nothing was found for label {label} in frame {frame}."
-                raise MaskError("--click", f"{reason} Click nearer to its middle.")
+                raise MaskError(
+                    "--click",
+                    f"Nothing was found for label {label} in frame {frame}. Click "
+                    "nearer to its middle.",
+                )
             keys.setdefault(frame, {})[label] = mask
     return keys
 

@@ -106,15 +106,20 @@ def _check(
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            reason = f"Frame {frame} is outside the clip."
-            raise MaskError("keys", f"{reason} Choose from 0 to {len(clip) - 1}.")
+            raise MaskError(
+                "keys",
+                f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
+            )
         masks = _masks_of(value, frame, clip.size[::-1])
         is_tracked = start <= frame < stop
         if masks and is_tracked:
             stated[frame] = masks
     if not stated:
-        reason = f"No key frame from {start} to {stop - 1} has a region."
-        raise MaskError("keys", f"{reason} Paint or click one.")
+        raise MaskError(
+            "keys",
+            f"No key frame from {start} to {stop - 1} has a region. Paint or "
+            "click one.",
+        )
     return stated
 
 
@@ -122,8 +127,11 @@ def _masks_of(value: Labelled, frame: int, shape: tuple[int, int]) -> dict[int, 
     """Return a key frame's masks by label, from labels or masks of the given shape."""
     for array in value.values() if isinstance(value, Mapping) else [value]:
         if np.shape(array) != shape:
-            got = f"{np.shape(array)} for frame {frame}"
-            raise MaskError("keys", f"Expected masks of shape {shape}, got {got}.")
+            raise MaskError(
+                "keys",
+                f"Expected masks of shape {shape}, got {np.shape(array)} for "
+                f"frame {frame}.",
+            )
     if isinstance(value, Mapping):
         return {int(label): np.asarray(mask, bool) for label, mask in value.items()}
     return {label: value == label for label in np.unique(value).tolist() if label}
