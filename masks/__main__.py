@@ -213,8 +213,19 @@ def pair(
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of
     VACE."""
-    opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
-    found = read_masks(masks, _parse_colors(color or []), opened, at)
+    opened = open_clip(
+        clip,
+        start,
+        stride,
+        frames,
+        deinterlace=deinterlace,
+    )
+    found = read_masks(
+        masks,
+        _parse_colors(color or []),
+        opened,
+        at,
+    )
     _check_labels(label or (), found)
     _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
@@ -319,7 +330,12 @@ def _parse_clicks(texts: list[str]) -> Clicks:
     expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0"
     clicks: Clicks = {}
     for text in texts:
-        label, frame, x, y, kind = _parse_labelled("--click", form, text, expected)
+        label, frame, x, y, kind = _parse_labelled(
+            "--click",
+            form,
+            text,
+            expected,
+        )
         by_frame = clicks.setdefault(int(label), {})
         points, kinds = by_frame.setdefault(int(frame), ([], []))
         points.append((float(x), float(y)))

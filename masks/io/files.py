@@ -153,7 +153,12 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
     comment = "Made for video-to-video editing with masks"
     for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
         frames = LazyFrames(shape, np.uint8, read)
-        write_video(folder / name, frames, clip.fps, comment=comment)
+        write_video(
+            folder / name,
+            frames,
+            clip.fps,
+            comment=comment,
+        )
 
 
 def check_out(out: Path, source: Path) -> None:
