@@ -32,6 +32,8 @@ _FARTHEST = 10**6  # pixels of a corner from the frame's
 
 Json = dict[str, Any]
 """An object of JSON."""
+Found = Iterator[tuple[int, int, Counts]]
+"""Label, frame and run lengths of masks."""
 Corners = Float[np.ndarray, "corners 2"]
 
 
@@ -49,7 +51,7 @@ class Annotations(NamedTuple):
     path: Path
     extent: Extent
     names: Mapping[int, str]
-    shown: Callable[[], Iterator[tuple[int, int, Counts]]]
+    shown: Callable[[], Found]
 
     def runs(self) -> dict[int, dict[int, Counts]]:
         """Read the run lengths of masks, by label and frame; MaskError if there are
@@ -192,7 +194,7 @@ def _data_set(facts: Any, path: Path) -> Annotations:
             label: categories.get(one.category, "") for one, label in labels.items()
         }
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         _check_sizes(path, [_size_of(image) for image in images])
         ordered = sorted(
             images, key=lambda image: (natural(str(image["file_name"])), image["id"])
@@ -272,7 +274,7 @@ def _video_set(facts: Json, path: Path) -> Annotations:
             for label, one in enumerate(objects, 1)
         }
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         for label, one in enumerate(objects, 1):
             of_video = one.get("video_id", video["id"])
             if of_video != video["id"] or len(one["segmentations"]) != count:
@@ -323,7 +325,7 @@ def _label_me(path: Path, frames: Sequence[Json]) -> Annotations:
             _shown_by(shape) for one in frames for shape in one["shapes"]
         )
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         for frame, one in enumerate(frames):
             for shape in one["shapes"]:
                 yield labels[_shown_by(shape)], frame, runs(_drawn(shape, size))

@@ -65,12 +65,12 @@ class Clip(Protocol):
     name: str
     size: Size
     fps: Fraction
-    times: tuple[Fraction, ...] | None
+    times: tuple[Fraction, ...] | None = None
     duration: Fraction
-    tags: ColorTags
-    audio: AudioSpan | None
+    tags: ColorTags = ColorTags()
+    audio: AudioSpan | None = None
     warnings: list[str]
-    comment: str
+    comment: str = ""
 
     def __len__(self) -> int: ...
 
@@ -84,7 +84,7 @@ class Clip(Protocol):
         ...
 
 
-class ArrayClip:
+class ArrayClip(Clip):
     """A clip in memory.
 
     Args:
@@ -130,14 +130,13 @@ class ArrayClip:
         self.name = name
         self.size = width, height
         self.fps = Fraction(fps)
-        self.times = None if times is None else tuple(times)
+        if times is not None:
+            self.times = tuple(times)
         if duration is None:
             last = self.times[-1] if self.times else (len(frames) - 1) / self.fps
             duration = last + 1 / self.fps
         self.duration = duration
-        self.tags = ColorTags()
-        self.audio: AudioSpan | None = None
-        self.warnings: list[str] = []
+        self.warnings = []
         self.comment = comment
 
     def __len__(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import (
     DEFAULT_FPS,
-    AudioSpan,
-    ColorTags,
+    Clip,
     check_size,
     stack,
     used_frames,
@@ -39,7 +37,7 @@ TRANSPARENT = (
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
-class ImageClip:
+class ImageClip(Clip):
     """A folder of images in the order of their names, numbers by value; see
     `open_clip`."""
 
@@ -59,12 +57,8 @@ class ImageClip:
         self.size = _common_size(self.files)
         check_size(self.size)
         self.fps = DEFAULT_FPS / stride
-        self.times: tuple[Fraction, ...] | None = None
         self.duration = len(self.files) / self.fps
-        self.tags = ColorTags()
-        self.audio: AudioSpan | None = None
         self.warnings = _warnings(self.files)
-        self.comment = ""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -126,7 +120,7 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
-        pictures = getattr(image, "n_frames", 1)
+        pictures = count_pictures(image)
         if pictures > 1 and image.format != "MPO":
             warnings.append(
                 f"{name} has {pictures} pictures; the first of each file is used."
@@ -160,6 +154,11 @@ def _image_size(file: Path) -> Size:
         return upright_size(image)
 
 
+def count_pictures(image: Image.Image) -> int:
+    """Count the pictures in an open file; most forms have one."""
+    return image.n_frames if hasattr(image, "n_frames") else 1
+
+
 def upright_size(image: Image.Image) -> Size:
     """Return (width, height) of an open image as shown, from its header."""
     width, height = image.size
@@ -187,7 +186,7 @@ def read_picture(
                 f"{shorten(file.name)} has {image.width} x {image.height} pixels, "
                 "more than 50 million. Make it smaller.",
             )
-        if getattr(image, "n_frames", 1) > 1:
+        if count_pictures(image) > 1:
             note(f"{shorten(file.name)} is animated; its first frame is used.")
         upright = _in_8_bits(image, file, field, RequestError)
         return np.asarray(upright.convert("RGBA"))

@@ -442,7 +442,7 @@ def _is_still_gif(path: Path) -> bool:
     if path.suffix.lower() != _GIF:
         return False
     with _open_mask(path) as image:
-        return not getattr(image, "is_animated", False)
+        return not (hasattr(image, "is_animated") and image.is_animated)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -485,14 +485,6 @@ def _open_pictures(
         raise MaskError(
             "masks", f"{shorten(name)} is {own}, but the clip is {clip}. Resize it."
         )
-    return wanted.fit(_labels_of(source, wanted, called))
-
-
-def _labels_of(
-    source: _Source, wanted: _Wanted, called: Mapping[int, Called] | None
-) -> LazyLabels:
-    """Return the labels of pictures, whose meaning is decided first."""
-    count = len(source.sizes)
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
     if source.is_video:
@@ -511,7 +503,7 @@ def _labels_of(
             window[index - start] = meaning.labels(source.picture(index))
         return window
 
-    return LazyFrames((count, height, width), np.uint8, read)
+    return wanted.fit(LazyFrames((count, height, width), np.uint8, read))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, Num, UInt8
 from PIL import Image, ImageOps
 
 from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.images import count_pictures
 from regrain.editing.media.lazy_frames import Grey, Rgb
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
@@ -111,7 +112,7 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
         MaskError: It has several pictures, or numbers that are no labels.
     """
     name = file.name
-    pictures = getattr(image, "n_frames", 1)
+    pictures = count_pictures(image)
     if pictures > 1:
         raise MaskError(
             "masks", f"{shorten(name)} holds {pictures} pictures. Use a file for each."
@@ -397,7 +398,15 @@ class _Survey:
             if strange_color(picture, colors.values()) is None
         ]
         self._is_lit = self._is_lit or bool(picture.any())
-        bright = _bright_colors(picture, self._dark)
+        # bright pixels, or more like a dark colour than like black, away from edges
+        step = max(1, max(picture.shape) // _LOOKED_AT)
+        seen = picture[::step, ::step]
+        is_bright = seen.max(-1) > _DARK
+        for color in self._dark:
+            is_bright |= 2 * (seen @ color) > color @ color
+        within = is_bright & (_contrast(seen) < _LEVEL)
+        chosen = within if within.any() else is_bright
+        bright = seen[chosen].astype(np.int64)
         red, green, blue = bright.T // (256 // _STEPS)
         bins = (red * _STEPS + green) * _STEPS + blue
         self._counts += np.bincount(bins, minlength=len(self._counts))
@@ -454,7 +463,15 @@ class _Survey:
     def _find_colors(self) -> dict[int, str] | None:
         """Return "#rrggbb" by label of the colours that were seen; None if they are not
         those of masks."""
-        colors = _distinct_colors(self._counts, self._sums)
+        # the means of frequent bins, each unlike those before it
+        least = _SHARE * self._counts.sum()
+        colors: list[np.ndarray] = []
+        for place in np.argsort(-self._counts)[:_TRIED]:
+            if self._counts[place] <= least:
+                break
+            color = self._sums[place] / self._counts[place]
+            if not any(_alike(color, other) for other in colors):
+                colors.append(color)
         used = self._counts > 0
         means = self._sums[used] / self._counts[used][:, None]
         near = np.zeros(len(means), bool)
@@ -571,36 +588,6 @@ def _contrast(picture: Grey | Rgb) -> Grey:
     picture = np.ascontiguousarray(picture)
     spread = cv2.dilate(picture, around) - cv2.erode(picture, around)
     return spread.max(-1) if spread.ndim > 2 else spread
-
-
-def _bright_colors(
-    picture: Rgb, dark: Iterable[np.ndarray]
-) -> Int[np.ndarray, "pixels 3"]:
-    """Return the colours of bright pixels away from edges, or of all if there are no
-    others; also of pixels that are more like a `dark` colour than like black."""
-    step = max(1, max(picture.shape) // _LOOKED_AT)
-    picture = picture[::step, ::step]
-    is_bright = picture.max(-1) > _DARK
-    for color in dark:
-        is_bright |= 2 * (picture @ color) > color @ color
-    within = is_bright & (_contrast(picture) < _LEVEL)
-    return picture[within if within.any() else is_bright].astype(np.int64)
-
-
-def _distinct_colors(
-    counts: Int[np.ndarray, " bins"], sums: Float[np.ndarray, "bins 3"]
-) -> list[Float[np.ndarray, "3"]]:
-    """Return the mean colours of frequent bins, the most frequent first, each unlike
-    those before it."""
-    least = _SHARE * counts.sum()
-    colors: list[np.ndarray] = []
-    for place in np.argsort(-counts)[:_TRIED]:
-        if counts[place] <= least:
-            break
-        color = sums[place] / counts[place]
-        if not any(_alike(color, other) for other in colors):
-            colors.append(color)
-    return colors
 
 
 def _labelled(colors: Iterable[np.ndarray], known: Colors) -> dict[int, np.ndarray]:

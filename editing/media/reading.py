@@ -19,6 +19,7 @@ from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media import fields
 from regrain.editing.media.clip import (
     AudioSpan,
+    Clip,
     ColorTags,
     check_size,
     stack,
@@ -42,7 +43,7 @@ EXACT = (
 _MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
 
 
-class VideoClip:
+class VideoClip(Clip):
     """A video file; see `open_clip`. Frames are read in stored order, whatever their
     times.
 
@@ -82,12 +83,12 @@ class VideoClip:
         self.fps = index.fps / stride
         begin = index.at(start)
         end = index.at(start + stride * len(self._used))
-        self.times: tuple[Fraction, ...] | None = None
         if index.times:
             self.times = tuple(index.at(frame) - begin for frame in self._used)
         self.duration = end - begin
         self.tags = _tags_of(first)
-        self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        if facts.has_audio:
+            self.audio = AudioSpan(path, begin, end)
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(name, first, index, facts)
