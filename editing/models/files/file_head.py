@@ -13,6 +13,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.configs import Config, check_config
+from regrain.editing.models.files.schedulers import Content
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import check_head
@@ -175,7 +176,7 @@ class FileHead(NamedTuple):
             raise self._refused("encoder_layer", stated)
         return layer - usual
 
-    def scheduler(self, beside: Mapping[str, object]) -> Config:
+    def scheduler(self, beside: Content) -> Config:
         """Return its schedule as scheduler_config.json would, without `prediction_type`
         if nothing says it.
 

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
-from regrain.editing.models.files.schedulers import OtherScheduler
-from regrain.editing.models.files.words import Tokens, tokenise
+from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
+from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
     PLAIN,
@@ -76,8 +77,8 @@ class StableDiffusion(TurnTaking):
     prediction: Prediction
     device: torch.device
     dtype: torch.dtype
-    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    words: frozenset[str] | None = None
+    defaults: Defaults = field(default_factory=dict)
+    words: Words = None
     takes_turns: bool = False
     few_step: str = ""
     other_scheduler: OtherScheduler | None = None
@@ -181,8 +182,7 @@ class StableDiffusion(TurnTaking):
     @torch.no_grad()
     def encode(
         self,
-        frames: UInt8[np.ndarray, "frames height width 3"]
-        | Float32[np.ndarray, "frames height width 3"],
+        frames: RgbFrames | Float32[np.ndarray, "frames height width 3"],
     ) -> Float[Tensor, "frames c gh gw"]:
         """Encode frames at a working size, 0..255, to the mean of the posterior, scaled
         to about unit deviation."""
@@ -209,9 +209,7 @@ class StableDiffusion(TurnTaking):
         return (torch.cat(latents).contiguous() - middle) * scale
 
     @torch.no_grad()
-    def decode(
-        self, latents: Float[Tensor, "frames c gh gw"]
-    ) -> UInt8[np.ndarray, "frames height width 3"]:
+    def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames."""
         height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one

@@ -12,7 +12,7 @@ call and are never put on the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -23,9 +23,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
 
-Weights = Mapping[str, Tensor]
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
 _ATTENTION = ".attn_temp."
 _CONVOLUTION = ".conv_temporal."

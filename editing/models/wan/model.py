@@ -3,21 +3,24 @@ predicts a velocity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import WAN_SIZE
 from regrain.editing.models.files.offers import WAN
+from regrain.editing.models.files.schedulers import Defaults
+from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.turns import TurnTaking, diverged
@@ -44,7 +47,7 @@ class Wan(TurnTaking):
     device: torch.device
     dtype: torch.dtype
     sample_size: int | None = None
-    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
 
     few_step: ClassVar[str] = ""
@@ -77,7 +80,7 @@ class Wan(TurnTaking):
         return {"transformer": self.transformer, "vae": self.vae}
 
     @property
-    def words(self) -> frozenset[str] | None:
+    def words(self) -> Words:
         """The words it was trained on; None if it takes any."""
         return self.reader.words
 
@@ -87,9 +90,7 @@ class Wan(TurnTaking):
         return Grid(time, height // self.factor, width // self.factor)
 
     @torch.no_grad()
-    def encode(
-        self, frames: UInt8[np.ndarray, "frames height width 3"]
-    ) -> Float[Tensor, "time c gh gw"]:
+    def encode(self, frames: RgbFrames) -> Float[Tensor, "time c gh gw"]:
         """Encode a clip to the mean of the posterior, scaled to about unit
         deviation."""
         lacking = (1 - len(frames)) % self.frames_per_latent
@@ -104,9 +105,7 @@ class Wan(TurnTaking):
         return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
 
     @torch.no_grad()
-    def decode(
-        self, latents: Float[Tensor, "time c gh gw"]
-    ) -> UInt8[np.ndarray, "frames height width 3"]:
+    def decode(self, latents: Float[Tensor, "time c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames, those of the padding among them."""
         middle, spread = self._scale()
         x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
