@@ -22,7 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from regrain.editing import EditRequest, Finished, edit
-from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.models.files.facts import facts_of
 from regrain.ui.work.catalogue import values
 from regrain.ui.work.costs import Costs, left_again
 from storybook.__main__ import as_request
@@ -66,7 +66,7 @@ class Kept:
 def make_request(method: str, frames: int, steps: int, size: int) -> EditRequest:
     """Return an edit of a drawn clip, with every parameter as a run would have it."""
     request = as_request(sample_scene(3, frames), size, {"0": "a pig"})
-    params = values(method, ASSETS / "storybook", {"steps": steps})
+    params = values(method, facts_of("storybook"), {"steps": steps})
     return replace(request, method=method, model="storybook", params=params)
 
 

@@ -22,7 +22,7 @@ from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
 from regrain.ui.values import method_choice
 from regrain.ui.views.model_views import choice
-from regrain.ui.work.catalogue import values
+from regrain.ui.work import catalogue
 
 
 class WholeParams(MethodParams):
@@ -31,10 +31,6 @@ class WholeParams(MethodParams):
     word: str = Field("", description="Looked at.")
     spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
-
-
-def facts(folder):
-    return facts_at(ModelLocation("folder", str(folder)), folder.name)
 
 
 @pytest.fixture
@@ -157,6 +153,12 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
 
 
+def values(method, folder, given):
+    """The parameters of a run with a model in a folder."""
+    model = facts_at(ModelLocation("folder", str(folder)), folder.name)
+    return catalogue.values(method, model, given)
+
+
 def all_fields(usual, shown):
     """The fields as they follow each other on the page."""
     first = [
@@ -170,12 +172,10 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
     whole, tmp_path
 ):
     usual = {
-        name: values(name, facts(tmp_path), {})
-        for name in (whole("inversion"), "videograin")
+        name: values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
     }
     of = {
-        name: lambda given, name=name: values(name, facts(tmp_path), given)
-        for name in usual
+        name: lambda given, name=name: values(name, tmp_path, given) for name in usual
     }
     with gr.Blocks():
         controls = all_fields(usual, "videograin")
@@ -212,7 +212,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
 
     def of(given):
-        return values("fatezero", facts(tmp_path), given)
+        return values("fatezero", tmp_path, given)
 
     with gr.Blocks():
         controls = all_fields({"fatezero": of({})}, "fatezero")
@@ -312,7 +312,7 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
         given = both.given(
             method,
             shown,
-            lambda given, m=method: values(m, facts(tmp_path), given),
+            lambda given, m=method: values(m, tmp_path, given),
             {},
         )
         assert given == {"keyframes": "every 4", "cuts": "24, 60"}
