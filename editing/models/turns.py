@@ -26,6 +26,7 @@ from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
+Latents = Float[Tensor, "rows c gh gw"]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 

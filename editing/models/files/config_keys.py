@@ -236,11 +236,17 @@ def _refuse_values(content: Content, values: Values, place: str) -> None:
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(entry in allowed for entry in entries):
-            raise ModelError(
-                "model",
-                f"{place} has {key} {shorten(value)}, which is not supported. Use "
-                "another model.",
-            )
+            raise unsupported(place, key, value)
+
+
+def unsupported(
+    place: str, key: str, value: object, advice: str = "Use another model"
+) -> ModelError:
+    """Make the error for a value that we cannot run; `place` is the model or file."""
+    return ModelError(
+        "model",
+        f"{place} has {key} {shorten(value)}, which is not supported. {advice}.",
+    )
 
 
 def _refuse_unknown(content: Content, known: Collection[str], place: str) -> None:

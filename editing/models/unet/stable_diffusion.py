@@ -18,6 +18,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
@@ -30,7 +31,7 @@ from regrain.editing.models.intervention import (
     hooked,
     patched,
 )
-from regrain.editing.models.turns import TurnTaking, diverged
+from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
 from regrain.editing.storage.memory import (
     activations_fit,
@@ -132,7 +133,7 @@ class StableDiffusion(TurnTaking):
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
 
-    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+    def tunable_shapes(self, rank: int) -> Shapes:
         """Return names and shapes of the weights that Tune-A-Video tunes; see
         `temporal.tunable_shapes`."""
         return tunable_shapes(self.unet, rank)
@@ -282,13 +283,13 @@ class StableDiffusion(TurnTaking):
 
     def predict(
         self,
-        x: Float[Tensor, "rows c gh gw"],
+        x: Latents,
         step: Step,
         text: PromptEmbedding,
         change: Intervention = PLAIN,
         *,
         recompute: bool = False,
-    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+    ) -> tuple[Latents, Latents]:
         """Predict (x0, eps) from noisy latents, whatever the network outputs.
 
         One model call for all rows. Gradients flow if `text.vectors` or tensors of

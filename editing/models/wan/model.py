@@ -17,13 +17,14 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import WAN_SIZE
 from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.turns import TurnTaking, diverged
+from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
@@ -149,7 +150,7 @@ class Wan(TurnTaking):
         """See `StableDiffusion`."""
         return self.reader.check(prompts, fields)
 
-    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+    def tunable_shapes(self, rank: int) -> Shapes:
         """Return nothing, since no adapter fits."""
         return {}
 
@@ -182,13 +183,13 @@ class Wan(TurnTaking):
     @torch.no_grad()
     def predict(
         self,
-        x: Float[Tensor, "rows c gh gw"],
+        x: Latents,
         step: Step,
         text: PromptEmbedding,
         change: Intervention | None = None,
         *,
         recompute: bool = False,
-    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+    ) -> tuple[Latents, Latents]:
         """Predict (x0, eps) from noisy latents; errors are those of
         `StableDiffusion.predict`.
 
