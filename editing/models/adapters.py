@@ -128,10 +128,8 @@ def check_adapter_path(path: Path) -> None:
         try:
             read_facts(path)
         except ModelError:
-            raise RequestError(
-                "--out",
-                f"{shorten(path.name)} exists, and is no adapter. Choose another name.",
-            ) from None
+            said = f"{shorten(path.name)} exists, and is no adapter"
+            raise RequestError("--out", f"{said}. Choose another name.") from None
 
 
 def check_name(field: str, name: str) -> None:
