@@ -340,11 +340,8 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
     for key, value in facts.items():
         is_scale = key.rpartition(".")[2] in ("r", "lora_alpha", "alpha")
         if is_scale and not isinstance(value, int | float | None):
-            raise ModelError(
-                "loras",
-                f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no "
-                "number. Use another.",
-            )
+            said = f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no number"
+            raise ModelError("loras", f"{said}. Use another.")
     return facts
 
 
