@@ -115,10 +115,10 @@ def track(
     clicks = _parse_clicks(click or [])
     _check_options(finder, tracker, masks, key, at)
     if not clicks and at is None:
-        said = (
-            "Nothing to track. Click an object, or give its mask by --masks and --at."
+        raise RequestError(
+            "--click",
+            "Nothing to track. Click an object, or give its mask by --masks and --at.",
         )
-        raise RequestError("--click", said)
     check_out(out, clip)
     in_place = masks is not None and os.path.realpath(out) == os.path.realpath(masks)
     if masks and not in_place:
@@ -213,16 +213,28 @@ def pair(
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of
     VACE."""
-    opened = open_clip(clip, start, stride, frames, deinterlace=deinterlace)
-    found = read_masks(masks, _parse_colors(color or []), opened, at)
+    opened = open_clip(
+        clip,
+        start,
+        stride,
+        frames,
+        deinterlace=deinterlace,
+    )
+    found = read_masks(
+        masks,
+        _parse_colors(color or []),
+        opened,
+        at,
+    )
     _check_labels(label or (), found)
     _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
     # unlike Path.exists, does not raise for a name that is too long
     if os.path.exists(out) and (not out.is_dir() or visible(out)):
-        said = f"{out.name!r} is not an empty folder. Choose another name."
-        raise RequestError("--out", said)
+        raise RequestError(
+            "--out", f"{out.name!r} is not an empty folder. Choose another name."
+        )
     wanted = label or found
     chosen = {number: mask for number, mask in found.items() if number in wanted}
     with staged(out) as folder:
@@ -302,8 +314,12 @@ def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
-    form = r"(\d{1,3})=(#[0-9a-fA-F]{6})"
-    parsed = [_parse_labelled("--color", form, text, "LABEL=#RRGGBB") for text in texts]
+    parsed = [
+        _parse_labelled(
+            "--color", r"(\d{1,3})=(#[0-9a-fA-F]{6})", text, "LABEL=#RRGGBB"
+        )
+        for text in texts
+    ]
     return {int(label): color for label, color in parsed}
 
 
@@ -314,7 +330,12 @@ def _parse_clicks(texts: list[str]) -> Clicks:
     expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0"
     clicks: Clicks = {}
     for text in texts:
-        label, frame, x, y, kind = _parse_labelled("--click", form, text, expected)
+        label, frame, x, y, kind = _parse_labelled(
+            "--click",
+            form,
+            text,
+            expected,
+        )
         by_frame = clicks.setdefault(int(label), {})
         points, kinds = by_frame.setdefault(int(frame), ([], []))
         points.append((float(x), float(y)))
@@ -329,8 +350,10 @@ def _parse_labelled(
     label."""
     found = re.fullmatch(form, text.strip(), re.ASCII)
     if not found or not 1 <= int(found[1]) <= 255:
-        said = f"Expected {expected} with a label from 1 to 255, got {shorten(text)}."
-        raise RequestError(option, said)
+        raise RequestError(
+            option,
+            f"Expected {expected} with a label from 1 to 255, got {shorten(text)}.",
+        )
     return found.groups()
 
 
@@ -349,11 +372,12 @@ def _check_options(
         raise RequestError(option, error.message) from error
     for option, given in (("--key", bool(key)), ("--at", at is not None)):
         if given and masks is None:
-            said = f"Needs --masks. Add it, or leave {option} out."
-            raise RequestError(option, said)
+            raise RequestError(option, f"Needs --masks. Add it, or leave {option} out.")
     if key and at is not None:
-        said = "It is of masks for every frame, and --at of one mask. Leave one out."
-        raise RequestError("--key", said)
+        raise RequestError(
+            "--key",
+            "It is of masks for every frame, and --at of one mask. Leave one out.",
+        )
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
@@ -363,36 +387,46 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
         for frame, (points, kinds) in by_frame.items():
             for x, y in points:
                 if x >= width or y >= height:
-                    reason = (
-                        f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                    raise RequestError(
+                        "--click",
+                        f"Point {x:g},{y:g} is outside the frame of "
+                        f"{width}x{height}. Click inside it.",
                     )
-                    raise RequestError("--click", f"{reason} Click inside it.")
             if 1 not in kinds:
-                reason = f"Label {label} has only points marked 0 in frame {frame}."
-                raise RequestError("--click", f"{reason} Add a point on the object.")
+                raise RequestError(
+                    "--click",
+                    f"Label {label} has only points marked 0 in frame {frame}. "
+                    "Add a point on the object.",
+                )
 
 
 def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
     for frame in frames:
         if frame >= len(clip):
-            reason = f"Frame {frame} is outside the clip."
-            raise RequestError(field, f"{reason} Choose from 0 to {len(clip) - 1}.")
+            raise RequestError(
+                field,
+                f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
+            )
 
 
 def _check_labels(labels: Iterable[int], found: Masks) -> None:
     for number in labels:
         if number not in found:
-            reason = f"Label {number} is not in the masks."
             there = ", ".join(map(str, sorted(found)))
-            raise RequestError("--label", f"{reason} Choose from {there}.")
+            raise RequestError(
+                "--label", f"Label {number} is not in the masks. Choose from {there}."
+            )
 
 
 def _check_same_extent(name: str, found: Masks, clip: Clip) -> None:
     """Check that masks are as many and as large as the frames of a clip."""
     count, height, width = next(iter(found.values())).shape
     if count == 1 < len(clip):
-        said = f"{shorten(name)} is one mask, but the clip uses {len(clip)} frames."
-        raise RequestError("--at", f"{said} Say which frame it is of.")
+        raise RequestError(
+            "--at",
+            f"{shorten(name)} is one mask, but the clip uses {len(clip)} frames. "
+            "Say which frame it is of.",
+        )
     extent = (count, (width, height))
     check_extent(name, extent, (len(clip), clip.size))
 

@@ -17,6 +17,9 @@ _SUBPIXEL_BITS = 4
 _SUBPIXELS = 1 << _SUBPIXEL_BITS  # to a pixel
 
 
+Number = float | int
+
+
 @dataclass(frozen=True)
 class BrushStroke:
     """A line drawn with a round brush.
@@ -28,8 +31,8 @@ class BrushStroke:
         erase: Whether it erases instead of adding.
     """
 
-    points: tuple[tuple[float | int, float | int], ...]
-    radius: float | int
+    points: tuple[tuple[Number, Number], ...]
+    radius: Number
     erase: bool = False
 
 
@@ -42,7 +45,7 @@ class Rectangle:
         erase: Whether it erases instead of adding.
     """
 
-    corners: tuple[float | int, float | int, float | int, float | int]
+    corners: tuple[Number, Number, Number, Number]
     erase: bool = False
 
 
@@ -56,22 +59,15 @@ def brush(mask: Mask, stroke: BrushStroke) -> Mask:
     ends = [*path[1:], path[-1]]
     for start, end in zip(path, ends, strict=True):
         cv2.circle(touched, start.tolist(), radius, *how)
-        _draw_band(touched, start, end, radius)
+        # the rectangle that it covers from one point to the next
+        side = np.array([start[1] - end[1], end[0] - start[0]], float)
+        side *= radius / max(float(np.hypot(*side)), 1.0)
+        corners = np.round([start + side, end + side, end - side, start - side])
+        whole = corners.astype(np.int32)
+        cv2.fillConvexPoly(touched, whole, 1, cv2.LINE_8, _SUBPIXEL_BITS)
     if stroke.erase:
         return mask & (touched == 0)
     return mask | (touched > 0)
-
-
-def _draw_band(
-    touched: np.ndarray, start: np.ndarray, end: np.ndarray, radius: int
-) -> None:
-    """Draw the rectangle that a brush covers from one point to the next, in place; all
-    in subpixels."""
-    side = np.array([start[1] - end[1], end[0] - start[0]], float)
-    side *= radius / max(float(np.hypot(*side)), 1.0)
-    corners = np.round([start + side, end + side, end - side, start - side])
-    whole = corners.astype(np.int32)
-    cv2.fillConvexPoly(touched, whole, 1, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
 def fill_box(mask: Mask, box: Rectangle) -> Mask:
@@ -82,12 +78,12 @@ def fill_box(mask: Mask, box: Rectangle) -> Mask:
     return changed
 
 
-def grow(mask: Mask, pixels: float | int) -> Mask:
+def grow(mask: Mask, pixels: Number) -> Mask:
     """Grow a mask by `pixels`, or shrink it if negative."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
-def fill_holes(mask: Mask, most: float | int) -> Mask:
+def fill_holes(mask: Mask, most: Number) -> Mask:
     """Fill enclosed holes of at most `most` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
         (~mask).astype(np.uint8), connectivity=4
@@ -98,7 +94,7 @@ def fill_holes(mask: Mask, most: float | int) -> Mask:
     return mask | np.isin(numbers, holes)
 
 
-def drop_specks(mask: Mask, least: float | int) -> Mask:
+def drop_specks(mask: Mask, least: Number) -> Mask:
     """Remove pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
@@ -109,9 +105,9 @@ def drop_specks(mask: Mask, least: float | int) -> Mask:
 def clean(
     masks: Mapping[int, Mask],
     *,
-    pixels: float | int = 0,
-    holes: float | int = 0,
-    specks: float | int = 0,
+    pixels: Number = 0,
+    holes: Number = 0,
+    specks: Number = 0,
     labels: Collection[int] = (),
     apart: bool = True,
 ) -> dict[int, Mask]:

@@ -32,6 +32,8 @@ _FARTHEST = 10**6  # pixels of a corner from the frame's
 
 Json = dict[str, Any]
 """An object of JSON."""
+Found = Iterator[tuple[int, int, Counts]]
+"""Label, frame and run lengths of masks."""
 Corners = Float[np.ndarray, "corners 2"]
 
 
@@ -49,7 +51,7 @@ class Annotations(NamedTuple):
     path: Path
     extent: Extent
     names: Mapping[int, str]
-    shown: Callable[[], Iterator[tuple[int, int, Counts]]]
+    shown: Callable[[], Found]
 
     def runs(self) -> dict[int, dict[int, Counts]]:
         """Read the run lengths of masks, by label and frame; MaskError if there are
@@ -64,11 +66,13 @@ class Annotations(NamedTuple):
                 found[label][frame] = counts
         name = shorten(self.path.name)
         if not found:
-            said = f"{name} has no masks. Draw some, or choose another file."
-            raise MaskError("masks", said)
+            raise MaskError(
+                "masks", f"{name} has no masks. Draw some, or choose another file."
+            )
         if max(found) > _MOST_LABELS:
-            said = f"{name} has {len(found)} objects. Use at most {_MOST_LABELS}."
-            raise MaskError("masks", said)
+            raise MaskError(
+                "masks", f"{name} has {len(found)} objects. Use at most {_MOST_LABELS}."
+            )
         return found
 
 
@@ -133,9 +137,8 @@ def _parsing(path: Path) -> Iterator[None]:
     """Turn any failure inside the block into a MaskError: the file holds no masks, or
     lacks a key."""
     name = shorten(path.name)
-    said = f"{name} is not a JSON file of masks."
     hint = "Export them as COCO, YouTube-VIS or LabelMe."
-    with boundary("masks", f"{said} {hint}", MaskError):
+    with boundary("masks", f"{name} is not a JSON file of masks. {hint}", MaskError):
         try:
             yield
         except KeyError as error:
@@ -191,7 +194,7 @@ def _data_set(facts: Any, path: Path) -> Annotations:
             label: categories.get(one.category, "") for one, label in labels.items()
         }
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         _check_sizes(path, [_size_of(image) for image in images])
         ordered = sorted(
             images, key=lambda image: (natural(str(image["file_name"])), image["id"])
@@ -200,15 +203,20 @@ def _data_set(facts: Any, path: Path) -> Annotations:
         if len(frames) < len(images):
             raise TypeError("two images with one number")
         if not labels:
-            said = f"{shorten(path.name)} has images, but no masks in them."
-            raise MaskError("masks", f"{said} Export the masks.")
+            raise MaskError(
+                "masks",
+                f"{shorten(path.name)} has images, but no masks in them. Export "
+                "the masks.",
+            )
         for annotation in facts["annotations"]:
             called = f"annotation {annotation.get('id', '')}".rstrip()
             image = annotation["image_id"]
             if image not in frames:
-                said = f"{shorten(called)} is of image {shorten(image)}"
-                advice = "which is not among the images. Export them again"
-                raise MaskError("masks", f"{said}, {advice}.")
+                raise MaskError(
+                    "masks",
+                    f"{shorten(called)} is of image {shorten(image)}, which is "
+                    "not among the images. Export them again.",
+                )
             counts = _counts_of(annotation.get("segmentation"), size, called)
             yield labels[_object_of(annotation)], frames[image], counts
 
@@ -220,8 +228,11 @@ def _check_data_set(facts: Any, path: Path) -> None:
     is."""
     name = shorten(path.name)
     if isinstance(facts, list) and facts and "segmentation" in facts[0]:
-        said = f"{name} is a list of masks without their images."
-        raise MaskError("masks", f"{said} Export the whole COCO data set.")
+        raise MaskError(
+            "masks",
+            f"{name} is a list of masks without their images. Export the whole "
+            "COCO data set.",
+        )
     if isinstance(facts, dict) and {"image", "annotations"} <= facts.keys():
         said = f"{name} is of one image, as SA-1B, and does not "
         hint = "say which masks are of one thing. Export a COCO data set."
@@ -245,8 +256,11 @@ def _video_set(facts: Json, path: Path) -> Annotations:
     """Read masks of YouTube-VIS: an object per annotation, a mask per frame, or null."""
     with _parsing(path):
         if len(facts["videos"]) != 1:
-            has = f"{shorten(path.name)} has {len(facts['videos'])} videos."
-            raise MaskError("masks", f"{has} Export the one of this clip.")
+            raise MaskError(
+                "masks",
+                f"{shorten(path.name)} has {len(facts['videos'])} videos. Export "
+                "the one of this clip.",
+            )
         video = facts["videos"][0]
         size = _size_of(video)
         files = video.get("file_names") or ()
@@ -260,7 +274,7 @@ def _video_set(facts: Json, path: Path) -> Annotations:
             for label, one in enumerate(objects, 1)
         }
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         for label, one in enumerate(objects, 1):
             of_video = one.get("video_id", video["id"])
             if of_video != video["id"] or len(one["segmentations"]) != count:
@@ -286,9 +300,11 @@ def _frames_in(folder: Path) -> list[Json]:
     for stem in sorted(stems, key=natural):
         facts = _load_json(by_stem[stem]) if stem in by_stem else {"shapes": []}
         if not isinstance(facts, dict) or "shapes" not in facts:
-            said = f"{shorten(by_stem[stem].name)} has no shapes, but others in the folder are of LabelMe."
             raise MaskError(
-                "masks", f"{said} Choose one JSON file, or a folder of LabelMe's."
+                "masks",
+                f"{shorten(by_stem[stem].name)} has no shapes, but others in the "
+                "folder are of LabelMe. Choose one JSON file, or a folder of "
+                "LabelMe's.",
             )
         frames.append(facts)
     return frames
@@ -309,7 +325,7 @@ def _label_me(path: Path, frames: Sequence[Json]) -> Annotations:
             _shown_by(shape) for one in frames for shape in one["shapes"]
         )
 
-    def shown() -> Iterator[tuple[int, int, Counts]]:
+    def shown() -> Found:
         for frame, one in enumerate(frames):
             for shape in one["shapes"]:
                 yield labels[_shown_by(shape)], frame, runs(_drawn(shape, size))
@@ -345,8 +361,11 @@ def _drawn(shape: Json, size: Size) -> Mask:
         around = np.stack([np.cos(angles), np.sin(angles)], -1)
         corners = middle + np.linalg.norm(edge - middle) * around
         return _draw_polygons([corners], size, called)
-    said = f"{shorten(str(shape['label']))} is drawn as a {shorten(str(kind))}, which has no area."
-    raise MaskError("masks", f"{said} Draw polygons, rectangles, circles or masks.")
+    raise MaskError(
+        "masks",
+        f"{shorten(str(shape['label']))} is drawn as a {shorten(str(kind))}, "
+        "which has no area. Draw polygons, rectangles, circles or masks.",
+    )
 
 
 def _pasted(text: str, points: np.ndarray, size: Size) -> Mask:
@@ -374,8 +393,11 @@ def _check_sizes(path: Path, sizes: Sequence[Size]) -> None:
     for size in sizes:
         if size != sizes[0]:
             one, other = ("{}x{}".format(*of) for of in (sizes[0], size))
-            has = f"{shorten(path.name)} has frames of {one} and of {other}."
-            raise MaskError("masks", f"{has} Use masks of one clip.")
+            raise MaskError(
+                "masks",
+                f"{shorten(path.name)} has frames of {one} and of {other}. Use "
+                "masks of one clip.",
+            )
 
 
 def _counts_of(segmentation: Any, size: Size, called: str) -> Counts:
@@ -385,8 +407,11 @@ def _counts_of(segmentation: Any, size: Size, called: str) -> Counts:
         MaskError: It is empty, or of another size; `called` says which.
     """
     if not segmentation:
-        said = f"{shorten(called)} has no mask, perhaps a box alone."
-        raise MaskError("masks", f"{said} Export masks or polygons.")
+        raise MaskError(
+            "masks",
+            f"{shorten(called)} has no mask, perhaps a box alone. Export masks or "
+            "polygons.",
+        )
     if isinstance(segmentation, list):
         return runs(_draw_polygons(segmentation, size, called))
     height, width = segmentation.get("size", size[::-1])
@@ -412,13 +437,19 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
     for polygon in polygons:
         numbers = np.array(polygon, float)
         if numbers.size % 2:
-            said = f"{shorten(called)} has a polygon of {numbers.size} numbers"
-            raise MaskError("masks", f"{said}, not of pairs. Export the masks again.")
+            raise MaskError(
+                "masks",
+                f"{shorten(called)} has a polygon of {numbers.size} numbers, not "
+                "of pairs. Export the masks again.",
+            )
         corners = numbers.reshape(-1, 2)
         _check_corners(corners, called)
         if len(corners) < _LEAST_CORNERS:
-            said = f"{shorten(called)} has a polygon of {len(corners)} corners."
-            raise MaskError("masks", f"{said} Export masks or polygons.")
+            raise MaskError(
+                "masks",
+                f"{shorten(called)} has a polygon of {len(corners)} corners. "
+                "Export masks or polygons.",
+            )
         shapes.append(corners)
         mask |= _centres_inside(corners, size)
     if not mask.any():
@@ -432,8 +463,9 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
             cv2.fillPoly(drawn, [sixteenths], 1, shift=4)
         mask = drawn > 0
     if not mask.any():
-        said = f"{shorten(called)} is outside its frame."
-        raise MaskError("masks", f"{said} Use masks of this clip.")
+        raise MaskError(
+            "masks", f"{shorten(called)} is outside its frame. Use masks of this clip."
+        )
     return mask
 
 
@@ -442,8 +474,11 @@ def _check_corners(corners: Corners, called: str) -> None:
     `called` says whose they are."""
     for number in corners.ravel().tolist():
         if not abs(number) < _FARTHEST:
-            said = f"{shorten(called)} has a corner at {number:g}"
-            raise MaskError("masks", f"{said}. Export the masks again.")
+            raise MaskError(
+                "masks",
+                f"{shorten(called)} has a corner at {number:g}. Export the masks "
+                "again.",
+            )
 
 
 def _centres_inside(corners: Corners, size: Size) -> Mask:
@@ -465,8 +500,11 @@ def _whole(value: object) -> int:
     """Return a number of JSON, maybe written as 128.0, after checking that it is whole
     and not absurd."""
     if isinstance(value, float) and not isfinite(value):
-        said = f"The file has {value:g} where masks need a whole number"
-        raise MaskError("masks", f"{said}. Export them again.")
+        raise MaskError(
+            "masks",
+            f"The file has {value:g} where masks need a whole number. Export them "
+            "again.",
+        )
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or not 0 <= value < _MOST:

@@ -65,12 +65,12 @@ class Clip(Protocol):
     name: str
     size: Size
     fps: Fraction
-    times: tuple[Fraction, ...] | None
+    times: tuple[Fraction, ...] | None = None
     duration: Fraction
-    tags: ColorTags
-    audio: AudioSpan | None
+    tags: ColorTags = ColorTags()
+    audio: AudioSpan | None = None
     warnings: list[str]
-    comment: str
+    comment: str = ""
 
     def __len__(self) -> int: ...
 
@@ -84,7 +84,7 @@ class Clip(Protocol):
         ...
 
 
-class ArrayClip:
+class ArrayClip(Clip):
     """A clip in memory.
 
     Args:
@@ -112,28 +112,31 @@ class ArrayClip:
     ) -> None:
         is_rgb = frames.ndim == 4 and frames.shape[-1] == 3 and frames.dtype == np.uint8
         if not is_rgb or 0 in frames.shape:
-            given = f"{frames.dtype} of shape {frames.shape}"
-            said = f"Expected uint8 [frames, height, width, 3], got {given}."
-            raise ClipError("clip", said)
+            raise ClipError(
+                "clip",
+                f"Expected uint8 [frames, height, width, 3], got {frames.dtype} "
+                f"of shape {frames.shape}.",
+            )
         height, width = frames.shape[1:3]
         check_size((width, height))
         if times is not None:
             rises = list(times) == sorted(times)
             if len(times) != len(frames) or times[0] != 0 or not rises:
-                said = f"Expected {len(frames)} rising times that begin at 0."
-                raise ClipError("clip.times", said)
+                raise ClipError(
+                    "clip.times",
+                    f"Expected {len(frames)} rising times that begin at 0.",
+                )
         self._frames = frames
         self.name = name
         self.size = width, height
         self.fps = Fraction(fps)
-        self.times = None if times is None else tuple(times)
+        if times is not None:
+            self.times = tuple(times)
         if duration is None:
             last = self.times[-1] if self.times else (len(frames) - 1) / self.fps
             duration = last + 1 / self.fps
         self.duration = duration
-        self.tags = ColorTags()
-        self.audio: AudioSpan | None = None
-        self.warnings: list[str] = []
+        self.warnings = []
         self.comment = comment
 
     def __len__(self) -> int:
@@ -188,12 +191,16 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> rang
         )
     available = range(start, total, stride)
     if not available:
-        message = f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
-        raise ClipError("clip.start", message)
-    if frames is not None and frames > len(available):
-        has = f"The clip has {len(available)} frames from frame {start} at stride {stride}"
         raise ClipError(
-            "clip.frames", f"{has}; {frames} were requested. Lower clip.frames."
+            "clip.start",
+            f"The clip has {total} frames, so none is left from frame {start}. "
+            "Start earlier.",
+        )
+    if frames is not None and frames > len(available):
+        raise ClipError(
+            "clip.frames",
+            f"The clip has {len(available)} frames from frame {start} at stride "
+            f"{stride}; {frames} were requested. Lower clip.frames.",
         )
     return available[:frames]
 
@@ -212,6 +219,8 @@ def stack(frames: Sequence[np.ndarray], size: Size) -> RgbFrames:
     if not frames:
         return np.empty((0, height, width, 3), np.uint8)
     if any(frame.shape != (height, width, 3) for frame in frames):
-        said = "The frame size changes within the clip. Re-encode it at one size."
-        raise ClipError("clip.path", said)
+        raise ClipError(
+            "clip.path",
+            "The frame size changes within the clip. Re-encode it at one size.",
+        )
     return np.stack(frames)

@@ -45,8 +45,11 @@ def from_runs(counts: Counts, size: Size) -> Mask:
     whole = [length for length in lengths if type(length) is int and length >= 0]
     # Summed by Python: NumPy's sum could wrap round to what is expected.
     if len(whole) < len(lengths) or sum(whole) != width * height:
-        message = f"The runs do not add up to {width}x{height} pixels. Export the masks again."
-        raise MaskError("masks", message)
+        raise MaskError(
+            "masks",
+            f"The runs do not add up to {width}x{height} pixels. Export the masks "
+            "again.",
+        )
     inside = np.arange(len(whole)) % 2 == 1
     return np.repeat(inside, np.array(whole, int)).reshape(height, width, order="F")
 
@@ -152,5 +155,8 @@ def check_extent(name: str, given: Extent, wanted: Extent) -> None:
     count, (width, height) = given
     has = f"{shorten(name)} has {count} frames of {width}x{height}"
     count, (width, height) = wanted
-    uses = f"but the clip uses {count} of {width}x{height}. Use masks of this clip."
-    raise MaskError("masks", f"{has}, {uses}")
+    raise MaskError(
+        "masks",
+        f"{has}, but the clip uses {count} of {width}x{height}. Use masks of this "
+        "clip.",
+    )

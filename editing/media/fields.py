@@ -237,11 +237,19 @@ def deinterlace(
         time_base=first.time_base,
     )
     sink = graph.add("buffersink")
-    options = f"mode=send_frame:deint={'interlaced' if marked else 'all'}"
-    graph.link_nodes(source, graph.add("bwdif", options), sink).configure()
+    graph.link_nodes(
+        source,
+        graph.add(
+            "bwdif", f"mode=send_frame:deint={'interlaced' if marked else 'all'}"
+        ),
+        sink,
+    ).configure()
     waiting: deque[av.VideoFrame] = deque()
-    said = "The clip cannot be deinterlaced. Re-encode it, or leave this out."
-    with boundary("clip.deinterlace", said, ClipError):
+    with boundary(
+        "clip.deinterlace",
+        "The clip cannot be deinterlaced. Re-encode it, or leave this out.",
+        ClipError,
+    ):
         for frame in chain([first], frames, [None]):
             if frame is not None:
                 waiting.append(frame)

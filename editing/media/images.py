@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import (
     DEFAULT_FPS,
-    AudioSpan,
-    ColorTags,
+    Clip,
     check_size,
     stack,
     used_frames,
@@ -39,7 +37,7 @@ TRANSPARENT = (
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
-class ImageClip:
+class ImageClip(Clip):
     """A folder of images in the order of their names, numbers by value; see
     `open_clip`."""
 
@@ -59,12 +57,8 @@ class ImageClip:
         self.size = _common_size(self.files)
         check_size(self.size)
         self.fps = DEFAULT_FPS / stride
-        self.times: tuple[Fraction, ...] | None = None
         self.duration = len(self.files) / self.fps
-        self.tags = ColorTags()
-        self.audio: AudioSpan | None = None
         self.warnings = _warnings(self.files)
-        self.comment = ""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -118,14 +112,15 @@ def _warnings(files: Sequence[Path]) -> list[str]:
     for file in files:
         other = by_stem.setdefault(file.stem, file)
         if other is not file:
-            said = f"{shorten(other.name)} and {shorten(file.name)} are two frames"
-            hint = "Keep pictures of one kind if they show the same."
-            warnings.append(f"{said}. {hint}")
+            warnings.append(
+                f"{shorten(other.name)} and {shorten(file.name)} are two frames. "
+                "Keep pictures of one kind if they show the same."
+            )
             break
     with _opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
-        pictures = getattr(image, "n_frames", 1)
+        pictures = count_pictures(image)
         if pictures > 1 and image.format != "MPO":
             warnings.append(
                 f"{name} has {pictures} pictures; the first of each file is used."
@@ -144,8 +139,11 @@ def _common_size(files: Sequence[Path]) -> Size:
         if size != first:
             own = "{}x{}".format(*size)
             wanted = "{}x{}".format(*first)
-            said = f"{shorten(file.name)} is {own}, but the first image is {wanted}."
-            raise ClipError("clip.path", f"{said} Make all images equal in size.")
+            raise ClipError(
+                "clip.path",
+                f"{shorten(file.name)} is {own}, but the first image is {wanted}. "
+                "Make all images equal in size.",
+            )
     return first
 
 
@@ -154,6 +152,11 @@ def _image_size(file: Path) -> Size:
     with _opened(file) as image:
         _check_bits(image, file, "clip.path", ClipError)
         return upright_size(image)
+
+
+def count_pictures(image: Image.Image) -> int:
+    """Count the pictures in an open file; most forms have one."""
+    return image.n_frames if hasattr(image, "n_frames") else 1
 
 
 def upright_size(image: Image.Image) -> Size:
@@ -178,9 +181,12 @@ def read_picture(
     """
     with _opened(file, field, RequestError) as image:
         if image.width * image.height > MAX_PIXELS:
-            said = f"{shorten(file.name)} has {image.width} x {image.height} pixels"
-            raise RequestError(field, f"{said}, more than 50 million. Make it smaller.")
-        if getattr(image, "n_frames", 1) > 1:
+            raise RequestError(
+                field,
+                f"{shorten(file.name)} has {image.width} x {image.height} pixels, "
+                "more than 50 million. Make it smaller.",
+            )
+        if count_pictures(image) > 1:
             note(f"{shorten(file.name)} is animated; its first frame is used.")
         upright = _in_8_bits(image, file, field, RequestError)
         return np.asarray(upright.convert("RGBA"))
@@ -241,8 +247,10 @@ def _check_bits(
 ) -> None:
     """Refuse an image of real numbers, or of whole ones of 32 bits."""
     if image.mode in ("I", "F"):
-        said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel"
-        raise kind(field, f"{said}. Convert it.")
+        raise kind(
+            field,
+            f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it.",
+        )
 
 
 @contextmanager
@@ -251,6 +259,13 @@ def _opened(
 ) -> Iterator[Image.Image]:
     """Open an image; any failure while it is used becomes an error about this file."""
     check_regular(file, field, kind)
-    said = f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. Replace or convert it."
-    with boundary(field, said, kind), Image.open(file) as image:
+    with (
+        boundary(
+            field,
+            f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. "
+            "Replace or convert it.",
+            kind,
+        ),
+        Image.open(file) as image,
+    ):
         yield image

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -137,8 +137,11 @@ def open_video(path: Path) -> InputContainer:
         ClipError: It is not a video file, or none that can be decoded.
     """
     check_regular(path, "clip.path", ClipError)
-    said = f"{shorten(path.name)} is not a readable video. Convert it to MP4."
-    with boundary("clip.path", said, ClipError):
+    with boundary(
+        "clip.path",
+        f"{shorten(path.name)} is not a readable video. Convert it to MP4.",
+        ClipError,
+    ):
         # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something
         # else.
         container = av.open(
@@ -199,15 +202,30 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         # closing a half-read file, waits for it, once anything (torchvision does) has
         # turned PyAV's logging on.
         stream.codec_context.thread_count = 1
-        said = f"{shorten(path.name)} cannot be decoded. Re-encode it."
-        with boundary("clip.path", said, ClipError):
+        with boundary(
+            "clip.path",
+            f"{shorten(path.name)} cannot be decoded. Re-encode it.",
+            ClipError,
+        ):
             decoder = _decoder_with_alpha(stream) or stream.codec_context
             if key is None:
                 for packet in container.demux(stream):
                     yield from decoder.decode(packet)
             else:
                 container.seek(key, stream=stream)
-                yield from _decode_from(container.demux(stream), decoder, key)
+                packets = container.demux(stream)
+                first = next(packets)
+                # Some containers find an earlier key frame, which is as good, and some
+                # find none.
+                is_found = first.pts is not None and first.pts <= key
+                if not (first.is_keyframe and is_found):
+                    raise ClipError(
+                        "clip.path", f"Time {key} has no key frame. Re-encode it."
+                    )
+                for packet in chain([first], packets):
+                    for frame in decoder.decode(packet):
+                        if frame.pts is None or frame.pts >= key:
+                            yield frame
 
 
 def _decoder_with_alpha(stream: av.VideoStream) -> av.VideoCodecContext | None:
@@ -223,23 +241,6 @@ def _decoder_with_alpha(stream: av.VideoStream) -> av.VideoCodecContext | None:
     return decoder
 
 
-def _decode_from(
-    packets: Iterator[av.Packet], decoder: av.VideoCodecContext, key: int
-) -> Iterator[av.VideoFrame]:
-    for number, packet in enumerate(packets):
-        if number == 0:
-            # Some containers find an earlier key frame, which is as good, and some find
-            # none.
-            found = packet.is_keyframe and packet.pts is not None and packet.pts <= key
-            if not found:
-                raise ClipError(
-                    "clip.path", f"Time {key} has no key frame. Re-encode it."
-                )
-        for frame in decoder.decode(packet):
-            if frame.pts is None or frame.pts >= key:
-                yield frame
-
-
 class _Packet(NamedTuple):
     """A packet: its time stamps, its duration, whether it is a key frame, whether a
     frame of its own is shown, and whether it is only the second field of one."""
@@ -252,36 +253,17 @@ class _Packet(NamedTuple):
     is_second: bool
 
 
-class _Stream(NamedTuple):
-    """A video stream: its packets, the seconds of one unit of their times, and its
-    frames per second.
-
-    `restarts` says whether it can be decoded from a key frame on.
-    """
-
-    packets: list[_Packet]
-    tick: Fraction
-    rate: Fraction
-    codec: str
-    restarts: bool
-
-    @property
-    def shown(self) -> list[_Packet]:
-        """Packets whose frames are shown."""
-        return [packet for packet in self.packets if packet.is_shown]
-
-
 def read_index(path: Path) -> tuple[Index, Facts]:
     """Read all packets of a file, a readable video or ClipError; decode only where
     packets are not frames."""
-    stream, facts = _read_packets(path)
-    shown = stream.shown
+    packets, tick, rate, codec, restarts, facts = _read_packets(path)
+    shown = [packet for packet in packets if packet.is_shown]
     no_frames = f"{shorten(path.name)} has no readable frames. Re-encode it."
     if not shown:
         raise ClipError("clip.path", no_frames)
     stamps = [packet.pts for packet in shown]
-    packs_frames = stream.codec == "mpeg4" and None in stamps
-    lacks_first = not stream.packets[0].is_key
+    packs_frames = codec == "mpeg4" and None in stamps
+    lacks_first = not packets[0].is_key
     if packs_frames or lacks_first:
         # One packet may hold several frames (DivX in AVI), or the first ones need
         # frames that were cut off.
@@ -290,22 +272,36 @@ def read_index(path: Path) -> tuple[Index, Facts]:
             raise ClipError("clip.path", no_frames)
         if not packs_frames:
             stamps = decoded
-        index = _arrange(stamps, stream.tick, stream.rate, shown[-1:])
+        index = _arrange(stamps, tick, rate, shown[-1:])
         index = replace(index, count=len(decoded))
     else:
-        index = _arrange(stamps, stream.tick, stream.rate, shown)
-        if stream.restarts:
-            index = _with_keys(index, shown, stream.packets)
+        index = _arrange(stamps, tick, rate, shown)
+        different = {packet.pts for packet in shown if packet.pts is not None}
+        # only where they identify the frames
+        if restarts and len(different) == len(shown):
+            keys = sorted(
+                packet.pts
+                for packet in packets
+                if packet.is_key and packet.pts is not None
+            )
+            index = replace(index, pts=tuple(sorted(different)), keys=tuple(keys))
     return index, facts
 
 
-def _read_packets(path: Path) -> tuple[_Stream, Facts]:
+def _read_packets(
+    path: Path,
+) -> tuple[list[_Packet], Fraction, Fraction, str, bool, Facts]:
+    """Read the packets of a file, the seconds of one unit of their times, its frames
+    per second, its codec, whether it can be decoded from a key frame on, and facts."""
     with open_video(path) as container:
         stream = video_stream(container)
         codec = stream.codec_context.name
         fields = Fields(stream.codec_context.extradata) if codec == "h264" else None
-        said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
-        with boundary("clip.path", said, ClipError):
+        with boundary(
+            "clip.path",
+            f"{shorten(path.name)} cannot be read to its end. Re-encode it.",
+            ClipError,
+        ):
             demuxed = container.demux(stream)
             packets = [
                 _describe(packet, codec, fields) for packet in demuxed if packet.size
@@ -318,13 +314,6 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
         has_fields = any(packet.is_second for packet in packets)
         if has_fields:
             rate = _rate_of_pairs(packets, tick, rate)
-        read = _Stream(
-            packets,
-            tick=tick,
-            rate=rate,
-            codec=codec,
-            restarts=codec in _RESTARTS and not made_up,
-        )
         # keys may have capitals
         comments = [
             text for key, text in container.metadata.items() if key.lower() == "comment"
@@ -341,7 +330,8 @@ def _read_packets(path: Path) -> tuple[_Stream, Facts]:
             lacking=max(0, promised - len(packets)),
             has_fields=has_fields,
         )
-    return read, facts
+    restarts = codec in _RESTARTS and not made_up
+    return packets, tick, rate, codec, restarts, facts
 
 
 def _rate_of_pairs(
@@ -380,7 +370,11 @@ def _arrange(
     rate: Fraction,
     packets: Sequence[_Packet],
 ) -> Index:
-    """Return the index of frames by their time stamps, without key frames."""
+    """Return the index of frames by their time stamps, without key frames.
+
+    Time stamps that skip days cannot be trusted, nor those that start over, as where
+    two recordings were joined in one file.
+    """
     known = sorted(stamp for stamp in stamps if stamp is not None)
     index = Index(
         count=len(stamps),
@@ -388,7 +382,10 @@ def _arrange(
         start=known[0] * tick if known else Fraction(0),
         tick=tick,
     )
-    if len(known) < len(stamps) or not _say_when_shown(known, tick, packets):
+    longest = max((later - earlier for earlier, later in pairwise(known)), default=0)
+    decoding = [packet.dts for packet in packets if packet.dts is not None]
+    starts_over = any(earlier > later for earlier, later in pairwise(decoding))
+    if len(known) < len(stamps) or longest * tick > _SLOWEST or starts_over:
         return index
     usual = 1 / index.fps
     last = usual
@@ -423,30 +420,3 @@ def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction
             rate = len(gaps) / seconds
     slowest = Fraction(1, _SLOWEST)
     return max(Fraction(rate).limit_denominator(_SLOWEST), slowest)
-
-
-def _say_when_shown(
-    known: Sequence[int], tick: Fraction, packets: Sequence[_Packet]
-) -> bool:
-    """Tell whether time stamps can be trusted: they neither skip days nor start over.
-
-    They start over where two recordings were joined in one file.
-    """
-    longest = max((later - earlier for earlier, later in pairwise(known)), default=0)
-    if longest * tick > _SLOWEST:
-        return False
-    decoding = [packet.dts for packet in packets if packet.dts is not None]
-    return all(earlier <= later for earlier, later in pairwise(decoding))
-
-
-def _with_keys(
-    index: Index, shown: Sequence[_Packet], packets: Sequence[_Packet]
-) -> Index:
-    """Add time stamps and key frames to an index, if the stamps identify the frames."""
-    stamps = {packet.pts for packet in shown if packet.pts is not None}
-    if len(stamps) < len(shown):
-        return index
-    keys = sorted(
-        packet.pts for packet in packets if packet.is_key and packet.pts is not None
-    )
-    return replace(index, pts=tuple(sorted(stamps)), keys=tuple(keys))

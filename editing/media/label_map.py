@@ -58,11 +58,16 @@ def read_label_map(path: Path) -> dict[int, Called]:
     called = [_called(number, line) for number, line in enumerate(lines, 1)]
     masks = [one for one in called if one and one.color != _BLACK]
     if len({one.color for one in masks}) < len(masks):
-        said = f"{FILE} gives one colour to two labels"
-        raise MaskError("masks", f"{said}. Export with a colour for each.")
+        raise MaskError(
+            "masks",
+            f"{FILE} gives one colour to two labels. Export with a colour for each.",
+        )
     if len(masks) > _MOST_LABELS:
-        said = f"{FILE} has {len(masks)} labels, but at most {_MOST_LABELS} are read"
-        raise MaskError("masks", f"{said}. Export fewer.")
+        raise MaskError(
+            "masks",
+            f"{FILE} has {len(masks)} labels, but at most {_MOST_LABELS} are "
+            "read. Export fewer.",
+        )
     return dict(enumerate(masks, 1))
 
 
@@ -74,8 +79,11 @@ def _called(number: int, line: str) -> Called | None:
     found = _LINE.fullmatch(line)
     channels = [int(channel) for channel in found.groups()[1:]] if found else []
     if not found or max(channels) > 255:
-        said = f"{FILE}, line {number}, is {shorten(line)}"
-        raise MaskError("masks", f"{said}. Write cat:250,50,83:: or the like.")
+        raise MaskError(
+            "masks",
+            f"{FILE}, line {number}, is {shorten(line)}. Write cat:250,50,83:: or "
+            "the like.",
+        )
     return Called(found[1].strip(), hex_of(np.array(channels)))
 
 
@@ -89,7 +97,9 @@ def meaning_of(pictures: Iterable[Picture], called: Mapping[int, Called]) -> Mea
     for picture in pictures:
         strange = strange_color(shown(picture), colors.values())
         if strange:
-            said = f"{shorten(picture.name)} has the colour {strange}"
-            reason = f"which {FILE} does not name. Export them again, as PNG."
-            raise MaskError("masks", f"{said}, {reason}")
+            raise MaskError(
+                "masks",
+                f"{shorten(picture.name)} has the colour {strange}, which {FILE} "
+                "does not name. Export them again, as PNG.",
+            )
     return Meaning("colors", colors=colors)

@@ -106,9 +106,11 @@ class Labels(LazyFrames):
             part = self.read(start, stop)
             shape = (stop - start, *self.shape[1:])
             if part.dtype != np.uint8 or part.shape != shape or part.ndim != 3:
-                given = f"{part.dtype} of shape {part.shape}"
-                said = f"Expected uint8 labels [frames, height, width], got {given}."
-                raise MaskError("masks", said)
+                raise MaskError(
+                    "masks",
+                    "Expected uint8 labels [frames, height, width], got "
+                    f"{part.dtype} of shape {part.shape}.",
+                )
             found[part] = True
         return frozenset(np.flatnonzero(found).tolist()) - {0}
 
@@ -166,11 +168,17 @@ class _Wanted:
         if self.at is None:
             return count
         if not 0 <= self.at < self.frames:
-            said = f"Frame {self.at} is outside the clip."
-            raise MaskError("--at", f"{said} Choose from 0 to {self.frames - 1}.")
+            raise MaskError(
+                "--at",
+                f"Frame {self.at} is outside the clip. Choose from 0 to "
+                f"{self.frames - 1}.",
+            )
         if count != 1:
-            said = f"{shorten(name)} has {count} masks, but --at is of one mask."
-            raise MaskError("--at", f"{said} Leave it out.")
+            raise MaskError(
+                "--at",
+                f"{shorten(name)} has {count} masks, but --at is of one mask. "
+                "Leave it out.",
+            )
         return self.frames
 
     def fit(self, masks: LazyFrames) -> LazyFrames:
@@ -306,11 +314,13 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
     called = read_label_map(path)
     path = folder_of_masks(path)
     name = shorten(path.name)
-    said = f"{name} cannot be opened. Use another folder."
-    with boundary("masks", said, MaskError):
+    with boundary("masks", f"{name} cannot be opened. Use another folder.", MaskError):
         if not os.path.exists(path):
-            hint = "Use a folder of PNG files (00000.png, 00001.png, ...)."
-            raise MaskError("masks", f"{name} is not a folder. {hint}")
+            raise MaskError(
+                "masks",
+                f"{name} is not a folder. Use a folder of PNG files (00000.png, "
+                "00001.png, ...).",
+            )
         is_parsed = _is_json(path)
         folders = _folders(path) if path.is_dir() else []
     if is_parsed:
@@ -319,13 +329,17 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
         return _open_pictures(_source_of(path, bool(called)), wanted, called)
     stray = pictures_in(path, _SUFFIXES)
     if stray:
-        said = f"{stray[0].name} is next to folders of masks. Keep either files or folders."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks",
+            f"{stray[0].name} is next to folders of masks. Keep either files or "
+            "folders.",
+        )
     masks: dict[int, LazyMasks] = {}
     for label, folder in sorted((_label_of(one), one) for one in folders):
         if label in masks:
-            said = f"{name} has two folders of label {label}."
-            raise MaskError("masks", f"{said} Remove one.")
+            raise MaskError(
+                "masks", f"{name} has two folders of label {label}. Remove one."
+            )
         inside = _open_pictures(_source_of(folder), wanted)
         read = partial(_read_inside, inside)
         masks[label] = LazyFrames(inside.shape, bool, read)
@@ -335,8 +349,10 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
 def _label_of(folder: Path) -> int:
     is_number = re.fullmatch(r"[0-9]{1,5}", folder.name)
     if not is_number or not 1 <= int(folder.name) <= 255:
-        said = f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks",
+            f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.",
+        )
     return int(folder.name)
 
 
@@ -383,12 +399,17 @@ def _source_of(path: Path, in_colors: bool = False) -> _Source:
     if path.suffix.lower() in IMAGE_SUFFIXES or _is_still_gif(path):
         return _pictures(path.name, [path])
     if path.suffix.lower() == ".zip":
-        said = f"{shorten(path.name)} is an archive. Unpack it and use the folder."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks",
+            f"{shorten(path.name)} is an archive. Unpack it and use the folder.",
+        )
     check_regular(path, "masks", MaskError)
     if not is_video(path):
-        said = f"{shorten(path.name)} is neither a picture, JSON, nor a readable video."
-        raise MaskError("masks", f"{said} Export the masks as one of these.")
+        raise MaskError(
+            "masks",
+            f"{shorten(path.name)} is neither a picture, JSON, nor a readable "
+            "video. Export the masks as one of these.",
+        )
     clip = open_clip(path)
     count = len(clip)
 
@@ -421,7 +442,7 @@ def _is_still_gif(path: Path) -> bool:
     if path.suffix.lower() != _GIF:
         return False
     with _open_mask(path) as image:
-        return not getattr(image, "is_animated", False)
+        return not (hasattr(image, "is_animated") and image.is_animated)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -433,9 +454,12 @@ def _mask_files(folder: Path) -> list[Path]:
     where it has none; MaskError if it has no pictures."""
     pictures = pictures_in(folder, _SUFFIXES)
     if not pictures:
-        said = f"{shorten(folder.name)} has no pictures of masks."
         endings = ", ".join(_SUFFIXES)
-        raise MaskError("masks", f"{said} Use files ending in {endings}.")
+        raise MaskError(
+            "masks",
+            f"{shorten(folder.name)} has no pictures of masks. Use files ending "
+            f"in {endings}.",
+        )
     return [file for file in pictures if file.suffix.lower() == ".png"] or pictures
 
 
@@ -446,26 +470,21 @@ def _open_pictures(
     clip; an export calls their colours something."""
     count = len(source.sizes)
     if wanted.check_count(source.name, count) != wanted.frames:
-        has = f"{source.name!r} has {count} mask{'' if count == 1 else 's'}"
         hint = "Add one per frame"
         if count == 1:
             hint += ", or say the frame of this one with --at"
-        said = f"{has}, but the clip uses {wanted.frames} frames. {hint}."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks",
+            f"{source.name!r} has {count} mask{'' if count == 1 else 's'}, but "
+            f"the clip uses {wanted.frames} frames. {hint}.",
+        )
     for name, size in zip(source.names, source.sizes, strict=True):
         if size in (wanted.size, wanted.original) and size == source.sizes[0]:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
-        has = f"{shorten(name)} is {own}, but the clip is {clip}."
-        raise MaskError("masks", f"{has} Resize it.")
-    return wanted.fit(_labels_of(source, wanted, called))
-
-
-def _labels_of(
-    source: _Source, wanted: _Wanted, called: Mapping[int, Called] | None
-) -> LazyLabels:
-    """Return the labels of pictures, whose meaning is decided first."""
-    count = len(source.sizes)
+        raise MaskError(
+            "masks", f"{shorten(name)} is {own}, but the clip is {clip}. Resize it."
+        )
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
     if source.is_video:
@@ -484,15 +503,21 @@ def _labels_of(
             window[index - start] = meaning.labels(source.picture(index))
         return window
 
-    return LazyFrames((count, height, width), np.uint8, read)
+    return wanted.fit(LazyFrames((count, height, width), np.uint8, read))
 
 
 @contextmanager
 def _open_mask(file: Path) -> Iterator[Image.Image]:
     """Open a mask; errors on reading it name the file."""
     check_regular(file, "masks", MaskError)
-    said = f"{shorten(file.name)} is not a readable picture. Replace it."
-    with boundary("masks", said, MaskError), Image.open(file) as image:
+    with (
+        boundary(
+            "masks",
+            f"{shorten(file.name)} is not a readable picture. Replace it.",
+            MaskError,
+        ),
+        Image.open(file) as image,
+    ):
         yield image
 
 
@@ -565,8 +590,11 @@ def extent_of(path: Path) -> Extent:
         MaskError: There are none.
         ClipError: A video cannot be read.
     """
-    said = f"{shorten(path.name)} cannot be opened. Use another folder."
-    with boundary("masks", said, MaskError):
+    with boundary(
+        "masks",
+        f"{shorten(path.name)} cannot be opened. Use another folder.",
+        MaskError,
+    ):
         path = folder_of_masks(path)
         if _is_json(path):
             return read_annotations(path).extent

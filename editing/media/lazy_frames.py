@@ -21,6 +21,8 @@ WINDOW = 4  # frames that are read at a time
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
+Shape = tuple[int, int]
+"""(height, width), as of an array."""
 Extent = tuple[int, Size]
 """Number of frames, and their size."""
 Rgb = UInt8[np.ndarray, "height width 3"]
@@ -37,7 +39,7 @@ class FrameSource(Protocol):
     """A source of frames or labels, such as a clip; `size` is (width, height) in
     pixels."""
 
-    size: tuple[int, int]
+    size: Size
 
     def __len__(self) -> int: ...
 
@@ -209,9 +211,11 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = f"Temporary files cannot be written ({error.strerror or error})."
-        hint = "Free some space, or set TMPDIR to another folder."
-        raise ResourceError("TMPDIR", f"{said} {hint}") from error
+        raise ResourceError(
+            "TMPDIR",
+            f"Temporary files cannot be written ({error.strerror or error}). Free "
+            "some space, or set TMPDIR to another folder.",
+        ) from error
 
 
 def _is_plain(part: object) -> bool:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, Num, UInt8
 from PIL import Image, ImageOps
 
 from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.images import count_pictures
 from regrain.editing.media.lazy_frames import Grey, Rgb
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
@@ -111,10 +112,11 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
         MaskError: It has several pictures, or numbers that are no labels.
     """
     name = file.name
-    pictures = getattr(image, "n_frames", 1)
+    pictures = count_pictures(image)
     if pictures > 1:
-        said = f"{shorten(name)} holds {pictures} pictures. Use a file for each."
-        raise MaskError("masks", said)
+        raise MaskError(
+            "masks", f"{shorten(name)} holds {pictures} pictures. Use a file for each."
+        )
     is_lossy = image.format in ("JPEG", "MPO")  # keeps its colours only about
     if image.format == "WEBP":
         with file.open("rb") as opened:
@@ -185,8 +187,11 @@ def _whole_numbers(
         return np.rint(255 * values).astype(np.int64)
     whole = np.rint(values).astype(np.int64)
     if (whole != values).any():
-        said = f"{shorten(name)} has numbers from {values.min():g} to {values.max():g}."
-        raise MaskError("masks", f"{said} Use 0 to 1, or labels.")
+        raise MaskError(
+            "masks",
+            f"{shorten(name)} has numbers from {values.min():g} to "
+            f"{values.max():g}. Use 0 to 1, or labels.",
+        )
     return whole
 
 
@@ -235,8 +240,11 @@ class Meaning:
             return nearest_labels(shown(picture, self.opaque), self.colors)
         if self.form == "alpha":
             if picture.alpha is None:
-                said = f"{shorten(picture.name)} has no alpha channel, but others have."
-                raise MaskError("masks", f"{said} Use one form for all.")
+                raise MaskError(
+                    "masks",
+                    f"{shorten(picture.name)} has no alpha channel, but others "
+                    "have. Use one form for all.",
+                )
             inside = picture.alpha >= self.opaque
         else:
             grey = self._grey(picture)
@@ -247,8 +255,11 @@ class Meaning:
 
     def _grey(self, picture: Picture) -> Num[np.ndarray, "height width"]:
         if picture.pixels.ndim > 2:
-            said = f"{shorten(picture.name)} has colours, but others have numbers."
-            raise MaskError("masks", f"{said} Use one form for all.")
+            raise MaskError(
+                "masks",
+                f"{shorten(picture.name)} has colours, but others have numbers. "
+                "Use one form for all.",
+            )
         is_stored_deep = self.is_deep and picture.pixels.dtype != np.uint8
         grey = _in_8_bits(picture.pixels, picture.name, is_stored_deep)
         if picture.alpha is not None:
@@ -264,8 +275,11 @@ def _in_8_bits(
     if numbers.dtype == np.uint8:
         return numbers
     if numbers.min() < 0 or numbers.max() > _FULL:
-        said = f"{shorten(name)} has numbers from {numbers.min()} to {numbers.max()}."
-        raise MaskError("masks", f"{said} Use labels from 0 to 255.")
+        raise MaskError(
+            "masks",
+            f"{shorten(name)} has numbers from {numbers.min()} to "
+            f"{numbers.max()}. Use labels from 0 to 255.",
+        )
     if is_deep:
         return np.rint(numbers / _DEPTH).astype(np.uint8)
     return numbers.astype(np.uint8)
@@ -281,8 +295,10 @@ def _is_deep(picture: Picture) -> bool:
     is_exact = not (numbers % _DEPTH).any()
     if is_exact or numbers.max() == _FULL or len(np.unique(numbers)) > _GREYS + 1:
         return True
-    said = f"{shorten(picture.name)} has label {numbers.max()}."
-    raise MaskError("masks", f"{said} Use labels from 1 to 255.")
+    raise MaskError(
+        "masks",
+        f"{shorten(picture.name)} has label {numbers.max()}. Use labels from 1 to 255.",
+    )
 
 
 def understand(
@@ -382,7 +398,15 @@ class _Survey:
             if strange_color(picture, colors.values()) is None
         ]
         self._is_lit = self._is_lit or bool(picture.any())
-        bright = _bright_colors(picture, self._dark)
+        # bright pixels, or more like a dark colour than like black, away from edges
+        step = max(1, max(picture.shape) // _LOOKED_AT)
+        seen = picture[::step, ::step]
+        is_bright = seen.max(-1) > _DARK
+        for color in self._dark:
+            is_bright |= 2 * (seen @ color) > color @ color
+        within = is_bright & (_contrast(seen) < _LEVEL)
+        chosen = within if within.any() else is_bright
+        bright = seen[chosen].astype(np.int64)
         red, green, blue = bright.T // (256 // _STEPS)
         bins = (red * _STEPS + green) * _STEPS + blue
         self._counts += np.bincount(bins, minlength=len(self._counts))
@@ -411,10 +435,12 @@ class _Survey:
         is_many = "many" in self._seen
         is_soft = "soft" in self._seen or (is_white and not is_many)
         if is_many and not is_soft:
-            has = f"{shorten(self._seen['many'])} has more than {_GREYS} greys"
-            said = f"{has}, which may be labels or one soft mask."
-            hint = "Save labels as indexed PNG, or a soft mask with white inside."
-            raise MaskError("masks", f"{said} {hint}")
+            raise MaskError(
+                "masks",
+                f"{shorten(self._seen['many'])} has more than {_GREYS} greys, "
+                "which may be labels or one soft mask. Save labels as indexed "
+                "PNG, or a soft mask with white inside.",
+            )
         form = "soft" if is_soft else "labels"
         return Meaning(form, matte=matte, opaque=opaque, is_deep=self._is_deep)
 
@@ -422,16 +448,30 @@ class _Survey:
         """Refuse colours beside numbers, and those that are not of masks."""
         name = shorten(self._colored)
         if self._numbered:
-            said = f"{name} has colours, but {shorten(self._numbered)} has numbers."
-            raise MaskError("masks", f"{said} Use one form for all.")
+            raise MaskError(
+                "masks",
+                f"{name} has colours, but {shorten(self._numbered)} has numbers. "
+                "Use one form for all.",
+            )
         if colors is None:
-            has = f"{name} has too many colours for masks."
-            raise MaskError("masks", f"{has} Use a colour for each object, on black.")
+            raise MaskError(
+                "masks",
+                f"{name} has too many colours for masks. Use a colour for each "
+                "object, on black.",
+            )
 
     def _find_colors(self) -> dict[int, str] | None:
         """Return "#rrggbb" by label of the colours that were seen; None if they are not
         those of masks."""
-        colors = _distinct_colors(self._counts, self._sums)
+        # the means of frequent bins, each unlike those before it
+        least = _SHARE * self._counts.sum()
+        colors: list[np.ndarray] = []
+        for place in np.argsort(-self._counts)[:_TRIED]:
+            if self._counts[place] <= least:
+                break
+            color = self._sums[place] / self._counts[place]
+            if not any(_alike(color, other) for other in colors):
+                colors.append(color)
         used = self._counts > 0
         means = self._sums[used] / self._counts[used][:, None]
         near = np.zeros(len(means), bool)
@@ -548,36 +588,6 @@ def _contrast(picture: Grey | Rgb) -> Grey:
     picture = np.ascontiguousarray(picture)
     spread = cv2.dilate(picture, around) - cv2.erode(picture, around)
     return spread.max(-1) if spread.ndim > 2 else spread
-
-
-def _bright_colors(
-    picture: Rgb, dark: Iterable[np.ndarray]
-) -> Int[np.ndarray, "pixels 3"]:
-    """Return the colours of bright pixels away from edges, or of all if there are no
-    others; also of pixels that are more like a `dark` colour than like black."""
-    step = max(1, max(picture.shape) // _LOOKED_AT)
-    picture = picture[::step, ::step]
-    is_bright = picture.max(-1) > _DARK
-    for color in dark:
-        is_bright |= 2 * (picture @ color) > color @ color
-    within = is_bright & (_contrast(picture) < _LEVEL)
-    return picture[within if within.any() else is_bright].astype(np.int64)
-
-
-def _distinct_colors(
-    counts: Int[np.ndarray, " bins"], sums: Float[np.ndarray, "bins 3"]
-) -> list[Float[np.ndarray, "3"]]:
-    """Return the mean colours of frequent bins, the most frequent first, each unlike
-    those before it."""
-    least = _SHARE * counts.sum()
-    colors: list[np.ndarray] = []
-    for place in np.argsort(-counts)[:_TRIED]:
-        if counts[place] <= least:
-            break
-        color = sums[place] / counts[place]
-        if not any(_alike(color, other) for other in colors):
-            colors.append(color)
-    return colors
 
 
 def _labelled(colors: Iterable[np.ndarray], known: Colors) -> dict[int, np.ndarray]:

@@ -19,6 +19,7 @@ from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media import fields
 from regrain.editing.media.clip import (
     AudioSpan,
+    Clip,
     ColorTags,
     check_size,
     stack,
@@ -42,7 +43,7 @@ EXACT = (
 _MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
 
 
-class VideoClip:
+class VideoClip(Clip):
     """A video file; see `open_clip`. Frames are read in stored order, whatever their
     times.
 
@@ -71,8 +72,9 @@ class VideoClip:
         name = shorten(path.name)
         first = next(decode(path), None)
         if first is None:
-            said = f"{name} has no readable frames. Re-encode it."
-            raise ClipError("clip.path", said)
+            raise ClipError(
+                "clip.path", f"{name} has no readable frames. Re-encode it."
+            )
         self._pixel = facts.pixel
         # before it is made
         check_size(_square(first.width, first.height, facts.pixel))
@@ -81,24 +83,25 @@ class VideoClip:
         self.fps = index.fps / stride
         begin = index.at(start)
         end = index.at(start + stride * len(self._used))
-        self.times: tuple[Fraction, ...] | None = None
         if index.times:
             self.times = tuple(index.at(frame) - begin for frame in self._used)
         self.duration = end - begin
         self.tags = _tags_of(first)
-        self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        if facts.has_audio:
+            self.audio = AudioSpan(path, begin, end)
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(name, first, index, facts)
         if self.is_interlaced and not deinterlace:
-            hint = "Use --deinterlace, or clip.deinterlace in a project."
-            said = "is interlaced: what moves has combs."
-            self.warnings.append(f"{name} {said} {hint}")
-        if deinterlace and not self.is_interlaced:
-            said = (
-                "does not say that it is interlaced; all its frames are deinterlaced."
+            self.warnings.append(
+                f"{name} is interlaced: what moves has combs. Use --deinterlace, "
+                "or clip.deinterlace in a project."
             )
-            self.warnings.append(f"{name} {said}")
+        if deinterlace and not self.is_interlaced:
+            self.warnings.append(
+                f"{name} does not say that it is interlaced; all its frames are "
+                "deinterlaced."
+            )
         if self.has_alpha and first.to_ndarray(format="rgba")[..., 3].min() < 255:
             self.warnings.append(f"{name} {TRANSPARENT}")
         self.comment = facts.comment
@@ -142,11 +145,15 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
     if int(first.colorspace) not in _SUPPORTED:
         warnings.append(f"{name} has colours in a rare form; they may be a little off.")
     if int(first.color_trc) in _HDR:
-        seems = "it is edited in 8 bits, and looks paler to models."
-        warnings.append(f"{name} is HDR: {seems} Convert it to SDR (Rec. 709) first.")
+        warnings.append(
+            f"{name} is HDR: it is edited in 8 bits, and looks paler to models. "
+            "Convert it to SDR (Rec. 709) first."
+        )
     if facts.lacking > 1:  # some AVI files count one too many
-        has = f"it has {index.count} frames, and {facts.lacking} are missing."
-        warnings.append(f"{name} is cut off: {has}")
+        warnings.append(
+            f"{name} is cut off: it has {index.count} frames, and {facts.lacking} "
+            "are missing."
+        )
     return warnings
 
 
@@ -215,8 +222,11 @@ class _Decoder:
             frame = next(self._frames, None)
             if frame is None:
                 self._next = -1
-                ends = f"{shorten(self._path.name)} ends before frame {number}."
-                raise ClipError("clip.path", f"{ends} Trim or re-encode it.")
+                raise ClipError(
+                    "clip.path",
+                    f"{shorten(self._path.name)} ends before frame {number}. Trim "
+                    "or re-encode it.",
+                )
             if self._index.pts and frame.pts != self._index.pts[self._next]:
                 if self._entered:
                     raise LookupError("a frame has another time stamp than its packet")
@@ -304,18 +314,23 @@ def open_clip(
             range of its frames.
     """
     if "://" in str(path):
-        said = (
-            f"{shorten(str(path))} is a URL. Download it first and use the local file."
+        raise ClipError(
+            "clip.path",
+            f"{shorten(str(path))} is a URL. Download it first and use the local file.",
         )
-        raise ClipError("clip.path", said)
     path = Path(path)
     # unlike Path.is_dir, does not raise for a name that is too long
     if os.path.isdir(path):
         if deinterlace:
-            said = "Images are not deinterlaced. Use a video file, or leave it out."
-            raise ClipError("clip.deinterlace", said)
+            raise ClipError(
+                "clip.deinterlace",
+                "Images are not deinterlaced. Use a video file, or leave it out.",
+            )
         return ImageClip(path, start, stride, frames)
     if not os.path.isfile(path):
-        said = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
-        raise ClipError("clip.path", said)
+        raise ClipError(
+            "clip.path",
+            f"{shorten(str(path))} does not exist. Use a video file or a folder "
+            "of images.",
+        )
     return VideoClip(path, start, stride, frames, deinterlace=deinterlace)

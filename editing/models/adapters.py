@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict, Field
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
+from regrain.editing.media.lazy_frames import RgbFrames, Size
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
     MODELS_VARIABLE,
@@ -31,9 +31,8 @@ from regrain.editing.storage.packages import program
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from regrain.editing.models.backbone import Backbone
+    from regrain.editing.models.intervention import Weights
 
 _KEY = "regrain_adapter"
 _LONGEST_NAME = 100
@@ -77,7 +76,7 @@ class Adapter:
     """Tuned weights by name, as in `editing.models.unet.temporal`, and their facts."""
 
     facts: AdapterFacts
-    weights: Mapping[str, Tensor]
+    weights: Weights
 
     def digest(self, base: str) -> str:
         """Identify a model with this adapter; `base` is the model's fingerprint."""
@@ -238,7 +237,7 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         )
 
 
-def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
+def check_fits(adapter: Adapter, backbone: Backbone, size: Size) -> None:
     """Check that an adapter was tuned on this model and working size, (width, height)
     in pixels.
 
@@ -253,7 +252,7 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
         raise ModelError("adapter", "It contains NaN or Inf. Tune anew.")
 
 
-def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) -> None:
+def check_facts(facts: AdapterFacts, backbone: Backbone, size: Size) -> None:
     """Check an adapter as `check_fits` does, as far as its header goes."""
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
@@ -276,7 +275,7 @@ def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
 
 
 def clip_sketch(
-    frames: UInt8[np.ndarray, "frames height width 3"],
+    frames: RgbFrames,
 ) -> tuple[float, ...]:
     """Return a few numbers that tell a clip from others: the brightness of 4 x 4 cells
     of four frames.
@@ -292,9 +291,7 @@ def clip_sketch(
     return tuple(sketch)
 
 
-def is_of_clip(
-    facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]
-) -> bool:
+def is_of_clip(facts: AdapterFacts, frames: RgbFrames) -> bool:
     """Tell whether an adapter was tuned on these frames, at the working size."""
     return _close(facts.clip, clip_sketch(frames), _SAME_CLIP)
 

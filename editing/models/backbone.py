@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from regrain.editing.models.intervention import Intervention
 
 
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes of weights by name."""
+
+
 @runtime_checkable
 class Backbone(Protocol):
     """A loaded model. Holds weights and facts, nothing about a run.
@@ -84,7 +88,7 @@ class Backbone(Protocol):
         yet."""
         ...
 
-    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+    def tunable_shapes(self, rank: int) -> Shapes:
         """Return names and shapes of the weights that Tune-A-Video tunes."""
         ...
 

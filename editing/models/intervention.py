@@ -22,6 +22,8 @@ from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionFn
 
+Weights = Mapping[str, Tensor]
+"""Weights by name."""
 Patch = Callable[[nn.Module], AbstractContextManager]
 """Changes the network for one call: entered before it, left after it, whatever happens
 in between."""
@@ -48,7 +50,7 @@ class Intervention:
     attend: AttentionFn | None = None
     patches: tuple[Patch, ...] = ()
     control: ControlFn | None = None
-    queries: Mapping[str, Tensor] = field(default_factory=dict)
+    queries: Weights = field(default_factory=dict)
     beside: Tensor | None = None
     guidance: tuple[float, ...] = ()
 

@@ -21,10 +21,12 @@ from regrain.editing.errors import (
     ResourceError,
     shorten,
 )
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
+Latents = Float[Tensor, "rows c gh gw"]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
@@ -85,7 +87,7 @@ class TurnTaking:
         facts = (self._identity, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
-    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+    def fit(self, width: int, height: int, size: int | None = None) -> Size:
         """Choose the working size (width, height) in pixels, each the nearest multiple
         of `multiple`.
 
@@ -94,7 +96,7 @@ class TurnTaking:
         """
         return working_size((width, height), size or self.size, self.multiple)
 
-    def _pixels(self, latents: Float[Tensor, "*rows gh gw"]) -> tuple[int, int]:
+    def _pixels(self, latents: Float[Tensor, "*rows gh gw"]) -> Size:
         """Return height and width in pixels of the frames that latents stand for."""
         rows, columns = latents.shape[-2:]
         return rows * self.factor, columns * self.factor
@@ -106,7 +108,7 @@ class TurnTaking:
 
     @contextmanager
     def _turn(
-        self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None
+        self, part: nn.Module, frames: int = 0, size: Size | None = None
     ) -> Iterator[None]:
         """Lock the model and put this part on the device; it stays there until another
         is needed.
@@ -122,7 +124,7 @@ class TurnTaking:
             yield
 
     @contextmanager
-    def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
+    def _memory(self, frames: int, size: Size) -> Iterator[None]:
         """Say on an out-of-memory error what to lower."""
         try:
             yield

@@ -73,8 +73,11 @@ def read_masks(
         count, size = len(clip), clip.size
     masks = open_regions(path, count, size, colors=colors, at=at)
     if not masks:
-        reason = f"{path.name!r} has no label in any frame."
-        raise MaskError("masks", f"{reason} Use masks with at least one object.")
+        raise MaskError(
+            "masks",
+            f"{path.name!r} has no label in any frame. Use masks with at least "
+            "one object.",
+        )
     return masks
 
 
@@ -117,9 +120,10 @@ def write_masks(
                 _check_colors(masks, colors)
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
     except OSError as error:
-        reason = f"{path.name!r} cannot be written ({error.strerror or error})."
         raise ResourceError(
-            "--out", f"{reason} Free some space or choose another."
+            "--out",
+            f"{path.name!r} cannot be written ({error.strerror or error}). Free "
+            "some space or choose another.",
         ) from error
 
 
@@ -149,7 +153,12 @@ def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
     comment = "Made for video-to-video editing with masks"
     for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
         frames = LazyFrames(shape, np.uint8, read)
-        write_video(folder / name, frames, clip.fps, comment=comment)
+        write_video(
+            folder / name,
+            frames,
+            clip.fps,
+            comment=comment,
+        )
 
 
 def check_out(out: Path, source: Path) -> None:
@@ -179,8 +188,11 @@ def check_out(out: Path, source: Path) -> None:
     entries = visible(out) if out.is_dir() else []
     for entry in entries:
         if not _is_ours(entry):
-            reason = f"{out.name!r} contains {entry.name!r}, which is not a mask."
-            raise RequestError("--out", f"{reason} Choose a new or empty folder.")
+            raise RequestError(
+                "--out",
+                f"{out.name!r} contains {entry.name!r}, which is not a mask. "
+                "Choose a new or empty folder.",
+            )
 
 
 def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
@@ -194,8 +206,11 @@ def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
         return
     count, (width, height) = extent_of(out)
     if (count, height, width) != shape:
-        said = f"{shorten(out.name)} has masks of another clip, {count} frames of {width}x{height}."
-        raise RequestError("--out", f"{said} Choose a new or empty folder.")
+        raise RequestError(
+            "--out",
+            f"{shorten(out.name)} has masks of another clip, {count} frames of "
+            f"{width}x{height}. Choose a new or empty folder.",
+        )
 
 
 def overlap(masks: Masks) -> bool:
@@ -243,5 +258,8 @@ def _check_colors(masks: Masks, colors: Colors) -> None:
     for label in masks:
         first = by_color.setdefault(colors[label].lower(), label)
         if first != label:
-            reason = f"Labels {first} and {label} are both {colors[label]}."
-            raise MaskError("--color", f"{reason} Give each its own colour.")
+            raise MaskError(
+                "--color",
+                f"Labels {first} and {label} are both {colors[label]}. Give each "
+                "its own colour.",
+            )

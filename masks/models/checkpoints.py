@@ -154,11 +154,15 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
-        reason = f"{name!r} has no config.json with a model_type of {known}."
-        raise ModelError("model", f"{reason} Download the model again.") from error
+        raise ModelError(
+            "model",
+            f"{name!r} has no config.json with a model_type of {known}. Download "
+            "the model again.",
+        ) from error
     if not weights:
-        reason = f"{name!r} has no .safetensors weights."
-        raise ModelError("model", f"{reason} Download the model again.")
+        raise ModelError(
+            "model", f"{name!r} has no .safetensors weights. Download the model again."
+        )
     try:
         parameters = sum(count_weights(file) for file, _ in weights)
     except ModelError as error:
@@ -182,8 +186,9 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
     """
     prefix = getattr(checkpoint.kind, use)
     if prefix is None:
-        reason = f"{checkpoint.name!r} is not made for {use}."
-        raise ModelError("model", f"{reason} Choose another model.")
+        raise ModelError(
+            "model", f"{checkpoint.name!r} is not made for {use}. Choose another model."
+        )
     with _loading:
         if use == "clicks" and checkpoint.kind.tracking:
             return _clicks_of(checkpoint, load(checkpoint, "tracking"))
@@ -217,8 +222,11 @@ def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
         with without_marks(folder) as place:
             processor = processor_class.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
-        raise ModelError("model", f"{said} Download the model again.") from error
+        raise ModelError(
+            "model",
+            f"{folder.name!r} lacks files of its processor, such as "
+            "processor_config.json. Download the model again.",
+        ) from error
     model = model.eval().requires_grad_(False).to(choose_device())
     _in_memory.add(folder)
     logger.info("loaded %sModel in %.1f s", prefix, time.perf_counter() - began)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from regrain.editing.media.lazy_frames import Mask, Rgb
+from regrain.editing.media.lazy_frames import Mask, Rgb, Shape
 
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
@@ -36,7 +36,7 @@ class Embedded:
     image: np.ndarray
     model: str
     features: Any
-    input_size: tuple[int, int]
+    input_size: Shape
 
 
 class KeptFrames:

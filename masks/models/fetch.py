@@ -96,8 +96,10 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
         fetching.total = sum(wanted.values()) or fetching.total
         free = shutil.disk_usage(partial).free
         if free < fetching.total:
-            needed = f"{fetching.total / 1e6:.0f} MB are needed"
-            raise OSError(f"{needed} and {free / 1e6:.0f} MB are free")
+            raise OSError(
+                f"{fetching.total / 1e6:.0f} MB are needed and "
+                f"{free / 1e6:.0f} MB are free"
+            )
         fetching.load(
             source.repository,
             wanted,
@@ -128,8 +130,10 @@ def _explained(source: HubFiles, error: Exception) -> ModelError:
         case _ if isinstance(error, unreachable()):
             said = "The hub cannot be reached. Check the connection, then try again."
         case OSError():
-            advice = "Choose another folder, or make space."
-            said = f"{MODELS_VARIABLE} cannot be written ({reason}). {advice}"
+            said = (
+                f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another "
+                "folder, or make space."
+            )
         case _:
             said = f"{source.repository} cannot be fetched ({reason}). Try again later."
     return ModelError("models", said)

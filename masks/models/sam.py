@@ -146,8 +146,11 @@ def _load(path: Path, _changed: int) -> Sam:
         from regrain.masks.models.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
-            reason = f"{shorten(path.name)} is a folder without {FILE}."
-            raise ModelError("model", f"{reason} Use a checkpoint's file.")
+            raise ModelError(
+                "model",
+                f"{shorten(path.name)} is a folder without {FILE}. Use a "
+                "checkpoint's file.",
+            )
         with LOADING:
             return load_tiny_sam(path)
     from segment_anything import sam_model_registry
@@ -165,9 +168,11 @@ def _published_size(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
-        reason = f"{shorten(path.name)} is not a published checkpoint ({allowed})"
-        said = f"{reason}, and another pickle could run code. Download one of these."
-        raise ModelError("model", said)
+        raise ModelError(
+            "model",
+            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and "
+            "another pickle could run code. Download one of these.",
+        )
     size, _ = PUBLISHED[digest]
     return size
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from regrain.editing.media.lazy_frames import Mask, Rgb
-from regrain.masks.models.checkpoints import Checkpoint, Network, load
+from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
 
@@ -51,9 +51,24 @@ def predict(
     """
     import torch
 
-    network = load(checkpoint, "clicks")
-    model, processor = network
-    prompts = _prompts(network, frame, points, labels, box, previous)
+    model, processor = load(checkpoint, "clicks")
+    places: dict[str, Any] = {}
+    if len(points):
+        places["input_points"] = [[points.tolist()]]
+        places["input_labels"] = [[labels.tolist()]]
+    if box is not None:
+        places["input_boxes"] = [[box.tolist()]]
+    prompts: dict[str, Any] = {}
+    if places:  # scaled to the network's grid
+        size = list(frame.image.shape[:2])
+        encoded = processor(**places, original_sizes=[size], return_tensors="pt")
+        prompts = {name: encoded[name] for name in places}
+    if previous is not None:
+        grid = model.prompt_encoder.mask_input_size[::-1]
+        whole = previous.astype(np.float32)
+        inside = cv2.resize(whole, grid, interpolation=cv2.INTER_AREA) > 0.5
+        mask = np.where(inside, PRIOR, -PRIOR).astype(np.float32)
+        prompts["input_masks"] = torch.from_numpy(mask[None, None])
     several = index is not None or is_first(points, labels, box, previous)
     with torch.inference_mode(), timing(checkpoint, "click"):
         answer = model(
@@ -70,36 +85,3 @@ def predict(
         return masks[0]
     quality = answer.iou_scores[0, 0].float().cpu().numpy()
     return choose(masks, quality, index)
-
-
-def _prompts(
-    network: Network,
-    frame: Embedded,
-    points: np.ndarray,
-    labels: np.ndarray,
-    box: np.ndarray | None,
-    previous: np.ndarray | None,
-) -> dict[str, Any]:
-    """Make the network's inputs, tensors by name; places are scaled to its grid."""
-    import torch
-
-    model, processor = network
-    places: dict[str, Any] = {}
-    if len(points):
-        places["input_points"] = [[points.tolist()]]
-        places["input_labels"] = [[labels.tolist()]]
-    if box is not None:
-        places["input_boxes"] = [[box.tolist()]]
-    prompts: dict[str, Any] = {}
-    if places:
-        size = list(frame.image.shape[:2])
-        encoded = processor(**places, original_sizes=[size], return_tensors="pt")
-        prompts = {name: encoded[name] for name in places}
-    if previous is not None:
-        grid = model.prompt_encoder.mask_input_size[::-1]
-        small = cv2.resize(
-            previous.astype(np.float32), grid, interpolation=cv2.INTER_AREA
-        )
-        mask = np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)
-        prompts["input_masks"] = torch.from_numpy(mask[None, None])
-    return prompts

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.lazy_frames import Mask, Rgb, Size
-from regrain.masks.draw import BrushStroke, deepest
+from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
+from regrain.masks.draw import BrushStroke, Number, deepest
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
 from regrain.masks.models.embedded import Embedded
@@ -30,9 +30,9 @@ from regrain.masks.segmentation.cuts import Box, Points, Prompts
 
 def segment(
     image: Rgb | Embedded,
-    points: Sequence[Sequence[float | int]] | np.ndarray,
+    points: Sequence[Sequence[Number]] | np.ndarray,
     point_labels: Sequence[int] | np.ndarray,
-    box: Sequence[float | int] | np.ndarray | None = None,
+    box: Sequence[Number] | np.ndarray | None = None,
     previous: Bool[np.ndarray, "_ _"] | None = None,
     *,
     index: int | None = None,
@@ -94,14 +94,26 @@ def segment(
 
 def _by_sam(seen: Embedded, prompts: Prompts, index: int | None) -> Mask:
     """Ask the SAM that has encoded a frame."""
-    coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
-    box = prompts.box
-    previous = prompts.previous
+    coords, labels, box, previous, strokes = prompts
+    # about four points along each stroke
+    for stroke in strokes:
+        every = max(1, len(stroke.points) // 4)
+        points = np.array(stroke.points, float)[::every]
+        coords = np.concatenate([coords, points])
+        labels = np.append(labels, [int(not stroke.erase)] * len(points))
     if previous is not None and len(coords) and box is None:
         coords, labels = _with_middle(coords, labels, previous)
     checkpoint = _checkpoint(seen.model)
     if checkpoint:
-        return sam2.predict(checkpoint, seen, coords, labels, box, previous, index)
+        return sam2.predict(
+            checkpoint,
+            seen,
+            coords,
+            labels,
+            box,
+            previous,
+            index,
+        )
     return sam.predict(
         sam.load_sam(seen.model), seen, coords, labels, box, previous, index
     )
@@ -125,7 +137,7 @@ def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene) -> Mask:
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def _on_grid(prompts: Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> Prompts:
+def _on_grid(prompts: Prompts, ratio: np.ndarray, shape: Shape) -> Prompts:
     """Convert prompts to pixels of a scene; `ratio` is (x, y), `shape` height and
     width."""
     box = prompts.box
@@ -146,7 +158,7 @@ def _on_grid(prompts: Prompts, ratio: np.ndarray, shape: tuple[int, int]) -> Pro
     return Prompts(points, prompts.labels, box, previous, strokes)
 
 
-def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _resized(values: np.ndarray, shape: Shape) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
@@ -172,19 +184,6 @@ def _checkpoint(model: str) -> Checkpoint | None:
         return found
     folder = Path(model)
     return checkpoints.read(folder) if checkpoints.is_published(folder) else None
-
-
-def _with_strokes(
-    coords: np.ndarray, labels: np.ndarray, strokes: Sequence[BrushStroke]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add about four points along each stroke to the clicks."""
-    for stroke in strokes:
-        every = max(1, len(stroke.points) // 4)
-        points = np.array(stroke.points, float)[::every]
-        label = int(not stroke.erase)
-        coords = np.concatenate([coords, points])
-        labels = np.append(labels, [label] * len(points))
-    return coords, labels
 
 
 def _with_middle(
@@ -222,8 +221,10 @@ def _checked(
     coords, marks = _checked_points(points, labels, size)
     corners = None if box is None else _checked_box(box, size)
     if previous is not None and np.shape(previous) != (height, width):
-        expected = f"Expected a mask of shape {(height, width)}"
-        raise MaskError("previous", f"{expected}, got {np.shape(previous)}.")
+        raise MaskError(
+            "previous",
+            f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.",
+        )
     is_marked = (
         corners is not None
         or marks.any()
@@ -231,9 +232,9 @@ def _checked(
         or any(not stroke.erase for stroke in strokes)
     )
     if not is_marked:
-        reason = "Nothing marks the object."
         raise MaskError(
-            "points", f"{reason} Add a point with label 1, a stroke or a box."
+            "points",
+            "Nothing marks the object. Add a point with label 1, a stroke or a box.",
         )
     return Prompts(coords, marks.astype(int), corners, previous, strokes)
 
@@ -244,17 +245,21 @@ def _checked_points(
     """Check points and their labels on a frame of `size`, (width, height)."""
     marks = np.array(labels, float).reshape(-1)
     if np.size(points) != 2 * len(marks):
-        shape = f"shape {np.shape(points)} and {len(marks)} labels"
-        raise MaskError("points", f"Expected one (x, y) per label, got {shape}.")
+        raise MaskError(
+            "points",
+            f"Expected one (x, y) per label, got shape {np.shape(points)} and "
+            f"{len(marks)} labels.",
+        )
     coords = np.array(points, float).reshape(-1, 2)
     if not np.isin(marks, (0, 1)).all():
         got = shorten(marks.tolist())
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {got}.")
     within = (coords >= 0) & (coords < size)
     if not within.all():
-        reason = f"A point of {shorten(coords.tolist())} is outside"
         said = "the frame of {}x{}. Move it.".format(*size)
-        raise MaskError("points", f"{reason} {said}")
+        raise MaskError(
+            "points", f"A point of {shorten(coords.tolist())} is outside {said}"
+        )
     return coords, marks
 
 
@@ -263,11 +268,14 @@ def _checked_box(box: object, size: Size) -> Box:
     width, height = size
     corners = np.array(box, float).reshape(-1)
     if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
-        expected = "Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1"
-        raise MaskError("box", f"{expected}, got {shorten(box)}.")
+        raise MaskError(
+            "box",
+            f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.",
+        )
     begins_within = (corners[:2] < size).all()
     ends_within = (corners[2:] > 0).all()
     if not (begins_within and ends_within):
-        reason = f"{shorten(box)} is outside the frame of {width}x{height}."
-        raise MaskError("box", f"{reason} Move it.")
+        raise MaskError(
+            "box", f"{shorten(box)} is outside the frame of {width}x{height}. Move it."
+        )
     return corners.clip(0, (width, height, width, height))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from regrain.editing.media.lazy_frames import Rgb
+from regrain.editing.media.lazy_frames import Rgb, Shape
 from regrain.masks.segmentation.cut_tables import (
     CELLS,
     Guide,
@@ -56,7 +56,7 @@ class Scene:
     flows: Flows = ()
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Shape:
         """Height and width."""
         return self.image.shape[:2]
 
@@ -174,23 +174,19 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     if not scene.flows:
         return total
     for bins, places in scene.motions:
-        here, everywhere = _motion_odds(bins, inside, outside)
+        within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
+        beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
+        here = _log_odds(within, beyond, inside, outside)
+        everywhere = _log_odds(
+            within.sum((1, 2)),
+            beyond.sum((1, 2)),
+            inside,
+            outside,
+        )
         total += 0.5 * everywhere[bins].reshape(scene.shape)
         total += 0.5 * places.read(here)
     evidence = _TOGETHER * total / len(scene.flows)
     return scene.guide.smoothed(np.clip(evidence, -_MOVING, _MOVING))
-
-
-def _motion_odds(
-    bins: Int[np.ndarray, " pixels"], inside: Soft, outside: Soft
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the evidence of motions by bin and cell, and by bin alone."""
-    within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
-    beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
-    here = _log_odds(within, beyond, inside, outside)
-    all_within = within.sum((1, 2))
-    all_beyond = beyond.sum((1, 2))
-    return here, _log_odds(all_within, all_beyond, inside, outside)
 
 
 _MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
@@ -212,7 +208,11 @@ def _motion_bins(flow: Flow, outside: Soft) -> Int[np.ndarray, " pixels"]:
 
 def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], float]:
     """Subtract the background's motion from a flow; return that and its median length
-    outside."""
+    outside.
+
+    The background is fitted by least squares, with less weight from round to round for
+    what is far off.
+    """
     height, width = outside.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
@@ -220,24 +220,8 @@ def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], fl
     rows = basis[::stride, ::stride].reshape(-1, 6)
     goal = flow[:, ::stride, ::stride].reshape(2, -1).T
     trust = outside[::stride, ::stride].ravel() + 1e-3
-    fit, spread = _robust_fit(rows, goal, trust)
-    background = (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
-    return flow - background, spread
-
-
-def _robust_fit(
-    rows: Float32[np.ndarray, "points terms"],
-    goal: Float32[np.ndarray, "points 2"],
-    trust: Float32[np.ndarray, " points"],
-) -> tuple[Float32[np.ndarray, "terms 2"], float]:
-    """Fit `goal` by least squares, with less weight from round to round for what is far
-    off.
-
-    Returns:
-        Coefficients, and the median distance from the fit, weighted by `trust`.
-    """
     weight = trust
-    fit = np.zeros((rows.shape[1], 2), np.float32)
+    fit = np.zeros((6, 2), np.float32)
     spread = 1.0
     for _ in range(_ROUNDS):
         root = np.sqrt(weight)[:, None]
@@ -249,10 +233,11 @@ def _robust_fit(
         middle = np.searchsorted(grown, grown[-1] / 2)
         spread = float(off[order][middle])
         weight = trust / (1 + np.square(off / (2 * spread + 1e-6)))
-    return fit, spread
+    background = (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
+    return flow - background, spread
 
 
-def rim(shape: tuple[int, int]) -> Soft:
+def rim(shape: Shape) -> Soft:
     """Return a soft mask that is 1 at the frame's border and falls to 0.1 away from
     it."""
     height, width = shape

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.lazy_frames import Grey, Rgb
+from regrain.editing.media.lazy_frames import Grey, Rgb, Shape
 from regrain.editing.motion import flow as optical_flow
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flow, Flows, Scene
 
@@ -54,7 +54,7 @@ def sampled(
     return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
-def resized(flow: Flow, shape: tuple[int, int]) -> Float32[np.ndarray, "2 new_h new_w"]:
+def resized(flow: Flow, shape: Shape) -> Float32[np.ndarray, "2 new_h new_w"]:
     """Resize a flow to another grid, in that grid's pixels."""
     parts = [
         cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow
@@ -88,7 +88,7 @@ _scenes: OrderedDict[tuple, Scene] = OrderedDict()
 _lock = Lock()
 
 
-def _flows(clip: Clip, frame: int, shape: tuple[int, int]) -> Flows:
+def _flows(clip: Clip, frame: int, shape: Shape) -> Flows:
     """Estimate the flows to the next frame and `REACH` frames on, then those back;
     fewer at the ends."""
     first = max(0, frame - REACH)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from regrain.editing.media.lazy_frames import Mask
+from regrain.masks.segmentation.cut_tables import Soft
 
 SURE = 30.0  # evidence by which a click decides
 _STEP = (
@@ -25,12 +26,12 @@ _DIAGONAL = np.float32(2**0.5 - 1)  # what a diagonal step costs beyond a straig
 
 
 def divide(
-    evidence: Float32[np.ndarray, "h w"],
+    evidence: Soft,
     right: Float32[np.ndarray, "h w-1"],
     down: Float32[np.ndarray, "h-1 w"],
-    start: Float32[np.ndarray, "h w"],
+    start: Soft,
     iterations: int = _ITERATIONS,
-) -> Float32[np.ndarray, "h w"]:
+) -> Soft:
     """Divide a picture into inside (1) and outside (0) where the evidence says so and
     edges are cheap.
 
@@ -55,23 +56,36 @@ def divide(
         # differences to the right and down
         across += _STEP * (ahead[:, 1:] - ahead[:, :-1])
         along += _STEP * (ahead[1:] - ahead[:-1])
-        np.clip(across, -right, right, out=across)
-        np.clip(along, -down, down, out=along)
+        np.clip(
+            across,
+            -right,
+            right,
+            out=across,
+        )
+        np.clip(
+            along,
+            -down,
+            down,
+            out=along,
+        )
         np.add(x, gain, out=spare)
         # the forces of both
         spare[:, :-1] += _STEP * across
         spare[:, 1:] -= _STEP * across
         spare[:-1] += _STEP * along
         spare[1:] -= _STEP * along
-        np.clip(spare, 0, 1, out=spare)
+        np.clip(
+            spare,
+            0,
+            1,
+            out=spare,
+        )
         np.subtract(2 * spare, x, out=ahead)
         x, spare = spare, x
     return x
 
 
-def distance(
-    seeds: Mask, cost: Float32[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "h w"]:
+def distance(seeds: Mask, cost: Soft) -> Soft:
     """Return the cost of the cheapest way from any seed to each pixel; `cost` is that
     of a step."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
@@ -104,7 +118,7 @@ def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
     return far
 
 
-def nearest_share(far: Float32[np.ndarray, "h w"], share: float) -> Mask:
+def nearest_share(far: Soft, share: float) -> Mask:
     """Choose the given share of all pixels, those with the cheapest ways."""
     count = max(1, round(share * far.size))
     return far <= np.partition(far.ravel(), count - 1)[count - 1]

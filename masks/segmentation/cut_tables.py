@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int
 
+from regrain.editing.media.lazy_frames import Shape
+
 _COARSE = 8  # levels of Lab to a bin of the tables by place
 _FINE = 5  # levels of Lab to a bin of the tables over the whole frame
 _STEPS = (64, 64, 64)  # more coarse bins than there are
@@ -40,15 +42,10 @@ class Palette:
         steps = (colors // _COARSE).astype(np.int64)
         places = np.ravel_multi_index(steps.T, _STEPS)
         keys, self.coarse = np.unique(places, return_inverse=True)
-        self.likeness = _likeness(keys)
-
-
-def _likeness(keys: Int[np.ndarray, " bins"]) -> Float32[np.ndarray, "bins bins"]:
-    """Return how much coarse bins, places in a box of `_STEPS`, are like each other."""
-    at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
-    norm = np.square(at).sum(1)
-    apart = norm[:, None] + norm - 2 * at @ at.T
-    return np.exp(-apart / 2).astype(np.float32)
+        at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
+        norm = np.square(at).sum(1)
+        apart = norm[:, None] + norm - 2 * at @ at.T
+        self.likeness = np.exp(-apart / 2).astype(np.float32)
 
 
 def local_counts(
@@ -79,7 +76,7 @@ class Places:
     """Places in a table by bin and cell that each pixel reads, linearly between the
     middles of cells."""
 
-    def __init__(self, bins: Pixels, cells: int, shape: tuple[int, int]) -> None:
+    def __init__(self, bins: Pixels, cells: int, shape: Shape) -> None:
         self._shape = shape
         height, width = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))

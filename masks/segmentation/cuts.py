@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from regrain.editing.media.lazy_frames import Mask
+from regrain.editing.media.lazy_frames import Mask, Shape
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
 from regrain.masks.segmentation.cut_evidence import (
     Scene,
@@ -108,7 +108,7 @@ class Seeds(NamedTuple):
 
 
 def seeds_of(
-    shape: tuple[int, int],
+    shape: Shape,
     points: Points,
     labels: Marks,
     strokes: Sequence[BrushStroke] = (),
@@ -188,21 +188,17 @@ def _grown_from_advice(
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
     """Return a small mask around a click; within a box, its middle in several sizes."""
-    begun, shares = _begun_with(seeds)
+    begun = seeds.inside
+    shares = [_START]
+    if not begun.any():
+        depth = signed_distance(~seeds.outside)
+        share_of_box = float((depth > 0).mean())
+        shares = [share * share_of_box for share in _BOXED]
+        begun = depth > 0.7 * depth.max()
     cost = (0.25 + scene.edges + 0.7 * scene.shifts).astype(np.float32)
     far = distance(begun, cost)
     far[seeds.outside] = far.max() + 1
     return [nearest_share(far, share) for share in shares]
-
-
-def _begun_with(seeds: Seeds) -> tuple[Mask, list[float]]:
-    """Return pixels to begin with, and the shares of the frame to which they grow."""
-    if seeds.inside.any():
-        return seeds.inside, [_START]
-    depth = signed_distance(~seeds.outside)
-    share_of_box = float((depth > 0).mean())
-    shares = [share * share_of_box for share in _BOXED]
-    return depth > 0.7 * depth.max(), shares
 
 
 def _grown(
@@ -213,15 +209,30 @@ def _grown(
     around = np.maximum(rim(scene.shape), seeds.outside)
     outside = around * (1 - inside)
     for turn, weights in enumerate(_ROUNDS):
-        seen = _seen(scene, inside, outside, weights)
+        seen = _seen(
+            scene,
+            inside,
+            outside,
+            weights,
+        )
         # evidence for what is near the mask so far, against what is far
         sigma = _NEAR * max(inside.shape)
-        wide = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        wide = cv2.GaussianBlur(
+            inside,
+            (0, 0),
+            sigma,
+            borderType=cv2.BORDER_REPLICATE,
+        )
         near = (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
         evidence = seen + near + _BIAS
         if hint is not None:
             evidence += hint
-        inside = _cut(scene, evidence, seeds, inside)
+        inside = _cut(
+            scene,
+            evidence,
+            seeds,
+            inside,
+        )
         outside = 1 - inside
         if turn == 0:
             outside = np.maximum(around, 0.3) * outside
@@ -330,25 +341,25 @@ def _corrections(
         reach = radius * height
         if reach > most:
             return
-        field = _field(scene, far, cost, side, reach)
-        soft = _corrected_within(scene, seeds, so_far, field, inside)
+        field = _field(
+            scene,
+            far,
+            cost,
+            side,
+            reach,
+        )
+        # cut anew where the click counts; elsewhere the mask so far is evidence
+        soft = so_far
+        for _ in range(_CORRECTION_ROUNDS):
+            within = soft * (1 - field) + inside * field
+            seen = _seen(scene, within, 1 - within)
+            prior = _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
+            evidence = (seen + prior).astype(np.float32)
+            soft = _cut(scene, evidence, seeds, soft, so_far > 0.5)
         # Only the piece that the click lies in, and what changes to what it says.
         flipped = (soft > 0.5) != (so_far > 0.5)
         changes = touching(flipped & side, spot) | ~flipped
         yield np.where(changes, soft, so_far).astype(np.float32)
-
-
-def _corrected_within(
-    scene: Scene, seeds: Seeds, so_far: Soft, field: Soft, inside: bool
-) -> Soft:
-    """Cut anew where a click counts; elsewhere the mask so far is evidence."""
-    soft = so_far
-    for _ in range(_CORRECTION_ROUNDS):
-        within = soft * (1 - field) + inside * field
-        seen = _seen(scene, within, 1 - within)
-        prior = _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
-        soft = _cut(scene, (seen + prior).astype(np.float32), seeds, soft, so_far > 0.5)
-    return soft
 
 
 def _field(
@@ -397,15 +408,32 @@ def find(scene: Scene, prompts: Prompts, ask: Ask | None = None) -> Soft:
         A soft mask: 0 is surely outside, 1 surely inside.
     """
     points, labels, box, previous, strokes = prompts
-    seeds = seeds_of(scene.shape, points, labels, strokes, box)
+    seeds = seeds_of(
+        scene.shape,
+        points,
+        labels,
+        strokes,
+        box,
+    )
     if previous is None:
         # With the first click on the thing or, without one, with the strokes.
         first = np.flatnonzero(labels)[:1]
         clicked = len(first) > 0
         drawn = () if clicked else strokes
-        begun = seeds_of(scene.shape, points[first], labels[first], drawn, box)
+        begun = seeds_of(
+            scene.shape,
+            points[first],
+            labels[first],
+            drawn,
+            box,
+        )
         asked = ask if clicked or box is not None else None
-        soft = begin(scene, begun, points[first], asked)
+        soft = begin(
+            scene,
+            begun,
+            points[first],
+            asked,
+        )
     else:
         soft = previous.astype(np.float32)
     in_turn = [
@@ -414,6 +442,11 @@ def find(scene: Scene, prompts: Prompts, ask: Ask | None = None) -> Soft:
     ]
     in_turn.append(seeds_of(scene.shape, points[:0], labels[:0], strokes))
     for new in in_turn:
-        soft = correct(scene, seeds, soft, new)
+        soft = correct(
+            scene,
+            seeds,
+            soft,
+            new,
+        )
     soft = np.where(seeds.outside, 0, soft)
     return np.where(seeds.inside, 1, soft).astype(np.float32)

@@ -68,8 +68,20 @@ class MaskConsistency:
                 self._known[label] = (_histogram(colors, mask), area)
                 trust[label] = 1.0
             else:
-                known = self._known[label]
-                trust[label] = _trust(*known, colors, mask, before)
+                usual_colors, usual_area = self._known[label]
+                area = float(mask.sum())
+                shared = np.minimum(_histogram(colors, mask), usual_colors)
+                same_colors = float(shared.sum())
+                same_area = min(area, usual_area) / max(area, usual_area, 1.0)
+                same_motion = 1.0 if before is None else iou(before, mask)
+                odds = (
+                    _COLORS * same_colors
+                    + _AREA * same_area
+                    + _MOTION * same_motion
+                    - _NONE
+                )
+                odds = np.clip(odds, -_AGREE, _AGREE)
+                trust[label] = max(_LEAST, float(1 / (1 + np.exp(-odds))))
             # of a doubted one, the last that was believed is moved along
             is_doubted = trust[label] < DOUBTFUL
             if not (is_doubted and before is not None and before.any()):
@@ -98,19 +110,3 @@ def _histogram(colors: np.ndarray, mask: Mask) -> Float32[np.ndarray, " bins"]:
     bins = np.ravel_multi_index(steps, (_BINS, _BINS, _BINS))
     counts = np.bincount(bins, minlength=_BINS**3)
     return (counts / max(1, len(bins))).astype(np.float32)
-
-
-def _trust(
-    usual_colors: np.ndarray,
-    usual_area: float,
-    colors: np.ndarray,
-    mask: np.ndarray,
-    moved: np.ndarray | None,
-) -> float:
-    area = float(mask.sum())
-    same_colors = float(np.minimum(_histogram(colors, mask), usual_colors).sum())
-    same_area = min(area, usual_area) / max(area, usual_area, 1.0)
-    same_motion = 1.0 if moved is None else iou(moved, mask)
-    odds = _COLORS * same_colors + _AREA * same_area + _MOTION * same_motion - _NONE
-    odds = np.clip(odds, -_AGREE, _AGREE)
-    return max(_LEAST, float(1 / (1 + np.exp(-odds))))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from regrain.editing.media.lazy_frames import Mask
 
+ByLabel = dict[int, Mask]
+"""Masks of a frame by label."""
 Stated = Mapping[int, Mapping[int, Mask]]
 """Masks of key frames, by frame and label."""
 
@@ -25,7 +27,7 @@ class Pass(NamedTuple):
     """
 
     frames: range
-    keys: dict[int, dict[int, Mask]]
+    keys: dict[int, ByLabel]
     regions: dict[int, list[range]]
 
     def labels_at(self, frame: int) -> list[int]:
@@ -81,30 +83,19 @@ def plan(
         own[label] = changed_by(own_keys, frames, count)
     passes = []
     for frames in _merged(chain.from_iterable(own.values())):
-        cuts = {frames[0], frames[-1]} - {0, count - 1}
-        stated = _stated(frames, cuts, keys, known)
+        stated = {frame: dict(keys[frame]) for frame in keys if frame in frames}
+        # at cuts, the known masks of other regions
+        for cut in {frames[0], frames[-1]} - {0, count - 1}:
+            given = stated.get(cut, {})
+            seen = known(cut).items()
+            there = {n: mask for n, mask in seen if n in given or mask.any()}
+            stated[cut] = there | given
         regions = {
             label: [part for part in parts if part[0] in frames]
             for label, parts in own.items()
         }
         passes.append(Pass(frames, stated, regions))
     return passes
-
-
-def _stated(
-    frames: range,
-    cuts: Collection[int],
-    keys: Stated,
-    known: Callable[[int], Mapping[int, Mask]],
-) -> dict[int, dict[int, Mask]]:
-    """Return the key frames of a stretch, and its ends `cuts` with the known masks of
-    other regions."""
-    stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
-    for cut in cuts:
-        given = stated.get(cut, {})
-        there = {n: mask for n, mask in known(cut).items() if n in given or mask.any()}
-        stated[cut] = there | given
-    return stated
 
 
 def _merged(parts: Iterable[range]) -> list[range]:

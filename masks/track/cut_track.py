@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape
 from regrain.masks.draw import signed_distance
 from regrain.masks.segmentation.cut_evidence import (
     LONG_SIDE,
@@ -66,7 +66,14 @@ def follow(
     for frame, picture in frames:
         now = _Frame(Scene(shrunk(picture, LONG_SIDE)), grey_of(picture))
         if before is not None and held:
-            held = _carried(held, before, now)
+            shape = now.scene.shape
+            back = resized(flow_between(now.grey, before.grey), shape)
+            ahead = resized(flow_between(before.grey, now.grey), shape)
+            trusted = _trust(now.scene, before.scene, back, ahead)
+            both = Scene(np.concatenate([before.scene.image, now.scene.image]))
+            for label, soft in held.items():
+                colors = _like(both, soft)
+                held[label] = _moved(now.scene, soft, back, trusted, colors)
         given = stated.get(frame, {})
         size = now.scene.shape[::-1]
         for label, mask in given.items():
@@ -87,20 +94,6 @@ class _Frame(NamedTuple):
 
     scene: Scene
     grey: UInt8[np.ndarray, "flow_h flow_w"]
-
-
-def _carried(held: Mapping[int, Soft], before: _Frame, now: _Frame) -> dict[int, Soft]:
-    """Move soft masks, by label, from the frame before to this one."""
-    shape = now.scene.shape
-    back = resized(flow_between(now.grey, before.grey), shape)
-    ahead = resized(flow_between(before.grey, now.grey), shape)
-    trust = _trust(now.scene, before.scene, back, ahead)
-    both = Scene(np.concatenate([before.scene.image, now.scene.image]))
-    carried = {}
-    for label, soft in held.items():
-        colors = _like(both, soft)
-        carried[label] = _moved(now.scene, soft, back, trust, colors)
-    return carried
 
 
 def _trust(scene: Scene, old: Scene, back: Flow, ahead: Flow) -> Soft:
@@ -154,7 +147,7 @@ def _entered(back: Flow) -> Mask:
 
 
 def _labels(
-    held: Mapping[int, Soft], given: Mapping[int, Mask], shape: tuple[int, int]
+    held: Mapping[int, Soft], given: Mapping[int, Mask], shape: Shape
 ) -> np.ndarray:
     """Choose the surest region at each pixel; those of a key frame are as given."""
     labels = np.zeros(shape, np.uint8)

@@ -20,7 +20,7 @@ from regrain.masks.io.files import colors_of
 from regrain.masks.models.finders import CUTS
 from regrain.masks.models.sam import missing
 from regrain.masks.segmentation.click import segment
-from regrain.masks.track.corrections import Pass, plan
+from regrain.masks.track.corrections import ByLabel, Pass, plan
 from regrain.masks.track.propagate import Confidence, propagate
 from regrain.masks.track.uncertainty import judged
 
@@ -58,8 +58,11 @@ def masks_of_clicks(
             if mask is None or len(points) > 1:
                 mask = find(points, kinds, previous=mask)
             if not mask.any():
-                reason = f"Nothing was found for label {label} in frame {frame}."
-                raise MaskError("--click", f"{reason} Click nearer to its middle.")
+                raise MaskError(
+                    "--click",
+                    f"Nothing was found for label {label} in frame {frame}. Click "
+                    "nearer to its middle.",
+                )
             keys.setdefault(frame, {})[label] = mask
     return keys
 
@@ -155,7 +158,13 @@ def _tracked(
 ) -> Iterator[tuple[int, np.ndarray, list[int]]]:
     """Yield frame, labels and the regions that take them; fill in `confidences`, show
     progress."""
-    areas = _mean_areas(keys)
+    # in pixels, over the key frames that show a label
+    areas: dict[int, list[int]] = {}
+    for masks in keys.values():
+        for label, mask in masks.items():
+            if mask.any():
+                areas.setdefault(label, []).append(int(mask.sum()))
+    means = {label: float(np.mean(found)) for label, found in areas.items()}
 
     def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
         for part in passes:
@@ -170,26 +179,20 @@ def _tracked(
                 yield part, frame, labels, sure
 
     total = sum(len(part.frames) for part in passes)
-    shown = show(steps(), "tracking", total=total, console=Console(stderr=True))
+    shown = show(
+        steps(),
+        "tracking",
+        total=total,
+        console=Console(stderr=True),
+    )
     for part, frame, labels, sure in shown:
         changed = part.labels_at(frame)
         for label in changed:
-            share = float((labels == label).sum()) / areas.get(label, 1.0)
+            share = float((labels == label).sum()) / means.get(label, 1.0)
             confidences[label][frame] = judged(sure.regions.get(label, 0.0), share)
         yield frame, labels, changed
 
 
-def _mean_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, float]:
-    """Return the mean area in pixels of each label, over the key frames that show
-    it."""
-    areas: dict[int, list[int]] = {}
-    for masks in keys.values():
-        for label, mask in masks.items():
-            if mask.any():
-                areas.setdefault(label, []).append(int(mask.sum()))
-    return {label: float(np.mean(found)) for label, found in areas.items()}
-
-
-def _masks_at(labels: Labels, frame: int) -> dict[int, np.ndarray]:
+def _masks_at(labels: Labels, frame: int) -> ByLabel:
     seen = labels.read(frame, frame + 1)[0]
     return {label: seen == label for label in sorted(labels.present)}

@@ -14,11 +14,11 @@ import numpy as np
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
-from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Size
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
 from regrain.masks.draw import signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
-from regrain.masks.track.corrections import Stated
+from regrain.masks.track.corrections import ByLabel, Stated
 from regrain.masks.track.sam2_track import Seen, Seens, Tracked, packed, track, unpacked
 
 Labelled = np.ndarray | Mapping[int, np.ndarray]
@@ -97,33 +97,41 @@ def propagate(
 
 def _check(
     clip: Clip, keys: Mapping[int, Labelled], start: int, stop: int
-) -> dict[int, dict[int, Mask]]:
+) -> dict[int, ByLabel]:
     """Check key frames; return their masks by frame, in order, and by label."""
     if not keys:
         raise MaskError(
             "keys", "No key frame is given. Give the labels of at least one frame."
         )
-    stated: dict[int, dict[int, Mask]] = {}
+    stated: dict[int, ByLabel] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            reason = f"Frame {frame} is outside the clip."
-            raise MaskError("keys", f"{reason} Choose from 0 to {len(clip) - 1}.")
+            raise MaskError(
+                "keys",
+                f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
+            )
         masks = _masks_of(value, frame, clip.size[::-1])
         is_tracked = start <= frame < stop
         if masks and is_tracked:
             stated[frame] = masks
     if not stated:
-        reason = f"No key frame from {start} to {stop - 1} has a region."
-        raise MaskError("keys", f"{reason} Paint or click one.")
+        raise MaskError(
+            "keys",
+            f"No key frame from {start} to {stop - 1} has a region. Paint or "
+            "click one.",
+        )
     return stated
 
 
-def _masks_of(value: Labelled, frame: int, shape: tuple[int, int]) -> dict[int, Mask]:
+def _masks_of(value: Labelled, frame: int, shape: Shape) -> ByLabel:
     """Return a key frame's masks by label, from labels or masks of the given shape."""
     for array in value.values() if isinstance(value, Mapping) else [value]:
         if np.shape(array) != shape:
-            got = f"{np.shape(array)} for frame {frame}"
-            raise MaskError("keys", f"Expected masks of shape {shape}, got {got}.")
+            raise MaskError(
+                "keys",
+                f"Expected masks of shape {shape}, got {np.shape(array)} for "
+                f"frame {frame}.",
+            )
     if isinstance(value, Mapping):
         return {int(label): np.asarray(mask, bool) for label, mask in value.items()}
     return {label: value == label for label in np.unique(value).tolist() if label}
@@ -152,7 +160,12 @@ def _both_ways(clip: Clip, stated: Stated, start: int, stop: int) -> Tracked:
     later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
     for frame, seen in walk(range(first, stop)):
         if len(stated) > 1 and frame in later:
-            seen = _blend(frame, stated, seen, unpacked(later.pop(frame), size))
+            seen = _blend(
+                frame,
+                stated,
+                seen,
+                unpacked(later.pop(frame), size),
+            )
         yield frame, seen
     yield from backwards
 
@@ -171,20 +184,15 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
         other = later[label]
         weight = (after + 1e-6) * (one.sure + 0.05)
         other_weight = (before + 1e-6) * (other.sure + 0.05)
-        mask = _blended(one.mask, other.mask, weight, other_weight)
+        weights = np.array([weight, other_weight])
+        weights /= weights.sum()
+        # What one direction has lost must not outvote the other.
+        reach = np.float32(0.1 * max(one.mask.shape))
+        distance = signed_distance(one.mask).clip(-reach, reach)
+        other_distance = signed_distance(other.mask).clip(-reach, reach)
+        mask = weights[0] * distance + weights[1] * other_distance > 0
         blended[label] = Seen(mask, max(one.sure, other.sure))
     return blended
-
-
-def _blended(one: Mask, other: Mask, weight: float, other_weight: float) -> Mask:
-    """Return the mask between two, nearer to the one of more weight."""
-    weights = np.array([weight, other_weight])
-    weights /= weights.sum()
-    # What one direction has lost must not outvote the other.
-    reach = np.float32(0.1 * max(one.shape))
-    distance = signed_distance(one).clip(-reach, reach)
-    other_distance = signed_distance(other).clip(-reach, reach)
-    return weights[0] * distance + weights[1] * other_distance > 0
 
 
 def _finish(

@@ -68,7 +68,13 @@ def track(
             first_keys.setdefault(label, frame)
     first = min(first_keys.values())
     turn = max(first_keys.values())
-    walk = partial(_walk, checkpoint, network, clip, stated)
+    walk = partial(
+        _walk,
+        checkpoint,
+        network,
+        clip,
+        stated,
+    )
     with closing(walk(range(turn - 1, start - 1, -1), reverse=True)) as backwards:
         # Regions that begin later are needed while the clip goes forwards; they are
         # kept, compressed.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from inspect import signature
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.schedulers import NEAREST
+from regrain.editing.models.files.schedulers import NEAREST, Content
 
 _OFF = (None, False)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -190,7 +190,7 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
+def check_keys(content: Content, part: str, place: str) -> None:
     """Refuse a configuration of another class, or with a value that we cannot run.
 
     Args:
@@ -219,7 +219,7 @@ def check_keys(content: Mapping[str, object], part: str, place: str) -> None:
         _refuse_values(content, allowed, place)
 
 
-def check_known(content: Mapping[str, object], part: str, place: str) -> None:
+def check_known(content: Content, part: str, place: str) -> None:
     """Refuse a configuration, which passed `check_keys`, with a key that its class of
     diffusers does not know, by a ModelError. Imports that class."""
     import diffusers
@@ -231,21 +231,25 @@ def check_known(content: Mapping[str, object], part: str, place: str) -> None:
         _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
 
 
-def _refuse_values(content: Mapping[str, object], values: Values, place: str) -> None:
+def _refuse_values(content: Content, values: Values, place: str) -> None:
     for key, allowed in values.items():
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(entry in allowed for entry in entries):
-            raise ModelError(
-                "model",
-                f"{place} has {key} {shorten(value)}, which is not supported. Use "
-                "another model.",
-            )
+            raise unsupported(place, key, value)
 
 
-def _refuse_unknown(
-    content: Mapping[str, object], known: Collection[str], place: str
-) -> None:
+def unsupported(
+    place: str, key: str, value: object, advice: str = "Use another model"
+) -> ModelError:
+    """Make the error for a value that we cannot run; `place` is the model or file."""
+    return ModelError(
+        "model",
+        f"{place} has {key} {shorten(value)}, which is not supported. {advice}.",
+    )
+
+
+def _refuse_unknown(content: Content, known: Collection[str], place: str) -> None:
     """Refuse a key of no class of the libraries: nobody knows what it asks for."""
     for key, value in content.items():
         is_private = key.startswith("_")  # such as the name of the class
@@ -258,7 +262,7 @@ def _refuse_unknown(
 
 
 def check_text_encoder(
-    content: Mapping[str, object], place: str, name: str = "CLIPTextConfig"
+    content: Content, place: str, name: str = "CLIPTextConfig"
 ) -> None:
     """Refuse the configuration of a text encoder of another class than that of `name`,
     whose weights are packed, or that asks for what is not done, by a ModelError.
@@ -284,7 +288,7 @@ def check_text_encoder(
     _refuse_unknown(content, known, place)
 
 
-def check_index(content: Mapping[str, object], place: str) -> None:
+def check_index(content: Content, place: str) -> None:
     """Refuse a model_index.json that names a part of another class than those that are
     read, or needs what nobody gives here, by a ModelError."""
     for part, allowed in _OF_INDEX.items():
@@ -303,14 +307,14 @@ def check_index(content: Mapping[str, object], place: str) -> None:
         )
 
 
-def class_in_index(content: Mapping[str, object], part: str) -> str | None:
+def class_in_index(content: Content, part: str) -> str | None:
     """Return the class that a model_index.json names for a part; None if none."""
     entry = content.get(part)
     known = isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
     return str(entry[1]) if known else None  # type: ignore[index]
 
 
-def unused_parts(content: Mapping[str, object]) -> list[str]:
+def unused_parts(content: Content) -> list[str]:
     """Return the parts of a model_index.json that nothing here reads, and that may
     change what a model makes."""
     return [

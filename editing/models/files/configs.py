@@ -20,6 +20,7 @@ from pydantic import (
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.models.files.config_keys import check_keys
+from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.storage.texts import read_text
 
 Config = dict[str, Any]
@@ -220,7 +221,7 @@ def read_json(path: Path, title: str) -> Any:
         return json.loads(read_text(path))
 
 
-def read_defaults(path: Path, id: str) -> dict[str, dict[str, object]]:
+def read_defaults(path: Path, id: str) -> Defaults:
     """Read the recommended parameters by method; none without the file."""
     if not os.path.lexists(path):
         return {}

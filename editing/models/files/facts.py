@@ -36,6 +36,7 @@ from regrain.editing.models.files.offers import (
 )
 from regrain.editing.models.files.schedulers import (
     GUIDED_LCM,
+    Defaults,
     FewStep,
     OtherScheduler,
     by_name,
@@ -43,7 +44,7 @@ from regrain.editing.models.files.schedulers import (
     other_scheduler,
     proposed,
 )
-from regrain.editing.models.files.words import read_groups, split_words
+from regrain.editing.models.files.words import Words, read_groups, split_words
 from regrain.editing.storage.safetensors_files import state_of
 
 INDEX = "model_index.json"
@@ -202,11 +203,11 @@ class ModelFacts:
         return []
 
     @cached_property
-    def defaults(self) -> dict[str, dict[str, object]]:
+    def defaults(self) -> Defaults:
         """The parameters that its folder recommends, by method."""
         return read_defaults(self.folder / "defaults.json", self.id)
 
-    def recommended(self, loras: Sequence[str] = ()) -> dict[str, dict[str, object]]:
+    def recommended(self, loras: Sequence[str] = ()) -> Defaults:
         """Return the parameters that suit it with these LoRA files, by method.
 
         Those of a LoRA come before those of the model's folder, and these before those
@@ -218,7 +219,7 @@ class ModelFacts:
         if any(one.kind for one in added):
             layers.append(own)
         layers += [one.defaults for one in added]
-        merged: dict[str, dict[str, object]] = {}
+        merged: Defaults = {}
         for layer in layers:
             for method, values in layer.items():
                 merged[method] = merged.get(method, {}) | values
@@ -230,7 +231,7 @@ class ModelFacts:
         return read_groups(self.folder)
 
     @cached_property
-    def words(self) -> frozenset[str] | None:
+    def words(self) -> Words:
         """The words that it knows, lower case; None if it takes any."""
         if self.groups is None:
             return None

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import PREDICTIONS
+from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
 from regrain.editing.models.files.configs import Config, check_config
+from regrain.editing.models.files.schedulers import Content
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import check_head
@@ -140,11 +141,11 @@ class FileHead(NamedTuple):
         stated = self.metadata.get("modelspec.architecture", "").lower()
         other = stated and not stated.startswith(_ARCHITECTURES[version])
         if other or "edm" in stated:
-            raise self._refused("architecture", stated, f"Use {SUPPORTED}")
+            raise unsupported(name, "architecture", stated, f"Use {SUPPORTED}")
         steps = self.metadata.get("modelspec.timestep_range", "")
         if steps.replace(" ", "") not in ("", "0,999", "0,1000"):
-            raise self._refused(
-                "timestep_range", steps, "Use a model for all timesteps"
+            raise unsupported(
+                name, "timestep_range", steps, "Use a model for all timesteps"
             )
 
     @property
@@ -158,7 +159,9 @@ class FileHead(NamedTuple):
         found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
         side = min(int(found[1]), int(found[2] or found[1])) if found else 0
         if not _SIDES[0] <= side <= _SIDES[1]:
-            raise self._refused("resolution", stated)
+            raise unsupported(
+                shorten(self.path.name), "resolution", stated, "Use another"
+            )
         return side
 
     @property
@@ -172,10 +175,12 @@ class FileHead(NamedTuple):
         usual = 1 if version == "sd1" else 2
         layer = int(stated) if re.fullmatch(r"[1-9]", stated) else usual
         if layer != usual and version != "sd1" or stated not in ("", str(layer)):
-            raise self._refused("encoder_layer", stated)
+            raise unsupported(
+                shorten(self.path.name), "encoder_layer", stated, "Use another"
+            )
         return layer - usual
 
-    def scheduler(self, beside: Mapping[str, object]) -> Config:
+    def scheduler(self, beside: Content) -> Config:
         """Return its schedule as scheduler_config.json would, without `prediction_type`
         if nothing says it.
 
@@ -203,15 +208,6 @@ class FileHead(NamedTuple):
             known["prediction_type"] = stated
         levels = {key: beside[key] for key in beside if key != "scaling_factor"}
         return check_config(known | levels, "scheduler", name)
-
-    def _refused(
-        self, what: str, stated: str, advice: str = "Use another"
-    ) -> ModelError:
-        return ModelError(
-            "model",
-            f"{shorten(self.path.name)} has {what} {shorten(stated)}, which is "
-            f"not supported. {advice}.",
-        )
 
 
 def read_head(path: Path) -> FileHead:
@@ -287,9 +283,9 @@ def read_sidecar(head: FileHead) -> Config:
             name.endswith("Scaling") or name.startswith("EDM")
         )
         if value not in allowed.get(key, (value,)) or key in _LEVELS and not is_number:
-            raise _refused(path, key, value)
+            raise unsupported(shorten(path.name), key, value)
         if other:
-            raise _refused(path, key, name)
+            raise unsupported(shorten(path.name), key, name)
         if key in _LEVELS:
             said[_LEVELS[key]] = value
         if key == "parameterization":
@@ -311,11 +307,3 @@ def _entries(content: object) -> Iterator[tuple[str, object]]:
         for key, value in inner.items():
             yield str(key), value
             waiting.append(value)
-
-
-def _refused(path: Path, key: str, value: object) -> ModelError:
-    return ModelError(
-        "model",
-        f"{shorten(path.name)} has {key} {shorten(value)}, which is not "
-        "supported. Use another model.",
-    )

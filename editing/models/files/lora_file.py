@@ -18,7 +18,7 @@ from regrain.editing.models.files.location import (
     find,
     parse_lora,
 )
-from regrain.editing.models.files.schedulers import FewStep, by_name
+from regrain.editing.models.files.schedulers import Defaults, FewStep, by_name
 from regrain.editing.storage.safetensors_files import check_head, state_of
 
 FILE = "pytorch_lora_weights.safetensors"
@@ -43,7 +43,7 @@ class LoraFacts:
     id: str
     path: Path
     metadata: Mapping[str, str]
-    defaults: Mapping[str, dict[str, object]]
+    defaults: Defaults
 
     @property
     def kind(self) -> FewStep | None:

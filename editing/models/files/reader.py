@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.facts import ModelFacts
-from regrain.editing.models.files.words import Unknown, check_length, unknown_words
+from regrain.editing.models.files.words import (
+    Unknown,
+    Words,
+    check_length,
+    unknown_words,
+)
 from regrain.editing.storage.local_models import ASSETS
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ class Reader:
         limit: Most tokens of a prompt, start and end included.
     """
 
-    words: frozenset[str] | None
+    words: Words
     folder: Path
     limit: int
 

@@ -13,6 +13,10 @@ from typing import NamedTuple
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS
 
+Content = Mapping[str, object]
+"""Content of a JSON file."""
+Defaults = dict[str, dict[str, object]]
+"""Parameters by method."""
 NEAREST: Mapping[str, Sampler] = {
     # deterministic, of first order
     "DDIMScheduler": "ddim",
@@ -45,7 +49,7 @@ that is nearest to it. Models of other classes are not supported."""
 _SAME = ("DDIMScheduler", "DDIMParallelScheduler", "LCMScheduler", "TCDScheduler")
 _SOLVER = "DPMSolverMultistepScheduler"
 # What diffusers' DPM-Solver++ is set to where `dpmpp_2m` equals it.
-_SOLVED: Mapping[str, object] = {
+_SOLVED: Content = {
     "solver_order": 2,
     "algorithm_type": "dpmsolver++",
     "solver_type": "midpoint",
@@ -68,7 +72,7 @@ class OtherScheduler(NamedTuple):
     sampler: Sampler
 
 
-def usual_sampler(config: Mapping[str, object]) -> Sampler:
+def usual_sampler(config: Content) -> Sampler:
     """Return the sampler that is nearest to an ordinary model's
     scheduler_config.json."""
     name = config.get("_class_name", "DDIMScheduler")
@@ -80,7 +84,7 @@ def usual_sampler(config: Mapping[str, object]) -> Sampler:
     return sampler
 
 
-def other_scheduler(config: Mapping[str, object]) -> OtherScheduler | None:
+def other_scheduler(config: Content) -> OtherScheduler | None:
     """Return what an ordinary model's scheduler_config.json names, if no sampler equals
     it."""
     name = config.get("_class_name")
@@ -165,7 +169,7 @@ def by_name(name: str, metadata: Mapping[str, str] | None = None) -> FewStep | N
     return None
 
 
-def by_scheduler(config: Mapping[str, object]) -> FewStep | None:
+def by_scheduler(config: Content) -> FewStep | None:
     """Recognise a model by its scheduler_config.json; None if it is an ordinary one."""
     name = str(config.get("_class_name"))
     if name in _FOR_FEW:
@@ -177,9 +181,7 @@ def by_scheduler(config: Mapping[str, object]) -> FewStep | None:
     return _IF_TRAILING.get(name)
 
 
-def proposed(
-    scheduler: Mapping[str, object], kind: FewStep | None
-) -> dict[str, dict[str, object]]:
+def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
     """Return the settings that suit a model, by method.
 
     Args:
@@ -191,7 +193,7 @@ def proposed(
         few = {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
     shift = scheduler.get("flow_shift") or scheduler.get("shift")
     sampler = kind.sampler if kind else usual_sampler(scheduler)
-    found: dict[str, dict[str, object]] = {}
+    found: Defaults = {}
     for name, method in METHODS.items():
         values: dict[str, object] = {}
         if "flow" in method.needs:

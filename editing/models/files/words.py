@@ -20,6 +20,10 @@ _NEAR = 3  # known words that are named beside an unknown one
 _ALIKE = 0.72  # how far they must be spelt alike, 0..1
 
 
+Words = frozenset[str] | None
+"""The words that a model knows, lower case; None if it takes any."""
+
+
 class Unknown(NamedTuple):
     """A word that a model does not know, lower case, and the nearest it knows, best
     first."""
@@ -55,7 +59,7 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
     return groups
 
 
-def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
+def unknown_words(words: Words, text: str) -> list[Unknown]:
     """Return the words of a text that are not in `words`, each once, ignoring case and
     punctuation.
 
@@ -77,7 +81,7 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") -> None:
+def check_words(words: Words, text: str, field: str = "prompt") -> None:
     """Check that all words of a text are in `words`, ignoring case and punctuation.
 
     Raises:
@@ -115,7 +119,7 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     fields: Sequence[str],
-    words: frozenset[str] | None,
+    words: Words,
     limit: int,
     marks: int = 2,
 ) -> Tokens:

@@ -164,27 +164,19 @@ def resampled(
     latents = weights["latents"].expand(len(hidden), -1, -1)
     patches = linear(hidden, weights, "proj_in")
     for layer in range(blocks(weights, "layers.")):
-        latents = latents + _looked(latents, patches, weights, f"layers.{layer}.0")
+        # from the queries to the patches and to the queries
+        own = f"layers.{layer}.0"
+        asking = normed(latents, weights, f"{own}.norm2")
+        both = torch.cat([normed(patches, weights, f"{own}.norm1"), asking], 1)
+        k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
+        q = linear(asking, weights, f"{own}.to_q")
+        q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
+        seen = attention(q, k, v).transpose(1, 2).flatten(2)
+        latents = latents + linear(seen, weights, f"{own}.to_out")
         own = f"layers.{layer}.1"
         wide = linear(normed(latents, weights, f"{own}.0"), weights, f"{own}.1")
         latents = latents + linear(F.gelu(wide), weights, f"{own}.3")
     return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
-
-
-def _looked(
-    latents: Float[Tensor, "n tokens width"],
-    patches: Float[Tensor, "n patches width"],
-    weights: Weights,
-    layer: str,
-) -> Float[Tensor, "n tokens width"]:
-    """Attend from the queries to the patches and to the queries."""
-    asking = normed(latents, weights, f"{layer}.norm2")
-    both = torch.cat([normed(patches, weights, f"{layer}.norm1"), asking], 1)
-    k, v = linear(both, weights, f"{layer}.to_kv").chunk(2, -1)
-    q = linear(asking, weights, f"{layer}.to_q")
-    q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
-    out = attention(q, k, v).transpose(1, 2).flatten(2)
-    return linear(out, weights, f"{layer}.to_out")
 
 
 def drawn(

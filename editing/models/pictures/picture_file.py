@@ -116,8 +116,11 @@ class PictureFile:
         self.side = int(configs[folder].get("image_size", DRAWN))
         for name in ("model.safetensors", "model.fp16.safetensors"):
             if self._repository and not weight_files(folder, TRANSFORMERS):
-                part = f"{folder.parent.name}/{ENCODER}/{name}"
-                _download(self._repository, part, self._fetch)
+                _download(
+                    self._repository,
+                    f"{folder.parent.name}/{ENCODER}/{name}",
+                    self._fetch,
+                )
         return folder
 
     def weights(self) -> tuple[int, int]:

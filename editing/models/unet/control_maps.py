@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from regrain.editing.errors import ModelError
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.storage.devices import choose_device
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
@@ -16,8 +17,8 @@ POSE_MODEL = "lllyasviel/Annotators"
 
 
 def canny(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-) -> UInt8[np.ndarray, "frames h w 3"]:
+    frames: RgbFrames,
+) -> RgbFrames:
     """Draw white edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey
     values."""
     import cv2  # see editing.media.clip.resize
@@ -28,8 +29,8 @@ def canny(
 
 
 def depth(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-) -> UInt8[np.ndarray, "frames h w 3"]:
+    frames: RgbFrames,
+) -> RgbFrames:
     """Estimate depth with a model of transformers: near is white, on one scale for the
     whole clip.
 
@@ -63,8 +64,8 @@ def depth(
 
 
 def gray_depth(
-    nearness: Float[np.ndarray, "frames h w"],
-) -> UInt8[np.ndarray, "frames h w 3"]:
+    nearness: Float[np.ndarray, "frames height width"],
+) -> RgbFrames:
     """Convert nearness (inverse depth, any unit) to grey values: the clip's 2nd
     percentile is black, the 98th white. One scale for the whole clip keeps a still
     scene from flickering.
@@ -75,8 +76,8 @@ def gray_depth(
 
 
 def pose(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-) -> UInt8[np.ndarray, "frames h w 3"]:
+    frames: RgbFrames,
+) -> RgbFrames:
     """Draw skeletons as OpenPose does, by controlnet-aux.
 
     Raises:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, ResourceError, shorten
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.config_keys import check_known
 from regrain.editing.models.files.configs import check_config, read_json
@@ -52,7 +53,7 @@ class ControlNets:
     def __init__(
         self,
         specs: Sequence[ControlSpec],
-        frames: UInt8[np.ndarray, "frames height width 3"],
+        frames: RgbFrames,
         backbone: Backbone,
         patches: Sequence[Patch] = (),
     ) -> None:

@@ -26,11 +26,10 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
 
-Weights = Mapping[str, Tensor]
 _NORM_EPS = 1e-6
 # attended at once: some CUDA kernels end at 65,535 rows of batch and heads
 _PLACES = 8192
@@ -257,23 +256,15 @@ def _transformed(
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
             seen = normed(tokens, weights, f"{own}.norm{number}") + positions
-            tokens = tokens + _attended(seen, weights, f"{own}.attn{number}", heads)
+            layer = f"{own}.attn{number}"
+            q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
+            q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
+            out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
+            tokens = tokens + linear(out, weights, f"{layer}.to_out.0")
         seen = normed(tokens, weights, f"{own}.norm3")
         wide, gate = linear(seen, weights, f"{own}.ff.net.0.proj").chunk(2, -1)
         tokens = tokens + linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
     return linear(tokens, weights, "proj_out")
-
-
-def _attended(
-    tokens: Float[Tensor, "places frames channels"],
-    weights: Weights,
-    layer: str,
-    heads: int,
-) -> Float[Tensor, "places frames channels"]:
-    q, k, v = (linear(tokens, weights, f"{layer}.to_{part}") for part in "qkv")
-    q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
-    out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
-    return linear(out, weights, f"{layer}.to_out.0")
 
 
 def blocks(weights: Weights, prefix: str) -> int:

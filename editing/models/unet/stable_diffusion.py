@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
-from regrain.editing.models.files.schedulers import OtherScheduler
-from regrain.editing.models.files.words import Tokens, tokenise
+from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
+from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
     PLAIN,
@@ -29,7 +31,7 @@ from regrain.editing.models.intervention import (
     hooked,
     patched,
 )
-from regrain.editing.models.turns import TurnTaking, diverged
+from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
 from regrain.editing.storage.memory import (
     activations_fit,
@@ -76,8 +78,8 @@ class StableDiffusion(TurnTaking):
     prediction: Prediction
     device: torch.device
     dtype: torch.dtype
-    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    words: frozenset[str] | None = None
+    defaults: Defaults = field(default_factory=dict)
+    words: Words = None
     takes_turns: bool = False
     few_step: str = ""
     other_scheduler: OtherScheduler | None = None
@@ -131,7 +133,7 @@ class StableDiffusion(TurnTaking):
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
 
-    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+    def tunable_shapes(self, rank: int) -> Shapes:
         """Return names and shapes of the weights that Tune-A-Video tunes; see
         `temporal.tunable_shapes`."""
         return tunable_shapes(self.unet, rank)
@@ -181,8 +183,7 @@ class StableDiffusion(TurnTaking):
     @torch.no_grad()
     def encode(
         self,
-        frames: UInt8[np.ndarray, "frames height width 3"]
-        | Float32[np.ndarray, "frames height width 3"],
+        frames: RgbFrames | Float32[np.ndarray, "frames height width 3"],
     ) -> Float[Tensor, "frames c gh gw"]:
         """Encode frames at a working size, 0..255, to the mean of the posterior, scaled
         to about unit deviation."""
@@ -209,9 +210,7 @@ class StableDiffusion(TurnTaking):
         return (torch.cat(latents).contiguous() - middle) * scale
 
     @torch.no_grad()
-    def decode(
-        self, latents: Float[Tensor, "frames c gh gw"]
-    ) -> UInt8[np.ndarray, "frames height width 3"]:
+    def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames."""
         height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
@@ -284,13 +283,13 @@ class StableDiffusion(TurnTaking):
 
     def predict(
         self,
-        x: Float[Tensor, "rows c gh gw"],
+        x: Latents,
         step: Step,
         text: PromptEmbedding,
         change: Intervention = PLAIN,
         *,
         recompute: bool = False,
-    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+    ) -> tuple[Latents, Latents]:
         """Predict (x0, eps) from noisy latents, whatever the network outputs.
 
         One model call for all rows. Gradients flow if `text.vectors` or tensors of

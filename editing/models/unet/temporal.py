@@ -12,7 +12,7 @@ call and are never put on the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -23,16 +23,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.backbone import Shapes
+from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
 
-Weights = Mapping[str, Tensor]
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
 _ATTENTION = ".attn_temp."
 _CONVOLUTION = ".conv_temporal."
 _REACH = 3  # frames that a convolution over time sees
 
 
-def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]:
+def tunable_shapes(unet: nn.Module, rank: int = 0) -> Shapes:
     """Return names and shapes of the tuned weights: queries and attention over time in
     every block.
 
@@ -40,7 +40,7 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
         unet: The network; may be on the meta device.
         rank: Most channels inside a convolution over time; 0 has none.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: Shapes = {}
     for name, module in unet.named_modules():
         if hasattr(module, "attn1") and hasattr(module, "attn2"):
             for query in _QUERIES:

@@ -3,24 +3,28 @@ predicts a velocity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import WAN_SIZE
 from regrain.editing.models.files.offers import WAN
+from regrain.editing.models.files.schedulers import Defaults
+from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.turns import TurnTaking, diverged
+from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
@@ -44,7 +48,7 @@ class Wan(TurnTaking):
     device: torch.device
     dtype: torch.dtype
     sample_size: int | None = None
-    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
 
     few_step: ClassVar[str] = ""
@@ -77,7 +81,7 @@ class Wan(TurnTaking):
         return {"transformer": self.transformer, "vae": self.vae}
 
     @property
-    def words(self) -> frozenset[str] | None:
+    def words(self) -> Words:
         """The words it was trained on; None if it takes any."""
         return self.reader.words
 
@@ -87,9 +91,7 @@ class Wan(TurnTaking):
         return Grid(time, height // self.factor, width // self.factor)
 
     @torch.no_grad()
-    def encode(
-        self, frames: UInt8[np.ndarray, "frames height width 3"]
-    ) -> Float[Tensor, "time c gh gw"]:
+    def encode(self, frames: RgbFrames) -> Float[Tensor, "time c gh gw"]:
         """Encode a clip to the mean of the posterior, scaled to about unit
         deviation."""
         lacking = (1 - len(frames)) % self.frames_per_latent
@@ -104,9 +106,7 @@ class Wan(TurnTaking):
         return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
 
     @torch.no_grad()
-    def decode(
-        self, latents: Float[Tensor, "time c gh gw"]
-    ) -> UInt8[np.ndarray, "frames height width 3"]:
+    def decode(self, latents: Float[Tensor, "time c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames, those of the padding among them."""
         middle, spread = self._scale()
         x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
@@ -150,7 +150,7 @@ class Wan(TurnTaking):
         """See `StableDiffusion`."""
         return self.reader.check(prompts, fields)
 
-    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+    def tunable_shapes(self, rank: int) -> Shapes:
         """Return nothing, since no adapter fits."""
         return {}
 
@@ -183,13 +183,13 @@ class Wan(TurnTaking):
     @torch.no_grad()
     def predict(
         self,
-        x: Float[Tensor, "rows c gh gw"],
+        x: Latents,
         step: Step,
         text: PromptEmbedding,
         change: Intervention | None = None,
         *,
         recompute: bool = False,
-    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+    ) -> tuple[Latents, Latents]:
         """Predict (x0, eps) from noisy latents; errors are those of
         `StableDiffusion.predict`.
 

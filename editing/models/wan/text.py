@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.models.files.words import Tokens, tokenise
+from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class PromptReader:
     tokenizer: PreTrainedTokenizerBase
     load: Callable[[], nn.Module]
     identity: str
-    words: frozenset[str] | None
+    words: Words
 
     def check(self, prompts: Sequence[str], fields: Sequence[str]) -> Tokens:
         """Tokenise prompts; errors as `check_prompts` of a backbone."""

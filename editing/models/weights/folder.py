@@ -15,6 +15,7 @@ from regrain.editing.models.files.config_keys import PREDICTIONS, check_text_enc
 from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
+from regrain.editing.models.files.schedulers import Content
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ModelParts:
 
     modules: dict[str, nn.Module]
     tokenizer: "PreTrainedTokenizerBase"
-    scheduler: Mapping[str, object]
+    scheduler: Content
     more: Mapping[str, int] = field(default_factory=dict)
 
 

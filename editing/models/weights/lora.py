@@ -21,8 +21,10 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
+from regrain.editing.models.files.schedulers import Content
 from regrain.editing.models.weights.lora_change import (
     MAGNITUDES,
+    Change,
     Damage,
     Misfit,
     Scaling,
@@ -172,7 +174,7 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
                 ) from wrong
 
 
-def _widened(unet: Any, change: Mapping[str, Tensor], spec: LoraSpec) -> nn.Module:
+def _widened(unet: Any, change: Change, spec: LoraSpec) -> nn.Module:
     """Return a UNet's first layer, after giving it the further channels that a LoRA
     has: those of an inpainting model, a mask and latents."""
     old = unet.conv_in
@@ -268,7 +270,7 @@ def _misfit(spec: LoraSpec, reason: str) -> ModelError:
     )
 
 
-def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
+def _scaling(facts: Content, part: str, name: str) -> Scaling:
     """Return how peft's configuration scales a layer."""
 
     def said(key: str) -> object:
@@ -288,7 +290,7 @@ def _scaling(facts: Mapping[str, object], part: str, name: str) -> Scaling:
     )
 
 
-def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
+def _read(id: str) -> tuple[_Changes, Content]:
     """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     changes: _Changes = {}
@@ -309,7 +311,7 @@ def _read(id: str) -> tuple[_Changes, Mapping[str, object]]:
     return changes, facts
 
 
-def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
+def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
     """Read peft's configuration, from a file's metadata or from the file beside it."""
     beside = path.with_name(PEFT_CONFIG)
     facts: Any = {}

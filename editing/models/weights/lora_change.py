@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+Change = Mapping[str, Tensor]
+"""The tensors of a layer, by role."""
 _TABLE = "scale_shift_table"  # of Wan's blocks
 _ADDED = {"diff": "weight", "diff_b": "bias", "diff_m": _TABLE}
 MAGNITUDES = frozenset({"magnitude", "dora_scale"})
@@ -49,9 +51,7 @@ class Damage(Exception):
     """The tensors of a layer cannot be added to any; the text as that of `Misfit`."""
 
 
-def apply(
-    change: Mapping[str, Tensor], layer: nn.Module, weight: float, scaling: Scaling
-) -> None:
+def apply(change: Change, layer: nn.Module, weight: float, scaling: Scaling) -> None:
     """Add a change to a layer.
 
     Args:
@@ -96,15 +96,22 @@ def apply(
         _normalise(norms.flatten(), parameters["weight"], by_column=by_column)
 
 
-def _added(
-    own: Mapping[str, Tensor], weight: float, scaling: Scaling
-) -> dict[str, Tensor]:
+def _added(own: Change, weight: float, scaling: Scaling) -> dict[str, Tensor]:
     """Compute what is added to the parameters of a layer, by their names."""
     factors = own.keys() - _SCALED
     added = {}
     if factors:
         delta, rank = _delta(own)
-        scale = weight * _scale(own, rank, scaling)
+        alpha = scaling.alpha
+        if "alpha" not in own:
+            rank = rank or scaling.rank
+        elif own["alpha"].numel() == 1:
+            alpha = own["alpha"].item()
+        else:
+            raise Damage(_INCOMPLETE)
+        scale = weight
+        if alpha is not None and rank is not None:  # None if nothing was decomposed
+            scale *= alpha / rank ** (0.5 if scaling.by_root else 1)
         added["weight"] = scale * delta
         if "up_bias" in own:
             added["bias"] = scale * own["up_bias"]
@@ -119,21 +126,7 @@ def _added(
     return added
 
 
-def _scale(own: Mapping[str, Tensor], rank: int | None, scaling: Scaling) -> float:
-    """Return the factor of a change; 1 if nothing was decomposed (`rank` None)."""
-    alpha = scaling.alpha
-    if "alpha" not in own:
-        rank = rank or scaling.rank
-    else:
-        if own["alpha"].numel() != 1:
-            raise Damage(_INCOMPLETE)
-        alpha = own["alpha"].item()
-    if alpha is None or rank is None:
-        return 1.0
-    return alpha / rank ** (0.5 if scaling.by_root else 1)
-
-
-def _delta(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
+def _delta(own: Change) -> tuple[Tensor, int | None]:
     """Return the product of the factors, [out, in, ...], and its rank; None of one that
     was not decomposed."""
     if "up" in own or "down" in own:
@@ -150,7 +143,7 @@ def _delta(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
     return _kronecker(own)
 
 
-def _product(own: Mapping[str, Tensor], kind: str, number: str) -> Tensor:
+def _product(own: Change, kind: str, number: str) -> Tensor:
     """Multiply the factors of a matrix, with a core between them if there is one."""
     a, b = (own[f"{kind}_w{number}_{end}"] for end in "ab")
     core = own.get(f"{kind}_t{number}")
@@ -159,7 +152,7 @@ def _product(own: Mapping[str, Tensor], kind: str, number: str) -> Tensor:
     return torch.einsum("ij...,ip,jr->pr...", core, a, b)
 
 
-def _kronecker(own: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
+def _kronecker(own: Change) -> tuple[Tensor, int | None]:
     whole = {}
     rank = None
     for number in "12":

@@ -32,6 +32,8 @@ from regrain.editing.models.weights.folder import (
 )
 from regrain.editing.models.weights.tensors import opened, read_tensors
 
+Checkpoint = Mapping[str, Tensor]
+"""The tensors of a file by name."""
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 # Of weights of 8 bits: their scale, and what a kernel for them would need.
 _SCALE = ".scale_weight"
@@ -111,7 +113,7 @@ def read_file(
     return ModelParts(modules, tokenizer, scheduler)
 
 
-def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def _weights(tensors: Checkpoint, name: str) -> dict[str, Tensor]:
     """Return the weights of a file, with the scales of those of 8 bits multiplied in;
     others that are whole numbers raise ModelError."""
     weights = {
@@ -134,7 +136,7 @@ def _weights(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return weights
 
 
-def _count(checkpoint: Mapping[str, Tensor], prefix: str) -> int:
+def _count(checkpoint: Checkpoint, prefix: str) -> int:
     """Count the numbered parts below a prefix."""
     inner = [key.removeprefix(prefix) for key in checkpoint if key.startswith(prefix)]
     return len({key.split(".")[0] for key in inner})
@@ -157,7 +159,7 @@ def guess_prediction(unet: Callable, text: Tensor) -> str:
     return "epsilon" if correlation > EPS_CORRELATION else "v_prediction"
 
 
-def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
+def _unet(checkpoint: Checkpoint, version: str) -> nn.Module:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     config = stock_config(version, "unet")
@@ -198,7 +200,7 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
 
 
 def _part(
-    kind: Any, checkpoint: Mapping[str, Tensor], version: str, part: str, **own: object
+    kind: Any, checkpoint: Checkpoint, version: str, part: str, **own: object
 ) -> nn.Module:
     place = {
         "config": str(CHECKPOINTS / version),
@@ -209,7 +211,7 @@ def _part(
 
 
 def _text_encoder(
-    checkpoint: Mapping[str, Tensor], version: str, part: str, skipped: int
+    checkpoint: Checkpoint, version: str, part: str, skipped: int
 ) -> nn.Module:
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import (
