@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from regrain.editing.media.clip import ColorTags
+from regrain.editing.media.clip import ArrayClip, ColorTags
 
 RATE = 48_000
 
@@ -27,6 +27,21 @@ def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
             for i in range(frames)
         ]
     )
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Bytes at random, the same for a seed."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def off(found: np.ndarray, expected: np.ndarray | int) -> np.ndarray:
+    """How far bytes are from others."""
+    return np.abs(found.astype(int) - expected)
+
+
+def black(frames: int, height: int, width: int) -> ArrayClip:
+    """A clip of black frames, 8 a second."""
+    return ArrayClip(np.zeros((frames, height, width, 3), np.uint8), Fraction(8))
 
 
 def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray:
