@@ -2,6 +2,7 @@
 conftest.py."""
 
 import base64
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -63,7 +65,8 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.folder, self.url = folder, f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"
@@ -71,9 +74,10 @@ class Server:
             "GRADIO_SERVER_PORT": str(port),
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
+            # Where nothing is kept, as on a Space; tests of projects give a folder.
+            "HF_HUB_OFFLINE": "1",
+            "REGRAIN_PROJECTS": "",
         }
-        # Where nothing is kept, as on a Space; tests of projects give a folder.
-        variables |= {"HF_HUB_OFFLINE": "1", "REGRAIN_PROJECTS": ""}
         command = [*map(str, command)]
         if python or sys.platform != "linux":
             command = [*(python or [sys.executable]), *command]
@@ -91,7 +95,6 @@ class Server:
         try:
             wait(
                 lambda: self.process.poll() is not None or self.get("/")[0] == 200,
-                60,
                 "the page is up",
             )
         except BaseException:
@@ -128,6 +131,13 @@ class Server:
         finally:
             file.unlink(missing_ok=True)  # one within another moves on
 
+    @contextmanager
+    def closes(self):
+        """Wait until what is done has closed the made-up editor."""
+        before = self.steps().count("closed")
+        yield
+        wait(lambda: self.steps().count("closed") > before, "the editor is closed")
+
     def media(self) -> list[Path]:
         """The folders of open pages."""
         return list(self.temporary.glob("regrain-*/media/pages/*"))
@@ -151,7 +161,7 @@ def as_program(url: str, **how):
     return Client(url, verbose=False, httpx_kwargs=patient, **how)
 
 
-def wait(ready, seconds: float, what: str):
+def wait(ready, what: str, seconds: float = 60):
     """Wait for something that takes at most `seconds` on an idle machine."""
     end = time.monotonic() + seconds * PATIENCE
     while not ready():
@@ -159,15 +169,20 @@ def wait(ready, seconds: float, what: str):
         time.sleep(0.05)
 
 
+def serving(folder: Path, **environment):
+    """A page with a made-up editor, for a fixture."""
+    server = Server([ROOT / "tests" / "fake_app.py", folder], folder, **environment)
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The page with a made-up editor, shared by all tests; what one session does,
     another does not see."""
     folder = tmp_path_factory.mktemp("fake")
-    server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE="5")
-    yield server
-    server.stop()
-    assert list(server.temporary.glob("regrain-*")) == [], (
+    yield from serving(folder, REGRAIN_GRACE="5")
+    assert list(folder.glob("tmp/regrain-*")) == [], (
         "the media folder outlived the page"
     )
 
@@ -219,7 +234,8 @@ OPENED = "location.protocol === 'about:' || localStorage.setItem('regrain-how', 
 def _opening(browser):
     """Open pages; at the end nothing may have gone wrong in them, nor may they have
     asked another host."""
-    contexts, faults = [], []
+    contexts = []
+    faults = []
 
     def open_page(server: Server, settings=True, **options):
         """A page; with `settings` as of a visitor who has opened them before."""
@@ -397,6 +413,18 @@ def saved(page, act, folder: Path) -> Path:
     return path
 
 
+def project_of(page, folder: Path) -> dict:
+    """project.json, as Save writes it."""
+    file = saved(page, lambda: choose_in_menu(page, "Save"), folder)
+    with zipfile.ZipFile(file) as archive:
+        return json.loads(archive.read("project.json"))
+
+
+def choose_model(page, name: str):
+    page.click("#model input")
+    page.get_by_role("option", name=name).click()
+
+
 def fill_number(page, field, text: str):
     """Type into the number of a slider; one just mounted may still put its first value
     in."""
@@ -406,7 +434,7 @@ def fill_number(page, field, text: str):
         page.wait_for_timeout(300)
         return field.input_value() == text
 
-    wait(stays, 60, "the slider takes the number")
+    wait(stays, "the slider takes the number")
     page.keyboard.press("Tab")
 
 
@@ -421,13 +449,22 @@ def fill_until(page, field, text: str, taken):
             page.wait_for_timeout(50)
         return taken()
 
-    wait(typed, 60, f"{text} is taken")
+    wait(typed, f"{text} is taken")
 
 
 def run(page):
     """Press Run, and wait for the result."""
     press_run(page)
     wait_for_result(page)
+
+
+def run_own(server: Server, open_page):
+    """A page that shows a result, and the folder of its files."""
+    others = set(server.media())
+    page = open_page(server)
+    run(page)
+    (own,) = set(server.media()) - others
+    return page, own
 
 
 def press(page, *keys: str):
@@ -465,6 +502,4 @@ ENDED = """() => !document.querySelector('#run.rg-asked') &&
 def wait_for_result(page, seconds: float = 90):
     page.wait_for_function(ENDED, timeout=seconds * 1000 * PATIENCE)
     assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
-    wait(
-        lambda: plays(page, "edited") and plays(page, "source"), 60, "both videos play"
-    )
+    wait(lambda: plays(page, "edited") and plays(page, "source"), "both videos play")

@@ -16,7 +16,8 @@ from regrain.editing.media.writing import write_video
 
 SIDE = 256  # pixels of the made-up example
 # Middles of its discs on frame 1; they walk 4 pixels a frame.
-LEFT, RIGHT = (70, 120), (180, 150)
+LEFT = (70, 120)
+RIGHT = (180, 150)
 
 
 def state(page):
@@ -33,8 +34,12 @@ def state(page):
 
 
 def until(page, test, what, seconds=60):
-    wait(lambda: test(state(page)), seconds, what)
+    wait(lambda: test(state(page)), what, seconds)
     return state(page)
+
+
+def all_loaded(page):
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
 
 
 def press_until(page, key, test, what, seconds=60):
@@ -73,7 +78,7 @@ def pixel(page, at):
 
 def start_empty(page):
     """An example without its masks, as if it were one's own clip."""
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    all_loaded(page)
     page.click("#tabs >> text=Masks")  # an example may begin with its result
     for left in (1, 0):
         open_card(page, state(page)["labels"][0])

@@ -2,7 +2,8 @@
 click on each disc."""
 
 # on the discs of the made-up example
-LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}
+LEFT = {"x": 70, "y": 120}
+RIGHT = {"x": 180, "y": 150}
 WORDS = [
     {"source": "a cat", "prompt": "a fox"},
     {"source": "a dog", "prompt": "a panda"},

@@ -39,7 +39,10 @@ from regrain.editing.request.region import Region
 from regrain.editing.storage.fetching import Fetched
 from regrain.masks.track.propagate import Confidence
 
-STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
+STEPS = 12
+TUNE_STEPS = 40
+FRAMES = 8
+SIDE = 256
 WORDS = {
     "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
     "Places": ["on the grass", "in the snow"],
@@ -71,10 +74,8 @@ def write_examples(folder: Path) -> Path:
             regions.append(
                 Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff")
             )
-        clip, words = (
-            ArrayClip(frames, Fraction(8)),
-            "a cat and a dog walk on the grass",
-        )
+        clip = ArrayClip(frames, Fraction(8))
+        words = "a cat and a dog walk on the grass"
         save_project(
             EditRequest(clip, labels, tuple(regions), source_prompt=words),
             folder / name,
@@ -131,7 +132,8 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
 
     def preview(step: int) -> Preview:
-        share, shape = step / STEPS, next(iter(grids.values())).shape
+        share = step / STEPS
+        shape = next(iter(grids.values())).shape
         noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
         heat = {
             name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
@@ -179,8 +181,9 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
         "outside_psnr": 100.0,
         "outside_psnr_uncomposited": 31.4,
         "inside_psnr": 9.1,
+        "warp_error": 0.013,
+        "warp_error_source": 0.011,
     }
-    metrics |= {"warp_error": 0.013, "warp_error_source": 0.011}
     metrics["inside_psnr_by_region"] = dict.fromkeys(
         (r.name for r in request.edited), 9.1
     )
@@ -228,7 +231,8 @@ def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
 def edit_long(request: EditRequest, note) -> Iterator[events.Event]:
     """The negative of a long clip, window by window; windows that were edited before
     are not edited again."""
-    clip, count = request.clip, len(request.clip)
+    clip = request.clip
+    count = len(request.clip)
     done = DiskFrames(*clip.size[::-1])
     spans = list(windows(count, WINDOW))
     for number, (start, stop) in enumerate(spans, 1):
@@ -295,8 +299,6 @@ def tuned_model(**facts) -> Adapter:
         "frames": 8,
         "width": 128,
         "height": 128,
-    }
-    usual |= {
         "sketch": (0.5,),
         "clip": (0.5,),
         "learning_rate": 3e-5,
@@ -311,7 +313,8 @@ def tuned_model(**facts) -> Adapter:
 
 def adapter(request: EditRequest, steps: int) -> Adapter:
     """What would have been tuned in so many steps."""
-    frames, words = len(request.clip), request.source_prompt
+    frames = len(request.clip)
+    words = request.source_prompt
     return tuned_model(model=request.model, frames=frames, words=words, steps=steps)
 
 
@@ -363,7 +366,8 @@ def segment(
         point_labels = [*point_labels, 1]
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
-        near, flags = (12,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY
+        near = (12,) * 3
+        flags = 4 | cv2.FLOODFILL_MASK_ONLY
         cv2.floodFill(
             np.ascontiguousarray(image), filled, (int(x), int(y)), 0, near, near, flags
         )
@@ -382,7 +386,8 @@ def propagate(
     for frame in range(start, stop):
         for _ in held("tracking", frame):
             pass
-        found, sure = np.zeros(clip.size[::-1], np.uint8), {}
+        found = np.zeros(clip.size[::-1], np.uint8)
+        sure = {}
         for label in sorted(labels):
             key = min(
                 (k for k in keys if label in keys[k]), key=lambda key: abs(key - frame)

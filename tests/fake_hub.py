@@ -113,12 +113,10 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, repository: str, tags: Sequence[str]):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.repository, self.tags, self.gated = (
-            folder,
-            repository,
-            tags,
-            False,
-        )
+        self.folder = folder
+        self.repository = repository
+        self.tags = tags
+        self.gated = False
         self.asked, self.status, self.hold = [], 200, threading.Event()
         self.hold.set()
 

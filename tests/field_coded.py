@@ -163,5 +163,6 @@ def _remux(
             out.mux(packet)
         if sound is not None:
             block = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
-            block.sample_rate, block.pts = 48_000, 0
+            block.sample_rate = 48_000
+            block.pts = 0
             out.mux([*sound.encode(block), *sound.encode(None)])

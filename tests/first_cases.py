@@ -7,7 +7,9 @@ import pytest
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    seen, first, others = set(), [], []
+    seen = set()
+    first = []
+    others = []
     for item in items:
         case = getattr(item, "callspec", None)
         method = case.params.get("method") if case else None

@@ -44,6 +44,18 @@ def black(frames: int, height: int, width: int) -> ArrayClip:
     return ArrayClip(np.zeros((frames, height, width, 3), np.uint8), Fraction(8))
 
 
+def drifting(
+    frames: int, height: int, width: int, start: int, blocks: int
+) -> ArrayClip:
+    """Blobs that drift to the right, two pixels a frame, from beyond the left edge,
+    where there are so many more blocks."""
+    cells = noise(height // 4, width // 4 + blocks, 3)
+    wide = np.repeat(np.repeat(cells, 4, 0), 4, 1)
+    starts = [start - 2 * t for t in range(frames)]
+    moved = [wide[:, first : first + width] for first in starts]
+    return ArrayClip(np.stack(moved), fps=Fraction(8))
+
+
 def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray:
     """One frame per level, each of one grey."""
     return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
@@ -75,11 +87,9 @@ def write_clip(
     with av.open(str(path), "w") as container:
         named = {key.replace("_", "-"): value for key, value in options.items()}
         video = container.add_stream(codec, rate=fps, options=named)
-        video.width, video.height, video.pix_fmt = (
-            frames.shape[2],
-            frames.shape[1],
-            pixels,
-        )
+        video.width = frames.shape[2]
+        video.height = frames.shape[1]
+        video.pix_fmt = pixels
         if tags:
             (
                 video.colorspace,
@@ -114,7 +124,8 @@ def write_clip(
             )
             picture = picture.reformat(format=pixels, **colors)
             if stamps is not None:
-                picture.pts, picture.time_base = stamps[index], unit
+                picture.pts = stamps[index]
+                picture.time_base = unit
             container.mux(_lasting(video.encode(picture), stamps, last))
         container.mux(_lasting(video.encode(None), stamps, last))
         if sound:
@@ -145,7 +156,8 @@ def samples(
     """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
     frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
     # FLAC makes nonsense of sound without a time
-    frame.sample_rate, frame.pts = rate, 0
+    frame.sample_rate = rate
+    frame.pts = 0
     return frame
 
 

@@ -11,13 +11,15 @@ from regrain.editing.media.clip import ArrayClip
 def discs():
     """A red and a blue disc before noise; their masks."""
     y, x = np.mgrid[:120, :200]
-    red, blue = np.hypot(x - 60, y - 60) < 30, np.hypot(x - 140, y - 60) < 30
+    red = np.hypot(x - 60, y - 60) < 30
+    blue = np.hypot(x - 140, y - 60) < 30
     image = np.random.default_rng(0).integers(90, 130, (120, 200, 3), dtype=np.uint8)
     image[red], image[blue] = (200, 40, 30), (30, 60, 210)
     return image, red, blue
 
 
-GREEN, RED = ((60, 90, 60), (150, 190, 150)), ((150, 30, 30), (250, 110, 60))
+GREEN = ((60, 90, 60), (150, 190, 150))
+RED = ((150, 30, 30), (250, 110, 60))
 
 
 def texture(seed, colors, height=192, width=400):
@@ -41,9 +43,12 @@ def drifting(*steps, colors=GREEN, radius=16, count=12, size=(96, 160)):
     """
     height, width = size
     y, x = np.mgrid[:height, :width]
-    behind, frames, truth = texture(0, GREEN), [], []
+    behind = texture(0, GREEN)
+    frames = []
+    truth = []
     for t in range(count):
-        picture, masks = behind[20 : 20 + height, 60 + t : 60 + t + width].copy(), {}
+        picture = behind[20 : 20 + height, 60 + t : 60 + t + width].copy()
+        masks = {}
         for label, (at, step) in enumerate(steps, 1):
             shown = texture(9 + label, colors)[
                 40 : 40 + height, 150 - step * t : 150 - step * t + width

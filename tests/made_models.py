@@ -11,13 +11,13 @@ SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
-}
-SCHEDULER |= {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
 }
-SCHEDULER |= {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 
 
 def autoencoder_blocks(levels: int) -> dict[str, tuple[str, ...]]:
@@ -41,8 +41,13 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         channels = 4 if vae == "AutoencoderKL" else 16
-        sizes = {"sample_size": 8, "in_channels": channels, "out_channels": channels}
-        sizes |= {"block_out_channels": (32, 64, 64, 64), "layers_per_block": 2}
+        sizes = {
+            "sample_size": 8,
+            "in_channels": channels,
+            "out_channels": channels,
+            "block_out_channels": (32, 64, 64, 64),
+            "layers_per_block": 2,
+        }
         unet = UNet2DConditionModel(
             **sizes, attention_head_dim=8, cross_attention_dim=32
         )
@@ -57,8 +62,8 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
             levels = {
                 "block_out_channels": (8, 8, 16, 32),
                 "layers_per_block": (0, 1, 1, 1),
+                "qkv_multiscales": ((), (), (), ()),
             }
-            levels |= {"qkv_multiscales": ((), (), (), ())}
             both = {
                 f"{side}coder_{key}": value
                 for side in ("en", "de")
@@ -91,8 +96,9 @@ def write_small_model(
             "sample_size": 8,
             "block_out_channels": (8, 16, 16),
             "layers_per_block": 1,
+            "attention_head_dim": 2,
+            "norm_num_groups": 4,
         }
-        sizes |= {"attention_head_dim": 2, "norm_num_groups": 4}
         sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
         sizes |= {"in_channels": 9 if inpaints else 4, **more}
         down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
@@ -201,8 +207,6 @@ def write_wan(folder: Path) -> Path:
             "attention_head_dim": 12,
             "num_layers": 2,
             "ffn_dim": 32,
-        }
-        sizes |= {
             "in_channels": 4,
             "out_channels": 4,
             "text_dim": 32,
@@ -213,8 +217,13 @@ def write_wan(folder: Path) -> Path:
         for name, weight in transformer.named_parameters():
             if name.endswith(("norm_q.weight", "norm_k.weight")):
                 weight.data *= 2
-        sizes = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 1], "num_res_blocks": 1}
-        sizes |= {"temperal_downsample": [True, True]}
+        sizes = {
+            "base_dim": 8,
+            "z_dim": 4,
+            "dim_mult": [1, 1, 1],
+            "num_res_blocks": 1,
+            "temperal_downsample": [True, True],
+        }
         scale = {
             "latents_mean": [0.1, 0.0, -0.1, 0.2],
             "latents_std": [0.5, 0.4, 0.6, 0.5],

@@ -9,7 +9,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 # of the encoder: pixels a side, hidden and projected numbers
-SIDE, WIDTH, PROJECTED = 28, 64, 24
+SIDE = 28
+WIDTH = 64
+PROJECTED = 24
 
 
 def write_encoder(folder: Path) -> Path:
@@ -17,8 +19,14 @@ def write_encoder(folder: Path) -> Path:
 
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        sizes = {"hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": 2}
-        sizes |= {"num_attention_heads": 2, "image_size": SIDE, "patch_size": 7}
+        sizes = {
+            "hidden_size": WIDTH,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": SIDE,
+            "patch_size": 7,
+        }
         CLIPVisionModelWithProjection(
             CLIPVisionConfig(**sizes, projection_dim=PROJECTED)
         ).save_pretrained(folder / "image_encoder")
@@ -47,7 +55,8 @@ def reader(kind: str, cross: int, made: torch.Generator) -> dict[str, torch.Tens
             | {"proj.2.weight": rand(cross, WIDTH), "proj.2.bias": rand(cross)}
             | norm("proj.3", cross)
         )
-    inner, heads = 32, 2
+    inner = 32
+    heads = 2
     found = {
         "latents": rand(1, 6, inner),
         "proj_out.weight": rand(cross, inner),

@@ -29,22 +29,22 @@ def pipeline_of(folder, **more):
         "vae": AutoencoderKL,
         "unet": UNet2DConditionModel,
         "scheduler": DDIMScheduler,
+        "text_encoder": CLIPTextModel,
+        "tokenizer": CLIPTokenizer,
     }
-    kinds |= {"text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
-    kind, second = (
-        StableDiffusionPipeline,
-        {
-            "safety_checker": None,
-            "feature_extractor": None,
-            "requires_safety_checker": False,
-        },
-    )
+    kind = StableDiffusionPipeline
+    second = {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
     if (folder / "text_encoder_2").is_dir():
         kinds |= {
             "text_encoder_2": CLIPTextModelWithProjection,
             "tokenizer_2": CLIPTokenizer,
         }
-        kind, second = StableDiffusionXLPipeline, {"add_watermarker": False}
+        kind = StableDiffusionXLPipeline
+        second = {"add_watermarker": False}
     parts = {part: kind.from_pretrained(folder / part) for part, kind in kinds.items()}
     pipe = kind(**parts, **(second | more))
     pipe.set_progress_bar_config(disable=True)

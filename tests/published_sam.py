@@ -10,7 +10,8 @@ from regrain.editing.models.files.reader import CLIP
 # of what both decode; memory has 64 channels, and the width must be a larger multiple
 # of them
 WIDTH = 128
-SAM2_SIDE, SAM3_SIDE = 128, 112
+SAM2_SIDE = 128
+SAM3_SIDE = 112
 
 
 def _decoders(side: int, patch: int) -> dict:
@@ -25,15 +26,16 @@ def _decoders(side: int, patch: int) -> dict:
     attention = {"hidden_size": WIDTH, "num_layers": 1, "feed_forward_hidden_size": 64}
     attention["rope_feat_sizes"] = [side // patch] * 2
     return {
-        **{
-            "prompt_encoder_config": prompts,
-            "mask_decoder_config": masks,
-            "image_size": side,
-        },
+        "prompt_encoder_config": prompts,
+        "mask_decoder_config": masks,
+        "image_size": side,
         **{f"memory_attention_{name}": value for name, value in attention.items()},
-        **{"memory_encoder_hidden_size": WIDTH, "memory_encoder_output_channels": 64},
-        **{"mask_downsampler_embed_dim": WIDTH, "memory_fuser_embed_dim": WIDTH},
-        **{"memory_fuser_intermediate_dim": 64, "memory_fuser_num_layers": 1},
+        "memory_encoder_hidden_size": WIDTH,
+        "memory_encoder_output_channels": 64,
+        "mask_downsampler_embed_dim": WIDTH,
+        "memory_fuser_embed_dim": WIDTH,
+        "memory_fuser_intermediate_dim": 64,
+        "memory_fuser_num_layers": 1,
     }
 
 
@@ -47,17 +49,14 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
 
     side = SAM2_SIDE
     backbone = {
-        **{
-            "model_type": "sam2_hiera_det_model",
-            "hidden_size": 16,
-            "num_attention_heads": 1,
-        },
-        **{"image_size": [side, side], "blocks_per_stage": [1, 2, 2, 1]},
-        **{
-            "embed_dim_per_stage": [16, 32, 64, 128],
-            "num_attention_heads_per_stage": [1, 2, 4, 8],
-        },
-        **{"window_size_per_stage": [8, 4, 8, 4]},
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 16,
+        "num_attention_heads": 1,
+        "image_size": [side, side],
+        "blocks_per_stage": [1, 2, 2, 1],
+        "embed_dim_per_stage": [16, 32, 64, 128],
+        "num_attention_heads_per_stage": [1, 2, 4, 8],
+        "window_size_per_stage": [8, 4, 8, 4],
         "global_attention_blocks": [4],  # never the first block of a stage
     }
     vision = {
@@ -82,9 +81,11 @@ _TEXT = {
     "vocab_size": 49408,
     "hidden_size": 16,
     "intermediate_size": 32,
+    "projection_dim": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 32,
 }
-_TEXT |= {"projection_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-_TEXT |= {"max_position_embeddings": 32}
 
 
 def write_sam3(folder: Path, seed: int = 0) -> Path:
@@ -92,7 +93,8 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     3 M numbers."""
     import transformers
 
-    side, grid = SAM3_SIDE, SAM3_SIDE // 14
+    side = SAM3_SIDE
+    grid = SAM3_SIDE // 14
     small = {
         "hidden_size": WIDTH,
         "num_layers": 1,
@@ -100,18 +102,16 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
         "intermediate_size": 64,
     }
     backbone = {
-        **{"model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64},
-        **{
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": side,
-            "patch_size": 14,
-        },
-        **{
-            "window_size": 4,
-            "global_attn_indexes": [1],
-            "pretrain_image_size": side // 2,
-        },
+        "model_type": "sam3_vit_model",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": side,
+        "patch_size": 14,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+        "pretrain_image_size": side // 2,
     }
     vision = {
         "model_type": "sam3_vision_model",
@@ -120,8 +120,11 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     }
     vision["backbone_feature_sizes"] = [[n * grid] * 2 for n in (4, 2, 1)]
     detector = {
-        **{"model_type": "sam3", "vision_config": vision, "text_config": _TEXT},
-        **{"geometry_encoder_config": small, "detr_encoder_config": small},
+        "model_type": "sam3",
+        "vision_config": vision,
+        "text_config": _TEXT,
+        "geometry_encoder_config": small,
+        "detr_encoder_config": small,
         "detr_decoder_config": {**small, "num_queries": 6},
         "mask_decoder_config": {"hidden_size": WIDTH, "num_attention_heads": 4},
     }

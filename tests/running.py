@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from regrain.editing.diffusion.blending import matte, over
+from regrain.editing.models.intervention import PLAIN
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.placing import edit_placed
-from regrain.editing.recipe.events import EditResult, Event
+from regrain.editing.recipe.events import EditResult, Event, WindowStarted
 
 Result = TypeVar("Result")
 
@@ -30,6 +31,30 @@ def followed(events: Generator[Event, None, Result]) -> tuple[Result, list[Event
 def finish(events: Generator[Event, None, Result]) -> Result:
     """What a recipe, or a part of one, returns."""
     return followed(events)[0]
+
+
+def note_calls(monkeypatch, model, note) -> None:
+    """Have each call of a model's `predict` noted before it is made."""
+    predict = model.predict
+
+    def spy(x, step, text, change=PLAIN, **named):
+        note(x, step, text, change)
+        return predict(x, step, text, change, **named)
+
+    monkeypatch.setattr(model, "predict", spy)
+
+
+def calls_by_window(monkeypatch, model, note, request, params) -> list[list]:
+    """What is noted of each call of `predict`, for each of the three windows of an
+    edit."""
+    calls = [[]]
+    note_calls(monkeypatch, model, lambda *given: calls[-1].append(note(*given)))
+    with torch.no_grad():
+        for event in edit_clip(model, request, params):
+            calls += [[]] if isinstance(event, WindowStarted) else []
+    _, *windows = calls  # without a set-up
+    assert len(windows) == 3
+    return windows
 
 
 def edit_clip(

@@ -121,7 +121,7 @@ class DeviceTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(
-        cls, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None
+        cls, func, types, args: tuple = (), kwargs: Mapping | None = None
     ) -> Any:
         given = _tensors((args, kwargs))
         home = next(x.home for x in given if isinstance(x, DeviceTensor))
@@ -167,7 +167,7 @@ class SimulatedDevice:
         """Return a tensor made here as one on the device."""
         return x if isinstance(x, DeviceTensor) else DeviceTensor(x, self)
 
-    def run(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def run(self, func, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run an operation with tensors on the device."""
         packet = func.overloadpacket
         given = _tensors((args, kwargs))
@@ -193,7 +193,7 @@ class SimulatedDevice:
 
         return _each(Tensor, there, out)
 
-    def _check_together(self, packet: Any, given: list[Tensor]) -> None:
+    def _check_together(self, packet, given: list[Tensor]) -> None:
         """Refuse tensors of two devices in one operation; a single number may come from
         the processor."""
         for x in given:
@@ -211,7 +211,7 @@ class SimulatedDevice:
                 f"'{found}'"
             )
 
-    def _count(self, packet: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _count(self, packet, args: tuple, kwargs: dict[str, Any]) -> None:
         """Count a wait."""
         waits = packet in _WAITING
         device = kwargs.get("device")
@@ -321,7 +321,7 @@ class _Names(TorchFunctionMode):
         self.home = home
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None
+        self, func, types, args: tuple = (), kwargs: Mapping | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
         home = self.home
@@ -339,7 +339,7 @@ class _Names(TorchFunctionMode):
             return self._by_processor(func, args, kwargs)
         return self._placed(func, args, kwargs)
 
-    def _placed(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _placed(self, func, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a function that may make or move a tensor."""
         home = self.home
         if func in _MAKERS:
@@ -354,7 +354,7 @@ class _Names(TorchFunctionMode):
             args = tuple(_inside(x, home) for x in args)
         return func(*args, **kwargs)
 
-    def _made(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _made(self, func, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Make a tensor on the device, if that is named."""
         home = self.home
         device = kwargs.get("device")
@@ -367,7 +367,7 @@ class _Names(TorchFunctionMode):
         kwargs["device"] = _CPU
         return home.put(func(*args, **kwargs)).requires_grad_(learns)
 
-    def _attended(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _attended(self, func, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Compute attention by the processor's kernel; for gradients by formula."""
         given = _tensors((args, kwargs))
         there = [isinstance(x, DeviceTensor) for x in given]
@@ -376,7 +376,7 @@ class _Names(TorchFunctionMode):
             return func(*args, **kwargs)
         return self._by_processor(func, args, kwargs)
 
-    def _by_processor(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _by_processor(self, func, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a function as a whole, without gradients, with the numbers themselves."""
         given = _tensors((args, kwargs))
         if not any(isinstance(x, DeviceTensor) for x in given):
@@ -395,7 +395,7 @@ class _Makes(TorchDispatchMode):
         self.home = home
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None
+        self, func, types, args: tuple = (), kwargs: Mapping | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
         device = kwargs.get("device")
@@ -411,7 +411,7 @@ class _Makes(TorchDispatchMode):
         return _each(Tensor, self.home.put, func(*args, **kwargs))
 
 
-def _tensors(given: Any) -> list[Tensor]:
+def _tensors(given) -> list[Tensor]:
     """Find the tensors among arguments."""
     if isinstance(given, Tensor):
         return [given]
@@ -422,7 +422,7 @@ def _tensors(given: Any) -> list[Tensor]:
     return [x for part in given for x in _tensors(part)]
 
 
-def _each(kind: type, change: Callable[[Any], Any], given: Any) -> Any:
+def _each(kind: type, change: Callable[[Any], Any], given) -> Any:
     """Change what is of a kind among arguments or results."""
     if isinstance(given, kind):
         return change(given)
@@ -434,11 +434,11 @@ def _each(kind: type, change: Callable[[Any], Any], given: Any) -> Any:
     return given
 
 
-def _is_sparse(x: Any) -> bool:
+def _is_sparse(x) -> bool:
     return isinstance(x, DeviceTensor) and x.held.layout is not torch.strided
 
 
-def _inside(x: Any, home: SimulatedDevice) -> Any:
+def _inside(x, home: SimulatedDevice) -> Any:
     """Return the device that PyTorch knows in place of the simulated one."""
     if isinstance(x, (str, torch.device)) and not isinstance(x, bool):
         try:
@@ -448,7 +448,7 @@ def _inside(x: Any, home: SimulatedDevice) -> Any:
     return x
 
 
-def _indexed(func: Any, x: Tensor, index: Any, *value: Any) -> Any:
+def _indexed(func, x: Tensor, index, *value) -> Any:
     """Index with tensors in place of lists, and write numbers as tensors."""
     places = index if isinstance(index, tuple) else (index,)
     places = tuple(
@@ -477,7 +477,7 @@ def _efficient(
     v: Tensor,
     bias: Tensor | None,
     sums: bool,
-    *_: Any,
+    *_,
     scale: float | None = None,
 ) -> tuple[Tensor, ...]:
     """Compute what a GPU's kernel does, which the processor does not have."""
@@ -493,7 +493,7 @@ _INSTEAD = {_aten._scaled_dot_product_efficient_attention: _efficient}
 _ROOMS = ("/editing/", "/masks/", "/ui/", "/storybook/")
 
 
-def _caller(packet: Any) -> str:
+def _caller(packet) -> str:
     """Name the place in the product that waits."""
     for frame in reversed(traceback.extract_stack()):
         is_ours = any(room in frame.filename for room in _ROOMS)

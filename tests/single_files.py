@@ -10,14 +10,9 @@ from regrain.editing.models.loading.load import load_backbone
 def original_layout(model, version="sd1"):
     """Rename the weights of a diffusers model to the layout of the original
     checkpoints."""
-    out, names = (
-        {},
-        NAMES
-        | (
-            {"up_blocks.0.upsamplers.0": "output_blocks.2.2"}
-            if version == "sdxl"
-            else {}
-        ),
+    out = {}
+    names = NAMES | (
+        {"up_blocks.0.upsamplers.0": "output_blocks.2.2"} if version == "sdxl" else {}
     )
     for key, value in model.unet.state_dict().items():
         out["model.diffusion_model." + unet_key(key, names)] = value
@@ -109,9 +104,11 @@ def openclip(encoder, place):
             stacked = torch.cat(
                 [text[source.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
             )
-            key, value = key.replace("q_proj.", "in_proj_"), stacked
+            key = key.replace("q_proj.", "in_proj_")
+            value = stacked
         if key == "text_projection.weight":
-            key, value = "text_projection", value.T
+            key = "text_projection"
+            value = value.T
         out[place + key] = value
     return out
 
@@ -124,9 +121,7 @@ def load_file_of(weights, path, metadata=None):
 
 def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
     for part in parts:
-        ours, theirs = (
-            model.parts[part].state_dict(),
-            expected.parts[part].state_dict(),
-        )
+        ours = model.parts[part].state_dict()
+        theirs = expected.parts[part].state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

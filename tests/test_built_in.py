@@ -120,7 +120,8 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
     """Of all kinds drawn in their best pose, the one asked for is nearest to the edited
     pixels."""
     out, _ = demo
-    request, truth = load_project(EXAMPLES / "01_two_animals"), drawn_as_asked()
+    request = load_project(EXAMPLES / "01_two_animals")
+    truth = drawn_as_asked()
     assert [region.prompt.split()[-1] for region in request.regions] == list(ASKED)
     frames = open_clip(out / "edited.mp4").read(0, len(request.clip))
     for region in request.regions:
@@ -146,8 +147,10 @@ def drawn_as_asked():
 def margins(frames: np.ndarray) -> list[float]:
     """How much nearer each region is to what was asked of it than to what was asked of
     the other."""
-    truth, labels = drawn_as_asked(), load_project(EXAMPLES / "01_two_animals").labels
-    shown, out = (1, 6), []
+    truth = drawn_as_asked()
+    labels = load_project(EXAMPLES / "01_two_animals").labels
+    shown = (1, 6)
+    out = []
     for i, own in enumerate(ASKED):
         inside = labels[list(shown)] == i + 1
         errors = {}
@@ -247,8 +250,9 @@ def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(
         "blend": False,
         "cross_strength": 0.0,
         "self_strength": 0.0,
+        "inject_until": 0.0,
+        "variation": 0.0,
     }
-    off |= {"inject_until": 0.0, "variation": 0.0}
     assert edited_as(model, same_words, **off)[0] > 30
     wired = {
         "track_levels": 1,
@@ -308,10 +312,8 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     clean = model.encode(frames)
     step = next(s for s in model.schedule.sampling(20) if s.t < 700)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    noisy, text = (
-        add_noise(clean, noise, step),
-        model.embed([scene.caption for scene in scenes]),
-    )
+    noisy = add_noise(clean, noise, step)
+    text = model.embed([scene.caption for scene in scenes])
 
     def error(shown, weight=1.0):
         specs = read_control(f"canny=storybook/canny@{weight}")
@@ -319,7 +321,9 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
         x0, _ = model.predict(noisy, step, text, Intervention(control=control))
         return float((x0 - clean).square().mean())
 
-    alone, own, others = error(frames, 0), error(frames), error(np.roll(frames, 1, 0))
+    alone = error(frames, 0)
+    own = error(frames)
+    others = error(np.roll(frames, 1, 0))
     assert own < 0.9 * alone
     assert own < 0.8 * others
 
@@ -333,7 +337,8 @@ def test_its_motion_adapter_knows_a_frame_by_the_others(model):
     noise = torch.randn(
         clean[:1].shape, generator=torch.Generator().manual_seed(0)
     ).expand_as(clean)
-    noisy, text = add_noise(clean, noise, step), model.embed([scene.caption])
+    noisy = add_noise(clean, noise, step)
+    text = model.embed([scene.caption])
     alone, together = (
         float((view.predict(noisy, step, text)[0] - clean).square().mean())
         for view in (model, moved)

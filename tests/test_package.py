@@ -18,7 +18,8 @@ from browser import Server, as_program, wait
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 # What a program of the documents asks for, and what is enough to see that it runs.
-STEPS, FEWER_STEPS = 'params={"steps": 10}', 'params={"steps": 2}'
+STEPS = 'params={"steps": 10}'
+FEWER_STEPS = 'params={"steps": 2}'
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +87,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def python(installed: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command, folder = (
-        [installed / "bin" / "python", *map(str, arguments)],
-        installed.parent / "elsewhere",
-    )
+    command = [installed / "bin" / "python", *map(str, arguments)]
+    folder = installed.parent / "elsewhere"
     options = {"capture_output": True, "text": True, "timeout": 300}
     options["env"] = environment(REGRAIN_CACHE=str(folder / "cache"))
     return subprocess.run(command, cwd=folder, **options)
@@ -248,7 +247,8 @@ def test_wrong_commands_are_one_line(installed):
 def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_run(
     installed, tmp_path
 ):
-    folder, interpreter = installed.parent / "elsewhere", [installed / "bin" / "python"]
+    folder = installed.parent / "elsewhere"
+    interpreter = [installed / "bin" / "python"]
     variables = environment(TMPDIR=str(tmp_path / "tmp"))
     server = Server(
         ["-m", "regrain", "app"], tmp_path, folder, interpreter, **variables
@@ -257,9 +257,7 @@ def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_ru
         assert b"named_endpoints" in server.get("/gradio_api/info")[1]
         client = as_program(server.url)
         client.submit("01_two_animals", api_name="/edit_example")
-        wait(
-            lambda: "loaded a" in server.output.read_text(), 60, "the run has its model"
-        )
+        wait(lambda: "loaded a" in server.output.read_text(), "the run has its model")
         time.sleep(2)  # now it computes
     finally:
         server.stop()

@@ -155,14 +155,13 @@ modes = st.sampled_from([0, 0o100644, 0o120777, 0o010644, 0o040755])
 @quick
 @given(st.lists(st.tuples(texts | odd, st.binary(max_size=30), modes), max_size=5))
 def test_no_archive_leaves_its_folder(tmp_path_factory, entries):
-    sink, root = io.BytesIO(), tmp_path_factory.mktemp("archive")
+    sink = io.BytesIO()
+    root = tmp_path_factory.mktemp("archive")
     with zipfile.ZipFile(sink, "w") as archive:
         for name, data, mode in entries:
             info = zipfile.ZipInfo("x")
-            info.filename, info.external_attr = (
-                f"{name}.png".encode("utf-8", "replace").decode(),
-                mode << 16,
-            )
+            info.filename = f"{name}.png".encode("utf-8", "replace").decode()
+            info.external_attr = mode << 16
             archive.writestr(info, data)
     with (
         one_line(),

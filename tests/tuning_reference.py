@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-8, 1e-2
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+DECAY = 1e-2
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -41,7 +43,8 @@ class Processor:
     ):
         q = hidden_states @ self.query.T.to(hidden_states)
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        k, v = text @ attn.to_k.weight.T, text @ attn.to_v.weight.T
+        k = text @ attn.to_k.weight.T
+        v = text @ attn.to_v.weight.T
         if encoder_hidden_states is None:
             seen = torch.tensor([[0, max(frame - 1, 0)] for frame in range(len(q))])
             k, v = (x[seen].flatten(1, 2) for x in (k, v))
@@ -81,7 +84,8 @@ def convolved(x: Tensor, own: dict[str, Tensor]) -> Tensor:
     """What two convolutions over time add to [frames, channels, h, w], each frame from
     its neighbours."""
     for part in ("down", "up"):
-        weight, beside = own[f"{part}.weight"].to(x), torch.zeros_like(x[:1])
+        weight = own[f"{part}.weight"].to(x)
+        beside = torch.zeros_like(x[:1])
         taps = torch.cat([beside, x[:-1]]), x, torch.cat([x[1:], beside])
         x = sum(
             torch.einsum("oc,fchw->fohw", weight[:, :, i], tap)
@@ -149,7 +153,8 @@ class AdamW:
     """Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2."""
 
     def __init__(self, rate: float) -> None:
-        self.rate, self.steps = rate, 0
+        self.rate = rate
+        self.steps = 0
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
 

@@ -2,33 +2,28 @@
 to an event."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from made_clips import drifting
 
 from regrain.editing import Adapter, ArrayClip, EditRequest
 from regrain.editing.methods.tuning import Tuning, learn_clip
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 
-FRAMES, SIZE = 3, 16
+FRAMES = 3
+SIZE = 16
 WORDS = "a cat on the grass"
 
 
 def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
-    """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (size // 4, size // 4 + 4, 3), dtype=np.uint8
-    )
-    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
-    moved = [wide[:, 16 - 2 * t : 16 - 2 * t + size] for t in range(frames)]
-    return ArrayClip(np.stack(moved), fps=Fraction(8))
+    """Blobs that drift."""
+    return drifting(frames, size, size, start=16, blocks=4)
 
 
-def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditRequest:
+def request(frames: int = FRAMES, size: int = SIZE, **changes) -> EditRequest:
     """An edit of the whole clip by Tune-A-Video."""
     given = {
         "method": "tune_a_video",
@@ -38,19 +33,19 @@ def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditReque
     return EditRequest(clip(frames, size), None, (), **given)
 
 
-def params(**given: Any) -> TuneAVideoParams:
+def params(**given) -> TuneAVideoParams:
     """Two steps without previews, unless given."""
     return check_params(
         "tune_a_video", {"tune_steps": 2, "tune_preview_every": 0, **given}
     )
 
 
-def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
+def tuning(model, asked: EditRequest | None = None, **given) -> Iterator[Any]:
     """The events of a tuning."""
     return learn_clip(model, asked or request(), params(**given))
 
 
-def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapter:
+def learned(model, asked: EditRequest | None = None, **given) -> Adapter:
     """The adapter of a tuning."""
     with torch.no_grad():
         return list(tuning(model, asked, **given))[-1].adapter
@@ -58,7 +53,8 @@ def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapt
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the steps for which gradients are computed from now on."""
-    taken, gradients = [], Tuning.gradients
+    taken = []
+    gradients = Tuning.gradients
     noted = lambda self, learner: (  # noqa: E731
         taken.append(learner.steps) or gradients(self, learner)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -131,6 +132,15 @@ def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
     structural similarity", Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
     return _mean_of(_similarity, a, b, where).value
+
+
+def warp_error(source: Frames, edited: Frames) -> float | None:
+    """Measure the deviation of an edit from the source's motion, 0..1; see
+    `_add_warping`. None for one frame."""
+    means: _Means = defaultdict(_Mean)
+    for last, now in pairwise(zip(source, edited, strict=True)):
+        _add_warping(means, last, now)
+    return means["edit"].value
 
 
 def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Mean:

@@ -32,7 +32,8 @@ def alive(process: int) -> bool:
 def test_workers_end_when_the_benchmark_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    command, env = [sys.executable, str(script)], os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=env
     ) as parent:

@@ -55,7 +55,8 @@ def test_interval_is_wilsons():
 def test_hard_scenes_are_what_they_are_called(name):
     for seed in (20_003, 20_004):
         task = TASKS[name](seed, SIZE, true_masks(0))
-        frames, labels = task.request.clip.read(0, 8), np.asarray(task.request.labels)
+        frames = task.request.clip.read(0, 8)
+        labels = np.asarray(task.request.labels)
         (first, last) = (
             [np.nonzero(labels[t] == i)[1].mean() for i in (1, 2)] for t in (0, -1)
         )

@@ -16,8 +16,14 @@ from benchmarks.__main__ import QUICK
 @pytest.mark.usefixtures("chromium_there")
 def test_speed_is_measured(tmp_path):
     """In a process of its own, where no other test has a browser."""
-    command = [sys.executable, "-m", "benchmarks.page", *shlex.split(QUICK["page"])]
-    command += ["-o", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.page",
+        *shlex.split(QUICK["page"]),
+        "-o",
+        str(tmp_path),
+    ]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=900
     )

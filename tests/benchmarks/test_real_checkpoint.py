@@ -80,7 +80,8 @@ def write_clip(folder, width, whole=False):
 def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
     tiny_folder, clip, capsys, sdxl
 ):
-    more, folder = [], tiny_folder
+    more = []
+    folder = tiny_folder
     if sdxl:
         folder = write_small_model(clip.parent / "xl", sdxl=True)
         more = [
@@ -90,8 +91,11 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
             "a cat, grass",
             "--set",
             "flow=dis",
+            "--clip-model",
+            write_clip(clip.parent / "eyes", 24),
+            "--size",
+            "64",
         ]
-        more += ["--clip-model", write_clip(clip.parent / "eyes", 24), "--size", "64"]
     assert call(folder, clip, *more) == 1  # random weights cannot reconstruct
     facts = json.loads((clip.parent / "out" / "real_checkpoint.json").read_text())
     assert facts["size"] == [88 if sdxl else 64, 64]
@@ -138,14 +142,10 @@ def test_the_table_says_what_is_not_good():
         "device": "x",
         "loading seconds": 1,
         "frames": 2,
-    }
-    facts |= {
         "size": [64, 64],
         "seconds": {},
         "params": {"steps": {"value": 2}},
         "peak memory GB": 1,
-    }
-    facts |= {
         "round trip dB": 30.0,
         "reconstruction dB": 26.0,
         "CLIP score": [0.2, 0.3],
@@ -201,7 +201,8 @@ def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
 
 
 def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):
-    frames, labels = np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8)
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 20:40, 20:40] = 1
     region = Region("region", 1, prompt="a red fox", source="a cat")
     request = EditRequest(

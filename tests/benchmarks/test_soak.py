@@ -33,7 +33,8 @@ def soak(folder, *options):
 def test_stops_leave_nothing(tmp_path):
     found, printed = soak(tmp_path, "--sessions", "0", "--stops", str(STOPS))
     assert [*found] == ["stops"]
-    before, after = found["stops"]["before"], found["stops"]["after"]
+    before = found["stops"]["before"]
+    after = found["stops"]["after"]
     assert all(after[name] <= before[name] for name in ("threads", "files", "children"))
     assert after["memory"] - before["memory"] < 64e6
     assert f"after {STOPS} stops" in printed

@@ -34,7 +34,9 @@ def main() -> int:
     if args.sample:
         cases = sample(cases, args.sample)
     warm_up(cases)
-    began, wrong, total = time.monotonic(), collections.Counter(), collections.Counter()
+    began = time.monotonic()
+    wrong = collections.Counter()
+    total = collections.Counter()
     for case, answer, fault in run(cases, args.seconds):
         total[case.kind] += 1
         if fault:

@@ -43,31 +43,28 @@ def _packed(
 def _entry(name: str, data: bytes = b"x", mode: int = 0o100644) -> Change:
     def add(archive: zipfile.ZipFile) -> None:
         info = zipfile.ZipInfo("x")
-        info.filename, info.external_attr = name, mode << 16
+        info.filename = name
+        info.external_attr = mode << 16
         archive.writestr(info, data)
 
     return add
 
 
 _ADDED: dict[str, Change] = {
-    **{"a path upwards": _entry("../../evil"), "an absolute path": _entry("/tmp/evil")},
-    **{"a Windows path": _entry("C:\\evil"), "back slashes": _entry("..\\..\\evil")},
+    "a path upwards": _entry("../../evil"),
+    "an absolute path": _entry("/tmp/evil"),
+    "a Windows path": _entry("C:\\evil"),
+    "back slashes": _entry("..\\..\\evil"),
     "a symbolic link": _entry("link", b"/etc/passwd", stat.S_IFLNK | 0o777),
     "a pipe": _entry("pipe", b"", stat.S_IFIFO | 0o644),
     "a device": _entry("device", b"", stat.S_IFCHR | 0o644),
-    **{
-        "an empty name": _entry(""),
-        "a dot": _entry("."),
-        "a long name": _entry("n" * 5000),
-    },
-    **{
-        "a deep path": _entry("a/" * 3000 + "b"),
-        "60,000 spaces in a name": _entry(" " * 60_000 + "x"),
-    },
-    **{
-        "a name with a null": _entry("a\0b"),
-        "an entry twice": _entry("project.json", b"{}"),
-    },
+    "an empty name": _entry(""),
+    "a dot": _entry("."),
+    "a long name": _entry("n" * 5000),
+    "a deep path": _entry("a/" * 3000 + "b"),
+    "60,000 spaces in a name": _entry(" " * 60_000 + "x"),
+    "a name with a null": _entry("a\0b"),
+    "an entry twice": _entry("project.json", b"{}"),
     "a file where a folder is": _entry("masks/00000.png/x.png"),
     "a folder where a file is": _entry("clip.mp4/x.png"),
     "20,000 files": lambda archive: [
@@ -164,6 +161,7 @@ def _overwritten(offset: int, data: bytes, most: int | None = None) -> bytes:
     them, or in all."""
     head, *entries = _packed().split(b"PK\x01\x02")
     for number in range(len(entries))[:most]:
-        start, entry = offset - 4, entries[number]
+        start = offset - 4
+        entry = entries[number]
         entries[number] = entry[:start] + data + entry[start + len(data) :]
     return b"PK\x01\x02".join([head, *entries])

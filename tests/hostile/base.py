@@ -21,7 +21,9 @@ from PIL import Image
 from tests.made_clips import samples, write_clip
 
 Change = Callable[..., object]  # of a path
-FRAMES, WIDTH, HEIGHT = 4, 64, 64
+FRAMES = 4
+WIDTH = 64
+HEIGHT = 64
 
 
 def pixels(
@@ -49,7 +51,7 @@ def write_video(
     *,
     sound: tuple[str, str, int] | None = None,
     rate: Fraction | int = 8,
-    **more: Any,
+    **more,
 ) -> Path:
     """Write a video file; `sound` is codec, layout and rate, the rest as for
     `write_clip`."""
@@ -144,7 +146,7 @@ def content() -> dict[str, Any]:
     }
 
 
-def changed(content: Any, place: str, value: Any) -> Any:
+def changed(content, place: str, value) -> Any:
     """The content with another value at a place, as "regions.0.name"."""
     content = copy.deepcopy(content)
     at, (*parents, last) = content, place.split(".")
@@ -154,7 +156,7 @@ def changed(content: Any, place: str, value: Any) -> Any:
     return content
 
 
-def write_project(folder: Path, changed: Any = None) -> Path:
+def write_project(folder: Path, changed=None) -> Path:
     """A sound project folder, or one with another project.json."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "clip.mp4").write_bytes(video())
@@ -165,7 +167,7 @@ def write_project(folder: Path, changed: Any = None) -> Path:
 
 
 def with_project(
-    change: Change = lambda path: None, *given: Any, at: str = ""
+    change: Change = lambda path: None, *given, at: str = ""
 ) -> Callable[[Path], None]:
     """Writes a sound project into `project` of a folder, then changes something at a
     path in that folder."""

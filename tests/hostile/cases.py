@@ -111,7 +111,8 @@ def sample(cases: Iterable[Case], count: int, seed: int = 0) -> list[Case]:
     groups: dict[tuple[str, bool], list[Case]] = {}
     for case in cases:
         groups.setdefault((case.kind, case.slow), []).append(case)
-    rng, chosen = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    chosen = []
     for (_, slow), listed in groups.items():
         most = max(1, count // 8) if slow else count
         chosen += [listed[i] for i in rng.permutation(len(listed))[:most]]

@@ -41,38 +41,27 @@ _EDIT = [
     "steps=1",
     "--set",
     "strength=1",
+    "--prompt",
+    "a pig on the grass",
 ]
-_EDIT += ["--prompt", "a pig on the grass"]
 # Suffix, encoder, pixel format.
 _CODECS = {
     "H.264 in MP4": (".mp4", "libx264", "yuv420p"),
     "H.265 in MOV": (".mov", "libx265", "yuv420p"),
-}
-_CODECS |= {
     "VP9 in WebM": (".webm", "libvpx-vp9", "yuv420p"),
     "VP8 in WebM": (".webm", "libvpx", "yuv420p"),
-}
-_CODECS |= {
     "AV1 in Matroska": (".mkv", "libsvtav1", "yuv420p"),
     "GIF": (".gif", "gif", "rgb8"),
-}
-_CODECS |= {
     "MPEG-4 in AVI": (".avi", "mpeg4", "yuv420p"),
     "MJPEG in AVI": (".avi", "mjpeg", "yuvj420p"),
-}
-_CODECS |= {
     "FFV1 in Matroska": (".mkv", "ffv1", "yuv444p"),
     "raw in AVI": (".avi", "rawvideo", "bgr24"),
-}
-_CODECS |= {
     "Y4M": (".y4m", "wrapped_avframe", "yuv420p"),
     "animated PNG": (".apng", "apng", "rgb24"),
     "VP9 in IVF": (".ivf", "libvpx-vp9", "yuv420p"),
     "H.264 in NUT": (".nut", "libx264", "yuv420p"),
     "VP9 with alpha": (".webm", "libvpx-vp9", "yuva420p"),
-}
-_CODECS |= {"MPEG-2 in TS": (".ts", "mpeg2video", "yuv420p")}
-_CODECS |= {
+    "MPEG-2 in TS": (".ts", "mpeg2video", "yuv420p"),
     "ProRes in MOV": (".mov", "prores_ks", "yuv422p10le"),
     "AV1 in AVIF": (".avif", "libsvtav1", "yuv420p"),
     "WMV": (".wmv", "wmv2", "yuv420p"),
@@ -147,7 +136,8 @@ def _overwritten(
 ) -> None:
     """Write a video, then over what the file says, which no encoder need allow; boxes
     lie one in another."""
-    content, at = bytearray(base.write_video(path, **options).read_bytes()), 0
+    content = bytearray(base.write_video(path, **options).read_bytes())
+    at = 0
     for box in boxes:
         at = content.find(box, at)
         if at < 0:
@@ -245,13 +235,15 @@ _LAYOUTS = (
     "hexadecagonal",
     "22.2",
 )
-_SOUNDS = {"AAC": ("aac", 48000), "FLAC": ("flac", 44100), "Opus": ("libopus", 48000)}
-_SOUNDS |= {
+_SOUNDS = {
+    "AAC": ("aac", 48000),
+    "FLAC": ("flac", 44100),
+    "Opus": ("libopus", 48000),
     "PCM": ("pcm_s16le", 8000),
     "float PCM": ("pcm_f64le", 96000),
     "MP3": ("libmp3lame", 22050),
+    "AC-3": ("ac3", 48000),
 }
-_SOUNDS |= {"AC-3": ("ac3", 48000)}
 
 
 def _sounds() -> Iterator[Case]:
@@ -292,7 +284,7 @@ def _pictures(
     name: str,
     file: str,
     change: base.Change,
-    *given: Any,
+    *given,
     expected: Expected = "refuse",
     **options: int,
 ) -> Case:

@@ -29,7 +29,8 @@ def _flipped(count: int) -> Bytes:
 
 def _filled(value: int, start: float, stop: float) -> Bytes:
     def fill(data: bytes, rng: np.random.Generator) -> bytes:
-        first, last = int(len(data) * start), int(len(data) * stop)
+        first = int(len(data) * start)
+        last = int(len(data) * stop)
         return data[:first] + bytes([value]) * (last - first) + data[last:]
 
     return fill
@@ -44,13 +45,13 @@ CONTENT: dict[str, Bytes] = {
     "cut at half": lambda data, rng: data[: len(data) // 2],
     "cut near the end": lambda data, rng: data[: len(data) * 95 // 100],
     "last byte lost": lambda data, rng: data[:-1],
-    **{
-        "one byte flipped": _flipped(1),
-        "16 bytes flipped": _flipped(16),
-        "500 bytes flipped": _flipped(500),
-    },
-    **{"head zeroed": _filled(0, 0, 0.05), "middle zeroed": _filled(0, 0.4, 0.6)},
-    **{"tail of ones": _filled(255, 0.8, 1), "all zero": _filled(0, 0, 1)},
+    "one byte flipped": _flipped(1),
+    "16 bytes flipped": _flipped(16),
+    "500 bytes flipped": _flipped(500),
+    "head zeroed": _filled(0, 0, 0.05),
+    "middle zeroed": _filled(0, 0.4, 0.6),
+    "tail of ones": _filled(255, 0.8, 1),
+    "all zero": _filled(0, 0, 1),
     "noise": lambda data, rng: rng.integers(
         0, 256, max(len(data), 64), np.uint8
     ).tobytes(),
@@ -89,22 +90,16 @@ def _link(target: str) -> Callable[[Path], None]:
 SPECIAL: dict[str, Callable[[Path], None]] = {
     "a pipe": os.mkfifo,
     "a folder": Path.mkdir,
-}
-SPECIAL |= {
     "a socket": _socket,
     "missing": lambda path: None,
     "a link to nothing": _link("nowhere"),
-}
-SPECIAL |= {"a link to itself": lambda path: path.symlink_to(path.name)}
-SPECIAL |= {
+    "a link to itself": lambda path: path.symlink_to(path.name),
     "a link to endless zeros": _link("/dev/zero"),
     "a link to nothing at all": _link("/dev/null"),
-}
-SPECIAL |= {
     "a link to a full device": _link("/dev/full"),
     "a link to a terminal": _link("/dev/tty"),
+    "a link to a process's memory": _link("/proc/self/mem"),
 }
-SPECIAL |= {"a link to a process's memory": _link("/proc/self/mem")}
 
 
 def put(path: Path, kind: str) -> None:
@@ -125,22 +120,27 @@ def replace_file(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-TEXT = {"empty": "", "blank": "  \t ", "control characters": "a\x1b[31mred\x07\x00\x08"}
-TEXT |= {"new lines": "a\nerror: b: c.\nd", "zero width": "\u200b\u200d\ufeff"}
-TEXT |= {"right to left": "\u202eabc\u202c", "lone surrogate": "a\ud800b"}
-TEXT |= {"900,000 characters": "x" * 900_000, "100,000 spaces": " " * 100_000 + "x"}
-TEXT |= {"100,000 digits": "1" * 100_000, "100,000 brackets": "[" * 100_000}
-TEXT |= {
+TEXT = {
+    "empty": "",
+    "blank": "  \t ",
+    "control characters": "a\x1b[31mred\x07\x00\x08",
+    "new lines": "a\nerror: b: c.\nd",
+    "zero width": "\u200b\u200d\ufeff",
+    "right to left": "\u202eabc\u202c",
+    "lone surrogate": "a\ud800b",
+    "900,000 characters": "x" * 900_000,
+    "100,000 spaces": " " * 100_000 + "x",
+    "100,000 digits": "1" * 100_000,
+    "100,000 brackets": "[" * 100_000,
     "a path upwards": "../../etc/passwd",
     "an absolute path": "/etc/passwd",
     "percent": "%s%n%d{0}{x}",
-}
-TEXT |= {
     "a URL": "http://169.254.169.254/latest",
     "emoji": "\U0001f9d1\u200d\U0001f680" * 40,
+    "a template": "${alert(1)}{{7*7}}<img src=x onerror=alert(1)>",
+    "combining marks": "e" + "\u0301" * 5000,
+    "a null": "a\0b",
 }
-TEXT |= {"a template": "${alert(1)}{{7*7}}<img src=x onerror=alert(1)>"}
-TEXT |= {"combining marks": "e" + "\u0301" * 5000, "a null": "a\0b"}
 
 # Values as JSON has them, by what is odd about them.
 VALUES: dict[str, Any] = {
@@ -149,26 +149,18 @@ VALUES: dict[str, Any] = {
     "false": False,
     "zero": 0,
     "minus one": -1,
-}
-VALUES |= {
     "one and a half": 1.5,
     "a whole float": 1.0,
     "10**30": 10**30,
     "1e308": 1e308,
     "-1e308": -1e308,
-}
-VALUES |= {
     "tiny": 5e-324,
     "a list": [],
     "a list of lists": [[[[]]]],
     "10,000 entries": [0] * 10_000,
-}
-VALUES |= {
     "10**400": 10**400,
     "an object": {},
     "an odd object": {"": {"": None}, "a\x1b": 1},
-}
-VALUES |= {
     "an object of 1000": {str(i): i for i in range(1000)},
     "mixed": [1, "a", None, {"b": [True]}],
 }
@@ -178,17 +170,15 @@ NAMES = {
     "control characters": "a\x1b[31m\x07b",
     "a new line": "a\nb",
     "not UTF-8": "a\udcff\udcfeb",
-}
-NAMES |= {
     "255 bytes": "n" * 240,
     "a leading dash": "-n",
     "spaces": "  a  b  ",
     "right to left": "\u202eabc",
-}
-NAMES |= {
     "emoji": "\U0001f600\U0001f600",
     "odd digits": "²³½٣",
     "percent": "%05d%s",
     "glob": "[a-z]*?",
+    "quotes": "'\"`$(x)",
+    "a colon": "file:a",
+    "looks like a pattern": "a%03d",
 }
-NAMES |= {"quotes": "'\"`$(x)", "a colon": "file:a", "looks like a pattern": "a%03d"}

@@ -58,15 +58,17 @@ _ODD = {
     "RGB": ("RGB", (64, 64), (200, 30, 30)),
     "16 bits": ("I;16", (64, 64), 0),
     "with alpha": ("LA", (64, 64), 0),
+    "another size": ("P", (65, 64), 0),
+    "label 200": ("L", (64, 64), 200),
+    "real numbers": ("F", (64, 64), 0.5),
+    "32 bits": ("I", (64, 64), 70_000),
 }
-_ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
-_ODD |= {"real numbers": ("F", (64, 64), 0.5), "32 bits": ("I", (64, 64), 70_000)}
 # Which are read, as pictures of other programs are; those without labels of a project.
 _READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers", "32 bits")
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
-    def one(name: str, soft: bool, change: base.Change, *given: Any) -> Case:
+    def one(name: str, soft: bool, change: base.Change, *given) -> Case:
         write = base.with_project(change, *given, at="project/masks/00001.png")
         return Case(
             "masks", f"{use}, {name}", command, write, "either" if soft else "refuse"
@@ -109,20 +111,14 @@ _PLACES = (
     "images.0.file_name",
     "images.0.width",
     "annotations",
-)
-_PLACES += (
     "annotations.0",
     "annotations.0.image_id",
     "annotations.0.category_id",
     "annotations.0.track_id",
-)
-_PLACES += (
     "annotations.0.segmentation",
     "annotations.0.segmentation.counts",
     "categories",
     "categories.0",
-)
-_PLACES += (
     "annotations.0.segmentation.counts.0",
     "categories.0.id",
     "categories.0.name",
@@ -190,17 +186,34 @@ def _label_me() -> dict[str, Any]:
 _OTHER = {
     "YouTube-VIS": (
         _video_set,
-        *("videos", "videos.0", "videos.0.id", "videos.0.width", "videos.0.length"),
-        *("categories", "categories.0", "categories.0.name", "annotations"),
-        *("annotations.0", "annotations.0.id", "annotations.0.video_id"),
-        *("annotations.0.category_id", "annotations.0.segmentations"),
-        *("annotations.0.segmentations.0", "annotations.0.segmentations.0.counts"),
+        "videos",
+        "videos.0",
+        "videos.0.id",
+        "videos.0.width",
+        "videos.0.length",
+        "categories",
+        "categories.0",
+        "categories.0.name",
+        "annotations",
+        "annotations.0",
+        "annotations.0.id",
+        "annotations.0.video_id",
+        "annotations.0.category_id",
+        "annotations.0.segmentations",
+        "annotations.0.segmentations.0",
+        "annotations.0.segmentations.0.counts",
         "annotations.0.segmentations.0.size",
     ),
     "LabelMe": (
         _label_me,
-        *("imageWidth", "shapes", "shapes.0", "shapes.0.label", "shapes.0.points"),
-        *("shapes.0.points.0", "shapes.0.points.0.0", "shapes.0.group_id"),
+        "imageWidth",
+        "shapes",
+        "shapes.0",
+        "shapes.0.label",
+        "shapes.0.points",
+        "shapes.0.points.0",
+        "shapes.0.points.0.0",
+        "shapes.0.group_id",
         "shapes.1.shape_type",
     ),
 }
@@ -231,8 +244,17 @@ def _other_json() -> Iterator[Case]:
 def _other_pictures() -> Iterator[Case]:
     """One mask at a frame, in each form of picture."""
     for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif", ".gif"):
-        command = ["editing", "new", "project/clip.mp4", "-o", "out"]
-        command += ["--masks", f"one{suffix}", "--at", "1"]
+        command = [
+            "editing",
+            "new",
+            "project/clip.mp4",
+            "-o",
+            "out",
+            "--masks",
+            f"one{suffix}",
+            "--at",
+            "1",
+        ]
         for name in CONTENT:
 
             def write(file: Path, suffix=suffix, name=name) -> None:

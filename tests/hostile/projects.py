@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -30,53 +29,51 @@ _REGION = [f"regions.0.{key}" for key in ("prompt", "source", "negative", "name"
 # Where text may be anything a person types.
 _FREE = {"source_prompt", "prompt", "negative_prompt", *_REGION}
 _PLACES = (
-    *(
-        "version",
-        "clip",
-        "clip.path",
-        "clip.start",
-        "clip.stride",
-        "clip.frames",
-        "clip.size",
-    ),
-    *(
-        "source_prompt",
-        "prompt",
-        "negative_prompt",
-        "more_prompts",
-        "regions",
-        "regions.0",
-        *_REGION,
-    ),
-    *(
-        "regions.0.label",
-        "regions.0.color",
-        "regions.0.strength",
-        "regions.0.margin",
-        "regions.0.drawn",
-    ),
-    *(
-        "masks",
-        "method",
-        "params",
-        "params.steps",
-        "params.keyframes",
-        "params.cuts",
-        "params.control",
-    ),
-    *("model", "loras", "adapter", "seed", "focus"),
-    *("regions.0.picture", "regions.0.picture_scale", "picture_adapter"),
+    "version",
+    "clip",
+    "clip.path",
+    "clip.start",
+    "clip.stride",
+    "clip.frames",
+    "clip.size",
+    "source_prompt",
+    "prompt",
+    "negative_prompt",
+    "more_prompts",
+    "regions",
+    "regions.0",
+    *_REGION,
+    "regions.0.label",
+    "regions.0.color",
+    "regions.0.strength",
+    "regions.0.margin",
+    "regions.0.drawn",
+    "masks",
+    "method",
+    "params",
+    "params.steps",
+    "params.keyframes",
+    "params.cuts",
+    "params.control",
+    "model",
+    "loras",
+    "adapter",
+    "seed",
+    "focus",
+    "regions.0.picture",
+    "regions.0.picture_scale",
+    "picture_adapter",
 )
 
 
 # Odd values that fit.
 _FITTING = {
-    "regions.0.picture_scale": ("a whole float", "tiny", "zero", "one and a half")
+    "regions.0.picture_scale": ("a whole float", "tiny", "zero", "one and a half"),
+    "regions.0.strength": ("a whole float", "tiny"),
 }
-_FITTING |= {"regions.0.strength": ("a whole float", "tiny")}
 
 
-def _sound(place: str, name: str, value: Any) -> Expected:
+def _sound(place: str, name: str, value) -> Expected:
     """What must become of a value at a place."""
     same = json.dumps(base.changed(base.content(), place, value)) == json.dumps(
         base.content()
@@ -113,7 +110,7 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     )
 
 
-def _project(place: str, value: Any, folder: Path) -> Path:
+def _project(place: str, value, folder: Path) -> Path:
     """Write a project with another value at a place."""
     return base.write_project(
         folder / "project", base.changed(base.content(), place, value)
@@ -149,24 +146,22 @@ def _pictures() -> Iterator[Case]:
         yield Case("project", f"a picture: {name}", CHECK, write)
 
 
-_TEXTS = {"a key twice": '{"version": 1, "version": 1}'}
-_TEXTS |= {
+_TEXTS = {
+    "a key twice": '{"version": 1, "version": 1}',
     "95,000 keys, the last twice": "{"
     + ",".join(f'"k{i}":1' for i in range(95_000))
-    + ',"k94999":2}'
-}
-_TEXTS |= {
+    + ',"k94999":2}',
     "deep lists": "[" * 200_000,
     "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
-}
-_TEXTS |= {"NaN": '{"version": NaN}', "Infinity": '{"version": 1, "seed": Infinity}'}
-_TEXTS |= {"a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}"}
-_TEXTS |= {
+    "NaN": '{"version": NaN}',
+    "Infinity": '{"version": 1, "seed": Infinity}',
+    "a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}",
     "UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"),
     "a list": "[]",
+    "a string": '"project"',
+    "a comment": '// hello\n{"version": 1}',
+    "2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}',
 }
-_TEXTS |= {"a string": '"project"', "a comment": '// hello\n{"version": 1}'}
-_TEXTS |= {"2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}'}
 
 
 def _files() -> Iterator[Case]:
@@ -208,35 +203,23 @@ _SETTINGS = {
     "null": "null",
     "minus": "-1",
     "huge": "1e999",
-}
-_SETTINGS |= {
     "many digits": "9" * 5000,
     "NaN": "NaN",
     "a list": "[1,2,3]",
     "deep": "[" * 5000 + "]" * 5000,
-}
-_SETTINGS |= {
     "an object": '{"a":{"b":[]}}',
     "long": "x" * 100_000,
     "control characters": "\x1b[31m\x07",
-}
-_SETTINGS |= {
     "zero width": "\u200b",
     "digits apart": "1_000",
     "odd digits": "²",
     "spaces": " " * 50_000,
-}
-_SETTINGS |= {
     "commas": "," * 20_000,
     "dashes": "0-" * 20_000,
     "at signs": "a@" * 10_000,
-}
-_SETTINGS |= {
     "colons": "a:" * 10_000,
     "a template": "${x}",
     "beyond the clip": "every 10000",
-}
-_SETTINGS |= {
     "frames": "0, 999999",
     "a range": "auto 9-2",
     "a float": "0.3333333333333333333333",
@@ -286,41 +269,29 @@ _ODD = {
     "minus": "-1",
     "huge": "9" * 40,
     "5000 digits": "1" * 5000,
-}
-_ODD |= {
     "a float": "0.5",
     "a word": "zzz",
     "control characters": "a\x1b[2Jb",
     "a new line": "a\nb",
-}
-_ODD |= {
     "zero width": "\u200b",
     "long": "x" * 100_000,
     "not UTF-8": "a\udcff",
     "a folder": "/",
-}
-_ODD |= {
     "a device": "/dev/zero",
     "a URL": "http://127.0.0.1:1/x",
     "odd digits": "²٣",
     "JSON": '{"a":1}',
-}
-_ODD |= {
     "a path upwards": "../../..",
     "an equals sign": "=",
     "label only": "1=",
     "colons": ":" * 3000,
-}
-_ODD |= {
     "a label of many digits": "1" * 5000 + "=x",
     "a frame of many digits": "1:" + "9" * 5000 + ",1,1",
-}
-_ODD |= {
     "numbers": "1:0," + "9" * 5000 + ",1",
     "not a number": "1:0,nan,inf",
     "a range": "300=x",
+    "300 characters": "x" * 300,
 }
-_ODD |= {"300 characters": "x" * 300}
 # Odd values that some option takes, and those that one option takes.
 _TAKEN = (
     "JSON",
@@ -337,8 +308,8 @@ _TAKEN_BY = {
     ("--model", "empty"),
     ("--method", "blank"),
     ("--seed", "5000 digits"),
+    ("--region-source", "label only"),
 }
-_TAKEN_BY |= {("--region-source", "label only")}
 
 
 def _options() -> Iterator[Case]:

@@ -216,5 +216,5 @@ def _twice_with_broken_cache(fault: str) -> int:
 PROGRAMS: dict[str, Callable[..., int]] = {
     "new_and_check": _new_and_check,
     "open_upload": _open_upload,
+    "twice_with_broken_cache": _twice_with_broken_cache,
 }
-PROGRAMS |= {"twice_with_broken_cache": _twice_with_broken_cache}

@@ -29,18 +29,14 @@ from tests.hostile.faults import (
 
 Make = Callable[[], bytes]
 _FILES = (
-    *(
-        "unet/config.json",
-        "vae/config.json",
-        "text_encoder/config.json",
-        "scheduler/scheduler_config.json",
-    ),
-    *(
-        "tokenizer/vocab.json",
-        "tokenizer/tokenizer_config.json",
-        "words.json",
-        "defaults.json",
-    ),
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/tokenizer_config.json",
+    "words.json",
+    "defaults.json",
     "unet/diffusion_pytorch_model.safetensors.index.json",
 )
 _KEYS = {
@@ -66,8 +62,10 @@ _FEW = (
     "a list",
     "an object",
     "text: empty",
+    "text: control characters",
+    "one and a half",
+    "10,000 entries",
 )
-_FEW += ("text: control characters", "one and a half", "10,000 entries")
 _TEXTS = {
     "a list": "[]",
     "a number": "3",
@@ -75,8 +73,10 @@ _TEXTS = {
     "text": '"x"',
     "deep": "[" * 100_000,
     "empty": "",
+    "not JSON": "{",
+    "not UTF-8": "\xff\xfe",
+    "an object of nothing": "{}",
 }
-_TEXTS |= {"not JSON": "{", "not UTF-8": "\xff\xfe", "an object of nothing": "{}"}
 
 
 def _run(model: str, *more: str) -> list[str]:
@@ -178,11 +178,11 @@ def _keys() -> Iterator[Case]:
                 )
 
 
-def _set(file: Path, key: str, value: Any) -> None:
+def _set(file: Path, key: str, value) -> None:
     replace_file(file, json.dumps(json.loads(file.read_text()) | {key: value}).encode())
 
 
-def header(entries: Any) -> bytes:
+def header(entries) -> bytes:
     """The head of a safetensors file."""
     text = json.dumps(entries).encode() if not isinstance(entries, bytes) else entries
     return struct.pack("<Q", len(text)) + text
@@ -250,7 +250,8 @@ def _misshaped(name: str, shape: list[int]) -> bytes:
 
 
 def _singles() -> Iterator[Case]:
-    kind, file = "single file", "model.safetensors"
+    kind = "single file"
+    file = "model.safetensors"
     for name, make in _HEADS.items():
         yield _with_file(kind, name, make, file)
     for name in _NAMES:
@@ -390,8 +391,8 @@ _WRITTEN = (
     "x@@1",
     "a" * 5000,
     "file@" + "1" * 5000,
+    " " * 20_000 + "@1",
 )
-_WRITTEN += (" " * 20_000 + "@1",)
 
 
 def _loras() -> Iterator[Case]:

@@ -119,16 +119,12 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     page.keyboard.press("Tab")
     undo.focus()
     page.wait_for_function(AT_REST)
-    box, shown = (
-        undo.bounding_box(),
-        Image.open(BytesIO(page.screenshot())).convert("RGB"),
-    )
-    x, y, right, below = (
-        box["x"],
-        box["y"],
-        box["x"] + box["width"],
-        box["y"] + box["height"],
-    )
+    box = undo.bounding_box()
+    shown = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    x = box["x"]
+    y = box["y"]
+    right = box["x"] + box["width"]
+    below = box["y"] + box["height"]
     middle = (x + right) / 2, (y + below) / 2
     around = [
         (x - 3, middle[1]),
@@ -142,11 +138,10 @@ def test_the_ring_of_a_button_in_a_group_is_whole(server, open_page):
     # That of the frame lies within it, whose surroundings are cut off.
     canvas = page.locator(".rg-canvas-stage canvas")
     canvas.focus()
-    box, shown = (
-        canvas.bounding_box(),
-        Image.open(BytesIO(page.screenshot())).convert("RGB"),
-    )
-    x, y = round(box["x"]), round(box["y"] + box["height"] / 2)
+    box = canvas.bounding_box()
+    shown = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    x = round(box["x"])
+    y = round(box["y"] + box["height"] / 2)
     assert {shown.getpixel((x + n, y)) for n in range(2)} == ring
 
 

@@ -3,7 +3,6 @@ a narrow Wan."""
 
 import json
 import shutil
-import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -12,15 +11,17 @@ from browser import (
     PREVIEW,
     ROOT,
     Server,
-    choose_in_menu,
+    choose_model,
     open_card,
     open_example,
     plays,
     press_run,
+    project_of,
     prompt,
     refine,
     report,
     run,
+    run_own,
     saved,
     unfold,
     wait,
@@ -56,7 +57,7 @@ def test_words_are_typed_and_an_example_is_chosen(page):
     write(page, "#rg-prompt-0", "a green robot")
     write(page, "#rg-prompt-1", "")
     composed = "1 a green robot and 2 a dog walk on the grass"
-    wait(lambda: prompt(page) == composed, 60, "both words are composed")
+    wait(lambda: prompt(page) == composed, "both words are composed")
     assert page.input_value("#rg-prompt-0") == "a green robot"
     colors = "all => all.map(w => w.style.getPropertyValue('--region'))"
     assert page.eval_on_selector_all(".rg-words", colors) == ["#ffe11a", "#0b2a8c"]
@@ -71,7 +72,7 @@ def test_words_are_typed_and_an_example_is_chosen(page):
     )
     assert prompt(page) == "1 a panda and 2 a fox walk on 3 snow"
     page.click("#tabs >> text=Edit")
-    wait(lambda: plays(page, "source"), 60, "the source plays")
+    wait(lambda: plays(page, "source"), "the source plays")
 
 
 def test_run_shows_what_happens_and_then_the_result(server, page):
@@ -109,8 +110,8 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
         assert len(content) > 100
     page.click("#tabs >> text=Side by side")
     page.click(".rg-bar >> text=Reconstruction")
-    wait(lambda: plays(page, "reconstruction"), 60, "the reconstruction plays")
-    wait(lambda: plays(page, "source"), 60, "the source plays")
+    wait(lambda: plays(page, "reconstruction"), "the reconstruction plays")
+    wait(lambda: plays(page, "source"), "the source plays")
     page.click("#tabs >> text=Wipe")
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
@@ -184,16 +185,12 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
 
 
 def test_stop_ends_the_worker(server, page):
-    before = server.steps().count("closed")
-    with server.hold("editing", 6):
+    with server.hold("editing", 6), server.closes():
         press_run(page)
         # The inversion has a step 6 of 12 too.
         text = "document.querySelector('#progress').innerText"
         page.wait_for_function(f"/Editing\\s+step 6 of 12/.test({text})")
         page.click("#stop")
-        wait(
-            lambda: server.steps().count("closed") > before, 60, "the editor is closed"
-        )
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
     assert server.steps()[-2:] == ["editing 6", "closed"]
     page.wait_for_selector("#run:text-is('Run')")
@@ -207,23 +204,17 @@ def test_stop_ends_the_worker(server, page):
 
 
 def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page):
-    others = set(server.media())
-    page = open_page(server)
-    run(page)
-    (own,) = set(server.media()) - others
-    before = server.steps().count("closed")
-    with server.hold("editing", 6):
+    page, own = run_own(server, open_page)
+    with server.hold("editing", 6), server.closes():
         press_run(page)
         page.wait_for_selector(PREVIEW)
         page.close()
-        wait(
-            lambda: server.steps().count("closed") > before, 60, "the editor is closed"
-        )
-    wait(lambda: not own.exists(), 60, "the files are gone")
+    wait(lambda: not own.exists(), "the files are gone")
 
 
 def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
-    first, second = open_page(server), open_page(server)
+    first = open_page(server)
+    second = open_page(server)
     write(second, "#rg-prompt-1", "")
     with server.hold("inverting", 3):
         first.click("#run")
@@ -269,7 +260,7 @@ def test_a_preset_shows_what_it_sets(server, open_page):
         in preset.inner_text()
     )
     preset.get_by_label("released").check()
-    wait(lambda: layers("coarse").is_checked(), 10, "the preset's layers")
+    wait(lambda: layers("coarse").is_checked(), "the preset's layers")
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +268,8 @@ def sdxl_server(tmp_path_factory):
     """The real editor with an SDXL and Wans on the shelf, which recommend very little
     work."""
     folder = tmp_path_factory.mktemp("sdxl")
-    model, config = write_sdxl(folder / "models" / "narrow"), "unet/config.json"
+    model = write_sdxl(folder / "models" / "narrow")
+    config = "unet/config.json"
     (model / config).write_text(
         json.dumps(json.loads((model / config).read_text()) | {"sample_size": 16})
     )
@@ -309,7 +301,8 @@ def sdxl_server(tmp_path_factory):
 def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off(
     sdxl_server, open_page, tmp_path
 ):
-    page, clip = open_page(sdxl_server), EXAMPLES / "02_one_animal" / "clip.mp4"
+    page = open_page(sdxl_server)
+    clip = EXAMPLES / "02_one_animal" / "clip.mp4"
     page.locator("#upload").set_input_files(clip)
     unfold(page, "#settings")
     page.get_by_text("LoRA and adapters: storybook/motion").click()
@@ -319,26 +312,32 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
         return page.locator(".rg-addon-name").all_inner_texts()
 
     def kept() -> str | None:
-        project = saved(page, lambda: choose_in_menu(page, "Save"), tmp_path)
-        with zipfile.ZipFile(project) as archive:
-            return json.loads(archive.read("project.json")).get("motion")
+        return project_of(page, tmp_path).get("motion")
 
     page.get_by_title("Remove storybook/motion").click()
-    wait(lambda: not shown(), 30, "it is off")
+    wait(lambda: not shown(), "it is off")
     open_example(page, "01_two_discs")
     page.wait_for_selector("#rg-prompt-1", state="attached")
     assert (shown(), kept()) == ([], None)
     page.get_by_label("LoRA file, motion or picture adapter").select_option(
         "storybook/motion"
     )
-    wait(lambda: kept() == "storybook/motion@1", 30, "it is on")
-    page.click("#model input")
-    page.get_by_role("option", name="narrow").click()
-    wait(lambda: not shown(), 30, "it is off")
+    wait(lambda: kept() == "storybook/motion@1", "it is on")
+    choose_model(page, "narrow")
+    wait(lambda: not shown(), "it is off")
     assert kept() is None
     page.locator("#upload").set_input_files(shutil.copy(clip, tmp_path / "second.mp4"))
     page.wait_for_selector("text=second.mp4")
     assert not shown()
+
+
+def reported(page, model, method):
+    """The report of a run with a model and a method, outside of which not a bit
+    differs."""
+    found = report(page)
+    assert (found["request"]["model"], found["request"]["method"]) == (model, method)
+    assert found["metrics"]["outside_psnr"] == 100
+    return found
 
 
 @pytest.mark.slow
@@ -352,43 +351,29 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
         write_picture(tmp_path / "toy.png", size=(60, 90))
     )
     card.locator(".rg-picture img").wait_for()
-    page.click("#model input")
-    page.get_by_role("option", name="narrow").click()
+    choose_model(page, "narrow")
     page.wait_for_selector("text=/8 frames, 2 steps.*about [0-9.]+ GB of memory/")
     press_run(page)
     wait_for_result(page)
-    found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == (
-        "narrow",
-        "videograin",
-    )
+    found = reported(page, "narrow", "videograin")
     assert [(one["region"], one["scale"]) for one in found["pictures"]] == [
         ("left disc", 0.6)
     ]
-    assert found["metrics"]["outside_psnr"] == 100  # not a bit outside differs
-    assert found["metrics"]["inside_psnr_by_region"].keys() == {
-        "left disc",
-        "right disc",
-    }
-    assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
+    edited = found["metrics"]["inside_psnr_by_region"]
+    assert edited.keys() == {"left disc", "right disc"}
+    assert max(edited.values()) < 60
     flow = page.locator(".rg-method option[value=flow_regions]")
     assert flow.is_disabled()
     card.get_by_title("Remove the picture").click()  # such a model cannot look at it
     card.locator(".rg-picture img").wait_for(state="hidden")
-    page.click("#model input")
-    page.get_by_role("option", name="film").click()
+    choose_model(page, "film")
     page.wait_for_selector(".rg-method-say:has-text('“VideoGrain” needs')")
-    wait(lambda: not flow.is_disabled(), 30, "the video model can be used with it")
+    wait(lambda: not flow.is_disabled(), "the video model can be used with it")
     page.select_option(".rg-method select", "flow_regions")
     page.wait_for_function("window.regrain.method.name === 'flow_regions'")
     press_run(page)
     wait_for_result(page)
-    found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == (
-        "film",
-        "flow_regions",
-    )
-    assert found["metrics"]["outside_psnr"] == 100
+    found = reported(page, "film", "flow_regions")
     assert "repeated once for film" in " ".join(found["warnings"])
 
 
@@ -417,20 +402,14 @@ def test_a_clip_of_ones_own_goes_through_a_video_model(
     page.wait_for_function(f"{editor}.masks[16]?.[1]")
     page.get_by_label("The clip shows").fill("a cat on the grass")
     write(page, "#rg-prompt-0", "a red fox")
-    page.click("#model input")
-    page.get_by_role("option", name="reel").click()
+    choose_model(page, "reel")
     page.wait_for_selector(
         ".rg-method option[value=flow_regions]:enabled", state="attached"
     )
     page.select_option(".rg-method select", "flow_regions")
     page.wait_for_selector("text=/17 frames, 2 steps/")
     run(page)
-    found = report(page)
-    assert (found["request"]["model"], found["request"]["method"]) == (
-        "reel",
-        "flow_regions",
-    )
-    assert found["metrics"]["outside_psnr"] == 100
+    found = reported(page, "reel", "flow_regions")
     assert max(found["metrics"]["inside_psnr_by_region"].values()) < 60
     assert "repeated" not in " ".join(found["warnings"])
     edited = saved(page, lambda: page.click("[data-file='edited.mp4']"), tmp_path)

@@ -36,6 +36,7 @@ from browser import (
 from canvas import (
     LEFT,
     RIGHT,
+    all_loaded,
     click,
     describe,
     mask,
@@ -61,7 +62,8 @@ STEPS = "6"
 
 
 def test_what_a_new_user_does(server, open_page):
-    page, other = open_page(server), open_page(server)
+    page = open_page(server)
+    other = open_page(server)
     start_empty(page)
     assert abs(mask_disc(page) - 42**2 * 3.14159) < 60
     press_until(page, "n", lambda s: len(s["labels"]) == 2, "a second region")
@@ -71,7 +73,6 @@ def test_what_a_new_user_does(server, open_page):
         describe(page, label, words, source)
     wait(
         lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass",
-        60,
         "the words are composed",
     )
     page.locator(".rg-canvas-stage canvas").focus()
@@ -155,7 +156,7 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     )
     more = painted["area"][0]["1"]
     page.mouse.move(5, 5)
-    wait(lambda: pixel(page, (200, 40))[0] > 150, 60, "the yellow mask is seen")
+    wait(lambda: pixel(page, (200, 40))[0] > 150, "the yellow mask is seen")
     page.keyboard.press("e")
     paint(page, (190, 40), (215, 40))
     until(page, lambda s: s["area"][0]["1"] < area + 60, "erased")
@@ -166,7 +167,7 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     )
     page.mouse.move(5, 5)
     page.keyboard.press("h")
-    wait(lambda: pixel(page, (200, 40))[0] < 150, 60, "masks are hidden")
+    wait(lambda: pixel(page, (200, 40))[0] < 150, "masks are hidden")
 
 
 def test_mask_tools_change_the_selected_region(page):
@@ -299,7 +300,8 @@ def test_things_are_found_without_a_click(server, page):
     assert page.input_value(".rg-card-words[data-label='1'] [data-key=source]") == "cat"
     page.locator(".rg-canvas-stage canvas").focus()
     press_until(page, "Control+z", lambda s: s["labels"] == [], "one step undoes it")
-    empty, find = page.locator("#rg-source"), page.locator("#rg-find")
+    empty = page.locator("#rg-source")
+    find = page.locator("#rg-find")
     open_refine(page)
     refused = lambda: empty.get_attribute("aria-invalid") == "true"  # noqa: E731
     fill_until(
@@ -313,7 +315,7 @@ def test_things_are_found_without_a_click(server, page):
 def test_scrubbing_waits_for_nobody(server, open_page):
     # a shared one may just tell the server that it is still there
     page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    all_loaded(page)
     asked = []
     # Whether the server was restarted is asked now and then.
     page.on("request", lambda one: one.url.endswith("/app_id") or asked.append(one.url))
@@ -323,7 +325,7 @@ def test_scrubbing_waits_for_nobody(server, open_page):
         page.wait_for_timeout(3000)
         return not asked
 
-    wait(quiet, 60, "a page that was just opened asks nothing more")
+    wait(quiet, "a page that was just opened asks nothing more")
     page.locator(".rg-ruler").scroll_into_view_if_needed()
     box = page.locator(".rg-ruler").bounding_box()
     drag(
@@ -385,9 +387,7 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     use_frames(page, 1, 150)
     until(page, lambda s: s["count"] == 150, "all of it")
     long = lambda: page.evaluate(LONG)  # noqa: E731
-    wait(
-        lambda: long()["small"] == long()["film"] > 1, 30, "the film shows small frames"
-    )
+    wait(lambda: long()["small"] == long()["film"] > 1, "the film shows small frames")
     assert long()["whole"] < 64
     page.mouse.click(*spot(page, (128, 128)))
     until(
@@ -400,7 +400,6 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
         lambda: (
             long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: ")
         ),
-        60,
         "tracked",
     )
     assert long()["masks"] < 150  # those around the frames that were shown
@@ -409,7 +408,6 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
     page.keyboard.press("End")
     wait(
         lambda: long()["shown"] and 149 not in long()["wanted"],
-        30,
         "the last frame comes with its masks",
     )
     assert long()["runs"]
@@ -432,7 +430,7 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
         page.evaluate(
             "frame => document.querySelector('.rg-editor').editor.go(frame)", frame
         )
-        wait(lambda: long()["shown"], 30, "a frame is shown")
+        wait(lambda: long()["shown"], "a frame is shown")
     assert long()["whole"] <= 64
 
 
@@ -462,7 +460,6 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
         page.set_viewport_size({"width": width, "height": height})
         wait(
             lambda: page.evaluate(IN_SIGHT, TIMELINE) == [],
-            10,
             f"in sight at {width} x {height}",
         )
     write(page, "#rg-prompt-0", "a fox")
@@ -486,7 +483,7 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     )
     assert page.input_value("#rg-prompt-0") == "a fox"
     says(page, "0, 2")
-    wait(lambda: keys(page) == [0, 2, 7], 60, "marked as in the project")
+    wait(lambda: keys(page) == [0, 2, 7], "marked as in the project")
     run(page)
 
 
@@ -548,7 +545,8 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     for label in (1, 2):
         for t in (0, 7):
-            found, want = mask(page, t, label, size), truth[t] == label
+            found = mask(page, t, label, size)
+            want = truth[t] == label
             assert (found & want).sum() / (found | want).sum() > 0.6
     assert prompt(page).startswith("1 a fox and 2 a panda")
     unfold(page, "#settings")
@@ -585,7 +583,7 @@ def keys(page):
 
 def says(page, text):
     unfold(page, "#settings", "#long-clips")
-    wait(lambda: page.input_value(KEYS) == text, 30, f"the field says {text}")
+    wait(lambda: page.input_value(KEYS) == text, f"the field says {text}")
 
 
 def drag_key(page, frame, to):
@@ -654,7 +652,7 @@ def test_key_frames_are_moved_by_keys(page):
     assert page.locator(KEY_BUTTON).is_disabled()
     # All of them are "all".
     page.fill(KEYS, "0,1,2,3,5,6,7")
-    wait(lambda: len(keys(page)) == 7, 30, "marked")
+    wait(lambda: len(keys(page)) == 7, "marked")
     page.evaluate("window.regrain.editor.go(4)")
     refine(page, ">> text=Key frame")
     says(page, "all")
@@ -662,7 +660,8 @@ def test_key_frames_are_moved_by_keys(page):
 
 def write_shots(path, frames, cuts):
     """A disc that walks over a textured ground, which is another one in every shot."""
-    rng, film = np.random.default_rng(0), np.empty((frames, 96, 128, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    film = np.empty((frames, 96, 128, 3), np.uint8)
     y, x = np.mgrid[:96, :128]
     for start, stop in pairwise((0, *cuts, frames)):
         ground = np.kron(rng.integers(60, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(
@@ -684,7 +683,7 @@ def open_shots(page, path, first, count):
     """Open a clip and take so many frames of it, every one."""
     page.locator("#upload").set_input_files(path)
     until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
-    wait(lambda: page.evaluate(IN_SIGHT, TIMELINE[:1]) == [], 10, "it is in sight")
+    wait(lambda: page.evaluate(IN_SIGHT, TIMELINE[:1]) == [], "it is in sight")
     use_frames(page, first, first + count - 1)
     until(page, lambda s: s["count"] == count, "all of it")
 
@@ -700,19 +699,19 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
     write_shots(tmp_path / "shots.mp4", 60, (24, 40))
     assert page.locator(".rg-cuts").is_hidden()  # of a short example
     open_shots(page, tmp_path / "shots.mp4", 1, 60)
-    wait(lambda: cuts_of(page) == [24, 40], 60, "the cuts are found")
+    wait(lambda: cuts_of(page) == [24, 40], "the cuts are found")
     assert page.inner_text(".rg-cut-words") == "3 shots; cut before frames 25 and 41"
     assert page.locator(".rg-cut-lines i").count() == 2
     set_keys(page, "every 30", [0, 23, 24, 39, 40, 59])
     # By keys: one removed, one moved; what was found is auto again.
     page.locator(".rg-cut-mark").nth(1).focus()
     page.keyboard.press("Delete")
-    wait(lambda: page.input_value(CUTS) == "24", 30, "the field says so")
-    wait(lambda: keys(page) == [0, 23, 24, 54, 59], 30, "the key frames follow")
+    wait(lambda: page.input_value(CUTS) == "24", "the field says so")
+    wait(lambda: keys(page) == [0, 23, 24, 54, 59], "the key frames follow")
     page.evaluate("window.regrain.editor.go(40)")
     page.locator(".rg-canvas-stage canvas").focus()
     page.keyboard.press("d")
-    wait(lambda: page.input_value(CUTS) == "auto", 30, "as it was found")
+    wait(lambda: page.input_value(CUTS) == "auto", "as it was found")
     # By the mouse.
     box = page.locator(".rg-cuts .rg-marks-track").bounding_box()
     drag(
@@ -722,15 +721,15 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
             for at in (24, 30)
         ),
     )
-    wait(lambda: page.input_value(CUTS) == "30, 40", 30, "it was dragged")
+    wait(lambda: page.input_value(CUTS) == "30, 40", "it was dragged")
     page.fill(CUTS, "none")
-    wait(lambda: cuts_of(page) == [], 30, "one shot")
+    wait(lambda: cuts_of(page) == [], "one shot")
     assert page.inner_text(".rg-cuts .rg-marks-quiet") == "One shot"
 
 
 def test_touch_and_the_small_screen(server, open_page, tmp_path):
     page = open_page(server, **PHONE)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    all_loaded(page)
     page.locator(".rg-canvas-stage canvas").scroll_into_view_if_needed()
     page.touchscreen.tap(*spot(page, LEFT))
     until(page, lambda s: s["points"][0].get("1") == 1, "a tap is a point")
@@ -745,7 +744,8 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     track = page.locator(".rg-keys .rg-marks-track")
     track.scroll_into_view_if_needed()
     box = track.bounding_box()
-    x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
+    x = box["x"] + 3.5 / 8 * box["width"] - 15
+    y = box["y"] + 30
     to = box["x"] + 1.5 / 8 * box["width"]
     finger = page.context.new_cdp_session(page)
     for kind, dx in (
@@ -764,7 +764,7 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
     # Cuts, of a clip that is long enough for them.
     write_shots(tmp_path / "shots.mp4", 60, (24,))
     open_shots(page, tmp_path / "shots.mp4", 1, 60)
-    wait(lambda: cuts_of(page) == [24], 60, "the cut is found")
+    wait(lambda: cuts_of(page) == [24], "the cut is found")
     assert overflow(page) <= 0
     open_refine(page)
     for part in (SPLIT_BUTTON, ".rg-cuts .rg-marks-track"):
@@ -774,7 +774,6 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
         page.locator(SPLIT_BUTTON).tap()
         wait(
             lambda cuts=cuts: cuts_of(page) == cuts,
-            30,
             "a tap adds one, and removes one",
         )
 
@@ -782,7 +781,7 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
 def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path):
     write_shots(tmp_path / "shots.mp4", 120, (40,))
     open_shots(page, tmp_path / "shots.mp4", 11, 96)
-    wait(lambda: cuts_of(page) == [30], 60, "the cut is found")
+    wait(lambda: cuts_of(page) == [30], "the cut is found")
     page.select_option(".rg-method select", "sdedit")
     page.wait_for_selector("#rg-whole", state="visible")
     page.get_by_label("It should show").fill("a robot")
@@ -791,7 +790,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
         page.wait_for_selector("text=/window 2 of 3, step 3 of 12, about 16 s left/")
         assert page.inner_text(".rg-windows") == "1 of 3 windows done"
         page.wait_for_selector("text=Frames 1–32 of 96, more to come")
-        wait(lambda: plays(page, "edited"), 60, "what is finished plays")
+        wait(lambda: plays(page, "edited"), "what is finished plays")
         assert page.get_attribute(".rg-seek", "max") == "32"
         page.click("#stop")
         page.wait_for_selector(
@@ -813,13 +812,11 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path
     told = lambda: page.inner_text(".rg-estimate")  # noqa: E731
     wait(
         lambda: told().endswith("steps: computed already, about 9 s, here."),
-        60,
         "it is promised so",
     )
     for text, again in (("a fox", False), ("a robot", True)):
         page.get_by_label("It should show").fill(text)
         wait(
             lambda again=again: ("already" in told()) == again,
-            60,
             "the estimate follows the words",
         )

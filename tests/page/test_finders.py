@@ -4,11 +4,10 @@ then used."""
 import pytest
 from browser import (
     PHONE,
-    ROOT,
-    Server,
     open_example,
     open_refine,
     overflow,
+    serving,
 )
 from canvas import noise, write_film
 from fake_hub import serve_hub
@@ -28,9 +27,8 @@ def fetching(tmp_path_factory):
             "HF_HUB_OFFLINE": "0",
             "HF_ENDPOINT": address,
         }
-        server = Server([ROOT / "tests" / "fake_app.py", root], root, **there)
-        yield server, hub
-        server.stop()
+        for server in serving(root, **there):
+            yield server, hub
 
 
 @pytest.fixture(scope="module")

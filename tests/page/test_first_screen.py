@@ -66,7 +66,6 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     page = open_page(real_server)
     wait(
         lambda: plays(page, "edited") and plays(page, "source"),
-        10,
         "the first result plays",
     )
     assert 300_000 < page.evaluate(LOADED) <= 720_000
@@ -83,18 +82,17 @@ def test_results_that_ship_show_at_once(real_server, open_page):
         lambda: (
             page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)")
         ),
-        10,
         "it turns",
     )
     assert page.evaluate(TURNED, "#words").startswith("matrix(0, -1, 1, 0")
     said = "The seed has no effect until Variation is above 0."
     page.wait_for_selector(f"#seed:has-text('{said}')")
     # the first run begins with it
-    wait(lambda: page.input_value("#seed input") == "5", 10, "the result's seed")
+    wait(lambda: page.input_value("#seed input") == "5", "the result's seed")
     page.wait_for_selector(".rg-result .rg-facts", state="attached")
     open_example(page, "04_style")
     page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
-    wait(lambda: plays(page, "edited"), 10, "both edits of the next play")
+    wait(lambda: plays(page, "edited"), "both edits of the next play")
     assert "FateZero" in page.inner_text(".rg-made")
     links = page.eval_on_selector_all(".rg-result a", "all => all.map(a => a.href)")
     assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [
@@ -108,7 +106,7 @@ def test_a_page_at_rest_asks_for_no_frames(server, open_page):
     page.add_init_script(COUNTING)
     page.reload()
     page.wait_for_function("window.regrain?.restored")
-    wait(lambda: page.evaluate(ASKED) < 5, 30, "it rests")
+    wait(lambda: page.evaluate(ASKED) < 5, "it rests")
     assert not page.evaluate("document.querySelector('video.source').paused")
 
 
@@ -117,14 +115,14 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
     page.click(".rg-opener")
     assert page.locator(".rg-gallery > *").count() == 21
     page.hover("[data-name='02_one_animal']")
-    wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
+    wait(lambda: page.evaluate(MOVING) == 2, "before and after move")
     page.mouse.move(5, 5)
     page.wait_for_selector(".rg-gallery video", state="detached")
     # One stop of the Tab key; the arrow keys go from one to the next.
     page.locator("[data-name='01_two_animals']").focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.name") == "02_one_animal"
-    wait(lambda: page.evaluate(MOVING) == 2, 10, "it moves while it has the focus")
+    wait(lambda: page.evaluate(MOVING) == 2, "it moves while it has the focus")
     assert page.locator(".rg-gallery > [tabindex='0']").count() == 1
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.dataset.name") == "17_one_redrawn"
@@ -158,7 +156,6 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
     page.get_by_label("Play", exact=True).click()
     wait(
         lambda: page.evaluate("!document.querySelector('video.edited').paused"),
-        10,
         "it plays if asked",
     )
 
@@ -175,23 +172,22 @@ def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
             page.evaluate(IN_SIGHT, top) for top in (0, *range(300, 900, 40), 10_000)
         )
 
-    wait(seen, 10, "Run is in sight before")
+    wait(seen, "Run is in sight before")
     with server.hold("editing", 6):
         press_run(page)
         page.wait_for_selector(PREVIEW)
-        wait(seen, 10, "and while it goes on")
+        wait(seen, "and while it goes on")
         assert page.locator("#stop").is_visible()
     wait_for_result(page)
-    wait(seen, 10, "and after it")
+    wait(seen, "and after it")
     write(page, "#rg-prompt-0", "a unicorn")
     press_run(page)
     page.wait_for_selector(".rg-wrong[dir=auto] >> text=unicorn")
     wait(
         lambda: page.is_visible("[role=alert]") == (options is DESK),
-        10,
         "said beside Run, or once",
     )
-    wait(seen, 10, "and where it failed")
+    wait(seen, "and where it failed")
     write(page, "#rg-prompt-0", "a cat")
     page.wait_for_selector("[role=alert], .rg-wrong", state="hidden")
 
@@ -214,13 +210,13 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
     page.unroute("**/upload")
     page.set_input_files("#upload", tmp_path / "disc.mp4")
-    wait(lambda: title(page) == "disc.mp4", 30, "the clip is open")
+    wait(lambda: title(page) == "disc.mp4", "the clip is open")
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
-    wait(lambda: title(page) == "first.mp4", 30, "the first is open")
+    wait(lambda: title(page) == "first.mp4", "the first is open")
     second = film(tmp_path / "second.mp4", 8, (40, 40, 220))
     drop(page, second, kind="dragenter")
     assert page.locator("body.rg-dropping").count() == 1
@@ -242,7 +238,7 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
         KEPT_AND_DROPPED
     )  # the next question comes before the last has told that it closed
     page.click("dialog >> text=Open the new one")
-    wait(lambda: title(page) == "second.mp4", 30, "the second is open")
+    wait(lambda: title(page) == "second.mp4", "the second is open")
     page.wait_for_selector(".rg-upload:has-text('“first.mp4” was left out')")
 
 
@@ -298,7 +294,7 @@ def test_tries_take_less_and_say_so(server, open_page):
         titles = page.locator(".rg-run-title").all_inner_texts()
         return {title.rpartition(", ")[2] for title in titles}
 
-    wait(lambda: kinds() == {"try"}, 30, "the try is in the list of results")
+    wait(lambda: kinds() == {"try"}, "the try is in the list of results")
     page.click(".rg-still >> text=Show the source")
     assert page.is_hidden(".rg-still")
     press_run(page)
@@ -313,7 +309,6 @@ def test_tries_take_less_and_say_so(server, open_page):
             text.split()[-1] == "s"
             for text in page.locator(".rg-quality").all_inner_texts()
         ),
-        30,
         "every quality has its seconds",
     )
 

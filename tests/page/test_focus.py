@@ -1,8 +1,6 @@
 """The box that is edited, on the picture, in a real Chromium: chosen, dragged by mouse,
 finger and keys, and kept."""
 
-import json
-import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -10,22 +8,22 @@ import pytest
 from browser import (
     CONTROLS,
     PHONE,
-    choose_in_menu,
     drag,
     open_example,
     open_refine,
     overflow,
+    project_of,
     refine,
-    saved,
     wait,
     write,
 )
-from canvas import state, until
+from canvas import all_loaded, state, until
 
 from regrain.editing.media.writing import write_video
 
 pytestmark = pytest.mark.browser
-WIDTH, HEIGHT = 320, 240
+WIDTH = 320
+HEIGHT = 240
 THING = 120, 90, 40, 36  # left, top, width, height
 # Where the boxes are drawn, in pixels of the clip: left, top, width, height.
 OUTLINES = """() => {
@@ -52,7 +50,7 @@ def open_thing(page, folder):
     """A clip of one's own with a small thing, which is masked and becomes another."""
     page.set_input_files("#upload", film(folder / "thing.mp4"))
     page.wait_for_selector(f".rg-facts-line:has-text('{WIDTH}×{HEIGHT}')")
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    all_loaded(page)
     stage = page.locator(".rg-canvas-stage canvas").bounding_box()
     at = (THING[0] + THING[2] / 2) / WIDTH, (THING[1] + THING[3] / 2) / HEIGHT
     page.mouse.click(
@@ -69,7 +67,7 @@ def is_chosen(page, how):
 
 def chosen(page, how):
     """Wait until this is chosen."""
-    wait(lambda: is_chosen(page, how), 60, f"it is {how}")
+    wait(lambda: is_chosen(page, how), f"it is {how}")
 
 
 def choose(page, how):
@@ -80,7 +78,7 @@ def choose(page, how):
 def says(page, text):
     """Wait until the words below the choices say so."""
     words = page.locator("[data-part=Focus] p", has_text=text)
-    wait(lambda: words.count() == 1, 60, f"it says “{text}”")
+    wait(lambda: words.count() == 1, f"it says “{text}”")
 
 
 def boxes_when(page, test, what):
@@ -91,7 +89,7 @@ def boxes_when(page, test, what):
         boxes[:] = page.evaluate(OUTLINES)
         return test(boxes)
 
-    wait(are_so, 60, what)
+    wait(are_so, what)
     return boxes
 
 
@@ -122,14 +120,6 @@ def edge(page, box, where):
     left, top, width, height = box
     x, y = {"left": (left, top + height / 2), "se": (left + width, top + height)}[where]
     return stage["x"] + x * scale, stage["y"] + y * scale
-
-
-def project_of(page, folder):
-    """project.json, as Save writes it."""
-    with zipfile.ZipFile(
-        saved(page, lambda: choose_in_menu(page, "Save"), folder)
-    ) as archive:
-        return json.loads(archive.read("project.json"))
 
 
 def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
@@ -163,7 +153,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     moved = [found[0] + 30, found[1] - 20, *found[2:]]
     box_when(page, lambda box: is_near(box, moved, 1), "it is moved")
     settled(page, moved, 1)
-    wait(lambda: not is_chosen(page, "on"), 60, "its choice is its place")
+    wait(lambda: not is_chosen(page, "on"), "its choice is its place")
     x, y = edge(page, moved, "se")
     drag(page, (x, y), (x + 25 * scale, y + 10 * scale))
     larger = [*moved[:2], moved[2] + 25, moved[3] + 10]

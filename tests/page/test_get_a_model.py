@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from accessible import LOOKS, check
-from browser import ROOT, Server, run, unfold, wait, write
+from browser import run, serving, unfold, wait, write
 from safetensors.torch import save_file
 from torch import zeros
 
@@ -22,14 +22,8 @@ NAMES = (
 def served(tmp_path_factory):
     """A page with a folder of models."""
     folder = tmp_path_factory.mktemp("served")
-    server = Server(
-        [ROOT / "tests" / "fake_app.py", folder],
-        folder,
-        REGRAIN_MODELS=str(folder / "models"),
-        GRADIO_SERVER_NAME="127.0.0.1",
-    )
-    yield server
-    server.stop()
+    own = {"REGRAIN_MODELS": str(folder / "models")}
+    yield from serving(folder, GRADIO_SERVER_NAME="127.0.0.1", **own)
 
 
 @pytest.fixture
@@ -63,7 +57,6 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     choose.set_input_files(mine)
     wait(
         lambda: page.input_value("#model input") == "mine.safetensors",
-        60,
         "it is chosen",
     )
     dialog.wait_for(state="detached")

@@ -52,7 +52,7 @@ def test_client_fetch(server, open_page):
     assert len({*names} - {None}) == 1
 
 
-def test_spinner(server, browser, open_page):
+def test_spinner(server, browser):
     context = browser.new_context()
     page = context.new_page()
     page.add_init_script(COUNTING)

@@ -33,10 +33,8 @@ FAULT = (
 
 
 def post(server, body: dict) -> int:
-    url, kind = (
-        f"{server.url}/gradio_api/queue/join",
-        {"Content-Type": "application/json"},
-    )
+    url = f"{server.url}/gradio_api/queue/join"
+    kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), kind)
     try:
         with urllib.request.urlopen(request, timeout=20 * PATIENCE) as answer:

@@ -108,13 +108,12 @@ def test_invert_and_feather_are_steps_that_undo(page):
     open_refine(page)
     page.select_option(".rg-feather select", "16")
     page.click(".rg-refine")
-    wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
+    wait(lambda: pixel(page, edge) != strong, "the edge is fainter")
     wait(
         lambda: (
             page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]")
             == 16
         ),
-        60,
         "kept",
     )
     for key, value in (
@@ -124,7 +123,7 @@ def test_invert_and_feather_are_steps_that_undo(page):
         ("Control+Shift+z", "16"),
     ):
         page.keyboard.press(key)
-        wait(lambda value=value: chosen() == value, 60, f"{value} after {key}")
+        wait(lambda value=value: chosen() == value, f"{value} after {key}")
     assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], (
         "a feather leaves the mask as it is"
     )

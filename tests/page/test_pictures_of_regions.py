@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from accessible import LOOKS, check
-from browser import PHONE, ROOT, Server, open_card, overflow, wait
+from browser import PHONE, open_card, overflow, serving, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -26,13 +26,7 @@ LACK = "No picture adapter for this model is here."
 def shelved(tmp_path_factory):
     """A page with a made-up editor and a shelf of its own."""
     root = tmp_path_factory.mktemp("pictures")
-    server = Server(
-        [ROOT / "tests" / "fake_app.py", root],
-        root,
-        REGRAIN_MODELS=str(root / "models"),
-    )
-    yield server
-    server.stop()
+    yield from serving(root, REGRAIN_MODELS=str(root / "models"))
 
 
 @pytest.fixture
@@ -62,7 +56,7 @@ def shown(card) -> str:
 
 
 def changed(card, before: str) -> str:
-    wait(lambda: shown(card) != before, 60, "another picture is shown")
+    wait(lambda: shown(card) != before, "another picture is shown")
     return shown(card)
 
 
@@ -83,7 +77,7 @@ def cut_out(page, card, whole: str):
     large.click(position={"x": 0.1 * box["width"], "y": 0.1 * box["height"]})
     dialog.locator(".rg-cutout-point.rg-minus").wait_for()
     dialog.get_by_role("button", name="Undo click").click()
-    wait(lambda: dialog.locator(".rg-cutout-point").count() == 1, 60, "one is left")
+    wait(lambda: dialog.locator(".rg-cutout-point").count() == 1, "one is left")
     dialog.get_by_role("button", name="Whole picture").click()
     assert changed(card, cut) == whole
     large.press("ArrowLeft")
@@ -99,9 +93,11 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     own_server, open_page, tmp_path, options
 ):
     page = open_page(own_server, **options)
-    one, two = page.locator(".rg-card").nth(0), page.locator(".rg-card").nth(1)
+    one = page.locator(".rg-card").nth(0)
+    two = page.locator(".rg-card").nth(1)
     assert not one.locator(".rg-picture").is_visible()
-    red, blue = toy(tmp_path, "red"), toy(tmp_path, "blue")
+    red = toy(tmp_path, "red")
+    blue = toy(tmp_path, "blue")
     open_card(page, 2)
     two.locator(".rg-details summary").click()  # on a phone nothing can be dropped
     two.get_by_text(LACK).wait_for()

@@ -1,11 +1,8 @@
 """The choice of what a model predicts, in a real Chromium."""
 
-import json
-import zipfile
-
 import pytest
 import torch
-from browser import ROOT, Server, choose_in_menu, open_example, saved, unfold, wait
+from browser import choose_model, open_example, project_of, serving, unfold, wait
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.browser
@@ -19,10 +16,7 @@ def server(tmp_path_factory):
     models.mkdir()
     for name, mark in (("silent", "a"), ("saying", "v_pred")):
         save_file({mark: torch.zeros(1)}, models / f"{name}.safetensors")
-    there = {"REGRAIN_MODELS": str(models)}
-    server = Server([ROOT / "tests" / "fake_app.py", root], root, **there)
-    yield server
-    server.stop()
+    yield from serving(root, REGRAIN_MODELS=str(models))
 
 
 def test_it_is_asked_of_a_file_that_does_not_say(server, open_page, tmp_path):
@@ -31,21 +25,15 @@ def test_it_is_asked_of_a_file_that_does_not_say(server, open_page, tmp_path):
     unfold(page, "#settings")
     choice = page.locator("#prediction")
 
-    def choose(model):
-        page.click("#model input")
-        page.get_by_role("option", name=model).click()
-
     def kept():
-        project = saved(page, lambda: choose_in_menu(page, "Save"), tmp_path)
-        with zipfile.ZipFile(project) as archive:
-            return json.loads(archive.read("project.json")).get("prediction")
+        return project_of(page, tmp_path).get("prediction")
 
     assert not choice.is_visible()
-    choose("silent")
+    choose_model(page, "silent")
     choice.wait_for()
     choice.locator("input").click()
     page.get_by_role("option", name="Velocity (v)").click()
-    wait(lambda: kept() == "v_prediction", 30, "it is kept")
-    choose("saying")
+    wait(lambda: kept() == "v_prediction", "it is kept")
+    choose_model(page, "saying")
     choice.wait_for(state="hidden")
-    wait(lambda: kept() is None, 30, "it is gone")
+    wait(lambda: kept() is None, "it is gone")

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from browser import (
     PREVIEW,
-    ROOT,
-    Server,
     fill_number,
     plays,
     press_run,
     report,
+    serving,
     unfold,
     wait,
     wait_for_result,
@@ -33,14 +32,8 @@ def kept(tmp_path):
     """A page that keeps projects in a folder of its own."""
     folder = tmp_path / "served"
     folder.mkdir()
-    server = Server(
-        [ROOT / "tests" / "fake_app.py", folder],
-        folder,
-        REGRAIN_PROJECTS=str(folder / "Regrain"),
-        GRADIO_SERVER_NAME="127.0.0.1",
-    )
-    yield server
-    server.stop()
+    own = {"REGRAIN_PROJECTS": str(folder / "Regrain")}
+    yield from serving(folder, GRADIO_SERVER_NAME="127.0.0.1", **own)
 
 
 @pytest.fixture
@@ -94,11 +87,11 @@ def pages(server):
 
 def is_kept(server, *texts):
     what = f"{texts} are kept"
-    wait(lambda: any(all(t in page for t in texts) for page in pages(server)), 20, what)
+    wait(lambda: any(all(t in page for t in texts) for page in pages(server)), what)
 
 
 def has_words(page, words):
-    wait(lambda: page.input_value(WORDS) == words, 30, f"the words are {words}")
+    wait(lambda: page.input_value(WORDS) == words, f"the words are {words}")
 
 
 def area(page):
@@ -135,7 +128,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     page.wait_for_function(
         f"document.querySelector('{STEPS.removesuffix(':visible')}')"
     )
-    wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
+    wait(lambda: page.locator(STEPS).first.input_value() == "7", "its settings")
 
     with kept.hold("tracking", 4):
         page.click(".rg-track")
@@ -148,22 +141,22 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
 
     with kept.hold("editing", 3):
         press_run(page)
-        wait(lambda: "editing 3" in kept.steps(), 60, "it is edited")
+        wait(lambda: "editing 3" in kept.steps(), "it is edited")
         page.wait_for_selector(PREVIEW)  # whose script comes with the first
         come_back(kept, page)  # in a run, which alone is lost
     has_words(page, "a fox")
     assert area(page)["1"] == masked
     unfold(page, "#settings")
-    wait(lambda: page.locator(STEPS).first.input_value() == "7", 30, "its settings")
+    wait(lambda: page.locator(STEPS).first.input_value() == "7", "its settings")
 
     press_run(page)
     wait_for_result(page)
     is_kept(kept, '"results": ["')
     made = report(page)
     come_back(kept, page)  # after a run
-    wait(lambda: plays(page, "edited") and plays(page, "source"), 60, "both play")
+    wait(lambda: plays(page, "edited") and plays(page, "source"), "both play")
     assert report(page) == made
-    wait(lambda: page.locator("#history li").count() == 1, 30, "its result is listed")
+    wait(lambda: page.locator("#history li").count() == 1, "its result is listed")
     request = load_project(kept.folder / "Regrain" / "red disc")
     assert request.regions[0].prompt == "a fox"
     assert request.params["steps"] == 7
@@ -201,7 +194,7 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
     assert (kept.folder / "Regrain" / "red disc").is_dir()
     page.click("[aria-label='Delete “red disc.mp4”']")
     page.click("dialog[open] button:has-text('Delete it')")
-    wait(lambda: not (kept.folder / "Regrain" / "red disc").exists(), 20, "deleted")
+    wait(lambda: not (kept.folder / "Regrain" / "red disc").exists(), "deleted")
     for path, said in (("/nowhere.mp4", "is not there"), ("nowhere", "whole path")):
         page.fill(".rg-recent-path input", path)
         page.keyboard.press("Enter")

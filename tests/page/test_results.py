@@ -13,6 +13,7 @@ from browser import (
     press_run,
     report,
     run,
+    run_own,
     saved,
     unfold,
     wait,
@@ -106,7 +107,7 @@ def test_variants_are_kept_and_compared(server, page):
     captions = page.locator(".rg-pane:not([hidden]) figcaption").all_inner_texts()
     assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
     assert page.locator(".rg-result").count() == 0
-    wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both edits play")
+    wait(lambda: plays(page, "source") and plays(page, "edited"), "both edits play")
     page.click("#tabs >> text=Edit")
     assert (
         page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
@@ -123,7 +124,7 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
         begin_variants(page, 4)
         page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
         # The inversion has such a step, too.
-        wait(lambda: server.steps()[-1] == "editing 6", 60, "the first is edited")
+        wait(lambda: server.steps()[-1] == "editing 6", "the first is edited")
     with server.hold("inverting", 3):
         page.wait_for_selector(PICTURES)
         page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
@@ -136,7 +137,6 @@ def test_stop_keeps_the_variants_that_are_finished(server, page):
     assert 1 <= kept < 4
     wait(
         lambda: server.steps().count("closed") == before + kept + 1,
-        60,
         "the last one is closed",
     )
     assert page.locator(".rg-files a").count() > 0
@@ -155,7 +155,7 @@ def test_settings_of_a_result_come_back(page):
     fill_number(page, strength, "0.6")
     strength.fill("")  # not the least that is allowed
     page.keyboard.press("Tab")
-    wait(lambda: strength.input_value() == "0.6", 30, "what was emptied comes back")
+    wait(lambda: strength.input_value() == "0.6", "what was emptied comes back")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")
@@ -175,7 +175,6 @@ def test_settings_of_a_result_come_back(page):
     )
     wait(
         lambda: strength.is_visible() and strength.input_value() == "0.6",
-        30,
         "its strength",
     )
     # The same again, from the seed of the one that was chosen.
@@ -187,25 +186,20 @@ def test_settings_of_a_result_come_back(page):
 
 
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
-    others = set(server.media())
-    page = open_page(server)
-    run(page)
-    (own,) = set(server.media()) - others
+    page, own = run_own(server, open_page)
     open_example(page, "02_discs_and_lawn")
     page.wait_for_selector(".rg-card[data-label='3']")
     page.click("#tabs >> text=Edit")
     page.click(PICTURES)
     page.wait_for_selector(".rg-files a")
-    wait(
-        lambda: plays(page, "source") and plays(page, "edited"), 60, "both videos play"
-    )
+    wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")
     page.click(".rg-history-bar >> text=Remove")
     page.wait_for_selector(PICTURES, state="detached")
     assert page.locator(".rg-files a").count() == 0
     assert [
         entry for entry in own.iterdir() if not entry.name.startswith("clip-")
     ] == []
-    wait(lambda: plays(page, "source"), 60, "the open clip plays")
+    wait(lambda: plays(page, "source"), "the open clip plays")
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +211,19 @@ def shown(shared_page):
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
     shown.click(".rg-figures summary")  # the report lies below the figures
-    row, stem = shown.locator(".rg-files, .rg-figures"), "01_two_discs-videograin-seed0"
-    names = ["Download video", "Report", "Reconstruction", "Save", "GIF"]
-    names += ["PNG frames", "ProRes 4444", "Matte", "Masks"]
+    row = shown.locator(".rg-files, .rg-figures")
+    stem = "01_two_discs-videograin-seed0"
+    names = [
+        "Download video",
+        "Report",
+        "Reconstruction",
+        "Save",
+        "GIF",
+        "PNG frames",
+        "ProRes 4444",
+        "Matte",
+        "Masks",
+    ]
     paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [
         ".mp4",
@@ -265,19 +269,18 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
         page.evaluate(HOLE) < 100
     )  # in the column of words, which the result makes as long as it is
     page.locator(".rg-seek").fill("1")
-    left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
+    left = (70 / 256, 120 / 256)
+    right = (180 / 256, 150 / 256)
     page.wait_for_function(
         "document.querySelectorAll('.rg-inspector canvas').length == 2"
     )
     label = page.locator(".rg-inspector canvas").nth(1)
     wait(
         lambda: "All steps, frame 1" in (label.get_attribute("aria-label") or ""),
-        30,
         "the map is drawn",
     )
     wait(
         lambda: sum(pixel(page, 1, *left)[:3]) > sum(pixel(page, 1, *right)[:3]) + 100,
-        30,
         "left is hot",
     )
     # guided, and on its own
@@ -290,7 +293,6 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     page.keyboard.press("Enter")
     wait(
         lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]),
-        30,
         "right is hot",
     )
     late = sum(pixel(page, 1, *right)[:3])
@@ -305,7 +307,6 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     page.keyboard.press("Enter")
     wait(
         lambda: sum(pixel(page, 1, *right)[:3]) < late - 30,
-        30,
         "the early map is weaker",
     )
     assert page.evaluate("document.activeElement.innerText") == "Early"
@@ -315,10 +316,9 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
     )
     # Without opacity the clip is seen alone.
     page.get_by_label("Opacity").fill("0")
-    wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")
+    wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), "no map")
     page.locator(".rg-seek").fill("8")
     wait(
         lambda: "frame 8" in label.get_attribute("aria-label"),
-        30,
         "it follows the player",
     )

@@ -17,7 +17,8 @@ from clicked_regions import CLICKED, LEFT
 from gradio_client import handle_file
 from proxy import Proxy
 
-PREFIX, USER = "/spaces/regrain", 1000
+PREFIX = "/spaces/regrain"
+USER = 1000
 # This interpreter may lie where the user cannot look; writing is not made easier.
 AS_USER = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
 AS_USER += [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
@@ -27,7 +28,8 @@ AS_USER += [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient"
 def space():
     """The server and what lies before it."""
     folder = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
-    checkout, home = folder / "checkout", folder / "home"
+    checkout = folder / "checkout"
+    home = folder / "home"
     for name in ("assets", "editing", "masks", "regrain", "ui"):
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__")

@@ -18,7 +18,18 @@ from browser import (
     wait_for_result,
     write,
 )
-from canvas import LEFT, RIGHT, click, film, mask_disc, spot, start_empty, state, until
+from canvas import (
+    LEFT,
+    RIGHT,
+    all_loaded,
+    click,
+    film,
+    mask_disc,
+    spot,
+    start_empty,
+    state,
+    until,
+)
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1440, "height": 900}}
@@ -43,7 +54,7 @@ def open_own(page, path, width, height):
         page.click("text=Open the new one")
     size = f"{width}×{height}"
     page.wait_for_selector(f".rg-facts-line:has-text('{size}')")
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    all_loaded(page)
 
 
 def test_the_picture_is_the_page(server, open_page, tmp_path):
@@ -52,7 +63,7 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
         path = film(tmp_path / f"{width}.mp4", width, height)
         open_own(page, path, width, height)
         said = f"a picture of {width} x {height} fills the page"
-        wait(lambda: page.evaluate(PICTURE)["height"] >= 560, 10, said)
+        wait(lambda: page.evaluate(PICTURE)["height"] >= 560, said)
         seen = page.evaluate(PICTURE)
         assert seen["bottom"] <= 900
         # The timeline is right below it.
@@ -62,13 +73,11 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     page.mouse.click(*spot(page, (256 * 0.42, 256 * 0.42)))
     until(page, lambda s: s["area"][0].get("1"), "the box is masked")
     page.wait_for_selector(".rg-bubble", state="visible")
-    wait(lambda: len(page.evaluate(CONTROLS)) <= 20, 10, "few controls are in sight")
+    wait(lambda: len(page.evaluate(CONTROLS)) <= 20, "few controls are in sight")
     # It stays in sight on the longest form.
     page.click(".rg-how")
     page.evaluate("scrollTo(0, 9999)")
-    wait(
-        lambda: page.evaluate("scrollY") > 60, 10, "the form is longer than the window"
-    )
+    wait(lambda: page.evaluate("scrollY") > 60, "the form is longer than the window")
     seen = page.evaluate(PICTURE)
     assert seen["top"] >= 0
     assert seen["bottom"] <= 900
@@ -96,7 +105,7 @@ def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, ope
         press_run(page)
         assert page.evaluate("asked") == 1
         page.evaluate(AWAY, True)
-    wait(lambda: page.evaluate("said"), 60, "the desktop tells")
+    wait(lambda: page.evaluate("said"), "the desktop tells")
     assert page.evaluate("said.length === 1 && said[0].startsWith('Done in')")
     wait_for_result(page)
     page.evaluate(AWAY, False)
@@ -116,7 +125,6 @@ def test_the_picture_has_the_screen_alone(server, open_page, look):
     page.wait_for_function("document.fullscreenElement")
     wait(
         lambda: page.evaluate(PICTURE)["height"] >= before["height"],
-        10,
         "it is as large",
     )
     run_off = "document.documentElement.scrollHeight - innerHeight"
@@ -126,7 +134,7 @@ def test_the_picture_has_the_screen_alone(server, open_page, look):
     page.click("#tabs >> text=Edit")
     page.keyboard.press("l")
     page.wait_for_selector(".rg-right", state="hidden")
-    wait(lambda: page.evaluate(run_off) <= 0, 10, "all of it is in sight")
+    wait(lambda: page.evaluate(run_off) <= 0, "all of it is in sight")
     page.wait_for_function("document.fullscreenElement")
     # The browser leaves it by itself.
     page.evaluate("document.exitFullscreen()")
@@ -145,7 +153,7 @@ def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
     page.mouse.move(x, y)
     for _ in range(4):
         page.mouse.wheel(0, -300)
-    wait(lambda: page.evaluate("window.regrain.view.zoom") > 3, 10, "it is magnified")
+    wait(lambda: page.evaluate("window.regrain.view.zoom") > 3, "it is magnified")
     # The disc's middle is still below the pointer.
     page.mouse.click(x, y)
     area = until(page, lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
@@ -169,7 +177,7 @@ def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
     assert page.evaluate("window.regrain.editor.playing") == 0  # it was dragged instead
     assert state(page)["points"][0] == {"1": 1}
     page.mouse.dblclick(x + 150, y - 120)
-    wait(lambda: page.evaluate("window.regrain.view.zoom") == 1, 10, "fitted again")
+    wait(lambda: page.evaluate("window.regrain.view.zoom") == 1, "fitted again")
 
 
 def test_words_are_written_at_the_thing_and_tried_in_place(page):
@@ -182,13 +190,11 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     line = page.locator(".rg-card-line")
     wait(
         lambda: line.inner_text().split() == ["1", "becomes", "a", "robot"],
-        10,
         "said without what it is",
     )
     bubble.locator("[data-key=source]").fill("a cat")
     wait(
         lambda: line.inner_text().split() == ["1", "a", "cat", "→", "a", "robot"],
-        10,
         "named",
     )
     prompt.press("Enter")
@@ -216,7 +222,6 @@ def test_a_model_is_loaded_while_words_are_written(server, open_page):
     page.fill("#rg-source", "a cat")
     wait(
         lambda: server.output.read_text().count("loaded ahead: storybook") > before,
-        20,
         "loaded ahead",
     )
 
@@ -226,7 +231,7 @@ def test_the_margin_is_a_handle(page):
     assert page.evaluate(margin) == 0
     x, y = spot(page, (LEFT[0] - 0.5, LEFT[1] - 42))
     drag(page, (x, y), (x, y - 40))
-    wait(lambda: page.evaluate(margin) > 8, 10, "it is pulled")
+    wait(lambda: page.evaluate(margin) > 8, "it is pulled")
     assert "beyond the mask" in page.inner_text(".rg-say")
     assert not any(state(page)["points"][0].values())  # no click was meant
 
@@ -241,7 +246,7 @@ def test_a_result_stays_until_there_is_another(server, page):
         assert page.get_attribute("video.edited", "src") == shown
         assert page.is_visible(".rg-files a")
         dim = "getComputedStyle(document.querySelector('video.edited')).opacity"
-        wait(lambda: float(page.evaluate(dim)) < 0.6, 10, "it is dimmed")
+        wait(lambda: float(page.evaluate(dim)) < 0.6, "it is dimmed")
     wait_for_result(page)
     page.wait_for_selector(f"video.edited:not([src='{shown}'])")
     shown = page.get_attribute("video.edited", "src")
@@ -261,7 +266,7 @@ def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
     page.click(".rg-get")
     page.wait_for_selector(".rg-real-model[open] >> text=Made for this")
     made = page.locator(".rg-real-model section:has-text('Made for this') li")
-    wait(lambda: made.count() == 3, 30, "three models are made for this")
+    wait(lambda: made.count() == 3, "three models are made for this")
     page.click(".rg-real-model >> text=Close")
     page.click("text=Run anyway")
     page.wait_for_selector("#run", state="visible")
@@ -288,8 +293,8 @@ def test_an_error_goes_with_its_cause_and_moves_nothing(page):
 def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open_page):
     page = open_page(real_server, settings=False, **DESK)
     page.wait_for_selector("video.edited")
-    wait(lambda: len(page.evaluate(CONTROLS)) <= 15, 10, "few controls are in sight")
-    wait(lambda: page.evaluate(PICTURE)["height"] >= 560, 10, "a large picture")
+    wait(lambda: len(page.evaluate(CONTROLS)) <= 15, "few controls are in sight")
+    wait(lambda: page.evaluate(PICTURE)["height"] >= 560, "a large picture")
     page.click(".rg-how")
     option = page.locator(".rg-method option[value=flow_regions]")
     assert option.is_disabled()
@@ -301,7 +306,7 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
     for name in ("fatezero", "sdedit"):
         page.select_option(".rg-method select", name)
         page.wait_for_function(f"window.regrain.method.name === '{name}'")
-        wait(lambda: say() not in said, 30, "each says something else")
+        wait(lambda: say() not in said, "each says something else")
         said.add(say())
 
 
@@ -336,11 +341,23 @@ def test_refine_holds_the_rest_and_remembers_what_is_used(page):
     page.keyboard.press("Escape")
 
 
-def test_the_sheet_of_a_phone_stands_above_the_keyboard(server, open_page):
-    page = open_page(server, settings=False, **PHONE)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
-    page.touchscreen.tap(*spot(page, LEFT))
+def open_sheet(page, at=LEFT):
+    """Tap a thing on a phone; the sheet of its words."""
+    page.touchscreen.tap(*spot(page, at))
     page.wait_for_selector(".rg-bubble", state="visible")
+    return page.locator(".rg-bubble").bounding_box()
+
+
+@pytest.fixture
+def phone(server, open_page):
+    page = open_page(server, settings=False, **PHONE)
+    all_loaded(page)
+    return page
+
+
+def test_the_sheet_of_a_phone_stands_above_the_keyboard(phone):
+    page = phone
+    open_sheet(page)
     # This browser has no keyboard: the part of the page that is seen gets smaller by one.
     page.evaluate(
         """() => {
@@ -352,27 +369,23 @@ def test_the_sheet_of_a_phone_stands_above_the_keyboard(server, open_page):
     assert abs(sheet["y"] + sheet["height"] - 544) < 2
 
 
-def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page):
-    page = open_page(server, settings=False, **PHONE)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, phone):
+    page = phone
     bar = page.locator(".rg-run").bounding_box()
     assert bar["height"] <= 80
-    page.touchscreen.tap(*spot(page, LEFT))
-    page.wait_for_selector(".rg-bubble", state="visible")
-    sheet = page.locator(".rg-bubble").bounding_box()
+    sheet = open_sheet(page)
     assert sheet["width"] == 390
     assert abs(sheet["y"] + sheet["height"] - 844) < 2
     page.locator(".rg-bubble-try").tap()
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.is_hidden(".rg-bubble")  # it lay over Run
     page.wait_for_function(ENDED)
-    page.touchscreen.tap(*spot(page, RIGHT))
-    page.wait_for_selector(".rg-bubble", state="visible")
+    open_sheet(page, RIGHT)
     page.get_by_label("Close (Esc)").tap()
     page.wait_for_selector(".rg-bubble", state="hidden")
     page.evaluate("scrollTo(0, 9999)")
     with server.hold("editing", 6):
         press_run(page)
         page.wait_for_selector("text=/step 6 of 12/")
-        wait(lambda: page.evaluate(PICTURE)["top"] >= 0, 10, "the picture is in sight")
+        wait(lambda: page.evaluate(PICTURE)["top"] >= 0, "the picture is in sight")
     wait_for_result(page)

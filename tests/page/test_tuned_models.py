@@ -50,12 +50,12 @@ def names(page):
 
 def are_listed(page, *models: str):
     """Wait until these are the models that can be chosen."""
-    wait(lambda: names(page)[1:] == [*models], 30, f"{models} can be chosen")
+    wait(lambda: names(page)[1:] == [*models], f"{models} can be chosen")
 
 
 def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
     takes = "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
-    wait(lambda: page.inner_text(".rg-takes") == takes, 30, "what it takes is told")
+    wait(lambda: page.inner_text(".rg-takes") == takes, "what it takes is told")
     with server.hold("tuning", 24):
         press_run(page)
         page.wait_for_selector("text=/step 24 of 40, about 4 s of tuning left/")
@@ -128,7 +128,7 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
     other.wait_for_selector("optgroup[label='Of this project']", state="attached")
     other.wait_for_selector(f"text=/40 steps on '{words}'/")
     page.close()
-    wait(lambda: not mine.exists(), 60, "its files go with the visit")
+    wait(lambda: not mine.exists(), "its files go with the visit")
 
 
 def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
@@ -224,7 +224,7 @@ def test_the_small_screen(server, open_page):
 def test_settings_of_the_tuning_are_together(page):
     unfold(page, "#experiments")
     titles = page.locator("#experiments .rg-more:visible .label-wrap")
-    wait(lambda: titles.count() >= 2, 20, "the groups are shown")
+    wait(lambda: titles.count() >= 2, "the groups are shown")
     assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == [
         "Tuning",
         "More",

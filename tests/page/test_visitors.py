@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from browser import (
-    ROOT,
-    Server,
     fill_number,
     open_example,
     press_run,
     refine,
+    serving,
     wait,
     wait_for_result,
     write,
@@ -39,12 +38,7 @@ WRITTEN = """() => new Promise((done) => { let count = 0;
 def server(tmp_path_factory):
     """A page that keeps what a visitor left long enough for a reload on a busy
     machine."""
-    folder = tmp_path_factory.mktemp("fake")
-    server = Server(
-        [ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE=str(GRACE)
-    )
-    yield server
-    server.stop()
+    yield from serving(tmp_path_factory.mktemp("fake"), REGRAIN_GRACE=str(GRACE))
 
 
 @pytest.fixture
@@ -57,10 +51,8 @@ def network(server):
 
 def begin(server, name: str, *data: str) -> str:
     """Call without a session; the event that tells its outcome."""
-    url, kind = (
-        f"{server.url}/gradio_api/call/{name}",
-        {"Content-Type": "application/json"},
-    )
+    url = f"{server.url}/gradio_api/call/{name}"
+    kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps({"data": data}).encode(), kind)
     with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)["event_id"]
@@ -110,12 +102,11 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         outcomes = [
             pool.submit(outcome, server, "edit_example", event) for event in events
         ]
-        wait(lambda: server.steps()[-1:] == ["editing 6"], 60, "one of them runs")
+        wait(lambda: server.steps()[-1:] == ["editing 6"], "one of them runs")
         # Which three is left to chance: they begin at one time, in threads of their
         # own.
         wait(
             lambda: sum(one.done() for one in outcomes) == 17,
-            60,
             "all but three end at once",
         )
         kept = [one for one in outcomes if not one.done()]
@@ -244,7 +235,7 @@ def test_a_run_that_fails_while_its_page_is_closed_says_so_once(server, open_pag
         press_run(page)
         page.wait_for_selector("text=Loading the model")
         page.goto("about:blank")
-    wait(lambda: server.steps().count("crashed") > before, 60, "it fails")
+    wait(lambda: server.steps().count("crashed") > before, "it fails")
     page.go_back()
     page.wait_for_selector("[role=alert] >> text=Something went wrong inside Regrain")
     page.reload()
@@ -263,13 +254,18 @@ def test_a_duplicated_tab_is_another_visitor(server, open_page):
     other.wait_for_function(f"{TOKEN} != {json.dumps(page.evaluate(TOKEN))}")
 
 
-def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_path):
+def upload(server, page):
+    """A clip of one's own."""
     clip = server.folder / "examples" / "01_two_discs" / "clip.mkv"
+    page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
+
+
+def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page):
     page = open_page(server)
     page.click("#tabs >> text=Masks")  # a page that nobody touched does not ask
     page.goto(server.url + "?an-example-alone-does-not-ask")
     page.wait_for_function("window.regrain?.restored")
-    page.set_input_files("#upload", shutil.copy(clip, tmp_path / "mine.mkv"))
+    upload(server, page)
     page.wait_for_function("window.regrain.clip.own")
     refine(page, "#rg-rest")
     page.fill("#rg-source", "a cat")
@@ -286,11 +282,10 @@ def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page, tmp_pa
 
 
 def test_a_killed_server_leaves_nothing_and_its_visitors_are_told(server, open_page):
-    clip = server.folder / "examples" / "01_two_discs" / "clip.mkv"
     page = open_page(server)
-    page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
+    upload(server, page)
     (left,) = server.temporary.glob("regrain-*")
-    wait(lambda: [*left.rglob("mine.mkv")], 60, "it is uploaded")
+    wait(lambda: [*left.rglob("mine.mkv")], "it is uploaded")
     server.kill()
     assert left.exists()
     server.start()

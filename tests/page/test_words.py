@@ -35,7 +35,7 @@ def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_
     assert page.input_value("#rg-prompt-0") == "a robot and a cat"
     page.wait_for_selector(NOTE, state="detached")
     page.wait_for_selector(".rg-copy u", state="detached")
-    wait(lambda: "a robot and a cat" in prompt(page), 60, "the new word is composed")
+    wait(lambda: "a robot and a cat" in prompt(page), "the new word is composed")
 
 
 def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
@@ -108,7 +108,6 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
     assert page.input_value("#rg-prompt-1") == "a panda in the snow and a dog"
     wait(
         lambda: "a panda in the snow and a dog" in prompt(page),
-        60,
         "what was put in counts as typed",
     )
 
@@ -118,10 +117,9 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
     page.wait_for_selector("#rg-prompt-2")
     write(page, "#rg-source-2", "on the grass")
     write(page, "#rg-prompt-2", "in the snow")
-    wait(lambda: prompt(page).endswith("3 in the snow"), 60, "the rest has its words")
+    wait(lambda: prompt(page).endswith("3 in the snow"), "the rest has its words")
     wait(
         lambda: page.locator("#rg-rest[hidden]").count() == 1,
-        60,
         "the rest is not asked for again",
     )
     card = page.locator(".rg-card[data-label='3']")
@@ -146,24 +144,22 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(page):
 def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     quality = page.locator(".rg-quality")
     said = lambda: "".join(quality.all_inner_texts()[1:2])  # noqa: E731
-    wait(lambda: said().startswith("Standard\n50 steps"), 30, "its steps are said")
+    wait(lambda: said().startswith("Standard\n50 steps"), "its steps are said")
     assert quality.nth(1).locator("input").is_checked()
     quality.nth(0).click()
     unfold(page, "#settings")
     steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
-    wait(lambda: steps.input_value() == "20", 60, "the steps of a draft")
+    wait(lambda: steps.input_value() == "20", "the steps of a draft")
     assert quality.nth(0).locator("input").is_checked()
     steps.fill("33")
     steps.press("Tab")
     wait(
         lambda: page.locator(".rg-quality :checked").count() == 0,
-        60,
         "no quality has 33 steps",
     )
     page.locator(".rg-method select").select_option("sdedit")
     wait(
         lambda: quality.all_inner_texts()[1].startswith("Standard"),
-        60,
         "another method's steps",
     )
 
@@ -187,7 +183,6 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_
     page.unroute_all()
     wait(
         lambda: page.locator(".rg-quality :checked").count() == 0,
-        60,
         "no quality has 33 steps",
     )
 
@@ -235,8 +230,8 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
     hub.get_by_text("Stopped at 2.1 GB of 4.3 GB").wait_for()
     fetch.click()
     hub.wait_for(state="detached")
-    wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
+    wait(lambda: page.input_value("#model input") == "owner/model", "it is chosen")
     page.wait_for_selector("#words", state="hidden")  # what the built-in one knows
     write(page, "#rg-prompt-0", "a unicorn")  # this model takes any word
-    wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")
+    wait(lambda: "a unicorn" in prompt(page), "the words are composed")
     assert page.locator(NOTE).count() == 0

@@ -79,7 +79,8 @@ def main() -> int:
     modules = list(sources())
     functions = [found for name, text in modules for found in measure(name, text)]
     found = [riddle for name, text in modules for riddle in riddles(name, text)]
-    nodes, lines = sum(f.nodes for f in functions), sum(f.lines for f in functions)
+    nodes = sum(f.nodes for f in functions)
+    lines = sum(f.lines for f in functions)
     density = nodes / lines
     sys.stdout.write(
         f"{density:.2f} nodes a line in {len(functions)} functions (at most {MOST_NODES})\n"

@@ -18,8 +18,9 @@ _UNNAMED = {"segment-anything": "Apache-2.0"}
 _NAMES = {
     r"Apache": "Apache-2.0",
     r"(BSD.?3.Clause|3-Clause BSD)( License)?$": "BSD-3-Clause",
+    r"BSD( License)?$": "BSD",
+    r"MIT( License.*)?$": "MIT",
 }
-_NAMES |= {r"BSD( License)?$": "BSD", r"MIT( License.*)?$": "MIT"}
 
 
 def required() -> list[str]:
@@ -43,7 +44,8 @@ def licence(package: str) -> str:
 
 def brought_along(packages: Iterable[str]) -> Iterator[str]:
     """Installed packages that these need, and what those need, each once."""
-    waiting, seen = [*packages], set()
+    waiting = [*packages]
+    seen = set()
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in seen:

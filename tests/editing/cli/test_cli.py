@@ -43,8 +43,11 @@ def project(material):
         2,
         "--source-prompt",
         "a cat sits",
+        "--region",
+        "1:cat=a fox",
+        "--region-source",
+        "1=a cat",
     ]
-    options += ["--region", "1:cat=a fox", "--region-source", "1=a cat"]
     assert call("new", material / "clip.mp4", "-o", material / "project", *options) == 0
     return material / "project"
 

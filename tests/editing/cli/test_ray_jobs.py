@@ -42,7 +42,8 @@ def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
         for i in range(5)
     ]
     out = tmp_path / "out"
-    status, ended = Status(jobs, out), Counter()
+    status = Status(jobs, out)
+    ended = Counter()
     for outcome in Cluster(cluster.address, out).run([Task(job) for job in jobs]):
         status.take(outcome)
         assert outcome.error == ""

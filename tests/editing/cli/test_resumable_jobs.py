@@ -73,7 +73,8 @@ def test_a_line_that_is_wrong_is_named(projects, tmp_path, line, field):
 
 
 def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypatch):
-    out, ran = tmp_path / "out", []
+    out = tmp_path / "out"
+    ran = []
     from regrain.editing.pipeline import runner
 
     edit = runner.edit

@@ -49,29 +49,29 @@ CASE = Case(
     base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
     rows=COMMON_ROWS
     | {
-        "preset": Row("released"),
-        "cross_until": Row(1.0),
-        "self_until": Row(1.0),
+        "preset": "released",
+        "cross_until": 1.0,
+        "self_until": 1.0,
         "cross_control": Row("refine", FULL),
         "emphasis": Row(3.0, FULL),
         "emphasis_words": Row("red=3, grass=2", FULL, prompt=REFINED),
-        "blend_self": Row(True),
-        "blend_latents": Row("never"),
-        "blend_from": Row(0.0),
-        "blend_until": Row(1.0),
+        "blend_self": True,
+        "blend_latents": "never",
+        "blend_from": 0.0,
+        "blend_until": 1.0,
         "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
         "blend_threshold": Row(0.95, AREAS),
         "blend_words": Row("grass", AREAS),
         "edit_words": Row("grass", AREAS),
-        "keys": Row("first_previous"),
-        "keys_levels": Row("coarse"),
+        "keys": "first_previous",
+        "keys_levels": "coarse",
         "levels": Row("all", AREAS | FULL),
-        "guidance_half": Row("both"),
+        "guidance_half": "both",
         "inversion_latents": Row("released", AREAS | FULL),
         "alignment": Row("original", FULL, prompt=REFINED),
-        "joint_norm": Row(True),
-        "reconstruct": Row(True),
-        "variation": Row(0.4),
+        "joint_norm": True,
+        "reconstruct": True,
+        "variation": 0.4,
     },
     heat={"fox"},
     more={"reconstruct": True, "joint_norm": True},
@@ -87,13 +87,11 @@ WORDS = {"cat": [2], "grass": [5]}  # of the source
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
-    params, model = run.params, run.model
+    params = run.params
     convention = "fatezero" if params.inversion_latents == "released" else "paper"
-    falling = model.schedule.sampling(params.steps)
-    inverting, rebuilding = (
-        run.of("inverting")[: params.steps],
-        run.of("inverting")[params.steps :],
-    )
+    falling = run.steps
+    inverting = run.of("inverting")[: params.steps]
+    rebuilding = run.of("inverting")[params.steps :]
     layers = partial(keys_of, run)
     latents = check_inverting(
         run, inverting, run.request.source_prompt, convention, layers
@@ -132,8 +130,10 @@ def check_editing(
     run: Run, latents: list[Tensor], looks: list[Tensor], x: Tensor
 ) -> Tensor:
     """Every step of the edit; the latents it ends with."""
-    params, targets = run.params, run.request.targets
-    count, cleaner = len(targets), params.inversion_latents == "released"
+    params = run.params
+    targets = run.request.targets
+    count = len(targets)
+    cleaner = params.inversion_latents == "released"
     texts = run.model.embed(
         [run.request.source_prompt, run.request.negatives, *targets]
     ).vectors
@@ -223,11 +223,10 @@ def blend_mask(
     wanted = params.blend_latents == "always" or (
         params.blend_latents == "masks" and masks is not None
     )
-    done, total = step.index + 1, step.total
-    after, before = (
-        int(params.blend_from * total + 1e-9),
-        int(params.blend_until * total + 1e-9),
-    )
+    done = step.index + 1
+    total = step.total
+    after = int(params.blend_from * total + 1e-9)
+    before = int(params.blend_until * total + 1e-9)
     if not (wanted and after < done and (done < before or params.blend_until == 1)):
         return None
     if masks is not None:
@@ -270,7 +269,8 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
     """The source and, by default, the unconditional half are free; the edits take over
     what they should."""
     cross, within = windows(run, call.step)
-    first, count = int(cross or within), len(run.request.targets)
+    first = int(cross or within)
+    count = len(run.request.targets)
     edits = range(first + count, first + 2 * count)
     for layer in each(call.layers, "cross"):
         expected = plain(layer.q, layer.k, layer.v)
@@ -281,21 +281,21 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
                     softmax(layer.q[r], layer.k[r]) for r in (slice(run.frames), rows)
                 )
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
-        near(layer.out, expected, layer.site.name)
+        layer.gives(expected)
     taking = (
         [*edits]
         if run.params.guidance_half == "cond"
         else [*range(first, first + count), *edits]
     )
     for layer in each(call.layers, "self"):
-        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer), run.frames)
+        expected = layer.seeing(keys_of(run, layer))
         if within and is_taken(run, layer):
             for branch in taking:
                 area = areas[(branch - first) % count][layer.tokens]
                 expected[call.branch(branch)] = taken_over(
                     run, layer, call.branch(branch), area
                 )
-        near(layer.out, expected, layer.site.name)
+        layer.gives(expected)
 
 
 def is_taken(run: Run, layer: Layer) -> bool:
@@ -312,15 +312,13 @@ def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
     if not run.params.blend_self:
         return source
     inside = area.flatten(2)[..., None]
-    return (
-        inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys, run.frames)
-        + (1 - inside) * source
-    )
+    return inside * layer.rows(rows).seeing(keys) + (1 - inside) * source
 
 
 def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
     """The exchanged maps, with columns of words multiplied."""
-    maps, grass = exchanged_words(run, source, edit, target), len(target.split())
+    maps = exchanged_words(run, source, edit, target)
+    grass = len(target.split())
     for word, factor in emphasised(run, target).items():
         maps[..., {"grass": [grass], **NEW[target]}[word]] *= factor
     return maps
@@ -345,16 +343,17 @@ def check_shown(run: Run, inverting: Sequence[Call]) -> None:
     source = torch.stack([mass(call, call.branch(0)) for call in inverting]).mean(0)
     assert set(words.source) == set(WORDS)
     for word, tokens in WORDS.items():
-        near(torch.from_numpy(words.source[word]), source[..., tokens].sum(-1), word)
-    count, target = len(run.request.targets), run.request.targets[0]
+        near(words.source[word], source[..., tokens].sum(-1), word)
+    count = len(run.request.targets)
+    target = run.request.targets[0]
     calls = run.of("editing")
     edit = torch.stack(
         [mass(call, call.branch(call.branches - count)) for call in calls]
     ).mean(0)
     for word, tokens in NEW[target].items():
-        near(torch.from_numpy(words.edit[word]), edit[..., tokens].sum(-1), word)
+        near(words.edit[word], edit[..., tokens].sum(-1), word)
         near(
-            torch.from_numpy(run.result.attention[word].before),
+            run.result.attention[word].before,
             edit[..., tokens].sum(-1),
             word,
         )

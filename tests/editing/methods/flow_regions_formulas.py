@@ -14,7 +14,6 @@ from wiring import (
     Call,
     Case,
     Layer,
-    Row,
     Run,
     any_in,
     near,
@@ -26,21 +25,21 @@ CASE = Case(
     base=SHORT | MODULATED | {"strength": 1.0},
     rows=BLENDED_ROWS
     | {
-        "preset": Row("flowanchor"),
-        "strength": Row(0.5),
-        "source_guidance": Row(2.0),
-        "shift": Row(1.0),
-        "averages": Row(2),
-        "self_strength": Row(0.3),
-        "cross_strength": Row(0.4),
-        "modulate_until": Row(0.5),
-        "schedule_power": Row(5.0),
-        "size_term": Row(True),
-        "columns": Row(0.5),
-        "modulated": Row("target"),
-        "phrases": Row("alone"),
-        "padding": Row("pushed"),
-        "amplify": Row(True),
+        "preset": "flowanchor",
+        "strength": 0.5,
+        "source_guidance": 2.0,
+        "shift": 1.0,
+        "averages": 2,
+        "self_strength": 0.3,
+        "cross_strength": 0.4,
+        "modulate_until": 0.5,
+        "schedule_power": 5.0,
+        "size_term": True,
+        "columns": 0.5,
+        "modulated": "target",
+        "phrases": "alone",
+        "padding": "pushed",
+        "amplify": True,
     },
     elsewhere={"span"},
     shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
@@ -49,18 +48,21 @@ CASE = Case(
 
 
 # latents of frame 0 and of up to four after it; tokens of 8 x 8 pixels
-TIME, TOKENS = 2, (2, 3)
+TIME = 2
+TOKENS = (2, 3)
 # Token -> region, of "a panda and a fox on the grass" and of its source, which has as
 # many words.
 WORDS = {0: 1, 1: 1, 3: 2, 4: 2}
-LENGTH, LIMIT = 9, 512
-UNCOND, COND = 0, 1
+LENGTH = 9
+UNCOND = 0
+COND = 1
 
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the papers and the parameters given."""
-    params, request = run.params, run.request
-    clean = run.model.encode(request.clip.read(0, run.frames))
+    params = run.params
+    request = run.request
+    clean = run.clean
     fresh = torch.Generator().manual_seed(request.seed)
     inside = any_in(request.edited_mask, clean.shape[2:])
     gate = (
@@ -74,7 +76,8 @@ def check(run: Run) -> None:
         for u in np.linspace(1, 0, params.steps + 1)
     ]
     sigmas = sigmas[-steps - 1 :]
-    calls, offset = iter(run.of("editing")), torch.zeros_like(clean)
+    calls = iter(run.of("editing"))
+    offset = torch.zeros_like(clean)
     heat = Heat(run)
     for sigma, lower in zip(sigmas, sigmas[1:], strict=False):
         changes = []
@@ -127,7 +130,8 @@ def check_call(
     run: Run, call: Call, x: Tensor, sigma: float, which: str, half: int, heat: "Heat"
 ) -> Call:
     """One clip, one prompt; attention bound in the half with words."""
-    params, request = run.params, run.request
+    params = run.params
+    request = run.request
     near(call.x, x, f"x of {which}", atol=1e-4)
     assert (call.step.noise, call.step.signal) == (sigma, 1 - sigma)
     assert call.step.t == round(1000 * sigma)
@@ -194,7 +198,8 @@ def parts(run: Run) -> list[list[int]]:
 def codes(run: Run) -> Tensor:
     """A token takes the region that covers most of its pixels in its frames, if regions
     cover a quarter."""
-    labels, found = np.asarray(run.request.areas), []
+    labels = np.asarray(run.request.areas)
+    found = []
     for part in parts(run):
         for y in range(TOKENS[0]):
             for x in range(TOKENS[1]):
@@ -222,7 +227,8 @@ def strength(run: Run) -> Tensor:
 
 def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
     s = scores(layer.q, layer.k)
-    high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
+    high = s.amax(-1, keepdim=True)
+    low = s.amin(-1, keepdim=True)
     return (
         s + a[:, None] * (torch.where(queries[:, None] == keys, high, low) - s)
     ).softmax(-1)
@@ -231,18 +237,18 @@ def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
 def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
     """Attention to all 512 tokens: words bound by rows, then by columns; padding kept
     or pushed."""
-    regions, count = words(run), len(words(run))
+    regions = words(run)
+    count = len(words(run))
     s = scores(layer.q, layer.k)
-    high, low = (
-        s[..., :count].amax(-1, keepdim=True),
-        s[..., :count].amin(-1, keepdim=True),
-    )
+    high = s[..., :count].amax(-1, keepdim=True)
+    low = s[..., :count].amin(-1, keepdim=True)
     own = (codes(run)[:, None] == regions) & (regions > 0)
     moved = s + a[:, None] * (low - s) if run.params.padding == "pushed" else s.clone()
     rows = s[..., :count]
     rows = rows + a[:, None] * (torch.where(own, high, low) - rows)
     for region in (1, 2) if run.params.columns and a.any() else ():
-        inside, column = codes(run) == region, regions == region
+        inside = codes(run) == region
+        column = regions == region
         most = rows[:, :, inside][..., column].amax(2, keepdim=True)
         least = rows[:, :, ~inside][..., column].amin(2, keepdim=True)
         target = torch.where(inside[:, None], most, least)
@@ -256,7 +262,8 @@ class Heat:
     none was."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.found = run, {True: [], False: []}
+        self.run = run
+        self.found = {True: [], False: []}
 
     def add(self, before: Tensor, after: Tensor, changed: bool) -> None:
         self.found[changed].append(torch.stack([before, after])[:, 0].mean(1))

@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample, interpolate, normalize
 from videograin_formulas import (
     along,
     check_cross,
-    check_reading,
+    check_readings,
     check_texts,
     codes,
     lifted,
@@ -32,6 +32,7 @@ from wiring import (
     Run,
     answers,
     any_in,
+    check_free_words,
     check_plain,
     each,
     has_text,
@@ -63,24 +64,24 @@ CASE = Case(
     },
     rows=MODULATED_ROWS
     | {
-        "size_term": Row(False),
-        "strength": Row(0.5),
-        "first_noise": Row("own"),
-        "step_noise": Row("shared"),
-        "optimise_until": Row(0.5),
-        "optimise_rounds": Row(1),
-        "learning_rate": Row(0.1),
-        "flow_weight": Row(0.0),
-        "similarity_weight": Row(0.0),
-        "flow_loss": Row("circular"),
-        "similarity_loss": Row("absolute"),
-        "restore_statistics": Row(False),
-        "details": Row("released"),
-        "cross_frame": Row("first"),
-        "spatial_steps": Row(1),
-        "temporal_until": Row(0.0),
-        "spatial_sharpness": Row(1.0),
-        "temporal_sharpness": Row(0.2),
+        "size_term": False,
+        "strength": 0.5,
+        "first_noise": "own",
+        "step_noise": "shared",
+        "optimise_until": 0.5,
+        "optimise_rounds": 1,
+        "learning_rate": 0.1,
+        "flow_weight": 0.0,
+        "similarity_weight": 0.0,
+        "flow_loss": "circular",
+        "similarity_loss": "absolute",
+        "restore_statistics": False,
+        "details": "released",
+        "cross_frame": "first",
+        "spatial_steps": 1,
+        "temporal_until": 0.0,
+        "spatial_sharpness": 1.0,
+        "temporal_sharpness": 0.2,
         "smooth_background": Row(False, SMOOTH),
         "smooth_from": Row(0.75, SMOOTH),
         "smooth_until": Row(0.75, SMOOTH),
@@ -92,7 +93,8 @@ CASE = Case(
 )
 
 
-UNCOND, COND = 0, 1
+UNCOND = 0
+COND = 1
 SHARED = (
     "self_strength",
     "cross_strength",
@@ -104,15 +106,16 @@ SHARED = (
 
 def check(run: Run) -> None:
     """The whole run."""
-    params, model, request = run.params, run.model, run.request
+    params = run.params
+    model = run.model
+    request = run.request
     frames = request.clip.read(0, run.frames)
     motion = around(frames, "dis")
     run.kept["motion"] = motion
     assert not scan_cuts(frames)
-    steps = model.schedule.sampling(params.steps)[
-        round(params.steps * (1 - params.strength)) :
-    ]
-    clean, first = model.encode(frames), noise(run, 0, params.first_noise == "own")
+    steps = run.steps[round(params.steps * (1 - params.strength)) :]
+    clean = model.encode(frames)
+    first = noise(run, 0, params.first_noise == "own")
     own = first if params.details == "fixed" else noise(run, 0, True)
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     source, *calls = run.calls
@@ -132,7 +135,8 @@ def check(run: Run) -> None:
             source if step.index < steps[0].index + params.spatial_steps else None,
         )
         check_features(run, call, source)
-        uncond, cond = answers(call, UNCOND), answers(call, COND)
+        uncond = answers(call, UNCOND)
+        cond = answers(call, COND)
         x0, eps = (
             guide(u, c, params.guidance_scale)
             for u, c in zip(uncond, cond, strict=True)
@@ -180,7 +184,8 @@ def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
     if step.index == step.total - 1:
         return x0
     x = step.signal * x0 + step.noise * eps
-    now, then = step.signal**2, step.signal_next**2
+    now = step.signal**2
+    then = step.signal_next**2
     beta = 1 - now / then
     mean = (then**0.5 * beta * x0 + (now / then) ** 0.5 * (1 - then) * x) / (1 - now)
     fresh = noise(run, step.index + 1, run.params.step_noise == "own")
@@ -205,13 +210,11 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
     regions = bound(run)
     if regions:
         check_cross(regions, call)
-    for layer in () if regions else each(call.layers, "cross"):
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    else:
+        check_free_words(call)
     originals = {layer.site.name: layer for layer in source.layers} if source else {}
-    guided, last = (
-        0,
-        sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:],
-    )
+    guided = 0
+    last = sorted({site.block for site in run.model.sites if "up_" in site.block})[-2:]
     for layer in each(call.layers, "self"):
         if layer.site.block in last:
             guided += 1
@@ -225,7 +228,7 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
                 expected[rows] = (
                     self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
                 )
-        near(layer.out, expected, layer.site.name, atol=1e-4)
+        layer.gives(expected, atol=1e-4)
     assert (
         guided
         == sum(site.kind == "self" and site.block in last for site in run.model.sites)
@@ -245,11 +248,9 @@ def guided_attention(
     regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
 ) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
-    params, pairs, size = (
-        run.params,
-        run.kept["motion"][: run.frames - 1],
-        GRIDS[layer.tokens],
-    )
+    params = run.params
+    pairs = run.kept["motion"][: run.frames - 1]
+    size = GRIDS[layer.tokens]
     looking = layer.q
     if original is not None:
         alike = params.spatial_sharpness * scores(original.q, original.k)
@@ -300,7 +301,8 @@ def cross_frame(
         out = plain(q, k, v)
     else:
         own = codes(regions, layer.tokens)
-        queries, keys = own.flatten()[None], own[shared][None]
+        queries = own.flatten()[None]
+        keys = own[shared][None]
         weights = regions.params.self_strength * region_strengths(regions)
         a = strengths(regions, call.step, queries, keys, weights)
         out = (
@@ -341,12 +343,15 @@ def check_features(run: Run, call: Call, source: Call) -> None:
 
 def adam(params: object, x: Tensor, loss: object) -> Tensor:
     """Adam of Kingma and Ba, written out, then the old statistics."""
-    original, first, second = x.clone(), torch.zeros_like(x), torch.zeros_like(x)
+    original = x.clone()
+    first = torch.zeros_like(x)
+    second = torch.zeros_like(x)
     for t in range(1, params.optimise_rounds + 1):
         x = x.detach().requires_grad_(True)
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(loss(x), [x])
-        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+        first = 0.9 * first + 0.1 * slope
+        second = 0.999 * second + 0.001 * slope**2
         unbiased = (second / (1 - 0.999**t)).sqrt() + 1e-8
         x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
     if not params.restore_statistics:
@@ -368,7 +373,8 @@ def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor
             frames = len(half)
             pairs = frames if params.flow_loss == "circular" else frames - 1
             for k in range(pairs):
-                a, b = half[k, None], half[(k + 1) % frames, None]
+                a = half[k, None]
+                b = half[(k + 1) % frames, None]
                 off = (
                     off
                     + (
@@ -433,7 +439,8 @@ def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
 def smoothed(
     run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step
 ) -> tuple[Tensor, Tensor]:
-    params, size = run.params, run.request.clip.size[::-1]
+    params = run.params
+    size = run.request.clip.size[::-1]
     weight = background(run, size)
     start, stop = (
         int(share * step.total + 1e-9)
@@ -450,9 +457,6 @@ def smoothed(
 def check_control(run: Run, calls: list[Call]) -> None:
     """The networks read the negative prompt and the prompt as it was composed; not for
     the source."""
-    assert len(run.controls) == (len(calls) if run.params.control else 0)
-    texts = run.model.embed(
-        [run.request.negatives, "a panda and a fox on the grass"]
-    ).vectors
-    for seen in run.controls:
-        check_reading(run, seen, texts)
+    prompts = [run.request.negatives, "a panda and a fox on the grass"]
+    texts = run.model.embed(prompts).vectors
+    check_readings(run, calls, lambda _: texts)

@@ -7,20 +7,20 @@ prompt alone, attention to words is shared as in the paper.
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from videograin_formulas import (
-    check_reading,
+    averaged,
+    check_readings,
     cross_maps,
     refusal,
     self_maps,
     span,
     spanned,
+    spliced,
 )
 from wiring import (
-    ALIGNED,
     COMMON_ROWS,
     FINEST,
     GRIDS,
@@ -33,6 +33,7 @@ from wiring import (
     Layer,
     Row,
     Run,
+    aligned,
     any_in,
     carried,
     check_latents,
@@ -46,7 +47,6 @@ from wiring import (
 )
 
 from regrain.editing.diffusion.schedule import Step, generator
-from regrain.editing.motion.smoothing import steady
 
 WORDS = {
     "blend": "words",
@@ -62,24 +62,24 @@ CASE = Case(
     | MODULATED_ROWS
     | {
         "preset": Row("add", prompt=REFINED),
-        "blend": Row("never"),
+        "blend": "never",
         "size_term": Row(False, {"attention_span": "own_frame", "hold": 0.5}),
-        "guidance_half": Row("uncond"),
-        "levels": Row("coarse"),
+        "guidance_half": "uncond",
+        "levels": "coarse",
         "uncovered": Row("repelled", {"guidance_half": "both"}),
-        "size_over_frames": Row(True),
-        "source_guidance": Row(2.0),
-        "strength": Row(0.5),
-        "hold": Row(0.25),
-        "self_until": Row(0.0),
+        "size_over_frames": True,
+        "source_guidance": 2.0,
+        "strength": 0.5,
+        "hold": 0.25,
+        "self_until": 0.0,
         "cross_until": Row(0.25, prompt=REFINED),
         "alignment": Row("original", {"cross_until": 1.0}, prompt=REFINED),
         "edit_words": Row("red, grass", WORDS, prompt=REFINED),
         "keep_words": Row("", WORDS, prompt=REFINED),
         "edit_threshold": Row(0.6, WORDS, prompt=REFINED),
         "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
-        "attention_span": Row("sparse_causal"),
-        "redraw": Row(0.5),
+        "attention_span": "sparse_causal",
+        "redraw": 0.5,
         "noise": Row("tracks", {"redraw": 0.5}),
     },
     elsewhere={"flow", "shown"},
@@ -94,7 +94,7 @@ HALVES = {"source_uncond": "source", "uncond": "cond", "layout_uncond": "layout"
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params = run.params
-    clean = run.model.encode(run.request.clip.read(0, run.frames))
+    clean = run.clean
     steps = levels(run)
     again = round(params.steps * params.redraw)
     calls = run.of("editing")
@@ -174,15 +174,12 @@ def started(run: Run, clean: Tensor, level: tuple[int, int]) -> dict[str, Tensor
 
 def redrawn(run: Run, clean: Tensor, edit: Tensor, step: Step) -> dict[str, Tensor]:
     """The edit averaged along the motion; the same noise for it and for the source."""
-    frames = iter(run.request.clip.read(0, run.frames))
-    calm = steady(iter(run.model.decode(edit)), frames, 3.0)
-    averaged = run.model.encode(np.stack([*calm]))
     noise = step.noise * drawn(run, clean, 0, 1)
     start = step.signal * clean + noise
     return {
         "source": start,
         "layout": start,
-        "cond": step.signal * averaged + noise,
+        "cond": step.signal * averaged(run, edit) + noise,
     }
 
 
@@ -258,10 +255,7 @@ def check_texts(run: Run, call: Call, names: list[str]) -> None:
         "cond": embed([target_of(run)]).vectors,
     }
     if is_bound(run):
-        panda, fox = embed(["a panda", "a fox"]).vectors
-        spliced = texts["cond"].clone()
-        spliced[0, 1:3], spliced[0, 4:6] = panda[1:3], fox[1:3]
-        texts["cond"] = spliced
+        texts["cond"] = spliced(run)[None]
     for place, name in enumerate(names):
         kind = "uncond" if "uncond" in name else name.replace("layout", "source")
         assert has_text(call, place, texts[kind]), name
@@ -275,11 +269,11 @@ def check_attention(run: Run, call: Call, names: list[str]) -> None:
     for layer in each(call.layers, "cross"):
         parts = split(call, layer, names)
         expected = [words_of(run, step, name, parts) for name in names]
-        near(layer.out, torch.cat(expected), layer.site.name)
+        layer.gives(torch.cat(expected))
     for layer in each(call.layers, "self"):
         parts = split(call, layer, names)
         expected = [within(run, step, name, parts) for name in names]
-        near(layer.out, torch.cat(expected), layer.site.name)
+        layer.gives(torch.cat(expected))
 
 
 def split(call: Call, layer: Layer, names: list[str]) -> dict[str, Layer]:
@@ -294,20 +288,15 @@ def words_of(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Ten
     if name == "uncond" and is_bound(run):
         return refusal(run, own)
     if name == "cond" and fuses(run, step):
-        return aligned(run, parts["source"], own) @ own.v
+        return look_aligned(run, parts["source"], own) @ own.v
     return plain(own.q, own.k, own.v)
 
 
-def aligned(run: Run, other: Layer, own: Layer) -> Tensor:
+def look_aligned(run: Run, other: Layer, own: Layer) -> Tensor:
     """Another branch's attention to the words that both prompts have, the edit's own to
     new ones."""
-    source, edit = softmax(other.q, other.k), softmax(own.q, own.k)
-    known = ALIGNED[run.request.source_prompt, target_of(run)]
-    length, limit = len(known), source.shape[-1]
-    shift = 7 - length if run.params.alignment == "fixed" else 0
-    pads = [min(j + shift, limit - 1) for j in range(length, limit)]
-    indices = torch.tensor(known + pads)
-    return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
+    maps = (softmax(layer.q, layer.k) for layer in (other, own))
+    return aligned(run, *maps, target_of(run))
 
 
 def within(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tensor:
@@ -315,14 +304,19 @@ def within(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tenso
     layout sees the source by the edit's queries."""
     own = parts[name]
     end = "_uncond" if "uncond" in name else ""
-    q, k, v = own.q, own.k, own.v
+    q = own.q
+    k = own.k
+    v = own.v
     edit = parts["uncond" if end else "cond"]
     source = parts.get(f"source{end}")
     keeps = source is not None and keeps_layout(run, step)
     if own is edit and keeps:
-        q, k = source.q, source.k
+        q = source.q
+        k = source.k
     if name.startswith("layout"):
-        q, k, v = (source.q if keeps else edit.q), source.k, source.v
+        q = source.q if keeps else edit.q
+        k = source.k
+        v = source.v
     seen = Layer(own.site, q, k, v, own.out, own.frames)
     halves = {"both": ("uncond", "cond")}.get(
         run.params.guidance_half, (run.params.guidance_half,)
@@ -350,7 +344,7 @@ class Looks:
                 continue
             parts = split(call, layer, names)
             for name, maps in (("source", self.source), ("layout", self.layout)):
-                maps.append(aligned(run, parts[name], parts["cond"]).mean(1))
+                maps.append(look_aligned(run, parts[name], parts["cond"]).mean(1))
 
 
 def blended(run: Run, x: Mapping[str, Tensor], kept: Looks, step: Step) -> Tensor:
@@ -380,16 +374,17 @@ def above(run: Run, maps: list[Tensor], tokens: list[int], least: float) -> Tens
 
 
 def check_control(run: Run) -> None:
-    calls = run.of("editing")
-    assert len(run.controls) == (len(calls) if run.params.control else 0)
     prompts = [run.request.source_prompt, run.request.negatives, target_of(run)]
     source, uncond, target = run.model.embed(prompts).vectors
-    for call, seen in zip(calls, run.controls, strict=False):
+
+    def texts_of(call: Call) -> Tensor:
         texts = []
         for name in branches(run, call.step):
             kind = target if name == "cond" else source
             texts.append(uncond if "uncond" in name else kind)
-        check_reading(run, seen, torch.stack(texts))
+        return torch.stack(texts)
+
+    check_readings(run, run.of("editing"), texts_of)
 
 
 def check_heat(run: Run, calls: list[Call]) -> None:
@@ -408,6 +403,6 @@ def check_heat(run: Run, calls: list[Call]) -> None:
     assert set(run.result.attention) == set(TOKENS)
     for word, token in TOKENS.items():
         maps = run.result.attention[word]
-        near(torch.from_numpy(maps.before), mean[..., token], word)
+        near(maps.before, mean[..., token], word)
         thirds = {int(3 * call.step.index / call.step.total + 1e-9) for call in calls}
         assert len(maps.parts) == (len(thirds) if len(thirds) > 1 else 0)

@@ -4,13 +4,13 @@ its answers."""
 from fractions import Fraction
 
 import torch
-from wiring import BLENDED_ROWS, SHORT, Case, Row, Run, carried, check_edits
+from wiring import BLENDED_ROWS, SHORT, Case, Run, carried, check_edits
 
 from regrain.editing.diffusion.schedule import Step
 
 CASE = Case(
     base=SHORT | {"strength": 1.0},
-    rows=BLENDED_ROWS | {"strength": Row(0.5), "noise": Row("tracks")},
+    rows=BLENDED_ROWS | {"strength": 0.5, "noise": "tracks"},
     # held in test_few_steps.py and test_inpainting.py; the last in test_wiring.py
     elsewhere={"sampler", "shown", "flow"},
     shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
@@ -20,11 +20,12 @@ CASE = Case(
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
-    params, request, model = run.params, run.request, run.model
-    clean = model.encode(request.clip.read(0, run.frames))
+    params = run.params
+    request = run.request
+    clean = run.clean
     fresh = torch.Generator().manual_seed(request.seed)
     noise = carried(run, torch.randn(clean.shape[1:], generator=fresh), 1)
-    steps = steps_taken(model.schedule.sampling(params.steps), params.strength)
+    steps = steps_taken(run.steps, params.strength)
     assert [(call.stage, call.step) for call in run.calls] == [
         ("editing", step) for step in steps
     ]

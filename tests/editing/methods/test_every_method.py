@@ -9,14 +9,14 @@ import pytest
 import torch
 from cases import BASES, CASES
 from made_motion import write_adapter
-from running import edit_clip, finish
+from running import calls_by_window, edit_clip, finish, followed, note_calls
 from wiring import FRAMES, UNETS, differs, near, requested
 
-from regrain.editing import edit, load_project, save_project
+from regrain.editing import edit, save_project
 from regrain.editing.errors import ModelError
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.recipe.events import Preview, Progress, Stage, WindowStarted
+from regrain.editing.recipe.events import Preview, Progress, Stage
 from regrain.editing.recipe.window import WindowFrames
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -43,20 +43,15 @@ def params(method, **given):
 def test_anchors_take_the_same_way_again(small, monkeypatch, method):
     """In every call, rows of anchors hold what they held in the same call for the
     window before."""
-    calls, predict = [[]], small.predict
-
-    def spy(x, step, *args, **named):
-        calls[-1].append((x.clone(), step))
-        return predict(x, step, *args, **named)
-
-    monkeypatch.setattr(small, "predict", spy)
     size = "window" if method in having("window") else "frames_at_once"
     given = params(method, **{size: FRAMES, "cuts": "none"})
-    with torch.no_grad():
-        for event in edit_clip(small, requested(method, frames=5), given):
-            calls += [[]] if isinstance(event, WindowStarted) else []
-    _, *windows = calls  # without a set-up
-    assert len(windows) == 3
+    windows = calls_by_window(
+        monkeypatch,
+        small,
+        lambda x, step, *_: (x.clone(), step),
+        requested(method, frames=5),
+        given,
+    )
     for before, after in pairwise(windows):
         assert [step for _, step in before] == [step for _, step in after]
         moved = []
@@ -72,7 +67,8 @@ def test_anchors_take_the_same_way_again(small, monkeypatch, method):
 @pytest.mark.parametrize("method", sorted({*having("flow")} - {"fresco"}))
 def test_motion_does_not_lead_over_a_break(small, method):
     pieces = WindowFrames.whole(FRAMES), WindowFrames((0, 1, 2), breaks=(1,))
-    recipe, asked = METHODS[method].run, requested(method)
+    recipe = METHODS[method].run
+    asked = requested(method)
     given = params(method, **CASES[method].more)
     one, other = (
         finish(recipe(small, asked, given, piece)).edits[0] for piece in pieces
@@ -107,11 +103,12 @@ def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
 
 @pytest.mark.parametrize("method", TURNS)
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
-    rows, predict, results = [], small.predict, []
-    monkeypatch.setattr(
-        small, "predict", lambda x, *args: rows.append(len(x)) or predict(x, *args)
-    )
+    rows = []
+    results = []
+    note_calls(monkeypatch, small, lambda x, *_: rows.append(len(x)))
     more = {"optimise_until": 0.0} if method == "fresco" else {}
+    if method in having("guidance_half"):
+        more["guidance_half"] = "both"
     given = params(method, steps=2, guidance_scale=2.0, **more)
     for fits in (True, False):
         monkeypatch.setattr(small, "halves_fit", lambda *_, fits=fits: fits)
@@ -135,9 +132,11 @@ def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method
     network = getattr(fitting, "unet", None) or fitting.transformer
     before = {name: x.clone() for name, x in network.state_dict().items()}
     there = {name: set(vars(module)) for name, module in network.named_modules()}
-    given, results = params(method, preview_every=1, **CASES[method].more), []
+    given = params(method, preview_every=1, **CASES[method].more)
+    results = []
     for _ in range(2):
-        events, seen = edit_clip(fitting, requested(method), given), []
+        events = edit_clip(fitting, requested(method), given)
+        seen = []
         with torch.no_grad():
             try:
                 while True:
@@ -163,7 +162,8 @@ def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(fitting, method
 
 def shown_in(events, stage):
     """The previews of a stage."""
-    found, now = [], ""
+    found = []
+    now = ""
     for event in events:
         if isinstance(event, Stage):
             now = event.name
@@ -179,18 +179,14 @@ def test_an_inversion_shows_how_the_clip_turns_to_noise(
     small, monkeypatch, tmp_path, method
 ):
     """Its previews lead away from the clip, and change no bit of the result."""
-    results, shown = [], []
+    results = []
+    shown = []
     more = CASES[method].more
     for every in (1, 0):
         monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / f"every {every}"))
         given = params(method, steps=4, preview_every=every, **more)
-        events, seen = edit_clip(small, requested(method), given), []
-        with torch.no_grad():
-            try:
-                while True:
-                    seen.append(next(events))
-            except StopIteration as stop:
-                results.append(np.asarray(stop.value.uncomposited))
+        result, seen = followed(edit_clip(small, requested(method), given))
+        results.append(np.asarray(result.uncomposited))
         shown.append(shown_in(seen, "inverting"))
     assert np.array_equal(*results)
     rising, none = shown
@@ -250,30 +246,23 @@ def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(
     assert np.array_equal(latents("")[0], usual)  # nothing stays on the model
 
 
-def test_projects_keep_the_name_of_a_motion_adapter(tmp_path):
-    request = replace(requested("sdedit"), motion="v1-5-3@0.8")
-    save_project(request, tmp_path / "project")
-    assert load_project(tmp_path / "project").motion == "v1-5-3@0.8"
+def test_what_is_no_name_of_a_motion_adapter_is_refused(tmp_path):
+    request = requested("sdedit")
     for wrong in ("x@-1", "x@5", "@1"):
         with pytest.raises(
             ModelError, match="Expected FILE@WEIGHT with a weight from 0 to 4"
         ):
             replace(request, motion=wrong)
     with pytest.raises(ModelError, match="Use --motion for a path"):
-        save_project(replace(request, motion="/home/x/motion"), tmp_path / "other")
+        save_project(replace(request, motion="/home/x/motion"), tmp_path / "project")
 
 
 @pytest.mark.parametrize("method", UNETS)
 def test_guidance_of_one_costs_no_row_without_words(small, monkeypatch, method):
     """At a scale of 1 the half without words cancels out, so that it need not run; the
     result is as with a scale next to it."""
-    rows, predict = [], small.predict
-
-    def spy(x, step, text, *more, **named):
-        rows.append(text.branches)
-        return predict(x, step, text, *more, **named)
-
-    monkeypatch.setattr(small, "predict", spy)
+    rows = []
+    note_calls(monkeypatch, small, lambda x, step, text, *_: rows.append(text.branches))
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     results = []
     for scale in (1.0, 1.0 + 1e-6):

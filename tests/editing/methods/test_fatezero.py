@@ -42,7 +42,9 @@ def live_bytes() -> int:
 def test_nothing_is_kept_but_latents_and_where_the_source_words_look(
     small, monkeypatch
 ):
-    asked, predict, most = requested("fatezero", masks=False), small.predict, {}
+    asked = requested("fatezero", masks=False)
+    predict = small.predict
+    most = {}
     for steps in (3, 7):  # each third of the schedule has its own heat
         given = params(
             steps=steps,

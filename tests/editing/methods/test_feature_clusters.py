@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from running import finish
+from running import finish, note_calls
 
 from regrain.editing import ArrayClip, load_backbone, load_project
 from regrain.editing.__main__ import main
@@ -65,13 +65,12 @@ def test_long_clips_are_refused(tiny):
 
 
 def test_the_half_with_less_noise_is_looked_at(small, monkeypatch):
-    looked, predict = [], small.predict
-
-    def spy(x, step, text, change):
-        looked.append(change.attend.__name__ == "attend")
-        return predict(x, step, text, change)
-
-    monkeypatch.setattr(small, "predict", spy)
+    looked = []
+    note_calls(
+        monkeypatch,
+        small,
+        lambda *given: looked.append(given[-1].attend.__name__ == "attend"),
+    )
     clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8))
     finish(find_clusters(small, clip, "a horse", count=2, steps=4))
     assert looked == [True, True, False, False]
@@ -88,10 +87,8 @@ def test_pca_has_one_scale_for_the_clip():
 @pytest.fixture(scope="module")
 def found():
     """Clusters of the second example, one fox in the snow, and its true mask."""
-    model, request = (
-        load_backbone("storybook"),
-        load_project(ASSETS / "examples" / "02_one_animal"),
-    )
+    model = load_backbone("storybook")
+    request = load_project(ASSETS / "examples" / "02_one_animal")
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
     events = find_clusters(model, clip, request.source_prompt, count=2, steps=10)
     return finish(events), request.labels[:4] > 0

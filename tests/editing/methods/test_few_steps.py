@@ -9,8 +9,8 @@ import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
 from made_models import load_double, write_small_model
-from running import edit_clip, finish
-from wiring import FRAMES, requested
+from running import calls_by_window, edit_clip, finish, note_calls
+from wiring import FRAMES, REFINED, requested
 
 from regrain.editing import ArrayClip
 from regrain.editing.diffusion.samplers import Sampling
@@ -21,7 +21,6 @@ from regrain.editing.models.unet.stable_diffusion import guidance_embedding
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline.runner import edit
-from regrain.editing.recipe.events import WindowStarted
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -87,13 +86,12 @@ def test_a_model_that_is_told_its_guidance_needs_one_row(told, monkeypatch, meth
     """The scale reaches the network, and no half without words runs."""
     model = load_backbone(str(told))
     assert model.told_guidance
-    calls, predict = [], model.predict
-
-    def spy(x, step, text, change, **named):
-        calls.append((text.branches, change.guidance))
-        return predict(x, step, text, change, **named)
-
-    monkeypatch.setattr(model, "predict", spy)
+    calls = []
+    note_calls(
+        monkeypatch,
+        model,
+        lambda x, step, text, change: calls.append((text.branches, change.guidance)),
+    )
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     given = {"steps": 2, "preview_every": 0, "guidance_scale": 8.0, **more}
     results = []
@@ -157,13 +155,8 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
 
 def test_eight_steps_take_a_sixth_of_the_rows_of_an_inverting_edit(small, monkeypatch):
     """VideoGrain as published, at 50 steps; and no call is larger."""
-    rows, predict = [], small.predict
-
-    def spy(x, *more, **named):
-        rows.append(len(x))
-        return predict(x, *more, **named)
-
-    monkeypatch.setattr(small, "predict", spy)
+    rows = []
+    note_calls(monkeypatch, small, lambda x, *_: rows.append(len(x)))
     counted = {}
     for method, steps in (("videograin", 50), ("infedit", 8)):
         rows.clear()
@@ -176,55 +169,32 @@ def test_eight_steps_take_a_sixth_of_the_rows_of_an_inverting_edit(small, monkey
     assert counted["infedit"][1] <= counted["videograin"][1]
 
 
-def test_the_layout_of_anchors_is_that_of_the_window_before(small, monkeypatch):
-    """Blended by words, the layout is walked beside the edit."""
-    calls, predict = [[]], small.predict
-
-    def spy(x, step, text, *more, **named):
-        place = text.branches.index("layout")
-        calls[-1].append(x.unflatten(0, (-1, FRAMES))[place].clone())
-        return predict(x, step, text, *more, **named)
-
-    monkeypatch.setattr(small, "predict", spy)
-    request = requested("infedit", "a red fox on the grass", frames=5)
-    given = {"steps": 3, "preview_every": 0, "window": FRAMES, "cuts": "none"}
-    words = {"blend": "words", "edit_words": "fox", "strength": 0.7}
-    params = check_params("infedit", given | words)
-    events = edit_clip(small, request, params)
-    with torch.no_grad():
-        for event in events:
-            calls += [[]] if isinstance(event, WindowStarted) else []
-    _, *windows = calls
-    assert len(windows) == 3
-    for before, after in pairwise(windows):
-        for old, new in zip(before, after, strict=True):
-            torch.testing.assert_close(new[:2], old[[0, -1]])
-
-
-@pytest.mark.parametrize("noise", ["shared", "tracks"])
-def test_windows_agree_on_the_noise_of_their_anchors(small, monkeypatch, noise):
+@pytest.mark.parametrize(
+    ("branch", "prompt", "given", "count", "off"),
+    [
+        ("source", "", {"redraw": 0.25, "noise": "shared"}, 4, 0),
+        ("source", "", {"redraw": 0.25, "noise": "tracks"}, 4, 0),
+        ("layout", REFINED, {"blend": "words", "edit_words": "fox"}, 3, None),
+    ],
+)
+def test_windows_agree_on_their_anchors(
+    small, monkeypatch, branch, prompt, given, count, off
+):
     """The source with noise is that of the window before, whose last frame hands its
-    noise on to the next."""
-    calls, predict = [[]], small.predict
+    noise on to the next; so is the layout, which is walked beside an edit that is
+    blended by words."""
 
-    def spy(x, step, text, *more, **named):
-        place = text.branches.index("source")
-        calls[-1].append(x.unflatten(0, (-1, FRAMES))[place].clone())
-        return predict(x, step, text, *more, **named)
+    def noted(x, step, text, *_):
+        return x.unflatten(0, (-1, FRAMES))[text.branches.index(branch)].clone()
 
-    monkeypatch.setattr(small, "predict", spy)
-    given = {"steps": 4, "preview_every": 0, "window": FRAMES, "cuts": "none"}
-    given |= {"strength": 0.75, "redraw": 0.25, "noise": noise}
-    params = check_params("infedit", given)
-    with torch.no_grad():
-        for event in edit_clip(small, requested("infedit", frames=5), params):
-            calls += [[]] if isinstance(event, WindowStarted) else []
-    _, *windows = calls
-    assert len(windows) == 3
+    usual = {"steps": 4, "preview_every": 0, "window": FRAMES, "cuts": "none"}
+    params = check_params("infedit", usual | {"strength": 0.75} | given)
+    request = requested("infedit", prompt, frames=5)
+    windows = calls_by_window(monkeypatch, small, noted, request, params)
     for before, after in pairwise(windows):
-        assert len(before) == 4
+        assert len(before) == count
         for old, new in zip(before, after, strict=True):
-            assert new[:2].equal(old[[0, -1]])
+            torch.testing.assert_close(new[:2], old[[0, -1]], rtol=off, atol=off)
 
 
 def test_noise_along_tracks_is_white_and_stays_with_what_moves():

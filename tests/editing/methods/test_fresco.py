@@ -8,7 +8,7 @@ import fresco_formulas
 import numpy as np
 import pytest
 import torch
-from running import edit_clip, finish
+from running import edit_clip, finish, note_calls
 from wiring import HEIGHT, WIDTH, drive, requested
 
 from regrain.editing import ArrayClip, Region
@@ -20,8 +20,13 @@ from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 STEPS = 4
-OFF = {"flow_weight": 0.0, "similarity_weight": 0.0, "spatial_steps": 0}
-OFF |= {"temporal_until": 0.0, "cross_frame": "own"}
+OFF = {
+    "flow_weight": 0.0,
+    "similarity_weight": 0.0,
+    "spatial_steps": 0,
+    "temporal_until": 0.0,
+    "cross_frame": "own",
+}
 
 
 def params(**given):
@@ -36,12 +41,9 @@ def run(model, asked, **given):
 
 def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
     """The same frames in other batches enter the first step with the same latents."""
-    entered, predict, starts = [], small.predict, []
-    monkeypatch.setattr(
-        small,
-        "predict",
-        lambda x, *rest: entered.append(x.clone()) or predict(x, *rest),
-    )
+    entered = []
+    starts = []
+    note_calls(monkeypatch, small, lambda x, *_: entered.append(x.clone()))
     for frames_at_once in (8, 4):
         run(
             small,
@@ -103,7 +105,8 @@ def test_the_released_preset_is_the_release(small, tmp_path):
 def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
     """The foreground of a frame, and what appears in the next, is 13 pixels wide where
     one pixel is given."""
-    side, point = 512, (slice(None), 100, 200)
+    side = 512
+    point = (slice(None), 100, 200)
     box = torch.zeros(side, side, dtype=torch.bool)
     box[94:107, 194:207] = True
     labels = np.zeros((2, side, side), np.uint8)
@@ -119,7 +122,8 @@ def test_foreground_and_occlusions_grow_by_six_pixels_of_512(small):
     background = fresco.find_background(asked, working_clip(small, asked))
     assert torch.equal(background[0, 0] == 0, box)
     unseen = torch.from_numpy(labels > 0)
-    flow, model = torch.zeros(2, 2, side, side), object.__new__(fresco.FrescoModel)
+    flow = torch.zeros(2, 2, side, side)
+    model = object.__new__(fresco.FrescoModel)
     coder = SimpleNamespace(decode=lambda _: frames, encode=torch.from_numpy)
     model._motion = Motion(flow, flow, unseen, unseen)
     model._backbone = coder

@@ -25,7 +25,8 @@ from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-HEIGHT, WIDTH = 16, 24
+HEIGHT = 16
+WIDTH = 24
 STEPS = 5
 
 

@@ -108,7 +108,9 @@ def decoded(request, model):
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
     """Every call: rows of the edit's halves get the term of the formula, those of the
     source nothing."""
-    request, calls, make = asked(method), [], Looking._attend
+    request = asked(method)
+    calls = []
+    make = Looking._attend
     picture = write_picture(Path(request.regions[0].picture).parent / "scene.png", 5)
     request = replace(request, picture=str(picture), picture_scale=0.4)
     pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
@@ -121,11 +123,13 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
         return F.adaptive_avg_pool2d(area, size).flatten(1)
 
     def spy(self, attend, halves, step):
-        look, grid = make(self, attend, halves, step), self._grid
+        look = make(self, attend, halves, step)
+        grid = self._grid
         calls.append(halves)
 
         def checked(q, k, v, site):
-            own, found = attend(q, k, v, site), look(q, k, v, site)
+            own = attend(q, k, v, site)
+            found = look(q, k, v, site)
             if site.kind == "cross":
                 wanted = []
                 for half, one in zip(halves, q.split(FRAMES), strict=True):
@@ -183,7 +187,8 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
 
 def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     """Within the region alone, by the formula; what is noised stays the same."""
-    calls, make = [], Looking._colored
+    calls = []
+    make = Looking._colored
 
     def spy(self, x0, halves):
         calls.append((self, x0, make(self, x0, halves)))
@@ -201,7 +206,8 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
         np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None]
     )[0]
     near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
-    side, reach = x0.shape[2], round(0.15 * max(x0.shape[2:]))
+    side = x0.shape[2]
+    reach = round(0.15 * max(x0.shape[2:]))
     assert reach
     # In both halves, the region's mean is taken for the palette's.
     matched = torch.cat(
@@ -215,7 +221,8 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
         ]
     )
     for row in range(len(x0)):
-        own, weight = x0[row].movedim(0, -1), cover[row % FRAMES]
+        own = x0[row].movedim(0, -1)
+        weight = cover[row % FRAMES]
         far = (matched[row].movedim(0, -1)[:, :, None] - palette.flatten(1).T).norm(
             dim=-1
         )
@@ -278,22 +285,21 @@ def test_the_encoder_of_pictures_counts_in_the_memory_of_a_run(
     calls = {"call_bytes": 4 * encoder_numbers - 4, "autoencoder_bytes": 0}
     for name, size in calls.items():
         monkeypatch.setattr(estimate, name, lambda *_, size=size: size)
-    with_it, without_it = counted(source, 4)[1], counted(without(source), 4)[1]
+    with_it = counted(source, 4)[1]
+    without_it = counted(without(source), 4)[1]
     assert with_it - without_it == 4 * adapter_numbers + 4
     monkeypatch.setattr(estimate, "call_bytes", lambda *_: 4 * encoder_numbers + 8)
     assert counted(source, 4)[1] - counted(without(source), 4)[1] == 4 * adapter_numbers
+    assert counted(replace(source, picture_adapter="owner/name"), 4) is None
 
 
 @pytest.mark.parametrize("sdxl", [False, True], indirect=True)
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     step = model.schedule.sampling(4)[1]
     request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
-    pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
-    params, _ = resolve_params("sdedit", request.params, {})
-    view = Looking(model, pictures, request, params)
-    plainly = Looking(
-        model, pictures, request, params.model_copy(update={"picture_colors": 0.0})
-    )
+    view = looking(model, request)
+    free = request.params | {"picture_colors": 0.0}
+    plainly = looking(model, replace(request, params=free))
     text = model.embed(["", "a fox"], ["negative_prompt", "prompt"])
     rows = Batch(FRAMES, ("uncond", "cond"))
     x = torch.randn(2 * FRAMES, *model.encode(request.clip.read(0, 1)).shape[1:])
@@ -305,33 +311,6 @@ def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     assert moved.any()
     assert torch.equal(eps != own_eps, moved)
     near(step.signal * x0 + step.noise * eps, x, "what is noised")
-
-
-def test_pictures_act_in_a_step_that_begins_in_their_share(model, asked):
-    """Of 4 steps, 0.3 are the first, and the one that it ends in."""
-    given = {"steps": 4, "strength": 1.0}
-    one, whole, half = (
-        decoded(asked("sdedit", params=given | {"picture_until": share}), model)
-        for share in (0.25, 0.3, 0.5)
-    )
-    assert np.array_equal(whole, half)
-    assert not np.array_equal(whole, one)
-
-
-def test_colors_go_no_further_than_to_the_picture(model, asked):
-    """A scale above 1 is for what the adapter does."""
-    found = {}
-    for scale in (0.5, 1.0, 1.2):
-        request = asked("sdedit", scale, params={"picture_colors": 0.5})
-        pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
-        params, _ = resolve_params("sdedit", request.params, {})
-        view = Looking(model, pictures, request, params)
-        fresh = torch.Generator().manual_seed(0)
-        shape = model.encode(request.clip.read(0, 1)).shape[1:]
-        x0 = torch.randn(2 * FRAMES, *shape, generator=fresh)
-        found[scale] = view._colored(x0, ["uncond", "cond"])
-    assert torch.equal(found[1.0], found[1.2])
-    assert not torch.equal(found[0.5], found[1.0])
 
 
 def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
@@ -422,9 +401,11 @@ def test_pictures_act_beside_all_else(model, asked, beside):
         *_, finished = edit(replace(asked("videograin", **given), model=str(model.id)))
         return finished.result.uncomposited[:]
 
-    alone, seen = run(scale=0.0), run()
+    alone = run(scale=0.0)
+    seen = run()
     for name, given in beside.items():
-        seeing, unseeing = run(**given), run(scale=0.0, **given)
+        seeing = run(**given)
+        unseeing = run(scale=0.0, **given)
         request = replace(without(asked("videograin", **given)), model=str(model.id))
         *_, usual = edit(request)
         assert np.array_equal(unseeing, usual.result.uncomposited[:]), name
@@ -547,13 +528,6 @@ def test_a_project_and_a_command_carry_pictures(
         ("", paths[1], None),
         ("cat", paths[0], 0.7),
     ]
-
-
-def test_memory_is_told_with_what_sees_pictures(model, asked):
-    request = replace(asked("sdedit"), model=str(model.id))
-    side, usual = counted(without(request), 4)
-    assert counted(request, 4)[1] - usual > 4 * 1000
-    assert counted(replace(request, picture_adapter="owner/name"), 4) is None
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,15 @@ def test_steps_are_those_of_the_formulas(
     small_double, monkeypatch, prediction, given, steep
 ):
     """Network, noise, target, clipping and AdamW, for two steps."""
-    model, rate = small_double, 1e-3
+    model = small_double
+    rate = 1e-3
     monkeypatch.setattr(model, "prediction", prediction)
     make_steep(monkeypatch, model, steep)
     plan = tuning_of(model, learning_rate=rate, tune_seed=4, **given)
     weights = shaken(model.untuned(plan.params.temporal_rank, torch.Generator()))
     learner = Learner.of(weights | {"losses": torch.zeros(0)}, rate)
-    adamw, words = (
-        reference.AdamW(rate),
-        model.embed([WORDS]).vectors.double().repeat(FRAMES, 1, 1),
-    )
+    adamw = reference.AdamW(rate)
+    words = model.embed([WORDS]).vectors.double().repeat(FRAMES, 1, 1)
     for index in range(2):
         own = {
             name: weight.double().requires_grad_() for name, weight in weights.items()
@@ -191,8 +190,9 @@ def test_what_says_how_to_tune_matters_and_the_seed_draws_the_first_weights(smal
         "learning_rate": 2e-5,
         "positions": True,
         "temporal_rank": 1,
+        "joint_norm": False,
+        "tune_steps": 4,
     }
-    others |= {"joint_norm": False, "tune_steps": 4}
     names = {"tune_seed": "seed", "temporal_rank": "rank", "tune_steps": "steps"}
     for name, value in others.items():
         other = learned(small, **{"tune_steps": 3} | {name: value})
@@ -221,7 +221,8 @@ def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(
     small, tmp_path, monkeypatch
 ):
     events = list(tuning(small, tune_steps=5, keep_every=2, tune_preview_every=2))
-    step, shown = [Progress, Losses], [Tuned, Preview]
+    step = [Progress, Losses]
+    shown = [Tuned, Preview]
     assert [type(e) for e in events] == [Preview, *2 * (step * 2 + shown), *step, Tuned]
     told = [(e.stage, e.done, e.total) for e in events if isinstance(e, Progress)]
     assert told == [("tuning", done, 5) for done in range(1, 6)]
@@ -297,7 +298,8 @@ def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
     plan = tuning_of(small, temporal_rank=2)
     weights = shaken(small.untuned(2, torch.Generator()))
     learner = Learner.of(weights | {"losses": torch.zeros(0)}, 1e-3)
-    asked, predict = [], small.predict
+    asked = []
+    predict = small.predict
     noted = lambda *a, recompute: (  # noqa: E731
         asked.append(recompute) or predict(*a, recompute=recompute)
     )
@@ -396,7 +398,9 @@ def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(
 @pytest.mark.parametrize("kind", [Preview, Progress, Losses, Tuned])
 def test_closed_at_any_event_it_keeps_what_was_learned(small, monkeypatch, kind):
     given = {"tune_steps": 4, "keep_every": 2, "tune_preview_every": 2}
-    taken, events, steps = counted(monkeypatch), tuning(small, **given), 0
+    taken = counted(monkeypatch)
+    events = tuning(small, **given)
+    steps = 0
     for event in events:
         steps = event.done if isinstance(event, Progress) else steps
         if isinstance(event, kind) and steps >= 2:
@@ -413,7 +417,8 @@ def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):
     given = {"tune_steps": 4, "keep_every": 2, "learning_rate": 1e-3}
     whole = learned(small, **given)
     monkeypatch.setenv("REGRAIN_CACHE", str(cache.cache_folder() / "interrupted"))
-    step, calls = torch.optim.AdamW.step, []
+    step = torch.optim.AdamW.step
+    calls = []
 
     def interrupted(self):
         calls.append(True)
@@ -434,7 +439,8 @@ def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):
 def test_a_loss_that_is_nan_names_the_learning_rate_and_keeps_what_was_there(
     small, monkeypatch
 ):
-    taken, gradients = [], Tuning.gradients
+    taken = []
+    gradients = Tuning.gradients
 
     def bad(self, learner):
         loss, found = gradients(self, learner)

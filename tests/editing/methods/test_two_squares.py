@@ -24,11 +24,13 @@ def model():
 def right(model, swap, **given):
     """Share of the squares of all scenes that got their colour; and what changed
     outside them."""
-    found, outside = [], []
+    found = []
+    outside = []
     for number in range(SCENES):
         fresh = np.random.default_rng(1000 + number)
         colours = fresh.permutation([*COLOURS])
-        was, wanted = colours[:2], colours[1::-1] if swap else colours[2:4]
+        was = colours[:2]
+        wanted = colours[1::-1] if swap else colours[2:4]
         frames, labels = scene(fresh, *was)
         pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
         words = [f"a {colour} square" for colour in (*was, *wanted)]

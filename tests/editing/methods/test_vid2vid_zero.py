@@ -82,11 +82,9 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
         return text, 0.0
 
     monkeypatch.setattr(inversion, "_descend", descend)
-    x, text, steps = (
-        torch.zeros(1, 1, 1, 1),
-        torch.zeros(1, 2, 3),
-        tiny.schedule.sampling(50),
-    )
+    x = torch.zeros(1, 1, 1, 1)
+    text = torch.zeros(1, 2, 3)
+    steps = tiny.schedule.sampling(50)
     answer = lambda *_: (x, x)  # noqa: E731
     list(
         null_text(
@@ -143,7 +141,9 @@ def test_recomputed_activations_give_the_same_gradient(tiny, patches):
 def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(tiny):
     """Its hooks are on the shared network until its call returns; the backward pass
     waits that long."""
-    text, entered, alone = tiny.embed([""]), threading.Event(), threading.Event()
+    text = tiny.embed([""])
+    entered = threading.Event()
+    alone = threading.Event()
     expected = gradient(tiny, text, recompute=True)
     waited = []
 
@@ -204,7 +204,9 @@ def test_learning_with_a_model_in_bfloat16(tiny_folder):
 def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
     small, monkeypatch
 ):
-    asked, learned, original = requested("vid2vid_zero"), [], vid2vid_zero.null_text
+    asked = requested("vid2vid_zero")
+    learned = []
+    original = vid2vid_zero.null_text
     monkeypatch.setattr(
         vid2vid_zero,
         "null_text",

@@ -1,7 +1,8 @@
 """The acceptance behaviours of VideoGrain, by the number they have in its
 specification.
 
-Elsewhere: 2 to 4 in attention/test_regions.py; 7, 9, most of 12 and 16 in every run of
+Elsewhere: 2 to 4 in attention/test_regions.py; 6, also where halves come alone, in
+test_every_method.py; 7, 9, most of 12 and 16 in every run of
 test_wiring.py, by videograin_formulas.py; 10 in models/test_intervention.py; 11 in
 diffusion/test_schedule.py, and with 14 in test_built_in.py; 15 in motion/test_flow.py
 and attention/test_frames.py; 16's identities in models/test_features.py.
@@ -26,7 +27,6 @@ from regrain.editing import (
 )
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.attention.regions import Partition, partitioned_attention
 from regrain.editing.diffusion.blending import mix_noise
@@ -45,16 +45,14 @@ from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.compose import compose, missing_phrases
 from regrain.editing.storage.local_models import ASSETS
 
-FRAMES, SIZE = 3, 64
+FRAMES = 3
+SIZE = 64
 GRID = Grid(FRAMES, 8, 8)
 
 
 def layer(kind, side=1):
     """An attention layer whose tokens span so many latents a side."""
     return AttentionLayer("x", kind, "mid_block", (1, side, side))
-
-
-SELF, CROSS = layer("self"), layer("cross")
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -88,23 +86,18 @@ def two_animals(**given):
     return ask_for(two_boxes(), "a panda", "a fox", **given)
 
 
-def hook(
-    tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=None, **given
-):
-    """The attention that a run has in a step, or in the first one if its xi were
-    `amount`."""
+def hook(tiny, request, grid=(8, 8), **given):
+    """The attention that a run has in a first step whose xi were 1."""
     grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
-    params = VideoGrainParams(
-        **given | {"track_levels": 0} | ({} if step else {"schedule_power": 1})
-    )
+    params = VideoGrainParams(**given, track_levels=0, schedule_power=1)
     model = videograin.VideoGrainModel(
         tiny, working_clip(tiny, request), request, params
     )
     heat = AttentionRecorder(HeatScope.choose(grid, tiny.sites))
     modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
-    step = step or replace(tiny.schedule.sampling(params.steps)[0], time=amount)
-    return modulation.attend(step, Batch(grid.time, rows)), layout
+    step = replace(tiny.schedule.sampling(params.steps)[0], time=1.0)
+    return modulation.attend(step, Batch(grid.time, ("uncond", "cond"))), layout
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -125,11 +118,12 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     expected = tiny.embed([request.composed.text]).vectors
     torch.testing.assert_close(text["cond"].vectors, expected, atol=1e-5, rtol=0)
     attend, _ = hook(tiny, request)
-    q, keys = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
-    assert torch.equal(attend(q, keys, keys, CROSS), attention(q, keys, keys))
+    q = random(2 * FRAMES, 2, 64, 8)
+    keys = random(2 * FRAMES, 2, 77, 8)
+    assert torch.equal(attend(q, keys, keys, layer("cross")), attention(q, keys, keys))
 
 
-# --- 5 to 7: where, when and how much
+# --- 5: where, when and how much
 
 
 def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
@@ -176,44 +170,12 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
     xi = [fade(VideoGrainParams(), step) for step in steps]
     assert [x > 0 for x in xi] == [True] * 15 + [False] * 35
     assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
-    q, k = random(2, 2 * FRAMES, 2, 64, 8)
-    text = random(2 * FRAMES, 2, 77, 8)
-    for step, plain in ((steps[14], False), (steps[15], True)):
-        attend, _ = hook(tiny, two_animals(), step=step)
-        assert (
-            torch.equal(attend(q, k, k, SELF), across_frames(q, k, k, FRAMES, "all"))
-            == plain
-        )
-        assert (
-            torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
-        )
-
-
-@pytest.mark.parametrize("half", ["uncond", "cond", "both"])
-def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
-    request = two_animals()
-    q, k = random(2, 2 * FRAMES, 2, 64, 8)
-    text = random(2 * FRAMES, 2, 77, 8)
-    together, _ = hook(tiny, request, guidance_half=half)
-    for site, keys in ((SELF, k), (CROSS, text)):
-        both = together(q, keys, keys, site)
-        for rows, part in zip(("uncond", "cond"), both.chunk(2), strict=True):
-            at = slice(None, FRAMES) if rows == "uncond" else slice(FRAMES, None)
-            own = q[at], keys[at], keys[at]
-            alone, _ = hook(tiny, request, guidance_half=half, rows=(rows,))
-            assert torch.equal(alone(*own, site), part)
-            plain = (
-                across_frames(*own, FRAMES, "all") if site is SELF else attention(*own)
-            )
-            untouched = (
-                rows == "uncond" if site is CROSS else half not in (rows, "both")
-            )
-            assert torch.equal(part, plain) == untouched
 
 
 # --- 8: words
 
-JOG, GRASS = "are jogging under cherry", "on grass meadow before cherry trees"
+JOG = "are jogging under cherry"
+GRASS = "on grass meadow before cherry trees"
 EDITS = [
     ("A red porsche car driving before the autumn view lawn", "A red porsche car|autumn view lawn"),
     (f"Two Spiderman are jogging {GRASS}", "Two Spiderman|grass meadow|cherry trees"),
@@ -266,7 +228,8 @@ def test_08_every_local_prompt_is_found_exactly_once(tiny):
         regions = [
             Region(f"{i}", i + 1, prompt=p) for i, p in enumerate(phrases.split("|"))
         ]
-        composed, text = compose("", prompt, regions), tiny.embed([prompt])
+        composed = compose("", prompt, regions)
+        text = tiny.embed([prompt])
         assert composed.text == prompt
         assert not missing_phrases("", prompt, regions)
         ids = tiny.tokenizer(prompt).input_ids
@@ -302,24 +265,10 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     assert f"{prompt}, man" in warning
 
 
-def test_08_repeated_words_plurals_and_punctuation(tiny):
-    regions = [Region("a", 1, "a panda", "a cat"), Region("b", 2, "two foxes", "a cat")]
-    regions += [Region("c", 3, "", "cat")]
-    composed = compose("A cat, a cat (and cats); the cat!", "", regions)
-    assert composed.text == "a panda, two foxes (and cats); the cat!"
-    assert [composed.text[slice(*composed.spans[i])] for i in (1, 2, 3)] == [
-        "a panda",
-        "two foxes",
-        "cat",
-    ]
-    found = [spans(tiny.embed([composed.text]), *composed.spans[i]) for i in (1, 2, 3)]
-    assert found[0] == (1, 2)
-    assert len(set().union(*found)) == sum(map(len, found))
-
-
 def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
     """Fresh noise is drawn from one generator; without variation nothing is drawn."""
-    step, clean = tiny.schedule.sampling(5)[0], torch.zeros(3, 4, 8, 8)
+    step = tiny.schedule.sampling(5)[0]
+    clean = torch.zeros(3, 4, 8, 8)
     fresh, untouched = (torch.Generator().manual_seed(3) for _ in range(2))
     assert mix_noise(clean, None, 0.0, fresh) is clean
     assert torch.equal(fresh.get_state(), untouched.get_state())
@@ -340,10 +289,8 @@ def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
 def trained():
     """The built-in model and the first example: layout, texts, latents, noise, and the
     modulated steps."""
-    model, request = (
-        load_backbone("storybook"),
-        load_project(ASSETS / "examples" / "01_two_animals"),
-    )
+    model = load_backbone("storybook")
+    request = load_project(ASSETS / "examples" / "01_two_animals")
     frames = resize(request.clip.read(0, 4), (model.size, model.size))
     clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
     request = EditRequest(
@@ -376,10 +323,8 @@ def masses(known, amount=1.0, **given):
         return attend(q, k, v, site)
 
     model.predict(x, step, text["cond"], Intervention(watch))
-    maps, finest = (
-        heat.maps(layout.columns),
-        AttentionLayer("x", "cross", "", min(heat.scope.strides)),
-    )
+    maps = heat.maps(layout.columns)
+    finest = AttentionLayer("x", "cross", "", min(heat.scope.strides))
     labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
     after = [(maps[name].after, labels == i) for i, name in enumerate(layout.names, 1)]
     inside, outside = (

@@ -40,13 +40,32 @@ from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS
 
 # held in test_assembly.py
-LATER = {"keyframes", "cuts", "window", "frames_at_once", "steady"}
-# Held in methods/test_pictures.py.
-LATER |= {"picture_from", "picture_until", "picture_blocks", "picture_colors"}
+LATER = {
+    "keyframes",
+    "cuts",
+    "window",
+    "frames_at_once",
+    "steady",
+    # Held in methods/test_pictures.py.
+    "picture_from",
+    "picture_until",
+    "picture_blocks",
+    "picture_colors",
+}
 # Tried on both families of UNets, since it names layers of a model or changes its text;
 # the rest on one.
-OF_FAMILY = {"preset", "control", "levels", "keys_levels", "track_levels", "heat_grids"}
-OF_FAMILY |= {"dense_layers", "freeu", "learn_with", "tune_steps"}
+OF_FAMILY = {
+    "preset",
+    "control",
+    "levels",
+    "keys_levels",
+    "track_levels",
+    "heat_grids",
+    "dense_layers",
+    "freeu",
+    "learn_with",
+    "tune_steps",
+}
 # Methods whose models are in double precision.
 DOUBLE = {"infedit"}
 
@@ -139,7 +158,8 @@ def calls_cached(run: Run, before: Run) -> list[Call]:
 
     If this run should not have used them, they are not what its formulas say.
     """
-    own, kept = run.of("inverting"), before.of("inverting")
+    own = run.of("inverting")
+    kept = before.of("inverting")
     if own and own[0].step.noise_next > own[0].step.noise:
         return []
     return (
@@ -151,7 +171,7 @@ def calls_cached(run: Run, before: Run) -> list[Call]:
 
 @pytest.mark.parametrize(("family", "method", "name"), TRIED, indirect=["family"])
 def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
-    row = CASES[method].rows[name]
+    row = CASES[method].row(name)
     one, other = (run_of(method, row, given) for given in ({}, {name: row.other}))
     assert row.shown(one) != row.shown(other), f"{name} = {row.other!r} changes nothing"
 
@@ -177,7 +197,8 @@ def test_no_parameter_is_without_a_row(method):
 
 
 def test_the_flow_is_found_as_told(model, tmp_path):
-    base, request = BASES["videograin"], requested("videograin")
+    base = BASES["videograin"]
+    request = requested("videograin")
     with pytest.raises(ModelError, match="^flow: The weights of RAFT are missing"):
         drive(model, request, tmp_path, flow="raft", **base)
     # Without weights "auto" is "dis", so that the inversion made for one serves the

@@ -26,17 +26,17 @@ CASE = Case(
     base=SHORT | {"tune_preview_every": 0, "tune_steps": 1},
     rows=CONTROLLED_ROWS
     | {
-        "preset": Row("fatezero"),
-        "tune_steps": Row(2),
-        "learning_rate": Row(1e-3),
-        "tune_seed": Row(1),
-        "joint_norm": Row(False),
+        "preset": "fatezero",
+        "tune_steps": 2,
+        "learning_rate": 1e-3,
+        "tune_seed": 1,
+        "joint_norm": False,
         "positions": Row(True, TUNED),
         "temporal_rank": Row(2, TUNED),
         "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
         "tune_preview_every": Row(1, shown=calls_of),
-        "start": Row("noise"),
-        "variation": Row(0.4),
+        "start": "noise",
+        "variation": 0.4,
     },
     heat={"fox"},
 )
@@ -45,12 +45,12 @@ CASE = Case(
 def check(run: Run) -> None:
     """The tuning's calls by what they are given; every call of the edit by the formulas
     of the paper."""
-    params, model = run.params, run.model
-    clean = model.encode(run.request.clip.read(0, run.frames))
+    params = run.params
+    clean = run.clean
     check_tuning(run, clean)
     source, x = start(run, clean)
     calls = run.of("editing")
-    assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
+    assert [call.step for call in calls] == list(run.steps)
     check_edits(
         run,
         calls,
@@ -64,7 +64,8 @@ def check(run: Run) -> None:
 def check_tuning(run: Run, clean: Tensor) -> None:
     """Noised to one level with the source prompt; previews apart, which have two
     branches."""
-    params, model = run.params, run.model
+    params = run.params
+    model = run.model
     words = model.embed([run.request.source_prompt]).vectors
     calls = [call for call in run.of("tuning") if call.learns]
     assert len(calls) == params.tune_steps
@@ -80,7 +81,8 @@ def check_tuning(run: Run, clean: Tensor) -> None:
         check_plain(call, "first_previous")
     assert len({call.step.t for call in calls}) == len(calls)
     shown = [call for call in run.of("tuning") if not call.learns]
-    every, tuned_at = params.tune_preview_every, range(params.tune_steps + 1)
+    every = params.tune_preview_every
+    tuned_at = range(params.tune_steps + 1)
     previews = [step for step in tuned_at if every and step % every == 0]
     assert len(shown) == 8 * len(previews)
     for call in shown:
@@ -93,14 +95,15 @@ def check_tuning(run: Run, clean: Tensor) -> None:
 
 def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
     """The source's latents at every level, and where the edits start."""
-    params, model, request = run.params, run.model, run.request
+    params = run.params
+    request = run.request
     calls = run.of("inverting")
     if params.start == "noise":
         assert not calls
         noise = torch.randn(
             clean.shape, generator=torch.Generator().manual_seed(request.seed)
         )
-        falling = model.schedule.sampling(params.steps)
+        falling = run.steps
         return [
             clean,
             *(step.signal * clean + step.noise * noise for step in falling[::-1]),

@@ -24,9 +24,17 @@ from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
-FRAMES, SIDE, SQUARE = 2, 12, 4
-COLOURS = {"red": (1, -1, -1), "green": (-1, 1, -1), "blue": (-1, -1, 1)}
-COLOURS |= {"yellow": (1, 1, -1), "pink": (1, -1, 1), "cyan": (-1, 1, 1)}
+FRAMES = 2
+SIDE = 12
+SQUARE = 4
+COLOURS = {
+    "red": (1, -1, -1),
+    "green": (-1, 1, -1),
+    "blue": (-1, -1, 1),
+    "yellow": (1, 1, -1),
+    "pink": (1, -1, 1),
+    "cyan": (-1, 1, 1),
+}
 WORDS = ("</s>", "a", "and", "square", *COLOURS)
 LENGTH = 8  # tokens of a caption, its end included
 STEPS, BATCH, RATE, SHIFT, DROPPED, SAVED = 3000, 64, 1.5e-3, 3.0, 0.15, 100
@@ -37,15 +45,11 @@ def scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames [FRAMES, SIDE, SIDE, 3] of -1, 0 and 1, and labels: 1 the left square, 2
     the right one."""
-    frames, labels = (
-        np.zeros((FRAMES, SIDE, SIDE, 3), np.float32),
-        np.zeros((FRAMES, SIDE, SIDE), np.uint8),
-    )
+    frames = np.zeros((FRAMES, SIDE, SIDE, 3), np.float32)
+    labels = np.zeros((FRAMES, SIDE, SIDE), np.uint8)
     for label, colour in ((1, left), (2, right)):
-        y, x = (
-            fresh.integers(1, SIDE - SQUARE),
-            fresh.integers(0, 3) + (0 if label == 1 else SIDE // 2),
-        )
+        y = fresh.integers(1, SIDE - SQUARE)
+        x = fresh.integers(0, 3) + (0 if label == 1 else SIDE // 2)
         moves = fresh.integers(-1, 2)
         for t in range(FRAMES):
             place = (
@@ -72,8 +76,6 @@ def networks() -> nn.ModuleDict:
         "attention_head_dim": 24,
         "num_layers": 4,
         "ffn_dim": 224,
-    }
-    sizes |= {
         "in_channels": 3,
         "out_channels": 3,
         "text_dim": 48,
@@ -102,15 +104,14 @@ class Words:
     ) -> SimpleNamespace:
         found = SimpleNamespace(input_ids=[], attention_mask=[], offset_mapping=[])
         for prompt in prompts:
-            words, ends = (
-                prompt.split(),
-                np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1,
-            )
+            words = prompt.split()
+            ends = np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1
             places = [
                 (int(end) - len(word), int(end))
                 for word, end in zip(words, ends, strict=True)
             ]
-            ids, pads = [*map(WORDS.index, words), 0], max_length - len(words) - 1
+            ids = [*map(WORDS.index, words), 0]
+            pads = max_length - len(words) - 1
             found.input_ids.append(ids + [0] * pads)
             found.attention_mask.append([1] * len(ids) + [0] * pads)
             found.offset_mapping.append(places + [(0, 0)] * (pads + 1))
@@ -150,7 +151,9 @@ def load() -> Wan:
 def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Clips [BATCH, 3, FRAMES, SIDE, SIDE], tokens [BATCH, LENGTH], and how many tokens
     there are."""
-    clips, ids, lengths = [], [], []
+    clips = []
+    ids = []
+    lengths = []
     for _ in range(BATCH):
         left, right = fresh.choice([*COLOURS], 2, replace=False)
         clips.append(scene(fresh, left, right)[0])
@@ -202,7 +205,8 @@ def train(state: Path) -> None:
         kept = torch.load(state)
         parts.load_state_dict(kept["parts"])
         optimiser.load_state_dict(kept["optimiser"])
-        mean, begun = kept["mean"], kept["step"]
+        mean = kept["mean"]
+        begun = kept["step"]
     losses = []
     for step in range(begun, STEPS):
         done = (step + 1) / STEPS

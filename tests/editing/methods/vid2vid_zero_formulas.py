@@ -41,25 +41,25 @@ CASE = Case(
     base=SHORT | {"inner_steps": 2},
     rows=BLENDED_ROWS
     | {
-        "preset": Row("released"),
+        "preset": "released",
         "guidance_scale": Row(2.0, NULL),
-        "inversion": Row("plain"),
+        "inversion": "plain",
         "inner_steps": Row(1, NULL),
         "learning_rate": Row(0.002, NULL),
         "learned_share": Row(0.4, NULL),
         "pivot": Row("source", NULL),
         "learn_with": Row("sampling", NULL),
         "recompute": Row(False, NULL, shown=calls_of),
-        "cross_control": Row("refine"),
-        "replace_until": Row(0.3),
+        "cross_control": "refine",
+        "replace_until": 0.3,
         "refine_until": Row(1.0, prompt=REFINED),
-        "self_until": Row(0.5),
-        "dense_layers": Row("up_blocks.1"),
-        "keys": Row("own"),
+        "self_until": 0.5,
+        "dense_layers": "up_blocks.1",
+        "keys": "own",
         "alignment": Row("original", prompt=REFINED),
-        "joint_norm": Row(True),
+        "joint_norm": True,
         "reconstruct": Row(False, {"replace_until": 0.3}),
-        "variation": Row(0.4),
+        "variation": 0.4,
     },
     heat={"fox"},
     more={"inversion": "null_text", "joint_norm": True},
@@ -68,18 +68,19 @@ CASE = Case(
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
-    params, model = run.params, run.model
+    params = run.params
     inverting = run.of("inverting")
     latents = check_inversion(run, inverting[: params.steps])
     learned = check_learning(run, inverting[params.steps :], latents)
-    targets, scale = run.request.targets, params.guidance_scale
+    targets = run.request.targets
+    scale = params.guidance_scale
     inside = blended_area(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(
         len(targets), 1, 1, 1
     )
     rebuilt = latents[-1]
     calls = run.of("editing")
-    assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
+    assert [call.step for call in calls] == list(run.steps)
     for call in calls:
         step = call.step
         rows = Branches(run, call, x, rebuilt, learned)
@@ -125,7 +126,8 @@ def check_learning(
 ) -> dict[int, Tensor]:
     """Text by text, each from the one before: Adam towards the latents of the
     inversion; texts by step."""
-    params, model = run.params, run.model
+    params = run.params
+    model = run.model
     if params.inversion != "null_text":
         assert not calls
         return {}
@@ -133,8 +135,10 @@ def check_learning(
         model.embed([p]).vectors
         for p in (run.request.source_prompt, run.request.negatives)
     )
-    x, learned, left = latents[-1], {}, list(calls)
-    for step in model.schedule.sampling(params.steps):
+    x = latents[-1]
+    learned = {}
+    left = list(calls)
+    for step in run.steps:
         here = [call for call in left if call.step == step]
         cond, *tries, last = here
         for call in here:
@@ -147,7 +151,8 @@ def check_learning(
         assert has_text(cond, 0, source)
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
-        goal, share = latents[step.total - 1 - step.index], step.index / step.total
+        goal = latents[step.total - 1 - step.index]
+        share = step.index / step.total
         ends = [
             guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step)
             for t in tries
@@ -180,7 +185,8 @@ def check_learning(
 def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
     """Of the squared distance between where a guided step leads and its goal, by the
     text: [L, d]."""
-    step, text = cond.step, text.clone().requires_grad_(True)
+    step = cond.step
+    text = text.clone().requires_grad_(True)
     with torch.enable_grad():
         empty = run.model.embed([run.request.negatives]).with_vectors(text)
         eps = run.model.unet(
@@ -204,8 +210,10 @@ class Branches:
         rebuilt: Tensor,
         learned: dict[int, Tensor],
     ) -> None:
-        params, model = run.params, run.model
-        targets, step = run.request.targets, call.step
+        params = run.params
+        model = run.model
+        targets = run.request.targets
+        step = call.step
         texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)
         negative = params.inversion == "negative_prompt"
         unguided = (
@@ -240,7 +248,8 @@ class Branches:
 
 
 def uses_learned(params, step: Step) -> bool:
-    share, total = params.learned_share, step.total
+    share = params.learned_share
+    total = step.total
     if params.inversion != "null_text":
         return False
     return (
@@ -294,13 +303,10 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
             part = call.branch(branch)
             maps = [softmax(layer.q[r], layer.k[r]) for r in (source, part)]
             expected[part] = exchanged(run, *maps, target) @ layer.v[part]
-        near(layer.out, expected, layer.site.name)
+        layer.gives(expected)
     for layer in each(call.layers, "self"):
-        q, k = layer.q.clone(), layer.k.clone()
+        q = layer.q.clone()
+        k = layer.k.clone()
         for branch in rows.edits if is_within(run, call.step) else ():
             q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        near(
-            layer.out,
-            see(q, k, layer.v, frames_of(run, layer), run.frames),
-            layer.site.name,
-        )
+        layer.gives(see(q, k, layer.v, frames_of(run, layer), run.frames))

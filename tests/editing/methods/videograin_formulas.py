@@ -1,6 +1,8 @@
 """VideoGrain written out: what every call of the model should be given, and what
 becomes of its answers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from wiring import (
     Run,
     answers,
     any_in,
+    check_free_words,
     differs,
     each,
     finest,
@@ -26,9 +29,7 @@ from wiring import (
     has_text,
     heat_of,
     near,
-    plain,
     scores,
-    see,
     softmax,
     tracks_on,
     varied,
@@ -43,19 +44,19 @@ CASE = Case(
     rows=MODULATED_ROWS
     | {
         "size_term": Row(False, {"attention_span": "own_frame"}),
-        "guidance_half": Row("uncond"),
-        "levels": Row("coarse"),
+        "guidance_half": "uncond",
+        "levels": "coarse",
         "uncovered": Row("repelled", {"guidance_half": "both"}),
-        "size_over_frames": Row(True),
-        "attention_span": Row("sparse_causal"),
-        "track_levels": Row(2),
-        "joint_norm": Row(False),
-        "freeu": Row("full"),
-        "inject_until": Row(0.5),
+        "size_over_frames": True,
+        "attention_span": "sparse_causal",
+        "track_levels": 2,
+        "joint_norm": False,
+        "freeu": "full",
+        "inject_until": 0.5,
         "inversion": Row("released", {"inject_until": 1.0}),
-        "variation": Row(0.4),
-        "redraw": Row(0.5),
-        "blend_with": Row("noise"),
+        "variation": 0.4,
+        "redraw": 0.5,
+        "blend_with": "noise",
         "heat_from": Row(0.5, shown=heat_of),
         "heat_until": Row(0.5, shown=heat_of),
         "heat_grids": Row("4", shown=heat_of),
@@ -70,16 +71,17 @@ TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}
 WORDS = {1: 1, 2: 1, 4: 2, 5: 2}  # token -> region, of "a panda and a fox on the grass"
 REFUSED = {3: 1}  # of "blurred, ugly"
-UNCOND, COND = 0, 1
+UNCOND = 0
+COND = 1
 
 
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     edits = [call for call in run.of("editing") if call.branches == 2]
     sources = [call for call in run.of("editing") if call.branches == 1]
-    steps = run.model.schedule.sampling(run.params.steps)
+    steps = run.steps
     rising = run.model.schedule.inversion(run.params.steps, TOLD[run.params.inversion])
-    first = run.model.encode(run.request.clip.read(0, run.frames))
+    first = run.clean
     latents = walk(first, run.of("inverting"), rising)
     source = run.model.embed([run.request.source_prompt]).vectors
     for call in [*run.of("inverting"), *sources]:
@@ -104,8 +106,9 @@ def check_editing(
     run: Run, edits: list[Call], latents: list[Tensor], kept: dict[int, Call]
 ) -> Tensor:
     """Every step of the edit; the latents it ends with."""
-    params, request = run.params, run.request
-    steps = run.model.schedule.sampling(params.steps)
+    params = run.params
+    request = run.request
+    steps = run.steps
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     x = varied(latents[-1], inside, params, request.seed)
     fresh = torch.Generator().manual_seed(request.seed)
@@ -135,11 +138,15 @@ def check_editing(
 
 def noised(run: Run, x: Tensor, step: Step, fresh: torch.Generator) -> Tensor:
     """The edit averaged along the motion, and one noise for all of its frames."""
-    calm = steady(
-        iter(run.model.decode(x)), iter(run.request.clip.read(0, run.frames)), 3.0
-    )
     noise = torch.randn(x.shape[1:], generator=fresh)
-    return step.signal * run.model.encode(np.stack([*calm])) + step.noise * noise
+    return step.signal * averaged(run, x) + step.noise * noise
+
+
+def averaged(run: Run, x: Tensor) -> Tensor:
+    """Latents of an edit that is averaged along the motion."""
+    frames = iter(run.request.clip.read(0, run.frames))
+    calm = steady(iter(run.model.decode(x)), frames, 3.0)
+    return run.model.encode(np.stack([*calm]))
 
 
 def in_first(share: float, step: Step) -> bool:
@@ -148,17 +155,18 @@ def in_first(share: float, step: Step) -> bool:
 
 def check_texts(run: Run, call: Call) -> None:
     """The negative prompt, and the prompt with each region's phrase as it is alone."""
-    prompts = [
-        run.request.negatives,
-        "a panda and a fox on the grass",
-        "a panda",
-        "a fox",
-    ]
-    negative, whole, panda, fox = run.model.embed(prompts).vectors
-    spliced = whole.clone()
-    spliced[1:3], spliced[4:6] = panda[1:3], fox[1:3]
+    negative = run.model.embed([run.request.negatives]).vectors[0]
     near(call.text(UNCOND), negative, "negative prompt")
-    near(call.text(COND), spliced, "prompt")
+    near(call.text(COND), spliced(run), "prompt")
+
+
+def spliced(run: Run) -> Tensor:
+    """The prompt with each region's phrase as it is alone."""
+    prompts = ["a panda and a fox on the grass", "a panda", "a fox"]
+    whole, panda, fox = run.model.embed(prompts).vectors
+    found = whole.clone()
+    found[1:3], found[4:6] = panda[1:3], fox[1:3]
+    return found
 
 
 # --- Attention
@@ -166,14 +174,13 @@ def check_texts(run: Run, call: Call) -> None:
 
 def check_plain(run: Run, call: Call) -> None:
     """Frames see each other and follow the motion, and nothing is modulated."""
-    for layer in each(call.layers, "cross"):
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    check_free_words(call)
     for layer in each(call.layers, "self"):
-        near(layer.out, along_tracks(run, layer, spanned(run, layer)), layer.site.name)
+        layer.gives(along_tracks(run, layer, spanned(run, layer)))
 
 
 def spanned(run: Run, layer: Layer) -> Tensor:
-    return see(layer.q, layer.k, layer.v, span(run), run.frames)
+    return layer.seeing(span(run))
 
 
 def span(run: Run) -> str:
@@ -218,7 +225,8 @@ def codes(run: Run, tokens: int) -> Tensor:
     if tokens in run.kept:
         return run.kept[tokens]
     labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
-    high, wide = labels.shape[1] // height, labels.shape[2] // width
+    high = labels.shape[1] // height
+    wide = labels.shape[2] // width
     cells = (
         labels.reshape(run.frames, height, high, width, wide)
         .swapaxes(2, 3)
@@ -324,8 +332,9 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
             q, k = (x.repeat(2, 1, 1, 1) for x in (original.q, original.k))
             taken = Layer(layer.site, q, k, layer.v, layer.out, layer.frames)
             if differs(layer.out, self_attention(run, call, layer, halves)):
-                layer, injected = taken, injected + 1
-        near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
+                layer = taken
+                injected = injected + 1
+        layer.gives(self_attention(run, call, layer, halves))
     # Of six places in the decoder those at four to nine twelfths of the way; SDXL's
     # last has no attention.
     assert injected == ((3 if finest(run) == FINEST else 2) if source else 0)
@@ -338,7 +347,7 @@ def check_cross(run: Run, call: Call) -> None:
         expected = torch.cat(
             [refusal(run, uncond), cross_maps(run, call.step, cond) @ cond.v]
         )
-        near(layer.out, expected, layer.site.name)
+        layer.gives(expected)
 
 
 def self_attention(
@@ -366,7 +375,8 @@ def check_free_u(run: Run) -> None:
                 continue
             below = 16
             mean = before[:, :below].mean(1, keepdim=True)
-            low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+            low = mean.amin((2, 3), keepdim=True)
+            high = mean.amax((2, 3), keepdim=True)
             gain = 1 + (factors[index] - 1) * (mean - low) / (high - low)
             near(
                 after[:, : below // 2],
@@ -388,28 +398,27 @@ def check_free_u(run: Run) -> None:
 def check_control(run: Run) -> None:
     """The networks read the source prompt, then the negative prompt and the prompt as
     it was composed."""
-    assert len(run.controls) == (len(run.calls) if run.params.control else 0)
     prompts = [
         run.request.source_prompt,
         run.request.negatives,
         "a panda and a fox on the grass",
     ]
     texts = run.model.embed(prompts).vectors
-    for call, seen in zip(run.calls, run.controls, strict=False):
-        expected = texts[1:] if call.branches == 2 else texts[:1]
-        check_reading(run, seen, expected)
-
-
-def check_reading(run: Run, seen: dict, texts: Tensor) -> None:
-    """One call of a control network."""
-    near(
-        seen["text"],
-        texts.repeat_interleave(run.frames, 0),
-        "text of a control network",
-        atol=1e-4,
+    check_readings(
+        run, run.calls, lambda call: texts[1:] if call.branches == 2 else texts[:1]
     )
-    assert seen["conditioning_scale"] == run.params.control[0].weight
-    assert len(seen["hint"]) == len(seen["x"])
+
+
+def check_readings(
+    run: Run, calls: list[Call], texts_of: Callable[[Call], Tensor]
+) -> None:
+    """What control networks are given in each of these calls of the model."""
+    assert len(run.controls) == (len(calls) if run.params.control else 0)
+    for call, seen in zip(calls, run.controls, strict=False):
+        texts = texts_of(call).repeat_interleave(run.frames, 0)
+        near(seen["text"], texts, "text of a control network", atol=1e-4)
+        assert seen["conditioning_scale"] == run.params.control[0].weight
+        assert len(seen["hint"]) == len(seen["x"])
 
 
 # --- What is shown
@@ -428,13 +437,15 @@ def check_heat(run: Run, edits: list[Call]) -> None:
     found: dict[bool, list[Tensor]] = {True: [], False: []}
     for call in edits:
         step = call.step
-        begins, ends = step.index / step.total, (step.index + 1) / step.total
+        begins = step.index / step.total
+        ends = (step.index + 1) / step.total
         counts = ends > params.heat_from and begins < params.heat_until
         for layer in each(call.layers, "cross"):
             if not counts or layer.tokens not in read:
                 continue
             cond = layer.rows(call.branch(COND))
-            before, after = softmax(cond.q, cond.k), cross_maps(run, step, cond)
+            before = softmax(cond.q, cond.k)
+            after = cross_maps(run, step, cond)
             free = params.levels == "coarse" and layer.tokens == finest(run)
             modulated = fade(run, step) > 0 and not free and params.cross_strength > 0
             maps = (
@@ -457,7 +468,7 @@ def check_maps(run: Run, name: str, expected: Tensor) -> None:
     """Before and after modulation."""
     for kind, one in zip(("before", "after"), expected, strict=True):
         near(
-            torch.from_numpy(getattr(run.result.attention[name], kind)),
+            getattr(run.result.attention[name], kind),
             one,
             f"heat {kind} of {name}",
         )

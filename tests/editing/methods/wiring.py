@@ -9,7 +9,6 @@ called.
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_clips import drifting
 from running import edit_clip
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
@@ -30,7 +30,9 @@ from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.events import EditResult, Event, Preview, Stage, Tuned
 
-FRAMES, HEIGHT, WIDTH = 3, 16, 24
+FRAMES = 3
+HEIGHT = 16
+WIDTH = 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
 FINEST = 96  # that of the latents
 # The frames that a frame sees, of so many.
@@ -48,13 +50,8 @@ SHORT = {"steps": 4, "preview_every": 0}
 
 
 def clip(frames: int = FRAMES) -> ArrayClip:
-    """Blobs that drift to the right, two pixels a frame."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8
-    )
-    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
-    moved = [wide[:, 8 - 2 * t : 8 - 2 * t + WIDTH] for t in range(frames)]
-    return ArrayClip(np.stack(moved), fps=Fraction(8))
+    """Blobs that drift."""
+    return drifting(frames, HEIGHT, WIDTH, start=8, blocks=3)
 
 
 def labels(frames: int = FRAMES) -> np.ndarray:
@@ -111,6 +108,14 @@ class Layer:
     @property
     def tokens(self) -> int:
         return self.q.shape[2]
+
+    def gives(self, expected: Tensor, atol: float = 2e-5) -> None:
+        """Check what it gave."""
+        near(self.out, expected, self.site.name, atol)
+
+    def seeing(self, seen: str) -> Tensor:
+        """What it gives where each frame sees these of its branch."""
+        return see(self.q, self.k, self.v, seen, self.frames)
 
     def rows(self, rows: slice) -> "Layer":
         parts = (part[rows] for part in (self.q, self.k, self.v, self.out))
@@ -173,11 +178,21 @@ class Run:
         """Number of frames of the clip."""
         return len(self.request.clip)
 
+    @property
+    def clean(self) -> Tensor:
+        """Latents of the clip."""
+        return self.model.encode(self.request.clip.read(0, self.frames))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps from noise to clean."""
+        return self.model.schedule.sampling(self.params.steps)
+
     def of(self, stage: str) -> list[Call]:
         return [call for call in self.calls if call.stage == stage]
 
 
-def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
+def drive(model, request: EditRequest, cache: Path, **given: object) -> Run:
     """Run the request's method with these parameters, and note every call of the
     model."""
     params, _ = resolve_params(request.method, given, {})
@@ -189,14 +204,17 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
         [],
         ["loading"],
     )
-    predict, decode, frames = model.predict, model.decode, len(request.clip)
+    predict = model.predict
+    decode = model.decode
+    frames = len(request.clip)
 
     def spy(
         x, step, text, change: Intervention = PLAIN, **named: Any
     ) -> tuple[Tensor, Tensor]:
         given = (text.vectors, *change.queries.values())
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
-        vectors, recompute = text.vectors.detach().clone(), bool(named.get("recompute"))
+        vectors = text.vectors.detach().clone()
+        recompute = bool(named.get("recompute"))
         call = Call(stage[0], x.clone(), step, vectors, recompute, learns, frames)
         calls.append(call)
 
@@ -243,17 +261,18 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
 def sensors(unet: torch.nn.Module, call: Call) -> Iterator[None]:
     """What happens inside the network during one call: normalisation, and the input of
     each up block."""
-    norm, before = unet.conv_norm_out.forward, dict[int, Tensor]()
+    norm = unet.conv_norm_out.forward
+    before = dict[int, Tensor]()
 
     def normed(x: Tensor) -> Tensor:
         call.normed = len(x)
         return norm(x)
 
-    def enter(_: Any, __: Any, named: dict[str, Tensor]) -> None:
+    def enter(_, __, named: dict[str, Tensor]) -> None:
         call.entering.append(named["hidden_states"].detach().clone())
 
     def watched(inner: Callable, index: int) -> Callable:
-        def forward(x: Tensor, *more: Any) -> Tensor:
+        def forward(x: Tensor, *more) -> Tensor:
             call.hidden.append((before[index], x.detach().clone()))
             return inner(x, *more)
 
@@ -284,9 +303,10 @@ def watch_control(
 
     forward = ControlNetModel.forward
 
-    def noting(self: Any, x: Tensor, t: Tensor, **named: Any) -> Any:
+    def noting(self, x: Tensor, t: Tensor, **named) -> Any:
         answer = forward(self, x, t, **named)
-        text, hint = named["encoder_hidden_states"], named["controlnet_cond"]
+        text = named["encoder_hidden_states"]
+        hint = named["controlnet_cond"]
         seen.append(
             {"stage": stage[0], "x": x, "text": text, "hint": hint, "answer": answer}
             | named
@@ -300,14 +320,17 @@ def watch_control(
 
 
 def near(
-    found: Tensor, expected: Tensor, what: object = "", atol: float = 2e-5
+    found: Tensor | np.ndarray, expected: Tensor, what: object = "", atol: float = 2e-5
 ) -> None:
     """Equal but for rounding; what a model in double precision made, within 1e-6."""
     allowed = {"atol": atol, "rtol": 1e-4}
     if expected.dtype == torch.float64:
         allowed = {"atol": 1e-6, "rtol": 1e-6}
     torch.testing.assert_close(
-        found.to(expected), expected, **allowed, msg=lambda text: f"{what}: {text}"
+        torch.as_tensor(found).to(expected),
+        expected,
+        **allowed,
+        msg=lambda text: f"{what}: {text}",
     )
 
 
@@ -346,7 +369,8 @@ def see(q: Tensor, k: Tensor, v: Tensor, seen: str, count: int) -> Tensor:
 
 def any_in(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     """1 in each cell that any pixel of the mask touches: [frames, 1, h, w]."""
-    high, wide = mask.shape[1] // size[0], mask.shape[2] // size[1]
+    high = mask.shape[1] // size[0]
+    wide = mask.shape[2] // size[1]
     cells = np.asarray(mask).reshape(len(mask), size[0], high, size[1], wide)
     return torch.from_numpy(cells.any((2, 4))).float()[:, None]
 
@@ -386,7 +410,7 @@ def walk(start: Tensor, calls: Sequence[Call], steps: Sequence[Step]) -> list[Te
     return latents
 
 
-def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames: Any) -> None:
+def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames) -> None:
     """The clip alone, with one prompt and attention that nothing changes."""
     text = run.model.embed([prompt]).vectors
     for call in calls:
@@ -400,24 +424,22 @@ def check_inverting(
 ) -> list[Tensor]:
     """The clip, unguided, up to noise; the latents from clean to noise."""
     check_unguided(run, calls, prompt, frames)
-    clean = run.model.encode(run.request.clip.read(0, run.frames))
-    return walk(
-        clean, calls, run.model.schedule.inversion(run.params.steps, convention)
-    )
+    rising = run.model.schedule.inversion(run.params.steps, convention)
+    return walk(run.clean, calls, rising)
 
 
 def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> None:
     """Attention that nothing changes; which frames a frame sees may depend on the
     layer."""
-    for layer in each(call.layers, "cross"):
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    check_free_words(call)
     for layer in each(call.layers, "self"):
-        seen = frames if isinstance(frames, str) else frames(layer)
-        near(
-            layer.out,
-            see(layer.q, layer.k, layer.v, seen, call.frames),
-            layer.site.name,
-        )
+        layer.gives(layer.seeing(frames if isinstance(frames, str) else frames(layer)))
+
+
+def check_free_words(call: Call) -> None:
+    """Attention to words that nothing changes."""
+    for layer in each(call.layers, "cross"):
+        layer.gives(layer.seeing("own"))
 
 
 def blended_area(run: Run) -> Tensor | None:
@@ -431,11 +453,14 @@ def check_edits(
 ) -> None:
     """Every edit from the same latents, without and with its prompt; `known` gives what
     is outside."""
-    params, request, inside = run.params, run.request, blended_area(run)
+    params = run.params
+    request = run.request
+    inside = blended_area(run)
     uncond, *texts = run.model.embed(
         [request.negatives, *request.targets]
     ).vectors.split(1)
-    edits, xs = len(texts), [x] * len(texts)
+    edits = len(texts)
+    xs = [x] * len(texts)
     for call in calls:
         assert call.branches == 2 * edits
         check_plain(call, frames)
@@ -479,7 +504,7 @@ def answers(call: Call, branch: int) -> tuple[Tensor, Tensor]:
     return call.x0[call.branch(branch)], call.eps[call.branch(branch)]
 
 
-def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
+def varied(x: Tensor, mask: Tensor | None, params, seed: int) -> Tensor:
     """Inverted latents with the share of fresh noise that `variation` asks for, the
     same in all frames."""
     noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
@@ -541,7 +566,8 @@ def check_norm(run: Run) -> None:
 def check_pixels(run: Run) -> None:
     """Inside the mask the edit, next to it a fade as wide as `feather`, outside the
     source."""
-    mask, feather = np.asarray(run.request.edited_mask), run.params.feather
+    mask = np.asarray(run.request.edited_mask)
+    feather = run.params.feather
     source, alone, frames = (
         np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames")
     )
@@ -589,11 +615,17 @@ def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
     own."""
     if replaces(run, target):
         return source.clone()
-    aligned = ALIGNED[run.request.source_prompt, target]
-    length, limit = len(aligned), source.shape[-1]
+    return aligned(run, source, edit, target)
+
+
+def aligned(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
+    """Kept words as in the source, and new ones their own."""
+    known = ALIGNED[run.request.source_prompt, target]
+    length = len(known)
+    limit = source.shape[-1]
     shift = 7 - length if run.params.alignment == "fixed" else 0
     indices = torch.tensor(
-        aligned + [min(j + shift, limit - 1) for j in range(length, limit)]
+        known + [min(j + shift, limit - 1) for j in range(length, limit)]
     )
     return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
 
@@ -647,7 +679,8 @@ class Case:
 
     Attributes:
         base: Parameters of a small edit.
-        rows: By parameter another value, which must change the run.
+        rows: By parameter another value, which must change the run, or a `Row` that says
+            more.
         elsewhere: Parameters that other files test.
         shares: Steps that are run of four, by `strength`.
         heat: Names of the attention of a result.
@@ -655,26 +688,31 @@ class Case:
     """
 
     base: Mapping[str, object]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, object]
     elsewhere: Set[str] = frozenset()
     shares: Mapping[float, int] = field(default_factory=dict)
     heat: Set[str] = frozenset()
     more: Mapping[str, object] = field(default_factory=dict)
 
+    def row(self, name: str) -> Row:
+        """The row of a parameter."""
+        found = self.rows[name]
+        return found if isinstance(found, Row) else Row(found)
+
 
 REFINED = "a red fox on the grass"
 COMMON_ROWS = {
-    "steps": Row(3),
-    "guidance_scale": Row(2.0),
+    "steps": 3,
+    "guidance_scale": 2.0,
     "feather": Row(0.0, shown=frames_of),
     "preview_every": Row(2, shown=steps_shown),
 }
-BLENDED_ROWS = COMMON_ROWS | {"blend": Row(False)}
-CONTROLLED_ROWS = BLENDED_ROWS | {"control": Row("canny=net@0.5")}
+BLENDED_ROWS = COMMON_ROWS | {"blend": False}
+CONTROLLED_ROWS = BLENDED_ROWS | {"control": "canny=net@0.5"}
 MODULATED_ROWS = CONTROLLED_ROWS | {
-    "preset": Row("released"),
-    "self_strength": Row(0.3),
-    "cross_strength": Row(0.4),
-    "modulate_until": Row(0.5),
-    "schedule_power": Row(5.0),
+    "preset": "released",
+    "self_strength": 0.3,
+    "cross_strength": 0.4,
+    "modulate_until": 0.5,
+    "schedule_power": 5.0,
 }

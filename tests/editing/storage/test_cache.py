@@ -79,7 +79,7 @@ def test_the_least_recently_used_go_first(folder):
     ]
 
 
-def test_small_entries_outlive_large_ones(folder):
+def test_small_entries_outlive_large_ones():
     """Finished windows are small, and a run that goes on needs them; an inversion is
     made anew."""
     cache.store({"window": 1}, {"x": torch.ones(10)})

@@ -27,17 +27,16 @@ def test_the_autoencoder_takes_fewer_frames_and_weights_are_halved_only_where_th
         1,
         0,
     ]
-    cpu, sd15 = torch.device("cpu"), 983_000_000
+    cpu = torch.device("cpu")
+    sd15 = 983_000_000
     assert memory.weights_dtype(cpu, sd15, 16 * GIB) == torch.float32
     assert memory.weights_dtype(cpu, sd15, 4 * GIB) == torch.bfloat16
     assert memory.weights_dtype(torch.device("cuda"), sd15, 80 * GIB) == torch.float16
 
 
 def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
-    cuda, sd15 = (
-        torch.device("cuda"),
-        {"unet": 1720 << 20, "vae": 320 << 20, "text_encoder": 240 << 20},
-    )
+    cuda = torch.device("cuda")
+    sd15 = {"unet": 1720 << 20, "vae": 320 << 20, "text_encoder": 240 << 20}
     both = 2 * sum(sd15.values())
     assert not memory.takes_turns(cuda, sd15, both)
     assert memory.takes_turns(cuda, sd15, both - 1)
@@ -84,10 +83,8 @@ def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
             )
         saved = sum(count for key, count in kept.items() if key not in own)
         assert answer.sample.requires_grad
-        wide, least = (
-            unet.config.block_out_channels[version == "sdxl"],
-            1 if version == "sd1" else 4,
-        )
+        wide = unet.config.block_out_channels[version == "sdxl"]
+        least = 1 if version == "sd1" else 4
     rule = memory.call_bytes(2, 64 * 64, wide // least, 4)
     assert 0.8 * rule < alive.peak < rule
     assert (
