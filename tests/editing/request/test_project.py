@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from json_files import read_json, write_json
-from made_clips import black, noise
+from made_clips import black, flat, noise
 from tables import rows
 
 from regrain.editing import (
