@@ -134,7 +134,7 @@ def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(
     named = "model (Stable Diffusion, dpmpp_2m for its UniPCMultistepScheduler)"
     assert named in dict(examine())["models"]
     (shown,) = local_view(["model"])
-    assert "dpmpp_2m for its UniPCMultistepScheduler" in shown["facts"]
+    assert "dpmpp_2m for its UniPCMultistepScheduler" in shown.facts
 
 
 @pytest.mark.usefixtures("own_cache")
