@@ -182,9 +182,11 @@ def batch(
 
     check_batch(out)
     if ray is not None and device is not None:
-        said = "Workers on a cluster choose their own device."
-        advice = f"Leave it out, or set {VARIABLE} where they run."
-        raise RequestError("--device", f"{said} {advice}")
+        raise RequestError(
+            "--device",
+            "Workers on a cluster choose their own device. Leave it out, or set "
+            f"{VARIABLE} where they run.",
+        )
     use_device(device)
     listed = read_jobs(jobs)
     check_apart(out, *(job.project for job in listed))
@@ -252,8 +254,10 @@ def tune(
         quarter = max(1, facts.steps // 4)
         first = tuned.losses[:quarter].mean()
         last = tuned.losses[-quarter:].mean()
-        which = f"means of the first and the last {quarter} steps"
-        typer.echo(f"loss: {first:.4f} to {last:.4f} ({which})")
+        typer.echo(
+            f"loss: {first:.4f} to {last:.4f} (means of the first and the last "
+            f"{quarter} steps)"
+        )
     size = out.stat().st_size / 1e6
     typer.echo(f"adapter: {out} ({size:.1f} MB, {facts.steps} steps)")
 
@@ -336,8 +340,11 @@ def clusters(
     use_device(device)
     request = load_project(project)
     if not request.source_prompt.strip():
-        reason = "Clusters are named by its words, but it is empty."
-        raise RequestError("source_prompt", f"{reason} Describe what the clip shows.")
+        raise RequestError(
+            "source_prompt",
+            "Clusters are named by its words, but it is empty. Describe what the "
+            "clip shows.",
+        )
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.loading.load import load_backbone
 
@@ -384,8 +391,10 @@ def cache(
     cleared = list(clear or ())
     for kind in cleared:
         if kind not in choices:
-            said = f"{shorten(kind)} is not in the cache."
-            raise RequestError("--clear", f"{said} Choose from {', '.join(choices)}.")
+            raise RequestError(
+                "--clear",
+                f"{shorten(kind)} is not in the cache. Choose from {', '.join(choices)}.",
+            )
     latest = time.time() - 86_400 * older
     left = []
     for entry in kept:
@@ -429,8 +438,9 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
     if dtype is None:
         return None
     if dtype not in _DTYPES:
-        message = f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
-        raise RequestError("--dtype", message)
+        raise RequestError(
+            "--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}."
+        )
     import torch
 
     from regrain.editing.models.loading.load import load_backbone
@@ -445,8 +455,9 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
-            said = f"Label {label} is given twice. Give it once."
-            raise RequestError("--region", said)
+            raise RequestError(
+                "--region", f"Label {label} is given twice. Give it once."
+            )
         result[label] = _named(label, name) | {"prompt": prompt}
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
@@ -462,8 +473,10 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     head, equals, words = text.partition("=")
     label, _, name = head.partition(":")
     if not equals or not re.fullmatch(r"\s*\d{1,9}\s*", label, re.ASCII):
-        expected = "LABEL[:NAME]=WORDS with a label from 1 to 255"
-        raise RequestError(option, f"Expected {expected}, got {shorten(text)}.")
+        raise RequestError(
+            option,
+            f"Expected LABEL[:NAME]=WORDS with a label from 1 to 255, got {shorten(text)}.",
+        )
     return int(label), name.strip(), words.strip()
 
 

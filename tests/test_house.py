@@ -157,7 +157,7 @@ def test_messages_are_sentences():
         r"\b(was|were) given\b|\ballowed (is|are)\b|\bis no\b|\bmend\b|; change it"
     )
     for name, text in messages:
-        assert re.match(r"[A-Z'\"x`]", text), (name, text)
+        assert re.match(r"[A-Z'\"x`“]", text), (name, text)
         assert text.endswith((".", "?", "x")), (name, text)
         assert not translated.search(text), (name, text)
 

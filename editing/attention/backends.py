@@ -45,27 +45,16 @@ def attention(
     width = v.shape[-1]
     if dim == width or q.device.type == "cuda":
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
-    return _at_equal_widths(q, k, v, dim**-0.5 if scale is None else scale, mask)
-
-
-def _at_equal_widths(
-    q: Queries, k: Keys, v: Values, scale: float, mask: Mask | None
-) -> Answers:
-    """Compute attention with keys and values padded to the same width.
-
-    The kernels of a CPU need it; otherwise PyTorch silently falls back to the full
-    matrix.
-    """
-    dim = q.shape[-1]
-    width = v.shape[-1]
+    # The kernels of a CPU need keys and values of one width; otherwise PyTorch silently
+    # falls back to the full matrix.
+    factor = dim**-0.5 if scale is None else scale
     if width < dim:
-        wide = F.pad(v, (0, dim - width))
-        out = F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)
-        return out[..., :width]
-    pad = (0, width - dim)
-    wide_q = F.pad(q, pad)
-    wide_k = F.pad(k, pad)
-    return F.scaled_dot_product_attention(wide_q, wide_k, v, mask, scale=scale)
+        v = F.pad(v, (0, dim - width))
+    else:
+        q = F.pad(q, (0, width - dim))
+        k = F.pad(k, (0, width - dim))
+    out = F.scaled_dot_product_attention(q, k, v, mask, scale=factor)
+    return out[..., :width]
 
 
 def attention_and_sums(
@@ -134,13 +123,12 @@ def attention_in_runs(
         `tokens`. scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        return _in_runs_by_xformers(
-            q,
-            k,
-            v,
-            runs,
-            scale,
-        )
+        from xformers.ops import fmha
+
+        mask = runs.mask(len(q))
+        folded = (x.flatten(0, 1)[None] for x in (q, k, v))
+        out = fmha.memory_efficient_attention(*folded, mask, scale=scale)
+        return out.unflatten(1, q.shape[:2])[0]
     batch = len(q)
     together = max(1, _RUNS_AT_ONCE // batch)
     out = v.clone()  # a token that is alone in its run sees itself
@@ -152,17 +140,6 @@ def attention_in_runs(
             found = attention(own_q, own_k, own_v, scale)
             out[:, some] = found.transpose(1, 2).unflatten(0, (batch, -1))
     return out
-
-
-def _in_runs_by_xformers(
-    q: Runs, k: Runs, v: Runs, runs: RunLengths, scale: float | None
-) -> Runs:
-    from xformers.ops import fmha
-
-    mask = runs.mask(len(q))
-    own_q, own_k, own_v = (x.flatten(0, 1)[None] for x in (q, k, v))
-    out = fmha.memory_efficient_attention(own_q, own_k, own_v, mask, scale=scale)
-    return out.unflatten(1, q.shape[:2])[0]
 
 
 def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:

@@ -92,30 +92,26 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     after = frames.roll(-1)
     kept = frames if circular else frames[:-1]
     parts = [
-        _displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])
+        _displaced(
+            after[kept],
+            kept,
+            motion.backward[kept],
+            ~motion.appeared[kept],
+        )
     ]
     if circular:
         parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
     here, there, weights = (torch.cat(x) for x in zip(*parts, strict=True))
-    return _differences(here, there, weights, motion.hidden.numel())
-
-
-def _differences(
-    here: Int[Tensor, "pairs"],
-    there: Int[Tensor, "pairs 4"],
-    weights: Float[Tensor, "pairs 4"],
-    places: int,
-) -> Float[Tensor, "pairs places"]:
-    """Return the sparse matrix whose rows take the weighted mean of four places from
-    another place."""
+    # The weighted mean of four places, taken from another place.
     values = torch.cat([torch.ones_like(weights[:, :1]), -weights], 1)
     columns = torch.cat([here[:, None], there], 1)
     rows = torch.arange(len(here), device=here.device)[:, None].expand_as(columns)
     used = values != 0
-    indices = torch.stack([rows[used], columns[used]])
-    size = (len(here), places)
     return torch.sparse_coo_tensor(
-        indices, values[used], size, check_invariants=False
+        torch.stack([rows[used], columns[used]]),
+        values[used],
+        (len(here), motion.hidden.numel()),
+        check_invariants=False,
     ).coalesce()
 
 
@@ -190,23 +186,23 @@ def unit_slope(u: Places, reference: Places, distance: Distance) -> Places:
         return _times_signs(u, reference).mul_(2 / similarities)
     # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the
     # smaller matrices.
-    multiply = _times_similarities if places <= channels else _times_correlations
-    return multiply(u, reference).mul_(4 / similarities)
-
-
-def _times_similarities(u: Places, reference: Places) -> Places:
-    """Multiply (U (U - R)^T + (U - R) R^T) by U, through matrices of places x
-    places."""
-    off = u - reference
-    similarities = (u @ off.mT).baddbmm_(off, reference.mT)
-    return similarities @ u
+    if places <= channels:
+        off = u - reference
+        product = (u @ off.mT).baddbmm_(off, reference.mT) @ u
+    else:
+        product = _times_correlations(u, reference)
+    return product.mul_(4 / similarities)
 
 
 def _times_correlations(u: Places, reference: Places) -> Places:
     """Add U ((U - R)^T U) and (U - R) (R^T U), through matrices of channels x
     channels."""
     blocks = _blocks(u.shape[1], _BLOCK)
-    near = _off_correlations(u, reference, blocks)
+    rows, _, channels = u.shape
+    near = u.new_zeros(rows, channels, channels)
+    for some in blocks:
+        off = u[:, some] - reference[:, some]
+        near.baddbmm_(off.mT, u[:, some])
     far = reference.mT @ u
     out = torch.empty_like(u)
     for some in blocks:
@@ -215,20 +211,11 @@ def _times_correlations(u: Places, reference: Places) -> Places:
     return out
 
 
-def _off_correlations(
-    u: Places, reference: Places, blocks: list[slice]
-) -> Float[Tensor, "rows c c"]:
-    """Compute (U - R)^T U, some places at a time."""
-    rows, _, channels = u.shape
-    out = u.new_zeros(rows, channels, channels)
-    for some in blocks:
-        off = u[:, some] - reference[:, some]
-        out.baddbmm_(off.mT, u[:, some])
-    return out
-
-
 def _times_signs(u: Places, reference: Places) -> Places:
-    """Multiply sign(U U^T - R R^T) by U, some rows at a time, in blocks."""
+    """Multiply sign(U U^T - R R^T) by U, some rows at a time, in blocks.
+
+    Only blocks of the upper triangle are computed, and mirrored.
+    """
     places = u.shape[1]
     side = _BLOCK if u.device.type == "cpu" else _GPU_BLOCK
     blocks = _blocks(places, side)
@@ -240,24 +227,24 @@ def _times_signs(u: Places, reference: Places) -> Places:
     for part in parts:
         # A batch of one is slower than a matrix.
         own, like, sums = (x.squeeze(0) for x in part)
-        _add_times_signs(own, like, sums, blocks)
+        add = Tensor.addmm_ if own.ndim == 2 else Tensor.baddbmm_
+        for down, across in combinations_with_replacement(blocks, 2):
+            # Two products, subtracted: of equal features the difference is exactly 0.
+            signs = own[..., down, :] @ own[..., across, :].mT
+            signs -= like[..., down, :] @ like[..., across, :].mT
+            signs.sign_()
+            add(
+                sums[..., down, :],
+                signs,
+                own[..., across, :],
+            )
+            if across is not down:
+                add(
+                    sums[..., across, :],
+                    signs.mT,
+                    own[..., down, :],
+                )
     return out
-
-
-def _add_times_signs(
-    u: Tensor, reference: Tensor, out: Tensor, blocks: list[slice]
-) -> None:
-    """Add sign(U U^T - R R^T) U to `out`; only blocks of the upper triangle are
-    computed and mirrored."""
-    add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
-    for down, across in combinations_with_replacement(blocks, 2):
-        # Two products, subtracted: of equal features the difference is exactly 0.
-        signs = u[..., down, :] @ u[..., across, :].mT
-        signs -= reference[..., down, :] @ reference[..., across, :].mT
-        signs.sign_()
-        add(out[..., down, :], signs, u[..., across, :])
-        if across is not down:
-            add(out[..., across, :], signs.mT, u[..., down, :])
 
 
 def _blocks(places: int, side: int) -> list[slice]:

@@ -97,28 +97,6 @@ def across_frames(
     return attend(q, gather(k), gather(v))
 
 
-def across_shared(
-    q: Rows,
-    k: Rows,
-    v: Rows,
-    frames: int,
-    shared: Int[Tensor, "shared"],
-    attend: Attend = attention,
-) -> Rows:
-    """Compute attention in which every frame of a branch sees the same tokens of that
-    branch.
-
-    Args:
-        q, k, v, frames: Rows (branch frame), and frames in a branch.
-        shared: Places among (frame token) of the tokens that are seen.
-        attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
-            values [branch, heads, (shared tokens), dim].
-    Source: efficient cross-frame attention of FRESCO, arXiv:2403.12962, Sec. 3.3.
-    """
-    keys, values = (fold_frames(x, frames)[:, :, shared] for x in (k, v))
-    return unfold_frames(attend(fold_frames(q, frames), keys, values), frames)
-
-
 def labels_seen(
     labels: Int[Tensor, "frames tokens"], seen: Seen
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:

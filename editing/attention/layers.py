@@ -128,26 +128,19 @@ class LayerProcessor:
             queried = F.linear(hidden_states, weight, attn.to_q.bias)
         else:
             queried = attn.to_q(hidden_states)
-        q, k, v = _by_head(attn, queried, text)
+        heads = (attn.heads, -1)
+        given = (queried, attn.to_k(text), attn.to_v(text))
+        q, k, v = (x.unflatten(-1, heads).transpose(1, 2) for x in given)
+        if attn.norm_q is not None:
+            q = attn.norm_q(q)
+        if attn.norm_k is not None:
+            k = attn.norm_k(k)
         out = attention(q, k, v) if attend is None else attend(q, k, v, self.site)
         linear, dropout = attn.to_out
         out = dropout(linear(out.transpose(1, 2).flatten(2).to(q.dtype)))
         if attn.residual_connection:
             out = out + hidden_states
         return out / attn.rescale_output_factor
-
-
-def _by_head(attn, queried: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return q, k and v of every head, from projected queries and from the text."""
-    heads = (attn.heads, -1)
-    q = queried.unflatten(-1, heads).transpose(1, 2)
-    k = attn.to_k(text).unflatten(-1, heads).transpose(1, 2)
-    v = attn.to_v(text).unflatten(-1, heads).transpose(1, 2)
-    if attn.norm_q is not None:
-        q = attn.norm_q(q)
-    if attn.norm_k is not None:
-        k = attn.norm_k(k)
-    return q, k, v
 
 
 def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
@@ -157,15 +150,6 @@ def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
         The layers in the order in which they run.
     """
     unet = cast("UNet2DConditionModel", model)
-    sites = _layers_of(unet)
-    processors = {f"{site.name}.processor": LayerProcessor(site) for site in sites}
-    unet.set_attn_processor(cast("dict[str, AttentionProcessor]", processors))
-    # Down, middle, up: the order of the alphabet.
-    return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
-
-
-def _layers_of(unet: UNet2DConditionModel) -> list[AttentionLayer]:
-    """Find the attention layers of a model."""
     strides = _strides(unet)
     names = [key.removesuffix(".processor") for key in unet.attn_processors]
     blocks = [_block_of(name) for name in names]
@@ -175,7 +159,10 @@ def _layers_of(unet: UNet2DConditionModel) -> list[AttentionLayer]:
         kind = "cross" if unet.get_submodule(name).is_cross_attention else "self"
         stride = (1, strides[block], strides[block])
         sites.append(AttentionLayer(name, kind, block, stride, least))
-    return sites
+    processors = {f"{site.name}.processor": LayerProcessor(site) for site in sites}
+    unet.set_attn_processor(cast("dict[str, AttentionProcessor]", processors))
+    # Down, middle, up: the order of the alphabet.
+    return tuple(sorted(sites, key=lambda site: site.block.partition("_")[0]))
 
 
 def _block_of(name: str) -> str:

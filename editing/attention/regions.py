@@ -13,7 +13,7 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -154,7 +154,14 @@ def grid_labels(
     for label in range(1, count):
         lost = (cover[:, label].amax(1) > 0) & ~(winner == label).any(1)
         for frame in lost.nonzero().flatten().tolist():
-            _take_a_cell(winner[frame], cover[frame, label], label)
+            # The cell it covers most, of those that are not another label's last.
+            own = winner[frame]
+            share = cover[frame, label]
+            for cell in share.argsort(descending=True).tolist():
+                held = own[cell]
+                if share[cell] > 0 and (held == 0 or (own == held).sum() > 1):
+                    own[cell] = label
+                    break
     return winner
 
 
@@ -194,18 +201,6 @@ def _cover(
     return torch.stack(shares).flatten(2)
 
 
-def _take_a_cell(
-    winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int
-) -> None:
-    """Give a label the cell it covers most, of those that are not another label's
-    last."""
-    for cell in cover.argsort(descending=True).tolist():
-        held = winner[cell]
-        if cover[cell] > 0 and (held == 0 or (winner == held).sum() > 1):
-            winner[cell] = label
-            return
-
-
 def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
     """Compute largest minus smallest logit of every row of q k^T / sqrt(dim), in at
     least single precision.
@@ -214,35 +209,23 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
     """
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    apart = len(k) * k.shape[1] if _favours_heads(q, k) else 1
+    # With the few keys of a text, so many small products would cost more than they gain.
+    by_head = _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
+    apart = len(k) * k.shape[1] if by_head else 1
     rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        for scores, one in _scores(block / unit if unit != 1 else block, k, result):
+        given = block / unit if unit != 1 else block
+        parts = [(given, k, result)]
+        if by_head:
+            parts = zip(*(x.flatten(0, 1) for x in parts[0]), strict=True)
+        for own_q, own_k, one in parts:
+            scores = _product(own_q, own_k) if by_head else own_q @ own_k.mT
             # Two passes: aminmax is several times slower than amax and amin on a CPU.
             high = scores.amax(-1).to(out.dtype)
             low = scores.amin(-1).to(out.dtype)
             torch.sub(high, low, out=one)
     return out.mul_(unit * q.shape[-1] ** -0.5)
-
-
-def _scores(
-    q: Queries, k: Keys, out: Float[Tensor, "batch heads queries"]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield q k^T with its part of `out`: of all heads, or where that is faster one
-    after the other."""
-    if not _favours_heads(q, k):
-        yield q @ k.transpose(-1, -2), out
-        return
-    heads = (x.flatten(0, 1) for x in (q, k, out))
-    for own_q, own_k, own_out in zip(*heads, strict=True):
-        yield _product(own_q, own_k), own_out
-
-
-def _favours_heads(q: Queries, k: Keys) -> bool:
-    """Check if the heads are multiplied faster one after the other; with the few keys
-    of a text, so many small products would cost more than they gain."""
-    return _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
 
 
 def _multiplies_fast(*tensors: Tensor) -> bool:
@@ -319,18 +302,20 @@ def partitioned_attention(
     learns = any(x.requires_grad for x in (q, k, v))
     # The kernels of `merged` take values as wide as keys, and other devices have none.
     alike = partition.alike and k.shape == v.shape and q.device.type in ("cpu", "cuda")
-    if _favours_blocks(q, k) and not learns:
+    # Blocks are then faster than a fused kernel.
+    in_blocks = q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
+    if in_blocks and not learns:
         return _in_blocks(q, k, v, partition, strength)
     if q.shape[-1] >= _MERGED and alike and not learns:
         return merged(q, k, v, partition, strength)
     q2, k2 = modulate(q, k, partition, strength)
     lanes = (0, -q2.shape[-1] % _LANES)
-    return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)
-
-
-def _favours_blocks(q: Queries, k: Keys) -> bool:
-    """Check if blocks are faster than a fused kernel."""
-    return q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS
+    return attention(
+        F.pad(q2, lanes),
+        F.pad(k2, lanes),
+        v,
+        scale=q.shape[-1] ** -0.5,
+    )
 
 
 def merged(
@@ -348,31 +333,18 @@ def merged(
     out = torch.empty_like(q)
     for region in partition.by_region():
         rows = region.queries
-        queries = calm[:, :, rows]
-        out[:, :, rows] = _merged_rows(queries, k, v, region, lift[:, :, rows])
+        parts = []
+        for keys in (region.own, region.others):
+            if keys is not None:
+                some = (calm[:, :, rows], k[:, :, keys], v[:, :, keys])
+                parts.append(attention_and_sums(*some, q.shape[-1] ** -0.5))
+        found, sums = parts[0]
+        if len(parts) > 1:
+            outside, other_sums = parts[1]
+            share = torch.sigmoid(sums + lift[:, :, rows] - other_sums)[..., None]
+            found = torch.lerp(outside, found, share.to(q.dtype))
+        out[:, :, rows] = found
     return out
-
-
-def _merged_rows(
-    queries: Queries,
-    k: Keys,
-    v: Values,
-    region: RegionTokens,
-    lift: Float[Tensor, "batch heads queries"],
-) -> Answers:
-    """Compute the attention of a region's queries, in which the logits of its own keys
-    are lifted."""
-    scale = queries.shape[-1] ** -0.5
-    parts = []
-    for keys in (region.own, region.others):
-        if keys is not None:
-            some = (k[:, :, keys], v[:, :, keys])
-            parts.append(attention_and_sums(queries, *some, scale))
-    if len(parts) == 1:
-        return parts[0][0]
-    (inside, sums), (outside, other_sums) = parts
-    share = torch.sigmoid(sums + lift - other_sums)[..., None]
-    return torch.lerp(outside, inside, share.to(queries.dtype))
 
 
 def _in_blocks(
@@ -392,7 +364,12 @@ def _in_blocks(
         for head in range(heads):
             one = (b, head)
             given = (q[one], k[one], v[one], strengths[b])
-            _fill_head(out[one], *given, regions, own)
+            _fill_head(
+                out[one],
+                *given,
+                regions,
+                own,
+            )
     return out
 
 
@@ -412,24 +389,12 @@ def _fill_head(
         v = v.mT.contiguous().mT
     rows = max(_LEAST_ROWS, _BLOCK // len(k))
     for region, same in zip(regions, own, strict=True):
-        lifted = None if region.own is None else same
         for some in region.queries.split(rows):
+            scores = _product(q[some] * q.shape[-1] ** -0.5, k)
+            # Two passes: aminmax is several times slower than amax and amin on a CPU.
+            span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
             a = strength[some, None]
-            out[some] = _product(_block_scores(q[some], k, lifted, a), v.mT)
-
-
-def _block_scores(
-    q: Float[Tensor, "queries dim"],
-    k: Float[Tensor, "keys dim"],
-    own: Float[Tensor, "keys"] | None,
-    a: Float[Tensor, "queries 1"],
-) -> Float[Tensor, "queries keys"]:
-    """Compute the modulated attention of queries of one region to all keys, of which
-    `own` are the region's."""
-    scores = _product(q * q.shape[-1] ** -0.5, k)
-    # Two passes: aminmax is several times slower than amax and amin on a CPU.
-    span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
-    scores.mul_(1 - a)
-    if own is not None:
-        scores.addcmul_(a * span, own)
-    return torch.softmax(scores, -1, out=scores)
+            scores.mul_(1 - a)
+            if region.own is not None:
+                scores.addcmul_(a * span, same)
+            out[some] = _product(torch.softmax(scores, -1, out=scores), v.mT)

@@ -86,45 +86,21 @@ def attend_to_words(
         v[0, :, :kept].split(together),
         strict=True,
     )
+    precise = torch.promote_types(q.dtype, torch.float32)
     before = q.new_zeros(queries, count, dtype=torch.float32)
     after = torch.zeros_like(before)
     out = []
-    for part in parts:
-        own, before_sum, after_sum = _attend_heads(*part, binding, pads)
-        out.append(own)
-        before += before_sum / heads
-        after += after_sum / heads
+    for own_q, own_k, own_v in parts:
+        scores = own_q.to(precise) @ own_k.to(precise).mT * q.shape[-1] ** -0.5
+        changed = _bound(scores, binding)
+        # The last key stands for all padding.
+        for logits in (scores, changed):
+            logits[..., count:] += math.log(max(pads, 1))
+        given = changed.softmax(-1)
+        out.append((given @ own_v.to(given)).to(v))
+        before += scores.softmax(-1)[..., :count].sum(0) / heads
+        after += given[..., :count].sum(0) / heads
     return torch.cat(out)[None], before, after
-
-
-def _attend_heads(
-    q: Float[Tensor, "heads queries dim"],
-    k: Float[Tensor, "heads keys dim"],
-    v: Float[Tensor, "heads keys width"],
-    binding: WordBinding,
-    pads: int,
-) -> tuple[
-    Float[Tensor, "heads queries width"],
-    Float[Tensor, "queries words"],
-    Float[Tensor, "queries words"],
-]:
-    """Compute cross-attention of some heads; the last key stands for all `pads`, if
-    there are any.
-
-    Returns:
-        The output; and the attention to every word before and after, added up over
-        these heads.
-    """
-    count = len(binding.words)
-    precise = torch.promote_types(q.dtype, torch.float32)
-    scores = q.to(precise) @ k.to(precise).mT * q.shape[-1] ** -0.5
-    changed = _bound(scores, binding)
-    for logits in (scores, changed):
-        logits[..., count:] += math.log(max(pads, 1))
-    given = changed.softmax(-1)
-    out = (given @ v.to(given)).to(v)
-    ungiven = scores.softmax(-1)
-    return out, ungiven[..., :count].sum(0), given[..., :count].sum(0)
 
 
 def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) -> Tensor:
@@ -136,24 +112,15 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
     if binding.strength is None:
         return scores.clone()
     a = binding.strength.to(scores)[:, None]
-    moved = words + a * (_row_targets(words, low, binding) - words)
+    # Words of the query's region move towards the row's largest, others to the least.
+    own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
+    target = torch.where(own, words.amax(-1, keepdim=True), low)
+    moved = words + a * (target - words)
     if binding.columns:
         _move_columns(moved, binding)
     if binding.padding == "pushed":
         pads = pads + a * (low - pads)
     return torch.cat([moved, pads], -1)
-
-
-def _row_targets(
-    words: Float[Tensor, "heads queries words"],
-    low: Float[Tensor, "heads queries 1"],
-    binding: WordBinding,
-) -> Float[Tensor, "heads queries words"]:
-    """Return the logits that words move towards: the row's largest in the query's
-    region, else `low`."""
-    high = words.amax(-1, keepdim=True)
-    own = (binding.codes[:, None] == binding.words) & (binding.words >= 0)
-    return torch.where(own, high, low)
 
 
 def _move_columns(

@@ -79,8 +79,10 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         said = f"installation: {problem} Run `pip install --upgrade regrain`."
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        advice = "Close other programs, or lower the size or the number of frames."
-        said = f"memory: It is full. {advice}"
+        said = (
+            "memory: It is full. Close other programs, or lower the size or the "
+            "number of frames."
+        )
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
@@ -113,27 +115,32 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
 
 
 def _explain_usage(error: Any) -> str:
-    parameter = getattr(error, "param", None)
-    names = [
-        *getattr(parameter, "opts", ()),
-        getattr(error, "option_name", None),
-        "usage",
-    ]
-    field = next(name for name in names if name)
+    facts = vars(error)
+    parameter = facts.get("param")
+    field = parameter.opts[0] if parameter else facts.get("option_name") or "usage"
     said = " ".join(error.format_message().split()).rstrip(".")
     for phrase, plain in _PHRASES:
         said = re.sub(phrase, plain, said)
     short = textwrap.shorten(said, _LONGEST)
-    return str(EditingError(str(field), f"{short}. See --help."))
+    return str(EditingError(field, f"{short}. See --help."))
 
 
 def _explain_failed_file(error: OSError) -> str:
     if is_of_disk(error):
-        said = f"It cannot be written ({error.strerror}). Free some space, or choose another folder."
-        return str(EditingError("disk", said))
+        return str(
+            EditingError(
+                "disk",
+                f"It cannot be written ({error.strerror}). Free some space, or choose "
+                "another folder.",
+            )
+        )
     name = "a file"
     if isinstance(error.filename, str | bytes):
         name = Path(os.fsdecode(error.filename)).name
     reason = error.strerror or "unknown reason"
-    said = f"{shorten(name)} cannot be used: {reason}. Use another file or folder."
-    return str(EditingError("file", said))
+    return str(
+        EditingError(
+            "file",
+            f"{shorten(name)} cannot be used: {reason}. Use another file or folder.",
+        )
+    )

@@ -17,24 +17,34 @@ def examine() -> Iterator[tuple[str, str]]:
     from regrain.editing.attention.backends import describe
     from regrain.editing.motion.raft import find_raft
 
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    yield "Python", f"{platform.python_version()}, {machine}"
+    yield (
+        "Python",
+        f"{platform.python_version()}, {platform.system()} "
+        f"{platform.machine()}, {os.cpu_count()} cores",
+    )
     for need in needed():
         found = installed(need.name) or "not installed"
         fits = "" if lacks(need) is None else f"; {need.specifier} is needed"
         yield need.name, f"{found}{fits}"
     device = choose_device()
     advice = "; `pip install regrain[xformers]` makes half precision faster"
-    missing = f"not installed{advice if device.type == 'cuda' else ''}"
-    yield "xformers", installed("xformers") or missing
+    yield (
+        "xformers",
+        installed("xformers")
+        or f"not installed{advice if device.type == 'cuda' else ''}",
+    )
     free = free_memory(device)
     dtype = weights_dtype(device, 0, free)
     yield "device", f"{device_name(device)} ({device}), {str(dtype)[6:]}"
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", describe(device, dtype)
     raft = find_raft()
-    without = "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
-    yield "optical flow", f"RAFT ({raft.name})" if raft else without
+    yield (
+        "optical flow",
+        f"RAFT ({raft.name})"
+        if raft
+        else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS",
+    )
     models = ", ".join(_models())
     yield "models", models or "none; storybook, which ships, is missing"
     for model in NEEDS:

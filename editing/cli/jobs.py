@@ -28,7 +28,7 @@ from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import (
-    check_writable,
+    check_folder,
     replacing,
     visible,
     writable,
@@ -135,8 +135,9 @@ def read_jobs(sources: Iterable[str]) -> list[EditJob]:
                 number += 1
             named[name.casefold()] = replace(job, name=name)
     if not named:
-        advice = "Give project folders, a pattern, or a .jsonl file"
-        raise RequestError("JOBS", f"No jobs given. {advice}.")
+        raise RequestError(
+            "JOBS", "No jobs given. Give project folders, a pattern, or a .jsonl file."
+        )
     return list(named.values())
 
 
@@ -147,8 +148,11 @@ def _find(source: str) -> list[EditJob]:
         paths = [folder] if is_one else sorted(map(Path, glob.glob(source)))
         folders = [path.resolve() for path in paths if (path / FILE).is_file()]
     if not folders:
-        said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."
-        raise RequestError("JOBS", said)
+        raise RequestError(
+            "JOBS",
+            f"{shorten(source)} has no project. Use a folder with {FILE}, a "
+            "pattern, or a .jsonl file.",
+        )
     return [EditJob(_stem(folder.name), folder) for folder in folders]
 
 
@@ -245,8 +249,9 @@ def work(task: Task, out: Path) -> Outcome:
     except Exception as error:
         log.exception("a job failed")
         kind = type(error).__name__
-        said = f"{task.title}: {kind} inside Regrain. The log has the details."
-        return Outcome(task, said)
+        return Outcome(
+            task, f"{task.title}: {kind} inside Regrain. The log has the details."
+        )
     return Outcome(task)
 
 
@@ -280,12 +285,13 @@ def _edit(job: EditJob, out: Path) -> None:
 def check_batch(out: Path) -> None:
     """Refuse, before any work, a folder that is a file, cannot be written or holds more
     than a batch."""
-    if os.path.isfile(out):
-        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
-    check_writable(out)
+    check_folder(out)
     if out.is_dir() and visible(out) and not (out / STATUS).is_file():
-        said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
-        raise RequestError("--out", said)
+        raise RequestError(
+            "--out",
+            f"{shorten(out.name)} contains other files. Choose a new folder, or "
+            "one of this batch.",
+        )
 
 
 class Status:

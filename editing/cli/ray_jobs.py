@@ -104,8 +104,10 @@ class Cluster:
             if self._deaths[name] < _TRIES:
                 self._waiting.insert(0, task)
                 return None
-            reason = f"Its worker died {_TRIES} times ({type(error).__name__})."
-            return Outcome(task, f"{task.title}: {reason}")
+            return Outcome(
+                task,
+                f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__}).",
+            )
         self._idle.append(worker)
         return outcome
 
@@ -163,12 +165,15 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        said = "Ray is not installed. Run `pip install regrain[ray]`."
-        raise RequestError("--ray", said) from None
+        raise RequestError(
+            "--ray", "Ray is not installed. Run `pip install regrain[ray]`."
+        ) from None
     if ray.is_initialized():
         return ray
-    unreachable = f"The cluster at {shorten(address)} cannot be reached."
-    said = f"{unreachable} Start one with `ray start --head`."
+    said = (
+        f"The cluster at {shorten(address)} cannot be reached. Start one with "
+        "`ray start --head`."
+    )
     is_local = address == "local"
     if address not in ("auto", "local"):
         # Refused where nobody listens: Ray itself would try for minutes.

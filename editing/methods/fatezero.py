@@ -156,7 +156,7 @@ class FateZeroPrompts:
         self.targets = []
         self.areas = []
         for text in texts:
-            lost, gained = new_words(request.source_prompt, text.prompts[0])
+            lost, gained = new_words(request.description, text.prompts[0])
             marks = params.blend_words or lost
             if by_words and not marks:
                 raise PromptError(

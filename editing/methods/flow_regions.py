@@ -145,7 +145,7 @@ class FlowModel:
         self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
         regions = TokenRegions(backbone, request, working)
         unedited = [replace(region, prompt="") for region in request.regions]
-        composed = compose(request.source_prompt, request.source_prompt, unedited)
+        composed = compose(request.description, request.description, unedited)
         both = params.modulated == "both"
         self._old = self._attending(composed, "source_prompt", regions, both)
         self._new = self._attending(request.composed, "prompt", regions, True)
@@ -206,7 +206,7 @@ class FlowModel:
             return self._new.bound.columns(
                 [region.name for region in self._request.regions]
             )
-        return new_columns(self._request.source_prompt, self._new.bound.text)
+        return new_columns(self._request.description, self._new.bound.text)
 
     def now(
         self, latents: Sequence[int]

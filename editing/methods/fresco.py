@@ -224,7 +224,7 @@ class FrescoModel:
         """Predict guided (x0, eps)."""
         params = self._params
         if self.modulation is not None:
-            self.modulation.begin(step)
+            self.modulation.heat.begin(step)
         spatial = step.index < self.steps[0].index + params.spatial_steps
         optimises = step.within(params.optimise_until)
         answers = []

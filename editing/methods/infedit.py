@@ -270,7 +270,7 @@ class Branches:
         self._scales = dict.fromkeys(_UNCOND, params.source_guidance)
         self._scales["cond"] = params.guidance_scale
 
-        prompts = [request.source_prompt, request.negatives, request.composed.text]
+        prompts = [request.description, request.negatives, request.composed.text]
         fields = ["source_prompt", "negative_prompt", "prompt"]
         text, uncond, target = backbone.embed(prompts, fields)
         layout, bound = lay_out(backbone, request, working.grid)
@@ -336,7 +336,7 @@ class Branches:
 
     def _attend(self, step: Step, batch: Batch) -> AttentionFn:
         """Return the unified attention control of one step."""
-        self._modulation.begin(step)
+        self._modulation.heat.begin(step)
         modulated = self._modulation.attend(step, batch)
         keeps = self._keeps_layout(step)
 

@@ -64,7 +64,7 @@ def run(
     batch = Batch.of(frames, edits=len(conds), scale=params.guidance_scale)
     text = batch.guided_texts(uncond, conds)
     heat = AttentionRecorder(HeatScope.of(working.grid, backbone.sites))
-    words = new_columns(request.source_prompt, conds[0])
+    words = new_columns(request.description, conds[0])
     patches = (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
     look = [Look(heat, "cond/0")]

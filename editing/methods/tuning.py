@@ -240,7 +240,7 @@ class Tuning:
         """Encode the clip and the prompts, once; previews show the prompt."""
         frames = working.frames
         height, width = frames.shape[1:3]
-        words = request.source_prompt
+        words = request.description
         prompts = [words, request.negatives, request.targets[0]]
         text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
         self._backbone = backbone

@@ -113,7 +113,7 @@ def run(
             x = add_noise(calm, common_noise(x, fresh), step)
             x = blended(x, steps[step.index - 1])
         x = working.window.pin_anchors("edit", number, x)
-        modulation.begin(step)
+        modulation.heat.begin(step)
         features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(
             x,
@@ -168,7 +168,7 @@ class VideoGrainModel:
             self._patches = (*joint, freeu(FREEU[params.freeu]))
         self.control = ControlNets(params.control, working.frames, backbone, joint)
 
-        self.source = backbone.embed([request.source_prompt], ["source_prompt"])
+        self.source = backbone.embed([request.description], ["source_prompt"])
         prompts = [request.negatives, request.composed.text]
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
         self._controlled = {"uncond": uncond, "cond": cond}

@@ -6,14 +6,14 @@ Displacements are (dx, dy) in pixels of their own grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from regrain.editing.motion.flow import (
@@ -148,49 +148,21 @@ def planes(frames: Frames) -> Float[Tensor, "frames 3 h w"]:
     return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")
 
 
-def find_cuts(frames: Frames, motion: Motion) -> tuple[int, ...]:
-    """Find where the clip is cut: the first frame of each shot but the first, rising.
+def is_cut(before: Frames, after: Frames) -> bool:
+    """Tell whether a shot ends between two frames, each [1, height, width, 3]: motion
+    explains too little of them, by occlusion and by the colours that it misses.
 
-    `motion` is that from each frame to the next; pairs beyond these, as in `around`, do
-    not count.
+    The motion is estimated by DIS, for which the threshold was measured.
     """
-    cuts = []
-    for frame in range(1, len(frames)):
-        pair = motion[frame - 1 : frame]
-        device = pair.forward.device
-        before = planes(frames[frame - 1 : frame]).to(device)
-        after = planes(frames[frame : frame + 1]).to(device)
-        if _is_cut(before, after, pair):
-            cuts.append(frame)
-    return tuple(cuts)
-
-
-def _is_cut(
-    a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 h w"], motion: Motion
-) -> bool:
-    """Check if motion explains too little of two frames, by occlusion and by the
-    colours that it misses."""
+    motion = find_motion(before, after, "dis")
+    a = planes(before)
+    b = planes(after)
     missed = (a - warp(b, motion.forward)).abs()
     missed_back = (b - warp(a, motion.backward)).abs()
     left = _mean_of(missed, missed_back)
     contrast = _mean_of(_contrast(a), _contrast(b))
     lost = _mean_of(motion.hidden.float(), motion.appeared.float())
     return lost * left > _CUT * max(contrast, 1.0)
-
-
-def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
-    """Find where a clip is cut, from its frames alone, a pair at a time; see
-    `find_cuts`.
-
-    The motion is estimated by DIS, for which the threshold was measured.
-    """
-    cuts = []
-    for frame in range(1, len(frames)):
-        pair = frames[frame - 1 : frame + 1]
-        motion = find_motion(pair[:1], pair[1:], "dis")
-        if find_cuts(pair, motion):
-            cuts.append(frame)
-    return tuple(cuts)
 
 
 def _mean_of(a: Tensor, b: Tensor) -> float:
@@ -226,52 +198,24 @@ def token_maps(
     """
     pairs, height, width = appeared.shape
     tokens = height * width
-    # Tokens of all pairs stand in one row, numbered through.
-    found, origin = _origins(backward, appeared)
-    flat = colours.flatten(0, 2)
-    off = _colour_distance(flat[found + tokens], flat[origin])
-    winner, linked = nearest_track(origin, off, found, pairs * tokens)
-    maps = _completed(found[winner], linked).view(pairs, tokens)
-    return maps % tokens, linked.view(pairs, tokens)
-
-
-def _colour_distance(
-    a: Float[Tensor, "tokens 3"], b: Float[Tensor, "tokens 3"]
-) -> Float[Tensor, "tokens"]:
-    """Return the squared distances of colours."""
-    # Summed one by one: `sum` may round otherwise.
-    red, green, blue = (a - b).square().unbind(-1)
-    return red + green + blue
-
-
-def _completed(
-    taken: Int[Tensor, "links"], linked: Bool[Tensor, "tokens"]
-) -> Int[Tensor, "tokens"]:
-    """Make a permutation: tokens with a link get their place in `taken`, others those
-    that are left."""
-    free = torch.ones_like(linked).index_fill_(0, taken, False)
-    maps = torch.empty_like(linked, dtype=torch.long)
-    maps[linked] = taken
-    maps[~linked] = free.nonzero()[:, 0]  # as many in every pair as have no link
-    return maps
-
-
-def _origins(
-    backward: PairFlow, appeared: Unseen
-) -> tuple[Int[Tensor, "found"], Int[Tensor, "found"]]:
-    """Find the tokens of next frames that come from one of the frame before, and those
-    they come from.
-
-    Both are numbered through over all pairs, from 0.
-    """
-    _, height, width = appeared.shape
-    tokens = height * width
+    # Tokens of all pairs stand in one row, numbered through: those of next frames that
+    # come from one of the frame before, and those they come from.
     column, row = targets_of(backward).round().long().unbind(1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     found = (inside & ~appeared).flatten().nonzero()[:, 0]
-    pair = found // tokens
-    origin = (row * width + column).flatten()[found] + pair * tokens
-    return found, origin
+    origin = (row * width + column).flatten()[found] + found // tokens * tokens
+    flat = colours.flatten(0, 2)
+    # Summed one by one: `sum` may round otherwise.
+    red, green, blue = (flat[found + tokens] - flat[origin]).square().unbind(-1)
+    off = red + green + blue
+    winner, linked = nearest_track(origin, off, found, pairs * tokens)
+    # Without a link they get those that are left, as many in every pair.
+    taken = found[winner]
+    free = torch.ones_like(linked).index_fill_(0, taken, False)
+    maps = torch.empty_like(linked, dtype=torch.long)
+    maps[linked] = taken
+    maps[~linked] = free.nonzero()[:, 0]
+    return maps.view(pairs, tokens) % tokens, linked.view(pairs, tokens)
 
 
 def track_ids(
@@ -328,28 +272,26 @@ def smooth_background(
     """
     smoothed = list(x.split(1))
     shares = background.split(1)
-    last = len(smoothed) - 1
-    for frame, source, flow, unseen in _background_sources(motion, last, dilate):
+    # Each frame, the one it takes the background from, the flow to that one, and the
+    # pixels hidden there.
+    appeared = _grown(motion.appeared, dilate)
+    moves = []
+    for frame in range(1, len(smoothed)):
+        pair = slice(frame - 1, frame)
+        moves.append((frame, frame - 1, motion.backward[pair], appeared[pair]))
+    if moves:
+        hidden = _grown(motion.hidden[-1:], dilate)
+        moves.append((len(smoothed) - 1, 0, motion.forward[-1:], hidden))
+    for frame, source, flow, unseen in moves:
         moved = warp(shares[source], flow, "zero")
         in_both = ~unseen[:, None] * shares[frame] * moved
         other = warp(smoothed[source], flow, "zero")
-        smoothed[frame] = torch.lerp(smoothed[frame], other, in_both.to(x.dtype))
+        smoothed[frame] = torch.lerp(
+            smoothed[frame],
+            other,
+            in_both.to(x.dtype),
+        )
     return torch.cat(smoothed)
-
-
-def _background_sources(
-    motion: Motion, last: int, dilate: int
-) -> Iterator[tuple[int, int, Float32[Tensor, "1 2 h w"], Bool[Tensor, "1 h w"]]]:
-    """Yield each frame up to `last`, the one from which it takes the background, the
-    flow to that one, and the pixels hidden there."""
-    appeared = _grown(motion.appeared, dilate)
-    for frame in range(1, last + 1):
-        before = frame - 1
-        pair = slice(before, frame)
-        yield frame, before, motion.backward[pair], appeared[pair]
-    if last:
-        hidden = _grown(motion.hidden[-1:], dilate)
-        yield last, 0, motion.forward[-1:], hidden
 
 
 def _grown(pixels: Unseen, side: int) -> Unseen:

@@ -58,11 +58,16 @@ def estimate_flow(
             if not is_out_of_memory(error):
                 raise
             height, width = frames.shape[1:3]
-            message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
-            raise ResourceError("params.flow", message) from error
+            raise ResourceError(
+                "params.flow",
+                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis.",
+            ) from error
     if method == "raft":
-        hint = "Put raft_large.safetensors into $REGRAIN_MODELS, or use dis."
-        raise ModelError("flow", f"The weights of RAFT are missing. {hint}")
+        raise ModelError(
+            "flow",
+            "The weights of RAFT are missing. Put raft_large.safetensors into "
+            "$REGRAIN_MODELS, or use dis.",
+        )
     return _estimate_dis_flow(frames, targets)
 
 
@@ -113,24 +118,18 @@ def warp(
         raise ValueError(
             f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}"
         )
-    padding = "border" if outside == "border" else "zeros"
-    out = grid_sample(
-        x.float(),
-        _sampling_grid(flow),
-        mode="bilinear",
-        padding_mode=padding,
-        align_corners=True,
-    )
-    return out.to(x.dtype)
-
-
-def _sampling_grid(flow: Flows) -> Float32[Tensor, "frames h w 2"]:
-    """Return the positions that pixels move to as `grid_sample` reads them: -1 and 1
-    are the centres of pixels at the border."""
+    # -1 and 1 are the centres of pixels at the border.
     height, width = flow.shape[2:]
     positions = targets_of(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
-    return 2 * positions.permute(0, 2, 3, 1) / spans - 1
+    out = grid_sample(
+        x.float(),
+        2 * positions.permute(0, 2, 3, 1) / spans - 1,
+        mode="bilinear",
+        padding_mode="border" if outside == "border" else "zeros",
+        align_corners=True,
+    )
+    return out.to(x.dtype)
 
 
 def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
@@ -187,7 +186,17 @@ def trajectories(
     out = [ids]
     for flow, gone in zip(forward / frame_sizes, occluded.to(forward), strict=True):
         moved, target, alive = _moved(positions, flow, gone, sizes)
-        positions, kept = _settled(moved[alive], target[alive], ids[alive], centres)
+        moved = moved[alive]
+        target = target[alive]
+        own = ids[alive]
+        # Each cell gets the nearest track that reached it; where none did, its centre
+        # and -1.
+        off = (moved - centres[target]).square().sum(1)
+        winner, taken = nearest_track(target, off, own, len(centres))
+        positions = centres.clone()
+        positions[taken] = moved[winner]
+        kept = own.new_full((len(centres),), -1)
+        kept[taken] = own[winner]
         ids = with_new_tracks(kept, begun)
         begun += int((kept < 0).sum())
         out.append(ids)
@@ -217,26 +226,6 @@ def _moved(
     alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
     columns, rows = nearest.unbind(1)
     return moved, (rows * sizes[0] + columns).long(), alive
-
-
-def _settled(
-    moved: Float[Tensor, "tracks 2"],
-    target: Int[Tensor, "tracks"],
-    ids: Int[Tensor, "tracks"],
-    centres: Float[Tensor, "cells 2"],
-) -> tuple[Float[Tensor, "cells 2"], Int[Tensor, "cells"]]:
-    """Give each cell the nearest track that reached it.
-
-    Returns:
-        The position and the track of every cell: its centre and -1 where none did.
-    """
-    off = (moved - centres[target]).square().sum(1)
-    winner, taken = nearest_track(target, off, ids, len(centres))
-    positions = centres.clone()
-    positions[taken] = moved[winner]
-    kept = ids.new_full((len(centres),), -1)
-    kept[taken] = ids[winner]
-    return positions, kept
 
 
 def with_new_tracks(kept: Int[Tensor, "cells"], begun: int) -> Int[Tensor, "cells"]:

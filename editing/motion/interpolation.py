@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
@@ -170,7 +170,23 @@ class _Stretch:
             )
             for edit, place in zip(edits, (0, -1), strict=True)
         ]
-        self._flows = _flows_to_keys(source, method)
+        # Two flows from every frame between to the first frame, and two to the last:
+        # composed step by step, and estimated at once.
+        large = enlarged(source)
+        size = source.shape[1:3]
+        forward, backward = estimate_both(
+            large[:-1],
+            large[1:],
+            method,
+        )
+        between = large[1:-1]
+        at_once = []
+        for key in (large[0], large[-1]):
+            keys = np.broadcast_to(key, between.shape)
+            at_once.append(shrunk(estimate_flow(between, keys, method), size))
+        to_first = _composed(shrunk(backward, size))[:-1]
+        to_last = _composed(shrunk(forward, size)[::-1])[::-1][1:]
+        self._flows = ((to_first, at_once[0]), (to_last, at_once[1]))
 
     def _labels_of(self, place: int) -> Labels | None:
         return None if self._labels is None else self._labels[place]
@@ -212,27 +228,6 @@ class _Stretch:
         return key.moved(flow, goal), np.exp2(-error / _HALVED)
 
 
-def _flows_to_keys(
-    source: Frames, method: FlowMethod
-) -> tuple[tuple[Flows, Flows], tuple[Flows, Flows]]:
-    """Return two flows from every frame between to the first frame, and two to the
-    last: composed step by step, and estimated at once."""
-    large = enlarged(source)
-    size = source.shape[1:3]
-    forward, backward = estimate_both(large[:-1], large[1:], method)
-    there = shrunk(forward, size)
-    back = shrunk(backward, size)
-    between = large[1:-1]
-    to_first, to_last = (
-        shrunk(
-            estimate_flow(between, np.broadcast_to(key, between.shape), method), size
-        )
-        for key in (large[0], large[-1])
-    )
-    steps_to_last = _composed(there[::-1])[::-1]
-    return (_composed(back)[:-1], to_first), (steps_to_last[1:], to_last)
-
-
 def _best_flow(
     key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
 ) -> _Match:
@@ -244,12 +239,16 @@ def _best_flow(
     def match(flow: Flow) -> _Match:
         return _Match(flow, key.error(flow, goal, labels))
 
+    height, width = goal.shape[:2]
     best = match(np.zeros_like(flows[0]))
     for flow in flows:
         best = best.improved(match(flow), 0.0)
     for leap in _LEAPS:
         for down, right in ((0, leap), (0, -leap), (leap, 0), (-leap, 0)):
-            shifted = _shifted(best.flow, down, right)
+            border = (leap, leap, leap, leap)
+            wide = cv2.copyMakeBorder(best.flow, *border, cv2.BORDER_REPLICATE)
+            rows = wide[leap - down :][:height]
+            shifted = rows[:, leap - right : leap - right + width]
             best = best.improved(match(shifted), _BETTER)
     # Where the source is flat, matches scatter, but the edit may not be flat.
     calm = match(_calmed(best.flow, 1))
@@ -284,13 +283,3 @@ def _kept_detail(edit: Frame, source: Frame) -> Picture:
     covariance = mean(a * b) - mean(a) * mean(b)
     variance = mean(a * a) - mean(a) ** 2
     return (covariance / (variance + _FLAT)).clip(0, 1)
-
-
-def _shifted(
-    x: Float[np.ndarray, "h w c"], down: int, right: int
-) -> Float[np.ndarray, "h w c"]:
-    """Move a picture by some pixels; its border is repeated."""
-    height, width = x.shape[:2]
-    by = max(abs(down), abs(right))
-    wide = cv2.copyMakeBorder(x, by, by, by, by, cv2.BORDER_REPLICATE)
-    return wide[by - down :][:height, by - right : by - right + width]

@@ -67,39 +67,19 @@ def estimate_raft_flow(
     """
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
-    large_size = (round(height * scale), round(width * scale))
+    large_height = round(height * scale)
+    large_width = round(width * scale)
+    shrinking = torch.tensor([width / large_width, height / large_height])
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     flows = []
     # A pair at a time: correlations take (pixels / 64) squared numbers.
-    for frame, target in zip(frames, targets, strict=True):
-        large = _estimate_large(network, frame, target, large_size)
-        flows.append(_shrink(large, (height, width)))
+    for pair in zip(frames, targets, strict=True):
+        given = (_prepare(one, (large_height, large_width)).to(device) for one in pair)
+        *_, refined = network(*given)
+        large = refined.float().cpu()[..., :large_height, :large_width]
+        large = large * shrinking.view(1, 2, 1, 1)
+        flows.append(F.interpolate(large, (height, width), mode="area"))
     return torch.cat(flows)
-
-
-def _estimate_large(
-    network: nn.Module,
-    frame: UInt8[np.ndarray, "h w 3"],
-    target: UInt8[np.ndarray, "h w 3"],
-    size: tuple[int, int],
-) -> Float32[Tensor, "1 2 large wide"]:
-    """Estimate the flow between two frames at a size (height, width) of which the
-    network has room."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    large = _prepare(frame, size).to(device)
-    large_target = _prepare(target, size).to(device)
-    *_, refined = network(large, large_target)
-    height, width = size
-    return refined.float().cpu()[..., :height, :width]
-
-
-def _shrink(
-    flow: Float32[Tensor, "1 2 large wide"], size: tuple[int, int]
-) -> Float32[Tensor, "1 2 h w"]:
-    """Shrink a flow to a size (height, width), in its pixels."""
-    height, width = size
-    large_height, large_width = flow.shape[2:]
-    scale = torch.tensor([width / large_width, height / large_height])
-    return F.interpolate(flow * scale.view(1, 2, 1, 1), size, mode="area")
 
 
 def _prepare(
@@ -147,5 +127,8 @@ def _check_published(path: Path, published: Iterable) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(digits):
-        said = f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code."
-        raise ModelError("flow", f"{said} Download it again, or use .safetensors.")
+        raise ModelError(
+            "flow",
+            f"{path.name!r} is not one of torchvision's checkpoints, and another "
+            "pickle could run code. Download it again, or use .safetensors.",
+        )

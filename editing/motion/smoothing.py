@@ -122,39 +122,25 @@ def _averaged(
     own = frames[place].astype(np.float32)
     total = own.copy()
     weight = np.ones(own.shape[:2], np.float32)
-    for side in _neighbours(frames, steps, place, _reach(deviation)):
+    reach = _reach(deviation)
+    # The nearest first, each with the motion of the step to it.
+    later = range(place + 1, min(place + reach + 1, len(frames)))
+    after = [(steps[other - 1][0], frames[other]) for other in later]
+    earlier = reversed(range(max(place - reach, 0), place))
+    before = [(steps[other][1], frames[other]) for other in earlier]
+    for side in (after, before):
         for far, (moved, shown) in enumerate(_followed(side), 1):
-            counts = _bell(far / deviation) * _softened(shown) * _alike(moved, own)
+            bell = np.float32(np.exp(-((far / deviation) ** 2) / 2))
+            counts = bell * _softened(shown) * _alike(moved, own)
             total += counts[..., None] * moved
             weight += counts
     mean = total / weight[..., None]
     return _sharpened(mean, own).round().clip(0, 255).astype(np.uint8)
 
 
-def _bell(x: float) -> np.float32:
-    """Return the height of the bell curve, 1 at 0, so many deviations from there."""
-    return np.float32(np.exp(-(x**2) / 2))
-
-
 def _softened(shown: Grey) -> Grey:
     """Blur a map of shown pixels a little, so that single pixels do not stand out."""
     return cv2.GaussianBlur(shown, (0, 0), _FINE * min(shown.shape))
-
-
-def _neighbours(
-    frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, reach: int
-) -> tuple[list[tuple[_Step, Frame]], list[tuple[_Step, Frame]]]:
-    """Return the frames after and before one, nearest first, each with the motion of
-    the step to it."""
-    after = []
-    for other in range(place + 1, min(place + reach + 1, len(frames))):
-        there, _ = steps[other - 1]
-        after.append((there, frames[other]))
-    before = []
-    for other in reversed(range(max(place - reach, 0), place)):
-        _, back = steps[other]
-        before.append((back, frames[other]))
-    return after, before
 
 
 def _alike(a: Picture, b: Picture) -> Grey:

@@ -379,9 +379,26 @@ class SampledParams(DrawnParams):
         """Refuse more steps than a consistency model has levels."""
         most = most_consistency_steps(self.strength)
         if self.sampler in ("lcm", "tcd") and self.steps > most:
-            said = f"Expected at most {most} with {self.sampler} and strength {self.strength:g}"
-            advice = "Take fewer steps, or raise the strength."
-            raise RequestError("params.steps", f"{said}, got {self.steps}. {advice}")
+            raise RequestError(
+                "params.steps",
+                f"Expected at most {most} with {self.sampler} and strength "
+                f"{self.strength:g}, got {self.steps}. Take fewer steps, or raise the "
+                "strength.",
+            )
+
+
+class AgainParams(MethodParams):
+    """What parameters `attention_span` and `redraw` mean, where a method has both."""
+
+    @property
+    def steps_again(self) -> int:
+        """See `MethodParams`; never all of them."""
+        return min(round(self.steps * self.redraw), self.steps - 1)
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.attention_span]
 
 
 class NoiseParams(DrawnParams):

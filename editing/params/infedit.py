@@ -7,11 +7,10 @@ from typing import Literal
 from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
-    SEEN,
+    AgainParams,
     ModulationVariants,
     NoiseParams,
     Passes,
-    Selectors,
     WindowedParams,
     guidance,
     self_until,
@@ -30,7 +29,7 @@ from regrain.editing.params.written import (
 Task = Literal["paper", "replace", "attribute", "pose", "add"]
 
 
-class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
+class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams):
     """InfEdit: edit without inversion (Xu et al. 2024, arXiv:2312.04965)."""
 
     PRESETS = {
@@ -140,16 +139,6 @@ class InfEditParams(NoiseParams, ModulationVariants, WindowedParams):
         (0, 0.9),
     )
     control: Controls = CONTROL_NETWORKS
-
-    @property
-    def steps_again(self) -> int:
-        """See `MethodParams`; never all of them."""
-        return min(round(self.steps * self.redraw), self.steps - 1)
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.attention_span]
 
     @property
     def averaged_frames(self) -> float:

@@ -117,8 +117,12 @@ def add_methods(methods: dict[str, Method]) -> None:
             else:
                 methods[method.name] = method
         if problem:
-            said = "method %s of %s %s; it is left out"
-            log.warning(said, point.name, point.value, shorten(problem))
+            log.warning(
+                "method %s of %s %s; it is left out",
+                point.name,
+                point.value,
+                shorten(problem),
+            )
 
 
 def _imported(entry: str) -> Any:
@@ -215,8 +219,9 @@ add_methods(METHODS)
 def find_method(name: str) -> Method:
     """Look a method up by name; RequestError if none has it."""
     if name not in METHODS:
-        said = f"{shorten(name)} was not found. {suggest(str(name), METHODS)}"
-        raise RequestError("method", said)
+        raise RequestError(
+            "method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}"
+        )
     return METHODS[name]
 
 
@@ -229,8 +234,9 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
     """
     record = find_method(method)
     if not isinstance(given, Mapping):
-        said = f"Expected an object of names and values, got {shorten(given)}."
-        raise RequestError("params", said)
+        raise RequestError(
+            "params", f"Expected an object of names and values, got {shorten(given)}."
+        )
     try:
         return record.Params.model_validate(dict(given))
     except ValidationError as error:
@@ -262,13 +268,16 @@ def check_needs(
     lacking = [title for offer, title in OFFERS.items() if offer in needed]
     if lacking:
         which = f"{shown} ({kind})" if kind else shown
-        said = f"“{record.title}” needs {' and '.join(lacking)}, not {which}."
-        raise ModelError("model", f"{said} {_instead(offers)}")
+        raise ModelError(
+            "model",
+            f"“{record.title}” needs {' and '.join(lacking)}, not {which}. "
+            f"{_instead(offers)}",
+        )
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
-            said = f"{shown} does not have {OFFERS[need]}."
             raise ModelError(
-                f"params.{name}", f"{said} Remove it or use another model."
+                f"params.{name}",
+                f"{shown} does not have {OFFERS[need]}. Remove it or use another model.",
             )
 
 

@@ -9,11 +9,10 @@ from pydantic import model_validator
 from regrain.editing.params.base import (
     MODULATION,
     RELEASED_PRESET,
-    SEEN,
+    AgainParams,
     Estimator,
     InvertedParams,
     ModulationVariants,
-    Selectors,
 )
 from regrain.editing.params.written import (
     ATTENTION_SPAN,
@@ -28,7 +27,7 @@ from regrain.editing.params.written import (
 )
 
 
-class VideoGrainParams(ModulationVariants, InvertedParams):
+class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -132,16 +131,6 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
         "Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of it, 4 or "
         "8; empty takes those of up to 1024 cells.",
     )
-
-    @property
-    def steps_again(self) -> int:
-        """See `MethodParams`; never all of them."""
-        return min(round(self.steps * self.redraw), self.steps - 1)
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.attention_span]
 
     @property
     def motion_estimate(self) -> Estimator:

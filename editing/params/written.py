@@ -276,13 +276,11 @@ def _list(items: Iterable[object]) -> str:
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
     texts = []
     for words, factor in emphasis:
-        texts.append(words if factor is None else f"{words}={_shortest(factor)}")
+        if factor is not None:
+            # exactly, and 5.0 as 5
+            words = f"{words}={int(factor) if factor == int(factor) else factor!r}"
+        texts.append(words)
     return _list(texts)
-
-
-def _shortest(number: float | int) -> str:
-    """Write a number exactly, 5.0 as 5."""
-    return str(int(number)) if number == int(number) else repr(number)
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

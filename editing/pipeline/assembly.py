@@ -41,7 +41,7 @@ from regrain.editing.recipe.events import (
 )
 from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
-from regrain.editing.request.frame_subset import pick, read_some
+from regrain.editing.request.frame_subset import chosen, pick, read_some
 from regrain.editing.request.plan import Plan, Window, make_plan
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
 
@@ -164,10 +164,10 @@ def _check_shown(placed: Placed, plan: Plan) -> None:
         shown.update(np.unique(request.labels[key]).tolist())
     for region in request.edited:
         if region.label not in shown:
-            said = (
-                f"Region {region.name!r} is in none of them. Add a frame that shows it."
+            raise RequestError(
+                "params.keyframes",
+                f"Region {region.name!r} is in none of them. Add a frame that shows it.",
             )
-            raise RequestError("params.keyframes", said)
 
 
 @dataclass(eq=False)
@@ -277,7 +277,12 @@ class Assembly:
             for frames, picture in zip(self._frames, pictures, strict=True):
                 frames.append(resize(picture[None], size))
             if stop - start > 1:
-                yield Progress("decoding", number + 1 - start, stop - start, None)
+                yield Progress(
+                    "decoding",
+                    number + 1 - start,
+                    stop - start,
+                    None,
+                )
         self.done = stop
         self._key = window.keys[-1]
         self._pictures = pictures
@@ -389,21 +394,8 @@ class Assembly:
             tuple(edits),
             attention,
             self._frames[-1] if self._rebuilds else None,
-            self._all_control(),
+            None if self._control is None else chosen(self._control, near),
             whole.words,
             whole.step_areas,
             self._plan,
         )
-
-    def _all_control(self) -> LazyFrames | None:
-        """Return the control pictures of all frames: of each those of the nearest key
-        frame."""
-        of_keys = self._control
-        if of_keys is None:
-            return None
-        near = list(self._plan.nearest)
-
-        def read(start: int, stop: int) -> Frames:
-            return read_some(of_keys.read, near[start:stop])
-
-        return LazyFrames((len(near), *of_keys.shape[1:]), np.uint8, read)

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from regrain.editing.recipe.events import Event, Progress, Stage, WindowStarted
+from regrain.editing.recipe.events import Progress, WindowStarted
 from regrain.editing.storage.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class StageClock:
-    """Measures the seconds of each stage, and estimates the rest of the current one.
+class RunClock:
+    """The clock of a run: the seconds of each stage, and the rest of the current one; or
+    of a clip in several windows, estimated by those that were edited before.
 
     Attributes:
         device: Device whose memory is logged; None before the model is loaded.
@@ -41,6 +42,12 @@ class StageClock:
         # Units before the present count, and when it began.
         self._first = 0
         self._begun = 0.0
+        self._window: WindowStarted | None = None
+        self._began = 0.0  # when the present window began
+        self._edits = False  # whether it is edited, not taken from the cache
+        # Seconds and work of the windows that were edited.
+        self._window_seconds = 0.0
+        self._work = 0
 
     def enter(self, stage: str) -> None:
         """End the current stage and begin another; "" begins none."""
@@ -73,7 +80,7 @@ class StageClock:
             seconds[stage] = round(first + spent, 3)
         return seconds
 
-    def left(self, done: int, total: int) -> float | None:
+    def _left_of_stage(self, done: int, total: int) -> float | None:
         """Estimate the seconds until the stage ends, when so many of its units are
         done, of so many in total.
 
@@ -100,32 +107,11 @@ class StageClock:
             return None
         return (now - self._begun) / units * (total - done)
 
-
-class RunClock:
-    """The clocks of a run, which follow its events; the rest of a clip in several
-    windows is estimated by those that were edited before."""
-
-    def __init__(self) -> None:
-        self.stages = StageClock()
-        self._window: WindowStarted | None = None
-        self._began = 0.0  # when the present window began
-        self._edits = False  # whether it is edited, not taken from the cache
-        # Seconds and work of the windows that were edited.
-        self._seconds = 0.0
-        self._work = 0
-
-    def follow(self, event: Event) -> None:
-        """Take notice of a stage or a window that begins."""
-        if isinstance(event, Stage):
-            self.stages.enter(event.name)
-        elif isinstance(event, WindowStarted):
-            self.begin(event)
-
     def begin(self, window: WindowStarted | None) -> None:
         """End the current window and begin another, or none."""
         now = time.perf_counter()
         if self._window and self._edits:
-            self._seconds += now - self._began
+            self._window_seconds += now - self._began
             self._work += self._window.work
         self._window = window
         self._began = now
@@ -137,6 +123,7 @@ class RunClock:
         if event.stage == "editing":
             self._edits = True
         if self._window is None or self._work == 0:
-            return self.stages.left(event.done, event.total)
+            return self._left_of_stage(event.done, event.total)
         spent = time.perf_counter() - self._began
-        return max(0.0, self._seconds / self._work * self._window.left - spent)
+        each = self._window_seconds / self._work
+        return max(0.0, each * self._window.left - spent)

@@ -4,12 +4,12 @@ adapter fits."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import check_facts
@@ -123,7 +123,7 @@ def estimate_tuning(
     known = params.model_copy(update={"cuts": params.cuts or ()})
     _, edits = placed_edits(backbone, request, known)
     working = learned_clip(backbone, tuned_on(edits).request)
-    taken = steps_taken(backbone, working.frames, request.source_prompt, params)
+    taken = steps_taken(backbone, working.frames, request.description, params)
     steps = params.tune_steps - taken
     if not steps:
         return Estimate(0, taken, 0.0, 0)
@@ -506,31 +506,25 @@ def _seconds_per_pass(
     """
     key = (backbone.fingerprint, *frames.shape)
     if key not in _seconds and measure:
-        found = len(frames) * _timed(_bare_call(backbone, frames[:1]))
+        found = len(frames) * _seconds_of_call(backbone, frames[:1], 1)
         if found < _QUICK:
-            call = _bare_call(backbone, frames)
-            found = min(_timed(call) for _ in range(_TRIES))
+            found = _seconds_of_call(backbone, frames, _TRIES)
         _seconds[key] = found
     return _seconds.get(key)
 
 
-def _bare_call(backbone: Backbone, frames: np.ndarray) -> Callable[[], Any]:
+def _seconds_of_call(backbone: Backbone, frames: np.ndarray, tries: int) -> float:
+    """Return the seconds of a bare call of the model, the least of some tries."""
     import torch
 
+    step = backbone.schedule.sampling(1)[0]
+    found = []
     with torch.no_grad():
         x = backbone.encode(frames)
         text = backbone.embed([""])
-    step = backbone.schedule.sampling(1)[0]
-
-    def call() -> None:
-        with torch.no_grad():
+        for _ in range(tries):
+            begun = time.perf_counter()
             x0, _ = backbone.predict(x, step, text)
             x0.sum().item()  # waits for the device
-
-    return call
-
-
-def _timed(call: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun
+            found.append(time.perf_counter() - begun)
+    return min(found)

@@ -231,18 +231,6 @@ def _largest(boxes: Boxes) -> Size:
     return width, height
 
 
-def find_placed(
-    backbone: Backbone, request: EditRequest, params: MethodParams
-) -> Steps[tuple[EditRequest, list[Placed]]]:
-    """Return what `placed_edits` does, after looking for cuts if boxes depend on
-    them."""
-    boxes_depend = read_focus(request.focus).kind != "off" and request.edited
-    if boxes_depend and params.cuts is None:
-        cuts = yield from find_cuts(request.clip)
-        params = params.model_copy(update={"cuts": cuts})
-    return placed_edits(backbone, request, params)
-
-
 def find_cuts(clip: Clip) -> Steps[tuple[int, ...]]:
     """Find the first frames of later shots, none in a clip too short for two; yields
     how far it is."""

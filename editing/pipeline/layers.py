@@ -60,11 +60,11 @@ def layers_of(result: EditResult, clip: Clip) -> list[Layers]:
     matte = result.matte
     if matte is None:
         mask = result.edited_mask
-
-        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-            return 255 * mask[start:stop].astype(np.uint8)
-
-        matte = LazyFrames(mask.shape, np.uint8, read)
+        matte = LazyFrames(
+            mask.shape,
+            np.uint8,
+            lambda start, stop: 255 * mask[start:stop].astype(np.uint8),
+        )
     edits = [result, *result.others]
     return [Layers(edit.frames, edit.uncomposited, matte, clip) for edit in edits]
 
@@ -73,15 +73,12 @@ def keep_layers(layers: Layers, folder: Path) -> None:
     """Write layers into a folder without loss, so that any format can be made of them
     later."""
     folder.mkdir(parents=True, exist_ok=True)
-
-    def grey(start: int, stop: int) -> UInt8[np.ndarray, "frames h w 3"]:
-        return np.repeat(layers.matte[start:stop][..., None], 3, axis=-1)
-
-    kept = {
-        "frames": layers.frames,
-        "drawn": layers.drawn,
-        "matte": LazyFrames((*layers.matte.shape, 3), np.uint8, grey),
-    }
+    grey = LazyFrames(
+        (*layers.matte.shape, 3),
+        np.uint8,
+        lambda start, stop: np.repeat(layers.matte[start:stop][..., None], 3, axis=-1),
+    )
+    kept = {"frames": layers.frames, "drawn": layers.drawn, "matte": grey}
     for name, frames in kept.items():
         write_lossless(folder / _FILES[name], ArrayClip(frames, layers.clip.fps))
 
@@ -100,11 +97,11 @@ def kept_layers(folder: Path, video: Path) -> Layers:
             raise FileNotFoundError(folder / file)
         kept[name] = frames_of(VideoClip(folder / file))
     grey = kept["matte"]
-
-    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-        return grey[start:stop][..., 0]
-
-    matte = LazyFrames(grey.shape[:3], np.uint8, read)
+    matte = LazyFrames(
+        grey.shape[:3],
+        np.uint8,
+        lambda start, stop: grey[start:stop][..., 0],
+    )
     return Layers(kept["frames"], kept["drawn"], matte, clip)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from functools import partial
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import LazyFrames, windows
@@ -158,14 +159,7 @@ def _squares(a: Frame, b: Frame, where: Mask) -> Sum:
 def _similarity(a: Frame, b: Frame, where: Mask) -> Sum:
     if not where.any():
         return 0.0, 0
-    similarity = _ssim_map(a, b)[where]
-    return float(similarity.sum()), similarity.size
-
-
-def _ssim_map(a: Frame, b: Frame) -> Float[np.ndarray, "h w 3"]:
-    def blur(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(values, (11, 11), 1.5)
-
+    blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
     x = a.astype(np.float64)
     y = b.astype(np.float64)
     mean_x = blur(x)
@@ -177,7 +171,8 @@ def _ssim_map(a: Frame, b: Frame) -> Float[np.ndarray, "h w 3"]:
     c2 = (0.03 * 255) ** 2
     numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     denominator = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    return numerator / denominator
+    similarity = (numerator / denominator)[where]
+    return float(similarity.sum()), similarity.size
 
 
 def _add_warping(

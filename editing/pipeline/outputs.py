@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from regrain.editing.recipe.events import EditResult, Frames
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
+    check_folder,
     check_writable,
     remove_stale,
     replacing,
@@ -132,18 +132,15 @@ NAMES = (
 def check_out(out: Path) -> None:
     """Refuse, before any work, an output that is a file, has more than results in it or
     cannot be written."""
-    # unlike Path.is_file, does not raise for a name that is too long
-    if os.path.isfile(out):
-        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
-    check_writable(out)
+    check_folder(out)
     remove_stale(out)
     if out.is_dir():
         for entry in visible(out):
             if not _is_result(entry):
-                contains = f"{shorten(out.name)} contains {shorten(entry.name)}"
-                hint = "Choose a new or empty folder."
                 raise RequestError(
-                    "--out", f"{contains}, which is not a result. {hint}"
+                    "--out",
+                    f"{shorten(out.name)} contains {shorten(entry.name)}, which is not a "
+                    "result. Choose a new or empty folder.",
                 )
     check_writable(out.absolute().parent)  # results are put together beside it
 
@@ -168,11 +165,16 @@ def check_whole(clip: Clip) -> None:
     An edit of it could not be put back. The field of the RequestError is `--whole`.
     """
     if not isinstance(clip, VideoClip | ImageClip):
-        reason = f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
-        raise RequestError("--whole", reason)
+        raise RequestError(
+            "--whole",
+            f"{shorten(clip.name)} is not a file. Use a video file or a folder of images.",
+        )
     if clip.stride != 1:
-        reason = f"With a stride of {clip.stride}, the clip skips frames of its file."
-        raise RequestError("--whole", f"{reason} Set clip.stride to 1.")
+        raise RequestError(
+            "--whole",
+            f"With a stride of {clip.stride}, the clip skips frames of its file. "
+            "Set clip.stride to 1.",
+        )
 
 
 def write_whole(
@@ -297,8 +299,10 @@ def check_formats(formats: Collection[str]) -> None:
     """Refuse formats that are unknown, by a RequestError of the field `formats`."""
     for name in formats:
         if name not in FORMATS:
-            said = f"{shorten(name)} was not found. {suggest(str(name), FORMATS)}"
-            raise RequestError("formats", said)
+            raise RequestError(
+                "formats",
+                f"{shorten(name)} was not found. {suggest(str(name), FORMATS)}",
+            )
 
 
 def write_format(name: str, layers: Layers, path: Path) -> None:

@@ -21,9 +21,15 @@ from regrain.editing.params.registry import (
     check_needs,
     resolve_params,
 )
-from regrain.editing.pipeline.clocks import StageClock
-from regrain.editing.pipeline.focus import Placed, find_placed, focus_warnings
+from regrain.editing.pipeline.clocks import RunClock
+from regrain.editing.pipeline.focus import (
+    Placed,
+    find_cuts,
+    focus_warnings,
+    placed_edits,
+)
 from regrain.editing.recipe.events import Stage, Steps
+from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.memory import reset_peak
@@ -56,7 +62,7 @@ class PreparedRun(NamedTuple):
 
 
 def prepare_run(
-    request: EditRequest, backbone: Backbone | None, clock: StageClock
+    request: EditRequest, backbone: Backbone | None, clock: RunClock
 ) -> Steps[PreparedRun]:
     """Load the model of a request, unless one is given, and decide the parameters;
     yields the stage.
@@ -104,7 +110,12 @@ def prepare_run(
         pictures = load_pictures(
             request.picture_adapter, asked, backbone, params.picture_blocks
         )
-    request, edits = yield from find_placed(backbone, request, params)
+    # Boxes depend on cuts, which are looked for.
+    has_boxes = read_focus(request.focus).kind != "off" and request.edited
+    if has_boxes and params.cuts is None:
+        cuts = yield from find_cuts(request.clip)
+        params = params.model_copy(update={"cuts": cuts})
+    request, edits = placed_edits(backbone, request, params)
     warnings: list[str] = []
     if adapter:
         backbone, warnings = use_adapter(backbone, tuned_on(edits).request)
@@ -121,8 +132,11 @@ def tuned_on(edits: Sequence[Placed]) -> Placed:
         RequestError: There are boxes of several regions.
     """
     if len(edits) > 1:
-        reason = "A model is tuned on one clip, but each region has a box of its own"
-        raise RequestError("focus", f"{reason}. Set focus to on, or give a box.")
+        raise RequestError(
+            "focus",
+            "A model is tuned on one clip, but each region has a box of its own. "
+            "Set focus to on, or give a box.",
+        )
     return edits[0]
 
 
@@ -164,8 +178,11 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
         return
     for field, adapter in (("motion", request.motion), ("adapter", request.adapter)):
         if adapter:
-            said = f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does not have"
-            raise ModelError(field, f"{said}. Remove it or use another model.")
+            raise ModelError(
+                field,
+                f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does "
+                "not have. Remove it or use another model.",
+            )
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:

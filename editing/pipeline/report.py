@@ -12,12 +12,11 @@ from regrain import __version__
 from regrain.editing.errors import shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
-from regrain.editing.models.adapters import AdapterFacts
 from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.preparation import PreparedRun
-from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps, Tuned
-from regrain.editing.request.compose import missing_phrases
+from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
+from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
 from regrain.editing.storage.packages import installed
@@ -52,8 +51,13 @@ def make_report(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
         )
         metrics = yield from _until(enough, measuring(edit, edited))
-        file = f"edited_{number}.mp4"
-        others.append({"file": file, "prompt_used": other.prompt, "metrics": metrics})
+        others.append(
+            {
+                "file": f"edited_{number}.mp4",
+                "prompt_used": other.prompt,
+                "metrics": metrics,
+            }
+        )
     focus = []
     attention: dict[str, object] = {}
     for one in drawn:
@@ -120,15 +124,6 @@ def _until(
     return {}
 
 
-def describe_tuning(facts: AdapterFacts, made: Tuned | None) -> dict[str, object]:
-    """Describe tuned weights: where they come from and, if this run tuned them, the
-    losses."""
-    adapter = facts.model_dump(mode="json", exclude={"version", "sketch", "clip"})
-    if made is not None:
-        adapter["losses"] = [round(float(loss), 6) for loss in made.losses]
-    return adapter
-
-
 def _describe_plan(plan: Plan | None) -> dict[str, object]:
     """Describe how a long clip was divided: first frames of later shots, key frames,
     and windows."""
@@ -179,16 +174,22 @@ def _of_prompts(request: EditRequest, resolved: Resolved) -> Iterator[str]:
             "Negative prompts have no effect with inversion=negative_prompt, which uses the source prompt as "
             "the negative. Choose null_text or plain."
         )
+    if request.description != request.source_prompt:
+        composed = shorten(request.description, 200)
+        yield (
+            f"Nothing was said of the clip, so the words of its regions stood for that: {composed}. "
+            "Describe the whole clip if the edit misses."
+        )
     regions = {region.label: region for region in request.regions}
     prompts = (request.prompt, *request.more_prompts)
-    for prompt, text in zip(prompts, request.targets, strict=True):
-        missing = missing_phrases(request.source_prompt, prompt, request.regions)
-        for label, sought in missing.items():
+    for prompt in prompts:
+        composed = compose(request.source_prompt, prompt, request.regions)
+        for label, sought in composed.missing.items():
             region = regions[label]
             yield (
                 f"Region {region.name!r}: {shorten(sought)} does not match whole words of the prompt, so "
-                f"{shorten(region.prompt)} was appended: {shorten(text, 200)}. To bind it elsewhere, use "
-                "words of the prompt."
+                f"{shorten(region.prompt)} was appended: {shorten(composed.text, 200)}. To bind it "
+                "elsewhere, use words of the prompt."
             )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.pipeline.preparation import prepare_run, tuned_on
-from regrain.editing.pipeline.report import describe_tuning, make_report
+from regrain.editing.pipeline.report import make_report
 from regrain.editing.recipe.events import (
     Event,
     Finished,
@@ -18,6 +18,7 @@ from regrain.editing.recipe.events import (
     Stage,
     Steps,
     Tuned,
+    WindowStarted,
     changed,
 )
 from regrain.editing.request.edit_request import EditRequest
@@ -47,7 +48,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     """
     check_runnable(request)
     clock = RunClock()
-    run = yield from prepare_run(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock)
     from regrain.editing.pipeline.placing import edit_placed
 
     recipe = edit_placed(run.backbone, run.request, run.edits, run.pictures)
@@ -56,16 +57,20 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     except ResourceError as error:
         if not request.more_prompts:
             raise
-        advice = f"{error.message} Or edit fewer prompts in one run."
-        raise ResourceError("more_prompts", advice) from error
+        raise ResourceError(
+            "more_prompts", f"{error.message} Or edit fewer prompts in one run."
+        ) from error
     clock.begin(None)
     report, _ = yield from _timed(make_report(request, result, run, drawn), clock)
     adapter = made.adapter.facts if made else run.adapter
     if adapter:
-        report["adapter"] = describe_tuning(adapter, made)
-    clock.stages.enter("")
-    report["seconds"] = clock.stages.seconds
-    in_units = clock.stages.in_units
+        told = adapter.model_dump(mode="json", exclude={"version", "sketch", "clip"})
+        if made:
+            told["losses"] = [round(float(loss), 6) for loss in made.losses]
+        report["adapter"] = told
+    clock.enter("")
+    report["seconds"] = clock.seconds
+    in_units = clock.in_units
     report["seconds_in_steps"] = {
         stage: in_units[stage] for stage in _OF_STEPS if stage in in_units
     }
@@ -82,7 +87,7 @@ def edit_shot(
     """
     check_runnable(request)
     clock = RunClock()
-    run = yield from prepare_run(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_windows
 
     for placed in run.edits:
@@ -113,11 +118,11 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     request = replace(request, adapter="", motion="", picture="", regions=regions)
     check_source(request)
     clock = RunClock()
-    run = yield from prepare_run(request, backbone, clock.stages)
+    run = yield from prepare_run(request, backbone, clock)
     from regrain.editing.methods.tuning import learn_clip
 
     yield Stage("tuning")
-    clock.stages.enter("tuning")
+    clock.enter("tuning")
     seen = tuned_on(run.edits)
     yield from _timed(learn_clip(run.backbone, seen.request, seen.params), clock)
 
@@ -128,17 +133,17 @@ def _timed(recipe: Steps[T], clock: RunClock) -> Steps[tuple[T, Tuned | None]]:
     made: list[Tuned] = []
 
     def follow(event: Event) -> Event:
-        clock.follow(event)
-        if isinstance(event, Tuned):
+        if isinstance(event, Stage):
+            clock.enter(event.name)
+        elif isinstance(event, WindowStarted):
+            clock.begin(event)
+        elif isinstance(event, Tuned):
             made.append(event)
-        if not isinstance(event, Progress):
-            return event
-        left = clock.left(event)
-        return (
-            event
-            if event.seconds_left is not None
-            else replace(event, seconds_left=left)
-        )
+        elif isinstance(event, Progress):
+            left = clock.left(event)
+            if event.seconds_left is None:
+                return replace(event, seconds_left=left)
+        return event
 
     result = yield from changed(recipe, follow)
     return result, made[-1] if made else None

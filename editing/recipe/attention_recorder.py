@@ -133,10 +133,10 @@ class HeatScope:
         if not strides:
             given = ", ".join(str(divisor) for divisor in divisors)
             others = ", ".join(str(stride[-1]) for stride in known)
-            message = (
-                f"This model has no attention on grid {given}. Choose from {others}."
+            raise RequestError(
+                "params.heat_grids",
+                f"This model has no attention on grid {given}. Choose from {others}.",
             )
-            raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 
 
@@ -185,7 +185,11 @@ class AttentionRecorder:
             changed: True if this layer is changed in this step.
         """
         own_size = size or self.scope.size
-        mass = one = on_grid(before.float(), own_size, self.scope.size)
+        mass = one = on_grid(
+            before.float(),
+            own_size,
+            self.scope.size,
+        )
         if after is not None:
             mass = on_grid(after.float(), own_size, self.scope.size)
         sums = _Sums(one, mass, 1)

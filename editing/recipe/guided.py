@@ -19,7 +19,12 @@ from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import TrackOrder, across_shared, tracks
+from regrain.editing.attention.frames import (
+    TrackOrder,
+    fold_frames,
+    tracks,
+    unfold_frames,
+)
 from regrain.editing.attention.layers import (
     AttentionFn,
     AttentionLayer,
@@ -136,8 +141,8 @@ class GuidedAttention:
         step: Step,
         batch: Batch,
     ) -> Tensor:
-        """Compute efficient cross-frame attention; one half is modulated, if any region
-        has words."""
+        """Compute efficient cross-frame attention, in which every frame of a branch
+        sees the same tokens of it; one half is modulated, if any region has words."""
         shared = self._shared(self._grid.at(site).size, q.device)
         modulation = self._modulation
         out = []
@@ -153,8 +158,11 @@ class GuidedAttention:
                     partition=binding.partition,
                     strength=binding.at(fade(modulation.params, step)),
                 )
-            one = (q[rows], k[rows], v[rows])
-            out.append(across_shared(*one, batch.frames, shared, attend))
+            frames = batch.frames
+            folded = [fold_frames(x[rows], frames) for x in (q, k, v)]
+            queries, *others = folded
+            keys, values = (x[:, :, shared] for x in others)
+            out.append(unfold_frames(attend(queries, keys, values), frames))
         return torch.cat(out)
 
     @staticmethod

@@ -132,10 +132,11 @@ def lay_out(
     for (code, span), phrase, field in zip(bound, alone, fields[2:], strict=True):
         positions = spans(cond, *span)
         if len(positions) != phrase.lengths[0] - 2:
-            reason = (
-                f"{shorten(phrase.prompts[0])} must match whole words of the prompt"
+            raise PromptError(
+                field,
+                f"{shorten(phrase.prompts[0])} must match whole words of the prompt. "
+                "Put spaces around it.",
             )
-            raise PromptError(field, f"{reason}. Put spaces around it.")
         words[list(positions)] = code
         places[positions] = phrase
     _, own = compose_negatives(request.negative_prompt, request.regions)

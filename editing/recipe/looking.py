@@ -76,26 +76,23 @@ def toward(
     """
     mean = (cover * x).sum((0, 2, 3)) / cover.sum().clamp(min=1e-3)
     places = x.movedim(1, -1) + (palette.mean(0) - mean)
-    nearest = _nearest(places, palette)
-    ways = cover * (nearest.movedim(-1, 1) - x)
+    # |p - x|^2 without |x|^2, which is the same for all colours p.
+    lengths = palette.square().sum(1)
+    nearest = []
+    for some in places.split(_AT_ONCE):  # for memory
+        far = torch.addmm(
+            lengths,
+            some.flatten(0, 2),
+            palette.T,
+            alpha=-2,
+        )
+        nearest.append(palette[far.argmin(1)])
+    ways = cover * (torch.cat(nearest).view_as(places).movedim(-1, 1) - x)
     reach = round(_AROUND * max(x.shape[2:]))
     side = 2 * reach + 1
     ways = F.avg_pool2d(ways, side, 1, reach)
     known = F.avg_pool2d(cover, side, 1, reach)
     return ways / known.clamp(min=1e-3)
-
-
-def _nearest(
-    places: Float[Tensor, "frames h w c"], palette: Float[Tensor, "colours c"]
-) -> Float[Tensor, "frames h w c"]:
-    """Find the colour of a palette that is nearest to each place."""
-    # |p - x|^2 without |x|^2, which is the same for all colours p.
-    lengths = palette.square().sum(1)
-    nearest = []
-    for some in places.split(_AT_ONCE):  # for memory
-        far = torch.addmm(lengths, some.flatten(0, 2), palette.T, alpha=-2)
-        nearest.append(palette[far.argmin(1)])
-    return torch.cat(nearest).view_as(places)
 
 
 def run_looking(

@@ -96,10 +96,6 @@ class Modulation:
         self._to_words: dict[tuple[int, ...], PixelBinding] = {}
         self._among_pixels: dict[tuple[int, ...], PixelBinding] = {}
 
-    def begin(self, step: Step) -> None:
-        """Start a new step."""
-        self.heat.begin(step)
-
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """Return this step's maps of some frames, for a preview."""
         return self.heat.now(self.layout.columns, frames)
@@ -195,8 +191,7 @@ class Modulation:
 
     def _bind_among_pixels(self, site: AttentionLayer) -> PixelBinding:
         """Bind the pixels of a layer to those that they see."""
-        seen = labels_seen(self.layout.codes(site), self.seen)
-        return self.apart(*seen, site)
+        return self.apart(*labels_seen(self.layout.codes(site), self.seen), site)
 
     def apart(
         self,

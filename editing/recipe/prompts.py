@@ -29,7 +29,7 @@ def embed_prompts(
     backbone: Backbone, request: EditRequest
 ) -> tuple[PromptEmbedding, PromptEmbedding, list[PromptEmbedding]]:
     """Encode the source prompt, the negative prompt, and the prompt of every edit."""
-    prompts = [request.source_prompt, request.negatives, *request.targets]
+    prompts = [request.description, request.negatives, *request.targets]
     fields = ["source_prompt", *_fields(request)]
     source, uncond, *conds = backbone.embed(prompts, fields)
     return source, uncond, conds

@@ -83,8 +83,9 @@ def check_focus(text: str, frames: int, size: Size) -> None:
     try:
         kind = read_focus(text).kind
     except ValueError as error:
-        given = f"{str(error).capitalize()}, got {shorten(text)}."
-        raise RequestError("focus", given) from None
+        raise RequestError(
+            "focus", f"{str(error).capitalize()}, got {shorten(text)}."
+        ) from None
     if kind == "boxes":
         read_boxes(text, frames, size)
 
@@ -100,17 +101,22 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     starts = [int(part[1] or 0) for part in parts if part]
     spans = list(pairwise([*starts, frames]))
     if starts[0] != 0 or any(start >= stop for start, stop in spans):
-        reason = f"The boxes begin at frames {shorten(starts)} of a clip of {frames}"
-        raise RequestError("focus", f"{reason}. Begin at 0, and count upwards.")
+        raise RequestError(
+            "focus",
+            f"The boxes begin at frames {shorten(starts)} of a clip of {frames}. "
+            "Begin at 0, and count upwards.",
+        )
     boxes = np.zeros((frames, 4), np.int64)
     for part, (start, stop) in zip(parts, spans, strict=True):
         assert part, "read_focus refuses what is no box"
         numbers = part[4].split("+")[1:]
         places = np.array(numbers, np.int64).reshape(-1, 2)
         if len(places) not in (1, stop - start):
-            given = f"There are {len(places)} places for {stop - start} frames"
-            advice = "Give one, or one for each."
-            raise RequestError("focus", f"{given} from frame {start} on. {advice}")
+            raise RequestError(
+                "focus",
+                f"There are {len(places)} places for {stop - start} frames from frame "
+                f"{start} on. Give one, or one for each.",
+            )
         boxes[start:stop, :2] = places
         boxes[start:stop, 2] = int(part[2])
         boxes[start:stop, 3] = int(part[3])
@@ -119,9 +125,11 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     outside = (sides < 1) | (corners > size)
     beyond = np.flatnonzero(outside.any(1))
     if len(beyond):
-        box = write_boxes(boxes[beyond[0], None])
-        reason = f"Box {box} of frame {beyond[0]} is not inside"
-        raise RequestError("focus", f"{reason} {size[0]}x{size[1]}. Move or shrink it.")
+        raise RequestError(
+            "focus",
+            f"Box {write_boxes(boxes[beyond[0], None])} of frame {beyond[0]} is not inside "
+            f"{size[0]}x{size[1]}. Move or shrink it.",
+        )
     return boxes
 
 
@@ -147,9 +155,11 @@ def check_sizes(boxes: Boxes, cuts: Sequence[int]) -> None:
     changes = np.flatnonzero((boxes[1:, 2:] != boxes[:-1, 2:]).any(1)) + 1
     others = sorted(set(changes.tolist()) - set(cuts))
     if others:
-        reason = f"The box changes its size before frame {others[0]}, which no cut is"
-        advice = "Give one size, or add the frame to cuts."
-        raise RequestError("focus", f"{reason}. {advice}")
+        raise RequestError(
+            "focus",
+            f"The box changes its size before frame {others[0]}, which no cut is. "
+            "Give one size, or add the frame to cuts.",
+        )
 
 
 def find_boxes(

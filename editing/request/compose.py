@@ -12,16 +12,34 @@ if TYPE_CHECKING:
 
 class Composed(NamedTuple):
     """The prompt a run uses, and per label the characters [start, stop) of the region's
-    own words in it."""
+    own words in it.
+
+    Attributes:
+        missing: By label, the phrases that were not found, so that the region's words
+            were appended.
+    """
 
     text: str
     spans: dict[int, tuple[int, int] | None]
+    missing: dict[int, str]
+
+
+def describe(source_prompt: str, regions: Sequence[Region]) -> str:
+    """Return what the clip shows: `source_prompt` or, if that is empty, what the regions
+    are, or become where that is not said, joined by "and"."""
+    if source_prompt.strip():
+        return source_prompt
+    return " and ".join(words for words in map(_own_words, regions) if words)
+
+
+def _own_words(region: Region) -> str:
+    return region.source.strip() or region.prompt.strip()
 
 
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
     """Compose one prompt from the words of the regions.
 
-    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced
+    An empty `prompt` becomes what `describe` returns, with each region's phrase replaced
     by its prompt. Whole words are matched, ignoring case: longer phrases first, and
     equal phrases to successive occurrences in the order of the regions. A region prompt
     without a match is appended.
@@ -31,8 +49,18 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         else None.
     """
     exchange = not prompt.strip()
-    text = source_prompt if exchange else prompt
-    places = _find_places(text, _sought(exchange, regions))
+    text = describe(source_prompt, regions) if exchange else prompt
+    is_told = bool(source_prompt.strip())
+    # What is to be found in the text.
+    sought = {}
+    for region in regions:
+        sought[region.label] = region.source
+        if not exchange:
+            sought[region.label] = region.prompt.strip() or region.source
+        elif not is_told:
+            sought[region.label] = _own_words(region)
+    places = _find_places(text, sought)
+    missing = {}
     spans: dict[int, tuple[int, int] | None] = {
         region.label: None for region in regions
     }
@@ -50,12 +78,14 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     result += text[done:]
     for label, words in prompts.items():
         if words and label not in places:
+            if text.strip() and sought[label].strip():
+                missing[label] = sought[label]
             result = result.rstrip()
             if result:
                 result += " " if result[-1] in ".,;:!?" else ", "
             spans[label] = _next_span(result, words)
             result += words
-    return Composed(result, spans)
+    return Composed(result, spans, missing)
 
 
 def _next_span(text: str, words: str) -> tuple[int, int]:
@@ -76,32 +106,6 @@ def compose_negatives(
             spans[region.label] = _next_span(text, region.negative)
             text += region.negative
     return text, spans
-
-
-def missing_phrases(
-    source_prompt: str, prompt: str, regions: Sequence[Region]
-) -> dict[int, str]:
-    """Return the phrases, by label, that `compose` does not find, so that it appends
-    the region's words."""
-    exchange = not prompt.strip()
-    text = source_prompt if exchange else prompt
-    if not text.strip():
-        return {}
-    sought = _sought(exchange, regions)
-    places = _find_places(text, sought)
-    missing = {}
-    for region in regions:
-        phrase = sought[region.label]
-        if region.prompt.strip() and phrase.strip() and region.label not in places:
-            missing[region.label] = phrase
-    return missing
-
-
-def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
-    """Return by label the phrase of each region that is to be found in the text."""
-    if exchange:
-        return {region.label: region.source for region in regions}
-    return {region.label: region.prompt.strip() or region.source for region in regions}
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:

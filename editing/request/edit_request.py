@@ -26,7 +26,12 @@ from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.boxes import check_focus
-from regrain.editing.request.compose import Composed, compose, compose_negatives
+from regrain.editing.request.compose import (
+    Composed,
+    compose,
+    compose_negatives,
+    describe,
+)
 from regrain.editing.request.edit import MAX_SIZE, MIN_SIZE, Edit
 from regrain.editing.request.fields import check_declared, declared
 from regrain.editing.request.region import (
@@ -121,6 +126,11 @@ class EditRequest(Draft):
         """The plain fields of the request: it without clip, masks and regions."""
         return Edit(**{name: getattr(self, name) for name in declared(Edit)})
 
+    @property
+    def description(self) -> str:
+        """What the clip shows, as a run takes it; see `describe`."""
+        return describe(self.source_prompt, self.regions)
+
     @cached_property
     def composed(self) -> Composed:
         """The prompt a run uses; see `compose`."""
@@ -208,14 +218,23 @@ class EditRequest(Draft):
     def _check_values(self) -> None:
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
         fits = self.size is None or is_whole(self.size, MIN_SIZE, most)
-        expected = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
-        require("size", self.size, fits, expected)
+        require(
+            "size",
+            self.size,
+            fits,
+            f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing",
+        )
         for key, holds in (
             ("more_prompts", all(text.strip() for text in self.more_prompts)),
             ("model", self.model.strip() != ""),
             ("prediction", self.prediction in ("", *PREDICTIONS)),
         ):
-            require(key, getattr(self, key), holds, declared(Edit)[key].expected)
+            require(
+                key,
+                getattr(self, key),
+                holds,
+                declared(Edit)[key].expected,
+            )
         check_declared(self, Edit)
         check_focus(self.focus, len(self.clip), self.clip.size)
         if self.motion:
@@ -230,8 +249,10 @@ class EditRequest(Draft):
             for key in ("drawn", "clicked"):
                 beyond = [frame for frame in getattr(region, key) if frame > last]
                 if beyond:
-                    message = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}."
-                    raise RequestError(f"regions.{region.name}.{key}", message)
+                    raise RequestError(
+                        f"regions.{region.name}.{key}",
+                        f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}.",
+                    )
 
     def _check_unique(self, key: str) -> None:
         seen = set()
@@ -240,8 +261,10 @@ class EditRequest(Draft):
             # names of files, which some systems compare without case
             value = str(given).casefold()
             if value in seen:
-                message = f"{shorten(given)} is used twice. Give each region its own."
-                raise RequestError(f"regions.{index}.{key}", message)
+                raise RequestError(
+                    f"regions.{index}.{key}",
+                    f"{shorten(given)} is used twice. Give each region its own.",
+                )
             seen.add(value)
 
     def _check_labels(self) -> None:
@@ -261,12 +284,18 @@ class EditRequest(Draft):
         known = {region.label: region for region in self.regions}
         unlisted = sorted(labels.present - set(known))
         if unlisted:
-            reason = f"No region has label {unlisted[0]}, but the masks do"
-            raise MaskError("masks", f"{reason}. Add a region or erase the label.")
+            raise MaskError(
+                "masks",
+                f"No region has label {unlisted[0]}, but the masks do. Add a region "
+                "or erase the label.",
+            )
         empty = sorted(set(known) - labels.present)
         if empty:
-            region = f"Region {known[empty[0]].name!r} (label {empty[0]})"
-            raise MaskError("masks", f"{region} is empty in every frame. Draw it.")
+            raise MaskError(
+                "masks",
+                f"Region {known[empty[0]].name!r} (label {empty[0]}) is empty in "
+                "every frame. Draw it.",
+            )
 
 
 def override(
@@ -329,15 +358,19 @@ def _pictured(request: EditRequest, text: str) -> EditRequest:
     if not equals:
         file = written
     if not file or (equals and not name):
-        expected = f"NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to {MAX_SCALE}"
-        raise RequestError("--picture", f"Expected {expected}, got {shorten(text)}.")
+        raise RequestError(
+            "--picture",
+            "Expected NAME=FILE@SCALE or FILE@SCALE, the scale from 0 to "
+            f"{MAX_SCALE}, got {shorten(text)}.",
+        )
     picture = {"picture": file, "picture_scale": scale}
     if not equals:
         return replace(request, **picture)
     names = [region.name for region in request.regions]
     if name not in names:
-        advice = suggest(name, names)
-        raise RequestError("--picture", f"No region is named {shorten(name)}. {advice}")
+        raise RequestError(
+            "--picture", f"No region is named {shorten(name)}. {suggest(name, names)}"
+        )
     regions = list(request.regions)
     place = names.index(name)
     regions[place] = replace(regions[place], **picture)

@@ -168,9 +168,8 @@ def check_declared(value: Any, owner: type, prefix: str = "") -> None:
         expected = declared(owner)[name].expected
         if not expected:
             raise from_validation(error, _checking(owner), prefix) from None
-        given = shorten(getattr(value, name))
         raise RequestError(
-            prefix + name, f"Expected {expected}, got {given}."
+            prefix + name, f"Expected {expected}, got {shorten(getattr(value, name))}."
         ) from None
 
 

@@ -41,11 +41,11 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     stay in it."""
     if len(numbers) == len(request.clip):
         return request
-    clip = DerivedClip(request.clip, _some(frames_of(request.clip), numbers))
+    clip = DerivedClip(request.clip, chosen(frames_of(request.clip), numbers))
     labels = request.labels
     if isinstance(labels, Labels):
         # which regions there are is known; nothing is read
-        labels = Labels(_some(labels, numbers), labels.present)
+        labels = Labels(chosen(labels, numbers), labels.present)
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
     focus = request.focus
@@ -61,11 +61,13 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     )
 
 
-def _some(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:
-    def read(start: int, stop: int) -> np.ndarray:
-        return read_some(frames.read, numbers[start:stop])
-
-    return LazyFrames((len(numbers), *frames.shape[1:]), np.uint8, read)
+def chosen(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:
+    """Return frames by their numbers, read when they are needed."""
+    return LazyFrames(
+        (len(numbers), *frames.shape[1:]),
+        np.uint8,
+        lambda start, stop: read_some(frames.read, numbers[start:stop]),
+    )
 
 
 def read_some(

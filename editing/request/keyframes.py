@@ -40,8 +40,11 @@ def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) 
     RequestError."""
     beyond = [frame for frame in frames if frame >= count]
     if beyond:
-        advice = f"Choose frames from {first} to {count - 1}."
-        raise RequestError(field, f"Frame {beyond[0]} is outside the clip. {advice}")
+        raise RequestError(
+            field,
+            f"Frame {beyond[0]} is outside the clip. Choose frames from {first} "
+            f"to {count - 1}.",
+        )
 
 
 def spread(

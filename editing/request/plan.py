@@ -113,10 +113,11 @@ def _keys_of_shot(
         )
         choice = choice._replace(frames=chosen or (0,))
 
-    def read(first: int, last: int) -> UInt8[np.ndarray, "frames h w 3"]:
-        return frames.read(start + first, start + last)
-
-    shot = LazyFrames((stop - start, *frames.shape[1:]), np.uint8, read)
+    shot = LazyFrames(
+        (stop - start, *frames.shape[1:]),
+        np.uint8,
+        lambda first, last: frames.read(start + first, start + last),
+    )
     return tuple(start + key for key in choose_keyframes(choice, shot))
 
 
@@ -124,7 +125,7 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4
     frames, begins with it."""
     # torch is slow to import
-    from regrain.editing.motion.correspondence import scan_cuts
+    from regrain.editing.motion.correspondence import is_cut
 
     scale = min(1.0, SCANNED / max(clip.size))
     width, height = (max(1, round(side * scale)) for side in clip.size)
@@ -134,8 +135,8 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     for number in range(1, frames):
         frame = resize(clip.read(number, number + 1), (width, height))
         possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
-        is_cut = possible and bool(scan_cuts(np.concatenate([before, frame])))
-        if is_cut:
+        begins = possible and is_cut(before, frame)
+        if begins:
             last = number
         before = frame
-        yield number, is_cut
+        yield number, begins

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -45,7 +45,7 @@ from regrain.editing.request.fields import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import (
-    check_writable,
+    check_folder,
     replacing,
     staged,
     visible,
@@ -154,8 +154,9 @@ def load_project(
     regions = []
     for region in project.regions:
         values = from_json(region, Region)
-        field = f"regions.{values['name']}.picture"
-        values["picture"] = _read_picture(folder, values["picture"], field)
+        values["picture"] = _read_picture(
+            folder, values["picture"], f"regions.{values['name']}.picture"
+        )
         regions.append(Region(**values))
     labels = None
     if masks_path:
@@ -248,8 +249,9 @@ def write_project(
         content["adapter"] = _put(Path(draft.adapter), folder, _ADAPTER, put)
     regions = {region["label"]: region for region in content["regions"]}
     for asked in draft.pictures:
-        name = f"picture_{asked.label}{asked.path.suffix.lower()}"
-        place = _put(asked.path, folder, name, put)
+        place = _put(
+            asked.path, folder, f"picture_{asked.label}{asked.path.suffix.lower()}", put
+        )
         regions.get(asked.label, content)["picture"] = place
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / FILE) as part:
@@ -304,13 +306,13 @@ def describe(draft: Draft, masks: str = "masks") -> Content:
 def check_project_path(folder: Path) -> None:
     """Refuse a path that is not free, an empty folder or a project by a RequestError
     about `--out`."""
-    # unlike Path.is_file, does not raise for a name that is too long
-    if os.path.isfile(folder):
-        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
-    check_writable(folder)
+    check_folder(folder)
     if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
-        advice = "Choose a new or empty folder, or a project."
-        raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
+        raise RequestError(
+            "--out",
+            f"{folder.name!r} contains other files. Choose a new or empty folder, "
+            "or a project.",
+        )
 
 
 def _folder(path: str | Path) -> Path:
@@ -318,15 +320,20 @@ def _folder(path: str | Path) -> Path:
 
 
 def _parse(file: Path) -> Project:
-    advice = f"Choose a project folder, or make one with `{program()} new`."
-    missing = f"{shorten(file.parent.name)} has no {FILE}. {advice}"
+    missing = (
+        f"{shorten(file.parent.name)} has no {FILE}. Choose a project folder, "
+        f"or make one with `{program()} new`."
+    )
     with boundary("project", missing):
         if not file.is_file():
             raise RequestError("project", missing)
         size = file.stat().st_size
     if size > _MAX_BYTES:
-        reason = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB"
-        raise RequestError(FILE, f"{reason}. Choose another file.")
+        raise RequestError(
+            FILE,
+            f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB. "
+            "Choose another file.",
+        )
     with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
         text = file.read_text(encoding="utf-8-sig")
         try:
@@ -361,8 +368,10 @@ def _check_texts(content: object, place: str = "") -> None:
     """Refuse texts that cannot be written: half of a pair of characters, or a null."""
     if isinstance(content, str):
         if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
-            message = "The text has characters that cannot be used. Type it again."
-            raise RequestError(place.strip(".") or FILE, message)
+            raise RequestError(
+                place.strip(".") or FILE,
+                "The text has characters that cannot be used. Type it again.",
+            )
     elif isinstance(content, dict):
         for key, part in content.items():
             _check_texts(key, place)
@@ -372,46 +381,43 @@ def _check_texts(content: object, place: str = "") -> None:
             _check_texts(part, f"{place}.{number}")
 
 
-class _Name(NamedTuple):
-    """A model that a project names: its field, what replaces that, the text and the
-    name in it."""
-
-    field: str
-    option: str
-    text: str
-    name: str
-
-
 def _check_names(asked: Edit, control: object = "") -> None:
     """Refuse paths on this machine: a project may come from anyone, and so may only
     name models."""
     allowed = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(asked.model):
-        message = f"A project may name storybook, {allowed}, not {shorten(asked.model)}"
-        raise RequestError("model", f"{message}. Use --model for a path.")
-    for one in _names(asked, control):
-        if not is_name(one.name):
-            message = f"A project may name {allowed}, not {shorten(one.text)}"
-            raise ModelError(one.field, f"{message}. Use {one.option} for a path.")
+        raise RequestError(
+            "model",
+            f"A project may name storybook, {allowed}, not "
+            f"{shorten(asked.model)}. Use --model for a path.",
+        )
+    for field, option, text, name in _names(asked, control):
+        if not is_name(name):
+            raise ModelError(
+                field,
+                f"A project may name {allowed}, not {shorten(text)}. Use "
+                f"{option} for a path.",
+            )
 
 
-def _names(asked: Edit, control: object) -> Iterator[_Name]:
-    """Yield what a project names beside its model."""
+def _names(asked: Edit, control: object) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what a project names beside its model: the field, what replaces it, the
+    text and the name in it."""
     for text in asked.loras:
-        yield _Name("loras", "--lora", text, parse_lora(text).model)
+        yield "loras", "--lora", text, parse_lora(text).model
     if asked.motion:
         name = parse_lora(asked.motion, "motion", 0.0).model
-        yield _Name("motion", "--motion", asked.motion, name)
+        yield "motion", "--motion", asked.motion, name
     if asked.picture_adapter:
         name = asked.picture_adapter
         parts = name.split("/")
         if all(is_name(part) for part in parts):
             name = "/".join(parts[:2])  # without the file in a hub's repository
-        yield _Name("picture_adapter", "--picture-adapter", asked.picture_adapter, name)
+        yield "picture_adapter", "--picture-adapter", asked.picture_adapter, name
     # what cannot be read is refused later, with the parameters
     with suppress(ValueError):
         for spec in read_control(control):
-            yield _Name("params.control", "--set", spec.model, spec.model)
+            yield "params.control", "--set", spec.model, spec.model
 
 
 def _masks_path(folder: Path, project: Project) -> Path | None:
@@ -443,8 +449,10 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of
     the folder."""
     if not _is_relative(given):
-        expected = "a relative path inside the project folder"
-        raise RequestError(field, f"Expected {expected}, got {shorten(given)}.")
+        raise RequestError(
+            field,
+            f"Expected a relative path inside the project folder, got {shorten(given)}.",
+        )
     root = folder.resolve()
     path = folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
@@ -458,8 +466,11 @@ def _inside(folder: Path, given: str, field: str) -> Path:
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
             if not entry.resolve().is_relative_to(root):
-                reason = f"{shorten(entry.name)} leads out of the project folder"
-                raise RequestError(field, f"{reason}. Copy the file into it.")
+                raise RequestError(
+                    field,
+                    f"{shorten(entry.name)} leads out of the project folder. Copy the "
+                    "file into it.",
+                )
     return path
 
 

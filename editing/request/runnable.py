@@ -36,41 +36,56 @@ def check_runnable(request: EditRequest) -> None:
     """
     method = find_method(request.method)
     if request.more_prompts and not method.several:
-        advice = "Remove them or use another method."
         raise RequestError(
-            "more_prompts", f"{request.method} makes one edit per run. {advice}"
+            "more_prompts",
+            f"{request.method} makes one edit per run. Remove them or use another method.",
         )
     check_source(request)
     adapter_facts(request)
     _check_frames(request)
     if "regions" in method.needs and not request.edited:
-        reason = f"No region has a prompt, but {request.method} edits regions"
-        raise RequestError("regions", f"{reason}. Give one a prompt.")
+        raise RequestError(
+            "regions",
+            f"No region has a prompt, but {request.method} edits regions. Give "
+            "one a prompt.",
+        )
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
         if not request.picture_adapter:
-            reason = "A picture needs a picture adapter, but none is chosen"
-            raise RequestError(asked.field, f"{reason}. Choose one in picture_adapter.")
+            raise RequestError(
+                asked.field,
+                "A picture needs a picture adapter, but none is chosen. Choose one "
+                "in picture_adapter.",
+            )
     for field, text in request.texts():
         if found := _FILE.search(text):
-            said = f"It has {shorten(found[0])}, which would be read as words"
-            advice = "Remove it, and give the file as a LoRA."
-            raise RequestError(field, f"{said}. {advice}")
+            raise RequestError(
+                field,
+                f"It has {shorten(found[0])}, which would be read as words. Remove "
+                "it, and give the file as a LoRA.",
+            )
         if found := _WEIGHT.search(text):
-            said = f"It has {shorten(found[0])}, a weight that is not read"
-            raise RequestError(field, f"{said}. Write {shorten(found[1])} alone.")
+            raise RequestError(
+                field,
+                f"It has {shorten(found[0])}, a weight that is not read. Write "
+                f"{shorten(found[1])} alone.",
+            )
     if not request.edited and not request.prompt.strip() and not request.picture:
-        reason = "No prompt is set, for the clip or any region"
-        raise RequestError("prompt", f"{reason}. Say what it should become.")
+        raise RequestError(
+            "prompt",
+            "No prompt is set, for the clip or any region. Say what it should become.",
+        )
 
 
 def check_source(request: EditRequest) -> None:
     """Refuse a request without a source prompt by a RequestError if its method needs
     one."""
     needs = find_method(request.method).needs
-    if "source_prompt" in needs and not request.source_prompt.strip():
-        reason = f"{request.method} needs it, but it is empty"
-        raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
+    if "source_prompt" in needs and not request.description:
+        raise RequestError(
+            "source_prompt",
+            f"{request.method} needs it, but it is empty. Describe what the clip shows.",
+        )
 
 
 def adapter_facts(request: EditRequest) -> AdapterFacts | None:

@@ -196,13 +196,10 @@ def _trim(folder: Path, cap: int) -> None:
         for path in folder.glob("*.safetensors")
         if os.path.isfile(path)
     ]
-
-    def small_and_recent_first(file: tuple[Path, os.stat_result]) -> tuple[bool, float]:
-        stat = file[1]
-        return stat.st_size > _SMALL * cap, -stat.st_mtime
-
+    files.sort(key=lambda file: -file[1].st_mtime)
+    files.sort(key=lambda file: file[1].st_size > _SMALL * cap)
     kept = 0
-    for path, stat in sorted(files, key=small_and_recent_first):
+    for path, stat in files:
         kept += stat.st_size
         if kept > cap:
             path.unlink(missing_ok=True)

@@ -45,8 +45,11 @@ def choose_device(wanted: str | torch.device | None = None) -> torch.device:
         raise RequestError("device", f"{expected}, got {shorten(name)}.")
     if (device.index or 0) >= _count(device.type):
         there = ", ".join(kind for kind in DEVICES if _count(kind))
-        said = f"This machine has no {name}, or this PyTorch was built without it."
-        raise RequestError("device", f"{said} Use one of: {there}.")
+        raise RequestError(
+            "device",
+            f"This machine has no {name}, or this PyTorch was built without it. "
+            f"Use one of: {there}.",
+        )
     return device
 
 

@@ -49,6 +49,15 @@ def check_writable(folder: Path) -> None:
         )
 
 
+def check_folder(out: Path) -> None:
+    """Refuse, before any work, a folder for results that is a file or cannot be
+    written, by a RequestError about `--out`."""
+    # unlike Path.is_file, does not raise for a name that is too long
+    if os.path.isfile(out):
+        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    check_writable(out)
+
+
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about
     `--out`."""
@@ -56,8 +65,10 @@ def check_apart(out: Path, *sources: Path) -> None:
     for source in sources:
         here = Path(os.path.realpath(source))
         if here.is_relative_to(there) or there.is_relative_to(here):
-            said = f"{shorten(out.name)} overlaps the input."
-            raise RequestError("--out", f"{said} Choose a folder apart from it.")
+            raise RequestError(
+                "--out",
+                f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.",
+            )
 
 
 @contextmanager
@@ -102,10 +113,10 @@ def writable() -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or error
-        said = (
-            f"The folder cannot be written ({why}). Free some space or choose another."
-        )
-        raise ResourceError("--out", said) from error
+        raise ResourceError(
+            "--out",
+            f"The folder cannot be written ({why}). Free some space or choose another.",
+        ) from error
 
 
 @contextmanager
@@ -138,8 +149,11 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder, wait=False) as held:
         if held is False:
-            said = f"{shorten(folder.resolve().name)} is in use by another run."
-            raise RequestError("--out", f"{said} Wait or choose another folder.")
+            raise RequestError(
+                "--out",
+                f"{shorten(folder.resolve().name)} is in use by another run. Wait or "
+                "choose another folder.",
+            )
         yield
 
 
@@ -203,8 +217,11 @@ def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
     removed at the end."""
 
     def make() -> Path:
-        prefix = f".{target.name[:_MAX_STEM]}."
-        return Path(tempfile.mkdtemp(prefix=prefix, suffix=_PARTIAL, dir=parent))
+        return Path(
+            tempfile.mkdtemp(
+                prefix=f".{target.name[:_MAX_STEM]}.", suffix=_PARTIAL, dir=parent
+            )
+        )
 
     parent.mkdir(parents=True, exist_ok=True)
     remove_stale_in(parent, target.name)

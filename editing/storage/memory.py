@@ -145,7 +145,7 @@ def peak_memory(device: torch.device) -> int:
         import resource
     except ImportError:  # Windows keeps the peak itself
         memory = psutil.Process().memory_info()
-        return getattr(memory, "peak_wset", memory.rss)
+        return memory._asdict().get("peak_wset", memory.rss)
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
@@ -222,12 +222,12 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
         return False
     largest = max(parts, key=lambda part: parts[part])
     if parts[largest] > free:
-        needs = f"{parts[largest] / 2**30:.1f} GiB"
-        has = f"{free / 2**30:.1f} GiB"
-        said = f"Its {largest} needs {needs}, but {device} has {has} free."
-        advice = f"or run on the CPU ({VARIABLE}=cpu)."
-        hint = f"Close other programs, use a smaller model, {advice}"
-        raise ResourceError("model", f"{said} {hint}")
+        raise ResourceError(
+            "model",
+            f"Its {largest} needs {parts[largest] / 2**30:.1f} GiB, but {device} "
+            f"has {free / 2**30:.1f} GiB free. Close other programs, use a "
+            f"smaller model, or run on the CPU ({VARIABLE}=cpu).",
+        )
     return device.type != "mps" and sum(parts.values()) > _SHARE * free
 
 

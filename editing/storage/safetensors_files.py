@@ -50,10 +50,10 @@ def check_head(path: Path, field: str) -> None:
     if not head.lstrip().startswith(b"{") or len(head) < length <= _MAX_HEAD:
         raise ModelError(field, damaged)
     if length > _MAX_HEAD or head.count(b'"dtype"') > _MAX_TENSORS:
-        said = (
-            f"{shorten(path.name)} has a head too large for a model. Use another file."
+        raise ModelError(
+            field,
+            f"{shorten(path.name)} has a head too large for a model. Use another file.",
         )
-        raise ModelError(field, said)
 
 
 def _other_file(path: Path) -> str | None:
@@ -146,8 +146,11 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     files = weight_files(folder, stem)
     if not files:
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        lacks = f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}."
-        raise ModelError("model", f"{lacks} Download them.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. "
+            "Download them.",
+        )
     for file in files:
         check_head(file, "model")
     _check_whole(files, folder, id)
@@ -168,10 +171,11 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         )
     missing = report["missing_keys"]
     if missing:
-        lacks = (
-            f"lacks {len(missing)} weights, such as {min(missing)}. Download it again."
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as "
+            f"{min(missing)}. Download it again.",
         )
-        raise ModelError("model", f"{shorten(id)}: {folder.name}/ {lacks}")
     return model
 
 
@@ -183,12 +187,18 @@ def _check_whole(files: list[Path], folder: Path, id: str) -> None:
         return
     if not all(shards):
         names = ", ".join(shorten(file.name) for file in files[:2])
-        said = f"{shorten(id)}: {folder.name}/ has several files of weights ({names})"
-        raise ModelError("model", f"{said}. Keep one of them.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: {folder.name}/ has several files of weights "
+            f"({names}). Keep one of them.",
+        )
     count = int(shards[0][2])  # type: ignore[index]
     if len(files) != count:
-        said = f"{shorten(id)}: {folder.name}/ has {len(files)} of {count} shards"
-        raise ModelError("model", f"{said}. Download the others.")
+        raise ModelError(
+            "model",
+            f"{shorten(id)}: {folder.name}/ has {len(files)} of {count} shards. "
+            "Download the others.",
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from regrain.editing.errors import EditingError, PromptError
 from regrain.editing.models.files.reader import Reader
 from regrain.editing.models.files.words import Unknown
 from regrain.editing.params.registry import check_params
-from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.request.compose import compose
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
@@ -237,7 +237,7 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
     if not session.source_prompt.strip():
         return
     regions = tuple(session.state.regions.values())
-    missing = missing_phrases(session.source_prompt, "", regions)
+    missing = compose(session.source_prompt, "", regions).missing
     for region in regions:
         words = region.prompt.strip()[:60]
         if not words:

@@ -332,7 +332,7 @@ def prompts(session: Session) -> PromptView:
     colour."""
     regions = session.state.regions
     prompts = []
-    for text, spans in composed(session):
+    for text, spans, _ in composed(session):
         placed = sorted((span, label) for label, span in spans.items() if span)
         pieces = []
         done = 0

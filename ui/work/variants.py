@@ -59,12 +59,7 @@ def _sped_up(request: EditRequest) -> EditRequest:
     if request.method == FAST and fast in request.loras:
         return request
     loras = tuple(dict.fromkeys((*request.loras, fast)))
-    fast_request = replace(request, method=FAST, params={}, loras=loras, motion="")
-    if request.source_prompt:
-        return fast_request
-    # The method asks what the clip shows; this LoRA draws without a look at it.
-    wanted = request.composed.text
-    return replace(fast_request, source_prompt=wanted, prompt=wanted)
+    return replace(request, method=FAST, params={}, loras=loras, motion="")
 
 
 def _params(request: EditRequest) -> dict[str, object]:

@@ -45,8 +45,8 @@ from regrain.editing.diffusion.schedule import Step, guide
 from regrain.editing.motion.correspondence import (
     Motion,
     around,
+    is_cut,
     newly_seen,
-    scan_cuts,
     token_maps,
     track_ids,
 )
@@ -112,7 +112,8 @@ def check(run: Run) -> None:
     frames = request.clip.read(0, run.frames)
     motion = around(frames, "dis")
     run.kept["motion"] = motion
-    assert not scan_cuts(frames)
+    for number in range(1, len(frames)):
+        assert not is_cut(frames[number - 1 : number], frames[number : number + 1])
     steps = run.steps[round(params.steps * (1 - params.strength)) :]
     clean = model.encode(frames)
     first = noise(run, 0, params.first_noise == "own")

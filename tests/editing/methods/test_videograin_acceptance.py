@@ -42,7 +42,7 @@ from regrain.editing.recipe import modulation
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.modulation import fade
 from regrain.editing.recipe.window import working_clip
-from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.request.compose import compose
 from regrain.editing.storage.local_models import ASSETS
 
 FRAMES = 3
@@ -231,7 +231,7 @@ def test_08_every_local_prompt_is_found_exactly_once(tiny):
         composed = compose("", prompt, regions)
         text = tiny.embed([prompt])
         assert composed.text == prompt
-        assert not missing_phrases("", prompt, regions)
+        assert not compose("", prompt, regions).missing
         ids = tiny.tokenizer(prompt).input_ids
         for region in regions:
             if not region.prompt:
@@ -253,7 +253,7 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     composed = compose("", prompt, [Region("left", 1, prompt="man")])
     assert composed.text == f"{prompt}, man"
     assert spans(tiny.embed([composed.text]), *composed.spans[1]) == (11,)
-    assert missing_phrases("", prompt, [Region("left", 1, prompt="man")]) == {1: "man"}
+    assert compose("", prompt, [Region("left", 1, prompt="man")]).missing == {1: "man"}
     request = ask_for(
         two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0}
     )

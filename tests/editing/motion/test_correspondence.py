@@ -6,8 +6,8 @@ from torch.nn.functional import interpolate
 from regrain.editing.motion.correspondence import (
     Motion,
     around,
-    find_cuts,
     find_motion,
+    is_cut,
     newly_seen,
     planes,
     smooth_background,
@@ -242,18 +242,17 @@ def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
         assert torch.equal((fused[1, 0] - x[1, 0]).abs() < 1e-6, expected)
 
 
-def test_cuts_are_found_and_shots_flat_and_single_frames_are_not_cut():
+def test_cuts_are_found_and_shots_and_flat_frames_are_not_cut():
     shots = [render_frames(sample_scene(seed, 4), 64) for seed in (3, 8, 11)]
     frames = np.concatenate(shots)
-    motion = around(frames, "dis")
-    assert find_cuts(frames, motion) == (4, 8)
-    assert find_cuts(frames, motion[:-1]) == (4, 8)
+
+    def cuts(frames):
+        pairs = zip(frames[:-1, None], frames[1:, None], strict=True)
+        return [number for number, pair in enumerate(pairs, 1) if is_cut(*pair)]
+
+    assert cuts(frames) == [4, 8]
     for seed in range(20, 26):
         frames = render_frames(sample_scene(seed, 6, 1 + seed % 3), 64)
-        assert find_cuts(frames, around(frames, "dis")) == (), seed
+        assert cuts(frames) == [], seed
     flat = np.full((3, 32, 32, 3), 90, np.uint8)
-    assert (
-        find_cuts(flat, around(flat, "dis"))
-        == find_cuts(flat[:1], around(flat[:1]))
-        == ()
-    )
+    assert cuts(flat) == []

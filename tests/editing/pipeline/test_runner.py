@@ -140,9 +140,9 @@ class Ticks:
 
 def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
     ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.stages.enter("loading")
+    clock.enter("loading")
     ticks.now += 50
-    clock.stages.enter("inverting")
+    clock.enter("inverting")
     assert ticks.left(clock, 2, 1, 4) == pytest.approx(6)
     assert ticks.left(clock, 4, 2, 4) == pytest.approx(6)
     assert ticks.left(clock, 0, 3, 4) == pytest.approx(2)
@@ -150,14 +150,14 @@ def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
 
 def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
     ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.stages.enter("inverting")
+    clock.enter("inverting")
     for done in (1, 2):
         ticks.left(clock, 10, done, 2)
     # quicker units, and more of them
     assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)
     assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
     # What was kept takes no time: it tells nothing of the units that follow.
-    clock.stages.enter("inverting")
+    clock.enter("inverting")
     assert ticks.left(clock, 0.1, 10, 20) is None
     assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
     assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
@@ -167,7 +167,7 @@ def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
     ticks, clock = Ticks(monkeypatch), RunClock()
 
     def begin(number, work, left):
-        clock.stages.enter("editing")
+        clock.enter("editing")
         clock.begin(WindowStarted(number, 4, work, left))
 
     begin(1, 8, 32)
@@ -186,7 +186,7 @@ def test_windows_that_were_kept_tell_nothing(monkeypatch):
     ticks, clock = Ticks(monkeypatch), RunClock()
     clock.begin(WindowStarted(1, 3, 8, 24))
     clock.begin(WindowStarted(2, 3, 8, 16))
-    clock.stages.enter("editing")
+    clock.enter("editing")
     assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
     ticks.left(clock, 5, 2, 2)
     clock.begin(WindowStarted(3, 3, 8, 8))
