@@ -55,6 +55,12 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def own_models(tmp_path, monkeypatch):
+    """Models are looked for in the test's own folder."""
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+
+
+@pytest.fixture
 def no_grad():
     """As recipes run by themselves; the types checked around them hide that they are
     generators."""

@@ -29,15 +29,28 @@ def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
     )
 
 
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Bytes at random, the same for a seed."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def off(found: np.ndarray, expected: np.ndarray | int) -> np.ndarray:
+    """How far bytes are from others."""
+    return np.abs(found.astype(int) - expected)
+
+
+def black(frames: int, height: int, width: int) -> ArrayClip:
+    """A clip of black frames, 8 a second."""
+    return ArrayClip(np.zeros((frames, height, width, 3), np.uint8), Fraction(8))
+
+
 def drifting(
     frames: int, height: int, width: int, start: int, blocks: int
 ) -> ArrayClip:
     """Blobs that drift to the right, two pixels a frame, from beyond the left edge,
     where there are so many more blocks."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (height // 4, width // 4 + blocks, 3), dtype=np.uint8
-    )
-    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
+    cells = noise(height // 4, width // 4 + blocks, 3)
+    wide = np.repeat(np.repeat(cells, 4, 0), 4, 1)
     starts = [start - 2 * t for t in range(frames)]
     moved = [wide[:, first : first + width] for first in starts]
     return ArrayClip(np.stack(moved), fps=Fraction(8))

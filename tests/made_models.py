@@ -282,3 +282,9 @@ def load_double(folder: Path):
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Normal numbers, the same for a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=dtype)

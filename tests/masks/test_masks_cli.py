@@ -53,12 +53,39 @@ def clip(tmp_path, monkeypatch):
     return tmp_path / "clip.mkv"
 
 
-def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
+@pytest.fixture
+def make(tmp_path):
+    """Writes what a command makes to a path of this name."""
+
+    def written(*given, out="out"):
+        assert call(*given, "-o", tmp_path / out) == 0
+        return tmp_path / out
+
+    return written
+
+
+@pytest.fixture
+def refused(capsys):
+    def check(said, *given):
+        assert call(*given) == 2
+        assert said in last_error(capsys)
+
+    return check
+
+
+def are_near(found, expected):
+    return (found ^ expected).sum() < 0.15 * expected.sum()
+
+
+def check_discs(folder):
+    for t, labels in enumerate(labels_in(folder)):
+        assert are_near(labels == 1, disc(25 + t))
+        assert are_near(labels == 2, disc(70 - t))
+
+
+def test_two_clicks_become_masks_of_every_frame(clip, make, capsys):
     options = ["--click", "1:0,25,32", "--click", "2:3,67,32", "--click", "2:3,40,5,0"]
-    assert call("track", clip, *options, "-o", tmp_path / "out") == 0
-    for t, labels in enumerate(labels_in(tmp_path / "out")):
-        for label, center in ((1, 25 + t), (2, 70 - t)):
-            assert ((labels == label) ^ disc(center)).sum() < 0.15 * disc(center).sum()
+    check_discs(make("track", clip, *options))
     assert "SAM" not in capsys.readouterr().err
 
 
@@ -71,51 +98,31 @@ def watched(monkeypatch, name):
     return seen
 
 
-def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, capsys):
+def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, make, refused):
     mask = np.where(disc(25 + 2), np.uint8(255), np.uint8(0))
     Image.fromarray(mask).save(tmp_path / "one.png")
-    at = ["--masks", tmp_path / "one.png", "--at", 2, "-o", tmp_path / "out"]
-    assert call("track", clip, *at, "--click", "2:3,67,32") == 0
-    found = labels_in(tmp_path / "out")
-    for t, labels in enumerate(found):
-        for label, center in ((1, 25 + t), (2, 70 - t)):
-            assert ((labels == label) ^ disc(center)).sum() < 0.15 * disc(center).sum()
-    wrong = [
-        (["-o", tmp_path / "b"], "error: --click: Nothing to track."),
-        (["-o", tmp_path / "b", "--at", 2, *CLICK], "error: --at: Needs --masks."),
-        ([*at[:-1], tmp_path / "b", "--key", 1], "error: --key: It is of masks for"),
+    masks = ["--masks", tmp_path / "one.png", "--at"]
+    check_discs(make("track", clip, *masks, 2, "--click", "2:3,67,32"))
+    for options, said in (
+        ([], "error: --click: Nothing to track."),
+        (["--at", 2, *CLICK], "error: --at: Needs --masks."),
+        ([*masks, 2, "--key", 1], "error: --key: It is of masks for"),
         (
-            ["--masks", tmp_path / "one.png", "--at", 6, "-o", tmp_path / "b"],
+            [*masks, 6],
             "error: --at: Frame 6 is outside the clip. Choose from 0 to 5.",
         ),
-    ]
-    for options, said in wrong:
-        assert call("track", clip, *options) == 2
-        assert last_error(capsys).startswith(said)
+    ):
+        refused(said, "track", clip, *options, "-o", tmp_path / "b")
         assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_drawn_clips_ask_sam_and_real_ones_cuts(
-    clip, tmp_path, capsys, monkeypatch, drawn
-):
+def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, make, capsys, monkeypatch, drawn):
     asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
     if drawn:
         # as if the clip said that it was
         monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")
-    assert (
-        call(
-            "track",
-            clip,
-            "--click",
-            "1:2,27,32",
-            "--frames",
-            3,
-            "-o",
-            tmp_path / "out",
-        )
-        == 0
-    )
+    make("track", clip, "--click", "1:2,27,32", "--frames", 3)
     assert [(how["method"], how["frame"], len(how["clip"])) for _, how in asked] == [
         ("cuts", 2, 3)
     ]
@@ -123,22 +130,21 @@ def test_drawn_clips_ask_sam_and_real_ones_cuts(
     assert [how["tracker"] for _, how in followed] == ["cuts"]
 
 
-def test_used_frames(clip, tmp_path):
+def test_used_frames(clip, make):
     options = [
         "--start",
-        1,
+        "1",
         "--stride",
-        2,
+        "2",
         "--frames",
-        2,
+        "2",
         "--method",
         "cuts",
         "--click",
         "9:1,28,32",
     ]
     for _ in range(2):  # the second time over masks that are there
-        assert call("track", clip, *options, "-o", tmp_path / "out") == 0
-        assert set(np.unique(labels_in(tmp_path / "out", 2))) == {0, 9}
+        assert set(np.unique(labels_in(make("track", clip, *options), 2))) == {0, 9}
 
 
 CLICKS = (
@@ -175,7 +181,7 @@ def test_a_bad_request_is_refused_before_torch():
     subprocess.run([sys.executable, "-c", code, *given], check=True)
 
 
-def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
+def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, refused):
     frames = tmp_path / "frames"
     frames.mkdir()
     for index in range(2):
@@ -184,13 +190,12 @@ def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
         )
     before = contents(frames)
     for clicked in (frames, clip):  # as the clip, and as any other folder of pictures
-        assert call("track", clicked, *CLICK, "-o", frames) == 2
-        assert "--out" in last_error(capsys)
+        refused("--out", "track", clicked, *CLICK, "-o", frames)
     assert contents(frames) == before
 
 
 def test_what_cannot_be_written_or_read_is_refused_before_any_work(
-    clip, tmp_path, capsys
+    clip, tmp_path, refused
 ):
     (tmp_path / "file.txt").write_text("words")
     (tmp_path / "mine").mkdir()
@@ -207,8 +212,7 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(
         ),
         ((clip, "-o", tmp_path / "out", "--model", long), "was not found"),
     ):
-        assert call("track", *arguments, *CLICK) == 2
-        assert said in last_error(capsys)
+        refused(said, "track", *arguments, *CLICK)
     assert not (tmp_path / "out").exists()
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.doc"]
 
@@ -224,56 +228,38 @@ def labelled(folder):
 
 
 @pytest.mark.parametrize("form", ["masks.json", "masks.mkv"])
-def test_masks_convert_to_every_form_and_back(form, tmp_path):
+def test_masks_convert_to_every_form_and_back(form, tmp_path, make):
     labels = labelled(tmp_path / "in")
-    assert call("convert", tmp_path / "in", "-o", tmp_path / form) == 0
-    assert call("convert", tmp_path / form, "-o", tmp_path / "out") == 0
-    assert (labels_in(tmp_path / "out", 4) == labels).all()
+    out = make("convert", make("convert", tmp_path / "in", out=form))
+    assert (labels_in(out, 4) == labels).all()
 
 
-def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
+def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path, make):
     masks = {n: np.zeros((2, 64, 96), bool) for n in (1, 2)}
     masks[1][:, 10:30, 10:30], masks[2][:, 20:40, 20:40] = True, True
     write_regions(masks, tmp_path / "in")
-    for source, out in (
-        ("in", "a.json"),
-        ("a.json", "out"),
-        ("out", "b.mkv"),
-        ("b.mkv", "flat"),
-    ):
-        assert call("convert", tmp_path / source, "-o", tmp_path / out) == 0
+    source = tmp_path / "in"
+    for out in ("a.json", "out", "b.mkv", "flat"):
+        source = make("convert", source, out=out)
     found = read_regions(tmp_path / "out", 2, SIZE)
     assert all((found[n] == masks[n]).all() for n in masks)
     flat = labels_in(tmp_path / "flat", 2)
     assert (flat == np.where(masks[1], 1, np.where(masks[2], 2, 0))).all()
-    assert (
-        call("convert", tmp_path / "in", "-o", tmp_path / "out") == 0
-    )  # over masks written before
+    make("convert", tmp_path / "in")  # over masks written before
 
 
-def test_a_black_and_white_video_is_read_by_its_colour(tmp_path):
+def test_a_black_and_white_video_is_read_by_its_colour(tmp_path, make):
     frames = np.zeros((3, 64, 96, 3), np.uint8)
     frames[:, 20:40, 20:40] = 255
     write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
-    assert (
-        call(
-            "convert",
-            tmp_path / "clip.mkv",
-            "-o",
-            tmp_path / "out",
-            "--color",
-            "7=#ffffff",
-        )
-        == 0
-    )
-    assert (labels_in(tmp_path / "out", 3) == 7 * (frames[..., 0] > 0)).all()
+    out = make("convert", tmp_path / "clip.mkv", "--color", "7=#ffffff")
+    assert (labels_in(out, 3) == 7 * (frames[..., 0] > 0)).all()
 
 
-def test_masks_are_cleaned(tmp_path):
+def test_masks_are_cleaned(tmp_path, make):
     labels = labelled(tmp_path / "in")
     options = ["--grow", 2, "--fill-holes", 9, "--drop-specks", 5]
-    assert call("clean", tmp_path / "in", "-o", tmp_path / "out", *options) == 0
-    found = labels_in(tmp_path / "out", 4)
+    found = labels_in(make("clean", tmp_path / "in", *options), 4)
     assert (found[:, 18:20, 18:20] == 1).all()
     assert (found[:, 50, 80] == 0).all()
     assert (
@@ -281,9 +267,8 @@ def test_masks_are_cleaned(tmp_path):
     ).all()  # none lost
     assert (found[:, 20, 8:10] == 1).all()
     assert (found[:, 20, [7, 52]] == 0).all()
-    only = ["--grow", 2, "--label", 2]
-    assert call("clean", tmp_path / "in", "-o", tmp_path / "two.json", *only) == 0
-    kept = read_regions(tmp_path / "two.json", 4, SIZE)
+    only = make("clean", tmp_path / "in", "--grow", 2, "--label", 2, out="two.json")
+    kept = read_regions(only, 4, SIZE)
     assert (kept[1] == (labels == 1)).all()
     assert kept[2][0, 20, 51]
 
@@ -313,42 +298,26 @@ def test_what_cannot_be_converted_or_cleaned_is_named(field, line, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
+def test_a_video_needs_a_colour_for_each_label(tmp_path, refused):
     labels = labelled(tmp_path / "in")
-    write_labels(
-        np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {}
-    )
+    labels[labels == 2] = 9
+    write_labels(labels, tmp_path / "nine", {})
     arguments = ("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv")
-    assert call(*arguments) == 2
-    assert "Labels 1 and 9 are both" in last_error(capsys)
+    refused("Labels 1 and 9 are both", *arguments)
     assert call(*arguments, "--color", "9=#ffffff") == 0
-    assert call(*arguments, "--color", "9=#ffffff") == 2
-    assert "already exists" in last_error(capsys)
+    refused("already exists", *arguments, "--color", "9=#ffffff")
 
 
 def test_a_correction_tracks_again_up_to_the_next_right_frame(
-    clip, tmp_path, monkeypatch
+    clip, tmp_path, make, monkeypatch
 ):
-    assert (
-        call("track", clip, *CLICK, "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
-    )
-    before = labels_in(tmp_path / "out")
+    before = labels_in(make("track", clip, *CLICK, "--click", "2:0,70,32"))
     seen = watched(monkeypatch, "propagate")
     wrong = before.copy()
     wrong[3:5][wrong[3:5] == 1] = 0  # lost on two frames
     write_labels(wrong, tmp_path / "wrong", {})
-    options = [
-        "--masks",
-        tmp_path / "wrong",
-        "--key",
-        2,
-        "--key",
-        5,
-        "--click",
-        "1:3,28,32",
-    ]
-    assert call("track", clip, *options, "-o", tmp_path / "right") == 0
-    after = labels_in(tmp_path / "right")
+    options = ["--masks", tmp_path / "wrong", "--click", "1:3,28,32"]
+    after = labels_in(make("track", clip, *options, "--key", 2, "--key", 5))
     (((_, keys), how),) = seen
     assert (how["start"], how["stop"]) == (2, 6)
     assert {frame: sorted(masks) for frame, masks in keys.items()} == {
@@ -359,30 +328,19 @@ def test_a_correction_tracks_again_up_to_the_next_right_frame(
     assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
     assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
     for frame in (3, 4):
-        assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (
-            before[frame] == 1
-        ).sum()
+        assert are_near(after[frame] == 1, before[frame] == 1)
 
 
-def test_masks_may_be_corrected_where_they_are(clip, tmp_path, capsys):
-    assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
-    options = [
-        "--masks",
-        tmp_path / "out",
-        "--click",
-        "2:4,66,32",
-        "-o",
-        tmp_path / "out",
-    ]
-    assert call("track", clip, *options, "--key", 6) == 2
-    assert last_error(capsys).startswith("error: --key: Frame 6 is outside")
-    assert call("track", clip, *options, "--key", 1) == 0
-    labels = labels_in(tmp_path / "out")
+def test_masks_may_be_corrected_where_they_are(clip, make, refused):
+    out = make("track", clip, *CLICK)
+    again = ("track", clip, "--masks", out, "--click", "2:4,66,32", "--key")
+    refused("error: --key: Frame 6 is outside", *again, 6, "-o", out)
+    labels = labels_in(make(*again, 1))
     assert (labels[4] == 2).sum() > 300
     assert (labels[0] == 1).sum() > 300
 
 
-def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
+def test_where_a_region_is_lost_is_said(clip, make, capsys, monkeypatch):
     def propagate(clip, keys, **how):
         for frame in range(len(clip)):
             labels = np.zeros((64, 96), np.uint8)
@@ -390,14 +348,14 @@ def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
             yield frame, labels, Confidence({1: 0.4 if frame == 5 else 0.9})
 
     monkeypatch.setattr(following, "propagate", propagate)
-    assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
+    make("track", clip, *CLICK)
     said = [line for line in capsys.readouterr().err.splitlines() if "label 1" in line]
     assert said == [
         "warning: label 1: lost in frames 2-3, doubtful in frame 5. Click it there too."
     ]
 
 
-def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):
+def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, refused):
     write_labels(np.ones((4, 64, 96), np.uint8), tmp_path / "out", {1: "#ff0000"})
     before = contents(tmp_path / "out")
     write_labels(np.ones((6, 64, 96), np.uint8), tmp_path / "new", {1: "#ff0000"})
@@ -407,6 +365,6 @@ def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):
         ("clean", new, "--grow", "1"),
         ("convert", new),
     ):
-        assert call(*arguments, "-o", tmp_path / "out") == 2
-        assert "masks of another clip, 4 frames of 96x64" in last_error(capsys)
+        said = "masks of another clip, 4 frames of 96x64"
+        refused(said, *arguments, "-o", tmp_path / "out")
     assert contents(tmp_path / "out") == before

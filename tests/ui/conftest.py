@@ -7,7 +7,9 @@ import pytest
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest
+from regrain.masks.draw import BrushStroke
 from regrain.ui.server.media import Media
+from regrain.ui.session import mask_edits
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session_store import SessionStore
 
@@ -32,3 +34,15 @@ def open_clip(tmp_path):
 def visits_of(tmp_path):
     """Makes the store of the sessions of pages that begin on a clip."""
     return lambda opened, **how: SessionStore(opened, Media(tmp_path / "media"), **how)
+
+
+@pytest.fixture
+def paint():
+    """Paints a spot of a new region of a session on a frame; returns its label."""
+
+    def painted(session, frame=0):
+        label = session.add_region()
+        mask_edits.add_edit(session, label, frame, BrushStroke(((5, 5),), 3))
+        return label
+
+    return painted

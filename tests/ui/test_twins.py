@@ -1,12 +1,12 @@
 """What the page's scripts read and draw for themselves is what the server reads and
 draws: `js/twins.test.js` has the same cases."""
 
-import json
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
+from json_files import read_json
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.written import read_cuts, read_keyframes
@@ -16,7 +16,7 @@ from regrain.editing.request.boxes import read_boxes, write_boxes
 from regrain.editing.request.keyframes import check_inside, choose_keyframes
 from regrain.ui.api.program_schema import Formats
 
-CASES = json.loads(Path(__file__).with_name("js").joinpath("twins.json").read_text())
+CASES = read_json(Path(__file__).with_name("js").joinpath("twins.json"))
 
 
 def read(reader, text, count):

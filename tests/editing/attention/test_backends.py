@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from made_models import randn
 
 from regrain.editing.attention import backends
 from regrain.editing.attention.backends import (
@@ -59,9 +60,7 @@ def runs_one_by_one(q, k, v):
 @pytest.mark.parametrize("at_once", [1, 4096])
 def test_runs_see_themselves_alone(at_once, monkeypatch):
     monkeypatch.setattr(backends, "_RUNS_AT_ONCE", at_once)
-    q, k, v = torch.randn(
-        3, 2, int(RUNS.sum()), 4, 16, generator=torch.Generator().manual_seed(0)
-    ).unbind()
+    q, k, v = randn(3, 2, int(RUNS.sum()), 4, 16).unbind()
     torch.testing.assert_close(
         attention_in_runs(q, k, v, RunLengths(RUNS, q.device)), runs_one_by_one(q, k, v)
     )

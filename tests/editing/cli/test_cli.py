@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from commands import change, command, last_error
+from json_files import read_json
+from made_clips import flat
 from PIL import Image
 from tables import rows
 
@@ -24,7 +26,7 @@ call = command(main)
 @pytest.fixture
 def material(tmp_path):
     """A clip of six frames and masks of two labels for every second of them."""
-    frames = np.stack([np.full((16, 32, 3), 30 * i, np.uint8) for i in range(6)])
+    frames = flat(range(0, 180, 30))
     write_video(tmp_path / "clip.mp4", frames, Fraction(12))
     labels = np.zeros((3, 16, 32), np.uint8)
     labels[:, :, :10], labels[:, :, 20:] = 1, 2
@@ -48,6 +50,18 @@ def project(material):
     ]
     assert call("new", material / "clip.mp4", "-o", material / "project", *options) == 0
     return material / "project"
+
+
+@pytest.fixture
+def run(project, tmp_path):
+    """Runs the project; the folder of the results and what the report warns of."""
+
+    def ran(*options, out="out"):
+        out = tmp_path / out
+        assert call("run", project, "-o", out, *options) == 0
+        return out, read_json(out / "report.json")["warnings"]
+
+    return ran
 
 
 class Engine(list):
@@ -87,19 +101,8 @@ def test_new_makes_a_project_that_loads_and_is_not_overwritten(
 
 
 def test_new_without_masks_has_no_regions(material, requests, capsys):
-    assert (
-        call(
-            "new",
-            material / "clip.mp4",
-            "-o",
-            material / "p",
-            "--frames",
-            2,
-            "--size",
-            256,
-        )
-        == 0
-    )
+    given = [material / "clip.mp4", "--frames", 2, "--size", 256]
+    assert call("new", *given, "-o", material / "p") == 0
     request = load_project(material / "p")
     assert (request.regions, request.labels, len(request.clip), request.size) == (
         (),
@@ -154,48 +157,33 @@ def test_new_refuses_by_name_and_leaves_nothing(
     assert sorted(material.rglob("*")) == before
 
 
-def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
-    assert (
-        call("run", project, "-o", tmp_path / "out", "--gif", "--format", "matte") == 0
-    )
+def test_run_writes_results_and_says_where(run, requests, capsys):
+    out, warnings = run("--gif", "--format", "matte")
+    assert warnings == ["from the run"]
     shown = capsys.readouterr()
-    assert str(tmp_path / "out" / "edited.mp4") in shown.out
+    assert str(out / "edited.mp4") in shown.out
     assert "from the run" in shown.err
     assert {"edited.mp4", "edited.gif", "edited_matte", "report.json"} <= {
-        path.name for path in (tmp_path / "out").iterdir()
+        path.name for path in out.iterdir()
     }
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["warnings"] == [
-        "from the run"
-    ]
 
 
-def test_options_outweigh_the_project(project, requests, tmp_path):
+def test_options_outweigh_the_project(run, requests):
     settings = ["--set", "steps=3", "--set", "levels=coarse", "--set", "blend=false"]
-    options = ["--model", "/models/sd", "--seed", 5]
-    assert call("run", project, "-o", tmp_path / "out", *options, *settings) == 0
+    run("--model", "/models/sd", "--seed", 5, *settings)
     (request,) = requests
     assert (request.model, request.seed) == ("/models/sd", 5)
     assert request.params == {"steps": 3, "levels": "coarse", "blend": False}
 
 
 def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edits(
-    project, requests, tmp_path
+    project, run, requests
 ):
     change(project, params={"steps": 9, "feather": 1.0})
-    options = [
-        "--method",
-        "fatezero",
-        "--prompt",
-        "a fox sits",
-        "--prompt",
-        "a panda sits",
-    ]
-    assert (
-        call("run", project, "-o", tmp_path / "out", *options, "--set", "steps=4") == 0
-    )
+    prompts = ["--prompt", "a fox sits", "--prompt", "a panda sits"]
+    _, warnings = run("--method", "fatezero", *prompts, "--set", "steps=4")
     assert requests[0].params == {"steps": 4}
     assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
-    warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
     assert "dropped the project's params for videograin: feather, steps" in warnings[1]
 
 
@@ -208,21 +196,18 @@ def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edi
     ],
 )
 def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
-    project, requests, tmp_path, model, motion, kept
+    project, run, requests, model, motion, kept
 ):
     loras = ["storybook/fast@0.5", "mine"]
     added = {"motion": motion, "loras": loras, "prediction": "epsilon"}
     change(project, model="storybook", **added)
-    out = tmp_path / "out"
-    assert call("run", project, "-o", out, "--model", model) == 0
+    _, warnings = run("--model", model)
     assert requests[0].motion == kept
     is_own = model == "storybook"
     assert requests[0].loras == tuple(loras if is_own else loras[1:])
     assert requests[0].prediction == ("epsilon" if model == "storybook" else "")
-    warnings = json.loads((out / "report.json").read_text())["warnings"]
     assert any("dropped the motion adapter" in said for said in warnings) == (not kept)
-    told = ["--prediction", "v_prediction", "--model", model]
-    assert call("run", project, "-o", tmp_path / "told", *told) == 0
+    run("--prediction", "v_prediction", "--model", model, out="told")
     assert requests[1].prediction == "v_prediction"
 
 

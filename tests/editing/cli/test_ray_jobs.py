@@ -1,11 +1,11 @@
 """A batch on a cluster of three nodes, one of which is killed while it works."""
 
 import filecmp
-import json
 import os
 from collections import Counter
 
 import pytest
+from json_files import read_json
 from made_projects import write_project
 
 from regrain.editing.__main__ import main
@@ -57,8 +57,7 @@ def test_a_batch_outlives_a_node(nodes, tmp_path, own_cache):
         *(job.name for job in jobs),
     ]
     seeds = [
-        json.loads((out / job.name / "report.json").read_text())["request"]["seed"]
-        for job in jobs
+        read_json(out / job.name / "report.json")["request"]["seed"] for job in jobs
     ]
     assert seeds == [0, 1, 2, 3, 4]
 

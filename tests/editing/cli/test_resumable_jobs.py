@@ -2,13 +2,13 @@
 shots of one clip."""
 
 import filecmp
-import json
 import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from json_files import read_json
 from made_projects import PARAMS, write_project
 from tables import rows
 
@@ -37,7 +37,7 @@ def projects(tmp_path, own_cache):
 def status(out: Path) -> dict:
     return {
         name: job["state"]
-        for name, job in json.loads((out / "batch.json").read_text())["jobs"].items()
+        for name, job in read_json(out / "batch.json")["jobs"].items()
     }
 
 
@@ -105,7 +105,7 @@ def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypa
     save_project(replace(load_project(projects[1]), seed=9), projects[1])
     assert main(command) == 0
     assert ran[4:] == [9]
-    assert json.loads((out / "b" / "report.json").read_text())["request"]["seed"] == 9
+    assert read_json(out / "b" / "report.json")["request"]["seed"] == 9
 
 
 def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import change, command, last_error
+from json_files import read_json
 from tables import rows
 from tuning_runs import clip, learned, request
 
@@ -180,7 +181,7 @@ def test_run_uses_an_adapter_instead_of_tuning(
     out = tmp_path / "out"
     options = ("--model", small_folder, "--set", "steps=1", "--set", "preview_every=0")
     assert call("run", project, "-o", out, "--adapter", file, *options) == 0
-    report = json.loads((out / "report.json").read_text())
+    report = read_json(out / "report.json")
     assert report["adapter"]["words"] == "a cat"
     assert report["request"]["adapter"] == "clip.safetensors"
     assert str(file.parent) not in json.dumps(report)

@@ -17,7 +17,7 @@ from diffusers.schedulers import (
     scheduling_lcm,
     scheduling_tcd,
 )
-from made_models import SCHEDULER, load_double, write_sdxl, write_small_model
+from made_models import SCHEDULER, load_double, randn, write_sdxl, write_small_model
 from pipelines import pipeline_of
 
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
@@ -87,9 +87,7 @@ def test_a_sampled_picture_is_the_pipelines(pair, noise, sampler):
     model, pipeline = pair
     scheduler, steps = scheduler_of(sampler)
     pipeline.scheduler = scheduler
-    start = torch.randn(
-        1, 4, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
+    start = randn(1, 4, 8, 16, seed=1, dtype=torch.float64)
     factor = pipeline.vae_scale_factor
     theirs = pipeline(
         "a cat on a mat",

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from json_files import read_json
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import write_rle
@@ -13,9 +14,25 @@ RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)
 
 
-def masks_of(tmp_path, facts):
-    (tmp_path / "masks.json").write_text(json.dumps(facts))
-    return read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+@pytest.fixture
+def masks_of(tmp_path):
+    """Reads masks from a file of these facts, or of this text."""
+
+    def read(facts):
+        text = facts if isinstance(facts, str) else json.dumps(facts)
+        (tmp_path / "masks.json").write_text(text)
+        return read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+    return read
+
+
+@pytest.fixture
+def refused(masks_of):
+    def check(facts, said):
+        with pytest.raises(MaskError, match=said):
+            masks_of(facts)
+
+    return check
 
 
 def data_set(annotations, **more):
@@ -47,7 +64,7 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     masks = {3: RNG.random((FRAMES, 6, 9)) < 0.5, 1: np.zeros((FRAMES, 6, 9), bool)}
     masks[3][2] = False
     write_rle(masks, tmp_path / "masks.json", {3: "left dog"})
-    facts = json.loads((tmp_path / "masks.json").read_text())
+    facts = read_json(tmp_path / "masks.json")
     assert [image["file_name"] for image in facts["images"]] == [
         f"{n:05d}.png" for n in range(FRAMES)
     ]
@@ -62,48 +79,39 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
         == 4
     )
     back = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
-    assert {label: mask.tolist() for label, mask in back.items()} == {
-        n: m.tolist() for n, m in masks.items()
-    }
+    np.testing.assert_equal(back, masks)
 
 
-def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
-    found = masks_of(tmp_path, data_set([square(2), square(9, at=5)]))
+def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(masks_of):
+    found = masks_of(data_set([square(2), square(9, at=5)]))
     assert list(found) == [3]
     assert [int(mask.sum()) > 0 for mask in found[3]] == [False, True, True, False]
     assert found[3][1][1:4, 2:5].all()
     assert found[3][1].sum() <= 16  # corners are between pixels; a border may be drawn
 
 
-def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
+def test_objects_with_a_number_become_labels_of_their_own(tmp_path, masks_of):
     facts = data_set(
         [square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)]
     )
-    found = masks_of(tmp_path, facts)
+    found = masks_of(facts)
     shown = {
         label: [int(mask.any()) for mask in masks] for label, masks in found.items()
     }
     assert shown == {1: [1, 1, 0, 0], 2: [1, 0, 0, 0]}
     assert names_of(tmp_path / "masks.json") == {1: "dog", 2: "dog"}
-    pieces = masks_of(tmp_path, data_set([square(1, at=0), square(1, at=5)]))[3][0]
+    pieces = masks_of(data_set([square(1, at=0), square(1, at=5)]))[3][0]
     # without numbers, pieces of one object
     assert (pieces[2, 1], pieces[2, 6]) == (True, True)
 
 
-def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(tmp_path):
+def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(refused):
     facts = data_set([square(1)])
     facts["images"].pop()
-    with pytest.raises(
-        MaskError, match="3 frames of 9x6, but the clip uses 4 of 9x6. Use masks"
-    ):
-        masks_of(tmp_path, facts)
+    refused(facts, "3 frames of 9x6, but the clip uses 4 of 9x6. Use masks")
     facts = data_set([square(1)])
     facts["images"][0] |= {"width": 10**6, "height": 10**6}
-    with pytest.raises(
-        MaskError,
-        match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks",
-    ):
-        masks_of(tmp_path, facts)
+    refused(facts, "4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks")
 
 
 COUNTED = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": {"counts": 5}}
@@ -113,11 +121,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("image", [99, "2", None])
-def test_an_annotation_of_no_image_is_named(tmp_path, image):
+def test_an_annotation_of_no_image_is_named(image, refused):
     annotation = square(2) | {"id": 7, "image_id": image}
-    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
-    with pytest.raises(MaskError, match=rf"'annotation 7' is of image .*{image}"):
-        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+    refused(data_set([annotation]), rf"'annotation 7' is of image .*{image}")
 
 
 NAN = float("nan")
@@ -133,36 +139,24 @@ NAN = float("nan")
         ({"category_id": float("inf")}, "has inf where masks need a whole number"),
     ],
 )
-def test_what_is_no_number_is_named(tmp_path, wrong, said):
+def test_what_is_no_number_is_named(wrong, said, refused):
     annotation = square(1) | {"id": 7} | wrong
-    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
-    with pytest.raises(MaskError, match=said):
-        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+    refused(data_set([annotation]), said)
 
 
-def test_a_file_of_sa_1b_is_named(tmp_path):
+def test_a_file_of_sa_1b_is_named(refused):
     facts = {"image": {"width": 4, "height": 4}, "annotations": [square(1)]}
-    (tmp_path / "masks.json").write_text(json.dumps(facts))
-    with pytest.raises(MaskError, match=r"is of one image, as SA-1B"):
-        read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+    refused(facts, "is of one image, as SA-1B")
 
 
-def test_a_number_that_is_not_needed_may_be_none(tmp_path):
+def test_a_number_that_is_not_needed_may_be_none(masks_of):
     """As tables have it where nothing was."""
     annotation = square(2) | {"area": NAN, "track_id": NAN}
-    (tmp_path / "masks.json").write_text(json.dumps(data_set([annotation])))
-    found = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
-    assert list(found) == [annotation["category_id"]]
+    assert list(masks_of(data_set([annotation]))) == [annotation["category_id"]]
 
 
-def test_what_is_no_data_set_is_refused(tmp_path):
-    facts = [
-        json.dumps(data_set([square(1)]) | wrong) for wrong in [*BROKEN, {"images": []}]
-    ]
-    for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000, *facts):
-        (tmp_path / "masks.json").write_text(text)
-        with pytest.raises(
-            MaskError,
-            match=r"(is not a JSON file of masks|lacks 'category_id'|is of image 99)",
-        ):
-            read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+def test_what_is_no_data_set_is_refused(refused):
+    said = "(is not a JSON file of masks|lacks 'category_id'|is of image 99)"
+    facts = [data_set([square(1)]) | wrong for wrong in [*BROKEN, {"images": []}]]
+    for content in ("", [], {}, {"masks": 3}, "[" * 100_000, *facts):
+        refused(content, said)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from made_clips import noise
 from PIL import Image
 
 from regrain.editing.errors import MaskError
@@ -23,7 +24,7 @@ SIZE = (7, 5)
 
 @pytest.fixture
 def labels():
-    return np.random.default_rng(0).integers(0, 256, (3, 5, 7), dtype=np.uint8)
+    return noise(3, 5, 7)
 
 
 def save(folder, *masks, mode=None):
@@ -65,7 +66,7 @@ def cut(folder):
 
 
 LABELS = ("cat", "0", "256", "-1", "²")  # none of them is one
-SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
+SOME = noise(3, 5, 7, seed=2)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@ import os
 
 import numpy as np
 import pytest
+from made_clips import noise
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
 
-FRAMES = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
+FRAMES = noise(7, 5, 6, 3)
 
 
 def spooled(*lengths):

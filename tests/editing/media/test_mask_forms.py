@@ -1,10 +1,10 @@
 """Every form of masks, with every region of the palette: out and in again, exactly."""
 
-import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from json_files import write_json
 from PIL import Image
 
 from regrain.editing.media.coco import runs, write_rle
@@ -79,7 +79,7 @@ def write_video_set(labels, path):
         for label in ALL
     ]
     video = {"id": 1, "width": WIDTH, "height": HEIGHT, "length": FRAMES}
-    path.write_text(json.dumps({"videos": [video], "annotations": objects}))
+    write_json(path, {"videos": [video], "annotations": objects})
 
 
 FORMS = {

@@ -7,7 +7,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from made_clips import write_clip
+from made_clips import noise, write_clip
 from PIL import Image
 
 from regrain.editing.errors import MaskError
@@ -24,7 +24,7 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 DISC = np.hypot(X - 40, Y - 50) < 24
 LEFT, RIGHT = X < 30, X > 60
 TWO = np.where(LEFT, 1, np.where(RIGHT, 2, 0)).astype(np.uint8)
-NOISE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+NOISE = noise(SIDE, SIDE, 3)
 SOFT = cv2.GaussianBlur(255 * DISC.astype(np.uint8), (0, 0), 4)
 # Hardly half of it is black or white.
 GENTLE = np.clip(2.6 * (X + Y), 0, 255).astype(np.uint8)
@@ -125,13 +125,7 @@ MEANT = {
         BOTH,
     ),
 }
-LOSSY = {
-    "white on black": (Image.fromarray(grey(DISC)), ONE),
-    "soft": (Image.fromarray(SOFT), {1: SOFT >= 128}),
-    "a gentle ramp": (Image.fromarray(GENTLE), {1: GENTLE >= 128}),
-    "colours": (Image.fromarray(IN_COLORS), BOTH),
-    "one colour": (Image.fromarray(rgb(DISC, (200, 30, 90))), ONE),
-}
+AFTER_CODECS = ("white on black", "soft", "a gentle ramp", "colours", "one colour")
 
 
 def close(found, meant, least=1.0):
@@ -155,9 +149,10 @@ def test_a_file_a_folder_and_an_archive_mean_the_same(image, meant, tmp_path):
     assert sorted(tracks) == sorted(meant)
 
 
-@pytest.mark.parametrize(("image", "meant"), LOSSY.values(), ids=LOSSY)
+@pytest.mark.parametrize("name", AFTER_CODECS)
 @pytest.mark.parametrize("ending", ["jpg", "webp", "bmp", "tiff", "mp4"])
-def test_noise_of_a_codec_makes_no_regions(image, meant, ending, tmp_path):
+def test_noise_of_a_codec_makes_no_regions(name, ending, tmp_path):
+    image, meant = MEANT[name]
     path = tmp_path / f"0.{ending}"
     if ending == "mp4":
         frame = np.asarray(image.convert("RGB"))
@@ -181,9 +176,7 @@ def test_known_colours_keep_their_labels(tmp_path):
 
 
 def test_one_meaning_holds_for_all_frames(tmp_path):
-    Image.fromarray(grey(DISC, 0)).save(tmp_path / "0.png")
-    Image.fromarray(grey(DISC)).save(tmp_path / "1.png")
-    Image.fromarray(SOFT).save(tmp_path / "2.png")
+    save_all(tmp_path, *map(Image.fromarray, (grey(DISC, 0), grey(DISC), SOFT)))
     labels = read_labels(tmp_path, 3, SIZE)
     assert labels.present == {1}
     assert [int((one > 0).sum()) for one in labels] == [
@@ -191,10 +184,8 @@ def test_one_meaning_holds_for_all_frames(tmp_path):
         DISC.sum(),
         (SOFT >= 128).sum(),
     ]
-    for index in range(3):
-        rgb_of = [(), LEFT, RIGHT][index]
-        picture = BLACK if index == 0 else rgb(rgb_of, (BLACK, BLUE, ORANGE)[index])
-        Image.fromarray(picture).save(tmp_path / f"{index}.png")
+    colored = (BLACK, rgb(LEFT, BLUE), rgb(RIGHT, ORANGE))
+    save_all(tmp_path, *map(Image.fromarray, colored))
     labels = read_labels(tmp_path, 3, SIZE)
     assert [sorted(np.unique(one)) for one in labels] == [[0], [0, 1], [0, 2]]
 

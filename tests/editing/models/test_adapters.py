@@ -6,14 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from made_clips import black
+from made_models import loaded
 from safetensors.torch import load_file, save_file
 from tables import rows
 from tuning_runs import FRAMES, clip, learned, request, same
 
-from regrain.editing import ArrayClip, edit, load_adapter, save_adapter
+from regrain.editing import edit, load_adapter, save_adapter
 from regrain.editing.errors import ModelError, RequestError, ResourceError
 from regrain.editing.models import adapters
 from regrain.editing.models.adapters import (
@@ -94,7 +95,7 @@ def test_the_facts_say_what_was_tuned_how(small, adapter):
 
 
 def still(height, width):
-    return ArrayClip(np.zeros((FRAMES, height, width, 3), np.uint8))
+    return black(FRAMES, height, width)
 
 
 def stranger(file, facts=None):
@@ -142,7 +143,7 @@ def test_a_header_of_wrong_types_is_refused(adapter, file, key, value):
 
 def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
     check_fits(adapter, small, SIZE)
-    check_fits(adapter, load_backbone(str(small_folder), dtype=torch.bfloat16), SIZE)
+    check_fits(adapter, loaded(small_folder, dtype=torch.bfloat16), SIZE)
     check_frames(adapter.facts, FRAMES)
 
 

@@ -3,6 +3,7 @@ where it must."""
 
 import pytest
 import torch
+from made_models import randn
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames, frames_seen
@@ -30,7 +31,7 @@ def image(tiny_double):
     """Noisy latents of one frame, their step and text, and what diffusers' own network
     makes of them."""
     model = tiny_double
-    x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    x = randn(1, 4, 16, 16).double()
     step, text = model.schedule.sampling(4)[1], model.embed(["a cat"])
     with torch.no_grad():
         expected = model.unet(x, torch.tensor(step.t), text.vectors.double()).sample
@@ -52,7 +53,7 @@ def test_one_frame_and_equal_frames_are_the_image_model(
 def test_joint_norm_is_group_norm_of_five_dimensions():
     norm = torch.nn.GroupNorm(4, 8, affine=True)
     torch.nn.init.normal_(norm.weight)
-    x = torch.randn(2 * FRAMES, 8, 5, 6, generator=torch.Generator().manual_seed(2))
+    x = randn(2 * FRAMES, 8, 5, 6, seed=2)
     video = x.unflatten(0, (2, FRAMES)).movedim(2, 1)
     model = torch.nn.Sequential(norm)
     with joint_norm(FRAMES)(model):

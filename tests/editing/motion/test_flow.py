@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from made_clips import noise
 
 from regrain.editing.motion.flow import (
     estimate_both,
@@ -24,12 +25,7 @@ def constant(dx, dy, frames=1, height=12, width=16):
 
 def texture(height=96, width=128, seed=0):
     shape = (height // 4 + 8, width // 4 + 8, 3)
-    return (
-        np.random.default_rng(seed)
-        .integers(0, 256, shape, dtype=np.uint8)
-        .repeat(4, 0)
-        .repeat(4, 1)
-    )
+    return noise(*shape, seed=seed).repeat(4, 0).repeat(4, 1)
 
 
 def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():

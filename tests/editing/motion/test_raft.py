@@ -25,8 +25,7 @@ def network():
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+def shelf(tmp_path, own_models):
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_clips import noise
 from running import composite, edit_clip, finish, followed
 
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
@@ -40,7 +41,7 @@ HORSE = Region("horse", 1, prompt="a dog", source="a horse", margin=0)
 
 def moving(frames=FRAMES, seed=0):
     """Blocks that drift to the right, a pixel a frame."""
-    cells = np.random.default_rng(seed).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    cells = noise(8, 16, 3, seed=seed)
     wide = np.repeat(np.repeat(cells, 8, 0), 8, 1)
     return np.stack([wide[:, 60 - t : 60 - t + SIZE] for t in range(frames)])
 

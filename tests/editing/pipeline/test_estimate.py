@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from cases import BASES
-from made_models import write_small_model
+from made_clips import black, noise
+from made_models import loaded, write_small_model
 from made_pictures import write_picture
 from running import edit_clip
 from torch.utils.flop_counter import FlopCounterMode
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture
 def request_(small_folder):
-    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    frames = noise(3, 16, 16, 3)
     clip = ArrayClip(frames, Fraction(8))
     return EditRequest(
         clip, None, (), "a cat", "a fox", method="tune_a_video", model=str(small_folder)
@@ -107,10 +108,10 @@ def test_memory_is_counted_from_the_files_as_by_the_model(
     model = write_small_model(tmp_path / "model", sdxl)
     more = {
         "more_prompts": tuple("bcdefgh"),
-        "clip": ArrayClip(np.zeros((8, 16, 16, 3), np.uint8)),
+        "clip": black(8, 16, 16),
     }
     asked = replace(request_, model=str(model), method="fatezero", size=64, **more)
-    backbone = load_backbone(str(model))
+    backbone = loaded(model)
     numbers = {
         name: sum(p.numel() for p in part.parameters())
         for name, part in backbone.parts.items()
@@ -260,7 +261,7 @@ def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch
     weights = estimate.count_weights(wan_folder / "transformer")
     weights += estimate.count_weights(wan_folder / "vae")
     for frames in (1, 5, 8, 9):
-        clip = ArrayClip(np.zeros((frames, 16, 16, 3), np.uint8))
+        clip = black(frames, 16, 16)
         asked = replace(
             request_, method="flow_regions", model=str(wan_folder), clip=clip
         )
@@ -327,7 +328,7 @@ def test_passes_are_the_rows_that_the_network_gets(fitting, method, monkeypatch)
 def test_operations_of_attention_are_those_of_a_call(tmp_path, sdxl):
     """What is counted where the frames see each other, over where they do not."""
     folder = write_small_model(tmp_path / "model", sdxl)
-    unet = load_backbone(str(folder)).unet
+    unet = loaded(folder).unet
     frames, side = 3, 16
     given = {"added_cond_kwargs": SDXL_GIVEN} if sdxl else {}
     text = torch.randn(frames, 4, unet.config.cross_attention_dim)
@@ -347,7 +348,7 @@ def test_operations_of_attention_are_those_of_a_call(tmp_path, sdxl):
     alone = torch.arange(frames)[:, None]
     more = counted_call("all") - counted_call(alone)
     asked = EditRequest(
-        ArrayClip(np.zeros((frames, 16, 16, 3), np.uint8)),
+        black(frames, 16, 16),
         None,
         (),
         "a cat",

@@ -1,7 +1,6 @@
 """Edits of boxes: the model sees a box as if it were the clip, and its edit is put back
 where the box is."""
 
-import json
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 from cases import BASES, CASES
 from commands import command
-from made_models import write_control_net
+from json_files import read_json, write_json
+from made_models import loaded, write_control_net
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from running import composite
@@ -204,8 +204,7 @@ def test_a_size_is_that_of_the_box(small):
     assert report["focus"][0]["size"] == list(size)
 
 
-def test_pictures_motion_and_control_see_the_box(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+def test_pictures_motion_and_control_see_the_box(small, tmp_path, own_models):
     write_adapter(tmp_path / "moves", small.unet)
     write_control_net(tmp_path / "net", small.unet, 0.3, (8, 8))
     folder = write_encoder(tmp_path / "sees")
@@ -722,9 +721,8 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
 
 
 def test_a_tuning_is_estimated_for_the_box(small_folder, monkeypatch):
-    from regrain.editing.models.loading.load import load_backbone
 
-    load_backbone(str(small_folder))
+    loaded(small_folder)
     monkeypatch.setattr(estimate, "_timed", lambda call: 1.0)
     monkeypatch.setattr(estimate, "_seconds", {})
     params = {"tune_steps": 3, "tune_preview_every": 0}
@@ -740,9 +738,8 @@ def test_a_tuning_is_estimated_for_the_box(small_folder, monkeypatch):
 
 
 def test_an_adapter_of_another_box_is_refused_before_the_run(small_folder, tmp_path):
-    from regrain.editing.models.loading.load import load_backbone
 
-    backbone = load_backbone(str(small_folder))
+    backbone = loaded(small_folder)
     mine = request(labels=tall(), model=str(small_folder))
     *_, last = tune(replace(mine, method="tune_a_video", params=TUNING), backbone)
     path = tmp_path / "mine.safetensors"
@@ -809,10 +806,10 @@ def test_a_region_that_its_box_never_shows_works(small):
 def test_a_project_without_the_field_is_edited_in_the_whole_frame(tmp_path):
     save_project(request(focus="auto"), tmp_path / "p")
     file = tmp_path / "p" / "project.json"
-    content = json.loads(file.read_text())
+    content = read_json(file)
     assert content.pop("focus") == "auto"
     assert load_project(tmp_path / "p").focus == "auto"
-    file.write_text(json.dumps(content))
+    write_json(file, content)
     assert load_project(tmp_path / "p").focus == "off"
 
 
@@ -824,7 +821,7 @@ def test_the_command_line_edits_a_box(tmp_path, small_folder, monkeypatch, capsy
     for how, boxed in (("on", True), ("off", False)):
         out = tmp_path / how
         assert call("run", project, "-o", out, "--focus", how) == 0
-        report = json.loads((out / "report.json").read_text())
+        report = read_json(out / "report.json")
         assert ("focus" in report) == boxed
         assert report["request"]["focus"] == how
         capsys.readouterr()

@@ -1,4 +1,3 @@
-import json
 import zipfile
 from dataclasses import replace
 from fractions import Fraction
@@ -6,6 +5,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from json_files import read_json
+from made_clips import flat, off
 from PIL import Image, ImageSequence
 
 from regrain.editing import (
@@ -56,6 +57,17 @@ def result(request_):
     return EditResult(frames, source + 60, source, request_.edited_mask, attention)
 
 
+@pytest.fixture
+def write(request_, result, tmp_path):
+    """Writes a result, by default the usual one, and a report; returns the folder."""
+
+    def written(result=result, report=None, out="out", **how):
+        write_outputs(result, request_, report or {}, tmp_path / out, **how)
+        return tmp_path / out
+
+    return written
+
+
 def tree(folder):
     """The content of every file."""
     return {
@@ -69,21 +81,15 @@ def seen(path, frames=1):
     return open_clip(path).read(0, frames).astype(int)
 
 
-def test_everything_is_written(tmp_path, request_, result):
+def test_everything_is_written(tmp_path, result, write):
     report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
-    write_outputs(
-        replace(result, control=result.source),
-        request_,
-        report,
-        tmp_path / "a" / "out",
-        formats=["gif"],
-    )
-    out = tmp_path / "a" / "out"
+    shown = replace(result, control=result.source)
+    out = write(shown, report, "a/out", formats=["gif"])
     names = "comparison.mp4 control.mp4 edited.gif edited.mp4 masks.mp4 report.json"
     maps = ["attention/the_cat_after.mp4", "attention/the_cat_before.mp4"]
     assert sorted(tree(out)) == [*maps, *names.split()]
     assert [*(tmp_path / "a").iterdir()] == [out]
-    assert json.loads((out / "report.json").read_text()) == {
+    assert read_json(out / "report.json") == {
         "seconds": 0.5,
         "fps": "3/2",
         "warnings": [],
@@ -94,18 +100,17 @@ def test_everything_is_written(tmp_path, request_, result):
         Fraction(24000, 1001),
         FRAMES,
     )
-    assert np.abs(edited.read(0, FRAMES).astype(int) - result.frames).max() <= 2
+    assert off(edited.read(0, FRAMES), result.frames).max() <= 2
     with Image.open(out / "edited.gif") as gif:
         assert gif.n_frames == FRAMES
         assert gif.info["comment"] == AI_EDITED.encode()
 
 
-def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result):
+def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
     left = np.zeros((FRAMES, 4, 6), bool)
     left[:, :, :3] = True
     found = replace(result, attention={}, step_areas={5: ~left, 2: left})
-    write_outputs(found, request_, {}, tmp_path / "out")
-    path = tmp_path / "out" / "attention" / "areas_by_step.mp4"
+    path = write(found) / "attention" / "areas_by_step.mp4"
     assert len(open_clip(path)) == 2
     for number, picture in enumerate(seen(path, 2)):
         assert picture.shape[:2] == (HEIGHT, 4 * WIDTH)
@@ -116,16 +121,16 @@ def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result
             assert yellow[0] - yellow[2] > 30 > np.ptp(grey) + 10
 
 
-def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
-    write_outputs(result, request_, {}, tmp_path / "out")
-    (both,) = seen(tmp_path / "out" / "comparison.mp4")
+def test_explaining_videos_show_what_they_say(write):
+    out = write()
+    (both,) = seen(out / "comparison.mp4")
     assert both.shape == (HEIGHT, 2 * WIDTH, 3)
     assert abs(both[:, : WIDTH - 2].mean() - 100) < 2
     assert abs(both[:, WIDTH + 2 :].mean() - 150) < 2
-    (masks,) = seen(tmp_path / "out" / "masks.mp4")
+    (masks,) = seen(out / "masks.mp4")
     expected = [(165, 58, 58), (100, 100, 100), (58, 58, 165)]
     assert np.abs(masks[15, [8, 25, 38]] - expected).max() < 12
-    heat = tmp_path / "out" / "attention"
+    heat = out / "attention"
     before, after = (
         seen(heat / f"the_cat_{when}.mp4")[0] for when in ("before", "after")
     )
@@ -136,30 +141,26 @@ def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
 
 @pytest.mark.parametrize("report", [{"loss": float("nan")}, {"object": object()}])
 def test_a_failure_leaves_nothing_and_keeps_what_was_there(
-    tmp_path, request_, result, report
+    tmp_path, result, report, write
 ):
     with pytest.raises((ValueError, TypeError)):
-        write_outputs(result, request_, report, tmp_path / "out")
+        write(report=report)
     assert list(tmp_path.iterdir()) == []
-    write_outputs(result, request_, {}, tmp_path / "out")
-    before = tree(tmp_path / "out")
+    out = write()
+    before = tree(out)
     with pytest.raises((ValueError, TypeError)):
-        write_outputs(
-            replace(result, frames=result.source), request_, report, tmp_path / "out"
-        )
-    assert tree(tmp_path / "out") == before
+        write(replace(result, frames=result.source), report)
+    assert tree(out) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
-    tmp_path, request_, result, monkeypatch
-):
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, write):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(outputs, "write_video", full)
     with pytest.raises(ResourceError, match="No space left"):
-        write_outputs(result, request_, {}, tmp_path / "out")
+        write()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,7 +183,7 @@ def test_file_names_are_safe_and_differ():
     assert stems == ["x", "a_b", "a_b_2", "a_b_3", "füsse", "region", "region_2"]
 
 
-def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, result):
+def test_large_frames_are_shrunk_only_where_they_explain(tmp_path):
     large = np.zeros((1, 60, 1000, 3), np.uint8)
     request = EditRequest(
         clip=ArrayClip(large), labels=None, regions=(), prompt="a fox"
@@ -218,7 +219,7 @@ def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
     assert stays == [40, 40, 50, 40, 40, 40]  # they add up to a quarter of a second
     for picture, frame in zip(pictures, frames, strict=True):
         # FFmpeg finds colours in another space, and rounds.
-        assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - frame).max() <= 1
+        assert off(np.asarray(picture.convert("RGB")), frame).max() <= 1
 
 
 def test_a_gif_is_nearer_to_its_clip_than_pillows(tmp_path):
@@ -241,7 +242,7 @@ def test_a_gif_is_nearer_to_its_clip_than_pillows(tmp_path):
 def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
     """Players take a hundredth of a second for a tenth, so no frame lasts one."""
     count = {30: 60, 60: 60, 100: 100}[fps]
-    frames = np.stack([np.full((4, 6, 3), 2 * n, np.uint8) for n in range(count)])
+    frames = flat(range(0, 2 * count, 2), 6, 4)
     write_gif(tmp_path / "a.gif", frames, Fraction(fps))
     with Image.open(tmp_path / "a.gif") as gif:
         lasting = [frame.info["duration"] for frame in ImageSequence.all_frames(gif)]
@@ -250,9 +251,7 @@ def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
     assert sum(lasting) == 1000 * count // fps
 
 
-def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(
-    tmp_path, request_, result
-):
+def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(result, write):
     most = 0
 
     def watched(frames):
@@ -273,10 +272,9 @@ def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(
     )
     given = replace(result, reconstruction=result.source, control=result.source)
     lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
-    write_outputs(lazy, request_, {}, tmp_path / "lazy", formats=["gif"])
-    write_outputs(given, request_, {}, tmp_path / "whole", formats=["gif"])
+    by_frame = tree(write(lazy, formats=["gif"]))
     assert most == 1
-    assert tree(tmp_path / "lazy") == tree(tmp_path / "whole")
+    assert by_frame == tree(write(given, out="whole", formats=["gif"]))
 
 
 @pytest.fixture
@@ -319,20 +317,20 @@ def decoded(path):
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept):
+def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept, write):
     """Written at once, and later of what was kept without loss."""
     out = tmp_path / "out"
     if kept:
-        write_outputs(soft, request_, {}, tmp_path / "run")
+        run = write(soft, out="run")
         keep_layers(layers_of(soft, request_.clip)[0], tmp_path / "layers")
-        layers = kept_layers(tmp_path / "layers", tmp_path / "run" / "edited.mp4")
+        layers = kept_layers(tmp_path / "layers", run / "edited.mp4")
         for name in FORMATS:
             write_format(name, layers, out / file_in(name))
         for name in ("edited_png", "edited_matte"):
             with zipfile.ZipFile(out / f"{name}.zip") as archive:
                 archive.extractall(out)
     else:
-        write_outputs(soft, request_, {}, out, formats=[*FORMATS])
+        write(soft, formats=[*FORMATS])
     matte = soft.matte.read(0, FRAMES)
     assert np.array_equal(pictures(out / "edited_png"), soft.frames)
     outside = matte == 0
@@ -345,11 +343,11 @@ def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept):
 
     colors, alpha = decoded(out / "edited.mov")
     assert alpha.shape == matte.shape
-    assert np.abs(alpha.astype(int) - matte).max() <= 1
+    assert off(alpha, matte).max() <= 1
     shown = over(soft.source, colors, alpha).astype(int)
     assert np.abs(shown - soft.frames).mean() < 1.5, "alpha is not straight"
     assert np.abs(shown[outside] - soft.source[outside]).max() <= 2
-    assert np.abs(colors[outside].astype(int) - soft.source[outside]).mean() < 3
+    assert off(colors[outside], soft.source[outside]).mean() < 3
     with av.open(str(out / "edited.mov")) as container:
         assert container.metadata["comment"] == AI_EDITED
     with Image.open(out / "edited.gif") as gif:
@@ -357,14 +355,13 @@ def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept):
 
 
 def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
-    tmp_path, request_, result
+    result, write
 ):
-    out = tmp_path / "out"
     others = tuple(
         OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
     )
     more = replace(result, others=others, reconstruction=result.source)
-    write_outputs(more, request_, {}, out, formats=["gif", "png", "prores"])
+    out = write(more, formats=["gif", "png", "prores"])
     written = {
         *("edited_2.mp4", "edited_3.mp4", "edited.gif", "edited_2.mov"),
         *("reconstruction.mp4", "edited_2_png/00000.png"),
@@ -377,7 +374,7 @@ def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
     levels = [beside[15, WIDTH * number + 20].mean() for number in range(4)]
     assert np.round(levels, -1).tolist() == [100, 150, 170, 190]
     assert beside.shape[1] == 4 * WIDTH
-    write_outputs(result, request_, {}, out)
+    write()
     assert not written & set(tree(out))
     assert "edited.mp4" in tree(out)
     (out / "edited_png").mkdir()
@@ -386,12 +383,10 @@ def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
         check_out(out)
 
 
-def test_a_format_that_is_unknown_is_refused_before_any_work(
-    tmp_path, request_, result
-):
+def test_a_format_that_is_unknown_is_refused_before_any_work(tmp_path, write):
     with pytest.raises(
         RequestError, match="'pgn' was not found. Did you mean 'png'"
     ) as e:
-        write_outputs(result, request_, {}, tmp_path / "out", formats=["pgn"])
+        write(formats=["pgn"])
     assert e.value.field == "formats"
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from made_clips import noise
 
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import PromptError
@@ -28,7 +29,7 @@ KEYS = (
 def request(**changes) -> EditRequest:
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
-    frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    frames = noise(2, 64, 64, 3, seed=1)
     given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
     region = Region(
         "thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat", margin=0

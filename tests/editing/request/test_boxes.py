@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from made_clips import black
 
-from regrain.editing import ArrayClip, EditRequest, Region, RequestError
+from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.media.labels import Labels
 from regrain.editing.request.boxes import (
     Focus,
@@ -315,7 +316,7 @@ def test_a_size_may_change_only_where_a_shot_begins():
 def request(frames=4, **changes):
     labels = np.zeros((frames, 64, 64), np.uint8)
     labels[:, 8:16, 8:16] = 1
-    clip = ArrayClip(np.zeros((frames, 64, 64, 3), np.uint8))
+    clip = black(frames, 64, 64)
     return EditRequest(clip, labels, (Region("cat", 1, "a fox"),), **changes)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from json_files import read_json, write_json
 from other_values import EDIT, REGION, make_request, with_region, write_files
 
 from regrain.editing import RequestError, load_project, save_project
@@ -17,10 +18,9 @@ from regrain.editing.request.region import Region
 
 
 @pytest.fixture(autouse=True)
-def _files(tmp_path, monkeypatch):
+def _files(tmp_path, monkeypatch, own_models):
     """The files that the values name are here, and models in their folder."""
     write_files(tmp_path)
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_a_field_is_kept_in_the_project_and_written_to_the_report(
     save_project(request, tmp_path / "p")
     again = load_project(tmp_path / "p")
     kept = getattr(again if is_edit else again.regions[0], field)
-    in_file = json.loads((tmp_path / "p" / FILE).read_text())
+    in_file = read_json(tmp_path / "p" / FILE)
     reported = json.loads(json.dumps(describe(request)))
     if not is_edit:
         in_file, reported = in_file["regions"][0], reported["regions"][0]
@@ -111,7 +111,7 @@ def test_everything_that_can_be_replaced_is_tried():
 def test_a_line_of_a_batch_replaces_a_value(tmp_path, key):
     value, expected = CHANGES[key]
     save_project(make_request(prompt="a cat"), tmp_path / "p")
-    (tmp_path / "jobs.jsonl").write_text(json.dumps({"project": "p", key: value}))
+    write_json(tmp_path / "jobs.jsonl", {"project": "p", key: value})
     (job,) = read_jobs(["jobs.jsonl"])
     assert job.changes == {key: value}
     request, _ = override(load_project(job.project), **job.changes)

@@ -3,9 +3,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+from made_clips import black
 from tables import rows
 
-from regrain.editing import ArrayClip, EditRequest, MaskError, RequestError
+from regrain.editing import EditRequest, MaskError, RequestError
 from regrain.editing.media.mask_pictures import PALETTE
 from regrain.editing.request.compose import compose
 from regrain.editing.request.region import Region
@@ -64,7 +65,7 @@ LABELS[0, :2], LABELS[1, 2:] = 1, 2
 
 def make(**changes):
     clip, regions = (
-        ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)),
+        black(2, 4, 6),
         (region(1, "a panda"), region(2)),
     )
     return EditRequest(**{"clip": clip, "labels": LABELS, "regions": regions} | changes)
@@ -142,7 +143,7 @@ def test_runnable_needs_something_to_do():
 
 
 def by_words(**given):
-    clip = ArrayClip(np.zeros((2, 16, 16, 3), np.uint8))
+    clip = black(2, 16, 16)
     common = {
         "source_prompt": "a cat sits",
         "prompt": "a fox sits",
@@ -200,7 +201,7 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
 
 def test_a_region_that_says_nothing_of_its_margin_has_room():
     clip, labels = (
-        ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
+        black(1, 64, 96),
         np.zeros((1, 64, 96), np.uint8),
     )
     labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
@@ -258,7 +259,7 @@ def test_labels_are_read_once_however_often_the_request_is_changed():
     ],
 )
 def test_what_other_programs_read_in_prompts_is_named(text, said):
-    clip = ArrayClip(np.zeros((1, 16, 16, 3), np.uint8))
+    clip = black(1, 16, 16)
     labels = np.ones((1, 16, 16), np.uint8)
     how = {"method": "sdedit", "model": "storybook"}
     whole = EditRequest(clip, None, (), prompt=text, **how)
@@ -273,5 +274,5 @@ def test_what_other_programs_read_in_prompts_is_named(text, said):
     "text", ["a pig (at 3:30), red", "a <pig>", "a pig: 3", "a (very (red)) fox"]
 )
 def test_brackets_alone_are_words(text):
-    clip = ArrayClip(np.zeros((1, 16, 16, 3), np.uint8))
+    clip = black(1, 16, 16)
     check_runnable(EditRequest(clip, None, (), prompt=text, method="sdedit"))

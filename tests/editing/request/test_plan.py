@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from made_clips import black, noise
 
 from regrain.editing import ArrayClip
 from regrain.editing.media.lazy_frames import frames_of
@@ -8,7 +9,7 @@ from regrain.editing.request.plan import make_plan, scan
 
 
 def planned(frames, size=8, keys="all", cuts=(), anchors=2):
-    clip = ArrayClip(np.zeros((frames, 8, 8, 3), np.uint8))
+    clip = black(frames, 8, 8)
     return make_plan(cuts, read_keyframes(keys), frames_of(clip), size, anchors)
 
 
@@ -58,7 +59,7 @@ def test_chosen_key_frames_are_joined_by_the_ends_of_shots():
 
 
 def blocks(seed, frames):
-    cells = np.random.default_rng(seed).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    cells = noise(8, 16, 3, seed=seed)
     wide = np.repeat(np.repeat(cells, 8, 0), 8, 1)
     return np.stack([wide[:, 60 - t : 124 - t] for t in range(frames)])
 

@@ -1,10 +1,11 @@
-import json
 import os
 from dataclasses import fields
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from json_files import read_json, write_json
+from made_clips import black, flat, noise
 from tables import rows
 
 from regrain.editing import (
@@ -57,21 +58,21 @@ def halves(frames, height=16, width=32):
 def folder(tmp_path):
     root = tmp_path / "project"
     write_labels(halves(3), root / "masks", {})
-    frames = np.stack([np.full((16, 32, 3), 20 * i, np.uint8) for i in range(8)])
+    frames = flat(range(0, 160, 20))
     write_video(root / "clip.mp4", frames, Fraction(12))
-    (root / FILE).write_text(json.dumps(PROJECT))
+    write_json(root / FILE, PROJECT)
     return root
 
 
 def change(folder, path, value):
     """Set one key of project.json by its dotted path."""
-    content = json.loads((folder / FILE).read_text())
+    content = read_json(folder / FILE)
     *parents, key = path.split(".")
     place = content
     for parent in parents:
         place = place[int(parent) if parent.isdigit() else parent]
     place[key] = value
-    (folder / FILE).write_text(json.dumps(content))
+    write_json(folder / FILE, content)
 
 
 def test_a_project_becomes_a_request(folder):
@@ -234,7 +235,7 @@ def test_saved_is_loaded_again(folder, tmp_path):
 
 
 def test_frames_in_memory_are_saved_without_loss(tmp_path):
-    frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
+    frames = noise(3, 5, 7, 3)
     request = EditRequest(
         clip=ArrayClip(frames, Fraction(25, 2)), labels=None, regions=(), size=128
     )
@@ -267,7 +268,7 @@ def test_saving_replaces_a_project_and_nothing_else(folder, tmp_path):
 
 
 def test_a_local_model_is_not_written_into_a_project(tmp_path):
-    clip = ArrayClip(np.zeros((1, 4, 4, 3), np.uint8))
+    clip = black(1, 4, 4)
     with pytest.raises(RequestError, match=r"^model: "):
         save_project(EditRequest(clip, None, (), model="/models/sd"), tmp_path / "p")
     assert list(tmp_path.iterdir()) == []

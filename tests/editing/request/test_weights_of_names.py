@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_clips import black
 from PIL import Image
 
-from regrain.editing import ArrayClip, EditRequest, ModelError, Region, RequestError
+from regrain.editing import EditRequest, ModelError, Region, RequestError
 from regrain.editing.models.files.location import find, moving, parse_lora
 from regrain.editing.params.written import read_control, split_weight, write_control
 from regrain.editing.request.edit_request import override
@@ -56,7 +57,7 @@ def test_a_picture_may_lie_in_a_folder_with_an_at(tmp_path):
     file = tmp_path / "me@work" / "toy@2x.png"
     file.parent.mkdir()
     Image.new("RGB", (8, 8)).save(file)
-    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8))
+    clip = black(1, 64, 64)
     labels = np.ones((1, 64, 64), np.uint8)
     request = EditRequest(clip, labels, (Region(name="dog", label=1, prompt="a toy"),))
     changed, _ = override(request, pictures=[str(file), f"dog={file}@0.5"])

@@ -1,6 +1,5 @@
 """The rule by which a run is cut into pieces."""
 
-import json
 import subprocess
 import sys
 import weakref
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from json_files import read_json
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrain.editing.errors import ResourceError
@@ -62,9 +62,7 @@ def test_what_calls_are_said_to_take_holds_for_published_sizes(version, kind):
     from diffusers import UNet2DConditionModel
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    config = json.loads(
-        (ASSETS / "checkpoints" / version / "unet" / "config.json").read_text()
-    )
+    config = read_json(ASSETS / "checkpoints" / version / "unet" / "config.json")
     kept = {}
     keep = lambda x: (  # noqa: E731
         kept.update({x.untyped_storage()._cdata: x.untyped_storage().nbytes()}) or x

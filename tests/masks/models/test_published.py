@@ -397,9 +397,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
+def test_a_broken_folder_is_one_line(how, shelf, tmp_path, own_models):
     do, said = BROKEN[how]
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     folder = tmp_path / "mine"
     shutil.copytree(shelf / SAM2, folder)
     do(folder)

@@ -11,7 +11,6 @@ import pytest
 
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage, WindowStarted
-from regrain.masks.draw import BrushStroke
 from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.clip_handlers import ClipHandlers
@@ -21,7 +20,6 @@ from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
-from regrain.ui.session import mask_edits
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views.shown import ProgressView
@@ -51,9 +49,23 @@ def handlers(open_clip, visits_of, tmp_path):
 
 
 @pytest.fixture
-def clips(handlers):
+def masks(handlers):
+    return handlers[0]
+
+
+@pytest.fixture
+def runs(handlers):
+    return handlers[1]
+
+
+@pytest.fixture
+def session(masks):
+    return masks.visits.get("page")
+
+
+@pytest.fixture
+def clips(masks):
     """Handlers of the same page that open and save clips."""
-    masks, _ = handlers
     shared = (masks.catalogue, masks.visits, masks.media, PARTS)
     return ClipHandlers(*shared, ClipFiles(masks.visits, masks.media))
 
@@ -63,15 +75,15 @@ JOB = RunJob(SimpleNamespace(**ASKED, adapter="", asked=None, regions=()), "page
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(handlers, clips):
-    masks, runs = handlers
+def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(
+    clips, session, masks, runs
+):
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
     assert clips.save(REQUEST, LATE, "storybook", [], 0, "") == {}
     assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
     assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
-    session = masks.visits.get("page")
     assert (session.source_prompt, session.state.regions) == ("", {})
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0, "")
     assert "Reload" in shown["progress"].text  # of no clip that it ever had
@@ -85,10 +97,9 @@ def turn(**more):
 
 
 def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
-    handlers, monkeypatch
+    monkeypatch, session, runs
 ):
-    _, runs = handlers
-    session, skipped = runs.visits.get("page"), threading.Event()
+    skipped = threading.Event()
     form = SimpleNamespace(session=session)
     session.runs = [run := RunThread(turn(stop=lambda: pytest.fail("it ended")), form)]
 
@@ -109,9 +120,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     assert run.skipped
 
 
-def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
-    _, runs = handlers
-    session = runs.visits.get("page")
+def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(session, runs):
     form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
 
     def left(*events, number=1):
@@ -132,10 +141,9 @@ def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(handlers):
 
 
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(
-    handlers, monkeypatch
+    monkeypatch, session, runs
 ):
-    _, runs = handlers
-    session, ended = runs.visits.get("page"), threading.Event()
+    ended = threading.Event()
     monkeypatch.setattr(
         RunHandlers,
         "work",
@@ -166,11 +174,10 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
     ended.set()
 
 
-def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handlers):
-    _, runs = handlers
-    session = runs.visits.get("page")
-    label = session.add_region()
-    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(
+    session, paint, runs
+):
+    label = paint(session)
     form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
     frames = range(len(session.opened.frames))
     found = (
@@ -196,23 +203,18 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(handl
     ],
 )
 def test_only_a_try_of_a_frame_that_was_drawn_tracks_nothing(
-    handlers, attempt, frame, path, expected
+    attempt, frame, path, expected, session, paint
 ):
-    _, runs = handlers
-    session = runs.visits.get("page")
-    label = session.add_region()
-    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+    paint(session)
     asked = copy.copy(session)
     asked.adapters = SimpleNamespace(path=path)
     form = RunForm(asked, None, attempt, frame, session.rev, None)
     assert form.tries_what_is_drawn is expected
 
 
-def test_undo_leads_to_the_frame_that_it_changes(handlers):
-    masks, _ = handlers
-    session = masks.visits.get("page")
+def test_undo_leads_to_the_frame_that_it_changes(session, paint, masks):
     frame = len(session.opened.frames) - 1
-    mask_edits.add_edit(session, session.add_region(), frame, BrushStroke(((5, 5),), 3))
+    paint(session, frame)
 
     def undone(at, act="undo"):
         data = {"id": session.id, "have": session.rev, "act": act, "frame": at}
@@ -225,9 +227,7 @@ def test_undo_leads_to_the_frame_that_it_changes(handlers):
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_undo_says_that_it_keeps_no_more(handlers, more):
-    masks, _ = handlers
-    session = masks.visits.get("page")
+def test_undo_says_that_it_keeps_no_more(more, session, masks):
     for _ in range(MAX_UNDO + more):
         session.commit(session.state)
     data = {"id": session.id, "have": session.rev, "act": "undo", "frame": 0}
@@ -236,9 +236,7 @@ def test_undo_says_that_it_keeps_no_more(handlers, more):
     assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
 
 
-def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
-    masks, _ = handlers
-    session = masks.visits.get("page")
+def test_find_says_what_was_not_found_and_names_what_is_clear(session, masks):
     empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
     (shown,) = empty.discover(session, session.rev, "storybook")
     assert (shown.field, shown.alarm) == ("The clip shows", True)
@@ -266,9 +264,8 @@ def test_find_says_what_was_not_found_and_names_what_is_clear(handlers):
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
 def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
-    handlers, clips, said
+    clips, said, masks
 ):
-    masks, _ = handlers
     event = SimpleNamespace(_data=said)
     shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None)]
     notes = [view["canvas"].note for view in shown] + [
@@ -278,9 +275,8 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
     assert BROKEN not in " ".join(notes)
 
 
-def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
-    _, runs = handlers
-    visits, session = runs.visits, runs.visits.get("page")
+def test_the_run_of_a_page_that_has_gone_ends_and_says_so(session, runs):
+    visits = runs.visits
     now, visits._clock = [0.0], lambda: now[0]
     asked = []
 
@@ -309,12 +305,10 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(handlers, open_clip):
     assert said[-1] == "Stopped: you were away, and others were waiting. Run again."
 
 
-def test_a_full_disk_is_told_as_one(handlers, clips, monkeypatch):
+def test_a_full_disk_is_told_as_one(clips, monkeypatch, session, runs):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    _, runs = handlers
-    session = runs.visits.get("page")
     monkeypatch.setattr(RunHandlers, "_plan", full)
     monkeypatch.setattr(ClipHandlers, "requested", full)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
@@ -327,13 +321,11 @@ def test_a_full_disk_is_told_as_one(handlers, clips, monkeypatch):
 
 
 def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
-    handlers, monkeypatch
+    monkeypatch, session, runs
 ):
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
-    _, runs = handlers
-    session = runs.visits.get("page")
     monkeypatch.setattr("regrain.ui.server.runs.start_thread", refuse)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
     shown = runs.begin(REQUEST, None, said, "storybook", [], 0, "")

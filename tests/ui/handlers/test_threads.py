@@ -12,11 +12,9 @@ import pytest
 
 from regrain.editing.recipe.events import Progress
 from regrain.editing.storage.fetching import Fetched
-from regrain.masks.draw import BrushStroke
 from regrain.masks.track.propagate import Confidence
 from regrain.ui.handlers.model_handlers import MaskModelHandlers
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.session import mask_edits
 
 VISITOR = ContextVar("visitor", default="nobody")
 REQUEST = SimpleNamespace(session_hash="page")
@@ -27,7 +25,18 @@ def visits(open_clip, visits_of):
     return visits_of(open_clip())
 
 
-def test_tracking_by_hand_sees_the_context_of_who_asked(visits):
+@pytest.fixture
+def session(visits):
+    return visits.get("page")
+
+
+def track(tracking, page="page"):
+    """What a page is shown while it tracks."""
+    session = tracking.visits.get(page)
+    return tracking.track(page, {"id": session.id, "have": session.rev})
+
+
+def test_tracking_by_hand_sees_the_context_of_who_asked(visits, session, paint):
     seen = []
 
     def propagate(clip, keys, start, stop, **how):
@@ -35,12 +44,9 @@ def test_tracking_by_hand_sees_the_context_of_who_asked(visits):
             seen.append(VISITOR.get())
             yield frame, np.zeros(clip.size[::-1], np.uint8), 1.0
 
-    session = visits.get("page")
-    mask_edits.add_edit(session, session.add_region(), 0, BrushStroke(((5, 5),), 3))
+    paint(session)
     VISITOR.set("somebody")
-    shown = Tracking(visits, propagate).track(
-        "page", {"id": session.id, "have": session.rev}
-    )
+    shown = track(Tracking(visits, propagate))
     next(shown)
     VISITOR.set("somebody else")
     for _ in shown:
@@ -48,14 +54,13 @@ def test_tracking_by_hand_sees_the_context_of_who_asked(visits):
     assert {*seen} == {"somebody"}
 
 
-def test_looking_for_objects_sees_the_context_of_who_asked(visits):
+def test_looking_for_objects_sees_the_context_of_who_asked(visits, session):
     seen = []
 
     def find(asked):
         seen.append(VISITOR.get())
         yield None
 
-    session = visits.get("page")
     session.source_prompt = "a cat"
     VISITOR.set("somebody")
     tracking = Tracking(visits, lambda *_: iter(()), find)
@@ -80,7 +85,7 @@ def test_fetching_a_model_sees_the_context_of_who_asked(visits):
     assert seen == ["somebody"]
 
 
-def test_one_clip_is_tracked_at_a_time(open_clip, visits_of):
+def test_one_clip_is_tracked_at_a_time(visits, paint):
     going, most = [], []
 
     def propagate(clip, keys, start, stop, **how):
@@ -91,16 +96,13 @@ def test_one_clip_is_tracked_at_a_time(open_clip, visits_of):
             yield frame, np.zeros(clip.size[::-1], np.uint8), 1.0
         going.pop()
 
-    visits = visits_of(open_clip())
+    pages = ("one", "two")
+    for page in pages:
+        paint(visits.get(page))
     tracking = Tracking(visits, propagate)
-    for page in ("one", "two"):
-        session = visits.get(page)
-        mask_edits.add_edit(session, session.add_region(), 0, BrushStroke(((5, 5),), 3))
-    watching = []
-    for page in ("one", "two"):
-        session = visits.get(page)
-        watching.append(tracking.track(page, {"id": session.id, "have": session.rev}))
-        next(watching[-1])
+    watching = [track(tracking, page) for page in pages]
+    for shown in watching:
+        next(shown)
     for shown in watching:
         for _ in shown:
             pass
@@ -111,7 +113,9 @@ def test_one_clip_is_tracked_at_a_time(open_clip, visits_of):
 MANY_LOOKS = 8  # of half a second each
 
 
-def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(visits):
+def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(
+    visits, session, paint
+):
     going_on = threading.Event()
 
     def propagate(clip, keys, start, stop, **how):
@@ -119,9 +123,7 @@ def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(visits):
         going_on.wait(60)
         yield start + 1, np.ones(clip.size[::-1], np.uint8), Confidence({1: 1.0})
 
-    session = visits.get("page")
-    label = session.add_region()
-    mask_edits.add_edit(session, label, 0, BrushStroke(((5, 5),), 3))
+    label = paint(session)
     steps = Tracking(visits, propagate).follow(session, [label])
     next(step for step in steps if step and step.done == 1)
     session.stop.set()
@@ -133,14 +135,13 @@ def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(visits):
     assert session.trouble is None
 
 
-def test_a_stop_is_noticed_while_objects_are_looked_for(visits):
+def test_a_stop_is_noticed_while_objects_are_looked_for(visits, session):
     going_on = threading.Event()
 
     def find(asked):
         yield Progress("inverting", 1, 2, None)
         going_on.wait(60)
 
-    session = visits.get("page")
     session.source_prompt = "a cat"
     tracking = Tracking(visits, lambda *_: iter(()), find)
     looks = tracking.discover(session, session.rev, "storybook")
@@ -158,13 +159,12 @@ def refuse_threads(*_):
     raise RuntimeError("can't start new thread")
 
 
-def test_where_no_thread_can_be_had_nothing_is_tracked_for_ever(visits, monkeypatch):
-    session = visits.get("page")
-    mask_edits.add_edit(session, session.add_region(), 0, BrushStroke(((5, 5),), 3))
+def test_where_no_thread_can_be_had_nothing_is_tracked_for_ever(
+    visits, monkeypatch, session, paint
+):
+    paint(session)
     monkeypatch.setattr("regrain.ui.session.tracking.start_thread", refuse_threads)
-    shown = Tracking(visits, lambda *_: iter(())).track(
-        "page", {"id": session.id, "have": session.rev}
-    )
+    shown = track(Tracking(visits, lambda *_: iter(())))
     with pytest.raises(RuntimeError):
         next(shown)
     assert not session.tracking

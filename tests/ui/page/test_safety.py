@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from made_clips import black, noise
 
 from regrain.editing import ArrayClip, EditRequest
 from regrain.editing.errors import ModelError, RequestError
@@ -79,15 +80,14 @@ def published(name: str) -> str:
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+def models(tmp_path, own_models):
     yield tmp_path
     safety.load_checker.cache_clear()
 
 
 def edit(asked):
     """Shows a preview and first frames, then makes two edits."""
-    frames = np.random.default_rng(0).integers(0, 256, (6, 32, 80, 3), np.uint8)
+    frames = noise(6, 32, 80, 3)
     yield Progress("editing", 1, 2, None)
     yield Preview(frames[:1], (0,), {})
     yield Ready(frames_of(ArrayClip(frames[:2], Fraction(8))))
@@ -97,7 +97,7 @@ def edit(asked):
 
 
 def guarded(model):
-    clip = ArrayClip(np.zeros((6, 32, 80, 3), np.uint8), Fraction(8))
+    clip = black(6, 32, 80)
     return safety.guarded(edit)(EditRequest(clip, None, (), model=model))
 
 

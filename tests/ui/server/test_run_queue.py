@@ -25,6 +25,17 @@ def program(address):
     return Visitor(f"programs at {address}", address, 3)
 
 
+@pytest.fixture
+def turns():
+    return RunQueue()
+
+
+@pytest.fixture
+def enter(turns):
+    """Lets the visitor of a page wait for a turn."""
+    return lambda *visitor: turns.enter(page(*visitor))
+
+
 def order(waiting):
     """Names in the order in which these runs get their turn."""
     found, left = [], list(waiting)
@@ -36,75 +47,69 @@ def order(waiting):
     return found
 
 
-def test_a_second_run_waits_for_the_first_of_all_others():
-    turns = RunQueue()
+def test_a_second_run_waits_for_the_first_of_all_others(turns, enter):
     greedy = [turns.enter(program("a")) for _ in range(3)]
-    others = [turns.enter(page("x")), turns.enter(page("y"))]
+    others = [enter("x"), enter("y")]
     first = greedy[0].visitor.name
     assert order([*greedy, *others]) == [first, "x", "y", first, first]
 
 
-def test_what_runs_counts_as_the_first_of_its_visitor():
-    turns = RunQueue()
+def test_what_runs_counts_as_the_first_of_its_visitor(turns, enter):
     running, second = turns.enter(program("a")), turns.enter(program("a"))
     assert running.wait(0)
-    other = turns.enter(page("x"))
+    other = enter("x")
     assert (other.before()[0], second.before()[0]) == (1, 2)
     running.leave(finished=True)
     assert order([second, other]) == ["x", second.visitor.name]
 
 
-def test_who_had_a_run_comes_after_who_had_none():
-    turns = RunQueue()
-    first, other = turns.enter(page("x")), turns.enter(page("y"))
+def test_who_had_a_run_comes_after_who_had_none(enter):
+    first, other = enter("x"), enter("y")
     assert first.wait(0)
     first.leave(finished=True)
-    again, late = turns.enter(page("x")), turns.enter(page("z"))
+    again, late = enter("x"), enter("z")
     assert order([again, other, late]) == ["y", "z", "x"]
 
 
-def test_places_are_limited_for_each_visitor_each_address_and_all():
-    turns = RunQueue()
+def test_places_are_limited_for_each_visitor_each_address_and_all(turns, enter):
     for _ in range(PER_PAGE):
-        turns.enter(page("x"))
+        enter("x")
     with pytest.raises(ResourceError, match="You already have 6 runs"):
-        turns.enter(page("x"))
+        enter("x")
     for _ in range(3):
         turns.enter(program("10.0.0.1"))
     with pytest.raises(ResourceError, match="You already have 3 runs"):
         turns.enter(program("10.0.0.1"))
     for number in range(PER_ADDRESS - PER_PAGE - 3):
-        turns.enter(page(f"class {number}"))
+        enter(f"class {number}")
     with pytest.raises(ResourceError, match="from your network"):
-        turns.enter(page("late"))
+        enter("late")
     for number in range(MAX_WAITING - PER_ADDRESS):
-        turns.enter(page(f"elsewhere {number}", f"10.0.1.{number}"))
+        enter(f"elsewhere {number}", f"10.0.1.{number}")
     with pytest.raises(ResourceError, match=f"{MAX_WAITING} runs are waiting"):
-        turns.enter(page("last", "10.0.2.1"))
+        enter("last", "10.0.2.1")
 
 
-def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page():
-    turns = RunQueue()
-    running, waiting, behind = (turns.enter(page(name)) for name in "xyz")
+def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page(enter):
+    running, waiting, behind = (enter(name) for name in "xyz")
     assert running.wait(0)
     waiting.stop()
     assert behind.before()[0] == 1
     running.stop()  # still inside its last step
-    again = turns.enter(page("x"))
+    again = enter("x")
     assert not behind.wait(0)
     running.leave()
     assert order([behind, again]) == ["z", "x"]
 
 
-def test_runs_of_one_page_change_places_and_move_up():
-    turns = RunQueue()
-    running, *waiting = (turns.enter(page("x")) for _ in range(5))
+def test_runs_of_one_page_change_places_and_move_up(enter):
+    running, *waiting = (enter("x") for _ in range(5))
     assert running.wait(0)
     running.swap(waiting[0])  # not with the one that goes on
     waiting[0].swap(waiting[2])
     waiting[1].stop()
     waiting[2].stop()
-    last, other = turns.enter(page("x")), turns.enter(page("y"))
+    last, other = enter("x"), enter("y")
     running.leave(finished=True)
     places = [turn.before()[0] for turn in (other, waiting[0], waiting[3], last)]
     assert places == [0, 1, 2, 3]
@@ -129,9 +134,8 @@ def test_how_long_others_take_is_told():
     assert third.before() == (1, 20.0)
 
 
-def test_waiting_ends_when_the_turn_comes():
-    turns = RunQueue()
-    first, second = turns.enter(page("a")), turns.enter(page("b"))
+def test_waiting_ends_when_the_turn_comes(enter):
+    first, second = enter("a"), enter("b")
     assert first.wait(0)
     came = threading.Event()
     threading.Thread(target=lambda: second.wait(60) and came.set(), daemon=True).start()
@@ -139,11 +143,10 @@ def test_waiting_ends_when_the_turn_comes():
     assert came.wait(30)
 
 
-def test_who_has_gone_makes_room_for_those_who_are_there():
+def test_who_has_gone_makes_room_for_those_who_are_there(turns):
     away = {"x": 0.0, "y": 0.0, "z": 0.0}
-    turns = RunQueue()
-    enter = lambda name: turns.enter(Visitor(name, name, away=lambda: away[name]))  # noqa: E731
-    running, waiting, behind = map(enter, "xyz")
+    come = lambda name: turns.enter(Visitor(name, name, away=lambda: away[name]))  # noqa: E731
+    running, waiting, behind = map(come, "xyz")
     assert running.wait(0)
     away |= {"x": GONE, "y": GONE + 1}  # one may only have lost the connection
     assert not behind.wait(0)
@@ -159,16 +162,15 @@ def test_who_has_gone_makes_room_for_those_who_are_there():
     assert behind.wait(0)
 
 
-def test_errands_come_before_all_visitors_and_count_for_none():
-    turns = RunQueue()
-    first, second = turns.enter(page("x")), turns.enter(page("x"))
+def test_errands_come_before_all_visitors_and_count_for_none(turns, enter):
+    first, second = enter("x"), enter("x")
     assert first.wait(0)
     errand = turns.enter_first()
     assert second.before()[0] == 2
     assert not errand.wait(0)
     assert not first.ending
     for _ in range(PER_PAGE - 2):
-        turns.enter(page("x"))
+        enter("x")
     first.leave(finished=True)
     with errand:
         assert not second.wait(0)
@@ -176,9 +178,8 @@ def test_errands_come_before_all_visitors_and_count_for_none():
     assert second.wait(0)
 
 
-def test_a_turn_is_held_until_no_thread_shares_it():
-    turns = RunQueue()
-    first, second = turns.enter(page("x")), turns.enter(page("y"))
+def test_a_turn_is_held_until_no_thread_shares_it(enter):
+    first, second = enter("x"), enter("y")
     assert first.wait(0)
     first.share()
     first.unshare()

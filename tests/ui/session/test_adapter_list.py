@@ -27,14 +27,20 @@ def shelf():
     return adapters.AdapterList()
 
 
+@pytest.fixture
+def keep(shelf, media):
+    """Keeps a tuned model of so many steps."""
+    return lambda *steps, **facts: shelf.keep(adapter(*steps, **facts), media, "page")
+
+
 def names(shelf):
     return [entry.name for entry in shelf.entries.values()]
 
 
-def test_every_version_is_listed_once_by_its_steps(shelf, media):
+def test_every_version_is_listed_once_by_its_steps(shelf, keep):
     for steps in (100, 200, 200):
-        shelf.keep(adapter(steps), media, "page")
-    shelf.keep(adapter(200, words="a dog walks"), media, "page")
+        keep(steps)
+    keep(200, words="a dog walks")
     assert names(shelf) == ["100 steps", "200 steps", "200 steps (2)"]
     assert shelf.chosen is None
     assert shelf.path == ""
@@ -47,9 +53,9 @@ def test_every_version_is_listed_once_by_its_steps(shelf, media):
         shelf.choose("/etc/passwd", {})
 
 
-def test_another_name_is_in_the_file_too(shelf, media):
-    shelf.keep(adapter(), media, "page")
-    shelf.keep(adapter(100), media, "page")
+def test_another_name_is_in_the_file_too(shelf, media, keep):
+    keep()
+    keep(100)
     (key, entry), _ = shelf.entries.items()
     shelf.choose(key, {})
     shelf.rename(key, "  My   cat/../../x ", media, "page")
@@ -67,22 +73,22 @@ def test_another_name_is_in_the_file_too(shelf, media):
         shelf.rename(key, "   ", media, "page")
 
 
-def test_a_full_disk_is_noted_and_leaves_nothing(shelf, media, monkeypatch):
+def test_a_full_disk_is_noted_and_leaves_nothing(shelf, media, monkeypatch, keep):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    shelf.keep(adapter(), media, "page")
+    keep()
     assert names(shelf) == []
     assert "disk is full" in shelf.note
     assert list(media.root.glob("pages/*/*")) == []
 
 
-def test_the_oldest_go_but_not_the_chosen_one(shelf, media):
-    shelf.keep(adapter(1), media, "page")
+def test_the_oldest_go_but_not_the_chosen_one(shelf, media, keep):
+    keep(1)
     shelf.choose(next(iter(shelf.entries)), {})
     for steps in range(2, adapters.MAX_OWN + 4):
-        shelf.keep(adapter(steps), media, "page")
+        keep(steps)
     assert len(shelf.entries) == adapters.MAX_OWN + 1
     assert names(shelf)[:2] == ["1 step", "4 steps"]
     assert len(list(media.root.glob("pages/*/*/*.safetensors"))) == len(shelf.entries)
@@ -101,8 +107,8 @@ def test_a_file_is_listed_and_chosen_or_refused(shelf, media, tmp_path):
     assert not list(media.root.glob("pages/*"))
 
 
-def test_a_projects_adapter_comes_and_goes_with_it(shelf, media, tmp_path):
-    shelf.keep(adapter(100), media, "page")
+def test_a_projects_adapter_comes_and_goes_with_it(shelf, tmp_path, keep):
+    keep(100)
     save_adapter(adapter(name="hop"), tmp_path / "adapter.safetensors")
     shelf.take_project(str(tmp_path / "adapter.safetensors"))
     assert shelf.chosen.name == "hop"
@@ -116,9 +122,8 @@ def test_a_projects_adapter_comes_and_goes_with_it(shelf, media, tmp_path):
 
 
 def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(
-    shelf, media, tmp_path, monkeypatch
+    shelf, media, tmp_path, own_models
 ):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     save_adapter(adapter(), tmp_path / "walk.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"x")
     server = adapters.on_server()

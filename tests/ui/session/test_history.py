@@ -1,13 +1,13 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
 from dataclasses import replace
-from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_clips import black
 
-from regrain.editing import ArrayClip, EditRequest, Region, RequestError
+from regrain.editing import EditRequest, Region, RequestError
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
 from regrain.ui.session.session import Session
@@ -35,7 +35,7 @@ from regrain.ui.work.variants import plan
 
 def asking(*regions, method="videograin"):
     labels = np.ones((1, 8, 8), np.uint8) if regions else None
-    clip = ArrayClip(np.zeros((1, 8, 8, 3), np.uint8), Fraction(8))
+    clip = black(1, 8, 8)
     return EditRequest(
         clip, labels, regions, method=method, prompt="" if regions else "a fox", seed=7
     )

@@ -1,12 +1,12 @@
 """The page knows methods by their records alone: any that is added finds its place."""
 
-import json
 from dataclasses import replace
 from typing import Literal
 
 import gradio as gr
 import orjson
 import pytest
+from json_files import write_json
 from pydantic import Field
 
 from regrain.editing import Region
@@ -209,7 +209,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     """With a preset, with what a model recommends, and with both: what the controls say
     is what runs."""
     recommended = {"steps": 20, "guidance_scale": 4.0, "levels": "all"}
-    (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
+    write_json(tmp_path / "defaults.json", {"fatezero": recommended})
 
     def of(given):
         return values("fatezero", tmp_path, given)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_app import tuned_model
+from json_files import read_json, write_json
 from made_clips import moving, write_clip
 from other_values import EDIT, REGION, write_files
 from PIL import Image
@@ -51,8 +52,11 @@ FRAMES, HEIGHT, WIDTH = 3, 48, 64
 
 @pytest.fixture
 def clip(tmp_path):
-    file = tmp_path / "my walk.mp4"
-    frames = np.random.default_rng(0).integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3))
+    return written_noise(tmp_path / "my walk.mp4", HEIGHT, WIDTH)
+
+
+def written_noise(file, height, width):
+    frames = np.random.default_rng(0).integers(0, 256, (FRAMES, height, width, 3))
     write_video(file, iter(frames.astype(np.uint8)), Fraction(8))
     return file
 
@@ -83,6 +87,36 @@ def process(tmp_path, root, open_clip):
     return begin
 
 
+@pytest.fixture
+def visits(process):
+    return process()
+
+
+@pytest.fixture
+def session(visits, clip):
+    return work(visits, clip)
+
+
+def keep(visits, session):
+    visits.projects.keep("page", session)
+
+
+def opened(visits, path, page="page"):
+    return ClipFiles(visits, visits.media).open_path(page, str(path))[0]
+
+
+def put(session, **changes):
+    """Change the layer of the first region."""
+    with session.lock:
+        label, layer = next(iter(session.state.layers.items()))
+        session.commit(session.state.with_layer(label, replace(layer, **changes)))
+
+
+def back_in(visits):
+    """What the page is shown by another process."""
+    return visits.arrive("page", "connection")
+
+
 def box(top, left):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[top : top + 20, left : left + 20] = True
@@ -91,7 +125,7 @@ def box(top, left):
 
 def work(visits, clip, page="page"):
     """Open a clip, mask it in every way there is, and say what it should become."""
-    session, _ = ClipFiles(visits, visits.media).open_path(page, str(clip))
+    session = opened(visits, clip, page)
     with session.lock:
         first, second = session.add_region(), session.add_region()
         keys = {
@@ -136,22 +170,19 @@ def work(visits, clip, page="page"):
     return session
 
 
+def said_of(layer):
+    """All that a layer is made of, from which its masks are drawn."""
+    keys = {at: vars(key) for at, key in layer.keys.items()}
+    return vars(layer) | {"keys": keys}
+
+
 def same(one, other):
     """Whether two sessions show the same work."""
-    assert one.state.regions == other.state.regions
-    assert [*one.state.regions] == [*other.state.regions]
-    for label in one.state.layers:
-        for name in ("track", "score", "corrected", "partial", "by", "rest"):
-            mine, others = (getattr(s.state.layers[label], name) for s in (one, other))
-            assert mine == others, (label, name)
-        assert {at: vars(key) for at, key in one.state.layers[label].keys.items()} == {
-            at: vars(key) for at, key in other.state.layers[label].keys.items()
-        }
-        for frame in range(len(one.opened.frames)):
-            assert np.array_equal(
-                one.state.mask(label, frame), other.state.mask(label, frame)
-            )
-    names = (
+    assert [*one.state.regions.items()] == [*other.state.regions.items()]
+    assert one.state.layers.keys() == other.state.layers.keys()
+    for label, layer in one.state.layers.items():
+        assert said_of(layer) == said_of(other.state.layers[label])
+    words = [
         "source_prompt",
         "prompt",
         "negative_prompt",
@@ -159,8 +190,8 @@ def same(one, other):
         "tracker",
         "fields",
         "id",
-    )
-    for name in names:
+    ]
+    for name in words:
         assert getattr(one, name) == getattr(other, name), name
     assert np.array_equal(
         np.asarray(one.opened.frames), np.asarray(other.opened.frames)
@@ -168,12 +199,12 @@ def same(one, other):
     return True
 
 
-def test_the_work_of_a_page_comes_back_after_the_process_was_lost(process, clip, root):
-    before = process()
-    session = work(before, clip)
-    before.projects.keep("page", session, whole=False)
+def test_the_work_of_a_page_comes_back_after_the_process_was_lost(
+    process, clip, root, visits, session
+):
+    visits.projects.keep("page", session, whole=False)
     after = process()
-    back = after.arrive("page", "connection")
+    back = back_in(after)
     assert back is not session
     assert same(session, back)
     assert back.returned
@@ -188,20 +219,15 @@ def test_the_work_of_a_page_comes_back_after_the_process_was_lost(process, clip,
     )
 
 
-def test_undo_goes_on_after_the_process_was_lost(process, clip):
+def test_undo_goes_on_after_the_process_was_lost(process, visits, session):
     """Step by step to the empty clip, and back again."""
-    before = process()
-    session = work(before, clip)
-    with session.lock:
-        (label, *_) = session.state.regions
-        for frame in range(30):  # more than are kept
-            track = {at: pack(box(frame % 9, at)) for at in range(FRAMES)}
-            layer = replace(session.state.layers[label], track=track, keys={})
-            session.commit(session.state.with_layer(label, layer))
-        session.undo()
-        session.undo()
-    before.projects.keep("page", session)
-    back = process().arrive("page", "connection")
+    for frame in range(30):  # more than are kept
+        track = {at: pack(box(frame % 9, at)) for at in range(FRAMES)}
+        put(session, track=track, keys={})
+    session.undo()
+    session.undo()
+    keep(visits, session)
+    back = back_in(process())
     assert same(session, back)
     back.redo()
     session.redo()
@@ -215,17 +241,15 @@ def test_undo_goes_on_after_the_process_was_lost(process, clip):
     assert undone == 20 + 1
     assert back.cut
     # what is shared stays shared
-    past = process().arrive("page", "connection").steps.past
+    past = back_in(process()).steps.past
     (_, other) = past[0].layers
     assert len({id(state.layers[other]) for state in past}) == 1
 
 
-def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
-    visits = process()
-    session = work(visits, clip)
+def test_the_folder_is_a_project_of_the_command_line(root, visits, session):
     assert session.focus == "auto"  # of a clip of one's own
     session.choose_focus("each")
-    visits.projects.keep("page", session)
+    keep(visits, session)
     request = load_project(root / "my walk")
     asked = build_request(session, replace(request.asked, focus="each"))
     assert vars(request.asked) == vars(asked.asked)
@@ -237,21 +261,16 @@ def test_the_folder_is_a_project_of_the_command_line(process, clip, root):
 @pytest.mark.parametrize("said", [[], [15], [6], [20, 15]])
 @pytest.mark.usefixtures("own_cache")
 def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
-    said, process, root, small, tmp_path
+    said, root, small, tmp_path, visits
 ):
     """Bit for bit, with a margin that is chosen automatically, of which a card says 15,
     as with one that was set."""
     height, width = 240, 320
-    noise = np.random.default_rng(0).integers(0, 256, (3, height, width, 3))
-    write_video(tmp_path / "wide.mp4", iter(noise.astype(np.uint8)), Fraction(8))
-    visits = process()
-    files = ClipFiles(visits, visits.media)
-    session, _ = files.open_path("page", str(tmp_path / "wide.mp4"))
+    session = opened(visits, written_noise(tmp_path / "wide.mp4", height, width))
     label = session.add_region()
     mask = np.zeros((height, width), bool)
     mask[100:124, 80:104] = True
-    layer = MaskLayer({}, dict.fromkeys(range(3), pack(mask)))
-    session.commit(session.state.with_layer(label, layer))
+    put(session, track=dict.fromkeys(range(3), pack(mask)))
     words = {"label": label, "source": "a cat", "prompt": "a fox"}
     session.describe({"source_prompt": "a cat on the grass", "regions": [words]})
     for margin in said:
@@ -259,7 +278,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     session.method = "sdedit"
     session.fields = FIELDS | {"added": [], "videograin.steps": 2}
     session.choose_focus("on")
-    visits.projects.keep("page", session)
+    keep(visits, session)
     asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
     results = []
     for request in (build_request(session, asked), load_project(root / "wide")):
@@ -271,15 +290,13 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     assert np.array_equal(page.edited_mask[:], command_line.edited_mask[:])
     # The command line makes a project that the page runs to the same.
     save_project(load_project(root / "wide"), tmp_path / "saved")
-    again, _ = files.open_path("another page", str(tmp_path / "saved"))
+    again = opened(visits, tmp_path / "saved", "another page")
     *_, last = edit(build_request(again, asked), small)
     assert np.array_equal(last.result.frames[:], page.frames[:])
 
 
-def test_nothing_is_written_twice_and_what_goes_is_removed(process, clip, root):
-    visits = process()
-    session = work(visits, clip)
-    visits.projects.keep("page", session)
+def test_nothing_is_written_twice_and_what_goes_is_removed(root, visits, session):
+    keep(visits, session)
     folder = root / "my walk"
 
     def written():
@@ -290,22 +307,16 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(process, clip, root):
         }
 
     first = written()
-    visits.projects.keep("page", session)
+    keep(visits, session)
     assert written() == first, "nothing has changed"
     session.describe({"source_prompt": "two animals"})
-    visits.projects.keep("page", session)
+    keep(visits, session)
     changed = {name for name, when in written().items() if first.get(name) != when}
     assert changed == {"page.json", "project.json"}
-    label = next(iter(session.state.regions))
-    with session.lock:
-        layer = session.state.layers[label]
-        session.commit(
-            session.state.with_layer(
-                label, replace(layer, track={**layer.track, 1: pack(box(0, 0))})
-            )
-        )
+    (layer, *_) = session.state.layers.values()
+    put(session, track={**layer.track, 1: pack(box(0, 0))})
     before = written()
-    visits.projects.keep("page", session)
+    keep(visits, session)
     new = {name for name, when in written().items() if before.get(name) != when}
     masks = {name for name in new if name.startswith("masks/")}
     assert len(masks) == 1
@@ -315,20 +326,14 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(process, clip, root):
 
 @pytest.mark.parametrize("lost", range(12))
 def test_an_end_in_the_middle_leaves_the_last_whole_state(
-    process, clip, root, monkeypatch, lost
+    process, root, monkeypatch, lost, visits, session
 ):
     """The process ends before any of the files that a change writes."""
-    visits = process()
-    session = work(visits, clip)
-    visits.projects.keep("page", session)
+    keep(visits, session)
     told = load_project(root / "my walk").source_prompt
     label = next(iter(session.state.regions))
-    with session.lock:
-        layer = session.state.layers[label]
-        track = {frame: pack(box(frame, 2)) for frame in range(FRAMES)}
-        session.commit(
-            session.state.with_layer(label, replace(layer, track=track, keys={}))
-        )
+    track = {frame: pack(box(frame, 2)) for frame in range(FRAMES)}
+    put(session, track=track, keys={})
     session.source_prompt = "later"
 
     class Killed(BaseException):
@@ -346,12 +351,12 @@ def test_an_end_in_the_middle_leaves_the_last_whole_state(
     monkeypatch.setattr("pathlib.os.replace", replace_or_die)
     ended = False
     try:
-        visits.projects.keep("page", session)
+        keep(visits, session)
     except Killed:
         ended = True
     monkeypatch.setattr("pathlib.os.replace", really)
     assert ended == (lost < 6), "the number of files that are written"
-    back = process().arrive("page", "connection")
+    back = back_in(process())
     assert back.source_prompt in (told, "later")
     if back.source_prompt == "later":
         assert same(session, back)
@@ -363,9 +368,7 @@ def test_an_end_in_the_middle_leaves_the_last_whole_state(
     assert np.array_equal(labels == label, expected)
 
 
-def test_results_come_back_with_their_settings(process, clip, tmp_path):
-    visits = process()
-    session = work(visits, clip)
+def test_results_come_back_with_their_settings(process, visits, session):
     folder = visits.media.new_run("page")
     (folder / "out").mkdir()
     (folder / "out" / "edited.mp4").write_bytes(b"video")
@@ -390,9 +393,9 @@ def test_results_come_back_with_their_settings(process, clip, tmp_path):
     }
     run.write(shown)
     session.history.add(run)
-    visits.projects.keep("page", session)
+    keep(visits, session)
     after = process()
-    back = after.arrive("page", "connection")
+    back = back_in(after)
     (again,) = back.history.runs
     assert vars(again.choices.edit) == vars(choices.edit)
     assert again.choices.regions == choices.regions
@@ -406,17 +409,15 @@ def test_results_come_back_with_their_settings(process, clip, tmp_path):
     # One that is removed goes from the folder, too.
     after.media.drop(back.history.remove("abc").folder)
     after.projects.keep("page", back)
-    assert process().arrive("page", "connection").history.runs == ()
+    assert back_in(process()).history.runs == ()
 
 
 def test_a_page_that_is_put_away_comes_back_with_its_next_event(
-    process, clip, monkeypatch
+    monkeypatch, visits, session
 ):
     monkeypatch.setattr(session_store.gc, "collect", lambda: None)
     monkeypatch.setattr(session_store, "return_freed", lambda: None)
     monkeypatch.setattr(session_store, "MAX_PAGES", 3)
-    visits = process()
-    session = work(visits, clip)
     served = session.opened.folder
     for number in range(3):
         visits.get(f"other{number}")
@@ -427,10 +428,9 @@ def test_a_page_that_is_put_away_comes_back_with_its_next_event(
     assert (served / "00000.jpg").is_file()
 
 
-def test_pages_that_have_left_are_put_away_first(process, monkeypatch):
+def test_pages_that_have_left_are_put_away_first(monkeypatch, visits):
     monkeypatch.setattr(session_store.gc, "collect", lambda: None)
     monkeypatch.setattr(SessionStore, "_sweep_until_done", lambda self: None)
-    visits = process()
     visits.get("drawing")
     for number in range(MAX_PAGES - 1):
         visits.get(str(number))
@@ -444,10 +444,8 @@ def test_pages_that_have_left_are_put_away_first(process, monkeypatch):
     assert visits.find("drawing") is not None
 
 
-def test_projects_are_opened_and_deleted_by_their_key(process, clip):
-    visits = process()
-    session = work(visits, clip)
-    visits.projects.keep("page", session)
+def test_projects_are_opened_and_deleted_by_their_key(clip, visits, session):
+    keep(visits, session)
     with pytest.raises(RequestError, match="open in another window"):
         visits.open_project("second", "my walk")
     with pytest.raises(RequestError, match="It is open"):
@@ -458,7 +456,7 @@ def test_projects_are_opened_and_deleted_by_their_key(process, clip):
     assert visits.find("page") is None
     assert (again.source_prompt, again.id) == (words, session.id)
     assert visits.open_project("second", "my walk") is again
-    ClipFiles(visits, visits.media).open_path("second", str(clip))
+    opened(visits, clip, "second")
     visits.projects.keep("second", visits.get("second"))
     assert {one.key for one in visits.projects.listed()} == {"my walk", "my walk 2"}
     visits.projects.delete("my walk")
@@ -468,11 +466,10 @@ def test_projects_are_opened_and_deleted_by_their_key(process, clip):
             visits.open_project("second", key)
 
 
-def test_damaged_and_later_projects_are_named(process, clip, root):
-    visits = process()
-    visits.projects.keep("page", work(visits, clip))
+def test_damaged_and_later_projects_are_named(process, root, visits, session):
+    keep(visits, session)
     file = root / "my walk" / PAGE
-    content = json.loads(file.read_text())
+    content = read_json(file)
     for text, said in (
         (file.read_text()[:200], "damaged"),
         (json.dumps(content | {"version": 2}), "newer Regrain"),
@@ -484,17 +481,16 @@ def test_damaged_and_later_projects_are_named(process, clip, root):
         with pytest.raises(RequestError, match=said):
             process().open_project("other", "my walk")
     del content["layers"]
-    file.write_text(json.dumps(content))
+    write_json(file, content)
     with pytest.raises(RequestError, match="damaged"):
         process().open_project("other", "my walk")
-    assert (
-        process().arrive("page", "connection") is not None
-    )  # with what new pages show
+    assert back_in(process()) is not None  # with what new pages show
 
 
-def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, root):
-    visits = process()
-    visits.projects.keep("page", work(visits, clip))
+def test_a_field_that_a_project_does_not_know_is_left_as_it_is(
+    process, root, visits, session
+):
+    keep(visits, session)
     after = process()
     after.projects.learn(lambda session, values: Edit(seed=values["new"]))
     back = after.arrive("page", "c")
@@ -504,34 +500,29 @@ def test_a_field_that_a_project_does_not_know_is_left_as_it_is(process, clip, ro
     assert load_project(root / "my walk").seed == 0, "as its clip came"
 
 
-def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, clip):
-    before = process()
-    session = work(before, clip)
+def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, session):
     session.tracker = "flow"  # of earlier versions
-    before.projects.keep("page", session)
-    assert process().arrive("page", "connection").tracker == "cuts"
+    keep(visits, session)
+    assert back_in(process()).tracker == "cuts"
 
 
-def test_an_example_is_kept_once_something_is_changed(process, root):
-    visits = process()
+def test_an_example_is_kept_once_something_is_changed(root, visits):
     session = visits.get("page")
     session.opened = replace(session.opened, name="01_example", title="Example")
-    visits.projects.keep("page", session)
+    keep(visits, session)
     assert not root.exists()
     session.add_region()
-    visits.projects.keep("page", session)
+    keep(visits, session)
     assert [one.title for one in visits.projects.listed()] == ["Example"]
 
 
-def test_another_part_of_the_clip_stays_in_its_project(process, clip):
-    visits = process()
-    session = work(visits, clip)
-    visits.projects.keep("page", session)
+def test_another_part_of_the_clip_stays_in_its_project(process, visits, session):
+    keep(visits, session)
     files = ClipFiles(visits, visits.media)
     files.trim("page", {"start": 1, "stride": 1, "frames": 2})
     visits.projects.keep("page", visits.get("page"))
     (listed,) = visits.projects.listed()
-    back = process().arrive("page", "connection")
+    back = back_in(process())
     assert back.opened.used == range(1, 3)
     assert same(visits.get("page"), back)
 
@@ -546,11 +537,10 @@ def test_another_part_of_the_clip_stays_in_its_project(process, clip):
         ("/tmp", "project.json"),
     ],
 )
-def test_paths_that_cannot_be_opened_are_named(process, path, said):
-    visits = process()
+def test_paths_that_cannot_be_opened_are_named(path, said, visits):
     before = visits.get("page").opened
     with pytest.raises(Exception, match=said):
-        ClipFiles(visits, visits.media).open_path("page", path)
+        opened(visits, path)
     assert visits.get("page").opened is before
 
 
@@ -576,35 +566,33 @@ def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
     assert projects_folder() is None
 
 
-def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path):
+def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path, visits):
     file = tmp_path / "wide.mp4"
     frames = np.full((2, 60, 1400, 3), 90, np.uint8)
     write_video(file, iter(frames), Fraction(8))
-    visits = process()
-    session, _ = ClipFiles(visits, visits.media).open_path("page", str(file))
-    visits.projects.keep("page", session)
-    back = process().arrive("page", "connection")
+    session = opened(visits, file)
+    keep(visits, session)
+    back = back_in(process())
     assert back.opened.clip.size == session.opened.clip.size != (1400, 60)
     assert back.opened.total == 2
 
 
-def test_a_clip_of_no_file_is_written_without_loss(process, tmp_path):
-    visits = process()
+def test_a_clip_of_no_file_is_written_without_loss(process, visits):
     session = visits.get("page")
     assert isinstance(session.opened.request.clip, ArrayClip)
     session.opened = replace(session.opened, name="")
-    visits.projects.keep("page", session)
-    back = process().arrive("page", "connection")
+    keep(visits, session)
+    back = back_in(process())
     assert np.array_equal(
         np.asarray(back.opened.frames), np.asarray(session.opened.frames)
     )
 
 
 def test_a_folder_of_version_1_opens_and_is_written_again_key_for_key(
-    process, clip, root
+    clip, root, visits
 ):
     """With masks of every kind, undo and a result, as they were written first."""
-    kept = json.loads((Path(__file__).parent / "kept_project.json").read_text())
+    kept = read_json(Path(__file__).parent / "kept_project.json")
     folder = root / "clip"
     for name, content in kept.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -612,25 +600,23 @@ def test_a_folder_of_version_1_opens_and_is_written_again_key_for_key(
         content = base64.b64decode(content) if is_mask else json.dumps(content).encode()
         (folder / name).write_bytes(content)
     os.link(clip, folder / "clip.mp4")
-    visits = process()
-    back = visits.arrive("page", "connection")
+    back = back_in(visits)
     assert [run.key for run in back.history.runs] == ["abc"]
     back.fields = dict(back.fields)
     back.kept = replace(back.kept, results=set(), said=())
     shutil.rmtree(folder / "results")
     visits.projects.keep("page", back)
     for name in ("page.json", "results/abc/run.json"):
-        again = json.loads((folder / name).read_bytes())
+        again = read_json(folder / name)
         if name == "page.json":
             assert again.pop("rev") == kept[name].pop("rev") + 1
         assert again == kept[name]
 
 
-def test_an_interlaced_clip_is_whole_on_the_command_line_too(process, root, tmp_path):
+def test_an_interlaced_clip_is_whole_on_the_command_line_too(root, tmp_path, visits):
     path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1")
-    visits = process()
-    session, _ = ClipFiles(visits, visits.media).open_path("page", str(path))
-    visits.projects.keep("page", session)
+    session = opened(visits, path)
+    keep(visits, session)
     frames = load_project(root / "a").clip.read(0, 6)
     assert np.array_equal(frames, session.opened.frames.read(0, 6))
     assert not np.array_equal(frames, open_clip(path).read(0, 6))
@@ -638,7 +624,7 @@ def test_an_interlaced_clip_is_whole_on_the_command_line_too(process, root, tmp_
 
 def said_by(folder):
     """project.json, with what is in the files that it names in place of their names."""
-    content = json.loads((folder / "project.json").read_text())
+    content = read_json(folder / "project.json")
     request = load_project(folder)
     content["clip"]["path"] = request.clip.read(0, len(request.clip)).tobytes()
     content["masks"] = request.labels.read(0, len(request.clip)).tobytes()
@@ -651,13 +637,12 @@ def said_by(folder):
 
 @pytest.mark.parametrize("method", ["sdedit", "videograin"])
 def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
-    process, root, tmp_path, method, monkeypatch
+    root, tmp_path, method, monkeypatch, visits
 ):
     """Of an edit for which every key has another value than by default."""
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
     save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
-    visits = process()
     visits.projects.learn(lambda session, values: session.opened.request.asked)
     files = ClipFiles(visits, visits.media)
     (tmp_path / "frames").mkdir()
@@ -670,11 +655,11 @@ def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
     clip = open_clip(tmp_path / "frames", 1, 2, 2)
     request = EditRequest(clip, labels, (Region(**REGION),), **EDIT | own)
     save_project(request, tmp_path / "saved")
-    session, _ = files.open_path("page", str(tmp_path / "saved"))
+    session = opened(visits, tmp_path / "saved")
     session.fields = FIELDS
     expected = said_by(tmp_path / "saved")
     assert expected.keys() >= {*EDIT} - {"size", "more_prompts"}
-    visits.projects.keep("page", session)
+    keep(visits, session)
     assert said_by(root / "saved") == expected
     archive = files.save(session, build_request(session, request.asked), None, "page")
     zipfile.ZipFile(archive).extractall(tmp_path / "exported")

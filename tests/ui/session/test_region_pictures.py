@@ -58,6 +58,15 @@ def toy():
     return str(folder / "toy.png")
 
 
+def picture_of(session, label=None):
+    """The path of the picture of a region."""
+    return session.state.regions[label or session.label].picture
+
+
+def pixels_of(session):
+    return read_picture(Path(picture_of(session)), "picture")
+
+
 def veil_of(view) -> np.ndarray:
     content = view.veil.partition("base64,")[2]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
@@ -65,7 +74,7 @@ def veil_of(view) -> np.ndarray:
 
 def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
     act(how="file", path=toy)
-    whole = act.session.state.regions[act.session.label].picture
+    whole = picture_of(act.session)
     answer = act(how="cut", points=[[0.5, 0.5, 0]])[0]
     assert "Click the thing first" in answer.note
     monkeypatch.setattr(
@@ -75,7 +84,7 @@ def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
     answer = act(how="cut", points=[[0.5, 0.5, 1]])[0]
     assert answer.note == region_pictures.NOTHING
     assert answer.cutting.points == []
-    assert act.session.state.regions[act.session.label].picture == whole
+    assert picture_of(act.session) == whole
 
 
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):
@@ -83,8 +92,8 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     shown, changed = act(how="file", path=toy)
     assert "cut the thing out" in shown.note
     assert changed is session  # the cards must change, too
-    whole = session.state.regions[label].picture
-    assert read_picture(Path(whole), "picture").shape == (40, 60, 4)
+    whole = picture_of(session)
+    assert pixels_of(session).shape == (40, 60, 4)
     assert session_views.cards(session).regions[0].picture.startswith("data:image/jpeg")
     view = act(how="open")[0].cutting
     assert (view.label, view.veil, view.points) == (label, "", [])
@@ -92,29 +101,29 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert view.points == [(0.5, 0.5, 1)]
     assert veil_of(view)[20, 30, 3] == 0
     assert veil_of(view)[0, 0, 3] > 0  # the stray patch is no part of the thing
-    cut = read_picture(Path(session.state.regions[label].picture), "picture")
+    cut = pixels_of(session)
     assert cut.shape[:2] == (17, 17)  # the disc has 15 pixels a side
     assert cut[8, 8].tolist() == [200, 30, 30, 255]
     assert cut[0, 0, 3] == 0
     # More clicks go on from the whole picture; what is beside the thing is taken away.
-    first = session.state.regions[label].picture
+    first = picture_of(session)
     view = act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 1]])[0].cutting
-    wide = read_picture(Path(session.state.regions[label].picture), "picture")
+    wide = pixels_of(session)
     assert wide.shape[0] == 23
     act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 0]])
-    less = read_picture(Path(session.state.regions[label].picture), "picture")
+    less = pixels_of(session)
     assert (less[..., 3] > 0).sum() < (cut[..., 3] > 0).sum()
     session.undo()
     assert act(how="open")[0].cutting == view  # its clicks come back with it
     session.undo()
-    assert session.state.regions[label].picture == first
+    assert picture_of(session) == first
     act(how="cut", points=[])
-    assert session.state.regions[label].picture == whole
+    assert picture_of(session) == whole
     other = session.add_region()
     act(label=other, how="same", other=label)
-    assert session.state.regions[other].picture == whole
+    assert picture_of(session, other) == whole
     act(how="remove")
-    assert [session.state.regions[n].picture for n in (label, other)] == ["", whole]
+    assert [picture_of(session, n) for n in (label, other)] == ["", whole]
 
 
 def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
@@ -150,7 +159,7 @@ def test_what_cannot_be_is_said_in_one_line(act, sent, said):
 
 def test_a_picture_that_is_gone_is_said_and_the_page_stays(act, toy):
     act(how="file", path=toy)
-    Path(act.session.state.regions[act.session.label].picture).unlink()
+    Path(picture_of(act.session)).unlink()
     answer = act(how="open")[0]
     assert answer.cutting is None
     assert answer.alarm

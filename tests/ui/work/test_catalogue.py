@@ -1,19 +1,17 @@
 """What a page may choose, while files come and go."""
 
-import json
 import os
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from json_files import write_json
+from made_clips import black
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import Handlers
@@ -90,7 +88,7 @@ def test_a_file_that_was_cut_short_is_noticed(models, tmp_path):
 
 def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_path):
     known = Catalogue({}, tmp_path)
-    clip = ArrayClip(np.zeros((1, 8, 8, 3), np.uint8), Fraction(8))
+    clip = black(1, 8, 8)
     quick = EditRequest(clip, None, (), loras=(BUILT_IN_FAST,))
     known.check(quick)
     assert known.loras_of([f"{BUILT_IN_FAST}@0.5", "ink"]) == [f"{BUILT_IN_FAST}@0.5"]
@@ -120,7 +118,7 @@ def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
         for part, content in (("unet", {}), ("scheduler", said)):
             (models / name / part).mkdir(parents=True)
             file = "config.json" if part == "unet" else "scheduler_config.json"
-            (models / name / part / file).write_text(json.dumps(content))
+            write_json(models / name / part / file, content)
     known.add("models", "owner/name")
     silent = {name for name in known.models if known.is_silent(name)}
     assert silent == {"silent.safetensors", "bare"}

@@ -1,10 +1,10 @@
 """What a run is said to take, before it is run."""
 
-import json
 from dataclasses import replace
 from itertools import product
 
 import pytest
+from json_files import read_json
 from made_models import write_small_model
 
 from regrain.editing.errors import RequestError
@@ -262,7 +262,7 @@ def test_results_that_ship_were_made_on_a_machine_that_did_nothing_else():
     five times as much."""
     made = []
     for folder in sorted((ASSETS / "examples").iterdir()):
-        facts = json.loads((folder / "result" / "report.json").read_bytes())
+        facts = read_json(folder / "result" / "report.json")
         made.append((load_project(folder), facts))
     taken = Costs(made)._made
     assert len(taken) == len(made)

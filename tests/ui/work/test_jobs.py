@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_clips import black
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import RequestError
@@ -49,7 +50,7 @@ def negative(request):
 def asking(**more):
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[:, 8:40, 8:40] = 1
-    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8), Fraction(8))
+    clip = black(1, 64, 64)
     return EditRequest(clip, labels, (Region("cat", 1, prompt="a fox"),), **more)
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from made_clips import black
 
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest, Region
 from regrain.ui.session.clips import prepare
 from regrain.ui.work.variants import attempt
@@ -12,7 +12,7 @@ from regrain.ui.work.variants import attempt
 @pytest.mark.parametrize("source", ["", "a cat"])
 def test_a_try_of_a_clip_that_nobody_described_can_run(source, tmp_path):
     """The fast method asks what the clip shows, the one that was chosen does not."""
-    clip = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8), fps=8)
+    clip = black(2, 64, 64)
     labels = np.ones((2, 64, 64), np.uint8)
     regions = (Region("cat", 1, prompt="a fox"),)
     request = EditRequest(

@@ -8,7 +8,8 @@ import diffusers
 import pytest
 import transformers
 from damaged_models import config, refusal, rewrite
-from made_models import write_control_net, write_small_model
+from json_files import read_json
+from made_models import loaded, write_control_net, write_small_model
 from safetensors.torch import load_file, save_file
 from transformers.activations import ACT2FN
 
@@ -23,12 +24,17 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.schedulers import NEAREST
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 
 UNET, VAE = "unet/config.json", "vae/config.json"
 TEXT = "text_encoder/config.json"
 LEVELS = "scheduler/scheduler_config.json"
+
+
+@pytest.fixture
+def folder(small_folder, tmp_path):
+    """A small model that may be changed."""
+    return shutil.copytree(small_folder, tmp_path / "m")
 
 
 def index(**parts):
@@ -152,10 +158,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_cannot_be_run_is_refused_before_any_weights_are_read(
-    small_folder, tmp_path, message
-):
-    folder = shutil.copytree(small_folder, tmp_path / "m")
+def test_what_cannot_be_run_is_refused_before_any_weights_are_read(message, folder):
     REFUSED[message](folder)
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
@@ -163,15 +166,12 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_configurations_are_read_as_windows_writes_them(
-    small_folder, tmp_path, encoding
-):
-    folder = shutil.copytree(small_folder, tmp_path / "m")
+def test_configurations_are_read_as_windows_writes_them(small_folder, encoding, folder):
     for place in (UNET, VAE, TEXT, LEVELS):
         text = (folder / place).read_text(encoding="utf-8")
         (folder / place).write_bytes(text.encode(encoding))
-    read = load_backbone(str(folder))
-    known = load_backbone(str(small_folder))
+    read = loaded(folder)
+    known = loaded(small_folder)
     assert (read.embed(["a cat"]).vectors == known.embed(["a cat"]).vectors).all()
 
 
@@ -182,7 +182,7 @@ def test_a_control_network_is_refused_by_name(small, tmp_path):
         {"conditioning_channels": 4},
         {"class_embed_type": "timestep"},
     ):
-        before = json.loads((folder / "config.json").read_text())
+        before = read_json(folder / "config.json")
         rewrite(folder / "config.json", **change)
         with pytest.raises(
             ModelError, match=f"^params.control: .*{next(iter(change))}"
@@ -197,35 +197,32 @@ def test_a_network_without_attention_is_refused(tmp_path):
     assert "has no attention" in refusal(folder)
 
 
-def test_keys_of_others_pass(small_folder, tmp_path):
+def test_keys_of_others_pass(folder):
     """Trainers write more, as of an average of weights."""
-    folder = shutil.copytree(small_folder, tmp_path / "m")
     config(UNET, decay=0.9999, optimization_step=1, gates=None)(folder)
     config(LEVELS, tensor_format="pt", predict_epsilon=True, shift=False)(folder)
     older = {"dropout": 0.0, "temperature": 1.0, "pruned_heads": {}, "prefix": None}
     config(TEXT, **older, is_decoder=False, return_dict=True)(folder)
-    load_backbone(str(folder))
+    loaded(folder)
     assert read_config(folder / UNET, "m")["decay"] == 0.9999
     assert read_config(folder / LEVELS, "m")["predict_epsilon"]
 
 
-def test_the_index_names_the_scheduler_and_what_is_not_used(small_folder, tmp_path):
-    folder = shutil.copytree(small_folder, tmp_path / "m")
+def test_the_index_names_the_scheduler_and_what_is_not_used(folder):
     index(
         scheduler=["diffusers", "EulerDiscreteScheduler"],
         controlnet=["diffusers", "ControlNetModel"],
         safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
         motion_adapter=[None, None],
     )(folder)
-    model = load_backbone(str(folder))
+    model = loaded(folder)
     assert "Euler" in model.other_scheduler.title
     assert model.notes == ("The model's controlnet is not used.",)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_no_numbers_are_refused(small_folder, tmp_path, part, value):
-    folder = shutil.copytree(small_folder, tmp_path / "m")
+def test_weights_that_are_no_numbers_are_refused(part, value, folder):
     (file,) = (folder / part).glob("*.safetensors")
     weights = load_file(file)
     *_, name = (name for name in weights if weights[name].is_floating_point())
@@ -245,10 +242,7 @@ def test_weights_that_are_no_numbers_are_refused(small_folder, tmp_path, part, v
         ("<x", "is damaged or not"),
     ],
 )
-def test_what_stands_in_place_of_weights_is_named(
-    small_folder, tmp_path, content, said
-):
-    folder = shutil.copytree(small_folder, tmp_path / "m")
+def test_what_stands_in_place_of_weights_is_named(content, said, folder):
     (file,) = (folder / "unet").glob("*.safetensors")
     file.write_text(content)
     assert said in refusal(folder)
@@ -258,16 +252,15 @@ def test_what_stands_in_place_of_weights_is_named(
     "name", ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 )
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
-def test_texts_are_read_as_windows_writes_them(small_folder, tmp_path, name, encoding):
+def test_texts_are_read_as_windows_writes_them(small_folder, name, encoding, folder):
     """As PowerShell does."""
-    folder = shutil.copytree(small_folder, tmp_path / "m")
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
     shutil.copytree(CLIP, folder / "tokenizer", dirs_exist_ok=True)
-    read = load_backbone(str(small_folder)).tokenizer
+    read = loaded(small_folder).tokenizer
     file = folder / "tokenizer" / name
     if not file.exists():
         read.save_pretrained(folder / "tokenizer")
     file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
-    again = load_backbone(str(folder)).tokenizer
+    again = loaded(folder).tokenizer
     assert again("A cat, 3 dogs").input_ids == read("A cat, 3 dogs").input_ids

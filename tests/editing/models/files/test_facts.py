@@ -2,12 +2,12 @@
 
 import collections
 import inspect
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from json_files import write_json
 from made_models import write_small_model
 from running import finish
 from safetensors.torch import save_file
@@ -43,7 +43,7 @@ def folder(tmp_path):
     made = write_small_model(tmp_path / "model")
     (made / "defaults.json").write_text('{"sdedit": {"steps": 2}}')
     words = "a cat on the grass red fox blurred"
-    (made / "words.json").write_text(json.dumps(words.split()))
+    write_json(made / "words.json", words.split())
     return made
 
 
@@ -64,7 +64,7 @@ def test_a_run_opens_each_configuration_once(folder, tmp_path, tiny_lora, with_l
         (tmp_path / "lcm-lora").mkdir()
         save_file(tiny_lora, tmp_path / "lcm-lora" / "adapter_model.safetensors")
         for name, content in (("adapter_config", {"r": 2}), ("defaults", {})):
-            (tmp_path / "lcm-lora" / f"{name}.json").write_text(json.dumps(content))
+            write_json(tmp_path / "lcm-lora" / f"{name}.json", content)
     given = {"preview_every": 0, "steps": 2}
     request = replace(requested("sdedit"), model=str(folder), params=given, loras=loras)
     fit_of(request)  # as an estimate does before
@@ -104,7 +104,7 @@ def test_what_is_replaced_is_read_again(folder):
 
 def test_the_scheduler_that_the_index_names_counts_before_and_after_loading(folder):
     index = {"scheduler": ["diffusers", "LCMScheduler"]}
-    (folder / "model_index.json").write_text(json.dumps(index))
+    write_json(folder / "model_index.json", index)
     facts = facts_of(str(folder))
     assert facts.few_step().title == "LCM"
     loaded = load_backbone(str(folder))

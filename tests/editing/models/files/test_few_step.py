@@ -1,17 +1,16 @@
 """Few-step models are recognised by what their files say, and settings are proposed."""
 
-import json
 import shutil
 
 import pytest
-from made_models import SCHEDULER, write_small_model
+from json_files import write_json
+from made_models import SCHEDULER, loaded, write_small_model
 
 from regrain.editing.models.files.schedulers import (
     by_name,
     by_scheduler,
     proposed,
 )
-from regrain.editing.models.loading.load import load_backbone
 
 NAMES = {
     "lcm-lora-sdv1-5.safetensors": ("LCM", "lcm", 4, 1.0),
@@ -98,13 +97,13 @@ def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
 def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):
     folder = write_small_model(tmp_path / "model")
     path = folder / "scheduler" / "scheduler_config.json"
-    path.write_text(json.dumps(SCHEDULER | {"_class_name": "LCMScheduler"}))
-    model = load_backbone(str(folder))
+    write_json(path, SCHEDULER | {"_class_name": "LCMScheduler"})
+    model = loaded(folder)
     assert model.few_step == "LCM"
     assert "inversion" not in model.offers
     assert model.defaults["sdedit"]["sampler"] == "lcm"
 
     (folder / "defaults.json").write_text('{"sdedit": {"steps": 6}}')
-    other = load_backbone(str(shutil.copytree(folder, tmp_path / "other")))
+    other = loaded(shutil.copytree(folder, tmp_path / "other"))
     assert other.defaults["sdedit"]["steps"] == 6
     assert other.defaults["sdedit"]["sampler"] == "lcm"

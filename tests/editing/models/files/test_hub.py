@@ -9,7 +9,7 @@ import pytest
 import torch
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
-from made_models import write_small_model
+from made_models import loaded, write_small_model
 from made_motion import write_adapter
 from made_pictures import PROJECTED, write_encoder, write_picture, write_picture_adapter
 from safetensors.torch import load_file, save_file
@@ -132,7 +132,7 @@ def test_without_room_nothing_is_fetched(served, monkeypatch):
 def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(
     served, monkeypatch, tmp_path
 ):
-    backbone = load_backbone(str(served.folder))
+    backbone = loaded(served.folder)
     served.folder, served.tags = tmp_path / "motion", []
     adapter = write_adapter(served.folder, backbone.unet)
     (served.folder / "README.md").write_text("not fetched")
@@ -160,7 +160,7 @@ def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(
 def offered(served, tmp_path):
     """The hub with picture adapters as the published ones lie, some of which cannot be
     used."""
-    backbone = load_backbone(str(served.folder))
+    backbone = loaded(served.folder)
     served.folder, served.tags, served.repository = tmp_path / "pictures", [], PUBLISHED
     write_encoder(served.folder / "models")
     other = (

@@ -1,12 +1,12 @@
 """LoRA files in the ways they are named, on the tiny model."""
 
-import json
 from copy import deepcopy
 from unittest.mock import patch
 
 import pytest
 import torch
-from made_models import load_double
+from json_files import read_json, write_json
+from made_models import load_double, loaded
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d
@@ -43,13 +43,13 @@ def test_a_model_with_a_file_is_another_and_is_kept(tiny, tiny_folder, tmp_path)
     save_file(query_of(tiny), file := tmp_path / "ink.safetensors")
     down, up = query_of(tiny).values()
     before = weight_of(tiny, "unet", QUERY).clone()
-    changed = load_backbone(str(tiny_folder), loras=(f"{file}@0.5",))
+    changed = loaded(tiny_folder, loras=(f"{file}@0.5",))
     found = weight_of(changed, "unet", QUERY).data
     torch.testing.assert_close(found, before + 0.5 * up @ down)
     # nobody else's model changed
     assert torch.equal(weight_of(tiny, "unet", QUERY), before)
     assert changed.fingerprint != tiny.fingerprint
-    assert load_backbone(str(tiny_folder), loras=(f"{file}@0.5",)) is changed
+    assert loaded(tiny_folder, loras=(f"{file}@0.5",)) is changed
 
 
 def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
@@ -201,7 +201,7 @@ def test_a_project_names_them_and_a_run_adds_them(
         main(["new", str(tmp_path / "frames"), "-o", str(project), "--prompt", "a fox"])
         == 0
     )
-    content = json.loads((project / "project.json").read_text())
+    content = read_json(project / "project.json")
     content |= {
         "model": "tiny",
         "method": "fatezero",
@@ -209,7 +209,7 @@ def test_a_project_names_them_and_a_run_adds_them(
         "loras": ["loras/ink@0.4"],
     }
     content["params"] = {"steps": 1, "preview_every": 0}
-    (project / "project.json").write_text(json.dumps(content))
+    write_json(project / "project.json", content)
     assert load_project(project).loras == ("loras/ink@0.4",)
     assert main(["run", str(project), "-o", str(tmp_path / "out")]) == 0
     other = f"{shelf / 'loras' / 'ink.safetensors'}@-1"
@@ -217,11 +217,7 @@ def test_a_project_names_them_and_a_run_adds_them(
         main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
     )
     for out, lora in (("out", "loras/ink@0.4"), ("other", other)):
-        assert json.loads((tmp_path / out / "report.json").read_text())["request"][
-            "loras"
-        ] == [lora]
-    (project / "project.json").write_text(
-        json.dumps(content | {"loras": ["/etc/ink@0.4"]})
-    )
+        assert read_json(tmp_path / out / "report.json")["request"]["loras"] == [lora]
+    write_json(project / "project.json", content | {"loras": ["/etc/ink@0.4"]})
     assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
     assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err

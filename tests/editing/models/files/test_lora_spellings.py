@@ -7,7 +7,7 @@ import pytest
 import torch
 from damaged_models import rewrite  # noqa: F401
 from diffusers import WanPipeline
-from made_models import write_small_model, write_wan
+from made_models import loaded, write_small_model, write_wan
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
@@ -85,44 +85,40 @@ class Draw:
         return down, self.of(len(weight), rank, *[1] * (weight.ndim - 2))
 
 
+PEFT = (".lora_A.weight", ".lora_B.weight")
+KOHYA = (".lora_down.weight", ".lora_up.weight")
+
+
+def layer(draw, part, name, stem, ends=PEFT, alpha=None):
+    """Both halves of a layer, by their names in a file, and its scale."""
+    down, up = draw.halves(part, name)
+    found = {stem + ends[0]: down, stem + ends[1]: up}
+    if alpha:
+        found[f"{stem}.alpha"] = torch.tensor(alpha)
+    return found
+
+
 def by_peft(draw):
     found = {}
     for part, name in (("unet", QUERY), ("unet", CONV), ("text_encoder", WORDS)):
-        down, up = draw.halves(part, name)
-        found[f"{part}.{name}.lora_A.weight"] = down
-        found[f"{part}.{name}.lora_B.weight"] = up
+        found |= layer(draw, part, name, f"{part}.{name}")
     return found
 
 
 def by_processors(draw):
-    down, up = draw.halves("unet", QUERY)
     stem = f"unet.{ATTENTION}.processor"
-    found = {f"{stem}.to_q_lora.down.weight": down, f"{stem}.to_q_lora.up.weight": up}
-    down, up = draw.halves("unet", OUT)
-    found |= {
-        f"{stem}.to_out_lora.down.weight": down,
-        f"{stem}.to_out_lora.up.weight": up,
-    }
+    ends = ("_lora.down.weight", "_lora.up.weight")
+    found = layer(draw, "unet", QUERY, f"{stem}.to_q", ends)
+    found |= layer(draw, "unet", OUT, f"{stem}.to_out", ends)
     stem = f"text_encoder.{WORDS}.lora_linear_layer"
-    down, up = draw.halves("text_encoder", WORDS)
-    return found | {f"{stem}.down.weight": down, f"{stem}.up.weight": up}
+    return found | layer(draw, "text_encoder", WORDS, stem, OLD)
+
+
+OLD = (".down.weight", ".up.weight")
 
 
 def by_old_names(draw):
-    down, up = draw.halves("unet", QUERY)
-    return {
-        f"unet.{QUERY}.lora.down.weight": down,
-        f"unet.{QUERY}.lora.up.weight": up,
-    }
-
-
-def kohya(draw, part, name, stem, alpha=1.0):
-    down, up = draw.halves(part, name)
-    return {
-        f"{stem}.lora_down.weight": down,
-        f"{stem}.lora_up.weight": up,
-        f"{stem}.alpha": torch.tensor(alpha),
-    }
+    return layer(draw, "unet", QUERY, f"unet.{QUERY}.lora", OLD)
 
 
 def by_kohya(draw):
@@ -132,30 +128,30 @@ def by_kohya(draw):
     for part, name in layers:
         start = "lora_te_" if part == "text_encoder" else "lora_unet_"
         stem = start + name.replace(".", "_")
-        found |= kohya(draw, part, name, stem, 0.5)
+        found |= layer(draw, part, name, stem, KOHYA, 0.5)
     return found
 
 
 def by_kohya_of_sdxl(draw):
     """Blocks as in the original layout; a layer each is 2 input blocks a level here."""
-    attention = "transformer_blocks_0_attn1_to_q"
-    found = kohya(
-        draw,
-        "unet",
-        "mid_block.attentions.0.transformer_blocks.0.attn1.to_q",
-        f"lora_unet_middle_block_1_{attention}",
-    )
-    found |= kohya(draw, "unet", QUERY, f"lora_unet_input_blocks_3_1_{attention}")
-    up = "up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q"
-    found |= kohya(draw, "unet", up, f"lora_unet_output_blocks_1_1_{attention}")
+    found = {}
+    for block, theirs in (
+        ("mid_block.attentions.0", "middle_block_1"),
+        ("down_blocks.1.attentions.0", "input_blocks_3_1"),
+        ("up_blocks.0.attentions.1", "output_blocks_1_1"),
+    ):
+        name = f"{block}.transformer_blocks.0.attn1.to_q"
+        stem = f"lora_unet_{theirs}_transformer_blocks_0_attn1_to_q"
+        found |= layer(draw, "unet", name, stem, KOHYA, 1.0)
     for start, part in (("lora_te1_", "text_encoder"), ("lora_te2_", "text_encoder_2")):
         for name in (WORDS, WORDS_OUT):
-            found |= kohya(draw, part, name, start + name.replace(".", "_"), 2.0)
+            stem = start + name.replace(".", "_")
+            found |= layer(draw, part, name, stem, KOHYA, 2.0)
     return found
 
 
-def by_wan(start, names, ends, alpha=None, bias=False):
-    """A spelling of Wan's layers: how a name begins, is written, and ends."""
+def by_wan(start, ends, alpha=None, bias=False):
+    """A spelling of Wan's original names: how they begin and end."""
     layers = {
         "attn1.to_q": "self_attn.q",
         "attn1.to_out.0": "self_attn.o",
@@ -166,53 +162,38 @@ def by_wan(start, names, ends, alpha=None, bias=False):
     def write(draw):
         found = {}
         for ours, theirs in layers.items():
-            stem = start + names(f"{BLOCK}.{theirs}" if names else f"{BLOCK}.{ours}")
-            down, up = draw.halves("transformer", f"{BLOCK}.{ours}")
-            found |= {stem + ends[0]: down, stem + ends[1]: up}
-            if alpha:
-                found[f"{stem}.alpha"] = torch.tensor(alpha)
+            stem = f"{start}{BLOCK}.{theirs}"
+            name = f"{BLOCK}.{ours}"
+            found |= layer(draw, "transformer", name, stem, ends, alpha)
             if bias:
-                found[f"{stem}.diff_b"] = draw.of(len(up))
+                found[f"{stem}.diff_b"] = draw.of(len(found[stem + ends[1]]))
         return found
 
     return write
 
 
-def same(name):
-    return name
-
-
-PEFT = (".lora_A.weight", ".lora_B.weight")
-KOHYA = (".lora_down.weight", ".lora_up.weight")
-
-
 def by_diffusers_wan(draw):
     found = {}
     for name in (f"{BLOCK}.attn1.to_q", "proj_out", "patch_embedding"):
-        down, up = draw.halves("transformer", name)
-        found[f"transformer.{name}.lora_A.weight"] = down
-        found[f"transformer.{name}.lora_B.weight"] = up
+        found |= layer(draw, "transformer", name, f"transformer.{name}")
     return found
 
 
 def whole_musubi(draw):
     """All layers, without which diffusers does not read it."""
-    names = {
-        f"self_attn_{a}": f"attn1.to_{b}" for a, b in zip("qkvo", OURS, strict=True)
-    }
-    names |= {
-        f"cross_attn_{a}": f"attn2.to_{b}" for a, b in zip("qkvo", OURS, strict=True)
-    }
-    names |= {"ffn_0": "ffn.net.0.proj", "ffn_2": "ffn.net.2"}
+    names = {"ffn_0": "ffn.net.0.proj", "ffn_2": "ffn.net.2"}
+    for theirs, ours in zip("qkvo", ("q", "k", "v", "out.0"), strict=True):
+        names[f"self_attn_{theirs}"] = f"attn1.to_{ours}"
+        names[f"cross_attn_{theirs}"] = f"attn2.to_{ours}"
     found = {}
     for block in (0, 1):
         for theirs, ours in names.items():
             stem = f"lora_unet_blocks_{block}_{theirs}"
-            found |= kohya(draw, "transformer", f"blocks.{block}.{ours}", stem, 4.0)
+            name = f"blocks.{block}.{ours}"
+            found |= layer(draw, "transformer", name, stem, KOHYA, 4.0)
     return found
 
 
-OURS = ("q", "k", "v", "out.0")
 METADATA = {
     "unet.r": 2,
     "unet.lora_alpha": 3,
@@ -233,28 +214,50 @@ SPELLINGS = {
     "peft of SDXL": ("sdxl", by_peft, {}),
     "kohya of SDXL": ("sdxl", by_kohya_of_sdxl, {}),
     "Wan": ("wan", by_diffusers_wan, {}),
-    "Wan's original": ("wan", by_wan("diffusion_model.", same, PEFT), {}),
+    "Wan's original": ("wan", by_wan("diffusion_model.", PEFT), {}),
     "Wan's original with scales": (
         "wan",
-        by_wan("diffusion_model.", same, KOHYA, alpha=1.0),
+        by_wan("diffusion_model.", KOHYA, alpha=1.0),
         {},
     ),
     "Wan's original with biases": (
         "wan",
-        by_wan("diffusion_model.", same, KOHYA, bias=True),
+        by_wan("diffusion_model.", KOHYA, bias=True),
         {},
     ),
     "kohya of Wan": ("wan", whole_musubi, {}),
 }
 
 
-def written(tensors, path, facts):
+def written(tensors, path, facts=None):
     metadata = {"format": "pt"}
     if facts:
         metadata["lora_adapter_metadata"] = json.dumps(facts)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(tensors, path, metadata)
     return path
+
+
+@pytest.fixture
+def changed(pipelines, tmp_path):
+    """Makes a copy of a part of a pipeline to which a file of these tensors was added."""
+
+    def change(tensors, family="sd", part="unet", weight=1.0, facts=None):
+        path = written(tensors, tmp_path / "a.safetensors", facts)
+        ours = deepcopy(getattr(pipelines[family], part))
+        add_loras((f"{path}@{weight}",), {part: ours})
+        return ours
+
+    return change
+
+
+def product(up, down):
+    """What both halves add to a layer."""
+    return (up.flatten(1) @ down.flatten(1)).view(len(up), -1, *down.shape[2:])
+
+
+def near(found, expected):
+    return float((found - expected).abs().max()) < 1e-9
 
 
 def merged_by_diffusers(pipeline, path):
@@ -335,7 +338,7 @@ def test_a_file_of_peft_changes_what_it_changes_there(pipelines, tmp_path, kind)
         start + name: tensor
         for name, tensor in get_peft_model_state_dict(theirs).items()
     }
-    path = written(tensors, tmp_path / "adapter_model.safetensors", {})
+    path = written(tensors, tmp_path / "adapter_model.safetensors")
     config.save_pretrained(tmp_path)
     for module in theirs.modules():
         if isinstance(module, BaseTunerLayer):
@@ -352,31 +355,21 @@ def test_a_file_of_peft_changes_what_it_changes_there(pipelines, tmp_path, kind)
             assert float((found.bias - base.bias).abs().max()) < 1e-6
 
 
-def difference(draw):
-    table = draw.parts["transformer"].blocks[0].scale_shift_table
-    query = draw.weight("transformer", "blocks.0.attn1.to_q")
-    return {
-        "diffusion_model.blocks.0.self_attn.q.diff": draw.of(*query.shape),
-        "diffusion_model.blocks.0.norm3.diff_b": draw.of(query.shape[0]),
-        "diffusion_model.blocks.0.diff_m": draw.of(*table.shape),
-    }
-
-
-def test_plain_differences_are_added(pipelines, tmp_path):
+def test_plain_differences_are_added(pipelines, changed):
     """Diffusers leaves these out."""
-    pipeline = pipelines["wan"]
-    tensors = difference(Draw(pipeline))
-    path = written(tensors, tmp_path / "a.safetensors", {})
-    ours = deepcopy(pipeline.transformer)
-    add_loras((f"{path}@{WEIGHT}",), {"transformer": ours})
-    (block, *_), (old, *_) = ours.blocks, pipeline.transformer.blocks
-    for new, before, tensor in zip(
-        (block.attn1.to_q.weight, block.norm2.bias, block.scale_shift_table),
-        (old.attn1.to_q.weight, old.norm2.bias, old.scale_shift_table),
-        tensors.values(),
-        strict=True,
-    ):
-        assert float((new - before - WEIGHT * tensor).abs().max()) < 1e-9
+    (old, *_) = pipelines["wan"].transformer.blocks
+    draw = Draw(pipelines["wan"])
+    width = len(old.norm2.bias)
+    tensors = {
+        "diffusion_model.blocks.0.self_attn.q.diff": draw.of(width, width),
+        "diffusion_model.blocks.0.norm3.diff_b": draw.of(width),
+        "diffusion_model.blocks.0.diff_m": draw.of(*old.scale_shift_table.shape),
+    }
+    (new, *_) = changed(tensors, "wan", "transformer", WEIGHT).blocks
+    names = ("attn1.to_q.weight", "norm2.bias", "scale_shift_table")
+    for name, tensor in zip(names, tensors.values(), strict=True):
+        before, after = (dict(one.named_parameters())[name] for one in (old, new))
+        assert near(after - before, WEIGHT * tensor)
 
 
 @pytest.mark.parametrize(
@@ -388,95 +381,77 @@ def test_plain_differences_are_added(pipelines, tmp_path):
         ("transformer.", PEFT),
     ],
 )
-def test_diffsynths_names_are_those_of_the_original(pipelines, tmp_path, start, ends):
-    pipeline = pipelines["wan"]
-    found = []
-    for first, last in ((start, ends), ("diffusion_model.", PEFT)):
-        tensors = by_wan(first, same, last)(Draw(pipeline))
-        path = written(tensors, tmp_path / "a.safetensors", {})
-        network = deepcopy(pipeline.transformer)
-        add_loras((str(path),), {"transformer": network})
-        found.append(network.state_dict())
-    assert all(torch.equal(found[0][key], found[1][key]) for key in found[1])
+def test_diffsynths_names_are_those_of_the_original(pipelines, changed, start, ends):
+    found, usual = (
+        changed(by_wan(*how)(Draw(pipelines["wan"])), "wan", "transformer").state_dict()
+        for how in ((start, ends), ("diffusion_model.", PEFT))
+    )
+    assert all(torch.equal(found[key], usual[key]) for key in usual)
 
 
-def test_a_core_between_the_factors_of_a_convolution(pipelines, tmp_path):
+def stem_of(name):
+    return f"lora_unet_{name.replace('.', '_')}"
+
+
+def test_a_core_between_the_factors_of_a_convolution(pipelines, changed):
     """LoCon's decomposition: 1 x 1, 3 x 3, 1 x 1."""
     draw = Draw(pipelines["sd"])
     rows, columns, *kernel = draw.weight("unet", CONV).shape
     down, mid = draw.of(2, columns, 1, 1), draw.of(2, 2, *kernel)
     up = draw.of(rows, 2, 1, 1)
-    stem = f"lora_unet_{CONV.replace('.', '_')}"
+    stem = stem_of(CONV)
     tensors = {
         f"{stem}.lora_down.weight": down,
         f"{stem}.lora_mid.weight": mid,
         f"{stem}.lora_up.weight": up,
         f"{stem}.alpha": torch.tensor(1.0),
     }
-    path = written(tensors, tmp_path / "a.safetensors", {})
-    unet = deepcopy(pipelines["sd"].unet)
-    add_loras((str(path),), {"unet": unet})
     x = draw.of(1, columns, 5, 6)
     conv = torch.nn.functional.conv2d
     inner = conv(conv(x, down), mid, padding=1)
     expected = pipelines["sd"].unet.get_submodule(CONV)(x) + conv(inner, up) / 2
-    assert float((unet.get_submodule(CONV)(x) - expected).abs().max()) < 1e-9
+    assert near(changed(tensors).get_submodule(CONV)(x), expected)
 
 
-def test_the_ends_of_a_unet_have_names_in_the_original_layout(pipelines, tmp_path):
+def test_the_ends_of_a_unet_have_names_in_the_original_layout(pipelines, changed):
     """As conv_in is input_blocks_0_0."""
-    unet = pipelines["sdxl"].unet
     draw = Draw(pipelines["sdxl"])
     ends = ("conv_in", "conv_out", "time_embedding.linear_1", "add_embedding.linear_2")
-    tensors = {}
-    for name in ends:
-        stem = f"lora_unet_{NAMES[name].replace('.', '_')}"
-        tensors |= kohya(draw, "unet", name, stem, 2.0)
-    path = written(tensors, tmp_path / "a.safetensors", {})
-    ours = deepcopy(unet)
-    add_loras((str(path),), {"unet": ours})
-    for number, name in enumerate(ends):
-        down, up, _ = [*tensors.values()][3 * number : 3 * number + 3]
-        delta = (up.flatten(1) @ down.flatten(1)).view_as(
-            unet.get_submodule(name).weight
-        )
-        found = ours.get_submodule(name).weight - unet.get_submodule(name).weight
-        assert float((found - delta).abs().max()) < 1e-9
+    layers = {
+        name: layer(draw, "unet", name, stem_of(NAMES[name]), KOHYA, 2.0)
+        for name in ends
+    }
+    tensors = {key: x for one in layers.values() for key, x in one.items()}
+    ours = changed(tensors, "sdxl")
+    for name, one in layers.items():
+        down, up, _ = one.values()
+        old = draw.weight("unet", name)
+        assert near(ours.get_submodule(name).weight - old, product(up, down))
 
 
-def test_every_layer_has_a_scale_of_its_own(pipelines, tmp_path):
+def test_every_layer_has_a_scale_of_its_own(pipelines, changed):
     """Diffusers mixes them up where attention and other layers differ."""
-    unet = pipelines["sd"].unet
-    tensors = by_kohya(Draw(pipelines["sd"]))
-    layers = (QUERY, OUT, CONV)
-    stems = [f"lora_unet_{name.replace('.', '_')}" for name in layers]
-    for number, stem in enumerate(stems):
-        tensors[f"{stem}.alpha"] = torch.tensor(0.5 + number)
-    tensors = {name: x for name, x in tensors.items() if "unet" in name}
-    path = written(tensors, tmp_path / "a.safetensors", {})
-    ours = deepcopy(unet)
-    add_loras((f"{path}@{WEIGHT}",), {"unet": ours})
-    for number, (name, stem) in enumerate(zip(layers, stems, strict=True)):
-        up, down = (tensors[f"{stem}.lora_{way}.weight"] for way in ("up", "down"))
-        delta = WEIGHT * (0.5 + number) / 2 * (up.flatten(1) @ down.flatten(1))
-        old, new = (model.get_submodule(name).weight for model in (unet, ours))
-        assert float((new - old - delta.view_as(old)).abs().max()) < 1e-9
-
-
-@pytest.mark.parametrize(("end", "holds"), [("conv1", True), ("onv1", False)])
-def test_a_pattern_of_scales_is_of_whole_names(pipelines, tmp_path, end, holds):
     draw = Draw(pipelines["sd"])
-    down, up = draw.halves("unet", CONV)
-    tensors = {f"unet.{CONV}.lora_A.weight": down, f"unet.{CONV}.lora_B.weight": up}
+    layers = {
+        name: layer(draw, "unet", name, stem_of(name), KOHYA, 0.5 + number)
+        for number, name in enumerate((QUERY, OUT, CONV))
+    }
+    tensors = {key: x for one in layers.values() for key, x in one.items()}
+    ours = changed(tensors, weight=WEIGHT)
+    for name, one in layers.items():
+        down, up, alpha = one.values()
+        added = ours.get_submodule(name).weight - draw.weight("unet", name)
+        assert near(added, WEIGHT * float(alpha) / 2 * product(up, down))
+
+
+@pytest.mark.parametrize(("end", "scale"), [("conv1", 3.0), ("onv1", 1.0)])
+def test_a_pattern_of_scales_is_of_whole_names(pipelines, changed, end, scale):
+    draw = Draw(pipelines["sd"])
+    tensors = layer(draw, "unet", CONV, f"unet.{CONV}")
     facts = {"unet.lora_alpha": 2, "unet.alpha_pattern": {end: 6}}
-    path = written(tensors, tmp_path / "a.safetensors", facts)
-    unet = deepcopy(pipelines["sd"].unet)
-    add_loras((str(path),), {"unet": unet})
-    old, new = (
-        model.get_submodule(CONV).weight for model in (pipelines["sd"].unet, unet)
-    )
-    delta = (3.0 if holds else 1.0) * (up.flatten(1) @ down.flatten(1)).view_as(old)
-    assert float((new - old - delta).abs().max()) < 1e-9
+    found = changed(tensors, facts=facts).get_submodule(CONV).weight
+    down, up = tensors.values()
+    assert near(found - draw.weight("unet", CONV), scale * product(up, down))
 
 
 REFUSED = {
@@ -495,35 +470,31 @@ REFUSED = {
 
 @pytest.mark.parametrize("said", REFUSED)
 def test_other_kinds_are_refused_by_their_names(tmp_path, said):
-    path = written({REFUSED[said]: torch.zeros(2, 2)}, tmp_path / "a.safetensors", {})
+    path = written({REFUSED[said]: torch.zeros(2, 2)}, tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match=f"^loras: .*{said}"):
         add_loras((str(path),), {})
 
 
-def test_a_damaged_change_leaves_one_line(pipelines, tmp_path):
-    unet = pipelines["sd"].unet
+def test_a_damaged_change_leaves_one_line(pipelines, changed):
     draw = Draw(pipelines["sd"])
-    width = unet.get_submodule(QUERY).weight.shape[0]
+    width = len(draw.weight("unet", QUERY))
     stem = f"unet.{QUERY}"
-    down, up = draw.halves("unet", QUERY)
-    plain = {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}
+    plain = layer(draw, "unet", QUERY, stem)
     for change, said in (
         ({f"{stem}.lora_magnitude_vector": draw.of(width + 1)}, "norms of"),
         ({f"{stem}.lora_magnitude_vector": draw.of(width) * torch.nan}, "NaN"),
         ({f"{stem}.lora_B.bias": draw.of(width)}, "has no bias"),
         ({f"{stem}.diff": draw.of(3, 3)}, "incomplete|but"),
-        ({f"{stem}.lora_A.weight": down.flatten()}, "incomplete"),
+        ({f"{stem}.lora_A.weight": draw.of(width)}, "incomplete"),
     ):
-        path = written(plain | change, tmp_path / "a.safetensors", {})
         with pytest.raises(ModelError, match=f"^loras: .*{said}"):
-            add_loras((str(path),), {"unet": deepcopy(unet)})
+            changed(plain | change)
 
 
 def test_another_kind_of_pefts_is_refused(pipelines, tmp_path):
     path = written(
         {f"{QUERY}.lora_A.weight": torch.zeros(2, 2)},
         tmp_path / "adapter_model.safetensors",
-        {},
     )
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "VERA"}')
     with pytest.raises(ModelError, match="is of peft's kind 'VERA'"):
@@ -535,7 +506,7 @@ def of_peft(folder, facts, start="base_model.model."):
     halves = {"lora_A": torch.ones(2, 8), "lora_B": torch.ones(8, 2)}
     tensors = {f"{start}{QUERY}.{name}.weight": one for name, one in halves.items()}
     (folder / "adapter_config.json").write_bytes(json.dumps(facts).encode("utf-8-sig"))
-    return written(tensors, folder / "adapter_model.safetensors", {})
+    return written(tensors, folder / "adapter_model.safetensors")
 
 
 def test_a_folder_of_peft_is_a_lora(tmp_path):
@@ -562,47 +533,32 @@ def test_what_peft_says_and_cannot_be_added_is_refused(facts, said, tmp_path):
         add_loras((str(file),), {})
 
 
-def test_an_alpha_may_be_a_whole_number(pipelines, tmp_path):
+def test_an_alpha_may_be_a_whole_number(pipelines, changed):
     draw = Draw(pipelines["sd"])
-    down, up = draw.halves("unet", QUERY)
-    stem = "lora_unet_" + QUERY.replace(".", "_")
-    halves = {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}
-    changed = []
-    for kind in (torch.int64, torch.float32):
-        alpha = {f"{stem}.alpha": torch.tensor(1, dtype=kind)}
-        unet = deepcopy(pipelines["sd"].unet)
-        add_loras(
-            (str(written(halves | alpha, tmp_path / "a.safetensors", {})),),
-            {"unet": unet},
-        )
-        changed.append(unet.get_submodule(QUERY).weight)
-    assert torch.equal(*changed)
-    assert not torch.equal(changed[0], pipelines["sd"].unet.get_submodule(QUERY).weight)
+    tensors = layer(draw, "unet", QUERY, stem_of(QUERY), KOHYA, 1)
+    found = changed(tensors).get_submodule(QUERY).weight
+    down, up, _ = tensors.values()
+    assert near(found - draw.weight("unet", QUERY), product(up, down) / 2)
 
 
 @pytest.mark.parametrize("place", [QUERY, CONV])
 @pytest.mark.parametrize("by_column", [False, True])
 def test_the_norms_of_lycoris_are_of_rows_or_of_columns(
-    pipelines, tmp_path, place, by_column
+    pipelines, changed, place, by_column
 ):
     draw = Draw(pipelines["sd"])
-    old = pipelines["sd"].unet.get_submodule(place).weight
-    down, up = draw.halves("unet", place)
-    stem = "lora_unet_" + place.replace(".", "_")
+    old = draw.weight("unet", place)
+    tensors = layer(draw, "unet", place, stem_of(place), KOHYA)
+    down, up = tensors.values()
     shape = [1] * old.ndim
     shape[by_column] = old.shape[by_column]
     norms = 1 + draw.of(*shape).abs()
-    tensors = {
-        f"{stem}.lora_down.weight": down,
-        f"{stem}.lora_up.weight": up,
-        f"{stem}.dora_scale": norms,
-    }
-    unet = deepcopy(pipelines["sd"].unet)
-    add_loras((str(written(tensors, tmp_path / "a.safetensors", {})),), {"unet": unet})
+    tensors[f"{stem_of(place)}.dora_scale"] = norms
     sides = [side for side in range(old.ndim) if side != by_column]
-    moved = old + (up.flatten(1) @ down.flatten(1)).view_as(old)
+    moved = old + product(up, down)
     expected = moved * norms / moved.square().sum(sides, keepdim=True).sqrt()
-    assert torch.allclose(unet.get_submodule(place).weight, expected, atol=1e-6)
+    found = changed(tensors).get_submodule(place).weight
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -637,4 +593,4 @@ def test_a_run_reports_what_a_lora_says_of_its_training(tmp_path):
     save_file(tensors, file, {"ss_clip_skip": "2"})
     model = load_backbone(str(folder), (str(file),))
     assert "trained with clip skip 2" in model.notes[0]
-    assert load_backbone(str(folder)).notes == ()
+    assert loaded(folder).notes == ()

@@ -1,25 +1,26 @@
 """What a model offers is told from its configuration, and compared with what a method
 needs."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from json_files import write_json
+from made_clips import black
+from made_models import loaded
 from safetensors.torch import save_file
 
-from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing import EditRequest, Region, edit
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
 
 
 def request(model, method="videograin", **params) -> EditRequest:
     clip, labels = (
-        ArrayClip(np.zeros((2, 64, 64, 3), np.uint8)),
+        black(2, 64, 64),
         np.zeros((2, 64, 64), np.uint8),
     )
     labels[:, 16:48, 16:48] = 1
@@ -39,7 +40,7 @@ def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
     for name, content in given.items():
         if content:
             (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
-            (path / f"{name}.json").write_text(json.dumps(content))
+            write_json(path / f"{name}.json", content)
     return path
 
 
@@ -116,7 +117,7 @@ def test_a_file_is_told_by_its_keys(tmp_path):
         with pytest.raises(
             ModelError, match=title if keys is refiner else "has no UNet"
         ):
-            load_backbone(str(path))
+            loaded(path)
 
 
 def test_what_is_not_here_is_not_guessed(tmp_path):

@@ -1,10 +1,10 @@
 """How a model reads prompts, known without loading it."""
 
-import json
 import os
 import shutil
 
 import pytest
+from json_files import write_json
 
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.facts import facts_at, facts_of
@@ -57,7 +57,7 @@ def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_r
 
 def test_groups_hold_the_vocabulary(tmp_path):
     groups = {"Kinds": ["cat"], "Places": ["on the Moon"]}
-    (tmp_path / "words.json").write_text(json.dumps(groups))
+    write_json(tmp_path / "words.json", groups)
     facts = in_folder(tmp_path)
     assert facts.words == {"cat", "on", "the", "moon"}
     assert facts.groups == {"Kinds": ("cat",), "Places": ("on the moon",)}

@@ -1,12 +1,12 @@
 """Every scheduler of diffusers that a model may name is here, or is said not to be."""
 
-import json
 from dataclasses import replace
 
 import diffusers
 import pytest
 import torch
-from made_models import SCHEDULER, write_small_model
+from json_files import write_json
+from made_models import SCHEDULER, loaded, write_small_model
 from running import finish
 from safetensors.torch import save_file
 from wiring import requested
@@ -19,7 +19,7 @@ from regrain.editing.models.files.schedulers import (
     other_scheduler,
     usual_sampler,
 )
-from regrain.editing.models.loading.load import load_backbone, loaded_backbone
+from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.pipeline.runner import edit
 from regrain.ui.views.model_views import local_view
 
@@ -104,7 +104,7 @@ def test_an_ordinary_models_sampler_is_the_nearest(config, sampler, is_here):
 def with_scheduler(place, name):
     folder = write_small_model(place / "model")
     path = folder / "scheduler" / "scheduler_config.json"
-    path.write_text(json.dumps(SCHEDULER | {"_class_name": name}))
+    write_json(path, SCHEDULER | {"_class_name": name})
     return folder
 
 
@@ -134,17 +134,17 @@ def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(
     named = "model (Stable Diffusion, dpmpp_2m for its UniPCMultistepScheduler)"
     assert named in dict(examine())["models"]
     (shown,) = local_view(["model"])
-    assert "dpmpp_2m for its UniPCMultistepScheduler" in shown["facts"]
+    assert "dpmpp_2m for its UniPCMultistepScheduler" in shown.facts
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_recommendation_of_the_model_or_a_few_step_lora_counts_for_more(tmp_path):
     folder = with_scheduler(tmp_path, "UniPCMultistepScheduler")
-    assert load_backbone(str(folder)).other_scheduler.sampler == "dpmpp_2m"
+    assert loaded(folder).other_scheduler.sampler == "dpmpp_2m"
     (folder / "defaults.json").write_text('{"sdedit": {"sampler": "euler"}}')
     other = folder.rename(tmp_path / "other")
     assert not warnings_of(request_for(other))
-    few = load_backbone(str(other.rename(tmp_path / "made-lcm")))
+    few = loaded(other.rename(tmp_path / "made-lcm"))
     assert few.other_scheduler is None
 
 
@@ -180,7 +180,7 @@ def test_a_run_tells_the_model_what_it_predicts_and_says_what_its_lora_says(tmp_
     folder = write_small_model(tmp_path / "model")
     path = folder / "scheduler" / "scheduler_config.json"
     levels = {key: SCHEDULER[key] for key in SCHEDULER if key != "prediction_type"}
-    path.write_text(json.dumps(levels))
+    write_json(path, levels)
     layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     tensors = {
         f"{layer}.lora_down.weight": torch.zeros(2, 8),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
-from made_models import write_sdxl
+from made_clips import noise
+from made_models import loaded, randn, write_sdxl
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
 from pipelines import pipeline_of
@@ -19,7 +20,6 @@ from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.images import shown
 from regrain.editing.models.files.location import PictureSpec
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures import picture_file
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures.picture_file import PictureFile
@@ -39,7 +39,7 @@ def backbone(request, tmp_path_factory, tiny_folder):
     folder = tiny_folder
     if request.param:
         folder = write_sdxl(tmp_path_factory.mktemp("sdxl"))
-    return load_backbone(str(folder))
+    return loaded(folder)
 
 
 @pytest.fixture(scope="module", params=["plain", "plus", "full"])
@@ -57,7 +57,7 @@ def asked(tmp_path_factory, backbone):
     labels = np.zeros((1, 128, 128), np.uint8)
     labels[:, 7:80, 11:60] = 1
     labels[:, 41:123, 67:128] = 2
-    frames = np.random.default_rng(1).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8)
+    frames = noise(1, 128, 128, 3, seed=1)
     regions = []
     for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
         picture = str(write_picture(folder / f"{i}.png", i))
@@ -129,7 +129,7 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
 
     # 16 x 16, so that no group of the deepest level has two numbers alone, whose norm
     # would be a sign.
-    x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = randn(1, 4, 16, 16)
     how = {"guidance_scale": 3.0, "output_type": "latent", "height": 128, "width": 128}
     how |= {
         "cross_attention_kwargs": {"ip_adapter_masks": masks},

@@ -1,14 +1,15 @@
 """Control maps without a model, and control networks in diffusers' format with random
 weights."""
 
-import json
 from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from made_models import write_control_net
+from json_files import read_json, write_json
+from made_clips import noise
+from made_models import randn, write_control_net
 from running import edit_clip, finish
 from safetensors.torch import load_file, save_file
 
@@ -92,11 +93,11 @@ def net_folder(tmp_path_factory, tiny):
     return write_control_net(tmp_path_factory.mktemp("nets") / "canny", tiny.unet, 0.1)
 
 
-FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+FRAMES = noise(2, 64, 64, 3)
 
 
 def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
-    x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = randn(4, 4, 8, 8)
     step, text = tiny.schedule.sampling(50)[5], tiny.embed(["", "a cat"])
     specs = read_control(f"canny={net_folder}@0.7, canny={net_folder}@0.5")
     nets = ControlNets(specs, FRAMES, tiny)
@@ -133,8 +134,8 @@ OTHERS = {
 
 @pytest.mark.parametrize(("message", "change"), OTHERS.items())
 def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message):
-    config = json.loads((net_folder / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    config = read_json(net_folder / "config.json")
+    write_json(tmp_path / "config.json", config | change)
     with pytest.raises(ModelError, match=f"^params.control: .*{message}"):
         load_control_net(str(tmp_path), tiny)
 

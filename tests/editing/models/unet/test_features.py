@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_models import randn
 from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing.models import intervention as room
@@ -21,7 +22,7 @@ FRAMES = 2
 
 @pytest.fixture
 def latents():
-    return torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return randn(2 * FRAMES, 4, 8, 8)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v
 
 
 def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
-    latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    latents = randn(2, 4, 32, 32)
     seen, norm = [], tiny.unet.get_submodule("up_blocks.0.resnets.0.norm1")
     with hooked(
         [norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]

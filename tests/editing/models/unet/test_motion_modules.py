@@ -17,6 +17,7 @@ from diffusers import (
 )
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from diffusers.schedulers import scheduling_lcm
+from made_models import loaded, randn
 from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
 
@@ -24,7 +25,6 @@ from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.intervention import Intervention, hooked
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet import motion_modules
 from regrain.editing.models.unet.motion_modules import (
     between_frames,
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("no_grad")
 
 @pytest.fixture(scope="module")
 def backbone(tiny_folder):
-    return load_backbone(str(tiny_folder))
+    return loaded(tiny_folder)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def rows(backbone):
     """Latents of two branches, and their texts."""
     # 16 x 16, so that groups of the deepest level have more than two numbers, whose
     # norm would be a sign.
-    x = torch.randn(2 * FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = randn(2 * FRAMES, 4, 16, 16)
     return x.to(backbone.dtype), backbone.embed(["a cat", "a dog runs"])
 
 
@@ -83,14 +83,35 @@ def authors_norm(network):
     return network.eval()
 
 
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear"}
+
+
+def with_linear_betas(folder, target, backbone):
+    """A model that an adapter moves, which says another schedule."""
+    said = {"_class_name": "MotionAdapter", "beta_schedule": "linear"}
+    return moving(backbone, load_motion(configured(folder, target, **said), backbone))
+
+
+def drawn_by_diffusers(folder, backbone, scheduler, x, **how):
+    """What its pipeline makes of latents in four steps."""
+    plain = loaded(backbone.id)
+    parts = (plain.vae, backbone.text_encoder, plain.tokenizer, plain.unet)
+    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    authors_norm(pipe.unet.to(x.dtype))
+    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
+    how |= {"num_inference_steps": 4, "num_frames": FRAMES, "output_type": "latent"}
+    return pipe(
+        "a cat", latents=video.clone(), height=128, width=128, **how
+    ).frames.movedim(2, 1)[0]
+
+
 def test_a_call_equals_diffusers(folder, double, monkeypatch):
     backbone = double
     monkeypatch.setattr(motion_modules, "_PLACES", 7)  # attended at once
     adapter = MotionAdapter.from_pretrained(folder)
     theirs = authors_norm(
-        UNetMotionModel.from_unet2d(
-            load_backbone(str(backbone.id)).unet, adapter
-        ).double()
+        UNetMotionModel.from_unet2d(loaded(backbone.id).unet, adapter).double()
     )
     x, text = rows(backbone)
     motion = load_motion(str(folder), backbone)
@@ -111,35 +132,12 @@ def test_a_call_equals_diffusers(folder, double, monkeypatch):
 
 def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
     """The schedule is the adapter's, where it says one."""
-    linear = configured(
-        folder, tmp_path / "linear", _class_name="MotionAdapter", beta_schedule="linear"
-    )
-    moved = moving(backbone, load_motion(linear, backbone))
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1,
-    )  # fmt: skip
-    parts = (
-        backbone.vae,
-        backbone.text_encoder,
-        backbone.tokenizer,
-        load_backbone(str(backbone.id)).unet,
-    )
-    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    authors_norm(pipe.unet)
+    moved = with_linear_betas(folder, tmp_path / "linear", backbone)
+    how = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    scheduler = DDIMScheduler(**BETAS, **how)
     # Large enough for groups of more than two numbers, whose norm would be a sign.
-    x = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
-    how = {
-        "num_inference_steps": 4,
-        "guidance_scale": 3.0,
-        "output_type": "latent",
-        "num_frames": FRAMES,
-    }
-    wanted = pipe(
-        "a cat", latents=video.clone(), height=128, width=128, **how
-    ).frames.movedim(2, 1)[0]
+    x = randn(FRAMES, 4, 16, 16)
+    wanted = drawn_by_diffusers(folder, backbone, scheduler, x, guidance_scale=3.0)
     text = backbone.embed(["", "a cat"])
     for step in moved.schedule.sampling(4):
         x0, eps = moved.predict(torch.cat([x, x]), step, text)
@@ -327,21 +325,11 @@ def test_few_steps_with_linear_betas_equal_the_pipeline(
 ):
     """As AnimateLCM is used: a consistency model's sampler, without guidance, on the
     adapter's linear betas."""
-    linear = configured(
-        folder, tmp_path / "linear", _class_name="MotionAdapter", beta_schedule="linear"
-    )
-    moved = moving(double, load_motion(linear, double))
-    scheduler = LCMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False
-    )
+    moved = with_linear_betas(folder, tmp_path / "linear", double)
+    scheduler = LCMScheduler(**BETAS, clip_sample=False)
     scheduler.alphas_cumprod = torch.from_numpy(moved.schedule.alphas_cumprod)
     betas = torch.linspace(0.00085, 0.012, 1000, dtype=torch.float64)
     torch.testing.assert_close(scheduler.alphas_cumprod, (1 - betas).cumprod(0))
-    plain = load_backbone(str(double.id))
-    parts = (plain.vae, double.text_encoder, plain.tokenizer, plain.unet)
-    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    authors_norm(pipe.unet.double())
 
     def draws():
         fresh = torch.Generator().manual_seed(5)
@@ -352,19 +340,8 @@ def test_few_steps_with_linear_betas_equal_the_pipeline(
 
     ours, theirs = draws(), draws()
     monkeypatch.setattr(scheduling_lcm, "randn_tensor", lambda *_, **__: next(theirs))
-    x = torch.randn(FRAMES, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    x = x.double()
-    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
-    wanted = pipe(
-        "a cat",
-        latents=video.clone(),
-        height=128,
-        width=128,
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        output_type="latent",
-        num_frames=FRAMES,
-    ).frames.movedim(2, 1)[0]
+    x = randn(FRAMES, 4, 16, 16).double()
+    wanted = drawn_by_diffusers(folder, double, scheduler, x, guidance_scale=1.0)
     text = double.embed(["a cat"])
     sampling = Sampling(moved.schedule, "lcm", 4)
     for step in sampling.steps:

@@ -9,7 +9,8 @@ from damaged_models import refusal, rewrite
 from diffusers import (
     ControlNetModel,
 )
-from made_models import write_control_net, write_sdxl
+from made_clips import noise
+from made_models import loaded, randn, write_control_net, write_sdxl
 from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, load_file_of, original_layout, unet_key
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return load_backbone(str(folder))
+    return loaded(folder)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def pipeline(folder):
 
 @pytest.fixture
 def latents():
-    return torch.randn(3, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    return randn(3, 4, 8, 16)
 
 
 def test_vectors_and_pooled_text_are_the_pipelines(model, pipeline):
@@ -72,7 +73,7 @@ def test_padding_and_an_empty_prompt_are_as_the_folder_says(
     )
     other.save_pretrained(copy / "tokenizer_2")
     monkeypatch.setattr(pipeline, "tokenizer_2", other)
-    text = load_backbone(str(copy)).embed([""])
+    text = loaded(copy).embed([""])
     vectors, _, pooled, _ = pipeline.encode_prompt(
         "", do_classifier_free_guidance=False
     )
@@ -86,7 +87,7 @@ def test_an_empty_prompt_is_zeros_unless_the_folder_says_otherwise(
     copy = shutil.copytree(folder, tmp_path / "other")
     if index:
         (copy / "model_index.json").write_text(index)
-    text = load_backbone(str(copy)).embed([""])
+    text = loaded(copy).embed([""])
     assert not text.vectors.any()
     assert not text.pooled.any()
 
@@ -143,7 +144,7 @@ def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):
     weights = load_file(path)
     weights["text_projection.weight"] += 1
     save_file(weights, path, {"format": "pt"})
-    assert load_backbone(str(copy)).fingerprint != model.fingerprint
+    assert loaded(copy).fingerprint != model.fingerprint
 
 
 def test_a_single_file_equals_its_folder(model, tmp_path, latents):
@@ -239,7 +240,7 @@ def test_kohyas_names_are_those_of_the_original_layout(folder, model, tmp_path):
 
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):
     place = write_control_net(tmp_path / "net", model.unet, 0.02)
-    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 128, 3), dtype=np.uint8)
+    frames = noise(3, 64, 128, 3)
     nets = ControlNets(
         [ControlSpec(kind="canny", model=str(place), weight=0.7)], frames, model
     )

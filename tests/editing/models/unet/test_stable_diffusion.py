@@ -1,6 +1,5 @@
 """Loading, refusing, predicting: on tiny random models, offline."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from damaged_models import config, lacking, refusal
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
+from json_files import read_json
+from made_models import loaded, randn
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, load_file_of, openclip, original_layout
 from torch.nn.functional import scaled_dot_product_attention
@@ -39,7 +40,7 @@ HERE = "cpu:0"
 
 @pytest.fixture
 def latents():
-    return torch.randn(4, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    return randn(4, 4, 8, 16)
 
 
 @pytest.fixture
@@ -365,7 +366,7 @@ def test_weights_stored_in_half_are_read_as_float(tmp_path, tiny_dc_folder, tiny
             path,
             {"format": "pt"},
         )
-    model = load_backbone(str(folder))
+    model = loaded(folder)
     for part in ("unet", "vae", "text_encoder"):
         ours, theirs = (
             getattr(model, part).state_dict(),
@@ -381,19 +382,18 @@ def test_shards_are_read(tmp_path, small_folder, small):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     small.unet.save_pretrained(folder / "unet", max_shard_size="20KB")
     assert (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").exists()
-    assert_same(load_backbone(str(folder)), small)
+    assert_same(loaded(folder), small)
 
 
 def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
-    assert load_backbone(str(tiny_folder)) is load_backbone(str(tiny_folder))
+    assert loaded(tiny_folder) is loaded(tiny_folder)
     monkeypatch.setenv("REGRAIN_MODELS", str(tiny_folder.parent))
-    assert load_backbone(tiny_folder.name) is load_backbone(str(tiny_folder))
+    assert load_backbone(tiny_folder.name) is loaded(tiny_folder)
 
 
 def test_only_models_are_offered_from_the_shelf(
-    tiny_folder, wan_folder, tmp_path, monkeypatch
+    tiny_folder, wan_folder, tmp_path, monkeypatch, own_models
 ):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     (tmp_path / "mine").symlink_to(tiny_folder)
     (tmp_path / "video").symlink_to(wan_folder)
     (tmp_path / "empty").mkdir()
@@ -537,7 +537,7 @@ def test_a_hub_download_is_read_as_a_folder_of_safetensors(
 
 def run(model, steps=2):
     """Two steps from fixed noise."""
-    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = randn(1, 4, 8, 8)
     text = model.embed(["a cat"])
     for step in model.schedule.sampling(steps):
         x = advance(*model.predict(x, step, text), step)
@@ -699,7 +699,7 @@ def test_shipped_configurations_are_the_real_sizes():
         files = [CHECKPOINTS / version / part / "config.json" for part in build]
         with torch.device("meta"):
             made = zip(build.values(), files[: len(expected)], strict=False)
-            parts = [make(json.loads(file.read_text())) for make, file in made]
+            parts = [make(read_json(file)) for make, file in made]
         assert [sum(p.numel() for p in part.parameters()) for part in parts] == expected
         heads = parts[0].down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads
         assert heads == (8 if version == "sd1" else 20)
@@ -723,7 +723,7 @@ assert "diffusers.pipelines.stable_diffusion" not in sys.modules
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_half_precision_on_a_gpu_stays_near_the_cpu(tiny, tiny_folder, latents):
-    model = load_backbone(str(tiny_folder), device="cuda")
+    model = loaded(tiny_folder, device="cuda")
     assert model.dtype == torch.float16
     step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"])
     x0, eps = model.predict(latents.cuda(), step, text)

@@ -1,12 +1,13 @@
 """Tuned weights and layers over time: their number, their start, what they mix, and how
 they travel."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 import tuning_reference as reference
+from json_files import read_json
+from made_models import randn
 from tuning_runs import FRAMES, WORDS, learned
 
 from regrain.editing.methods.tuning import sparse_causal
@@ -28,13 +29,13 @@ def unet_of(model):
     """The network of a model that ships, without weights."""
     from diffusers import UNet2DConditionModel
 
-    config = json.loads((ASSETS / model / "unet" / "config.json").read_text())
+    config = read_json(ASSETS / model / "unet" / "config.json")
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(config)
 
 
 def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return randn(*shape, seed=seed)
 
 
 def noisy(rows, size=8, seed=0):

@@ -1,24 +1,22 @@
 """Checkpoints that are unlike the usual ones: pruned, in half precision alone, with
 channels that are scaled, without a word of what they predict."""
 
-import json
 import os
 import shutil
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from damaged_models import refusal, rewrite
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from made_models import SDXL, load_double, write_small_model
+from json_files import read_json, write_json
+from made_clips import black, noise
+from made_models import SDXL, load_double, loaded, randn, write_small_model
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, original_layout
 
-from regrain.editing import load_backbone
 from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.pipeline.estimate import fit_of
@@ -36,8 +34,14 @@ def copy(small_folder, tmp_path):
     return shutil.copytree(small_folder, tmp_path / "copy")
 
 
+@pytest.fixture
+def same(copy, small):
+    """Checks that the copy is still read as what it is a copy of."""
+    return lambda: assert_same(loaded(copy), small)
+
+
 def frames():
-    return np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
+    return noise(2, 16, 24, 3)
 
 
 SCALES = {
@@ -53,7 +57,7 @@ SCALES = {
 @pytest.mark.parametrize("scales", SCALES)
 def test_latents_are_scaled_by_channel_as_diffusers_pipelines_do(copy, scales):
     rewrite(copy / "vae" / "config.json", **SCALES[scales])
-    model = load_backbone(str(copy))
+    model = loaded(copy)
     vae = AutoencoderKL.from_pretrained(copy / "vae")
     middle = torch.tensor(SCALES[scales].get("latents_mean") or [0.12] * 4)
     deviation = torch.tensor(SCALES[scales].get("latents_std") or [1.0] * 4)
@@ -99,7 +103,7 @@ def test_pruned_models_draw_what_diffusers_draws(tmp_path, pruned):
 
 def test_a_size_of_two_numbers_counts_by_its_short_side(copy):
     rewrite(copy / "unet" / "config.json", sample_size=[8, 12])
-    assert load_backbone(str(copy)).size == 8 * 2
+    assert loaded(copy).size == 8 * 2
 
 
 # --- files of weights
@@ -112,41 +116,41 @@ def renamed(folder, ending, parts=("unet", "vae", "text_encoder")):
 
 
 @pytest.mark.parametrize("ending", [".fp16.safetensors", ".bf16.safetensors"])
-def test_a_variant_is_read_where_there_is_nothing_else(copy, small, ending):
+def test_a_variant_is_read_where_there_is_nothing_else(copy, ending, same):
     count = count_weights(copy)
     renamed(copy, ending)
-    assert_same(load_backbone(str(copy)), small)
+    same()
     assert count_weights(copy) == count
 
 
-def test_the_whole_precision_comes_first(copy, small):
+def test_the_whole_precision_comes_first(copy, same):
     file = copy / UNET
     halves = {key: value.half() * 2 for key, value in load_file(file).items()}
     save_file(halves, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert_same(load_backbone(str(copy)), small)
+    same()
     assert count_weights(copy / "unet") == sum(x.numel() for x in halves.values())
 
 
-def test_a_unet_named_as_transformers_names_weights_is_read(copy, small):
+def test_a_unet_named_as_transformers_names_weights_is_read(copy, same):
     (copy / UNET).rename(copy / "unet" / "model.safetensors")
-    assert_same(load_backbone(str(copy)), small)
+    same()
 
 
-def test_shards_of_a_variant_are_read(copy, small):
+def test_shards_of_a_variant_are_read(copy, same):
     unet = UNet2DConditionModel.from_pretrained(copy / "unet")
     (copy / UNET).unlink()
     unet.save_pretrained(copy / "unet", max_shard_size="20KB", variant="fp16")
     assert len([*(copy / "unet").glob("*.safetensors")]) > 1
-    assert_same(load_backbone(str(copy)), small)
+    same()
 
 
-def test_shards_are_read_without_their_index_and_missed_by_their_number(copy, small):
+def test_shards_are_read_without_their_index_and_missed_by_their_number(copy, same):
     unet = UNet2DConditionModel.from_pretrained(copy / "unet")
     (copy / UNET).unlink()
     unet.save_pretrained(copy / "unet", max_shard_size="60KB")
     (index,) = (copy / "unet").glob("*.index.json")
     index.unlink()
-    assert_same(load_backbone(str(copy)), small)
+    same()
     shards = sorted((copy / "unet").glob("*.safetensors"))
     shards[-1].unlink()
     said = f"unet/ has {len(shards) - 1} of {len(shards)} shards. Download the others"
@@ -163,14 +167,14 @@ def test_several_files_of_unknown_names_are_named(copy):
     assert said in refusal(copy)
 
 
-def test_names_in_capitals_and_files_of_programs_on_windows_are_read(copy, small):
+def test_names_in_capitals_and_files_of_programs_on_windows_are_read(copy, same):
     for part in ("unet", "vae", "text_encoder"):
         (file,) = (copy / part).glob("*.safetensors")
         file.rename(file.with_suffix(".SAFETENSORS"))
     for config in [*copy.glob("*/config.json"), copy / LEVELS]:
         text = config.read_text().replace("\n", "\r\n")
         config.write_bytes(text.encode("utf-8-sig"))
-    assert_same(load_backbone(str(copy)), small)
+    same()
 
 
 def test_files_are_chosen_by_their_names():
@@ -190,17 +194,17 @@ def test_files_are_chosen_by_their_names():
     assert choose_weights(["pytorch_lora_weights.safetensors"]) is None
 
 
-def test_what_was_replaced_under_its_name_is_read_again(copy, small):
-    first = load_backbone(str(copy))
-    assert load_backbone(str(copy)) is first is loaded_backbone(str(copy))
+def test_what_was_replaced_under_its_name_is_read_again(copy):
+    first = loaded(copy)
+    assert loaded(copy) is first is loaded_backbone(str(copy))
     weights = load_file(copy / UNET)
     changed = {key: value + 0.5 for key, value in weights.items()}
     save_file(changed, copy / UNET, {"format": "pt"})
     assert loaded_backbone(str(copy)) is None
-    second = load_backbone(str(copy))
+    second = loaded(copy)
     assert second.fingerprint != first.fingerprint
     os.utime(copy / LEVELS, ns=(1, 1))
-    assert load_backbone(str(copy)) is not second
+    assert loaded(copy) is not second
 
 
 # --- what a network predicts
@@ -232,7 +236,7 @@ def file(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["v", "eps", "x0"])
 def test_the_yaml_beside_a_file_says_what_it_predicts(file, name):
     file.with_suffix(".yaml").write_text(YAML.format(name))
-    model = load_backbone(str(file))
+    model = loaded(file)
     predicts = {"v": "v_prediction", "eps": "epsilon", "x0": "sample"}
     assert model.prediction == predicts[name]
     plain = load_double_levels(0.013)
@@ -247,7 +251,7 @@ def load_double_levels(end):
 def test_the_yaml_of_the_second_generation_names_classes(file):
     written = file.with_suffix(".yml")
     written.write_text(SGM.format("VScaling", "ZeroSNRDDPMDiscretization"))
-    model = load_backbone(str(file))
+    model = loaded(file)
     assert model.prediction == "v_prediction"
     assert model.schedule.reaches_pure_noise
     written.write_text(SGM.format("EDMScaling", "EDMDiscretization"))
@@ -258,12 +262,12 @@ def test_the_yaml_of_the_second_generation_names_classes(file):
 
 
 def test_one_who_knows_says_what_a_file_predicts(file, tiny):
-    told = load_backbone(str(file), prediction="v_prediction")
-    assert (told.prediction, load_backbone(str(file)).prediction) == (
+    told = loaded(file, prediction="v_prediction")
+    assert (told.prediction, loaded(file).prediction) == (
         "v_prediction",
         "epsilon",
     )
-    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = randn(1, 4, 8, 8)
     text = tiny.embed(["a cat"])
     step = tiny.schedule.sampling(4)[0]
     v = tiny.predict(x, step, text)[1]  # the bare output
@@ -274,16 +278,16 @@ def test_one_who_knows_says_what_a_file_predicts(file, tiny):
     with pytest.raises(
         ModelError, match=r"^prediction: .*says .*'epsilon', not v_pred"
     ):
-        load_backbone(str(file), prediction="v_prediction")
+        loaded(file, prediction="v_prediction")
 
 
 def test_a_folder_that_says_is_believed(copy):
     with pytest.raises(ModelError, match="^prediction: .*Leave it out"):
-        load_backbone(str(copy), prediction="sample")
-    said = json.loads((copy / LEVELS).read_text())
+        loaded(copy, prediction="sample")
+    said = read_json(copy / LEVELS)
     del said["prediction_type"]
-    (copy / LEVELS).write_text(json.dumps(said))
-    assert load_backbone(str(copy), prediction="sample").prediction == "sample"
+    write_json(copy / LEVELS, said)
+    assert loaded(copy, prediction="sample").prediction == "sample"
 
 
 def test_other_files_are_refused_by_what_they_say(file, tiny):
@@ -303,16 +307,16 @@ def test_other_files_are_refused_by_what_they_say(file, tiny):
     assert "predicts 'edm', which is not supported" in refusal(file)
     save_file(weights, file)
     with pytest.raises(ModelError, match=r"^prediction: Expected epsilon or .*got 'x'"):
-        load_backbone(str(file), prediction="x")
+        loaded(file, prediction="x")
 
 
 def test_the_yaml_may_say_the_scale_and_must_not_say_another_layer(file):
     written = file.with_suffix(".yaml")
     written.write_text("model: {params: {scale_factor: 0.25}}", encoding="utf-8-sig")
-    assert load_backbone(str(file)).vae.config.scaling_factor == 0.25
+    assert loaded(file).vae.config.scaling_factor == 0.25
     layer = "a: {{params: {{layer: {}, layer_idx: 11}}}}"
     written.write_text(layer.format("last"))
-    assert load_backbone(str(file)).vae.config.scaling_factor == 0.18215
+    assert loaded(file).vae.config.scaling_factor == 0.18215
     for text, said in (
         (layer.format("hidden"), "has layer 'hidden', which is not supported"),
         ("num_heads: 4", "has num_heads 4, which is not supported"),
@@ -327,7 +331,7 @@ def test_the_yaml_may_say_the_scale_and_must_not_say_another_layer(file):
 def test_metadata_say_which_layer_of_the_text_encoder_is_read(file, tiny, layer):
     said = {"modelspec.encoder_layer": layer} if layer else None
     save_file(original_layout(tiny), file, said)
-    model = load_backbone(str(file))
+    model = loaded(file)
     rows = torch.tensor([tiny.tokenizer("a cat", padding="max_length").input_ids])
     text = tiny.text_encoder
     all_layers = text(rows, output_hidden_states=True).hidden_states
@@ -352,8 +356,8 @@ def test_metadata_say_the_size_at_which_a_model_works(file, tiny, said, size):
     if size is None:
         assert f"has resolution {said!r}, which is not supported" in refusal(file)
         return
-    assert load_backbone(str(file)).size == size
-    clip = ArrayClip(np.zeros((1, 64, 96, 3), np.uint8), Fraction(8))
+    assert loaded(file).size == size
+    clip = black(1, 64, 96)
     facts = {"model": str(file), "method": "sdedit", "prompt": "a cat"}
     request = EditRequest(clip=clip, labels=None, regions=(), **facts)
     assert min(fit_of(request)(96, 64)) == size
@@ -378,7 +382,7 @@ def test_metadata_of_the_same_kind_pass(file, tiny):
     said |= {"title": "x", "usage_hint": "y", "merged_from": "z"}
     facts = {f"modelspec.{key}": value for key, value in said.items()}
     save_file(original_layout(tiny), file, facts | {"ss_noise_offset": "0.1"})
-    assert load_backbone(str(file)).prediction == "epsilon"
+    assert loaded(file).prediction == "epsilon"
 
 
 @pytest.mark.parametrize("layer", ["0", "penultimate", "-1"])
@@ -399,7 +403,7 @@ def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, tiny):
         "scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn),
     }
     save_file(weights | marks, file)
-    model = load_backbone(str(file))
+    model = loaded(file)
     block = model.unet.down_blocks[0].attentions[0].transformer_blocks[0]
     assert torch.allclose(block.attn1.to_q.weight, small.float() / 400)
     save_file(weights | {f"{place}.weight": whole.to(torch.int8)}, file)
@@ -422,7 +426,7 @@ def test_a_file_is_estimated_by_its_own_version(tmp_path, key, version):
 def test_a_picture_is_drawn_by_a_scaled_model(copy):
     """The scale is outside the network: latents of unit deviation stay so."""
     rewrite(copy / "vae" / "config.json", **SCALES["mean and deviation"])
-    model = load_backbone(str(copy))
+    model = loaded(copy)
     text = model.embed(["a cat"])
     x = model.encode(frames())
     for step in model.schedule.sampling(2):

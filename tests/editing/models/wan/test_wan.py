@@ -12,6 +12,8 @@ import torch
 from damaged_models import config, lacking, rewrite
 from diffusers.pipelines.wan import pipeline_wan
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from made_clips import noise
+from made_models import loaded, randn
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.attention.layers import Grid, plain
@@ -39,14 +41,12 @@ def step_of(model):
 
 
 def frames_of(count, height=16, width=24):
-    return np.random.default_rng(count).integers(
-        0, 256, (count, height, width, 3), dtype=np.uint8
-    )
+    return noise(count, height, width, 3, seed=count)
 
 
 @pytest.fixture
 def latents():
-    return torch.randn(6, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    return randn(6, 4, 4, 6)
 
 
 def stock(folder, model, latents, text):
@@ -121,7 +121,7 @@ def test_base_layers_of_vace_load(wan, wan_folder, latents, tmp_path):
     rewrite(folder / CONFIG, _class_name="WanVACETransformer3DModel")
     for place in (wan_folder, folder):
         assert facts_of(str(place)).family == ("Wan 2.1", WAN)
-    found, text = load_backbone(str(folder)), wan.embed(["a cat"])
+    found, text = loaded(folder), wan.embed(["a cat"])
     assert (wan.schedule.shift, found.schedule.shift) == (3.0, 5.0)
     assert found.defaults["flow_regions"] == {"shift": 5.0}
     for one, other in zip(
@@ -255,7 +255,7 @@ def test_prompts_are_encoded_once_and_the_encoder_goes(
 ):
     from transformers import UMT5EncoderModel
 
-    model, loads = load_backbone(str(wan_folder)), []
+    model, loads = loaded(wan_folder), []
     reader = replace(
         model.reader, load=lambda load=model.reader.load: loads.append(1) or load()
     )
@@ -306,9 +306,9 @@ def test_prompts_kept_are_those_of_the_encoder_that_made_them(
     folder = shutil.copytree(wan_folder, tmp_path / "other")
     path = folder / "text_encoder" / "model.safetensors"
     weights = load_file(path)
-    one = load_backbone(str(folder)).embed(["a cat"])
+    one = loaded(folder).embed(["a cat"])
     save_file({name: x * 1.5 for name, x in weights.items()}, path, {"format": "pt"})
-    other = load_backbone(str(folder)).embed(["a cat"])
+    other = loaded(folder).embed(["a cat"])
     assert not torch.equal(one.vectors, other.vectors)
 
 
@@ -351,7 +351,7 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     REFUSED[said](folder)
     with pytest.raises(ModelError, match=said):
-        load_backbone(str(folder))
+        loaded(folder)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -359,7 +359,7 @@ def test_texts_are_read_as_windows_writes_them(wan_folder, tmp_path, encoding):
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     for file in (folder / "tokenizer").glob("*.json"):
         file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
-    load_backbone(str(folder))
+    loaded(folder)
 
 
 # --- LoRA
