@@ -10,7 +10,7 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.lazy_frames import Grey, Rgb, Shape
@@ -22,7 +22,7 @@ REACH = 3  # frames: a slow thing shows its motion over several
 _KEPT = 12  # scenes, about 20 MB each
 
 
-def shrunk(image: Rgb, side: int) -> Rgb:
+def shrunk(image: Rgb, side: int) -> UInt8[np.ndarray, "low narrow 3"]:
     """Shrink a picture until its longer side has at most `side` pixels; neither side
     below 16."""
     height, width = image.shape[:2]

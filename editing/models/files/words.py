@@ -152,9 +152,12 @@ def check_length(
     """Check that the tokens of a prompt fit.
 
     Args:
-        prompt, field: The text, and the field to name in the error. offsets: The
-        characters [start, stop) of each token, start and end token included. limit:
-        Most tokens, those included. marks: How many such tokens there are.
+        prompt, field: The text, and the field to name in the error.
+        offsets: The characters [start, stop) of each token, start and end token
+            included.
+        limit: Most tokens, those included.
+        marks: How many such tokens there are.
+
     Raises:
         PromptError: They do not; names the first word that does not fit.
     """

@@ -101,8 +101,12 @@ class Words:
 
     def __call__(
         self, prompts: list[str], max_length: int, **_: object
-    ) -> SimpleNamespace:
-        found = SimpleNamespace(input_ids=[], attention_mask=[], offset_mapping=[])
+    ) -> dict[str, list]:
+        found: dict[str, list] = {
+            "input_ids": [],
+            "attention_mask": [],
+            "offset_mapping": [],
+        }
         for prompt in prompts:
             words = prompt.split()
             ends = np.cumsum([len(word) + 1 for word in prompt.split()], dtype=int) - 1
@@ -112,9 +116,9 @@ class Words:
             ]
             ids = [*map(WORDS.index, words), 0]
             pads = max_length - len(words) - 1
-            found.input_ids.append(ids + [0] * pads)
-            found.attention_mask.append([1] * len(ids) + [0] * pads)
-            found.offset_mapping.append(places + [(0, 0)] * (pads + 1))
+            found["input_ids"].append(ids + [0] * pads)
+            found["attention_mask"].append([1] * len(ids) + [0] * pads)
+            found["offset_mapping"].append(places + [(0, 0)] * (pads + 1))
         return found
 
 

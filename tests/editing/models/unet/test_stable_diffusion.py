@@ -581,9 +581,8 @@ def second(tiny):
             "hidden_act": "gelu",
         }
         text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **layers))
-    return SimpleNamespace(
-        unet=unet.eval(), vae=tiny.vae, text_encoder=text_encoder.eval()
-    )
+    parts = {"unet": unet.eval(), "vae": tiny.vae, "text_encoder": text_encoder.eval()}
+    return SimpleNamespace(**parts, parts=parts)
 
 
 @pytest.mark.parametrize(
