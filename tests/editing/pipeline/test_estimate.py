@@ -61,11 +61,11 @@ def one_second(monkeypatch):
     """Every call of a model is said to take a second; how many rows each was given."""
     calls = []
 
-    def timed(call):
-        calls.append(call)
+    def timed(backbone, frames, tries):
+        calls.append(frames)
         return 1.0
 
-    monkeypatch.setattr(estimate, "_timed", timed)
+    monkeypatch.setattr(estimate, "_seconds_of_call", timed)
     monkeypatch.setattr(estimate, "_seconds", {})
     return calls
 

@@ -723,7 +723,7 @@ def test_estimates_count_the_box(small, small_folder, monkeypatch):
 def test_a_tuning_is_estimated_for_the_box(small_folder, monkeypatch):
 
     loaded(small_folder)
-    monkeypatch.setattr(estimate, "_timed", lambda call: 1.0)
+    monkeypatch.setattr(estimate, "_seconds_of_call", lambda *call: 1.0)
     monkeypatch.setattr(estimate, "_seconds", {})
     params = {"tune_steps": 3, "tune_preview_every": 0}
     asked = request(
