@@ -46,7 +46,8 @@ class Caller:
     @classmethod
     def of(cls, request: gr.Request | None) -> Caller:
         """Return the caller who sent a request; both are empty where nobody did."""
-        session = request.session_hash if request else None
+        # Gradio's request of an MCP call has no such attribute.
+        session = getattr(request, "session_hash", None)
         return cls(session or "", address_of(request))
 
 

@@ -310,7 +310,8 @@ def page_of(request: gr.Request) -> str:
 
 def headers_of(request: gr.Request) -> Mapping[str, str]:
     """Return the headers of a request; none where nobody sent it."""
-    return request.headers if hasattr(request, "headers") else {}
+    found = request.headers if hasattr(request, "headers") else None
+    return found or {}
 
 
 def event_data(event: gr.EventData) -> Data:
