@@ -21,6 +21,6 @@ def test_a_try_of_a_clip_that_nobody_described_can_run(source, tmp_path):
     opened = prepare("", "a clip", request, tmp_path)
     tried, shown = attempt("quick", 1, request, opened)
     assert (tried.method, tried.loras) == ("infedit", ("storybook/fast",))
-    assert tried.source_prompt == (source or "a fox")
+    assert tried.description == (source or "a fox")
     assert tried.composed.text == (f"{source}, a fox" if source else "a fox")
     assert (len(tried.clip), shown.tried) == (1, 1)
