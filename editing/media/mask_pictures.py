@@ -1,4 +1,4 @@
-"""What a picture of a mask means: the region of each of its pixels.
+"""Meaning of a picture of a mask: the region of each of its pixels.
 
 One rule for files, folders, archives and videos, which docs/projects.md has as a table.
 What is decided holds for all pictures of a mask, since one of them may be empty.
@@ -212,7 +212,7 @@ def _of_colors(
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the pictures of a mask mean.
+    """Meaning of the pictures of a mask.
 
     Attributes:
         form: "labels", "soft" (one mask in grey), "alpha" (one in the alpha channel) or

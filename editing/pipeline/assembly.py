@@ -57,7 +57,7 @@ Latents = Float[Tensor, "keys c h w"]
 
 @dataclass(frozen=True, eq=False)
 class DrawnClip:
-    """What an edit drew, in the size of its own clip, before it is put over the source.
+    """The drawings of an edit, in the size of its own clip, before it is put over the source.
 
     Attributes:
         placed: The edit.

@@ -64,7 +64,7 @@ class Format(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder of pictures, not one file."""
+        """True if it is a folder of pictures, not one file."""
         return not self.ending.startswith(".")
 
     def file_of(self, edit: str) -> str:

@@ -1,4 +1,4 @@
-"""What was drawn, put over the source where it belongs: frames, matte, previews and
+"""Drawings put over the source where they belong: frames, matte, previews and
 maps."""
 
 from __future__ import annotations

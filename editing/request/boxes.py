@@ -53,7 +53,7 @@ Size = tuple[int, int]
 
 
 class Focus(NamedTuple):
-    """What was asked for: auto, on, off, each or boxes, and the share seen around a
+    """The focus asked for: auto, on, off, each or boxes, and the share seen around a
     region."""
 
     kind: str

@@ -128,7 +128,7 @@ class EditRequest(Draft):
 
     @property
     def description(self) -> str:
-        """What the clip shows, as a run takes it; see `describe`."""
+        """The description of the clip, as a run takes it; see `describe`."""
         return describe(self.source_prompt, self.regions)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What is asked of a fast edit besides the true latents: that its pixels are right, and
+"""Demands on a fast edit besides the true latents: that its pixels are right, and
 that critics take it for a true edit.
 
 Many edits fit the same words, and their mean is blurred. So critics learn to tell true

@@ -71,7 +71,7 @@ class Change:
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of a scene: some frames of a box of `SIZE` pixels.
+    """The part of a scene that is shown: some frames of a box of `SIZE` pixels.
 
     Attributes:
         size: Pixels of the whole frame's side.
@@ -347,7 +347,7 @@ class Edits:
 
     @property
     def draws_beside(self) -> bool:
-        """Whether other processes draw, while this one trains."""
+        """True if other processes draw, while this one trains."""
         return self._pool is not None
 
     def take(self) -> None:

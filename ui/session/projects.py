@@ -106,7 +106,7 @@ class Projects:
 
     @property
     def any_size(self) -> bool:
-        """Whether clips may have any size: on one's own machine."""
+        """True if clips may have any size: on one's own machine."""
         return self.root is not None and is_own_machine()
 
     # The list

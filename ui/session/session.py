@@ -73,7 +73,7 @@ class KeptProject:
 
 @dataclass(eq=False, kw_only=True)
 class Words:
-    """What is typed and chosen for a clip."""
+    """Words and choices for a clip."""
 
     source_prompt: str
     prompt: str  # a line per edit

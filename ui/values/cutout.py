@@ -1,4 +1,4 @@
-"""What is remembered of a picture that was cut out, and what is seen of it meanwhile."""
+"""Facts remembered of a picture that was cut out, and what is seen of it meanwhile."""
 
 from __future__ import annotations
 

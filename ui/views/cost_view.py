@@ -1,4 +1,4 @@
-"""What a run takes, in a sentence."""
+"""The cost of a run, in a sentence."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ _OF_INVERSION = (
 
 @dataclass(frozen=True)
 class Taken:
-    """What a run took."""
+    """Time and memory that a run took."""
 
     method: str
     model: str
@@ -73,7 +73,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a run will take.
+    """Time and memory that a run will take.
 
     Attributes:
         seconds: From the beginning, with nothing kept.
