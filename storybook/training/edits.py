@@ -213,6 +213,8 @@ def _request(
         for frame, mask in enumerate(change.mask):
             wide = _wider(mask, grow, rough)
             labels[frame][wide & (labels[frame] == 0)] = number
+        if not (labels == number).any():
+            continue  # the regions before it cover it
         region = Region(
             f"r{number}", number, prompt=change.prompt, source=change.source, margin=0
         )

@@ -124,19 +124,23 @@ class LowRank(nn.Module):
             if weight.ndim == 4:
                 down = down.view(-1, *weight.shape[1:])
                 up = up[:, :, None, None]
-            found[f"unet.{name}.lora_A.weight"] = down.half().contiguous()
-            found[f"unet.{name}.lora_B.weight"] = up.half().contiguous()
+            found[f"unet.{name}.lora_A.weight"] = down.half().cpu().contiguous()
+            found[f"unet.{name}.lora_B.weight"] = up.half().cpu().contiguous()
         return found
 
 
 def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return up and down, whose product comes nearest to a matrix."""
-    if not change.any():
-        down = torch.randn(rank, change.shape[1]) / change.shape[1] ** 0.5
-        return torch.zeros(len(change), rank), down
+    """Return up and down, whose product comes nearest to a matrix; what is left of the
+    rank is ready to learn."""
     u, s, v = torch.linalg.svd(change, full_matrices=False)
     root = s[:rank].sqrt()
-    return (u[:, :rank] * root).contiguous(), (root[:, None] * v[:rank]).contiguous()
+    up = u[:, :rank] * root
+    down = root[:, None] * v[:rank]
+    idle = s[:rank] <= 1e-4 * s[0]
+    up[:, idle] = 0
+    free = torch.randn(rank, change.shape[1]) / change.shape[1] ** 0.5
+    down[idle] = free[idle]
+    return up.contiguous(), down.contiguous()
 
 
 def changes_of(path: Path) -> dict[str, Tensor]:
@@ -531,6 +535,7 @@ class Training:
                 self._report(held)
                 run.save()
                 judges.save()
+        self._report(held)
         run.save()
         judges.save()
 
@@ -540,7 +545,7 @@ class Training:
         if self._args.minutes is None:
             return self._args.samples
         gone = (time.monotonic() - began) / 60 / self._args.minutes
-        return 0 if gone >= 1 else 1 + self.run.done / gone
+        return max(1, self.run.done) if gone >= 1 else 1 + self.run.done / gone
 
     def _step(self, edits: Edits, judges: Judges, rng: torch.Generator) -> None:
         frames = 1 if torch.rand((), generator=rng) < STILL else FRAMES
