@@ -55,12 +55,13 @@ SMALL = {
         "--report 1 --rank 2 --rows 8 --held 2",
         {"HELD_OUT": FEW, "STILL": 0.0},
     ),
+    "reader": ("--batch 8 --report 1", {"SHARD": 2, "SHARDS": 1}),
     "sam": (
         "--batch 2 --small 1 --small-size 64 --first 0 --every 1",
         {"held_out": lambda sam, _: held_out(sam, 1, 64)},
     ),
 }
-SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 8}  # of a step; else 2
+SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 8, "reader": 8}  # of a step; else 2
 
 
 @pytest.fixture
