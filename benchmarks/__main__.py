@@ -63,6 +63,7 @@ COMMANDS = {
     "pictures": "benchmarks.pictures --first 70000 --scenes 20",
     "promises": "benchmarks.promises",
     "soak": "benchmarks.soak",
+    "reader": "benchmarks.reader",
     "masks": "storybook.training.sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
@@ -81,6 +82,7 @@ QUICK = {
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
     "promises": "--size 64 --runs 2 --steps 2",
+    "reader": "--scenes 1 --frames 2 --drawn 1 --way 'two steps'",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
 
