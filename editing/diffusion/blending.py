@@ -120,17 +120,16 @@ def differing(
     mask, shown, *both = [
         cv2.resize(layer, small, interpolation=cv2.INTER_AREA) for layer in layers
     ]
-    gap = cv2.absdiff(*both).max(-1).astype(np.float32)
+    gap = np.maximum.reduce(cv2.split(cv2.absdiff(*both))).astype(np.float32)
     gap = cv2.GaussianBlur(gap, (0, 0), _SMOOTHED)
     differs = ((gap - _AGREES) / (_DIFFERS - _AGREES)).clip(0, shown > 0)
-    near = cv2.dilate(mask, _BESIDE) > 0
-    joined = np.zeros_like(gap)
-    wider = near.astype(np.float32)
-    differs = np.maximum(differs, wider)
+    joined = np.zeros_like(mask)
+    wider = np.where(cv2.dilate(mask, _BESIDE) > 0, np.uint8(255), joined)
+    differs = np.maximum((255 * differs).astype(np.uint8), wider)
     while not np.array_equal(joined, wider):
         joined = wider
         wider = np.minimum(cv2.dilate(joined, _BESIDE), differs)
-    share = cv2.resize(joined, (width, height))
+    share = cv2.resize(joined, (width, height)) / np.float32(255)
     return np.where(inside, alpha, alpha * share)
 
 
