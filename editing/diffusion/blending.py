@@ -15,8 +15,8 @@ Area = Float[Tensor, "frames 1 h w"]
 
 # Differences, of 255, of which an edit shows nothing and all; they are smoothed over so
 # many pixels. Around what it draws, an edit is the source after a round trip through the
-# autoencoder, and smeared: measured on drawn scenes whose true edit is known, these keep
-# a third of that and all but 3 % of what the edit gains there.
+# autoencoder, and smeared. On drawn scenes whose true edit is known, a third of that is
+# left; where the true edit differs from the source, the distance to it rises by 3 %.
 _AGREES, _DIFFERS, _SMOOTHED = 42.0, 82.0, 1.2
 _BESIDE = np.ones((3, 3), np.uint8)
 
