@@ -39,7 +39,17 @@ def say(reader: str, regions: Sequence[Looked]) -> Looked:
 
 def lines(report: Mapping[str, Any]) -> list[str]:
     """Return all that was said of the edits of a run."""
-    return [line for edit in _edits(report) for line in edit["says"]]
+    said = []
+    for number, edit in enumerate(_edits(report), 1):
+        start = f"edit {number}, " if number > 1 else ""
+        said += [start + line for line in edit["says"]]
+    return said
+
+
+def tally(report: Mapping[str, Any]) -> str:
+    """Say how many regions of a run are there; nothing if nobody looked."""
+    seen = [one["there"] for one in _regions(report) if one["there"] is not None]
+    return f"{sum(seen)} of {len(seen)} there" if seen else ""
 
 
 def missing(report: Mapping[str, Any]) -> list[Looked]:

@@ -406,6 +406,8 @@ class _Display:
                 self._stage = item.name
                 if item.name != "saving":
                     self._run.skip = item.skip
+                if item.skip and self._run.skipped:
+                    item.skip()  # all that comes after what was edited
                 return {"progress": self._progress.take(item)}
             case WindowStarted():
                 shown = self._progress.take(item)
@@ -451,6 +453,7 @@ class _Display:
             choices,
             self.opened,
             self._handlers.media,
+            self._run.key if self._job.total > 1 else "",
         )
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
