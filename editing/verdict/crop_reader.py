@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config, read_json
-from regrain.editing.models.files.download import obtain
+from regrain.editing.models.files.download import READER_FILES, obtain
 from regrain.editing.models.files.location import (
     BUILT_IN_MODEL,
     BUILT_IN_READER,
@@ -37,17 +37,6 @@ if TYPE_CHECKING:
 
 FIELD = "reader"
 CONFIG = "config.json"
-READER_FILES = (
-    CONFIG,
-    "model.safetensors*",
-    "model-*-of-*.safetensors",
-    "preprocessor_config.json",
-    "tokenizer*.json",
-    "vocab.json",
-    "merges.txt",
-    "words.json",
-    "rule.json",
-)
 
 
 class Rule(BaseModel):

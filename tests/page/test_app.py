@@ -319,9 +319,9 @@ def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off
     open_example(page, "01_two_discs")
     page.wait_for_selector("#rg-prompt-1", state="attached")
     assert (shown(), kept()) == ([], None)
-    page.get_by_label("LoRA file, motion or picture adapter").select_option(
-        "storybook/motion"
-    )
+    page.get_by_label(
+        "LoRA file, adapter, or CLIP model that looks at results"
+    ).select_option("storybook/motion")
     wait(lambda: kept() == "storybook/motion@1", "it is on")
     choose_model(page, "narrow")
     wait(lambda: not shown(), "it is off")
