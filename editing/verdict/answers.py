@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -25,7 +25,7 @@ def say(reader: str, regions: Sequence[Looked]) -> Looked:
     """Return what is said of an edit by its regions, the worst of them first."""
     if not regions:
         return unseen(reader, "no region has words")
-    ordered = sorted(regions, key=lambda one: (one["there"] is None, *_place([one])))
+    ordered = sorted(regions, key=_place)
     for one in ordered:
         one["says"] = _sentence(one)
     shares = [one["share"] for one in ordered if one["there"] is not None]
@@ -48,43 +48,33 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
 def tally(report: Mapping[str, Any]) -> str:
     """Say how many regions of a run are there; nothing if nobody looked."""
-    seen = [one["there"] for one in _regions(report) if one["there"] is not None]
-    return f"{sum(seen)} of {len(seen)} there" if seen else ""
+    there = [one for one in seen(report) if one is not None]
+    return f"{sum(there)} of {len(there)} there" if there else ""
 
 
-def missing(report: Mapping[str, Any]) -> list[Looked]:
-    """Return the regions of a run that were looked for and are not there."""
-    return [one for one in _regions(report) if one["there"] is False]
-
-
-def is_right(report: Mapping[str, Any]) -> bool:
-    """Tell whether all that a run should show was seen there."""
-    regions = _regions(report)
-    return bool(regions) and all(one["there"] for one in regions)
+def seen(report: Mapping[str, Any]) -> list[bool | None]:
+    """Return of each region of each edit whether it is there; None if nobody could
+    tell."""
+    return [one["there"] for edit in _edits(report) for one in edit["regions"]]
 
 
 def rank(report: Mapping[str, Any]) -> tuple[float, float]:
     """Return what the better of two runs has more of: the share of regions that are
     there, then the mean margin. Least of all has a run at which nobody looked."""
-    return _place([one for one in _regions(report) if one["there"] is not None])
+    regions = [one for edit in _edits(report) for one in edit["regions"]]
+    told = [_place(one) for one in regions if one["there"] is not None]
+    shares, margins = zip(*told, strict=True) if told else ([-1.0], [0.0])
+    return fmean(shares), fmean(margins)
 
 
-def _place(regions: Sequence[Looked]) -> tuple[float, float]:
-    if not regions:
-        return -1.0, 0.0
-    margins = [one.get("margin", 0.0) for one in regions]
-    return fmean(bool(one["there"]) for one in regions), fmean(margins)
+def _place(one: Looked) -> tuple[bool, float]:
+    return bool(one["there"]), one.get("margin", 0.0)
 
 
-def _regions(report: Mapping[str, Any]) -> list[Looked]:
-    return [one for edit in _edits(report) for one in edit["regions"]]
-
-
-def _edits(report: Mapping[str, Any]) -> Iterator[Looked]:
-    """Yield what was seen of each edit; nothing of reports that are older."""
-    for edit in (report, *report.get("others", ())):
-        if "looked_at" in edit:
-            yield edit["looked_at"]
+def _edits(report: Mapping[str, Any]) -> list[Looked]:
+    """Return what was seen of each edit; nothing of reports that are older."""
+    edits = (report, *report.get("others", ()))
+    return [edit["looked_at"] for edit in edits if "looked_at" in edit]
 
 
 def _sentence(one: Looked) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.verdict.answers import is_right, lines, missing, tally
+from regrain.editing.verdict.answers import lines, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
@@ -51,7 +51,7 @@ def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     metrics = report.get("metrics", {})
     changed = _changed(metrics, request)
     placed = _placed(metrics)
-    if missing(report):
+    if False in seen(report):
         changed, placed = _in_vain(changed), _in_vain(placed)
     found = {
         "Is it there?": _there(report),
@@ -69,11 +69,12 @@ def _there(report: Mapping[str, Any]) -> Fact | None:
     if not said:
         return None
     text = f"{'. '.join(map(capital, said))}."
-    if missing(report):
+    there = seen(report)
+    if False in there:
         return f"No: {tally(report)}", text, True
-    if is_right(report):
+    if there and all(there):
         return "Yes", text, False
-    return "Not known" if tally(report) else "Nobody looked", text, False
+    return "Not known" if any(there) else "Nobody looked", text, False
 
 
 def _in_vain(fact: Fact | None) -> Fact | None:

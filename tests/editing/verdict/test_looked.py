@@ -18,7 +18,7 @@ from regrain.editing import ArrayClip, EditRequest, ModelError, Region, edit
 from regrain.editing.models.files import location
 from regrain.editing.recipe.events import EditResult, OtherEdit, Stage
 from regrain.editing.verdict import crop_reader, looked
-from regrain.editing.verdict.answers import is_right, lines, missing, rank, say
+from regrain.editing.verdict.answers import lines, rank, say, seen, tally
 from regrain.editing.verdict.crop_reader import CropReader, Rule
 from regrain.editing.verdict.wishes import whole_phrase, wishes
 
@@ -129,8 +129,8 @@ def test_a_region_that_is_there_and_one_that_is_not():
     assert report["looked_at"]["reader"] == "mine"
     assert report["looked_at"]["accuracy"] == (1 + 0.25) / 2
     assert lines(report) == [right["says"], left["says"]]
-    assert [one["region"] for one in missing(report)] == ["right"]
-    assert not is_right(report)
+    assert seen(report) == [False, True]
+    assert tally(report) == "1 of 2 there"
 
 
 def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
@@ -154,14 +154,15 @@ def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     monkeypatch.setattr(by_colour, "rule", Rule(margin=0.5))
     report = looking(asked(), drawn())
     # Both are nearest to their own words everywhere, but by less than is needed.
-    assert len(missing(report)) == 2
+    assert seen(report) == [False, False]
     assert "only just, on 8 of 8 frames" in lines(report)[0]
 
 
 def test_every_edit_of_a_run_is_looked_at_on_its_own():
     request = asked(more_prompts=("a fox and a robot in ink",))
     report = looking(request, drawn(), drawn("a cat"))
-    assert [one["region"] for one in missing(report)] == ["left"]
+    assert seen(report) == [True, True, False, True]
+    assert lines(report)[2].startswith("edit 2, left: the fox is not there")
     assert report["others"][0]["looked_at"]["accuracy"] == 0.5
     assert rank(report)[0] == 0.75
 
@@ -187,8 +188,8 @@ def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():
     assert lines(report) == [
         "left: not looked at. Say what it is now, to tell a fox from that"
     ]
-    assert not missing(report)
-    assert not is_right(report)
+    assert seen(report) == [None]
+    assert tally(report) == ""
     assert report["looked_at"]["accuracy"] is None
 
 
@@ -283,7 +284,6 @@ def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():
     order = [unseen, none, half, good, best]
     assert sorted([half, best, unseen, none, good], key=rank) == order
     assert rank({}) == rank(unseen)
-    assert [is_right(one) for one in order] == [False, False, False, True, True]
 
 
 @pytest.fixture
