@@ -279,7 +279,11 @@ class RunHandlers(Handlers):
         asked = form.session
         request = with_cuts(self.requested(asked, form.fields), asked)
         request, opened = attempt(
-            form.attempt, form.attempt_frame, request, asked.opened
+            form.attempt,
+            form.attempt_frame,
+            request,
+            self.values_of(request),
+            asked.opened,
         )
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)

@@ -19,6 +19,7 @@ from regrain.editing.models.files.location import (
     BUILT_IN_MOTION,
     ModelLocation,
     parse_lora,
+    suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.models.files.offers import Family
@@ -28,8 +29,10 @@ from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
 from regrain.editing.params.written import read_control, split_weight
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
+from regrain.editing.request.usual import usual_way
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
 from regrain.ui.session.examples import Example
@@ -185,6 +188,19 @@ class Catalogue:
         it; an EditingError if one is wrong."""
         return values(method, self._facts(model), given, loras)
 
+    def usual(self, model: str, asked: Edit) -> dict[str, dict[str, Any]]:
+        """Return the parameters that every method begins with: what is asked of its
+        own, else the model's with what is usually added to it."""
+        found = {}
+        for method in METHODS:
+            given: Mapping[str, object] = {}
+            loras = usual_way(model, method).loras
+            if method == asked.method:
+                given = asked.params
+                loras = tuple(name for name in asked.loras if suits(model, name))
+            found[method] = self.values(method, model, given, self.loras_of(loras))
+        return found
+
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
         known = [*self.loras, BUILT_IN_FAST]
@@ -248,7 +264,7 @@ class Catalogue:
         """
         for text in request.loras:
             name = parse_lora(text).model
-            if name != fast_lora(request.model):  # a quick try takes it unasked
+            if name != fast_lora(request.model):  # it comes with the model
                 _check_offered("loras", name, self.loras)
         if request.motion:
             name = parse_lora(request.motion, "motion", 0.0).model
