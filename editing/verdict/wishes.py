@@ -15,7 +15,7 @@ from regrain.editing.request.edit_request import EditRequest
 _FRAMES = 8  # at most, that are looked at
 _GROWN = 1.2  # sides of a box: a tenth more on each side
 _INSIDE = 0.9  # the share of a region's box by which it lies in another's
-_ARTICLES = {"a", "an", "the"}
+_ARTICLES = ("a", "an", "the", "another", "third")
 # Of words that say nothing but how the thing is that is there.
 _CLOTHES = ("wearing", "with", "in")
 _COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "pink")
@@ -103,18 +103,19 @@ def _different(
         kinds, places: Counted if the wish names a kind; else it is of a place or a
             look, and things may be in it.
     """
-    own = _content(words)
-    told = [before, *(text for text in beside if not own <= _content(text))]
-    if any(own & _content(kind) for kind in kinds):
+    own = {*_content(words)}
+    told = [before, *(text for text in beside if not own <= {*_content(text)})]
+    if not own.isdisjoint(word for kind in kinds for word in _content(kind)):
         known = (*kinds, *places)
-        told += [text for text in known if not own & _content(text)]
-    each = {" ".join(split_words(text)): text for text in reversed(told)}
-    each.pop(" ".join(split_words(words)), None)
+        told += [text for text in known if own.isdisjoint(_content(text))]
+    each = {_content(text): text for text in reversed(told)}
+    each.pop(_content(words), None)
     return [text for key, text in each.items() if key]
 
 
-def _content(text: str) -> set[str]:
-    return {*split_words(text)} - _ARTICLES
+def _content(text: str) -> tuple[str, ...]:
+    """Return the words by which a phrase is told from others."""
+    return tuple(word for word in split_words(text) if word not in _ARTICLES)
 
 
 def _lies_in(edges: Edges, around: Edges) -> bool:

@@ -201,6 +201,8 @@ def test_what_a_region_might_look_like_instead():
     # Equal wishes are the same, and so are equal words before and after.
     twice = (replace(LEFT, source="A fox"), replace(RIGHT, prompt="a  fox"))
     assert others(*twice) == {"left": {"a dog"}, "right": {"a dog"}}
+    second = (LEFT, replace(RIGHT, prompt="another fox", source="the fox"))
+    assert others(*second) == {"left": {"a cat"}, "right": {"a cat"}}
     # A fox with a hat is a fox; but one that was there had its hat to lose.
     hat = "a fox wearing a hat"
     assert others(LEFT, replace(RIGHT, prompt=hat))["left"] == {"a cat", "a dog"}
