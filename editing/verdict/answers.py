@@ -80,9 +80,9 @@ def _edits(report: Mapping[str, Any]) -> list[Looked]:
 def _sentence(one: Looked) -> str:
     """Say what was seen of a region."""
     start = f"{one['region']}: " if one["region"] else ""
-    words = textwrap.shorten(one["words"], _LONGEST)
+    words = _short(one["words"], one)
     if one["there"] is None:
-        return f"{start}not looked at. Say what it is now, to tell {words} from that"
+        return f"{start}not looked at: there is nothing to tell {words} from"
     total = len(one["frames"])
     own = one["nearest"].count(one["words"])
     if one["there"]:
@@ -90,7 +90,13 @@ def _sentence(one: Looked) -> str:
     seen = f"only just, on {own} of {total} frames"
     if one["instead"] and 2 * own <= total:
         count = one["nearest"].count(one["instead"])
-        instead = textwrap.shorten(one["instead"], _LONGEST)
-        seen = f"looks like {instead} on {count} of {total} frames"
+        seen = f"looks like {_short(one['instead'], one)} on {count} of {total} frames"
     thing = re.sub(r"^an? (?=\w)", "the ", words)
     return f"{start}{thing} is not there ({seen}): {_WAYS}"
+
+
+def _short(words: str, one: Looked) -> str:
+    """Return words for a sentence: of the whole frame a quotation."""
+    thing = re.sub("^(in|on|at) ", "", words)
+    short = textwrap.shorten(thing, _LONGEST)
+    return short if one["region"] else f"“{short}”"

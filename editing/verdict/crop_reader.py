@@ -67,6 +67,7 @@ class CropReader:
         rule: When a region is there.
         kinds, places: Phrases that it knows beside what a request names, such as "a fox"
             and "the grass".
+        styles: Words that it cannot tell, such as "pencil" for "in pencil".
     """
 
     def __init__(self, id: str) -> None:
@@ -106,6 +107,7 @@ class CropReader:
         self.places = [
             re.sub("^(in|on|at) ", "", text) for text in known.get("places", ())
         ]
+        self.styles = known.get("styles", ())
 
     def cosines(
         self,

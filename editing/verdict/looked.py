@@ -42,7 +42,8 @@ def look_at(
         pairs = zip(edits, request.targets, strict=True)
         for number, (frames, prompt) in enumerate(pairs, 1):
             regions = []
-            for wish in wishes(request, prompt, reader.kinds, reader.places):
+            known = (reader.kinds, reader.places, reader.styles)
+            for wish in wishes(request, prompt, *known):
                 if enough.is_set():
                     return [unseen(name, "that was skipped")] * len(edits)
                 regions.append(_look(reader, wish, frames, backbone))

@@ -46,31 +46,39 @@ def wishes(
     prompt: str,
     kinds: Sequence[str] = (),
     places: Sequence[str] = (),
+    styles: Sequence[str] = (),
 ) -> list[Wish]:
     """Return what an edit by a prompt should show, in the regions that have words or,
     without regions, in the whole frame.
 
     Args:
         prompt: Of the edit, one of the request's `targets`.
-        kinds, places: Phrases that whoever looks knows, as in `CropReader`.
+        kinds, places, styles: Phrases that whoever looks knows, and those that it
+            cannot tell, as in `CropReader`.
     """
-    known = (kinds, places)
+
+    def told(text: str) -> str:
+        for style in styles:
+            text = text.replace(f" in {style}", "")
+        return text.strip()
+
     if not request.edited:
-        others = _different(prompt, request.description, (), *known)
+        words = told(prompt)
+        others = _different(words, told(request.description), (), (), ())
         edges = np.tile((0.0, 0.0, *request.clip.size), (len(request.clip), 1))
-        return [Wish(None, prompt, others, *_squares(edges, 1.0))]
+        return [Wish(None, words, others, *_squares(edges, 1.0))]
     extents = cast(Labels, request.labels).extents
     found = []
     for region in request.edited:
         if not region.prompt.strip():
             continue
-        words = whole_phrase(region.prompt.strip(), region.source)
+        words = whole_phrase(told(region.prompt), told(region.source))
         edges = extents[region.label]
         beside = []
         for other in request.regions:
             if not _lies_in(extents[other.label], edges):
-                beside += [other.prompt, other.source]
-        others = _different(words, region.source, beside, *known)
+                beside += [told(other.prompt), told(other.source)]
+        others = _different(words, told(region.source), beside, kinds, places)
         found.append(Wish(region.name, words, others, *_squares(edges, _GROWN)))
     return found
 
@@ -100,13 +108,15 @@ def _different(
         before: Words for what was there, of which the wish may be a part.
         beside: Words for what is elsewhere. Where they hold all of the wish and more,
             they are of no other thing: a fox with a hat is a fox.
-        kinds, places: Counted if the wish names a kind; else it is of a place or a
-            look, and things may be in it.
+        kinds, places: Counted if the wish names a kind; else it is of a place, and
+            things may be in it. Where the kind stays, other kinds do not count: the
+            region may be a part, such as a head.
     """
     own = {*_content(words)}
     told = [before, *(text for text in beside if not own <= {*_content(text)})]
-    if not own.isdisjoint(word for kind in kinds for word in _content(kind)):
-        known = (*kinds, *places)
+    named = own.intersection(word for kind in kinds for word in _content(kind))
+    if named:
+        known = places if named <= {*_content(before)} else (*kinds, *places)
         told += [text for text in known if own.isdisjoint(_content(text))]
     each = {_content(text): text for text in reversed(told)}
     each.pop(_content(words), None)

@@ -43,6 +43,7 @@ class ByColour:
     rule = Rule()
     kinds: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
     asked: list[tuple[str, ...]] = []
 
     def __init__(self, id):
@@ -173,7 +174,7 @@ def test_the_whole_frame_is_compared_with_the_description():
     request = EditRequest(clip, None, (), reader="mine", **words)
     frames = np.full((3, 48, 64, 3), LOOKS["a fox and a robot"], np.uint8)
     (seen,) = looking(request, frames)["looked_at"]["regions"]
-    assert seen["says"] == "looks like a fox and a robot on 3 of 3 frames"
+    assert seen["says"] == "looks like “a fox and a robot” on 3 of 3 frames"
     assert seen["region"] is None
 
 
@@ -185,9 +186,7 @@ def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():
     # Without any other words there is nothing to tell it from.
     alone = asked(replace(LEFT, source=""), replace(kept, source=""))
     report = looking(alone, drawn())
-    assert lines(report) == [
-        "left: not looked at. Say what it is now, to tell a fox from that"
-    ]
+    assert lines(report) == ["left: not looked at: there is nothing to tell a fox from"]
     assert seen(report) == [None]
     assert tally(report) == ""
     assert report["looked_at"]["accuracy"] is None
@@ -217,6 +216,27 @@ def test_what_a_region_might_look_like_instead():
     assert others(meadow, RIGHT, **known)["left"] == {
         *("a cat", "a dog", "a robot", "a fox"),
     }
+
+
+def test_where_the_kind_stays_other_kinds_do_not_count_but_places_do():
+    hat = replace(LEFT, prompt="a cat wearing a hat")
+    labels = (squares() == 1).astype(np.uint8)
+    known = {"kinds": ["a cat", "a dog"], "places": ["the grass"]}
+    (wish,) = wishes(asked(hat, labels=labels), "", **known)
+    assert {*wish.others} == {"a cat", "the grass"}
+
+
+def test_what_a_reader_cannot_tell_is_left_out_of_words():
+    said = {"source_prompt": "a cat walks", "reader": "mine"}
+    clip = ArrayClip(np.zeros((3, 48, 64, 3), np.uint8))
+
+    def others(prompt):
+        request = EditRequest(clip, None, (), prompt=prompt, **said)
+        (wish,) = wishes(request, prompt, ("a fox",), (), ("pencil",))
+        return wish.words, wish.others
+
+    assert others("a dog walks in pencil") == ("a dog walks", ["a cat walks"])
+    assert others("a cat walks in pencil") == ("a cat walks", [])
 
 
 def test_who_stands_in_a_region_may_be_seen_there():
