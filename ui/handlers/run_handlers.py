@@ -287,10 +287,9 @@ class RunHandlers(Handlers):
         )
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
-        wanted = None if opened.attempt else form.variants
         return plan(
             RunJob(request, page, opened, whole, keep),
-            wanted,
+            form.variants,
             self.values_of(request),
         )
 
@@ -450,15 +449,17 @@ class _Display:
         asked: Session = self._run.asked.session
         choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
+        press = self._run.key if self._job.total > 1 else ""
         player, result = remember(
-            history,
-            item,
-            request,
-            choices,
-            self.opened,
-            self._handlers.media,
-            self._run.key if self._job.total > 1 else "",
+            history, item, request, choices, self.opened, self._handlers.media, press
         )
+        best = history.best(press)
+        if best and self._job.number == self._job.total:
+            shown = best.read()
+            player = shown["player"]
+            result = shown["result"]
+            if not best.still:
+                history.shown = (best.key,)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
             "history": history_view(history),

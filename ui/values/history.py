@@ -109,6 +109,11 @@ class History:
                 self.shown = (run.key,)
         return tuple(gone)
 
+    def best(self, press: str) -> PastRun | None:
+        """Return the best of the variants of one press, if there is more than one."""
+        runs = [run for run in self.runs if press and run.press == press]
+        return runs[0] if len(runs) > 1 else None
+
     def restore(self, runs: Sequence[PastRun]) -> None:
         """Put the runs of a project before those that are there."""
         keys = {run.key for run in runs}

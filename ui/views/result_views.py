@@ -13,7 +13,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.verdict.answers import rank, tally
+from regrain.editing.verdict.answers import lines, rank, tally
 from regrain.ui.server.media import Media, data_url, link_or_copy
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.values.history import Choices, History, PastRun
@@ -33,7 +33,7 @@ from regrain.ui.views.shown import (
 )
 from regrain.ui.work.jobs import LAYERS, Saved
 from regrain.ui.work.variants import title_of
-from regrain.ui.work.wording import duration
+from regrain.ui.work.wording import capital, duration
 
 _MASKS = FileToMake(
     name="masks.zip",
@@ -202,10 +202,12 @@ def remember(
     played = player(opened, edits(request, saved.files), reconstruction)
     if saved.source:
         played = replace(played, source=str(saved.source))
+    known = opened.drawn or request.model != BUILT_IN_MODEL
     if opened.tried is not None:
         still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
-        played = replace(played, still=still, at=opened.tried)
-    known = opened.drawn or request.model != BUILT_IN_MODEL
+        told = lines(report) if known and tally(report) else []
+        note = " ".join([played.note, *(f"{capital(line)}." for line in told)])
+        played = replace(played, still=still, at=opened.tried, note=note)
     files = {}
     for name, path in saved.files.items():
         # The server tells browsers the name that a file has on disk.
