@@ -206,7 +206,7 @@ def remember(
     if opened.tried is not None:
         still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
         told = lines(report) if known and tally(report) else []
-        note = " ".join([played.note, *(f"{capital(line)}." for line in told)])
+        note = " ".join([opened.attempt, *(f"{capital(line)}." for line in told)])
         played = replace(played, still=still, at=opened.tried, note=note)
     files = {}
     for name, path in saved.files.items():
