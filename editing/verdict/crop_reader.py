@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FIELD = "reader"
 CONFIG = "config.json"
+_LARGEST = 1024  # pixels a side of what a model sees
 
 
 class Rule(BaseModel):
@@ -83,7 +84,7 @@ class CropReader:
                 raise ModelError(
                     FIELD, f"{shorten(id)} is a file. Use the folder of a CLIP model."
                 )
-            kind = read_config(self._folder / CONFIG, id).get("model_type")
+            kind = read_config(self._folder / CONFIG, id, FIELD).get("model_type")
             if kind != "clip" or not weight_files(self._folder, TRANSFORMERS):
                 raise ModelError(
                     FIELD,
@@ -148,6 +149,9 @@ class CropReader:
         said = f"{shorten(self.id)} has no preprocessor_config.json that fits. Add it."
         with boundary(FIELD, said, ModelError):
             pictures = CLIPImageProcessor.from_pretrained(self._folder)
+            sides = {**dict(pictures.size), **dict(pictures.crop_size or {})}
+            if max(filter(None, sides.values())) > _LARGEST:
+                raise ValueError(sides)
         return cast("CLIPModel", model.eval()), pictures, texts
 
 

@@ -357,11 +357,17 @@ def test_a_run_is_looked_at_last_and_says_how_long_that_took(
     assert "looking" not in plain["seconds"]
 
 
+@pytest.mark.parametrize("damage", ["missing", "huge"])
 def test_what_goes_wrong_while_looking_leaves_the_edit(
-    small, own_cache, reader, monkeypatch
+    small, own_cache, reader, monkeypatch, damage
 ):
     monkeypatch.setattr(looked, "CropReader", CropReader)
-    (reader / "preprocessor_config.json").unlink()
+    file = reader / "preprocessor_config.json"
+    if damage == "missing":
+        file.unlink()
+    else:
+        sides = {"crop_size": {"height": 10**6, "width": 28}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | sides))
     request = replace(asked(params={"steps": 2}, method="sdedit"), reader=str(reader))
     finished = list(edit(request, small))[-1]
     (line,) = lines(finished.report)
@@ -381,6 +387,9 @@ def test_what_is_no_clip_model_is_refused_in_a_line(reader, tmp_path, small_fold
     config = json.loads((reader / "config.json").read_text())
     (reader / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     assert "has no CLIP model" in refused(reader)
+    huge = config | {"vision_config": {"num_hidden_layers": 10**6}}
+    (reader / "config.json").write_text(json.dumps(huge))
+    assert "vision_config.num_hidden_layers" in refused(reader)
     (reader / "config.json").write_text(json.dumps(config))
     (reader / "rule.json").write_text('{"margins": 2}')
     assert "rule.json has other values" in refused(reader)
