@@ -17,7 +17,7 @@ _GROWN = 1.2  # sides of a box: a tenth more on each side
 _INSIDE = 0.9  # the share of a region's box by which it lies in another's
 _ARTICLES = ("a", "an", "the", "another", "third")
 # Of words that say nothing but how the thing is that is there.
-_CLOTHES = ("wearing", "with", "in")
+_CLOTHES = ("wearing ", "with ", "in ")
 _COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "pink")
 Edges = Float[np.ndarray, "frames 4"]
 
@@ -72,13 +72,17 @@ def wishes(
     for region in request.edited:
         if not region.prompt.strip():
             continue
-        words = whole_phrase(told(region.prompt), told(region.source))
+        asked = whole_phrase(region.prompt.strip(), region.source)
+        words = told(asked)
+        before = told(region.source)
         edges = extents[region.label]
         beside = []
         for other in request.regions:
             if not _lies_in(extents[other.label], edges):
                 beside += [told(other.prompt), told(other.source)]
-        others = _different(words, told(region.source), beside, kinds, places)
+        others = _different(words, before, beside, kinds, places)
+        if words != asked and _content(words) == _content(before):
+            others = []  # nothing changes but what cannot be told
         found.append(Wish(region.name, words, others, *_squares(edges, _GROWN)))
     return found
 

@@ -237,6 +237,15 @@ def test_what_a_reader_cannot_tell_is_left_out_of_words():
 
     assert others("a dog walks in pencil") == ("a dog walks", ["a cat walks"])
     assert others("a cat walks in pencil") == ("a cat walks", [])
+    known = (["a cat", "a fox"], ["the grass"], ["pencil"])
+    for prompt in ("a cat in pencil", "in pencil"):
+        (wish, _) = wishes(asked(replace(LEFT, prompt=prompt), RIGHT), "", *known)
+        assert (wish.words, wish.others) == ("a cat", [])
+    (wish, _) = wishes(
+        asked(replace(LEFT, prompt="a fox in pencil"), RIGHT), "", *known
+    )
+    assert wish.words == "a fox"
+    assert "a cat" in wish.others
 
 
 def test_who_stands_in_a_region_may_be_seen_there():
@@ -255,6 +264,7 @@ def test_colours_and_clothes_are_compared_together_with_what_wears_them():
     assert whole_phrase("wearing a hat", "a cat") == "a cat wearing a hat"
     assert whole_phrase("a red fox", "a cat") == "a red fox"
     assert whole_phrase("red", "") == "red"
+    assert whole_phrase("ink", "a cat") == "ink"
 
 
 def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypatch):
