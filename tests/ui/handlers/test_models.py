@@ -176,6 +176,17 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         assert asked.reader == reader
 
 
+def test_all_that_a_request_adds_is_in_its_field(monkeypatch):
+    known = SimpleNamespace(loras=[], motions=[], pictures=[], readers=["readers/clip"])
+    handlers = ModelHandlers(known, None, None, None, hub, None)
+    monkeypatch.setattr(ModelHandlers, "method", lambda *_: {})
+    monkeypatch.setattr(ModelHandlers, "prediction", lambda *_: None)
+    more = {"motion": "m@1", "picture_adapter": "p", "reader": "readers/clip"}
+    shown = handlers.settings(Edit(method="sdedit", loras=("a",), **more))
+    assert shown["added"] == ["a", "m@1", "p", "readers/clip"]
+    assert shown["addons"].readers == ["readers/clip"]
+
+
 @pytest.mark.parametrize("is_silent", [True, False])
 def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeypatch):
     known = SimpleNamespace(
