@@ -68,7 +68,7 @@ def make_report(
         # Nothing was attended to outside the boxes.
         result = replace(result, attention={})
         alone = replace(one, placed=Placed.whole(placed.request, placed.params))
-        made = Compositor(placed.request, [alone]).result()
+        made = Compositor(placed.request, [alone], run.backbone).result()
         own = yield from _until(enough, measuring(made, placed.request))
         focus.append(placed.describe(edited.clip.size, one.plan) | {"metrics": own})
         attention |= own.get("attention", {})

@@ -113,12 +113,13 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class OtherEdit:
-    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in
-    `EditResult`."""
+    """The edit for a further prompt of the same run; `frames`, `uncomposited` and
+    `matte` as in `EditResult`."""
 
     prompt: str
     frames: Frames
     uncomposited: Frames
+    matte: UInt8[LazyFrames, "frames height width"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -176,7 +176,7 @@ def test_run_says_what_was_seen_of_every_edit(run, requests, capsys):
     requests.more = first | {"others": [second | {"file": "edited_2.mp4"}]}
     run()
     shown = capsys.readouterr().out
-    assert "looked at:    a fox\nlooked at:    no fox\n" in shown
+    assert "looked at:    a fox\nlooked at:    edit 2, no fox\n" in shown
 
 
 def test_options_outweigh_the_project(run, requests):
