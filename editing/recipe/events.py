@@ -27,10 +27,10 @@ class Stage:
     """A stage of the run begins.
 
     Attributes:
-        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or
-            measuring.
+        name: loading, scanning (for cuts), tuning, inverting, editing, decoding,
+            measuring or looking.
         skip: Ends the stage early, if the run can go on without it: the edit is kept,
-            but not measured.
+            but not measured or looked at.
     """
 
     name: str

@@ -324,9 +324,9 @@ def test_own_clips_begin_in_the_usual_way_of_the_model(
     open_example(page, "01_two_discs")
     page.wait_for_selector("#rg-prompt-1", state="attached")
     assert (shown(), kept("motion")) == ([], None)
-    page.get_by_label("LoRA file, motion or picture adapter").select_option(
-        "storybook/motion"
-    )
+    page.get_by_label(
+        "LoRA file, adapter, or CLIP model that looks at results"
+    ).select_option("storybook/motion")
     wait(lambda: kept("motion") == "storybook/motion@1", "it is on")
     choose_model(page, "narrow")
     wait(lambda: not shown(), "it is off")

@@ -204,7 +204,8 @@ def _add_settings(
     asked = start.opened.request if start else None
     if start and asked:
         added += asked.loras
-        added += [name for name in (asked.motion, asked.picture_adapter) if name]
+        more = (asked.motion, asked.picture_adapter, asked.reader)
+        added += [name for name in more if name]
         seed = asked.seed
         own = start.adapters
     adapters = tuned_models(own, catalogue.adapters, method)

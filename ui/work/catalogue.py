@@ -34,6 +34,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.request.usual import usual_way
 from regrain.editing.storage.local_models import local_entries, models_folder
+from regrain.editing.verdict.crop_reader import reader_of
 from regrain.ui.session.examples import Example
 from regrain.ui.values.adapters import Entry, on_server
 
@@ -44,6 +45,7 @@ _BUILT_IN_CONTROL = "storybook/canny"
 _FOLDERS = {
     "loras": "$REGRAIN_MODELS/loras",
     "picture_adapter": "$REGRAIN_MODELS/pictures",
+    "reader": "$REGRAIN_MODELS/readers",
 }
 
 
@@ -62,6 +64,7 @@ class Catalogue:
             "models": [],
             "motions": [],
             "pictures": [],
+            "readers": [],
         }
         self._first = _signature()
         self._seen: tuple[object, ...] = ()
@@ -105,6 +108,12 @@ class Catalogue:
         """Picture adapters."""
         first = [BUILT_IN] if built_in().is_file() else []
         return self._with_fetched("pictures", [*first, *self._look().pictures])
+
+    @property
+    def readers(self) -> list[str]:
+        """CLIP models that look at results."""
+        first = filter(None, [reader_of("", BUILT_IN_MODEL)])
+        return self._with_fetched("readers", [*first, *self._look().readers])
 
     @property
     def controls(self) -> list[str]:
@@ -156,7 +165,9 @@ class Catalogue:
         except ModelError:  # a run says what is wrong with it
             return False
 
-    def add(self, kind: Literal["models", "motions", "pictures"], id: str) -> None:
+    def add(
+        self, kind: Literal["models", "motions", "pictures", "readers"], id: str
+    ) -> None:
         """Offer what has been fetched from the hub."""
         if id not in self._fetched[kind]:
             self._fetched[kind].append(id)
@@ -260,6 +271,8 @@ class Catalogue:
             _check_offered("motion", name, self.motions)
         if request.picture_adapter:
             _check_offered("picture_adapter", request.picture_adapter, self.pictures)
+        if request.reader:
+            _check_offered("reader", request.reader, self.readers)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
 
@@ -284,6 +297,7 @@ class _Here:
     loras: list[str] = field(default_factory=list)
     motions: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
     controls: list[str] = field(default_factory=list)
     adapters: dict[str, Entry] = field(default_factory=dict)
 
@@ -296,6 +310,7 @@ class _Here:
             loras=_added(local, "loras", "*.safetensors"),
             motions=_added(local, "motion", "*.safetensors", "*/"),
             pictures=_added(local, "pictures", "*.safetensors"),
+            readers=_added(local, "readers", "*/"),
             controls=[e.name for e in local if (e / "config.json").is_file()],
             adapters=on_server(),
         )

@@ -109,6 +109,21 @@ def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_
             known.check(request)
 
 
+def test_readers_are_folders_of_their_own_and_others_are_refused(models, tmp_path):
+    known = Catalogue({}, tmp_path)
+    (models / "readers" / "clip").mkdir(parents=True)
+    known.add("readers", "owner/clip")
+    assert [name for name in known.readers if name != "storybook/reader"] == [
+        "readers/clip",
+        "owner/clip",
+    ]
+    assert addons_view(known, []).readers == known.readers
+    asked = EditRequest(black(1, 8, 8), None, (), reader="readers/clip")
+    known.check(asked)
+    with pytest.raises(RequestError, match="^reader: 'readers/other' was not found"):
+        known.check(replace(asked, reader="readers/other"))
+
+
 def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
     known = Catalogue({}, tmp_path)
     for name, names, metadata in (
