@@ -58,6 +58,7 @@ from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
+from regrain.editing.verdict.answers import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +123,8 @@ def run(
     report["warnings"] = [*report.get("warnings", []), *notes]
     write_outputs(finished.result, request, report, out, tuple(wanted), whole)
     warn(report["warnings"])
+    for line in lines(report):
+        typer.echo(f"looked at:    {line}")
     for other in report.get("others", ()):
         typer.echo(f"edited video: {out / other['file']}")
     if whole:

@@ -34,6 +34,7 @@ _KEPT = (
     "seconds_in_steps",
     "peak_memory",
     "metrics",
+    "looked_at",
     "warnings",
 )
 
@@ -47,7 +48,7 @@ def make_result(project: Path) -> None:
     """
     request = load_project(project)
     clip = request.clip
-    *_, finished = edit(request, load_backbone("storybook"))
+    *_, finished = edit(request, load_backbone("storybook", request.loras))
     assert isinstance(finished, Finished)
     edits = [finished.result.frames]
     edits += [other.frames for other in finished.result.others]

@@ -113,3 +113,32 @@ def write_picture(path: Path, seed: int = 0, size=(SIDE, SIDE)) -> Path:
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def write_reader(folder: Path, **beside: object) -> Path:
+    """Write a small random CLIP model, and JSON files beside its weights."""
+    import json
+
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+    from transformers.models.clip.image_processing_clip import CLIPImageProcessor
+
+    from regrain.editing.storage.local_models import ASSETS
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2}
+    seen = sizes | {"image_size": SIDE, "patch_size": 7}
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = CLIPConfig(
+            text_config=sizes, vision_config=seen, projection_dim=PROJECTED
+        )
+        CLIPModel(config).save_pretrained(folder)
+    sides = {"height": SIDE, "width": SIDE}
+    CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=sides).save_pretrained(
+        folder
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(ASSETS / "checkpoints" / "clip")
+    tokenizer.save_pretrained(folder)
+    for name, content in beside.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder

@@ -23,6 +23,7 @@ EDIT = {
     "picture": "toy.png",
     "picture_scale": 0.5,
     "picture_adapter": "pictures/plus",
+    "reader": "readers/clip",
     "adapter": "mine",
     "seed": 7,
     "focus": "on 0.5",

@@ -26,6 +26,7 @@ ROOMS = {
         "request",
         "recipe",
         "methods",
+        "verdict",
         "pipeline",
         "cli",
     ),

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from regrain.editing.diffusion.blending import matte, over
+from regrain.editing.diffusion.blending import differing, matte, over
 from regrain.editing.models.intervention import PLAIN
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.placing import edit_placed
@@ -66,11 +66,17 @@ def edit_clip(
     return result
 
 
-def composite(source, edited, masks, feather, opacity=None) -> np.ndarray:
-    """Frames of an edit over those of its source."""
+def composite(
+    source, edited, masks, feather, opacity=None, painted=None, size=None
+) -> np.ndarray:
+    """Frames of an edit over those of its source; `painted` are the masks without their
+    margins, of an edit that was drawn at a size."""
     made = source.copy()
     for number, inside in enumerate(masks):
         shown = None if opacity is None else opacity[number]
         alpha = matte(inside, feather, shown)
+        if painted is not None:
+            both = edited[number], source[number]
+            alpha = differing(alpha, painted[number], *both, size)
         made[number] = over(source[number], edited[number], alpha)
     return made

@@ -13,6 +13,13 @@ from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
 Area = Float[Tensor, "frames 1 h w"]
 """How much of each cell is inside, 0..1."""
 
+# Differences, of 255, of which an edit shows nothing and all; they are smoothed over so
+# many pixels. Around what it draws, an edit is the source after a round trip through the
+# autoencoder, and smeared. On drawn scenes whose true edit is known, a third of that is
+# left; where the true edit differs from the source, the distance to it rises by 3 %.
+_AGREES, _DIFFERS, _SMOOTHED = 42.0, 82.0, 1.2
+_BESIDE = np.ones((3, 3), np.uint8)
+
 
 def blend_latents(
     edited: FrameLatents, source: FrameLatents, mask: Area
@@ -85,6 +92,45 @@ def matte(
     distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
     alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
     return alpha if opacity is None else _faded(alpha, inside, opacity)
+
+
+def differing(
+    alpha: Float[np.ndarray, "height width"],
+    inside: Bool[np.ndarray, "height width"],
+    edit: UInt8[np.ndarray, "height width 3"],
+    source: UInt8[np.ndarray, "height width 3"],
+    size: tuple[int, int],
+) -> Float[np.ndarray, "height width"]:
+    """Return the part of a matte where an edit differs from the source.
+
+    That is all inside a mask and a pixel around it, where the source's edge is blended.
+    Beyond, it is what differs clearly and is joined to the mask by what does.
+
+    Args:
+        alpha: The matte, 0..1.
+        inside: The mask, without a margin.
+        edit: RGB.
+        source: RGB.
+        size: (width, height) at which the edit was drawn; a larger frame is compared at
+            that size, since all its detail differs.
+    """
+    height, width = inside.shape
+    small = (min(width, size[0]), min(height, size[1]))
+    layers = [255 * inside.astype(np.uint8), np.float32(alpha), edit, source]
+    mask, shown, *both = [
+        cv2.resize(layer, small, interpolation=cv2.INTER_AREA) for layer in layers
+    ]
+    gap = np.maximum.reduce(cv2.split(cv2.absdiff(*both))).astype(np.float32)
+    gap = cv2.GaussianBlur(gap, (0, 0), _SMOOTHED)
+    differs = ((gap - _AGREES) / (_DIFFERS - _AGREES)).clip(0, shown > 0)
+    joined = np.zeros_like(mask)
+    wider = np.where(cv2.dilate(mask, _BESIDE) > 0, np.uint8(255), joined)
+    differs = np.maximum((255 * differs).astype(np.uint8), wider)
+    while not np.array_equal(joined, wider):
+        joined = wider
+        wider = np.minimum(cv2.dilate(joined, _BESIDE), differs)
+    share = cv2.resize(joined, (width, height)) / np.float32(255)
+    return np.where(inside, alpha, alpha * share)
 
 
 def over(

@@ -57,16 +57,16 @@ class Layers:
 
 def layers_of(result: EditResult, clip: Clip) -> list[Layers]:
     """Return the layers of each edit of a run."""
-    matte = result.matte
-    if matte is None:
-        mask = result.edited_mask
-        matte = LazyFrames(
-            mask.shape,
-            np.uint8,
-            lambda start, stop: 255 * mask[start:stop].astype(np.uint8),
-        )
-    edits = [result, *result.others]
-    return [Layers(edit.frames, edit.uncomposited, matte, clip) for edit in edits]
+    mask = result.edited_mask
+    whole = LazyFrames(
+        mask.shape,
+        np.uint8,
+        lambda start, stop: 255 * mask[start:stop].astype(np.uint8),
+    )
+    return [
+        Layers(edit.frames, edit.uncomposited, edit.matte or whole, clip)
+        for edit in (result, *result.others)
+    ]
 
 
 def keep_layers(layers: Layers, folder: Path) -> None:

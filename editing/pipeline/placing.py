@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.diffusion.blending import matte, over
+from regrain.editing.diffusion.blending import differing, matte, over
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
 from regrain.editing.pipeline.focus import Placed, rescale
@@ -64,9 +64,9 @@ def edit_placed(
     done: list[DrawnClip] = []
     for placed in edits:
         recipe = edit_clip(backbone, placed, pictures, method)
-        show = Placing(request, placed, done, len(edits))
+        show = Placing(request, placed, done, len(edits), backbone)
         done.append((yield from changed(recipe, show)))
-    return Compositor(request, done).result(), done
+    return Compositor(request, done, backbone).result(), done
 
 
 class Placing:
@@ -78,12 +78,14 @@ class Placing:
         placed: Placed,
         before: Sequence[DrawnClip],
         edits: int,
+        backbone: Backbone,
     ) -> None:
         """`before` are those of all `edits` that are done, and shown below this one."""
         self._request = request
         self._placed = placed
         self._before = tuple(before)
         self._edits = edits
+        self._backbone = backbone
         size = np.array(request.clip.size)
         small = np.maximum(1, np.round(size * min(1.0, _PREVIEW_SIDE / size.max())))
         width, height = small.astype(int).tolist()
@@ -102,8 +104,8 @@ class Placing:
         if isinstance(event, WindowStarted):
             return self._of_all(event)
         if isinstance(event, Ready):
-            drawn = DrawnClip(self._placed, (event.frames,))
-            return Ready(Compositor(self._request, [*self._before, drawn]).frames(0))
+            drawn = [*self._before, DrawnClip(self._placed, (event.frames,))]
+            return Ready(Compositor(self._request, drawn, self._backbone).frames(0))
         if isinstance(event, Preview) and not self._placed.fills(self._request):
             return self._preview(event)
         return event
@@ -135,13 +137,18 @@ class Compositor:
     """Puts edits over the source when they are read.
 
     Outside the boxes, and outside the regions and their fade, frames are the source's
-    bit for bit.
+    bit for bit. In margins and fades, they are the source's where the edit does not
+    differ from it.
     """
 
-    def __init__(self, request: EditRequest, drawn: Sequence[DrawnClip]) -> None:
-        """`request` is for the whole frame."""
+    def __init__(
+        self, request: EditRequest, drawn: Sequence[DrawnClip], backbone: Backbone
+    ) -> None:
+        """`request` is for the whole frame; `backbone` is the model that drew."""
         self._request = request
         self._drawn = drawn
+        asked = [one.placed.request for one in drawn]
+        self._sizes = [backbone.fit(*one.clip.size, one.size) for one in asked]
         # Frames are read beside those of the source, which are decoded once for both.
         self._source = lru_cache(1)(request.clip.read)
 
@@ -152,14 +159,17 @@ class Compositor:
         first = drawn[0]
         edits = []
         for number in range(len(request.targets)):
-            alone = self._alone([one.edits[number] for one in drawn], self._source)
-            edits.append((self.frames(number), alone))
+            alone = self._alone(self._edits(number), self._source, differs=True)
+            shares = self._lazy(partial(self._matte, number))
+            edits.append((self.frames(number), alone, shares))
         others = zip(request.targets[1:], edits[1:], strict=True)
         place = partial(_in_place, boxes=first.placed.boxes, size=request.clip.size)
         words = first.words
         rebuilt = [one.reconstruction for one in drawn]
+        frames, alone, shares = edits[0]
         return EditResult(
-            *edits[0],
+            frames,
+            alone,
             self._lazy(self._source, 3),
             request.edited_mask,
             self._attention(),
@@ -169,73 +179,87 @@ class Compositor:
             words=words and WordAttention(place(words.source), place(words.edit)),
             step_areas=place(first.step_areas),
             plan=first.plan,
-            matte=self._lazy(self._matte),
+            matte=shares,
         )
 
     def frames(self, edit: int) -> Frames:
         """Return the clip with an edit, by its number, over it; as far as it is
         drawn."""
-        layers = [(one.placed, one.edits[edit]) for one in self._drawn]
+        layers = self._edits(edit)
         source = self._source
         return self._lazy(
             lambda start, stop: self._over(layers, source, start, stop)[0], 3
         )
 
-    def _matte(self, start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-        """Read how much of all edits is shown."""
-        layers = [(one.placed, one.edits[0]) for one in self._drawn]
-        _, shares = self._over(layers, self._black, start, stop)
+    def _edits(self, number: int) -> list[Frames]:
+        return [one.edits[number] for one in self._drawn]
+
+    def _matte(
+        self, edit: int, start: int, stop: int
+    ) -> UInt8[np.ndarray, "frames h w"]:
+        """Read how much of an edit, by its number, is shown in all places."""
+        _, shares = self._over(self._edits(edit), self._source, start, stop)
         return np.rint(255 * shares).astype(np.uint8)
 
-    def _alone(self, pictures: Sequence[Frames | None], below: Read) -> Frames | None:
+    def _alone(
+        self,
+        pictures: Sequence[Frames | None],
+        below: Read,
+        differs: bool = False,
+    ) -> Frames | None:
         """Return frames that edits may have without the fade, over others; None if none
         has.
 
         Where several show the same place, it is mixed as they show it.
         """
-        layers = []
-        for one, frames in zip(self._drawn, pictures, strict=True):
-            if frames is not None:
-                layers.append((one.placed, frames))
-        if not layers:
+        shown = [frames for frames in pictures if frames is not None]
+        if not shown:
             return None
-        first, frames = layers[0]
-        if first.fills(self._request):
-            return frames  # nothing is beside it
-        return self._lazy(
-            lambda start, stop: self._over(layers, below, start, stop, whole=True)[0], 3
-        )
+        if self._drawn[0].placed.fills(self._request):
+            return shown[0]  # nothing is beside it
+        put = partial(self._over, pictures, below, differs=differs, whole=True)
+        return self._lazy(lambda start, stop: put(start, stop)[0], 3)
 
     def _over(
         self,
-        layers: Sequence[tuple[Placed, Frames]],
+        pictures: Sequence[Frames | None],
         below: Read,
         start: int,
         stop: int,
+        differs: bool = True,
         whole: bool = False,
     ) -> tuple[Frames, Float[np.ndarray, "frames h w"]]:
         """Put what was drawn over frames start to stop - 1; return them, and how much
         of all edits they show.
 
+        With `differs`, pictures are edits, shown where they differ from the source.
         With `whole`, boxes show nothing of what is below.
         """
         request = self._request
         frames = below(start, stop).copy()
+        source = self._source(start, stop)
+        inside = request.edited_inside.read(start, stop)
         shares = np.zeros(frames.shape[:3], np.float32)
-        opacity = request.opacity
-        opacities = None if opacity is None else opacity.read(start, stop)
-        for placed, pictures in layers:
+        fades = request.opacity
+        opacities = None if fades is None else fades.read(start, stop)
+        for one, size, shown in zip(self._drawn, self._sizes, pictures, strict=True):
+            if shown is None:
+                continue
+            placed = one.placed
             if placed.region is None:
                 masks = request.edited_mask.read(start, stop)
             else:
                 masks = request.areas.read(start, stop) == placed.region.label
-            for place, part in placed.parts(pictures, start, stop):
-                shown = None if opacities is None else opacities[place]
-                alpha = matte(masks[place], placed.params.feather, shown)
+            own = masks & inside
+            for place, part in placed.parts(shown, start, stop):
+                opacity = None if opacities is None else opacities[place]
+                alpha = matte(masks[place], placed.params.feather, opacity)
+                if differs:
+                    alpha = differing(alpha, own[place], part, source[place], size)
                 both = alpha + (1 - alpha) * shares[place]
                 if whole:
-                    one = np.ones_like(both)
-                    alpha = np.divide(alpha, both, out=one, where=both > 0)
+                    ones = np.ones_like(both)
+                    alpha = np.divide(alpha, both, out=ones, where=both > 0)
                 frames[place] = over(frames[place], part, alpha)
                 shares[place] = both
         return frames, shares

@@ -33,6 +33,7 @@ from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.memory import reset_peak
+from regrain.editing.verdict.crop_reader import CropReader
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -71,6 +72,8 @@ def prepare_run(
         EditingError: The model is missing, or does not fit the request.
     """
     adapter = adapter_facts(request)
+    if request.reader:
+        CropReader(request.reader)  # which must be there, before anything is edited
     if backbone is None:
         _check_model(request)
     _check_words(request, backbone)

@@ -20,6 +20,7 @@ from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
 from regrain.editing.storage.packages import installed
+from regrain.editing.verdict.looked import look_at
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -36,8 +37,8 @@ def make_report(
     run: PreparedRun,
     drawn: Sequence[DrawnClip],
 ) -> Steps[dict[str, object]]:
-    """Measure a result, and the boxes it was put together from, and make the content of
-    report.json, except the seconds."""
+    """Measure a result, and the boxes it was put together from, look at it, and make the
+    content of report.json, except the seconds."""
     from regrain.editing.pipeline.metrics import measuring
     from regrain.editing.pipeline.placing import Compositor
     from regrain.editing.request.project import describe
@@ -45,7 +46,7 @@ def make_report(
     enough = threading.Event()
     edited = run.request
     yield Stage("measuring", enough.set)
-    others = []
+    others: list[dict[str, object]] = []
     for number, other in enumerate(result.others, 2):
         edit = replace(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
@@ -67,7 +68,7 @@ def make_report(
         # Nothing was attended to outside the boxes.
         result = replace(result, attention={})
         alone = replace(one, placed=Placed.whole(placed.request, placed.params))
-        made = Compositor(placed.request, [alone]).result()
+        made = Compositor(placed.request, [alone], run.backbone).result()
         own = yield from _until(enough, measuring(made, placed.request))
         focus.append(placed.describe(edited.clip.size, one.plan) | {"metrics": own})
         attention |= own.get("attention", {})
@@ -100,6 +101,9 @@ def make_report(
     if focus:
         report["focus"] = focus
     report["metrics"] = metrics
+    report["looked_at"], *looked = yield from look_at(request, result, run.backbone)
+    for other, seen in zip(others, looked, strict=True):
+        other["looked_at"] = seen
     if others:
         report["others"] = others
     report["warnings"] = [

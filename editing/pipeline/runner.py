@@ -115,7 +115,9 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
     regions = tuple(replace(region, picture="") for region in request.regions)
-    request = replace(request, adapter="", motion="", picture="", regions=regions)
+    request = replace(
+        request, adapter="", motion="", picture="", reader="", regions=regions
+    )
     check_source(request)
     clock = RunClock()
     run = yield from prepare_run(request, backbone, clock)

@@ -27,10 +27,10 @@ class Stage:
     """A stage of the run begins.
 
     Attributes:
-        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or
-            measuring.
+        name: loading, scanning (for cuts), tuning, inverting, editing, decoding,
+            measuring or looking.
         skip: Ends the stage early, if the run can go on without it: the edit is kept,
-            but not measured.
+            but not measured or looked at.
     """
 
     name: str
@@ -113,12 +113,13 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class OtherEdit:
-    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in
-    `EditResult`."""
+    """The edit for a further prompt of the same run; `frames`, `uncomposited` and
+    `matte` as in `EditResult`."""
 
     prompt: str
     frames: Frames
     uncomposited: Frames
+    matte: UInt8[LazyFrames, "frames height width"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

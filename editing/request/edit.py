@@ -144,6 +144,21 @@ class Edit:
         programs="Sees pictures; a name from list_models.",
         omit_empty=True,
     )
+    # What looks at the result; see `verdict`.
+    reader: str = declare(
+        "",
+        "CLIP model that looks at every region after the run; named as models are.",
+        kind="weights",
+        expected="a path or a name",
+        title="Looked at by",
+        option=Option(
+            "CLIP model that looks at every region after the run: a folder, a name in $REGRAIN_MODELS, "
+            "or of the hub.",
+            metavar="NAME",
+        ),
+        programs="Looks at every region after the run; a name from list_models.",
+        omit_empty=True,
+    )
     # See `models.adapters`.
     adapter: str = declare(
         "",

@@ -190,15 +190,23 @@ class EditRequest(Draft):
     def edited_mask(self) -> Bool[LazyFrames, "frames height width"]:
         """The union of the edited regions' areas, True inside; the whole frame if no
         region is edited."""
-        areas = self.areas
+        return self._edited_of(self.areas)
+
+    @property
+    def edited_inside(self) -> Bool[LazyFrames, "frames height width"]:
+        """`edited_mask` without the margins."""
+        labels = cast(Labels | None, self.labels)
+        return self._edited_of(self.areas if labels is None else labels)
+
+    def _edited_of(self, labels: LazyFrames) -> Bool[LazyFrames, "frames height width"]:
         edited = [region.label for region in self.edited]
 
         def read(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
             if not edited:
-                return np.ones((stop - start, *areas.shape[1:]), bool)
-            return np.isin(areas.read(start, stop), edited)
+                return np.ones((stop - start, *labels.shape[1:]), bool)
+            return np.isin(labels.read(start, stop), edited)
 
-        return LazyFrames(areas.shape, bool, read)
+        return LazyFrames(labels.shape, bool, read)
 
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:

@@ -414,6 +414,8 @@ def _names(asked: Edit, control: object) -> Iterator[tuple[str, str, str, str]]:
         if all(is_name(part) for part in parts):
             name = "/".join(parts[:2])  # without the file in a hub's repository
         yield "picture_adapter", "--picture-adapter", asked.picture_adapter, name
+    if asked.reader:
+        yield "reader", "--reader", asked.reader, asked.reader
     # what cannot be read is refused later, with the parameters
     with suppress(ValueError):
         for spec in read_control(control):

@@ -63,6 +63,7 @@ _PLACES = (
     "regions.0.picture",
     "regions.0.picture_scale",
     "picture_adapter",
+    "reader",
 )
 
 
@@ -101,7 +102,7 @@ def _sound(place: str, name: str, value) -> Expected:
     )
     loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
     loose = (
-        loose or (text and place in ("model", "picture_adapter"))
+        loose or (text and place in ("model", "picture_adapter", "reader"))
     ) and "true" not in name
     return (
         "either"

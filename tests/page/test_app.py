@@ -298,37 +298,42 @@ def sdxl_server(tmp_path_factory):
     server.stop()
 
 
-def test_own_clips_begin_with_the_built_in_motion_and_another_model_takes_it_off(
+def test_own_clips_begin_in_the_usual_way_of_the_model(
     sdxl_server, open_page, tmp_path
 ):
     page = open_page(sdxl_server)
     clip = EXAMPLES / "02_one_animal" / "clip.mp4"
     page.locator("#upload").set_input_files(clip)
     unfold(page, "#settings")
-    page.get_by_text("LoRA and adapters: storybook/motion").click()
+    page.get_by_text("LoRA and adapters: storybook/fast").click()
     page.wait_for_selector(".rg-addon-name")
+    method = ".rg-method select"
 
     def shown() -> list[str]:
         return page.locator(".rg-addon-name").all_inner_texts()
 
-    def kept() -> str | None:
-        return project_of(page, tmp_path).get("motion")
+    def kept(name: str) -> object:
+        return project_of(page, tmp_path).get(name)
 
+    assert (page.input_value(method), shown()) == ("infedit", ["storybook/fast"])
+    assert (kept("method"), kept("loras")) == ("infedit", ["storybook/fast"])
+    page.select_option(method, "videograin")
+    wait(lambda: shown() == ["storybook/motion"], "another method has other additions")
     page.get_by_title("Remove storybook/motion").click()
     wait(lambda: not shown(), "it is off")
     open_example(page, "01_two_discs")
     page.wait_for_selector("#rg-prompt-1", state="attached")
-    assert (shown(), kept()) == ([], None)
-    page.get_by_label("LoRA file, motion or picture adapter").select_option(
-        "storybook/motion"
-    )
-    wait(lambda: kept() == "storybook/motion@1", "it is on")
+    assert (shown(), kept("motion")) == ([], None)
+    page.get_by_label(
+        "LoRA file, adapter, or CLIP model that looks at results"
+    ).select_option("storybook/motion")
+    wait(lambda: kept("motion") == "storybook/motion@1", "it is on")
     choose_model(page, "narrow")
     wait(lambda: not shown(), "it is off")
-    assert kept() is None
+    assert kept("motion") is None
     page.locator("#upload").set_input_files(shutil.copy(clip, tmp_path / "second.mp4"))
     page.wait_for_selector("text=second.mp4")
-    assert not shown()
+    assert (page.input_value(method), shown()) == ("videograin", [])
 
 
 def reported(page, model, method):

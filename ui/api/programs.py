@@ -200,9 +200,9 @@ class Programs:
         follows masks.
 
         Returns:
-            Names: models, loras, motions (adapters), picture_adapters, controls; words,
-            all that the built-in model knows, by kind; finders and trackers with what
-            they are good for.
+            Names: models, loras, motions (adapters), picture_adapters, readers,
+            controls; words, all that the built-in model knows, by kind; finders and
+            trackers with what they are good for.
         """
         catalogue = self.jobs.catalogue
         able = [one for one in finders().values() if not one.missing]
@@ -211,6 +211,7 @@ class Programs:
             "loras": catalogue.loras,
             "motions": catalogue.motions,
             "picture_adapters": catalogue.pictures,
+            "readers": catalogue.readers,
             "controls": catalogue.controls,
             "words": {kind: [*words] for kind, words in catalogue.groups.items()},
             "finders": {one.name: one.about for one in able if "points" in one.takes},

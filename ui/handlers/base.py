@@ -183,6 +183,7 @@ class Handlers:
             return {"motion": moving(model, project.motion), "picture_adapter": usual}
         loras = []
         motion = ""
+        reader = ""
         seeing = usual
         for text in map(str, given):
             name = split_weight(text)[0]
@@ -190,9 +191,16 @@ class Handlers:
                 motion = text
             elif name == usual or name in self.catalogue.pictures:
                 seeing = name
+            elif name == project.reader or name in self.catalogue.readers:
+                reader = name
             else:
                 loras.append(text)
-        return {"loras": tuple(loras), "motion": motion, "picture_adapter": seeing}
+        return {
+            "loras": tuple(loras),
+            "motion": motion,
+            "picture_adapter": seeing,
+            "reader": reader,
+        }
 
     def values_of(self, asked: Edit) -> Data:
         """Return every parameter of what is asked, as a run of its model would have
@@ -225,7 +233,8 @@ class Handlers:
 
     def settings(self, asked: Edit, model: object = None) -> Changes:
         """Return method, seed and what is added to the model, in their fields."""
-        added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
+        more = [asked.motion, asked.picture_adapter, asked.reader]
+        added = [*asked.loras, *filter(None, more)]
         seed = {"seed": gr.Number(value=asked.seed, **seed_field(asked.method))}
         model = model or asked.model
         predicted = {"prediction": self.prediction(model, asked.prediction)}

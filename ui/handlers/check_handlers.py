@@ -170,7 +170,7 @@ class CheckHandlers(Handlers):
 
     @outputs("*.steps", "*.tune_steps")
     def choose(
-        self, event: gr.EventData, request: gr.Request, model: object
+        self, model: object, added: object, event: gr.EventData, request: gr.Request
     ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
@@ -179,7 +179,12 @@ class CheckHandlers(Handlers):
         try:
             session = self.session(request)
             method = session.method
-            usual = self.catalogue.values(method, self.catalogue.model(model), {})
+            usual = self.catalogue.values(
+                method,
+                self.catalogue.model(model),
+                {},
+                self.catalogue.loras_of(names_in(added)),
+            )
         except EditingError:
             return {}
         return self.parts.controls.fill(

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
-from regrain.editing.params.registry import METHODS, find_method
+from regrain.editing.models.files.location import BUILT_IN_MODEL, suits
+from regrain.editing.params.registry import find_method
+from regrain.editing.request.usual import for_method, for_model
 from regrain.ui.handlers.base import (
     METHOD,
     PARAMETERS,
@@ -50,12 +51,15 @@ class SettingHandlers(Handlers):
         except EditingError:
             return {}  # said when it is run; while typing it would only disturb
 
-    @outputs(*METHOD, "prompt", "seed")
-    def switch(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Change to another method."""
+    @outputs(*METHOD, "prompt", "seed", "added", "addons")
+    def switch(
+        self, added: object, model: object, event: gr.EventData, request: gr.Request
+    ) -> Changes:
+        """Change to another method, with what is usually added to the model for it."""
         try:
             method = find_method(str(event_data(event).get("name"))).name
             session = self.session(request)
+            names = for_method(names_in(added), str(model), session.method, method)
         except EditingError:
             return {}
         with session.lock:
@@ -64,12 +68,12 @@ class SettingHandlers(Handlers):
             "prompt": session_views.prompts(session),
             "seed": gr.Number(**seed_field(method)),
         }
-        return shown | self.method(method)
+        return shown | self.method(method) | self.added(names, model)
 
     @outputs(
         "useless",
         "words",
-        "method",
+        *METHOD,
         "cards",
         "prompt",
         "added",
@@ -80,19 +84,27 @@ class SettingHandlers(Handlers):
     def choose_model(
         self, request: gr.Request, model: object, added: object
     ) -> Changes:
-        """Show a model's recommendations, and whether it can edit this clip; another's
-        motion is off."""
-        kept = [name for name in names_in(added) if moving(model, name)]
+        """Show a model's recommendations and its usual way, and whether it can edit
+        this clip."""
         try:
             session = self.session(request)
-            shown = self._notice(session, model) | self.cards(session, model)
             if session.filled == str(model):  # it came with values of its own
+                shown = self._notice(session, model) | self.cards(session, model)
                 return shown | {"prediction": self.prediction(model, None)}
-            session.filled = str(model)
-            shown |= self._filled(session, model) | self.added(kept, model)
+            shown = self._change_model(session, names_in(added), str(model))
+            shown |= self._notice(session, model) | self.cards(session, model)
             return shown | {"prediction": self.prediction(model)}
         except EditingError:
             return {}
+
+    def _change_model(self, session: Session, added: list[str], model: str) -> Changes:
+        """Take another model, and show the method, the additions, and the values."""
+        with session.lock:
+            before = session.filled or BUILT_IN_MODEL
+            session.method, names = for_model(session.method, added, before, model)
+            session.filled = model
+        shown = self.method(session.method) | self._filled(session, model)
+        return shown | self.added(names, model)
 
     def choose_preset(self, method: str) -> Callable[[object, object], Changes]:
         """Return the handler that shows the values a preset of a method sets."""
@@ -128,9 +140,7 @@ class SettingHandlers(Handlers):
         base = session.opened.request
         chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
         updates: Changes = {}
-        for method in METHODS:
-            given = base.params if method == base.method else {}
-            values = self.catalogue.values(method, chosen, given)
+        for method, values in self.catalogue.usual(chosen, base).items():
             updates |= self.parts.controls.fill(method, values)
         return updates
 
@@ -198,16 +208,22 @@ class ClipHandlers(SettingHandlers):
     def opened(self, session: Session, note: str, model: object) -> Changes:
         """Show a session from its beginning."""
         opened = session.opened
+        asked = opened.request
+        added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
+        if session.filled:
+            names = [name for name in added if suits(model, name)]
+        else:
+            with session.lock:
+                session.method, names = for_model(
+                    session.method, added, BUILT_IN_MODEL, str(model)
+                )
         session.filled = str(model)
-        asked = replace(
-            opened.request,
-            method=session.method,
-            motion=moving(model, opened.request.motion),
-        )
+        asked = replace(asked, method=session.method)
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
             **self.settings(asked, model),
+            **self.added(names, model),
             **self._notice(session, model),
             **self._filled(session, model),
             **self._shared(session),

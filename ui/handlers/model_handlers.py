@@ -14,7 +14,7 @@ from itertools import count, takewhile
 import gradio as gr
 
 from regrain.editing.errors import EditingError, shorten
-from regrain.editing.models.files.hub import MOTION, PICTURES
+from regrain.editing.models.files.hub import MOTION, PICTURES, READER
 from regrain.editing.models.files.offers import Family
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
@@ -126,8 +126,8 @@ class ModelHandlers(FetchHandlers):
     def fetch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Iterator[Changes]:
-        """Fetch a model, a motion or a picture adapter, with progress; then it is
-        chosen, or added."""
+        """Fetch a model, an adapter or a CLIP model, with progress; then it is chosen,
+        or added."""
         id = str(event_data(event).get("id", "")).strip()
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
@@ -152,6 +152,9 @@ class ModelHandlers(FetchHandlers):
         elif listing.family == MOTION:
             self.catalogue.add("motions", id)
             yield self._add(id, added, self.catalogue.motions)
+        elif listing.family == READER:
+            self.catalogue.add("readers", id)
+            yield self._add(id, added, self.catalogue.readers)
         elif listing.family.startswith(PICTURES):
             self.catalogue.add("pictures", id)
             shown = self._add(id, added, self.catalogue.pictures)

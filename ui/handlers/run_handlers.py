@@ -279,14 +279,17 @@ class RunHandlers(Handlers):
         asked = form.session
         request = with_cuts(self.requested(asked, form.fields), asked)
         request, opened = attempt(
-            form.attempt, form.attempt_frame, request, asked.opened
+            form.attempt,
+            form.attempt_frame,
+            request,
+            self.values_of(request),
+            asked.opened,
         )
         whole = None if opened.attempt else whole_masks(asked.state, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
-        wanted = None if opened.attempt else form.variants
         return plan(
             RunJob(request, page, opened, whole, keep),
-            wanted,
+            form.variants,
             self.values_of(request),
         )
 
@@ -406,6 +409,8 @@ class _Display:
                 self._stage = item.name
                 if item.name != "saving":
                     self._run.skip = item.skip
+                if item.skip and self._run.skipped:
+                    item.skip()  # all that comes after what was edited
                 return {"progress": self._progress.take(item)}
             case WindowStarted():
                 shown = self._progress.take(item)
@@ -444,14 +449,17 @@ class _Display:
         asked: Session = self._run.asked.session
         choices = Choices.of(request, asked.id, asked.prompt)
         history = self._session.history
+        press = self._run.key if self._job.total > 1 else ""
         player, result = remember(
-            history,
-            item,
-            request,
-            choices,
-            self.opened,
-            self._handlers.media,
+            history, item, request, choices, self.opened, self._handlers.media, press
         )
+        best = history.best(press)
+        if best and self._job.number == self._job.total:
+            shown = best.read()
+            player = shown["player"]
+            result = shown["result"]
+            if not best.still:
+                history.shown = (best.key,)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
             "history": history_view(history),

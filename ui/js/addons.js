@@ -1,5 +1,5 @@
 // @ts-check
-// LoRA files, a motion and a picture adapter added to the model, with their weights.
+// LoRA files, a motion and a picture adapter added to the model, with their weights, and what looks at the result.
 import { fillSelect, iconButton, make, weightSlider } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 
@@ -18,15 +18,16 @@ const makeRow = (name, weights, remove) => {
 /** @type {import("./types").Mount<"addons">} */
 export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons");
-  const pick = make("select", { ariaLabel: "LoRA file, motion or picture adapter" });
+  const pick = make("select", { ariaLabel: "LoRA file, adapter, or CLIP model that looks at results" });
   const row = make("div", "rg-addon", pick);
   const title = make("summary", "rg-addon-title");
   /** @type {import("./types").Weighted[]} */
   let chosen = [];
   let timer = 0;
-  /** @param {"loras" | "motions" | "pictures"} kind */
+  /** @param {"loras" | "motions" | "pictures" | "readers"} kind */
   const namesOf = (kind) => props.value?.[kind] ?? [];
-  const known = () => [...namesOf("loras"), ...namesOf("motions"), ...namesOf("pictures")];
+  const unweighted = () => [...namesOf("pictures"), ...namesOf("readers")];
+  const known = () => [...namesOf("loras"), ...namesOf("motions"), ...unweighted()];
   const send = () => trigger("choose", { added: chosen });
   const sendSoon = () => {
     clearTimeout(timer);
@@ -45,7 +46,7 @@ export function mount(element, props, trigger, watch) {
   };
   /** @param {import("./types").Weighted} added */
   const makeChosen = ({ name, weight }) => {
-    const seeing = namesOf("pictures").includes(name); // pictures have weights of their own
+    const seeing = unweighted().includes(name); // pictures have weights of their own
     /** @param {number} value */
     const take = (value) => setWeight(name, value);
     const weights = seeing ? [] : weightSlider("Weight of " + name, weight, take);
@@ -64,7 +65,7 @@ export function mount(element, props, trigger, watch) {
   pick.addEventListener("change", () => {
     const picked = pick.value;
     // Of each only one is used.
-    for (const alike of [namesOf("motions"), namesOf("pictures")]) {
+    for (const alike of [namesOf("motions"), namesOf("pictures"), namesOf("readers")]) {
       if (alike.includes(picked)) chosen = chosen.filter(({ name }) => !alike.includes(name));
     }
     chosen = [...chosen, { name: picked, weight: 1 }];

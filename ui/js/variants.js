@@ -12,7 +12,7 @@ const COUNTS = [
 
 /** @type {import("./types").Mount<"variants">} */
 export function mount(element, props) {
-  const said = make("p", "rg-caption", "Each with another seed, one after the other");
+  const said = make("p", "rg-caption", "Each with another seed, one after the other; of quick tries, too");
   const counts = chooser("Variants", COUNTS, (count) => choose(count));
   const root = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
   /** @param {number} count */

@@ -65,6 +65,7 @@ export interface AddonsView {
   loras: string[];
   motions: string[];
   pictures: string[];
+  readers: string[];
   chosen: Weighted[];
   time?: number;
 }

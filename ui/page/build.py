@@ -118,7 +118,13 @@ def build(
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
         changes.append(
-            _listen(parts, parts.quality.choose, checking.choose, parts.model, **QUIET)
+            _listen(
+                parts,
+                parts.quality.choose,
+                checking.choose,
+                [parts.model, parts.added],
+                **QUIET,
+            )
         )
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
@@ -191,7 +197,7 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
         on(p.gallery.open, clips.load, p.model, **TWO),
         on(p.canvas.trim, clips.trim, p.cards, **TWO),
         on(p.cards.prompts, clips.describe, p.cards, **MANY),
-        on(p.method.choose, clips.switch, **QUIET),
+        on(p.method.choose, clips.switch, [p.added, p.model], **QUIET),
         on(p.model.change, clips.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
     ]
     for method in p.controls.fields:

@@ -13,6 +13,7 @@ import gradio as gr
 from regrain.editing.models.files import hub as hugging_face
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
@@ -124,7 +125,8 @@ def _words_column(
     catalogue: Catalogue, start: Session | None, hub: Hub, kept: bool
 ) -> Parts:
     method = start.method if start else next(iter(METHODS))
-    usual = _usual(catalogue, start)
+    asked = start.opened.request if start else Edit()
+    usual = catalogue.usual(BUILT_IN_MODEL, asked)
     cards, prompts = None, None
     if start:
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
@@ -179,16 +181,6 @@ def _add_choices(
     return shown
 
 
-def _usual(catalogue: Catalogue, start: Session | None) -> fields.Usual:
-    """Return the parameters of each method on a new page: its project's, or the model's
-    usual ones."""
-    usual = {}
-    for method in METHODS:
-        given = start.opened.request.params if start and start.method == method else {}
-        usual[method] = catalogue.values(method, BUILT_IN_MODEL, given)
-    return usual
-
-
 def _add_run() -> Parts:
     with gr.Row():
         shown: Parts = {
@@ -212,7 +204,8 @@ def _add_settings(
     asked = start.opened.request if start else None
     if start and asked:
         added += asked.loras
-        added += [name for name in (asked.motion, asked.picture_adapter) if name]
+        more = (asked.motion, asked.picture_adapter, asked.reader)
+        added += [name for name in more if name]
         seed = asked.seed
         own = start.adapters
     adapters = tuned_models(own, catalogue.adapters, method)

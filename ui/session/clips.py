@@ -21,10 +21,11 @@ from regrain.editing.media.label_map import FILE as LABEL_MAP
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
-from regrain.editing.models.files.location import BUILT_IN_MOTION
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
+from regrain.editing.request.usual import usual_way
 from regrain.editing.storage.folders import visible
 
 USUAL_FOCUS = "auto"  # of a new clip: where a box makes small things larger
@@ -216,7 +217,7 @@ def open_upload(
     opened = prepare(
         "",
         file.name,
-        EditRequest(clip, None, (), motion=BUILT_IN_MOTION, focus=USUAL_FOCUS),
+        _bare(clip),
         folder,
     )
     opened = replace(
@@ -230,6 +231,12 @@ def open_upload(
         strip=_write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None,
     )
     return opened, " ".join(notes)
+
+
+def _bare(clip: Clip) -> EditRequest:
+    """Return the request of a clip of which nothing is said."""
+    way = usual_way(BUILT_IN_MODEL)
+    return EditRequest(clip, None, (), focus=USUAL_FOCUS, **way._asdict())
 
 
 def is_archive(file: Path) -> bool:
@@ -254,7 +261,7 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
     return prepare(
         "",
         file.name,
-        EditRequest(ImageClip(file.parent), None, (), focus=USUAL_FOCUS),
+        _bare(ImageClip(file.parent)),
         folder,
     )
 

@@ -50,6 +50,8 @@ class PastRun:
     picture: str  # its middle frame, a data URL
     choices: Choices  # what it was asked
     still: bool = False  # a try of one frame, which is shown in its place in the clip
+    press: str = ""  # the same for variants; empty for a run alone
+    rank: tuple[float, float] = (-1.0, 0.0)  # of variants the best has most
 
     def write(self, shown: Mapping[str, object]) -> None:
         """Keep what the page shows of it: `player` and `result`."""
@@ -87,19 +89,30 @@ class History:
         """Add a run, show it, and return the runs that are too many, whose files may
         go.
 
-        A try of one frame leaves shown what is shown, and goes before any whole run.
+        A try of one frame leaves shown what is shown, and goes before any whole run. Of
+        variants the best come first.
         """
         with self._lock:
-            runs = [run, *self.runs]
+            better = 0
+            for old in self.runs:
+                if not run.press or old.press != run.press or old.rank <= run.rank:
+                    break
+                better += 1
+            runs = [*self.runs[:better], run, *self.runs[better:]]
             gone = []
             while len(runs) > MAX_RUNS:
-                tries = [old for old in runs[1:] if old.still]
+                tries = [old for old in runs if old.still and old is not run]
                 gone.append((tries or runs)[-1])
                 runs.remove(gone[-1])
             self.runs = tuple(runs)
             if not run.still:
                 self.shown = (run.key,)
         return tuple(gone)
+
+    def best(self, press: str) -> PastRun | None:
+        """Return the best of the variants of one press, if there is more than one."""
+        runs = [run for run in self.runs if press and run.press == press]
+        return runs[0] if len(runs) > 1 else None
 
     def restore(self, runs: Sequence[PastRun]) -> None:
         """Put the runs of a project before those that are there."""

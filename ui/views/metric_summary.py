@@ -1,5 +1,5 @@
-"""The figures of a run in words: what changed, what stayed, how steady, where words
-look.
+"""The figures of a run in words: what is there, what changed, what stayed, how steady,
+where words look.
 
 The meaning of a figure is taken from `benchmarks/README.md`: measured on the built-in
 model and drawn clips, the only ones whose true edit is known. Nothing is said of what
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.verdict.answers import lines, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
@@ -44,16 +45,41 @@ Metrics = Mapping[str, Any]  # of a report
 _LEVEL = 1 / 255
 
 
-def facts(metrics: Metrics, request: EditRequest) -> list[FactView]:
+def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
+    metrics = report.get("metrics", {})
+    changed = _changed(metrics, request)
+    placed = _placed(metrics)
+    if False in seen(report):
+        changed, placed = _in_vain(changed), _in_vain(placed)
     found = {
-        "What changed": _changed(metrics, request),
+        "Is it there?": _there(report),
+        "What changed": changed,
         "What stayed": _stayed(metrics, request),
         "How steady": _steady(metrics),
-        "Did words find their place?": _placed(metrics),
+        "Did words find their place?": placed,
     }
     return [FactView(name, *fact) for name, fact in found.items() if fact]
+
+
+def _there(report: Mapping[str, Any]) -> Fact | None:
+    """Say what was seen; nothing of a run from before anybody looked."""
+    said = lines(report)
+    if not said:
+        return None
+    text = f"{'. '.join(map(capital, said))}."
+    there = seen(report)
+    if False in there:
+        return f"No: {tally(report)}", text, True
+    if there and all(there):
+        return "Yes", text, False
+    return "Not known" if any(there) else "Nobody looked", text, False
+
+
+def _in_vain(fact: Fact | None) -> Fact | None:
+    """Return a fact of a run that failed, which is no success."""
+    return fact and (f"{fact[0]}, in vain", fact[1], True)
 
 
 def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:

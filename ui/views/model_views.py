@@ -161,15 +161,15 @@ def gigabytes(count: int) -> str:
 def addons_view(
     known: Catalogue, chosen: Sequence[str], model: object = BUILT_IN_MODEL
 ) -> AddonsView:
-    """Show LoRA files and adapters to choose from for a model, and the chosen ones with
-    their weights."""
+    """Show LoRA files, adapters and readers to choose from for a model, and the chosen
+    ones with their weights."""
     specs = []
     for text in chosen:
         with suppress(ModelError):  # the run says so
             spec = parse_lora(text)
             specs.append(Weighted(spec.model, spec.weight))
     motions = [name for name in known.motions if moving(model, name)]
-    return AddonsView(known.loras, motions, known.pictures, specs)
+    return AddonsView(known.loras, motions, known.pictures, known.readers, specs)
 
 
 def control_view(

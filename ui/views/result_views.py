@@ -13,6 +13,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.verdict.answers import lines, rank, tally
 from regrain.ui.server.media import Media, data_url, link_or_copy
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.values.history import Choices, History, PastRun
@@ -32,7 +33,7 @@ from regrain.ui.views.shown import (
 )
 from regrain.ui.work.jobs import LAYERS, Saved
 from regrain.ui.work.variants import title_of
-from regrain.ui.work.wording import duration
+from regrain.ui.work.wording import capital, duration
 
 _MASKS = FileToMake(
     name="masks.zip",
@@ -99,7 +100,7 @@ def result(
     measured = metrics.get("attention", {})
     return ResultView(
         key=key,
-        facts=facts(metrics, request) if known else [],
+        facts=facts(report, request) if known else [],
         figures=figures(metrics, request),
         attention=outcome and attention(outcome, request, measured),
         words=outcome and words(outcome),
@@ -189,9 +190,10 @@ def remember(
     choices: Choices,
     opened: OpenedClip,
     media: Media,
+    press: str = "",
 ) -> tuple[PlayerView, ResultView]:
     """Add a result to the history, whose oldest files may go; return how it is
-    shown."""
+    shown. `press` is the same for variants."""
     outcome = saved.finished.result
     report: dict[str, Any] = {**saved.finished.report}
     stem = stem_of(opened, request)
@@ -200,10 +202,12 @@ def remember(
     played = player(opened, edits(request, saved.files), reconstruction)
     if saved.source:
         played = replace(played, source=str(saved.source))
+    known = opened.drawn or request.model != BUILT_IN_MODEL
     if opened.tried is not None:
         still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
-        played = replace(played, still=still, at=opened.tried)
-    known = opened.drawn or request.model != BUILT_IN_MODEL
+        told = lines(report) if known and tally(report) else []
+        note = " ".join([opened.attempt, *(f"{capital(line)}." for line in told)])
+        played = replace(played, still=still, at=opened.tried, note=note)
     files = {}
     for name, path in saved.files.items():
         # The server tells browsers the name that a file has on disk.
@@ -217,6 +221,8 @@ def remember(
     if steps:
         facts.append(f"{steps} steps")
     facts.append(duration(sum(report.get("seconds", {}).values())))
+    if known and (seen := tally(report)):
+        facts.append(seen)
     title = title_of(request.method, request.seed)
     if opened.attempt:
         title += ", try"
@@ -231,6 +237,8 @@ def remember(
         picture=data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80),
         choices=choices,
         still=opened.tried is not None,
+        press=press,
+        rank=rank(report) if known else rank({}),
     )
     run.write({"player": sent(played), "result": sent(shown)})
     for old in history.add(run):

@@ -20,10 +20,11 @@ _STAGES = {
     "editing": ("Editing", "Edit"),
     "decoding": ("Decoding frames", "Decode"),
     "measuring": ("Measuring the result", "Measure"),
+    "looking": ("Looking at the result", ""),
     "saving": ("Writing the video", "Save"),
 }
 _BY_FRAME = ("scanning", "decoding")  # their units are frames, not steps
-_AFTER = ("measuring", "saving")  # after all windows
+_AFTER = ("measuring", "looking", "saving")  # after all windows
 _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
@@ -192,7 +193,9 @@ def done(
     came before."""
     seconds = sum(report.get("seconds", {}).values()) + tracking
     text = f"Done in {duration(seconds)}" if seconds else "Done"
-    if unmeasured:
+    if unmeasured and report.get("metrics"):
+        text = "Stopped looking. The edit is kept, with its figures."
+    elif unmeasured:
         text = "Stopped measuring. The edit is kept, without figures."
     return ProgressView("done", text, "", [])
 
@@ -209,6 +212,8 @@ def _stages(
     if current == "scanning":  # takes no time beside the others
         current = names[1]
         share = 0.0
+    if current == "looking":  # a part of measuring
+        current = "measuring"
     now = names.index(current) if current in names else -1
     bars = []
     for number, name in enumerate(names):

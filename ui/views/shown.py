@@ -99,6 +99,7 @@ class AddonsView:
     loras: list[str]
     motions: list[str]
     pictures: list[str]
+    readers: list[str]
     chosen: list[Weighted]
     time: float | None = None
 

@@ -19,6 +19,7 @@ from regrain.editing.models.files.location import (
     BUILT_IN_MOTION,
     ModelLocation,
     parse_lora,
+    suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.models.files.offers import Family
@@ -28,9 +29,12 @@ from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
 from regrain.editing.params.written import read_control, split_weight
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
+from regrain.editing.request.usual import usual_way
 from regrain.editing.storage.local_models import local_entries, models_folder
+from regrain.editing.verdict.crop_reader import reader_of
 from regrain.ui.session.examples import Example
 from regrain.ui.values.adapters import Entry, on_server
 
@@ -41,6 +45,7 @@ _BUILT_IN_CONTROL = "storybook/canny"
 _FOLDERS = {
     "loras": "$REGRAIN_MODELS/loras",
     "picture_adapter": "$REGRAIN_MODELS/pictures",
+    "reader": "$REGRAIN_MODELS/readers",
 }
 
 
@@ -59,6 +64,7 @@ class Catalogue:
             "models": [],
             "motions": [],
             "pictures": [],
+            "readers": [],
         }
         self._first = _signature()
         self._seen: tuple[object, ...] = ()
@@ -102,6 +108,12 @@ class Catalogue:
         """Picture adapters."""
         first = [BUILT_IN] if built_in().is_file() else []
         return self._with_fetched("pictures", [*first, *self._look().pictures])
+
+    @property
+    def readers(self) -> list[str]:
+        """CLIP models that look at results."""
+        first = filter(None, [reader_of("", BUILT_IN_MODEL)])
+        return self._with_fetched("readers", [*first, *self._look().readers])
 
     @property
     def controls(self) -> list[str]:
@@ -153,7 +165,9 @@ class Catalogue:
         except ModelError:  # a run says what is wrong with it
             return False
 
-    def add(self, kind: Literal["models", "motions", "pictures"], id: str) -> None:
+    def add(
+        self, kind: Literal["models", "motions", "pictures", "readers"], id: str
+    ) -> None:
         """Offer what has been fetched from the hub."""
         if id not in self._fetched[kind]:
             self._fetched[kind].append(id)
@@ -173,6 +187,19 @@ class Catalogue:
         """Return every parameter as a run of a model with these LoRA files would have
         it; an EditingError if one is wrong."""
         return values(method, self._facts(model), given, loras)
+
+    def usual(self, model: str, asked: Edit) -> dict[str, dict[str, Any]]:
+        """Return the parameters that every method begins with: what is asked of its
+        own, else the model's with what is usually added to it."""
+        found = {}
+        for method in METHODS:
+            given: Mapping[str, object] = {}
+            loras = usual_way(model, method).loras
+            if method == asked.method:
+                given = asked.params
+                loras = tuple(name for name in asked.loras if suits(model, name))
+            found[method] = self.values(method, model, given, self.loras_of(loras))
+        return found
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
@@ -237,13 +264,15 @@ class Catalogue:
         """
         for text in request.loras:
             name = parse_lora(text).model
-            if name != fast_lora(request.model):  # a quick try takes it unasked
+            if name != fast_lora(request.model):  # it comes with the model
                 _check_offered("loras", name, self.loras)
         if request.motion:
             name = parse_lora(request.motion, "motion", 0.0).model
             _check_offered("motion", name, self.motions)
         if request.picture_adapter:
             _check_offered("picture_adapter", request.picture_adapter, self.pictures)
+        if request.reader:
+            _check_offered("reader", request.reader, self.readers)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
 
@@ -268,6 +297,7 @@ class _Here:
     loras: list[str] = field(default_factory=list)
     motions: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
     controls: list[str] = field(default_factory=list)
     adapters: dict[str, Entry] = field(default_factory=dict)
 
@@ -280,6 +310,7 @@ class _Here:
             loras=_added(local, "loras", "*.safetensors"),
             motions=_added(local, "motion", "*.safetensors", "*/"),
             pictures=_added(local, "pictures", "*.safetensors"),
+            readers=_added(local, "readers", "*/"),
             controls=[e.name for e in local if (e / "config.json").is_file()],
             adapters=on_server(),
         )

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from regrain.editing.errors import RequestError
-from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
@@ -17,60 +15,49 @@ from regrain.ui.values.method_choice import uses
 from regrain.ui.work.jobs import RunJob
 
 MAX_VARIANTS = 4
-STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
-FAST = "infedit"  # what a model's own LoRA for few steps is made for
+TRIED = {"steps": 12, "tune_steps": 40}  # at most, of a quick try
 
 
 def attempt(
-    kind: object, frame: object, request: EditRequest, opened: OpenedClip
+    kind: object,
+    frame: object,
+    request: EditRequest,
+    values: Mapping[str, object],
+    opened: OpenedClip,
 ) -> tuple[EditRequest, OpenedClip]:
     """Return what a quick try of a frame runs, and the clip it is shown with; both as
     given if `kind` is no try.
 
-    A model that was tuned on so many frames is of use for no other number: then the
-    whole clip is tried.
+    It is what a run does, in fewer steps. A model that was tuned on so many frames is
+    of use for no other number: then the whole clip is tried.
+
+    Args:
+        values: Every parameter as the run would have it.
     """
     if kind != "quick":
         return request, opened
-    request = _sped_up(request)
     count = len(request.clip)
     at = frame if isinstance(frame, int) and 0 <= frame < count else 0
     frames = range(count) if request.adapter else range(at, at + 1)
-    params = dict(request.params) | _params(request)
+    fewer = {}
+    for name, most in TRIED.items():
+        value = values.get(name)
+        if isinstance(value, int) and value > most:
+            fewer[name] = most
+    params = dict(request.params) | fewer
+    for name, value in (("keyframes", "all"), ("cuts", "none")):
+        if name in values:  # what was given may lie outside
+            params[name] = value
     tried = pick(replace(request, params=params), frames)
-    by = ""
-    if request.method != opened.request.method:
-        by = f" by {METHODS[request.method].title}, the fast way"
     few = f"frame {at + 1}" if len(frames) == 1 else f"{count} frames"
-    few = f"{few}, at most {STEPS} steps{by}"
-    note = f"A quick try: {few}. Run edits the whole clip in full quality."
+    if "steps" in fewer:
+        few += f", {fewer['steps']} steps of {values['steps']}"
+    note = f"A quick try: {few}. Run edits the whole clip in the same way."
+    if fewer:
+        note = f"A quick try: {few}. Run edits the whole clip in full quality."
     alone = at if len(frames) == 1 else None
     # Without its file, no edit is put back into it.
     return tried, replace(opened, request=tried, file=None, attempt=note, tried=alone)
-
-
-def _sped_up(request: EditRequest) -> EditRequest:
-    """Return a request by the LoRA for few steps that comes with the model, where it
-    can stand for the method: regions are bound to their words, and nothing is tuned."""
-    fast = fast_lora(request.model)
-    binds = issubclass(METHODS[request.method].Params, ModulatedParams)
-    if fast is None or not binds or request.adapter or not request.regions:
-        return request
-    if request.method == FAST and fast in request.loras:
-        return request
-    loras = tuple(dict.fromkeys((*request.loras, fast)))
-    return replace(request, method=FAST, params={}, loras=loras, motion="")
-
-
-def _params(request: EditRequest) -> dict[str, object]:
-    """Return fewer steps, and no key frames and cuts, which may lie outside."""
-    params: dict[str, object] = {"keyframes": "all", "cuts": "none"}
-    for name, most in (("steps", STEPS), ("tune_steps", TUNE_STEPS)):
-        value = request.params.get(name)
-        few = isinstance(value, int) and value > 0
-        params[name] = min(most, value) if few else most
-    fields = METHODS[request.method].Params.model_fields
-    return {name: value for name, value in params.items() if name in fields}
 
 
 def plan(job: RunJob, wanted: object, values: Mapping[str, object]) -> list[RunJob]:

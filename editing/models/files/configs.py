@@ -169,6 +169,23 @@ class TextEncoderConfig(_Config):
         return given
 
 
+class ImageEncoderConfig(TextEncoderConfig):
+    """The part of a CLIP model that reads pictures."""
+
+    hidden_size: _Width = 768
+    num_attention_heads: _Few = 12
+    image_size: _Side = 224
+    patch_size: _Side = 32
+
+
+class ReaderConfig(_Config):
+    """config.json of a CLIP model."""
+
+    text_config: TextEncoderConfig | None = None
+    vision_config: ImageEncoderConfig | None = None
+    projection_dim: _Width = 512
+
+
 _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
@@ -176,6 +193,7 @@ _TYPES: dict[str, type[_Config]] = {
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
     "text_encoder_2": TextEncoderConfig,
+    "reader": ReaderConfig,
 }
 
 

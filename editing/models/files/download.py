@@ -28,6 +28,17 @@ PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer*/*", "*.json")
 VARIANT_FILES = ("*.fp16*.safetensors", "*.fp16.json", "model.safetensors")
 """Files of weights of a part that has none under the usual names."""
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+READER_FILES = (
+    "config.json",
+    "model.safetensors*",
+    "model-*-of-*.safetensors",
+    "preprocessor_config.json",
+    "tokenizer*.json",
+    "vocab.json",
+    "merges.txt",
+    "words.json",
+    "rule.json",
+)
 
 
 def obtain(id: str, config: str, files: Sequence[str]) -> Path:

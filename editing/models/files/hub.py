@@ -17,6 +17,7 @@ from regrain.editing.models.files.configs import Config, read_config
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
+    READER_FILES,
     hub_error,
     matches,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
 MOTION, PICTURES = "motion adapter", "picture adapter"
+READER = "CLIP model"  # which looks at results
 # Families that can be edited with and what is added to them, by the classes that the
 # hub names.
 _FAMILIES = {
@@ -63,7 +65,7 @@ class Listing:
         licence: Its name on the hub; empty if there is none.
         files: The files to fetch, with bytes (0 if unknown): configurations, tokenizer,
             safetensors.
-        family: Its family's title, or `MOTION`, or begins with `PICTURES`; empty if the
+        family: Its family's title, `MOTION`, `READER`, or begins with `PICTURES`; empty if the
             hub does not say.
         gated: Whether its terms have to be accepted on the hub first.
     """
@@ -138,7 +140,7 @@ class _Repository:
         self.tags = dict(tags)
 
     def whole(self) -> Listing:
-        """List it as a model or a motion adapter."""
+        """List it as a model, a motion adapter or a CLIP model."""
         pipeline = self.tags.get("diffusers", "")
         if pipeline and pipeline not in _FAMILIES:
             raise ModelError(
@@ -148,8 +150,12 @@ class _Repository:
             )
         own = choose_weights(self.sizes)
         part = own if "config.json" in self.sizes else None
-        if part is not None and self._config().get("_class_name") == "MotionAdapter":
+        config = {} if part is None else self._config()
+        if part is not None and config.get("_class_name") == "MotionAdapter":
             return self._listing(["config.json", *part.names], MOTION)
+        if config.get("model_type") == "clip":
+            names = [name for name in self.sizes if matches(name, READER_FILES)]
+            return self._listing(names, READER)
         names = self._of_pipeline()
         weights = [name for name in names if name.endswith(".safetensors")]
         if not any(name.startswith(NETWORKS) for name in weights):

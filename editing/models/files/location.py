@@ -14,12 +14,19 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.params.written import split_weight
 from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 
-# The model, its control network, motion adapter, and LoRA for few steps, shipped with
-# the code.
+# The model, its control network, motion adapter, LoRA for few steps, and what looks at
+# its edits, shipped with the code.
 BUILT_IN_MODEL = "storybook"
 BUILT_IN_MOTION = "storybook/motion"
 BUILT_IN_FAST = "storybook/fast"
-BUILT_IN_IDS = (BUILT_IN_MODEL, "storybook/canny", BUILT_IN_MOTION, BUILT_IN_FAST)
+BUILT_IN_READER = "storybook/reader"
+BUILT_IN_IDS = (
+    BUILT_IN_MODEL,
+    "storybook/canny",
+    BUILT_IN_MOTION,
+    BUILT_IN_FAST,
+    BUILT_IN_READER,
+)
 _MAX_LORA = 4.0
 MAX_TEXT = 1000  # characters of a model's id
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -101,7 +101,7 @@ def read_folder(
             "model", f"{shorten(id)}: unet/config.json has no sample_size. Add it."
         )
     check_configs(unet, scheduler, id)
-    tokenizer = _read_tokenizer(folder / "tokenizer", id)
+    tokenizer = read_tokenizer(folder / "tokenizer", id)
     readers = {
         "unet": UNet2DConditionModel,
         "vae": autoencoders[autoencoder],
@@ -172,7 +172,8 @@ def _check_text_encoder(facts: ModelFacts, part: str) -> Config:
     return content
 
 
-def _read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
+def read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
+    """Read a CLIP tokenizer from its folder; a ModelError if that fails."""
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     with (
@@ -193,7 +194,7 @@ def _read_padding(folder: Path, id: str, end: int) -> int:
     their pooled text would be that of the start. Files from before transformers 4.31
     say 2, and mean the highest token.
     """
-    tokenizer = _read_tokenizer(folder, id)
+    tokenizer = read_tokenizer(folder, id)
     if end not in (2, tokenizer.eos_token_id):
         raise ModelError(
             "model",

@@ -68,6 +68,7 @@ class Engine(list):
     """Returns the source, or fails; holds the requests it got."""
 
     error = None
+    more: dict[str, object] = {}
 
     def edit(self, request, backbone=None):
         self.append(request)
@@ -77,7 +78,8 @@ class Engine(list):
             raise self.error
         yield events.Progress("editing", 1, 1, 0.0)
         result = events.EditResult(source, source, source, request.edited_mask, {})
-        yield events.Finished(result, {"version": 1, "warnings": ["from the run"]})
+        report = {"version": 1, "warnings": ["from the run"], "others": []}
+        yield events.Finished(result, report | self.more)
 
 
 @pytest.fixture
@@ -166,6 +168,15 @@ def test_run_writes_results_and_says_where(run, requests, capsys):
     assert {"edited.mp4", "edited.gif", "edited_matte", "report.json"} <= {
         path.name for path in out.iterdir()
     }
+
+
+def test_run_says_what_was_seen_of_every_edit(run, requests, capsys):
+    seen = ({"regions": [], "says": [line]} for line in ("a fox", "no fox"))
+    first, second = ({"looked_at": one} for one in seen)
+    requests.more = first | {"others": [second | {"file": "edited_2.mp4"}]}
+    run()
+    shown = capsys.readouterr().out
+    assert "looked at:    a fox\nlooked at:    edit 2, no fox\n" in shown
 
 
 def test_options_outweigh_the_project(run, requests):

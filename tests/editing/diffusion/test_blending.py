@@ -5,7 +5,11 @@ import pytest
 import torch
 from running import composite
 
-from regrain.editing.diffusion.blending import blend_latents, mask_from_attention
+from regrain.editing.diffusion.blending import (
+    blend_latents,
+    differing,
+    mask_from_attention,
+)
 from regrain.editing.media.labels import fade_inwards
 
 RNG = np.random.default_rng(0)
@@ -67,3 +71,76 @@ def test_regions_that_touch_do_not_fade_towards_each_other():
     labels[:, :, 10:] = 2
     assert (fade_inwards(labels, {1: 5, 2: 5}, [1, 2]) == 1).all()
     assert fade_inwards(labels, {1: 5}, [1])[0, 5, 9] < 0.2
+
+
+# --- Where an edit differs
+
+SIDE = 48
+PAINTED = np.zeros((SIDE, SIDE), bool)
+PAINTED[20:28, 8:16] = True
+NEAR = np.zeros((SIDE, SIDE), bool)  # with the pixels beside it
+NEAR[19:29, 7:17] = True
+WHOLE = np.ones((SIDE, SIDE), np.float32)  # a margin that reaches everywhere
+PLACE = RNG.integers(60, 160, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def shares(edit, source=PLACE, alpha=WHOLE, size=(SIDE, SIDE)):
+    return differing(alpha, PAINTED, edit, source, size)
+
+
+def drawn(*places, by=95):
+    """The source with differences in places, each four numbers."""
+    edit = PLACE.copy()
+    for top, bottom, left, right in places:
+        edit[top:bottom, left:right] += np.uint8(by)
+    return edit
+
+
+def test_a_faint_difference_stays_the_sources_but_in_the_mask_and_beside_it():
+    noise = RNG.integers(-25, 26, PLACE.shape)
+    faint = (PLACE + noise).astype(np.uint8)
+    assert np.array_equal(shares(faint), NEAR)
+    opacity = np.full_like(WHOLE, 0.25)
+    assert np.array_equal(shares(faint, alpha=opacity), NEAR / 4)
+
+
+def test_what_differs_clearly_is_shown_where_it_is_joined_to_the_mask():
+    ear = (12, 22, 10, 14)
+    found = shares(drawn(ear))
+    assert (found[14:20, 11:13] == 1).all()
+    assert not found[:9].any()
+    assert not found[:, 20:].any()
+    stray = (20, 28, 30, 38)
+    assert np.array_equal(shares(drawn(ear, stray)), found)
+    bridge = (21, 27, 14, 32)
+    assert (shares(drawn(ear, stray, bridge))[22:26, 32:36] == 1).all()
+
+
+def test_nothing_is_joined_through_places_that_no_edit_may_reach():
+    alpha = WHOLE.copy()
+    alpha[:, 20:24] = 0
+    found = shares(drawn((22, 26, 10, 40)), alpha=alpha)
+    assert (found[23:25, 16:19] == 1).all()
+    assert not found[:, 20:].any()
+
+
+def test_a_difference_that_grows_is_shown_more_and_more():
+    """From frame to frame, nothing flickers."""
+    bar = (20, 28, 12, 30)
+    found = [shares(drawn(bar, by=by))[24, 22] for by in range(30, 95)]
+    steps = np.diff(found)
+    assert (found[0], found[-1]) == (0, 1)
+    assert (steps >= 0).all()
+    assert steps.max() < 0.03
+
+
+def test_a_large_frame_is_compared_at_the_size_of_the_edit():
+    """Its detail, which no small picture has, is no difference."""
+    size = (SIDE // 4, SIDE // 4)
+    fine = np.where(np.indices(WHOLE.shape).sum(0) % 2, 0, 200)[..., None]
+    source = fine.repeat(3, 2).astype(np.uint8)
+    flat = np.full_like(source, 100)
+    away = np.s_[:, 28:]
+    assert shares(flat, source)[24, 17] == 1
+    assert not shares(flat, source, size=size)[away].any()
+    assert shares(flat, np.zeros_like(flat), size=size)[away].all()

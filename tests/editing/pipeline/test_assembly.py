@@ -252,7 +252,7 @@ def assembled(model, asked, given, size, draft_of):
     assembly = Assembly(model, Placed.whole(asked, given), plan)
     for window in plan.windows:
         list(assembly.add(window, draft_of(list(window.keys))))
-    return Compositor(asked, [assembly.drawn()]).result()
+    return Compositor(asked, [assembly.drawn()], model).result()
 
 
 def keyed(keyframes, size=32, method="fatezero", **given):
@@ -272,6 +272,32 @@ def keyed(keyframes, size=32, method="fatezero", **given):
 
     given = params(method, feather=0.0, keyframes=keyframes, **given)
     return assembled(Inverting(), request(method), given, size, draft)
+
+
+def test_a_margin_shows_each_edit_where_it_differs_from_the_source():
+    """By a matte of its own."""
+    source = moving().astype(int)
+    rng = np.random.default_rng(0)
+    faint = (source + rng.integers(-25, 26, source.shape)).clip(0, 255)
+    clear = np.where(source < 128, 255, 0)
+    asked = request(regions=(replace(HORSE, margin=8),), more_prompts=("a fox",))
+
+    def draft(keys):
+        shown = [torch.from_numpy(255 - one[keys]) for one in (faint, clear)]
+        return WindowResult(tuple(one.movedim(-1, 1).float() for one in shown))
+
+    given = check_params("videograin", {"feather": 0.0, "steady": 0.0})
+    result = assembled(Inverting(), asked, given, 32, draft)
+    (other,) = result.others
+    inside = labels() == 1
+    around = np.ones((3, 3), np.uint8)
+    beside = np.stack([cv2.dilate(one.astype(np.uint8), around) > 0 for one in inside])
+    for one, drawn, shown in (
+        (result, faint, beside),
+        (other, clear, asked.edited_mask[:]),
+    ):
+        assert np.array_equal(one.matte[:], 255 * shown)
+        assert np.array_equal(one.frames[:], np.where(shown[..., None], drawn, source))
 
 
 def test_key_frames_are_kept_and_the_others_follow():
@@ -519,7 +545,8 @@ def test_decoding_by_window_changes_no_bit(tiny):
     assert isinstance(result.uncomposited, DiskFrames)
     assert np.array_equal(result.uncomposited[:], edited)
     assert np.array_equal(result.reconstruction[:], rebuilt)
-    expected = composite(frames, edited, mask, 2.0)
+    drawn = {"painted": asked.edited_inside[:], "size": tiny.fit(48, 40, 64)}
+    expected = composite(frames, edited, mask, 2.0, **drawn)
     assert np.array_equal(result.frames[:], expected)
     assert np.array_equal(result.source[:], frames)
     assert np.array_equal(result.edited_mask[:], mask)

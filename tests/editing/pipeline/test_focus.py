@@ -165,9 +165,9 @@ def by_hand(asked, model, boxes, feather=2.0):
         # The fade is that of the box.
         shown = None if opacity is None else opacity[:][at][None]
         inside = asked.edited_mask[:][at][None]
-        (made[at],) = composite(
-            source[at][None], pasted[at][None], inside, feather, shown
-        )
+        painted = asked.edited_inside[:][at][None]
+        pictures = source[at][None], pasted[at][None]
+        (made[at],) = composite(*pictures, inside, feather, shown, painted, size)
     return made, pasted, report["metrics"]
 
 
@@ -487,7 +487,7 @@ def test_areas_by_step_are_put_in_place(small):
     placed, (one,) = placed_edits(small, request(), check_params("sdedit", QUICK))
     areas = np.ones((FRAMES, 8, 8), bool)
     drawn = DrawnClip(one, (frames_of(one.request.clip),), step_areas={1: areas})
-    made = Compositor(placed, [drawn]).result().step_areas[1]
+    made = Compositor(placed, [drawn], small).result().step_areas[1]
     assert np.array_equal(made, place_maps(areas, one.boxes, (WIDTH, HEIGHT)))
 
 

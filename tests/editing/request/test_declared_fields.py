@@ -96,6 +96,7 @@ CHANGES = {
     "motion": ("motion/lcm@0.5", {"motion": "motion/lcm@0.5"}),
     "pictures": (["toy.png@0.5"], {"picture": "toy.png", "picture_scale": 0.5}),
     "picture_adapter": ("pictures/plus", {"picture_adapter": "pictures/plus"}),
+    "reader": ("readers/clip", {"reader": "readers/clip"}),
     "adapter": ("mine", {"adapter": "mine"}),
     "seed": (7, {"seed": 7}),
     "focus": ("on 0.5", {"focus": "on 0.5"}),

@@ -21,6 +21,7 @@ from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views.shown import ProgressView
 from regrain.ui.work.catalogue import Catalogue
@@ -118,6 +119,51 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     assert runs.stop(REQUEST) == {}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1].text
     assert run.skipped
+
+
+@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize(
+    ("ranks", "shown"), [([0.5, 1.0, 0.0], "1"), ([-1.0, -1.0, -1.0], "2")]
+)
+def test_after_the_last_variant_the_best_is_shown_or_the_last_if_nobody_looked(
+    monkeypatch, session, runs, tmp_path, ranks, shown, still
+):
+    def keep(history, saved, request, choices, opened, media, press):
+        key = saved.files
+        folder = tmp_path / key
+        folder.mkdir()
+        run = PastRun(key, folder, *["x"] * 6, choices, still, press, (saved.source, 0))
+        run.write({"player": key, "result": key})
+        history.add(run)
+        return key, key
+
+    monkeypatch.setattr(run_handlers, "remember", keep)
+    monkeypatch.setattr(run_handlers, "history_view", lambda history: history.shown)
+    monkeypatch.setattr(Choices, "of", lambda *_: None)
+    form = SimpleNamespace(session=session)
+    told = []
+    run = RunThread(turn(), form)
+    for number, rank in enumerate(ranks):
+        saved = Saved(SimpleNamespace(report={}), str(number), None, rank)
+        asked = replace(runs, jobs=SimpleNamespace(run=lambda job, one=saved: [one]))
+        job = replace(JOB, number=number + 1, total=3)
+        (*_, last) = asked._run(session, session.id, job, run)
+        told.append(last["player"])
+    assert told == ["0", "1", shown]
+    assert last["result"] == shown
+    assert last["history"] == (() if still else (shown,))
+    assert [one.key for one in session.history.runs][0] == shown
+
+
+def test_a_try_has_as_many_variants_as_a_run(monkeypatch, session, runs):
+    opened = SimpleNamespace(attempt="a try")
+    monkeypatch.setattr(run_handlers, "with_cuts", lambda request, _: request)
+    monkeypatch.setattr(run_handlers, "attempt", lambda *_: (JOB.request, opened))
+    monkeypatch.setattr(run_handlers, "plan", lambda job, wanted, values: wanted)
+    monkeypatch.setattr(RunHandlers, "requested", lambda *_: JOB.request)
+    monkeypatch.setattr(RunHandlers, "values_of", lambda *_: {})
+    form = RunForm(session, {"count": 4}, "quick", 0, 0, {})
+    assert runs._plan(session, "page", form) == {"count": 4}
 
 
 def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(session, runs):

@@ -92,7 +92,10 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
 def test_loras_have_weights():
     chosen = [Weighted("loras/ink", 0.5)]
     known = SimpleNamespace(
-        loras=["loras/ink"], motions=["motion/lcm"], pictures=["pictures/plus"]
+        loras=["loras/ink"],
+        motions=["motion/lcm"],
+        pictures=["pictures/plus"],
+        readers=["readers/clip"],
     )
     shown = addons_view(known, ("loras/ink@0.5", "@0.5"))
     assert shown == AddonsView(**vars(known), chosen=chosen)
@@ -131,27 +134,37 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
 
 def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     known = SimpleNamespace(
-        motions=["motion/lcm"], pictures=["pictures/ip", "pictures/xl"], model=str
+        motions=["motion/lcm"],
+        pictures=["pictures/ip", "pictures/xl"],
+        readers=["readers/clip"],
+        model=str,
     )
     known.seeing = {"m": "pictures/ip"}.get
     handlers = ModelHandlers(known, None, None, None, hub, None)
-    base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1"))
+    base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1", reader="seer"))
     opened = SimpleNamespace(request=base)
     session = SimpleNamespace(opened=opened, method="sdedit", focus="each")
     known.loras_of = lambda names: []
     known.is_silent = lambda model: False
     monkeypatch.setattr(ModelHandlers, "given_params", lambda *_: {})
-    for given, loras, motion, seeing in (
-        (None, ("a",), "own@1", "pictures/ip"),
-        ([], (), "", "pictures/ip"),
-        (["a", "own@1"], ("a",), "own@1", "pictures/ip"),
+    for given, loras, motion, seeing, reader in (
+        (None, ("a",), "own@1", "pictures/ip", "seer"),
+        ([], (), "", "pictures/ip", ""),
+        (["a", "own@1", "seer@1"], ("a",), "own@1", "pictures/ip", "seer"),
         (
             ["loras/ink@1", "motion/lcm@0.5"],
             ("loras/ink@1",),
             "motion/lcm@0.5",
             "pictures/ip",
+            "",
         ),
-        (["a@1", "pictures/xl@1"], ("a@1",), "", "pictures/xl"),
+        (
+            ["a@1", "pictures/xl@1", "readers/clip@1"],
+            ("a@1",),
+            "",
+            "pictures/xl",
+            "readers/clip",
+        ),
     ):
         asked = handlers.asked(session, fields_of(given))
         assert asked.focus == "each"
@@ -160,6 +173,18 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
             motion,
             seeing,
         )
+        assert asked.reader == reader
+
+
+def test_all_that_a_request_adds_is_in_its_field(monkeypatch):
+    known = SimpleNamespace(loras=[], motions=[], pictures=[], readers=["readers/clip"])
+    handlers = ModelHandlers(known, None, None, None, hub, None)
+    monkeypatch.setattr(ModelHandlers, "method", lambda *_: {})
+    monkeypatch.setattr(ModelHandlers, "prediction", lambda *_: None)
+    more = {"motion": "m@1", "picture_adapter": "p", "reader": "readers/clip"}
+    shown = handlers.settings(Edit(method="sdedit", loras=("a",), **more))
+    assert shown["added"] == ["a", "m@1", "p", "readers/clip"]
+    assert shown["addons"].readers == ["readers/clip"]
 
 
 @pytest.mark.parametrize("is_silent", [True, False])
@@ -167,6 +192,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
     known = SimpleNamespace(
         motions=[],
         pictures=[],
+        readers=[],
         model=str,
         seeing=lambda _: "",
         loras_of=lambda _: [],
@@ -186,11 +212,16 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
 
 @pytest.mark.parametrize(
     ("kind", "family"),
-    [("motions", hub.MOTION), ("pictures", f"{hub.PICTURES} for SDXL")],
+    [
+        ("motions", hub.MOTION),
+        ("pictures", f"{hub.PICTURES} for SDXL"),
+        ("readers", hub.READER),
+    ],
 )
 def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
     catalogue = SimpleNamespace(
-        loras=[], **{"motions": [], "pictures": []} | {kind: ["motion/lcm"]}
+        loras=[],
+        **{"motions": [], "pictures": [], "readers": []} | {kind: ["motion/lcm"]},
     )
     catalogue.add = lambda kind, id: getattr(catalogue, kind).append(id)
     monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
@@ -210,7 +241,7 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
     )
     (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], "storybook", *asked)
     assert last.get("cards") == (
-        None if kind == "motions" else "storybook"
+        "storybook" if kind == "pictures" else None
     )  # which ask for pictures
     assert last["added"] == ["loras/ink@1", "owner/moves@1"]
     assert getattr(last["addons"], kind) == ["motion/lcm", "owner/moves"]

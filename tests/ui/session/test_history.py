@@ -8,6 +8,7 @@ import pytest
 from made_clips import black
 
 from regrain.editing import EditRequest, Region, RequestError
+from regrain.editing.verdict.answers import rank, say
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
 from regrain.ui.session.session import Session
@@ -185,7 +186,8 @@ def test_downloads_begin_with_what_they_are_of():
 
 
 def said(name, request, **metrics):
-    found = {fact.name: (fact.value, fact.doubt) for fact in facts(metrics, request)}
+    shown = facts({"metrics": metrics}, request)
+    found = {fact.name: (fact.value, fact.doubt) for fact in shown}
     return found.get(name)
 
 
@@ -252,10 +254,78 @@ def test_what_figures_say(name, measured, expected):
     assert said(name, asking(CAT), **measured) == expected
 
 
+def looked_at(*there):
+    """A report of a run that changed a cat, whose regions are there or not."""
+    regions = [
+        {
+            "region": f"cat {number}",
+            "words": "a fox",
+            "there": found,
+            "share": float(bool(found)),
+            "margin": 0.1,
+            "frames": [0],
+            "nearest": ["a fox" if found else "grass"],
+            "instead": None if found else "grass",
+        }
+        for number, found in enumerate(there, 1)
+    ]
+    metrics = {"inside_psnr_by_region": {"cat": NEAR - 1}} | attended(FOUND, 0.1)
+    return {"metrics": metrics, "looked_at": say("mine", regions)}
+
+
+THERE = "Is it there?"
+
+
+@pytest.mark.parametrize(
+    ("there", "expected", "changed", "placed"),
+    [
+        ((True, True), ("Yes", False), "Clearly changed", "Yes"),
+        (
+            (True, False),
+            ("No: 1 of 2 there", True),
+            "Clearly changed, in vain",
+            "Yes, in vain",
+        ),
+        ((None,), ("Nobody looked", False), "Clearly changed", "Yes"),
+        ((True, None), ("Not known", False), "Clearly changed", "Yes"),
+        ((), ("Nobody looked", False), "Clearly changed", "Yes"),
+    ],
+)
+def test_what_failed_is_no_success_and_what_nobody_saw_is_not_called_right(
+    there, expected, changed, placed
+):
+    shown = {one.name: one for one in facts(looked_at(*there), asking(CAT))}
+    assert (shown[THERE].value, shown[THERE].doubt) == expected
+    assert (shown[CHANGED].value, shown[PLACE].value) == (changed, placed)
+    failed = False in there
+    assert shown[CHANGED].doubt == shown[PLACE].doubt == failed
+    if failed:
+        assert shown[THERE].text.startswith("Cat 2: the fox is not there (looks like")
+
+
+def test_nothing_is_said_of_a_run_from_before_anybody_looked():
+    report = looked_at(True)
+    del report["looked_at"]
+    assert THERE not in {one.name for one in facts(report, asking(CAT))}
+
+
+def test_of_variants_the_best_comes_first_and_other_runs_stay_where_they_are():
+    history = History()
+    history.add(replace(run(0), rank=(1.0, 0.9)))
+    for number, there in enumerate(((False,), (True,), (True, False)), 1):
+        rated = replace(run(number), press="p", rank=rank(looked_at(*there)))
+        history.add(rated)
+    assert [one.key for one in history.runs] == ["2", "3", "1", "0"]
+    assert history.shown == ("3",)
+    history.add(replace(run(4), press="q"))
+    assert [one.key for one in history.runs] == ["4", "2", "3", "1", "0"]
+
+
 def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stays():
     assert facts({}, asking(CAT)) == []
     assert figures({}, asking(CAT)) == []
-    assert facts({"warp_error": 0.1, "attention": {"cat": {}}}, asking(CAT)) == []
+    lacking = {"warp_error": 0.1, "attention": {"cat": {}}}
+    assert facts({"metrics": lacking}, asking(CAT)) == []
     request = asking(method="sdedit")
     assert said("What stayed", request, outside_psnr=None) == ("Nothing", False)
     assert said(CHANGED, request, inside_psnr=12.0) == ("Clearly changed", False)

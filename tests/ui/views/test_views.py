@@ -3,6 +3,7 @@
 import base64
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -19,10 +20,13 @@ from regrain.editing.recipe.events import (
     Stage,
     WindowStarted,
 )
+from regrain.editing.verdict.answers import say
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
+from regrain.ui.values.history import Choices, History
 from regrain.ui.views import attention_views, result_views, run_views, session_views
 from regrain.ui.views.shown import EditView, WindowsBar, sent
+from regrain.ui.work.jobs import Saved
 
 EDITING, TUNING, TUNE = (
     Progress("editing", 5, 20, 12.0),
@@ -132,6 +136,46 @@ def test_every_view_is_json(example):
         ),
     ]
     orjson.dumps(sent(shown))
+
+
+@pytest.mark.parametrize("there", [True, False, None])
+def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, there):
+    one = {"region": "left", "words": "a panda", "there": there, "frames": [0]}
+    one |= {"share": 1.0, "margin": 0.25, "nearest": ["a panda"], "instead": None}
+    report = {"looked_at": say("mine", [one])}
+    finished = SimpleNamespace(result=outcome_of(5), report=report)
+    history = History()
+
+    def keep(**changes):
+        opened = replace(example.opened, tried=0, attempt="A try.", **changes)
+        folder = tmp_path / str(len(history.runs))
+        folder.mkdir()
+        saved = Saved(finished, {"edited.mp4": "x.mp4"}, folder)
+        asked = (opened.request, Choices.of(opened.request, "", ""), opened)
+        played, shown = result_views.remember(history, saved, *asked, None, "p")
+        return played, shown, history.get(shown.key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_views, "link_or_copy", lambda file, path: path)
+        played, shown, run = keep()
+        (fact,) = shown.facts
+        assert (fact.value, run.press) == (
+            {True: "Yes", False: "No: 0 of 1 there", None: "Nobody looked"}[there],
+            "p",
+        )
+        assert ("Left: looks like a panda on 1 of 1 frames." in played.note) is (
+            there is True
+        )
+        assert run.facts.endswith(f"{int(bool(there))} of 1 there") is (
+            there is not None
+        )
+        expected = (-1.0, 0.0) if there is None else (float(there), 0.25)
+        assert run.rank == expected
+        # Of what the model does not know, nothing is said.
+        played, shown, run = keep(name="")  # one's own clip
+        assert shown.facts == []
+        assert "looks like" not in played.note
+        assert run.rank == (-1.0, 0.0)
 
 
 def test_prompt_pieces_make_up_the_prompt(opened):

@@ -1,6 +1,7 @@
 """What a page may choose, while files come and go."""
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -12,10 +13,17 @@ from made_clips import black
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.files.location import BUILT_IN_FAST, BUILT_IN_MODEL
+from regrain.editing.models.files.location import (
+    BUILT_IN_FAST,
+    BUILT_IN_MODEL,
+    BUILT_IN_MOTION,
+)
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.handlers import clip_handlers
 from regrain.ui.handlers.base import Handlers
 from regrain.ui.handlers.clip_handlers import SettingHandlers
+from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view, local_view
 from regrain.ui.work.catalogue import Catalogue
 
@@ -101,6 +109,21 @@ def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_
             known.check(request)
 
 
+def test_readers_are_folders_of_their_own_and_others_are_refused(models, tmp_path):
+    known = Catalogue({}, tmp_path)
+    (models / "readers" / "clip").mkdir(parents=True)
+    known.add("readers", "owner/clip")
+    assert [name for name in known.readers if name != "storybook/reader"] == [
+        "readers/clip",
+        "owner/clip",
+    ]
+    assert addons_view(known, []).readers == known.readers
+    asked = EditRequest(black(1, 8, 8), None, (), reader="readers/clip")
+    known.check(asked)
+    with pytest.raises(RequestError, match="^reader: 'readers/other' was not found"):
+        known.check(replace(asked, reader="readers/other"))
+
+
 def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
     known = Catalogue({}, tmp_path)
     for name, names, metadata in (
@@ -146,9 +169,11 @@ def test_choosing_a_model_shows_and_empties_what_it_predicts(
     write(models / "other.safetensors")
     parts = SimpleNamespace(prediction="prediction", useless="useless")
     handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, parts)
-    session = SimpleNamespace(filled="mine.safetensors")
+    session = SimpleNamespace(
+        filled="mine.safetensors", method="videograin", lock=nullcontext()
+    )
     monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
-    for name in ("_notice", "_filled", "added", "cards"):
+    for name in ("_notice", "_filled", "added", "cards", "method"):
         monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
     choose = partial(handlers.choose_model, None)
     kept = choose("mine.safetensors", [])["prediction"]
@@ -156,3 +181,28 @@ def test_choosing_a_model_shows_and_empties_what_it_predicts(
     assert "value" not in kept  # that of the project
     assert choose("other.safetensors", [])["prediction"]["value"] == ""
     assert not choose(BUILT_IN_MODEL, [])["prediction"]["visible"]
+
+
+def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
+    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
+    session = SimpleNamespace(method="infedit", lock=nullcontext())
+    monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(SettingHandlers, "method", lambda *_: {})
+    monkeypatch.setattr(session_views, "prompts", lambda _: None)
+    chosen = SimpleNamespace(_data={"name": "videograin"})
+    monkeypatch.setattr(clip_handlers, "event_data", lambda event: event._data)
+    shown = handlers.switch([BUILT_IN_FAST, "ink"], BUILT_IN_MODEL, chosen, None)
+    assert shown["added"] == ["ink", BUILT_IN_MOTION]
+    assert [one.name for one in shown["addons"].chosen] == ["ink", BUILT_IN_MOTION]
+    assert session.method == "videograin"
+
+
+def test_a_method_begins_with_what_is_asked_or_usual_of_the_model(tmp_path):
+    catalogue = Catalogue({}, tmp_path)
+    asked = Edit(method="videograin", params={"steps": 7})
+    usual = catalogue.usual(BUILT_IN_MODEL, asked)
+    assert usual["videograin"]["steps"] == 7
+    assert usual["infedit"]["shown"] == "grey"
+    assert usual["infedit"]["guidance_scale"] == 1.0  # with its LoRA for few steps
+    alone = catalogue.usual(BUILT_IN_MODEL, Edit(method="infedit"))
+    assert alone["infedit"]["guidance_scale"] != 1.0

@@ -9,18 +9,19 @@ from regrain.ui.session.clips import prepare
 from regrain.ui.work.variants import attempt
 
 
-@pytest.mark.parametrize("source", ["", "a cat"])
-def test_a_try_of_a_clip_that_nobody_described_can_run(source, tmp_path):
-    """The fast method asks what the clip shows, the one that was chosen does not."""
+@pytest.mark.parametrize("steps", [6, 20])
+def test_a_try_is_the_run_of_one_frame_in_at_most_twelve_steps(steps, tmp_path):
     clip = black(2, 64, 64)
     labels = np.ones((2, 64, 64), np.uint8)
     regions = (Region("cat", 1, prompt="a fox"),)
-    request = EditRequest(
-        clip, labels, regions, source_prompt=source, model="storybook"
-    )
+    request = EditRequest(clip, labels, regions, method="infedit", params={"hold": 0.1})
     opened = prepare("", "a clip", request, tmp_path)
-    tried, shown = attempt("quick", 1, request, opened)
-    assert (tried.method, tried.loras) == ("infedit", ("storybook/fast",))
-    assert tried.description == (source or "a fox")
-    assert tried.composed.text == (f"{source}, a fox" if source else "a fox")
+    values = {"steps": steps, "hold": 0.1, "keyframes": "all", "cuts": "auto"}
+    tried, shown = attempt("quick", 1, request, values, opened)
+    fewer = {"steps": 12} if steps == 20 else {}
+    usual = {"hold": 0.1, "keyframes": "all", "cuts": "none"}
+    assert tried.params == usual | fewer
+    assert (tried.method, tried.loras, tried.regions) == ("infedit", (), regions)
     assert (len(tried.clip), shown.tried) == (1, 1)
+    assert ("12 steps of 20" in shown.attempt) == bool(fewer)
+    assert attempt("", 1, request, values, opened) == (request, opened)

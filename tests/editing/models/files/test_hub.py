@@ -5,23 +5,38 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
 from made_models import loaded, write_small_model
 from made_motion import write_adapter
-from made_pictures import PROJECTED, write_encoder, write_picture, write_picture_adapter
+from made_pictures import (
+    PROJECTED,
+    write_encoder,
+    write_picture,
+    write_picture_adapter,
+    write_reader,
+)
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.hub import MOTION, PICTURES, describe, fetch, search
+from regrain.editing.models.files.hub import (
+    MOTION,
+    PICTURES,
+    READER,
+    describe,
+    fetch,
+    search,
+)
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.files.picture_heads import PUBLISHED
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.models.unet.motion_modules import load_motion
+from regrain.editing.verdict.crop_reader import CropReader
 
 ID = "owner/fine-model"
 PLUS, XL = (
@@ -154,6 +169,23 @@ def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(
         ModelError, match="has no UNet in safetensors, and no transformer"
     ):
         describe(ID)
+
+
+def test_a_clip_model_is_offered_and_taken_from_the_hub(served, tmp_path):
+    served.folder = write_reader(tmp_path / "clip", rule={"margin": 0.5})
+    (served.folder / "pytorch_model.bin").write_bytes(b"pickle")
+    served.tags = []
+    (found,) = search(ID)
+    assert found.family == READER
+    assert {*found.files} == {file.name for file in served.folder.iterdir()} - {
+        "pytorch_model.bin"
+    }
+    for _ in fetch(found):
+        pass
+    reader = CropReader(ID)
+    assert reader.rule.margin == 0.5
+    crop = np.zeros((9, 9, 3), np.uint8)
+    assert reader.cosines([crop], ["a", "b"], torch.device("cpu")).shape == (1, 2)
 
 
 @pytest.fixture

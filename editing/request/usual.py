@@ -1,0 +1,70 @@
+"""The way in which a model edits, where nothing else is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from regrain.editing.models.files.location import (
+    BUILT_IN_MODEL,
+    BUILT_IN_MOTION,
+    suits,
+)
+from regrain.editing.models.files.lora_file import fast_lora, lora_facts
+from regrain.editing.params.written import split_weight
+from regrain.editing.request.edit import Edit
+
+
+class Way(NamedTuple):
+    """A method, and what is added to the model for it, as in `Edit`."""
+
+    method: str
+    loras: tuple[str, ...] = ()
+    motion: str = ""
+
+    @property
+    def added(self) -> list[str]:
+        """Names of all that is added."""
+        return [*self.loras, *filter(None, [self.motion])]
+
+
+def usual_way(model: str, method: str = "") -> Way:
+    """Return how a model edits regions best, or with a method.
+
+    One that comes with a LoRA for few steps is edited by it, with the method that it
+    was made for; with other methods the built-in model has its motion adapter.
+
+    Raises:
+        ModelError: The model is unknown.
+    """
+    fast = fast_lora(model)
+    if fast:
+        made_for = next(iter(lora_facts(fast).defaults))
+        if method in ("", made_for):
+            return Way(made_for, (fast,))
+    motion = BUILT_IN_MOTION if model == BUILT_IN_MODEL else ""
+    return Way(method or Edit().method, (), motion)
+
+
+def for_model(
+    method: str, added: Sequence[str], before: str, model: str
+) -> tuple[str, list[str]]:
+    """Return method and additions for another model than before: its own usual ones,
+    if those of the other were used, else what can be of both."""
+    kept = [name for name in added if suits(model, name)]
+    old = usual_way(before)
+    names = {split_weight(name)[0] for name in added}
+    if method != old.method or not names.issuperset(old.loras):
+        return method, kept
+    new = usual_way(model)
+    return new.method, [*dict.fromkeys((*kept, *new.added))]
+
+
+def for_method(added: Sequence[str], model: str, before: str, method: str) -> list[str]:
+    """Return what is added to a model for another method than before: what is usual
+    for the one makes room for what is usual for the other."""
+    old, new = (usual_way(model, name).added for name in (before, method))
+    if old == new:
+        return [*added]
+    kept = [name for name in added if split_weight(name)[0] not in old]
+    return [*kept, *new]

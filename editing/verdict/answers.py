@@ -1,0 +1,102 @@
+"""Answers about edits that were looked at, in words, and which is the better: the one
+place that report, command line and page ask."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+Looked = dict[str, Any]
+"""Content of a report, of an edit or one of its regions; see docs/command_line.md."""
+_LONGEST = 60  # characters of words in a sentence
+_WAYS = "try another seed, a larger margin, more steps"
+
+
+def unseen(reader: str, why: str) -> Looked:
+    """Return what is said of an edit at which nobody looked."""
+    says = [f"Nobody looked at the result: {why}"]
+    return {"reader": reader, "accuracy": None, "regions": [], "says": says}
+
+
+def say(reader: str, regions: Sequence[Looked]) -> Looked:
+    """Return what is said of an edit by its regions, the worst of them first."""
+    if not regions:
+        return unseen(reader, "no region has words")
+    ordered = sorted(regions, key=_place)
+    for one in ordered:
+        one["says"] = _sentence(one)
+    shares = [one["share"] for one in ordered if one["there"] is not None]
+    return {
+        "reader": reader,
+        "accuracy": round(fmean(shares), 4) if shares else None,
+        "regions": ordered,
+        "says": [one["says"] for one in ordered],
+    }
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+    """Return all that was said of the edits of a run."""
+    said = []
+    for number, edit in enumerate(_edits(report), 1):
+        start = f"edit {number}, " if number > 1 else ""
+        said += [start + line for line in edit["says"]]
+    return said
+
+
+def tally(report: Mapping[str, Any]) -> str:
+    """Say how many regions of a run are there; nothing if nobody looked."""
+    there = [one for one in seen(report) if one is not None]
+    return f"{sum(there)} of {len(there)} there" if there else ""
+
+
+def seen(report: Mapping[str, Any]) -> list[bool | None]:
+    """Return of each region of each edit whether it is there; None if nobody could
+    tell."""
+    return [one["there"] for edit in _edits(report) for one in edit["regions"]]
+
+
+def rank(report: Mapping[str, Any]) -> tuple[float, float]:
+    """Return what the better of two runs has more of: the share of regions that are
+    there, then the mean margin. Least of all has a run at which nobody looked."""
+    regions = [one for edit in _edits(report) for one in edit["regions"]]
+    told = [_place(one) for one in regions if one["there"] is not None]
+    shares, margins = zip(*told, strict=True) if told else ([-1.0], [0.0])
+    return fmean(shares), fmean(margins)
+
+
+def _place(one: Looked) -> tuple[bool, float]:
+    return bool(one["there"]), one.get("margin", 0.0)
+
+
+def _edits(report: Mapping[str, Any]) -> list[Looked]:
+    """Return what was seen of each edit; nothing of reports that are older."""
+    edits = (report, *report.get("others", ()))
+    return [edit["looked_at"] for edit in edits if "looked_at" in edit]
+
+
+def _sentence(one: Looked) -> str:
+    """Say what was seen of a region."""
+    start = f"{one['region']}: " if one["region"] else ""
+    words = _short(one["words"], one)
+    if one["there"] is None:
+        return f"{start}not looked at: there is nothing to tell {words} from"
+    total = len(one["frames"])
+    own = one["nearest"].count(one["words"])
+    if one["there"]:
+        return f"{start}looks like {words} on {own} of {total} frames"
+    seen = f"only just, on {own} of {total} frames"
+    if one["instead"] and 2 * own <= total:
+        count = one["nearest"].count(one["instead"])
+        seen = f"looks like {_short(one['instead'], one)} on {count} of {total} frames"
+    thing = re.sub(r"^an? (?=\w)", "the ", words)
+    return f"{start}{thing} is not there ({seen}): {_WAYS}"
+
+
+def _short(words: str, one: Looked) -> str:
+    """Return words for a sentence: of the whole frame a quotation."""
+    thing = re.sub("^(in|on|at) ", "", words)
+    short = textwrap.shorten(thing, _LONGEST)
+    return short if one["region"] else f"“{short}”"

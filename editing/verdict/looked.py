@@ -1,0 +1,85 @@
+"""A look at the result of a run: which words each region is nearest to.
+
+The share of crops that are nearest to their own words is the cross-instance accuracy of
+arXiv:2412.12877.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regrain.editing.errors import EditingError
+from regrain.editing.recipe.events import EditResult, Frames, Progress, Stage, Steps
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.verdict.answers import Looked, say, unseen
+from regrain.editing.verdict.crop_reader import CropReader, reader_of
+from regrain.editing.verdict.wishes import Wish, wishes
+
+if TYPE_CHECKING:
+    from regrain.editing.models.backbone import Backbone
+
+
+def look_at(
+    request: EditRequest, result: EditResult, backbone: Backbone
+) -> Steps[list[Looked]]:
+    """Look at every edit of a run, and return what the report says of each.
+
+    An edit is kept, whatever happens here: what went wrong is said in its place.
+    """
+    edits = [result.frames, *(other.frames for other in result.others)]
+    name = reader_of(request.reader, backbone.id)
+    if not name:
+        return [unseen(name, "no reader is chosen")] * len(edits)
+    enough = threading.Event()
+    yield Stage("looking", enough.set)
+    found = []
+    try:
+        reader = CropReader(name)
+        pairs = zip(edits, request.targets, strict=True)
+        for number, (frames, prompt) in enumerate(pairs, 1):
+            regions = []
+            known = (reader.kinds, reader.places, reader.styles)
+            for wish in wishes(request, prompt, *known):
+                if enough.is_set():
+                    return [unseen(name, "that was skipped")] * len(edits)
+                regions.append(_look(reader, wish, frames, backbone))
+            found.append(say(name, regions))
+            yield Progress("looking", number, len(edits), None)
+    except EditingError as error:
+        return [unseen(name, str(error))] * len(edits)
+    return found
+
+
+def _look(reader: CropReader, wish: Wish, frames: Frames, backbone: Backbone) -> Looked:
+    """Look at a region in some of its frames."""
+    found: Looked = {"region": wish.region, "words": wish.words, "there": None}
+    if not wish.others:
+        return found
+    crops = []
+    for number, box in zip(wish.frames, wish.boxes, strict=True):
+        (frame,) = frames[number : number + 1]
+        left, top, right, bottom = box
+        # Beyond the frame its edge is repeated.
+        rows = np.arange(top, bottom).clip(0, len(frame) - 1)
+        columns = np.arange(left, right).clip(0, frame.shape[1] - 1)
+        crops.append(frame[rows][:, columns])
+    phrases = (*wish.others, wish.words)  # as near as others is not nearest
+    cosines = reader.cosines(crops, phrases, backbone.device)
+    margins = cosines[:, -1] - cosines[:, :-1].max(1)
+    nearest = [phrases[place] for place in cosines.argmax(1)]
+    share = nearest.count(wish.words) / len(nearest)
+    margin = float(margins.mean())
+    instead = Counter(text for text in nearest if text != wish.words)
+    return found | {
+        "there": reader.rule.holds(share, margin),
+        "share": round(share, 4),
+        "margin": round(margin, 4),
+        "frames": wish.frames.tolist(),
+        "nearest": nearest,
+        "margins": np.round(margins.astype(float), 4).tolist(),
+        "instead": next(iter(instead.most_common(1)), (None, 0))[0],
+    }

@@ -1,0 +1,36 @@
+"""How a model edits where nothing else is asked."""
+
+from regrain.editing.request.usual import Way, for_method, for_model, usual_way
+
+OTHER = "somebody/a-model"
+FAST, MOTION = "storybook/fast", "storybook/motion"
+
+
+def test_a_model_edits_by_its_own_lora_with_the_method_this_was_made_for():
+    assert usual_way("storybook") == Way("infedit", (FAST,))
+    assert usual_way("storybook", "infedit") == Way("infedit", (FAST,))
+    assert usual_way("storybook", "videograin") == Way("videograin", (), MOTION)
+    assert usual_way(OTHER) == Way("videograin")
+    assert usual_way(OTHER, "fresco") == Way("fresco")
+
+
+def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another():
+    assert for_model("infedit", [FAST], "storybook", OTHER) == ("videograin", [])
+    assert for_model("videograin", ["ink@1"], OTHER, "storybook") == (
+        "infedit",
+        ["ink@1", FAST],
+    )
+
+
+def test_what_was_chosen_stays_for_another_model_where_that_can_have_it():
+    kept = for_model("videograin", [MOTION, "ink@1"], "storybook", OTHER)
+    assert kept == ("videograin", ["ink@1"])
+    assert for_model("infedit", ["ink@1"], "storybook", OTHER) == ("infedit", ["ink@1"])
+
+
+def test_another_method_has_its_own_additions():
+    added = for_method([f"{FAST}@1", "ink@1"], "storybook", "infedit", "videograin")
+    assert added == ["ink@1", MOTION]
+    assert for_method(added, "storybook", "videograin", "infedit") == ["ink@1", FAST]
+    assert for_method([], "storybook", "videograin", "fresco") == []
+    assert for_method(["ink@1"], OTHER, "infedit", "videograin") == ["ink@1"]

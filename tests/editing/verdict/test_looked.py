@@ -1,0 +1,449 @@
+"""What a run says of its regions once somebody has looked at them."""
+
+import json
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from made_clips import noise
+from made_pictures import write_reader
+from PIL import Image
+from running import finish
+
+from regrain.editing import ArrayClip, EditRequest, ModelError, Region, edit
+from regrain.editing.models.files import location
+from regrain.editing.recipe.events import EditResult, OtherEdit, Stage
+from regrain.editing.verdict import crop_reader, looked
+from regrain.editing.verdict.answers import lines, rank, say, seen, tally
+from regrain.editing.verdict.crop_reader import CropReader, Rule
+from regrain.editing.verdict.wishes import whole_phrase, wishes
+
+FRAMES = 12
+# What each phrase looks like.
+LOOKS = {
+    "a fox": (255, 0, 0),
+    "a robot": (0, 0, 255),
+    "grass": (0, 255, 0),
+    "a cat": (255, 255, 0),
+    "a dog": (0, 255, 255),
+    "a pig": (255, 0, 255),
+    "a fox and a robot": (128, 0, 128),
+    "a cat and a dog": (128, 255, 128),
+    "in ink": (0, 0, 1),
+}
+
+
+class ByColour:
+    """A reader whose cosines are those of mean colours, by `LOOKS`."""
+
+    rule = Rule()
+    kinds: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    asked: list[tuple[str, ...]] = []
+
+    def __init__(self, id):
+        assert id == "mine"
+
+    def cosines(self, crops, phrases, device):
+        self.asked.append(tuple(phrases))
+        assert all(crop.shape[0] == crop.shape[1] for crop in crops)
+        seen = np.array([crop.mean((0, 1)) for crop in crops], np.float32)
+        said = np.array([LOOKS[phrase] for phrase in phrases], np.float32)
+        lengths = np.outer(np.linalg.norm(seen, axis=1), np.linalg.norm(said, axis=1))
+        return seen @ said.T / lengths
+
+
+@pytest.fixture(autouse=True)
+def by_colour(monkeypatch):
+    monkeypatch.setattr(looked, "CropReader", ByColour)
+    monkeypatch.setattr(ByColour, "asked", [])
+    return ByColour
+
+
+LEFT = Region("left", 1, prompt="a fox", source="a cat")
+RIGHT = Region("right", 2, prompt="a robot", source="a dog")
+
+
+def squares() -> np.ndarray:
+    """Masks of two squares, the right one from frame 4 on."""
+    labels = np.zeros((FRAMES, 48, 64), np.uint8)
+    labels[:, 8:24, 8:24] = 1
+    labels[4:, 24:40, 40:56] = 2
+    return labels
+
+
+def asked(*regions, labels=None, **changes) -> EditRequest:
+    labels = squares() if labels is None else labels
+    clip = ArrayClip(np.zeros((*labels.shape, 3), np.uint8), fps=Fraction(8))
+    given = {"source_prompt": "a cat and a dog", "reader": "mine"} | changes
+    return EditRequest(clip, labels, regions or (LEFT, RIGHT), **given)
+
+
+def drawn(left: str = "a fox", right: str = "a robot", wrong=()) -> np.ndarray:
+    """Frames that show these, in boxes larger than the regions, and grass in some."""
+    frames = np.full((FRAMES, 48, 64, 3), 40, np.uint8)
+    frames[:, 6:26, 6:26] = LOOKS[left]
+    frames[:, 22:42, 38:58] = LOOKS[right]
+    for number in wrong:
+        frames[number, 22:42, 38:58] = LOOKS["grass"]
+    return frames
+
+
+def looking(request, frames, *others):
+    result = EditResult(frames, frames, frames, frames[..., 0] > 0, {})
+    more = tuple(OtherEdit("", other, other) for other in others)
+    model = SimpleNamespace(id="some", device=torch.device("cpu"))
+    seen, *beside = finish(looked.look_at(request, replace(result, others=more), model))
+    report = {"looked_at": seen, "others": [{"looked_at": one} for one in beside]}
+    return json.loads(json.dumps(report))
+
+
+def test_a_region_that_is_there_and_one_that_is_not():
+    meadow = Region("meadow", 3, source="grass")  # kept: it may be mistaken for others
+    labels = squares()
+    labels[:, 44:] = 3
+    request = asked(LEFT, RIGHT, meadow, labels=labels)
+    report = looking(request, drawn(wrong=(4, 5, 6, 7, 8, 9)))
+    right, left = report["looked_at"]["regions"]  # the worst first
+    assert left["region"] == "left"
+    assert left["frames"] == [0, 2, 3, 5, 6, 8, 9, 11]
+    assert left["nearest"] == ["a fox"] * 8
+    assert left["there"] is True
+    assert left["share"] == 1
+    # red, against a cat's yellow
+    assert left["margins"] == pytest.approx([1 - 0.5**0.5] * 8, abs=1e-4)
+    assert left["margin"] == left["margins"][0]
+    assert left["says"] == "left: looks like a fox on 8 of 8 frames"
+    # It is looked at where it is.
+    assert right["frames"] == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert right["nearest"] == ["grass"] * 6 + ["a robot"] * 2
+    assert (right["there"], right["share"], right["instead"]) == (False, 0.25, "grass")
+    assert right["says"] == (
+        "right: the robot is not there (looks like grass on 6 of 8 frames): try another "
+        "seed, a larger margin, more steps"
+    )
+    assert report["looked_at"]["reader"] == "mine"
+    assert report["looked_at"]["accuracy"] == (1 + 0.25) / 2
+    assert lines(report) == [right["says"], left["says"]]
+    assert seen(report) == [False, True]
+    assert tally(report) == "1 of 2 there"
+
+
+def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
+    by_colour, monkeypatch
+):
+    half = drawn(wrong=(4, 5, 6, 7))
+    green = replace(LEFT, source="grass")
+    request = asked(green, RIGHT)
+
+    def is_there():
+        (right,) = (
+            one
+            for one in looking(request, half)["looked_at"]["regions"]
+            if one["region"] == "right"
+        )
+        return right["there"]
+
+    assert not is_there()
+    monkeypatch.setattr(by_colour, "rule", Rule(margin=-1, frames=0.5))
+    assert is_there()
+    monkeypatch.setattr(by_colour, "rule", Rule(margin=0.5))
+    report = looking(asked(), drawn())
+    # Both are nearest to their own words everywhere, but by less than is needed.
+    assert seen(report) == [False, False]
+    assert "only just, on 8 of 8 frames" in lines(report)[0]
+
+
+def test_every_edit_of_a_run_is_looked_at_on_its_own():
+    request = asked(more_prompts=("a fox and a robot in ink",))
+    report = looking(request, drawn(), drawn("a cat"))
+    assert seen(report) == [True, True, False, True]
+    assert lines(report)[2].startswith("edit 2, left: the fox is not there")
+    assert report["others"][0]["looked_at"]["accuracy"] == 0.5
+    assert rank(report)[0] == 0.75
+
+
+def test_the_whole_frame_is_compared_with_the_description():
+    clip = ArrayClip(np.zeros((3, 48, 64, 3), np.uint8))
+    words = {"source_prompt": "a cat and a dog", "prompt": "a fox and a robot"}
+    request = EditRequest(clip, None, (), reader="mine", **words)
+    frames = np.full((3, 48, 64, 3), LOOKS["a fox and a robot"], np.uint8)
+    (seen,) = looking(request, frames)["looked_at"]["regions"]
+    assert seen["says"] == "looks like “a fox and a robot” on 3 of 3 frames"
+    assert seen["region"] is None
+
+
+def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():
+    kept = replace(RIGHT, prompt="")
+    report = looking(asked(LEFT, kept), drawn())
+    assert [one["region"] for one in report["looked_at"]["regions"]] == ["left"]
+    assert [{*phrases} for phrases in ByColour.asked] == [{"a fox", "a cat", "a dog"}]
+    # Without any other words there is nothing to tell it from.
+    alone = asked(replace(LEFT, source=""), replace(kept, source=""))
+    report = looking(alone, drawn())
+    assert lines(report) == ["left: not looked at: there is nothing to tell a fox from"]
+    assert seen(report) == [None]
+    assert tally(report) == ""
+    assert report["looked_at"]["accuracy"] is None
+
+
+def test_what_a_region_might_look_like_instead():
+    def others(*regions, **known):
+        found = wishes(asked(*regions), "", **known)
+        return {wish.region: {*wish.others} for wish in found}
+
+    # Equal wishes are the same, and so are equal words before and after.
+    twice = (replace(LEFT, source="A fox"), replace(RIGHT, prompt="a  fox"))
+    assert others(*twice) == {"left": {"a dog"}, "right": {"a dog"}}
+    second = (LEFT, replace(RIGHT, prompt="another fox", source="the fox"))
+    assert others(*second) == {"left": {"a cat"}, "right": {"a cat"}}
+    # A fox with a hat is a fox; but one that was there had its hat to lose.
+    hat = "a fox wearing a hat"
+    assert others(LEFT, replace(RIGHT, prompt=hat))["left"] == {"a cat", "a dog"}
+    assert hat in others(replace(LEFT, source=hat), RIGHT)["left"]
+    # Kinds and places count where the wish names a kind, but for what it names.
+    known = {"kinds": ("a fox", "a cat", "an astronaut"), "places": ("the grass",)}
+    assert others(LEFT, RIGHT, **known) == {
+        "left": {"a cat", "a dog", "a robot", "an astronaut", "the grass"},
+        "right": {"a cat", "a dog", "a fox"},
+    }
+    meadow = replace(LEFT, prompt="an astronaut on the grass")
+    assert others(meadow, RIGHT, **known)["left"] == {
+        *("a cat", "a dog", "a robot", "a fox"),
+    }
+
+
+def test_where_the_kind_stays_other_kinds_do_not_count_but_places_do():
+    hat = replace(LEFT, prompt="a cat wearing a hat")
+    labels = (squares() == 1).astype(np.uint8)
+    known = {"kinds": ["a cat", "a dog"], "places": ["the grass"]}
+    (wish,) = wishes(asked(hat, labels=labels), "", **known)
+    assert {*wish.others} == {"a cat", "the grass"}
+
+
+def test_what_a_reader_cannot_tell_is_left_out_of_words():
+    said = {"source_prompt": "a cat walks", "reader": "mine"}
+    clip = ArrayClip(np.zeros((3, 48, 64, 3), np.uint8))
+
+    def others(prompt):
+        request = EditRequest(clip, None, (), prompt=prompt, **said)
+        (wish,) = wishes(request, prompt, ("a fox",), (), ("pencil",))
+        return wish.words, wish.others
+
+    assert others("a dog walks in pencil") == ("a dog walks", ["a cat walks"])
+    assert others("a cat walks in pencil") == ("a cat walks", [])
+    known = (["a cat", "a fox"], ["the grass"], ["pencil"])
+    for prompt in ("a cat in pencil", "in pencil"):
+        (wish, _) = wishes(asked(replace(LEFT, prompt=prompt), RIGHT), "", *known)
+        assert (wish.words, wish.others) == ("a cat", [])
+    (wish, _) = wishes(
+        asked(replace(LEFT, prompt="a fox in pencil"), RIGHT), "", *known
+    )
+    assert wish.words == "a fox"
+    assert "a cat" in wish.others
+
+
+def test_who_stands_in_a_region_may_be_seen_there():
+    labels = np.full((FRAMES, 48, 64), 2, np.uint8)
+    labels[:, 8:24, 8:24] = 1
+    meadow = replace(RIGHT, prompt="snow", source="grass")
+    found = wishes(asked(LEFT, meadow, labels=labels), "")
+    assert {one.region: {*one.others} for one in found} == {
+        "left": {"a cat", "snow", "grass"},
+        "right": {"grass"},
+    }
+
+
+def test_colours_and_clothes_are_compared_together_with_what_wears_them():
+    assert whole_phrase("red", "a small cat") == "a small red cat"
+    assert whole_phrase("wearing a hat", "a cat") == "a cat wearing a hat"
+    assert whole_phrase("a red fox", "a cat") == "a red fox"
+    assert whole_phrase("red", "") == "red"
+    assert whole_phrase("ink", "a cat") == "ink"
+
+
+def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypatch):
+    labels = np.zeros((1, 48, 64), np.uint8)
+    labels[0, 30:48, 0:40] = 1  # 40 wide: 48 with its surroundings
+    request = asked(LEFT, labels=labels)
+    (wish,) = wishes(request, "")
+    assert wish.boxes.tolist() == [[-4, 15, 44, 63]]
+    kept = []
+
+    def keep(self, crops, phrases, device):
+        kept.extend(crops)
+        return np.eye(1, len(phrases), dtype=np.float32)
+
+    monkeypatch.setattr(ByColour, "cosines", keep)
+    frames = noise(1, 48, 64, 3, seed=3)
+    looking(request, frames)
+    (crop,) = kept
+    assert crop.shape == (48, 48, 3)
+    np.testing.assert_array_equal(crop[:33, 4:], frames[0, 15:, :44])
+    assert (crop[33:, 4:] == frames[0, -1, :44]).all()
+    assert (crop[:33, :4] == frames[0, 15:, :1]).all()
+
+
+def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():
+    def run(*regions):
+        told = [
+            {
+                "region": "r",
+                "words": "a fox",
+                "there": there,
+                "share": float(there),
+                "margin": margin,
+                "frames": [0],
+                "nearest": ["a fox" if there else "a cat"],
+                "instead": None if there else "a cat",
+            }
+            for there, margin in regions
+        ]
+        return {"looked_at": say("mine", told)}
+
+    best, good, half, none = (
+        run((True, 0.2), (True, 0.1)),
+        run((True, 0.1), (True, 0.1)),
+        run((True, 0.9), (False, -0.1)),
+        run((False, -0.1), (False, -0.2)),
+    )
+    unseen = {"looked_at": {"regions": [], "says": []}}
+    order = [unseen, none, half, good, best]
+    assert sorted([half, best, unseen, none, good], key=rank) == order
+    assert rank({}) == rank(unseen)
+
+
+@pytest.fixture
+def reader(tmp_path):
+    return write_reader(tmp_path / "reader")
+
+
+def test_cosines_are_those_of_the_library(reader):
+    from transformers import CLIPModel, CLIPTokenizer
+    from transformers.models.clip.image_processing_clip import CLIPImageProcessor
+
+    crops = [*noise(3, 40, 40, 3, seed=2)]
+    phrases = ["a fox", "a robot wearing a hat", " ".join(["very"] * 100)]
+    found = CropReader(str(reader)).cosines(crops, phrases, torch.device("cpu"))
+    model = CLIPModel.from_pretrained(reader)
+    texts = CLIPTokenizer.from_pretrained(reader)
+    words = texts(
+        phrases, padding=True, truncation=True, max_length=77, return_tensors="pt"
+    )
+    shown = [Image.fromarray(crop) for crop in crops]
+    seen = CLIPImageProcessor.from_pretrained(reader)(shown, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**words, **seen).logits_per_image / model.logit_scale.exp()
+    np.testing.assert_allclose(found, logits.numpy(), atol=1e-5)
+    assert found.std() > 0.01
+
+
+def test_a_run_is_looked_at_last_and_says_how_long_that_took(
+    small, own_cache, reader, monkeypatch
+):
+    monkeypatch.setattr(looked, "CropReader", CropReader)
+    request = replace(asked(params={"steps": 2}, method="sdedit"), reader=str(reader))
+    events = list(edit(request, small))
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert stages[-2:] == ["measuring", "looking"]
+    report = events[-1].report
+    assert report["looked_at"]["reader"] == str(reader)
+    assert {one["region"] for one in report["looked_at"]["regions"]} == {
+        "left",
+        "right",
+    }
+    assert "looking" in report["seconds"]
+    for event in edit(request, small):
+        if isinstance(event, Stage) and event.name == "looking":
+            event.skip()
+    assert lines(event.report) == ["Nobody looked at the result: that was skipped"]
+    plain = list(edit(replace(request, reader=""), small))[-1].report
+    assert lines(plain) == ["Nobody looked at the result: no reader is chosen"]
+    assert "looking" not in plain["seconds"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "huge"])
+def test_what_goes_wrong_while_looking_leaves_the_edit(
+    small, own_cache, reader, monkeypatch, damage
+):
+    monkeypatch.setattr(looked, "CropReader", CropReader)
+    file = reader / "preprocessor_config.json"
+    if damage == "missing":
+        file.unlink()
+    else:
+        sides = {"crop_size": {"height": 10**6, "width": 28}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | sides))
+    request = replace(asked(params={"steps": 2}, method="sdedit"), reader=str(reader))
+    finished = list(edit(request, small))[-1]
+    (line,) = lines(finished.report)
+    assert "preprocessor_config.json" in line
+    assert len(finished.result.frames) == FRAMES
+
+
+def refused(reader) -> str:
+    request = replace(asked(), reader=str(reader))
+    with pytest.raises(ModelError) as caught:
+        next(edit(request))  # before anything is loaded
+    assert caught.value.field == "reader"
+    return caught.value.message
+
+
+def test_what_is_no_clip_model_is_refused_in_a_line(reader, tmp_path, small_folder):
+    config = json.loads((reader / "config.json").read_text())
+    (reader / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    assert "has no CLIP model" in refused(reader)
+    huge = config | {"vision_config": {"num_hidden_layers": 10**6}}
+    (reader / "config.json").write_text(json.dumps(huge))
+    assert "vision_config.num_hidden_layers" in refused(reader)
+    (reader / "config.json").write_text(json.dumps(config))
+    (reader / "rule.json").write_text('{"margins": 2}')
+    assert "rule.json has other values" in refused(reader)
+    (reader / "rule.json").unlink()
+    (reader / "model.safetensors").rename(reader / "pytorch_model.bin")
+    assert "has no CLIP model with .safetensors weights" in refused(reader)
+    assert "has no config.json" in refused(small_folder)
+    assert "was not found" in refused(tmp_path / "none")
+    assert "is a pickle" in refused(tmp_path / "clip.pt")
+
+
+def test_a_hub_model_that_is_not_here_is_said_in_a_line_offline(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def away(*args, **named):
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", away)
+    assert "cannot be reached" in refused("owner/clip")
+
+
+def test_the_built_in_model_takes_its_own_reader_once_that_is_there(
+    reader, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(crop_reader, "ASSETS", tmp_path)
+    monkeypatch.setattr(location, "ASSETS", tmp_path)
+    assert crop_reader.reader_of("", "storybook") == ""
+    shutil.copytree(reader, tmp_path / "storybook" / "reader")
+    (tmp_path / "storybook" / "words.json").write_text(
+        '{"Kinds": ["Fox", "Astronaut"], "Places": ["on the Grass", "at night"]}'
+    )
+    assert crop_reader.reader_of("", "storybook") == "storybook/reader"
+    assert crop_reader.reader_of("", "other") == ""
+    assert crop_reader.reader_of("own", "storybook") == "own"
+    found = CropReader("storybook/reader")
+    assert found.kinds == ["a fox", "an astronaut"]
+    assert found.places == ["the grass", "night"]
+    beside = tmp_path / "storybook" / "reader"
+    (beside / "words.json").write_text('{"kinds": ["car"]}')
+    (beside / "rule.json").write_text('{"margin": 0.1, "frames": 0.75}')
+    found = CropReader("storybook/reader")
+    assert (found.kinds, found.places) == (["a car"], [])
+    assert found.rule == Rule(margin=0.1, frames=0.75)
+    assert found.rule.holds(0.75, 0.1)
+    assert not found.rule.holds(0.74, 0.1)
+    assert not found.rule.holds(0.75, 0.09)
