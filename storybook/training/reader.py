@@ -425,15 +425,18 @@ def _mixed_up(x: Tensor, rng: torch.Generator, chosen: Tensor) -> Tensor:
 
 def seen(reader: CLIPModel, pictures: Tensor) -> Tensor:
     """Return directions of pictures, [n, 64] of length 1."""
-    return F.normalize(
-        reader.get_image_features(pictures).pooler_output.float(), dim=-1
-    )
+    return _directions(reader.get_image_features(pictures).pooler_output)
 
 
 def read(reader: CLIPModel, ids: dict[str, Tensor]) -> Tensor:
     """Return directions of texts, [n, 64] of length 1."""
     there = {key: value.to(device_of(reader)) for key, value in ids.items()}
-    return F.normalize(reader.get_text_features(**there).pooler_output.float(), dim=-1)
+    return _directions(reader.get_text_features(**there).pooler_output)
+
+
+def _directions(features: Tensor | None) -> Tensor:
+    assert features is not None
+    return F.normalize(features.float(), dim=-1)
 
 
 def _soft_loss(cosines: Tensor, shares: Tensor, scale: Tensor) -> Tensor:
