@@ -217,7 +217,12 @@ def same_words():
     )
     clip = ArrayClip(request.clip.read(0, 2), fps=request.clip.fps)
     return dataclasses.replace(
-        request, clip=clip, labels=request.labels[:2], regions=regions
+        request,
+        clip=clip,
+        labels=request.labels[:2],
+        regions=regions,
+        method="videograin",
+        loras=(),
     )
 
 
