@@ -73,7 +73,7 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     page.mouse.click(*spot(page, (256 * 0.42, 256 * 0.42)))
     until(page, lambda s: s["area"][0].get("1"), "the box is masked")
     page.wait_for_selector(".rg-bubble", state="visible")
-    # One of them is the whole frame, which is also edited without a region.
+    # One of them is the whole frame, until the region has words.
     wait(lambda: len(page.evaluate(CONTROLS)) <= 21, "few controls are in sight")
     # It stays in sight on the longest form.
     page.click(".rg-how")

@@ -297,6 +297,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("masks", () => showMasks(deck, props));
   hub.on("noted", (told) => deck.cards.forEach(({ note }) => note(told)));
   hub.on("regions", () => deck.cards.forEach(({ draw }) => draw()));
+  hub.on("regions", settleHere);
   settleHere();
   deck.take(props.value);
   watch("value", () => deck.take(props.value));

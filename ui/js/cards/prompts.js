@@ -1,6 +1,7 @@
 // @ts-check
 // The words of the whole clip: what it shows, and for methods of the whole frame what it should show.
 import { make, textField } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
 import { underlined } from "./underline.js";
 
 const HINT = "One prompt per line. Each line is an edit of its own; all are made in one run.";
@@ -35,7 +36,9 @@ export const makePrompts = (changed) => {
   /** @param {import("../types").MethodView | null} method */
   const settle = (method) => {
     const unread = method?.source_prompt === false;
-    becomes.hidden = !method || method.regions === "needed";
+    // It is composed from the words of regions, where a method binds these.
+    const composed = method?.binds && hub.regions.some(({ prompt }) => prompt) && !whole.value;
+    becomes.hidden = !method || method.regions === "needed" || Boolean(composed);
     hint.hidden = becomes.hidden || !method?.several;
     shows.classList.toggle("rg-off", unread);
     source.disabled = unread;
