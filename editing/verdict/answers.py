@@ -28,7 +28,7 @@ def say(reader: str, regions: Sequence[Looked]) -> Looked:
     ordered = sorted(regions, key=_place)
     for one in ordered:
         one["says"] = _sentence(one)
-    shares = [one["share"] for one in ordered if one["there"] is not None]
+    shares = [one["share"] for one in ordered if "share" in one]
     return {
         "reader": reader,
         "accuracy": round(fmean(shares), 4) if shares else None,
@@ -53,7 +53,7 @@ def tally(report: Mapping[str, Any]) -> str:
 
 
 def seen(report: Mapping[str, Any]) -> list[bool | None]:
-    """Return of each region of each edit whether it is there; None if nobody could
+    """Return of each region of each edit whether it is there; None if nobody can
     tell."""
     return [one["there"] for edit in _edits(report) for one in edit["regions"]]
 
@@ -62,13 +62,14 @@ def rank(report: Mapping[str, Any]) -> tuple[float, float]:
     """Return what the better of two runs has more of: the share of regions that are
     there, then the mean margin. Least of all has a run at which nobody looked."""
     regions = [one for edit in _edits(report) for one in edit["regions"]]
-    told = [_place(one) for one in regions if one["there"] is not None]
+    told = [_place(one) for one in regions if "share" in one]
     shares, margins = zip(*told, strict=True) if told else ([-1.0], [0.0])
     return fmean(shares), fmean(margins)
 
 
-def _place(one: Looked) -> tuple[bool, float]:
-    return bool(one["there"]), one.get("margin", 0.0)
+def _place(one: Looked) -> tuple[float, float]:
+    there = one["there"]
+    return 0.5 if there is None else float(there), one.get("margin", 0.0)
 
 
 def _edits(report: Mapping[str, Any]) -> list[Looked]:
@@ -81,13 +82,14 @@ def _sentence(one: Looked) -> str:
     """Say what was seen of a region."""
     start = f"{one['region']}: " if one["region"] else ""
     words = _short(one["words"], one)
-    if one["there"] is None:
+    if "share" not in one:
         return f"{start}not looked at: there is nothing to tell {words} from"
     total = len(one["frames"])
     own = one["nearest"].count(one["words"])
-    if one["there"]:
-        return f"{start}looks like {words} on {own} of {total} frames"
-    seen = f"only just, on {own} of {total} frames"
+    looks = f"{start}looks like {words} on {own} of {total} frames"
+    if one["there"] is not False:
+        return looks if one["there"] else f"{looks}, but only just: look yourself"
+    seen = f"{words} on {own} of {total} frames alone"
     if one["instead"] and 2 * own <= total:
         count = one["nearest"].count(one["instead"])
         seen = f"looks like {_short(one['instead'], one)} on {count} of {total} frames"

@@ -53,10 +53,11 @@ class Rule(BaseModel):
     margin: float = 0.0
     frames: float | None = Field(None, gt=0, le=1)
 
-    def holds(self, share: float, margin: float) -> bool:
-        """Tell whether a region is there, by its share of frames and its mean margin."""
+    def holds(self, share: float, margin: float) -> bool | None:
+        """Tell whether a region is there, by its share of frames and its mean margin;
+        None where only the margin is too small."""
         enough = share > 0.5 if self.frames is None else share >= self.frames
-        return enough and margin >= self.margin
+        return (True if margin >= self.margin else None) if enough else False
 
 
 class CropReader:

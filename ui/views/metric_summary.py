@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.verdict.answers import lines, seen, tally
+from regrain.editing.verdict.answers import lines, rank, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
@@ -74,7 +74,8 @@ def _there(report: Mapping[str, Any]) -> Fact | None:
         return f"No: {tally(report)}", text, True
     if there and all(there):
         return "Yes", text, False
-    return "Not known" if any(there) else "Nobody looked", text, False
+    looked = any(there) or rank(report)[0] >= 0
+    return "Not known" if looked else "Nobody looked", text, False
 
 
 def _in_vain(fact: Fact | None) -> Fact | None:

@@ -155,8 +155,8 @@ def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     monkeypatch.setattr(by_colour, "rule", Rule(margin=0.5))
     report = looking(asked(), drawn())
     # Both are nearest to their own words everywhere, but by less than is needed.
-    assert seen(report) == [False, False]
-    assert "only just, on 8 of 8 frames" in lines(report)[0]
+    assert seen(report) == [None, None]
+    assert "on 8 of 8 frames, but only just: look yourself" in lines(report)[0]
 
 
 def test_every_edit_of_a_run_is_looked_at_on_its_own():
@@ -296,25 +296,26 @@ def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():
                 "region": "r",
                 "words": "a fox",
                 "there": there,
-                "share": float(there),
+                "share": float(there is not False),
                 "margin": margin,
                 "frames": [0],
-                "nearest": ["a fox" if there else "a cat"],
-                "instead": None if there else "a cat",
+                "nearest": ["a cat" if there is False else "a fox"],
+                "instead": "a cat" if there is False else None,
             }
             for there, margin in regions
         ]
         return {"looked_at": say("mine", told)}
 
-    best, good, half, none = (
+    best, good, unsure, half, none = (
         run((True, 0.2), (True, 0.1)),
         run((True, 0.1), (True, 0.1)),
+        run((True, 0.1), (None, 0.9)),
         run((True, 0.9), (False, -0.1)),
         run((False, -0.1), (False, -0.2)),
     )
     unseen = {"looked_at": {"regions": [], "says": []}}
-    order = [unseen, none, half, good, best]
-    assert sorted([half, best, unseen, none, good], key=rank) == order
+    order = [unseen, none, half, unsure, good, best]
+    assert sorted([half, best, unseen, unsure, none, good], key=rank) == order
     assert rank({}) == rank(unseen)
 
 
@@ -445,5 +446,5 @@ def test_the_built_in_model_takes_its_own_reader_once_that_is_there(
     assert (found.kinds, found.places) == (["a car"], [])
     assert found.rule == Rule(margin=0.1, frames=0.75)
     assert found.rule.holds(0.75, 0.1)
-    assert not found.rule.holds(0.74, 0.1)
-    assert not found.rule.holds(0.75, 0.09)
+    assert found.rule.holds(0.74, 0.1) is False
+    assert found.rule.holds(0.75, 0.09) is None

@@ -286,7 +286,7 @@ THERE = "Is it there?"
             "Clearly changed, in vain",
             "Yes, in vain",
         ),
-        ((None,), ("Nobody looked", False), "Clearly changed", "Yes"),
+        ((None,), ("Not known", False), "Clearly changed", "Yes"),
         ((True, None), ("Not known", False), "Clearly changed", "Yes"),
         ((), ("Nobody looked", False), "Clearly changed", "Yes"),
     ],

@@ -160,7 +160,7 @@ def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, ther
         played, shown, run = keep()
         (fact,) = shown.facts
         assert (fact.value, run.press) == (
-            {True: "Yes", False: "No: 0 of 1 there", None: "Nobody looked"}[there],
+            {True: "Yes", False: "No: 0 of 1 there", None: "Not known"}[there],
             "p",
         )
         assert ("Left: looks like a panda on 1 of 1 frames." in played.note) is (
@@ -169,8 +169,8 @@ def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, ther
         assert run.facts.endswith(f"{int(bool(there))} of 1 there") is (
             there is not None
         )
-        expected = (-1.0, 0.0) if there is None else (float(there), 0.25)
-        assert run.rank == expected
+        place = 0.5 if there is None else float(there)
+        assert run.rank == (place, 0.25)
         # Of what the model does not know, nothing is said.
         played, shown, run = keep(name="")  # one's own clip
         assert shown.facts == []
