@@ -305,7 +305,7 @@ EDGES = {"control": "canny=storybook/canny@0.5"}
 OUTSIDE = ("grass", "forest", "beach")
 TABLE = {
     "01_two_animals": Example(
-        950, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), **FAST)
+        950, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), seed=5, **FAST)
     ),
     "02_one_animal": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
     "03_like_a_picture": Example(

@@ -142,9 +142,8 @@ def _parsing(path: Path) -> Iterator[None]:
         try:
             yield
         except KeyError as error:
-            key = error.args[0]
-            if isinstance(key, str):
-                said = f"{name} lacks {shorten(key)} where masks need it."
+            key = shorten(str(error.args[0]))
+            said = f"{name} lacks {key} where masks need it."
             raise MaskError("masks", f"{said} {hint}") from error
 
 
