@@ -159,7 +159,17 @@ def test_a_method_of_the_documents_is_found_by_its_entry_point(installed, exampl
         "[regrain.methods]\ngentle = own_method:gentle\n"
     )
     given = ("--method", "gentle", "--set", "steps=2", "--prompt", "a fox on the grass")
-    printed(installed, "-m", "regrain", "edit", "run", example, "-o", "own", *given)
+    printed(
+        installed,
+        "-m",
+        "regrain",
+        "edit",
+        "run",
+        example.with_name("02_one_animal"),
+        "-o",
+        "own",
+        *given,
+    )
     assert (
         json.loads((folder / "own" / "report.json").read_text())["request"]["method"]
         == "gentle"
