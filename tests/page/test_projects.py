@@ -121,7 +121,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     write(page, WORDS, "a fox")
     unfold(page, "#settings")
     fill_number(page, page.locator(STEPS).first, "7")
-    is_kept(kept, "a fox", '"videograin.steps": 7')
+    is_kept(kept, "a fox", '"infedit.steps": 7')
     come_back(kept, page)  # with words and settings
     has_words(page, "a fox")
     unfold(page, "#settings")
