@@ -215,7 +215,10 @@ class ClipHandlers(SettingHandlers):
         else:
             with session.lock:
                 session.method, names = for_model(
-                    session.method, added, BUILT_IN_MODEL, str(model)
+                    session.method,
+                    added,
+                    BUILT_IN_MODEL,
+                    str(model or BUILT_IN_MODEL),
                 )
         session.filled = str(model)
         asked = replace(asked, method=session.method)
