@@ -199,3 +199,9 @@ class Edit:
         (MIN_SIZE, MAX_SIZE),
         programs=False,
     )
+
+    @property
+    def added(self) -> list[str]:
+        """Names of all that is added to the model."""
+        parts = (*self.loras, self.motion, self.picture_adapter, self.reader)
+        return [name for name in parts if name]

@@ -233,12 +233,15 @@ class Handlers:
 
     def settings(self, asked: Edit, model: object = None) -> Changes:
         """Return method, seed and what is added to the model, in their fields."""
-        more = [asked.motion, asked.picture_adapter, asked.reader]
-        added = [*asked.loras, *filter(None, more)]
         seed = {"seed": gr.Number(value=asked.seed, **seed_field(asked.method))}
         model = model or asked.model
         predicted = {"prediction": self.prediction(model, asked.prediction)}
-        return self.method(asked.method) | seed | self.added(added, model) | predicted
+        return (
+            self.method(asked.method)
+            | seed
+            | self.added(asked.added, model)
+            | predicted
+        )
 
     def prediction(self, model: object, value: str | None = "") -> dict[str, object]:
         """Return the choice of what a model predicts, which is shown for one that does

@@ -209,7 +209,7 @@ class ClipHandlers(SettingHandlers):
         """Show a session from its beginning."""
         opened = session.opened
         asked = opened.request
-        added = [*asked.loras, *filter(None, [asked.motion, asked.picture_adapter])]
+        added = asked.added
         if session.filled:
             names = [name for name in added if suits(model, name)]
         else:

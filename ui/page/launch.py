@@ -64,7 +64,7 @@ estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
 
 @cache
 def load_ahead(model: str) -> None:
-    """Begin to load what a quick try of a model takes, once, if the model comes with a
+    """Begin to load what the usual edits of a model take, once, if the model comes with a
     LoRA for few steps."""
     fast = fast_lora(model)
     if fast:

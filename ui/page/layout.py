@@ -203,9 +203,7 @@ def _add_settings(
     own = AdapterList()
     asked = start.opened.request if start else None
     if start and asked:
-        added += asked.loras
-        more = (asked.motion, asked.picture_adapter, asked.reader)
-        added += [name for name in more if name]
+        added += asked.added
         seed = asked.seed
         own = start.adapters
     adapters = tuned_models(own, catalogue.adapters, method)

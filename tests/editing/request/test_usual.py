@@ -1,5 +1,6 @@
 """How a model edits where nothing else is asked."""
 
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.usual import Way, for_method, for_model, usual_way
 
 OTHER = "somebody/a-model"
@@ -34,3 +35,8 @@ def test_another_method_has_its_own_additions():
     assert for_method(added, "storybook", "videograin", "infedit") == ["ink@1", FAST]
     assert for_method([], "storybook", "videograin", "fresco") == []
     assert for_method(["ink@1"], OTHER, "infedit", "videograin") == ["ink@1"]
+
+
+def test_all_that_is_added_to_a_model_is_listed_with_what_looks():
+    asked = Edit(loras=("ink@1",), motion=MOTION, picture_adapter="p", reader="r")
+    assert asked.added == ["ink@1", MOTION, "p", "r"]

@@ -266,6 +266,9 @@ def test_results_that_ship_were_made_on_a_machine_that_did_nothing_else():
         made.append((load_project(folder), facts))
     taken = Costs(made)._made
     assert len(taken) == len(made)
-    speeds = [run.network for run in taken]
     # FRESCO, which optimises features, takes twice as long for a pass as InfEdit.
-    assert max(speeds) < 3 * min(speeds)
+    drawn = [run.network for run in taken if run.method != "fresco"]
+    optimised = [run.network for run in taken if run.method == "fresco"]
+    for speeds in (drawn, optimised):
+        assert max(speeds) < 2 * min(speeds)
+    assert max(optimised) < 3 * min(drawn)
