@@ -37,6 +37,8 @@ class MaskModel:
         follows: Whether it follows masks through a clip.
         missing: Why it is not at hand, as a sentence; empty if it is.
         checkpoint: Its weights, if they are in $REGRAIN_MODELS.
+        built_in: Whether it is here without a file, and answers within a second on a
+            processor.
     """
 
     name: str
@@ -46,6 +48,7 @@ class MaskModel:
     follows: bool = False
     missing: str = ""
     checkpoint: Checkpoint | None = None
+    built_in: bool = False
 
     def cost(self) -> str:
         """Say how many seconds it takes on this machine; empty where that is next to
@@ -63,6 +66,7 @@ def finders() -> dict[str, MaskModel]:
             about="A small network that was trained on drawn things.",
             takes=_SAM,
             missing="Its weights are missing." if sam.missing() else "",
+            built_in=True,
         ),
         MaskModel(
             name=CUTS,
@@ -70,6 +74,7 @@ def finders() -> dict[str, MaskModel]:
             about="Cuts by colour, place and motion, for real clips.",
             takes=(*_SAM, "strokes"),
             follows=True,
+            built_in=True,
         ),
     ]
     for size, file in sam.PUBLISHED.values():

@@ -74,6 +74,7 @@ const keysOf = (editor, showHelp) => {
       editor.stroke = null;
       editor.box = null;
       editor.cursor = null;
+      hub.correcting = false;
       editor.choose("add");
     },
   };

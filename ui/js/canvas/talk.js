@@ -1,8 +1,9 @@
 // @ts-check
 // What the canvas asks of the server, and what it says below the frame.
 import { inOrder, make } from "../shared/dom.js";
-import { hub } from "../shared/hub.js";
+import { hub, titleOf } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
+import { aimAt } from "./pointer.js";
 import { hintFor } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
@@ -20,9 +21,10 @@ export const makeNote = (editor) => {
   const hint = () => {
     const click = touch.matches ? "Tap" : "Click";
     if (editor.tracking > 0) return `${click} the frame to stop there and correct it.`;
-    const region = hub.regions.find((one) => one.label === hub.active);
-    const name = region ? `“${region.name}”` : "a new region";
-    return hintFor(editor.tool, name, touch.matches);
+    const { does, hit = hub.active } = aimAt(editor, editor.hover, false);
+    const region = hub.regions.find((one) => one.label === hit);
+    const name = region ? `“${titleOf(region)}”` : "a new region";
+    return hintFor(editor.tool, name, touch.matches, does, hub.correcting);
   };
   // Without a text, what a click does now.
   editor.say = (text, alarm = false) => {
@@ -54,7 +56,10 @@ export const makeAsk = (editor, trigger) => {
       return;
     }
     nonce += 1;
-    if (act === "add") editor.adding = nonce;
+    if (act === "add") {
+      editor.adding = nonce;
+      editor.choose("add"); // an eraser has nothing to erase there
+    }
     const { id, rev: have, frame } = editor;
     const label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });
