@@ -213,7 +213,7 @@ const askForCuts = (editor, clip, trigger) => {
 };
 
 /** @param {Parts} parts @param {CanvasView} view */
-const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
+const openClip = ({ editor, surface, line, still }, { id, clip, tracking }) => {
   editor.play(false);
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
   Object.assign(editor, { id, clip, ...newContent() });
@@ -221,6 +221,7 @@ const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
   hub.correcting = false;
   fitView();
   editor.still = null;
+  still.hidden = true;
   surface.forget();
   editor.resize(Math.max(clip.width, clip.height) * BRUSH);
   editor.load = makeLoader(editor, clip, (frame) => {

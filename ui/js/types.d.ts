@@ -223,6 +223,8 @@ export interface Hub {
   clip: ClipView | null;
   /** Whether the server is away, or no longer has what this page had. */
   lost: boolean;
+  /** Whether the server before this one ended while a run of this page went on. */
+  interrupted: boolean;
   /** Whether work stays on this machine, after the page and the server. */
   kept: boolean;
   /** Whether clips may be larger than those of visitors. */
@@ -286,6 +288,8 @@ export interface Told {
   clip: ClipView;
   frame: number;
   help: void;
+  /** The server ended while a run went on. */
+  interrupted: void;
   kept: void;
   look: void;
   lost: void;

@@ -360,6 +360,8 @@ export interface PastRunView {
   facts: string;
   text: string;
   picture: string;
+  /** Its title; empty for the one that is open */
+  clip: string;
 }
 
 /** Models of the hub and of this machine. */

@@ -186,13 +186,13 @@ class Session(ClipWork):
         self.end()
         if self.id != identity:
             self._past.add(self.id)
+            self.history.shown = ()
         self._begin(opened, identity)
 
     def _begin(self, opened: OpenedClip, identity: str) -> None:
         # every field of the work has its first value again
         super().__init__(opened=opened, id=identity, **vars(first_words(opened)))
-        if opened.file is None:  # a bare clip says nothing of it
-            self.adapters.take_project(opened.request.adapter)
+        self.adapters.take_project(opened.request.adapter)
 
     def open_part(self, opened: OpenedClip, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all
@@ -204,7 +204,9 @@ class Session(ClipWork):
             if number in numbers
         }
         before = copy.copy(self)
+        chosen = self.adapters.chosen
         self.open(opened, identity)
+        self.adapters.chosen = chosen
         self.state = before.state.on_frames(places, len(opened.frames))
         self.steps = before.steps.on_frames(places, len(opened.frames))
         vars(self).update(before.words, focus=on_other_frames(before.focus))

@@ -58,7 +58,8 @@ class State:
         """
         if len(self.regions) >= MAX_REGIONS:
             raise RequestError(
-                "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
+                "regions",
+                f"At most {MAX_REGIONS} are allowed here: each costs memory and time. Delete one.",
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
         used = {region.name.casefold() for region in self.regions.values()}

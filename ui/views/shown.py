@@ -417,6 +417,7 @@ class PastRunView:
     facts: str
     text: str
     picture: str
+    clip: str  # its title; empty for the one that is open
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,16 @@ test("what a click does is said for mouse and finger", () => {
   assert.match(state.hintFor("add", "“cat”", true, "add", true), /use \+/);
 });
 
+test("masks reach as far left as any of their runs, and to the edge where one goes over a row's end", () => {
+  const frames = (...runs) => runs.map((text) => ({ 1: { runs: text } }));
+  assert.equal(state.leftOf(frames("13 2", "", "26 1"), 10), 0.3);
+  assert.equal(state.leftOf(frames("18 4"), 10), 0);
+  assert.deepEqual(
+    [state.leftOf(frames("10 1"), 10), state.leftOf([], 10), state.leftOf([undefined], 10)],
+    [0, 1, 1],
+  );
+});
+
 test("a finished region leaves the next click to another; one that was chosen by hand takes it", () => {
   const mask = { runs: "0 4", points: [[1.5, 0.5, 1]] };
   const far = { runs: "4 2", points: [] };

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
+from fake_app import tuned_model
 
 from regrain.editing.errors import RequestError
 from regrain.editing.request.edit import Edit
@@ -13,6 +14,7 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.server.media import Media
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
@@ -750,3 +752,16 @@ def test_a_box_goes_when_a_click_says_that_the_object_is_outside_it(open_clip):
     assert asked == [BOX] * 3
     mask_edits.add_point(session, label, 0, (40, 40), True, segment)
     assert asked[3] is None
+
+
+def test_a_tuned_model_stays_chosen_for_other_frames_and_not_for_another_clip(
+    session, bare
+):
+    made = tuned_model(steps=9)
+    session.adapters.keep(made, Media(bare.folder / "media"), "page")
+    (key,) = session.adapters.entries
+    session.adapters.choose(key, {})
+    session.open_part(bare, "part")
+    assert session.adapters.chosen is not None
+    session.open(bare, "other")
+    assert (session.adapters.chosen, [*session.adapters.entries]) == (None, [key])

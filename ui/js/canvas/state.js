@@ -190,6 +190,26 @@ export const labelAt = ({ masks, frame, clip, labels }, [x, y]) => {
 };
 
 /**
+ * Return how far left masks reach on any frame, as a share of the width; 1 without masks.
+ * @param {Editor["masks"]} masks
+ * @param {number} width of the clip in pixels
+ */
+export const leftOf = (masks, width) => {
+  let left = width;
+  const texts = masks.flatMap((frame) => Object.values(frame ?? {}).map(({ runs }) => runs));
+  for (const text of texts) {
+    let at = 0;
+    text.split(" ").forEach((run, i) => {
+      const column = at % width;
+      at += Number(run);
+      const inside = i % 2 === 1;
+      if (inside) left = Math.min(left, column + Number(run) > width ? 0 : column);
+    });
+  }
+  return left / width;
+};
+
+/**
  * @param {Pick<Editor, "finders" | "who">} editor
  * @param {number} label
  */

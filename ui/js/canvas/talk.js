@@ -10,6 +10,7 @@ import { hintFor } from "./state.js";
 /** @typedef {import("../types").CanvasView} CanvasView */
 /** @typedef {import("../types").Trigger<"canvas">} Trigger */
 
+const NOTED = 4000; // milliseconds that a note without alarm stays while the mouse moves
 const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
@@ -18,6 +19,8 @@ export const makeNote = (editor) => {
   const node = make("p", { className: "rg-say", role: "status", dir: "auto" });
   const touch = matchMedia("(pointer: coarse)");
   let noted = false;
+  let urgent = false;
+  let since = 0; // when it was said
   const hint = () => {
     const click = touch.matches ? "Tap" : "Click";
     if (editor.tracking > 0) return `${click} the frame to stop there and correct it.`;
@@ -29,11 +32,14 @@ export const makeNote = (editor) => {
   // Without a text, what a click does now.
   editor.say = (text, alarm = false) => {
     noted = Boolean(text);
+    urgent = alarm;
+    since = Date.now();
     node.textContent = inOrder(text || hint());
     node.classList.toggle("rg-alarm", noted && alarm);
   };
   editor.hintAnew = () => {
-    if (!noted) editor.say("");
+    const stays = noted && (urgent || Date.now() - since < NOTED);
+    if (!stays) editor.say("");
   };
   return node;
 };

@@ -19,6 +19,7 @@ export const hub = {
   margins: {},
   clip: null,
   lost: false,
+  interrupted: false,
   kept: false,
   anySize: false,
   restored: false,
