@@ -8,7 +8,7 @@ import { makePane } from "./videos.js";
 /** @typedef {import("../types").Player} Player */
 
 const BESIDE = 4; // per cent of the width between the boundary and what is edited
-const EDGE = 2; // and between it and the edge of the picture
+const EDGE = 1; // and between it and the edge of the picture
 const SWEEP = 1200; // milliseconds
 
 /**
