@@ -151,7 +151,7 @@ def by_hand(asked, model, boxes, feather=2.0):
     alone = replace(
         asked,
         clip=ArrayClip(cut(source, cv2.INTER_AREA), asked.clip.fps),
-        labels=cut(asked.areas[:], cv2.INTER_NEAREST),
+        labels=np.stack([at_centres(asked.areas[:][at], size) for at in places]),
         regions=tuple(replace(one, margin=0) for one in asked.regions),
         focus="off",
     )
@@ -169,6 +169,15 @@ def by_hand(asked, model, boxes, feather=2.0):
         pictures = source[at][None], pasted[at][None]
         (made[at],) = composite(*pictures, inside, feather, shown, painted, size)
     return made, pasted, report["metrics"]
+
+
+def at_centres(labels, size):
+    """The label under the centre of each pixel of a picture of another size."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(size[::-1], labels.shape, strict=True)
+    )
+    return labels[np.ix_(rows, columns)]
 
 
 @pytest.mark.parametrize(
