@@ -1,7 +1,7 @@
 """Numbers of the authors' InfEdit on a tiny random model, with which ours are compared.
 
 `python tests/editing/methods/infedit_release.py FOLDER` runs the code of
-https://github.com/sled-group/InfEdit (commit eaac91e) in FOLDER, which is no part of
+https://github.com/sled-group/InfEdit (as in commit 0ed3382) in FOLDER, which is no part of
 this project, and writes `infedit_release.json`. Latents and draws are given, and texts
 are rounded to single precision, as ours are.
 """
@@ -167,9 +167,9 @@ class Draws(ModuleType):
 class Projection(nn.Linear):
     """A layer as it was in the diffusers of the code, which gave it a scale."""
 
-    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+    def forward(self, input: Tensor, scale: float = 1.0) -> Tensor:
         assert scale == 1
-        return super().forward(x)
+        return super().forward(input)
 
 
 class Pipeline:
