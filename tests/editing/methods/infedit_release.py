@@ -144,7 +144,8 @@ def named(folder: Path, file: str, scope: dict[str, object], *names: str) -> Non
     """Define some functions and classes of a file in a scope. The rest of it loads
     models and makes a page."""
     tree = ast.parse((folder / file).read_text())
-    chosen = [part for part in tree.body if getattr(part, "name", "") in names]
+    known = [x for x in tree.body if isinstance(x, ast.FunctionDef | ast.ClassDef)]
+    chosen = [part for part in known if part.name in names]
     assert {part.name for part in chosen} == set(names), file
     # Annotations stay text, as they do in this file.
     exec(compile(ast.Module(chosen, []), file, "exec"), scope)
