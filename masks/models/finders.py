@@ -13,7 +13,7 @@ from typing import Literal
 
 from regrain.editing.errors import MaskError, suggest
 from regrain.editing.storage.devices import on_gpu
-from regrain.editing.storage.local_models import find_local
+from regrain.editing.storage.local_models import absent, find_local
 from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
 
@@ -159,4 +159,6 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
     if name in able:
         return able[name]
     checkpoints.find(name)  # says what is wrong with a broken one
-    raise MaskError(field, f"{name[:60]!r} was not found. {suggest(name, able)}")
+    raise MaskError(
+        field, f"{name[:60]!r} was not found. {suggest(name, able)}{absent()}"
+    )

@@ -5,6 +5,7 @@ Importing this module loads no torch; `load_backbone` does.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +39,12 @@ def local_models() -> list[str]:
     names = []
     for entry in local_entries():
         is_folder = any(
-            (entry / part / "config.json").is_file() for part in ("unet", "transformer")
+            os.path.isfile(entry / part / "config.json")  # unlike Path's, never raises
+            for part in ("unet", "transformer")
         )
-        is_file = entry.suffix.lower() == ".safetensors" and not entry.name.startswith(
-            "raft_"
-        )
-        if is_folder or (is_file and entry.stem not in adapters):
+        is_file = entry.suffix.lower() == ".safetensors" and entry.is_file()
+        is_other = entry.name.startswith("raft_") or entry.stem in adapters
+        if is_folder or (is_file and not is_other):
             names.append(entry.name)
     return names
 
