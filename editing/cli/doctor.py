@@ -54,7 +54,7 @@ def examine() -> Iterator[tuple[str, str]]:
     )
     folder = models_folder()
     if folder:
-        yield "models folder", f"{folder}{absent()}"
+        yield "models folder", f"{folder}.{absent()}" if absent() else str(folder)
     models = ", ".join(_models())
     yield "models", models or "none; storybook, which ships, is missing"
     for model in NEEDS:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from regrain.editing.errors import shorten
 from regrain.editing.storage.folders import named_by, trouble, visible
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
@@ -36,7 +35,7 @@ def absent() -> str:
     folder = models_folder()
     if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
         return ""
-    return f" ${MODELS_VARIABLE} is {shorten(str(folder))}, which cannot be read."
+    return f" ${MODELS_VARIABLE} names no folder that can be read."
 
 
 def local_entries() -> list[Path]:
