@@ -21,6 +21,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.models.files.lora_file import locate_lora
+from regrain.editing.storage.devices import plain_torch
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
 from regrain.editing.storage.safetensors_files import LOADING, state_of
@@ -85,7 +86,8 @@ def load_backbone(
                 _loaded.popitem(last=False)
             try:
                 how = {"prediction": prediction, "device": device, "dtype": dtype}
-                _loaded[key] = load(source, id, loras, **how)
+                with plain_torch():
+                    _loaded[key] = load(source, id, loras, **how)
             except ModelError as error:
                 # what looks like a damaged file may be an older library
                 raise ModelError(
