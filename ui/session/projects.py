@@ -30,7 +30,7 @@ from regrain.editing.media.coco import write_rle
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.project import load_project, put_clip, write_project
-from regrain.editing.storage.folders import readable, replacing, trouble, visible
+from regrain.editing.storage.folders import replacing, trouble, visible
 from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.build_request import draft
@@ -120,8 +120,8 @@ class Projects:
     def _folders(self) -> Iterator[Path]:
         if self.root is None or trouble(self.root):
             return
-        for folder in readable(visible(self.root)):
-            if (folder / PAGE).is_file():
+        for folder in visible(self.root):
+            if not trouble(folder) and (folder / PAGE).is_file():
                 yield folder
 
     def _listed(self, folder: Path) -> Listed:
@@ -253,7 +253,7 @@ class Projects:
             kept = session.kept
             if kept and kept.said == said:
                 return kept
-            if kept is None and not _is_worth(session):
+            if kept is None and not is_worth(session):
                 return None
             if kept is None:
                 kept = KeptProject(self._new_folder(session.opened))
@@ -401,7 +401,7 @@ def _said(session: Session) -> tuple[object, ...]:
     )
 
 
-def _is_worth(session: Session) -> bool:
+def is_worth(session: Session) -> bool:
     """Tell whether there is anything to keep: one's own clip, or a change of an
     example."""
     opened = session.opened
