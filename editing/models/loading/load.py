@@ -6,6 +6,7 @@ Importing this module loads no torch; `load_backbone` does.
 from __future__ import annotations
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,10 @@ def load_backbone(
     """
     source = find(id)
     key = _key(source, loras, prediction, device, dtype)
+    if sys.flags.optimize > 1:
+        raise ModelError(
+            "python", "Libraries read their docstrings. Run Python without -OO."
+        )
     with LOADING:
         if key not in _loaded:
             from regrain.editing.models.loading.build import load
