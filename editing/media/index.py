@@ -282,10 +282,8 @@ def read_index(path: Path) -> tuple[Index, Facts]:
         if not decoded:
             raise ClipError("clip.path", no_frames)
         if not packs_frames:
-            stamps = decoded
-            if joints and None not in decoded:
-                told = map(OneClock(facts.pieces).tell, [at * tick for at in decoded])
-                stamps = [at and int(at / tick) for at in told]
+            # of joined recordings, frames that lack others come in any order
+            stamps = [decoded[0], None] if joints else decoded
         index = _arrange(stamps, tick, rate, shown[-1:], joints)
         index = replace(index, count=len(decoded))
     else:

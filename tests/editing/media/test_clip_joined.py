@@ -174,17 +174,16 @@ def test_slow_pictures_are_no_joined_recordings(tmp_path):
     assert (clip.fps, clip.times, clip.warnings) == (Fraction(1, 12), None, [])
 
 
-@pytest.mark.parametrize("skipped", [3, 4])
+@pytest.mark.parametrize("skipped", [(4, 0), (0, 4)])
 def test_a_recording_that_begins_between_key_frames_can_be_joined(tmp_path, skipped):
+    clocks = zip("ab", (50, 1), skipped, strict=True)
     parts = [
-        write_recording(tmp_path / "a.ts", LEVELS * 5, 50, skipped=skipped),
-        write_recording(tmp_path / "b.ts", LEVELS, 1),
+        write_recording(tmp_path / f"{name}.ts", LEVELS * 3, start, skipped=left)
+        for name, start, left in clocks
     ]
     clip = join(tmp_path / "c.ts", *parts)
-    assert clip.fps == 25
-    shown = levels_of(clip.read(0, len(clip)))
-    assert shown[-6:] == [1, 2, 3, 4, 5, 6]
-    assert clip.times is None
+    assert (clip.fps, clip.times) == (25, None)
+    assert set(levels_of(clip.read(0, len(clip)))) == {1, 2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from made_clips import noise
 
 from regrain.editing.cli import doctor
 from regrain.editing.cli.doctor import examine
@@ -14,6 +15,7 @@ from regrain.editing.models.adapters import find_adapter
 from regrain.editing.models.files.location import find
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import PictureFile
+from regrain.editing.motion.flow import estimate_flow
 from regrain.editing.motion.raft import find_raft
 from regrain.editing.storage.cache import cache_folder
 from regrain.editing.storage.local_models import models_folder
@@ -170,6 +172,7 @@ def test_an_empty_variable_is_none(monkeypatch):
         lambda: PictureFile("nothing", fetch=False),
         lambda: find_finder("nothing"),
         lambda: find_checker("storybook"),
+        lambda: estimate_flow(noise(1, 8, 8, 3), noise(1, 8, 8, 3), "raft"),
     ],
 )
 def test_a_folder_of_models_that_is_not_there_is_said(
