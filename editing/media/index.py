@@ -399,9 +399,9 @@ def _follow(
     gaps = np.diff([one.dts for one in shown if one.dts is not None])
     usual = round(np.median([1 / (rate * tick), *np.abs(gaps)]))
     farthest = max(silent / tick, _SLOWER * usual)
-    groups = [packets[:1]]
-    latest = packets[0].pts
-    for before, packet in pairwise(packets):
+    groups: list[list[_Packet]] = [[]]
+    latest = None
+    for before, packet in pairwise([*packets[:1], *packets]):
         pts = packet.pts if packet.is_shown else None
         if pts is not None and latest is not None:
             ahead = pts - latest
