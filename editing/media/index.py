@@ -397,7 +397,7 @@ def _follow(
     these; none if there is one."""
     shown = [one for one in packets if one.is_shown]
     gaps = np.diff([one.dts for one in shown if one.dts is not None])
-    usual = round(np.median([1 / (rate * tick), *np.abs(gaps)]))
+    usual = round(np.median([float(1 / (rate * tick)), *np.abs(gaps)]))
     farthest = max(silent / tick, _SLOWER * usual)
     groups: list[list[_Packet]] = [[]]
     latest = None

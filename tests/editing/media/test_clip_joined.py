@@ -217,3 +217,10 @@ def test_frames_of_one_time_take_the_stated_rate(
     clip = open_clip(path)
     assert (clip.fps, clip.times, clip.duration) == (fps, None, Fraction(6, fps))
     assert levels_of(clip.read(0, 6)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_times_that_were_rounded_are_even_beyond_joints(tmp_path):
+    fps = Fraction(24000, 1001)
+    part = write_clip(tmp_path / "a.ts", flat(LEVELS, 64, 48), fps=fps)
+    clip = join(tmp_path / "b.ts", *[part] * 8)
+    assert (len(clip), clip.fps, clip.times) == (48, fps, None)
