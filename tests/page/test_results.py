@@ -190,6 +190,7 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     open_example(page, "02_discs_and_lawn")
     page.wait_for_selector(".rg-card[data-label='3']")
     page.click("#tabs >> text=Edit")
+    page.click(".rg-history summary:text-is('Of other clips (1)')")
     page.click(PICTURES)
     page.wait_for_selector(".rg-files a")
     wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")

@@ -78,6 +78,7 @@ const noteOf = (value, { a, b }) => {
 /** @type {import("./types").Mount<"history">} */
 export function mount(element, props, trigger, watch) {
   const pairing = makePairing(trigger, () => draw());
+  let unfolded = false; // results of other clips
   /** @param {string} key */
   const show = (key) => {
     Object.assign(pairing.pair, { a: null, b: null });
@@ -118,11 +119,12 @@ export function mount(element, props, trigger, watch) {
       make("ul", { className: "rg-runs", ariaLabel }, ...some.map((run) => makeItem(run, value)));
     const own = runs.filter(({ clip }) => !clip);
     const others = runs.filter(({ clip }) => clip);
-    const open = others.some(({ key }) => shown.includes(key));
     const list = makeRuns(own, "Results of this clip, the newest first");
     const title = make("summary", {}, `Of other clips (${others.length})`);
-    const fold =
-      others.length > 0 && make("details", { open }, title, makeRuns(others, "Results of other clips"));
+    const open = unfolded || others.some(({ key }) => shown.includes(key));
+    const rest = makeRuns(others, "Results of other clips");
+    const fold = others.length > 0 && make("details", { open }, title, rest);
+    if (fold) fold.addEventListener("toggle", () => (unfolded = fold.open));
     const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
     const bar = alone && makeBar(alone, trigger);
     const note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
