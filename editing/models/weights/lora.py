@@ -30,7 +30,7 @@ from regrain.editing.models.weights.lora_change import (
     Scaling,
     apply,
 )
-from regrain.editing.models.weights.tensors import opened
+from regrain.editing.storage.safetensors_files import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
@@ -294,7 +294,7 @@ def _read(id: str) -> tuple[_Changes, Content]:
     """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     changes: _Changes = {}
-    with opened(path, "loras", id) as file:
+    with opened(path, "loras", id, "pt") as file:
         facts = _facts(path, id, file.metadata() or {})
         for key in [*file.keys()]:
             layer, role = _role(key, id)  # before a large file that is no LoRA is read
