@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrain.editing.boundary import boundary
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 # What changes nothing: counters, averages of what was trained, what it was trained
 # with, tables that follow from the settings of a schedule, formats that weights have.
-_IDLE = re.compile(
+_IDLE = (
     r"(^|\.)(position_ids|attn_mask|num_batches_tracked|global_step|logit_scale)$"
     r"|(^|\.)(scaled_fp8|comfy_quant)$"
     r"|^(first_stage_model\.)?(model_ema|loss|ema|embedding_manager\.embedder)\."
@@ -28,11 +27,11 @@ _IDLE = re.compile(
 )
 # And of networks, by their classes: the half of a whole model that is not theirs.
 _OTHER_HALF = {
-    "CLIPTextModel": r"(^|\.)(vision_model|visual_projection|text_projection)(\.|$)",
-    "CLIPTextModelWithProjection": r"(^|\.)(vision_model|visual_projection)\.",
-    "CLIPVisionModelWithProjection": r"(^|\.)(text_model|text_projection)\.",
-    "UMT5EncoderModel": r"^(decoder|lm_head)\.",
-    "WanTransformer3DModel": r"^vace_",
+    "CLIPTextModel": r"|(^|\.)(vision_model|visual_projection|text_projection)(\.|$)",
+    "CLIPTextModelWithProjection": r"|(^|\.)(vision_model|visual_projection)\.",
+    "CLIPVisionModelWithProjection": r"|(^|\.)(text_model|text_projection)\.",
+    "UMT5EncoderModel": r"|^(decoder|lm_head)\.",
+    "WanTransformer3DModel": r"|^vace_",
 }
 # Beside a weight of 8 bits: its scale, in two spellings, and that of what its layer
 # reads, which counts where that is of 8 bits, too.
@@ -41,7 +40,7 @@ _MARK = re.compile(r"(.*?)(?:(weight_scale|scale_weight)|input_scale|scale_input
 
 def is_idle(name: str, kind: str = "") -> bool:
     """Tell whether a weight that a network of a class does not take changes nothing."""
-    return any(re.search(known, name) for known in (_IDLE, _OTHER_HALF.get(kind, "$^")))
+    return bool(re.search(_IDLE + _OTHER_HALF.get(kind, ""), name))
 
 
 def check_unread(names: Iterable[str], title: str) -> None:
@@ -68,28 +67,26 @@ def read_settled(file: safe_open, title: str) -> dict[str, Tensor]:
     return weights
 
 
+def read_marks(file: safe_open, title: str) -> dict[str, Tensor]:
+    """Read what is said beside the weights of a file; errors as `read_settled`."""
+    return _read(file, title, _MARK.fullmatch)
+
+
 def settle(
-    model: nn.Module, files: Iterable[Path], left: Iterable[str], title: str
+    model: nn.Module, marks: Mapping[str, Tensor], left: Iterable[str], title: str
 ) -> None:
-    """Multiply the scales of a folder's files into the weights of a network that a
-    library read from them.
+    """Multiply scales into the weights of a network that a library read from a folder.
 
     Args:
         model: Changed in place.
-        files: Of its weights.
+        marks: See `read_marks`, of all files.
         left: What the library did not take, as it names that.
         title: Of the folder, for messages.
     Raises:
-        ModelError: As `read_settled`; or there are weights that the network does not
-            take.
+        ModelError: There are scales that are not known, or weights that the network
+            does not take.
     """
-    from safetensors import safe_open
-
     unread = {name for name in left if not is_idle(name, type(model).__name__)}
-    marks = {}
-    for file in files:
-        with safe_open(file, "pt") as opened:
-            marks |= _read(opened, title, _MARK.fullmatch)
     # transformers 5 has one module less
     less = "" if hasattr(model, "text_model") else "text_model."
     known = {name.removeprefix(less): mark for name, mark in marks.items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.storage.beside_weights import settle
+from regrain.editing.storage.beside_weights import read_marks, settle
 from regrain.editing.storage.texts import is_plain, read_text
 
 if TYPE_CHECKING:
@@ -172,12 +172,15 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     library, *_ = kind.__module__.split(".")
     stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
     files = weight_files(folder, stem)
+    title = f"{shorten(id)}: {folder.name}/"
     if not files:
-        raise no_weights(folder, f"{shorten(id)}: {folder.name}/", "model")
-    for file in files:
-        check_head(file, "model")
+        raise no_weights(folder, title, "model")
     _check_whole(files, folder, id)
-    said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
+    marks = {}
+    for path in files:
+        with opened(path, "model", path.name, "pt") as file:
+            marks |= read_marks(file, title)
+    said = f"{title} cannot be loaded. Its files are damaged, or of several models."
     chosen = choose_weights([file.name for file in files], stem)
     with (
         LOADING,
@@ -192,14 +195,12 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             output_loading_info=True,
             variant=chosen.variant or None if chosen else None,
         )
-        settle(
-            model, files, report["unexpected_keys"], f"{shorten(id)}: {folder.name}/"
-        )
+        settle(model, marks, report["unexpected_keys"], title)
     missing = report["missing_keys"]
     if missing:
         raise ModelError(
             "model",
-            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as "
+            f"{title} lacks {len(missing)} weights, such as "
             f"{min(missing)}. Download it again.",
         )
     return model

@@ -12,7 +12,7 @@ from single_files import load_file_of, original_layout
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.weights.motion import MotionFile
-from regrain.editing.storage.beside_weights import read_settled, settle
+from regrain.editing.storage.beside_weights import read_marks, read_settled, settle
 from regrain.editing.storage.safetensors_files import opened, read_weights
 
 EIGHT = torch.float8_e4m3fn
@@ -159,15 +159,33 @@ def test_the_other_half_of_a_whole_model_is_left_out(part, request):
 
 
 @pytest.fixture(scope="module")
-def xl(tmp_path_factory):
-    return loaded(write_sdxl(tmp_path_factory.mktemp("xl") / "model"))
+def xl(folders):
+    return loaded(folders["CLIPTextModelWithProjection"].parent)
 
 
-IDLE = (
-    "model_ema.decay", "alphas_cumprod", "sqrt_alphas_cumprod", "denoiser.sigmas", "global_step",
-    "cond_stage_model.logit_scale", "cond_stage_model.transformer.text_projection.weight",
-    "cond_stage_model.transformer.text_model.embeddings.position_ids", "first_stage_model.loss.logvar",
-)  # fmt: skip
+IDLE = [
+    "model_ema.decay",
+    "first_stage_model.loss.x",
+    "ema.x",
+    "embedding_manager.embedder.x",
+    "num_updates",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "betas",
+    "sqrt_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "posterior_variance",
+    "denoiser.sigmas",
+    "logvar",
+    "lvlb_weights",
+    "global_step",
+    "x.attn_mask",
+    "x.logit_scale",
+    "cond_stage_model.transformer.text_projection.weight",
+    "cond_stage_model.transformer.vision_model.x",
+    "cond_stage_model.model.text_projection",
+    "cond_stage_model.transformer.x.position_ids",
+]
 
 
 @pytest.mark.parametrize(
@@ -232,8 +250,10 @@ def test_other_scales_are_refused_by_their_names(form, tmp_path):
     said = f"has '{[*marks][0]}', which "
     model = torch.nn.Module()
     model.a = torch.nn.Linear(64, 64)
+    with opened(file, "x", "y", "pt") as one:
+        read = read_marks(one, "mine")
     with pytest.raises(ModelError, match=said):
-        settle(model, [file], marks, "mine")
+        settle(model, read, marks, "mine")
     if form != "another word":  # which is a weight like others there
         with pytest.raises(ModelError, match=said), opened(file, "x", "y", "pt") as one:
             read_settled(one, "mine")
