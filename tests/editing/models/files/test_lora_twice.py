@@ -77,6 +77,7 @@ def alpha_of(number):
     [
         (alpha_of(1.0), {"lora_alpha": "4"}, None, "has an alpha of 4 and of 1.0"),
         (alpha_of(1.0), {}, {"unet.lora_alpha": 4}, "has an alpha of 4 and of 1.0"),
+        (alpha_of(1.0), {"r": "9"}, None, "has a rank of 2 and of 9"),
         ({}, {"unet.r": "2"}, {"unet.r": 3}, "says {'unet.r': 2} and {'unet.r': 3} of"),
         (
             halves(KOHYA),
