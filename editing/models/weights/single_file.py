@@ -6,6 +6,7 @@ and pruned checkpoints load too.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -173,7 +174,7 @@ def _unet(checkpoint: Checkpoint, version: str) -> tuple[nn.Module, set[str]]:
         own["addition_time_embed_dim"] = (both - pooled.shape[1]) // 6
     check_configs(config | own, {}, TITLES[version])
     with init_empty_weights():
-        unet = UNet2DConditionModel.from_config(config | own)
+        unet: Any = UNet2DConditionModel.from_config(config | own)
     convert = partial(convert_ldm_unet_checkpoint, config=unet.config)
     return unet, _fill(unet, convert, checkpoint)
 
