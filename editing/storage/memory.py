@@ -31,13 +31,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import ModelError, ResourceError, shorten
+from regrain.editing.errors import ResourceError
 from regrain.editing.storage.devices import VARIABLE, choose_device
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
-    check_head,
+    opened,
     weight_files,
 )
 
@@ -238,16 +237,9 @@ def count_weights(path: Path) -> int:
     Reads only headers. Folders hold more than is loaded: other precisions, a safety
     checker.
     """
-    from safetensors import safe_open
-
     total = 0
     for file in _weight_files(path):
-        check_head(file, "model")
-        said = f"{shorten(file.name)} is damaged or not a .safetensors file. Download it again."
-        with (
-            boundary("model", said, ModelError),
-            safe_open(file, framework="np") as weights,
-        ):
+        with opened(file, "model", file.name) as weights:
             for name in weights.keys():  # noqa: SIM118 (no mapping)
                 total += prod(weights.get_slice(name).get_shape())
     return total

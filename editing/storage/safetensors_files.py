@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.beside_weights import read_marks, settle
 from regrain.editing.storage.texts import is_plain, read_text
 
 if TYPE_CHECKING:
     import torch
+    from safetensors import safe_open
     from torch import nn
 
 LOADING = RLock()
@@ -69,6 +71,31 @@ def _other_file(path: Path) -> str | None:
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "a web page, not the file. Download it again."
     return None
+
+
+@contextmanager
+def opened(
+    path: Path, field: str, title: str, framework: str = "np"
+) -> Iterator[safe_open]:
+    """Open a file for its head, or with the framework "pt" for its tensors; every
+    failure is one line, which names the file by its title.
+
+    Raises:
+        ModelError: It is missing or damaged, or the code inside the `with` fails.
+    """
+    from safetensors import safe_open
+
+    check_head(path, field)
+    with (
+        boundary(
+            field,
+            f"{shorten(title)} is damaged or not a .safetensors file. Download it "
+            "again.",
+            ModelError,
+        ),
+        safe_open(path, framework) as file,
+    ):
+        yield file
 
 
 class WeightFiles(NamedTuple):
@@ -139,22 +166,21 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     """Read one diffusers or transformers model from its folder.
 
     Raises:
-        ModelError: There are no safetensors, or weights are missing.
+        ModelError: There are no safetensors, weights are missing, or some are not used
+            or have scales that are not known.
     """
     library, *_ = kind.__module__.split(".")
     stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
     files = weight_files(folder, stem)
+    title = f"{shorten(id)}: {folder.name}/"
     if not files:
-        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            "model",
-            f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. "
-            "Download them.",
-        )
-    for file in files:
-        check_head(file, "model")
+        raise no_weights(folder, title, "model")
     _check_whole(files, folder, id)
-    said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."
+    marks = {}
+    for path in files:
+        with opened(path, "model", path.name, "pt") as file:
+            marks |= read_marks(file, title)
+    said = f"{title} cannot be loaded. Its files are damaged, or of several models."
     chosen = choose_weights([file.name for file in files], stem)
     with (
         LOADING,
@@ -169,14 +195,23 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             output_loading_info=True,
             variant=chosen.variant or None if chosen else None,
         )
+        settle(model, marks, report["unexpected_keys"], title)
     missing = report["missing_keys"]
     if missing:
         raise ModelError(
             "model",
-            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as "
+            f"{title} lacks {len(missing)} weights, such as "
             f"{min(missing)}. Download it again.",
         )
     return model
+
+
+def no_weights(folder: Path, title: str, field: str) -> ModelError:
+    """Return the error of a folder without weights that can be read."""
+    hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
+    return ModelError(
+        field, f"{title} has no .safetensors weights{hint}. Download them."
+    )
 
 
 def _check_whole(files: list[Path], folder: Path, id: str) -> None:
@@ -256,12 +291,10 @@ def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
 
 def _write_index(place: Path, files: list[Path], stem: str) -> None:
     """Write the index of shards: the file of each weight."""
-    from safetensors import safe_open
-
     places = {}
-    for file in files:
-        with safe_open(file, framework="np") as opened:
-            places |= dict.fromkeys(opened.keys(), file.name)
+    for path in files:
+        with opened(path, "model", path.name) as file:
+            places |= dict.fromkeys(file.keys(), path.name)
     chosen = choose_weights([file.name for file in files], stem)
     variant = f".{chosen.variant}" if chosen and chosen.variant else ""
     index = {"metadata": {}, "weight_map": places}

@@ -16,7 +16,7 @@ from regrain.editing.models.files.configs import Config, check_config
 from regrain.editing.models.files.schedulers import Content
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.storage.safetensors_files import opened
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -37,7 +37,7 @@ _ARCHITECTURES = {
     "sdxl": "stable-diffusion-xl",
 }
 # Empty tensors that say what a file predicts, and that its last level has no signal.
-_V_MARK, _ZERO_SNR = "v_pred", "ztsnr"
+V_MARK, ZERO_SNR = "v_pred", "ztsnr"
 _OTHER_MARKS = {
     "edm_vpred": "an EDM model (CosXL)",
     "edm_": "an EDM model (Playground 2.5)",
@@ -193,10 +193,10 @@ class FileHead(NamedTuple):
         known = stock_config(self.version, "scheduler", "scheduler_config.json")
         del known["prediction_type"]
         said = self.metadata.get("ss_zero_terminal_snr")
-        if _ZERO_SNR in self.names or said == "True":
+        if ZERO_SNR in self.names or said == "True":
             known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         stated = stated_prediction(self.metadata)
-        if _V_MARK in self.names:
+        if V_MARK in self.names:
             stated = "v_prediction"
         if stated not in ("", *PREDICTIONS):
             raise ModelError(
@@ -213,17 +213,8 @@ class FileHead(NamedTuple):
 def read_head(path: Path) -> FileHead:
     """Check that a .safetensors file is whole, and read its head; a ModelError if it is
     damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    check_head(path, "model")
-    try:
-        with safe_open(path, framework="np") as file:
-            return FileHead(path, frozenset(file.keys()), file.metadata() or {})
-    except (SafetensorError, OSError):
-        raise ModelError(
-            "model",
-            f"{shorten(path.name)} is damaged or incomplete. Download it again.",
-        ) from None
+    with opened(path, "model", path.name) as file:
+        return FileHead(path, frozenset(file.keys()), file.metadata() or {})
 
 
 def stock_config(version: str, part: str, name: str = "config.json") -> Config:

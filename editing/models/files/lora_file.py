@@ -19,7 +19,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.models.files.schedulers import Defaults, FewStep, by_name
-from regrain.editing.storage.safetensors_files import check_head, state_of
+from regrain.editing.storage.safetensors_files import opened, state_of
 
 FILE = "pytorch_lora_weights.safetensors"
 # What peft calls a LoRA, and the file beside it that says its scale.
@@ -92,17 +92,8 @@ def lora_facts(text: str) -> LoraFacts:
 @lru_cache(maxsize=16)
 def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFacts:
     """Read facts; `_states` are those of the files, which the cache compares."""
-    from safetensors import SafetensorError, safe_open
-
-    with about("loras"):
-        check_head(path, "loras")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            "loras", f"{shorten(id)} is damaged. Download it again."
-        ) from error
+    with opened(path, "loras", id) as file:
+        metadata = file.metadata() or {}
     return LoraFacts(id, path, metadata, read_defaults(defaults, id))
 
 

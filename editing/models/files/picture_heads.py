@@ -34,6 +34,18 @@ _AS_WIDE: dict[Kind, str] = {
     "full": "proj.0.weight",
 }
 
+# And what its tokens are made by.
+_RESAMPLED = (
+    r"((proj_in|proj_out|norm_out|reader\.\d+|layers\.\d+\.1\.[013]"
+    r"|layers\.\d+\.0\.(norm[12]|to_(q|kv|out)))\.(weight|bias))|latents|places"
+)
+_READ: dict[Kind, str] = {
+    "plain": r"(proj|norm)\.(weight|bias)",
+    "drawn": _RESAMPLED,
+    "plus": _RESAMPLED,
+    "full": r"proj\.[023]\.(weight|bias)",
+}
+
 _Place = TypeVar("_Place", bound=PurePath)
 
 
@@ -75,13 +87,14 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
         raise ModelError(
             FIELD, f"{shorten(id)} is not a picture adapter. Use an IP-Adapter."
         )
+    *_, cross = shapes[read[0]]
+    read += [_OWN + name for name in own if re.fullmatch(_READ[kind], name)]
     for name in shapes:
-        if not name.startswith(_OWN) and name not in read:
+        if name not in read:
             raise ModelError(
                 FIELD, f"{shorten(id)} has {shorten(name)}. Use a plain IP-Adapter."
             )
     *_, width = own[_AS_WIDE[kind]]
-    *_, cross = shapes[read[0]]
     return Head(kind, width, cross)
 
 

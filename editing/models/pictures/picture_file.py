@@ -19,7 +19,7 @@ from regrain.editing.models.files.picture_heads import (
     near,
     read_head,
 )
-from regrain.editing.models.weights.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.local_models import (
     ASSETS,
     MODELS_VARIABLE,
@@ -27,7 +27,12 @@ from regrain.editing.storage.local_models import (
     find_local,
 )
 from regrain.editing.storage.memory import count_weights
-from regrain.editing.storage.safetensors_files import TRANSFORMERS, weight_files
+from regrain.editing.storage.safetensors_files import (
+    TRANSFORMERS,
+    no_weights,
+    opened,
+    weight_files,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,8 +88,8 @@ class PictureFile:
 
     def read(self) -> dict[str, Tensor]:
         """Read all its weights."""
-        with opened(self.path, FIELD, self.id) as file:
-            return read_tensors(file)
+        with opened(self.path, FIELD, self.id, "pt") as file:
+            return read_tensors(file, FIELD, self.id)
 
     @cached_property
     def encoder(self) -> Path | None:
@@ -193,10 +198,7 @@ def _only_file(folder: Path, id: str) -> Path:
         raise ModelError(
             FIELD, f"{shorten(id)} has several: {names}. Name one, as FOLDER/FILE."
         )
-    hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-    raise ModelError(
-        FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them."
-    )
+    raise no_weights(folder, shorten(id), FIELD)
 
 
 def _download(id: str, name: str, fetch: bool) -> str:

@@ -28,9 +28,10 @@ from regrain.editing.models.weights.lora_change import (
     Damage,
     Misfit,
     Scaling,
+    agreed,
     apply,
 )
-from regrain.editing.models.weights.tensors import opened
+from regrain.editing.storage.safetensors_files import opened
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
@@ -79,6 +80,11 @@ _PARTS = {  # by a piece of the prefix; the first counts
     "diffusion_model.": "network",
     "dit.": "network",
 }
+# What decides the scale of layers, of all parts or of one.
+_SETTING = re.compile(
+    r"(?:(?:unet|transformer|text_encoder|text_encoder_2)\.)?"
+    r"(?:r|rank|lora_alpha|alpha|use_rslora|rank_pattern|alpha_pattern)"
+)
 # Names that older versions of diffusers wrote.
 _OLD = {
     r"\.processor\.(to_[qkv])_lora\.": r".\1.lora.",
@@ -138,7 +144,8 @@ class _Layer(NamedTuple):
     name: str
 
 
-_Changes = dict[_Layer, dict[str, Tensor]]  # by role; see `lora_change`
+_Tensors = dict[str, tuple[_Layer, str, Tensor]]
+"""Of each tensor of a file, its layer and its role; see `lora_change`."""
 
 
 @torch.no_grad()
@@ -155,22 +162,25 @@ def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
     layers = {name: _layers(part) for name, part in parts.items()}
     for text in specs:
         spec = parse_lora(text)
-        changes, facts = _read(spec.model)
-        for layer, change in changes.items():
+        tensors, facts = _read(spec.model)
+        changes, keys = {}, {}
+        for key, (layer, role, tensor) in tensors.items():
             part, module = _locate(layer, parts, layers, spec)
+            known = "magnitude" if role in MAGNITUDES else role
+            _check_once(spec.model, key, keys.setdefault((module, known), key))
+            changes.setdefault(module, (part, layer.name, {}))[2][role] = tensor
+        for module, (part, name, change) in changes.items():
             if part == "unet" and module is parts["unet"].conv_in:
                 module = _widened(parts["unet"], change, spec)
                 layers = layers | {"unet": _layers(parts["unet"])}
-            scaling = _scaling(facts, part, layer.name)
             try:
-                apply(change, module, spec.weight, scaling)
+                apply(change, module, spec.weight, _scaling(facts, part, name))
             except Misfit as wrong:
-                raise _misfit(spec, f"{part}.{layer.name} {wrong}") from wrong
+                raise _misfit(spec, f"{part}.{name} {wrong}") from wrong
             except Damage as wrong:
-                raise ModelError(
-                    "loras",
-                    f"{shorten(spec.model)}: {part}.{layer.name} {wrong}. "
-                    "Download it again.",
+                said = f"has a layer {part}.{name} that {wrong}"
+                raise _refused(
+                    spec.model, f"{said}. Download it again, or use another."
                 ) from wrong
 
 
@@ -263,85 +273,104 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    return ModelError(
-        "loras",
-        f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this "
-        "model.",
+    return _refused(
+        spec.model, f"does not fit: {reason}. Use a LoRA made for this model."
     )
+
+
+def _refused(id: str, said: str) -> ModelError:
+    return ModelError("loras", f"{shorten(id)} {said}")
+
+
+def _check_once(id: str, one: object, other: object) -> None:
+    """Refuse a file that says the same thing twice, unless it is said equally."""
+    if one != other:
+        both = [
+            text if len(text) < 60 else f"{text[:15]}...{text[-40:]}"
+            for text in map(repr, (other, one))
+        ]
+        raise _refused(id, f"says {' and '.join(both)} of one thing. Use another.")
 
 
 def _scaling(facts: Content, part: str, name: str) -> Scaling:
     """Return how peft's configuration scales a layer."""
 
-    def said(key: str) -> object:
-        return facts.get(f"{part}.{key}", facts.get(key))
+    def said(*keys: str) -> list[Any]:
+        return [facts.get(of + key) for key in keys for of in ("", f"{part}.")]
 
-    alpha = said("lora_alpha") or said("alpha")
-    rank = said("r")
-    pattern = said("alpha_pattern")
-    if isinstance(pattern, dict):
-        for end, value in pattern.items():
-            if f".{name}".endswith(f".{end}"):
-                alpha = value
+    def of_layer(key: str, usual: float | None) -> float | None:
+        for pattern in filter(None, said(key)):
+            for end, value in pattern.items():
+                if f".{name}".endswith(f".{end}") or end == f"^{name}":
+                    return value
+        return usual
+
     return Scaling(
-        float(alpha) if isinstance(alpha, int | float) else None,
-        said("use_rslora") is True,
-        rank if isinstance(rank, int) and rank > 0 else None,
+        of_layer("alpha_pattern", agreed("an alpha", *said("lora_alpha", "alpha"))),
+        True in said("use_rslora"),
+        of_layer("rank_pattern", agreed("a rank", *said("r", "rank"))) or None,
     )
 
 
-def _read(id: str) -> tuple[_Changes, Content]:
+def _read(id: str) -> tuple[_Tensors, Content]:
     """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
-    changes: _Changes = {}
-    with opened(path, "loras", id) as file:
+    with opened(path, "loras", id, "pt") as file:
         facts = _facts(path, id, file.metadata() or {})
-        for key in [*file.keys()]:
-            layer, role = _role(key, id)  # before a large file that is no LoRA is read
-            changes.setdefault(layer, {})[role] = file.get_tensor(key)
-    if not changes:
-        raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
-    has_norms = any(change.keys() & MAGNITUDES for change in changes.values())
+        roles = {key: _role(key, id) for key in [*file.keys()]}
+        # now, as a large file may be no LoRA
+        tensors = {key: (*roles[key], file.get_tensor(key)) for key in roles}
+    if not tensors:
+        raise _refused(id, "is empty. Download it again.")
+    has_norms = any(role in MAGNITUDES for _, role in roles.values())
     if facts.get("use_dora") is True and not has_norms:
-        raise ModelError(
-            "loras",
-            f"{shorten(id)} says that it is a DoRA, but has no magnitudes. "
-            "Download it again.",
+        raise _refused(
+            id, "says that it is a DoRA, but has no magnitudes. Download it again."
         )
-    return changes, facts
+    return tensors, facts
 
 
 def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
-    """Read peft's configuration, from a file's metadata or from the file beside it."""
+    """Read peft's configuration, from the file beside a LoRA, from its metadata, or
+    from metadata by the names of settings."""
+    import yaml
+
     beside = path.with_name(PEFT_CONFIG)
     facts: Any = {}
     if path.name == PEFT_FILE and beside.exists():
         with about("loras"):
             facts = read_json(beside, f"{shorten(id)}: {beside.name}")
-    elif "lora_adapter_metadata" in metadata:
-        with boundary("loras", f"{shorten(id)} is damaged. Use another.", ModelError):
-            facts = json.loads(metadata["lora_adapter_metadata"])
-    if not isinstance(facts, dict):
-        raise ModelError("loras", f"{shorten(id)} is damaged. Use another.")
+    with boundary("loras", f"{shorten(id)} is damaged. Use another.", ModelError):
+        named = {
+            key: yaml.safe_load(text)  # also what Python writes
+            for key, text in metadata.items()
+            if _SETTING.fullmatch(key)
+        }
+        for more in (json.loads(metadata.get("lora_adapter_metadata", "{}")), named):
+            for key in facts.keys() & more.keys():
+                _check_once(id, {key: facts[key]}, {key: more[key]})
+            facts |= more
     kind = facts.get("peft_type", "LORA")
     if kind not in ("LORA", "LOHA", "LOKR"):
-        raise ModelError(
-            "loras",
-            f"{shorten(id)} is of peft's kind {shorten(kind)}, which is not "
-            "supported. Use a LoRA, LoHa or LoKr.",
+        raise _refused(
+            id,
+            f"is of peft's kind {shorten(kind)}, which is not supported. Use a LoRA, "
+            "LoHa or LoKr.",
         )
     start = str(facts.get("init_lora_weights")).lower()
     if start.startswith(_OTHER_STARTS) or facts.get("layer_replication"):
-        raise ModelError(
-            "loras",
-            f"{shorten(id)} also changes the model ({PEFT_CONFIG}). Convert it to "
-            "an ordinary LoRA with peft.",
+        raise _refused(
+            id,
+            f"also changes the model ({PEFT_CONFIG}). Convert it to an ordinary LoRA "
+            "with peft.",
         )
     for key, value in facts.items():
-        is_scale = key.rpartition(".")[2] in ("r", "lora_alpha", "alpha")
-        if is_scale and not isinstance(value, int | float | None):
-            said = f"{shorten(id)} says {shorten(key)} {shorten(value)}, which is no number"
-            raise ModelError("loras", f"{said}. Use another.")
+        numbers = value.values() if isinstance(value, dict) else [value]
+        is_known = value is None or isinstance(value, dict) == key.endswith("pattern")
+        is_known &= all(isinstance(one, int | float | None) for one in numbers)
+        if _SETTING.fullmatch(key) and not is_known:
+            said = f"{shorten(key)} {shorten(value)}, which is no number"
+            raise _refused(id, f"says {said}. Use another.")
     return facts
 
 
@@ -351,10 +380,7 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
     if key in _INVERSIONS:
         titles.append(_OTHERS["emb_params"])
     if titles:
-        raise ModelError(
-            "loras",
-            f"{shorten(id)} is {titles[0]}, not a LoRA of a model. Use another.",
-        )
+        raise _refused(id, f"is {titles[0]}, not a LoRA of a model. Use another.")
     known = key
     for old, new in _OLD.items():
         known = re.sub(old, new, known)
@@ -368,8 +394,8 @@ def _role(key: str, id: str) -> tuple[_Layer, str]:
             found = (part for piece, part in _PARTS.items() if piece in prefix[0])
             layer = _Layer(next(found, ""), name[prefix.end() :])
             return layer, role or match[2]
-    raise ModelError(
-        "loras",
-        f"{shorten(id)} has ...{key[-40:]!r}, which no known LoRA has. Use a "
-        "LoRA, DoRA, LoHa or LoKr.",
+    raise _refused(
+        id,
+        f"has ...{key[-40:]!r}, which no known LoRA has. Use a LoRA, DoRA, LoHa or "
+        "LoKr.",
     )

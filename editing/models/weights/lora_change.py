@@ -14,13 +14,12 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-Change = Mapping[str, Tensor]
+Change = dict[str, Tensor]
 """The tensors of a layer, by role."""
 _TABLE = "scale_shift_table"  # of Wan's blocks
 _ADDED = {"diff": "weight", "diff_b": "bias", "diff_m": _TABLE}
@@ -48,7 +47,20 @@ class Misfit(Exception):
 
 
 class Damage(Exception):
-    """The tensors of a layer cannot be added to any; the text as that of `Misfit`."""
+    """The tensors of a layer cannot be added to any, or two things are said of it; the
+    text as that of `Misfit`."""
+
+
+def agreed(what: str, *said: float | None) -> float | None:
+    """Return what is said of a layer, at one place or at several; None if nothing is.
+
+    Raises:
+        Damage: Not the same is said.
+    """
+    known = [one for one in said if one is not None]
+    if len({f"{one:.3g}" for one in known}) > 1:
+        raise Damage(f"has {what} of {' and of '.join(map(str, known))}")
+    return known[0] if known else None
 
 
 def apply(change: Change, layer: nn.Module, weight: float, scaling: Scaling) -> None:
@@ -102,13 +114,14 @@ def _added(own: Change, weight: float, scaling: Scaling) -> dict[str, Tensor]:
     added = {}
     if factors:
         delta, rank = _delta(own)
-        alpha = scaling.alpha
-        if "alpha" not in own:
-            rank = rank or scaling.rank
-        elif own["alpha"].numel() == 1:
-            alpha = own["alpha"].item()
-        else:
+        if own.keys() - _SCALED:
+            raise Damage("has factors of two kinds")
+        alphas = own["alpha"].flatten().tolist() if "alpha" in own else []
+        if len(alphas) > 1:
             raise Damage(_INCOMPLETE)
+        if rank or not alphas:
+            rank = agreed("a rank", rank, scaling.rank)
+        alpha = agreed("an alpha", scaling.alpha, *alphas)
         scale = weight
         if alpha is not None and rank is not None:  # None if nothing was decomposed
             scale *= alpha / rank ** (0.5 if scaling.by_root else 1)
@@ -127,13 +140,13 @@ def _added(own: Change, weight: float, scaling: Scaling) -> dict[str, Tensor]:
 
 
 def _delta(own: Change) -> tuple[Tensor, int | None]:
-    """Return the product of the factors, [out, in, ...], and its rank; None of one that
-    was not decomposed."""
+    """Take the factors, and return their product, [out, in, ...], and its rank; None of
+    one that was not decomposed."""
     if "up" in own or "down" in own:
-        down = own["down"]
+        down = own.pop("down")
         if "mid" in own:
-            down = torch.einsum("rs...,si->ri...", own["mid"], down.flatten(1))
-        up = own["up"].flatten(1)
+            down = torch.einsum("rs...,si->ri...", own.pop("mid"), down.flatten(1))
+        up = own.pop("up").flatten(1)
         if down.ndim < 2 or up.shape[1] != len(down):
             raise Damage(_INCOMPLETE)
         return (up @ down.flatten(1)).unflatten(1, down.shape[1:]), len(down)
@@ -145,8 +158,8 @@ def _delta(own: Change) -> tuple[Tensor, int | None]:
 
 def _product(own: Change, kind: str, number: str) -> Tensor:
     """Multiply the factors of a matrix, with a core between them if there is one."""
-    a, b = (own[f"{kind}_w{number}_{end}"] for end in "ab")
-    core = own.get(f"{kind}_t{number}")
+    a, b = (own.pop(f"{kind}_w{number}_{end}") for end in "ab")
+    core = own.pop(f"{kind}_t{number}", None)
     if core is None:
         return (a @ b.flatten(1)).unflatten(1, b.shape[1:])
     return torch.einsum("ij...,ip,jr->pr...", core, a, b)
@@ -158,10 +171,10 @@ def _kronecker(own: Change) -> tuple[Tensor, int | None]:
     for number in "12":
         name = f"lokr_w{number}"
         if name in own:
-            whole[number] = own[name]
+            whole[number] = own.pop(name)
         else:
-            whole[number] = _product(own, "lokr", number)
             rank = len(own[f"{name}_b"])
+            whole[number] = _product(own, "lokr", number)
     left, right = whole.values()
     # of a convolution, the second has the kernel
     left = left.reshape(*left.shape, *[1] * (right.ndim - left.ndim))

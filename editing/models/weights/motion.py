@@ -15,8 +15,12 @@ from regrain.editing.models.files.config_keys import check_known
 from regrain.editing.models.files.configs import Config, check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
-from regrain.editing.models.weights.tensors import opened, read_tensors
-from regrain.editing.storage.safetensors_files import weight_files
+from regrain.editing.models.weights.tensors import read_tensors
+from regrain.editing.storage.safetensors_files import (
+    no_weights,
+    opened,
+    weight_files,
+)
 
 FIELD = "motion"
 _WIDTH = 320  # channels of the finest level of published models
@@ -32,7 +36,9 @@ _RENAMED = (
 )
 _POSITIONS = re.compile(r"\.(pos_encoder|pos_embed)\.pe$")
 _MODULE = re.compile(
-    r"((?:down_blocks|up_blocks)\.\d+\.motion_modules\.\d+|mid_block\.motion_modules\.\d+)\.(.+)"
+    r"((?:down_blocks|up_blocks)\.\d+\.motion_modules\.\d+|mid_block\.motion_modules\.\d+)\."
+    r"((?:norm|proj_in|proj_out|transformer_blocks\.\d+\.(?:norm[123]|ff\.net\.(?:0\.proj|2)"
+    r"|attn[12]\.to_(?:[qkv]|out\.0)))\.(?:weight|bias))"
 )
 
 
@@ -56,8 +62,8 @@ class MotionFile:
             ModelError: It is missing, damaged, a pickle, or of another kind.
         """
         path, config = _locate(id)
-        with opened(path, FIELD, id) as file:
-            tensors = read_tensors(file)
+        with opened(path, FIELD, id, "pt") as file:
+            tensors = read_tensors(file, FIELD, id)
         for old, new in _RENAMED:
             tensors = {re.sub(old, new, name): one for name, one in tensors.items()}
         if any("lora" in name for name in tensors):
@@ -124,10 +130,7 @@ def _locate(id: str) -> tuple[Path, Config]:
         check_known(config, "motion", place)
     found = weight_files(folder)
     if not found:
-        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            FIELD, f"{shorten(id)} has no .safetensors weights{hint}. Download them."
-        )
+        raise no_weights(folder, shorten(id), FIELD)
     return found[0], config
 
 

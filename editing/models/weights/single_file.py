@@ -5,6 +5,7 @@ and pruned checkpoints load too.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import Config, check_config
 from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.models.files.file_head import (
-    CHECKPOINTS,
     OPENCLIP_TEXT,
     TEXT,
     UNET,
+    V_MARK,
     VAE,
+    ZERO_SNR,
     FileHead,
     stock_config,
     token_table,
@@ -30,14 +32,13 @@ from regrain.editing.models.weights.folder import (
     check_configs,
     with_prediction,
 )
-from regrain.editing.models.weights.tensors import opened, read_tensors
+from regrain.editing.models.weights.tensors import read_tensors
+from regrain.editing.storage.beside_weights import check_unread
+from regrain.editing.storage.safetensors_files import opened
 
 Checkpoint = Mapping[str, Tensor]
 """The tensors of a file by name."""
 TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
-# Of weights of 8 bits: their scale, and what a kernel for them would need.
-_SCALE = ".scale_weight"
-_SCALES_OF_INPUT = (".scale_input", "scaled_fp8")
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
 
@@ -64,6 +65,8 @@ def read_file(
         ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x, 2.x
             or XL, or says that it is of a kind that is not supported.
     """
+    from accelerate import init_empty_weights
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -78,23 +81,27 @@ def read_file(
     side = head.side
     scheduler = with_prediction(facts.scheduler, prediction, name)
     check_configs({}, {"prediction_type": "v_prediction"} | scheduler, head.path.name)
-    with opened(head.path, "model", head.path.name) as file:
-        checkpoint = _weights(read_tensors(file), name)
+    with opened(head.path, "model", head.path.name, "pt") as file:
+        checkpoint = read_tensors(file, "model", head.path.name)
     # Some weights are missing, or have shapes that no such model has.
     with boundary(
         "model",
         f"{name} is not a complete {TITLES[version]} checkpoint. Use another.",
         ModelError,
     ):
-        unet = _unet(checkpoint, version)
+        unet, read = _unet(checkpoint, version)
         keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
         given["block_out_channels"] = [len(checkpoint[key]) for key in keys]
-        modules = {
-            "unet": unet,
-            "vae": _part(AutoencoderKL, checkpoint, version, "vae", **given),
-        }
+        with init_empty_weights():
+            vae = AutoencoderKL.from_config(stock_config(version, "vae") | given)
+        read |= _fill(
+            vae, partial(convert_ldm_vae_checkpoint, config=vae.config), checkpoint
+        )
+        modules = {"unet": unet, "vae": vae}
         for part in TEXT[version]:
-            modules[part] = _text_encoder(checkpoint, version, part, skipped)
+            modules[part], names = _text_encoder(checkpoint, version, part, skipped)
+            read |= names
+    check_unread(checkpoint.keys() - read - {V_MARK, ZERO_SNR}, name)
     for part, module in modules.items():
         module.to(torch.float32 if part == "vae" else dtype).eval()
     pad = "!" if version == "sd2" else "<|endoftext|>"
@@ -111,29 +118,6 @@ def read_file(
     elif version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
     return ModelParts(modules, tokenizer, scheduler)
-
-
-def _weights(tensors: Checkpoint, name: str) -> dict[str, Tensor]:
-    """Return the weights of a file, with the scales of those of 8 bits multiplied in;
-    others that are whole numbers raise ModelError."""
-    weights = {
-        key: tensor
-        for key, tensor in tensors.items()
-        if not key.endswith(_SCALES_OF_INPUT)
-    }
-    for key, scale in tensors.items():
-        of = key.removesuffix(_SCALE) + ".weight"
-        if key.endswith(_SCALE) and of in weights:
-            weights[of] = weights[of].float() * scale.float()
-            del weights[key]
-    for key, weight in weights.items():
-        if key.endswith(".weight") and not weight.is_floating_point():
-            raise ModelError(
-                "model",
-                f"{name} has weights of {weight.dtype}, which is not supported. "
-                "Use one of 16 bits.",
-            )
-    return weights
 
 
 def _count(checkpoint: Checkpoint, prefix: str) -> int:
@@ -159,7 +143,9 @@ def guess_prediction(unet: Callable, text: Tensor) -> str:
     return "epsilon" if correlation > EPS_CORRELATION else "v_prediction"
 
 
-def _unet(checkpoint: Checkpoint, version: str) -> nn.Module:
+def _unet(checkpoint: Checkpoint, version: str) -> tuple[nn.Module, set[str]]:
+    from accelerate import init_empty_weights
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     config = stock_config(version, "unet")
@@ -187,32 +173,17 @@ def _unet(checkpoint: Checkpoint, version: str) -> nn.Module:
         own["projection_class_embeddings_input_dim"] = both
         own["addition_time_embed_dim"] = (both - pooled.shape[1]) // 6
     check_configs(config | own, {}, TITLES[version])
-    unet = _part(UNet2DConditionModel, checkpoint, version, "unet", **own)
-    given = sum(key.startswith(UNET) for key in checkpoint)
-    more = given - len(unet.state_dict())
-    if more > 0:
-        raise ModelError(
-            "model",
-            f"Its UNet has {more} weights more than one of {TITLES[version]}, "
-            "which is not supported. Use another.",
-        )
-    return unet
-
-
-def _part(
-    kind: Any, checkpoint: Checkpoint, version: str, part: str, **own: object
-) -> nn.Module:
-    place = {
-        "config": str(CHECKPOINTS / version),
-        "subfolder": part,
-        "local_files_only": True,
-    }
-    return kind.from_single_file(dict(checkpoint), **place, **own)
+    with init_empty_weights():
+        unet: Any = UNet2DConditionModel.from_config(config | own)
+    convert = partial(convert_ldm_unet_checkpoint, config=unet.config)
+    return unet, _fill(unet, convert, checkpoint)
 
 
 def _text_encoder(
     checkpoint: Checkpoint, version: str, part: str, skipped: int
-) -> nn.Module:
+) -> tuple[nn.Module, set[str]]:
+    """Build a text encoder; also return the names of what it takes, or may leave
+    out."""
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import (
         convert_ldm_clip_checkpoint,
@@ -233,7 +204,7 @@ def _text_encoder(
         layers = f"{prefix}encoder.layers."
         wide = "mlp.fc1"
     vocabulary, width = checkpoint[token_table(version, part)].shape
-    depth = _count(checkpoint, layers)
+    depth = count = _count(checkpoint, layers)
     if version == "sd2":
         depth = min(depth, 23)  # 2.x reads the last but one
     depth = max(1, depth - skipped)
@@ -250,15 +221,36 @@ def _text_encoder(
         config["projection_dim"] = checkpoint[f"{prefix}text_projection"].shape[1]
     with init_empty_weights():
         model = kind(CLIPTextConfig(**config))
-    if is_openclip:
-        weights = convert_open_clip_checkpoint(model, checkpoint, prefix=prefix)
-    else:
-        weights = convert_ldm_clip_checkpoint(checkpoint)
-    if not hasattr(model, "text_model"):  # transformers 5 has one module less
-        weights = {
-            key.removeprefix("text_model."): value for key, value in weights.items()
-        }
-    expected = model.state_dict()
-    known = {key: value for key, value in weights.items() if key in expected}
-    model.load_state_dict(known, assign=True)
-    return model
+
+    def convert(given: Checkpoint) -> Checkpoint:
+        if is_openclip:
+            found = convert_open_clip_checkpoint(model, given, prefix=prefix)
+        else:
+            found = convert_ldm_clip_checkpoint(given)
+        # transformers 5 has one module less
+        less = "" if hasattr(model, "text_model") else "text_model."
+        return {key.removeprefix(less): value for key, value in found.items()}
+
+    unread = tuple(f"{layers}{number}." for number in range(depth, count))
+    left_out = {name for name in checkpoint if name.startswith(unread)}
+    return model, left_out | _fill(model, convert, checkpoint)
+
+
+def _fill(
+    module: nn.Module,
+    convert: Callable[[Checkpoint], Checkpoint],
+    checkpoint: Checkpoint,
+) -> set[str]:
+    """Give a part without weights those of a file, after they are renamed as it names
+    them; return the names in the file of what it took."""
+    names = [*checkpoint]
+    # Numbers in the place of weights are found again, whatever is cut out of them.
+    numbers = {
+        name: torch.full((*one.shape[:1], *[1] * (one.ndim - 1)), number)
+        for number, (name, one) in enumerate(checkpoint.items())
+    }
+    found = convert(numbers)
+    expected = module.state_dict().keys() & found.keys()
+    weights = convert(checkpoint)
+    module.load_state_dict({key: weights[key] for key in expected}, assign=True)
+    return {names[int(found[key].flatten()[0])] for key in expected}

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import ModelError, shorten
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.errors import shorten
+from regrain.editing.models.files.location import about
+from regrain.editing.storage.beside_weights import read_settled
 
 if TYPE_CHECKING:
     from safetensors import safe_open
     from torch import Tensor
 
 
-@contextmanager
-def opened(path: Path, field: str, title: str) -> Iterator[safe_open]:
-    """Open a file; every failure is one line, which names the file by its title.
-
-    Raises:
-        ModelError: It is missing or damaged, or the code inside the `with` fails.
-    """
-    from safetensors import safe_open
-
-    check_head(path, field)
-    with (
-        boundary(
-            field,
-            f"{shorten(title)} is damaged or not a .safetensors file. Download it "
-            "again.",
-            ModelError,
-        ),
-        safe_open(path, "pt") as file,
-    ):
-        yield file
-
-
-def read_tensors(file: safe_open) -> dict[str, Tensor]:
-    """Read all tensors of an opened file, by name."""
-    names = [*file.keys()]
-    return {name: file.get_tensor(name) for name in names}
+def read_tensors(file: safe_open, field: str, title: str) -> dict[str, Tensor]:
+    """Read the weights of an opened file, by name; see `read_settled`."""
+    with about(field):
+        return read_settled(file, shorten(title))
 
 
 def sums_of(weights: Iterable[Tensor]) -> list[float]:

@@ -197,6 +197,8 @@ def wider(tensors):
         (lambda t: t | {"image_proj.proj.0.weight": torch.zeros(2)}, "needs faces found by InsightFace"),
         (lambda t: t | {"image_proj.perceiver_resampler.proj_in.weight": torch.zeros(2)}, "InsightFace"),
         (lambda t: {"lora_A.weight": torch.zeros(2)}, "is not a picture adapter"),
+        (lambda t: t | {"image_proj.extra.weight": torch.zeros(2)}, "has 'image_proj.extra.weight'"),
+        (lambda t: t | {"image_proj.proj.weight_scale": torch.ones(1)}, "has 'image_proj.proj.weight_scale'"),
         (lambda t: t | {"1.to_k_lora.down.weight": torch.zeros(2)}, "has '1.to_k_lora.down.weight'"),
         (lambda t: {k: v for k, v in t.items() if ".3.to_v" not in k}, "does not fit .*ip_adapter.3.to_v_ip"),
         (lambda t: t | {"ip_adapter.99.to_k_ip.weight": torch.zeros(2, 32)}, "does not fit .*99"),

@@ -24,12 +24,12 @@ from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from regrain.editing.models.files.file_head import CHECKPOINTS
 from regrain.editing.models.files.location import find
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.build import load
 from regrain.editing.models.loading.load import load_backbone, local_models
 from regrain.editing.models.weights.single_file import (
-    CHECKPOINTS,
     TEXT,
     _text_encoder,
     guess_prediction,
@@ -451,7 +451,7 @@ SCHEDULE = "scheduler/scheduler_config.json"
 
 
 DAMAGES = {
-    "no .safetensors weights in vae/, only pickles": lambda f: (f / VAE).rename(
+    "vae/ has no .safetensors weights, only pickles": lambda f: (f / VAE).rename(
         f / "vae" / "weights.bin"
     ),
     "has no unet/config.json": lambda f: (f / "unet" / "config.json").unlink(),
@@ -610,8 +610,9 @@ def test_second_version_reads_the_last_but_one_layer():
     layers = {"num_hidden_layers": 24, "num_attention_heads": 1}
     deep = CLIPTextModel(CLIPTextConfig(**sizes, **layers, hidden_act="gelu"))
     weights = openclip(deep, TEXT["sd2"]["text_encoder"])
-    found = _text_encoder(weights, "sd2", "text_encoder", 0)
+    found, names = _text_encoder(weights, "sd2", "text_encoder", 0)
     assert found.config.num_hidden_layers == 23
+    assert names == {*weights}
     theirs = deep.state_dict()
     for name, weight in found.state_dict().items():
         assert torch.equal(weight, theirs[name])

@@ -1,0 +1,142 @@
+"""Tensors beside the weights of a network in its files: scales of weights of 8 bits,
+which are multiplied in, and those that change nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+
+if TYPE_CHECKING:
+    from safetensors import safe_open
+    from torch import Tensor, nn
+
+# What changes nothing: counters, averages of what was trained, what it was trained
+# with, tables that follow from the settings of a schedule, formats that weights have.
+_IDLE = (
+    r"(^|\.)(position_ids|attn_mask|num_batches_tracked|global_step|logit_scale)$"
+    r"|(^|\.)(scaled_fp8|comfy_quant)$"
+    r"|^(first_stage_model\.)?(model_ema|loss|ema|embedding_manager\.embedder)\."
+    r"|^(alphas_cumprod(_prev)?|betas|(log_one|posterior|sqrt)_\w+|denoiser\.sigmas)$"
+    r"|^(logvar|lvlb_weights|num_updates)$"
+    r"|^(cond_stage_model|conditioner\.embedders\.0)(\.transformer|\.model)?"
+    r"\.(text_projection|visual_projection|vision_model)(\.|$)"
+)
+# And of networks, by their classes: the half of a whole model that is not theirs.
+_OTHER_HALF = {
+    "CLIPTextModel": r"|(^|\.)(vision_model|visual_projection|text_projection)(\.|$)",
+    "CLIPTextModelWithProjection": r"|(^|\.)(vision_model|visual_projection)\.",
+    "CLIPVisionModelWithProjection": r"|(^|\.)(text_model|text_projection)\.",
+    "UMT5EncoderModel": r"|^(decoder|lm_head)\.",
+    "WanTransformer3DModel": r"|^vace_",
+}
+# Beside a weight of 8 bits: its scale, in two spellings, and that of what its layer
+# reads, which counts where that is of 8 bits, too.
+_MARK = re.compile(r"(.*?)(?:(weight_scale|scale_weight)|input_scale|scale_input)$")
+
+
+def is_idle(name: str, kind: str = "") -> bool:
+    """Tell whether a weight that a network of a class does not take changes nothing."""
+    return bool(re.search(_IDLE + _OTHER_HALF.get(kind, ""), name))
+
+
+def check_unread(names: Iterable[str], title: str) -> None:
+    """Refuse weights that no network takes, by a ModelError with the name of one."""
+    for name in sorted(names):
+        raise _refused(name, title, "which nothing here reads")
+
+
+def _refused(name: str, title: str, why: str) -> ModelError:
+    said = f"{title} has {shorten(name, 90)}, {why}"
+    return ModelError("model", f"{said}. Use another file, or one of 16 bits.")
+
+
+def read_settled(file: safe_open, title: str) -> dict[str, Tensor]:
+    """Read the weights of a file, with their scales multiplied in and without what
+    changes nothing.
+
+    Raises:
+        ModelError: Weights are whole numbers, or have scales that are not known.
+    """
+    weights = _read(file, title, lambda name: not is_idle(name))
+    marks = {name: weights.pop(name) for name in [*weights] if _MARK.fullmatch(name)}
+    _multiply(weights, marks, title)
+    return weights
+
+
+def read_marks(file: safe_open, title: str) -> dict[str, Tensor]:
+    """Read what is said beside the weights of a file; errors as `read_settled`."""
+    return _read(file, title, _MARK.fullmatch)
+
+
+def settle(
+    model: nn.Module, marks: Mapping[str, Tensor], left: Iterable[str], title: str
+) -> None:
+    """Multiply scales into the weights of a network that a library read from a folder.
+
+    Args:
+        model: Changed in place.
+        marks: See `read_marks`, of all files.
+        left: What the library did not take, as it names that.
+        title: Of the folder, for messages.
+    Raises:
+        ModelError: There are scales that are not known, or weights that the network
+            does not take.
+    """
+    unread = {name for name in left if not is_idle(name, type(model).__name__)}
+    # transformers 5 has one module less
+    less = "" if hasattr(model, "text_model") else "text_model."
+    known = {name.removeprefix(less): mark for name, mark in marks.items()}
+    check_unread(unread - known.keys(), title)
+    weights = dict(model.named_parameters())
+    beside = {
+        name: mark
+        for name, mark in known.items()
+        if name in unread or _MARK.sub(r"\1weight", name) in weights
+    }
+    _multiply(weights, beside, title)
+
+
+def _read(
+    file: safe_open, title: str, is_wanted: Callable[[str], object]
+) -> dict[str, Tensor]:
+    """Read some tensors of a file, by their names; refuse weights that are whole
+    numbers, wanted or not."""
+    found = {}
+    for name in [*file.keys()]:
+        kind = file.get_slice(name).get_dtype()
+        if name.endswith("weight") and not kind.startswith(("F", "BF")):
+            raise _refused(name, title, f"whole numbers ({kind})")
+        if is_wanted(name):
+            found[name] = file.get_tensor(name)
+    return found
+
+
+def _multiply(
+    weights: Mapping[str, Tensor], marks: Mapping[str, Tensor], title: str
+) -> None:
+    """Multiply each weight that has a scale by it."""
+    left = dict(weights)
+    # from the end of the alphabet: first those of weights
+    for name, mark in sorted(marks.items(), reverse=True):
+        ((layer, is_scale),) = _MARK.findall(name)
+        of = f"{layer}weight"
+        said = _refused(name, title, "which is not read in this form")
+        with boundary("model", said.message, ModelError):
+            if is_scale:
+                _scale(left.pop(of), mark)
+            elif weights[of] is left.get(of) or mark.numel() > 1:
+                raise said
+
+
+def _scale(weight: Tensor, scale: Tensor) -> None:
+    """Multiply a weight by one number, or by one for each row; an error if the scale is
+    something else."""
+    is_of_rows = scale.numel() == 1 or scale.numel() == len(scale) == len(weight)
+    if not is_of_rows or not scale.is_floating_point():
+        raise ValueError(scale)  # of blocks, or the exponents of scales
+    product = weight.float() * scale.float().reshape(-1, *[1] * (weight.ndim - 1))
+    weight.data = product.to(weight.dtype) if weight.itemsize > 1 else product
