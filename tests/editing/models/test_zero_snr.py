@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 from damaged_models import refusal, rewrite
-from diffusers import DDIMScheduler
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+)
+from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from made_models import SCHEDULER, load_double, write_small_model
 from pipelines import pipeline_of
@@ -77,6 +82,44 @@ def test_a_sampled_picture_is_the_pipelines(model, folder, steps):
         x = advance(*model.predict(x, step, text), step)
     far = (x - theirs).abs().max() / theirs.abs().max()
     assert float(far) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "kind", [EulerDiscreteScheduler, EulerAncestralDiscreteScheduler]
+)
+def test_samplers_by_sigma_start_where_diffusers_do(model, folder, kind, monkeypatch):
+    """With a little signal, which a run from pure noise would not have."""
+    pipeline = pipeline_of(folder)
+    scheduler = kind.from_config(SCHEDULER | ZERO)
+    least = float(scheduler.alphas_cumprod[-1])
+    assert least == 2**-24
+    scheduler.alphas_cumprod = in_double(SCHEDULER | ZERO).alphas_cumprod.clamp(least)
+    pipeline.scheduler = scheduler
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        if getattr(pipeline, part, None) is not None:
+            getattr(pipeline, part).double()
+    fresh = torch.Generator().manual_seed(4)
+    start, *added = torch.randn(5, 1, 4, 8, 16, dtype=torch.float64, generator=fresh)
+    theirs_added = iter(added)
+    drawn = lambda *_, **__: next(theirs_added)  # noqa: E731
+    monkeypatch.setattr(scheduling_euler_ancestral_discrete, "randn_tensor", drawn)
+    theirs = pipeline(
+        "a cat on a mat",
+        height=16,
+        width=32,
+        latents=start.clone(),
+        guidance_scale=1.0,
+        num_inference_steps=4,
+        output_type="latent",
+    ).images
+    sampler = "euler" if kind is EulerDiscreteScheduler else "euler_ancestral"
+    sampling = Sampling(model.schedule, sampler, 4)
+    text = model.embed(["a cat on a mat"])
+    x = start * float(scheduler.init_noise_sigma) * sampling.steps[0].signal
+    for step, fresh in zip(sampling.steps, added, strict=True):
+        x = sampling.advance(x, *model.predict(x, step, text), step, fresh)
+    # theirs takes sigmas of thousands in single precision
+    assert float((x - theirs).abs().max() / theirs.abs().max()) < 2e-5
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 1000])
