@@ -63,7 +63,7 @@ def _models() -> Iterator[str]:
     for name in local_models():
         facts = facts_of(name)
         said = [facts.family.title] if facts.family else []
-        said += facts.scheduler_words
+        said += facts.doubts
         yield f"{name} ({', '.join(said)})" if said else name
     try:
         kept = scan_cache_dir().repos

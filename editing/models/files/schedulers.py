@@ -1,15 +1,18 @@
 """How a model is stepped: the schedulers of diffusers that it may name, the samplers
 nearest to them, models that draw in few steps, and the settings that suit each.
 
-A few-step model says so by the class of its scheduler, a file by its name or metadata.
+A few-step model says so by the class of its scheduler, a file by its published name.
+What one word or a spacing may mean is a proposal, which changes nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
+from regrain.editing.errors import shorten
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS
 
@@ -106,79 +109,132 @@ class FewStep(NamedTuple):
         sampler: The sampler that it was distilled for.
         steps: Steps that suit it.
         guidance_scale: Scale that suits it; 1 is no guidance.
+        sign: What says so, if that alone proves nothing.
     """
 
     title: str
     sampler: Sampler
     steps: int = 4
     guidance_scale: float = 1.0
+    sign: str = ""
+
+    @property
+    def guess(self) -> str:
+        """What its sign says, which changes nothing, and what to set if it is so."""
+        return (
+            f"{self.sign} says {self.title}, which alone changes nothing. If it is: --set "
+            f"steps={self.steps} --set guidance_scale={self.guidance_scale:g} (also "
+            f"source_guidance), and sampler={self.sampler} where the method has it."
+        )
 
 
 GUIDED_LCM = FewStep("LCM", "lcm", 4, 8.0)
 """A consistency model that is told the scale of guidance and needs no second row."""
-_STEPS = re.compile(r"(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
-# By a word in the name of a file or repository; the first that is found counts.
-_BY_NAME: Mapping[str, FewStep] = {
-    "lcm": FewStep("LCM", "lcm"),
-    "tcd": FewStep("TCD", "tcd"),
-    "hyper": FewStep("Hyper-SD", "ddim_trailing", 8),
-    "dmd2?": FewStep("DMD2", "lcm"),
-    "lightning": FewStep("Lightning", "euler"),
-    "turbo": FewStep("Turbo", "euler_ancestral"),
-    "pcm": FewStep("PCM", "ddim_trailing"),
-    "flash": FewStep("Flash Diffusion", "lcm"),
+# Of each kind, the word by which its files are known, which may mean anything else, and
+# what names have in which it means this: the base and the number of steps (#) beside
+# it, or all of a published name. In both, "-" stands for any of "-_. ".
+_NAMES: tuple[tuple[str, str, FewStep], ...] = (
+    (
+        "animatelcm",
+        "^animatelcm$|animatelcm-sd15-[it]2v",
+        FewStep("AnimateLCM", "lcm", 6, 2.0),
+    ),
+    (
+        "lcm",
+        "lcm-lora-(?:weights-)?(?:sd-?v?1-?5|sdxl|ssd-1b)|sd(?:15|xl)-lcm-lora|lcm-#",
+        FewStep("LCM", "lcm"),
+    ),
+    ("tcd", "tcd-sd(?:15|21|xl)[a-z-]*-lora", FewStep("TCD", "tcd")),
+    # of one step, and those that keep their guidance
+    ("hyper", "hyper-sd(?:15|xl)?-1-?step", FewStep("Hyper-SD", "tcd", 1)),
+    (
+        "hyper",
+        "hyper-sd(?:15|xl)?-#-cfg",
+        FewStep("Hyper-SD", "ddim_trailing", 8, 5.0),
+    ),
+    ("hyper", "hyper-sd(?:15|xl)?-#", FewStep("Hyper-SD", "ddim_trailing", 8)),
+    ("dmd2?", "dmd2-sdxl-#", FewStep("DMD2", "lcm")),
+    ("lightning", "sdxl-lightning-#", FewStep("Lightning", "euler")),
+    (
+        "turbo",
+        "^sd(?:xl|-xl)?-turbo(?:-1-0|-lora-v1)?(?:-fp16)?$",
+        FewStep("Turbo", "euler_ancestral"),
+    ),
+    (
+        "pcm",
+        "pcm-sd(?:15|xl)-(?:(?:small|normal)cfg-#|lcmlike-lora)",
+        FewStep("PCM", "ddim_trailing"),
+    ),
+    ("flash", "^flash-sd(?:xl)?$", FewStep("Flash Diffusion", "lcm")),
     # of Wan
-    "lightx2v": FewStep("LightX2V", "lcm"),
-    "causvid": FewStep("CausVid", "lcm"),
-    "accvid(?:eo)?": FewStep("AccVideo", "lcm", 8),
-    "fusionx": FewStep("FusionX", "lcm", 8),
-    "self[-_ ]?forcing": FewStep("Self Forcing", "lcm"),
-}
-_CFG_PRESERVED = re.compile(r"(?<![a-z])cfg(?![a-z])", re.IGNORECASE)
-_CFG_SCALE = 5.0  # of Hyper-SD files that keep their guidance
-_FOR_FEW = {
+    (
+        "lightx2v",
+        r"lightx2v(?:-\w+)*-cfg-step-distill|stepdistill-cfgdistill|lightx2v-#",
+        FewStep("LightX2V", "lcm"),
+    ),
+    ("causvid", r"wan2-?1-causvid(?:-\w+)*-lora-rank\d+", FewStep("CausVid", "lcm")),
+    (
+        "accvid(?:eo)?",
+        r"wan2-?1-accvid(?:-\w+)*-lora-rank\d+",
+        FewStep("AccVideo", "lcm", 8),
+    ),
+    (
+        "fusionx",
+        r"wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx",
+        FewStep("FusionX", "lcm", 8),
+    ),
+    (
+        "self-?forcing",
+        r"self-forcing-(?:dmd|sid)|wan2-?1(?:-\w+)*-self-forcing",
+        FewStep("Self Forcing", "lcm"),
+    ),
+)
+_XL, _SPACING = "SDXL Turbo or Lightning", "The scheduler's spacing"
+# Of the classes of such models; the last two are of many others, too.
+_BY_CLASS = {
     "LCMScheduler": FewStep("LCM", "lcm"),
     "TCDScheduler": FewStep("TCD", "tcd"),
+    "EulerDiscreteScheduler": FewStep(_XL, "euler", sign=_SPACING),
+    "EulerAncestralDiscreteScheduler": FewStep(_XL, "euler_ancestral", sign=_SPACING),
 }
-_XL = "SDXL Turbo or Lightning"
-_IF_TRAILING = {
-    "EulerDiscreteScheduler": FewStep(_XL, "euler"),
-    "EulerAncestralDiscreteScheduler": FewStep(_XL, "euler_ancestral"),
-}
-_TITLES = ("ss_output_name", "modelspec.title", "ss_sd_model_name")
+_TITLES = ("ss_output_name", "modelspec.title")
 
 
-def by_name(name: str, metadata: Mapping[str, str] | None = None) -> FewStep | None:
-    """Recognise a file by its name, or by the titles in its metadata; None if it says
-    nothing.
+def by_name(name: str, metadata: Content) -> FewStep | None:
+    """Recognise a file by its published name, or the titles in its metadata, which may
+    also say the number of steps.
 
-    They may also say the number of steps, and that guidance was kept.
+    One word of them alone is a sign that proves nothing; None without any.
     """
-    said = metadata or {}
-    for title in (name, *(said.get(key, "") for key in _TITLES)):
-        for word, kind in _BY_NAME.items():
-            if re.search(rf"(?<![a-z]){word}(?![a-z])", title, re.IGNORECASE):
-                steps = _STEPS.search(title)
-                if steps and int(steps[1]):
-                    kind = kind._replace(steps=int(steps[1]))
-                if word == "hyper" and _CFG_PRESERVED.search(title):
-                    kind = kind._replace(guidance_scale=_CFG_SCALE)
-                if word == "hyper" and kind.steps == 1:
-                    kind = kind._replace(sampler="tcd")
-                return kind
-    return None
+    guess = None
+    titles = (str(metadata.get(key, "")) for key in _TITLES)
+    for title, (word, published, kind) in product((name, *titles), _NAMES):
+        last = re.sub(r".*[/\\]|\.safetensors$", "", title)
+        own = re.sub("[-_. ]+", "-", last.lower())
+        pattern = published.replace("#", r"([1-9]\d?)-?steps?")
+        if found := re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own):
+            return kind._replace(steps=int(found[1])) if found.lastindex else kind
+        if re.search(f"(?<![a-z]){word}(?![a-z])", own):
+            guess = kind._replace(sign=f"The name {shorten(last)}")
+    return guess
 
 
 def by_scheduler(config: Content) -> FewStep | None:
-    """Recognise a model by its scheduler_config.json; None if it is an ordinary one."""
-    name = str(config.get("_class_name"))
-    if name in _FOR_FEW:
-        return _FOR_FEW[name]
+    """Recognise a model by its scheduler_config.json; None if it is an ordinary one.
+
+    A spacing that ordinary models may have, too, is a sign that proves nothing.
+    """
+    kind = _BY_CLASS.get(str(config.get("_class_name")))
     # with `rescale_betas_zero_snr`, levels of a whole schedule: the first is pure noise
-    whole = config.get("rescale_betas_zero_snr")
-    if config.get("timestep_spacing") != "trailing" or whole:
-        return None
-    return _IF_TRAILING.get(name)
+    fits = config.get("timestep_spacing") == "trailing"
+    fits = fits and not config.get("rescale_betas_zero_snr")
+    return kind if kind and (fits or not kind.sign) else None
+
+
+def shift_of(config: Content) -> float:
+    """Return the shift of a video model's scheduler_config.json; 0 if it says none."""
+    shift = config.get("flow_shift") or config.get("shift")
+    return float(shift) if isinstance(shift, int | float) and shift > 0 else 0.0
 
 
 def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
@@ -191,14 +247,14 @@ def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
     few: dict[str, object] = {}
     if kind is not None:
         few = {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
-    shift = scheduler.get("flow_shift") or scheduler.get("shift")
+    shift = shift_of(scheduler)
     sampler = kind.sampler if kind else usual_sampler(scheduler)
     found: Defaults = {}
     for name, method in METHODS.items():
         values: dict[str, object] = {}
         if "flow" in method.needs:
-            if isinstance(shift, int | float) and shift > 0:
-                values["shift"] = float(shift)
+            if shift:
+                values["shift"] = shift
             values |= few
             if kind is not None:
                 values["source_guidance"] = kind.guidance_scale

@@ -16,9 +16,12 @@ from transformers.activations import ACT2FN
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     ALLOWED,
+    CLASSES,
+    FLOW,
     HONOURED,
     OF_TEXT,
     SCHEDULER,
+    check_keys,
     check_text_encoder,
 )
 from regrain.editing.models.files.configs import read_config
@@ -163,6 +166,37 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(message, fold
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     assert message in refusal(folder)
+
+
+# Of each part, the class and the values that it allows.
+VALUES = {
+    "scheduler": (None, SCHEDULER),
+    "flow": (None, FLOW),
+    **{
+        part: (name, ALLOWED[name])
+        for part, names in CLASSES.items()
+        for name in names
+        if name in ALLOWED
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "key"), [(part, key) for part in VALUES for key in VALUES[part][1]]
+)
+def test_every_other_value_of_a_key_is_refused(part, key):
+    """One value for another: a number, a word, a list of them."""
+    name, values = VALUES[part]
+    known = {"_class_name": name} if name else {}
+    others = (True, 1, 3, 5, 20, 51, 999, 0.5, "other", ["other"], ["default", 7])
+    allowed = [*values[key], *([False] if 0 in values[key] else [])]
+    refused = [one for one in others if not any(one == ok for ok in allowed)]
+    assert len(refused) >= len(others) - 2
+    for value in refused:
+        with pytest.raises(ModelError, match=f"^model: it has {key} "):
+            check_keys({**known, key: value}, part, "it")
+    for value in values[key]:
+        check_keys({**known, key: value}, part, "it")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
