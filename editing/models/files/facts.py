@@ -175,12 +175,8 @@ class ModelFacts:
     def is_silent(self) -> bool:
         """True if it is of Stable Diffusion, is on this machine, and does not say what
         it predicts."""
-        if self.source.kind == "hub":
-            return False
-        if self.head:
-            return "prediction_type" not in self.scheduler
-        is_image = (self.folder / UNET).is_file()
-        return is_image and "prediction_type" not in self.glance(LEVELS)
+        is_here = self.source.kind != "hub" and (self.folder / UNET).is_file()
+        return is_here and "prediction_type" not in self.scheduler
 
     def _kinds(self, loras: Sequence[str]) -> list[FewStep]:
         """The kinds of few-step models that LoRA files, and its own, are or may be."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from regrain.editing.errors import shorten
 from regrain.editing.params.base import Sampler
@@ -130,65 +130,31 @@ class FewStep(NamedTuple):
 
 GUIDED_LCM = FewStep("LCM", "lcm", 4, 8.0)
 """A consistency model that is told the scale of guidance and needs no second row."""
-# Of each kind, the word by which its files are known, which may mean anything else, and
-# what names have in which it means this: the base and the number of steps (#) beside
-# it, or all of a published name. In both, "-" stands for any of "-_. ".
-_NAMES: tuple[tuple[str, str, FewStep], ...] = (
-    (
-        "animatelcm",
-        "^animatelcm$|animatelcm-sd15-[it]2v",
-        FewStep("AnimateLCM", "lcm", 6, 2.0),
-    ),
-    (
-        "lcm",
-        "lcm-lora-(?:weights-)?(?:sd-?v?1-?5|sdxl|ssd-1b)|sd(?:15|xl)-lcm-lora|lcm-#",
-        FewStep("LCM", "lcm"),
-    ),
-    ("tcd", "tcd-sd(?:15|21|xl)[a-z-]*-lora", FewStep("TCD", "tcd")),
-    # of one step, and those that keep their guidance
-    ("hyper", "hyper-sd(?:15|xl)?-1-?step", FewStep("Hyper-SD", "tcd", 1)),
-    (
-        "hyper",
-        "hyper-sd(?:15|xl)?-#-cfg",
-        FewStep("Hyper-SD", "ddim_trailing", 8, 5.0),
-    ),
-    ("hyper", "hyper-sd(?:15|xl)?-#", FewStep("Hyper-SD", "ddim_trailing", 8)),
-    ("dmd2?", "dmd2-sdxl-#", FewStep("DMD2", "lcm")),
-    ("lightning", "sdxl-lightning-#", FewStep("Lightning", "euler")),
-    (
-        "turbo",
-        "^sd(?:xl|-xl)?-turbo(?:-1-0|-lora-v1)?(?:-fp16)?$",
-        FewStep("Turbo", "euler_ancestral"),
-    ),
-    (
-        "pcm",
-        "pcm-sd(?:15|xl)-(?:(?:small|normal)cfg-#|lcmlike-lora)",
-        FewStep("PCM", "ddim_trailing"),
-    ),
-    ("flash", "^flash-sd(?:xl)?$", FewStep("Flash Diffusion", "lcm")),
-    # of Wan
-    (
-        "lightx2v",
-        r"lightx2v(?:-\w+)*-cfg-step-distill|stepdistill-cfgdistill|lightx2v-#",
-        FewStep("LightX2V", "lcm"),
-    ),
-    ("causvid", r"wan2-?1-causvid(?:-\w+)*-lora-rank\d+", FewStep("CausVid", "lcm")),
-    (
-        "accvid(?:eo)?",
-        r"wan2-?1-accvid(?:-\w+)*-lora-rank\d+",
-        FewStep("AccVideo", "lcm", 8),
-    ),
-    (
-        "fusionx",
-        r"wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx",
-        FewStep("FusionX", "lcm", 8),
-    ),
-    (
-        "self-?forcing",
-        r"self-forcing-(?:dmd|sid)|wan2-?1(?:-\w+)*-self-forcing",
-        FewStep("Self Forcing", "lcm"),
-    ),
-)
+# Of each kind: the word by which its files are known, which may mean anything else; what
+# names have in which it means this, the base and the number of steps (#) beside it, or
+# all of a published name; sampler, steps, guidance, title. "-" stands for any of "-_. ".
+_NAMES = r"""
+animatelcm     ^animatelcm$|animatelcm-sd15-[it]2v                    lcm              6 2  AnimateLCM
+lcm            lcm-lora-(?:weights-)?(?:sd-?v?1-?5|sdxl|ssd-1b)       lcm              4 1  LCM
+lcm            sd(?:15|xl)-lcm-lora|lcm-#                             lcm              4 1  LCM
+tcd            tcd-sd(?:15|21|xl)[a-z-]*-lora                         tcd              4 1  TCD
+hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd              1 1  Hyper-SD
+hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
+hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
+dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
+lightning      sdxl-lightning-#                                       euler            4 1  Lightning
+turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
+pcm            pcm-sd(?:15|xl)-(?:small|normal)cfg-#                  ddim_trailing    4 1  PCM
+pcm            pcm-sd(?:15|xl)-lcmlike-lora                           ddim_trailing    4 1  PCM
+flash          ^flash-sd(?:xl)?$                                      lcm              4 1  Flash Diffusion
+lightx2v       lightx2v(?:-\w+)*-cfg-step-distill|lightx2v-#          lcm              4 1  LightX2V
+lightx2v       stepdistill-cfgdistill                                 lcm              4 1  LightX2V
+causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              4 1  CausVid
+accvid(?:eo)?  wan2-?1-accvid(?:-\w+)*-lora-rank\d+                   lcm              8 1  AccVideo
+fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx            lcm              8 1  FusionX
+self-?forcing  self-forcing-(?:dmd|sid)                               lcm              4 1  Self Forcing
+self-?forcing  wan2-?1(?:-\w+)*-self-forcing                          lcm              4 1  Self Forcing
+"""
 _XL, _SPACING = "SDXL Turbo or Lightning", "The scheduler's spacing"
 # Of the classes of such models; the last two are of many others, too.
 _BY_CLASS = {
@@ -208,14 +174,19 @@ def by_name(name: str, metadata: Content) -> FewStep | None:
     """
     guess = None
     titles = (str(metadata.get(key, "")) for key in _TITLES)
-    for title, (word, published, kind) in product((name, *titles), _NAMES):
-        last = re.sub(r".*[/\\]|\.safetensors$", "", title)
+    for title, line in product((name, *titles), _NAMES.strip().splitlines()):
+        last = re.sub(r".*[/\\](?=.)|[/\\]$|\.safetensors$", "", title)
         own = re.sub("[-_. ]+", "-", last.lower())
+        word, published, sampler, steps, scale, kind = line.split(maxsplit=5)
         pattern = published.replace("#", r"([1-9]\d?)-?steps?")
-        if found := re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own):
-            return kind._replace(steps=int(found[1])) if found.lastindex else kind
+        found = re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own)
+        if found and found.lastindex:
+            steps = found[1]
+        of_kind = FewStep(kind, cast("Sampler", sampler), int(steps), float(scale))
+        if found:
+            return of_kind
         if re.search(f"(?<![a-z]){word}(?![a-z])", own):
-            guess = kind._replace(sign=f"The name {shorten(last)}")
+            guess = of_kind._replace(sign=f"The name {shorten(last)}")
     return guess
 
 
@@ -244,24 +215,20 @@ def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
         scheduler: Its scheduler_config.json, whose shift is for video models.
         kind: Its kind, if it draws in few steps.
     """
-    few: dict[str, object] = {}
-    if kind is not None:
-        few = {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
-    shift = shift_of(scheduler)
+    given: dict[str, object] = {}
+    if shift := shift_of(scheduler):
+        given["shift"] = shift
     sampler = kind.sampler if kind else usual_sampler(scheduler)
+    if sampler != "ddim":
+        given["sampler"] = sampler
+    if kind:
+        given |= {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
     found: Defaults = {}
     for name, method in METHODS.items():
-        values: dict[str, object] = {}
-        if "flow" in method.needs:
-            if shift:
-                values["shift"] = shift
-            values |= few
-            if kind is not None:
-                values["source_guidance"] = kind.guidance_scale
-        elif "inversion" not in method.needs and "image_unet" in method.needs:
-            values |= few
-            if "sampler" in method.Params.model_fields and sampler != "ddim":
-                values["sampler"] = sampler
-        if values:
+        known = method.Params.model_fields
+        values = {key: value for key, value in given.items() if key in known}
+        if kind and "flow" in method.needs:
+            values["source_guidance"] = kind.guidance_scale
+        if values and "inversion" not in method.needs:
             found[name] = values
     return found

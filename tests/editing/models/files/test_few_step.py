@@ -28,48 +28,47 @@ from regrain.ui.views.model_views import local_view
 call = command(main)
 
 # As their makers, or those who convert them, publish them.
-PUBLISHED = {
-    "lcm-lora-sdv1-5.safetensors": ("LCM", "lcm", 4, 1.0),
-    "latent-consistency/lcm-lora-ssd-1b": ("LCM", "lcm", 4, 1.0),
-    "LCM_LoRA_Weights_SD15": ("LCM", "lcm", 4, 1.0),
-    "sdxl_lcm_lora.safetensors": ("LCM", "lcm", 4, 1.0),
-    "AnimateLCM_sd15_t2v_lora": ("AnimateLCM", "lcm", 6, 2.0),
-    "AnimateLCM_sd15_t2v.safetensors": ("AnimateLCM", "lcm", 6, 2.0),
-    "AnimateLCM_sd15_i2v_lora": ("AnimateLCM", "lcm", 6, 2.0),
-    "wangfuyun/AnimateLCM": ("AnimateLCM", "lcm", 6, 2.0),
-    "SDXL-Lightning-8step-lora": ("Lightning", "euler", 8, 1.0),
-    "loras/sdxl_lightning_2steps": ("Lightning", "euler", 2, 1.0),
-    "C:\\models\\sdxl_lightning_4step.safetensors": ("Lightning", "euler", 4, 1.0),
-    "my_sdxl_lightning_4step_v2": ("Lightning", "euler", 4, 1.0),
-    "ByteDance/Hyper-SD-8steps": ("Hyper-SD", "ddim_trailing", 8, 1.0),
-    "Hyper-SD15-12steps-CFG-lora": ("Hyper-SD", "ddim_trailing", 12, 5.0),
-    "Hyper-SDXL-1step-lora": ("Hyper-SD", "tcd", 1, 1.0),
-    "sdxl_hyper_sd_4step_lora": ("Hyper-SD", "ddim_trailing", 4, 1.0),
-    "TCD-SD15-LoRA": ("TCD", "tcd", 4, 1.0),
-    "TCD-SDXL-LoRA.safetensors": ("TCD", "tcd", 4, 1.0),
-    "dmd2_sdxl_4step_lora_fp16": ("DMD2", "lcm", 4, 1.0),
-    "stabilityai/sdxl-turbo": ("Turbo", "euler_ancestral", 4, 1.0),
-    "sd_xl_turbo_1.0_fp16.safetensors": ("Turbo", "euler_ancestral", 4, 1.0),
-    "sd-turbo": ("Turbo", "euler_ancestral", 4, 1.0),
-    "sd_xl_turbo_lora_v1": ("Turbo", "euler_ancestral", 4, 1.0),
-    "pcm_sd15_smallcfg_2step_converted": ("PCM", "ddim_trailing", 2, 1.0),
-    "pcm_sdxl_normalcfg_16step": ("PCM", "ddim_trailing", 16, 1.0),
-    "pcm_sd15_lcmlike_lora_converted": ("PCM", "ddim_trailing", 4, 1.0),
-    "jasperai/flash-sd": ("Flash Diffusion", "lcm", 4, 1.0),
-    "flash-sdxl": ("Flash Diffusion", "lcm", 4, 1.0),
-    "Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32": ("LightX2V", "lcm", 4, 1.0),
-    "lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16": (
-        *("LightX2V", "lcm", 4, 1.0),
-    ),
-    "lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill": ("LightX2V", "lcm", 4, 1.0),
-    "wan2.1_t2v_14b_lightx2v_4step": ("LightX2V", "lcm", 4, 1.0),
-    "Wan21_CausVid_14B_T2V_lora_rank32_v2": ("CausVid", "lcm", 4, 1.0),
-    "Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32": ("CausVid", "lcm", 4, 1.0),
-    "Wan21_AccVid_T2V_14B_lora_rank32_fp16": ("AccVideo", "lcm", 8, 1.0),
-    "Wan2.1_T2V_14B_FusionX_LoRA": ("FusionX", "lcm", 8, 1.0),
-    "Wan2.1_Text_to_Video_14B_FusionX_LoRA": ("FusionX", "lcm", 8, 1.0),
-    "self_forcing_dmd": ("Self Forcing", "lcm", 4, 1.0),
-}
+PUBLISHED = r"""
+lcm-lora-sdv1-5.safetensors                          LCM             lcm              4 1
+latent-consistency/lcm-lora-ssd-1b                   LCM             lcm              4 1
+LCM_LoRA_Weights_SD15                                LCM             lcm              4 1
+sdxl_lcm_lora.safetensors                            LCM             lcm              4 1
+AnimateLCM_sd15_t2v_lora                             AnimateLCM      lcm              6 2
+AnimateLCM_sd15_t2v.safetensors                      AnimateLCM      lcm              6 2
+AnimateLCM_sd15_i2v_lora                             AnimateLCM      lcm              6 2
+wangfuyun/AnimateLCM                                 AnimateLCM      lcm              6 2
+SDXL-Lightning-8step-lora                            Lightning       euler            8 1
+loras/sdxl_lightning_2steps                          Lightning       euler            2 1
+C:\models\sdxl_lightning_4step.safetensors           Lightning       euler            4 1
+my_sdxl_lightning_4step_v2                           Lightning       euler            4 1
+ByteDance/Hyper-SD-8steps                            Hyper-SD        ddim_trailing    8 1
+Hyper-SD15-12steps-CFG-lora                          Hyper-SD        ddim_trailing   12 5
+Hyper-SDXL-1step-lora                                Hyper-SD        tcd              1 1
+sdxl_hyper_sd_4step_lora                             Hyper-SD        ddim_trailing    4 1
+TCD-SD15-LoRA                                        TCD             tcd              4 1
+TCD-SDXL-LoRA.safetensors                            TCD             tcd              4 1
+dmd2_sdxl_4step_lora_fp16                            DMD2            lcm              4 1
+stabilityai/sdxl-turbo                               Turbo           euler_ancestral  4 1
+sd_xl_turbo_1.0_fp16.safetensors                     Turbo           euler_ancestral  4 1
+sd-turbo                                             Turbo           euler_ancestral  4 1
+sd_xl_turbo_lora_v1                                  Turbo           euler_ancestral  4 1
+pcm_sd15_smallcfg_2step_converted                    PCM             ddim_trailing    2 1
+pcm_sdxl_normalcfg_16step                            PCM             ddim_trailing   16 1
+pcm_sd15_lcmlike_lora_converted                      PCM             ddim_trailing    4 1
+jasperai/flash-sd                                    Flash_Diffusion lcm              4 1
+flash-sdxl                                           Flash_Diffusion lcm              4 1
+Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32  LightX2V        lcm              4 1
+lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16 LightX2V        lcm              4 1
+lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill       LightX2V        lcm              4 1
+wan2.1_t2v_14b_lightx2v_4step                        LightX2V        lcm              4 1
+Wan21_CausVid_14B_T2V_lora_rank32_v2                 CausVid         lcm              4 1
+Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32         CausVid         lcm              4 1
+Wan21_AccVid_T2V_14B_lora_rank32_fp16                AccVideo        lcm              8 1
+Wan2.1_T2V_14B_FusionX_LoRA                          FusionX         lcm              8 1
+Wan2.1_Text_to_Video_14B_FusionX_LoRA                FusionX         lcm              8 1
+self_forcing_dmd                                     Self_Forcing    lcm              4 1
+models/sdxl_lightning_8step/                         Lightning       euler            8 1
+"""
 # Of each word, names in which it means something else.
 INNOCENT = {
     "lcm": "lcm_math_blackboard, leica-lcm-tones, lcm landscape co, style_lcm_v2, lcm-logo-2024, "
@@ -106,11 +105,12 @@ NAMES = {name.strip() for names in INNOCENT.values() for name in names.split(","
 KEYS = ("ss_output_name", "modelspec.title")
 
 
-@pytest.mark.parametrize(("name", "kind"), PUBLISHED.items())
-def test_a_published_name_says_what_a_file_wants(name, kind):
-    assert by_name(name, {}) == (*kind, "")
-    for key in KEYS:
-        assert by_name("mine", {key: name}) == (*kind, "")
+@pytest.mark.parametrize("line", PUBLISHED.strip().splitlines())
+def test_a_published_name_says_what_a_file_wants(line):
+    name, title, sampler, steps, scale = line.split()
+    kind = (title.replace("_", " "), sampler, int(steps), float(scale), "")
+    for said in (by_name(name, {}), *(by_name("mine", {key: name}) for key in KEYS)):
+        assert said == kind
 
 
 @pytest.mark.parametrize("word", INNOCENT)
@@ -124,36 +124,37 @@ def test_a_word_is_no_more_than_a_proposal(word):
             assert by_name("mine", {key: name}) == found
 
 
-@pytest.mark.parametrize(
-    "name", ["film-grain", "hyperrealism", "turbocharged", "storybook", "flashlight"]
-)
-def test_an_ordinary_name_says_nothing(name):
-    assert by_name(name, {}) is None
-
-
-def test_the_model_that_a_lora_was_trained_on_does_not_make_it_one():
-    said = {"ss_sd_model_name": "sdxl_lightning_4step.safetensors"}
-    assert by_name("ink", said) is None
+def test_other_names_say_nothing():
+    """Nor does the model that a LoRA was trained on."""
+    trained = {"ss_sd_model_name": "sdxl_lightning_4step.safetensors"}
+    for name in [
+        "film-grain",
+        "hyperrealism",
+        "turbocharged",
+        "storybook",
+        "flashlight",
+    ]:
+        assert by_name(name, trained) is None
 
 
 EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
+
+
+TRAILING = {"timestep_spacing": "trailing"}
+# of a whole schedule, whose first level is pure noise
+WHOLE = TRAILING | {"rescale_betas_zero_snr": True}
 
 
 @pytest.mark.parametrize(
     ("name", "more", "sampler", "sure"),
     [
         ("LCMScheduler", {}, "lcm", True),
-        ("TCDScheduler", {"timestep_spacing": "trailing"}, "tcd", True),
-        (EULER, {"timestep_spacing": "trailing"}, "euler", False),
-        (ANCESTRAL, {"timestep_spacing": "trailing"}, "euler_ancestral", False),
+        ("TCDScheduler", TRAILING, "tcd", True),
+        (EULER, TRAILING, "euler", False),
+        (ANCESTRAL, TRAILING, "euler_ancestral", False),
         (EULER, {}, None, None),
-        ("DDIMScheduler", {"timestep_spacing": "trailing"}, None, None),
-        # of a whole schedule, whose first level is pure noise
-        (
-            EULER,
-            {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
-            *(None, None),
-        ),
+        (EULER, WHOLE, None, None),
+        ("DDIMScheduler", TRAILING, None, None),
     ],
 )
 def test_a_scheduler_says_what_a_folder_wants(name, more, sampler, sure):
@@ -182,20 +183,18 @@ def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
     assert proposed({}, None) == {}
 
 
-EULER_TRAILING = {"_class_name": EULER, "timestep_spacing": "trailing"}
-ANCESTRAL_TRAILING = EULER_TRAILING | {"_class_name": ANCESTRAL}
+EULER_TRAILING = {"_class_name": EULER, **TRAILING}
+ANCESTRAL_TRAILING = {"_class_name": ANCESTRAL, **TRAILING}
 
 
-def facts(place, name="mine", scheduler=None, unet=None, loras=(), index=None):
+def facts(place, name="mine", scheduler=None, unet=None):
     """Facts of a folder without weights."""
-    parts = {
-        "unet/config": {"in_channels": 4, **(unet or {})},
-        "scheduler/scheduler_config": SCHEDULER | (scheduler or {}),
-        "model_index": index or {},
-    }
-    for part, content in parts.items():
+    for part, content in (
+        ("unet/config", {"in_channels": 4, **(unet or {})}),
+        ("scheduler/scheduler_config", SCHEDULER | (scheduler or {})),
+    ):
         path = place / name / f"{part}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True)
         write_json(path, content)
     return facts_of(str(place / name))
 
@@ -226,7 +225,7 @@ def lora(place, name, metadata=None, **defaults):
         ("turbo_granny", {"_class_name": ANCESTRAL}, "turbo_granny' says Turbo"),
         ("mine", EULER_TRAILING, "spacing says SDXL Turbo or Lightning"),
         ("lcm_ink", EULER_TRAILING, "'lcm_ink' says LCM"),
-        ("turbo", ANCESTRAL_TRAILING | {"rescale_betas_zero_snr": True}, "Turbo"),
+        ("turbo", {"_class_name": ANCESTRAL, **WHOLE}, "Turbo"),
     ],
 )
 def test_one_sign_changes_nothing(tmp_path, name, scheduler, said):

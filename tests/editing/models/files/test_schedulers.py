@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from wiring import requested
 
 from regrain.editing.cli.doctor import examine
-from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.files.config_keys import with_defaults
@@ -127,14 +126,6 @@ def test_what_a_file_leaves_out_is_as_its_class_of_diffusers_has_it(name):
         found = with_defaults({"_class_name": name, **said}, "it")
         assert found.get(key) == usual.get(key)
         assert found.items() >= said.items()
-
-
-def test_levels_of_a_solver_without_spacing_are_those_of_linspace():
-    theirs = diffusers.DPMSolverSinglestepScheduler()
-    theirs.set_timesteps(10)
-    found = with_defaults({"_class_name": "DPMSolverSinglestepScheduler"}, "it")
-    steps = Sampling(Schedule.from_config(found), "dpmpp_2m", 10).steps
-    assert [step.t for step in steps] == theirs.timesteps.tolist()
 
 
 @pytest.mark.parametrize("name", [name for name in NEAREST if name not in HERE])
