@@ -120,7 +120,7 @@ class FewStep(NamedTuple):
 
     @property
     def guess(self) -> str:
-        """What its sign says, which changes nothing, and what to set if it is so."""
+        """A line on its sign, which changes nothing, and on what to set if it is right."""
         return (
             f"{self.sign} says {self.title}, which alone changes nothing. If it is: --set "
             f"steps={self.steps} --set guidance_scale={self.guidance_scale:g} (also "
