@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ from regrain.editing.cli.commands import (
     call,
     warn,
 )
-from regrain.editing.errors import RequestError, shorten
+from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
 from regrain.editing.media.reading import open_clip
@@ -36,6 +37,9 @@ from regrain.editing.models.adapters import (
     check_name,
     save_adapter,
 )
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.location import parse_lora
+from regrain.editing.models.files.lora_file import locate_lora
 from regrain.editing.pipeline.outputs import (
     check_formats,
     check_out,
@@ -145,6 +149,13 @@ def check(project: _Project, changes: _Changes) -> None:
         clip.read(start, stop)
         request.areas.read(start, stop)
     warn(clip.warnings)
+    with suppress(ModelError):  # the run says what is wrong with them
+        here = [
+            text
+            for text in request.loras
+            if locate_lora(parse_lora(text).model).kind != "hub"
+        ]
+        warn(facts_of(request.model).guesses(here))
     width, height = clip.size
     typer.echo(
         f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}"

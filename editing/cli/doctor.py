@@ -74,7 +74,7 @@ def _models() -> Iterator[str]:
             facts = facts_of(name)
             _ = facts.head  # of a file that is whole
             said = [facts.family.title if facts.family else "unknown or incomplete"]
-            said += facts.scheduler_words
+            said += facts.doubts
         except EditingError as error:
             said = [error.message.removesuffix(".")]
         yield f"{name} ({', '.join(said)})"

@@ -126,7 +126,7 @@ class Sampling:
             steps: Steps of the whole schedule, of which `strength` skips some; or,
                 of a sampler in `FEW_STEP`, steps within the share.
             strength: Share of the schedule, counted from the clean end, that is run;
-                at least one step is.
+                see `steps_run`.
         Raises:
             RequestError: There are not as many levels.
         """
@@ -138,8 +138,7 @@ class Sampling:
             self.steps = _few_steps(schedule, sampler, steps, strength)
         else:
             whole = _whole(schedule, sampler, steps)
-            kept = late_steps(whole, strength)
-            self.steps = tuple(kept or whole[-1:]) if strength else ()
+            self.steps = tuple(late_steps(whole, strength))
 
     def advance(
         self, x: Latents, x0: Latents, eps: Latents, step: Step, fresh: Latents
@@ -221,9 +220,11 @@ def _few_steps(
         levels = consistency_levels(schedule, steps, strength)
     else:
         levels = trailing_levels(schedule, steps, strength)
+    if sampler.startswith("euler"):
+        return _with_signal(schedule, levels)
     ends = schedule
     if sampler != "ddim_trailing":
-        ends = replace(schedule, ends_clean=sampler != "tcd")
+        ends = replace(schedule, ends_clean=sampler == "lcm")
     return ends.walk(levels, (*levels[1:], -1))
 
 
@@ -231,15 +232,18 @@ def _whole(schedule: Schedule, sampler: Sampler, steps: int) -> tuple[Step, ...]
     """Return the steps of a sampler over the whole schedule."""
     if sampler not in _MULTISTEP:
         return schedule.sampling(steps)
-    # A little signal at every level.
-    alphas = schedule.alphas_cumprod.clip(min=_LEAST)
-    ends = replace(schedule, alphas_cumprod=alphas)
     if sampler == "dpmpp_2m_karras":
-        return _karras_steps(ends, steps)
-    levels = _solver_levels(schedule, steps)
-    walk = replace(ends, ends_clean=True).walk(levels, (*levels[1:], -1))
+        return _karras_steps(schedule, steps)
+    return _with_signal(schedule, _solver_levels(schedule, steps))
+
+
+def _with_signal(schedule: Schedule, levels: Sequence[int]) -> tuple[Step, ...]:
+    """Return steps that end clean, between levels that all have a little signal."""
+    alphas = schedule.alphas_cumprod.clip(min=_LEAST)
+    ends = replace(schedule, alphas_cumprod=alphas, ends_clean=True)
     # with a little signal, the noisiest lies beside the level of the model
     between = schedule.reaches_pure_noise
+    walk = ends.walk(levels, (*levels[1:], -1))
     return tuple(replace(step, between=between) for step in walk)
 
 
@@ -264,7 +268,7 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
 
     Source: Karras et al., arXiv:2206.00364, Eq. 5.
     """
-    alphas = schedule.alphas_cumprod
+    alphas = schedule.alphas_cumprod.clip(min=_LEAST)
     known = np.sqrt((1 - alphas) / alphas)
     low = known[0] ** (1 / _RHO)
     high = known[-1] ** (1 / _RHO)
@@ -275,23 +279,8 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     found = []
     for index, (start, stop) in enumerate(pairwise(levels)):
         t = int(places[index].round())
-        step = schedule.step(
-            index,
-            steps,
-            t,
-            t,
-            -1,
-        )
-        found.append(
-            replace(
-                step,
-                signal=start[0],
-                noise=start[1],
-                signal_next=stop[0],
-                noise_next=stop[1],
-                between=True,
-            )
-        )
+        time = schedule.at(t).time
+        found.append(Step(index, steps, t, *start, *stop, time, between=True))
     return tuple(found)
 
 

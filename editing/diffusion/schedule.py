@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.errors import shorten
+from regrain.editing.params.base import steps_run
 
 Latents = Float[Tensor, "*shape"]
 Answer = tuple[Tensor, Tensor]
@@ -386,8 +387,8 @@ def carried_noise(
 
 
 def late_steps(steps: Sequence[Step], share: float) -> list[Step]:
-    """Return the steps of the last `share` of a schedule."""
-    return [step for step in steps if not step.within(1 - share)]
+    """Return the steps of the last `share` of a schedule; see `steps_run`."""
+    return list(steps[len(steps) - steps_run(len(steps), share) :])
 
 
 def guide(uncond: Latents, cond: Latents, scale: float) -> Latents:

@@ -122,9 +122,6 @@ class FrescoModel:
             backbone.schedule, params.sampler, params.steps, params.strength
         )
         self.steps: Sequence[Step] = self._sampling.steps
-        if params.sampler == "ddim":
-            skipped = round(params.steps * (1 - params.strength))
-            self.steps = backbone.schedule.sampling(params.steps)[skipped:]
         self.control = ControlNets(params.control, working.frames, backbone)
         prompts = [request.negatives, request.composed.text]
         uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])

@@ -60,7 +60,14 @@ SEEN: Mapping[str, Selectors] = {
 def most_consistency_steps(strength: float) -> int:
     """Return the most steps of the samplers lcm and tcd: the levels on which such
     models were distilled in a share of the schedule, at least one."""
-    return max(1, int(_LEARNED * strength + 1e-9))
+    return max(1, steps_run(_LEARNED, strength))
+
+
+def steps_run(steps: int, strength: float) -> int:
+    """Return how many steps of a schedule are run with a strength, as diffusers rounds:
+    down, but at least one unless it is 0."""
+    # A share is a decimal fraction, which binary ones only approach.
+    return max(1, int(steps * strength + 1e-9)) if strength else 0
 
 
 # Parameters that methods have with different defaults.
@@ -362,6 +369,8 @@ class DrawnParams(MethodParams):
 class SampledParams(DrawnParams):
     """Parameters of methods that draw anew by any sampler."""
 
+    LOOKS: ClassVar[int] = 0  # calls in which the source alone is read
+
     sampler: Sampler = parameter(
         "ddim",
         "Sampler",
@@ -372,8 +381,11 @@ class SampledParams(DrawnParams):
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; an edit begins in the middle of the schedule."""
-        share = 1.0 if self.sampler in FEW_STEP else self.strength
-        return super().passes(edits)._replace(editing=self.steps * share)
+        run = steps_run(self.steps, self.strength)
+        if run and self.sampler in FEW_STEP:
+            run = self.steps
+        editing = float(run and run + self.LOOKS)
+        return super().passes(edits)._replace(editing=editing)
 
     def check_together(self) -> None:
         """Refuse more steps than a consistency model has levels."""

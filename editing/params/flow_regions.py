@@ -11,6 +11,7 @@ from regrain.editing.params.base import (
     Passes,
     WindowedParams,
     guidance,
+    steps_run,
     strength,
 )
 from regrain.editing.params.written import BLEND, Share, parameter
@@ -135,5 +136,5 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; of each noise, the source and the edit."""
-        steps = self.steps * self.strength * 2 * self.averages
-        return super().passes(edits)._replace(editing=steps)
+        steps = steps_run(self.steps, self.strength) * 2 * self.averages
+        return super().passes(edits)._replace(editing=float(steps))

@@ -39,6 +39,7 @@ class FrescoParams(SampledParams, ModulatedParams):
         },
     }
     NEEDS = {"control": "control"}
+    LOOKS = 1
     GROUPS = {
         "Features": (
             "optimise_until",

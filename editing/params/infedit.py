@@ -14,6 +14,7 @@ from regrain.editing.params.base import (
     WindowedParams,
     guidance,
     self_until,
+    steps_run,
 )
 from regrain.editing.params.written import (
     ALIGNMENT,
@@ -147,5 +148,6 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; the source runs along, guided as the edit is."""
-        steps = self.steps * self.strength + self.steps_again
-        return Passes(0.0, steps, self.halves * (1 + edits))
+        steps = max(1, steps_run(self.steps, self.strength))
+        steps += min(self.steps_again, steps - 1)
+        return Passes(0.0, float(steps), self.halves * (1 + edits))

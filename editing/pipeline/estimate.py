@@ -407,7 +407,8 @@ def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
         return None
     sizes = _sizes_of_unet(request, facts)
     if facts.head and not request.size:
-        sizes = sizes._replace(side=facts.head.side or sizes.side)
+        predicts = facts.scheduler.get("prediction_type", request.prediction)
+        sizes = sizes._replace(side=facts.head.side(predicts) or sizes.side)
     return sizes
 
 

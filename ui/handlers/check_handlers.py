@@ -119,7 +119,8 @@ class CheckHandlers(Handlers):
             try:
                 asked = self.asked(session, fields)
                 reader = self.catalogue.reader(asked.model)
-                return session, checks.check(session, reader, asked)
+                guesses = self.catalogue.guesses(asked)
+                return session, checks.check(session, reader, asked, guesses)
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
 

@@ -62,9 +62,11 @@ class Diagnostic:
         return self.kind == "hint"
 
 
-def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
+def check(
+    session: Session, reader: Reader, asked: Edit, guesses: Sequence[str] = ()
+) -> list[Diagnostic]:
     """List the faults, and hints, in the order of the page; `asked` is as its fields
-    have it."""
+    have it, `guesses` is said of its model."""
     found = [
         *(
             _remark(error, session, "missing" if error.field == "regions" else "wrong")
@@ -75,6 +77,8 @@ def check(session: Session, reader: Reader, asked: Edit) -> list[Diagnostic]:
         *_repeated(session),
         *_unbound(session),
     ]
+    if guesses:
+        found.append(Diagnostic("model", " ".join(guesses), kind="hint"))
     if not any(remark.kind == "wrong" for remark in found):
         try:  # the first thing that the request itself refuses
             check_runnable(build_request(session, asked, masked=False))

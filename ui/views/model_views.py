@@ -121,7 +121,7 @@ def local_view(names: Sequence[str]) -> list[ListingView]:
             said = ["unknown or incomplete"]
             if family:
                 said = [family.title, _fits(family.title)]
-            said += facts.scheduler_words
+            said += facts.doubts
         except ModelError as error:
             said = [error.message]
         shown.append(ListingView(name, _line(said)))
@@ -148,7 +148,7 @@ def _fits(family: str) -> str:
     """Say how much of a family fits here, by the smallest side it is used at; empty if
     unknown."""
     for need in NEEDS:
-        if need.family == family:
+        if family.startswith(need.family):
             return f"{need.fits()} into memory at {need.side} px (estimate)"
     return ""
 

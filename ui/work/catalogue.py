@@ -207,6 +207,10 @@ class Catalogue:
         known = [*self.loras, BUILT_IN_FAST]
         return [text for text in added if split_weight(text)[0] in known]
 
+    def guesses(self, asked: Edit) -> list[str]:
+        """Say what a model, with its LoRA files, may be; see `ModelFacts.guesses`."""
+        return self._facts(asked.model).guesses(self.loras_of(asked.loras))
+
     def seeing(self, model: str) -> str:
         """Return the first picture adapter that fits a model, else the first; empty
         without any."""

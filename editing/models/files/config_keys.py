@@ -126,7 +126,7 @@ SCHEDULER: Values = {
 }
 """Of all schedulers in `NEAREST` together."""
 
-_FLOW: Values = {
+FLOW: Values = {
     "num_train_timesteps": (1000,),
     "use_dynamic_shifting": _OFF,
     "shift_terminal": _OFF,
@@ -181,7 +181,7 @@ _FAMILIES = {
 }
 # Of each part of a model, the classes that are read, the first where the file names
 # none.
-_CLASSES: Mapping[str, tuple[str, ...]] = {
+CLASSES: Mapping[str, tuple[str, ...]] = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderDC", "AutoencoderKLWan"),
     "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
@@ -203,14 +203,17 @@ def check_keys(content: Content, part: str, place: str) -> None:
     """
     name = content.get("_class_name")
     if part == "flow":
-        _refuse_values(content, _FLOW, place)
+        _refuse_values(content, FLOW, place)
+        both = [content.get("flow_shift"), content.get("shift")]
+        if all(both) and both[0] != both[1]:
+            raise unsupported(place, "flow_shift and shift", both, "Keep one")
     elif part == "scheduler":
         if name is not None and str(name) not in NEAREST:
             raise _other_class(place, family_of_scheduler(name) or shorten(name))
         _refuse_values(content, SCHEDULER, place)
         _refuse_unknown(content, HONOURED.union(SCHEDULER, _BESIDE), place)
-    elif part in _CLASSES:
-        classes = _CLASSES[part]
+    elif part in CLASSES:
+        classes = CLASSES[part]
         if name not in (None, *classes):
             raise _other_class(
                 place, shorten(name), f"Use a model with {' or '.join(classes)}"
@@ -224,11 +227,31 @@ def check_known(content: Content, part: str, place: str) -> None:
     diffusers does not know, by a ModelError. Imports that class."""
     import diffusers
 
-    name = str(content.get("_class_name") or _CLASSES[part][0])
+    name = str(content.get("_class_name") or CLASSES[part][0])
     if name in ALLOWED:
         known = signature(getattr(diffusers, name).__init__).parameters
         ours = ("beta_schedule",) if part == "motion" else ()  # of its model
         _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
+
+
+def with_defaults(content: Content, place: str) -> dict[str, object]:
+    """Return a scheduler_config.json with what it leaves out as its class of diffusers
+    takes it. Imports that class.
+
+    Raises:
+        ModelError: It leaves out levels, and its class cannot be imported here.
+    """
+    import diffusers
+
+    name = str(content.get("_class_name", "DDIMScheduler"))
+    known = signature(getattr(diffusers, name).__init__).parameters.values()
+    usual = {one.name: one.default for one in known if one.default is not one.empty}
+    # a class without the key spaces its levels so
+    whole = {"timestep_spacing": "linspace", **usual, **content}
+    if not whole.keys() >= {"beta_start", "beta_end", "beta_schedule"}:
+        given = f"{name} without levels"
+        raise _other_class(place, given, "Add beta_start, beta_end and beta_schedule")
+    return whole
 
 
 def _refuse_values(content: Content, values: Values, place: str) -> None:

@@ -49,7 +49,7 @@ from regrain.editing.storage.safetensors_files import state_of
 
 INDEX = "model_index.json"
 UNET, TRANSFORMER = "unet/config.json", "transformer/config.json"
-_SCHEDULER = "scheduler/scheduler_config.json"
+LEVELS = "scheduler/scheduler_config.json"
 
 
 class ModelFacts:
@@ -135,18 +135,22 @@ class ModelFacts:
     def family(self) -> Family | None:
         """Its kind; None if its configuration is not on this machine or cannot be
         read."""
-        if self.source.kind == "file":
-            try:
-                head = self.head
-            except ModelError:  # loading it says what is wrong
-                head = None
-            return family_of_names(head.names, head.other_kind) if head else None
-        return family_of_configs(
-            self.glance(INDEX),
-            self.glance(UNET),
-            self._with_class(self.glance(_SCHEDULER)),
-            self.glance(TRANSFORMER),
-        )
+        family = few = None
+        with suppress(ModelError):  # loading says what is wrong
+            if self.head:
+                family = family_of_names(self.head.names, self.head.other_kind)
+            else:
+                family = family_of_configs(
+                    self.glance(INDEX),
+                    self.glance(UNET),
+                    self._with_class(self.glance(LEVELS)),
+                    self.glance(TRANSFORMER),
+                )
+            few = self.few_step()
+        if family and few:
+            title = f"{family.title}, {few.title}"
+            return Family(title, family.offers - {"inversion"})
+        return family
 
     @cached_property
     def index(self) -> Config:
@@ -161,7 +165,7 @@ class ModelFacts:
         which diffusers goes; empty without the file."""
         if self.head:
             return self.head.scheduler(self.beside)
-        return self._with_class(self._here(_SCHEDULER))
+        return self._with_class(self._here(LEVELS))
 
     def _with_class(self, scheduler: Config) -> Config:
         named = class_in_index(self.glance(INDEX), "scheduler")
@@ -171,21 +175,31 @@ class ModelFacts:
     def is_silent(self) -> bool:
         """True if it is of Stable Diffusion, is on this machine, and does not say what
         it predicts."""
-        if self.source.kind == "hub":
-            return False
-        if self.head:
-            return "prediction_type" not in self.scheduler
-        is_image = (self.folder / UNET).is_file()
-        return is_image and "prediction_type" not in self.glance(_SCHEDULER)
+        is_here = self.source.kind != "hub" and (self.folder / UNET).is_file()
+        return is_here and "prediction_type" not in self.scheduler
+
+    def _kinds(self, loras: Sequence[str]) -> list[FewStep]:
+        """The kinds of few-step models that LoRA files, and its own, are or may be."""
+        found = [lora_facts(text).kind for text in loras]
+        told = self._here(UNET).get("time_cond_proj_dim")
+        spaced = GUIDED_LCM if told else by_scheduler(self.scheduler)
+        named = by_name(self.id, self.head.metadata if self.head else {})
+        if spaced and named and named.title in spaced.title:
+            spaced = spaced._replace(sign="")  # two signs
+        return [kind for kind in (*found, spaced, named) if kind]
 
     def few_step(self, loras: Sequence[str] = ()) -> FewStep | None:
         """Recognise a model that draws in few steps: by a LoRA, by the configuration of
-        its UNet or scheduler, or by its name."""
-        kinds = [lora_facts(text).kind for text in loras]
-        if self._here(UNET).get("time_cond_proj_dim"):
-            kinds.append(GUIDED_LCM)
-        kinds += [by_scheduler(self.scheduler), by_name(self.id)]
-        return next((kind for kind in kinds if kind is not None), None)
+        its UNet or scheduler, or by its published name; or by two signs, neither of
+        which proves it."""
+        return next((kind for kind in self._kinds(loras) if not kind.sign), None)
+
+    def guesses(self, loras: Sequence[str] = ()) -> list[str]:
+        """Say what it, or a LoRA, may be by one sign alone, which changes nothing, and
+        what to set if it is."""
+        if self.few_step(loras):
+            return []
+        return [kind.guess for kind in self._kinds(loras)]
 
     def other_scheduler(self, loras: Sequence[str] = ()) -> OtherScheduler | None:
         """Return the scheduler that it names, if that is not here; a few-step model's
@@ -193,14 +207,16 @@ class ModelFacts:
         return None if self.few_step(loras) else other_scheduler(self.scheduler)
 
     @property
-    def scheduler_words(self) -> list[str]:
-        """A few words on what is used for a scheduler that is not here; none if it is,
-        or if that is not known without loading."""
+    def doubts(self) -> list[str]:
+        """A few words on what is used for a scheduler that is not here, and `guesses`;
+        none if that is not known without loading."""
+        said = []
         with suppress(ModelError):  # loading it says what is wrong
             other = self.other_scheduler()
             if other is not None and self._here(UNET):
-                return [f"{other.sampler} for its {other.title}"]
-        return []
+                said.append(f"{other.sampler} for its {other.title}")
+            said += self.guesses()
+        return said
 
     @cached_property
     def defaults(self) -> Defaults:
@@ -216,7 +232,7 @@ class ModelFacts:
         own = proposed(self.scheduler, self.few_step(loras))
         added = [lora_facts(text) for text in loras]
         layers = [own, self.defaults]
-        if any(one.kind for one in added):
+        if any(one.kind and not one.kind.sign for one in added):
             layers.append(own)
         layers += [one.defaults for one in added]
         merged: Defaults = {}

@@ -42,6 +42,7 @@ _OTHER_MARKS = {
     "edm_vpred": "an EDM model (CosXL)",
     "edm_": "an EDM model (Playground 2.5)",
 }
+_V_SIDE = 768
 _SIDES = (64, 4096)  # the least and the largest, in pixels
 _OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
 _MAX_BYTES = 200_000  # of a .yaml
@@ -148,13 +149,14 @@ class FileHead(NamedTuple):
                 name, "timestep_range", steps, "Use a model for all timesteps"
             )
 
-    @property
-    def side(self) -> int | None:
-        """The short side of the pictures on which it says that it was trained, in
-        pixels; None if it does not say. A ModelError if it is no such side."""
+    def side(self, prediction: object) -> int | None:
+        """Return the short side of the pictures on which it says that it was trained,
+        in pixels, or 2.x that predicts v; None of others. A ModelError if it is no such
+        side."""
         stated = self.metadata.get("modelspec.resolution", "")
         if not stated:
-            return None
+            is_wide = self.version == "sd2" and prediction == "v_prediction"
+            return _V_SIDE if is_wide else None
         text = stated.replace(" ", "").lower()
         found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
         side = min(int(found[1]), int(found[2] or found[1])) if found else 0

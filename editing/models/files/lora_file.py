@@ -47,8 +47,8 @@ class LoraFacts:
 
     @property
     def kind(self) -> FewStep | None:
-        """Its kind, if it is one for few steps; by its name or metadata."""
-        return by_name(Path(self.id).name, self.metadata)
+        """Its kind, if it is or may be one for few steps; by its name or titles."""
+        return by_name(self.id, self.metadata)
 
     def notes(self, prediction: str, reads_last_layer: bool) -> list[str]:
         """Say what it tells of its training that a model does not do.

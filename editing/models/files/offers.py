@@ -116,21 +116,18 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
     title = "SDXL" if added else "Stable Diffusion"
     if inpaints:
         return Family(f"{title} for inpainting", _NO_INVERSION)
-    whole = scheduler.get("rescale_betas_zero_snr")
-    if added and scheduler.get("timestep_spacing") == "trailing" and not whole:
-        # A few steps without guidance cannot be inverted.
-        return Family("SDXL Turbo or Lightning", _NO_INVERSION)
     return Family(title, STABLE_DIFFUSION)
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
     """Recognise Wan 2.1 from text.
 
-    Wan 2.2 has a second transformer or coarser latents; models from pictures have more
-    input channels.
+    Wan 2.2 has a second transformer, a level at which that takes over, or coarser
+    latents; models from pictures have more input channels.
     """
     library, *_ = index.get("transformer_2") or [None]
-    if library or index.get("expand_timesteps"):
+    boundary = index.get("boundary_ratio")
+    if library or boundary is not None or index.get("expand_timesteps"):
         return Family("Wan 2.2")
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):

@@ -1,15 +1,18 @@
 """How a model is stepped: the schedulers of diffusers that it may name, the samplers
 nearest to them, models that draw in few steps, and the settings that suit each.
 
-A few-step model says so by the class of its scheduler, a file by its name or metadata.
+A few-step model says so by the class of its scheduler, a file by its published name.
+What one word or a spacing may mean is a proposal, which changes nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from itertools import product
+from typing import NamedTuple, cast
 
+from regrain.editing.errors import shorten
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS
 
@@ -106,79 +109,103 @@ class FewStep(NamedTuple):
         sampler: The sampler that it was distilled for.
         steps: Steps that suit it.
         guidance_scale: Scale that suits it; 1 is no guidance.
+        sign: What says so, if that alone proves nothing.
     """
 
     title: str
     sampler: Sampler
     steps: int = 4
     guidance_scale: float = 1.0
+    sign: str = ""
+
+    @property
+    def guess(self) -> str:
+        """A line on its sign, which changes nothing, and on what to set if it is right."""
+        return (
+            f"{self.sign} says {self.title}, which alone changes nothing. If it is: --set "
+            f"steps={self.steps} --set guidance_scale={self.guidance_scale:g} (also "
+            f"source_guidance), and sampler={self.sampler} where the method has it."
+        )
 
 
 GUIDED_LCM = FewStep("LCM", "lcm", 4, 8.0)
 """A consistency model that is told the scale of guidance and needs no second row."""
-_STEPS = re.compile(r"(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
-# By a word in the name of a file or repository; the first that is found counts.
-_BY_NAME: Mapping[str, FewStep] = {
-    "lcm": FewStep("LCM", "lcm"),
-    "tcd": FewStep("TCD", "tcd"),
-    "hyper": FewStep("Hyper-SD", "ddim_trailing", 8),
-    "dmd2?": FewStep("DMD2", "lcm"),
-    "lightning": FewStep("Lightning", "euler"),
-    "turbo": FewStep("Turbo", "euler_ancestral"),
-    "pcm": FewStep("PCM", "ddim_trailing"),
-    "flash": FewStep("Flash Diffusion", "lcm"),
-    # of Wan
-    "lightx2v": FewStep("LightX2V", "lcm"),
-    "causvid": FewStep("CausVid", "lcm"),
-    "accvid(?:eo)?": FewStep("AccVideo", "lcm", 8),
-    "fusionx": FewStep("FusionX", "lcm", 8),
-    "self[-_ ]?forcing": FewStep("Self Forcing", "lcm"),
-}
-_CFG_PRESERVED = re.compile(r"(?<![a-z])cfg(?![a-z])", re.IGNORECASE)
-_CFG_SCALE = 5.0  # of Hyper-SD files that keep their guidance
-_FOR_FEW = {
+# Of each kind: the word by which its files are known, which may mean anything else; what
+# names have in which it means this, the base and the number of steps (#) beside it, or
+# all of a published name; sampler, steps, guidance, title. "-" stands for any of "-_. ".
+_NAMES = r"""
+animatelcm     ^animatelcm$|animatelcm-sd15-[it]2v                    lcm              6 2  AnimateLCM
+lcm            lcm-lora-(?:weights-)?(?:sd-?v?1-?5|sdxl|ssd-1b)       lcm              4 1  LCM
+lcm            sd(?:15|xl)-lcm-lora|lcm-#                             lcm              4 1  LCM
+tcd            tcd-sd(?:15|21|xl)[a-z-]*-lora                         tcd              4 1  TCD
+hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd              1 1  Hyper-SD
+hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
+hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
+dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
+lightning      sdxl-lightning-#                                       euler            4 1  Lightning
+turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
+pcm            pcm-sd(?:15|xl)-(?:small|normal)cfg-#                  ddim_trailing    4 1  PCM
+pcm            pcm-sd(?:15|xl)-lcmlike-lora                           ddim_trailing    4 1  PCM
+flash          ^flash-sd(?:xl)?$                                      lcm              4 1  Flash Diffusion
+lightx2v       lightx2v(?:-\w+)*-cfg-step-distill|lightx2v-#          lcm              4 1  LightX2V
+lightx2v       stepdistill-cfgdistill                                 lcm              4 1  LightX2V
+causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              4 1  CausVid
+accvid(?:eo)?  wan2-?1-accvid(?:-\w+)*-lora-rank\d+                   lcm              8 1  AccVideo
+fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx            lcm              8 1  FusionX
+self-?forcing  self-forcing-(?:dmd|sid)                               lcm              4 1  Self Forcing
+self-?forcing  wan2-?1(?:-\w+)*-self-forcing                          lcm              4 1  Self Forcing
+"""
+_XL, _SPACING = "SDXL Turbo or Lightning", "The scheduler's spacing"
+# Of the classes of such models; the last two are of many others, too.
+_BY_CLASS = {
     "LCMScheduler": FewStep("LCM", "lcm"),
     "TCDScheduler": FewStep("TCD", "tcd"),
+    "EulerDiscreteScheduler": FewStep(_XL, "euler", sign=_SPACING),
+    "EulerAncestralDiscreteScheduler": FewStep(_XL, "euler_ancestral", sign=_SPACING),
 }
-_XL = "SDXL Turbo or Lightning"
-_IF_TRAILING = {
-    "EulerDiscreteScheduler": FewStep(_XL, "euler"),
-    "EulerAncestralDiscreteScheduler": FewStep(_XL, "euler_ancestral"),
-}
-_TITLES = ("ss_output_name", "modelspec.title", "ss_sd_model_name")
+_TITLES = ("ss_output_name", "modelspec.title")
 
 
-def by_name(name: str, metadata: Mapping[str, str] | None = None) -> FewStep | None:
-    """Recognise a file by its name, or by the titles in its metadata; None if it says
-    nothing.
+def by_name(name: str, metadata: Content) -> FewStep | None:
+    """Recognise a file by its published name, or the titles in its metadata, which may
+    also say the number of steps.
 
-    They may also say the number of steps, and that guidance was kept.
+    One word of them alone is a sign that proves nothing; None without any.
     """
-    said = metadata or {}
-    for title in (name, *(said.get(key, "") for key in _TITLES)):
-        for word, kind in _BY_NAME.items():
-            if re.search(rf"(?<![a-z]){word}(?![a-z])", title, re.IGNORECASE):
-                steps = _STEPS.search(title)
-                if steps and int(steps[1]):
-                    kind = kind._replace(steps=int(steps[1]))
-                if word == "hyper" and _CFG_PRESERVED.search(title):
-                    kind = kind._replace(guidance_scale=_CFG_SCALE)
-                if word == "hyper" and kind.steps == 1:
-                    kind = kind._replace(sampler="tcd")
-                return kind
-    return None
+    guess = None
+    titles = (str(metadata.get(key, "")) for key in _TITLES)
+    for title, line in product((name, *titles), _NAMES.strip().splitlines()):
+        last = re.sub(r".*[/\\](?=.)|[/\\]$|\.safetensors$", "", title)
+        own = re.sub("[-_. ]+", "-", last.lower())
+        word, published, sampler, steps, scale, kind = line.split(maxsplit=5)
+        pattern = published.replace("#", r"([1-9]\d?)-?steps?")
+        found = re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own)
+        if found and found.lastindex:
+            steps = found[1]
+        of_kind = FewStep(kind, cast("Sampler", sampler), int(steps), float(scale))
+        if found:
+            return of_kind
+        if re.search(f"(?<![a-z]){word}(?![a-z])", own):
+            guess = of_kind._replace(sign=f"The name {shorten(last)}")
+    return guess
 
 
 def by_scheduler(config: Content) -> FewStep | None:
-    """Recognise a model by its scheduler_config.json; None if it is an ordinary one."""
-    name = str(config.get("_class_name"))
-    if name in _FOR_FEW:
-        return _FOR_FEW[name]
+    """Recognise a model by its scheduler_config.json; None if it is an ordinary one.
+
+    A spacing that ordinary models may have, too, is a sign that proves nothing.
+    """
+    kind = _BY_CLASS.get(str(config.get("_class_name")))
     # with `rescale_betas_zero_snr`, levels of a whole schedule: the first is pure noise
-    whole = config.get("rescale_betas_zero_snr")
-    if config.get("timestep_spacing") != "trailing" or whole:
-        return None
-    return _IF_TRAILING.get(name)
+    fits = config.get("timestep_spacing") == "trailing"
+    fits = fits and not config.get("rescale_betas_zero_snr")
+    return kind if kind and (fits or not kind.sign) else None
+
+
+def shift_of(config: Content) -> float:
+    """Return the shift of a video model's scheduler_config.json; 0 if it says none."""
+    shift = config.get("flow_shift") or config.get("shift")
+    return float(shift) if isinstance(shift, int | float) and shift > 0 else 0.0
 
 
 def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
@@ -188,24 +215,20 @@ def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
         scheduler: Its scheduler_config.json, whose shift is for video models.
         kind: Its kind, if it draws in few steps.
     """
-    few: dict[str, object] = {}
-    if kind is not None:
-        few = {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
-    shift = scheduler.get("flow_shift") or scheduler.get("shift")
+    given: dict[str, object] = {}
+    if shift := shift_of(scheduler):
+        given["shift"] = shift
     sampler = kind.sampler if kind else usual_sampler(scheduler)
+    if sampler != "ddim":
+        given["sampler"] = sampler
+    if kind:
+        given |= {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
     found: Defaults = {}
     for name, method in METHODS.items():
-        values: dict[str, object] = {}
-        if "flow" in method.needs:
-            if isinstance(shift, int | float) and shift > 0:
-                values["shift"] = float(shift)
-            values |= few
-            if kind is not None:
-                values["source_guidance"] = kind.guidance_scale
-        elif "inversion" not in method.needs and "image_unet" in method.needs:
-            values |= few
-            if "sampler" in method.Params.model_fields and sampler != "ddim":
-                values["sampler"] = sampler
-        if values:
+        known = method.Params.model_fields
+        values = {key: value for key, value in given.items() if key in known}
+        if kind and "flow" in method.needs:
+            values["source_guidance"] = kind.guidance_scale
+        if values and "inversion" not in method.needs:
             found[name] = values
     return found

@@ -12,7 +12,8 @@ from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_text_encoder
 from regrain.editing.models.files.configs import Config
-from regrain.editing.models.files.facts import TRANSFORMER, ModelFacts
+from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
+from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
 from regrain.editing.models.weights.folder import check_folders
@@ -54,7 +55,7 @@ def load_wan(
     folder = facts.folder
     check_folders(folder, _PARTS, id)
     network_config = _check_configs(facts)
-    levels = facts.config("scheduler/scheduler_config.json")
+    facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
     if dtype is None:
@@ -83,18 +84,18 @@ def load_wan(
     }
     files = [one for one in state_of(text_folder) if one[0].endswith(".safetensors")]
     identity = repr([(size, date) for _, size, date in files])  # of the text encoder
-    shift = levels.get("flow_shift") or levels.get("shift") or _SHIFT
     return Wan(
         id=id,
         transformer=network,
         vae=autoencoder,
         reader=PromptReader(tokenizer, load_encoder, identity, facts.words),
-        schedule=FlowSchedule(float(shift)),
+        schedule=FlowSchedule(shift_of(facts.scheduler) or _SHIFT),
         device=device,
         dtype=dtype,
         sample_size=network_config.get("sample_size"),
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
+        notes=tuple(facts.guesses(loras)),
     )
 
 

@@ -50,10 +50,10 @@ class Wan(TurnTaking):
     sample_size: int | None = None
     defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
+    notes: tuple[str, ...] = ()
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
-    notes: ClassVar[tuple[str, ...]] = ()
     inpaints: ClassVar[bool] = False
     told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"

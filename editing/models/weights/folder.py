@@ -11,9 +11,13 @@ from torch import nn
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import PREDICTIONS, check_text_encoder
+from regrain.editing.models.files.config_keys import (
+    PREDICTIONS,
+    check_text_encoder,
+    with_defaults,
+)
 from regrain.editing.models.files.configs import Config
-from regrain.editing.models.files.facts import UNET, ModelFacts
+from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.schedulers import Content
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
@@ -82,9 +86,10 @@ def read_folder(
     id = facts.id
     folder = facts.folder
     check_folders(folder, ("unet", "vae", "text_encoder", "tokenizer", "scheduler"), id)
-    facts.config("scheduler/scheduler_config.json")  # which must be there
+    facts.config(LEVELS)  # which must be there
     index = facts.index
     scheduler = with_prediction(facts.scheduler, prediction, shorten(id))
+    scheduler = with_defaults(scheduler, facts.place(LEVELS))
     vae = facts.known_config("vae/config.json")
     unet = facts.known_config(UNET)
     _check_text_encoder(facts, "text_encoder")

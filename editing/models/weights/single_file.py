@@ -50,8 +50,8 @@ def read_file(
 
     Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention
     1024 wide). Most files do not say what the network predicts. It is taken from, in
-    this order: the .yaml beside the file, the metadata (`modelspec.prediction_type`),
-    an empty tensor named `v_pred`, `prediction`, and for 2.x the network itself
+    this order: the .yaml beside the file, an empty tensor named `v_pred`, the metadata
+    (`modelspec.prediction_type`), `prediction`, and for 2.x the network itself
     (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
     signal, and the metadata may say which layer of the text encoder is read, and the
     size of pictures (`modelspec.resolution`). Without that, SDXL works at 1024 pixels,
@@ -78,7 +78,7 @@ def read_file(
         given["scaling_factor"] = facts.beside["scaling_factor"]
         check_config(given, "vae", name)
     skipped = head.skipped_layers
-    side = head.side
+    head.side("")  # which is a side
     scheduler = with_prediction(facts.scheduler, prediction, name)
     check_configs({}, {"prediction_type": "v_prediction"} | scheduler, head.path.name)
     with opened(head.path, "model", head.path.name, "pt") as file:
@@ -113,10 +113,8 @@ def read_file(
         empty = modules["text_encoder"](ids).last_hidden_state
         scheduler["prediction_type"] = guess_prediction(unet, empty)
     scheduler.setdefault("prediction_type", "epsilon")
-    if side:
+    if side := head.side(scheduler["prediction_type"]):
         unet.register_to_config(sample_size=side // 8)
-    elif version == "sd2" and scheduler["prediction_type"] == "v_prediction":
-        unet.register_to_config(sample_size=96)
     return ModelParts(modules, tokenizer, scheduler)
 
 

@@ -1,6 +1,8 @@
 """The samplers beside diffusers' own pipelines and schedulers: levels, noise, and whole
 sampling on random weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
+    StableDiffusionImg2ImgPipeline,
     TCDScheduler,
 )
 from diffusers.schedulers import (
@@ -23,6 +26,7 @@ from pipelines import pipeline_of
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import RequestError
+from regrain.editing.params.base import FEW_STEP
 
 TRAILING = {"timestep_spacing": "trailing"}
 LEADING = {"timestep_spacing": "leading"}
@@ -159,6 +163,21 @@ def test_at_least_one_step_is_run_and_the_last_ends_clean(sampler, strength):
     assert levels == sorted(levels, reverse=True)
     for before, after in zip(steps, steps[1:], strict=False):
         assert (before.signal_next, before.noise_next) == (after.signal, after.noise)
+
+
+@pytest.mark.parametrize("sampler", THEIRS)
+@pytest.mark.parametrize("steps", [1, 4, 7, 10, 15, 30])
+def test_as_many_steps_are_run_as_in_diffusers(sampler, steps):
+    """Of those for few steps, as its pipeline of LCM does, all."""
+    schedule = Schedule.from_config(SCHEDULER)
+    for strength in (1.0, 0.9, 0.7, 0.66, 0.6):
+        shell = SimpleNamespace(
+            scheduler=SimpleNamespace(order=1, timesteps=range(steps))
+        )
+        of_theirs = StableDiffusionImg2ImgPipeline.get_timesteps
+        kept, _ = of_theirs(shell, steps, strength, None)
+        count = steps if sampler in FEW_STEP else max(1, len(kept))
+        assert len(Sampling(schedule, sampler, steps, strength).steps) == count
 
 
 def test_few_steps_lie_inside_the_wanted_share():

@@ -42,7 +42,7 @@ CASE = Case(
         "amplify": True,
     },
     elsewhere={"span"},
-    shares={1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1},
+    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )
 
@@ -70,7 +70,7 @@ def check(run: Run) -> None:
         if params.blend
         else torch.ones(())
     )
-    steps = params.steps - int((1 - params.strength) * params.steps + 1e-9)
+    steps = max(1, int(params.strength * params.steps + 1e-9))
     sigmas = [
         params.shift * u / (1 + (params.shift - 1) * u)
         for u in np.linspace(1, 0, params.steps + 1)

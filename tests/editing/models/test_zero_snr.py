@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 from damaged_models import refusal, rewrite
-from diffusers import DDIMScheduler
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+)
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from made_models import SCHEDULER, load_double, write_small_model
 from pipelines import pipeline_of
@@ -12,7 +16,7 @@ from single_files import load_file_of, original_layout
 from wiring import UNETS, drive, near, requested
 
 from regrain.editing.diffusion.samplers import Sampling
-from regrain.editing.diffusion.schedule import Schedule, advance
+from regrain.editing.diffusion.schedule import Schedule, advance, split
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.inversion import ddim_walk
 
@@ -77,6 +81,34 @@ def test_a_sampled_picture_is_the_pipelines(model, folder, steps):
         x = advance(*model.predict(x, step, text), step)
     far = (x - theirs).abs().max() / theirs.abs().max()
     assert float(far) < 1e-6
+
+
+BY_SIGMA = {
+    "euler": EulerDiscreteScheduler,
+    "euler_ancestral": EulerAncestralDiscreteScheduler,
+}
+
+
+@pytest.mark.parametrize("sampler", BY_SIGMA)
+def test_samplers_by_sigma_start_where_diffusers_do(sampler, monkeypatch):
+    """With a little signal, where a run from pure noise would have none."""
+    theirs = BY_SIGMA[sampler].from_config(SCHEDULER | ZERO)
+    theirs.set_timesteps(4)
+    fresh = torch.Generator().manual_seed(4)
+    start, *added = torch.randn(5, 1, 4, 8, 16, dtype=torch.float64, generator=fresh)
+    drawn = iter(added)
+    module = "diffusers.schedulers.scheduling_euler_ancestral_discrete"
+    monkeypatch.setattr(f"{module}.randn_tensor", lambda *_, **__: next(drawn))
+    sampling = Sampling(Schedule.from_config(SCHEDULER | ZERO), sampler, 4)
+    x = start * float(theirs.init_noise_sigma) * sampling.steps[0].signal
+    y = start * theirs.init_noise_sigma
+    for t, step, noise in zip(theirs.timesteps, sampling.steps, added, strict=True):
+        y = theirs.step(theirs.scale_model_input(y, t).sin(), t, y).prev_sample
+        answer = split(x.sin(), x, step.signal, step.noise, "v_prediction")
+        x = sampling.advance(x, *answer, step, noise)
+    assert sampling.steps[0].signal ** 2 == 2**-24
+    # theirs takes sigmas of thousands in single precision
+    torch.testing.assert_close(x, y, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 1000])

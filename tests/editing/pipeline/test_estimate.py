@@ -13,7 +13,7 @@ from cases import BASES
 from made_clips import black, noise
 from made_models import loaded, write_small_model
 from made_pictures import write_picture
-from running import edit_clip
+from running import edit_clip, finish
 from torch.utils.flop_counter import FlopCounterMode
 from wiring import FRAMES, requested
 
@@ -27,7 +27,7 @@ from regrain.editing import (
     save_adapter,
 )
 from regrain.editing.attention.frames import across_frames
-from regrain.editing.params.base import MethodParams, Passes
+from regrain.editing.params.base import MethodParams, Passes, Sampler
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.params.written import parameter
@@ -322,6 +322,37 @@ def test_passes_are_the_rows_that_the_network_gets(fitting, method, monkeypatch)
     latents = 2 if fitting.frames_per_latent > 1 else FRAMES
     expected = frame_passes(asked, tuned=True) * latents / FRAMES
     assert 0.6 < expected / sum(rows) < 1.6, (expected, sum(rows))
+
+
+WALKS = {
+    "sdedit": [{"sampler": name} for name in Sampler.__args__],
+    "fresco": [{"sampler": name, "optimise_until": 0.0} for name in ("ddim", "lcm")],
+    "infedit": [{}, {"redraw": 0.5}, {"redraw": 0.9}],
+    "flow_regions": [{}, {"averages": 2}],
+}
+
+
+@pytest.mark.parametrize("method", WALKS)
+@pytest.mark.parametrize("strength", [1.0, 0.7, 0.1, 0.0])
+def test_an_estimate_counts_the_rows_that_a_run_makes(
+    fitting, method, strength, monkeypatch
+):
+    """With every sampler, whatever the strength leaves of its steps."""
+    rows, predict = [], fitting.predict
+
+    def spy(x, *args, **named):
+        rows.append(len(x))
+        return predict(x, *args, **named)
+
+    monkeypatch.setattr(fitting, "predict", spy)
+    latents = 2 if fitting.frames_per_latent > 1 else FRAMES
+    for given in WALKS[method]:
+        asked = {"steps": 4, "strength": strength, "preview_every": 0, **given}
+        params = check_params(method, asked)
+        rows.clear()
+        finish(edit_clip(fitting, requested(method), params))
+        passes = params.passes(1)
+        assert sum(rows) == passes.editing * passes.rows * latents, given
 
 
 @pytest.mark.parametrize("sdxl", [False, True])

@@ -1,6 +1,7 @@
 """Models on the page: LoRA files with weights, the hub with and without network,
 qualities."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -14,8 +15,9 @@ from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.handlers.check_handlers import choices
+from regrain.ui.handlers.check_handlers import CheckHandlers, choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.views import checks
 from regrain.ui.views.model_views import addons_view, hub_view
 from regrain.ui.views.shown import AddonsView, Weighted
 from regrain.ui.work.catalogue import Catalogue
@@ -107,7 +109,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     """Those of few-step files are proposed; without the file they are the model's
     again, and nothing else is touched."""
     (tmp_path / "loras").mkdir()
-    for name in ("ink", "my-lcm-lora"):
+    for name in ("ink", "lcm-lora-sdv1-5", "turbo_granny"):
         path = tmp_path / "loras" / f"{name}.safetensors"
         save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
@@ -125,11 +127,25 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
         return handlers.add(before, "storybook", event, None)["added"]
 
     assert choose([], "ink") == ["loras/ink@1"]
-    assert choose(["loras/ink@1"], "my-lcm-lora") == ["loras/my-lcm-lora@1"]
-    assert choose(["loras/my-lcm-lora@1"]) == []
+    assert choose(["loras/ink@1"], "lcm-lora-sdv1-5") == ["loras/lcm-lora-sdv1-5@1"]
+    assert choose(["loras/lcm-lora-sdv1-5@1"]) == []
     few = {"steps": 4, "guidance_scale": 1.0, "sampler": "lcm"}
     usual = {"steps": 20, "guidance_scale": 4.0, "sampler": "ddim"}
     assert filled == [("sdedit", {}), ("sdedit", few), ("sdedit", usual)]
+
+    # What a word alone says is a hint at the model, and fills in nothing.
+    assert choose([], "turbo_granny") == ["loras/turbo_granny@1"]
+    assert filled[-1] == ("sdedit", {})
+    page = SimpleNamespace(lock=nullcontext())
+    asked = Edit(method="sdedit", loras=("loras/turbo_granny@1", "elsewhere/turbo"))
+    monkeypatch.setattr(CheckHandlers, "described", lambda *_: page)
+    monkeypatch.setattr(CheckHandlers, "asked", lambda *_: asked)
+    given = []
+    monkeypatch.setattr(checks, "check", lambda *all: given.append(all[-1]) or [])
+    parts = SimpleNamespace(named=lambda _: {})
+    CheckHandlers(catalogue, None, None, parts, None)._check(None, None, ())
+    ((hint,),) = given
+    assert "The name 'turbo_granny' says Turbo" in hint
 
 
 def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):

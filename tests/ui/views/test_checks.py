@@ -45,6 +45,13 @@ def test_nothing_is_said_of_what_can_be_run(session):
     check_runnable(build_request(session, Edit()))
 
 
+def test_what_is_guessed_of_a_model_is_a_hint_at_it(session):
+    asked = Edit(method=session.method)
+    found = checks.check(session, READER, asked, ["One thing.", "Another."])
+    assert said(found) == {"model": ("hint", "One thing. Another.")}
+    assert checks.first_wrong(found) is None
+
+
 def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
     describe(session, 1, prompt="a robat and a foxx")
     session.source_prompt = "a dogg and a panda jump"

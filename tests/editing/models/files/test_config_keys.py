@@ -16,9 +16,12 @@ from transformers.activations import ACT2FN
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     ALLOWED,
+    CLASSES,
+    FLOW,
     HONOURED,
     OF_TEXT,
     SCHEDULER,
+    check_keys,
     check_text_encoder,
 )
 from regrain.editing.models.files.configs import read_config
@@ -163,6 +166,26 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(message, fold
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     assert message in refusal(folder)
+
+
+# Of each part, the class and the values that it allows.
+VALUES = [("scheduler", None, SCHEDULER), ("flow", None, FLOW)]
+for part, (name, *_) in CLASSES.items():
+    VALUES.append((part, name, ALLOWED[name]))
+OTHERS = (True, 1, 3, 5, 20, 51, 999, 0.5, "other", ["other"], ["default", 7])
+
+
+@pytest.mark.parametrize(("part", "name", "values"), VALUES)
+def test_every_other_value_of_a_key_is_refused(part, name, values):
+    """One value for another: a number, a word, a list of them."""
+    for key, allowed in values.items():
+        for value in allowed:
+            check_keys({"_class_name": name, key: value}, part, "it")
+        refused = [one for one in OTHERS if one not in allowed]
+        assert len(refused) >= len(OTHERS) - 2
+        for value in refused:
+            with pytest.raises(ModelError, match=f"^model: it has {key} "):
+                check_keys({"_class_name": name, key: value}, part, "it")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

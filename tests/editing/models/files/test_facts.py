@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from json_files import write_json
-from made_models import write_small_model
+from made_models import SCHEDULER, write_small_model
 from running import finish
 from safetensors.torch import save_file
 from wiring import requested
@@ -102,11 +102,30 @@ def test_what_is_replaced_is_read_again(folder):
     assert facts_of(str(folder)).recommended()["sdedit"] == {"steps": 17}
 
 
-def test_the_scheduler_that_the_index_names_counts_before_and_after_loading(folder):
-    index = {"scheduler": ["diffusers", "LCMScheduler"]}
-    write_json(folder / "model_index.json", index)
+EULER = {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize(
+    ("index", "written", "kind"),
+    [
+        ("LCMScheduler", {}, "LCM"),
+        ("DDIMScheduler", EULER, ""),
+        ("DDIMScheduler", {"_class_name": "TCDScheduler"}, ""),
+        ("UniPCMultistepScheduler", {"_class_name": "LCMScheduler"}, ""),
+    ],
+)
+def test_the_scheduler_that_the_index_names_counts_before_and_after_loading(
+    folder, index, written, kind
+):
+    """As diffusers goes by it."""
+    write_json(folder / "model_index.json", {"scheduler": ["diffusers", index]})
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER | written)
     facts = facts_of(str(folder))
-    assert facts.few_step().title == "LCM"
     loaded = load_backbone(str(folder))
-    assert loaded.few_step == "LCM"
+    few = facts.few_step()
+    assert (few.title if few else "") == loaded.few_step == kind
     assert loaded.defaults == facts.recommended()
+    assert loaded.offers == facts.family.offers
+    assert [*loaded.notes] == facts.guesses() == []
+    assert facts.other_scheduler() == loaded.other_scheduler

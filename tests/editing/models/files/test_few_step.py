@@ -1,81 +1,170 @@
-"""Few-step models are recognised by what their files say, and settings are proposed."""
+"""Few-step models are recognised by what their files say, and never by a word alone."""
 
-import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from commands import command
 from json_files import write_json
 from made_models import SCHEDULER, loaded, write_small_model
+from running import finish
+from safetensors.torch import save_file
+from wiring import requested
 
+from regrain.editing.__main__ import main
+from regrain.editing.cli.doctor import examine
+from regrain.editing.errors import ModelError
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.schedulers import (
     by_name,
     by_scheduler,
     proposed,
 )
+from regrain.editing.pipeline.runner import edit
+from regrain.editing.request.project import save_project
+from regrain.ui.views.model_views import local_view
 
-NAMES = {
-    "lcm-lora-sdv1-5.safetensors": ("LCM", "lcm", 4, 1.0),
-    "SDXL-Lightning-8step-lora": ("Lightning", "euler", 8, 1.0),
-    "sdxl_lightning_2steps": ("Lightning", "euler", 2, 1.0),
-    "ByteDance/Hyper-SD-8steps": ("Hyper-SD", "ddim_trailing", 8, 1.0),
-    "Hyper-SD15-12steps-CFG-lora": ("Hyper-SD", "ddim_trailing", 12, 5.0),
-    "Hyper-SDXL-1step-lora": ("Hyper-SD", "tcd", 1, 1.0),
-    "TCD-SD15-LoRA": ("TCD", "tcd", 4, 1.0),
-    "dmd2_sdxl_4step_lora": ("DMD2", "lcm", 4, 1.0),
-    "stabilityai/sdxl-turbo": ("Turbo", "euler_ancestral", 4, 1.0),
-    "pcm_sd15_smallcfg_2step": ("PCM", "ddim_trailing", 2, 1.0),
-    "flash-sd": ("Flash Diffusion", "lcm", 4, 1.0),
+call = command(main)
+
+# As their makers, or those who convert them, publish them.
+PUBLISHED = r"""
+lcm-lora-sdv1-5.safetensors                          LCM             lcm              4 1
+latent-consistency/lcm-lora-ssd-1b                   LCM             lcm              4 1
+LCM_LoRA_Weights_SD15                                LCM             lcm              4 1
+sdxl_lcm_lora.safetensors                            LCM             lcm              4 1
+AnimateLCM_sd15_t2v_lora                             AnimateLCM      lcm              6 2
+AnimateLCM_sd15_t2v.safetensors                      AnimateLCM      lcm              6 2
+AnimateLCM_sd15_i2v_lora                             AnimateLCM      lcm              6 2
+wangfuyun/AnimateLCM                                 AnimateLCM      lcm              6 2
+SDXL-Lightning-8step-lora                            Lightning       euler            8 1
+loras/sdxl_lightning_2steps                          Lightning       euler            2 1
+C:\models\sdxl_lightning_4step.safetensors           Lightning       euler            4 1
+my_sdxl_lightning_4step_v2                           Lightning       euler            4 1
+ByteDance/Hyper-SD-8steps                            Hyper-SD        ddim_trailing    8 1
+Hyper-SD15-12steps-CFG-lora                          Hyper-SD        ddim_trailing   12 5
+Hyper-SDXL-1step-lora                                Hyper-SD        tcd              1 1
+sdxl_hyper_sd_4step_lora                             Hyper-SD        ddim_trailing    4 1
+TCD-SD15-LoRA                                        TCD             tcd              4 1
+TCD-SDXL-LoRA.safetensors                            TCD             tcd              4 1
+dmd2_sdxl_4step_lora_fp16                            DMD2            lcm              4 1
+stabilityai/sdxl-turbo                               Turbo           euler_ancestral  4 1
+sd_xl_turbo_1.0_fp16.safetensors                     Turbo           euler_ancestral  4 1
+sd-turbo                                             Turbo           euler_ancestral  4 1
+sd_xl_turbo_lora_v1                                  Turbo           euler_ancestral  4 1
+pcm_sd15_smallcfg_2step_converted                    PCM             ddim_trailing    2 1
+pcm_sdxl_normalcfg_16step                            PCM             ddim_trailing   16 1
+pcm_sd15_lcmlike_lora_converted                      PCM             ddim_trailing    4 1
+jasperai/flash-sd                                    Flash_Diffusion lcm              4 1
+flash-sdxl                                           Flash_Diffusion lcm              4 1
+Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32  LightX2V        lcm              4 1
+lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16 LightX2V        lcm              4 1
+lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill       LightX2V        lcm              4 1
+wan2.1_t2v_14b_lightx2v_4step                        LightX2V        lcm              4 1
+Wan21_CausVid_14B_T2V_lora_rank32_v2                 CausVid         lcm              4 1
+Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32         CausVid         lcm              4 1
+Wan21_AccVid_T2V_14B_lora_rank32_fp16                AccVideo        lcm              8 1
+Wan2.1_T2V_14B_FusionX_LoRA                          FusionX         lcm              8 1
+Wan2.1_Text_to_Video_14B_FusionX_LoRA                FusionX         lcm              8 1
+self_forcing_dmd                                     Self_Forcing    lcm              4 1
+models/sdxl_lightning_8step/                         Lightning       euler            8 1
+"""
+# Of each word, names in which it means something else.
+INNOCENT = {
+    "lcm": "lcm_math_blackboard, leica-lcm-tones, lcm landscape co, style_lcm_v2, lcm-logo-2024, "
+    "mr.lcm, house_of_lcm, lcm_1000steps, lcm2_character, LCM, lcm-lora-of-lena, lcm_sdxl_style",
+    "animatelcm": "for_animatelcm_dancers, animatelcm-style, my AnimateLCM walk, animatelcm_v2, "
+    "dance (animatelcm), AnimateLCM_sd15, girl.animatelcm, animatelcm-faces, animatelcm_ink, to animatelcm",
+    "tcd": "tcd_dublin_campus, tcd-doppler-scan, tcd rugby, style_tcd, TCD, tcd.1978, tcd-logo, "
+    "tcd_v3, book of kells tcd, tcd_sd15, artist-tcd-8steps, tcd_sdxl_style",
+    "hyper": "hyper_realistic_v5, hyper-detail, hyper drive ships, hyper_color, hyper.pop, hyper-sd, "
+    "hyper_real_sdxl, hyper-light-drifter, hyper_8_bit, hyper_sdxl_detail, hyper-20steps, my hyper sd15",
+    "dmd": "dmd_micromirror, dmd-2d-art, dmd display pinball, dmd2_character, dmd_style, DMD, "
+    "dmd-doctor, dmd2, team dmd, dmd_sdxl, dmd_v4, dmd2_sdxl_style",
+    "lightning": "dark-lightning-fantasy, lightning_storm_style, lightning mcqueen, ball-lightning, "
+    "lightning_bolt_500steps, sdxl_lightning, lightning.bug, thor-lightning-v2, sdxl-lightning-storm, "
+    "white lightning, lightning_8_ball, lightning-20steps",
+    "turbo": "turbo_granny, turbo-charger, porsche turbo s, turbo_snail, turbo-pascal-ui, sdxl_turbo_cars, "
+    "my-sd-turbo, turbo_2step_antilag, engine.turbo, turbo_sdxl, turbo man, saab-900-turbo",
+    "pcm": "pcm_audio_waves, pcm-material, phase change pcm, pcm_style, pcm.v2, PCM, pcm_sd15, "
+    "pcm-sdxl-look, artist_pcm, pcm 4step dance, pcm_1bit, pcm-manga",
+    "flash": "flash_photography, camera-flash, the flash hero, flash-gordon, flash.tattoo, flash_sd_style, "
+    "ring flash, my-flash-sd, flash-sdxl-look, xenon_flash, flash_2000s_party, flash-4steps",
+    "lightx2v": "lightx2v, trained_on_lightx2v, lightx2v-style, my lightx2v, lightx2v_dance, lightx2v.v2, "
+    "lightx2v_girl, to-lightx2v, lightx2v_2000steps, anime lightx2v",
+    "causvid": "causvid, for_causvid_dancers, causvid-style, my causvid, causvid_v2, wan21_causvid_dance, "
+    "causvid.test, causvid_lora_rank32, to-causvid, anime causvid",
+    "accvid": "accvid, accvid_style, my accvid, accvideo-girl, accvid.v2, wan21_accvid_dance, "
+    "for-accvid, accvideo, accvid_lora_rank32, anime accvid",
+    "fusionx": "fusionx, fusionx_fashion, my fusionx, fusionx-reactor, fusionx.v2, wan_fusionx_walk, "
+    "ford fusionx, fusionx_lora, for-fusionx, anime fusionx",
+    "self forcing": "self_forcing, self-forcing-style, my self forcing, selfforcing, self_forcing_v2, "
+    "self.forcing.dance, for-self-forcing, anime self forcing, self_forcing_lora, self forcing girl",
 }
+NAMES = {name.strip() for names in INNOCENT.values() for name in names.split(",")}
+KEYS = ("ss_output_name", "modelspec.title")
 
 
-@pytest.mark.parametrize(("name", "kind"), NAMES.items())
-def test_a_name_says_what_a_file_wants(name, kind):
-    found = by_name(name)
-    assert (found.title, found.sampler, found.steps, found.guidance_scale) == kind
+@pytest.mark.parametrize("line", PUBLISHED.strip().splitlines())
+def test_a_published_name_says_what_a_file_wants(line):
+    name, title, sampler, steps, scale = line.split()
+    kind = (title.replace("_", " "), sampler, int(steps), float(scale), "")
+    for said in (by_name(name, {}), *(by_name("mine", {key: name}) for key in KEYS)):
+        assert said == kind
+
+
+@pytest.mark.parametrize("word", INNOCENT)
+def test_a_word_is_no_more_than_a_proposal(word):
+    names = [name.strip() for name in INNOCENT[word].split(",")]
+    assert len(names) >= 10
+    for name in names:
+        found = by_name(name, {})
+        assert found.sign == f"The name {name!r}"
+        for key in KEYS:
+            assert by_name("mine", {key: name}) == found
+
+
+def test_other_names_say_nothing():
+    """Nor does the model that a LoRA was trained on."""
+    trained = {"ss_sd_model_name": "sdxl_lightning_4step.safetensors"}
+    for name in [
+        "film-grain",
+        "hyperrealism",
+        "turbocharged",
+        "storybook",
+        "flashlight",
+    ]:
+        assert by_name(name, trained) is None
+
+
+EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
+
+
+TRAILING = {"timestep_spacing": "trailing"}
+# of a whole schedule, whose first level is pure noise
+WHOLE = TRAILING | {"rescale_betas_zero_snr": True}
 
 
 @pytest.mark.parametrize(
-    "name", ["film-grain", "hyperrealism", "turbocharged", "storybook", "flashlight"]
-)
-def test_an_ordinary_name_says_nothing(name):
-    assert by_name(name) is None
-
-
-def test_metadata_says_what_a_name_does_not():
-    found = by_name("mine", {"ss_output_name": "my_lcm_4step"})
-    assert (found.sampler, found.steps) == ("lcm", 4)
-
-
-@pytest.mark.parametrize(
-    ("config", "sampler"),
+    ("name", "more", "sampler", "sure"),
     [
-        ({"_class_name": "LCMScheduler"}, "lcm"),
-        ({"_class_name": "TCDScheduler"}, "tcd"),
-        (
-            {
-                "_class_name": "EulerDiscreteScheduler",
-                "timestep_spacing": "trailing",
-            },
-            "euler",
-        ),
-        (
-            {
-                "_class_name": "EulerAncestralDiscreteScheduler",
-                "timestep_spacing": "trailing",
-            },
-            "euler_ancestral",
-        ),
-        ({"_class_name": "EulerDiscreteScheduler"}, None),
-        ({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}, None),
-        ({}, None),
+        ("LCMScheduler", {}, "lcm", True),
+        ("TCDScheduler", TRAILING, "tcd", True),
+        (EULER, TRAILING, "euler", False),
+        (ANCESTRAL, TRAILING, "euler_ancestral", False),
+        (EULER, {}, None, None),
+        (EULER, WHOLE, None, None),
+        ("DDIMScheduler", TRAILING, None, None),
     ],
 )
-def test_a_scheduler_says_what_a_folder_wants(config, sampler):
-    found = by_scheduler(config)
-    assert (found.sampler if found else None) == sampler
+def test_a_scheduler_says_what_a_folder_wants(name, more, sampler, sure):
+    kind = by_scheduler({"_class_name": name, **more})
+    found = (kind.sampler, not kind.sign) if kind else (None, None)
+    assert found == (sampler, sure)
 
 
 def test_settings_are_proposed_for_methods_that_do_not_invert():
-    found = proposed(SCHEDULER, by_name("sdxl_lightning_4step"))
+    found = proposed(SCHEDULER, by_name("sdxl_lightning_4step", {}))
     settings = {"steps": 4, "guidance_scale": 1.0}
     assert found == {
         "fresco": settings | {"sampler": "euler"},
@@ -87,11 +176,155 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
 
 
 def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
-    kind = by_name("Wan21_T2V_lightx2v_cfg_step_distill_lora_rank32")
+    kind = by_name("Wan21_T2V_lightx2v_cfg_step_distill_lora_rank32", {})
     found = proposed({"flow_shift": 8.0}, kind)
     few = {"steps": 4, "guidance_scale": 1.0, "source_guidance": 1.0}
     assert found["flow_regions"] == {"shift": 8.0, **few}
     assert proposed({}, None) == {}
+
+
+EULER_TRAILING = {"_class_name": EULER, **TRAILING}
+ANCESTRAL_TRAILING = {"_class_name": ANCESTRAL, **TRAILING}
+
+
+def facts(place, name="mine", scheduler=None, unet=None):
+    """Facts of a folder without weights."""
+    for part, content in (
+        ("unet/config", {"in_channels": 4, **(unet or {})}),
+        ("scheduler/scheduler_config", SCHEDULER | (scheduler or {})),
+    ):
+        path = place / name / f"{part}.json"
+        path.parent.mkdir(parents=True)
+        write_json(path, content)
+    return facts_of(str(place / name))
+
+
+def lora(place, name, metadata=None, **defaults):
+    """A LoRA that changes nothing, in a folder of its own."""
+    layer = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    weights = {
+        f"{layer}.lora_A.weight": torch.zeros(2, 8),
+        f"{layer}.lora_B.weight": torch.zeros(8, 2),
+    }
+    (place / name).mkdir()
+    save_file(weights, place / name / "pytorch_lora_weights.safetensors", metadata)
+    if defaults:
+        write_json(place / name / "defaults.json", defaults)
+    return str(place / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler", "said"),
+    [
+        ("hyper_realistic_v5", {}, "hyper_realistic_v5' says Hyper-SD"),
+        (
+            "dark-lightning-fantasy",
+            {"_class_name": EULER},
+            "dark-lightning-fantasy' says Lightning",
+        ),
+        ("turbo_granny", {"_class_name": ANCESTRAL}, "turbo_granny' says Turbo"),
+        ("mine", EULER_TRAILING, "spacing says SDXL Turbo or Lightning"),
+        ("lcm_ink", EULER_TRAILING, "'lcm_ink' says LCM"),
+        ("turbo", {"_class_name": ANCESTRAL, **WHOLE}, "Turbo"),
+    ],
+)
+def test_one_sign_changes_nothing(tmp_path, name, scheduler, said):
+    found = facts(tmp_path, name, scheduler)
+    plain = facts(tmp_path, "plain", scheduler | {"timestep_spacing": "leading"})
+    assert found.few_step() is None
+    assert found.recommended() == plain.recommended()
+    assert found.family == plain.family
+    assert "inversion" in found.family.offers
+    (first,) = [text for text in found.guesses() if said in text]
+    assert "If it is: --set steps=" in first
+    assert {*found.guesses()} <= {*found.doubts}
+    assert not plain.guesses()
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler", "unet", "kind"),
+    [
+        ("dreamshaper_turbo", ANCESTRAL_TRAILING, {}, "euler_ancestral"),
+        ("night lightning", EULER_TRAILING, {}, "euler"),
+        ("sdxl_lightning_4step", {}, {}, "euler"),
+        ("mine", {"_class_name": "LCMScheduler"}, {}, "lcm"),
+        ("mine", {}, {"time_cond_proj_dim": 256}, "lcm"),
+    ],
+)
+def test_two_signs_or_a_sure_one_are_enough(tmp_path, name, scheduler, unet, kind):
+    found = facts(tmp_path, name, scheduler, unet)
+    assert found.few_step().sampler == kind
+    assert found.recommended()["sdedit"]["sampler"] == kind
+    assert "inversion" not in found.family.offers
+    assert found.guesses() == []
+
+
+def test_a_lora_comes_before_the_folder_and_the_folder_before_the_scheduler(tmp_path):
+    found = facts(tmp_path, scheduler={"_class_name": "TCDScheduler"})
+    write_json(tmp_path / "mine" / "defaults.json", {"sdedit": {"steps": 9}})
+    found = facts_of(str(tmp_path / "mine"))
+    usual = {"guidance_scale": 1.0, "sampler": "tcd"}
+    assert found.recommended()["sdedit"] == usual | {"steps": 9}
+    ink = lora(tmp_path, "turbo_granny")
+    assert found.recommended([ink])["sdedit"] == usual | {"steps": 9}
+    few = lora(tmp_path, "sdxl_lightning_2step_lora")
+    of_few = {"guidance_scale": 1.0, "sampler": "euler", "steps": 2}
+    assert found.recommended([few])["sdedit"] == of_few
+    own = lora(tmp_path, "sdxl_lightning_8step", sdedit={"steps": 5})
+    assert found.recommended([own])["sdedit"] == of_few | {"steps": 5}
+
+
+def test_the_built_in_lora_says_what_it_is_for():
+    found = facts_of("storybook")
+    fast = found.recommended(["storybook/fast"])["infedit"]
+    assert (fast["steps"], fast["guidance_scale"]) == (12, 1.0)
+    assert found.guesses(["storybook/fast"]) == []
+    assert found.few_step(["storybook/fast"]) is None
+    assert "inversion" in found.family.offers
+
+
+@pytest.fixture(scope="module")
+def guessed(tmp_path_factory):
+    """A model and a LoRA of ordinary kinds, whose names say otherwise."""
+    place = tmp_path_factory.mktemp("models")
+    model = write_small_model(place / "hyper_realistic_v5")
+    return str(model), lora(place, "turbo_granny", {"ss_output_name": "granny"})
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_inverts_and_says_what_the_names_say(guessed):
+    model, ink = guessed
+    params = {"steps": 2, "preview_every": 0}
+    asked = replace(requested("fatezero"), model=model, loras=(ink,), params=params)
+    *_, last = edit(asked)
+    of_lora, of_model, *_ = last.report["warnings"]
+    assert "The name 'hyper_realistic_v5' says Hyper-SD" in of_model
+    assert "--set steps=8 --set guidance_scale=1 (" in of_model
+    assert "sampler=ddim_trailing where" in of_model
+    assert "The name 'turbo_granny' says Turbo" in of_lora
+    assert last.report["params"]["guidance_scale"]["value"] == 7.5
+
+
+def test_check_doctor_and_page_say_it_too(guessed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REGRAIN_MODELS", str(Path(guessed[0]).parent))
+    name, ink = (Path(one).name for one in guessed)
+    asked = replace(requested("fatezero"), model=name, loras=(ink,))
+    save_project(asked, tmp_path / "p")
+    assert call("check", tmp_path / "p") == 0
+    said = capsys.readouterr().err
+    assert "says Hyper-SD" in said
+    assert "says Turbo" in said
+    shown, _ = local_view([name, "storybook"])
+    for text in (dict(examine())["models"], shown.facts):
+        assert f"The name {name!r} says Hyper-SD, which alone changes nothing" in text
+
+
+def test_a_lora_that_is_one_is_not_inverted_with(guessed, tmp_path):
+    model, _ = guessed
+    few = lora(tmp_path, "lcm-lora-sdv1-5")
+    asked = replace(requested("fatezero"), model=model, loras=(few,))
+    with pytest.raises(ModelError, match=r"not .* \(LCM\)"):
+        finish(edit(asked))
 
 
 def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):
@@ -102,8 +335,4 @@ def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):
     assert model.few_step == "LCM"
     assert "inversion" not in model.offers
     assert model.defaults["sdedit"]["sampler"] == "lcm"
-
-    (folder / "defaults.json").write_text('{"sdedit": {"steps": 6}}')
-    other = loaded(shutil.copytree(folder, tmp_path / "other"))
-    assert other.defaults["sdedit"]["steps"] == 6
-    assert other.defaults["sdedit"]["sampler"] == "lcm"
+    assert model.notes == ()

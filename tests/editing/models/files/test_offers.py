@@ -55,14 +55,16 @@ XL, REFINER = (
     {"addition_embed_type": "text_time"},
     {"_class_name": "x", "text_encoder": [None, None]},
 )
-TURBO = (XL, None, {"timestep_spacing": "trailing"})
+TRAILING = (XL, None, {"timestep_spacing": "trailing"})
+FOR_FEW = (XL, None, {"_class_name": "LCMScheduler"})
 
 
 @pytest.mark.parametrize(
     ("title", "offers", "configs"),
     [
         ("SDXL", STABLE_DIFFUSION, (XL,)),
-        ("SDXL Turbo or Lightning", STABLE_DIFFUSION - {"inversion"}, TURBO),
+        ("SDXL", STABLE_DIFFUSION, TRAILING),
+        ("SDXL, LCM", STABLE_DIFFUSION - {"inversion"}, FOR_FEW),
         ("the refiner of SDXL", frozenset(), (XL, REFINER)),
         (
             "a model with embeddings of 'image'",

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from json_files import write_json
@@ -12,7 +13,9 @@ from safetensors.torch import save_file
 from wiring import requested
 
 from regrain.editing.cli.doctor import examine
+from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.files.config_keys import with_defaults
 from regrain.editing.models.files.offers import family_of_configs
 from regrain.editing.models.files.schedulers import (
     NEAREST,
@@ -101,6 +104,50 @@ def test_an_ordinary_models_sampler_is_the_nearest(config, sampler, is_here):
         assert config["_class_name"] in other.title
 
 
+LEVELS = ("beta_start", "beta_end", "beta_schedule", "steps_offset", "timestep_spacing")
+WHOLE = SCHEDULER | {"timestep_spacing": "trailing"}
+HERE = [name for name in NEAREST if not hasattr(getattr(diffusers, name), "_backends")]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_what_a_file_leaves_out_is_as_its_class_of_diffusers_has_it(name):
+    """All keys, and each alone."""
+    theirs = getattr(diffusers, name)()
+    usual = {"timestep_spacing": "linspace", **theirs.config}
+    found = with_defaults({"_class_name": name}, "it")
+    ours = Schedule.from_config(found)
+    assert np.abs(ours.alphas_cumprod - theirs.alphas_cumprod.numpy()).max() < 1e-6
+    assert ours.spacing == usual["timestep_spacing"]
+    assert ours.offset == usual.get("steps_offset", 0)
+    assert ours.ends_clean == usual.get("set_alpha_to_one", True)
+    assert found["prediction_type"] == usual["prediction_type"]
+    for key in LEVELS:
+        said = {one: WHOLE[one] for one in LEVELS if one != key}
+        found = with_defaults({"_class_name": name, **said}, "it")
+        assert found.get(key) == usual.get(key)
+        assert found.items() >= said.items()
+
+
+@pytest.mark.parametrize("name", [name for name in NEAREST if name not in HERE])
+def test_a_class_that_is_not_here_must_say_its_levels(name):
+    with pytest.raises(
+        ModelError, match=f"it is of {name} without levels, .* Add beta_start"
+    ):
+        with_defaults({"_class_name": name}, "it")
+    given = {key: SCHEDULER[key] for key in LEVELS[:3]}
+    assert with_defaults({"_class_name": name, **given}, "it").items() >= given.items()
+
+
+def test_a_model_is_loaded_with_the_levels_of_its_class(tmp_path):
+    folder = write_small_model(tmp_path / "model")
+    path = folder / "scheduler" / "scheduler_config.json"
+    write_json(path, {"_class_name": "HeunDiscreteScheduler"})
+    found = loaded(folder).schedule
+    theirs = diffusers.HeunDiscreteScheduler().alphas_cumprod.numpy()
+    assert np.abs(found.alphas_cumprod - theirs).max() < 1e-6
+    assert found.spacing == "linspace"
+
+
 def with_scheduler(place, name):
     folder = write_small_model(place / "model")
     path = folder / "scheduler" / "scheduler_config.json"
@@ -144,7 +191,7 @@ def test_a_recommendation_of_the_model_or_a_few_step_lora_counts_for_more(tmp_pa
     (folder / "defaults.json").write_text('{"sdedit": {"sampler": "euler"}}')
     other = folder.rename(tmp_path / "other")
     assert not warnings_of(request_for(other))
-    few = loaded(other.rename(tmp_path / "made-lcm"))
+    few = loaded(other.rename(tmp_path / "made_lcm_4step"))
     assert few.other_scheduler is None
 
 

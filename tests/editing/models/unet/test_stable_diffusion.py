@@ -14,12 +14,14 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 from json_files import read_json
+from made_clips import black
 from made_models import loaded, randn
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, load_file_of, openclip, original_layout
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from regrain.editing import EditRequest
 from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
@@ -34,6 +36,7 @@ from regrain.editing.models.weights.single_file import (
     _text_encoder,
     guess_prediction,
 )
+from regrain.editing.pipeline.estimate import fit_of
 
 HERE = "cpu:0"
 
@@ -589,6 +592,7 @@ def second(tiny):
     ("metadata", "prediction", "size"),
     [
         ({"modelspec.prediction_type": "epsilon"}, "epsilon", 512),
+        ({"modelspec.prediction_type": "v"}, "v_prediction", 768),
         # asked: a random network does not answer its input
         (None, "v_prediction", 768),
     ],
@@ -599,6 +603,10 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
     )
     assert_same(model, second)
     assert (model.prediction, model.size) == (prediction, size)
+    if metadata:  # what is asked of the network is not known before loading
+        given = {"model": model.id, "method": "sdedit", "prompt": "a cat"}
+        request = EditRequest(black(1, 64, 96), None, (), **given)
+        assert min(fit_of(request)(96, 64)) == size
     assert model.unet.config.cross_attention_dim == 1024
     assert model.tokenizer.pad_token_id == 0
     assert run(model).isfinite().all()
