@@ -24,6 +24,7 @@ from regrain.editing.cli.commands import (
     Start,
     Stride,
     call,
+    say_masks,
     warn,
 )
 from regrain.editing.errors import RequestError, shorten
@@ -123,6 +124,7 @@ def run(
     report["warnings"] = [*report.get("warnings", []), *notes]
     write_outputs(finished.result, request, report, out, tuple(wanted), whole)
     warn(report["warnings"])
+    say_masks(request.labels)
     for line in lines(report):
         typer.echo(f"looked at:    {line}")
     for other in report.get("others", ()):
@@ -146,6 +148,7 @@ def check(project: _Project, changes: _Changes) -> None:
         request.areas.read(start, stop)
     warn(clip.warnings)
     width, height = clip.size
+    say_masks(request.labels)
     typer.echo(
         f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}"
     )
@@ -316,6 +319,7 @@ def new(
     )
     save_project(request, out)
     warn(opened.warnings)
+    say_masks(labels)
     typer.echo(f"project: {out / FILE}")
 
 

@@ -210,8 +210,8 @@ ASKED = {
         "has colours, but '00001.png' has numbers",
     ),
     "a label of 16 bits": (
-        [Image.fromarray(grey(DISC, 1).astype(np.uint16) * 1001)],
-        "has label 1001",
+        [Image.fromarray(TWO.astype(np.uint16) * 1001)],
+        "has label 2002",
     ),
 }
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_told_is_asked(images, said, tmp_path):
 def test_a_picture_with_several_in_it_and_odd_numbers_are_named(tmp_path):
     first, second = Image.fromarray(grey(DISC)), Image.fromarray(grey(LEFT))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
-    with pytest.raises(MaskError, match="'a.tif' holds 2 pictures"):
+    with pytest.raises(MaskError, match="'a.tif' has 2 masks, but the clip uses 1"):
         read_labels(tmp_path / "a.tif", 1, SIZE)
     Image.fromarray(1.5 * DISC.astype(np.float32)).save(tmp_path / "b.tif")
     with pytest.raises(MaskError, match="numbers from 0 to 1.5"):
