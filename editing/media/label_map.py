@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,7 +193,7 @@ def matched(
 
 
 def labelled_by(
-    colors: Iterable[np.ndarray], known: Colors, wanted: Collection[int]
+    colors: Iterable[np.ndarray], known: Colors, wanted: set[int]
 ) -> dict[int, np.ndarray]:
     """Give each colour the label whose known colour it is like; and the others, red
     before green before blue, the wanted labels that are left if they are as many, else
@@ -207,7 +207,7 @@ def labelled_by(
             labelled |= like
         else:
             others.append(color)
-    free = sorted({*wanted} - labelled.keys())
+    free = sorted(wanted - labelled.keys())
     if len(free) != len(others):
-        free = sorted({*range(1, 256)} - labelled.keys() - {*wanted})
+        free = sorted({*range(1, 256)} - labelled.keys() - wanted)
     return labelled | dict(zip(free, others, strict=False))

@@ -133,12 +133,11 @@ class Labels(LazyFrames):
 
 def edges_of(mask: Mask) -> tuple[float, ...]:
     """Return left, top, right and bottom edge of the pixels of a mask; NaN for none."""
-    columns = np.flatnonzero(mask.any(0))
-    if not len(columns):
-        return (np.nan,) * 4
-    rows = np.flatnonzero(mask.any(1))
-    edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    return tuple(float(edge) for edge in edges)
+    import cv2  # slow to import, and seldom needed
+
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    edges = (left, top, left + width, top + height)
+    return tuple(float(edge) if width else np.nan for edge in edges)
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -625,9 +624,9 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
     sizes = 100 * shares.sum(0) / np.maximum(np.count_nonzero(shares, 0), 1)
     said = [f"{size:.0f} %" if size >= 9.5 else f"{size:.1g} %" for size in sizes]
     listed = " and ".join(", ".join(said).rsplit(", ", 1)) or "0 %"
-    noun = "region" if len(said) == 1 else "regions"
     on = f"on {np.count_nonzero(shares.any(1))} of {len(shares)} frames"
-    return f"{len(said)} {noun}: {listed} of the picture, {on}"
+    many = "" if len(said) == 1 else "s"
+    return f"{len(said)} region{many}: {listed} of the picture, {on}"
 
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:

@@ -49,6 +49,7 @@ _KNOWN = 0.9  # of the pixels of masks that the colours must account for
 _LEVEL = 32  # grey levels by which a pixel within a mask differs from those next to it
 _TINGE = 24  # levels between the channels of a grey pixel, where a codec has mixed them
 _TINGED = 0.05  # of its bright pixels that are more so at most, in a grey picture
+_MOST = 0.6  # of the border that a ground has at least
 _STEPS = 32  # bins of a channel
 _TRIED = 64  # most frequent bins that are looked at
 _LOOKED_AT = 1024  # pixels of a side in which colours are sought
@@ -100,7 +101,8 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
     """
     name = file.name
     # those that keep their colours only about
-    is_lossy = "JPEG" in (image.format, str(image.info.get("compression")).upper())
+    is_lossy = image.format in ("JPEG", "MPO")
+    is_lossy |= image.info.get("compression") == "jpeg"
     if image.format == "WEBP":
         with file.open("rb") as opened:
             is_lossy = b"VP8L" not in opened.read(128)
@@ -259,7 +261,7 @@ def understand(
     white = {label for label, color in known.items() if color.lower() == _WHITE}
     usual = white or wanted
     is_other = len(usual) == 1 and (white or _MATTE not in wanted)
-    matte = usual.pop() if is_other else _MATTE
+    matte = min(usual) if is_other else _MATTE
     survey = _Survey(known, wanted)
     for picture in pictures:
         survey.add(picture)
@@ -311,9 +313,9 @@ class _Greys:
         if not self.name or is_many > self.many:
             self.name = picture.name
         self.many |= is_many
-        if is_many:
+        if is_many and contrast.any():
             steps = contrast[contrast > 0]
-            self._is_gentle |= picture.is_lossy or np.median(steps) <= _GENTLE
+            self._is_gentle |= bool(np.median(steps) <= _GENTLE)
 
     @property
     def levels(self) -> list[int]:
@@ -332,15 +334,16 @@ class _Greys:
         is_odd = ~near.any(-1) if self.many else off.all(-1)
         odd = self._all[is_odd].sum()
         is_edge = 2 * self._even[is_odd].sum() <= odd < self._all.sum() / 2
-        is_even = 4 * (self._even @ near) > self._all @ near
+        middle = _middle((low, high))
+        parts = [part.sum() for part in np.split(self._all, [middle])]
+        is_even = 4 * (self._even @ near) > parts
         is_usual = low < DARK and high >= 256 - DARK
         is_area = is_even.any() if is_usual else is_even.all()
-        is_clear = not self.many or high - low >= _CLEAR
-        is_two = odd == 0 or (is_edge and is_area)
-        if not is_two or not is_clear:
+        is_noise = self.many and high - low < _CLEAR
+        if is_noise or (odd and not (is_edge and is_area)):
             return None
         # half of white, as programs count
-        return _INSIDE if is_usual else _middle((low, high))
+        return _INSIDE if is_usual else middle
 
     def has_peaks(self) -> bool:
         """Tell whether most greys that a codec changed are about a few levels."""
@@ -394,13 +397,12 @@ class _Survey:
             self._colored = self._colored or picture.name
         else:
             self._greys.add(picture)
-            is_number = not picture.is_colored and not picture.is_lossy
-            if is_number and picture.pixels.any():
-                self._numbered = self._numbered or picture.name
         colors = in_colors(picture)
-        self._grounds.append(_ground(_sampled(colors)))
+        self._grounds.append(_ground(colors))
         if picture.is_colored or picture.is_lossy:
             self._add_colors(colors)
+        elif picture.pixels.any():
+            self._numbered = self._numbered or picture.name
 
     def _add_colors(self, picture: Rgb) -> None:
         """Count bright pixels within masks by bins of colour, and add them up."""
@@ -411,7 +413,8 @@ class _Survey:
         ]
         self._is_lit = self._is_lit or bool(picture.any())
         # bright pixels, or more like a dark colour than like black, away from edges
-        seen = _sampled(picture)
+        step = max(1, max(picture.shape) // _LOOKED_AT)
+        seen = picture[::step, ::step]
         is_bright = seen.max(-1) > DARK
         for color in self._dark:
             is_bright |= 2 * (seen @ color) > color @ color
@@ -462,10 +465,13 @@ class _Survey:
             return None
         middle = greys.between()
         if middle is not None:
+            if middle != _INSIDE:
+                self._check_ground(middle)
             return middle
         if greys.has_peaks() or (not greys.many and 0 in greys.levels):
             return None
         if greys.is_ramp():
+            self._check_ground()
             return _INSIDE
         raise MaskError(
             "masks",
@@ -474,11 +480,12 @@ class _Survey:
             "PNG, or a soft mask with white inside.",
         )
 
-    def _check_ground(self) -> None:
-        """Refuse a ground that all pictures have, by MaskError, unless alpha tells."""
+    def _check_ground(self, level: int = _LEVEL) -> None:
+        """Refuse a ground brighter than this that all pictures have, by MaskError,
+        unless alpha tells."""
         grounds = np.array(self._grounds)
         is_one = are_near(grounds, grounds[0]).all()
-        if len(self._opacities) < 2 and is_one and grounds[0].max() > _LEVEL:
+        if len(self._opacities) < 2 and is_one and grounds[0].max() > level:
             raise MaskError(
                 "masks",
                 f"{shorten(self._colored or self._greys.name)} has "
@@ -517,15 +524,14 @@ class _Survey:
                 colors.append(means[place])
         near = np.any([are_near(means, color, EVEN) for color in colors], axis=0)
         is_known = counts[near].sum() >= _KNOWN * counts.sum()
-        ours = [matched(colors, usual) for usual in self._ours if is_known]
-        labelled = next((one for one in ours if one is not None), None)
+        ours = (matched(colors, usual) for usual in self._ours)
+        labelled = next(filter(None, ours), None) if is_known else None
         if labelled is None:
             self._check_ground()
             if not is_known:
                 return None
             labelled = matched(colors, published(_CLASSES))
-        if labelled is None:
-            labelled = labelled_by(colors, self._known, self._wanted)
+        labelled = labelled or labelled_by(colors, self._known, self._wanted)
         return {label: hex_of(color) for label, color in sorted(labelled.items())}
 
 
@@ -556,17 +562,12 @@ def _contrast(picture: Grey | Rgb) -> Grey:
     return spread.max(-1) if spread.ndim > 2 else spread
 
 
-def _sampled(picture: Rgb) -> Rgb:
-    step = max(1, max(picture.shape) // _LOOKED_AT)
-    return picture[::step, ::step]
-
-
 def _ground(picture: Rgb) -> np.ndarray:
     """Return the colour of most of the border; black if there is none."""
     edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
     border = np.concatenate(edges)
     color = np.median(border, axis=0)
-    return color * (are_near(border, color).mean() > 0.5)
+    return color * (are_near(border, color).mean() > _MOST)
 
 
 def _middle(levels: Collection[int]) -> int:
