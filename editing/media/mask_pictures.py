@@ -102,7 +102,6 @@ def picture_of(image: Image.Image, file: Path) -> Picture:
     name = file.name
     # those that keep their colours only about
     is_lossy = image.format in ("JPEG", "MPO")
-    is_lossy |= image.info.get("compression") == "jpeg"
     if image.format == "WEBP":
         with file.open("rb") as opened:
             is_lossy = b"VP8L" not in opened.read(128)
