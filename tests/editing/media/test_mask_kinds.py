@@ -191,3 +191,12 @@ def test_what_was_understood_is_said():
     tiny = np.arange(2500).reshape(1, 50, 50) == 3
     said = "1 region: 0.04 % of the picture, on 1 of 1 frames"
     assert understood({9: tiny}) == said
+
+
+def test_all_pictures_of_an_animation_mean_their_colours(tmp_path):
+    images = [Image.fromarray(mask.astype(np.uint8)) for mask in THING]
+    for image in images:
+        image.putpalette([0, 0, 0, *BLUE])
+    path = tmp_path / "a.gif"
+    images[0].save(path, save_all=True, append_images=images[1:])
+    assert (np.asarray(read_labels(path, FRAMES, SIZE)) == THING).all()
