@@ -64,6 +64,7 @@ COMMANDS = {
     "promises": "benchmarks.promises",
     "soak": "benchmarks.soak",
     "reader": "benchmarks.reader",
+    "remove_click": "benchmarks.remove_click",
     "masks": "storybook.training.sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
@@ -83,6 +84,7 @@ QUICK = {
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
     "promises": "--size 64 --runs 2 --steps 2",
     "reader": "--scenes 1 --frames 2 --drawn 1 --way 'two steps'",
+    "remove_click": "--cases 1",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
 

@@ -4,6 +4,7 @@ becomes our error."""
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,26 @@ from pathlib import Path
 from regrain.editing.errors import EditingError, RequestError, ResourceError, shorten
 
 log = logging.getLogger(__name__)
+
+
+# What libraries say where a machine is short of something, and what is said of it here.
+_SHORT = {
+    r"allocate memory|out of memory|failed to map segment": "Memory is full. "
+    "Close other programs, or lower the size or the number of frames.",
+    r"start new thread|temporarily unavailable": "No further thread can be started. "
+    "Close other programs, or raise the limit (ulimit -u).",
+    r"Too many open files": "Too many files are open. Raise the limit (ulimit -n).",
+}
+
+
+def shortage(error: BaseException | None) -> str:
+    """Say what a machine is short of, if that is why something failed; else empty."""
+    while error is not None:
+        for pattern, said in _SHORT.items():
+            if isinstance(error, MemoryError) or re.search(pattern, str(error)):
+                return said
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 @contextmanager
@@ -40,6 +61,8 @@ def boundary(
             field, "It does not fit into memory. Use a smaller one."
         ) from None
     except Exception as failure:
+        if short := shortage(failure):
+            raise ResourceError(field, short) from failure
         log.debug("%s: %s", field, said, exc_info=True)
         raise kind(field, said) from failure
 

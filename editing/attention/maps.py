@@ -8,7 +8,7 @@ materialised.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -63,6 +63,13 @@ class Exchange:
             aligned = self.aligned.to(source)
             fused = aligned * source[..., self.indices] + (1 - aligned) * edit
         return fused * self.factors.to(source)
+
+    def pairing(self, pairs: Mapping[int, int]) -> Exchange:
+        """Return this rule to refine with more tokens of the target that correspond to
+        tokens of the source."""
+        indices = self.indices.clone()
+        indices[list(pairs)] = indices.new_tensor(list(pairs.values()))
+        return replace(self, indices=indices, aligned=(indices >= 0).float())
 
 
 def exchange(

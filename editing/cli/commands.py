@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from regrain.editing.boundary import shortage
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.coco import WholeMasks
 from regrain.editing.media.labels import Labels, understood
@@ -75,21 +76,25 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         said = _explain_usage(error)
     except OSError as error:
         said = _explain_failed_file(error)
-    except ImportError as error:
-        log.debug("a broken installation", exc_info=True)
-        problem = next(problems(), f"{error.name or 'A library'} cannot be imported.")
-        said = f"installation: {problem} Run `pip install --upgrade regrain`."
-    except MemoryError:
-        log.debug("out of memory", exc_info=True)
-        said = (
-            "memory: It is full. Close other programs, or lower the size or the "
-            "number of frames."
-        )
+    except (ImportError, MemoryError, RuntimeError) as error:
+        log.debug("a failure of the machine or of libraries", exc_info=True)
+        said = _explain_machine(error)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
     typer.echo(f"error: {said}", err=True)
     return 2
+
+
+def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:
+    """Say what a machine is short of, or an installation lacks; other errors are raised
+    again."""
+    if short := shortage(error):
+        return f"machine: {short}"
+    if not isinstance(error, ImportError):
+        raise error
+    problem = next(problems(), f"{error.name or 'A library'} cannot be imported.")
+    return f"installation: {problem} Run `pip install --upgrade regrain`."
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -134,6 +139,8 @@ def _explain_usage(error: Any) -> str:
 
 
 def _explain_failed_file(error: OSError) -> str:
+    if short := shortage(error):
+        return f"machine: {short}"
     if is_of_disk(error):
         return str(
             EditingError(

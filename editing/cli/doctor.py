@@ -7,7 +7,14 @@ import os
 import platform
 from collections.abc import Iterator
 
+from regrain.editing.errors import EditingError
 from regrain.editing.storage.devices import choose_device, device_name
+from regrain.editing.storage.local_models import (
+    ASSETS,
+    absent,
+    models_folder,
+    unreadable_entries,
+)
 from regrain.editing.storage.memory import NEEDS, free_memory, weights_dtype
 from regrain.editing.storage.packages import installed, lacks, needed
 
@@ -45,6 +52,9 @@ def examine() -> Iterator[tuple[str, str]]:
         if raft
         else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS",
     )
+    folder = models_folder()
+    if folder:
+        yield "models folder", f"{folder}.{absent()}" if absent() else str(folder)
     models = ", ".join(_models())
     yield "models", models or "none; storybook, which ships, is missing"
     for model in NEEDS:
@@ -56,15 +66,20 @@ def _models() -> Iterator[str]:
 
     from regrain.editing.models.files.facts import facts_of
     from regrain.editing.models.loading.load import local_models
-    from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
     for name in local_models():
-        facts = facts_of(name)
-        said = [facts.family.title] if facts.family else []
-        said += facts.scheduler_words
-        yield f"{name} ({', '.join(said)})" if said else name
+        try:
+            facts = facts_of(name)
+            _ = facts.head  # of a file that is whole
+            said = [facts.family.title if facts.family else "unknown or incomplete"]
+            said += facts.scheduler_words
+        except EditingError as error:
+            said = [error.message.removesuffix(".")]
+        yield f"{name} ({', '.join(said)})"
+    for name, said in unreadable_entries().items():
+        yield f"{name} ({said})"
     try:
         kept = scan_cache_dir().repos
     except CacheNotFound:

@@ -29,6 +29,7 @@ from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import (
     check_folder,
+    readable,
     replacing,
     visible,
     writable,
@@ -146,7 +147,9 @@ def _find(source: str) -> list[EditJob]:
         folder = find_project(source)
         is_one = os.path.isdir(folder)
         paths = [folder] if is_one else sorted(map(Path, glob.glob(source)))
-        folders = [path.resolve() for path in paths if (path / FILE).is_file()]
+        folders = [
+            path.resolve() for path in readable(paths) if (path / FILE).is_file()
+        ]
     if not folders:
         raise RequestError(
             "JOBS",

@@ -19,7 +19,7 @@ from PIL import Image
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.coco import Counts, check_extent, from_runs, runs, unroll
-from regrain.editing.media.images import natural, pictures_in
+from regrain.editing.media.images import natural, natural_of, pictures_in
 from regrain.editing.media.lazy_frames import Extent, Mask, Masks, Size
 from regrain.editing.storage.folders import visible
 
@@ -195,8 +195,9 @@ def _data_set(facts: Any, path: Path) -> Annotations:
 
     def shown() -> Found:
         _check_sizes(path, [_size_of(image) for image in images])
+        key = natural_of([str(image["file_name"]) for image in images])
         ordered = sorted(
-            images, key=lambda image: (natural(str(image["file_name"])), image["id"])
+            images, key=lambda image: (key(str(image["file_name"])), image["id"])
         )
         frames = {image["id"]: frame for frame, image in enumerate(ordered)}
         if len(frames) < len(images):
@@ -296,7 +297,7 @@ def _frames_in(folder: Path) -> list[Json]:
     by_stem = {file.stem: file for file in files}
     stems = by_stem.keys() | {picture.stem for picture in pictures_in(folder)}
     frames = []
-    for stem in sorted(stems, key=natural):
+    for stem in sorted(stems, key=natural_of(stems)):
         facts = _load_json(by_stem[stem]) if stem in by_stem else {"shapes": []}
         if not isinstance(facts, dict) or "shapes" not in facts:
             raise MaskError(

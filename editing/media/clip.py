@@ -11,7 +11,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.lazy_frames import LazyFrames, RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import (
+    Grey,
+    LazyFrames,
+    RgbFrames,
+    Size,
+    check_window,
+)
 
 MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192
@@ -35,12 +41,26 @@ class ColorTags(NamedTuple):
     transfer: int = 1
 
 
+class Piece(NamedTuple):
+    """A recording of several that were joined in one file: the second at which it
+    begins on its own clock, the one on the clock of the first, and whether with a key
+    frame."""
+
+    own: Fraction
+    begin: Fraction
+    is_key: bool = True
+
+
 class AudioSpan(NamedTuple):
-    """The sound of a clip: from `start` to `stop`, in seconds of the file's clock."""
+    """The sound of a clip: from `start` to `stop`, in seconds of the file's clock.
+
+    `pieces` are the recordings in the file, if they have clocks of their own.
+    """
 
     path: Path
     start: Fraction
     stop: Fraction
+    pieces: tuple[Piece, ...] = ()
 
 
 @runtime_checkable
@@ -164,6 +184,14 @@ def resize(
     return stack(
         [cv2.resize(frame, size, interpolation=method) for frame in frames], size
     )
+
+
+def resize_labels(labels: Grey, size: Size) -> Grey:
+    """Scale labels, which have none between them, to (width, height): each pixel takes
+    the one at its centre, where `resize` takes its colour."""
+    import cv2
+
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def check_size(size: Size) -> None:

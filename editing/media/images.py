@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ GREY = 128
 TRANSPARENT = (
     "is partly transparent, which is left out. Lay it over a background if that shows."
 )
+_SIGN = r"(?:(?<![^\s._(\[-])-)"
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -74,19 +76,52 @@ class ImageClip(Clip):
         return stack(frames, self.size)
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Make a sort key for names of frames: numbers count by value, `9.png` before
-    `10.png`."""
-    key: list[tuple[int, str]] = []
-    for part in re.split(r"([0-9]+)", name):
-        is_number = part.isascii() and part.isdigit()  # "²" is a digit, but no number
-        key.append((int(part), "") if is_number else (-1, part))
+_Number = int | Fraction
+_Key = list[tuple[_Number, str]]
+
+
+def natural(
+    name: str, numbers: str = r"\d+", value: Callable[[str], _Number] = int
+) -> _Key:
+    """Make a sort key for names of frames: what matches `numbers` counts by value,
+    `9.png` before `10.png`."""
+    key: _Key = []
+    for place, part in enumerate(re.split(f"({numbers})", name)):
+        key.append((value(part), "") if place % 2 else (-1, part))
     return key
+
+
+def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
+    """Return the sort key of names of one folder.
+
+    A minus after a separator is a sign where a number without one stands in its place
+    in another name. Digits after a point are decimals where some begin with 0, as in
+    0.04, and none ends with one, as 1.10 does.
+    """
+    plain = {_rest(name) for name in names if not re.search(rf"{_SIGN}\d", name)}
+    parts = re.findall(r"\d\.(\d+)", "\n".join(names))
+    are_decimals = any(part[0] == "0" for part in parts) and not any(
+        part[-1] == "0" for part in parts if len(part) > 1
+    )
+    number, value = (r"\d+(?:\.\d+)?", Fraction) if are_decimals else (r"\d+", int)
+
+    def key(name: str) -> _Key:
+        sign = f"{_SIGN}?" if _rest(name) in plain else ""
+        return natural(name, sign + number, value)
+
+    return key
+
+
+def _rest(name: str) -> str:
+    """Return a name without its numbers and their signs."""
+    return re.sub(rf"{_SIGN}?\d+", "0", name)
 
 
 def in_order(files: Iterable[Path]) -> list[Path]:
     """Sort files by the natural order of their names."""
-    return sorted(files, key=lambda file: natural(file.name))
+    files = list(files)
+    key = natural_of([file.name for file in files])
+    return sorted(files, key=lambda file: key(file.name))
 
 
 def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
+from math import inf
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -18,7 +19,7 @@ from av.stream import Disposition
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import DEFAULT_FPS
+from regrain.editing.media.clip import DEFAULT_FPS, Piece
 from regrain.editing.media.fields import Fields
 
 # Containers only: playlists and image scripts would open further files.
@@ -56,6 +57,12 @@ _ROUNDED = 0.02  # by which the rate of a file's times may differ from the state
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
 _SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
+# Forms in which a frame comes every 0.7 s (ISO/IEC 13818-1, 2.7.5), and the seconds
+# after which another recording begins, as in FFmpeg; slide shows are slower.
+_STREAMED = ("mpegts", "mpeg")
+_SILENT = 10
+_SLOWER = 10  # times the usual gap
+_REORDERED = 1  # second; a clock that goes back farther starts over
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class Facts:
         lacking: Number of frames that the header counts but the file, whose end was cut
             off, does not have.
         has_fields: Whether some frames are coded as two fields.
+        pieces: The recordings that were joined in it, if there are several.
     """
 
     has_audio: bool
@@ -128,6 +136,7 @@ class Facts:
     pixel: Fraction
     lacking: int
     has_fields: bool
+    pieces: tuple[Piece, ...]
 
 
 def open_video(path: Path) -> InputContainer:
@@ -263,7 +272,9 @@ def read_index(path: Path) -> tuple[Index, Facts]:
         raise ClipError("clip.path", no_frames)
     stamps = [packet.pts for packet in shown]
     packs_frames = codec == "mpeg4" and None in stamps
-    lacks_first = not packets[0].is_key
+    joints = len(facts.pieces)
+    begins = [packets[0], *facts.pieces]
+    lacks_first = not all(begin.is_key for begin in begins)
     if packs_frames or lacks_first:
         # One packet may hold several frames (DivX in AVI), or the first ones need
         # frames that were cut off.
@@ -271,14 +282,15 @@ def read_index(path: Path) -> tuple[Index, Facts]:
         if not decoded:
             raise ClipError("clip.path", no_frames)
         if not packs_frames:
-            stamps = decoded
-        index = _arrange(stamps, tick, rate, shown[-1:])
+            # of joined recordings, frames that lack others come in any order
+            stamps = [decoded[0], None] if joints else decoded
+        index = _arrange(stamps, tick, rate, shown[-1:], joints)
         index = replace(index, count=len(decoded))
     else:
-        index = _arrange(stamps, tick, rate, shown)
+        index = _arrange(stamps, tick, rate, shown, joints)
         different = {packet.pts for packet in shown if packet.pts is not None}
         # only where they identify the frames
-        if restarts and len(different) == len(shown):
+        if restarts and not joints and len(different) == len(shown):
             keys = sorted(
                 packet.pts
                 for packet in packets
@@ -291,8 +303,9 @@ def read_index(path: Path) -> tuple[Index, Facts]:
 def _read_packets(
     path: Path,
 ) -> tuple[list[_Packet], Fraction, Fraction, str, bool, Facts]:
-    """Read the packets of a file, the seconds of one unit of their times, its frames
-    per second, its codec, whether it can be decoded from a key frame on, and facts."""
+    """Read the packets of a file, on one clock, the seconds of one unit of their times,
+    its frames per second, its codec, whether it can be decoded from a key frame on,
+    and facts."""
     with open_video(path) as container:
         stream = video_stream(container)
         codec = stream.codec_context.name
@@ -311,6 +324,8 @@ def _read_packets(
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
         tick = Fraction(stream.time_base or 1)
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+        silent = _SILENT if container.format.name in _STREAMED else _SLOWEST
+        packets, pieces = _follow(packets, tick, rate, silent)
         has_fields = any(packet.is_second for packet in packets)
         if has_fields:
             rate = _rate_of_pairs(packets, tick, rate)
@@ -329,6 +344,7 @@ def _read_packets(
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, promised - len(packets)),
             has_fields=has_fields,
+            pieces=pieces,
         )
     restarts = codec in _RESTARTS and not made_up
     return packets, tick, rate, codec, restarts, facts
@@ -345,6 +361,78 @@ def _rate_of_pairs(
     mean = (len(known) - 1) / ((known[-1] - known[0]) * tick)
     near = min(stated, stated / 2, key=lambda rate: abs(rate - mean))
     return near if abs(near - mean) < _ROUNDED * mean else mean
+
+
+class OneClock:
+    """The clock of the first of joined recordings, by which times of all are told, in
+    the order of the file."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._left = list(pieces)
+        self._last: Fraction | float = -inf
+
+    def tell(self, seconds: Fraction) -> Fraction | None:
+        """Tell a time of what stands in the file after all that were told; None if it
+        is after the pictures of its recording."""
+        if not self._left:
+            return seconds
+        here, *later = self._left
+        if later:
+            end = here.own + later[0].begin - here.begin
+            # sound may begin a little before the pictures
+            early = here.own - seconds - _REORDERED
+            away = max(early, self._last - seconds, seconds - end)
+            near = min(later, key=lambda piece: abs(seconds - piece.own))
+            if abs(seconds - near.own) < away:
+                self._left = here, *later = later[later.index(near) :]
+        self._last = seconds
+        told = here.begin + seconds - here.own
+        return None if later and told >= later[0].begin else told
+
+
+def _follow(
+    packets: list[_Packet], tick: Fraction, rate: Fraction, silent: int
+) -> tuple[list[_Packet], tuple[Piece, ...]]:
+    """Return packets with times on the clock of the first of joined recordings, and
+    these; none if there is one."""
+    shown = [one for one in packets if one.is_shown]
+    gaps = np.diff([one.dts for one in shown if one.dts is not None])
+    usual = round(np.median([float(1 / (rate * tick)), *np.abs(gaps)]))
+    farthest = max(silent / tick, _SLOWER * usual)
+    groups: list[list[_Packet]] = [[]]
+    latest = None
+    for before, packet in pairwise([*packets[:1], *packets]):
+        pts = packet.pts if packet.is_shown else None
+        if pts is not None and latest is not None:
+            ahead = pts - latest
+            # No frame that is stored before a key frame is shown after it. That all
+            # are shown at one time is another matter.
+            overlaps = ahead < 0 or (ahead == 0 and not before.is_key)
+            is_new = ahead > farthest or (packet.is_key and overlaps)
+            if packet.dts is not None and before.dts is not None:
+                is_new |= (before.dts - packet.dts) * tick > _REORDERED
+            if is_new:
+                groups.append([])
+                latest = pts
+            pts = max(pts, latest)
+        groups[-1].append(packet)
+        latest = latest if pts is None else pts
+    if len(groups) == 1:
+        return packets, ()
+    moved = []
+    pieces = []
+    begin = None
+    for group in groups:
+        own = [one.pts for one in group if one.is_shown and one.pts is not None]
+        begin = min(own) if begin is None else begin
+        shift = begin - min(own)
+        pieces.append(Piece(min(own) * tick, begin * tick, group[0].is_key))
+        moved += [
+            one if one.pts is None else one._replace(pts=one.pts + shift)
+            for one in group
+        ]
+        begin = max(own) + shift + usual
+    return moved, tuple(pieces)
 
 
 def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
@@ -369,13 +457,18 @@ def _arrange(
     tick: Fraction,
     rate: Fraction,
     packets: Sequence[_Packet],
+    joints: int,
 ) -> Index:
     """Return the index of frames by their time stamps, without key frames.
 
-    Time stamps that skip days cannot be trusted, nor those that start over, as where
-    two recordings were joined in one file.
+    Time stamps that skip days cannot be trusted, nor those that go back.
     """
     known = sorted(stamp for stamp in stamps if stamp is not None)
+    stands = len(known) > 1 and known[0] == known[-1]
+    if stands and packets[-1].duration:
+        rate = 1 / (packets[-1].duration * tick)
+    elif stands and rate * tick == 1:  # FFmpeg says so where nothing is stated
+        rate = DEFAULT_FPS
     index = Index(
         count=len(stamps),
         fps=_rate_of(known, tick, rate),
@@ -384,8 +477,9 @@ def _arrange(
     )
     longest = max((later - earlier for earlier, later in pairwise(known)), default=0)
     decoding = [packet.dts for packet in packets if packet.dts is not None]
-    starts_over = any(earlier > later for earlier, later in pairwise(decoding))
-    if len(known) < len(stamps) or longest * tick > _SLOWEST or starts_over:
+    goes_back = any(earlier > later for earlier, later in pairwise(decoding))
+    is_odd = stands or longest * tick > _SLOWEST or (goes_back and not joints)
+    if len(known) < len(stamps) or is_odd:
         return index
     usual = 1 / index.fps
     last = usual
@@ -395,10 +489,10 @@ def _arrange(
         # decoded.
         last = final.duration * tick
     last = min(last, Fraction(_SLOWEST))
-    # whether they follow each other evenly, to within one unit
+    # whether they follow each other evenly, to within one unit, and one for each joint
     whole, parts = (usual / tick).as_integer_ratio()
     is_even = all(
-        abs((stamp - known[0]) * parts - number * whole) <= parts
+        abs((stamp - known[0]) * parts - number * whole) <= parts * (1 + joints)
         for number, stamp in enumerate(known)
     )
     if last <= _LONG * usual and is_even:
@@ -411,7 +505,7 @@ def _rate_of(known: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction
     alone, else on average."""
     rate = stated
     gaps = np.diff(known)
-    if len(gaps) > 0:
+    if len(gaps) > 0 and known[-1] > known[0]:
         usual = 1 / (stated * tick)  # from frame to frame, in ticks
         off = abs(gaps.mean() - float(usual))
         varies = gaps.max() - gaps.min() > max(2, 0.05 * gaps.mean())

@@ -88,7 +88,7 @@ class VideoClip(Clip):
         self.duration = end - begin
         self.tags = _tags_of(first)
         if facts.has_audio:
-            self.audio = AudioSpan(path, begin, end)
+            self.audio = AudioSpan(path, begin, end, facts.pieces)
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame or facts.has_fields
         self.warnings = _warnings(name, first, index, facts)
@@ -148,6 +148,11 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
         warnings.append(
             f"{name} is HDR: it is edited in 8 bits, and looks paler to models. "
             "Convert it to SDR (Rec. 709) first."
+        )
+    if facts.pieces:
+        warnings.append(
+            f"{name} holds recordings with clocks of their own; each begins where the "
+            "one before ends."
         )
     if facts.lacking > 1:  # some AVI files count one too many
         warnings.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from itertools import chain
 
 import av
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from regrain.editing.media.clip import AudioSpan
-from regrain.editing.media.index import CONTAINERS
+from regrain.editing.media.index import CONTAINERS, OneClock
 
 log = logging.getLogger(__name__)
 _AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
@@ -95,23 +94,26 @@ def open_sound(span: AudioSpan) -> Iterator[Sound]:
         if rates and rate not in rates:
             rate = _AUDIO_RATE
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        blocks = _decode(container.decode(stream), resampler, span.start)
+        blocks = _decode(container.decode(stream), resampler, span)
         length = round((span.stop - span.start) * rate)
         yield Sound(blocks, rate, layout, length)
 
 
 def _decode(
-    frames: Iterator[av.AudioFrame], resampler: av.AudioResampler, start: Fraction
+    frames: Iterator[av.AudioFrame], resampler: av.AudioResampler, span: AudioSpan
 ) -> Iterator[_Block]:
-    """Yield blocks of sound, numbered by their times; sample 0 is at `start`
-    seconds."""
+    """Yield blocks of sound, numbered by their times; sample 0 is at the start of the
+    span."""
     at = 0
+    clock = OneClock(span.pieces)
     try:
         for decoded in frames:
             for frame in resampler.resample(decoded):
                 if frame.pts is not None and frame.time_base:
-                    seconds = frame.pts * frame.time_base - start
-                    at = round(seconds * frame.sample_rate)
+                    told = clock.tell(frame.pts * frame.time_base)
+                    if told is None:
+                        continue
+                    at = round((told - span.start) * frame.sample_rate)
                 block = frame.to_ndarray()
                 is_sound = np.abs(block) <= _LOUDEST
                 block[~is_sound] = 0  # the encoder takes neither NaN nor huge values

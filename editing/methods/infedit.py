@@ -13,6 +13,7 @@ each region to its words.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from regrain.editing.diffusion.schedule import (
     advance,
     generator,
 )
-from regrain.editing.diffusion.text import PromptEmbedding, find_all
+from regrain.editing.diffusion.text import PromptEmbedding, Variant, find_all
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
@@ -116,7 +117,7 @@ def run(
         noise = draw(number + 1)
         for name, x0 in clean.items():
             x[name] = advance(x0, noise, step)
-        if params.blend == "words" and step.index:
+        if params.blend == "words" and number:
             x["cond"] = branches.words.blend(x, step)
         edit = clean["cond"]
         yield from previews(step, edit, branches.now)
@@ -177,11 +178,16 @@ class MarkingWords:
             PromptError: A word is not in the prompt.
         """
         self._params = params
-        self._exchange = exchange(source, target, "refine", variant=params.alignment)
+        rule = exchange(source, target, "refine", variant=params.alignment)
+        pairs = replaced(source, target, rule.indices.tolist(), params.alignment)
+        self._exchange = rule.pairing(pairs)
         edited = find_all(target, params.edit_words, "params.edit_words")
         kept = find_all(target, params.keep_words, "params.keep_words")
-        self._edited = edited
-        self._kept = [token for token in kept if token not in edited]
+        marking = {target.ids[0][token] for token in edited}
+        came = [new for new, old in pairs.items() if source.ids[0][old] in marking]
+        self._edited = sorted({*edited, *came})
+        self._kept = [token for token in kept if token not in self._edited]
+        self._both = [token for token in kept if token in self._edited]
         self.any = params.blend == "words" and bool(edited or kept)
         self.heat = AttentionRecorder(scope)
         self._source_heat = AttentionRecorder(scope)
@@ -231,7 +237,46 @@ class MarkingWords:
         if self._kept:
             is_kept = above(self._source_heat, self._kept, size, params.keep_threshold)
             after = torch.where(is_kept, x["source"], after)
+        if self._both and step.index == step.total - 2:
+            # A pose: at last, the source's words look as they should on its shapes.
+            is_both = above(self._layout_heat, self._both, size, params.edit_threshold)
+            after = torch.where(is_both, x["layout"], after)
         return after
+
+
+def replaced(
+    source: PromptEmbedding,
+    target: PromptEmbedding,
+    indices: Sequence[int],
+    variant: Variant,
+) -> dict[int, int]:
+    """Find the tokens of a prompt that stand in others' places: of each run of new ones
+    the one that is most like one of those that are gone from there.
+
+    Args:
+        source, target: Single prompts.
+        indices: The token of `source` for each of `target`, -1 for new ones.
+        variant: "original" takes the vectors of a token's number in the other prompt, as the published code
+            does.
+
+    Returns:
+        Tokens of the target, with those of the source.
+
+    Source: the authors' code (`seq_aligner.get_mapper`).
+    """
+    given = [target.vectors[0], source.vectors[0]]
+    if variant == "original":
+        given.reverse()
+    new, old = (F.normalize(vectors.double(), dim=1) for vectors in given)
+    alike = new @ old.T
+    known = [i for i in range(target.lengths[0]) if indices[i] >= 0]
+    pairs = {}
+    for before, after in pairwise(known):
+        gap = alike[before + 1 : after, indices[before] + 1 : indices[after]]
+        if gap.numel():
+            row, column = divmod(int(gap.argmax()), gap.shape[1])
+            pairs[before + 1 + row] = indices[before] + 1 + column
+    return pairs
 
 
 def above(

@@ -24,6 +24,7 @@ from regrain.editing.media.lazy_frames import RgbFrames, Size
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
     MODELS_VARIABLE,
+    absent,
     find_local,
     local_entries,
 )
@@ -160,7 +161,7 @@ def find_adapter(name: str) -> Path:
     raise ModelError(
         "adapter",
         f"{shorten(name)} was not found. Give a .safetensors file made by "
-        f"`{program()} tune`, or its name in ${MODELS_VARIABLE}.",
+        f"`{program()} tune`, or its name in ${MODELS_VARIABLE}.{absent()}",
     )
 
 

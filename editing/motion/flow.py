@@ -17,6 +17,7 @@ from torch.nn.functional import grid_sample
 
 from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
+from regrain.editing.storage.local_models import absent
 from regrain.editing.storage.memory import is_out_of_memory
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
@@ -66,7 +67,7 @@ def estimate_flow(
         raise ModelError(
             "flow",
             "The weights of RAFT are missing. Put raft_large.safetensors into "
-            "$REGRAIN_MODELS, or use dis.",
+            f"$REGRAIN_MODELS, or use dis.{absent()}",
         )
     return _estimate_dis_flow(frames, targets)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.errors import RequestError
-from regrain.editing.media.clip import resize
+from regrain.editing.media.clip import resize, resize_labels
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, windows
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
@@ -318,11 +317,7 @@ class Assembly:
         """Read the areas of the regions at the working size."""
         height, width = self._source.shape[1:3]
         areas = self._placed.request.areas.read(start, stop)
-        small = [
-            cv2.resize(area, (width, height), interpolation=cv2.INTER_NEAREST)
-            for area in areas
-        ]
-        return np.stack(small)
+        return np.stack([resize_labels(area, (width, height)) for area in areas])
 
     def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Frame]:
         """Yield the window's own key frames as an edit shows them: the source where

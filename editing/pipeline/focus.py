@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from regrain.editing.media.clip import Clip
+from regrain.editing.media.clip import Clip, resize_labels
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.params.written import KeyChoice
@@ -83,13 +83,6 @@ def rescale(frame: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(
         frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
     )
-
-
-def _rescale_labels(labels: np.ndarray, size: Size) -> np.ndarray:
-    """Scale labels, which have no values between them."""
-    import cv2
-
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +312,7 @@ def _placed(
     only, boxes = place
     size = fit(*_largest(boxes), request.size)
     frames = _crops(frames_of(request.clip), boxes, size, rescale)
-    labels = _crops(request.areas, boxes, size, _rescale_labels)
+    labels = _crops(request.areas, boxes, size, resize_labels)
     zoom = size[0] / int(boxes[0, 2])
     regions = []
     for region in request.regions:

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from regrain.editing.errors import RequestError, shorten, suggest
-from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.clip import Clip, resize, resize_labels
 from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
@@ -420,8 +420,6 @@ def _painted(
 
     `edited_mask` is that of a result, whose margins may be smaller: those of boxes.
     """
-    import cv2  # see editing.media.clip.resize
-
     colors = {region.label: region.color for region in request.regions}
     edited = [region.label for region in request.edited]
     for index, frame in enumerate(frames):
@@ -429,7 +427,7 @@ def _painted(
         if edited_mask is not None and edited:
             areas = np.where(np.isin(areas, edited) & ~edited_mask[index], 0, areas)
         height, width = frame.shape[:2]
-        labels = cv2.resize(areas, (width, height), interpolation=cv2.INTER_NEAREST)
+        labels = resize_labels(areas, (width, height))
         yield tint(frame, labels, colors)
 
 

@@ -3,9 +3,10 @@ its events on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.pipeline.clocks import RunClock
@@ -23,15 +24,38 @@ from regrain.editing.recipe.events import (
 )
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable, check_source
+from regrain.editing.storage.devices import plain_torch
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
 
 T = TypeVar("T")
+P = ParamSpec("P")
 _OF_STEPS = ("inverting", "editing")  # stages whose units are the network's steps
 
 
-def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
+def _apart(run: Callable[P, Steps[None]]) -> Callable[P, Steps[None]]:
+    """Let a run work as if nothing were set in PyTorch, and find that again between its
+    events."""
+
+    @wraps(run)
+    def apart(*given: P.args, **named: P.kwargs) -> Steps[None]:
+        events = run(*given, **named)
+        try:
+            while True:
+                with plain_torch():
+                    event = next(events, None)
+                if event is None:
+                    return
+                yield event
+        finally:
+            events.close()
+
+    return apart
+
+
+@_apart
+def edit(request: EditRequest, backbone: Backbone | None = None) -> Steps[None]:
     """Run an edit.
 
     Closing the iterator stops the run and leaves no trace on the model.
@@ -77,9 +101,10 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     yield Finished(result, report)
 
 
+@_apart
 def edit_shot(
     request: EditRequest, shot: int, backbone: Backbone | None = None
-) -> Iterator[Event]:
+) -> Steps[None]:
     """Edit the windows of one shot, counted from 0, and cache them: `edit` of the same
     request takes them.
 
@@ -95,7 +120,8 @@ def edit_shot(
         yield from _timed(recipe, clock)
 
 
-def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
+@_apart
+def tune(request: EditRequest, backbone: Backbone | None = None) -> Steps[None]:
     """Tune a model on a clip, for edits of any method with `adapter`.
 
     Closing the iterator keeps what was learned; the same request then goes on from

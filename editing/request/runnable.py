@@ -17,10 +17,23 @@ from regrain.editing.params.registry import find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
 
-# As other programs write them into prompts; here they would be read as words.
-_FILE = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
-# No time of day, and no ratio.
-_WEIGHT = re.compile(r"\(([^():]*[^():\d\s])\s*:\s*[0-9]*\.?[0-9]+\)")
+# As other programs write into prompts; here it would be read as words. What comes after
+# it in an error, with the first group of the pattern.
+_ELSEWHERE = {
+    r"(?i:<(?:lora|lyco|hypernet):[^<>]*>)": "which would be read as words. "
+    "Remove it, and give the file as a LoRA.",
+    # no time of day, and no ratio
+    r"\(([^():]*[^():\d\s])\s*:\s*[0-9]*\.?[0-9]+\)": "a weight that is not read. "
+    "Write {} alone.",
+    r"\{([^{}|]*)\|[^{}]*\}": "a choice that is not made here. Write one, such as {}.",
+    r"(?<!\w)__[\w*/-]+?__(?!\w)": "which no list of words replaces here. Write a word.",
+    r"\[[^\[\]]*[^\[\]\d\s]\s*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]": "words that "
+    "change during a run, which is not done here. Write one of them.",
+    r"\bembedding:\S+": "an embedding, which is not read. Remove it.",
+    # no words of a text that is in capitals
+    r"(?<![A-Z][\s,])\b(?:AND|BREAK)\b(?!\W+(?:[A-Z]{2}|[A-Z]\b))": "which is no "
+    "instruction here. Write it in small letters, or leave it out.",
+}
 
 
 def check_runnable(request: EditRequest) -> None:
@@ -57,19 +70,6 @@ def check_runnable(request: EditRequest) -> None:
                 "A picture needs a picture adapter, but none is chosen. Choose one "
                 "in picture_adapter.",
             )
-    for field, text in request.texts():
-        if found := _FILE.search(text):
-            raise RequestError(
-                field,
-                f"It has {shorten(found[0])}, which would be read as words. Remove "
-                "it, and give the file as a LoRA.",
-            )
-        if found := _WEIGHT.search(text):
-            raise RequestError(
-                field,
-                f"It has {shorten(found[0])}, a weight that is not read. Write "
-                f"{shorten(found[1])} alone.",
-            )
     if not request.edited and not request.prompt.strip() and not request.picture:
         raise RequestError(
             "prompt",
@@ -78,8 +78,15 @@ def check_runnable(request: EditRequest) -> None:
 
 
 def check_source(request: EditRequest) -> None:
-    """Refuse a request without a source prompt by a RequestError if its method needs
-    one."""
+    """Refuse, by a RequestError, texts with what other programs read in them, and a
+    request without a source prompt if its method needs one."""
+    for field, text in request.texts():
+        for pattern, said in _ELSEWHERE.items():
+            if found := re.search(pattern, text):
+                part = shorten((found.groups() or found)[0])
+                raise RequestError(
+                    field, f"It has {shorten(found[0])}, {said.format(part)}"
+                )
     needs = find_method(request.method).needs
     if "source_prompt" in needs and not request.description:
         raise RequestError(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from regrain import __version__
 from regrain.editing.errors import shorten
-from regrain.editing.storage.folders import remove_stale_in, replacing
+from regrain.editing.storage.folders import named_by, remove_stale_in, replacing
 from regrain.editing.storage.packages import installed
 from regrain.editing.storage.safetensors_files import check_head
 
@@ -37,11 +37,8 @@ _SMALL = 1 / 256  # of the limit: 16 MiB
 def cache_folder() -> Path:
     """Return the cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache
     directory."""
-    chosen = os.environ.get("REGRAIN_CACHE")
-    if chosen:
-        return Path(chosen)
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "regrain"
+    caches = named_by("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return named_by("REGRAIN_CACHE") or caches / "regrain"
 
 
 @cache

@@ -7,7 +7,9 @@ To PyTorch, an AMD graphics card (ROCm) is a CUDA device.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from regrain.editing.errors import RequestError, shorten
@@ -63,6 +65,31 @@ def use_device(name: str | None) -> None:
     if name is not None:
         choose_device(name)
         os.environ[VARIABLE] = name
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Undo for a block what a program around it, such as a notebook, has set in
+    PyTorch: default type and device, autocast, inference mode."""
+    if "torch" not in sys.modules:  # which takes seconds to import
+        yield
+        return
+    import torch
+
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with ExitStack() as stack:
+            # entering one makes every call of PyTorch slower
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            for kind in filter(torch.is_autocast_enabled, DEVICES):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            if torch.is_inference_mode_enabled():
+                stack.enter_context(torch.inference_mode(False))
+            yield
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def on_gpu() -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from filelock import lock_descriptor
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import RequestError, ResourceError, shorten
 
+log = logging.getLogger(__name__)
 _PARTIAL = ".partial"
 # What file managers and other programs leave in folders and archives.
 _LEFT_BEHIND = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
@@ -29,9 +31,38 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _LEFT_BEHIND
 
 
+def named_by(variable: str) -> Path | None:
+    """Return the path in an environment variable, without quotes around it and with `~`
+    and variables expanded; None if it is not set."""
+    given = os.environ.get(variable, "").strip().strip("\"'")
+    return Path(os.path.expandvars(given)).expanduser() if given else None
+
+
 def visible(folder: Path) -> list[Path]:
     """Return what is in a folder and not hidden, sorted."""
     return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+
+
+def trouble(path: Path) -> str:
+    """Say why a file or folder cannot be read; empty if it can."""
+    # unlike methods of Path, none of these raises
+    if os.path.islink(path) and not os.path.exists(path):
+        return "a link to nothing"
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        return "no file or folder"
+    mode = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
+    return "" if os.access(path, mode) else "cannot be read"
+
+
+def readable(entries: Iterable[Path]) -> list[Path]:
+    """Return the entries that can be read; the others are logged by name."""
+    kept = []
+    for entry in entries:
+        if said := trouble(entry):
+            log.warning("%s is left out: %s", entry.name, said)
+        else:
+            kept.append(entry)
+    return kept
 
 
 def check_writable(folder: Path) -> None:

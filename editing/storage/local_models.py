@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from regrain.editing.storage.folders import visible
+from regrain.editing.storage.folders import named_by, trouble, visible
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
 # Shipped files: a folder of the repository, a part of the package once installed.
@@ -26,17 +26,34 @@ def find_project(path: str | Path) -> Path:
 
 def models_folder() -> Path | None:
     """Return the folder of local models; None if the variable is not set."""
-    chosen = os.environ.get(MODELS_VARIABLE)
-    return Path(chosen) if chosen else None
+    return named_by(MODELS_VARIABLE)
+
+
+def absent() -> str:
+    """Say, after a name that was not found, that the folder of local models is not
+    there; empty if it is, or none is set."""
+    folder = models_folder()
+    if folder is None or os.access(folder / ".", os.R_OK | os.X_OK):
+        return ""
+    return f" ${MODELS_VARIABLE} names no folder that can be read."
 
 
 def local_entries() -> list[Path]:
-    """List files and folders in the folder of local models, by name; none if it is
-    missing."""
+    """List files and folders in the folder of local models that can be read, by name;
+    none if it is missing."""
+    return [entry for entry in _entries() if not trouble(entry)]
+
+
+def unreadable_entries() -> dict[str, str]:
+    """List what else is in the folder of local models: why it cannot be read, by
+    name."""
+    troubles = {entry.name: trouble(entry) for entry in _entries()}
+    return {name: said for name, said in troubles.items() if said}
+
+
+def _entries() -> list[Path]:
     folder = models_folder()
-    if folder is None or not folder.is_dir():
-        return []
-    return visible(folder)
+    return [] if folder is None or absent() else visible(folder)
 
 
 def find_local(name: str, *endings: str) -> Path | None:

@@ -175,7 +175,7 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
 
 
 def _changed(file: Path) -> int:
-    return file.stat().st_mtime_ns if file.is_file() else 0
+    return file.stat().st_mtime_ns if os.path.isfile(file) else 0
 
 
 def load(checkpoint: Checkpoint, use: Use) -> Network:

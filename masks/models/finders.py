@@ -13,7 +13,7 @@ from typing import Literal
 
 from regrain.editing.errors import MaskError, suggest
 from regrain.editing.storage.devices import on_gpu
-from regrain.editing.storage.local_models import find_local
+from regrain.editing.storage.local_models import absent, find_local
 from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
 
@@ -37,6 +37,8 @@ class MaskModel:
         follows: Whether it follows masks through a clip.
         missing: Why it is not at hand, as a sentence; empty if it is.
         checkpoint: Its weights, if they are in $REGRAIN_MODELS.
+        built_in: Whether it is here without a file, and answers within a second on a
+            processor.
     """
 
     name: str
@@ -46,6 +48,7 @@ class MaskModel:
     follows: bool = False
     missing: str = ""
     checkpoint: Checkpoint | None = None
+    built_in: bool = False
 
     def cost(self) -> str:
         """Say how many seconds it takes on this machine; empty where that is next to
@@ -63,6 +66,7 @@ def finders() -> dict[str, MaskModel]:
             about="A small network that was trained on drawn things.",
             takes=_SAM,
             missing="Its weights are missing." if sam.missing() else "",
+            built_in=True,
         ),
         MaskModel(
             name=CUTS,
@@ -70,6 +74,7 @@ def finders() -> dict[str, MaskModel]:
             about="Cuts by colour, place and motion, for real clips.",
             takes=(*_SAM, "strokes"),
             follows=True,
+            built_in=True,
         ),
     ]
     for size, file in sam.PUBLISHED.values():
@@ -154,4 +159,6 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
     if name in able:
         return able[name]
     checkpoints.find(name)  # says what is wrong with a broken one
-    raise MaskError(field, f"{name[:60]!r} was not found. {suggest(name, able)}")
+    raise MaskError(
+        field, f"{name[:60]!r} was not found. {suggest(name, able)}{absent()}"
+    )

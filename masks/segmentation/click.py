@@ -56,8 +56,9 @@ def segment(
         index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part
             of the part.
         method: A finder of `models.finders`: "sam"; "cuts", for real clips, which
-            replaces SAM if SAM has no weights, with a warning; or a published SAM in
-            `$REGRAIN_MODELS`, by name.
+            replaces SAM if SAM has no weights, with a warning, and where the last point
+            takes away from an earlier mask; or a published SAM in `$REGRAIN_MODELS`,
+            by name.
         strokes: Lines drawn over the object or, erasing, over what does not belong to
             it.
         model: For "sam", path of a published checkpoint, or its name in the folder
@@ -86,6 +87,8 @@ def segment(
         if lacking:
             warnings.warn(lacking, stacklevel=2)
             method = CUTS
+        elif previous is not None and len(prompts.labels) and not prompts.labels[-1]:
+            method = CUTS  # what it takes away is what was clicked, and no more
     if method == CUTS:
         scene = scene_of(pixels, clip, frame)
         return _by_cuts(pixels, prompts, scene)

@@ -75,6 +75,10 @@ _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
 # mask is divided anew.
 _MIDDLE = 0.4  # depth of such a click, of the mask's
 _STRAIGHT = 0.06  # what a way costs without edges, which cost 1 on average
+# A neck is narrower than this share of a click's depth; so many widths are tried.
+_NECK = 0.5
+_NECKS = 6
+_WALL = 1e3  # what a way costs outside a mask
 _TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 
 # Returns a network's logits for points (x, y), or for the box if there are none; all in
@@ -312,12 +316,43 @@ def _divided(
     return _cut(scene, evidence, seeds, start)
 
 
+def _loose_piece(mask: Mask, held: Mask, spot: Mask) -> Mask:
+    """Return the piece of a mask at a spot that hangs together with what was clicked on
+    the thing by a narrow neck alone, or not at all; nothing where there is none.
+
+    Without such clicks, the mask's deepest place is on the thing.
+    """
+    depth = signed_distance(mask)
+    held = held & mask
+    if not held.any():
+        held = depth == depth.max()
+    wide = float(depth[spot].max())
+    for width in np.linspace(0, _NECK * wide, _NECKS):
+        _, numbers = cv2.connectedComponents((depth > width).astype(np.uint8))
+        here = set(numbers[spot & (depth > width)])
+        there = set(numbers[held & (depth > width)])
+        if here and not here & there:
+            piece = np.isin(numbers, [*here])
+            others = (numbers > 0) & ~piece
+            return mask & (_way(piece, mask) < _way(others, mask))
+    return np.zeros_like(mask)
+
+
+def _way(start: Mask, mask: Mask) -> np.ndarray:
+    """Return how far it is to each pixel from a start, within a mask."""
+    return distance(start, np.where(mask, 1, _WALL).astype(np.float32))
+
+
 def _corrected(
     scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool
 ) -> Soft:
     """Correct one mistake: of several sizes the one whose new outline lies on the
     strongest edges."""
     before = so_far > 0.5
+    if not inside:
+        loose = _loose_piece(before, seeds.inside, spot)
+        if loose.any():
+            return np.where(loose, 0, so_far).astype(np.float32)
     side = before != inside  # where the mistake may be
     depth = float(signed_distance(side | spot)[spot].max())
     if not inside and depth > _MIDDLE * signed_distance(side).max():

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from regrain.editing.media.clip import resize_labels
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb
 from regrain.editing.motion.flow import sampled
 from regrain.masks.draw import iou
@@ -55,7 +56,7 @@ class MaskConsistency:
         The `given` labels have the mask of a key frame here and are trusted.
         """
         image = shrunk(image, LONG_SIDE)
-        labels = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        labels = resize_labels(labels, image.shape[1::-1])
         colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         moved = self._moved(grey)

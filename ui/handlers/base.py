@@ -48,7 +48,7 @@ BROKEN = "Something went wrong inside Regrain. The log has the details."
 METHOD = ("method", "column *")
 SESSION = (
     *("gallery", "canvas", "player", "live", "result", "losses", "useless", "words"),
-    *("progress", "cards", "prompt", "addons", *METHOD),
+    *("progress", "cards", "prompt", "addons", "adapters", "history", *METHOD),
 )
 PARAMETERS = "*.*"
 FIELDS = ("model", "added", "seed", "prediction", PARAMETERS)

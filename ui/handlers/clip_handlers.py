@@ -241,6 +241,8 @@ class ClipHandlers(SettingHandlers):
             "live": None,
             "losses": None,
             "progress": None,
+            "adapters": self.tuned_models(session),
+            "history": result_views.history_view(session.history, session.id),
             **self.cards(session, model),
         }
 

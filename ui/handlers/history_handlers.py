@@ -51,12 +51,13 @@ class HistoryHandlers(Handlers):
     @beside_run
     def show(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show an earlier run that was picked."""
-        history = self.session(request).history
+        session = self.session(request)
+        history = session.history
         run = history.get(event_data(event).get("key"))
         shown = run.read()
         history.shown = (run.key,)
         return {
-            "history": history_view(history),
+            "history": history_view(history, session.id),
             "player": shown["player"],
             "result": shown["result"],
         }
@@ -65,11 +66,13 @@ class HistoryHandlers(Handlers):
     @beside_run
     def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Compare two that were picked."""
-        history = self.session(request).history
+        session = self.session(request)
+        history = session.history
         first, second = (history.get(event_data(event).get(key)) for key in ("a", "b"))
         player = compared(first, second)
         history.shown = (first.key, second.key)
-        return {"history": history_view(history), "player": player, "result": None}
+        shown = history_view(history, session.id)
+        return {"history": shown, "player": player, "result": None}
 
     @outputs(*_RUN)
     @beside_run
@@ -80,7 +83,7 @@ class HistoryHandlers(Handlers):
         key = event_data(event).get("key")
         was_shown = key in history.shown
         self.media.drop(history.remove(key).folder)
-        shown: Changes = {"history": history_view(history)}
+        shown: Changes = {"history": history_view(history, session.id)}
         if was_shown:
             shown["player"] = session_views.player(session.opened)
             shown["result"] = None
@@ -103,7 +106,7 @@ class HistoryHandlers(Handlers):
             shown["model"] = choices.edit.model
             session.filled = choices.edit.model
         shown["cards"] = replace(shown["cards"], anew=time.time())
-        shown["history"] = history_view(history, note)
+        shown["history"] = history_view(history, session.id, note)
         return shown | self._fields(choices.edit)
 
     @outputs("progress", PARAMETERS)

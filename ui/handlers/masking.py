@@ -92,7 +92,7 @@ class Masking:
         if is_int(data.get("nonce")):
             session.acknowledged.append(data["nonce"])
         session.shown = frame_shown(session, data)
-        if act == "look":  # only to be given masks
+        if act in ("look", "preview"):  # only to be given masks
             note = None  # the note before stays
         view = session_views.canvas(
             session,
@@ -104,6 +104,8 @@ class Masking:
         )
         if act in ("undo", "redo"):
             view = replace(view, **_go_to_change(session))
+        if act == "preview":
+            view = replace(view, preview=self._previewed(session, data))
         if act == "picture" and data.get("how") in ("open", "cut"):
             view = replace(view, **_cutting(session, data))
         cards_changed = before != _of_cards(session)
@@ -131,17 +133,31 @@ class Masking:
                 session, _label(data), frame, at, self.segment
             )
         else:
+            label = self._target(session, data)
+            inside = bool(data.get("inside"))
+            if inside:
+                session.state = session.state.raised(label, frame, at)
             found = mask_edits.add_point(
-                session,
-                self._target(session, data),
-                frame,
-                at,
-                bool(data.get("inside")),
-                self.segment,
+                session, label, frame, at, inside, self.segment
             )
         if found and data.get("begins") is True:
             return _BEGUN
         return None if found else _NOTHING
+
+    def _previewed(self, session: Session, data: Data) -> str:
+        """Return the mask that a click would make, see `preview_point`; empty where a
+        click would be refused."""
+        try:
+            return mask_edits.preview_point(
+                session,
+                None if data.get("begins") is True else _aim(session, data),
+                frame_of(session, data),
+                _place(session, data.get("at")),
+                bool(data.get("inside")),
+                self.segment,
+            )
+        except EditingError:
+            return ""
 
     def _box(self, session: Session, data: Data) -> str | None:
         box = _dragged_box(session, data)
@@ -158,12 +174,12 @@ class Masking:
 
     def _stroke(self, session: Session, data: Data) -> None:
         stroke = _brush_stroke(session, data)
-        mask_edits.add_edit(
-            session,
-            self._target(session, data),
-            frame_of(session, data),
-            stroke,
-        )
+        label = self._target(session, data)
+        frame = frame_of(session, data)
+        if not stroke.erase:
+            first = _place(session, data["path"][0])
+            session.state = session.state.raised(label, frame, first)
+        mask_edits.add_edit(session, label, frame, stroke)
 
     def _reshape(self, session: Session, data: Data) -> None:
         kind = data.get("kind")
@@ -230,8 +246,7 @@ class Masking:
         )
 
     def _add(self, session: Session, data: Data) -> str:
-        # one that a click outside all masks begins covers none of them
-        session.add_region(below=data.get("below") is True)
+        session.add_region()
         return "New region. Click an object in the frame, or paint it."
 
     def _add_rest(self, session: Session, data: Data) -> str:
@@ -239,24 +254,10 @@ class Masking:
         return "The rest of the frame is a region now. Say what it should become."
 
     def _target(self, session: Session, data: Data) -> int:
-        """Return the region an event is for; the first click of all makes one, and fast
-        later ones use it.
-
-        The rest of the frame cannot be drawn: while it is selected, a region without
-        words is drawn.
-        """
-        regions = session.state.regions
-        rest = session.state.rest
-        own = [label for label in regions if label != rest]
-        if not own:
-            return session.add_region()
-        label = _label(data) or own[0]
-        if label != rest:
-            return label
-        for other in own:
-            if not regions[other].prompt.strip():
-                return other
-        return session.add_region()
+        """Return the region an event is for, see `_aim`; the first click of all makes
+        one, and fast later ones use it."""
+        label = _aim(session, data)
+        return session.add_region() if label is None else label
 
     def _undo(self, session: Session, data: Data) -> str:
         session.stop.set()
@@ -283,6 +284,24 @@ class Masking:
         session.tracker = chosen.name
         cost = chosen.cost()
         return f"{chosen.title} takes {cost}." if cost else ""
+
+
+def _aim(session: Session, data: Data) -> int | None:
+    """Return the region that a click is for; None for one that is yet to be made.
+
+    The rest of the frame cannot be drawn: while it is selected, a region without words
+    is drawn.
+    """
+    regions = session.state.regions
+    rest = session.state.rest
+    own = [label for label in regions if label != rest]
+    if not own:
+        return None
+    label = _label(data) or own[0]
+    if label != rest:
+        return label
+    wordless = (other for other in own if not regions[other].prompt.strip())
+    return next(wordless, None)
 
 
 def _label(data: Data) -> int:

@@ -36,7 +36,7 @@ class ProjectHandlers(SessionHandlers):
         """List the projects."""
         return self._listed(request)
 
-    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    @outputs(*SESSION, *FIELDS, "recent")
     def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
         try:
@@ -59,7 +59,7 @@ class ProjectHandlers(SessionHandlers):
             said = explain(error, "a project could not be deleted")
         return self._listed(request, said)
 
-    @outputs(*SESSION, *FIELDS, "history", "adapters", "recent")
+    @outputs(*SESSION, *FIELDS, "recent")
     def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         shown: Changes = {}

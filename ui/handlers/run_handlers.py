@@ -462,7 +462,7 @@ class _Display:
                 history.shown = (best.key,)
         done = run_views.done(report, self._run.tracking, self._run.skipped)
         changes: Changes = {
-            "history": history_view(history),
+            "history": history_view(history, self._session.id),
             "player": player,
             "progress": done,
             "live": None,

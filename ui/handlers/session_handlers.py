@@ -68,7 +68,7 @@ class SessionHandlers(ClipHandlers):
             return {"head": HeaderView(known=False, offer=session.opened.title)}
         return {}
 
-    @outputs(*SESSION, *FIELDS, "history", "adapters", "run", "stop")
+    @outputs(*SESSION, *FIELDS, "run", "stop")
     def restore(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
@@ -101,7 +101,7 @@ class SessionHandlers(ClipHandlers):
                     history.shown = (last.key,)
                     shown |= {"player": before["player"], "result": before["result"]}
         shown["cards"] = replace(shown["cards"], anew=time.time())
-        shown["history"] = history_view(session.history)
+        shown["history"] = history_view(session.history, session.id)
         shown["adapters"] = self.tuned_models(session)
         return shown
 

@@ -12,6 +12,7 @@ import { listenToKeys } from "./canvas/keyboard.js";
 import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
+import { makePreviews } from "./canvas/preview.js";
 import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
 import { goAlong, makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
@@ -51,6 +52,7 @@ const lay = (editor, trigger) => {
   editor.ask = makeAsk(editor, trigger);
   editor.track = makeTrack(editor, trigger);
   editor.look = makeLook(editor);
+  const preview = makePreviews(editor);
   const finders = makeFinders(editor);
   const files = makeMaskFiles(editor, trigger);
   const maskTools = makeMaskTools(editor);
@@ -90,7 +92,7 @@ const lay = (editor, trigger) => {
   watchLooking(surface.canvas, giveUp);
   listenToKeys(editor, root, showHelp);
   editor.choose("add");
-  return { editor, root, surface, line, bubble, still, bars: [toolbar.node] };
+  return { editor, root, surface, line, bubble, still, preview, bars: [toolbar.node] };
 };
 
 /** @param {Parts} parts */
@@ -132,6 +134,7 @@ const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
   });
   hub.on("choose", (label) => {
     hub.active = label;
+    hub.correcting = true;
     editor.say("");
     redraw();
     // Whoever is at the list of regions writes there.
@@ -210,13 +213,15 @@ const askForCuts = (editor, clip, trigger) => {
 };
 
 /** @param {Parts} parts @param {CanvasView} view */
-const openClip = ({ editor, surface, line }, { id, clip, tracking }) => {
+const openClip = ({ editor, surface, line, still }, { id, clip, tracking }) => {
   editor.play(false);
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
   Object.assign(editor, { id, clip, ...newContent() });
   hub.hidden.clear();
+  hub.correcting = false;
   fitView();
   editor.still = null;
+  still.hidden = true;
   surface.forget();
   editor.resize(Math.max(clip.width, clip.height) * BRUSH);
   editor.load = makeLoader(editor, clip, (frame) => {
@@ -293,7 +298,11 @@ const showView = (parts, value, trigger) => {
   editor.look();
   redrawMasks(parts, value);
   const active = selection(before, editor.labels, hub.active, fresh);
-  if (active !== hub.active) hub.tell("choose", active);
+  if (active !== hub.active) {
+    hub.tell("choose", active);
+    hub.correcting = false; // nobody chose it
+  }
+  if (typeof value.preview === "string") parts.preview(value.preview);
   release(editor, value, before.length);
   if (value.acknowledged.some((nonce) => editor.marked.delete(nonce))) parts.bubble.open();
   sayAndGo(editor, value);

@@ -280,7 +280,7 @@ export function mount(element, props, trigger, watch) {
   const settleHere = () => settle(deck, root, unused, parts);
   hub.on("method", settleHere);
   hub.wordsOf = (label) => deck.cards.get(label)?.words ?? null;
-  hub.on("add", (below) => deck.act("add", hub.active, { below: below === true }));
+  hub.on("add", () => deck.act("add"));
   hub.on("rest", () => deck.act("rest"));
   hub.on("find", () => deck.find());
   hub.on("show", (label) => deck.cards.get(label)?.open(true));

@@ -69,6 +69,12 @@ export function mount(element, props, trigger, watch) {
     // The line beside Run says it at the same moment, and marks the field without the words to choose.
     setTimeout(() => showAll(value?.focus), value?.pressed ? AFTER_RUN : 0);
   });
+  // What was wrong belongs to the clip that is left.
+  hub.on("clip", () => {
+    clearTimeout(timer);
+    remarks.forEach(clear);
+    remarks = [];
+  });
   hub.on("look", () => trigger("look", {}));
   // Cards are made anew with a clip, and a drawn mask may be what was missing.
   hub.on("regions", () => setTimeout(showAll));

@@ -31,11 +31,8 @@ export function mount(element, props, trigger, watch) {
   );
   const panel = make("div", "rg-clips", node, make("p", "rg-caption", CONSENT));
   const recent = document.querySelector("#recent");
-  if (recent) panel.append(recent);
+  if (recent) panel.prepend(recent);
   const menu = makeMenu(opener, panel);
-  panel.addEventListener("click", ({ target }) => {
-    if (target instanceof Element && target.closest(".rg-recent-open")) menu.open(false);
-  });
   const own = makeOwn(() => {
     menu.open(false);
     upload.choose();
@@ -45,7 +42,10 @@ export function mount(element, props, trigger, watch) {
     own.ariaPressed = String(Boolean(clip?.own));
   };
   element.replaceChildren(menu.node, ...upload.nodes);
-  hub.on("clip", mark);
+  hub.on("clip", (clip) => {
+    menu.open(false);
+    mark(clip);
+  });
   hub.on("open", upload.choose);
   mark(hub.clip);
   /** @param {string} name */

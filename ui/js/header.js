@@ -8,6 +8,7 @@ import { apiUrl, follow, hub } from "./shared/hub.js";
 // Under which the browser keeps things.
 const OWN = "regrain-own"; // the page of this browser that last had a clip of one's own
 const SERVER = "regrain-server";
+const RUNNING = "regrain-running";
 const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
@@ -86,6 +87,11 @@ const askBack = (value, trigger) => {
   sessionStorage.setItem(SERVER, server);
   const own = localStorage.getItem(OWN);
   if (own && own !== keptName()) trigger("offer", { page: own });
+  if (gone && sessionStorage.getItem(RUNNING)) {
+    hub.interrupted = true;
+    hub.tell("interrupted");
+  }
+  sessionStorage.removeItem(RUNNING);
   const typed = JSON.parse(draftBeforeReload ?? "null");
   if (value.known || gone) trigger("back", { gone, typed });
   else hub.restored = true;
@@ -126,6 +132,10 @@ export function mount(element, props, trigger, watch) {
   setInterval(() => trigger("here", {}), HERE);
   setInterval(reloadAfterRestart, RESTARTED);
   keepOwn();
+  hub.on("running", (on) => {
+    if (on) sessionStorage.setItem(RUNNING, "true");
+    else if (!hub.lost) sessionStorage.removeItem(RUNNING);
+  });
   follow(props, watch, (value) => {
     if (value?.offer) hub.tell("offer", { title: value.offer, goOn });
     else askBack(value, trigger);

@@ -32,7 +32,7 @@ const makePairing = (trigger, changed) => {
 
 /** @param {PastRun} run @param {boolean} ariaPressed @param {() => void} onclick */
 const makePicture = (run, ariaPressed, onclick) => {
-  const { title, text, facts } = run;
+  const { title, text, facts, clip } = run;
   const ariaLabel = `Show ${title}: ${text}`;
   const about = { className: "rg-run-picture", type: "button", title: text, ariaLabel, ariaPressed, onclick };
   /** @param {string} part @param {string} words */
@@ -43,7 +43,7 @@ const makePicture = (run, ariaPressed, onclick) => {
     make("img", { src: run.picture, alt: "" }),
     makeLine("title", title),
     makeLine("text", text),
-    makeLine("facts", facts),
+    makeLine("facts", clip || facts),
   );
 };
 
@@ -113,12 +113,20 @@ export function mount(element, props, trigger, watch) {
     if (!isThere(pair.a)) pair.a = null;
     if (!isThere(pair.b)) pair.b = null;
     const focused = focusedName();
-    const about = { className: "rg-runs", ariaLabel: "Results of this page, the newest first" };
-    const list = make("ul", about, ...runs.map((run) => makeItem(run, value)));
+    /** @param {PastRun[]} some @param {string} ariaLabel */
+    const makeRuns = (some, ariaLabel) =>
+      make("ul", { className: "rg-runs", ariaLabel }, ...some.map((run) => makeItem(run, value)));
+    const own = runs.filter(({ clip }) => !clip);
+    const others = runs.filter(({ clip }) => clip);
+    const open = others.some(({ key }) => shown.includes(key));
+    const list = makeRuns(own, "Results of this clip, the newest first");
+    const title = make("summary", {}, `Of other clips (${others.length})`);
+    const fold =
+      others.length > 0 && make("details", { open }, title, makeRuns(others, "Results of other clips"));
     const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
     const bar = alone && makeBar(alone, trigger);
     const note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
-    element.replaceChildren(make("div", "rg-history", list, bar, note));
+    element.replaceChildren(make("div", "rg-history", list, fold, bar, note));
     if (focused) focus(focused);
   };
   follow(props, watch, (value) => {

@@ -83,6 +83,7 @@ const noteRunning = (on) => {
 };
 
 const TITLE = "Regrain";
+const INTERRUPTED = "The run was interrupted: the server has begun anew. Press Run again.";
 
 /** @param {ProgressView} value */
 const titleOf = ({ state, text, detail }) => {
@@ -118,6 +119,13 @@ export function mount(element, props, trigger, watch) {
   hub.on("wrong", ({ field, note }) => {
     if (field) markWrong(field, note ?? "");
   });
+  const sayInterrupted = () => {
+    root.hidden = false;
+    root.dataset.state = "error";
+    line.role = "alert";
+    line.replaceChildren(make("strong", {}, INTERRUPTED));
+  };
+  hub.on("interrupted", sayInterrupted);
   let begun = false;
   let stopped = false;
   follow(props, watch, (value) => {
@@ -140,4 +148,5 @@ export function mount(element, props, trigger, watch) {
     drawWindows(windows, value.windows);
     drawLine(line, value);
   });
+  if (hub.interrupted) sayInterrupted();
 }

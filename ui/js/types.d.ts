@@ -107,7 +107,6 @@ export interface Act extends OfClip {
   at?: Place;
   inside?: boolean;
   begins?: boolean;
-  below?: boolean;
   path?: Place[] | string;
   radius?: number;
   erase?: boolean;
@@ -133,6 +132,7 @@ export type ActName =
   | "focus"
   | "find"
   | "look"
+  | "preview"
   | "picture"
   | "point"
   | "redo"
@@ -201,6 +201,8 @@ export type ClickOn = Cutting["points"][number];
 export interface Hub {
   /** Label of the selected region. */
   active: number;
+  /** Whether that was chosen by hand, and takes the next clicks. */
+  correcting: boolean;
   /** Labels not shown. */
   hidden: Set<number>;
   /** As selected. */
@@ -221,6 +223,8 @@ export interface Hub {
   clip: ClipView | null;
   /** Whether the server is away, or no longer has what this page had. */
   lost: boolean;
+  /** Whether the server before this one ended while a run of this page went on. */
+  interrupted: boolean;
   /** Whether work stays on this machine, after the page and the server. */
   kept: boolean;
   /** Whether clips may be larger than those of visitors. */
@@ -251,8 +255,7 @@ export interface Hub {
 /** Data by the name of what is told. */
 export interface Told {
   act: { act: ActName; label: number; cards: CardsSaying } & Partial<Act>;
-  /** Whether the new region is covered by those that are there. */
-  add: boolean | void;
+  add: void;
   attempt: void;
   /** A run was asked for that makes nonsense. */
   blocked: void;
@@ -285,6 +288,8 @@ export interface Told {
   clip: ClipView;
   frame: number;
   help: void;
+  /** The server ended while a run went on. */
+  interrupted: void;
   kept: void;
   look: void;
   lost: void;
@@ -397,6 +402,7 @@ export interface Editor extends Pick<
   scale: number;
   still: { frame: number; picture: HTMLImageElement } | null;
   marked: Set<number>;
+  preview: { begins: boolean; path: Path2D } | null;
   shapes(): import("./canvas/tint").Shape[];
   stopping?: boolean;
   undo?: boolean;
@@ -413,6 +419,8 @@ export interface Editor extends Pick<
   go(frame: number): void;
   goToKey(side: number): void;
   hintAnew(): void;
+  /** The mouse has moved over the picture, or left it. */
+  hovered(): void;
   look(): void;
   play(on: boolean): void;
   refresh(): void;
@@ -426,6 +434,13 @@ export interface Editor extends Pick<
 }
 
 export type Tool = "add" | "remove" | "box" | "brush" | "erase";
+
+/** What a click does: `known` is a point it takes back, `hit` the region it chooses. */
+export interface Aim {
+  does: "add" | "begin" | "choose" | "remove" | "unpoint";
+  known?: number[];
+  hit?: number;
+}
 
 /** A kind of marks below the film strip: what the field says, how it is written, what marks look like and are called. */
 export interface MarkKind {

@@ -122,6 +122,8 @@ export interface CanvasView {
   go?: number;
   /** How the picture of a region is cut out, in answer to an act about it */
   cutting?: Cutting;
+  /** Lengths of the runs of the mask that a click would make, in answer to `preview` */
+  preview?: string;
   gone?: null;
 }
 
@@ -185,6 +187,8 @@ export interface FinderView {
   title: string;
   cost: string;
   hint: string;
+  /** Whether it is quick enough to show a mask before the click */
+  previews: boolean;
 }
 
 /** How the picture of a region is cut out. */
@@ -356,6 +360,8 @@ export interface PastRunView {
   facts: string;
   text: string;
   picture: string;
+  /** Its title; empty for the one that is open */
+  clip: string;
 }
 
 /** Models of the hub and of this machine. */

@@ -1,9 +1,9 @@
 // @ts-check
 // What the model knows, in groups; a click puts a word where the cursor was in the field of words last used.
 import { button, make, writeInto } from "./shared/dom.js";
-import { follow } from "./shared/hub.js";
+import { follow, hub } from "./shared/hub.js";
 
-const TAKES = "#cards :is(input[type=text], textarea):not(.rg-name)";
+const TAKES = ":is(#cards, .rg-bubble) :is(input[type=text], textarea):not(.rg-name)";
 
 /** @typedef {HTMLInputElement | HTMLTextAreaElement} Field */
 /** @typedef {{ field: Field | null, start: number, stop: number }} Selection in the field that was used last */
@@ -27,8 +27,8 @@ export const insertAt = (text, start, stop, words) => {
 /** @param {Selection} last @param {string} text */
 const insert = (last, text) => {
   /** @type {Field | null} */
-  const first = document.querySelector("#cards [data-key=prompt]");
-  const field = last.field?.isConnected ? last.field : first;
+  const own = hub.wordsOf(hub.active)?.node.querySelector("[data-key=prompt]") ?? null;
+  const field = last.field?.isConnected ? last.field : own;
   if (!field) return;
   const end = field.value.length;
   const { start, stop } = field === last.field ? last : { start: end, stop: end };

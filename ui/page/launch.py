@@ -31,7 +31,7 @@ import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from regrain.editing.models.files.lora_file import fast_lora  # noqa: E402
-from regrain.editing.storage.folders import private  # noqa: E402
+from regrain.editing.storage.folders import named_by, private  # noqa: E402
 from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
@@ -185,4 +185,4 @@ def main() -> None:
     )
     if spaces:
         tools = zero_gpu.lent(tools, spaces)
-    launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
+    launch(tools, named_by("REGRAIN_EXAMPLES") or ASSETS / "examples")

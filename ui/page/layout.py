@@ -174,6 +174,7 @@ def _add_choices(
             value=BUILT_IN_MODEL,
             label="Model",
             elem_id="model",
+            filterable=False,
         )
         shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
     quality = choices(method, usual[method], usual[method], lambda counts: "")

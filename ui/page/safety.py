@@ -23,7 +23,7 @@ from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
-from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.editing.storage.local_models import absent, find_local, local_entries
 from regrain.editing.storage.safetensors_files import LOADING
 from regrain.ui.work.jobs import RunEdit
 
@@ -85,9 +85,9 @@ def find_checker(model: str) -> Path:
         places.append(shared)
     places += [entry / FOLDER for entry in local_entries()]
     for place in places:
-        if (place / "config.json").is_file():
+        if os.path.isfile(place / "config.json"):
             return place
-    raise ModelError("model", _MISSING)
+    raise ModelError("model", f"{_MISSING}{absent()}")
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from regrain.editing.storage.folders import named_by
+
 VARIABLE = "REGRAIN_PROJECTS"
 OPEN = ".open"  # folder of the files of open pages, on the disk of the projects
 LOCAL = ("", "127.0.0.1", "localhost", "::1")
@@ -26,7 +28,7 @@ def is_own_machine() -> bool:
 def projects_folder() -> Path | None:
     """Return $REGRAIN_PROJECTS, by default `~/Regrain` on one's own machine; None where
     nothing is kept."""
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        return Path(given).expanduser().absolute() if given else None
+    if VARIABLE in os.environ:
+        given = named_by(VARIABLE)
+        return given and given.absolute()
     return Path.home() / "Regrain" if is_own_machine() else None

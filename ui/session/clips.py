@@ -288,7 +288,7 @@ def _thinned(total: int, used: int, step: int) -> str:
     which = (
         f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
     )
-    return f"Using {which} of {total}. Choose others above."
+    return f"Using {which} of {total}. Choose others in “…”, Frames."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:

@@ -21,7 +21,7 @@ from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
-from regrain.editing.storage.folders import visible
+from regrain.editing.storage.folders import readable, visible
 from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import OpenedClip, prepare
@@ -72,7 +72,7 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
     The files to show are written into `media`.
     """
     found: dict[str, Example] = {}
-    for project in visible(folder) if folder.is_dir() else ():
+    for project in readable(visible(folder)) if folder.is_dir() else ():
         if (project / "project.json").is_file():
             try:
                 found[project.name] = _prepare(project, media / project.name)

@@ -20,6 +20,8 @@ from regrain.ui.values.layers import (
     MaskLayer,
     Reshape,
     Stroke,
+    encode_runs,
+    mask_on,
     touched_up,
 )
 from regrain.ui.values.mask_models import choose, click_models
@@ -45,16 +47,26 @@ def add_point(
     Raises:
         RequestError: There is no such region, or the frame has enough points.
     """
-    key = session.state.layer(label).keys.get(frame, Key())
-    if len(key.points) >= MAX_POINTS:
-        raise RequestError(
-            "points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush."
-        )
-    before = session.state.mask(label, frame)
-    key = replace(key, points=(*key.points, (*at, inside)))
-    if key.box and inside and not _within(key.box, at):
-        key = replace(key, box=None)  # it would cut off what is clicked
-    return _find(session, label, frame, key, before, segment)
+    layer = _pointed(session, session.state.layer(label), frame, at, inside, segment)
+    return _commit(session, label, frame, layer)
+
+
+def preview_point(
+    session: Session,
+    label: int | None,
+    frame: int,
+    at: tuple[float, float],
+    inside: bool,
+    segment: Segment,
+) -> str:
+    """Return the mask that `add_point` would make, as `encode_runs` does; nothing
+    changes.
+
+    `label` is None for a region that is yet to be made.
+    """
+    layer = MaskLayer() if label is None else session.state.layer(label)
+    layer = _pointed(session, layer, frame, at, inside, segment)
+    return encode_runs(mask_on(layer, frame, session.state.size))
 
 
 def remove_point(
@@ -67,7 +79,9 @@ def remove_point(
     """
     key = session.state.layer(label).keys.get(frame, Key())
     points = tuple(point for point in key.points if point[:2] != at)
-    return _find(session, label, frame, replace(key, points=points), None, segment)
+    key = replace(key, points=points)
+    layer = _found(session, session.state.layer(label), frame, key, None, segment)
+    return _commit(session, label, frame, layer)
 
 
 def add_box(
@@ -86,7 +100,8 @@ def add_box(
         if not inside or _within(box, (x, y)):
             points.append((x, y, inside))
     key = replace(key, points=tuple(points), box=box)
-    return _find(session, label, frame, key, None, segment)
+    layer = _found(session, session.state.layer(label), frame, key, None, segment)
+    return _commit(session, label, frame, layer)
 
 
 def add_edit(
@@ -166,20 +181,34 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
     return left <= x <= right and top <= y <= bottom
 
 
-def _find(
+def _pointed(
     session: Session,
-    label: int,
+    layer: MaskLayer,
     frame: int,
-    key: Key,
-    before: Mask | None,
+    at: tuple[float, float],
+    inside: bool,
     segment: Segment,
-) -> bool:
-    """Find the mask of a key frame by its points, see `_found`.
+) -> MaskLayer:
+    """Return a layer with one more point on a frame, by which its mask is found anew;
+    a RequestError if the frame has enough."""
+    key = layer.keys.get(frame, Key())
+    if len(key.points) >= MAX_POINTS:
+        raise RequestError(
+            "points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush."
+        )
+    before = mask_on(layer, frame, session.state.size)
+    key = replace(key, points=(*key.points, (*at, inside)))
+    if key.box and inside and not _within(key.box, at):
+        key = replace(key, box=None)  # it would cut off what is clicked
+    return _found(session, layer, frame, key, before, segment)
+
+
+def _commit(session: Session, label: int, frame: int, layer: MaskLayer) -> bool:
+    """Take a layer over.
 
     Returns:
-        Whether one was found, or nothing was asked for.
+        Whether a mask was found on a frame, or nothing was asked for.
     """
-    layer = _found(session, session.state.layer(label), frame, key, before, segment)
     session.commit(session.state.with_layer(label, layer))
     return frame not in layer.keys or layer.keys[frame].found is not None
 
@@ -202,21 +231,32 @@ def _found(
         before = unpack(layer.track.get(frame), size)
         if key.box:  # it says where the object is; what was tracked would only blur it
             before = np.zeros(size[::-1], bool)
-    clicks = np.array(key.points, np.float32).reshape(-1, 3)
-    inside = clicks[:, 2].astype(int)
+    inside = any(inside for *_, inside in key.points)
     # points outside alone take away from a mask
     cuts_off = bool(key.points) and before.any()
     found = None
-    if key.box is not None or inside.any() or cuts_off:
-        image = np.array(session.opened.frames[frame])
-        how: dict[str, Any] = {}
-        how["previous"] = before if before.any() else None
-        if key.box:
-            how["box"] = key.box
-        if by == CUTS:
-            how["clip"] = session.opened.clip
-            how["frame"] = frame
-        points = clicks[:, :2].copy()
-        mask = np.asarray(segment(image, points, inside, method=by, **how), bool)
-        found = pack(mask) if mask.any() else None
+    if key.box is not None or inside or cuts_off:
+        asked = (frame, by, key.points, key.box, before.tobytes())
+        if session.answer[0] != asked:
+            mask = _segmented(session, frame, key, before, by, segment)
+            session.answer = asked, pack(mask) if mask.any() else None
+        found = session.answer[1]
     return layer.with_key(frame, replace(key, found=found, by=by))
+
+
+def _segmented(
+    session: Session, frame: int, key: Key, before: Mask, by: str, segment: Segment
+) -> Mask:
+    """Find a mask by the points and the box of a key frame, and by what it was."""
+    clicks = np.array(key.points, np.float32).reshape(-1, 3)
+    how: dict[str, Any] = {}
+    how["previous"] = before if before.any() else None
+    if key.box:
+        how["box"] = key.box
+    if by == CUTS:
+        how["clip"] = session.opened.clip
+        how["frame"] = frame
+    image = np.array(session.opened.frames[frame])
+    points = clicks[:, :2].copy()
+    inside = clicks[:, 2].astype(int)
+    return np.asarray(segment(image, points, inside, method=by, **how), bool)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -29,7 +30,7 @@ from regrain.editing.media.coco import write_rle
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.project import load_project, put_clip, write_project
-from regrain.editing.storage.folders import replacing
+from regrain.editing.storage.folders import replacing, trouble, visible
 from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.build_request import draft
@@ -117,14 +118,14 @@ class Projects:
         return sorted(found, key=lambda one: one.used, reverse=True)
 
     def _folders(self) -> Iterator[Path]:
-        if self.root is None or not self.root.is_dir():
+        if self.root is None or trouble(self.root):
             return
-        for folder in sorted(self.root.iterdir()):
-            if not folder.name.startswith(".") and (folder / PAGE).is_file():
+        for folder in visible(self.root):
+            if not trouble(folder) and (folder / PAGE).is_file():
                 yield folder
 
     def _listed(self, folder: Path) -> Listed:
-        files = [file for file in folder.rglob("*") if file.is_file()]
+        files = [file for file in folder.rglob("*") if os.path.isfile(file)]
         size = sum(file.stat().st_size for file in files)
         used = (folder / PAGE).stat().st_mtime
         try:
@@ -132,7 +133,7 @@ class Projects:
         except EditingError as error:
             return Listed(folder.name, folder.name, used, size, "", error.message)
         picture = folder / _PICTURE
-        shown = picture.read_text() if picture.is_file() else ""
+        shown = "" if trouble(picture) else picture.read_text()
         return Listed(folder.name, content["title"], used, size, shown)
 
     def of_page(self, page: str) -> str | None:
@@ -252,7 +253,7 @@ class Projects:
             kept = session.kept
             if kept and kept.said == said:
                 return kept
-            if kept is None and not _is_worth(session):
+            if kept is None and not is_worth(session):
                 return None
             if kept is None:
                 kept = KeptProject(self._new_folder(session.opened))
@@ -400,7 +401,7 @@ def _said(session: Session) -> tuple[object, ...]:
     )
 
 
-def _is_worth(session: Session) -> bool:
+def is_worth(session: Session) -> bool:
     """Tell whether there is anything to keep: one's own clip, or a change of an
     example."""
     opened = session.opened

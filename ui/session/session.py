@@ -134,6 +134,9 @@ class ClipWork(Words):
     runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
+    # What a finder of masks was asked last, and its answer: a click takes over what was
+    # shown before it
+    answer: tuple[tuple[object, ...], bytes | None] = ((), None)
     # By the file of a region's picture, how that was cut out of another
     cutouts: dict[str, Cutout] = field(default_factory=dict)
     kept: KeptProject | None = None  # where it is kept, once it is
@@ -183,13 +186,13 @@ class Session(ClipWork):
         self.end()
         if self.id != identity:
             self._past.add(self.id)
+            self.history.shown = ()
         self._begin(opened, identity)
 
     def _begin(self, opened: OpenedClip, identity: str) -> None:
         # every field of the work has its first value again
         super().__init__(opened=opened, id=identity, **vars(first_words(opened)))
-        if opened.file is None:  # a bare clip says nothing of it
-            self.adapters.take_project(opened.request.adapter)
+        self.adapters.take_project(opened.request.adapter)
 
     def open_part(self, opened: OpenedClip, identity: str) -> None:
         """Go on with other frames of the same file: masks of those that stay, all
@@ -201,7 +204,9 @@ class Session(ClipWork):
             if number in numbers
         }
         before = copy.copy(self)
+        chosen = self.adapters.chosen
         self.open(opened, identity)
+        self.adapters.chosen = chosen
         self.state = before.state.on_frames(places, len(opened.frames))
         self.steps = before.steps.on_frames(places, len(opened.frames))
         vars(self).update(before.words, focus=on_other_frames(before.focus))
@@ -277,13 +282,11 @@ class Session(ClipWork):
 
     # Regions and words
 
-    def add_region(self, below: bool = False) -> int:
-        """Make an empty region on top of the others, or `below` them but for the rest
-        of the frame; returns its label. Raises as `State.new_region` does."""
-        state = self.state
-        region = state.new_region()
-        last = len(state.regions) - (state.rest is not None)
-        self.commit(state.insert(region, MaskLayer(), last if below else 0))
+    def add_region(self) -> int:
+        """Make an empty region below the others, see `State.insert`; returns its label.
+        Raises as `State.new_region` does."""
+        region = self.state.new_region()
+        self.commit(self.state.insert(region, MaskLayer()))
         return region.label
 
     def add_rest(self) -> int:
@@ -299,9 +302,7 @@ class Session(ClipWork):
         if self.state.rest is not None:
             return self.state.rest
         region = replace(self.state.new_region(REST), margin=0)
-        self.commit(
-            self.state.insert(region, MaskLayer(rest=True), len(self.state.regions))
-        )
+        self.commit(self.state.insert(region, MaskLayer(rest=True)))
         return region.label
 
     def add_masks(
@@ -311,7 +312,7 @@ class Session(ClipWork):
         sources: list[str],
         score: float,
     ) -> list[str]:
-        """Make a region of each track, the first uppermost, above the others; one step
+        """Make a region of each track, the first uppermost, below the others; one step
         to undo.
 
         Args:
@@ -328,15 +329,10 @@ class Session(ClipWork):
         """
         state = self.state
         made = []
-        for place, (name, track, source) in enumerate(
-            zip(names, tracks, sources, strict=True)
-        ):
+        for name, track, source in zip(names, tracks, sources, strict=True):
             region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
-            state = state.insert(
-                region,
-                MaskLayer({}, track, dict.fromkeys(track, score)),
-                place,
-            )
+            layer = MaskLayer({}, track, dict.fromkeys(track, score))
+            state = state.insert(region, layer)
             made.append(region.name)
         if made:
             self.commit(state)

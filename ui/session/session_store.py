@@ -17,7 +17,7 @@ from regrain.editing.storage.memory import return_freed
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import OpenedClip
-from regrain.ui.session.projects import Projects
+from regrain.ui.session.projects import Projects, is_worth
 from regrain.ui.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class SessionStore:
                     self._forget_later(known)
             session = known.session
             known.used = self._clock()
-            unused = self._unused()
+            unused = self._unused(page)
         self.media.touch(page)
         self.projects.wake()
         for other in unused:
@@ -264,16 +264,22 @@ class SessionStore:
             self._pages.popitem(last=False)
         return known
 
-    def _unused(self) -> list[str]:
+    def _unused(self, here: str) -> list[str]:
         """List the pages that were not used for an hour and, beyond `MAX_PAGES`, those
-        that have left, then the longest unused."""
+        that have left, then those on which nothing was done, then the longest
+        unused; not the one that is `here`."""
         now = self._clock()
         pages = [(page, known) for page, known in self._pages.items() if known.session]
         old = [page for page, known in pages if now - known.used > MAX_AGE]
         excess = max(0, len(pages) - len(old) - MAX_PAGES)
-        pages = [(page, known) for page, known in pages if page not in old]
-        pages.sort(key=lambda one: (one[1].left is None, one[1].used))
-        return old + [page for page, _ in pages[:excess]]
+        if excess == 0:
+            return old
+        order = {
+            page: (known.left is None, is_worth(known.session), known.used)
+            for page, known in pages
+            if known.session and page not in (here, *old)
+        }
+        return old + sorted(order, key=order.__getitem__)[:excess]
 
     def put_away(self, page: str) -> None:
         """Free a page's session and its files; what its project keeps comes back with

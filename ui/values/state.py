@@ -58,7 +58,8 @@ class State:
         """
         if len(self.regions) >= MAX_REGIONS:
             raise RequestError(
-                "regions", f"At most {MAX_REGIONS} are allowed here. Delete one first."
+                "regions",
+                f"At most {MAX_REGIONS} are allowed here: each costs memory and time. Delete one.",
             )
         label = next(number for number in range(1, 256) if number not in self.regions)
         used = {region.name.casefold() for region in self.regions.values()}
@@ -75,12 +76,26 @@ class State:
             color=next(one for one in colors if one not in used),
         )
 
-    def insert(self, region: Region, layer: MaskLayer, place: int = 0) -> State:
-        """Return the state with one more region, at a place from the top."""
+    def insert(self, region: Region, layer: MaskLayer) -> State:
+        """Return the state with one more region, which takes no pixel of those that are
+        there: it lies below them, and above the rest of the frame."""
         regions = list(self.regions.items())
-        regions.insert(place, (region.label, region))
+        last = len(regions) - (self.rest is not None)
+        regions.insert(last, (region.label, region))
         layers = {**self.layers, region.label: layer}
         return replace(self, layers=layers, regions=dict(regions))
+
+    def raised(self, label: int, frame: int, at: tuple[float, float]) -> State:
+        """Return the state with a region above the one that covers it at a place,
+        (x, y) in pixels: who clicks there means to take it."""
+        column, row = map(int, at)
+        order = list(self.regions)
+        for other in order[: order.index(label)]:
+            if self.mask(other, frame)[row, column]:
+                order.remove(label)
+                order.insert(order.index(other), label)
+                break
+        return replace(self, regions={one: self.regions[one] for one in order})
 
     def delete(self, label: int) -> State:
         """Return the state without a region and its masks."""

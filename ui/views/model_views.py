@@ -114,11 +114,13 @@ def local_view(names: Sequence[str]) -> list[ListingView]:
     """Show the models of $REGRAIN_MODELS, each in a line."""
     shown = []
     for name in names:
-        facts = facts_of(name)
         try:
+            facts = facts_of(name)
             _ = facts.head  # of a file that is whole
             family = facts.family
-            said = [family.title, _fits(family.title)] if family else []
+            said = ["unknown or incomplete"]
+            if family:
+                said = [family.title, _fits(family.title)]
             said += facts.scheduler_words
         except ModelError as error:
             said = [error.message]

@@ -246,12 +246,15 @@ def remember(
     return played, shown
 
 
-def history_view(history: History, note: str = "") -> HistoryView:
-    """Show the runs of a page, with a note."""
-    runs = [
-        PastRunView(run.key, run.title, run.facts, run.text, run.picture)
-        for run in history.runs
-    ]
+def history_view(history: History, open_clip: str, note: str = "") -> HistoryView:
+    """Show the runs of a page, with a note; those of other clips than the open one, by
+    its identity, have their titles."""
+    runs = []
+    for run in history.runs:
+        clip = "" if run.choices.clip == open_clip else run.clip
+        runs.append(
+            PastRunView(run.key, run.title, run.facts, run.text, run.picture, clip)
+        )
     return HistoryView([*history.shown], runs, note)
 
 

@@ -193,7 +193,9 @@ def _mask_models(session: Session) -> MaskFinders:
     choices = []
     for model in click_models(session.fallback).values():
         hint = _HINTS.get(model.name, f"Find masks with {model.title}")
-        choices.append(FinderView(model.name, model.title, model.cost(), hint))
+        choices.append(
+            FinderView(model.name, model.title, model.cost(), hint, model.built_in)
+        )
     following = [
         TrackerView(model.name, model.title, model.cost())
         for model in trackers().values()

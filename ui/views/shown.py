@@ -151,6 +151,8 @@ class CanvasView:
     go: int | None = None  # the frame to go to
     # How the picture of a region is cut out, in answer to an act about it
     cutting: Cutting | None = None
+    # Lengths of the runs of the mask that a click would make, in answer to `preview`
+    preview: str | None = None
     gone: None = None
 
 
@@ -213,6 +215,7 @@ class FinderView(TrackerView):
     """Who finds masks."""
 
     hint: str
+    previews: bool  # whether it is quick enough to show a mask before the click
 
 
 ClickOn = tuple[float, float, int]
@@ -414,6 +417,7 @@ class PastRunView:
     facts: str
     text: str
     picture: str
+    clip: str  # its title; empty for the one that is open
 
 
 @dataclass(frozen=True)

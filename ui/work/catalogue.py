@@ -33,6 +33,7 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.request.usual import usual_way
+from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
 from regrain.ui.session.examples import Example
@@ -340,6 +341,7 @@ def _added(local: list[Path], folder: str, *patterns: str) -> list[str]:
                 names |= {
                     file.name.removesuffix(".safetensors")
                     for file in entry.glob(pattern)
+                    if not trouble(file)
                 }
     return sorted(f"{folder}/{name}" for name in names if is_name(name))
 

@@ -12,7 +12,12 @@ from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.params.written import split_weight
-from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
+from regrain.editing.storage.local_models import (
+    ASSETS,
+    MODELS_VARIABLE,
+    absent,
+    find_local,
+)
 
 # The model, its control network, motion adapter, LoRA for few steps, and what looks at
 # its edits, shipped with the code.
@@ -133,7 +138,8 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
     raise ModelError(
         "model",
         f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a "
-        f"name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file.",
+        f"name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file."
+        f"{absent()}",
     )
 
 

@@ -5,6 +5,8 @@ Importing this module loads no torch; `load_backbone` does.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.models.files.lora_file import locate_lora
+from regrain.editing.storage.devices import plain_torch
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
 from regrain.editing.storage.safetensors_files import LOADING, state_of
@@ -38,12 +41,12 @@ def local_models() -> list[str]:
     names = []
     for entry in local_entries():
         is_folder = any(
-            (entry / part / "config.json").is_file() for part in ("unet", "transformer")
+            os.path.isfile(entry / part / "config.json")  # unlike Path's, never raises
+            for part in ("unet", "transformer")
         )
-        is_file = entry.suffix.lower() == ".safetensors" and not entry.name.startswith(
-            "raft_"
-        )
-        if is_folder or (is_file and entry.stem not in adapters):
+        is_file = entry.suffix.lower() == ".safetensors" and entry.is_file()
+        is_other = entry.name.startswith("raft_") or entry.stem in adapters
+        if is_folder or (is_file and not is_other):
             names.append(entry.name)
     return names
 
@@ -76,6 +79,10 @@ def load_backbone(
     """
     source = find(id)
     key = _key(source, loras, prediction, device, dtype)
+    if sys.flags.optimize > 1:
+        raise ModelError(
+            "python", "Libraries read their docstrings. Run Python without -OO."
+        )
     with LOADING:
         if key not in _loaded:
             from regrain.editing.models.loading.build import load
@@ -84,7 +91,8 @@ def load_backbone(
                 _loaded.popitem(last=False)
             try:
                 how = {"prediction": prediction, "device": device, "dtype": dtype}
-                _loaded[key] = load(source, id, loras, **how)
+                with plain_torch():
+                    _loaded[key] = load(source, id, loras, **how)
             except ModelError as error:
                 # what looks like a damaged file may be an older library
                 raise ModelError(

@@ -20,7 +20,12 @@ from regrain.editing.models.files.picture_heads import (
     read_head,
 )
 from regrain.editing.models.weights.tensors import opened, read_tensors
-from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
+from regrain.editing.storage.local_models import (
+    ASSETS,
+    MODELS_VARIABLE,
+    absent,
+    find_local,
+)
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import TRANSFORMERS, weight_files
 
@@ -163,7 +168,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
         raise ModelError(
             FIELD,
             f"{shorten(id)} was not found. Use a name in ${MODELS_VARIABLE}, a "
-            "file, a folder, or OWNER/NAME/FILE of the hub.",
+            f"file, a folder, or OWNER/NAME/FILE of the hub.{absent()}",
         )
     repository, file = hub.groups()
     usual = _USUAL_XL_FILE if wide == _WIDE else _USUAL_FILE

@@ -9,7 +9,14 @@ from made_clips import RATE, flat, heard, moving, off, samples, write_clip
 from PIL import Image, ImageOps, features
 
 from regrain.editing.errors import ClipError
-from regrain.editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, resize
+from regrain.editing.media.clip import (
+    ArrayClip,
+    AudioSpan,
+    Clip,
+    ColorTags,
+    resize,
+    resize_labels,
+)
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
@@ -453,6 +460,21 @@ def test_resize_averages_down_and_is_smooth_up():
     assert np.abs(small - frames.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))).max() <= 0.5
     assert resize(frames, (8, 8)) is frames
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.55, 1.0, 1.7, 3.4])
+def test_labels_lie_where_the_picture_shows_them(scale):
+    """The middle of a region by its labels and by a picture of it, wherever it is."""
+    size = (round(80 * scale), round(60 * scale))
+    off = []
+    for at in range(20):
+        region = np.zeros((60, 80), np.uint8)
+        region[at : at + 29, at : at + 37] = 1
+        found = np.argwhere(resize_labels(region, size)).mean(0)
+        picture = resize(np.repeat(255 * region[None, ..., None], 3, -1), size)
+        weights = picture[0, ..., 0] / picture[0, ..., 0].sum()
+        off.append(found - (np.indices(weights.shape) * weights).sum((1, 2)))
+    np.testing.assert_allclose(np.mean(off, 0), 0, atol=0.06)
 
 
 def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import cosine_similarity, interpolate
 from videograin_formulas import (
     averaged,
     check_readings,
@@ -125,7 +125,7 @@ def check(run: Run) -> None:
         noise = drawn(run, clean, number + 1)
         for name, one in {"source": clean, **estimate}.items():
             x[name] = call.step.signal_next * one + call.step.noise_next * noise
-        if params.blend == "words" and call.step.index:
+        if params.blend == "words" and number:
             x["cond"] = blended(run, x, kept, call.step)
     del run.decoded[:-1]  # of the edit before its last steps were taken again
     check_latents(run, [estimate["cond"]])
@@ -293,10 +293,17 @@ def words_of(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Ten
 
 
 def look_aligned(run: Run, other: Layer, own: Layer) -> Tensor:
-    """Another branch's attention to the words that both prompts have, the edit's own to
-    new ones."""
-    maps = (softmax(layer.q, layer.k) for layer in (other, own))
-    return aligned(run, *maps, target_of(run))
+    """Another branch's attention to the words that both prompts have, and to the cat in
+    place of the new word that is most like it; the edit's own to the other."""
+    theirs, ours = (softmax(layer.q, layer.k) for layer in (other, own))
+    found = aligned(run, theirs, ours, target_of(run)).clone()
+    given = list(run.model.embed([run.request.prompt, run.request.source_prompt]))
+    if run.params.alignment == "original":
+        given.reverse()
+    new, old = (text.vectors[0].double() for text in given)
+    likeness = [float(cosine_similarity(new[at], old[2], 0)) for at in (2, 3)]
+    found[..., 2 + likeness.index(max(likeness))] = theirs[..., 2]
+    return found
 
 
 def within(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tensor:
@@ -360,6 +367,10 @@ def blended(run: Run, x: Mapping[str, Tensor], kept: Looks, step: Step) -> Tenso
     if stays:
         place = above(run, kept.source, stays, params.keep_threshold)
         found = torch.where(place, x["source"], found)
+    both = [TOKENS[word] for word in params.keep_words if word in params.edit_words]
+    if both and step.index == step.total - 2:
+        place = above(run, kept.layout, both, params.edit_threshold)
+        found = torch.where(place, x["layout"], found)
     return found
 
 

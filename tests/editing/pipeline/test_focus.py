@@ -30,6 +30,7 @@ from regrain.editing import (
     tune,
 )
 from regrain.editing.__main__ import main
+from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline import estimate, outputs
@@ -151,7 +152,7 @@ def by_hand(asked, model, boxes, feather=2.0):
     alone = replace(
         asked,
         clip=ArrayClip(cut(source, cv2.INTER_AREA), asked.clip.fps),
-        labels=cut(asked.areas[:], cv2.INTER_NEAREST),
+        labels=np.stack([at_centres(asked.areas[:][at], size) for at in places]),
         regions=tuple(replace(one, margin=0) for one in asked.regions),
         focus="off",
     )
@@ -169,6 +170,15 @@ def by_hand(asked, model, boxes, feather=2.0):
         pictures = source[at][None], pasted[at][None]
         (made[at],) = composite(*pictures, inside, feather, shown, painted, size)
     return made, pasted, report["metrics"]
+
+
+def at_centres(labels, size):
+    """The label under the centre of each pixel of a picture of another size."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(size[::-1], labels.shape, strict=True)
+    )
+    return labels[np.ix_(rows, columns)]
 
 
 @pytest.mark.parametrize(
@@ -456,6 +466,19 @@ def test_maps_between_cells_are_weighted():
     np.testing.assert_allclose(placed[0, 0], [0, 0, 0.5, 1, 0.5, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "box", [(0, 0, 160, 120), (31, 17, 64, 48), (100, 50, 47, 33), (8, 86, 40, 30)]
+)
+def test_maps_of_larger_boxes_have_their_middle_where_the_box_has_it(box):
+    """The cells of the frame are those of the smallest box, 2 pixels wide."""
+    boxes = np.array([(3, 5, 16, 12), box])
+    _, placed = place_maps(np.ones((2, 6, 8), np.float32), boxes, (160, 120))
+    places = np.indices(placed.shape) + 0.5
+    top, left = 2 * (places * placed).sum((1, 2)) / placed.sum()
+    expected = boxes[1, :2] + boxes[1, 2:] / 2
+    np.testing.assert_allclose((left, top), expected, atol=0.1)
+
+
 @pytest.mark.parametrize("size", [(320, 240), (333, 187), (1919, 1079), (7, 512)])
 def test_maps_of_whole_frames_stay_as_they_are(size):
     values = np.random.default_rng(0).random((1, 13, 29), np.float32)
@@ -489,6 +512,31 @@ def test_areas_by_step_are_put_in_place(small):
     drawn = DrawnClip(one, (frames_of(one.request.clip),), step_areas={1: areas})
     made = Compositor(placed, [drawn], small).result().step_areas[1]
     assert np.array_equal(made, place_maps(areas, one.boxes, (WIDTH, HEIGHT)))
+
+
+def test_attention_to_a_region_is_that_of_its_own_edit(small):
+    """Other words are looked for in the first edit that has them."""
+    placed, edits = placed_edits(
+        small, two(focus="each"), check_params("sdedit", QUICK)
+    )
+    drawn = []
+    for number, words in enumerate(
+        [("cat", "dog", "sky"), ("cat", "dog", "sky", "sea")]
+    ):
+        heat = {
+            word: RegionAttention(*np.full((2, FRAMES, 4, 4), 0.1 * number + 0.2))
+            for word in words
+        }
+        own = edits[number]
+        drawn.append(DrawnClip(own, (frames_of(own.request.clip),), attention=heat))
+    found = Compositor(placed, drawn, small).result().attention
+    shown = {"cat": drawn[0], "dog": drawn[1], "sky": drawn[0], "sea": drawn[1]}
+    assert set(found) == set(shown)
+    for word, one in shown.items():
+        expected = place_maps(
+            one.attention[word].after, one.placed.boxes, (WIDTH, HEIGHT)
+        )
+        assert np.array_equal(found[word].after, expected), word
 
 
 # --- Windows, key frames, the cache

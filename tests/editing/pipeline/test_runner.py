@@ -1,15 +1,20 @@
 """The runner's promises: the order of events, the report's keys, cancelling, early
 refusals."""
 
+from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import torch
 from made_clips import noise
 
-from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
+from regrain.editing.models.loading.load import _loaded, load_backbone
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.recipe.events import (
     Finished,
@@ -24,6 +29,15 @@ KEYS = (
     "version comment versions date request prompt_used params masks seconds "
     "seconds_in_steps peak_memory metrics looked_at warnings"
 )
+
+
+@contextmanager
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def request(**changes) -> EditRequest:
@@ -123,6 +137,82 @@ def test_words_that_are_too_many_are_named_by_their_field(small):
         with pytest.raises(PromptError, match="80 tokens") as caught:
             list(edit(request(**{"prompt": "a fox", given: long}), small))
         assert caught.value.field == field
+
+
+AROUND = {
+    "double precision": double_precision,
+    "no device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+}
+
+
+@pytest.fixture(scope="module")
+def run_apart(small_folder):
+    """Runs a method, loads the model for it, and takes nothing from the cache; what a
+    run gave where nothing was set is kept."""
+    usual = {}
+
+    def run(method):
+        _loaded.clear()
+        asked = request(model=str(small_folder))
+        with TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REGRAIN_CACHE", cache)
+            if method == "tune":
+                params = {"steps": 1, "tune_steps": 1}
+                asked = replace(asked, method="tune_a_video", params=params)
+                *_, tuned = tune(asked)
+                weights = tuned.adapter.weights.values()
+                return torch.cat([weight.flatten() for weight in weights]).numpy()
+            *_, last = edit(replace(asked, method=method))
+            return np.asarray(last.result.frames)
+
+    def both(method, around):
+        if method not in usual:
+            usual[method] = run(method)
+        with around:
+            before = state()
+            found = run(method)
+            assert state() == before
+        return usual[method], found
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("method", "around"),
+    [*(("sdedit", around) for around in AROUND)]
+    + [(method, "inference mode") for method in ("tune", "vid2vid_zero")]
+    + [("tune", "double precision"), ("tune", "autocast")],
+)
+def test_what_a_notebook_set_changes_nothing_and_is_found_again(
+    run_apart, method, around
+):
+    expected, found = run_apart(method, AROUND[around]())
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("around", ["double precision", "no device", "inference mode"])
+def test_a_model_that_a_notebook_loads_is_the_same(small_folder, small, around):
+    _loaded.clear()
+    with AROUND[around]():
+        found = load_backbone(str(small_folder))
+    assert found.sketch == small.sketch
+    weights = list(found.unet.parameters())
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    assert not any(weight.is_inference() for weight in weights)
+
+
+def state():
+    """What is set in PyTorch."""
+    return (
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_autocast_enabled("cpu"),
+        torch.is_inference_mode_enabled(),
+        torch.is_grad_enabled(),
+    )
 
 
 class Ticks:

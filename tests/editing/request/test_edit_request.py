@@ -256,6 +256,18 @@ def test_labels_are_read_once_however_often_the_request_is_changed():
             r"has '\(red fox:1.3\)', a weight .* Write 'red fox' alone",
         ),
         ("(fox: .5), grass", r"has '\(fox: .5\)', a weight that is not read"),
+        ("a {red|blue} fox", r"has '{red\|blue}', a choice .* such as 'red'"),
+        ("{2$$red|blue|green}", "has .*, a choice"),
+        ("a __color__ fox", "has '__color__', which no list"),
+        ("__animals/big__", "has '__animals/big__', which no list"),
+        ("[fox:wolf:0.5]", r"has '\[fox:wolf:0.5\]', words that change"),
+        ("[ fox : wolf : .3 ]", "has .*, words that change"),
+        ("[fox::10], grass", "has .*, words that change"),
+        ("a [fox|wolf]", "has .*, words that change"),
+        ("a fox, embedding:bad:1.2", "has 'embedding:bad:1.2', an embedding"),
+        ("a fox AND a wolf", "has 'AND', which is no instruction"),
+        ("a fox, BREAK, a lake", "has 'BREAK', which is no instruction"),
+        ("a fox\nBREAK\na lake", "has 'BREAK', which is no instruction"),
     ],
 )
 def test_what_other_programs_read_in_prompts_is_named(text, said):
@@ -271,8 +283,33 @@ def test_what_other_programs_read_in_prompts_is_named(text, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["a pig (at 3:30), red", "a <pig>", "a pig: 3", "a (very (red)) fox"]
+    "text",
+    [
+        "a pig (at 3:30), red",
+        "a <pig>",
+        "a pig: 3",
+        "a (very (red)) fox",
+        "a fox :) ;-]",
+        "a {red} fox",
+        "\n    my_fox_2",
+        "a fox __ a wolf",
+        "snake__case__name",
+        "[at 12:30]",
+        "[16:9]",
+        "[a: b]",
+        "[see above]",
+        "a|b",
+        "\n    ROCK AND ROLL",
+        'a sign: "TAKE A BREAK"',
+        "R AND B",
+        "a fox and a wolf",
+        "ANDROID BREAKFAST",
+        "\n    an embedding",
+        "embedding: none",
+        "a fox <3 wolf",
+        "((red)) [[fox]]",
+    ],
 )
-def test_brackets_alone_are_words(text):
+def test_brackets_smileys_and_capitals_alone_are_words(text):
     clip = black(1, 16, 16)
     check_runnable(EditRequest(clip, None, (), prompt=text, method="sdedit"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regrain.editing.errors import MaskError, ModelError
-from regrain.masks.draw import BrushStroke
+from regrain.masks.draw import BrushStroke, iou
 from regrain.masks.models import sam
 from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames
 from regrain.masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
@@ -92,7 +92,7 @@ def test_published_models_do_not_order_their_masks(circles, monkeypatch):
 
 
 def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
-    click.segment(IMAGE, [(50, 40)], [0], previous=X < 60)
+    click.segment(IMAGE, [(50, 40)], [1], previous=X < 60)
     prompt = Circles.asked[-1][3]
     assert prompt.shape == (1, 128, 128)
     assert np.unique(prompt).tolist() == [-PRIOR, PRIOR]
@@ -100,6 +100,15 @@ def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     assert inside[:96, :64].all()
     assert not inside[96:].any()  # beyond the frame
     assert not inside[:, 64:].any()
+
+
+def test_cuts_take_away_from_an_earlier_mask(circles):
+    """A network would find something else."""
+    held = X < 30
+    mask = held | (X > 60)
+    left = click.segment(IMAGE, [(15, 40), (80, 40)], [1, 0], previous=mask)
+    assert Circles.asked == []
+    assert iou(left, held) > 0.95
 
 
 def test_strokes_are_asked_as_clicks(circles):

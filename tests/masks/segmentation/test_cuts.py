@@ -225,6 +225,28 @@ def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
     assert iou(found, np.tile(left, (96, 1))) > 0.9
 
 
+@pytest.mark.parametrize("joint", [0, 4, 20])
+@pytest.mark.parametrize("clicked", [True, False])
+def test_a_click_takes_away_what_a_neck_alone_joins_to_the_thing(joint, clicked):
+    """Two squares of one colour; a wide joint makes them one thing."""
+    thing, other = (np.zeros((80, 160), np.uint8) for _ in range(2))
+    thing[20:64, 10:60] = other[24:60, 90:130] = 1
+    mask = (thing | other).astype(bool)
+    mask[42 - joint // 2 : 42 + joint // 2, 60:90] = True
+    image = np.full((80, 160, 3), 90, np.uint8)
+    held, spot = (np.zeros(mask.shape, bool) for _ in range(2))
+    held[42, 35], spot[42, 110] = clicked, True
+    loose = cuts._loose_piece(mask, held, spot)
+    assert loose.any() == (joint < 20)
+    assert not (loose & (thing > 0)).any()
+    points = [(35, 42), (110, 42)] if clicked else [(110, 42)]
+    marks = [1, 0] if clicked else [0]
+    left = segment(image, points, marks, previous=mask, method="cuts")
+    assert not left[42, 110]
+    assert left[thing > 0].all()
+    assert joint == 20 or not left[other > 0].any()
+
+
 def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypatch):
     """The cut flips three pieces: the click's, another on its side, and one on the
     other side."""

@@ -138,7 +138,9 @@ def test_after_the_last_variant_the_best_is_shown_or_the_last_if_nobody_looked(
         return key, key
 
     monkeypatch.setattr(run_handlers, "remember", keep)
-    monkeypatch.setattr(run_handlers, "history_view", lambda history: history.shown)
+    monkeypatch.setattr(
+        run_handlers, "history_view", lambda history, clip: history.shown
+    )
     monkeypatch.setattr(Choices, "of", lambda *_: None)
     form = SimpleNamespace(session=session)
     told = []

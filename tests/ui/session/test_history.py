@@ -67,9 +67,11 @@ def test_the_oldest_runs_go():
     ]
     assert dropped == ["0", "1"]
     assert [one.key for one in history.runs][:2] == ["13", "12"]
-    assert history_view(history).shown == ["13"]
+    assert history_view(history, "").shown == ["13"]
+    titles = [{one.clip for one in history_view(history, at).runs} for at in ("", "b")]
+    assert titles == [{""}, {"clip.mp4"}]
     history.remove("13")
-    assert history_view(history).shown == []
+    assert history_view(history, "").shown == []
     with pytest.raises(RequestError, match="has been removed"):
         history.get("13")
 

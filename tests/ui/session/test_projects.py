@@ -37,9 +37,11 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
+from regrain.ui.session.session import WORDS
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.layers import Key, MaskLayer, Reshape
+from regrain.ui.values.state import Undo
 
 FIELDS = {
     "model": "storybook",
@@ -322,6 +324,32 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(root, visits, session
     assert len(masks) == 1
     assert new - masks == {"page.json", "project.json", "masks-2.json"}
     assert not (folder / "masks-1.json").exists()
+
+
+def test_each_thing_that_is_kept_is_a_change_by_itself(root, visits, session):
+    def kept():
+        keep(visits, session)
+        return read_json(root / "my walk" / PAGE)
+
+    others = {name: f"another {name}" for name in WORDS}
+    others |= {
+        "method": "sdedit",
+        "focus": "each",
+        "found": (1,),
+        "fields": {"seed": 6},
+    }
+    names = dict.fromkeys(others) | {"state": "regions", "steps": "undo"}
+    label, region = next(iter(session.state.regions.items()))
+    regions = session.state.regions | {label: replace(region, strength=0.25)}
+    others["state"] = replace(session.state, regions=regions)
+    others["steps"] = Undo()
+    before = kept()
+    for name, other in others.items():
+        setattr(session, name, other)
+        after = kept()
+        changed = {key for key in after if after[key] != before[key]}
+        assert changed == {names[name] or name}
+        before = after
 
 
 @pytest.mark.parametrize("lost", range(12))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
+from fake_app import tuned_model
 
 from regrain.editing.errors import RequestError
 from regrain.editing.request.edit import Edit
@@ -13,6 +14,7 @@ from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.server.media import Media
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
@@ -277,6 +279,84 @@ def test_what_stands_first_covers(masked):
     assert [region.label for region in built(session).regions] == [2, 1]
 
 
+def test_a_new_region_takes_nothing_of_others_until_somebody_clicks_there(session):
+    left = clicked(session, (0, 20.0))
+    rest = session.add_rest()
+    wide = clicked(session, (0, 40.0))
+    found = session.add_masks(
+        ["sky"], [{0: session.state.layers[left].keys[0].found}], [""], 1
+    )
+    assert [region.name for region in session.state.regions.values()][2:] == [
+        *found,
+        "Rest of the frame",
+    ]
+    assert [*session.state.regions][:2] == [left, wide]
+    beside = session.state.raised(wide, 0, (30.0, 5.0))
+    other_frame = session.state.raised(wide, 1, (5.0, 5.0))
+    assert [*beside.regions] == [*other_frame.regions] == [*session.state.regions]
+    onto = session.state.raised(wide, 0, (5.0, 5.0))
+    assert [*onto.regions][:2] == [wide, left]
+    assert [*onto.regions][-1] == rest
+
+
+@pytest.mark.parametrize(
+    ("event", "order"),
+    [
+        ({"act": "point", "at": [5, 5], "inside": True}, [2, 1]),
+        ({"act": "point", "at": [50, 5], "inside": True}, [1, 2]),
+        ({"act": "point", "at": [5, 5], "inside": False}, [1, 2]),
+        ({"act": "stroke", "path": [[5, 5], [50, 5]], "radius": 2}, [2, 1]),
+        ({"act": "stroke", "path": [[50, 5], [5, 5]], "radius": 2}, [1, 2]),
+        ({"act": "stroke", "path": [[5, 5]], "radius": 2, "erase": True}, [1, 2]),
+    ],
+)
+def test_a_click_or_stroke_that_begins_on_another_region_takes_it(visits, event, order):
+    session = visits.get("page")
+    clicked(session, (0, 20.0))
+    clicked(session, (0, 40.0))
+    said = {"id": session.id, "have": session.rev, "frame": 0, "label": 2}
+    Masking(visits, left_of).act("page", said | event)
+    assert [*session.state.regions] == order
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_shown_before_a_click_is_what_the_click_makes(visits, inside):
+    session = visits.get("page")
+    asked = []
+
+    def counted(*given, **how):
+        asked.append(given)
+        return left_of(*given, **how)
+
+    masking = Masking(visits, counted)
+    said = {"frame": 0, "label": 1, "at": [40, 5], "inside": inside}
+
+    def act(**more):
+        view, _ = masking.act(
+            "page", {"id": session.id, "have": session.rev, **said, **more}
+        )
+        return view
+
+    first = act(act="preview", inside=True)  # of a region that is yet to be made
+    assert (first.preview, session.rev, [*session.state.regions]) == (
+        encode_runs(left_of(np.zeros(SHAPE[1:]), [(40, 5)], [1])),
+        0,
+        [],
+    )
+    assert (first.note, first.alarm) == (None, False)
+    clicked(session, (0, 50.0))
+    before = session.state
+    shown = act(act="preview").preview
+    assert session.state is before
+    asked.clear()
+    act(act="point")
+    assert asked == []  # the answer was there
+    assert encode_runs(session.state.mask(1, 0)) == shown
+    begun = act(act="preview", begins=True, inside=True)
+    assert begun.preview == first.preview
+    assert act(act="preview", frame=99).preview == ""
+
+
 @pytest.mark.parametrize(
     ("regions", "said"),
     [
@@ -474,7 +554,7 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
     session, visits, tmp_path
 ):
     files = ClipFiles(visits, visits.media)
-    for at in (40, 20):  # the second, smaller, lies on top of the first
+    for at in (20, 40):  # the second, larger, lies below the first
         label = clicked(session, (2, at))
         for frame in range(FRAMES):
             session.set_tracked(label, frame, session.state.mask(label, 2), 0.9)
@@ -489,13 +569,13 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
     opened, _ = open_upload(archive, tmp_path / "again")
     again = Session(opened)
     assert (opened.request.labels == request.labels).all()
-    assert [int(again.state.mask(1, frame).sum()) for frame in (0, 5)] == [
+    assert [int(again.state.mask(2, frame).sum()) for frame in (0, 5)] == [
         40 * HEIGHT
     ] * 2
-    assert again.state.layers[1].drawn == [2]
+    assert again.state.layers[2].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
-    mask_edits.add_edit(again, 1, 4, DOT)
-    _, (part,) = again.state.begin_track([1])
+    mask_edits.add_edit(again, 2, 4, DOT)
+    _, (part,) = again.state.begin_track([2])
     assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
 
 
@@ -672,3 +752,16 @@ def test_a_box_goes_when_a_click_says_that_the_object_is_outside_it(open_clip):
     assert asked == [BOX] * 3
     mask_edits.add_point(session, label, 0, (40, 40), True, segment)
     assert asked[3] is None
+
+
+def test_a_tuned_model_stays_chosen_for_other_frames_and_not_for_another_clip(
+    session, bare
+):
+    made = tuned_model(steps=9)
+    session.adapters.keep(made, Media(bare.folder / "media"), "page")
+    (key,) = session.adapters.entries
+    session.adapters.choose(key, {})
+    session.open_part(bare, "part")
+    assert session.adapters.chosen is not None
+    session.open(bare, "other")
+    assert (session.adapters.chosen, [*session.adapters.entries]) == (None, [key])

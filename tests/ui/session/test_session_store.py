@@ -2,6 +2,7 @@
 forgotten."""
 
 import time
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -183,6 +184,27 @@ def test_a_page_loses_its_session_after_an_hour_or_when_many_come(store, now):
         visits.get(str(number))
     assert len(visits) == MAX_PAGES
     visits.forget("0")
+
+
+def test_what_is_drawn_outlasts_a_hundred_pages_that_only_look(
+    open_clip, visits_of, now
+):
+    example = replace(open_clip(), name="01_example")
+    visits = visits_of(example, clock=lambda: now[0])
+    session = visits.get("drawing")
+    with session.lock:
+        session.add_region()
+    for number in range(100):
+        now[0] += 1
+        visits.get(str(number))
+    assert visits.find("drawing") is session
+    # where something is drawn on all, the new one is not thrown out at once
+    for _, other in visits.sessions():
+        with other.lock:
+            other.add_region()
+    now[0] += 1
+    new = visits.get("new")
+    assert visits.get("new") is new
 
 
 @pytest.mark.parametrize("said", [5, "x", [1], None, {"id": [1]}, {"have": {}}])

@@ -1,5 +1,7 @@
 """What a quick try runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_clips import black
@@ -25,3 +27,37 @@ def test_a_try_is_the_run_of_one_frame_in_at_most_twelve_steps(steps, tmp_path):
     assert (len(tried.clip), shown.tried) == (1, 1)
     assert ("12 steps of 20" in shown.attempt) == bool(fewer)
     assert attempt("", 1, request, values, opened) == (request, opened)
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "at", "expected", "frames"),
+    [
+        ({"method": "tune_a_video"}, {"tune_steps": 200}, 1, {"tune_steps": 40}, 1),
+        ({}, {"tune_steps": 40, "steps": 12}, 1, {}, 1),
+        ({}, {"steps": "12"}, 1, {}, 1),  # what a run would refuse, too
+        ({}, {"keyframes": "every 9"}, 1, {"keyframes": "all"}, 1),
+        ({}, {}, 7, {}, 1),
+        ({}, {}, None, {}, 1),
+        ({"adapter": "mine"}, {"steps": 20}, 1, {"steps": 12}, 2),
+        ({"loras": ("ink",), "motion": "moving"}, {}, 0, {}, 1),
+    ],
+)
+def test_a_try_leaves_out_steps_and_frames_alone(
+    more, given, at, expected, frames, tmp_path
+):
+    """All else is as in the run. A tuned model is of use for as many frames as it was
+    tuned on; and no try is put back into the clip's file."""
+    labels = np.ones((2, 64, 64), np.uint8)
+    cat = Region("cat", 1, prompt="a fox")
+    request = EditRequest(black(2, 64, 64), labels, (cat,), **more)
+    opened = replace(prepare("", "a clip", request, tmp_path), file=tmp_path)
+    tried, shown = attempt("quick", at, request, given, opened)
+    assert tried.params == expected
+    assert len(tried.clip) == frames
+    assert shown.tried == (None if frames > 1 else at if at in (0, 1) else 0)
+    assert shown.file is None
+    assert ("full quality" in shown.attempt) == bool(
+        expected.keys() & {"steps", "tune_steps"}
+    )
+    for name in ("adapter", "loras", "motion", "method", "regions", "seed"):
+        assert getattr(tried, name) == getattr(request, name)

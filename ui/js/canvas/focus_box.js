@@ -255,7 +255,10 @@ export const makeFocusBox = (editor, stage) => {
   addOutline();
   const refresh = () => {
     const view = held.here();
-    const boxes = editor.hide || !view ? [] : held.boxes();
+    // While a region is yet to be told what it becomes, its mask is being made.
+    const active = hub.regions.find(({ label }) => label === hub.active);
+    const isMaking = active && active.label !== hub.rest && !active.prompt.trim() && !active.picture;
+    const boxes = editor.hide || isMaking || !view ? [] : held.boxes();
     while (outlines.length < boxes.length) addOutline();
     for (const [i, outline] of outlines.entries()) {
       const box = boxes[i];
@@ -265,7 +268,7 @@ export const makeFocusBox = (editor, stage) => {
       outline.node.classList.toggle("rg-fixed", boxes.length > 1);
       outline.node.classList.toggle("rg-moved", held.isMoved());
       const gain = times(view.boxes[i].gain);
-      outline.held.textContent = gain;
+      outline.held.textContent = `Focus ${gain}`;
       outline.node.dataset.gain = gain;
       outline.held.ariaLabel = `Box that is edited, ${gain} larger. ${KEYS}`;
     }

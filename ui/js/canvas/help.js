@@ -19,7 +19,7 @@ const KEYS = {
     ["C", "find masks the other way: learned or by colour"],
     ["H", "hide masks"],
     ["Shift+arrows | Enter", "move a cursor, use the tool there; twice for a box"],
-    ["Esc", "put the tool down"],
+    ["Esc", "put the tool down; the next click begins a region"],
   ],
   Clip: [
     [", | .", "previous, next frame (or arrow keys)"],

@@ -7,7 +7,7 @@ import { finderOf, isBrush, moveCursor } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
 
-const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
+const FIELDS = "input:not([type=range]), textarea, select, [contenteditable]";
 const LEAP = 10; // frames
 /** @type {Record<string, number[]>} */
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
@@ -74,6 +74,7 @@ const keysOf = (editor, showHelp) => {
       editor.stroke = null;
       editor.box = null;
       editor.cursor = null;
+      hub.correcting = false;
       editor.choose("add");
     },
   };
@@ -158,7 +159,12 @@ export const listenToKeys = (editor, root, showHelp) => {
       return;
     }
     const target = /** @type {Element} */ (event.target);
-    if (target.closest(FIELDS) || document.body.dataset.stage === "edit") return;
+    if (
+      target.closest(FIELDS) ||
+      document.querySelector("dialog[open]") ||
+      document.body.dataset.stage === "edit"
+    )
+      return;
     const typed = event.getModifierState("AltGraph"); // some keyboards have [ and ] there
     const commands = !typed && (event.ctrlKey || event.metaKey);
     const usable = editor.clip && (typed || !event.altKey);

@@ -36,6 +36,24 @@ export const paintShape = (context, shape, unit) => {
 };
 
 /**
+ * Paint the mask that a click would make.
+ * @param {Context} context
+ * @param {Path2D} path
+ * @param {string} color
+ * @param {number} unit
+ */
+export const paintPreview = (context, path, color, unit) => {
+  const [red, green, blue] = channels(color);
+  context.fillStyle = `rgba(${red}, ${green}, ${blue}, ${FAINT})`;
+  context.fill(path, "evenodd");
+  context.setLineDash([5 * unit, 4 * unit]);
+  context.strokeStyle = HAIR;
+  context.lineWidth = 2 * unit;
+  context.stroke(path);
+  context.setLineDash([]);
+};
+
+/**
  * Return how far an edit may reach beyond the mask of a region, in pixels of the clip. A run in a box has another
  * margin than the card begins with, until somebody changes it.
  * @param {import("../types").Region} region

@@ -25,13 +25,22 @@ const isComplete = (editor, label) => {
 };
 
 /**
- * Return what a click that adds does, once the selected region is complete: "choose" another, "begin" the next, or "add".
+ * Return what the pointing tool does at a place: take back a point, "choose" the region of the mask there, "begin"
+ * another, or "add" to the selected one or "remove" from it. A region that was chosen by hand takes every click, and
+ * so does one that lacks its mask or its words.
  * @param {Editor} editor
- * @param {number} hit label of the mask there; 0 for none
+ * @param {Place | null} at null for anywhere outside all masks
+ * @param {boolean} other swaps adding and removing
+ * @returns {import("../types").Aim}
  */
-const aimOf = (editor, hit) => {
-  if (editor.adding || hit === hub.active || !isComplete(editor, hub.active)) return "add";
-  return hit ? "choose" : "begin";
+export const aimAt = (editor, at, other) => {
+  const known = at && pointAt(editor, at, hub.active);
+  if (known) return { does: "unpoint", known };
+  if ((editor.tool === "remove") !== other) return { does: "remove" };
+  if (editor.adding || hub.correcting || !isComplete(editor, hub.active)) return { does: "add" };
+  const hit = at ? labelAt(editor, at) : 0;
+  if (hit === hub.active) return { does: "add" };
+  return hit ? { does: "choose", hit } : { does: "begin" };
 };
 
 /**
@@ -41,20 +50,18 @@ const aimOf = (editor, hit) => {
  * @param {boolean} other swaps adding and removing
  */
 export const clickAt = (editor, at, other) => {
-  const known = pointAt(editor, at, hub.active);
+  const { does, known, hit } = aimAt(editor, at, other);
   if (known) {
     editor.ask("unpoint", { at: known });
     return;
   }
-  const inside = (editor.tool === "remove") === other;
-  const hit = labelAt(editor, at);
-  const aim = inside ? aimOf(editor, hit) : "add";
-  if (aim === "choose") {
+  if (hit) {
     hub.tell("choose", hit);
     return;
   }
-  const begins = aim === "begin";
-  if (begins) hub.tell("add", true);
+  const begins = does === "begin";
+  const inside = does !== "remove";
+  if (begins) hub.tell("add");
   editor.ask("point", { at, inside, begins }, { point: [...at, Number(inside)] });
 };
 
@@ -127,6 +134,7 @@ const watchHovering = (editor, canvas) => {
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("pointerleave", () => {
     editor.hover = null;
+    editor.hovered();
     editor.draw();
   });
   /** @param {WheelEvent} event */
@@ -180,6 +188,7 @@ export const watchPointer = (editor, canvas) => {
     const { box, stroke } = editor;
     const at = placeOf(event);
     editor.hover = event.pointerType === "touch" ? null : at;
+    editor.hovered();
     if (pulling) margin.pull(at);
     else canvas.classList.toggle("rg-grip", !down && margin.grips(at));
     if (box && down) box.to = at;

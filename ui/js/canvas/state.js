@@ -7,7 +7,7 @@ import { WHOLE } from "../shared/view.js";
 const APART = 0.7; // pixels of the clip between two of them
 const CURSOR_STEP = 4; // pixels of the screen
 const FASTEST = 12; // steps of the cursor at once, while its key is held
-const REACH = 9; // pixels of the screen around a point that a click takes back
+const REACH = 9; // pixels of the screen around a point that a click takes back, once the server knows it
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {import("../types").Place} Place */
@@ -32,6 +32,7 @@ export const newContent = () => ({
   labels: [],
   found: null, // cuts that were found: the first frames of shots, from 0
   scanning: false, // whether the server looks for them
+  preview: null, // the mask that a click would make: { begins, path }
 });
 
 // Its parts give it what it can do; see `types.d.ts`.
@@ -161,7 +162,9 @@ export const pointsHere = ({ masks, pending, frame }) => {
  */
 export const pointAt = (editor, at, label) => {
   const reach = REACH / editor.scale;
-  const hit = pointsHere(editor).find((point) => point[3] === label && distance(point, at) < reach);
+  const hit = pointsHere({ ...editor, pending: [] }).find(
+    (point) => point[3] === label && distance(point, at) < reach,
+  );
   return hit ? hit.slice(0, 2) : null;
 };
 
@@ -184,6 +187,26 @@ export const labelAt = ({ masks, frame, clip, labels }, [x, y]) => {
     return at % 2 === 1; // runs alternate, outside first; -1 is past the last
   };
   return labels.find(covers) ?? 0;
+};
+
+/**
+ * Return how far left masks reach on any frame, as a share of the width; 1 without masks.
+ * @param {Editor["masks"]} masks
+ * @param {number} width of the clip in pixels
+ */
+export const leftOf = (masks, width) => {
+  let left = width;
+  const texts = masks.flatMap((frame) => Object.values(frame ?? {}).map(({ runs }) => runs));
+  for (const text of texts) {
+    let at = 0;
+    text.split(" ").forEach((run, i) => {
+      const column = at % width;
+      at += Number(run);
+      const inside = i % 2 === 1;
+      if (inside) left = Math.min(left, column + Number(run) > width ? 0 : column);
+    });
+  }
+  return left / width;
 };
 
 /**
@@ -245,26 +268,34 @@ export const progressOf = (followed) => {
 };
 
 /**
- * Say what a tool does.
+ * Say what a tool does, and of one that points, what a click would do.
  * @param {import("../types").Tool} tool
  * @param {string} name of the region
  * @param {boolean} touch whether fingers do it
+ * @param {import("../types").Aim["does"]} [does]
+ * @param {boolean} [correcting] whether the region takes every click
  */
-export const hintFor = (tool, name, touch) => {
+export const hintFor = (tool, name, touch, does = "add", correcting = false) => {
   const click = touch ? "Tap" : "Click";
-  const does = {
-    add: `${click} an object to add it to ${name}.`,
+  const another = touch ? " For another region, use +." : " Right-click removes. Esc: another region.";
+  const adding = `${click} an object to add it to ${name}.`;
+  const points = {
+    add: correcting ? adding + another : adding + (touch ? "" : " Right-click to remove."),
+    begin: `${click} a thing: it becomes a new region.`,
+    choose: `${click} to choose ${name}.`,
     remove: `${click} what does not belong to ${name}.`,
+    unpoint: `${click} to take this point back.`,
+  };
+  const draws = {
     brush: `Paint onto ${name}.`,
     erase: `Erase from ${name}.`,
     box: `Draw a box around an object for ${name}.`,
   };
   const withKeys = {
-    add: " Right-click to remove.",
-    remove: "",
     brush: " Hold Alt to erase.",
     erase: "",
     box: " Shift takes all of it, Alt cuts it out.",
   };
-  return does[tool] + (touch ? "" : withKeys[tool]);
+  if (tool === "add" || tool === "remove") return points[does];
+  return draws[tool] + (touch ? "" : withKeys[tool]);
 };

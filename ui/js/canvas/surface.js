@@ -3,7 +3,7 @@
 import { contextOf, dotsPerPixel, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { drawBox, drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
-import { handleOf, paintMargin, paintShape } from "./paint.js";
+import { handleOf, paintMargin, paintPreview, paintShape } from "./paint.js";
 import { boxOf, isBrush, pointsHere } from "./state.js";
 import { shapesOn } from "./tint.js";
 
@@ -84,6 +84,8 @@ const paintMarks = (context, editor, known, scratch) => {
   const own = shapes.find(({ region }) => region.label === hub.active);
   for (const shape of [...shapes].reverse()) paintShape(context, shape, unit);
   if (own && !editor.playing) paintMargin(context, own, unit, scratch);
+  const { preview } = editor;
+  if (preview) paintPreview(context, preview.path, preview.begins ? FIRST_COLOR : colorOf(hub.active), unit);
   paintStrokes(context, editor);
   paintBoxes(context, editor, unit);
   for (const { region, crown } of shapes) {

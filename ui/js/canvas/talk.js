@@ -1,14 +1,16 @@
 // @ts-check
 // What the canvas asks of the server, and what it says below the frame.
 import { inOrder, make } from "../shared/dom.js";
-import { hub } from "../shared/hub.js";
+import { hub, titleOf } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
+import { aimAt } from "./pointer.js";
 import { hintFor } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {import("../types").CanvasView} CanvasView */
 /** @typedef {import("../types").Trigger<"canvas">} Trigger */
 
+const NOTED = 4000; // milliseconds that a note without alarm stays while the mouse moves
 const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
@@ -17,21 +19,27 @@ export const makeNote = (editor) => {
   const node = make("p", { className: "rg-say", role: "status", dir: "auto" });
   const touch = matchMedia("(pointer: coarse)");
   let noted = false;
+  let urgent = false;
+  let since = 0; // when it was said
   const hint = () => {
     const click = touch.matches ? "Tap" : "Click";
     if (editor.tracking > 0) return `${click} the frame to stop there and correct it.`;
-    const region = hub.regions.find((one) => one.label === hub.active);
-    const name = region ? `“${region.name}”` : "a new region";
-    return hintFor(editor.tool, name, touch.matches);
+    const { does, hit = hub.active } = aimAt(editor, editor.hover, false);
+    const region = hub.regions.find((one) => one.label === hit);
+    const name = region ? `“${titleOf(region)}”` : "a new region";
+    return hintFor(editor.tool, name, touch.matches, does, hub.correcting);
   };
   // Without a text, what a click does now.
   editor.say = (text, alarm = false) => {
     noted = Boolean(text);
+    urgent = alarm;
+    since = Date.now();
     node.textContent = inOrder(text || hint());
     node.classList.toggle("rg-alarm", noted && alarm);
   };
   editor.hintAnew = () => {
-    if (!noted) editor.say("");
+    const stays = noted && (urgent || Date.now() - since < NOTED);
+    if (!stays) editor.say("");
   };
   return node;
 };
@@ -54,7 +62,10 @@ export const makeAsk = (editor, trigger) => {
       return;
     }
     nonce += 1;
-    if (act === "add") editor.adding = nonce;
+    if (act === "add") {
+      editor.adding = nonce;
+      editor.choose("add"); // an eraser has nothing to erase there
+    }
     const { id, rev: have, frame } = editor;
     const label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });

@@ -43,6 +43,14 @@ const pathOf = (rings) => {
 };
 
 /**
+ * Return the outline of one mask, in pixels of the clip.
+ * @param {string} runs see `decodeRuns`
+ * @param {{ width: number, height: number }} clip
+ */
+export const pathOfRuns = (runs, { width, height }) =>
+  pathOf(outlines(decodeRuns(runs, width * height), width, height)[1] ?? []);
+
+/**
  * Return the shapes of the masks of a frame, the uppermost first.
  * @param {import("../types").Editor} editor
  * @param {number} frame

@@ -83,7 +83,9 @@ const makeWords = (region, { changed, rest }) => {
   const node = make("div", { className: "rg-card-words", data: { label: region.label } }, now.node, change);
   node.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.isComposing;
-    if (event.key === "Enter" && plain && event.target instanceof HTMLInputElement) hub.tell("try");
+    if (event.key !== "Enter" || !plain || !(event.target instanceof HTMLInputElement)) return;
+    hub.correcting = false; // the region has all it needs
+    hub.tell("try");
   });
   return node;
 };
@@ -127,7 +129,7 @@ const selectOnUse = (card, label) => {
   let pressing = false;
   const select = () => {
     pressing = false;
-    if (hub.active !== label) hub.tell("choose", label);
+    if (hub.active !== label || !hub.correcting) hub.tell("choose", label);
   };
   card.addEventListener("pointerdown", () => {
     pressing = true;

@@ -1,20 +1,47 @@
 // @ts-check
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
-import { button, chooser, pressOnly, slider } from "../shared/dom.js";
+import { leftOf } from "../canvas/state.js";
+import { button, chooser, mayMove, pressOnly, slider } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { makePane } from "./videos.js";
 
 /** @typedef {import("../types").Player} Player */
 
+const BESIDE = 4; // per cent of the width between the boundary and what is edited
+const EDGE = 1; // and between it and the edge of the picture
+const SWEEP = 1200; // milliseconds
+
 /**
- * Make the slider that lies over the picture, whose edge is dragged there.
- * @param {HTMLElement} stage
+ * Return where the boundary rests, in per cent of the width: left of all that is edited, which lies on its right; in
+ * the middle where two edits are compared.
+ * @param {import("../types").PlayerView} value
  */
-const makeWipe = (stage) => {
-  const oninput = () => stage.style.setProperty("--cut", wipe.value + "%");
+const restOf = ({ names }) => {
+  const { editor } = hub;
+  if (names || !editor?.clip) return 50;
+  const left = 100 * leftOf(editor.masks, editor.clip.width);
+  return Math.max(EDGE, Math.min(50, left - BESIDE));
+};
+
+/**
+ * Make the slider that lies over the picture, whose edge is dragged there; it sweeps once over the edit, and rests
+ * beside it.
+ * @param {HTMLElement} stage
+ * @param {import("../types").PlayerView} value
+ */
+const makeWipe = (stage, value) => {
+  /** @type {Animation | undefined} */
+  let sweep;
+  const oninput = () => {
+    sweep?.cancel();
+    stage.style.setProperty("--cut", wipe.value + "%");
+  };
   const about = { className: "rg-wipe", ariaLabel: "Boundary between source and edit", oninput };
-  const wipe = slider(0, 100, 0.5, 50, about);
+  const rest = restOf(value);
+  const wipe = slider(0, 100, 0.5, rest, about);
   oninput();
+  const way = [{ "--cut": "100%" }, { "--cut": `${rest}%` }];
+  if (mayMove() && !value.names) sweep = stage.animate(way, { duration: SWEEP, easing: "ease-in-out" });
   return wipe;
 };
 
@@ -73,7 +100,7 @@ export const addComparison = (player, bar, arrange) => {
     arrange();
   };
   const rebuilt = value.reconstruction && makeRebuilt(player, value.reconstruction, changed);
-  stage.append(makeWipe(stage));
+  stage.append(makeWipe(stage, value));
   watchHolding(player, isFlipping);
   bar.append(which);
   if (rebuilt) bar.append(rebuilt);

@@ -13,6 +13,11 @@ export const makeDialog = (className, title, ...content) => {
   const close = button("rg-tool", "Close", () => dialog.close());
   const dialog = make("dialog", className, make("h2", { id }, title), ...content, close);
   dialog.setAttribute("aria-labelledby", id);
+  // What opened it has the focus again; the page stays where it is.
+  dialog.addEventListener("close", () => {
+    const [x, y] = [scrollX, scrollY];
+    requestAnimationFrame(() => scrollTo(x, y));
+  });
   return dialog;
 };
 

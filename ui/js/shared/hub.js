@@ -7,6 +7,7 @@ const listeners = new Map();
 /** @type {import("../types").Hub} */
 export const hub = {
   active: 0,
+  correcting: false,
   hidden: new Set(),
   method: null,
   written: { keyframes: "all", cuts: "auto" },
@@ -18,6 +19,7 @@ export const hub = {
   margins: {},
   clip: null,
   lost: false,
+  interrupted: false,
   kept: false,
   anySize: false,
   restored: false,

@@ -1,0 +1,59 @@
+"""InfEdit beside numbers of the authors' code: in the same precision, with the same
+model, latents and draws, no value differs by a millionth of the largest."""
+
+import json
+
+import pytest
+import torch
+from infedit_release import CASES, NUMBERS, SEED, SIZE, kept, latents, write_tiny
+from made_models import load_double
+from running import finish
+
+from regrain.editing import ArrayClip, EditRequest
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.recipe import attention_recorder
+
+RELEASED = json.loads(NUMBERS.read_text())
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    model = load_double(write_tiny(tmp_path_factory.mktemp("models") / "tiny"))
+    model.encode = lambda frames: latents()
+    return model
+
+
+def test_numbers_are_of_every_case():
+    assert list(RELEASED) == list(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_edit_is_the_released_one(tiny, no_grad, monkeypatch, name):
+    # The layers that are read at 64 x 96, of latents as small as these.
+    monkeypatch.setattr(attention_recorder, "_SIDE", 4)
+    case = CASES[name]
+    given = {
+        "steps": case.steps,
+        "strength": case.strength,
+        "guidance_scale": case.guidance,
+        "source_guidance": case.source_guidance,
+        "cross_until": case.cross,
+        "self_until": case.own,
+        "alignment": "original",
+        "blend": "words",
+        "edit_words": case.edited,
+        "keep_words": ", ".join(case.kept.split()),
+        "edit_threshold": case.least,
+        "keep_threshold": case.least,
+        "preview_every": 0,
+    }
+    height, width = (2 * side for side in SIZE)
+    clip = ArrayClip(torch.zeros(1, height, width, 3, dtype=torch.uint8).numpy(), fps=8)
+    request = EditRequest(
+        clip, None, (), source_prompt=case.source, prompt=case.prompt, seed=SEED
+    )
+    params = check_params("infedit", given)
+    (found,) = finish(METHODS["infedit"].run(tiny, request, params)).edits
+    released = torch.tensor(RELEASED[name], dtype=torch.float64)
+    largest = released.abs().max()
+    torch.testing.assert_close(kept(found), released, rtol=0, atol=1e-6 * largest)

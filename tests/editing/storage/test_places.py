@@ -1,0 +1,198 @@
+"""Folders in variables, and lists of which one entry is bad: the others stay."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from made_clips import noise
+
+from regrain.editing.cli import doctor
+from regrain.editing.cli.doctor import examine
+from regrain.editing.cli.jobs import read_jobs
+from regrain.editing.errors import EditingError
+from regrain.editing.models.adapters import find_adapter
+from regrain.editing.models.files.location import find
+from regrain.editing.models.loading.load import local_models
+from regrain.editing.models.pictures.picture_file import PictureFile
+from regrain.editing.motion.flow import estimate_flow
+from regrain.editing.motion.raft import find_raft
+from regrain.editing.storage.cache import cache_folder
+from regrain.editing.storage.local_models import models_folder
+from regrain.masks.models.finders import find_finder, finders
+from regrain.ui.page.safety import find_checker
+from regrain.ui.server.own_machine import projects_folder
+from regrain.ui.session.examples import load_examples
+from regrain.ui.session.projects import Projects
+from regrain.ui.views.model_views import local_view
+from regrain.ui.work.catalogue import Catalogue
+
+KINDS = ("gone", "round", "pipe", "locked", "half", "empty")
+
+
+def put_bad(folder, suffix=".safetensors"):
+    """Put one entry of each kind into a folder, as files and as folders."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for end in (suffix, ""):
+        (folder / f"gone{end}").symlink_to("/nowhere/at-all")
+        (folder / f"round{end}").symlink_to(f"round{end}")
+        os.mkfifo(folder / f"pipe{end}")
+    (folder / f"empty{suffix}").write_bytes(b"")
+    (folder / f"folder{suffix}").mkdir()
+    for name in ("locked", "half"):
+        (folder / name / "unet").mkdir(parents=True)
+        for part in ("", "unet/"):
+            (folder / name / f"{part}config.json").write_text("{")
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A folder of models with each kind of bad entry, and one good of each list."""
+    folder = tmp_path / "models"
+    for place in ("", "loras", "motion", "pictures", "readers"):
+        put_bad(folder / place)
+        (folder / place / "zz.safetensors").write_bytes(b"")
+    (folder / "readers" / "zz").mkdir()
+    (folder / "raft_small.safetensors").write_bytes(b"")
+    (folder / "checked" / "safety_checker").mkdir(parents=True)
+    (folder / "checked" / "safety_checker" / "config.json").write_text("{}")
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    lock(monkeypatch)
+    return folder
+
+
+def lock(monkeypatch):
+    """Let nothing in a folder named "locked" be read; the tests may run as root."""
+
+    def is_locked(path):
+        return isinstance(path, str | os.PathLike) and "locked" in Path(path).parts
+
+    access, stat = os.access, os.stat
+
+    def refuse(path, *given, **how):
+        if is_locked(path) and Path(path).name != "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *given, **how)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and not is_locked(path)
+    )
+
+
+LISTS = {
+    "models": (lambda: local_models(), ["empty.safetensors", "half", "zz.safetensors"]),
+    "loras": (lambda: catalogue().loras, ["loras/empty", "loras/folder", "loras/zz"]),
+    "motion": (lambda: catalogue().motions[1:], ["motion/zz"]),
+    "pictures": (lambda: catalogue().pictures, ["pictures/zz"]),
+    "readers": (lambda: catalogue().readers, ["readers/zz"]),
+    "finders": (lambda: [*finders()], ["sam", "cuts"]),
+    "flow": (lambda: [find_raft().name], ["raft_small.safetensors"]),
+    "checker": (lambda: [find_checker("storybook").parent.name], ["checked"]),
+    "page": (
+        lambda: [one.id for one in local_view(["gone", "half"])],
+        ["gone", "half"],
+    ),
+}
+
+
+def catalogue():
+    return Catalogue({}, Path("assets/storybook"))
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_bad_model_never_hides_the_others(models, kind):
+    listed, expected = LISTS[kind]
+    found = listed()
+    assert set(expected) <= set(found)
+    for bad in ("gone", "round", "pipe", "locked"):
+        assert kind == "page" or not any(bad in name for name in found)
+
+
+def test_doctor_names_what_cannot_be_read_and_goes_on(models):
+    shown = list(doctor._models())
+    assert shown[0] == "storybook"
+    assert "half (unknown or incomplete)" in shown
+    assert "gone.safetensors (a link to nothing)" in shown
+    assert "pipe (no file or folder)" in shown
+    assert "locked (cannot be read)" in shown
+    (empty,) = [one for one in shown if one.startswith("empty.safetensors (")]
+    assert "damaged" in empty
+
+
+def test_a_bad_project_never_hides_the_others(tmp_path, monkeypatch, caplog):
+    put_bad(tmp_path)
+    for name in ("half", "locked", "good"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        for file in ("project.json", "page.json"):
+            (folder / file).write_text("{")
+    lock(monkeypatch)
+    names = {job.name for job in read_jobs([f"{tmp_path}/*"])}
+    assert names == {"good", "half"}
+    assert {one.key for one in Projects(tmp_path).listed()} == {"good", "half"}
+    caplog.clear()
+    assert load_examples(tmp_path, tmp_path / "media") == {}
+    said = " ".join(caplog.messages)
+    for name in ("gone", "round", "pipe", "locked", "half", "good"):
+        assert f"{name} " in said
+
+
+@pytest.mark.parametrize(
+    "variable", ["REGRAIN_MODELS", "REGRAIN_CACHE", "REGRAIN_PROJECTS"]
+)
+@pytest.mark.parametrize(
+    "given",
+    ["{}/a b", "'{}/a b'", '"{}/a b"', "~/a b", "'~/a b'", "$HOME/a b", " {}/a b "],
+)
+def test_paths_in_variables_are_expanded(tmp_path, monkeypatch, variable, given):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, given.format(tmp_path))
+    places = {
+        "REGRAIN_MODELS": models_folder,
+        "REGRAIN_CACHE": cache_folder,
+        "REGRAIN_PROJECTS": projects_folder,
+    }
+    assert places[variable]() == tmp_path / "a b"
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    for variable in ("REGRAIN_MODELS", "REGRAIN_PROJECTS"):
+        monkeypatch.setenv(variable, "")
+    assert models_folder() is None
+    assert projects_folder() is None
+
+
+@pytest.mark.parametrize("kind", ["missing", "a file", "locked"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: find("nothing"),
+        lambda: find_adapter("nothing"),
+        lambda: PictureFile("nothing", fetch=False),
+        lambda: find_finder("nothing"),
+        lambda: find_checker("storybook"),
+        lambda: estimate_flow(noise(1, 8, 8, 3), noise(1, 8, 8, 3), "raft"),
+    ],
+)
+def test_a_folder_of_models_that_is_not_there_is_said(
+    tmp_path, monkeypatch, kind, asked
+):
+    folder = tmp_path / kind
+    if kind == "a file":
+        folder.write_bytes(b"")
+    elif kind == "locked":
+        folder.mkdir()
+        lock(monkeypatch)
+    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    said = "$REGRAIN_MODELS names no folder that can be read."
+    with pytest.raises(EditingError, match=re.escape(said)):
+        asked()
+    assert local_models() == []
+
+
+def test_doctor_says_where_models_are_and_whether_they_are_there(tmp_path, monkeypatch):
+    said = " $REGRAIN_MODELS names no folder that can be read."
+    for folder, more in ((tmp_path, ""), (tmp_path / "missing", f".{said}")):
+        monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+        assert dict(examine())["models folder"] == f"{folder}{more}"

@@ -1,0 +1,65 @@
+"""A clip that is opened after another shows nothing of it."""
+
+import re
+
+import pytest
+from browser import open_example, press_run, run, write
+
+pytestmark = pytest.mark.browser
+
+# Everything that can be read or is marked, but for what opened the page.
+SEEN = """() => {
+  const shown = (node) => node.checkVisibility({ visibilityProperty: true });
+  const marks = [...document.querySelectorAll('[aria-invalid=true], [role=alert], .rg-still, .rg-alarm')];
+  const fields = [...document.querySelectorAll('#cards input[type=text], #cards textarea, select')];
+  return [
+    document.body.innerText,
+    ...marks.filter(shown).map((node) => 'marked ' + node.className + node.textContent),
+    ...fields.filter(shown).map((node) => node.id + '=' + node.value),
+    'stage ' + document.body.dataset.stage + ' useless ' + window.regrain.useless,
+    'preview ' + Boolean(window.regrain.live),
+  ].join('\\n'); }"""
+OTHER = "02_discs_and_lawn"
+FOLD = "Of other clips (1)"
+
+
+def opened(page):
+    """What the page shows once the second example is there."""
+    before = page.evaluate("window.regrain.editor.id")
+    open_example(page, OTHER)
+    there = (
+        "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    )
+    page.wait_for_function(there, arg=before)
+    page.click("#tabs >> text=Masks")
+    page.mouse.move(1, 1)
+    page.wait_for_timeout(1500)
+    return page.evaluate(SEEN)
+
+
+def say_a_wrong_word(page):
+    write(page, "#rg-prompt-1", "a unicorn")
+    press_run(page)
+    page.wait_for_selector("[role=alert] [dir=auto] >> text=unicorn")
+
+
+def try_a_frame(page):
+    page.click("text=Quick try")
+    page.wait_for_selector(".rg-still:not([hidden])")
+
+
+def own_lines(text):
+    """Lines without times, which the machine has learnt, and the fold of other clips'
+    results."""
+    lines = [line for line in text.splitlines() if line != FOLD]
+    return [line for line in lines if not re.search(r"\d+ steps", line)]
+
+
+@pytest.mark.parametrize("act", [say_a_wrong_word, try_a_frame, run])
+def test_a_clip_after_another_looks_as_if_it_were_the_first(act, server, open_page):
+    first = opened(open_page(server))
+    page = open_page(server)
+    act(page)
+    after = opened(page)
+    assert own_lines(after) == own_lines(first)
+    assert (FOLD in after) == (act is run)
