@@ -25,6 +25,7 @@ from regrain.editing.cli.commands import (
     Start,
     Stride,
     call,
+    say_masks,
     warn,
 )
 from regrain.editing.errors import ModelError, RequestError, shorten
@@ -127,6 +128,7 @@ def run(
     report["warnings"] = [*report.get("warnings", []), *notes]
     write_outputs(finished.result, request, report, out, tuple(wanted), whole)
     warn(report["warnings"])
+    say_masks(request.labels)
     for line in lines(report):
         typer.echo(f"looked at:    {line}")
     for other in report.get("others", ()):
@@ -157,6 +159,7 @@ def check(project: _Project, changes: _Changes) -> None:
         ]
         warn(facts_of(request.model).guesses(here))
     width, height = clip.size
+    say_masks(request.labels)
     typer.echo(
         f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}"
     )
@@ -327,6 +330,7 @@ def new(
     )
     save_project(request, out)
     warn(opened.warnings)
+    say_masks(labels)
     typer.echo(f"project: {out / FILE}")
 
 

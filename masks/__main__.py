@@ -22,6 +22,7 @@ from regrain.editing.cli.commands import (
     Start,
     Stride,
     call,
+    say_masks,
     warn,
 )
 from regrain.editing.errors import MaskError, RequestError, shorten
@@ -131,6 +132,7 @@ def track(
     before = None
     if masks:
         before = read_labels(masks, len(opened), opened.size, at=at)
+        say_masks(before)
     warn(opened.warnings)
     # Imported here, since torch comes with it and a bad request must be refused at
     # once.
@@ -190,7 +192,9 @@ def convert(
     """Convert masks to another form: indexed PNG files, COCO JSON, or a video."""
     check_out(out, masks)
     colors = _parse_colors(color or [])
-    _save(read_masks(masks, colors), out, colors, fps)
+    found = read_masks(masks, colors)
+    say_masks(found)
+    _save(found, out, colors, fps)
 
 
 @app.command()
@@ -226,6 +230,7 @@ def pair(
         opened,
         at,
     )
+    say_masks(found)
     _check_labels(label or (), found)
     _check_same_extent(masks.name, found, opened)
     check_apart(out, clip, masks)
@@ -277,6 +282,7 @@ def clean(
         )
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
+    say_masks(found)
     _check_labels(label or (), found)
     apart = not overlap(found)
 

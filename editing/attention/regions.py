@@ -106,7 +106,7 @@ class Partition:
 
     @property
     def alike(self) -> bool:
-        """Whether all rows of a batch have the same labels."""
+        """True if all rows of a batch have the same labels."""
         return len(self.queries) == len(self.keys) == 1
 
     def by_region(self, row: int = 0) -> tuple[RegionTokens, ...]:

@@ -18,6 +18,8 @@ import typer
 
 from regrain.editing.boundary import shortage
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.media.coco import WholeMasks
+from regrain.editing.media.labels import Labels, understood
 from regrain.editing.storage.folders import is_of_disk
 from regrain.editing.storage.packages import problems
 
@@ -99,6 +101,12 @@ def warn(warnings: Iterable[str]) -> None:
     """Print warnings on stderr."""
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
+
+
+def say_masks(masks: Labels | WholeMasks | None) -> None:
+    """Print what was understood of masks that were read."""
+    if masks is not None:
+        typer.echo(f"masks read: {understood(masks)}")
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, object]:

@@ -101,6 +101,8 @@ def write_rle(
     Raises:
         MaskError: There is no mask, and so no size.
     """
+    import cv2  # slow to import, and seldom needed
+
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
     frames, height, width = next(iter(masks.values())).shape
@@ -128,19 +130,13 @@ def write_rle(
                 if index > 0 and not frame.any():
                     continue
                 number += 1
-                rows = np.flatnonzero(frame.any(1)).tolist()
-                columns = np.flatnonzero(frame.any(0)).tolist()
-                box = [0, 0, 0, 0]
-                if columns:
-                    width = columns[-1] - columns[0] + 1
-                    box = [columns[0], rows[0], width, rows[-1] - rows[0] + 1]
                 annotation = {
                     "id": number,
                     "image_id": index + 1,
                     "category_id": label,
                     "segmentation": {"size": list(frame.shape), "counts": runs(frame)},
                     "area": int(frame.sum()),
-                    "bbox": box,
+                    "bbox": cv2.boundingRect(frame.astype(np.uint8)),
                     "iscrowd": 0,
                 }
                 comma = "," if number > 1 else ""

@@ -1,25 +1,20 @@
-"""Masks as CVAT exports them: a folder laid out as Pascal VOC's, in which a text says
-what their colours are called."""
+"""Colours of labels; and masks as CVAT exports them: a folder laid out as Pascal VOC's,
+in which a text says what their colours are called."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int, Num
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.mask_pictures import (
-    Meaning,
-    Picture,
-    hex_of,
-    shown,
-    strange_color,
-)
+from regrain.editing.media.lazy_frames import Grey, Rgb
 
 FILE = "labelmap.txt"
 _FOLDER = "SegmentationClass"
@@ -27,6 +22,48 @@ _MOST_LABELS = 255
 _BLACK = "#000000"
 # A name, its colour, its parts and its actions, which are not masks.
 _LINE = re.compile(r"(.*):(\d{1,3}),(\d{1,3}),(\d{1,3}):[^:]*:[^:]*")
+DARK = 64  # grey levels below which a pixel of colours is background
+EVEN = 24  # grey levels by which the pixels of a mask differ from its colour
+ALIKE = 48  # grey levels within which two colours are the same
+PACKED = np.array([1 << 16, 1 << 8, 1])  # a colour as one number
+
+Colors = Mapping[int, str]
+"""Colours, "#rrggbb", by label."""
+
+
+# Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
+PALETTE = (
+    "#ffe11a",
+    "#0b2a8c",
+    "#6ff7ff",
+    "#6b0f1a",
+    "#b6ff6b",
+    "#4a1470",
+    "#ffd6ee",
+    "#0d3b22",
+)
+"""Default colours of labels 1 to 8, repeated from 9 on."""
+FORMER = (
+    "#3b82f6",
+    "#f97316",
+    "#22c55e",
+    "#ec4899",
+    "#eab308",
+    "#8b5cf6",
+    "#14b8a6",
+    "#ef4444",
+)
+"""Those of mask files that earlier versions wrote."""
+
+
+def published(count: int = 255) -> dict[int, str]:
+    """Compute the colours of labels from 1 on as PASCAL VOC, DAVIS and many tools have
+    them: the lowest bits of a label are the highest of red, green and blue, in turn."""
+    labels = np.arange(1, count + 1)[:, None]
+    levels = np.zeros((count, 3), int)
+    for bit in range(3):
+        levels |= (labels >> np.arange(3 * bit, 3 * bit + 3) & 1) << (7 - bit)
+    return {label: hex_of(color) for label, color in enumerate(levels, 1)}
 
 
 class Called(NamedTuple):
@@ -87,19 +124,90 @@ def _called(number: int, line: str) -> Called | None:
     return Called(found[1].strip(), hex_of(np.array(channels)))
 
 
-def meaning_of(pictures: Iterable[Picture], called: Mapping[int, Called]) -> Meaning:
-    """Return what pictures mean whose colours have names.
+def strange_color(picture: Rgb, known: Iterable[str]) -> str | None:
+    """Return "#rrggbb" of a colour in a picture that is neither black nor known; None
+    if there is none."""
+    packed = picture @ PACKED
+    expected = [0, *(int(color[1:], 16) for color in known)]
+    strange = packed[~np.isin(packed, expected, kind="table")]
+    return f"#{strange.min():06x}" if len(strange) else None
 
-    Raises:
-        MaskError: One has a colour without a name.
-    """
-    colors = {label: one.color for label, one in called.items()}
-    for picture in pictures:
-        strange = strange_color(shown(picture), colors.values())
-        if strange:
-            raise MaskError(
-                "masks",
-                f"{shorten(picture.name)} has the colour {strange}, which {FILE} "
-                "does not name. Export them again, as PNG.",
-            )
-    return Meaning("colors", colors=colors)
+
+def rgb_of(color: str) -> Int[np.ndarray, "3"]:
+    """Return red, green and blue of a colour "#rrggbb", 0 to 255."""
+    return np.array(list(bytes.fromhex(color[1:])))
+
+
+def hex_of(color: Num[np.ndarray, "3"]) -> str:
+    """Write red, green and blue, 0 to 255, as "#rrggbb"."""
+    return "#" + bytes(np.rint(color).astype(np.uint8)).hex()
+
+
+def are_near(
+    colors: Num[np.ndarray, "... 3"],
+    color: Num[np.ndarray, "3"],
+    within: int = ALIKE,
+) -> Bool[np.ndarray | np.bool_, "..."]:
+    """Tell which colours are within so many grey levels of one."""
+    return np.square(colors - color.astype(float)).sum(-1) < within**2
+
+
+def nearest_labels(picture: Rgb, colors: Colors) -> Grey:
+    """Return the label of the colour, "#rrggbb", nearest to each pixel; 0 where black
+    is nearer."""
+    labels = np.zeros(picture.shape[:2], np.uint8)
+    is_lit = picture.any(-1)
+    values = picture[is_lit].astype(np.int32)
+    nearest = np.zeros(len(values), np.uint8)
+    least = np.square(values).sum(-1)
+    for label, color in colors.items():
+        # one at a time: all at once would be as many pictures
+        off = np.square(values - rgb_of(color)).sum(-1)
+        nearest[off < least] = label
+        least = np.minimum(off, least)
+    labels[is_lit] = nearest
+    return labels
+
+
+def filled(known: Colors, usual: Sequence[str]) -> dict[int, str]:
+    """Return known colours by label, and usual ones of the labels that have none."""
+    taken = {color.lower() for color in known.values()}
+    colors = {
+        label: color
+        for label, color in enumerate(usual, 1)
+        if label not in known and color not in taken
+    }
+    return {**known, **colors}
+
+
+def matched(
+    colors: Iterable[np.ndarray], usual: Colors, within: int = EVEN
+) -> dict[int, np.ndarray] | None:
+    """Return colours by label if each is a usual one, as far as a codec keeps it; None
+    if they are not."""
+    found = {}
+    for color in colors:
+        near = (n for n, one in usual.items() if are_near(color, rgb_of(one), within))
+        found[next(near, 0)] = color
+    return None if 0 in found else found
+
+
+def labelled_by(
+    colors: Iterable[np.ndarray], known: Colors, wanted: set[int]
+) -> dict[int, np.ndarray]:
+    """Give each colour the label whose known colour it is like; and the others, red
+    before green before blue, the wanted labels that are left if they are as many, else
+    the next free ones."""
+    labelled: dict[int, np.ndarray] = {}
+    others = []
+    # by levels that a codec hardly changes
+    for color in sorted(colors, key=lambda one: np.rint(one[::-1] / DARK).tolist()):
+        like = matched([color], known, ALIKE)
+        if like and not like.keys() & labelled:
+            labelled |= like
+        else:
+            others.append(color)
+    free = sorted(wanted - labelled.keys())
+    if len(free) != len(others):
+        free = sorted({*range(1, 256)} - labelled.keys() - wanted)
+    return labelled | dict(zip(free, others, strict=False))

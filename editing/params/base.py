@@ -176,7 +176,7 @@ class MethodParams(BaseModel):
 
     @property
     def is_controlled(self) -> bool:
-        """Whether control networks look at each frame, too."""
+        """True if control networks look at each frame, too."""
         needs = self.NEEDS.items()
         return any(need == "control" and getattr(self, name) for name, need in needs)
 
@@ -192,7 +192,7 @@ class MethodParams(BaseModel):
 
     @property
     def rebuilds(self) -> bool:
-        """Whether the source is rebuilt from its inversion, too."""
+        """True if the source is rebuilt from its inversion, too."""
         return False
 
     steps: int = parameter(

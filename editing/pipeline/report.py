@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from regrain import __version__
 from regrain.editing.errors import shorten
 from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.labels import understood
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
@@ -87,6 +88,8 @@ def make_report(
         "seconds": {},
         "peak_memory": peak_memory(run.backbone.device),
     }
+    if request.labels is not None:
+        report["masks"] = understood(request.labels)
     report |= _describe_plan(result.plan)
     if run.pictures and run.pictures.seen:
         report["pictures"] = [

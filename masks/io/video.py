@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
-from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, windows
+from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, frames_of
 from regrain.editing.media.mask_pictures import Colors, nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
@@ -58,9 +58,4 @@ def read_mask_video(
     """
     clip = open_clip(path)
     check_extent(clip.name, (len(clip), clip.size), (frames, size))
-    found = [
-        nearest_labels(picture, colors)
-        for start, stop in windows(frames)
-        for picture in clip.read(start, stop)
-    ]
-    return np.stack(found)
+    return np.stack([nearest_labels(picture, colors) for picture in frames_of(clip)])

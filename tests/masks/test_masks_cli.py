@@ -228,10 +228,11 @@ def labelled(folder):
 
 
 @pytest.mark.parametrize("form", ["masks.json", "masks.mkv"])
-def test_masks_convert_to_every_form_and_back(form, tmp_path, make):
+def test_masks_convert_to_every_form_and_back(form, tmp_path, make, capsys):
     labels = labelled(tmp_path / "in")
     out = make("convert", make("convert", tmp_path / "in", out=form))
     assert (labels_in(out, 4) == labels).all()
+    assert capsys.readouterr().out.count("masks read: 2 regions: ") == 2
 
 
 def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path, make):

@@ -1,6 +1,7 @@
 """Masks leave the page as files and come back, in a real Chromium."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -53,7 +54,11 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
         (all_masks(page, label) == one).all()
         for label, one in zip((1, 2), before, strict=True)
     )
-    assert "Imported masks of" in page.inner_text(".rg-say")
+    said = page.inner_text(".rg-say")
+    assert "Imported masks of" in said
+    assert re.search(
+        r"Read: 2 regions: \d+ % and \d+ % of the picture, on 8 of 8", said
+    )
     if form == "coco":  # names come along
         names = page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)")
         assert names == ["left disc", "right disc"]

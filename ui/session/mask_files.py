@@ -12,11 +12,11 @@ from pathlib import Path
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
-from regrain.editing.media.labels import extent_of, names_of, open_regions
+from regrain.editing.media.labels import extent_of, names_of, open_regions, understood
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
-from regrain.masks.draw import pack
+from regrain.masks import draw
 from regrain.masks.io.files import PAIR_MASK, Masks, colors_of, write_masks
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
@@ -51,9 +51,15 @@ def import_masks(session: Session, files: Sequence[str], folder: Path) -> str:
         if session.id != identity:
             raise StaleEvent
         if of_one:
-            return _take_one(session, tracks)
-        made = _take(session, tracks, names)
-        return f"Imported masks of {', '.join(made)}. Say what each should become."
+            note = _take_one(session, tracks)
+        else:
+            made = ", ".join(_take(session, tracks, names))
+            note = f"Imported masks of {made}. Say what each should become."
+    masks = {
+        label: (draw.unpack(track.get(at), state.size) for at in range(len(used)))
+        for label, track in tracks.items()
+    }
+    return f"{note} Read: {understood(masks)}."
 
 
 def read_tracks(
@@ -100,7 +106,7 @@ def read_tracks(
         )
     tracks = {}
     for label, of_label in masks.items():
-        track = {at: pack(mask) for at, mask in enumerate(of_label) if mask.any()}
+        track = {at: draw.pack(mask) for at, mask in enumerate(of_label) if mask.any()}
         if track:
             tracks[label] = track
     return tracks, names_of(path)

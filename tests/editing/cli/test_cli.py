@@ -135,6 +135,9 @@ def test_new_takes_one_mask_at_a_frame_and_a_video_of_masks(material, capsys):
     given[3] = material / "masks.mp4"
     assert call("new", clip, "-o", material / "r", *given) == 0
     assert load_project(material / "r").labels.present == {1}
+    said = "masks read: 1 region: 31 % of the picture, on 3 of 3 frames"
+    assert call("check", material / "r") == 0
+    assert capsys.readouterr().out.count(said) == 2
 
 
 NOT_NEW = {

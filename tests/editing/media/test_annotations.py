@@ -240,6 +240,16 @@ def test_shapes_of_labelme_are_drawn(kind, read):
     assert overlap(masks[1][0], want) > (0.99 if kind == "mask" else 0.8)
 
 
+SHARES = [[0.1, 0.2], [0.4, 0.2], [0.4, 1]]
+COUNTS = {"polygon": 3, "rectangle": 2, "circle": 2}
+IN_SHARES = [label_me(shape("a", kind, SHARES[:n])) for kind, n in COUNTS.items()]
+
+
+@pytest.mark.parametrize("facts", [coco([SHARES]), *IN_SHARES])
+def test_corners_in_shares_of_the_frame_are_named(facts, refused):
+    refused(facts, "all corners within 0 and 1, as shares")
+
+
 def test_a_folder_of_labelme_has_a_file_per_annotated_frame(tmp_path):
     other = [[30, 6], [38, 6], [38, 16]]
     for name in (2, 9, 10):

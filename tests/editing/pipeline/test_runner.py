@@ -26,7 +26,7 @@ from regrain.editing.recipe.events import (
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 KEYS = (
-    "version comment versions date request prompt_used params seconds "
+    "version comment versions date request prompt_used params masks seconds "
     "seconds_in_steps peak_memory metrics looked_at warnings"
 )
 
@@ -78,6 +78,7 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["comment"] == "AI-edited video"
     assert set(report) == set(KEYS.split())
     assert report["prompt_used"] == "a fox on the left"
+    assert report["masks"] == "1 region: 25 % of the picture, on 2 of 2 frames"
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == set(stages)

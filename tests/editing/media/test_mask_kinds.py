@@ -1,0 +1,202 @@
+"""What people bring as masks: each form with two levels, on a colour, in a palette."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from made_clips import noise
+from PIL import Image
+
+from regrain.editing.errors import MaskError
+from regrain.editing.media.labels import Labels, open_regions, read_labels, understood
+from regrain.editing.media.writing import write_video
+
+FRAMES, HEIGHT, WIDTH = 3, 60, 80
+SIZE = (WIDTH, HEIGHT)
+Y, X = np.mgrid[:HEIGHT, :WIDTH]
+THING = np.stack([np.hypot(X - 24 - 8 * n, Y - 30) < 14 for n in range(FRAMES)])
+CORNER = np.stack([(X > 60) & (Y < 14)] * FRAMES)
+
+
+def written(ending, change=Image.fromarray, together=False, **how):
+    """A picture for each frame, or all in one file."""
+
+    def write(frames, folder):
+        first, *others = images = [change(frame) for frame in frames]
+        if together:
+            how.update(save_all=True, append_images=others)
+        for number, image in enumerate([first] if together else images):
+            image.save(folder / f"{number}.{ending}", **how)
+        return folder
+
+    return write
+
+
+def video(frames, folder):
+    if frames.ndim < 4:
+        frames = np.repeat(frames[..., None], 3, -1)
+    write_video(folder / "a.mp4", frames, Fraction(8))
+    return folder / "a.mp4"
+
+
+def numbers(kind, factor):
+    return lambda frame: Image.fromarray((frame * factor).astype(kind))
+
+
+FORMS = {
+    "PNG": written("png"),
+    "JPEG": written("jpg", quality=75),
+    "TIFF by JPEG": written("tif", compression="jpeg"),
+    "WebP": written("webp", quality=70),
+    "an index": written("png", lambda frame: Image.fromarray(frame).quantize(64)),
+    "pages": written("tif", together=True),
+    "GIF": written("gif", together=True),
+    "APNG": written("png", together=True),
+    "WebP that moves": written("webp", together=True, lossless=True),
+    "video": video,
+}
+GREY_FORMS = FORMS | {
+    "colours": written("png", lambda frame: Image.fromarray(frame).convert("RGB")),
+    "16 bits": written("png", numbers("u2", 257.0)),
+    "shares": written("tif", numbers("f4", 1 / 255)),
+    "real numbers": written("tif", numbers("f4", 1)),
+}
+LEVELS = {
+    "black and white": (0, 255),
+    "levels of video": (16, 235),
+    "on dark grey": (60, 200),
+    "both bright": (140, 250),
+}
+
+
+def likeness(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("form", GREY_FORMS)
+def test_two_levels_are_one_mask(form, levels, tmp_path):
+    low, high = LEVELS[levels]
+    hard = np.where(THING, high, low).astype(np.uint8)
+    soft = np.stack([cv2.GaussianBlur(frame, (0, 0), 1.2) for frame in hard])
+    for name, frames in (("hard", hard), ("soft", soft)):
+        (folder := tmp_path / name).mkdir()
+        path = GREY_FORMS[form](frames, folder)
+        found = open_regions(path, FRAMES, SIZE)
+        assert list(found) == [1]
+        assert likeness(np.asarray(found[1]), THING) > 0.93
+
+
+NUMBERS = {
+    "a small number": (7, 0, "u1", (), 7),
+    "one that a region has": (20, 0, "u1", [20, 3], 20),
+    "one mask and one region": (200, 0, "u1", [3], 3),
+    "10 bits in 16": (940, 64, "u2", (), 1),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_a_number_is_a_label_where_it_can_be_one(case, tmp_path):
+    high, low, kind, order, label = NUMBERS[case]
+    path = FORMS["PNG"](np.where(THING, high, low).astype(kind), tmp_path)
+    found = read_labels(path, FRAMES, SIZE, order)
+    assert (np.asarray(found) == label * THING).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "values"), [("JPEG", THING + 0), ("PNG", 40 + 40 * THING + 90 * CORNER)]
+)
+def test_greys_that_may_be_two_things_are_asked(form, values, tmp_path):
+    path = FORMS[form](values.astype(np.uint8), tmp_path)
+    with pytest.raises(MaskError, match="labels, or one soft mask"):
+        read_labels(path, FRAMES, SIZE)
+
+
+def painted(ground, *things):
+    frames = np.empty((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    frames[:] = ground
+    for mask, color in things:
+        frames[mask] = color
+    return frames
+
+
+RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
+DARK_RED, OLIVE = (128, 0, 0), (128, 128, 0)
+PHOTO = cv2.GaussianBlur(noise(HEIGHT, WIDTH, 3), (0, 0), 2)
+PHOTOS = np.stack([PHOTO] * FRAMES)
+GREYS = np.repeat(PHOTOS[..., :1], 3, -1)
+CUT_OUT = {
+    "one colour on green": painted(GREEN, (THING, BLUE)),
+    "a photograph on green": painted(GREEN, (THING, PHOTOS[THING])),
+    "a small one": painted((120, 255, 155), (CORNER, PHOTOS[CORNER])),
+    "on white": painted((255, 255, 255), (THING, RED), (CORNER, BLUE)),
+    "in grey on white": painted((255, 255, 255), (THING, GREYS[THING])),
+}
+
+
+@pytest.mark.parametrize("cut", CUT_OUT)
+@pytest.mark.parametrize("form", ["PNG", "an index", "JPEG", "APNG", "video"])
+def test_things_cut_out_on_a_colour_are_no_masks(form, cut, tmp_path):
+    path = FORMS[form](CUT_OUT[cut], tmp_path)
+    said = "along its border: the ground of things cut out, or a region"
+    with pytest.raises(MaskError, match=said):
+        read_labels(path, FRAMES, SIZE)
+
+
+NUMBERED = {
+    "published, with a gap": (OLIVE, DARK_RED, 3, 1),
+    "others": (GREEN, RED, 2, 1),
+    "others, mixed": (BLUE, YELLOW, 2, 1),
+}
+
+
+@pytest.mark.parametrize("colors", NUMBERED)
+@pytest.mark.parametrize("form", FORMS)
+def test_colours_have_numbers_whatever_their_areas(form, colors, tmp_path):
+    large, small, *expected = NUMBERED[colors]
+    frames = painted((0, 0, 0), (THING, large), (CORNER, small))
+    labels = np.asarray(read_labels(FORMS[form](frames, tmp_path), FRAMES, SIZE))
+    assert sorted(np.unique(labels)) == sorted([0, *expected])
+    for label, mask in zip(expected, (THING, CORNER), strict=True):
+        assert likeness(labels == label, mask) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("color", "label"), [(DARK_RED, 1), ((64, 0, 0), 8), (BLUE, 4)]
+)
+def test_an_unknown_colour_is_that_of_the_region_that_is_left(color, label, tmp_path):
+    known = {9: "#00ff00", label: "#ffe11a"}
+    frames = painted((0, 0, 0), (THING, color), (CORNER & (color == BLUE), GREEN))
+    path = FORMS["PNG"](frames, tmp_path)
+    labels = np.asarray(read_labels(path, FRAMES, SIZE, [*known], colors=known))
+    assert ((labels == label) == THING).all()
+
+
+def test_pages_with_an_index_keep_their_numbers(tmp_path):
+    image = Image.fromarray(THING[0] * np.uint8(2))
+    image.putpalette([0] * 768)
+    image.save(tmp_path / "a.tif", save_all=True, append_images=[image])
+    assert (read_labels(tmp_path / "a.tif", 2, SIZE)[1] == 2 * THING[0]).all()
+
+
+def test_what_was_understood_is_said():
+    labels = np.zeros((4, 10, 10), np.uint8)
+    labels[:3, :2, :7] = 1
+    labels[1:3, 5, :2] = 2
+    said = "2 regions: 14 % and 2 % of the picture, on 3 of 4 frames"
+    assert understood(Labels(labels)) == said
+    masks = {label: labels == label for label in (1, 2, 3)}
+    assert understood(masks).startswith("3 regions: 14 %, 2 % and 0 % of the picture")
+    tiny = np.arange(2500).reshape(1, 50, 50) == 3
+    said = "1 region: 0.04 % of the picture, on 1 of 1 frames"
+    assert understood({9: tiny}) == said
+
+
+def test_all_pictures_of_an_animation_mean_their_colours(tmp_path):
+    images = [Image.fromarray(mask.astype(np.uint8)) for mask in THING]
+    for image in images:
+        image.putpalette([0, 0, 0, *BLUE])
+    path = tmp_path / "a.gif"
+    images[0].save(path, save_all=True, append_images=images[1:])
+    assert (np.asarray(read_labels(path, FRAMES, SIZE)) == THING).all()
