@@ -154,7 +154,7 @@ def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
     base.write_masks(out)
     before = contents(out)
     command = ["clean", str(project / "masks"), "-o", str(out), "--grow", "2"]
-    ended = Started(lambda: main(command) != 2, tmp_path, small_files(100)).end()
+    ended = Started(lambda: main(command) != 2, tmp_path, small_files(200)).end()
     assert "cannot be written" in one_line(ended._replace(code=2 - 2 * ended.code))
     assert contents(out) == before
 

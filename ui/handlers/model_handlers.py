@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, takewhile
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError, shorten
+from regrain.editing.errors import EditingError, ModelError, shorten
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import MOTION, PICTURES, READER
 from regrain.editing.models.files.offers import Family
 from regrain.editing.models.loading.load import local_models
@@ -21,7 +22,7 @@ from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS, split_weight
 from regrain.editing.pipeline.estimate import work_of_family
 from regrain.editing.request.project import is_name
-from regrain.editing.storage.fetching import Fetched
+from regrain.editing.storage.fetching import Fetched, unreachable
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
@@ -36,8 +37,8 @@ from regrain.ui.handlers.base import (
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
-from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
+from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
@@ -63,6 +64,10 @@ _NO_FOLDER = (
     f"For better masks on real clips: start with {MODELS_VARIABLE}=/your/folder, then fetch {_TITLE} here "
     f"({SUGGESTED.size / 1e6:.0f} MB)."
 )
+_NOT_AT = (
+    "No model is at that path, or paths of this machine are not taken from here. "
+    "Name a diffusers folder or a .safetensors file."
+)
 _fetching = RunQueue()  # one at a time in the process, whoever asked
 
 
@@ -87,17 +92,24 @@ class ModelHandlers(FetchHandlers):
 
     @outputs("hub")
     def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """List models of $REGRAIN_MODELS, and of the hub by words or an id; nothing is
-        fetched."""
+        """List models of $REGRAIN_MODELS, one at a path of one's own machine, and of
+        the hub by words or an id; nothing is fetched."""
         words = str(event_data(event).get("id", "")).strip()
-        local = local_view([name for name in local_models() if is_name(name)])
-        named = [] if words else named_view(partial(self._cost, request))
-        here = {"local": local, "named": named, **_place()}
+        names = [name for name in local_models() if is_name(name)]
+        named = named_view(partial(self._cost, request))
+        here = {"local": local_view(names), "named": named, **_place()}
+        path = os.path.expanduser(words)
+        if os.path.isabs(path):
+            if not _is_model_at(path):
+                return {"hub": self._hub("error", _NOT_AT, hits=[], **here)}
+            here["local"] = local_view([path, *names])
+            return {"hub": self._hub("listed", "", hits=[], **here)}
         try:
             found = self.hub.search(words)
         except Exception as error:
-            said = explain(error, "the hub could not be asked")
-            text = said if "/" in words else "The hub cannot be reached."
+            text = explain(error, "the hub could not be asked")
+            if "/" not in words or isinstance(error.__cause__, unreachable()):
+                text = "The hub cannot be reached."
             return {"hub": self._hub("error", text, **here)}
         text = "" if found else "The hub has none of that name that can be used here."
         hits = [listing_view(one) for one in found]
@@ -162,16 +174,34 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
-    @outputs("hub", "model")
-    def use(self, event: gr.EventData) -> Changes:
-        """Choose a model of $REGRAIN_MODELS, which may have been put there since the
-        page was started."""
+    @outputs("hub", "model", "added", "addons", "cards", "prompt", "adapters")
+    def use(
+        self, added: object, model: object, event: gr.EventData, request: gr.Request
+    ) -> Changes:
+        """Choose a model of $REGRAIN_MODELS, or add what belongs to one, which may have
+        been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
-        if name not in local_models() or not is_name(name):
+        lists = self.catalogue
+        weights = name.removesuffix(".safetensors")
+        is_local = name in local_models() and is_name(name)
+        if is_local or _is_model_at(name):
+            return self._choose(name, "Chosen.")
+        if weights in lists.loras:
+            return self._add(weights, added, [weights])
+        if weights in lists.motions:
+            return self._add(weights, added, lists.motions)
+        try:
+            session = self.session(request)
+            if weights in lists.pictures:
+                shown = self._add(weights, added, lists.pictures)
+                return shown | self.cards(session, model)
+            session.adapters.choose(f"server-{weights}", lists.adapters)
+        except EditingError:
             return {
                 "hub": self._hub("error", f"{shorten(name)} is not there any more.")
             }
-        return self._choose(name, "Chosen.")
+        done = self._hub("done", "The tuned model is chosen.")
+        return {"hub": done, "adapters": self.tuned_models(session)}
 
     def _choose(self, id: str, text: str) -> Changes:
         self.catalogue.add("models", id)
@@ -186,7 +216,7 @@ class ModelHandlers(FetchHandlers):
     def _add(self, id: str, added: object, alike: list[str]) -> Changes:
         """Add an adapter, in place of another like it."""
         kept = [one for one in names_in(added) if split_weight(one)[0] not in alike]
-        done = {"hub": self._hub("done", "Fetched and added.", id=id)}
+        done = {"hub": self._hub("done", "Added.", id=id)}
         return done | self.added([*kept, f"{id}@1"])
 
     @outputs("added", PARAMETERS, "progress")
@@ -306,6 +336,16 @@ class MaskModelHandlers(FetchHandlers):
         return shown
 
 
+def _is_model_at(path: str) -> bool:
+    """Tell whether a model that is understood lies at a whole path of one's own
+    machine."""
+    if not is_own_machine() or not os.path.isabs(path):
+        return False
+    with suppress(ModelError):
+        return facts_of(path).family is not None
+    return False
+
+
 def _place() -> dict[str, str]:
     """Say where models lie on one's own machine; on a Space, that is nobody's
     business."""
@@ -322,5 +362,4 @@ def _place() -> dict[str, str]:
     return {
         "folder": str(folder.resolve()),
         "byHand": text,
-        "drop": dropped_models.ADDRESS if dropped_models.can_take() else "",
     }

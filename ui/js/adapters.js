@@ -1,9 +1,9 @@
 // @ts-check
 // Weights tuned on a clip that every method may use: chosen, renamed, downloaded, added.
 import { iconButton, make, textField } from "./shared/dom.js";
-import { follow, openFile } from "./shared/hub.js";
+import { follow, hub, openFile } from "./shared/hub.js";
 
-const ADD = "Add a tuned model from a .safetensors file";
+const ADD = "Add a model, LoRA, adapter or tuned model from a .safetensors file";
 
 /** @param {import("./types").AdaptersView["groups"][number]} group */
 const makeGroup = ({ title, entries }) => {
@@ -56,7 +56,8 @@ export function mount(element, props, trigger, watch) {
   const rename = iconButton("rg-tool", "pen", "Rename this tuned model");
   const exportChosen = () => trigger("export", { key: pick.value });
   const save = iconButton("rg-tool", "save", "Download this tuned model", exportChosen);
-  const chooseFile = () => openFile(null, "adapter-file");
+  // Elsewhere than on one's own machine, tuned models alone are taken.
+  const chooseFile = () => (hub.takesWeights ? hub.tell("weights", null) : openFile(null, "adapter-file"));
   const add = iconButton("rg-tool", "open", ADD, chooseFile, "Add file", { ariaLabel: ADD });
   const [addWords] = add.getElementsByTagName("span");
   const detail = make("p");

@@ -74,6 +74,11 @@ export function mount(element, props, trigger, watch) {
     ask();
   };
   hub.on("models", open);
+  hub.on("weights", (files) => {
+    open();
+    if (files) drop.take(files);
+    else drop.choose();
+  });
   const use = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
@@ -87,6 +92,7 @@ export function mount(element, props, trigger, watch) {
     for (const part of [code, copy]) part.hidden = !folder;
     look.hidden = Boolean(fixed);
     drop.offer(shown.drop ?? "");
+    hub.takesWeights = Boolean(shown.drop);
     if (!drop.goesOn()) {
       say(text, state === "error");
       setGoing(state === "fetching" ? (share ?? 0) : null);

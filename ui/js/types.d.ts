@@ -229,6 +229,8 @@ export interface Hub {
   kept: boolean;
   /** Whether clips may be larger than those of visitors. */
   anySize: boolean;
+  /** Whether files of weights may be put into the folder of models. */
+  takesWeights: boolean;
   /** Whether the fields say what they said before a reload. */
   restored: boolean;
   /** "quick" where the next run is a try of one frame; "" for a whole run. */
@@ -306,6 +308,8 @@ export interface Told {
   trim: Events["canvas"]["trim"];
   trimming: void;
   written: Partial<Written>;
+  /** Take files of weights, or let a person choose one. */
+  weights: FileList | null;
   wrong: CanvasView;
   wrote: void;
 }

@@ -233,7 +233,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
             helper.look(models.see_control, None, helper, **TWO)  # type: ignore[attr-defined]
     return [
         on(p.hub.fetch, models.fetch, [p.added, p.model], **ONE),
-        on(p.hub.use, models.use, **QUIET),
+        on(p.hub.use, models.use, [p.added, p.model], **QUIET),
         on(p.addons.choose, models.add, [p.added, p.model], **QUIET),
     ]
 

@@ -1,10 +1,13 @@
-"""Models of one's own that are dropped on the page: each streams into the folder of
-models, under its name once it is whole."""
+"""Weights of one's own that are dropped on the page: each file streams into the folder of
+models, under its name once it is whole; LoRA files, motion and picture adapters go to
+their folders there."""
 
 from __future__ import annotations
 
 import logging
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +17,13 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from regrain.editing.errors import EditingError, ModelError, ResourceError, shorten
+from regrain.editing.models.adapters import read_facts
+from regrain.editing.models.files import picture_heads
 from regrain.editing.models.files.file_head import read_head
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
+from regrain.editing.storage.safetensors_files import opened
 from regrain.ui.server.own_machine import LOCAL, is_own_machine
 
 log = logging.getLogger(__name__)
@@ -61,8 +67,8 @@ async def _taken(request: Request) -> str:
         async for _ in request.stream():
             pass  # a browser reads no answer while it sends
         raise
-    await _write(request, target)
-    return name
+    place = await _write(request, target)
+    return place.relative_to(folder).as_posix()
 
 
 def _place_of(name: str, size: int, folder: Path) -> Path:
@@ -95,16 +101,48 @@ def _is_from_here(request: Request) -> bool:
     return can_take() and same and urlsplit(f"//{host}").hostname in LOCAL
 
 
-async def _write(request: Request, target: Path) -> None:
+async def _write(request: Request, target: Path) -> Path:
+    """Write a file where what it holds belongs, which it returns."""
     with replacing(target) as partial:
         async with await anyio.open_file(partial, "wb") as file:
             async for part in request.stream():
                 await file.write(part)
-        await anyio.to_thread.run_sync(_check, partial)
-        if target.exists():  # another page dropped the same
+        below = await anyio.to_thread.run_sync(folder_of, partial)
+        place = target.parent / below / target.name
+        if target.exists() or place.exists():  # another page dropped the same
             raise ModelError("model", f"{shorten(target.name)} is there already.")
+    if below:
+        place.parent.mkdir(exist_ok=True)
+        target.replace(place)
+    return place
 
 
-def _check(path: Path) -> None:
-    """Refuse a file that is no checkpoint of a supported model."""
+def folder_of(path: Path) -> str:
+    """Return the folder, below that of models, where a file belongs by its tensors;
+    empty for a checkpoint and a tuned model, which lie there.
+
+    Raises:
+        ModelError: It is damaged, or nothing that is used here.
+    """
+    from regrain.editing.models.weights.lora import check_lora
+
+    with opened(path, "model", path.name) as file:
+        names = [*file.keys()]
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    if any(".motion_modules." in name for name in names) and not _is_lora(names):
+        return "motion"
+    with suppress(ModelError):
+        picture_heads.read_head(path.name, shapes)
+        return "pictures"
+    if _is_lora(names):
+        check_lora(path)
+        return "loras"
+    with suppress(ModelError):
+        read_facts(path)
+        return ""
     read_head(path).check_whole()
+    return ""
+
+
+def _is_lora(names: list[str]) -> bool:
+    return any(re.search(r"lora|lokr|hada_|dora", name) for name in names)

@@ -29,6 +29,7 @@ from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.memory import NEEDS, Need
+from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
 from regrain.ui.values.method_choice import uses
 from regrain.ui.views.attention_views import spread
@@ -95,7 +96,8 @@ def hub_view(hub: Hub) -> HubView | None:
     allowed = hub.allowed()
     if allowed == ():
         return None
-    return HubView("idle", "", "", fixed=allowed is not None)
+    drop = dropped_models.ADDRESS if dropped_models.can_take() else ""
+    return HubView("idle", "", "", fixed=allowed is not None, drop=drop)
 
 
 def listing_view(listing: Listing) -> ListingView:

@@ -374,6 +374,14 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
     return facts
 
 
+def check_lora(path: Path) -> None:
+    """Refuse a file that is no LoRA, by the names of its tensors alone; a ModelError
+    says what it is."""
+    with opened(path, "loras", path.name, "pt") as file:
+        for key in [*file.keys()]:
+            _role(key, path.name)
+
+
 def _role(key: str, id: str) -> tuple[_Layer, str]:
     """Return the layer that a tensor is of, and its role."""
     titles = [title for word, title in _OTHERS.items() if word in key]

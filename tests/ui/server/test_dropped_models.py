@@ -4,9 +4,11 @@ all."""
 import anyio
 import pytest
 import torch
+from fake_app import tuned_model
 from safetensors.torch import save
 from starlette.testclient import TestClient
 
+from regrain.editing.models.adapters import save_adapter
 from regrain.ui.server import dropped_models
 
 WHOLE = {
@@ -54,12 +56,46 @@ def test_a_checkpoint_is_taken_whole(folder):
     assert "'mine.safetensors' is in the folder already" in said["error"]
 
 
+IMAGES = {
+    "image_proj.proj.weight": torch.zeros(8, 4),
+    "image_proj.norm.weight": torch.zeros(2),
+    "image_proj.norm.bias": torch.zeros(2),
+    "image_proj.proj.bias": torch.zeros(8),
+    "ip_adapter.1.to_k_ip.weight": torch.zeros(2, 2),
+    "ip_adapter.1.to_v_ip.weight": torch.zeros(2, 2),
+}
+MOTION = {"down_blocks.0.motion_modules.0.proj_in.weight": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("weights", "place"), [(LORA, "loras"), (IMAGES, "pictures"), (MOTION, "motion")]
+)
+def test_what_is_added_to_a_model_goes_to_its_folder(folder, weights, place):
+    content = save(weights)
+    assert put("mine.safetensors", content) == (
+        200,
+        {"name": f"{place}/mine.safetensors"},
+    )
+    assert left(folder) == [place, "mine.safetensors"]
+    status, said = put("mine.safetensors", content)
+    assert status == 400
+    assert "'mine.safetensors' is there already" in said["error"]
+
+
+def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
+    file = tmp_path / "tuned.safetensors"
+    save_adapter(tuned_model(steps=3), file)
+    given = put("tuned.safetensors", file.read_bytes())
+    assert given == (200, {"name": "tuned.safetensors"})
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("a.safetensors", b"broken", "'a.safetensors' is damaged"),
         ("a.safetensors", save(WHOLE)[:-4], "'a.safetensors' is damaged"),
-        ("a.safetensors", save(LORA), "'a.safetensors' has no UNet"),
+        ("a.safetensors", save({"x.weight": torch.zeros(2)}), "has no UNet"),
+        ("a.safetensors", save(LORA | {"oft_x": torch.zeros(2)}), "is an OFT"),
         ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
         (".a.safetensors", save(WHOLE), "cannot be the name of a model"),

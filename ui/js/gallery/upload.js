@@ -107,7 +107,9 @@ const addDropping = (root, take) => {
     event.preventDefault();
     const files = event.dataTransfer?.files;
     if (!files?.length) return;
-    if (/\.safetensors$/i.test(files[0].name)) openFile(files, "adapter-file");
+    const isWeights = /\.safetensors$/i.test(files[0].name);
+    if (isWeights && hub.takesWeights) hub.tell("weights", files);
+    else if (isWeights) openFile(files, "adapter-file");
     else if (await areMasks(files)) openFile(files, "mask-file");
     else take(files[0], ...[...files].slice(1));
   });

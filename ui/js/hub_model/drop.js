@@ -46,7 +46,13 @@ export const makeDrop = ({ say, setGoing, use }) => {
     field.value = "";
   };
   const choose = button("rg-tool", "Choose a file", () => field.click());
-  const node = make("div", "rg-model-drop", make("span", {}, "Drop a .safetensors file here"), choose, field);
+  const node = make(
+    "div",
+    "rg-model-drop",
+    make("span", {}, "Drop a model, LoRA or adapter here, as .safetensors"),
+    choose,
+    field,
+  );
   /** @param {boolean} on */
   const setOver = (on) => node.classList.toggle("rg-is-over", on);
   node.addEventListener("dragover", () => setOver(true));
@@ -58,6 +64,8 @@ export const makeDrop = ({ say, setGoing, use }) => {
   });
   return {
     node,
+    take,
+    choose: () => field.click(),
     /** @param {string} place where files are sent; "" where none are taken */
     offer: (place) => {
       address = place;

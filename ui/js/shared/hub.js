@@ -22,6 +22,7 @@ export const hub = {
   interrupted: false,
   kept: false,
   anySize: false,
+  takesWeights: false,
   restored: false,
   attempt: "",
   attemptFrame: 0,
