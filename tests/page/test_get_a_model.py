@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from accessible import LOOKS, check
-from browser import run, serving, unfold, wait, write
+from browser import drop, run, serving, unfold, wait, write
 from safetensors.torch import save_file
 from torch import zeros
 
@@ -61,3 +61,34 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     )
     dialog.wait_for(state="detached")
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
+
+
+def test_a_lora_that_is_dropped_on_the_page_is_added_to_the_model(
+    own, open_page, tmp_path
+):
+    page = open_page(own)
+    lora = tmp_path / "ink.safetensors"
+    save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
+    drop(page, lora)
+    page.locator(".rg-say", has_text="loras/ink: Added.").wait_for()
+    page.locator("dialog.rg-real-model[open]").wait_for(state="detached")
+    unfold(page, "#settings")
+    page.locator(".rg-addon-title", has_text="loras/ink").wait_for()
+    assert (own.folder / "models" / "loras" / "ink.safetensors").is_file()
+
+
+def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
+    own, open_page, tiny_folder, tmp_path
+):
+    page = open_page(own)
+    unfold(page, "#settings")
+    page.get_by_text("Get a model").first.click()
+    dialog = page.locator("dialog.rg-real-model[open]")
+    field = dialog.get_by_label("Models of the hub")
+    for path, said in ((tmp_path, "No model is at that path"), (tiny_folder, "Use")):
+        field.fill(str(path))
+        field.press("Enter")
+        dialog.get_by_text(said, exact=False).first.wait_for()
+    assert dialog.locator("li", has_text="SDXL").count() == 1  # the three stay
+    dialog.get_by_label(f"Use {tiny_folder}").click()
+    wait(lambda: page.input_value("#model input") == str(tiny_folder), "it is chosen")

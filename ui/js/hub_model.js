@@ -79,11 +79,11 @@ export function mount(element, props, trigger, watch) {
     if (files) drop.take(files);
     else drop.choose();
   });
-  const use = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
+  const opener = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
     if (!value) return;
-    if (!dialog.isConnected) element.replaceChildren(use, dialog);
+    if (!dialog.isConnected) element.replaceChildren(opener, dialog);
     Object.assign(shown, value);
     const { state, text = "", share, local, named, hits, fixed, folder = "", byHand = "" } = shown;
     path.hidden = !byHand;
@@ -102,6 +102,8 @@ export function mount(element, props, trigger, watch) {
       ...makeList("Made for this", named, "Fetch", (id) => trigger("fetch", { id })),
       ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
     );
-    if (state === "done") dialog.close();
+    if (state !== "done") return;
+    dialog.close();
+    hub.editor?.say(`${shown.id || "Model"}: ${text}`);
   });
 }
