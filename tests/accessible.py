@@ -55,4 +55,5 @@ def check(page, state: str):
     assert page.evaluate(NAMELESS) == [], state
     assert overflow(page) <= 0, state
     if page.viewport_size["width"] < 500:
-        assert page.evaluate(SMALL, [TOUCHED, FINGER]) == [], state
+        small = page.evaluate(SMALL, [TOUCHED, FINGER])
+        assert small == [], f"{state}: {small}"

@@ -123,7 +123,7 @@ export function mount(element, props, trigger, watch) {
     const title = make("summary", {}, `Of other clips (${others.length})`);
     const open = unfolded || others.some(({ key }) => shown.includes(key));
     const rest = makeRuns(others, "Results of other clips");
-    const fold = others.length > 0 && make("details", { open }, title, rest);
+    const fold = others.length > 0 && make("details", { className: "rg-details", open }, title, rest);
     if (fold) fold.addEventListener("toggle", () => (unfolded = fold.open));
     const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
     const bar = alone && makeBar(alone, trigger);
