@@ -136,7 +136,9 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     assert found[1] + found[3] >= top + height + 32
     assert found[2] < WIDTH / 2
     gain = HEIGHT / min(found[2:])
-    page.wait_for_selector(f".rg-box-grip:text-is('{gain:.1f}×')", state="attached")
+    page.wait_for_selector(
+        f".rg-box-grip:text-is('Focus {gain:.1f}×')", state="attached"
+    )
     says(page, f"{gain:.1f}× larger")
     # Few controls are in sight while words are typed; then those of the box are.
     assert len(page.evaluate(CONTROLS)) <= 20, page.evaluate(CONTROLS)
