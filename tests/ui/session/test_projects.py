@@ -448,7 +448,7 @@ def test_a_page_that_is_put_away_comes_back_with_its_next_event(
     monkeypatch.setattr(session_store, "MAX_PAGES", 3)
     served = session.opened.folder
     for number in range(3):
-        visits.get(f"other{number}")
+        visits.get(f"other{number}").add_region()
     assert visits.find("page") is None
     back = visits.get("page")
     assert same(session, back)

@@ -186,15 +186,18 @@ def test_a_page_loses_its_session_after_an_hour_or_when_many_come(store, now):
     visits.forget("0")
 
 
-def test_what_is_drawn_outlasts_a_hundred_pages_that_only_look(
-    open_clip, visits_of, now
+def test_what_is_drawn_outlasts_many_pages_that_only_look(
+    monkeypatch, open_clip, visits_of, now
 ):
+    monkeypatch.setattr(session_store, "MAX_PAGES", 3)
+    monkeypatch.setattr(session_store.gc, "collect", lambda: None)
+    monkeypatch.setattr(session_store, "return_freed", lambda: None)
     example = replace(open_clip(), name="01_example")
     visits = visits_of(example, clock=lambda: now[0])
     session = visits.get("drawing")
     with session.lock:
         session.add_region()
-    for number in range(100):
+    for number in range(10):
         now[0] += 1
         visits.get(str(number))
     assert visits.find("drawing") is session

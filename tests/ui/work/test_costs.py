@@ -75,9 +75,9 @@ def test_the_same_again_takes_what_it_took_and_a_kept_inversion_is_said(asked):
 
 
 def test_what_comes_before_the_first_step_is_not_of_the_steps(asked):
-    costs, run = Costs(), asked()
+    costs, run = Costs(), asked(strength=0.5)
     costs.note(run, report(run, {"editing": 8}, editing=10, decoding=1))
-    twice = costs.about(replace(run, params={"steps": 16}))
+    twice = costs.about(replace(run, params={**run.params, "steps": 16}))
     assert twice.seconds == pytest.approx(16 + 2 + 1)
     assert twice.off == 1
 
@@ -133,14 +133,14 @@ def test_a_resumed_run_teaches_what_its_share_took(asked):
 
 
 def test_work_is_counted_at_the_size_of_the_model_not_of_the_clip(asked):
-    costs, run = Costs(), asked()
+    costs, run = Costs(), asked(strength=0.5)
     costs.note(run, report(run, editing=10))
     for more, low, high in (
         ({"side": 128}, 9, 12),
         ({"frames": 8}, 16, 20),  # a call costs as much as some rows
         ({"steps": 16}, 19, 21),
     ):
-        promise = costs.about(asked(**more))
+        promise = costs.about(asked(strength=0.5, **more))
         assert low < promise.seconds < high, more
         assert promise.off == 1
     assert costs.about(asked(frames=9, keyframes="every 4")).seconds < 10
