@@ -61,6 +61,7 @@ from regrain.editing.request.project import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
+from regrain.editing.request.usual import picture_doubts
 from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
 from regrain.editing.verdict.answers import lines
@@ -158,6 +159,7 @@ def check(project: _Project, changes: _Changes) -> None:
             if locate_lora(parse_lora(text).model).kind != "hub"
         ]
         warn(facts_of(request.model).guesses(here))
+    warn(picture_doubts(request.asked, request.regions))
     width, height = clip.size
     say_masks(request.labels)
     typer.echo(

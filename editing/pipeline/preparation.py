@@ -32,6 +32,7 @@ from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
+from regrain.editing.request.usual import picture_doubts
 from regrain.editing.storage.memory import reset_peak
 from regrain.editing.verdict.crop_reader import CropReader
 
@@ -125,6 +126,7 @@ def prepare_run(
     if pictures:
         warnings += pictures.warnings
     warnings += focus_warnings(request, edits)
+    warnings += picture_doubts(request.asked, request.regions)
     return PreparedRun(backbone, resolved, adapter, pictures, request, edits, warnings)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from regrain.editing.models.files.location import (
+    BUILT_IN_FAST,
     BUILT_IN_MODEL,
     BUILT_IN_MOTION,
     suits,
@@ -13,6 +14,7 @@ from regrain.editing.models.files.location import (
 from regrain.editing.models.files.lora_file import fast_lora, lora_facts
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
+from regrain.editing.request.region import Region
 
 
 class Way(NamedTuple):
@@ -68,3 +70,16 @@ def for_method(added: Sequence[str], model: str, before: str, method: str) -> li
         return [*added]
     kept = [name for name in added if split_weight(name)[0] not in old]
     return [*kept, *new]
+
+
+def picture_doubts(edit: Edit, regions: Iterable[Region]) -> list[str]:
+    """Say that regions have pictures which the built-in LoRA for few steps draws as
+    patterns: it was made without a picture adapter."""
+    names = {split_weight(name)[0] for name in edit.loras}
+    seeing = [region.name for region in regions if region.picture]
+    if not seeing or BUILT_IN_FAST not in names:
+        return []
+    return [
+        f"By {BUILT_IN_FAST}, what should look like a picture ({seeing[0]}) becomes a "
+        "pattern. Use VideoGrain, without it."
+    ]

@@ -19,6 +19,7 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
+from regrain.editing.request.usual import picture_doubts
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.session import Session
 from regrain.ui.values.method_choice import uses
@@ -79,6 +80,8 @@ def check(
     ]
     if guesses:
         found.append(Diagnostic("model", " ".join(guesses), kind="hint"))
+    doubts = picture_doubts(asked, session.state.regions.values())
+    found += [Diagnostic("method", doubt, kind="hint") for doubt in doubts]
     if not any(remark.kind == "wrong" for remark in found):
         try:  # the first thing that the request itself refuses
             check_runnable(build_request(session, asked, masked=False))

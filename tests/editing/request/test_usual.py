@@ -1,7 +1,14 @@
 """How a model edits where nothing else is asked."""
 
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.usual import Way, for_method, for_model, usual_way
+from regrain.editing.request.region import Region
+from regrain.editing.request.usual import (
+    Way,
+    for_method,
+    for_model,
+    picture_doubts,
+    usual_way,
+)
 
 OTHER = "somebody/a-model"
 FAST, MOTION = "storybook/fast", "storybook/motion"
@@ -40,3 +47,12 @@ def test_another_method_has_its_own_additions():
 def test_all_that_is_added_to_a_model_is_listed_with_what_looks():
     asked = Edit(loras=("ink@1",), motion=MOTION, picture_adapter="p", reader="r")
     assert asked.added == ["ink@1", MOTION, "p", "r"]
+
+
+def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
+    like = Region("cat", 1, "a cat", picture="cat.png")
+    fast = Edit(loras=(f"{FAST}@1",))
+    (said,) = picture_doubts(fast, [Region("fox", 2), like])
+    assert "picture (cat)" in said
+    assert picture_doubts(fast, [Region("fox", 2)]) == []
+    assert picture_doubts(Edit(loras=("loras/lcm",)), [like]) == []

@@ -52,6 +52,14 @@ def test_what_is_guessed_of_a_model_is_a_hint_at_it(session):
     assert checks.first_wrong(found) is None
 
 
+def test_a_picture_that_the_way_cannot_draw_is_a_hint_at_the_method(session):
+    describe(session, 1, picture="fairy.png")
+    asked = Edit(method=session.method, loras=("storybook/fast@1",))
+    found = said(checks.check(session, READER, asked))
+    assert "becomes a pattern" in found["method"][1]
+    assert found["method"][0] == "hint"
+
+
 def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
     describe(session, 1, prompt="a robat and a foxx")
     session.source_prompt = "a dogg and a panda jump"
