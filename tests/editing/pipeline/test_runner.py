@@ -15,6 +15,7 @@ from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.models.loading.load import _loaded, load_backbone
+from regrain.editing.pipeline import preparation
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.recipe.events import (
     Finished,
@@ -94,6 +95,11 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == []
     assert report["peak_memory"] == 7
+
+
+def test_doubts_about_pictures_are_in_the_report(small, monkeypatch):
+    monkeypatch.setattr(preparation, "picture_doubts", lambda edit, regions: ["Hm."])
+    assert list(edit(request(), small))[-1].report["warnings"] == ["Hm."]
 
 
 def test_measuring_can_be_skipped(small):

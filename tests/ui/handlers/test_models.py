@@ -15,6 +15,7 @@ from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
+from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.views import checks
@@ -291,3 +292,17 @@ def test_the_quality_is_the_one_whose_counts_are_set():
     assert shown.chosen == "draft"
     details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
     assert [one.detail for one in shown.qualities] == details
+
+
+def test_models_at_paths_are_told_of_on_ones_own_machine_alone(
+    tiny_folder, tmp_path, monkeypatch
+):
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SHARE"):
+        monkeypatch.delenv(name, raising=False)
+    is_there = model_handlers._is_model_at
+    assert is_there(str(tiny_folder))
+    assert not is_there(str(tmp_path))
+    monkeypatch.chdir(tiny_folder.parent)
+    assert not is_there(tiny_folder.name)
+    monkeypatch.setenv("SPACE_ID", "somebody/space")
+    assert not is_there(str(tiny_folder))

@@ -64,6 +64,7 @@ IMAGES = {
     "ip_adapter.1.to_k_ip.weight": torch.zeros(2, 2),
     "ip_adapter.1.to_v_ip.weight": torch.zeros(2, 2),
 }
+MOTION_LORA = {"down.motion_modules.0.to_q.lora_A.weight": torch.zeros(2)}
 MOTION = {"down_blocks.0.motion_modules.0.proj_in.weight": torch.zeros(2)}
 
 
@@ -96,6 +97,7 @@ def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
         ("a.safetensors", save(WHOLE)[:-4], "'a.safetensors' is damaged"),
         ("a.safetensors", save({"x.weight": torch.zeros(2)}), "has no UNet"),
         ("a.safetensors", save(LORA | {"oft_x": torch.zeros(2)}), "is an OFT"),
+        ("a.safetensors", save(MOTION_LORA), "is a motion LoRA"),
         ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
         (".a.safetensors", save(WHOLE), "cannot be the name of a model"),

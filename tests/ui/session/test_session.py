@@ -355,6 +355,19 @@ def test_what_is_shown_before_a_click_is_what_the_click_makes(visits, inside):
     begun = act(act="preview", begins=True, inside=True)
     assert begun.preview == first.preview
     assert act(act="preview", frame=99).preview == ""
+    asked.clear()
+    for changes in ({"frame": 1}, {"frame": 2}, {"frame": 2}):
+        act(act="preview", inside=True, begins=True, **changes)
+    assert len(asked) == 2, "another frame is another question"
+    act(act="preview", frame=2, inside=True)
+    masking.act(
+        "page",
+        {"act": "stroke", "path": [[50, 20]], "radius": 9, "frame": 2, "label": 1}
+        | {"id": session.id, "have": session.rev},
+    )
+    asked.clear()
+    act(act="preview", frame=2, inside=True)
+    assert len(asked) == 1, "and another mask so far"
 
 
 @pytest.mark.parametrize(
@@ -765,3 +778,8 @@ def test_a_tuned_model_stays_chosen_for_other_frames_and_not_for_another_clip(
     assert session.adapters.chosen is not None
     session.open(bare, "other")
     assert (session.adapters.chosen, [*session.adapters.entries]) == (None, [key])
+    session.history.shown = ("run",)
+    session.open(bare, "other")
+    assert session.history.shown == ("run",)
+    session.open(bare, "third")
+    assert session.history.shown == ()
