@@ -28,6 +28,14 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
     )
 
 
+def test_a_clip_of_one_colour_has_previews_in_it():
+    """As few colours as a still clip may have: fewer than the map has weights."""
+    latents = torch.full((2, 3, 4, 4), 0.5)
+    frames = np.full((2, 32, 32, 3), 90, np.uint8)
+    shown = LatentPreview(latents, frames)(latents)
+    assert np.abs(shown.astype(int) - 90).max() <= 1
+
+
 def previewed(piece, every, steps):
     """The previews of every step, with maps that hold the places of the frames."""
     latents, frames = (
