@@ -260,6 +260,13 @@ def upload(server, page):
     page.set_input_files("#upload", shutil.copy(clip, server.folder / "mine.mkv"))
 
 
+# Whether this page is known as open, and another that is not there.
+OPEN_PAGES = """async () => {
+  const { href } = document.querySelector("link[rel=modulepreload][href$='/shared/hub.js']");
+  const names = await import(href.replace('shared/hub.js', 'head/page_name.js'));
+  return [await names.isOpen(names.keptName()), await names.isOpen('nobody')]; }"""
+
+
 def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page):
     page = open_page(server)
     page.click("#tabs >> text=Masks")  # a page that nobody touched does not ask
@@ -267,6 +274,7 @@ def test_leaving_asks_and_an_own_clip_is_offered_again(server, open_page):
     page.wait_for_function("window.regrain?.restored")
     upload(server, page)
     page.wait_for_function("window.regrain.clip.own")
+    assert page.evaluate(OPEN_PAGES) == [True, False], "its clip is offered elsewhere"
     refine(page, "#rg-rest")
     page.fill("#rg-source", "a cat")
     page.wait_for_selector(".rg-prompt >> text=a cat")  # the server knows

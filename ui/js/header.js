@@ -1,7 +1,7 @@
 // @ts-check
 // What is done for the page as a whole: keys, and work that outlives a reload.
 import { writeInto } from "./shared/dom.js";
-import { keepName, keptName } from "./head/page_name.js";
+import { isOpen, keepName, keptName } from "./head/page_name.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
 
@@ -75,6 +75,15 @@ const keepFields = (trigger) => {
 };
 
 /**
+ * Offer the clip of one's own of another page of this browser, unless that is open in another tab.
+ * @param {string} page
+ * @param {Trigger} trigger
+ */
+const offerOwn = async (page, trigger) => {
+  if (!(await isOpen(page))) trigger("offer", { page });
+};
+
+/**
  * Ask for what this page had before a reload, with the words typed there last, or be told that it is gone.
  * @param {{ known: boolean } | null} value
  * @param {Trigger} trigger
@@ -86,7 +95,7 @@ const askBack = (value, trigger) => {
   const gone = before !== null && before !== server;
   sessionStorage.setItem(SERVER, server);
   const own = localStorage.getItem(OWN);
-  if (own && own !== keptName()) trigger("offer", { page: own });
+  if (own && own !== keptName()) offerOwn(own, trigger);
   if (gone && sessionStorage.getItem(RUNNING)) {
     hub.interrupted = true;
     hub.tell("interrupted");

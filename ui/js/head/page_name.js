@@ -19,6 +19,18 @@ const makeName = () => {
   return letters.replaceAll("+", "-").replaceAll("/", "_");
 };
 
+/** @param {string} name */
+const lockOf = (name) => "regrain-" + name;
+
+/**
+ * Tell whether a page that has a name is open in this browser.
+ * @param {string} name
+ */
+export const isOpen = async (name) => {
+  const locks = await navigator.locks?.query();
+  return Boolean(locks?.held?.some((lock) => lock.name === lockOf(name)));
+};
+
 /**
  * Hold a name for as long as this page lives; resolve to whether nobody else does.
  * @param {string} name
@@ -31,7 +43,7 @@ const hold = (name) =>
       return new Promise(() => {});
     };
     const signal = AbortSignal.timeout(patience());
-    navigator.locks.request("regrain-" + name, { signal }, keep).catch(() => resolve(false));
+    navigator.locks.request(lockOf(name), { signal }, keep).catch(() => resolve(false));
   });
 
 // The name that the browser keeps for this tab; an error where it allows no storage.
