@@ -217,7 +217,8 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
         hub.locator("#rg-hub-id").fill(asked)
         hub.get_by_text("Look up").click()
         hub.get_by_text(said).wait_for()
-    assert hub.locator("li").count() == 0
+    assert hub.get_by_text("On the hub").count() == 0
+    assert hub.get_by_text("Made for this").count() == 1
     hub.locator("#rg-hub-id").fill("unicorn")
     page.keyboard.press("Enter")
     fetch = hub.get_by_role("button", name="Fetch owner/model")
