@@ -15,6 +15,8 @@ _PLAYS = (
     "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
 )
 _EDITOR = "document.querySelector('.rg-editor').editor"
+# Clicks for a region that is yet to be made wait for it.
+_ANSWERED = f"(e => !e.pending.length && !e.adding)({_EDITOR})"
 _LOADED = "(e => e?.clip && e.loaded === e.clip.count)(document.querySelector('.rg-editor')?.editor)"
 _PRESSED = """name => new Promise((done) => {
   const card = document.querySelector(`[data-name='${name}']`), since = performance.now();
@@ -29,7 +31,7 @@ _WATCH = """() => {
   document.querySelector(".rg-canvas-stage canvas").addEventListener("pointerup", () => { since = performance.now(); }, true);
   // Two frames on, what the first of them painted is on the screen.
   const shown = (act) => requestAnimationFrame(() => requestAnimationFrame(act));
-  regrain.on("masks", () => { if (since && !editor.pending.length) shown(() => { seen.clicks.push(performance.now() - since); since = 0; }); });
+  regrain.on("masks", () => { if (since && !editor.pending.length && !editor.adding) shown(() => { seen.clicks.push(performance.now() - since); since = 0; }); });
   let last = "";
   regrain.on("live", (live) => {
     const picture = live?.frames[0] ?? "";
@@ -98,11 +100,11 @@ def measure_clicks(page: Any, clicks: int) -> dict[str, Any]:
         page.wait_for_function(f"bench.clicks.length === {number + 1}")
         answered.add(page.evaluate(f"{entry}?.by"))
         page.keyboard.press("Control+z")
-        page.wait_for_function(f"!{_EDITOR}.pending.length && !{entry}?.points.length")
+        page.wait_for_function(f"{_ANSWERED} && !{entry}?.points.length")
     first, *rest = page.evaluate("bench.clicks")
     for number in range(10):
         _click(page, number, 10)
-    page.wait_for_function(f"!{_EDITOR}.pending.length")
+    page.wait_for_function(_ANSWERED)
     points = page.evaluate(f"{entry}?.points.length ?? 0")
     _undo_all(page)
     return {

@@ -144,6 +144,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
         wait(lambda: "editing 3" in kept.steps(), "it is edited")
         page.wait_for_selector(PREVIEW)  # whose script comes with the first
         come_back(kept, page)  # in a run, which alone is lost
+    page.wait_for_selector("#progress [role=alert] >> text=The run was interrupted")
     has_words(page, "a fox")
     assert area(page)["1"] == masked
     unfold(page, "#settings")

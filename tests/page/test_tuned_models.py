@@ -161,7 +161,7 @@ def add_file(page, file, **facts):
     if facts:
         save_adapter(tuned_model(**facts), file)
     with page.expect_file_chooser() as chooser:
-        page.get_by_label("Add a tuned model").click()
+        page.get_by_label("Add a model, LoRA").click()
     chooser.value.set_files(file)
 
 

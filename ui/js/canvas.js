@@ -304,7 +304,9 @@ const showView = (parts, value, trigger) => {
   }
   if (typeof value.preview === "string") parts.preview(value.preview);
   release(editor, value, before.length);
-  if (value.acknowledged.some((nonce) => editor.marked.delete(nonce))) parts.bubble.open();
+  // Not before the last of fast clicks: one would land on the words.
+  const answered = value.acknowledged.some((nonce) => editor.marked.delete(nonce));
+  if (answered && !editor.pending.length) parts.bubble.open();
   sayAndGo(editor, value);
   editor.refresh();
   line.draw();
