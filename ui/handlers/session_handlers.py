@@ -102,7 +102,6 @@ class SessionHandlers(ClipHandlers):
                     shown |= {"player": before["player"], "result": before["result"]}
         shown["cards"] = replace(shown["cards"], anew=time.time())
         shown["history"] = history_view(session.history, session.id)
-        shown["adapters"] = self.tuned_models(session)
         return shown
 
     @outputs("progress", *FIELDS)
