@@ -243,7 +243,7 @@ def with_defaults(content: Content, place: str) -> dict[str, object]:
     """
     import diffusers
 
-    name = str(content.get("_class_name", "DDIMScheduler"))
+    name = str(content.get("_class_name") or "DDIMScheduler")
     known = signature(getattr(diffusers, name).__init__).parameters.values()
     usual = {one.name: one.default for one in known if one.default is not one.empty}
     # a class without the key spaces its levels so
