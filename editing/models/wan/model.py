@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
@@ -91,8 +91,10 @@ class Wan(TurnTaking):
         return Grid(time, height // self.factor, width // self.factor)
 
     @torch.no_grad()
-    def encode(self, frames: RgbFrames) -> Float[Tensor, "time c gh gw"]:
-        """Encode a clip to the mean of the posterior, scaled to about unit
+    def encode(
+        self, frames: RgbFrames | Float32[np.ndarray, "frames height width 3"]
+    ) -> Float[Tensor, "time c gh gw"]:
+        """Encode a clip, 0..255, to the mean of the posterior, scaled to about unit
         deviation."""
         lacking = (1 - len(frames)) % self.frames_per_latent
         padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
