@@ -1,20 +1,39 @@
-"""VACE: its condition beside diffusers."""
+"""VACE: its condition, a call and whole runs beside diffusers, what its control blocks
+add, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from damaged_models import config, holding, lacking, refusal
 from diffusers import (
     AutoencoderKLWan,
     UniPCMultistepScheduler,
+    WanTransformer3DModel,
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from made_clips import noise
-from made_models import aligned
+from made_models import aligned, loaded, randn
 from PIL import Image
+from running import finish
+from safetensors.torch import load_file, save_file
+from wiring import requested
 
-from regrain.editing.attention.layers import Grid
+from regrain.editing.attention.layers import Grid, plain
+from regrain.editing.diffusion.flow import FlowSchedule, UniPC
+from regrain.editing.diffusion.schedule import guide
+from regrain.editing.methods.flow_regions import run
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import condition, mask_channels
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline import estimate
 
 HEIGHT = 32
 WIDTH = 48
@@ -104,7 +123,7 @@ def pixels_of(frames):
 def given_to_library(frames, mask, pictures):
     """Pictures the other way round, since it puts each before all others."""
     return {
-        "video": pixels_of(frames)[None],
+        "video": (pixels_of(frames)[None] + 1) / 2,
         "mask": torch.from_numpy(mask / 255)[None, :, None].expand(-1, -1, 3, -1, -1),
         "reference_images": [*map(Image.fromarray, pictures[::-1])] or None,
     }
@@ -169,3 +188,241 @@ def test_frames_between_levels_are_encoded(vace):
     middle, spread = vace._scale()
     nothing = vace.vae.encode(torch.zeros(1, 3, 5, HEIGHT, WIDTH)).latent_dist.mode()
     assert torch.equal(grey, ((nothing - middle) / spread)[0].transpose(0, 1))
+
+
+def given_to(model):
+    """Latents, two prompts and a condition of a clip of nine frames."""
+    found = condition(model.encode, frames_of(9), np.float32(mask_of(9) / 255))
+    x = randn(len(found), 16, *found.shape[2:], dtype=torch.float64, seed=4)
+    return x, model.embed(["a cat", "ugly"]), found
+
+
+def with_control(network, x, context, t, text, scales):
+    """A VACE written out: all control blocks, each a whole block of Wan, then the main
+    ones, each followed by its hint, times a number for each token."""
+    rope = network.rope(x)
+    x = network.patch_embedding(x).flatten(2).mT
+    c = network.vace_patch_embedding(context).flatten(2).mT
+    temb, by_block, text, _ = network.condition_embedder(t, text, None)
+    rest = (text, by_block.unflatten(1, (6, -1)), rope)
+    hints = {}
+    for place, block in zip((0, 2), network.vace_blocks, strict=True):
+        c = block.proj_in(c) + x if place == 0 else c
+        c = WanTransformerBlock.forward(block, c, *rest)
+        hints[place] = block.proj_out(c)
+    for place, block in enumerate(network.blocks):
+        x = block(x, *rest)
+        if place in hints:
+            x = x + hints[place] * scales[0 if place == 0 else 1][:, None]
+    shift, scale = (network.scale_shift_table + temb[:, None]).chunk(2, 1)
+    return network.proj_out(
+        (network.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
+    )
+
+
+@pytest.mark.parametrize("hints", [(1.0,), (0.0, 1.0), (0.7, 0.3)])
+def test_a_call_with_a_condition_is_as_written(vace_double, hints):
+    x, text, context = given_to(vace_double)
+    step = vace_double.schedule.sampling(4)[1]
+    tokens = torch.linspace(0.2, 1.5, len(x) * 6).double()
+    change = Intervention(context=context, hints=hints, token_scale=tokens)
+    x0, eps = vace_double.predict(x, step, text[0], change)
+    expected = with_control(
+        vace_double.transformer,
+        x.transpose(0, 1)[None],
+        context.transpose(0, 1)[None],
+        torch.tensor([step.t]),
+        text[0].vectors.double(),
+        torch.tensor(hints * 2)[:2, None] * tokens,
+    )
+    by_token = (eps - x0).unfold(2, 2, 2).unfold(3, 2, 2)
+    by_token = by_token.permute(0, 2, 3, 4, 5, 1).flatten(0, 2).flatten(1)
+    torch.testing.assert_close(by_token, expected[0], atol=1e-6, rtol=0)
+
+
+def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline):
+    """With the condition in all rows, and what computes attention in control blocks,
+    too."""
+    x, text, context = given_to(vace_double)
+    step = vace_double.schedule.sampling(4)[1]
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site)
+        return plain(q, k, v, site)
+
+    hints = (0.7, 0.3)
+    change = Intervention(attend, context=context, hints=hints)
+    x0, eps = vace_double.predict(torch.cat([x, x]), step, text, change)
+    assert tuple(seen) == vace_double.sites
+    assert [site.block for site in seen[:4:2]] == ["vace_blocks.0", "vace_blocks.1"]
+    for number, found in enumerate((eps - x0).chunk(2)):
+        (expected,) = pipeline.transformer(
+            x.transpose(0, 1)[None],
+            torch.tensor([step.t]),
+            text[number].vectors.double(),
+            control_hidden_states=context.transpose(0, 1)[None].double(),
+            control_hidden_states_scale=torch.tensor(hints, dtype=torch.float64),
+            return_dict=False,
+        )
+        torch.testing.assert_close(
+            found, expected[0].transpose(0, 1), atol=1e-6, rtol=0
+        )
+
+
+def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
+    x, text, context = given_to(vace)
+    x = x.float()
+    step = vace.schedule.sampling(4)[1]
+    base = aligned(WanTransformer3DModel.from_pretrained(vace_folder / "transformer"))
+    (v,) = base(
+        x.transpose(0, 1)[None],
+        torch.tensor([float(step.t)]),
+        text[0].vectors,
+        return_dict=False,
+    )
+    v = v[0].transpose(0, 1)
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site.block)
+        return plain(q, k, v, site)
+
+    nothing = torch.zeros(len(x) * 6)
+    for change in (
+        Intervention(attend),
+        Intervention(context=context, hints=(0.0,)),
+        Intervention(context=context, token_scale=nothing),
+    ):
+        x0, eps = vace.predict(x, step, text[0], change)
+        assert torch.equal(x0, x - step.noise * v)
+        assert torch.equal(eps, x + step.signal * v)
+    assert not any("vace" in block for block in seen)
+    with_it = Intervention(context=context)
+    one = vace.predict(x, step, text[0], with_it)
+    whole = Intervention(context=context, token_scale=1 + nothing)
+    again = vace.predict(x, step, text[0], whole)
+    assert all(map(torch.equal, one, again))
+    assert not torch.equal(one[0], x - step.noise * v)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("steps", [2, 3, 8])
+def test_a_run_is_the_librarys(vace_double, pipeline, steps, scale):
+    given = frames_of(9), mask_of(9), pictures_of(2)
+    # A network multiplies the roundings that both make before they call it.
+    context = theirs(pipeline, *given)
+    x = randn(5, 16, HEIGHT // 8, WIDTH // 8, dtype=torch.float64, seed=4)
+    text = vace_double.embed(["a cat", "ugly"])
+    expected = pipeline(
+        **given_to_library(*given),
+        prompt_embeds=text[0].vectors.double(),
+        negative_prompt_embeds=text[1].vectors.double(),
+        conditioning_scale=[0.75, 1.25],
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=9,
+        num_inference_steps=steps,
+        guidance_scale=scale,
+        latents=x.transpose(0, 1)[None],
+        output_type="latent",
+    ).frames[0]
+    solver = UniPC()
+    change = Intervention(context=context, hints=(0.75, 1.25))
+    for step in FlowSchedule(5.0).sampling(steps, "diffusers"):
+        cond, uncond = (
+            vace_double.predict(x, step, text[number], change)[0] for number in (0, 1)
+        )
+        x = solver.advance(x, guide(uncond, cond, scale), step)
+    torch.testing.assert_close(x, expected.transpose(0, 1), atol=1e-9, rtol=0)
+
+
+@pytest.fixture
+def base_folder(vace_folder, tmp_path):
+    """The Wan of its base layers."""
+    folder = shutil.copytree(vace_folder, tmp_path / "base")
+    weights = load_file(folder / WEIGHTS)
+    own = {name: x for name, x in weights.items() if not name.startswith("vace_")}
+    save_file(own, folder / WEIGHTS, {"format": "pt"})
+    said = json.loads((folder / CONFIG).read_text()) | {"_class_name": PLAIN_CLASS}
+    kept = {key: said[key] for key in said if not key.startswith("vace_")}
+    (folder / CONFIG).write_text(json.dumps(kept))
+    return folder
+
+
+def test_flow_regions_edits_with_its_base_layers(vace, base_folder):
+    base = loaded(base_folder)
+    params = check_params("flow_regions", {"steps": 2, "preview_every": 0})
+    asked = requested("flow_regions", frames=5)
+    one, other = (finish(run(model, asked, params)) for model in (vace, base))
+    assert torch.equal(one.edits[0], other.edits[0])
+    assert one.attention.keys() == other.attention.keys()
+    for name, maps in one.attention.items():
+        assert np.array_equal(maps.after, other.attention[name].after)
+
+
+def test_control_blocks_take_memory_and_only_where_they_run_time(
+    vace_folder, base_folder, monkeypatch
+):
+    asked = requested("flow_regions", frames=5)
+    vace, base = (replace(asked, model=str(at)) for at in (vace_folder, base_folder))
+    before = estimate.work(vace), estimate._sizes(vace)[0].attention
+    blocks = estimate.count_weights(vace_folder / "transformer", "vace_")
+    assert blocks > 0
+    assert estimate.counted(vace, 4)[1] == estimate.counted(base, 4)[1] + 4 * blocks
+    assert before[0] == estimate.work(base)
+    needs = METHODS["flow_regions"].needs | {"vace"}
+    controlled = replace(METHODS["flow_regions"], needs=needs)
+    monkeypatch.setitem(METHODS, "flow_regions", controlled)
+    assert estimate.work(vace).editing > before[0].editing
+    assert estimate._sizes(vace)[0].attention == before[1] / 3 * (3 + 2)
+
+
+# --- What is refused, and what is told
+
+
+def test_a_condition_fits_the_latents_and_the_model(vace, wan):
+    x, text, context = given_to(vace)
+    step = vace.schedule.sampling(4)[1]
+    text = text[0]
+    change = Intervention(context=context)
+    with pytest.raises(ValueError, match=r"^context: \(3, 4, 6\) is not \(2, 4, 6\)"):
+        vace.predict(x[:2].float(), step, text, change)
+    with pytest.raises(ValueError, match="no control blocks"):
+        wan.predict(x[:, :4].float(), step, wan.embed(["a cat"]), change)
+
+
+SAYS = "says {} control blocks of {} channels, but its weights have {} of {}."
+REFUSED = {
+    "is Wan with 36 input channels": config(CONFIG, in_channels=36),
+    "has vace_in_channels 36, which is not": config(CONFIG, vace_in_channels=36),
+    "do not fit together": config(
+        "vae/config.json", z_dim=4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
+    ),
+    SAYS.format(3, 96, 2, 96): config(CONFIG, vace_layers=[0, 1, 2]),
+    SAYS.format(2, 96, 3, 96): holding(WEIGHTS, "vace_blocks.2.proj_out.bias"),
+    SAYS.format(2, 96, 2, 0): lacking(WEIGHTS, "vace_patch_embedding.weight"),
+    "vace_layers: Expected rising numbers of blocks": config(
+        CONFIG, vace_layers=[0, 3]
+    ),
+    "vace_layers: Expected rising numbers": config(CONFIG, vace_layers=[2, 0]),
+    "vace_layers: Expected rising": config(CONFIG, vace_layers=[1, 2]),
+    "has qk_norm None": config(CONFIG, qk_norm=None),
+    "has 'vace_loud' True, which is not known": config(CONFIG, vace_loud=True),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_folder_that_disagrees_is_refused_before_it_is_read(
+    vace_folder, tmp_path, monkeypatch, said
+):
+    folder = shutil.copytree(vace_folder, tmp_path / "copy")
+    REFUSED[said](folder)
+    monkeypatch.setattr("regrain.editing.models.wan.load.read_weights", None)
+    assert said in refusal(folder)
+
+
+def test_a_folder_is_told_by_its_class(vace, vace_folder, wan, wan_folder):
+    assert facts_of(str(vace_folder)).family == ("Wan 2.1 VACE", VACE)
+    assert facts_of(str(wan_folder)).family == ("Wan 2.1", WAN)
+    assert (vace.offers, wan.offers) == (VACE, WAN)
