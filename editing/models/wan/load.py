@@ -146,7 +146,7 @@ def _check_control(facts: ModelFacts, network: Config, vae: Config) -> None:
     inside = [name.split(".") for name in weights if name.startswith("vace_blocks.")]
     blocks = len({number for _, number, *_ in inside})
     _, channels, *_ = [*weights.get("vace_patch_embedding.weight", ()), 0, 0]
-    if said != (blocks, channels):
+    if weights and said != (blocks, channels):  # without any, reading them says so
         raise ModelError(
             "model",
             f"{place} says {said[0]} control blocks of {said[1]} channels, but its "

@@ -422,6 +422,12 @@ def test_a_folder_that_disagrees_is_refused_before_it_is_read(
     assert said in refusal(folder)
 
 
+def test_a_folder_without_weights_is_refused_as_such(vace_folder, tmp_path):
+    folder = shutil.copytree(vace_folder, tmp_path / "copy")
+    (folder / WEIGHTS).rename(folder / "transformer" / "diffusion_pytorch_model.bin")
+    assert "transformer/ has no .safetensors weights, only pickles" in refusal(folder)
+
+
 def test_a_folder_is_told_by_its_class(vace, vace_folder, wan, wan_folder):
     assert facts_of(str(vace_folder)).family == ("Wan 2.1 VACE", VACE)
     assert facts_of(str(wan_folder)).family == ("Wan 2.1", WAN)
