@@ -17,9 +17,8 @@ import numpy as np
 from regrain.editing.diffusion.schedule import Latents, Step
 
 TRAINED_STEPS = 1000  # timestep of pure noise
-_LEAST = (
-    1e-6  # signal that diffusers gives the noisiest level, whose logarithm it needs
-)
+# signal that diffusers gives the noisiest level, whose logarithm it needs
+_LEAST = 1e-6
 Levels = Literal["even", "diffusers"]
 
 
@@ -88,7 +87,7 @@ class UniPC:
     e^h - 1 ("bh2").
 
     Each call corrects the step before by what the network says at its end, then takes
-    the next. The first step and the last are of first order.
+    the next. The first step is of first order; the last ends at the estimate.
 
     Source: Zhao et al., arXiv:2302.04867, Algorithms 5 to 8.
     """
@@ -107,32 +106,26 @@ class UniPC:
         if not step.noise_next:
             return x0
         if self._passed:
-            x = self._corrected(x0, step)
+            x = self._corrected(x0)
         self._passed = [*self._passed[-1:], _Passed(step, x, x0)]
-        estimate = x0
-        if _is_second(step):
-            estimate = x0 + 0.5 * self._slope()
-        return _taken(step, x, estimate)
+        return _taken(step, x, x0 + 0.5 * self._slope())
 
-    def _slope(self) -> Latents:
+    def _slope(self) -> Latents | float:
         """Return how the estimate would change over the last step, by its change over
-        the one before."""
+        the one before; 0 without one."""
+        if len(self._passed) == 1:
+            return 0.0
         before, start = self._passed
         return (start.x0 - before.x0) * (_length(start.step) / _length(before.step))
 
-    def _corrected(self, x0: Latents, reached: Step) -> Latents:
+    def _corrected(self, x0: Latents) -> Latents:
         """Take the last step once more, now that the estimate at its end is known."""
-        start = self._passed[-1]
-        by_end, by_slope = _weights(start.step, self._passed[0].step)
-        estimate = start.x0 + by_end * (x0 - start.x0)
-        if by_slope:
-            estimate = estimate + by_slope * self._slope()
-        return _taken(start.step, start.x, estimate)
-
-
-def _is_second(step: Step) -> bool:
-    """Tell whether a step is of second order."""
-    return 0 < step.index < step.total - 1
+        *before, start = self._passed
+        by_end, by_slope = 0.5, 0.0
+        if before:
+            by_end, by_slope = _weights(start.step, before[0].step)
+        change = by_end * (x0 - start.x0) + by_slope * self._slope()
+        return _taken(start.step, start.x, start.x0 + change)
 
 
 def _taken(step: Step, x: Latents, estimate: Latents) -> Latents:
@@ -153,8 +146,6 @@ def _length(step: Step) -> float:
 def _weights(step: Step, before: Step) -> tuple[float, float]:
     """Return the weights, in the correction of a step, of how the estimate changed
     until its end, and of its slope from the step before."""
-    if not _is_second(step):
-        return 0.5, 0.0
     length = _length(step)
     back = _length(before) / length
     change = expm1(-length)
