@@ -10,7 +10,7 @@ import torch
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import check_text_encoder
+from regrain.editing.models.files.config_keys import check_text_encoder, unused_parts
 from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
 from regrain.editing.models.files.schedulers import shift_of
@@ -55,6 +55,7 @@ def load_wan(
     folder = facts.folder
     check_folders(folder, _PARTS, id)
     network_config = _check_configs(facts)
+    notes = facts.guesses(loras) + unused_parts(facts.index)
     facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
@@ -95,7 +96,7 @@ def load_wan(
         sample_size=network_config.get("sample_size"),
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
-        notes=tuple(facts.guesses(loras)),
+        notes=tuple(notes),
     )
 
 
