@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_text_encoder, unused_parts
 from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
+from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
@@ -56,6 +57,8 @@ def load_wan(
     check_folders(folder, _PARTS, id)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
+    for text in loras:
+        notes += lora_facts(text).notes("flow", False)
     facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained

@@ -422,7 +422,8 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
             for end, x in zip(ends, (down, up), strict=True)
         }
         expected[name] = weight + 0.5 * up @ down
-    save_file(weights, tmp_path / "fusionx_dance.safetensors")
+    said = {"multiplier": "0.5"}
+    save_file(weights, tmp_path / "fusionx_dance.safetensors", said)
     model = load_backbone(
         str(wan_folder), [f"{tmp_path / 'fusionx_dance.safetensors'}@0.5"]
     )
@@ -436,9 +437,10 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
     )
     assert torch.equal(*untouched)
     assert model.fingerprint != wan.fingerprint
-    (note,) = model.notes
-    assert "says FusionX" in note
-    assert "guidance_scale=1 (also source_guidance)" in note
+    guess, size = model.notes
+    assert "says FusionX" in guess
+    assert "says multiplier '0.5', which is not used" in size
+    assert "guidance_scale=1 (also source_guidance)" in guess
     assert model.defaults == wan.defaults
     assert wan.notes == ()
 
