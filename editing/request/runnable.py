@@ -34,8 +34,9 @@ _ELSEWHERE = {
     "weight or an instruction, which is not read. Leave it out.",
     r"(?i:\bembedding:\S+)": "an embedding, which is not read. Remove it.",
     # no words of a text that is in capitals
-    r"(?<![A-Z][\s,])\b(?:AND|AND_[A-Z]+|BREAK|ADD(?:BASE|COMM|ROW|COL))\b(?!\W+(?:[A-Z]{2}|[A-Z]\b))": "which is no "
-    "instruction here. Write it in small letters, or leave it out.",
+    r"(?<![A-Z][\s,])\b(?:AND|AND_[A-Z]+|BREAK|ADD(?:BASE|COMM|ROW|COL))\b"
+    r"(?!\W+(?:[A-Z]{2}|[A-Z]\b))": "which is no instruction here. Write it in small "
+    "letters, or leave it out.",
 }
 
 
