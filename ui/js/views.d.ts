@@ -373,7 +373,10 @@ export interface HubView {
   fixed: boolean;
   share?: number;
   local?: ListingView[];
-  named?: ListingView[];
+  offers?: OfferView[];
+  wishes?: WishView[];
+  /** Whether the hub answers, so that models can be fetched */
+  online?: boolean;
   hits?: ListingView[];
   /** Path of the folder of models; "" where it is nobody's business, or there is none */
   folder?: string;
@@ -388,6 +391,36 @@ export interface HubView {
 export interface ListingView {
   id: string;
   facts: string;
+}
+
+/** A published model, for this clip and machine. */
+export interface OfferView {
+  id: string;
+  title: string;
+  /** What it is good for */
+  good: string;
+  /** Why it is of no use here; "" if it is */
+  trouble: string;
+  facts: OfferFact[];
+  /** That fetches it by hand */
+  command: string;
+}
+
+/** Something to know before a model is fetched. */
+export interface OfferFact {
+  name: string;
+  text: string;
+}
+
+/** What somebody may wish of a model, and the one that is recommended for it. */
+export interface WishView {
+  name: string;
+  title: string;
+  id: string;
+  /** What would suit it more, and why it is of no use here; else "" */
+  better: string;
+  /** Whether it is the one to begin with, on this machine */
+  first: boolean;
 }
 
 /** Pictures while a run goes on, of some frames. */

@@ -430,7 +430,9 @@ class HubView:
     fixed: bool  # whether only models that are already here may be used
     share: float | None = None
     local: list[ListingView] | None = None
-    named: list[ListingView] | None = None
+    offers: list[OfferView] | None = None
+    wishes: list[WishView] | None = None
+    online: bool | None = None  # whether the hub answers, so that models can be fetched
     hits: list[ListingView] | None = None
     # Path of the folder of models; "" where it is nobody's business, or there is none
     folder: str | None = None
@@ -445,6 +447,37 @@ class ListingView:
 
     id: str
     facts: str
+
+
+@dataclass(frozen=True)
+class OfferView:
+    """A published model, for this clip and machine."""
+
+    id: str
+    title: str
+    good: str  # what it is good for
+    trouble: str  # why it is of no use here; "" if it is
+    facts: list[OfferFact]
+    command: str  # that fetches it by hand
+
+
+@dataclass(frozen=True)
+class OfferFact:
+    """Something to know before a model is fetched."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class WishView:
+    """What somebody may wish of a model, and the one that is recommended for it."""
+
+    name: str
+    title: str
+    id: str
+    better: str  # what would suit it more, and why it is of no use here; else ""
+    first: bool  # whether it is the one to begin with, on this machine
 
 
 @dataclass(frozen=True)
