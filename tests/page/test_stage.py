@@ -309,6 +309,12 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
         page.wait_for_function(f"window.regrain.method.name === '{name}'")
         wait(lambda: say() not in said, "each says something else")
         said.add(say())
+    # Methods are found by what changes; each has a picture before and after.
+    assert page.locator(".rg-changes > :has(img:nth-child(2))").count() == 5
+    for change, name in (("kind", "videograin"), ("colour", "fatezero")):
+        page.click(f".rg-changes [data-key={change}]")
+        page.wait_for_function(f"window.regrain.method.name === '{name}'")
+        page.wait_for_selector(f".rg-changes [data-key={change}][aria-pressed=true]")
 
 
 def test_a_mask_is_made_by_keys_without_the_picture_in_focus(page):

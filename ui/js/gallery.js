@@ -68,6 +68,9 @@ export function mount(element, props, trigger, watch) {
       return;
     }
     shown = names;
+    const pictured = items.filter(({ after }) => after);
+    hub.pictures = Object.fromEntries(pictured.map(({ name, picture, after }) => [name, [picture, after]]));
+    hub.tell("examples");
     fill([own, ...items.map((item) => makeExample(item, chosen, () => pick(item.name)))]);
   });
 }

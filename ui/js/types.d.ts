@@ -207,6 +207,8 @@ export interface Hub {
   hidden: Set<number>;
   /** As selected. */
   method: MethodView | null;
+  /** Before and after of the examples, by name. */
+  pictures: Record<string, string[]>;
   /** What the fields say that marks of the timeline write. */
   written: Written;
   /** Preview of the run. */
@@ -266,6 +268,7 @@ export interface Told {
   /** Take the words from the picture. */
   close: void;
   /** Whether the picture has the screen alone. */
+  examples: void;
   full: boolean;
   compare: Player["mode"];
   edits: number;

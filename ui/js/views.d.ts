@@ -456,6 +456,14 @@ export interface MethodsView {
   methods: MethodView[];
   /** By name, why the chosen model cannot be used with a method; None leaves what is known */
   lacks: Record<string, string> | null;
+  changes: ChangeView[];
+}
+
+/** What an edit may change, and the example that shows it. */
+export interface ChangeView {
+  name: string;
+  title: string;
+  example: string;
 }
 
 /** A method: what it does and uses. */
@@ -469,6 +477,8 @@ export interface MethodView {
   several: boolean;
   binds: boolean;
   uses: MethodInput[];
+  /** Names of what it changes well */
+  changes: string[];
 }
 
 /** An input, and whether a method uses it. */

@@ -18,7 +18,7 @@ from regrain.editing.models.files.location import (
     parse_lora,
 )
 from regrain.editing.params.base import ModulatedParams
-from regrain.editing.params.registry import METHODS
+from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
@@ -27,7 +27,7 @@ from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.memory import NEEDS
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
-from regrain.ui.values.method_choice import uses
+from regrain.ui.values.method_choice import SHOWN_BY, uses
 from regrain.ui.values.offered_models import WISHES
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.shown import (
@@ -35,6 +35,7 @@ from regrain.ui.views.shown import (
     AdapterGroup,
     AdaptersView,
     AddonsView,
+    ChangeView,
     ControlView,
     HubView,
     ListingView,
@@ -231,9 +232,12 @@ def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
             several=does.several,
             binds=issubclass(method.Params, ModulatedParams),
             uses=[MethodInput(*each) for each in inputs.items()],
+            changes=[*method.changes],
         )
         shown.append(described)
-    return MethodsView(chosen, shown, None if lacks is None else {**lacks})
+    told = None if lacks is None else {**lacks}
+    changes = [ChangeView(*pair, SHOWN_BY[pair[0]]) for pair in CHANGES.items()]
+    return MethodsView(chosen, shown, told, changes)
 
 
 def tunes(method: str) -> bool:

@@ -520,6 +520,16 @@ class MethodsView:
     # By name, why the chosen model cannot be used with a method; None leaves what is
     # known
     lacks: dict[str, str] | None
+    changes: list[ChangeView]
+
+
+@dataclass(frozen=True)
+class ChangeView:
+    """What an edit may change, and the example that shows it."""
+
+    name: str
+    title: str
+    example: str
 
 
 @dataclass(frozen=True)
@@ -535,6 +545,7 @@ class MethodView:
     several: bool
     binds: bool
     uses: list[MethodInput]
+    changes: list[str]  # names of what it changes well
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ export const hub = {
   correcting: false,
   hidden: new Set(),
   method: null,
+  pictures: {},
   written: { keyframes: "all", cuts: "auto" },
   live: null,
   regions: [],
