@@ -8,7 +8,8 @@ import { makeRow } from "./gallery/row.js";
 import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video, or a project saved here as a zip file";
-const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
+const CONSENT =
+  "Examples without a credit are drawn. Open only clips you may edit, and none of real people without their consent.";
 
 /** @param {() => void} onclick */
 const makeOwn = (onclick) => {
