@@ -85,6 +85,7 @@ export function mount(element, props, trigger, watch) {
   const opener = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
+    hub.getsModels = Boolean(value);
     if (!value) return;
     if (!dialog.isConnected) element.replaceChildren(opener, dialog);
     Object.assign(shown, value);

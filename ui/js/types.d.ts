@@ -233,6 +233,8 @@ export interface Hub {
   anySize: boolean;
   /** Whether files of weights may be put into the folder of models. */
   takesWeights: boolean;
+  /** Whether models can be got here. */
+  getsModels: boolean;
   /** Whether the fields say what they said before a reload. */
   restored: boolean;
   /** "quick" where the next run is a try of one frame; "" for a whole run. */

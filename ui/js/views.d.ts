@@ -492,6 +492,8 @@ export interface MethodInput {
 /** A sentence. */
 export interface NoticeView {
   text: string;
+  /** Address that copies the Space of the page; "" elsewhere */
+  duplicate?: string;
 }
 
 /** The source clip beside its edits. */

@@ -562,6 +562,7 @@ class NoticeView:
     """A sentence."""
 
     text: str
+    duplicate: str = ""  # address that copies the Space of the page; "" elsewhere
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
+from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.values.offered_models import OFFERED
 from regrain.ui.views import checks
@@ -342,3 +343,17 @@ def test_nothing_is_asked_of_a_hub_that_does_not_answer(is_there, monkeypatch):
 
 def no_session():
     raise RequestError("page", "It is closed.")
+
+
+@pytest.mark.parametrize(
+    ("space", "address"),
+    [("a/b", "https://huggingface.co/spaces/a/b?duplicate=true"), ("", "")],
+)
+def test_a_space_is_duplicated_by_a_link(space, address, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", space)
+    known = SimpleNamespace(models=["storybook"], lacks=lambda _: {})
+    handlers = SettingHandlers(known, None, None, None)
+    session = SimpleNamespace(method="infedit", opened=SimpleNamespace(drawn=False))
+    assert handlers._notice(session, "storybook")["useless"].duplicate == address
+    session.opened.drawn = True
+    assert handlers._notice(session, "storybook")["useless"] is None

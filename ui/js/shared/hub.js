@@ -24,6 +24,7 @@ export const hub = {
   kept: false,
   anySize: false,
   takesWeights: false,
+  getsModels: false,
   restored: false,
   attempt: "",
   attemptFrame: 0,
