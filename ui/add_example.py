@@ -38,18 +38,7 @@ app = typer.Typer(add_completion=False)
 def add(
     folder: Annotated[Path, typer.Argument(help="Project, result and credit.json.")],
 ) -> None:
-    """Check a project that was run, and add it to the examples of the page."""
-    examples = named_by(VARIABLE) or ASSETS / "examples"
-    typer.echo(f"added: {add_example(folder, examples)}")
-
-
-def add_example(folder: Path, examples: Path) -> Path:
-    """Check a project with its result, and copy it to the examples; returns where.
-
-    Raises:
-        EditingError: Something is missing or cannot be read, or an example has that
-            name.
-    """
+    """Check a project with its result, and copy it to the examples of the page."""
     request = load_project(folder)
     if read_credit(folder) is None:
         form = '{"credit": "Clip by A, edit by B", "licence": "CC BY 4.0"}'
@@ -66,6 +55,7 @@ def add_example(folder: Path, examples: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         said = "It is missing or damaged. Run the project again."
         raise RequestError(f"{RESULT}/{REPORT}", said) from None
+    examples = named_by(VARIABLE) or ASSETS / "examples"
     target = examples / folder.resolve().name
     if target.exists():
         said = f"{shorten(target.name)} is an example already. Rename the folder."
@@ -78,7 +68,7 @@ def add_example(folder: Path, examples: Path) -> Path:
             shutil.copy(folder / RESULT / name, made / RESULT)
         report["project"] = digest(made)
         (made / RESULT / REPORT).write_text(json.dumps(report) + "\n", "utf-8")
-    return target
+    typer.echo(f"added: {target}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
+from pathlib import Path
 
 import gradio as gr
 
@@ -33,6 +34,7 @@ from regrain.ui.handlers.base import (
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.server.run_queue import RunQueue
@@ -49,7 +51,7 @@ from regrain.ui.views.model_views import (
     local_view,
     offers_view,
 )
-from regrain.ui.views.shown import ControlView, FetchView, HubView
+from regrain.ui.views.shown import ControlView, FetchView, HubView, ListingView
 from regrain.ui.work.costs import Costs
 from regrain.ui.work.offers import Considered, consider
 from regrain.ui.work.wording import capital
@@ -100,11 +102,10 @@ class ModelHandlers(FetchHandlers):
         here = {"local": local_view(names), **offers, **place}
         path = os.path.expanduser(words)
         if os.path.isabs(path):
-            if _is_model_at(path):
-                here["local"] = local_view([path, *names])
-                yield {"hub": self._hub("listed", "", hits=[], **here)}
-            else:
-                yield {"hub": self._hub("error", _NOT_AT, hits=[], **here)}
+            found = _at(path)
+            here["local"] = [*found, *local_view(names)]
+            state, said = ("listed", "") if found else ("error", _NOT_AT)
+            yield {"hub": self._hub(state, said, hits=[], **here)}
             return
         yield {"hub": self._hub("listed", "Asking the hub.", **here)}
         if not self.hub.reachable():
@@ -177,6 +178,10 @@ class ModelHandlers(FetchHandlers):
         """Choose a model of $REGRAIN_MODELS, or add what belongs to one, which may have
         been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
+        try:
+            name = dropped_models.linked(Path(name)) or name
+        except ModelError as error:
+            return {"hub": self._hub("error", error.message)}
         lists = self.catalogue
         weights = name.removesuffix(".safetensors")
         is_local = name in local_models() and is_name(name)
@@ -338,8 +343,17 @@ def _is_model_at(path: str) -> bool:
     if not is_own_machine() or not os.path.isabs(path):
         return False
     with suppress(ModelError):
-        return facts_of(path).family is not None
+        is_whole = not dropped_models.folder_at(Path(path))
+        return is_whole and facts_of(path).family is not None
     return False
+
+
+def _at(path: str) -> list[ListingView]:
+    """List what lies at a path of one's own machine, if it is of use."""
+    if _is_model_at(path):
+        return local_view([path])
+    below = dropped_models.folder_at(Path(path))
+    return [ListingView(path, f"goes to {below}, and is added")] if below else []
 
 
 def _place() -> dict[str, str]:

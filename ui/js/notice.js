@@ -19,7 +19,7 @@ export function mount(element, props, trigger, watch) {
   });
   const text = make("p", { className: "rg-notice", role: "status" });
   const about = { className: "rg-tool rg-get", target: "_blank", rel: "noopener" };
-  const copy = make("a", about, "Duplicate this Space on a GPU (T4, 16 GB)");
+  const copy = make("a", about, "Duplicate on a GPU (T4, 16 GB)");
   const root = make("div", {}, text, get, copy, anyway);
   const draw = () => {
     const { value } = props;

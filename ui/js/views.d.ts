@@ -403,15 +403,10 @@ export interface OfferView {
   good: string;
   /** Why it is of no use here; "" if it is */
   trouble: string;
-  facts: OfferFact[];
+  /** To know before it is fetched, by name */
+  facts: Record<string, string>;
   /** That fetches it by hand */
   command: string;
-}
-
-/** Something to know before a model is fetched. */
-export interface OfferFact {
-  name: string;
-  text: string;
 }
 
 /** What somebody may wish of a model, and the one that is recommended for it. */

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN, Family
 from regrain.editing.models.files.schedulers import GUIDED_LCM, proposed
@@ -123,32 +122,29 @@ class Card:
         memory: GiB.
         product: 10^12 operations a second of a matrix product in float16: measured, or
             as its maker says.
-        measured: 10^12 operations a second of runs of Stable Diffusion 1.5, by method.
+        measured: 10^12 operations a second of a run of Stable Diffusion 1.5 with its
+            method, as `python -m benchmarks.gpu` tells; 0 if unknown.
     """
 
     name: str
     memory: int
     product: float
-    measured: Mapping[str, float] = MappingProxyType({})
+    measured: float = 0.0
 
     def knows(self, offered: Offered) -> bool:
         """Tell whether the speed of a model was measured."""
-        return offered.id == _SD and offered.method in self.measured
+        return offered.id == _SD and self.measured > 0
 
     def speed(self, offered: Offered) -> float:
         """Return 10^12 operations a second of a run."""
-        if self.knows(offered):
-            return self.measured[offered.method]
-        return self.product * _SHARE
+        return self.measured if self.knows(offered) else self.product * _SHARE
 
 
-# As `python -m benchmarks.gpu` measured, see benchmarks/README.md.
-_H100 = {"videograin": 136.0}
 _SHARE = 67 / 638  # of the product, that the slowest edit measured there reached
 CARDS = (
     Card("RTX 3060", 12, 25),
     Card("T4", 16, 65),
     Card("RTX 4090", 24, 165),
-    Card("H100", 80, 638, _H100),
+    Card("H100", 80, 638, 136),
 )
 """Common cards, the slowest first."""

@@ -44,7 +44,6 @@ from regrain.ui.views.shown import (
     MethodsView,
     MethodView,
     NoticeView,
-    OfferFact,
     OfferView,
     Weighted,
     WishView,
@@ -148,7 +147,7 @@ def offers_view(
             title=offered.title,
             good=offered.good,
             trouble=one.trouble,
-            facts=[OfferFact(*fact) for fact in facts.items()],
+            facts=facts,
             command=offered.command(folder),
         )
         offers.append(shown)

@@ -458,16 +458,8 @@ class OfferView:
     title: str
     good: str  # what it is good for
     trouble: str  # why it is of no use here; "" if it is
-    facts: list[OfferFact]
+    facts: dict[str, str]  # to know before it is fetched, by name
     command: str  # that fetches it by hand
-
-
-@dataclass(frozen=True)
-class OfferFact:
-    """Something to know before a model is fetched."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True)

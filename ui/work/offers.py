@@ -71,24 +71,24 @@ def consider(offered: Offered, request: EditRequest | None, costs: Costs) -> Con
     asked = replace(request, **facts)
     with suppress(EditingError):  # its words or masks are not finished
         work, memory = work_of_family(asked, offered.need)
-        found = replace(found, memory=memory, cards=_on_cards(offered, work))
-        return replace(found, **_here(asked, offered, work, costs))
+        seconds, here = _here(asked, offered, work, costs)
+        cards = _on_cards(offered, work)
+        return Considered(offered, free, memory, seconds, here, cards)
     return found
 
 
 def _here(
     asked: EditRequest, offered: Offered, work: Work, costs: Costs
-) -> dict[str, object]:
+) -> tuple[float | None, str]:
     """Return the seconds of a run on this machine, and what to say of them."""
     if promise := costs.about(asked, needed=work):
-        said = in_words(promise.seconds, promise.off)
-        return {"seconds": promise.seconds, "here": said}
+        return promise.seconds, in_words(promise.seconds, promise.off)
     name = device_name(choose_device())
     for card in CARDS:
         if card.name in name:
             seconds = _seconds_on(card, offered, work)
-            return {"seconds": seconds, "here": f"about {duration(seconds)}"}
-    return {"here": "unknown until a first run"}
+            return seconds, f"about {duration(seconds)}"
+    return None, "unknown until a first run"
 
 
 def _seconds_on(card: Card, offered: Offered, work: Work) -> float:

@@ -329,10 +329,7 @@ def test_nothing_is_asked_of_a_hub_that_does_not_answer(is_there, monkeypatch):
     event = SimpleNamespace(_data={"id": "fox"})
     first, last = (shown["hub"] for shown in handlers.ask(event, None))
     assert [one.licence for one in OFFERED.values()] == [
-        fact.text
-        for offer in first.offers
-        for fact in offer.facts
-        if fact.name == "Licence"
+        offer.facts["Licence"] for offer in first.offers
     ]
     assert (first.online, last.online) == (None, is_there)
     assert asked == ["fox"] * is_there

@@ -78,7 +78,7 @@ def test_facts_are_said_of_every_model(machine):
     """Also without network, where the hub cannot be asked."""
     shown = offers_view(all_offered(machine(20, 10)), "/my models")
     for offer in shown["offers"]:
-        facts = {fact.name: fact.text for fact in offer.facts}
+        facts = offer.facts
         assert facts["Licence"] == OFFERED[offer.id].licence != ""
         assert facts["Memory"].endswith("; 20.0 GB are free here")
         assert "counted" in facts["On a GPU"]

@@ -16,7 +16,7 @@ export const makeCopy = (text, what) => {
  * @param {(id: string) => void} fetch
  */
 const makeOffer = ({ id, title, good, trouble, facts, command }, online, fetch) => {
-  const rows = facts.flatMap(({ name, text }) => [make("dt", {}, name), make("dd", {}, text)]);
+  const rows = Object.entries(facts).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]);
   const about = [make("h4", {}, title), make("p", {}, good), make("p", "rg-alarm", trouble)];
   const parts = [...about, make("dl", {}, ...rows), make("code", "rg-offer-id", id)];
   const byHand = [make("code", { title: command }, command), makeCopy(command, `the command for ${title}`)];
