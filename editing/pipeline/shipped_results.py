@@ -35,8 +35,7 @@ _KEPT = (
 
 
 class Credit(BaseModel, extra="forbid", str_strip_whitespace=True):
-    """Whom a clip and its edit are due to, and under which licence they may be
-    shown."""
+    """The makers of a clip and its edit, and the licence under which both are shown."""
 
     credit: str = Field(min_length=1, max_length=80)
     licence: str = Field(min_length=1, max_length=40)

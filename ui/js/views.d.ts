@@ -409,7 +409,7 @@ export interface OfferView {
   command: string;
 }
 
-/** What somebody may wish of a model, and the one that is recommended for it. */
+/** A wish for a model, and the one that is recommended for it. */
 export interface WishView {
   name: string;
   title: string;
@@ -456,7 +456,7 @@ export interface MethodsView {
   changes: ChangeView[];
 }
 
-/** What an edit may change, and the example that shows it. */
+/** A kind of change, and the example that shows it. */
 export interface ChangeView {
   name: string;
   title: string;

@@ -464,7 +464,7 @@ class OfferView:
 
 @dataclass(frozen=True)
 class WishView:
-    """What somebody may wish of a model, and the one that is recommended for it."""
+    """A wish for a model, and the one that is recommended for it."""
 
     name: str
     title: str
@@ -518,7 +518,7 @@ class MethodsView:
 
 @dataclass(frozen=True)
 class ChangeView:
-    """What an edit may change, and the example that shows it."""
+    """A kind of change, and the example that shows it."""
 
     name: str
     title: str
