@@ -57,7 +57,7 @@ _FAMILIES = {
     "LatentConsistencyModelPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
     "WanPipeline": "Wan 2.1",
-    "WanVACEPipeline": "Wan 2.1",
+    "WanVACEPipeline": "Wan 2.1 VACE",
     "MotionAdapter": MOTION,
 }
 # files of picture adapters
