@@ -67,13 +67,24 @@ def consider(offered: Offered, request: EditRequest | None, costs: Costs) -> Con
     found = Considered(offered, free, offered.need.memory(LEAST_WINDOW))
     if request is None:
         return found
-    facts = {"model": offered.id, "method": offered.method, "params": offered.params}
-    asked = replace(request, **facts)
+    asked = replace(
+        request,
+        model=offered.id,
+        method=offered.method,
+        params=offered.params,
+    )
     with suppress(EditingError):  # its words or masks are not finished
         work, memory = work_of_family(asked, offered.need)
         seconds, here = _here(asked, offered, work, costs)
         cards = _on_cards(offered, work)
-        return Considered(offered, free, memory, seconds, here, cards)
+        return Considered(
+            offered,
+            free,
+            memory,
+            seconds,
+            here,
+            cards,
+        )
     return found
 
 
