@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from regrain.editing.storage.folders import named_by
+from regrain.editing.storage.local_models import MODELS_VARIABLE
 
 VARIABLE = "REGRAIN_PROJECTS"
 OPEN = ".open"  # folder of the files of open pages, on the disk of the projects
@@ -32,3 +33,11 @@ def projects_folder() -> Path | None:
         given = named_by(VARIABLE)
         return given and given.absolute()
     return Path.home() / "Regrain" if is_own_machine() else None
+
+
+def place_models() -> None:
+    """Keep models beside the projects on one's own machine, unless `$REGRAIN_MODELS`
+    names a folder: they can be fetched and dropped there at once."""
+    projects = projects_folder()
+    if projects and is_own_machine():
+        os.environ.setdefault(MODELS_VARIABLE, str(projects / "models"))
