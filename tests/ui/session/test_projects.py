@@ -30,6 +30,7 @@ from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage.local_models import models_folder
 from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import (
