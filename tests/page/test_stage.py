@@ -390,3 +390,26 @@ def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, phone):
         page.wait_for_selector("text=/step 6 of 12/")
         wait(lambda: page.evaluate(PICTURE)["top"] >= 0, "the picture is in sight")
     wait_for_result(page)
+
+
+def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, open_page):
+    """Where each is as large as one alone; what somebody has chosen stays. Results are
+    right below."""
+    page = open_page(server, viewport={"width": 2560, "height": 1080})
+    run(page)
+    shown = (
+        "mode => document.querySelector('.rg-player[data-panes]').dataset.mode === mode"
+    )
+    page.wait_for_function(shown, arg="side")
+    panes = page.locator(".rg-pane:visible")
+    sizes = [pane.bounding_box() for pane in panes.all()]
+    assert len(sizes) == 2
+    assert sizes[0]["height"] == sizes[1]["height"] > 800
+    page.set_viewport_size(DESK["viewport"])
+    page.wait_for_function(shown, arg="wipe")
+    alone = page.locator(".rg-bar").bounding_box()
+    results = page.locator(".rg-runs").bounding_box()
+    assert 0 < results["y"] - alone["y"] - alone["height"] < 24
+    page.click("#tabs >> text=Side by side")
+    page.reload()
+    page.wait_for_selector("#tabs [aria-pressed=true]:has-text('Side by side')")

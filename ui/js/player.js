@@ -3,7 +3,7 @@
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking } from "./shared/looking.js";
-import { addComparison, followChoice } from "./player/compare.js";
+import { addComparison, chooseLook, followChoice } from "./player/compare.js";
 import { arrange, keepUp, makeComing, makeControls, makePane, setPlaying } from "./player/videos.js";
 
 /** @typedef {import("./types").Player} Player */
@@ -88,6 +88,7 @@ export function mount(element, props, trigger, watch) {
   };
   hub.on("view", look);
   look();
+  addEventListener("resize", () => chooseLook(player, element));
   // What was made of the whole clip stays beside a try, and while another is made.
   /** @param {import("./types").PlayerView} value */
   const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
@@ -103,6 +104,7 @@ export function mount(element, props, trigger, watch) {
     player = build(value);
     followChoice(player);
     element.replaceChildren(player.root);
+    chooseLook(player, element);
     keepUp(player);
     turnTo(player);
   });
