@@ -413,3 +413,34 @@ def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, ope
     page.click("#tabs >> text=Side by side")
     page.reload()
     page.wait_for_selector("#tabs [aria-pressed=true]:has-text('Side by side')")
+
+
+def test_small_windows_show_the_picture_and_what_the_page_is(server, open_page):
+    page = open_page(server, **PHONE)
+    assert page.is_visible(".rg-head p")
+    # A desktop at twice its size.
+    page = open_page(server, viewport={"width": 720, "height": 450})
+    page.click("#tabs >> text=Masks")
+    seen = page.evaluate(PICTURE)
+    assert min(seen["bottom"], 450) - seen["top"] > 240
+
+
+def test_small_things_are_said_and_stay_where_they_are(server, open_page):
+    page = open_page(server, **DESK)
+    start_empty(page)
+    mask_disc(page)
+    change = page.locator(".rg-bubble [data-key=prompt]")
+    fits = "node => { node.value = node.placeholder; return node.scrollWidth <= node.clientWidth; }"
+    assert change.evaluate(fits)
+    # A focus on what is outside of it does not move the picture.
+    slip = """stage => { const node = document.createElement('button'); stage.append(node);
+      node.style.cssText = 'position: absolute; top: 2000px'; node.focus(); const moved = stage.scrollTop;
+      node.remove(); return moved; }"""
+    assert page.locator(".rg-canvas-stage").evaluate(slip) == 0
+    assert page.locator("#rg-find").is_hidden()
+    page.keyboard.press("Escape")
+    for count in range(2, 9):
+        page.click("#rg-add")
+        until(page, lambda s, count=count: len(s["labels"]) == count, "another region")
+    page.click("#rg-add")
+    page.wait_for_selector(".rg-say.rg-alarm:has-text('At most 8 are allowed')")

@@ -53,11 +53,12 @@ const build = (value) => {
  * Show a try of one frame at its place in the clip, under the words it tries.
  * @param {PlayerView} value
  */
-const showStill = ({ still, at = 0 }) => {
+const showStill = ({ still, note, at = 0 }) => {
   if (!still) return false;
   hub.editor?.go(at);
   showStage("masks");
   hub.tell("still", { picture: still, frame: at });
+  hub.editor?.say(note ?? "");
   return true;
 };
 

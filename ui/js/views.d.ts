@@ -174,6 +174,8 @@ export interface MaskFinders {
   trackers: TrackerView[];
   tracker: string;
   usual: string;
+  /** Whether things are found by words alone */
+  words: boolean;
 }
 
 /** Who follows masks. */

@@ -200,6 +200,7 @@ class MaskFinders:
     trackers: list[TrackerView]
     tracker: str
     usual: str
+    words: bool  # whether things are found by words alone
 
 
 @dataclass(frozen=True)

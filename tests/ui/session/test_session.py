@@ -326,6 +326,13 @@ def test_a_click_or_stroke_that_begins_on_another_region_takes_it(visits, event,
     assert [*session.state.regions] == order
 
 
+def test_a_point_that_is_taken_back_is_said(visits, act):
+    clicked(visits.get("page"), (0, 20.0), (0, 40.0))
+    said = {"id": visits.get("page").id, "have": 0, "frame": 0, "label": 1}
+    view = act(**said, act="unpoint", at=[40.0, 5.0])
+    assert (view.note.split(".")[0], view.alarm) == ("The point is taken back", False)
+
+
 @pytest.mark.parametrize("before", [(), ("preview",)])
 def test_what_a_click_is_not_sure_of_is_said(visits, before):
     session = visits.get("page")
