@@ -140,9 +140,7 @@ class Masking:
         inside = bool(data.get("inside"))
         if inside:
             session.state = session.state.raised(label, frame, at)
-        found = mask_edits.add_point(
-            session, label, frame, at, inside, self.segment
-        )
+        found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
         if found and session.answer[2]:
             return _UNSURE
         if found and data.get("begins") is True:
