@@ -73,6 +73,12 @@ _NETWORK: Values = {
     "addition_embed_type": (None, "text_time"),
 }
 _COLOURS: Values = {"in_channels": (3,), "out_channels": (3,)}
+_VIDEO: Values = {
+    "qk_norm": ("rms_norm_across_heads",),
+    "image_dim": _OFF,
+    "added_kv_proj_dim": _OFF,
+    "pos_embed_seq_len": _OFF,
+}
 ALLOWED: Mapping[str, Values] = {
     "UNet2DConditionModel": {
         **_NETWORK,
@@ -91,12 +97,8 @@ ALLOWED: Mapping[str, Values] = {
     "MotionAdapter": {"conv_in_channels": (None, 0)},
     "AutoencoderKL": _COLOURS,
     "AutoencoderDC": {"in_channels": (3,)},
-    "WanTransformer3DModel": {
-        "qk_norm": ("rms_norm_across_heads",),
-        "image_dim": _OFF,
-        "added_kv_proj_dim": _OFF,
-        "pos_embed_seq_len": _OFF,
-    },
+    "WanTransformer3DModel": _VIDEO,
+    "WanVACETransformer3DModel": _VIDEO,
     "AutoencoderKLWan": {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
 }
 """Of the classes of diffusers that are built from their configuration, all of whose
@@ -243,7 +245,7 @@ def with_defaults(content: Content, place: str) -> dict[str, object]:
     """
     import diffusers
 
-    name = str(content.get("_class_name", "DDIMScheduler"))
+    name = str(content.get("_class_name") or "DDIMScheduler")
     known = signature(getattr(diffusers, name).__init__).parameters.values()
     usual = {one.name: one.default for one in known if one.default is not one.empty}
     # a class without the key spaces its levels so

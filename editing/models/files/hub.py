@@ -48,7 +48,7 @@ _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
     "WanPipeline": "Wan 2.1",
-    "WanVACEPipeline": "Wan 2.1",
+    "WanVACEPipeline": "Wan 2.1 VACE",
     "MotionAdapter": MOTION,
 }
 # files of picture adapters
