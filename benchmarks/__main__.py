@@ -65,6 +65,7 @@ COMMANDS = {
     "soak": "benchmarks.soak",
     "reader": "benchmarks.reader",
     "remove_click": "benchmarks.remove_click",
+    "doubt": "benchmarks.doubt",
     "masks": "storybook.training.sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
@@ -85,6 +86,7 @@ QUICK = {
     "promises": "--size 64 --runs 2 --steps 2",
     "reader": "--scenes 1 --frames 2 --drawn 1 --way 'two steps'",
     "remove_click": "--cases 1",
+    "doubt": "--cases 2",
     "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
 

@@ -354,12 +354,15 @@ def segment(
     box=None,
     clip=None,
     frame=0,
+    doubt=None,
 ):
     """What has nearly the colour of the points and hangs together with them; nothing on
     the lawn.
 
-    A box stands for its middle.
+    A box stands for its middle. A click is doubtful while there is a file `doubt`.
     """
+    if Path(os.environ["REGRAIN_TEST_LOG"]).with_name("doubt").exists() and doubt:
+        doubt()
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
     if box is not None:
         points = [*points, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)]

@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from regrain.editing.media.lazy_frames import Mask, Rgb, Shape
+from regrain.editing.media.lazy_frames import Rgb, Shape
 
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
 # Predicted quality by which a larger mask may fall behind and still be the whole thing.
 _CLOSE = 0.12
+# Predicted quality from which the mask of a click is trusted; `benchmarks.doubt`.
+TRUSTED = 0.65
+Doubt = Callable[[], object]
+"""What is called where the mask of a first click is not to be trusted."""
+
+
+def trusting() -> None:
+    """Doubt nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +108,9 @@ def choose(
     masks: Bool[np.ndarray, "masks height width"],
     quality: Float[np.ndarray, " masks"],
     index: int | None,
-) -> Mask:
-    """Choose among masks that come in any order, by their predicted quality, 0..1, or
-    by size.
+) -> int:
+    """Return the number of one of some masks that come in any order, by their predicted
+    quality, 0..1, or by size.
 
     `index` is 0 for the largest, 1 for the next; None is the largest of those nearly as
     good as the best.
@@ -111,4 +119,4 @@ def choose(
     if index is None:
         quality = quality[by_size]
         index = int(np.argmax(quality >= quality.max() - _CLOSE))
-    return masks[by_size[index]]
+    return int(by_size[index])

@@ -19,7 +19,9 @@ from regrain.editing.storage.local_models import ASSETS, find_local
 from regrain.editing.storage.safetensors_files import LOADING
 from regrain.masks.models.embedded import (
     PRIOR,
+    TRUSTED,
     WHOLE,
+    Doubt,
     Embedded,
     KeptFrames,
     choose,
@@ -79,7 +81,8 @@ def predict(
     labels: np.ndarray,
     box: np.ndarray | None,
     previous: np.ndarray | None,
-    index: int | None = None,
+    index: int | None,
+    doubt: Doubt,
 ) -> Mask:
     """Predict a mask with SAM; arguments as in `segment`, which checks them."""
     predictor = _predictor(sam, frame)
@@ -92,9 +95,12 @@ def predict(
         multimask_output=several,
     )
     is_built_in = sam.image_encoder.img_size < 1024
+    number = index or WHOLE
     if several and not is_built_in:  # only the built-in one orders its masks
-        return choose(masks, quality, index)
-    return masks[index or WHOLE]
+        number = choose(masks, quality, index)
+    if several and quality[number] < TRUSTED:
+        doubt()
+    return masks[number]
 
 
 def logits(

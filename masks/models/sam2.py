@@ -11,7 +11,15 @@ import numpy as np
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
-from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
+from regrain.masks.models.embedded import (
+    PRIOR,
+    TRUSTED,
+    Doubt,
+    Embedded,
+    KeptFrames,
+    choose,
+    is_first,
+)
 
 _frames = KeptFrames()
 
@@ -42,7 +50,8 @@ def predict(
     labels: np.ndarray,
     box: np.ndarray | None,
     previous: np.ndarray | None,
-    index: int | None = None,
+    index: int | None,
+    doubt: Doubt,
 ) -> Mask:
     """Predict a mask; arguments as in `segment`, which checks them.
 
@@ -84,4 +93,7 @@ def predict(
     if not several:
         return masks[0]
     quality = answer.iou_scores[0, 0].float().cpu().numpy()
-    return choose(masks, quality, index)
+    number = choose(masks, quality, index)
+    if quality[number] < TRUSTED:
+        doubt()
+    return masks[number]

@@ -20,12 +20,14 @@ from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
 from regrain.masks.draw import BrushStroke, Number, deepest
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
-from regrain.masks.models.embedded import Embedded
+from regrain.masks.models.embedded import Doubt, Embedded, is_first, trusting
 from regrain.masks.models.finders import CUTS, find_finder
 from regrain.masks.segmentation import cuts
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
 from regrain.masks.segmentation.cuts import Box, Points, Prompts
+
+_MOST = 0.5  # share of the picture that a thing rarely has
 
 
 def segment(
@@ -41,6 +43,7 @@ def segment(
     model: str | Path | None = None,
     clip: Clip | None = None,
     frame: int = 0,
+    doubt: Doubt = trusting,
 ) -> Mask:
     """Find the mask of the object that is clicked, boxed or drawn over.
 
@@ -66,6 +69,9 @@ def segment(
         clip: For "cuts", the clip that the image is from: things are told apart by how
             they move.
         frame: Its number in the clip, from 0.
+        doubt: Is called where the mask of a single click is not to be trusted: the
+            click may mean very different masks, or it has most of the picture. A box
+            helps.
 
     Raises:
         MaskError: Points, labels, box or mask do not fit the image, or nothing marks
@@ -89,13 +95,19 @@ def segment(
             method = CUTS
         elif previous is not None and len(prompts.labels) and not prompts.labels[-1]:
             method = CUTS  # what it takes away is what was clicked, and no more
+    if not is_first(prompts.points, prompts.labels, prompts.box, previous):
+        doubt = trusting
     if method == CUTS:
         scene = scene_of(pixels, clip, frame)
-        return _by_cuts(pixels, prompts, scene)
-    return _by_sam(encoded or embed(pixels, model), prompts, index)
+        mask = _by_cuts(pixels, prompts, scene, doubt)
+    else:
+        mask = _by_sam(encoded or embed(pixels, model), prompts, index, doubt)
+    if mask.mean() > _MOST:
+        doubt()
+    return mask
 
 
-def _by_sam(seen: Embedded, prompts: Prompts, index: int | None) -> Mask:
+def _by_sam(seen: Embedded, prompts: Prompts, index: int | None, doubt: Doubt) -> Mask:
     """Ask the SAM that has encoded a frame."""
     coords, labels, box, previous, strokes = prompts
     # about four points along each stroke
@@ -116,13 +128,14 @@ def _by_sam(seen: Embedded, prompts: Prompts, index: int | None) -> Mask:
             box,
             previous,
             index,
+            doubt,
         )
     return sam.predict(
-        sam.load_sam(seen.model), seen, coords, labels, box, previous, index
+        sam.load_sam(seen.model), seen, coords, labels, box, previous, index, doubt
     )
 
 
-def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene) -> Mask:
+def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene, doubt: Doubt) -> Mask:
     """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a
     first click or box."""
     height, width = image.shape[:2]
@@ -136,7 +149,7 @@ def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene) -> Mask:
         logits = sam.logits(embed(image), about / ratio, on_it, box)
         return _resized(logits, scene.shape)
 
-    mask = cuts.find(scene, marked, None if sam.missing() else ask)
+    mask = cuts.find(scene, marked, None if sam.missing() else ask, doubt)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 
 from regrain.editing.media.lazy_frames import Mask, Shape
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
+from regrain.masks.models.embedded import Doubt, trusting
 from regrain.masks.segmentation.cut_evidence import (
     Scene,
     Soft,
@@ -49,6 +50,9 @@ _NEAR = 0.08  # of the long side: how far a mask may grow in a round
 _NEARNESS = 0.5  # weight of the evidence of what is near
 _ADVICE = 5.0  # the most of a network's answer
 _POINTS = 5  # of the first outline that a network is asked about
+# Mean overlap with the other masks that a click may mean, from which the best one is
+# trusted; `benchmarks.doubt`.
+_TRUSTED = 0.85
 
 
 class _Round(NamedTuple):
@@ -146,6 +150,7 @@ def begin(
     seeds: Seeds,
     click: Float[np.ndarray, "clicks 2"] = _NOWHERE,
     ask: Ask | None = None,
+    doubt: Doubt = trusting,
 ) -> Soft:
     """Cut out what a first click, stroke or box marks.
 
@@ -154,8 +159,8 @@ def begin(
     several points of that mask.
 
     `seeds` are what is certain: without anything inside, the thing is looked for in all
-    that is not outside. `click` is the first click, if any, (x, y), and `ask` a network
-    to ask.
+    that is not outside. `click` is the first click, if any, (x, y), `ask` a network to
+    ask, and `doubt` is called where the click may mean very different masks.
     """
     starts = _starts(scene, seeds)
     if ask is None:
@@ -169,7 +174,12 @@ def begin(
     if len(click):  # the first answer to it has a vote
         mean = np.mean([first, *further], axis=0)
         masks += _grown_from_advice(scene, seeds, [mean])
-        return _best(scene, masks, [first > 0])
+        best = _best(scene, masks, [first > 0])
+        others = [mask > 0.5 for mask in masks if mask is not best]
+        alike = [iou(best > 0.5, other) for other in others]
+        if alike and np.mean(alike) < _TRUSTED:
+            doubt()
+        return best
     # For a box, of the masks that further answers lead to, the one most like the others.
     counts = range(1, len(further) + 1)
     means = [np.mean(further[:count], axis=0) for count in counts]
@@ -433,11 +443,14 @@ def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
     return float(strength[outline].mean())
 
 
-def find(scene: Scene, prompts: Prompts, ask: Ask | None = None) -> Soft:
+def find(
+    scene: Scene, prompts: Prompts, ask: Ask | None = None, doubt: Doubt = trusting
+) -> Soft:
     """Cut out what is marked, on the working grid: one click after the other, or as
     corrections of a mask.
 
-    `ask` is a network to ask about a first click or box.
+    `ask` is a network to ask about a first click or box, `doubt` is called where the
+    mask of a first click is not to be trusted.
 
     Returns:
         A soft mask: 0 is surely outside, 1 surely inside.
@@ -468,6 +481,7 @@ def find(scene: Scene, prompts: Prompts, ask: Ask | None = None) -> Soft:
             begun,
             points[first],
             asked,
+            doubt,
         )
     else:
         soft = previous.astype(np.float32)

@@ -223,8 +223,7 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     assert evil[:30] in page.inner_text(".rg-card[data-label='1'] .rg-card-line")
     assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
     assert page.is_visible("#cards >> text=Upper regions cover lower ones.")
-    page.click(".rg-card[data-label='2'] summary")
-    page.click(".rg-card[data-label='2'] [data-move=up]")
+    page.click(".rg-card[data-label='2'] >> text=Move up")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
     color = "document.querySelector('.rg-words').style.getPropertyValue('--region')"
     page.wait_for_function(f"{color} === '#ff00ff'")
@@ -283,14 +282,14 @@ def test_cuts_answer_where_sam_fails(page):
 def test_things_are_found_without_a_click(server, page):
     start_empty(page)
     with server.hold("discovering", 3):
-        refine(page, "#rg-find")
+        page.evaluate("window.regrain.tell('find')")
         page.wait_for_selector("text=/Looking for objects: step 2 of 4/")
         # It can be stopped like tracking.
         page.click(".rg-track")
         page.wait_for_selector("text=/Stopped. No regions were added/")
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     assert state(page)["labels"] == []
-    refine(page, "#rg-find")
+    page.evaluate("window.regrain.tell('find')")
     found = until(page, lambda s: len(s["labels"]) == 2, "two things are found")
     assert all(len(frame) == 2 for frame in found["area"])
     assert abs(found["area"][0]["1"] - 42**2 * 3.14159) < 60
@@ -301,14 +300,16 @@ def test_things_are_found_without_a_click(server, page):
     page.locator(".rg-canvas-stage canvas").focus()
     press_until(page, "Control+z", lambda s: s["labels"] == [], "one step undoes it")
     empty = page.locator("#rg-source")
-    find = page.locator("#rg-find")
-    open_refine(page)
     refused = lambda: empty.get_attribute("aria-invalid") == "true"  # noqa: E731
     fill_until(
         page,
         empty,
         "",
-        lambda: find.click() or page.wait_for_timeout(1000) or refused(),
+        lambda: (
+            page.evaluate("window.regrain.tell('find')")
+            or page.wait_for_timeout(1000)
+            or refused()
+        ),
     )
 
 

@@ -1,6 +1,8 @@
 """Published SAMs on the page, in a real Chromium: fetched from a hub on this machine,
 then used."""
 
+import shutil
+
 import pytest
 from browser import (
     PHONE,
@@ -18,12 +20,17 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def fetching(tmp_path_factory):
-    """A page whose folder of models is empty, and the hub it can reach."""
+    """A page whose folder of models, beside its projects, is empty, and the hub it can
+    reach."""
     root = tmp_path_factory.mktemp("fetching")
     published = write_sam2(root / "published")
-    with serve_hub(published) as (hub, address):
+    with (
+        serve_hub(published) as (hub, address),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.delenv("REGRAIN_MODELS", raising=False)
         there = {
-            "REGRAIN_MODELS": str(root / "models"),
+            "REGRAIN_PROJECTS": str(root),
             "HF_HUB_OFFLINE": "0",
             "HF_ENDPOINT": address,
         }
@@ -86,6 +93,11 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     open_refine(page)
     page.wait_for_selector("text=Found: SAM 2.1 tiny")
+    # Another, put there while the page runs, is used from the next click on.
+    write_sam2(server.folder / "models" / "sam2.1-hiera-small")
+    page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    page.wait_for_selector("[data-finder='sam2.1-hiera-small']", state="attached")
+    shutil.rmtree(server.folder / "models" / "sam2.1-hiera-small")
     assert not page.locator(".rg-cost").is_visible()
     # Drawn clips keep the built-in one.
     open_example(page, "01_two_discs")

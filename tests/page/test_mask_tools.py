@@ -6,6 +6,7 @@ from browser import open_refine, refine, wait
 from canvas import (
     LEFT,
     SIDE,
+    click,
     mask,
     paint,
     pixel,
@@ -57,6 +58,24 @@ def test_a_box_finds_what_it_holds(page):
     paint(page, (200, 20), (240, 60))  # around nothing
     page.wait_for_selector(".rg-say.rg-alarm")
     assert "closer around the object" in page.inner_text(".rg-say")
+
+
+def test_where_a_click_is_doubtful_a_box_is_offered(server, page):
+    start_empty(page)
+    file = server.folder / "doubt"
+    file.touch()
+    click(page, LEFT)
+    offer = page.locator(".rg-say >> text=Draw a box around it")
+    offer.wait_for()
+    file.unlink()
+    page.mouse.move(*spot(page, (200, 40)))
+    page.wait_for_timeout(200)
+    assert page.inner_text(".rg-say").startswith("Unsure: ")
+    offer.click()
+    page.wait_for_selector("[data-tool=box][aria-pressed=true]")
+    paint(page, (25, 75), (118, 165))
+    until(page, lambda s: s["rev"] > 1 and s["area"][0].get("1"), "the box is masked")
+    assert "Unsure" not in page.inner_text(".rg-say")
 
 
 def test_a_box_is_drawn_by_keys(page):

@@ -396,3 +396,57 @@ def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, phone):
         page.wait_for_selector("text=/step 6 of 12/")
         wait(lambda: page.evaluate(PICTURE)["top"] >= 0, "the picture is in sight")
     wait_for_result(page)
+
+
+def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, open_page):
+    """Where each is as large as one alone; what somebody has chosen stays. Results are
+    right below."""
+    page = open_page(server, viewport={"width": 2560, "height": 1080})
+    run(page)
+    shown = (
+        "mode => document.querySelector('.rg-player[data-panes]').dataset.mode === mode"
+    )
+    page.wait_for_function(shown, arg="side")
+    panes = page.locator(".rg-pane:visible")
+    sizes = [pane.bounding_box() for pane in panes.all()]
+    assert len(sizes) == 2
+    assert sizes[0]["height"] == sizes[1]["height"] > 800
+    page.set_viewport_size(DESK["viewport"])
+    page.wait_for_function(shown, arg="wipe")
+    alone = page.locator(".rg-bar").bounding_box()
+    results = page.locator(".rg-runs").bounding_box()
+    assert 0 < results["y"] - alone["y"] - alone["height"] < 24
+    page.click("#tabs >> text=Side by side")
+    page.reload()
+    page.wait_for_selector("#tabs [aria-pressed=true]:has-text('Side by side')")
+
+
+def test_small_windows_show_the_picture_and_what_the_page_is(server, open_page):
+    page = open_page(server, **PHONE)
+    assert page.is_visible(".rg-head p")
+    # A desktop at twice its size.
+    page = open_page(server, viewport={"width": 720, "height": 450})
+    page.click("#tabs >> text=Masks")
+    seen = page.evaluate(PICTURE)
+    assert min(seen["bottom"], 450) - seen["top"] > 240
+
+
+def test_small_things_are_said_and_stay_where_they_are(server, open_page):
+    page = open_page(server, **DESK)
+    start_empty(page)
+    mask_disc(page)
+    change = page.locator(".rg-bubble [data-key=prompt]")
+    fits = "node => { node.value = node.placeholder; return node.scrollWidth <= node.clientWidth; }"
+    assert change.evaluate(fits)
+    # A focus on what is outside of it does not move the picture.
+    slip = """stage => { const node = document.createElement('button'); stage.append(node);
+      node.style.cssText = 'position: absolute; top: 2000px'; node.focus(); const moved = stage.scrollTop;
+      node.remove(); return moved; }"""
+    assert page.locator(".rg-canvas-stage").evaluate(slip) == 0
+    assert page.locator("#rg-find").is_hidden()
+    page.keyboard.press("Escape")
+    for count in range(2, 9):
+        page.click("#rg-add")
+        until(page, lambda s, count=count: len(s["labels"]) == count, "another region")
+    page.click("#rg-add")
+    page.wait_for_selector(".rg-say.rg-alarm:has-text('At most 8 are allowed')")

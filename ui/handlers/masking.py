@@ -34,6 +34,8 @@ _NOTHING_BOXED = (
     "Nothing found in that box. "
     "Draw it closer around the object, or hold Shift to take all of it."
 )
+_UNSURE = "Unsure: this click may mean several things."
+_TAKEN_BACK = "The point is taken back. Undo brings it again."
 _BEGUN = "A new region: the one before has its mask and its words."
 _MOST_CLICKS = 100  # on the picture of a region
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
@@ -102,6 +104,7 @@ class Masking:
             session.shown,
             _wanted(session, data),
         )
+        view = replace(view, unsure=note == _UNSURE)
         if act in ("undo", "redo"):
             view = replace(view, **_go_to_change(session))
         if act == "preview":
@@ -132,14 +135,14 @@ class Masking:
             found = mask_edits.remove_point(
                 session, _label(data), frame, at, self.segment
             )
-        else:
-            label = self._target(session, data)
-            inside = bool(data.get("inside"))
-            if inside:
-                session.state = session.state.raised(label, frame, at)
-            found = mask_edits.add_point(
-                session, label, frame, at, inside, self.segment
-            )
+            return _TAKEN_BACK if found else _NOTHING
+        label = self._target(session, data)
+        inside = bool(data.get("inside"))
+        if inside:
+            session.state = session.state.raised(label, frame, at)
+        found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
+        if found and session.answer[2]:
+            return _UNSURE
         if found and data.get("begins") is True:
             return _BEGUN
         return None if found else _NOTHING

@@ -269,6 +269,7 @@ const redrawMasks = ({ editor, surface }, value) => {
 const sayAndGo = (editor, value) => {
   if (value.note !== null) {
     editor.say(value.note, value.alarm);
+    if (value.unsure) editor.offerBox();
     hub.tell("noted", value);
   }
   if (value.field) hub.tell("wrong", value);

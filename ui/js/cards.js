@@ -212,9 +212,9 @@ const addTaking = (deck, root, column, add) => {
     if (!value) return;
     takeBlind(value.blind);
     deck.rest = value.rest ?? 0;
+    add.ariaDisabled = String(Boolean(value.full)); // pressed all the same, it says why
     hub.rest = deck.rest;
     hub.editor?.refresh(); // a rest of the frame that is there is not offered again
-    add.disabled = Boolean(value.full);
     const replaced = Boolean(value.anew) && value.anew !== deck.anew;
     const anew = deck.id !== value.id || replaced;
     deck.anew = value.anew ?? deck.anew;

@@ -3,7 +3,7 @@
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking } from "./shared/looking.js";
-import { addComparison, followChoice } from "./player/compare.js";
+import { addComparison, chooseLook, followChoice } from "./player/compare.js";
 import { arrange, keepUp, makeComing, makeControls, makePane, setPlaying } from "./player/videos.js";
 
 /** @typedef {import("./types").Player} Player */
@@ -53,11 +53,12 @@ const build = (value) => {
  * Show a try of one frame at its place in the clip, under the words it tries.
  * @param {PlayerView} value
  */
-const showStill = ({ still, at = 0 }) => {
+const showStill = ({ still, note, at = 0 }) => {
   if (!still) return false;
   hub.editor?.go(at);
   showStage("masks");
   hub.tell("still", { picture: still, frame: at });
+  hub.editor?.say(note ?? "");
   return true;
 };
 
@@ -88,6 +89,7 @@ export function mount(element, props, trigger, watch) {
   };
   hub.on("view", look);
   look();
+  addEventListener("resize", () => chooseLook(player, element));
   // What was made of the whole clip stays beside a try, and while another is made.
   /** @param {import("./types").PlayerView} value */
   const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
@@ -103,6 +105,7 @@ export function mount(element, props, trigger, watch) {
     player = build(value);
     followChoice(player);
     element.replaceChildren(player.root);
+    chooseLook(player, element);
     keepUp(player);
     turnTo(player);
   });

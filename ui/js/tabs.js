@@ -2,6 +2,7 @@
 // Which clip this is, how it is looked at, and what few need of the page.
 import { childrenOf, chooser, iconButton, make, pressOnly } from "./shared/dom.js";
 import { makeDarkSwitch } from "./shared/dark.js";
+import { keepLook } from "./player/compare.js";
 import { turnFull } from "./shared/full.js";
 import { hub, showStage } from "./shared/hub.js";
 import { makeMenu } from "./shared/menu.js";
@@ -56,7 +57,10 @@ const makeClipMenu = () => {
 export function mount(element) {
   /** @param {import("./types").Look} name */
   const look = (name) => {
-    if (name !== "masks") hub.tell("compare", name);
+    if (name !== "masks") {
+      keepLook(name);
+      hub.tell("compare", name);
+    }
     showStage(name === "masks" ? "masks" : "edit");
   };
   const looks = chooser("What is shown", LOOKS, look);

@@ -436,6 +436,8 @@ export interface Editor extends Pick<
   reshape(kind: string): void;
   resize(radius: number): void;
   say(text: string, alarm?: boolean): void;
+  /** Offer the box tool after what is said, which stays until something else is. */
+  offerBox(): void;
   showFiles(): void;
   toggleCut(): void;
   toggleKey(): void;

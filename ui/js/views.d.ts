@@ -116,6 +116,8 @@ export interface CanvasView {
   alarm: boolean;
   undo: boolean;
   redo: boolean;
+  /** The note says so of a mask: a box would help */
+  unsure?: boolean;
   /** That the note is about */
   field?: string;
   /** The frame to go to */
@@ -172,6 +174,8 @@ export interface MaskFinders {
   trackers: TrackerView[];
   tracker: string;
   usual: string;
+  /** Whether things are found by words alone */
+  words: boolean;
 }
 
 /** Who follows masks. */

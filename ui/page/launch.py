@@ -14,7 +14,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from regrain.ui.server.own_machine import OPEN, is_own_machine, projects_folder
+from regrain.ui.server.own_machine import (
+    OPEN,
+    is_own_machine,
+    place_models,
+    projects_folder,
+)
 
 # Holds the visitors' files. It goes with the process or, if that is killed, at the next
 # start.
@@ -117,6 +122,7 @@ def launch(
 
     `examples` holds project folders, `model_folder` the built-in model.
     """
+    place_models()
     # What was computed from strangers' clips goes with the process.
     if os.environ.get("SPACE_ID"):
         os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))

@@ -112,6 +112,7 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
             file_types=MASK_FILES,
             visible="hidden",
         ),
+        "history": view("history", elem_id="history"),
     }
     if tools.remark:
         gr.HTML(
@@ -153,7 +154,6 @@ def _words_column(
     for name in ("live", "losses"):
         shown[name] = view(name, elem_id=name)
     shown["result"] = view("result", result, elem_id="result")
-    shown["history"] = view("history", elem_id="history")
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         shown |= _add_run()

@@ -103,8 +103,10 @@ def _send_clip(
 def _segment(here: Heavy, there: Heavy, *points: object, **how: object) -> object:
     """Find a mask on a lent GPU, or here by what is small: nothing has to travel, and
     no visitor's seconds are used."""
-    is_small = how.get("method", "sam") in _HERE and not how.get("model")
-    return (here if is_small else there)(*points, **how)
+    if how.get("method", "sam") in _HERE and not how.get("model"):
+        return here(*points, **how)
+    how.pop("doubt", None)  # it cannot travel
+    return there(*points, **how)
 
 
 def _explained(work: Heavy) -> Heavy:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from regrain.editing.storage.folders import named_by
+from regrain.editing.storage.local_models import MODELS_VARIABLE
 
 VARIABLE = "REGRAIN_PROJECTS"
 OPEN = ".open"  # folder of the files of open pages, on the disk of the projects
@@ -39,3 +40,11 @@ def duplicate() -> str:
     that the README suggests is proposed; empty elsewhere."""
     space = os.environ.get("SPACE_ID")
     return f"https://huggingface.co/spaces/{space}?duplicate=true" if space else ""
+
+
+def place_models() -> None:
+    """Keep models beside the projects on one's own machine, unless `$REGRAIN_MODELS`
+    names a folder: they can be fetched and dropped there at once."""
+    projects = projects_folder()
+    if projects and is_own_machine():
+        os.environ.setdefault(MODELS_VARIABLE, str(projects / "models"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -238,8 +239,11 @@ def _found(
     if key.box is not None or inside or cuts_off:
         asked = (frame, by, key.points, key.box, before.tobytes())
         if session.answer[0] != asked:
-            mask = _segmented(session, frame, key, before, by, segment)
-            session.answer = asked, pack(mask) if mask.any() else None
+            doubts: list[bool] = []
+            ask = partial(segment, doubt=lambda: doubts.append(True))
+            mask = _segmented(session, frame, key, before, by, ask)
+            found = pack(mask) if mask.any() else None
+            session.answer = asked, found, bool(doubts)
         found = session.answer[1]
     return layer.with_key(frame, replace(key, found=found, by=by))
 

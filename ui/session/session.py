@@ -134,9 +134,9 @@ class ClipWork(Words):
     runs: list[RunThread] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
-    # What a finder of masks was asked last, and its answer: a click takes over what was
-    # shown before it
-    answer: tuple[tuple[object, ...], bytes | None] = ((), None)
+    # What a finder of masks was asked last, its answer, and whether that is doubtful: a
+    # click takes over what was shown before it
+    answer: tuple[tuple[object, ...], bytes | None, bool] = ((), None, False)
     # By the file of a region's picture, how that was cut out of another
     cutouts: dict[str, Cutout] = field(default_factory=dict)
     kept: KeptProject | None = None  # where it is kept, once it is

@@ -26,7 +26,12 @@ from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
 from regrain.ui.session.session import Session
 from regrain.ui.values.cutout import LARGE, Cutout
 from regrain.ui.values.layers import Key
-from regrain.ui.values.mask_models import click_models, title, trackers
+from regrain.ui.values.mask_models import (
+    click_models,
+    finder_by_words,
+    title,
+    trackers,
+)
 from regrain.ui.values.state import MAX_REGIONS
 from regrain.ui.views.shown import (
     Blind,
@@ -201,7 +206,13 @@ def _mask_models(session: Session) -> MaskFinders:
         TrackerView(model.name, model.title, model.cost())
         for model in trackers().values()
     ]
-    return MaskFinders(choices, following, session.tracker, session.finder)
+    return MaskFinders(
+        choices,
+        following,
+        session.tracker,
+        session.finder,
+        finder_by_words(session.opened.drawn) is not None,
+    )
 
 
 def _clip(opened: OpenedClip) -> ClipView:

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from regrain.editing.errors import RequestError
+from regrain.editing.models.files.location import BUILT_IN_FAST
 from regrain.editing.params.registry import METHODS
+from regrain.editing.params.written import split_weight
+from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
+from regrain.editing.request.usual import picture_doubts, usual_way
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.values.method_choice import uses
 from regrain.ui.work.jobs import RunJob
@@ -28,14 +32,18 @@ def attempt(
     """Return what a quick try of a frame runs, and the clip it is shown with; both as
     given if `kind` is no try.
 
-    It is what a run does, in fewer steps. A model that was tuned on so many frames is
-    of use for no other number: then the whole clip is tried.
+    It is what a run does, in fewer steps; but where the LoRA for few steps would make a
+    pattern of a region's picture, by the method that takes pictures. A model that was
+    tuned on so many frames is of use for no other number: then the whole clip is tried.
 
     Args:
         values: Every parameter as the run would have it.
     """
     if kind != "quick":
         return request, opened
+    seeing = bool(picture_doubts(request.asked, request.regions))
+    if seeing:
+        request = _seeing(request)
     count = len(request.clip)
     at = frame if isinstance(frame, int) and 0 <= frame < count else 0
     frames = range(count) if request.adapter else range(at, at + 1)
@@ -50,14 +58,31 @@ def attempt(
             params[name] = value
     tried = pick(replace(request, params=params), frames)
     few = f"frame {at + 1}" if len(frames) == 1 else f"{count} frames"
-    if "steps" in fewer:
+    if "steps" in fewer and not seeing:
         few += f", {fewer['steps']} steps of {values['steps']}"
     note = f"A quick try: {few}. Run edits the whole clip in the same way."
     if fewer:
         note = f"A quick try: {few}. Run edits the whole clip in full quality."
+    if seeing:
+        title = METHODS[request.method].title
+        note = f"A quick try by {title}, which takes pictures: choose it for Run, too."
     alone = at if len(frames) == 1 else None
     # Without its file, no edit is put back into it.
     return tried, replace(opened, request=tried, file=None, attempt=note, tried=alone)
+
+
+def _seeing(request: EditRequest) -> EditRequest:
+    """Return a request by the usual method that takes pictures, without the LoRA for few
+    steps."""
+    way = usual_way(request.model, Edit().method)
+    loras = tuple(
+        name for name in request.loras if split_weight(name)[0] != BUILT_IN_FAST
+    )
+    motion = request.motion or way.motion
+    params = {"steps": TRIED["steps"]}
+    return replace(
+        request, method=way.method, loras=loras, motion=motion, params=params
+    )
 
 
 def plan(job: RunJob, wanted: object, values: Mapping[str, object]) -> list[RunJob]:

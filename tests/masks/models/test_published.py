@@ -93,13 +93,25 @@ def ask(network, multimask, points=None, box=None, mask=None):
 
 
 @pytest.mark.parametrize("name", [SAM2, SAM3])
-def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct):
+def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct, monkeypatch):
     found, quality = ask(direct[name][0], True, [(30, 20, 1)])
     # none is much worse, so the largest is the whole thing
     assert np.ptp(quality) < 0.12
     largest = found[found.sum((1, 2)).argmax()]
     assert 0 < largest.sum() < largest.size
     assert (masks.segment(IMAGE, [(30, 20)], [1], method=name) == largest).all()
+    monkeypatch.setattr("regrain.masks.segmentation.click._MOST", 1)
+    doubts = []
+    for trusted in (-9, 9):
+        monkeypatch.setattr(sam2, "TRUSTED", trusted)
+        masks.segment(
+            IMAGE,
+            [(30, 20)],
+            [1],
+            method=name,
+            doubt=lambda trusted=trusted: doubts.append(trusted),
+        )
+    assert doubts == [9]
     smallest = found[found.sum((1, 2)).argmin()]
     assert (
         masks.segment(IMAGE, [(30, 20)], [1], method=name, index=2) == smallest

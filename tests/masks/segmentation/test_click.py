@@ -91,6 +91,29 @@ def test_published_models_do_not_order_their_masks(circles, monkeypatch):
         assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, radius)).all()
 
 
+@pytest.mark.parametrize(
+    ("quality", "radius", "more", "told"),
+    [
+        (0.6, 10, {}, True),
+        (0.7, 10, {}, False),
+        (0.6, 10, {"box": (40, 30, 60, 50)}, False),
+        (0.6, 10, {"previous": disc(50, 40, 20)}, False),
+        (0.7, 60, {}, True),  # most of the picture
+    ],
+)
+@pytest.mark.parametrize("side", [256, 1024])  # built in, and published
+def test_a_click_of_which_a_network_is_not_sure_is_doubted(
+    circles, monkeypatch, quality, radius, more, told, side
+):
+    circles.image_encoder.img_size = side
+    masks = np.stack([disc(50, 40, radius)] * 3)
+    answer = (masks, np.array([quality, 0, 0]), None)
+    monkeypatch.setattr(Circles, "predict", lambda *_, **__: answer)
+    doubts = []
+    click.segment(IMAGE, [(50, 40)], [1], doubt=lambda: doubts.append(1), **more)
+    assert bool(doubts) == told
+
+
 def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     click.segment(IMAGE, [(50, 40)], [1], previous=X < 60)
     prompt = Circles.asked[-1][3]

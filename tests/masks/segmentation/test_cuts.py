@@ -157,6 +157,39 @@ def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
     assert iou(found > 0.5, right) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("alike", "more", "told"),
+    [(True, {}, False), (False, {}, True), (False, {"box": (5, 5, 90, 90)}, False)],
+)
+def test_a_click_that_may_mean_very_different_masks_is_doubted(
+    network, monkeypatch, alike, more, told
+):
+    network(lambda points: np.ones((96, 96), bool))
+    given = []
+
+    def grown(scene, seeds, start, hint=None):
+        mask = np.zeros(scene.shape, np.float32)
+        mask[10:40, 10:40] = 1
+        if given and not alike:
+            mask[40:60, 10:60] = 1
+        given.append(mask)
+        return mask
+
+    monkeypatch.setattr(cuts, "_grown", grown)
+    image = np.full((96, 96, 3), 90, np.uint8)
+    doubts = []
+    segment(
+        image,
+        [(20, 20)],
+        [1],
+        method="cuts",
+        doubt=lambda: doubts.append(1),
+        **more,
+    )
+    assert len(given) > 1
+    assert bool(doubts) == told
+
+
 def test_in_a_box_the_answer_that_most_are_like_is_taken():
     scene = Scene(np.full((40, 60, 3), 90, np.uint8))
     seeds = cuts.seeds_of(

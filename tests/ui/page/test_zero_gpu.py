@@ -125,20 +125,21 @@ def test_small_mask_models_use_no_ones_seconds():
     asked = []
     made = np.zeros((64, 64), bool)
 
-    def segment(*given, **how):
-        asked.append(how.get("method"))
+    def segment(*given, doubt=None, **how):
+        asked.append((how.get("method"), doubt))
         return made
 
     tools = zero_gpu.lent(Tools(edit, segment, masks.propagate), spaces)
     picture = clip.read(0, 1)[0]
     for how in ({}, {"method": "sam"}, {"method": "cuts"}):
-        tools.segment(picture, [(20, 20)], [1], **how)
+        tools.segment(picture, [(20, 20)], [1], doubt=print, **how)
     assert spaces.durations == []
-    assert asked == [None, "sam", "cuts"]
+    assert asked == [(method, print) for method in (None, "sam", "cuts")]
     published = {"method": "sam", "model": "sam_vit_b_01ec64.pth"}
     for how in ({"method": "sam2.1-hiera-tiny"}, published):
-        tools.segment(picture, [(20, 20)], [1], **how)
+        tools.segment(picture, [(20, 20)], [1], doubt=print, **how)
         assert spaces.durations.pop() == 15
+        assert asked.pop()[1] is None  # a function cannot travel
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -30,9 +30,14 @@ from regrain.editing.errors import RequestError
 from regrain.editing.media.writing import write_video
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage.local_models import models_folder
 from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.ui.server.media import Media
-from regrain.ui.server.own_machine import is_own_machine, projects_folder
+from regrain.ui.server.own_machine import (
+    is_own_machine,
+    place_models,
+    projects_folder,
+)
 from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
@@ -602,6 +607,22 @@ def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
     monkeypatch.delenv("GRADIO_SHARE")
     monkeypatch.setenv("SPACE_ID", "owner/space")
     assert projects_folder() is None
+
+
+def test_models_have_a_place_on_ones_own_machine_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("REGRAIN_PROJECTS", str(tmp_path))
+    for machine, given, place in (
+        ("0.0.0.0", None, None),
+        ("", "elsewhere", Path("elsewhere")),
+        ("", "", None),
+        ("", None, tmp_path / "models"),
+    ):
+        monkeypatch.setenv("GRADIO_SERVER_NAME", machine)
+        monkeypatch.setenv("REGRAIN_MODELS", given or "")
+        if given is None:
+            monkeypatch.delenv("REGRAIN_MODELS")
+        place_models()
+        assert models_folder() == place
 
 
 def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path, visits):

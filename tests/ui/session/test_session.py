@@ -29,7 +29,14 @@ DOT = BrushStroke(((50.0, 20.0),), 2, False)
 
 
 def left_of(
-    image, points, point_labels, previous=None, method="cuts", clip=None, frame=0
+    image,
+    points,
+    point_labels,
+    previous=None,
+    method="cuts",
+    clip=None,
+    frame=0,
+    doubt=None,
 ):
     """A made-up segmenter: all columns up to the rightmost point inside, from the first
     outside on none.
@@ -317,6 +324,36 @@ def test_a_click_or_stroke_that_begins_on_another_region_takes_it(visits, event,
     said = {"id": session.id, "have": session.rev, "frame": 0, "label": 2}
     Masking(visits, left_of).act("page", said | event)
     assert [*session.state.regions] == order
+
+
+def test_a_point_that_is_taken_back_is_said(visits, act):
+    clicked(visits.get("page"), (0, 20.0), (0, 40.0))
+    said = {"id": visits.get("page").id, "have": 0, "frame": 0, "label": 1}
+    view = act(**said, act="unpoint", at=[40.0, 5.0])
+    assert (view.note.split(".")[0], view.alarm) == ("The point is taken back", False)
+
+
+@pytest.mark.parametrize("before", [(), ("preview",)])
+def test_what_a_click_is_not_sure_of_is_said(visits, before):
+    session = visits.get("page")
+
+    def unsure(*given, doubt, **how):
+        if len(given[1]) == 1:
+            doubt()
+        return left_of(*given)
+
+    masking = Masking(visits, unsure)
+
+    def act(act, x):
+        said = {"id": session.id, "have": session.rev, "frame": 0, "label": 1}
+        said |= {"act": act, "at": [x, 5], "inside": True}
+        return masking.act("page", said)[0]
+
+    for name in before:  # the click takes its answer over, and the doubt with it
+        assert not act(name, 20).unsure
+    first = act("point", 20)
+    assert (first.unsure, first.note.split(":")[0]) == (True, "Unsure")
+    assert not act("point", 30).unsure
 
 
 @pytest.mark.parametrize("inside", [True, False])

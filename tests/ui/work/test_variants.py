@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_clips import black
+from PIL import Image
 
 from regrain.editing.request.edit_request import EditRequest, Region
 from regrain.ui.session.clips import prepare
@@ -61,3 +62,27 @@ def test_a_try_leaves_out_steps_and_frames_alone(
     )
     for name in ("adapter", "loras", "motion", "method", "regions", "seed"):
         assert getattr(tried, name) == getattr(request, name)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_try_of_a_picture_is_made_without_the_weights_that_make_a_pattern_of_it(
+    fast, tmp_path
+):
+    picture = tmp_path / "teal.png"
+    Image.new("RGB", (32, 32), "teal").save(picture)
+    cat = Region("cat", 1, prompt="a cat", picture=str(picture))
+    added = ("storybook/fast", "ink") if fast else ("ink",)
+    labels = np.ones((2, 64, 64), np.uint8)
+    params = {"steps": 20, "hold": 0.1}
+    request = EditRequest(
+        black(2, 64, 64), labels, (cat,), method="infedit", loras=added, params=params
+    )
+    opened = prepare("", "a clip", request, tmp_path)
+    tried, shown = attempt("quick", 0, request, params, opened)
+    assert tried.loras == ("ink",)
+    if fast:
+        assert (tried.method, tried.motion) == ("videograin", "storybook/motion")
+        assert tried.params == {"steps": 12}
+        assert "by VideoGrain" in shown.attempt
+    else:
+        assert (tried.method, tried.params["hold"]) == ("infedit", 0.1)

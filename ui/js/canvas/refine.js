@@ -70,6 +70,7 @@ export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
     redo.disabled = !editor.redo;
     every.hidden = hub.written.keyframes.trim() !== "all";
     addRest.hidden = hub.rest > 0;
+    findAll.hidden = !editor.who?.words;
   };
   arrange();
   return { node, refresh };

@@ -1,6 +1,6 @@
 // @ts-check
 // What the canvas asks of the server, and what it says below the frame.
-import { inOrder, make } from "../shared/dom.js";
+import { button, inOrder, make } from "../shared/dom.js";
 import { hub, titleOf } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
 import { aimAt } from "./pointer.js";
@@ -36,6 +36,11 @@ export const makeNote = (editor) => {
     since = Date.now();
     node.textContent = inOrder(text || hint());
     node.classList.toggle("rg-alarm", noted && alarm);
+  };
+  editor.offerBox = () => {
+    urgent = true;
+    const choose = () => editor.choose("box");
+    node.append(" ", button("rg-link", "Draw a box around it", choose, "Draw a box (R)"));
   };
   editor.hintAnew = () => {
     const stays = noted && (urgent || Date.now() - since < NOTED);

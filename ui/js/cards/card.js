@@ -49,17 +49,33 @@ const makeEye = (region) => {
 };
 
 /**
+ * Make what moves a region above or below its neighbours; shown where there are several.
+ * @param {Region} region
+ * @param {Deck} deck
+ */
+const makeOrder = ({ label }, { move }) => {
+  /** @param {"up" | "down"} side @param {string} text @param {string} hint @param {number} by */
+  const mover = (side, text, hint, by) =>
+    iconButton("rg-tool rg-small", side, hint, () => move(label, by), text, {
+      ariaLabel: `${text}: region ${label}`,
+      data: { move: side },
+    });
+  return make(
+    "div",
+    "rg-card-order",
+    mover("up", "Move up", "It covers those below", -1),
+    mover("down", "Move down", "Those above cover it", 1),
+  );
+};
+
+/**
  * Make what few regions need.
  * @param {Region} region
  * @param {Deck} deck
  * @param {HTMLElement | null} margin
  */
-const makeMore = (region, { changed, move }, margin) => {
-  const { label, negative, strength } = region;
-  const up = tool(region, "up", "Move up: it covers those below", () => move(label, -1), { move: "up" });
-  const down = tool(region, "down", "Move down: those above cover it", () => move(label, 1), {
-    move: "down",
-  });
+const makeMore = (region, { changed }, margin) => {
+  const { negative, strength } = region;
   return make(
     "details",
     { className: "rg-details", open: Boolean(negative) || strength < 1 },
@@ -67,7 +83,6 @@ const makeMore = (region, { changed, move }, margin) => {
     margin,
     makeText(region, "negative", "Never show", "e.g. blurry, a hat", changed).node,
     makeStrength(region, changed),
-    make("div", "rg-card-order", up, down),
   );
 };
 
@@ -165,6 +180,7 @@ export const makeCard = (region, deck) => {
     words,
     elsewhere,
     head,
+    makeOrder(region, deck),
     makeMore(region, deck, margin?.node ?? null),
     picture.node,
     make("p", "rg-covered"),

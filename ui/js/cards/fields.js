@@ -45,7 +45,7 @@ export const makeChange = (region, source, changed) => {
   const { node, input } = makeText(region, "prompt", "Make it", "", changed);
   const say = () => {
     const words = region.source.trim();
-    input.placeholder = words ? `stays ${words}` : "leave empty to keep it";
+    input.placeholder = words ? `stays ${words}` : "stays as it is";
   };
   source.addEventListener("input", say);
   say();

@@ -6,6 +6,7 @@ import { hub } from "../shared/hub.js";
 import { makePane } from "./videos.js";
 
 /** @typedef {import("../types").Player} Player */
+/** @typedef {Player["mode"]} Compare */
 
 const BESIDE = 4; // per cent of the width between the boundary and what is edited
 const EDGE = 1; // and between it and the edge of the picture
@@ -106,6 +107,41 @@ export const addComparison = (player, bar, arrange) => {
   if (rebuilt) bar.append(rebuilt);
   player.look = changed;
   changed();
+};
+
+const OWN = "regrain-look"; // under which the browser keeps what somebody has chosen
+const GAP = 12; // pixels of the screen between two pictures
+
+/** @type {Compare[]} */
+const LOOKS = ["flip", "wipe", "side"];
+
+/** @param {Compare} mode */
+export const keepLook = (mode) => localStorage.setItem(OWN, mode);
+
+/**
+ * Return how source and edit are shown where nobody has chosen: beside each other if each is as large as one alone.
+ * @param {Player | null} player
+ * @param {HTMLElement} element where it stands
+ * @returns {Compare | null} null where it stays as it is
+ */
+const usualLook = (player, element) => {
+  const column = element.closest(".rg-left");
+  const stage = document.querySelector(".rg-canvas-stage");
+  if (!player || !column || !stage || player.edits.length !== 1) return null;
+  const { width, height } = player.value;
+  const alone = (parseFloat(getComputedStyle(stage).maxHeight) * width) / height;
+  return column.clientWidth >= 2 * alone + GAP ? "side" : "wipe";
+};
+
+/**
+ * Look at source and edit as somebody has chosen, or as is usual.
+ * @param {Player | null} player
+ * @param {HTMLElement} element where it stands
+ */
+export const chooseLook = (player, element) => {
+  const own = LOOKS.find((look) => look === localStorage.getItem(OWN));
+  const look = own ?? usualLook(player, element);
+  if (look && look !== hub.compare) hub.tell("compare", look);
 };
 
 // Players come and go; the one that is shown follows what was chosen.
