@@ -15,6 +15,7 @@ CLIP = EXAMPLES / "01_two_animals" / "clip.mp4"  # drawn, as the built-in model'
 SIZE = 128
 RABBIT = 36, 88
 CAT = 96, 90
+TRIED = ".rg-still:has-text('Try')"
 
 
 @pytest.fixture
@@ -48,11 +49,6 @@ def say(page, label, source, words):
     write(page, f".rg-card-words[data-label='{label}'] [data-key=prompt]", words)
 
 
-def try_it(page):
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".rg-still:has-text('Try')")
-
-
 def test_two_things_with_a_correction_each_are_masked_and_edited(counted):
     page = counted(lambda button: button.click())
     for label, at in (("1", RABBIT), ("2", CAT)):
@@ -61,7 +57,8 @@ def test_two_things_with_a_correction_each_are_masked_and_edited(counted):
         click(page, (at[0] + 8, at[1]), SIZE, button="right")
         points(page, label, 2)
         say(page, label, "a cat", "a fox")
-    try_it(page)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(TRIED)
     page.locator(".rg-canvas-stage canvas").focus()
     page.keyboard.press("t")
     until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both tracked")
@@ -77,8 +74,9 @@ def test_on_a_phone_a_thing_is_edited_with_few_taps(counted):
     page = counted(lambda button: button.tap(), **PHONE)
     page.touchscreen.tap(*spot(page, RABBIT, SIZE))
     points(page, "1", 1)
-    say(page, "1", "a rabbit", "a fox")
-    try_it(page)
+    say(page, "1", "a cat", "a fox")
+    page.locator(".rg-bubble-try").tap()
+    page.wait_for_selector(TRIED)
     page.tap("#run")
     wait_for_result(page)
     assert plays(page, "edited")
