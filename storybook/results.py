@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,22 +19,17 @@ from regrain.editing.errors import EditingError
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.outputs import EDITS
-from regrain.editing.pipeline.shipped_results import REPORT, RESULT, digest
+from regrain.editing.pipeline.shipped_results import (
+    REPORT,
+    RESULT,
+    digest,
+    trimmed,
+)
 from regrain.editing.storage.folders import staged
 from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit
 _WIDE = 488  # pixels of the README's picture
-_KEPT = (
-    "prompt_used",
-    "params",
-    "seconds",
-    "seconds_in_steps",
-    "peak_memory",
-    "metrics",
-    "looked_at",
-    "warnings",
-)
 
 
 def make_result(project: Path) -> None:
@@ -61,20 +54,6 @@ def make_result(project: Path) -> None:
                 folder / name, iter(frames), clip.fps, **timing, tags=clip.tags, crf=CRF
             )
         (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
-
-
-def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a report that the page shows, without parameters that the
-    method itself decided."""
-    kept = {"date": report["date"]}
-    for key in _KEPT:
-        if key in report:
-            kept[key] = report[key]
-    params = report["params"]
-    kept["params"] = {
-        name: params[name] for name in params if params[name]["source"] != "method"
-    }
-    return kept
 
 
 def write_picture(project: Path, path: Path) -> None:

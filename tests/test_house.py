@@ -84,6 +84,9 @@ def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
     assert (ROOT / front["app_file"]).is_file()
     assert front["license"] == "mit"
     assert len(front["short_description"]) <= 60
+    # As the link that duplicates a Space says.
+    assert front["suggested_hardware"] == "t4-small"
+    assert "GPU (T4, 16 GB)" in (ROOT / "ui" / "js" / "notice.js").read_text()
     for line in requirements.splitlines():
         assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line
     for line in tomllib.loads((ROOT / "pyproject.toml").read_text())[

@@ -345,7 +345,7 @@ def _drawn(shape: Json, size: Size) -> Mask:
     kind = shape.get("shape_type") or "polygon"
     called = f"the {kind} {shape['label']}"
     points = np.array(shape["points"], float).reshape(-1, 2)
-    _check_corners(points, size, called)
+    _check_corners(points, called)
     if kind == "polygon":
         return _draw_polygons([points], size, called)
     if kind == "mask":
@@ -443,7 +443,7 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
                 "of pairs. Export the masks again.",
             )
         corners = numbers.reshape(-1, 2)
-        _check_corners(corners, size, called)
+        _check_corners(corners, called)
         if len(corners) < _LEAST_CORNERS:
             raise MaskError(
                 "masks",
@@ -452,6 +452,7 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
             )
         shapes.append(corners)
         mask |= _centres_inside(corners, size)
+    _check_pixels(np.concatenate(shapes), size, called)
     if not mask.any():
         # too small for any centre: the pixels that they touch
         import cv2  # slow to import, and seldom needed
@@ -469,9 +470,9 @@ def _draw_polygons(polygons: Sequence[Any], size: Size, called: str) -> Mask:
     return mask
 
 
-def _check_corners(corners: Corners, size: Size, called: str) -> None:
-    """Refuse corners that are no numbers, far from any frame, or shares of one of this
-    size, by a MaskError; `called` says whose they are."""
+def _check_corners(corners: Corners, called: str) -> None:
+    """Refuse corners that are no numbers, or far from any frame, by a MaskError;
+    `called` says whose they are."""
     for number in corners.ravel().tolist():
         if not abs(number) < _FARTHEST:
             raise MaskError(
@@ -479,10 +480,15 @@ def _check_corners(corners: Corners, size: Size, called: str) -> None:
                 f"{shorten(called)} has a corner at {number:g}. Export the masks "
                 "again.",
             )
-    if max(size) > 2 and corners.size and 0 <= corners.min() <= corners.max() <= 1:
+
+
+def _check_pixels(corners: Corners, size: Size, called: str) -> None:
+    """Refuse corners that may be shares of a frame of this size, a little outside it
+    perhaps, by a MaskError; `called` says whose they are."""
+    if max(size) > 2 and -0.5 < corners.min() <= corners.max() < 1.5:
         raise MaskError(
             "masks",
-            f"{shorten(called)} has all corners within 0 and 1, as shares of the "
+            f"{shorten(called)} has all corners at about 0 to 1, as shares of the "
             "frame have, or is one pixel. Export them in pixels.",
         )
 

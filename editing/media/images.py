@@ -35,7 +35,8 @@ GREY = 128
 TRANSPARENT = (
     "is partly transparent, which is left out. Lay it over a background if that shows."
 )
-_SIGN = r"(?:(?<![^\s._(\[-])-)"
+# After a separator; the second minus is that of mathematics.
+_SIGN = r"(?:(?<![^\s._=(\[-])[-+\u2212])"
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -87,7 +88,8 @@ def natural(
     `9.png` before `10.png`."""
     key: _Key = []
     for place, part in enumerate(re.split(f"({numbers})", name)):
-        key.append((value(part), "") if place % 2 else (-1, part))
+        number = part.replace("\u2212", "-")
+        key.append((value(number), "") if place % 2 else (-1, part))
     return key
 
 
@@ -98,7 +100,7 @@ def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
     in another name. Digits after a point are decimals where some begin with 0, as in
     0.04, and none ends with one, as 1.10 does.
     """
-    plain = {_rest(name) for name in names if not re.search(rf"{_SIGN}\d", name)}
+    plain = {_rest(name) for name in names if not re.search(rf"{_SIGN}(?<!\+)\d", name)}
     parts = re.findall(r"\d\.(\d+)", "\n".join(names))
     are_decimals = any(part[0] == "0" for part in parts) and not any(
         part[-1] == "0" for part in parts if len(part) > 1

@@ -61,6 +61,8 @@ _SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
 # after which another recording begins, as in FFmpeg; slide shows are slower.
 _STREAMED = ("mpegts", "mpeg")
 _SILENT = 10
+_START = 16  # bytes by which files of one form begin
+_TAIL = 16_000_000  # bytes that are looked at after the last frame
 _SLOWER = 10  # times the usual gap
 _REORDERED = 1  # second; a clock that goes back farther starts over
 
@@ -129,6 +131,7 @@ class Facts:
             off, does not have.
         has_fields: Whether some frames are coded as two fields.
         pieces: The recordings that were joined in it, if there are several.
+        goes_on: Whether another file was put after what is read.
     """
 
     has_audio: bool
@@ -137,6 +140,7 @@ class Facts:
     lacking: int
     has_fields: bool
     pieces: tuple[Piece, ...]
+    goes_on: bool
 
 
 def open_video(path: Path) -> InputContainer:
@@ -315,10 +319,12 @@ def _read_packets(
             f"{shorten(path.name)} cannot be read to its end. Re-encode it.",
             ClipError,
         ):
-            demuxed = container.demux(stream)
-            packets = [
-                _describe(packet, codec, fields) for packet in demuxed if packet.size
-            ]
+            packets = []
+            end = 0
+            for packet in container.demux(stream):
+                if packet.size:
+                    packets.append(_describe(packet, codec, fields))
+                    end = packet.size + (packet.pos or 0)
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the
         # order of the frames.
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
@@ -345,9 +351,18 @@ def _read_packets(
             lacking=max(0, promised - len(packets)),
             has_fields=has_fields,
             pieces=pieces,
+            goes_on=container.format.name not in _STREAMED and _begins_again(path, end),
         )
     restarts = codec in _RESTARTS and not made_up
     return packets, tick, rate, codec, restarts, facts
+
+
+def _begins_again(path: Path, end: int) -> bool:
+    """Tell whether a file begins like another one after a place."""
+    with path.open("rb") as file:
+        start = file.read(_START)
+        file.seek(end)
+        return start in file.read(_TAIL)
 
 
 def _rate_of_pairs(
@@ -431,7 +446,9 @@ def _follow(
             one if one.pts is None else one._replace(pts=one.pts + shift)
             for one in group
         ]
-        begin = max(own) + shift + usual
+        gaps = np.diff(sorted(own))
+        last = round(np.median(gaps[gaps > 0])) if gaps.any() else usual
+        begin = max(own) + shift + last
     return moved, tuple(pieces)
 
 

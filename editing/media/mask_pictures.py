@@ -53,6 +53,8 @@ _MOST = 0.6  # of the border that a ground has at least
 _STEPS = 32  # bins of a channel
 _TRIED = 64  # most frequent bins that are looked at
 _LOOKED_AT = 1024  # pixels of a side in which colours are sought
+_LOW, _HIGH = 85, 170  # levels of a channel that is empty, and of one that is full
+_EXACT = 8  # levels by which a colour that no codec changed is off where it is even
 _CLEAR = 6  # grey levels between two that no codec makes up
 
 
@@ -381,6 +383,8 @@ class _Survey:
         self._is_lit = False  # whether a picture stored as colours shows any
         self._opacities: set[int] = set()
         self._grounds: list[np.ndarray] = []  # of each picture, see `_ground`
+        self._is_lossy = False
+        self._overlaps = ""  # the first picture in which channels do, see `_overlap`
 
     def add(self, picture: Picture) -> None:
         """Look at a picture."""
@@ -392,8 +396,11 @@ class _Survey:
             if picture.pixels.any():
                 self._numbered = self._numbered or picture.name
             return
+        self._is_lossy |= picture.is_lossy
         if picture.pixels.ndim > 2:
             self._colored = self._colored or picture.name
+            if not self._overlaps and _overlap(picture.pixels):
+                self._overlaps = picture.name
         else:
             self._greys.add(picture)
         colors = in_colors(picture)
@@ -449,8 +456,10 @@ class _Survey:
 
     def _stated(self) -> Colors | None:
         """Return the colours to which all pictures keep; None if they keep to none."""
-        # published ones have a grey, which in grey pictures is just one
-        exact = [one for one in self._exact if self._colored or one in self._ours]
+        # published ones have a grey, which in grey pictures is just one; and the only
+        # region may have any colour
+        is_open = self._colored and len(self._wanted) != 1
+        exact = [one for one in self._exact if is_open or one in self._ours]
         return exact[0] if exact and self._is_lit else None
 
     def _above(self) -> int | None:
@@ -493,6 +502,16 @@ class _Survey:
                 "colour.",
             )
 
+    def _check_overlaps(self) -> None:
+        """Refuse channels that overlap by MaskError."""
+        if self._overlaps:
+            raise MaskError(
+                "masks",
+                f"{shorten(self._overlaps)} has areas of two pure channels that meet at "
+                "one of both: masks packed in red, green and blue that overlap, or "
+                "regions. Save a folder for each mask, or give regions these colours.",
+            )
+
     def _check_colors(self, colors: Colors | None) -> None:
         """Refuse colours beside numbers, and those that are not of masks."""
         name = shorten(self._colored or self._greys.name)
@@ -529,7 +548,13 @@ class _Survey:
             self._check_ground()
             if not is_known:
                 return None
-            labelled = matched(colors, published(_CLASSES))
+            self._check_overlaps()
+            if self._is_lossy:
+                labelled = matched(colors, published(_CLASSES))
+            else:
+                labelled = matched(colors, published(), _EXACT)
+            if len(colors) == len(self._wanted) == 1:
+                labelled = None
         labelled = labelled or labelled_by(colors, self._known, self._wanted)
         return {label: hex_of(color) for label, color in sorted(labelled.items())}
 
@@ -559,6 +584,22 @@ def _contrast(picture: Grey | Rgb) -> Grey:
     picture = np.ascontiguousarray(picture)
     spread = cv2.dilate(picture, around) - cv2.erode(picture, around)
     return spread.max(-1) if spread.ndim > 2 else spread
+
+
+def _overlap(picture: Rgb) -> bool:
+    """Tell whether two channels meet at an area of both, as masks packed in channels do
+    where they overlap."""
+    import cv2  # slow to import, and seldom needed
+
+    around = np.ones((7, 7), np.uint8)
+    is_pure = ((picture < _LOW) | (picture >= _HIGH)).all(-1)
+    channels = np.where(is_pure, (picture >= _HIGH) @ [1, 2, 4], 0)
+    for one, other in ((1, 2), (1, 4), (2, 4)):
+        both = (channels == one + other).astype(np.uint8)
+        beside = channels[cv2.dilate(both, around) > 0]
+        if np.isin([one, other], beside).all():
+            return True
+    return False
 
 
 def _ground(picture: Rgb) -> np.ndarray:

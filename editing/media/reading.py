@@ -154,6 +154,11 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
             f"{name} holds recordings with clocks of their own; each begins where the "
             "one before ends."
         )
+    if facts.goes_on:
+        warnings.append(
+            f"{name} holds another file after this one, which is not read. Join "
+            "recordings with a program for videos."
+        )
     if facts.lacking > 1:  # some AVI files count one too many
         warnings.append(
             f"{name} is cut off: it has {index.count} frames, and {facts.lacking} "

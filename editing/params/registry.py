@@ -40,6 +40,14 @@ OFFERS: Mapping[str, str] = {
     "control": "control networks",
 }
 """Features that a model may offer and a method may need, as named in errors."""
+CHANGES: Mapping[str, str] = {
+    "kind": "A thing’s kind",
+    "colour": "Its colour or cloth",
+    "look": "The whole look",
+    "picture": "Like a picture",
+    "shape": "Shape, like a new thing",
+}
+"""What an edit may change, as shown to users."""
 SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1"
 
 
@@ -65,6 +73,7 @@ class Method:
             edited alone.
         setup: `module:function` of a generator of events that runs once before the
             windows of a clip and returns the model to edit with; empty for none.
+        changes: What it changes well (keys of `CHANGES`), the best first.
     """
 
     name: str
@@ -78,6 +87,7 @@ class Method:
     anchors: int = 2
     setup: str = ""
     does: str = ""
+    changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -142,6 +152,7 @@ METHODS: dict[str, Method] = {
             paper="Yang et al. 2025, arXiv:2502.17258",
             does="Edits each region with its own words, all in one run.",
             Params=VideoGrainParams,
+            changes=("kind", "picture"),
             needs=frozenset({"regions", "inversion", "image_unet"}),
         ),
         Method(
@@ -150,6 +161,7 @@ METHODS: dict[str, Method] = {
             paper="Qi et al. 2023, arXiv:2303.09535",
             does="Takes over the attention of the source: shapes and motion stay, looks change.",
             Params=FateZeroParams,
+            changes=("look", "colour"),
             needs=BY_WORDS,
             several=True,
         ),
@@ -159,6 +171,7 @@ METHODS: dict[str, Method] = {
             paper="Wang et al. 2023, arXiv:2303.17599",
             does="Swaps words while the source runs along, and looks across all frames for steadiness.",
             Params=Vid2VidZeroParams,
+            changes=("kind", "look"),
             needs=BY_WORDS,
             several=True,
         ),
@@ -168,6 +181,7 @@ METHODS: dict[str, Method] = {
             paper="Wu et al. 2022, arXiv:2212.11565",
             does="First tunes the model on this clip, which takes minutes; then other words move like it.",
             Params=TuneAVideoParams,
+            changes=("shape", "look"),
             needs=BY_WORDS,
             stages=("tuning", "inverting", "editing", "decoding"),
             several=True,
@@ -179,6 +193,7 @@ METHODS: dict[str, Method] = {
             paper="Yang et al. 2024, arXiv:2403.12962",
             does="Redraws the frames, held together along the motion between them.",
             Params=FrescoParams,
+            changes=("look",),
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
         ),
@@ -188,6 +203,7 @@ METHODS: dict[str, Method] = {
             paper="Meng et al. 2022, arXiv:2108.01073",
             does="Redraws each frame from a noisy copy; the noise says how much may change.",
             Params=SDEditParams,
+            changes=("look",),
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
             several=True,
@@ -199,6 +215,7 @@ METHODS: dict[str, Method] = {
             paper="Xu et al. 2024, arXiv:2312.04965",
             does="Swaps words in few steps, without inverting the clip first.",
             Params=InfEditParams,
+            changes=("kind", "colour"),
             needs=frozenset({"masks", "source_prompt", "seed", "image_unet"}),
             stages=("editing", "decoding"),
         ),
@@ -208,6 +225,7 @@ METHODS: dict[str, Method] = {
             paper="Kulikov et al. 2024, arXiv:2412.08629",
             does="Leads the clip from one description to another, straight along a video model's flow.",
             Params=FlowRegionsParams,
+            changes=("kind", "shape"),
             needs=frozenset({"masks", "source_prompt", "seed", "flow"}),
             stages=("editing", "decoding"),
             anchors=0,

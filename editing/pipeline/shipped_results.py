@@ -12,11 +12,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import from_validation
 from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.project import FILE
 
 log = logging.getLogger(__name__)
-RESULT, REPORT = "result", "report.json"
+RESULT, REPORT, CREDIT = "result", "report.json", "credit.json"
+# Of a report, what the page shows.
+_KEPT = (
+    "date",
+    "prompt_used",
+    "seconds",
+    "seconds_in_steps",
+    "peak_memory",
+    "metrics",
+    "looked_at",
+    "warnings",
+)
+
+
+class Credit(BaseModel, extra="forbid", str_strip_whitespace=True):
+    """The makers of a clip and its edit, and the licence under which both are shown."""
+
+    credit: str = Field(min_length=1, max_length=80)
+    licence: str = Field(min_length=1, max_length=40)
+
+    @property
+    def text(self) -> str:
+        """Both, as shown to users."""
+        return f"{self.credit}, {self.licence}"
+
+
+def read_credit(project: Path) -> Credit | None:
+    """Read the credit of a project that is no drawing of ours; None without its file.
+
+    Raises:
+        RequestError: A field is missing, empty, too long, or unknown.
+    """
+    file = project / CREDIT
+    if not file.is_file():
+        return None
+    with boundary(CREDIT, "It cannot be read as UTF-8 text. Write it anew."):
+        text = file.read_text(encoding="utf-8-sig")
+    try:
+        return Credit.model_validate_json(text)
+    except ValidationError as error:
+        raise from_validation(error, Credit, f"{CREDIT} ") from None
 
 
 @dataclass(frozen=True)
@@ -35,6 +79,17 @@ class ShippedResult:
     def edits(self) -> list[str]:
         """Paths of the edits, in the order of the prompts."""
         return [self.files[name] for name in EDITS if name in self.files]
+
+
+def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a report that the page shows, without parameters that the
+    method itself decided."""
+    kept = {key: report[key] for key in _KEPT if key in report}
+    params = report["params"]
+    kept["params"] = {
+        name: params[name] for name in params if params[name]["source"] != "method"
+    }
+    return kept
 
 
 def digest(project: Path) -> str:

@@ -22,17 +22,21 @@ from regrain.editing.request.keyframes import check_inside
 _ELSEWHERE = {
     r"(?i:<(?:lora|lyco|hypernet):[^<>]*>)": "which would be read as words. "
     "Remove it, and give the file as a LoRA.",
+    r"<\w+:[^<>]*>": "which would be read as words. Remove it.",
     # no time of day, and no ratio
-    r"\(([^():]*[^():\d\s])\s*:\s*[0-9]*\.?[0-9]+\)": "a weight that is not read. "
+    r"(?:\(|(?<=\)))([^():]*[^():\d\s])\s*:\s*-?[0-9]*\.?[0-9]+\)": "a weight that is not read. "
     "Write {} alone.",
     r"\{([^{}|]*)\|[^{}]*\}": "a choice that is not made here. Write one, such as {}.",
     r"(?<!\w)__[\w*/-]+?__(?!\w)": "which no list of words replaces here. Write a word.",
     r"\[[^\[\]]*[^\[\]\d\s]\s*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]": "words that "
     "change during a run, which is not done here. Write one of them.",
-    r"\bembedding:\S+": "an embedding, which is not read. Remove it.",
+    r"\w{2}\+\+|\)(?:\+|\d*\.\d)|\.(?:swap|blend|and)\(|(?:^|\s)--[a-z]+|\w\s?::": "a "
+    "weight or an instruction, which is not read. Leave it out.",
+    r"(?i:\bembedding:\S+)": "an embedding, which is not read. Remove it.",
     # no words of a text that is in capitals
-    r"(?<![A-Z][\s,])\b(?:AND|BREAK)\b(?!\W+(?:[A-Z]{2}|[A-Z]\b))": "which is no "
-    "instruction here. Write it in small letters, or leave it out.",
+    r"(?<![A-Z][\s,])\b(?:AND|AND_[A-Z]+|BREAK|ADD(?:BASE|COMM|ROW|COL))\b"
+    r"(?!\W+(?:[A-Z]{2}|[A-Z]\b))": "which is no instruction here. Write it in small "
+    "letters, or leave it out.",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
     BUILT_IN_MODEL,
@@ -12,9 +13,15 @@ from regrain.editing.models.files.location import (
     suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora, lora_facts
+from regrain.editing.models.files.offers import Family
+from regrain.editing.params.registry import METHODS, OFFERS
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
+
+# The first that a model can be used with is its usual one: it edits region by region,
+# in few steps, or a video model.
+_BEST = (Edit().method, "infedit", "flow_regions")
 
 
 class Way(NamedTuple):
@@ -45,7 +52,22 @@ def usual_way(model: str, method: str = "") -> Way:
         if method in ("", made_for):
             return Way(made_for, (fast,))
     motion = BUILT_IN_MOTION if model == BUILT_IN_MODEL else ""
-    return Way(method or Edit().method, (), motion)
+    return Way(method or _best_method(model), (), motion)
+
+
+def _best_method(model: str) -> str:
+    """Return the method that edits regions best of those that a model can be used
+    with."""
+    family = facts_of(model).family
+    if family is None:
+        return Edit().method
+    able = (name for name in _BEST if not lacking(name, family))
+    return next(able, Edit().method)
+
+
+def lacking(method: str, family: Family) -> frozenset[str]:
+    """Return what a method needs of a model that a family does not offer."""
+    return (METHODS[method].needs & set(OFFERS)) - family.offers
 
 
 def for_model(

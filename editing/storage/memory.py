@@ -59,7 +59,8 @@ _PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_
 class Need(NamedTuple):
     """Estimated needs of a family of models at a short side: GiB of weights and per
     frame, in float16; frames of a latent of a video model; operations of a call's
-    self-attention for a pair of cells."""
+    self-attention for a pair of cells; GiB of what reads its prompts, where that is
+    loaded for them alone."""
 
     family: str
     side: int
@@ -67,19 +68,32 @@ class Need(NamedTuple):
     per_frame: float
     frames_per_latent: int = 1
     attention: float = 0.0
+    reader: float = 0.0
+
+    def on_gpu(self, frames: int) -> int:
+        """Return the bytes of so many frames that are edited together on a graphics
+        card, where what reads the prompts takes turns with the rest."""
+        in_float16 = self.weights + self.per_frame * frames
+        return int(max(in_float16, self.reader) * 2**30)
 
     def memory(self, frames: int) -> int:
-        """Return the bytes of so many frames that are edited together here."""
-        in_float16 = self.weights + self.per_frame * frames
-        return int(in_float16 * 2**30 * _per_float16(choose_device()))
+        """Return the bytes of so many frames that are edited together here: in float16
+        on a GPU, in float32 on a CPU, where nothing takes turns."""
+        times = _per_float16(choose_device())
+        if times == 1:
+            return self.on_gpu(frames)
+        in_float16 = self.weights + max(self.per_frame * frames, self.reader)
+        return int(in_float16 * 2**30 * times)
 
     def fits(self) -> str:
-        """Say how many frames fit here: in float16 on a GPU, in float32 on a CPU."""
+        """Say how many frames fit here."""
         device = choose_device()
         free = free_memory(device)
         in_float16 = free / 2**30 / _per_float16(device)
         frames = int((in_float16 - self.weights) / self.per_frame)
-        return f"about {frames} frames fit" if frames > 0 else "does not fit"
+        if frames < 1 or self.memory(1) > free:
+            return "does not fit"
+        return f"about {frames} frames fit"
 
 
 def _per_float16(device: torch.device) -> int:
@@ -94,8 +108,8 @@ NEEDS = (
     Need("SDXL", 768, 6.6, 0.35, attention=2800),
     Need("SDXL", 1024, 6.6, 0.63, attention=2800),
     # before the family with whose name its own begins
-    Need("Wan 2.1 VACE", 480, 4.8, 0.14, frames_per_latent=4, attention=17280),
-    Need("Wan 2.1", 480, 3.4, 0.12, frames_per_latent=4, attention=11520),
+    Need("Wan 2.1 VACE", 480, 4.8, 0.14, 4, attention=17280, reader=10.6),
+    Need("Wan 2.1", 480, 3.4, 0.12, 4, attention=11520, reader=10.6),
 )
 
 

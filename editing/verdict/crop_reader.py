@@ -16,6 +16,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config, read_json
 from regrain.editing.models.files.download import READER_FILES, obtain
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import (
     BUILT_IN_MODEL,
     BUILT_IN_READER,
@@ -94,7 +95,7 @@ class CropReader:
                 )
             groups = read_groups(self._folder) or {}
             if not groups and id == BUILT_IN_READER:
-                groups = read_groups(ASSETS / BUILT_IN_MODEL) or {}
+                groups = facts_of(BUILT_IN_MODEL).groups or {}
             rule = self._folder / "rule.json"
             self.rule = Rule()
             if rule.exists():

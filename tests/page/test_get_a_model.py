@@ -20,9 +20,9 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A page with a folder of models."""
+    """A page with a folder of models, and no way to the hub."""
     folder = tmp_path_factory.mktemp("served")
-    own = {"REGRAIN_MODELS": str(folder / "models")}
+    own = {"REGRAIN_MODELS": str(folder / "models"), "REGRAIN_TEST_OFFLINE": "1"}
     yield from serving(folder, GRADIO_SERVER_NAME="127.0.0.1", **own)
 
 
@@ -41,8 +41,14 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     unfold(page, "#settings")
     page.get_by_text("Get a model").first.click()
     dialog = page.locator("dialog.rg-real-model[open]")
-    named = r"SDXL, weights of 6.6 GB .* for this clip about [\d.]+ GB of memory and \d+ .*h here"
-    dialog.locator("li", has_text=re.compile(named)).wait_for()
+    best = dialog.locator(".rg-offers > .rg-offer")
+    facts = r"Licence\s+mit.*4.3 GB.*[\d.]+ GB; [\d.]+ GB are free here.*T4,.16.GB:.*counted"
+    best.get_by_text("hf download SimianLuo/LCM_Dreamshaper_v7").wait_for()
+    assert re.search(facts, best.inner_text(), re.DOTALL)
+    assert dialog.get_by_role("button", name="Fetch").count() == 0  # nothing answers
+    dialog.get_by_text("New shape").click()
+    said = dialog.locator(".rg-offers > :not(details)", has_text="Stable Diffusion 1.5")
+    said.first.wait_for()
     assert str(own.folder / "models") in dialog.inner_text()
     check(page, "Get a model")
 
@@ -89,6 +95,6 @@ def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
         field.fill(str(path))
         field.press("Enter")
         dialog.get_by_text(said, exact=False).first.wait_for()
-    assert dialog.locator("li", has_text="SDXL").count() == 1  # the three stay
+    assert dialog.locator(".rg-offer").count() == 4  # the published ones stay
     dialog.get_by_label(f"Use {tiny_folder}").click()
     wait(lambda: page.input_value("#model input") == str(tiny_folder), "it is chosen")

@@ -265,9 +265,9 @@ def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
     press(page, "Control+Enter")
     page.wait_for_function("document.activeElement.textContent === 'Get a model'")
     page.click(".rg-get")
-    page.wait_for_selector(".rg-real-model[open] >> text=Made for this")
-    made = page.locator(".rg-real-model section:has-text('Made for this') li")
-    wait(lambda: made.count() == 3, "three models are made for this")
+    page.wait_for_selector(".rg-real-model[open] .rg-offers > .rg-offer")
+    others = page.locator(".rg-real-model .rg-offers details .rg-offer")
+    wait(lambda: others.count() == 3, "one model is recommended, three are others")
     page.click(".rg-real-model >> text=Close")
     page.click("text=Run anyway")
     page.wait_for_selector("#run", state="visible")
@@ -309,6 +309,12 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
         page.wait_for_function(f"window.regrain.method.name === '{name}'")
         wait(lambda: say() not in said, "each says something else")
         said.add(say())
+    # Methods are found by what changes; each has a picture before and after.
+    assert page.locator(".rg-changes > :has(img:nth-child(2))").count() == 5
+    for change, name in (("kind", "videograin"), ("colour", "fatezero")):
+        page.click(f".rg-changes [data-key={change}]")
+        page.wait_for_function(f"window.regrain.method.name === '{name}'")
+        page.wait_for_selector(f".rg-changes [data-key={change}][aria-pressed=true]")
 
 
 def test_a_mask_is_made_by_keys_without_the_picture_in_focus(page):

@@ -26,6 +26,7 @@ from regrain.ui.handlers.base import (
     told_if_full,
 )
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server.own_machine import duplicate
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
@@ -130,7 +131,7 @@ class SettingHandlers(Handlers):
         is_offered = model in self.catalogue.models
         lacks = self.catalogue.lacks(str(model)) if is_offered else None
         return {
-            "useless": _USELESS if useless else None,
+            "useless": replace(_USELESS, duplicate=duplicate()) if useless else None,
             "words": gr.Accordion(visible=built_in),
             "method": model_views.choice(session.method, lacks),
         }

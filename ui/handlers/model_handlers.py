@@ -8,23 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import count, takewhile
+from pathlib import Path
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, ModelError, shorten
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import MOTION, PICTURES, READER
-from regrain.editing.models.files.offers import Family
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS, split_weight
-from regrain.editing.pipeline.estimate import work_of_family
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.fetching import Fetched, unreachable
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
-from regrain.editing.storage.memory import Need
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
@@ -37,11 +34,13 @@ from regrain.ui.handlers.base import (
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
+from regrain.ui.server import dropped_models
 from regrain.ui.server.media import data_url
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
+from regrain.ui.values.offered_models import OFFERED
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
     Hub,
@@ -50,11 +49,11 @@ from regrain.ui.views.model_views import (
     hub_view,
     listing_view,
     local_view,
-    named_view,
+    offers_view,
 )
-from regrain.ui.views.shown import ControlView, FetchView, HubView
-from regrain.ui.work.catalogue import usable
+from regrain.ui.views.shown import ControlView, FetchView, HubView, ListingView
 from regrain.ui.work.costs import Costs
+from regrain.ui.work.offers import Considered, consider
 from regrain.ui.work.wording import capital
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
@@ -68,6 +67,7 @@ _NOT_AT = (
     "No model is at that path, or paths of this machine are not taken from here. "
     "Name a diffusers folder or a .safetensors file."
 )
+_AWAY = "The hub cannot be reached. By hand: the command at each model fetches it."
 _fetching = RunQueue()  # one at a time in the process, whoever asked
 
 
@@ -91,48 +91,45 @@ class ModelHandlers(FetchHandlers):
     costs: Costs  # what earlier runs took
 
     @outputs("hub")
-    def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """List models of $REGRAIN_MODELS, one at a path of one's own machine, and of
-        the hub by words or an id; nothing is fetched."""
+    def ask(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
+        """List published models with what they take, those of $REGRAIN_MODELS, one at a
+        path of one's own machine, then those of the hub by words or an id; nothing is
+        fetched."""
         words = str(event_data(event).get("id", "")).strip()
         names = [name for name in local_models() if is_name(name)]
-        named = named_view(partial(self._cost, request))
-        here = {"local": local_view(names), "named": named, **_place()}
+        place = _place()
+        offers = offers_view(self._offered(request), place["folder"] or "models")
+        here = {"local": local_view(names), **offers, **place}
         path = os.path.expanduser(words)
         if os.path.isabs(path):
-            if not _is_model_at(path):
-                return {"hub": self._hub("error", _NOT_AT, hits=[], **here)}
-            here["local"] = local_view([path, *names])
-            return {"hub": self._hub("listed", "", hits=[], **here)}
+            found = _at(path)
+            here["local"] = [*found, *local_view(names)]
+            state, said = ("listed", "") if found else ("error", _NOT_AT)
+            yield {"hub": self._hub(state, said, hits=[], **here)}
+            return
+        yield {"hub": self._hub("listed", "Asking the hub.", **here)}
+        if not self.hub.reachable():
+            yield {"hub": self._hub("error", _AWAY, hits=[], online=False, **here)}
+            return
+        here["online"] = True
         try:
             found = self.hub.search(words)
         except Exception as error:
             text = explain(error, "the hub could not be asked")
             if "/" not in words or isinstance(error.__cause__, unreachable()):
-                text = "The hub cannot be reached."
-            return {"hub": self._hub("error", text, **here)}
+                text = _AWAY
+            yield {"hub": self._hub("error", text, **here)}
+            return
         text = "" if found else "The hub has none of that name that can be used here."
         hits = [listing_view(one) for one in found]
-        return {"hub": self._hub("listed", text, hits=hits, **here)}
+        yield {"hub": self._hub("listed", text, hits=hits, **here)}
 
-    def _cost(self, request: gr.Request, model: str, family: Family, need: Need) -> str:
-        """Say what a run on the open clip takes here with a model that is not here;
-        empty where it cannot be run."""
-        try:
-            session = self.session(request)
-            asked = replace(
-                session.opened.request,
-                method=usable(session.method, family),
-                model=model,
-                params={},
-            )
-            work, memory = work_of_family(asked, need)
-        except EditingError:
-            return ""
-        facts = [f"about {memory / 1e9:.1f} GB of memory"]
-        if seconds := self.costs.told(asked, work):
-            facts.append(seconds)
-        return f"for this clip {' and '.join(facts)} here"
+    def _offered(self, request: gr.Request) -> list[Considered]:
+        """Return the published models, with what they take for the open clip."""
+        asked = None
+        with suppress(EditingError):  # no clip is open
+            asked = self.session(request).opened.request
+        return [consider(one, asked, self.costs) for one in OFFERED.values()]
 
     @outputs("hub", "model", "added", "addons", "cards", "prompt")
     def fetch(
@@ -181,6 +178,10 @@ class ModelHandlers(FetchHandlers):
         """Choose a model of $REGRAIN_MODELS, or add what belongs to one, which may have
         been put there since the page was started."""
         name = str(event_data(event).get("id", ""))
+        try:
+            name = dropped_models.linked(Path(name)) or name
+        except ModelError as error:
+            return {"hub": self._hub("error", error.message)}
         lists = self.catalogue
         weights = name.removesuffix(".safetensors")
         is_local = name in local_models() and is_name(name)
@@ -342,8 +343,17 @@ def _is_model_at(path: str) -> bool:
     if not is_own_machine() or not os.path.isabs(path):
         return False
     with suppress(ModelError):
-        return facts_of(path).family is not None
+        is_whole = not dropped_models.folder_at(Path(path))
+        return is_whole and facts_of(path).family is not None
     return False
+
+
+def _at(path: str) -> list[ListingView]:
+    """List what lies at a path of one's own machine, if it is of use."""
+    if _is_model_at(path):
+        return local_view([path])
+    below = dropped_models.folder_at(Path(path))
+    return [ListingView(path, f"goes to {below}, and is added")] if below else []
 
 
 def _place() -> dict[str, str]:

@@ -8,7 +8,8 @@ import { makeRow } from "./gallery/row.js";
 import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video, or a project saved here as a zip file";
-const CONSENT = "Open only clips you may edit, and none of real people without their consent.";
+const CONSENT =
+  "Examples without a credit are drawn. Open only clips you may edit, and none of real people without their consent.";
 
 /** @param {() => void} onclick */
 const makeOwn = (onclick) => {
@@ -68,6 +69,9 @@ export function mount(element, props, trigger, watch) {
       return;
     }
     shown = names;
+    const pictured = items.filter(({ after }) => after);
+    hub.pictures = Object.fromEntries(pictured.map(({ name, picture, after }) => [name, [picture, after]]));
+    hub.tell("examples");
     fill([own, ...items.map((item) => makeExample(item, chosen, () => pick(item.name)))]);
   });
 }

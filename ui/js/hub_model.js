@@ -4,6 +4,7 @@ import { makeDialog } from "./shared/dialog.js";
 import { button, make, textField } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeDrop } from "./hub_model/drop.js";
+import { makeCopy, makeOffers } from "./hub_model/offers.js";
 
 /** @typedef {import("./types").ListingView} Listing */
 
@@ -29,6 +30,7 @@ const makeList = (title, models = [], name, act) => {
 export function mount(element, props, trigger, watch) {
   const about = { placeholder: "words, or owner/name", ariaLabel: "Models of the hub" };
   const field = textField({ id: "rg-hub-id", ...about });
+  const offers = makeOffers((id) => trigger("fetch", { id }));
   const lists = make("div", "rg-model-lists");
   const said = make("p", { className: "rg-note", role: "status" });
   const bar = make("progress", { ariaLabel: "Fetching the model" });
@@ -43,7 +45,7 @@ export function mount(element, props, trigger, watch) {
   const setGoing = (share) => {
     bar.value = share ?? 0;
     going.hidden = share === null;
-    lists.inert = share !== null;
+    for (const node of [lists, offers.node]) node.inert = share !== null;
   };
   const drop = makeDrop({ say, setGoing, use: (id) => trigger("use", { id }) });
   const ask = () => {
@@ -54,14 +56,14 @@ export function mount(element, props, trigger, watch) {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) ask();
   });
   const look = make("div", "rg-models-row", field, button("rg-tool", "Look up", ask));
-  const how = make("span");
-  const code = make("code");
-  const copy = button("rg-tool rg-small", "Copy", () =>
-    navigator.clipboard?.writeText(code.textContent ?? ""),
-  );
-  copy.ariaLabel = "Copy the path of the models folder";
-  const path = make("p", "rg-path", how, code, copy);
-  const content = make("div", "rg-models rg-hub", lists, path, drop.node, look, said, going);
+  const path = make("p", "rg-path");
+  /** @param {string} words @param {string} folder of models; "" where it is not told */
+  const sayPath = (words, folder) => {
+    path.hidden = !words;
+    path.replaceChildren(words);
+    if (folder) path.append(make("code", {}, folder), makeCopy(folder, "the path of the models folder"));
+  };
+  const content = make("div", "rg-models rg-hub", offers.node, lists, path, drop.node, look, said, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const [title] = dialog.getElementsByTagName("h2");
   /** @type {Partial<import("./types").HubView>} */
@@ -70,6 +72,7 @@ export function mount(element, props, trigger, watch) {
     if (!dialog.isConnected) return;
     field.value = shown.fixed ? "" : words;
     title.textContent = words ? "Get a picture adapter" : "Get a model";
+    offers.node.classList.toggle("rg-away", Boolean(words));
     dialog.showModal();
     ask();
   };
@@ -82,14 +85,13 @@ export function mount(element, props, trigger, watch) {
   const opener = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
+    hub.getsModels = Boolean(value);
     if (!value) return;
     if (!dialog.isConnected) element.replaceChildren(opener, dialog);
     Object.assign(shown, value);
-    const { state, text = "", share, local, named, hits, fixed, folder = "", byHand = "" } = shown;
-    path.hidden = !byHand;
-    how.textContent = byHand;
-    code.textContent = folder;
-    for (const part of [code, copy]) part.hidden = !folder;
+    const { state, text = "", share, local, hits, fixed, folder = "", byHand = "" } = shown;
+    sayPath(byHand, folder);
+    offers.fill(shown);
     look.hidden = Boolean(fixed);
     drop.offer(shown.drop ?? "");
     hub.takesWeights = Boolean(shown.drop);
@@ -99,7 +101,6 @@ export function mount(element, props, trigger, watch) {
     }
     lists.replaceChildren(
       ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
-      ...makeList("Made for this", named, "Fetch", (id) => trigger("fetch", { id })),
       ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
     );
     if (state !== "done") return;

@@ -1,6 +1,6 @@
 // @ts-check
-// Which method, what it does, and what of the page it uses.
-import { fillSelect, icon, make } from "./shared/dom.js";
+// What should change, by which method, what that does, and what of the page it uses.
+import { button, fillSelect, icon, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
 /** @type {import("./types").Mount<"method">} */
@@ -11,9 +11,37 @@ export function mount(element, props, trigger, watch) {
   const uses = make("ul", "rg-uses");
   /** @param {import("./types").MethodView["uses"][number]} use */
   const makeUse = ({ name }) => make("li", {}, icon("yes"), make("span", {}, name));
-  element.replaceChildren(make("div", "rg-method", label, said, uses));
+  const changes = make("section", { className: "rg-changes", role: "group", ariaLabel: "What changes?" });
+  element.replaceChildren(make("div", "rg-method", changes, label, said, uses));
   /** @type {Record<string, string>} */
   let lacks = {}; // why the model cannot be used with a method
+  let wish = ""; // what should change, as it was pressed
+  /** @param {import("./types").ChangeView} change @param {import("./types").MethodView[]} methods */
+  const makeChange = ({ name, title, example }, methods) => {
+    const able = methods.filter((method) => method.changes.includes(name) && !lacks[method.name]);
+    const best = able.find((method) => method.name === hub.method?.name) ?? able[0];
+    const pictures = hub.pictures[example] ?? [];
+    const act = () => {
+      wish = name;
+      if (best.name === hub.method?.name) draw();
+      else trigger("choose", { name: best.name });
+    };
+    const hint = best ? `By ${best.title}` : "Needs another model";
+    const one = button("rg-change-by", "", act, "", { title: hint, disabled: !best, data: { key: name } });
+    one.append(...pictures.map((src) => make("img", { src, alt: "" })), make("span", {}, title));
+    one.ariaPressed = String(name === wish);
+    return one;
+  };
+  const draw = () => {
+    const { methods, changes: all } = props.value;
+    const chosen = methods.find(({ name }) => name === hub.method?.name);
+    if (!chosen?.changes.includes(wish)) wish = chosen?.changes[0] ?? "";
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
+    const had = changes.contains(document.activeElement);
+    changes.replaceChildren(...all.map((change) => makeChange(change, methods)));
+    if (had) /** @type {HTMLElement | null} */ (changes.querySelector(`[data-key="${focused}"]`))?.focus();
+  };
+  hub.on("examples", draw);
   follow(props, watch, (value) => {
     lacks = value.lacks ?? lacks;
     /** @type {[string, string][]} */
@@ -34,6 +62,7 @@ export function mount(element, props, trigger, watch) {
     const used = chosen.uses.filter((one) => one.used);
     uses.replaceChildren(...used.map(makeUse));
     hub.method = chosen;
+    draw();
     hub.tell("method", chosen);
   });
 }

@@ -18,15 +18,21 @@ export function mount(element, props, trigger, watch) {
     draw();
   });
   const text = make("p", { className: "rg-notice", role: "status" });
-  const root = make("div", {}, text, get, anyway);
+  const about = { className: "rg-tool rg-get", target: "_blank", rel: "noopener" };
+  const copy = make("a", about, "Duplicate on a GPU (T4, 16 GB)");
+  const root = make("div", {}, text, get, copy, anyway);
   const draw = () => {
     const { value } = props;
     const isUseless = Boolean(value && typeof value === "object") && hub.clip?.folder !== wanted;
     setUseless(isUseless);
     text.textContent = isUseless && value ? value.text : "";
+    const address = (isUseless && value?.duplicate) || "";
+    copy.href = address;
+    copy.hidden = !address;
+    get.hidden = Boolean(address) && !hub.getsModels;
     element.replaceChildren(...(isUseless ? [root] : []));
   };
   follow(props, watch, draw);
   hub.on("clip", draw);
-  hub.on("blocked", () => get.focus());
+  hub.on("blocked", () => (get.hidden ? copy : get).focus());
 }

@@ -207,6 +207,8 @@ export interface Hub {
   hidden: Set<number>;
   /** As selected. */
   method: MethodView | null;
+  /** Before and after of the examples, by name. */
+  pictures: Record<string, string[]>;
   /** What the fields say that marks of the timeline write. */
   written: Written;
   /** Preview of the run. */
@@ -231,6 +233,8 @@ export interface Hub {
   anySize: boolean;
   /** Whether files of weights may be put into the folder of models. */
   takesWeights: boolean;
+  /** Whether models can be got here. */
+  getsModels: boolean;
   /** Whether the fields say what they said before a reload. */
   restored: boolean;
   /** "quick" where the next run is a try of one frame; "" for a whole run. */
@@ -266,6 +270,7 @@ export interface Told {
   /** Take the words from the picture. */
   close: void;
   /** Whether the picture has the screen alone. */
+  examples: void;
   full: boolean;
   compare: Player["mode"];
   edits: number;

@@ -338,6 +338,8 @@ export interface ExampleView {
   videos: string[];
   change: string;
   hint: string;
+  /** Its makers and licence; "" of a drawing of ours */
+  credit: string;
 }
 
 /** Whether the server knows the page, and what it may go on with. */
@@ -373,7 +375,10 @@ export interface HubView {
   fixed: boolean;
   share?: number;
   local?: ListingView[];
-  named?: ListingView[];
+  offers?: OfferView[];
+  wishes?: WishView[];
+  /** Whether the hub answers, so that models can be fetched */
+  online?: boolean;
   hits?: ListingView[];
   /** Path of the folder of models; "" where it is nobody's business, or there is none */
   folder?: string;
@@ -388,6 +393,31 @@ export interface HubView {
 export interface ListingView {
   id: string;
   facts: string;
+}
+
+/** A published model, for this clip and machine. */
+export interface OfferView {
+  id: string;
+  title: string;
+  /** What it is good for */
+  good: string;
+  /** Why it is of no use here; "" if it is */
+  trouble: string;
+  /** To know before it is fetched, by name */
+  facts: Record<string, string>;
+  /** That fetches it by hand */
+  command: string;
+}
+
+/** A wish for a model, and the one that is recommended for it. */
+export interface WishView {
+  name: string;
+  title: string;
+  id: string;
+  /** What would suit it more, and why it is of no use here; else "" */
+  better: string;
+  /** Whether it is the one to begin with, on this machine */
+  first: boolean;
 }
 
 /** Pictures while a run goes on, of some frames. */
@@ -423,6 +453,14 @@ export interface MethodsView {
   methods: MethodView[];
   /** By name, why the chosen model cannot be used with a method; None leaves what is known */
   lacks: Record<string, string> | null;
+  changes: ChangeView[];
+}
+
+/** A kind of change, and the example that shows it. */
+export interface ChangeView {
+  name: string;
+  title: string;
+  example: string;
 }
 
 /** A method: what it does and uses. */
@@ -436,6 +474,8 @@ export interface MethodView {
   several: boolean;
   binds: boolean;
   uses: MethodInput[];
+  /** Names of what it changes well */
+  changes: string[];
 }
 
 /** An input, and whether a method uses it. */
@@ -447,6 +487,8 @@ export interface MethodInput {
 /** A sentence. */
 export interface NoticeView {
   text: string;
+  /** Address that copies the Space of the page; "" elsewhere */
+  duplicate?: string;
 }
 
 /** The source clip beside its edits. */

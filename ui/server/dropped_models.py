@@ -24,6 +24,7 @@ from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
 from regrain.editing.storage.safetensors_files import opened
+from regrain.ui.server.media import link_or_copy
 from regrain.ui.server.own_machine import LOCAL, is_own_machine
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,36 @@ async def _write(request: Request, target: Path) -> Path:
         place.parent.mkdir(exist_ok=True)
         target.replace(place)
     return place
+
+
+def folder_at(path: Path) -> str:
+    """Return the folder, as `folder_of`, of a file on one's own machine; empty of
+    everything else."""
+    if can_take() and path.is_absolute() and path.suffix == _ENDING:
+        with suppress(EditingError):
+            return folder_of(path)
+    return ""
+
+
+def linked(path: Path) -> str:
+    """Give a file of this machine that belongs to a model its place in the folder of
+    models; returns its name there, empty of everything else.
+
+    Raises:
+        ModelError: Another file of that name is there.
+    """
+    below = folder_at(path)
+    models = models_folder()
+    if not below or models is None:
+        return ""
+    place = models / below / path.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        link_or_copy(path, place)
+    if place.stat().st_size != path.stat().st_size:
+        said = f"Another {shorten(path.name)} is in {below}/. Rename one."
+        raise ModelError("model", said)
+    return f"{below}/{path.name}"
 
 
 def folder_of(path: Path) -> str:

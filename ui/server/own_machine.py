@@ -32,3 +32,10 @@ def projects_folder() -> Path | None:
         given = named_by(VARIABLE)
         return given and given.absolute()
     return Path.home() / "Regrain" if is_own_machine() else None
+
+
+def duplicate() -> str:
+    """Return the address that copies the Space that serves the page, where the hardware
+    that the README suggests is proposed; empty elsewhere."""
+    space = os.environ.get("SPACE_ID")
+    return f"https://huggingface.co/spaces/{space}?duplicate=true" if space else ""

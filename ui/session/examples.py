@@ -18,7 +18,7 @@ from regrain.editing.errors import EditingError, RequestError, shorten, suggest
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
-from regrain.editing.pipeline.shipped_results import read_made
+from regrain.editing.pipeline.shipped_results import read_credit, read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
@@ -88,7 +88,13 @@ def _prepare(project: Path, media: Path) -> Example:
     title = bare.capitalize() or project.name
     opened = prepare(project.name, title, request, media)
     made = read_made(project, media)
-    opened = replace(opened, masks=overlapping_masks(project), made=made)
+    credit = read_credit(project)
+    opened = replace(
+        opened,
+        masks=overlapping_masks(project),
+        made=made,
+        credit=credit.text if credit else "",
+    )
     opened.ensure_source()
     middle = len(opened.frames) // 2
     frame = opened.frames[middle]
@@ -103,7 +109,7 @@ def _prepare(project: Path, media: Path) -> Example:
 
 def _picture(frame: UInt8[np.ndarray, "height width 3"]) -> str:
     """Return a small picture as a data URL; every first load carries all of them."""
-    return data_url(frame, side=200, quality=80, kind="webp")
+    return data_url(frame, side=200, quality=75, kind="webp")
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:

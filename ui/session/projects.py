@@ -133,8 +133,9 @@ class Projects:
         except EditingError as error:
             return Listed(folder.name, folder.name, used, size, "", error.message)
         picture = folder / _PICTURE
-        shown = "" if trouble(picture) else picture.read_text()
-        return Listed(folder.name, content["title"], used, size, shown)
+        shown = "" if trouble(picture) else picture.read_text(errors="ignore")
+        title = str(content.get("title") or folder.name)
+        return Listed(folder.name, title, used, size, shown)
 
     def of_page(self, page: str) -> str | None:
         """Return the key of the project that a page had open last; None if it had

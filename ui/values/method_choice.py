@@ -7,6 +7,15 @@ from typing import Literal
 
 from regrain.editing.params.registry import METHODS
 
+# The example that shows what changes, by key of `CHANGES`.
+SHOWN_BY = {
+    "kind": "01_two_animals",
+    "colour": "05_colour",
+    "look": "04_style",
+    "picture": "03_like_a_picture",
+    "shape": "13_by_a_tuned_model",
+}
+
 
 @dataclass(frozen=True)
 class Uses:

@@ -3,7 +3,7 @@ and their tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,27 +17,25 @@ from regrain.editing.models.files.location import (
     moving,
     parse_lora,
 )
-from regrain.editing.models.files.offers import (
-    STABLE_DIFFUSION,
-    WAN,
-    Family,
-)
 from regrain.editing.params.base import ModulatedParams
-from regrain.editing.params.registry import METHODS
+from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.estimate import Estimate
 from regrain.editing.recipe.events import Losses, Progress, Tuned
+from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.fetching import Fetched
-from regrain.editing.storage.memory import NEEDS, Need
+from regrain.editing.storage.memory import NEEDS
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
-from regrain.ui.values.method_choice import uses
+from regrain.ui.values.method_choice import SHOWN_BY, uses
+from regrain.ui.values.offered_models import WISHES
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.shown import (
     AdapterChoice,
     AdapterGroup,
     AdaptersView,
     AddonsView,
+    ChangeView,
     ControlView,
     HubView,
     ListingView,
@@ -46,19 +44,14 @@ from regrain.ui.views.shown import (
     MethodsView,
     MethodView,
     NoticeView,
+    OfferView,
     Weighted,
+    WishView,
 )
 from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.offers import Considered, recommended
 from regrain.ui.work.wording import duration
 
-# Published checkpoints, and their families, which are of `NEEDS`.
-NAMED = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": Family(
-        "Stable Diffusion", STABLE_DIFFUSION
-    ),
-    "stabilityai/stable-diffusion-xl-base-1.0": Family("SDXL", STABLE_DIFFUSION),
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Family("Wan 2.1", WAN),
-}
 # What a method does with regions.
 _WHERE = {
     "needed": "",
@@ -73,6 +66,10 @@ _LEAST = 10  # steps that it averages at least
 
 class Hub(Protocol):
     """The source of models; see `editing.models.files.hub`."""
+
+    def reachable(self) -> bool:
+        """Tell within a few seconds whether the hub answers."""
+        ...
 
     def describe(self, id: str) -> Listing:
         """Describe a model of the hub."""
@@ -104,9 +101,7 @@ def listing_view(listing: Listing) -> ListingView:
     """Show a model of the hub in a line: family, size, how it fits into this machine's
     memory, licence."""
     facts = [listing.family, gigabytes(listing.size), _fits(listing.family)]
-    facts.append(
-        f"licence {listing.licence}" if listing.licence else "no licence is given"
-    )
+    facts.append(f"licence {listing.licence or 'unknown'}")
     if listing.gated:
         facts.append("gated: accept its terms on the hub first")
     return ListingView(listing.id, _line(facts))
@@ -130,16 +125,43 @@ def local_view(names: Sequence[str]) -> list[ListingView]:
     return shown
 
 
-def named_view(cost: Callable[[str, Family, Need], str]) -> list[ListingView]:
-    """Show one published model of each family that edits real clips, in a line; `cost`
-    says what a run of it takes here."""
-    shown = []
-    for id, family in NAMED.items():
-        need = next(need for need in NEEDS if need.family == family.title)
-        weights = f"weights of {need.weights:g} GB in half precision"
-        facts = [family.title, weights, cost(id, family, need), _fits(family.title)]
-        shown.append(ListingView(id, _line(facts)))
-    return shown
+def offers_view(
+    considered: Sequence[Considered], folder: str
+) -> dict[str, list[OfferView] | list[WishView]]:
+    """Show the published models, and which one is recommended for each wish; `folder`
+    is where one that is fetched by hand goes."""
+    offers = []
+    for one in considered:
+        offered = one.offered
+        needed = f"{gigabytes(one.memory)}; {gigabytes(one.free)} are free here"
+        facts = {
+            "Licence": offered.licence or "unknown",
+            "To fetch": gigabytes(offered.size),
+            "Memory": needed,
+            "Time here": one.here,
+            "On a GPU": one.cards,
+            "Method": METHODS[offered.method].title,
+        }
+        shown = OfferView(
+            id=offered.id,
+            title=offered.title,
+            good=offered.good,
+            trouble=one.trouble,
+            facts=facts,
+            command=offered.command(folder),
+        )
+        offers.append(shown)
+    first = "steady" if on_gpu() else "laptop"
+    wishes = []
+    for name, chosen in recommended(considered).items():
+        title, (best, *_) = WISHES[name]
+        better = ""
+        if chosen.offered.id != best:
+            one = next(one for one in considered if one.offered.id == best)
+            better = f"{one.offered.title} would suit it more. {one.trouble}"
+        id = chosen.offered.id
+        wishes.append(WishView(name, title, id, better, name == first))
+    return {"offers": offers, "wishes": wishes}
 
 
 def _line(facts: Sequence[str]) -> str:
@@ -209,9 +231,12 @@ def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
             several=does.several,
             binds=issubclass(method.Params, ModulatedParams),
             uses=[MethodInput(*each) for each in inputs.items()],
+            changes=[*method.changes],
         )
         shown.append(described)
-    return MethodsView(chosen, shown, None if lacks is None else {**lacks})
+    told = None if lacks is None else {**lacks}
+    changes = [ChangeView(*pair, SHOWN_BY[pair[0]]) for pair in CHANGES.items()]
+    return MethodsView(chosen, shown, told, changes)
 
 
 def tunes(method: str) -> bool:

@@ -135,13 +135,16 @@ def made_player(opened: OpenedClip) -> PlayerView | None:
     if opened.made is None:
         return player(opened)
     pairs = zip(opened.request.targets, opened.made.edits, strict=True)
-    settings = [METHODS[opened.request.method].title, "the built-in model"]
+    model = opened.request.model
+    used_model = "the built-in model" if model == BUILT_IN_MODEL else model
+    settings = [METHODS[opened.request.method].title, used_model]
     steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
     if steps:
         settings.append(f"{steps} steps")
     settings.append(f"seed {opened.request.seed}")
     used = ", ".join(settings)
-    note = f"This result was made earlier with this example’s settings: {used}."
+    clip = f"By {opened.credit}." if opened.credit else "The clip is drawn."
+    note = f"{clip} This result was made earlier with this example’s settings: {used}."
     return replace(
         player(opened, [EditView(*pair) for pair in pairs]),
         caption="Edited earlier",

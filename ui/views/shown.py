@@ -389,6 +389,7 @@ class ExampleView:
     videos: list[str]
     change: str
     hint: str
+    credit: str  # its makers and licence; "" of a drawing of ours
 
 
 @dataclass(frozen=True)
@@ -430,7 +431,9 @@ class HubView:
     fixed: bool  # whether only models that are already here may be used
     share: float | None = None
     local: list[ListingView] | None = None
-    named: list[ListingView] | None = None
+    offers: list[OfferView] | None = None
+    wishes: list[WishView] | None = None
+    online: bool | None = None  # whether the hub answers, so that models can be fetched
     hits: list[ListingView] | None = None
     # Path of the folder of models; "" where it is nobody's business, or there is none
     folder: str | None = None
@@ -445,6 +448,29 @@ class ListingView:
 
     id: str
     facts: str
+
+
+@dataclass(frozen=True)
+class OfferView:
+    """A published model, for this clip and machine."""
+
+    id: str
+    title: str
+    good: str  # what it is good for
+    trouble: str  # why it is of no use here; "" if it is
+    facts: dict[str, str]  # to know before it is fetched, by name
+    command: str  # that fetches it by hand
+
+
+@dataclass(frozen=True)
+class WishView:
+    """A wish for a model, and the one that is recommended for it."""
+
+    name: str
+    title: str
+    id: str
+    better: str  # what would suit it more, and why it is of no use here; else ""
+    first: bool  # whether it is the one to begin with, on this machine
 
 
 @dataclass(frozen=True)
@@ -487,6 +513,16 @@ class MethodsView:
     # By name, why the chosen model cannot be used with a method; None leaves what is
     # known
     lacks: dict[str, str] | None
+    changes: list[ChangeView]
+
+
+@dataclass(frozen=True)
+class ChangeView:
+    """A kind of change, and the example that shows it."""
+
+    name: str
+    title: str
+    example: str
 
 
 @dataclass(frozen=True)
@@ -502,6 +538,7 @@ class MethodView:
     several: bool
     binds: bool
     uses: list[MethodInput]
+    changes: list[str]  # names of what it changes well
 
 
 @dataclass(frozen=True)
@@ -517,6 +554,7 @@ class NoticeView:
     """A sentence."""
 
     text: str
+    duplicate: str = ""  # address that copies the Space of the page; "" elsewhere
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from regrain.editing.models.files.location import (
     suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.models.files.offers import Family
 from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.loading.load import local_models
@@ -32,7 +31,7 @@ from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
-from regrain.editing.request.usual import usual_way
+from regrain.editing.request.usual import lacking, usual_way
 from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
@@ -242,9 +241,9 @@ class Catalogue:
             return {}
         reasons = {}
         for name, method in METHODS.items():
-            lacking = _lacking(name, family)
-            if lacking:
-                needed = " and ".join(OFFERS[offer] for offer in sorted(lacking))
+            absent = lacking(name, family)
+            if absent:
+                needed = " and ".join(OFFERS[offer] for offer in sorted(absent))
                 reasons[name] = f"“{method.title}” needs {needed}."
         return reasons
 
@@ -357,17 +356,6 @@ def _text_width(adapter: str) -> int:
         return PictureFile(adapter, fetch=False).cross
     except EditingError:
         return 0
-
-
-def _lacking(method: str, family: Family) -> frozenset[str]:
-    """Return what a method needs of a model that a family does not offer."""
-    return (METHODS[method].needs & set(OFFERS)) - family.offers
-
-
-def usable(method: str, family: Family) -> str:
-    """Return a method that can be used with a family: the one given, if it can."""
-    able = [name for name in METHODS if not _lacking(name, family)]
-    return method if method in able else able[0]
 
 
 def _not_found(field: str, name: object, known: list[str]) -> RequestError:

@@ -45,6 +45,22 @@ _OF_INDEX: Mapping[str, tuple[str, ...]] = {
     "tokenizer_2": _TOKENIZERS,
     "scheduler": tuple(NEAREST),
 }
+_FLOWS = (
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+    "UniPCMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "SASolverScheduler",
+)
+_OF_VIDEO: Mapping[str, tuple[str, ...]] = {
+    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "vae": ("AutoencoderKLWan",),
+    "text_encoder": ("UMT5EncoderModel",),
+    "scheduler": _FLOWS,
+}
 _NEVER_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
 # Of each class of text encoder, the kinds that files may say, and its title.
 _TEXT_KINDS: Mapping[str, tuple[str | None, ...]] = {
@@ -129,6 +145,9 @@ SCHEDULER: Values = {
 """Of all schedulers in `NEAREST` together."""
 
 FLOW: Values = {
+    "_class_name": (None, *_FLOWS),
+    "prediction_type": (None, "flow_prediction"),
+    "use_flow_sigmas": (None, True),
     "num_train_timesteps": (1000,),
     "use_dynamic_shifting": _OFF,
     "shift_terminal": _OFF,
@@ -313,10 +332,10 @@ def check_text_encoder(
     _refuse_unknown(content, known, place)
 
 
-def check_index(content: Content, place: str) -> None:
+def check_index(content: Content, place: str, is_video: bool = False) -> None:
     """Refuse a model_index.json that names a part of another class than those that are
     read, or needs what nobody gives here, by a ModelError."""
-    for part, allowed in _OF_INDEX.items():
+    for part, allowed in (_OF_VIDEO if is_video else _OF_INDEX).items():
         named = class_in_index(content, part)
         if named not in (None, *allowed):
             raise ModelError(
@@ -340,12 +359,12 @@ def class_in_index(content: Content, part: str) -> str | None:
 
 
 def unused_parts(content: Content) -> list[str]:
-    """Return the parts of a model_index.json that nothing here reads, and that may
-    change what a model makes."""
+    """Say which parts of a model_index.json nothing here reads, that may change what a
+    model makes."""
     return [
-        part
+        f"The model's {part} is not used."
         for part in content
-        if part not in _OF_INDEX
+        if part not in {*_OF_INDEX, *_OF_VIDEO}
         and part not in _NEVER_NEEDED
         and class_in_index(content, part) is not None
     ]

@@ -140,8 +140,10 @@ class ModelFacts:
             if self.head:
                 family = family_of_names(self.head.names, self.head.other_kind)
             else:
+                second = (self.folder / "transformer_2").is_dir()
                 family = family_of_configs(
-                    self.glance(INDEX),
+                    self.glance(INDEX)
+                    | ({"transformer_2": [second]} if second else {}),
                     self.glance(UNET),
                     self._with_class(self.glance(LEVELS)),
                     self.glance(TRANSFORMER),
@@ -156,7 +158,7 @@ class ModelFacts:
     def index(self) -> Config:
         """Its model_index.json, checked; empty without one."""
         index = self._here(INDEX)
-        check_index(index, f"{shorten(self.id)}: {INDEX}")
+        check_index(index, f"{shorten(self.id)}: {INDEX}", self.is_video)
         return index
 
     @cached_property

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -29,7 +31,13 @@ from regrain.editing.models.files.picture_heads import (
     near,
     read_head,
 )
-from regrain.editing.storage.fetching import Fetched, Fetching, list_files, watched
+from regrain.editing.storage.fetching import (
+    Fetched,
+    Fetching,
+    list_files,
+    unreachable,
+    watched,
+)
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
     check_head,
@@ -46,6 +54,7 @@ READER = "CLIP model"  # which looks at results
 # hub names.
 _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
+    "LatentConsistencyModelPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
     "WanPipeline": "Wan 2.1",
     "WanVACEPipeline": "Wan 2.1 VACE",
@@ -98,6 +107,24 @@ def allowed() -> tuple[str, ...] | None:
         return None
     ids = [id.strip() for id in (listed or "").split(",")]
     return tuple(id for id in ids if id)
+
+
+def reachable(seconds: float = 3.0) -> bool:
+    """Tell, within so many seconds, whether the hub answers."""
+    from huggingface_hub import constants, get_session
+
+    answers: list[int] = []
+
+    def ask() -> None:
+        with suppress(*unreachable()):
+            answer = get_session().head(constants.ENDPOINT, timeout=seconds)
+            answers.append(answer.status_code)
+
+    # A name that is being looked up cannot be stopped; the thread is left behind.
+    asking = threading.Thread(target=ask, name="hub", daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return bool(answers)
 
 
 def describe(id: str) -> Listing:

@@ -153,7 +153,8 @@ def _check(path: Path, id: str, config: str) -> ModelLocation:
             "folder.",
         )
     # Other families of models have no UNet; `family_of` tells what they are.
-    names = (config, "model_index.json") if config == _UNET else (config,)
+    others = ("model_index.json", "transformer/config.json")
+    names = (config, *others) if config == _UNET else (config,)
     if any((path / name).is_file() for name in names):
         return ModelLocation("folder", str(path.resolve()))
     raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ PEFT_FILE = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 # Keys of metadata: the layer of the text encoder that was read, from its end.
 _LAYERS = ("modelspec.encoder_layer", "ss_clip_skip")
+# What may be meant to scale layers that have no alpha of their own, or is added to them.
+_SIZE = re.compile(
+    r"(?:ss_)?network_alphas?|(?:lora_)?(?:scale|scaling|strength|config)|multiplier"
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,14 @@ class LoraFacts:
         path: Its file.
         metadata: What the file says of itself.
         defaults: The settings that its folder recommends, by method.
+        has_alphas: Whether its layers say their scale.
     """
 
     id: str
     path: Path
     metadata: Mapping[str, str]
     defaults: Defaults
+    has_alphas: bool = True
 
     @property
     def kind(self) -> FewStep | None:
@@ -66,6 +73,14 @@ class LoraFacts:
                 f"{trained}, and this one predicts {prediction}: it may not suit "
                 "it."
             )
+        rank = self.metadata.get("ss_network_dim")
+        for key, said in self.metadata.items():
+            if _SIZE.fullmatch(key) and said != rank and not self.has_alphas:
+                notes.append(
+                    f"{shorten(self.id)} says {key} {shorten(said)}, which is not used, as "
+                    "its layers may be scaled already: if it is too strong, give it a "
+                    "weight, FILE@WEIGHT."
+                )
         skipped = [self.metadata.get(key, "") for key in _LAYERS]
         layer = next((one for one in skipped if one.isdecimal() and int(one) > 1), "")
         if layer and reads_last_layer:
@@ -94,7 +109,8 @@ def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFa
     """Read facts; `_states` are those of the files, which the cache compares."""
     with opened(path, "loras", id) as file:
         metadata = file.metadata() or {}
-    return LoraFacts(id, path, metadata, read_defaults(defaults, id))
+        has_alphas = any(key.endswith(".alpha") for key in file.keys())  # noqa: SIM118 (no mapping)
+    return LoraFacts(id, path, metadata, read_defaults(defaults, id), has_alphas)
 
 
 def fast_lora(model: str) -> str | None:

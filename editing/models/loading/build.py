@@ -82,8 +82,7 @@ def load(
     turns = takes_turns(device, weights, free_memory(device))
     predicts = parts.scheduler.get("prediction_type", "epsilon")
     few_step = facts.few_step(loras)
-    notes = facts.guesses(loras)
-    notes += [f"The model's {part} is not used." for part in unused_parts(facts.index)]
+    notes = facts.guesses(loras) + unused_parts(facts.index)
     for text in loras:
         notes += lora_facts(text).notes(predicts, _reads_last_layer(parts))
     is_xl = "text_encoder_2" in parts.modules

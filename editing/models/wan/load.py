@@ -10,9 +10,14 @@ import torch
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import check_text_encoder, unsupported
+from regrain.editing.models.files.config_keys import (
+    check_text_encoder,
+    unsupported,
+    unused_parts,
+)
 from regrain.editing.models.files.configs import Config, TransformerConfig
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
+from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
@@ -62,6 +67,9 @@ def load_wan(
     folder = facts.folder
     check_folders(folder, _PARTS, id)
     network_config = _check_configs(facts)
+    notes = facts.guesses(loras) + unused_parts(facts.index)
+    for text in loras:
+        notes += lora_facts(text).notes("flow", False)
     facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
@@ -104,7 +112,7 @@ def load_wan(
         sample_size=network_config.get("sample_size"),
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
-        notes=tuple(facts.guesses(loras)),
+        notes=tuple(notes),
         offers=VACE if is_controlled else WAN,
     )
 

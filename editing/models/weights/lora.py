@@ -295,8 +295,11 @@ def _check_once(id: str, one: object, other: object) -> None:
 def _scaling(facts: Content, part: str, name: str) -> Scaling:
     """Return how peft's configuration scales a layer."""
 
+    of_network = ("unet.", "transformer.")
+    places = of_network if f"{part}." in of_network else (f"{part}.",)
+
     def said(*keys: str) -> list[Any]:
-        return [facts.get(of + key) for key in keys for of in ("", f"{part}.")]
+        return [facts.get(of + key) for key in keys for of in ("", *places)]
 
     def of_layer(key: str, usual: float | None) -> float | None:
         for pattern in filter(None, said(key)):

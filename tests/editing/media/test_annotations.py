@@ -243,11 +243,17 @@ def test_shapes_of_labelme_are_drawn(kind, read):
 SHARES = [[0.1, 0.2], [0.4, 0.2], [0.4, 1]]
 COUNTS = {"polygon": 3, "rectangle": 2, "circle": 2}
 IN_SHARES = [label_me(shape("a", kind, SHARES[:n])) for kind, n in COUNTS.items()]
+BEYOND = [[-0.02, 0.2], [0.4, 0.2], [0.4, 1.01]]
 
 
-@pytest.mark.parametrize("facts", [coco([SHARES]), *IN_SHARES])
+@pytest.mark.parametrize("facts", [coco([SHARES]), coco([BEYOND]), *IN_SHARES])
 def test_corners_in_shares_of_the_frame_are_named(facts, refused):
-    refused(facts, "all corners within 0 and 1, as shares")
+    refused(facts, "all corners at about 0 to 1, as shares")
+
+
+def test_a_piece_as_small_as_shares_is_drawn(read):
+    (mask,) = read(coco([CORNERS, [[0, 0], [1, 0], [1, 1], [0, 1]]])).values()
+    assert mask[0][0, 0]
 
 
 def test_a_folder_of_labelme_has_a_file_per_annotated_frame(tmp_path):

@@ -142,6 +142,28 @@ def test_each_recording_keeps_the_gaps_between_its_frames(tmp_path):
     assert [round(time * 1000) for time in clip.times] == times
 
 
+@pytest.mark.parametrize(
+    ("suffix", "count", "read"),
+    [("mp4", 2, 1), ("mov", 2, 1), ("flv", 2, 1), ("mkv", 3, 2)],
+)
+def test_what_is_not_read_of_joined_files_is_said(tmp_path, suffix, count, read):
+    part = write_recording(tmp_path / f"a.{suffix}", LEVELS)
+    clip = join(tmp_path / f"b.{suffix}", *[part] * count)
+    assert len(clip) == read * len(LEVELS)
+    assert "holds another file after this one" in clip.warnings[-1]
+    assert join(part, part).warnings == []
+
+
+def test_each_recording_keeps_its_rate(tmp_path):
+    rates = {"a.ts": 25, "b.ts": 50}
+    parts = [
+        write_clip(tmp_path / name, flat(LEVELS, 64, 48), fps=fps)
+        for name, fps in rates.items()
+    ]
+    times = [round(time * 1000) for time in join(tmp_path / "c.ts", *parts).times]
+    assert times == [*range(0, 240, 40), *range(240, 360, 20)]
+
+
 @pytest.mark.parametrize(("first", "second"), [(0.2, 0), (0, 0.8)])
 def test_one_of_them_may_have_no_sound(tmp_path, first, second):
     parts = [

@@ -163,14 +163,68 @@ def test_colours_have_numbers_whatever_their_areas(form, colors, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("color", "label"), [(DARK_RED, 1), ((64, 0, 0), 8), (BLUE, 4)]
+    ("color", "label"), [(DARK_RED, 1), (OLIVE, 1), ((64, 0, 0), 8), (BLUE, 4)]
 )
 def test_an_unknown_colour_is_that_of_the_region_that_is_left(color, label, tmp_path):
     known = {9: "#00ff00", label: "#ffe11a"}
+    if color == OLIVE:
+        del known[9]
     frames = painted((0, 0, 0), (THING, color), (CORNER & (color == BLUE), GREEN))
     path = FORMS["PNG"](frames, tmp_path)
     labels = np.asarray(read_labels(path, FRAMES, SIZE, [*known], colors=known))
     assert ((labels == label) == THING).all()
+
+
+def test_colours_that_no_codec_changed_are_not_those_nearby(tmp_path):
+    things = ((THING, (120, 120, 120)), (CORNER, (180, 120, 120)))
+    path = FORMS["PNG"](painted((0, 0, 0), *things), tmp_path)
+    assert (np.asarray(read_labels(path, FRAMES, SIZE)) == THING + 2 * CORNER).all()
+
+
+RIGHT = np.stack([(X > 30) & (Y > 20)] * FRAMES)
+LEFT, BELOW = RIGHT[..., ::-1], RIGHT & (Y > 40)
+
+
+def packed(*masks, levels=(0, 255)):
+    return np.stack([np.where(one, *levels[::-1]) for one in masks], -1).astype("u1")
+
+
+PACKED = {
+    "two": packed(LEFT, RIGHT, CORNER),
+    "three": packed(LEFT, RIGHT, BELOW),
+    "levels of video": packed(LEFT, CORNER, RIGHT, levels=(16, 235)),
+    "edges": np.stack([cv2.GaussianBlur(one, (0, 0), 1) for one in packed(CORNER, LEFT, RIGHT)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "video"])
+def test_masks_packed_in_channels_that_overlap_are_no_regions(form, kind, tmp_path):
+    path = FORMS[form](PACKED[kind], tmp_path)
+    with pytest.raises(MaskError, match="masks packed in red, green and blue"):
+        read_labels(path, FRAMES, SIZE)
+
+
+APART = {
+    "side by side": ([(X < 40, RED), (X >= 40, GREEN)], {}, 2),
+    "both elsewhere": ([(LEFT & ~RIGHT, RED), (RIGHT, GREEN), (Y < 9, YELLOW)], {}, 3),
+    "colours of regions": (
+        [(LEFT, RED), (RIGHT, GREEN), (LEFT & RIGHT, YELLOW)],
+        {1: "#ff0000", 2: "#00ff00", 3: "#ffff00"},
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_pure_colours_are_regions_where_no_channels_overlap(kind, tmp_path):
+    things, known, count = APART[kind]
+    whole = ((np.broadcast_to(mask, THING.shape), color) for mask, color in things)
+    frames = painted((0, 0, 0), *whole)
+    frames[:, :, :2] = frames[:, -2:] = 0
+    path = FORMS["PNG"](frames, tmp_path)
+    labels = read_labels(path, FRAMES, SIZE, colors=known)
+    assert labels.present == {*range(1, count + 1)}
 
 
 def test_pages_with_an_index_keep_their_numbers(tmp_path):

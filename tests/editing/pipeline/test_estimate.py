@@ -40,6 +40,7 @@ from regrain.editing.pipeline.estimate import (
     work,
     work_of_family,
 )
+from regrain.editing.storage import memory
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import NEEDS, Need, call_bytes, count_weights
 
@@ -418,3 +419,18 @@ def test_a_run_has_the_operations_of_all_its_calls(request_):
         10 * 4.3 * 3 * 0.2 * sizes.numbers * cells
     )
     assert estimate.operations(replace(asked, model="owner/name")) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "frames", "gib"),
+    [("cpu", 1, 2 * (3 + 10)), ("cpu", 40, 2 * (3 + 20)), ("cuda", 1, 10)],
+)
+def test_what_reads_the_prompts_counts_where_it_is_the_largest(
+    device, frames, gib, monkeypatch
+):
+    """On a graphics card it takes turns with the rest."""
+    need = Need("a family", 480, 3.0, 0.5, reader=10.0)
+    monkeypatch.setattr(memory, "choose_device", lambda: torch.device(device))
+    assert need.memory(frames) == pytest.approx(gib * 2**30)
+    monkeypatch.setattr(memory, "free_memory", lambda _: (gib - 1) * 2**30)
+    assert (need.fits() == "does not fit") == (frames == 1)

@@ -1,5 +1,9 @@
 """How a model edits where nothing else is asked."""
 
+import json
+
+import pytest
+
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.editing.request.usual import (
@@ -20,6 +24,25 @@ def test_a_model_edits_by_its_own_lora_with_the_method_this_was_made_for():
     assert usual_way("storybook", "videograin") == Way("videograin", (), MOTION)
     assert usual_way(OTHER) == Way("videograin")
     assert usual_way(OTHER, "fresco") == Way("fresco")
+
+
+@pytest.mark.parametrize(
+    ("part", "config", "method"),
+    [
+        ("unet", {}, "videograin"),
+        ("unet", {"time_cond_proj_dim": 256}, "infedit"),  # draws in few steps
+        ("transformer", {"_class_name": "WanTransformer3DModel"}, "flow_regions"),
+    ],
+)
+def test_the_usual_method_is_one_that_the_model_can_be_used_with(
+    part, config, method, tmp_path
+):
+    (tmp_path / part).mkdir()
+    unet = {"_class_name": "UNet2DConditionModel", "cross_attention_dim": 768}
+    (tmp_path / part / "config.json").write_text(json.dumps(unet | config))
+    (tmp_path / "model_index.json").write_text("{}")
+    assert usual_way(str(tmp_path)) == Way(method)
+    assert usual_way(str(tmp_path), "sdedit") == Way("sdedit")
 
 
 def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another():

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from json_files import write_json
 from made_clips import noise
 from made_pictures import write_reader
 from PIL import Image
@@ -430,6 +431,8 @@ def test_the_built_in_model_takes_its_own_reader_once_that_is_there(
     monkeypatch.setattr(location, "ASSETS", tmp_path)
     assert crop_reader.reader_of("", "storybook") == ""
     shutil.copytree(reader, tmp_path / "storybook" / "reader")
+    (tmp_path / "storybook" / "unet").mkdir()
+    write_json(tmp_path / "storybook" / "unet" / "config.json", {})
     (tmp_path / "storybook" / "words.json").write_text(
         '{"Kinds": ["Fox", "Astronaut"], "Places": ["on the Grass", "at night"]}'
     )

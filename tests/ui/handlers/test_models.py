@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.files import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
@@ -17,7 +17,9 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
+from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.values.offered_models import OFFERED
 from regrain.ui.views import checks
 from regrain.ui.views.model_views import addons_view, hub_view
 from regrain.ui.views.shown import AddonsView, Weighted
@@ -306,3 +308,49 @@ def test_models_at_paths_are_told_of_on_ones_own_machine_alone(
     assert not is_there(tiny_folder.name)
     monkeypatch.setenv("SPACE_ID", "somebody/space")
     assert not is_there(str(tiny_folder))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nothing_is_asked_of_a_hub_that_does_not_answer(is_there, monkeypatch):
+    """Published models are told of first, with what they take."""
+    asked = []
+
+    def search(words):
+        asked.append(words)
+        return [hub.Listing("owner/model", "", {"x": 2_000_000_000}, "SDXL")]
+
+    there = SimpleNamespace(
+        allowed=lambda: None, reachable=lambda: is_there, search=search
+    )
+    monkeypatch.setattr(ModelHandlers, "session", lambda *_: no_session())
+    parts = SimpleNamespace(hub="hub")
+    costs = SimpleNamespace(about=lambda *_, **__: None)
+    handlers = ModelHandlers(None, None, None, parts, there, costs)
+    event = SimpleNamespace(_data={"id": "fox"})
+    first, last = (shown["hub"] for shown in handlers.ask(event, None))
+    assert [one.licence for one in OFFERED.values()] == [
+        offer.facts["Licence"] for offer in first.offers
+    ]
+    assert (first.online, last.online) == (None, is_there)
+    assert asked == ["fox"] * is_there
+    facts = [one.facts for one in last.hits]
+    assert [said.endswith("licence unknown") for said in facts] == [True] * is_there
+    assert ("cannot be reached" in last.text) != is_there
+
+
+def no_session():
+    raise RequestError("page", "It is closed.")
+
+
+@pytest.mark.parametrize(
+    ("space", "address"),
+    [("a/b", "https://huggingface.co/spaces/a/b?duplicate=true"), ("", "")],
+)
+def test_a_space_is_duplicated_by_a_link(space, address, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", space)
+    known = SimpleNamespace(models=["storybook"], lacks=lambda _: {})
+    handlers = SettingHandlers(known, None, None, None)
+    session = SimpleNamespace(method="infedit", opened=SimpleNamespace(drawn=False))
+    assert handlers._notice(session, "storybook")["useless"].duplicate == address
+    session.opened.drawn = True
+    assert handlers._notice(session, "storybook")["useless"] is None

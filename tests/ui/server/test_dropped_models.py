@@ -1,6 +1,8 @@
 """Models that are dropped on the page reach the folder of models whole, or not at
 all."""
 
+from types import SimpleNamespace
+
 import anyio
 import pytest
 import torch
@@ -9,7 +11,11 @@ from safetensors.torch import save
 from starlette.testclient import TestClient
 
 from regrain.editing.models.adapters import save_adapter
+from regrain.editing.storage.local_models import ASSETS
+from regrain.ui.handlers import model_handlers
+from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.server import dropped_models
+from regrain.ui.work.catalogue import Catalogue
 
 WHOLE = {
     "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(2),
@@ -81,6 +87,39 @@ def test_what_is_added_to_a_model_goes_to_its_folder(folder, weights, place):
     status, said = put("mine.safetensors", content)
     assert status == 400
     assert "'mine.safetensors' is there already" in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "place"), [(LORA, "loras"), (IMAGES, "pictures"), (MOTION, "motion")]
+)
+def test_what_is_added_to_a_model_is_used_by_its_path(
+    folder, weights, place, tmp_path, monkeypatch
+):
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(save(weights))
+    hub = SimpleNamespace(allowed=lambda: None)
+    monkeypatch.setattr(ModelHandlers, "_offered", lambda *_: [])
+    monkeypatch.setattr(ModelHandlers, "session", lambda *_: None)
+    monkeypatch.setattr(ModelHandlers, "cards", lambda *_: {})
+    known = Catalogue({}, ASSETS / "storybook")
+    handlers = ModelHandlers(known, None, None, None, hub, None)
+    monkeypatch.setattr(ModelHandlers, "added", lambda _, names: {"added": names})
+    monkeypatch.setattr(model_handlers, "offers_view", lambda *_: {})
+    event = SimpleNamespace(_data={"id": str(file)})
+    (listed,) = (shown["hub"] for shown in handlers.ask(event, None))
+    assert [one.id for one in listed.local] == [str(file)]
+    assert place in listed.local[0].facts
+    for _ in range(2):  # the same again
+        done = handlers.use([], "storybook", event, None)
+        assert done["added"] == [f"{place}/mine@1"]
+        assert left(folder) == [place, "mine.safetensors"]
+    (folder / place / "mine.safetensors").unlink()
+    (folder / place / "mine.safetensors").write_bytes(b"another")
+    refused = handlers.use([], "storybook", event, None)["hub"]
+    assert f"Another 'mine.safetensors' is in {place}/" in refused.text
+    monkeypatch.setenv("SPACE_ID", "a/b")
+    (listed,) = (shown["hub"] for shown in handlers.ask(event, None))
+    assert (listed.state, len(listed.local)) == ("error", 0)
 
 
 def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):

@@ -1,5 +1,6 @@
 """The page knows methods by their records alone: any that is added finds its place."""
 
+import json
 from dataclasses import replace
 from typing import Literal
 
@@ -13,9 +14,10 @@ from regrain.editing import Region
 from regrain.editing.models.files.facts import facts_at
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.params.base import MethodParams
-from regrain.editing.params.registry import METHODS
+from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
+from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.page import fields
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
@@ -23,6 +25,8 @@ from regrain.ui.session.session import Session
 from regrain.ui.values import method_choice
 from regrain.ui.views.model_views import choice
 from regrain.ui.work import catalogue
+
+EXAMPLES = ASSETS / "examples"
 
 
 class WholeParams(MethodParams):
@@ -322,3 +326,15 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     assert shown == [name == "fresco" for name in names]
     assert "window" in both.own("videograin")
     assert "frames_at_once" in both.own("fresco")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_leads_to_a_method_and_an_example_of_it(change):
+    shown = choice("videograin")
+    assert [one.name for one in shown.changes] == [*CHANGES]
+    (example,) = (one.example for one in shown.changes if one.name == change)
+    project = json.loads((EXAMPLES / example / "project.json").read_text())
+    able = [one.name for one in shown.methods if change in one.changes]
+    assert project["method"] in able
+    assert all(one.changes for one in shown.methods)
+    assert (EXAMPLES / example / "result").is_dir()

@@ -515,6 +515,16 @@ def test_damaged_and_later_projects_are_named(process, root, visits, session):
     assert back_in(process()) is not None  # with what new pages show
 
 
+def test_a_project_without_its_title_and_with_a_damaged_picture_is_listed(
+    process, root, visits, session
+):
+    keep(visits, session)
+    file = root / "my walk" / PAGE
+    write_json(file, {"version": 1})
+    (file.parent / "picture.txt").write_bytes(b"\xff\xfe")
+    assert [one.title for one in process().projects.listed()] == ["my walk"]
+
+
 def test_a_field_that_a_project_does_not_know_is_left_as_it_is(
     process, root, visits, session
 ):

@@ -14,10 +14,13 @@ from safetensors.torch import save_file
 from wiring import requested
 
 from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.location import BUILT_IN_MODEL, BUILT_IN_READER
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.pipeline.estimate import fit_of
 from regrain.editing.pipeline.runner import edit
+from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.texts import read_text
+from regrain.editing.verdict.crop_reader import CropReader
 
 OPENED: collections.Counter = collections.Counter()
 
@@ -82,6 +85,13 @@ def test_a_run_opens_each_configuration_once(folder, tmp_path, tiny_lora, with_l
     if with_lora:
         beside = opened_in(tmp_path / "lcm-lora")
         assert beside == {"adapter_config.json": 1, "defaults.json": 1}
+
+
+def test_the_built_in_reader_takes_the_words_that_its_model_read():
+    groups = facts_of(BUILT_IN_MODEL).groups
+    OPENED.clear()
+    assert CropReader(BUILT_IN_READER).styles == groups["Styles"]
+    assert "words.json" not in opened_in(ASSETS / BUILT_IN_MODEL)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 they are damaged."""
 
 import shutil
+import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,7 @@ from regrain.editing.models.files.hub import (
     READER,
     describe,
     fetch,
+    reachable,
     search,
 )
 from regrain.editing.models.files.location import PictureSpec
@@ -54,6 +57,23 @@ def served(tmp_path, monkeypatch):
     with serve_hub(write_small_model(tmp_path / "there"), ID, tags) as (hub, address):
         reach(monkeypatch, address)
         yield hub
+
+
+def test_whether_the_hub_answers_is_known_in_time(served, monkeypatch):
+    assert reachable()
+    served.status = 503  # it does answer
+    assert reachable()
+    with socket.socket() as silent:  # takes the connection, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(
+            constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        began = time.monotonic()
+        assert not reachable(0.2)
+        assert time.monotonic() - began < 2
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert not reachable()
 
 
 def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(

@@ -573,6 +573,11 @@ def test_the_norms_of_lycoris_are_of_rows_or_of_columns(
         ({"ss_v_parameterization": "False"}, "epsilon", True, []),
         ({"modelspec.prediction_type": "v"}, "v_prediction", True, []),
         ({"modelspec.prediction_type": "epsilon"}, "v_prediction", True, ["epsilon"]),
+        ({"ss_network_alpha": "1"}, "epsilon", True, ["ss_network_alpha '1', which"]),
+        ({"ss_network_alpha": "4", "ss_network_dim": "4"}, "epsilon", True, []),
+        ({"network_alphas": "{}"}, "epsilon", True, ["says network_alphas"]),
+        ({"lora_config": "{}"}, "epsilon", True, ["says lora_config"]),
+        ({"scaling": "2", "title": "scale"}, "epsilon", True, ["scaling '2', which"]),
     ],
 )
 def test_what_a_file_says_of_its_training_is_said(
@@ -582,6 +587,12 @@ def test_what_a_file_says_of_its_training_is_said(
     notes = lora_facts(str(tmp_path / "a.safetensors")).notes(prediction, reads_last)
     assert len(notes) == len(said)
     assert all(part in note for part, note in zip(said, notes, strict=True))
+
+
+def test_a_size_beside_layers_that_say_theirs_is_nothing_to_say(tmp_path):
+    metadata = {"ss_network_alpha": "1", "ss_network_dim": "4"}
+    save_file({"a.alpha": torch.ones(1)}, tmp_path / "a.safetensors", metadata)
+    assert not lora_facts(str(tmp_path / "a.safetensors")).notes("epsilon", True)
 
 
 def test_a_run_reports_what_a_lora_says_of_its_training(tmp_path):

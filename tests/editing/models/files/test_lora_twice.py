@@ -40,6 +40,7 @@ def added(small, tmp_path):
 HEADERS = [
     ({"unet.lora_alpha": "1", "unet.r": "2"}, 0.5),
     ({"lora_alpha": "1", "r": "2"}, 0.5),
+    ({"transformer.lora_alpha": "1", "transformer.r": "2"}, 0.5),
     ({"alpha": "1.0", "rank": "2"}, 0.5),
     ({"lora_alpha": "0"}, 0),
     ({"lora_alpha": "1", "unet.lora_alpha": "1.0"}, 0.5),

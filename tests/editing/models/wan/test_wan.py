@@ -12,6 +12,7 @@ import torch
 from damaged_models import config, holding, lacking
 from diffusers.pipelines.wan import pipeline_wan
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from json_files import write_json
 from made_clips import noise
 from made_models import aligned, loaded, randn
 from safetensors.torch import load_file, save_file
@@ -27,6 +28,7 @@ from regrain.editing.models.weights.lora import add_loras
 
 STEP = 7  # of 25
 TEXT = "text_encoder/config.json"
+FLOW = "scheduler/scheduler_config.json"
 CONFIG, WEIGHTS = (
     "transformer/config.json",
     "transformer/diffusion_pytorch_model.safetensors",
@@ -310,8 +312,17 @@ REFUSED = {
         "model_index.json", transformer_2=["diffusers", "Wan"]
     ),
     "is Wan 2.2, which is not": config("model_index.json", boundary_ratio=0.875),
+    "is Wan 2.2, which": lambda f: (f / "transformer_2").mkdir(),
+    "names 'DDIMScheduler' as scheduler, which": config(
+        "model_index.json", scheduler=["diffusers", "DDIMScheduler"]
+    ),
+    "names 'CLIPTextModel' as text_encoder, which": config(
+        "model_index.json", text_encoder=["transformers", "CLIPTextModel"]
+    ),
+    "has _class_name 'DDIMScheduler'": config(FLOW, _class_name="DDIMScheduler"),
+    "has prediction_type 'epsilon'": config(FLOW, prediction_type="epsilon"),
     "flow_shift and shift [3.0, 5.0], which is not supported. Keep one": config(
-        "scheduler/scheduler_config.json", shift=5.0
+        FLOW, shift=5.0
     ),
     "is Wan with 36 input channels": config(CONFIG, in_channels=36),
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
@@ -340,6 +351,14 @@ def test_other_folders_are_refused(wan_folder, tmp_path, said):
     REFUSED[said](folder)
     with pytest.raises(ModelError, match=said.replace("[", r"\[")):
         loaded(folder)
+
+
+def test_a_folder_needs_no_index_and_says_what_it_does_not_use(wan_folder, tmp_path):
+    folder = shutil.copytree(wan_folder, tmp_path / "copy")
+    (folder / "model_index.json").unlink()
+    assert loaded(folder).notes == ()
+    write_json(folder / "model_index.json", {"painter": ["other", "Painter"]})
+    assert loaded(folder).notes == ("The model's painter is not used.",)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -387,7 +406,8 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
             for end, x in zip(ends, (down, up), strict=True)
         }
         expected[name] = weight + 0.5 * up @ down
-    save_file(weights, tmp_path / "fusionx_dance.safetensors")
+    said = {"multiplier": "0.5"}
+    save_file(weights, tmp_path / "fusionx_dance.safetensors", said)
     model = load_backbone(
         str(wan_folder), [f"{tmp_path / 'fusionx_dance.safetensors'}@0.5"]
     )
@@ -401,9 +421,10 @@ def test_loras_in_the_common_spellings(wan, wan_folder, tmp_path, spelling):
     )
     assert torch.equal(*untouched)
     assert model.fingerprint != wan.fingerprint
-    (note,) = model.notes
-    assert "says FusionX" in note
-    assert "guidance_scale=1 (also source_guidance)" in note
+    guess, size = model.notes
+    assert "says FusionX" in guess
+    assert "says multiplier '0.5', which is not used" in size
+    assert "guidance_scale=1 (also source_guidance)" in guess
     assert model.defaults == wan.defaults
     assert wan.notes == ()
 
