@@ -64,6 +64,7 @@ from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.request.usual import picture_doubts
 from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
+from regrain.editing.storage.texts import Json
 from regrain.editing.verdict.answers import lines
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ app = typer.Typer(
 
 # Options that several commands have.
 _Project = Annotated[Path, Argument(help="Project folder.")]
-_Changes = dict[str, Any]  # what replaces values of the project, see `edit_options`
+_Changes = Json  # what replaces values of the project, see `edit_options`
 _Dtype = Annotated[
     str | None,
     Option(
@@ -469,9 +470,9 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
     return load_backbone(request.model, request.loras, **how)
 
 
-def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
+def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, Json]:
     """Return the values of each region by label, in the order given."""
-    result: dict[int, dict[str, Any]] = {}
+    result: dict[int, Json] = {}
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
@@ -485,7 +486,7 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     return result
 
 
-def _named(label: int, name: str = "") -> dict[str, Any]:
+def _named(label: int, name: str = "") -> Json:
     return {"label": label, "name": name or f"region {label}"}
 
 
@@ -517,7 +518,7 @@ def _follow(stream: Iterator[events.Event]) -> Any:
     left = TextColumn("{task.fields[left]}")
     columns = (stage, BarColumn(), MofNCompleteColumn(), left)
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+        tasks: Json = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):
                 result = event
@@ -525,7 +526,7 @@ def _follow(stream: Iterator[events.Event]) -> Any:
     return result
 
 
-def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
+def _show(event: events.Event, bars: Any, tasks: Json) -> None:
     match event:
         case events.Stage(name=name):
             _begin(name, None, bars, tasks)
@@ -537,7 +538,7 @@ def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
             bars.update(tasks[name], completed=done, total=total, left=left)
 
 
-def _begin(name: str, total: int | None, bars: Any, tasks: dict[str, Any]) -> None:
+def _begin(name: str, total: int | None, bars: Any, tasks: Json) -> None:
     """Show a bar, or begin it anew: every window goes through the same stages."""
     if name in tasks:
         bars.reset(tasks[name], total=total)

@@ -13,6 +13,9 @@ PICTURE = "picture"
 of NAME"."""
 
 
+GridMaps = Float32[np.ndarray, "frames grid_height grid_width"]
+
+
 @dataclass(frozen=True, eq=False)
 class RegionAttention:
     """Attention of each pixel to a region's words, before and after modulation.
@@ -27,9 +30,13 @@ class RegionAttention:
             are edited in several windows.
     """
 
-    before: Float32[np.ndarray, "frames grid_height grid_width"]
-    after: Float32[np.ndarray, "frames grid_height grid_width"]
-    parts: Mapping[str, RegionAttention] = field(default_factory=dict)
+    before: GridMaps
+    after: GridMaps
+    parts: Heat = field(default_factory=dict)
+
+
+Heat = Mapping[str, RegionAttention]
+"""Attention by name of region, word or third of the schedule."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,5 +51,5 @@ class WordAttention:
         edit: Words of the prompt, while it is edited.
     """
 
-    source: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
-    edit: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+    source: Mapping[str, GridMaps]
+    edit: Mapping[str, GridMaps]

@@ -22,6 +22,7 @@ from regrain.editing.media.coco import Counts, check_extent, from_runs, runs, un
 from regrain.editing.media.images import natural, natural_of, pictures_in
 from regrain.editing.media.lazy_frames import Extent, Mask, Masks, Size
 from regrain.editing.storage.folders import visible
+from regrain.editing.storage.texts import Json
 
 # Keys under which tools give the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")
@@ -30,8 +31,6 @@ _MOST_LABELS = 255
 _LEAST_CORNERS = 3
 _FARTHEST = 10**6  # pixels of a corner from the frame's
 
-Json = dict[str, Any]
-"""An object of JSON."""
 Found = Iterator[tuple[int, int, Counts]]
 """Label, frame and run lengths of masks."""
 Corners = Float[np.ndarray, "corners 2"]

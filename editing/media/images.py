@@ -21,7 +21,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import Rgba, RgbFrames, Size, check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -203,7 +203,7 @@ def upright_size(image: Image.Image) -> Size:
 
 def read_picture(
     file: Path, field: str, note: Callable[[str], object] = lambda _: None
-) -> UInt8[np.ndarray, "height width 4"]:
+) -> Rgba:
     """Read a picture of what something should become: RGB and opacity, upright.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
@@ -40,11 +40,14 @@ from regrain.editing.media.label_map import (
     read_label_map,
 )
 from regrain.editing.media.lazy_frames import (
+    AnyLabels,
     Extent,
     FrameSource,
     Grey,
     LabelFrames,
     LazyFrames,
+    LazyLabels,
+    LazyMasks,
     Mask,
     Masks,
     Size,
@@ -64,10 +67,12 @@ from regrain.editing.storage.folders import visible
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
 _SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
 
-LazyMasks = Bool[LazyFrames, "frames height width"]
-LazyLabels = UInt8[LazyFrames, "frames height width"]
 Extents = Mapping[int, Float[np.ndarray, "frames 4"]]
 """Edges of each label in each frame; see `Labels.extents`."""
+
+
+ByLabel = dict[int, LazyMasks]
+"""Whole masks by label."""
 
 
 class Labels(LazyFrames):
@@ -251,7 +256,7 @@ def read_labels(
 
 
 def write_labels(
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
+    labels: AnyLabels,
     path: str | Path,
     colors: Colors,
 ) -> None:
@@ -308,7 +313,7 @@ def _clear(path: Path) -> None:
             folder.rmdir()
 
 
-def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
+def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
     """Open labels of pictures or of a video; or whole masks by label, of JSON or of a
     folder of folders. All files are checked, and read again by window."""
     called = read_label_map(path)
@@ -334,7 +339,7 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
             f"{stray[0].name} is next to folders of masks. Keep either files or "
             "folders.",
         )
-    masks: dict[int, LazyMasks] = {}
+    masks: ByLabel = {}
     for label, folder in sorted((_label_of(one), one) for one in folders):
         if label in masks:
             raise MaskError(
@@ -360,7 +365,7 @@ def _read_inside(labels: LazyFrames, start: int, stop: int) -> Masks:
     return labels.read(start, stop) > 0
 
 
-def _open_json(path: Path, wanted: _Wanted) -> dict[int, LazyMasks]:
+def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
     annotations = read_annotations(path)
     count, size = annotations.extent
     shown = wanted.size if size == wanted.original else size
@@ -569,7 +574,7 @@ def open_regions(
     colors: Colors | None = None,
     at: int | None = None,
     original: Size | None = None,
-) -> dict[int, LazyMasks]:
+) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 

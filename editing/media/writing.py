@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.reformatter import Interpolation
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
-from regrain.editing.media.lazy_frames import Rgb, frames_of
+from regrain.editing.media.lazy_frames import Rgb, Rgba, frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
+from regrain.editing.storage.texts import Json
 
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""
@@ -93,7 +93,7 @@ def write_video(
 
 def write_prores(
     path: str | Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 4"]],
+    frames: Iterable[Rgba],
     fps: Fraction,
     *,
     times: Sequence[Fraction] | None = None,
@@ -157,9 +157,7 @@ def _encode(
         container.mux(clock.encode(video))
 
 
-def _to_yuva(
-    frame: UInt8[np.ndarray, "height width 4"], tags: ColorTags
-) -> av.VideoFrame:
+def _to_yuva(frame: Rgba, tags: ColorTags) -> av.VideoFrame:
     deep = np.ascontiguousarray(frame.astype("<u2") * 257)  # 8 bits to 16
     rgba = av.VideoFrame.from_ndarray(deep, format="rgba64le")
     return _in_colors(rgba, "yuva444p10le", tags)
@@ -176,7 +174,7 @@ def _in_colors(frame: av.VideoFrame, form: str, tags: ColorTags) -> av.VideoFram
     )
 
 
-def timing_of(clip: Clip) -> dict[str, Any]:
+def timing_of(clip: Clip) -> Json:
     """Return when the frames of a clip are shown, as arguments of `write_video`."""
     return {"times": clip.times, "duration": clip.duration}
 

@@ -12,15 +12,21 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize, resize_labels
-from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, windows
+from regrain.editing.media.lazy_frames import (
+    DiskFrames,
+    Frames,
+    LazyFrames,
+    Numbers,
+    Rgb,
+    windows,
+)
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method
 from regrain.editing.pipeline.focus import Placed, find_cuts
-from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.pipeline.window_results import (
     draft_key,
     load_draft,
@@ -31,7 +37,6 @@ from regrain.editing.pipeline.window_results import (
 )
 from regrain.editing.recipe.events import (
     Event,
-    Frames,
     Progress,
     Ready,
     Stage,
@@ -66,7 +71,7 @@ class DrawnClip:
 
     placed: Placed
     edits: tuple[Frames, ...]
-    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    attention: Heat = field(default_factory=dict)
     reconstruction: Frames | None = None
     control: Frames | None = None
     words: WordAttention | None = None
@@ -182,7 +187,7 @@ class WindowRunner:
     # The shot of the last window that was edited, its first and last frame, and their
     # paths.
     _shot: int = -1
-    _ends: tuple[int, ...] = ()
+    _ends: Numbers = ()
     _paths: Mapping[str, Tensor] = field(default_factory=dict)
 
     def edit(self, window: Window) -> Steps[WindowResult | None]:
@@ -216,7 +221,7 @@ class WindowRunner:
 
     def _frames(self, window: Window) -> WindowFrames:
         """Return the frames of a window, after its anchors."""
-        anchors: tuple[int, ...] = ()
+        anchors: Numbers = ()
         paths: Mapping[str, Tensor] = {}
         if window.anchors and window.shot == self._shot:
             anchors = self._ends
@@ -247,13 +252,13 @@ class Assembly:
         self._frames = [DiskFrames(height, width) for _ in range(count)]
         # Of each window, how many key frames it has, and their maps.
         self._maps: list[tuple[int, Mapping[str, np.ndarray]]] = []
-        self._parts: dict[str, Mapping[str, RegionAttention]] = {}
+        self._parts: dict[str, Heat] = {}
         self._control: DiskFrames | None = None
         # The shot of the last window, its last key frame, and that frame of each of
         # `_frames` at the working size.
         self._shot = -1
         self._key = 0
-        self._pictures: list[Frame] = []
+        self._pictures: list[Rgb] = []
         self.done = 0
 
     def add(self, window: Window, draft: WindowResult | None) -> Iterator[Event]:
@@ -289,7 +294,7 @@ class Assembly:
 
     def _all_frames(
         self, number: int, latents: Latents | None, window: Window
-    ) -> Iterator[Frame]:
+    ) -> Iterator[Rgb]:
         """Yield one of the edits at the working size, from the first unfinished frame
         to the last key frame."""
         keys = window.keys
@@ -319,7 +324,7 @@ class Assembly:
         areas = self._placed.request.areas.read(start, stop)
         return np.stack([resize_labels(area, (width, height)) for area in areas])
 
-    def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Frame]:
+    def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Rgb]:
         """Yield the window's own key frames as an edit shows them: the source where
         nothing is edited."""
         count = len(window.keys)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
@@ -354,7 +355,7 @@ class _Sizes(NamedTuple):
         attention: Operations of all self-attention of a call, for a pair of cells.
     """
 
-    clip: tuple[int, int]
+    clip: Size
     weights: Path
     numbers: int
     factor: int
@@ -379,7 +380,7 @@ class _Sizes(NamedTuple):
         """Cells of a frame's latents."""
         return self.pixels // self.factor**2
 
-    def fit(self, width: int, height: int) -> tuple[int, int]:
+    def fit(self, width: int, height: int) -> Size:
         """Return the working size for frames of this size; see `Backbone.fit`."""
         return working_size((width, height), self.side, self.multiple)
 

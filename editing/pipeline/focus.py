@@ -17,13 +17,13 @@ import numpy as np
 
 from regrain.editing.media.clip import Clip, resize_labels
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, Numbers, Size, frames_of
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.request.boxes import (
     Boxes,
     Edges,
-    Size,
+    Fit,
     check_sizes,
     find_boxes,
     read_boxes,
@@ -33,6 +33,7 @@ from regrain.editing.request.boxes import (
 from regrain.editing.request.frame_subset import DerivedClip
 from regrain.editing.request.plan import LEAST_SHOT, Plan, make_plan, scan
 from regrain.editing.request.region import MAX_REACH, Region
+from regrain.editing.storage.texts import Content
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 # the boxes of all methods are the same.
 _FADE = 3
 MOST_ENLARGED = 3.0  # times, beyond which a warning says so
-Fit = Callable[[int, int], Size]
 Place = tuple[Region | None, Boxes]
 """A region, or None for all of them, and the boxes in which it is edited."""
 
@@ -126,7 +126,7 @@ class Placed:
             part = rescale(picture, (int(box[2]), int(box[3])))
             yield (number, *inside_of(box)), part
 
-    def describe(self, size: Size, plan: Plan | None) -> dict[str, object]:
+    def describe(self, size: Size, plan: Plan | None) -> Content:
         """Describe an edit of boxes for the report, without its metrics.
 
         Args:
@@ -224,7 +224,7 @@ def _largest(boxes: Boxes) -> Size:
     return width, height
 
 
-def find_cuts(clip: Clip) -> Steps[tuple[int, ...]]:
+def find_cuts(clip: Clip) -> Steps[Numbers]:
     """Find the first frames of later shots, none in a clip too short for two; yields
     how far it is."""
     if len(clip) < 2 * LEAST_SHOT:

@@ -13,13 +13,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
 from regrain.editing.pipeline.focus import Placed, rescale
-from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import (
     EditResult,
-    Frames,
     OtherEdit,
     Preview,
     Ready,
@@ -27,7 +25,7 @@ from regrain.editing.recipe.events import (
     WindowStarted,
     changed,
 )
-from regrain.editing.request.boxes import Boxes, Size
+from regrain.editing.request.boxes import Boxes
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -90,7 +88,7 @@ class Placing:
         small = np.maximum(1, np.round(size * min(1.0, _PREVIEW_SIDE / size.max())))
         width, height = small.astype(int).tolist()
 
-        def read(number: int) -> Frame:
+        def read(number: int) -> Rgb:
             return rescale(request.clip.read(number, number + 1)[0], (width, height))
 
         self._small = lru_cache(_PREVIEWED)(read)

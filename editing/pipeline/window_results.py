@@ -16,6 +16,7 @@ from torch import Tensor
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.storage import cache
+from regrain.editing.storage.texts import Content, Values
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -43,7 +44,7 @@ def draft_key(
     params: MethodParams,
     window: WindowFrames,
     method: str,
-) -> dict[str, object]:
+) -> Content:
     """Return the cache key of the draft of a window: everything it depends on.
 
     `request` is for the frames of the window alone.
@@ -126,9 +127,7 @@ def with_maps(draft: WindowResult, maps: Mapping[str, np.ndarray]) -> WindowResu
     )
 
 
-def store_draft(
-    key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]
-) -> None:
+def store_draft(key: Values, draft: WindowResult, paths: Mapping[str, Tensor]) -> None:
     """Cache a draft and the paths of its ends."""
     tensors = {
         f"latents/{number}": latents for number, latents in enumerate(draft.edits)
@@ -143,7 +142,7 @@ def store_draft(
 
 
 def load_draft(
-    key: Mapping[str, object], device: torch.device
+    key: Values, device: torch.device
 ) -> tuple[WindowResult, dict[str, Tensor]] | None:
     """Load a cached draft and the paths of its ends; None if there is none."""
     kept = cache.load(key)

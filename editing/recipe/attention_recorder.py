@@ -41,20 +41,18 @@ PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
 
-def word_columns(
-    text: PromptEmbedding, words: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
+def word_columns(text: PromptEmbedding, words: Sequence[str]) -> Columns:
     """Return the tokens of some words of a prompt, by word."""
     return {word: find_words(text, word) for word in words}
 
 
-def new_columns(source: str, text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+def new_columns(source: str, text: PromptEmbedding) -> Columns:
     """Return the tokens of the words that a prompt has and the source prompt lacks, by
     word."""
     return word_columns(text, new_words(source, text.prompts[0])[1])
 
 
-def telling_columns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+def telling_columns(text: PromptEmbedding) -> Columns:
     """Return the tokens of all words of a prompt but articles and prepositions, by
     word."""
     return word_columns(text, telling_words(text.prompts[0]))

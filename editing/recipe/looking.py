@@ -7,7 +7,7 @@ source see none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -27,7 +27,7 @@ from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Event, Preview
+from regrain.editing.recipe.events import Preview, Steps
 from regrain.editing.recipe.window import (
     WindowFrames,
     WindowResult,
@@ -48,7 +48,7 @@ Cover = Callable[[int, Size], Float[Tensor, "frames tokens"]]
 _AROUND = 0.15
 _AT_ONCE = 8  # frames
 _GUIDED = frozenset(["uncond", "cond"])
-Recipe = Callable[..., Generator[Event, None, WindowResult]]
+Recipe = Callable[..., Steps[WindowResult]]
 
 
 def covered(request: EditRequest) -> Cover:
@@ -102,7 +102,7 @@ def run_looking(
     request: EditRequest,
     params: MethodParams,
     window: WindowFrames,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Run a recipe on a window with pictures; their attention maps are added to
     previews and results."""
     if pictures is None:

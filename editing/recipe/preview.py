@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, Step
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames
 from regrain.editing.recipe.events import Preview
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class LatentPreview:
     def __init__(
         self,
         latents: FrameLatents,
-        frames: UInt8[np.ndarray, "frames height width 3"],
+        frames: RgbFrames,
         zoom: int = 4,
     ) -> None:
         pixels = torch.from_numpy(frames).movedim(-1, 1).float() / 255
@@ -63,7 +64,7 @@ class LatentPreview:
         )
 
 
-def shown_frames(count: int) -> tuple[int, ...]:
+def shown_frames(count: int) -> Numbers:
     """Choose the frames of a live preview: indices of up to 8 of `count`, evenly
     spaced, ends included."""
     places = np.linspace(0, count - 1, min(count, _SHOWN))

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import (
     Partition,
@@ -229,9 +229,7 @@ class WordAttending:
         return self._parts[key]
 
 
-def by_frame(
-    maps: Mapping[str, RegionAttention], latents: Sequence[int]
-) -> dict[str, RegionAttention]:
+def by_frame(maps: Heat, latents: Sequence[int]) -> dict[str, RegionAttention]:
     """Turn maps of latents into maps of frames; `latents` has the latent of each
     frame."""
     places = [*latents]

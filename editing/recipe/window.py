@@ -16,19 +16,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import Heat, WordAttention
 from regrain.editing.attention.layers import Grid, Size
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
 from regrain.editing.media.clip import resize
-from regrain.editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.media.lazy_frames import (
+    LazyFrames,
+    LazyRgb,
+    Numbers,
+    RgbFrames,
+    windows,
+)
+from regrain.editing.storage.texts import Content
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
     from regrain.editing.request.edit_request import EditRequest
+
+Tensors = dict[str, Tensor]
+"""Tensors by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +57,12 @@ class WindowFrames:
             window.
     """
 
-    numbers: tuple[int, ...]
+    numbers: Numbers
     anchors: int = 0
-    breaks: tuple[int, ...] = ()
+    breaks: Numbers = ()
     leads: bool = False
     known: Mapping[str, Tensor] = field(default_factory=dict)
-    paths: dict[str, Tensor] = field(default_factory=dict)
+    paths: Tensors = field(default_factory=dict)
 
     @classmethod
     def whole(cls, frames: int) -> WindowFrames:
@@ -92,7 +102,7 @@ class WindowFrames:
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
     @property
-    def cache_key(self) -> dict[str, object]:
+    def cache_key(self) -> Content:
         """Part of an inversion's cache key that depends on the anchors; empty without
         them."""
         if not self.anchors:
@@ -141,11 +151,11 @@ class ResizedClip:
             several.
     """
 
-    frames: UInt8[np.ndarray, "frames height width 3"]
+    frames: RgbFrames
     grid: Grid
     edited: EditedCells | None
     window: WindowFrames
-    latents: tuple[int, ...]
+    latents: Numbers
 
     def inside(self) -> Area | None:
         """Return the edited regions on the latents' grid, 1 inside; None if the whole
@@ -188,9 +198,7 @@ def working_clip(
     )
 
 
-def working_frames(
-    backbone: Backbone, request: EditRequest
-) -> UInt8[LazyFrames, "frames height width 3"]:
+def working_frames(backbone: Backbone, request: EditRequest) -> LazyRgb:
     """Return the clip of a request at the working size of the model, read when it is
     needed."""
     clip = request.clip
@@ -212,10 +220,10 @@ class WindowResult:
     """
 
     edits: tuple[FrameLatents, ...]
-    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    attention: Heat = field(default_factory=dict)
     reconstruction: FrameLatents | None = None
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
         default_factory=dict
     )
-    control: UInt8[np.ndarray, "frames height width 3"] | None = None
+    control: RgbFrames | None = None

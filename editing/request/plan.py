@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip, resize
-from regrain.editing.media.lazy_frames import LazyFrames, windows as spans
+from regrain.editing.media.lazy_frames import LazyFrames, Numbers, windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
@@ -27,12 +27,12 @@ class Window:
     """Own key frames, rising, edited together with anchors, those of earlier windows;
     its shot, from 0."""
 
-    keys: tuple[int, ...]
-    anchors: tuple[int, ...]
+    keys: Numbers
+    anchors: Numbers
     shot: int
 
     @property
-    def numbers(self) -> tuple[int, ...]:
+    def numbers(self) -> Numbers:
         """All its frames."""
         return (*self.anchors, *self.keys)
 
@@ -43,16 +43,16 @@ class Plan:
     in their order."""
 
     frames: int
-    cuts: tuple[int, ...]
+    cuts: Numbers
     windows: tuple[Window, ...]
 
     @cached_property
-    def keys(self) -> tuple[int, ...]:
+    def keys(self) -> Numbers:
         """All key frames."""
         return tuple(key for window in self.windows for key in window.keys)
 
     @cached_property
-    def nearest(self) -> tuple[int, ...]:
+    def nearest(self) -> Numbers:
         """The place in `keys` of the key frame that is nearest to each frame, in its
         own shot."""
         places = []
@@ -104,7 +104,7 @@ def windows_of(
 
 def _keys_of_shot(
     choice: KeyChoice, frames: UInt8[LazyFrames, "frames h w 3"], start: int, stop: int
-) -> tuple[int, ...]:
+) -> Numbers:
     """Return the key frames of the shot from `start` to before `stop`, as numbers of
     the clip."""
     if choice.frames:

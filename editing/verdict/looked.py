@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regrain.editing.errors import EditingError
-from regrain.editing.recipe.events import EditResult, Frames, Progress, Stage, Steps
+from regrain.editing.media.lazy_frames import Frames
+from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.verdict.answers import Looked, say, unseen
 from regrain.editing.verdict.crop_reader import CropReader, reader_of

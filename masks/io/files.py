@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
 from regrain.editing.media.clip import Clip
@@ -23,7 +22,7 @@ from regrain.editing.media.labels import (
     write_labels,
     write_regions,
 )
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, LazyLabels
 from regrain.editing.media.mask_pictures import Colors, default_color
 from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import (
@@ -221,7 +220,7 @@ def overlap(masks: Masks) -> bool:
     )
 
 
-def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:
+def _flat(masks: Masks) -> LazyLabels:
     """Flatten masks to labels, a window of frames at a time."""
     shape = next(iter(masks.values())).shape
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import log, prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from regrain.editing.storage.memory import (
     halves_fit,
     window_frames,
 )
+from regrain.editing.storage.texts import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -336,7 +337,7 @@ class StableDiffusion(TurnTaking):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
 
-    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> Json:
         """Return the inputs of a network beside `x`, by argument: a row of `text` for
         each of `x`."""
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)

@@ -11,7 +11,6 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_text_encoder
-from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.model import Wan
@@ -29,6 +28,7 @@ from regrain.editing.storage.safetensors_files import (
     state_of,
     without_marks,
 )
+from regrain.editing.storage.texts import Json
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
@@ -99,7 +99,7 @@ def load_wan(
     )
 
 
-def _check_configs(facts: ModelFacts) -> Config:
+def _check_configs(facts: ModelFacts) -> Json:
     """Read the configurations of the parts, check that the parts fit together, and
     return that of the transformer."""
     network = facts.known_config(TRANSFORMER)

@@ -21,7 +21,6 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
-from regrain.editing.models.files.schedulers import Content
 from regrain.editing.models.weights.lora_change import (
     MAGNITUDES,
     Change,
@@ -32,6 +31,7 @@ from regrain.editing.models.weights.lora_change import (
     apply,
 )
 from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.texts import Values
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
@@ -292,7 +292,7 @@ def _check_once(id: str, one: object, other: object) -> None:
         raise _refused(id, f"says {' and '.join(both)} of one thing. Use another.")
 
 
-def _scaling(facts: Content, part: str, name: str) -> Scaling:
+def _scaling(facts: Values, part: str, name: str) -> Scaling:
     """Return how peft's configuration scales a layer."""
 
     def said(*keys: str) -> list[Any]:
@@ -312,7 +312,7 @@ def _scaling(facts: Content, part: str, name: str) -> Scaling:
     )
 
 
-def _read(id: str) -> tuple[_Tensors, Content]:
+def _read(id: str) -> tuple[_Tensors, Values]:
     """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     with opened(path, "loras", id, "pt") as file:
@@ -330,7 +330,7 @@ def _read(id: str) -> tuple[_Tensors, Content]:
     return tensors, facts
 
 
-def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
+def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Values:
     """Read peft's configuration, from the file beside a LoRA, from its metadata, or
     from metadata by the names of settings."""
     import yaml

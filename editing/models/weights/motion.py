@@ -12,7 +12,7 @@ from torch import Tensor
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import Config, check_config, read_json
+from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.weights.tensors import read_tensors
@@ -21,6 +21,7 @@ from regrain.editing.storage.safetensors_files import (
     opened,
     weight_files,
 )
+from regrain.editing.storage.texts import Json
 
 FIELD = "motion"
 _WIDTH = 320  # channels of the finest level of published models
@@ -108,7 +109,7 @@ class MotionFile:
         return 0 if norm is None else len(norm)
 
 
-def _locate(id: str) -> tuple[Path, Config]:
+def _locate(id: str) -> tuple[Path, Json]:
     """Find the file with the weights, and read the config beside it, if there is
     one."""
     with about(FIELD):
