@@ -522,20 +522,18 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):
                 result = event
-            _show(event, bars, tasks)
+            match event:
+                case events.Stage(name=name):
+                    _begin(name, None, bars, tasks)
+                case events.WindowStarted(number=number, total=total):
+                    _begin("windows", total, bars, tasks)
+                    bars.update(tasks["windows"], completed=number - 1)
+                case events.Progress(
+                    stage=name, done=done, total=total, seconds_left=seconds
+                ):
+                    left = "" if seconds is None else f"{seconds:.0f} s left"
+                    bars.update(tasks[name], completed=done, total=total, left=left)
     return result
-
-
-def _show(event: events.Event, bars: Any, tasks: Json) -> None:
-    match event:
-        case events.Stage(name=name):
-            _begin(name, None, bars, tasks)
-        case events.WindowStarted(number=number, total=total):
-            _begin("windows", total, bars, tasks)
-            bars.update(tasks["windows"], completed=number - 1)
-        case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
-            left = "" if seconds is None else f"{seconds:.0f} s left"
-            bars.update(tasks[name], completed=done, total=total, left=left)
 
 
 def _begin(name: str, total: int | None, bars: Any, tasks: Json) -> None:

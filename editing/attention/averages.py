@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 PICTURE = "picture"
 """Name of the attention map of the whole frame's picture; a region's is called "picture
 of NAME"."""
 
 
+StepAreas = Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]]
+"""The area that was edited in each step."""
 GridMaps = Float32[np.ndarray, "frames grid_height grid_width"]
 
 

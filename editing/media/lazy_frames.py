@@ -93,6 +93,20 @@ class LazyFrames(NDArrayOperatorsMixin):
         check_window(start, stop, len(self))
         return self._read(start, stop)
 
+    def changed(
+        self,
+        change: Callable[[np.ndarray], np.ndarray],
+        dtype: DTypeLike,
+        *channels: int,
+    ) -> LazyFrames:
+        """Return these frames as a function of some of them makes them, as large, when
+        they are read; `channels` are those of a pixel, if it has several."""
+
+        def read(start: int, stop: int) -> np.ndarray:
+            return change(self.read(start, stop))
+
+        return LazyFrames((*self.shape[:3], *channels), dtype, read)
+
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.read(index, index + 1)[0] for index in range(len(self)))
 

@@ -331,17 +331,12 @@ def _declare_size(path: Path, width: int, height: int) -> None:
                 continue
             file.seek(start)
             data = bytearray(file.read(stop - start))
-            _put_size(kind, data, width, height)
+            if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
+                data[-8:] = struct.pack(">II", width << 16, height << 16)
+            elif kind == b"stsd" and data[12:16] == b"avc1":
+                data[40:44] = struct.pack(">HH", width, height)
             file.seek(start)
             file.write(data)
-
-
-def _put_size(kind: bytes, data: bytearray, width: int, height: int) -> None:
-    """Write a size into the content of a box, if that belongs to a video track."""
-    if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
-        data[-8:] = struct.pack(">II", width << 16, height << 16)
-    elif kind == b"stsd" and data[12:16] == b"avc1":
-        data[40:44] = struct.pack(">HH", width, height)
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

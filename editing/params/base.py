@@ -439,6 +439,16 @@ class ByWordsParams(InvertedParams):
         "Normalise over all frames together, as the references do.",
     )
 
+    @property
+    def rebuilds(self) -> bool:
+        """See `MethodParams`; both have `reconstruct`, and `keys`."""
+        return self.reconstruct
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.keys]
+
 
 MODULATION = (
     "self_strength",

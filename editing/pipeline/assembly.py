@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
+from regrain.editing.attention.averages import (
+    Heat,
+    RegionAttention,
+    StepAreas,
+    WordAttention,
+)
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize, resize_labels
 from regrain.editing.media.lazy_frames import (
@@ -75,9 +80,7 @@ class DrawnClip:
     reconstruction: Frames | None = None
     control: Frames | None = None
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
+    step_areas: StepAreas = field(default_factory=dict)
     plan: Plan | None = None
 
 
@@ -86,9 +89,8 @@ def edit_clip(
     backbone: Backbone,
     placed: Placed,
     pictures: Pictures | None = None,
-    method: Method | None = None,
 ) -> Steps[DrawnClip]:
-    """Draw an edit by a method, the request's unless another is given; yields events.
+    """Draw an edit by the method of its request; yields events.
 
     Of several windows each is cached when it is done, so that a run that was stopped
     goes on where it was.
@@ -97,7 +99,7 @@ def edit_clip(
         RequestError: No key frame shows some region.
         EditingError: A frame cannot be decoded, or as the method.
     """
-    runner = yield from _runner(backbone, placed, pictures, method)
+    runner = yield from _runner(backbone, placed, pictures)
     plan = runner.plan
     assembly = Assembly(runner.backbone, placed, plan)
     several = len(plan.windows) > 1
@@ -135,13 +137,12 @@ def _runner(
     backbone: Backbone,
     placed: Placed,
     pictures: Pictures | None,
-    method: Method | None = None,
 ) -> Steps[WindowRunner]:
     """Plan the edit, after looking for cuts if none are given, and prepare the model
     for it."""
     request = placed.request
     params = placed.params
-    method = method or METHODS[request.method]
+    method = METHODS[request.method]
     cuts = params.cuts
     if cuts is None:
         cuts = yield from find_cuts(request.clip)

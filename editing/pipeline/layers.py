@@ -101,12 +101,7 @@ def kept_layers(folder: Path, video: Path) -> Layers:
         if not (folder / file).is_file():
             raise FileNotFoundError(folder / file)
         kept[name] = frames_of(VideoClip(folder / file))
-    grey = kept["matte"]
-    matte = LazyFrames(
-        grey.shape[:3],
-        np.uint8,
-        lambda start, stop: grey[start:stop][..., 0],
-    )
+    matte = kept["matte"].changed(lambda grey: grey[..., 0], np.uint8)
     return Layers(kept["frames"], kept["drawn"], matte, clip)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from regrain.editing.errors import RequestError, shorten, suggest
-from regrain.editing.media.clip import Clip, resize, resize_labels
+from regrain.editing.media.clip import Clip, resize, resize_labels, within
 from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size, frames_of
@@ -31,9 +31,7 @@ from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
-    check_folder,
-    check_writable,
-    remove_stale,
+    check_replaced,
     replacing,
     staged,
     visible,
@@ -91,10 +89,7 @@ def write_edited_gif(layers: Layers, path: Path) -> None:
 def shrunk(frames: Iterable[Rgb], side: int) -> Iterator[Rgb]:
     """Scale frames down so that no side has more than `side` pixels."""
     for frame in frames:
-        height, width = frame.shape[:2]
-        scale = min(1.0, side / max(height, width))
-        small = max(1, round(width * scale)), max(1, round(height * scale))
-        yield resize(frame[None], small)[0]
+        yield resize(frame[None], within(frame.shape[1::-1], side))[0]
 
 
 FORMATS: Mapping[str, Format] = {
@@ -136,17 +131,7 @@ NAMES = (
 def check_out(out: Path) -> None:
     """Refuse, before any work, an output that is a file, has more than results in it or
     cannot be written."""
-    check_folder(out)
-    remove_stale(out)
-    if out.is_dir():
-        for entry in visible(out):
-            if not _is_result(entry):
-                raise RequestError(
-                    "--out",
-                    f"{shorten(out.name)} contains {shorten(entry.name)}, which is not a "
-                    "result. Choose a new or empty folder.",
-                )
-    check_writable(out.absolute().parent)  # results are put together beside it
+    check_replaced(out, _is_result, "result")
 
 
 def _is_result(entry: Path) -> bool:

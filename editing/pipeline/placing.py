@@ -30,7 +30,6 @@ from regrain.editing.request.boxes import Boxes
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
     from regrain.editing.models.pictures.adapter import Pictures
-    from regrain.editing.params.registry import Method
     from regrain.editing.recipe.events import Event
     from regrain.editing.request.edit_request import EditRequest
 
@@ -45,7 +44,6 @@ def edit_placed(
     request: EditRequest,
     edits: Sequence[Placed],
     pictures: Pictures | None = None,
-    method: Method | None = None,
 ) -> Steps[tuple[EditResult, list[DrawnClip]]]:
     """Edit a clip where its edits are, one after the other.
 
@@ -54,14 +52,13 @@ def edit_placed(
         request: For the whole frame, with the margins of the edits.
         edits: See `placed_edits`.
         pictures: As the model sees them; None without any.
-        method: In place of the request's.
 
     Returns:
         The result for the whole frame, and what each edit drew.
     """
     done: list[DrawnClip] = []
     for placed in edits:
-        recipe = edit_clip(backbone, placed, pictures, method)
+        recipe = edit_clip(backbone, placed, pictures)
         show = Placing(request, placed, done, len(edits), backbone)
         done.append((yield from changed(recipe, show)))
     return Compositor(request, done, backbone).result(), done
@@ -100,25 +97,21 @@ class Placing:
     def __call__(self, event: Event) -> Event:
         """Return an event with its pictures and maps in place."""
         if isinstance(event, WindowStarted):
-            return self._of_all(event)
+            # among those of all edits, which have as many windows each
+            number = len(self._before)
+            whole = event.left if event.number == 1 else event.left + event.work
+            return WindowStarted(
+                number * event.total + event.number,
+                self._edits * event.total,
+                event.work,
+                event.left + (self._edits - 1 - number) * whole,
+            )
         if isinstance(event, Ready):
             drawn = [*self._before, DrawnClip(self._placed, (event.frames,))]
             return Ready(Compositor(self._request, drawn, self._backbone).frames(0))
         if isinstance(event, Preview) and not self._placed.fills(self._request):
             return self._preview(event)
         return event
-
-    def _of_all(self, event: WindowStarted) -> WindowStarted:
-        """Return a window of one of several edits, which have as many windows each,
-        among those of all."""
-        number = len(self._before)
-        whole = event.left if event.number == 1 else event.left + event.work
-        return WindowStarted(
-            number * event.total + event.number,
-            self._edits * event.total,
-            event.work,
-            event.left + (self._edits - 1 - number) * whole,
-        )
 
     def _preview(self, event: Preview) -> Preview:
         numbers = list(event.indices)

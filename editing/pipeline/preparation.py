@@ -77,7 +77,13 @@ def prepare_run(
         CropReader(request.reader)  # which must be there, before anything is edited
     if backbone is None:
         _check_model(request)
-    _check_words(request, backbone)
+    from regrain.editing.models.files.facts import facts_of
+    from regrain.editing.models.files.words import check_words
+
+    # words that a small model does not know are refused before loading it
+    words = backbone.words if backbone else facts_of(request.model).words
+    for field, text in request.texts():
+        check_words(words, text, field)
     clock.enter("loading")
     yield Stage("loading")
     if backbone is None:
@@ -188,14 +194,3 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
                 f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does "
                 "not have. Remove it or use another model.",
             )
-
-
-def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
-    """Refuse words that a small model does not know before loading it, and name their
-    field."""
-    from regrain.editing.models.files.facts import facts_of
-    from regrain.editing.models.files.words import check_words
-
-    words = backbone.words if backbone else facts_of(request.model).words
-    for field, text in request.texts():
-        check_words(words, text, field)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32
 from regrain.editing.attention.averages import (
     GridMaps,
     Heat,
+    StepAreas,
     WordAttention,
 )
 from regrain.editing.media.lazy_frames import (
@@ -163,9 +164,7 @@ class EditResult:
     control: Frames | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
+    step_areas: StepAreas = field(default_factory=dict)
     plan: Plan | None = None
     matte: LazyLabels | None = None
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import Heat, WordAttention
+from regrain.editing.attention.averages import Heat, StepAreas, WordAttention
 from regrain.editing.attention.layers import Grid, Size
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
@@ -223,7 +223,5 @@ class WindowResult:
     attention: Heat = field(default_factory=dict)
     reconstruction: FrameLatents | None = None
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
+    step_areas: StepAreas = field(default_factory=dict)
     control: RgbFrames | None = None

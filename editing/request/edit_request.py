@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -210,12 +210,10 @@ class EditRequest(Draft):
     def _edited_of(self, labels: LazyFrames) -> LazyMasks:
         edited = [region.label for region in self.edited]
 
-        def read(start: int, stop: int) -> Masks:
-            if not edited:
-                return np.ones((stop - start, *labels.shape[1:]), bool)
-            return np.isin(labels.read(start, stop), edited)
+        def inside(some: LabelFrames) -> Masks:
+            return np.isin(some, edited) if edited else np.ones(some.shape, bool)
 
-        return LazyFrames(labels.shape, bool, read)
+        return labels.changed(inside, bool)
 
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
@@ -227,10 +225,8 @@ class EditRequest(Draft):
             return None
         some = {label: feather for label, feather in feathers.items() if feather}
 
-        def read(start: int, stop: int) -> Float32[np.ndarray, "frames height width"]:
-            return fade_inwards(areas.read(start, stop), some, list(feathers))
-
-        return LazyFrames(areas.shape, np.float32, read)
+        fade = partial(fade_inwards, pixels=some, edited=list(feathers))
+        return areas.changed(fade, np.float32)
 
     def _check_values(self) -> None:
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.clip import Clip, resize, within
 from regrain.editing.media.lazy_frames import LazyFrames, Numbers, windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
@@ -127,13 +127,12 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     # torch is slow to import
     from regrain.editing.motion.correspondence import is_cut
 
-    scale = min(1.0, SCANNED / max(clip.size))
-    width, height = (max(1, round(side * scale)) for side in clip.size)
+    size = within(clip.size, SCANNED)
     frames = len(clip)
     last = 0  # first frame of the present shot
-    before = resize(clip.read(0, 1), (width, height))
+    before = resize(clip.read(0, 1), size)
     for number in range(1, frames):
-        frame = resize(clip.read(number, number + 1), (width, height))
+        frame = resize(clip.read(number, number + 1), size)
         possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
         begins = possible and is_cut(before, frame)
         if begins:

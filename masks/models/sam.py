@@ -21,8 +21,8 @@ from regrain.masks.models.embedded import (
     PRIOR,
     WHOLE,
     Embedded,
-    KeptFrames,
     choose,
+    encoded_frames,
     is_first,
 )
 
@@ -53,7 +53,7 @@ def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
     return _frames.get(image, name, lambda: _encode(image, name))
 
 
-_frames = KeptFrames()
+_frames = encoded_frames()
 
 
 def _encode(image: np.ndarray, name: str) -> Embedded:
@@ -155,15 +155,6 @@ def _load(path: Path, _changed: int) -> Sam:
             return load_tiny_sam(path)
     from segment_anything import sam_model_registry
 
-    make = sam_model_registry[_published_size(path)]
-    with LOADING:
-        sam = make()
-        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to(choose_device())
-
-
-def _published_size(path: Path) -> str:
-    """Return the size of a published checkpoint, a name in the library's registry."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
@@ -174,7 +165,11 @@ def _published_size(path: Path) -> str:
             "another pickle could run code. Download one of these.",
         )
     size, _ = PUBLISHED[digest]
-    return size
+    make = sam_model_registry[size]
+    with LOADING:
+        sam = make()
+        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return sam.to(choose_device())
 
 
 def _predictor(sam: Sam, frame: Embedded) -> Any:

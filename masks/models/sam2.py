@@ -10,9 +10,15 @@ from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.texts import Json
 from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
-from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
+from regrain.masks.models.embedded import (
+    PRIOR,
+    Embedded,
+    choose,
+    encoded_frames,
+    is_first,
+)
 
-_frames = KeptFrames()
+_frames = encoded_frames()
 
 
 def embed(image: Rgb, checkpoint: Checkpoint) -> Embedded:
