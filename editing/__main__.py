@@ -9,10 +9,11 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -38,6 +39,7 @@ from regrain.editing.models.adapters import (
     check_name,
     save_adapter,
 )
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.files.lora_file import locate_lora
@@ -66,11 +68,6 @@ from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
 from regrain.editing.storage.texts import Json
 from regrain.editing.verdict.answers import lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from regrain.editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(

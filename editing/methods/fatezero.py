@@ -64,12 +64,12 @@ from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import align, embed_prompts
 from regrain.editing.recipe.window import (
     ResizedClip,
-    Tensors,
     WindowFrames,
     WindowResult,
     working_clip,
 )
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
 
 
 @torch.no_grad()

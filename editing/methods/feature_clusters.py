@@ -33,9 +33,9 @@ from regrain.editing.recipe.attention_recorder import (
     on_grid,
     word_columns,
 )
-from regrain.editing.recipe.events import Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import ddim_walk
-from regrain.editing.recipe.window import Tensors
+from regrain.editing.storage.by_name import Tensors
 
 # One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at
 # least 256 cells.

@@ -10,8 +10,7 @@ and no request tunes twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -40,26 +39,24 @@ from regrain.editing.models.adapters import (
     clip_sketch,
     learned_frames,
 )
-from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Intervention, Weights, joint_norm
 from regrain.editing.models.unet.temporal import with_weights
 from regrain.editing.models.unet.tuned import tuned
+from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Steps, Tuned
 from regrain.editing.recipe.inversion import clip_key, mean_square
 from regrain.editing.recipe.preview import LatentPreview, shown_frames
 from regrain.editing.recipe.window import (
     ResizedClip,
-    Tensors,
     WindowFrames,
     working_clip,
 )
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.storage import cache
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content, Values
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.tune_a_video import TuneAVideoParams
-    from regrain.editing.request.edit_request import EditRequest
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.AdamW names its state
@@ -141,7 +138,7 @@ class Learner:
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float
+        self, weights: Weights, losses: list[float], learning_rate: float
     ) -> None:
         # Sorted: the length of a gradient, summed in another order, has other last
         # bits.
@@ -155,7 +152,7 @@ class Learner:
         )
 
     @classmethod
-    def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
+    def of(cls, state: Weights, learning_rate: float) -> Learner:
         """Restore a learner from `state`; without moments, AdamW begins anew."""
         others = ("losses", *_MOMENTS)
         own = {
@@ -181,7 +178,7 @@ class Learner:
         """Losses as events carry them."""
         return np.array(self.losses, np.float32)
 
-    def descend(self, loss: float, gradients: Mapping[str, Tensor]) -> None:
+    def descend(self, loss: float, gradients: Weights) -> None:
         """Take one step.
 
         Raises:

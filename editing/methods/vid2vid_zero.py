@@ -47,12 +47,12 @@ from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import Target, align, embed_prompts
 from regrain.editing.recipe.window import (
     ResizedClip,
-    Tensors,
     WindowFrames,
     WindowResult,
     working_clip,
 )
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content
 
 

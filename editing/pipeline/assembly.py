@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import lcm
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +27,9 @@ from regrain.editing.media.lazy_frames import (
     Rgb,
     windows,
 )
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method
@@ -53,10 +55,6 @@ from regrain.editing.recipe.window import WindowFrames, WindowResult, working_fr
 from regrain.editing.request.frame_subset import chosen, pick, read_some
 from regrain.editing.request.plan import Plan, Window, make_plan
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.pictures.adapter import Pictures
 
 # Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at
 # once: as a multiple of all these, it cuts a window where the autoencoder would cut it.
@@ -189,7 +187,7 @@ class WindowRunner:
     # paths.
     _shot: int = -1
     _ends: Numbers = ()
-    _paths: Mapping[str, Tensor] = field(default_factory=dict)
+    _paths: Weights = field(default_factory=dict)
 
     def edit(self, window: Window) -> Steps[WindowResult | None]:
         """Return the draft of a window's own frames; None if no region is in them."""
@@ -223,7 +221,7 @@ class WindowRunner:
     def _frames(self, window: Window) -> WindowFrames:
         """Return the frames of a window, after its anchors."""
         anchors: Numbers = ()
-        paths: Mapping[str, Tensor] = {}
+        paths: Weights = {}
         if window.anchors and window.shot == self._shot:
             anchors = self._ends
             paths = self._paths

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from regrain.editing.media.clip import Clip, resize_labels
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, Numbers, Size, frames_of
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.request.boxes import (
@@ -30,15 +32,11 @@ from regrain.editing.request.boxes import (
     read_focus,
     write_boxes,
 )
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import DerivedClip
 from regrain.editing.request.plan import LEAST_SHOT, Plan, make_plan, scan
 from regrain.editing.request.region import MAX_REACH, Region
 from regrain.editing.storage.texts import Content
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
 
 # Pixels outside a region over which an edit may fade, whatever the method's own are:
 # the boxes of all methods are the same.

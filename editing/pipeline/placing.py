@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -14,10 +14,13 @@ from jaxtyping import Bool, Float, UInt8
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
 from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
 from regrain.editing.pipeline.focus import Placed, rescale
 from regrain.editing.recipe.events import (
     EditResult,
+    Event,
     OtherEdit,
     Preview,
     Ready,
@@ -26,12 +29,7 @@ from regrain.editing.recipe.events import (
     changed,
 )
 from regrain.editing.request.boxes import Boxes
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.pictures.adapter import Pictures
-    from regrain.editing.recipe.events import Event
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 _PREVIEW_SIDE = 640  # most pixels of a preview's longer side
 _PREVIEWED = 8  # frames of the source that are kept for previews

@@ -14,7 +14,9 @@ from regrain.editing.models.adapters import (
     is_of_clip,
     load_adapter,
 )
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import parse_lora
+from regrain.editing.models.files.words import check_words
 from regrain.editing.params.registry import (
     OFFERS,
     Resolved,
@@ -77,9 +79,6 @@ def prepare_run(
         CropReader(request.reader)  # which must be there, before anything is edited
     if backbone is None:
         _check_model(request)
-    from regrain.editing.models.files.facts import facts_of
-    from regrain.editing.models.files.words import check_words
-
     # words that a small model does not know are refused before loading it
     words = backbone.words if backbone else facts_of(request.model).words
     for field, text in request.texts():
@@ -169,8 +168,6 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration
     is present, and parameters that do not fit together."""
-    from regrain.editing.models.files.facts import facts_of
-
     facts = facts_of(request.model)
     family = facts.family
     if family:

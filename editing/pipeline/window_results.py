@@ -7,21 +7,20 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content, Values
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
 
 # Parameters that act after the latents, or through the frames of the window.
 _LATER = {
@@ -127,7 +126,7 @@ def with_maps(draft: WindowResult, maps: Mapping[str, np.ndarray]) -> WindowResu
     )
 
 
-def store_draft(key: Values, draft: WindowResult, paths: Mapping[str, Tensor]) -> None:
+def store_draft(key: Values, draft: WindowResult, paths: Weights) -> None:
     """Cache a draft and the paths of its ends."""
     tensors = {
         f"latents/{number}": latents for number, latents in enumerate(draft.edits)
@@ -143,13 +142,13 @@ def store_draft(key: Values, draft: WindowResult, paths: Mapping[str, Tensor]) -
 
 def load_draft(
     key: Values, device: torch.device
-) -> tuple[WindowResult, dict[str, Tensor]] | None:
+) -> tuple[WindowResult, Tensors] | None:
     """Load a cached draft and the paths of its ends; None if there is none."""
     kept = cache.load(key)
     if kept is None:
         return None
     edits: dict[int, Tensor] = {}
-    paths: dict[str, Tensor] = {}
+    paths: Tensors = {}
     maps: dict[str, np.ndarray] = {}
     rebuilt = None
     for path, stored in kept.items():

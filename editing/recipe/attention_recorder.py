@@ -15,7 +15,13 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, Size
+from regrain.editing.attention.layers import (
+    AttentionFn,
+    AttentionLayer,
+    Grid,
+    Size,
+    Stride,
+)
 from regrain.editing.attention.maps import Exchange, Maps, probabilities
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import (
@@ -66,7 +72,7 @@ class _Sums(NamedTuple):
     terms: int
 
 
-def _strides(sites: Sequence[AttentionLayer]) -> list[tuple[int, int, int]]:
+def _strides(sites: Sequence[AttentionLayer]) -> list[Stride]:
     """Return the strides of cross-attention, finest first."""
     return sorted({site.stride for site in sites if site.kind == "cross"})
 
@@ -82,7 +88,7 @@ class HeatScope:
         last: Share at which it ends; partly covered steps count.
     """
 
-    strides: frozenset[tuple[int, int, int]]
+    strides: frozenset[Stride]
     size: Size
     first: float = 0.0
     last: float = 1.0

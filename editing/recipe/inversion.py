@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,15 +18,13 @@ from regrain.editing.diffusion.schedule import (
     advance,
     guide,
 )
-from regrain.editing.recipe.events import Progress
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.recipe.events import Progress, Steps
 from regrain.editing.recipe.preview import Previews
-from regrain.editing.recipe.window import Tensors
+from regrain.editing.recipe.window import ResizedClip
 from regrain.editing.storage import cache
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content, Values
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.recipe.window import ResizedClip
 
 Predict = Callable[[Tensor, Step], Answer]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""

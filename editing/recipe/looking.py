@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,11 +21,13 @@ from torch import Tensor
 from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
 from regrain.editing.diffusion.blending import Area
-from regrain.editing.diffusion.schedule import Answer, FrameLatents
+from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step
+from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
+from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Preview, Steps
 from regrain.editing.recipe.window import (
@@ -34,12 +36,7 @@ from regrain.editing.recipe.window import (
     pooled,
     working_frames,
 )
-
-if TYPE_CHECKING:
-    from regrain.editing.diffusion.schedule import Step
-    from regrain.editing.diffusion.text import PromptEmbedding
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 Cover = Callable[[int, Size], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,9 +14,7 @@ from torch import Tensor
 from regrain.editing.diffusion.schedule import FrameLatents, Step
 from regrain.editing.media.lazy_frames import Numbers, RgbFrames
 from regrain.editing.recipe.events import Preview
-
-if TYPE_CHECKING:
-    from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.recipe.window import ResizedClip
 
 _SHOWN = 8
 

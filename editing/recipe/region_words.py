@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,18 +22,16 @@ from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, spans
 from regrain.editing.errors import PromptError
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     Columns,
     HeatScope,
 )
 from regrain.editing.recipe.layout import coded, size_term, strengths
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.flow_regions import FlowRegionsParams
-    from regrain.editing.recipe.window import ResizedClip
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.request.edit_request import EditRequest
 
 _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
 

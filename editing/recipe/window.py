@@ -8,10 +8,9 @@ that they took there. All frames, to a method, are those of the window and its a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,14 +30,11 @@ from regrain.editing.media.lazy_frames import (
     RgbFrames,
     windows,
 )
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.request.edit_request import EditRequest
-
-Tensors = dict[str, Tensor]
-"""Tensors by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +57,7 @@ class WindowFrames:
     anchors: int = 0
     breaks: Numbers = ()
     leads: bool = False
-    known: Mapping[str, Tensor] = field(default_factory=dict)
+    known: Weights = field(default_factory=dict)
     paths: Tensors = field(default_factory=dict)
 
     @classmethod

@@ -198,7 +198,12 @@ def find_boxes(
     if not known or all(side == size for side in known):
         return None
     largest = max(known, key=math.prod)
-    sides = _in_one_ratio([side or largest for side in wanted], size, largest, fit)
+    # all in the ratio of the largest or, where that does not fit, the frame's
+    ratio = _fitting(largest, size, fit)
+    sides = [_widened(side or largest, ratio) for side in wanted]
+    if any(np.greater(side, size).any() for side in sides):
+        sides = [_widened(side or largest, size) for side in wanted]
+    sides = [(min(w, size[0]), min(h, size[1])) for w, h in sides]
     if all(_is_frame(side, size) for side in sides):
         return None
     boxes = np.empty((len(edges), 4), np.int64)
@@ -281,21 +286,6 @@ def _wanted(view: Edges | None, size: Size, focus: Focus) -> Size | None:
         pays = width * height < AUTO_SHARE * math.prod(size)
         pays = pays and min(size) >= AUTO_GAIN * min(width, height)
     return (width, height) if pays else size
-
-
-def _in_one_ratio(
-    wanted: Sequence[Size],
-    size: Size,
-    largest: Size,
-    fit: Fit,
-) -> list[Size]:
-    """Return sizes that all have the ratio of the largest or, where that does not fit
-    into the frame, the frame's; in whole pixels."""
-    ratio = _fitting(largest, size, fit)
-    sides = [_widened(side, ratio) for side in wanted]
-    if any(np.greater(side, size).any() for side in sides):
-        sides = [_widened(side, size) for side in wanted]
-    return [(min(w, size[0]), min(h, size[1])) for w, h in sides]
 
 
 def _fitting(side: Size, size: Size, fit: Fit) -> Size:

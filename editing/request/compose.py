@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from regrain.editing.models.files.words import Span
-
-if TYPE_CHECKING:
-    from regrain.editing.request.region import Region
+from regrain.editing.request.region import Region
 
 
 class Composed(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, LazyRgb, frames_of
 from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
-
-if TYPE_CHECKING:
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 
 class DerivedClip:

@@ -9,11 +9,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip, resize, within
-from regrain.editing.media.lazy_frames import LazyFrames, Numbers, windows as spans
+from regrain.editing.media.lazy_frames import LazyRgb, Numbers, windows as spans
 from regrain.editing.params.written import KeyChoice
+from regrain.editing.request.frame_subset import chosen
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
 # long side in pixels of the frames in which cuts are sought: the threshold was measured
@@ -68,7 +68,7 @@ class Plan:
 def make_plan(
     cuts: Sequence[int],
     choice: KeyChoice,
-    frames: UInt8[LazyFrames, "frames h w 3"],
+    frames: LazyRgb,
     size: int,
     anchors: int = ANCHORS,
 ) -> Plan:
@@ -85,7 +85,14 @@ def make_plan(
     windows: list[Window] = []
     shots = pairwise((0, *cuts, len(frames)))
     for number, (begin, end) in enumerate(shots):
-        keys = _keys_of_shot(choice, frames, begin, end)
+        own = choice
+        if choice.frames:
+            inside = [frame for frame in choice.frames if begin <= frame < end]
+            own = choice._replace(
+                frames=tuple(frame - begin for frame in inside or [begin])
+            )
+        shot = chosen(frames, range(begin, end))
+        keys = tuple(begin + key for key in choose_keyframes(own, shot))
         windows += windows_of(keys, size, anchors, number)
     return Plan(len(frames), tuple(cuts), tuple(windows))
 
@@ -100,25 +107,6 @@ def windows_of(
     first, *later = batches(keys, size)
     others = [Window(one[ANCHORS:], one[:ANCHORS], shot) for one in later]
     return [Window(first, (), shot), *others]
-
-
-def _keys_of_shot(
-    choice: KeyChoice, frames: UInt8[LazyFrames, "frames h w 3"], start: int, stop: int
-) -> Numbers:
-    """Return the key frames of the shot from `start` to before `stop`, as numbers of
-    the clip."""
-    if choice.frames:
-        chosen = tuple(
-            frame - start for frame in choice.frames if start <= frame < stop
-        )
-        choice = choice._replace(frames=chosen or (0,))
-
-    shot = LazyFrames(
-        (stop - start, *frames.shape[1:]),
-        np.uint8,
-        lambda first, last: frames.read(start + first, start + last),
-    )
-    return tuple(start + key for key in choose_keyframes(choice, shot))
 
 
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:

@@ -16,7 +16,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
-from regrain.editing.storage.safetensors_files import LOADING
+from regrain.editing.storage.safetensors_files import LOADING, state_of
 from regrain.masks.models.embedded import (
     PRIOR,
     WHOLE,
@@ -134,12 +134,11 @@ def load_sam(model: str | Path | None = None) -> Sam:
         if not path.is_dir():
             check_regular(path, "model", ModelError)
         path = path.resolve()
-        changed = path.stat().st_mtime_ns
-    return _load(path, changed)
+    return _load(path, state_of(path))
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, _changed: int) -> Sam:
+def _load(path: Path, _state: object) -> Sam:
     import torch
 
     if path.is_dir():

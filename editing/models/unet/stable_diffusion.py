@@ -1,7 +1,7 @@
 """Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP
 text encoder."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -33,6 +33,7 @@ from regrain.editing.models.intervention import (
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
+from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
     activations_fit,
     frames_at_once,
@@ -73,7 +74,7 @@ class StableDiffusion(TurnTaking):
     """
 
     id: str
-    parts: Mapping[str, nn.Module]
+    parts: Modules
     tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction

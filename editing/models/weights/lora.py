@@ -30,6 +30,7 @@ from regrain.editing.models.weights.lora_change import (
     agreed,
     apply,
 )
+from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.safetensors_files import opened
 from regrain.editing.storage.texts import Values
 
@@ -149,7 +150,7 @@ _Tensors = dict[str, tuple[_Layer, str, Tensor]]
 
 
 @torch.no_grad()
-def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
+def add_loras(specs: Sequence[str], parts: Modules) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
 
     Args:
@@ -209,8 +210,8 @@ def _widened(unet: Any, change: Change, spec: LoraSpec) -> nn.Module:
 
 def _locate(
     layer: _Layer,
-    parts: Mapping[str, nn.Module],
-    layers: Mapping[str, Mapping[str, nn.Module]],
+    parts: Modules,
+    layers: Mapping[str, Modules],
     spec: LoraSpec,
 ) -> tuple[str, nn.Module]:
     """Find part and module of a layer in the model; of one without a part, the part

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_known
@@ -16,6 +14,7 @@ from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.weights.tensors import read_tensors
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.safetensors_files import (
     no_weights,
     opened,
@@ -73,7 +72,7 @@ class MotionFile:
         if reads_picture or config.get("conv_in_channels"):
             raise _other_kind(id, "takes a picture as input, as PIA does")
         self.id = id
-        self.modules: dict[str, dict[str, Tensor]] = {}
+        self.modules: dict[str, Tensors] = {}
         lengths = []  # of all tables of positions
         for name, tensor in tensors.items():
             module = _MODULE.fullmatch(name)

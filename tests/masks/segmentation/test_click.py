@@ -134,7 +134,7 @@ def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(
     assert sam.embed(images[2].copy(), untrained) is frames[2]
     assert sam.embed(images[0], untrained) is not frames[0]
     assert sam.embed(images[2], untrained) is frames[2]  # of two, the one used last
-    assert len(sam._frames._frames) <= 2
+    assert len(sam._frames._found) <= 2
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (200, 70), (256, 256), (600, 400)])
