@@ -156,7 +156,14 @@ def track(
         if before is None:
             confidences = follow(opened, given, folder, tracker)
         else:
-            confidences = correct(opened, given, folder, before, key or (), tracker)
+            confidences = correct(
+                opened,
+                given,
+                folder,
+                before,
+                key or (),
+                tracker,
+            )
     for label, known in confidences.items():
         spans = in_words(doubts(known, len(opened)))
         if spans:

@@ -170,9 +170,11 @@ def _common_size(files: Sequence[Path]) -> Size:
     for file in files:
         with opened(file) as image:
             _check_bits(image, file, "clip.path", ClipError)
-            sizes.append(upright_size(image))
-        if sizes[-1] != sizes[0]:
-            own, wanted = ("{}x{}".format(*size) for size in (sizes[-1], sizes[0]))
+            size = upright_size(image)
+        sizes.append(size)
+        if size != sizes[0]:
+            own = "{}x{}".format(*size)
+            wanted = "{}x{}".format(*sizes[0])
             raise ClipError(
                 "clip.path",
                 f"{shorten(file.name)} is {own}, but the first image is {wanted}. "

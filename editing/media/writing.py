@@ -86,7 +86,15 @@ def write_video(
         video = clock.add_stream(container, "libx264", how)
         video.width, video.height = even_size
         video.pix_fmt = "yuv420p"
-        _encode(container, video, frames, clock, tags, audio_from, _to_yuv)
+        _encode(
+            container,
+            video,
+            frames,
+            clock,
+            tags,
+            audio_from,
+            _to_yuv,
+        )
     if even_size != (width, height):
         _declare_size(Path(path), width, height)
 
@@ -123,7 +131,15 @@ def write_prores(
         video = clock.add_stream(container, "prores_ks", how)
         video.height, video.width = first.shape[:2]
         video.pix_fmt = "yuva444p10le"
-        _encode(container, video, frames, clock, tags, audio_from, _to_yuva)
+        _encode(
+            container,
+            video,
+            frames,
+            clock,
+            tags,
+            audio_from,
+            _to_yuva,
+        )
 
 
 def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:

@@ -179,7 +179,14 @@ def asked_boxes(
 
     def find(regions: Sequence[Region]) -> Boxes:
         edges = _edges(request, regions)
-        boxes = find_boxes(edges, size, cuts, float(request.clip.fps), focus, fit)
+        boxes = find_boxes(
+            edges,
+            size,
+            cuts,
+            float(request.clip.fps),
+            focus,
+            fit,
+        )
         return frame_boxes(request) if boxes is None else boxes
 
     if focus.kind == "each" and len(request.edited) > 1:

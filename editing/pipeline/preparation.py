@@ -132,7 +132,15 @@ def prepare_run(
         warnings += pictures.warnings
     warnings += focus_warnings(request, edits)
     warnings += picture_doubts(request.asked, request.regions)
-    return PreparedRun(backbone, resolved, adapter, pictures, request, edits, warnings)
+    return PreparedRun(
+        backbone,
+        resolved,
+        adapter,
+        pictures,
+        request,
+        edits,
+        warnings,
+    )
 
 
 def tuned_on(edits: Sequence[Placed]) -> Placed:
