@@ -252,6 +252,9 @@ def write_outputs(
         for name, layers in zip(EDITS, every, strict=False):
             sound = {"audio_from": clip.audio, "tags": clip.tags}
             write_video(folder / name, layers.frames, clip.fps, **timing, **sound)
+            for one in formats:
+                form = FORMATS[one]
+                form.write(layers, folder / form.file_of(name))
         if whole:
             stretch = clip if whole is True else whole
             written["whole"] = write_whole(
@@ -265,10 +268,6 @@ def write_outputs(
             path = folder / "attention" / "areas_by_step.mp4"
             path.parent.mkdir(exist_ok=True)
             write_video(path, _areas_by_step(result), clip.fps)
-        for name, layers in zip(EDITS, every, strict=False):
-            for one in formats:
-                form = FORMATS[one]
-                form.write(layers, folder / form.file_of(name))
         # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
         text = json.dumps(
             written, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
