@@ -135,6 +135,24 @@ def wan_double(wan_folder):
     return load_double(wan_folder)
 
 
+@pytest.fixture(scope="session")
+def vace_folder(tmp_path_factory) -> Path:
+    """A narrow VACE."""
+    return write_wan(tmp_path_factory.mktemp("models") / "vace", vace=True)
+
+
+@pytest.fixture(scope="session")
+def vace(vace_folder):
+    """That folder, loaded."""
+    return loaded(vace_folder)
+
+
+@pytest.fixture(scope="session")
+def vace_double(vace_folder):
+    """That folder in double precision."""
+    return load_double(vace_folder)
+
+
 @pytest.fixture
 def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""

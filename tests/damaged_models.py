@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.errors import ModelError
@@ -24,6 +25,16 @@ def rewrite(path, **changes):
 def config(file, **changes):
     """A damage: other values in a configuration."""
     return lambda folder: rewrite(folder / file, **changes)
+
+
+def holding(file, name):
+    """A damage: a weight more."""
+
+    def damage(folder):
+        weights = load_file(folder / file) | {name: torch.zeros(2)}
+        save_file(weights, folder / file, {"format": "pt"})
+
+    return damage
 
 
 def lacking(file, name):

@@ -194,10 +194,23 @@ def save_parts(
 WORDS = "a an and the of on to cat dog fox panda horse grass beach red green blue blurred ugly left right"
 
 
-def write_wan(folder: Path) -> Path:
+VACE = {
+    "num_layers": 3,
+    "in_channels": 16,
+    "out_channels": 16,
+    "vace_layers": [0, 2],
+    "vace_in_channels": 96,
+}
+
+
+def write_wan(folder: Path, vace: bool = False) -> Path:
     """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2
-    latents."""
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    latents; a VACE has two control blocks, and latents of 8 x 8 pixels."""
+    from diffusers import (
+        AutoencoderKLWan,
+        WanTransformer3DModel,
+        WanVACETransformer3DModel,
+    )
     from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
     with torch.random.fork_rng():
@@ -213,7 +226,8 @@ def write_wan(folder: Path) -> Path:
             "freq_dim": 16,
             "rope_max_seq_len": 64,
         }
-        transformer = WanTransformer3DModel(**sizes)
+        kind = WanVACETransformer3DModel if vace else WanTransformer3DModel
+        transformer = kind(**sizes | (VACE if vace else {}))
         for name, weight in transformer.named_parameters():
             if name.endswith(("norm_q.weight", "norm_k.weight")):
                 weight.data *= 2
@@ -228,6 +242,11 @@ def write_wan(folder: Path) -> Path:
             "latents_mean": [0.1, 0.0, -0.1, 0.2],
             "latents_std": [0.5, 0.4, 0.6, 0.5],
         }
+        if vace:
+            sizes |= {"base_dim": 3, "z_dim": 16, "dim_mult": [1, 1, 1, 1]}
+            sizes["temperal_downsample"] = [False, True, True]
+            scale = {name: 4 * values for name, values in scale.items()}
+            scale["latents_std"] = 4 * [2.8, 1.5, 2.3, 2.6]  # as the published
         AutoencoderKLWan(**sizes, **scale).save_pretrained(folder / "vae")
         sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
         UMT5EncoderModel(UMT5Config(**sizes, vocab_size=100)).save_pretrained(
@@ -235,7 +254,11 @@ def write_wan(folder: Path) -> Path:
         )
     transformer.save_pretrained(folder / "transformer")
     config = folder / "transformer" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 4}))
+    config.write_text(
+        json.dumps(
+            json.loads(config.read_text()) | {"sample_size": 16 // (8 if vace else 4)}
+        )
+    )
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
     pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]
@@ -282,6 +305,14 @@ def load_double(folder: Path):
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
+
+
+def aligned(network: torch.nn.Module) -> torch.nn.Module:
+    """A network as a library loads it, ready to run as ours: kernels round differently
+    at unaligned addresses."""
+    for part in (*network.parameters(), *network.buffers()):
+        part.data = part.data.clone()
+    return network.eval()
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -1,14 +1,25 @@
-"""The noise levels of a rectified flow, whose latents are x = (1 - sigma) x0 + sigma
-eps."""
+"""Rectified flow, whose latents are x = (1 - sigma) x0 + sigma eps: its noise levels,
+and a solver of second order.
+
+Euler's rule along the velocity is `schedule.advance`, which mixes x0 and eps anew.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import expm1, inf, log
+from typing import Literal, NamedTuple
 
-from regrain.editing.diffusion.schedule import Step
+import numpy as np
+
+from regrain.editing.diffusion.schedule import Latents, Step
 
 TRAINED_STEPS = 1000  # timestep of pure noise
+# signal that diffusers gives the noisiest level, whose logarithm it needs
+_LEAST = 1e-6
+Levels = Literal["even", "diffusers"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +32,12 @@ class FlowSchedule:
 
     shift: float
 
-    def sampling(self, steps: int) -> tuple[Step, ...]:
+    def sampling(self, steps: int, levels: Levels = "even") -> tuple[Step, ...]:
         """Return the steps from pure noise to clean.
 
-        Mixing x0 and eps anew, as `advance` does, is Euler's rule along the velocity.
-        The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0.
-        Schedulers of diffusers end theirs at other levels.
+        The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0. That
+        of diffusers' UniPC divides what is above 0.001, starts with a little signal and
+        rounds timesteps down; other schedulers of it end theirs at other levels, too.
 
         Raises:
             ValueError: `steps` is not in 1 .. 1000.
@@ -35,18 +46,110 @@ class FlowSchedule:
         """
         if not 1 <= steps <= TRAINED_STEPS:
             raise ValueError(f"steps: expected 1 to {TRAINED_STEPS}, got {steps}")
-        even = [1 - index / steps for index in range(steps + 1)]
-        sigmas = [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
+        if levels == "even":
+            sigmas = self._shifted([1 - index / steps for index in range(steps)])
+            times = [round(sigma * TRAINED_STEPS) for sigma in sigmas]
+        else:
+            even = np.linspace(1, 1 / TRAINED_STEPS, steps + 1)[:-1]
+            sigmas = self._shifted(even.tolist())
+            sigmas[0] = 1 - _LEAST
+            times = [int(sigma * TRAINED_STEPS) for sigma in sigmas]
+            sigmas = [float(np.float32(sigma)) for sigma in sigmas]
         return tuple(
             Step(
                 index=index,
                 total=steps,
-                t=round(high * TRAINED_STEPS),
+                t=times[index],
                 signal=1 - high,
                 noise=high,
                 signal_next=1 - low,
                 noise_next=low,
                 time=high,
             )
-            for index, (high, low) in enumerate(pairwise(sigmas))
+            for index, (high, low) in enumerate(pairwise([*sigmas, 0.0]))
         )
+
+    def _shifted(self, even: Sequence[float]) -> list[float]:
+        return [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
+
+
+class _Passed(NamedTuple):
+    """A step that a solver has taken: its first latents, corrected, and the estimate
+    at them before that."""
+
+    step: Step
+    x: Latents
+    x0: Latents
+
+
+class UniPC:
+    """The solver UniPC for one run: of second order, which predicts x0, with B(h) =
+    e^h - 1 ("bh2").
+
+    Each call corrects the step before by what the network says at its end, then takes
+    the next. The first step is of first order; the last ends at the estimate.
+
+    Source: Zhao et al., arXiv:2302.04867, Algorithms 5 to 8.
+    """
+
+    def __init__(self) -> None:
+        self._passed: list[_Passed] = []
+
+    def advance(self, x: Latents, x0: Latents, step: Step) -> Latents:
+        """Return the latents after a step; steps must be taken in order.
+
+        Args:
+            x: Latents that enter it.
+            x0: The network's estimate for them.
+            step: The step.
+        """
+        if not step.noise_next:
+            return x0
+        if self._passed:
+            x = self._corrected(x0)
+        self._passed = [*self._passed[-1:], _Passed(step, x, x0)]
+        return _taken(step, x, x0 + 0.5 * self._slope())
+
+    def _slope(self) -> Latents | float:
+        """Return how the estimate would change over the last step, by its change over
+        the one before; 0 without one."""
+        if len(self._passed) == 1:
+            return 0.0
+        before, start = self._passed
+        return (start.x0 - before.x0) * (_length(start.step) / _length(before.step))
+
+    def _corrected(self, x0: Latents) -> Latents:
+        """Take the last step once more, now that the estimate at its end is known."""
+        *before, start = self._passed
+        by_end, by_slope = 0.5, 0.0
+        if before:
+            by_end, by_slope = _weights(start.step, before[0].step)
+        change = by_end * (x0 - start.x0) + by_slope * self._slope()
+        return _taken(start.step, start.x, start.x0 + change)
+
+
+def _taken(step: Step, x: Latents, estimate: Latents) -> Latents:
+    """Take a step with an estimate of x0 for all of it."""
+    gain = -step.signal_next * expm1(-_length(step))
+    return step.noise_next / step.noise * x + gain * estimate
+
+
+def _length(step: Step) -> float:
+    """Return the length of a step in half the logarithm of the signal-to-noise
+    ratio."""
+    if not step.signal:
+        return inf
+    ends = log(step.signal_next) - log(step.noise_next)
+    return ends - (log(step.signal) - log(step.noise))
+
+
+def _weights(step: Step, before: Step) -> tuple[float, float]:
+    """Return the weights, in the correction of a step, of how the estimate changed
+    until its end, and of its slope from the step before."""
+    length = _length(step)
+    back = _length(before) / length
+    change = expm1(-length)
+    first = -(1 / length + 1 / change)
+    second = -2 * (first / length + 0.5 / change)
+    of_slope = (first - second) / (1 + back)
+    return first - of_slope, of_slope

@@ -45,6 +45,10 @@ class Intervention:
             models the mask and the latents of the picture.
         guidance: Scales of guidance, one per branch or one for all, of models that are
             told it.
+        context: What control blocks read, a row per latent in time, the same for each
+            clip of the call; without it they do not run. See `wan.condition`.
+        hints: How strongly each control block acts, or one number for all.
+        token_scale: How strongly they act on each token, times `hints`; None for 1.
     """
 
     attend: AttentionFn | None = None
@@ -53,6 +57,9 @@ class Intervention:
     queries: Weights = field(default_factory=dict)
     beside: Tensor | None = None
     guidance: tuple[float, ...] = ()
+    context: Tensor | None = None
+    hints: tuple[float, ...] = (1.0,)
+    token_scale: Float[Tensor, "tokens"] | None = None
 
 
 PLAIN = Intervention()

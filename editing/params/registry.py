@@ -36,6 +36,7 @@ OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
     "flow": "the model Wan 2.1",
+    "vace": "the control blocks of VACE",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }

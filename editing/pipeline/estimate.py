@@ -250,7 +250,7 @@ def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
     share = _CALL_CELLS * len(together) * calls / (passes.inverting + editing)
     each = 0.0  # operations of a row of each frame
     for sizes in edits:
-        each += _of_rows(request, sizes) + _PER_WEIGHT * sizes.numbers * share
+        each += _of_rows(request, sizes) + _PER_WEIGHT * sizes.read * share
     read = len(request.clip) * prod(request.clip.size)
     worked = sum(together) * sum(sizes.pixels for sizes in edits)
     return Work(
@@ -265,7 +265,7 @@ def _of_rows(request: EditRequest, sizes: _Sizes) -> float:
     """Return the operations of a row of each frame, with attention to the others that
     it sees."""
     selectors = request.decided.selectors
-    alone = _PER_WEIGHT * sizes.numbers * sizes.cells
+    alone = _PER_WEIGHT * sizes.read * sizes.cells
     total = 0.0
     for frames in _windows(request):
         latents = sizes.latents(frames)
@@ -351,6 +351,7 @@ class _Sizes(NamedTuple):
         cross: Numbers of a token of the text.
         frames_per_latent: Frames of a latent of a video model, else 1.
         attention: Operations of all self-attention of a call, for a pair of cells.
+        idle: Numbers of the network that no call of the method reads.
     """
 
     clip: Size
@@ -363,10 +364,16 @@ class _Sizes(NamedTuple):
     cross: int = 0
     frames_per_latent: int = 1
     attention: float = 0.0
+    idle: int = 0
 
     def latents(self, frames: int) -> int:
         """Return how many latents so many frames have."""
         return 1 + ceil((frames - 1) / self.frames_per_latent)
+
+    @property
+    def read(self) -> int:
+        """Numbers that a call reads."""
+        return self.numbers - self.idle
 
     @property
     def pixels(self) -> int:
@@ -421,6 +428,12 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     width = config.num_attention_heads * config.attention_head_dim
     # The text encoder leaves before the rest works.
     numbers = count_weights(weights / "transformer") + count_weights(weights / "vae")
+    blocks = config.num_layers
+    idle = 0
+    if "vace" in find_method(request.method).needs:
+        blocks += len(config.vace_layers)
+    else:
+        idle = count_weights(weights / "transformer", "vace_")
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -430,7 +443,8 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
         side=request.size or usual,
         multiple=factor * config.patch_size[-1],
         frames_per_latent=2 ** sum(stages),
-        attention=_PAIR * config.num_layers * width / prod(config.patch_size) ** 2,
+        attention=_PAIR * blocks * width / prod(config.patch_size) ** 2,
+        idle=idle,
     )
 
 

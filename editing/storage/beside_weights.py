@@ -31,7 +31,6 @@ _OTHER_HALF = {
     "CLIPTextModelWithProjection": r"|(^|\.)(vision_model|visual_projection)\.",
     "CLIPVisionModelWithProjection": r"|(^|\.)(text_model|text_projection)\.",
     "UMT5EncoderModel": r"|^(decoder|lm_head)\.",
-    "WanTransformer3DModel": r"|^vace_",
 }
 # Beside a weight of 8 bits: its scale, in two spellings, and that of what its layer
 # reads, which counts where that is of 8 bits, too.

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -93,6 +93,8 @@ NEEDS = (
     Need("Stable Diffusion", 768, 2.2, 0.7, attention=7301),
     Need("SDXL", 768, 6.6, 0.35, attention=2800),
     Need("SDXL", 1024, 6.6, 0.63, attention=2800),
+    # before the family with whose name its own begins
+    Need("Wan 2.1 VACE", 480, 4.8, 0.14, frames_per_latent=4, attention=17280),
     Need("Wan 2.1", 480, 3.4, 0.12, frames_per_latent=4, attention=11520),
 )
 
@@ -230,19 +232,22 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     return device.type != "mps" and sum(parts.values()) > _SHARE * free
 
 
-def count_weights(path: Path) -> int:
+def count_weights(path: Path, start: str = "") -> int:
     """Count the weights in a .safetensors file, or in the loaded files of a diffusers
-    folder or a part of it.
+    folder or a part of it; only those whose names begin with `start`."""
+    return sum(prod(shape) for name, shape in shapes(path) if name.startswith(start))
+
+
+def shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
+    """Yield names and shapes of the weights that `count_weights` counts.
 
     Reads only headers. Folders hold more than is loaded: other precisions, a safety
     checker.
     """
-    total = 0
     for file in _weight_files(path):
         with opened(file, "model", file.name) as weights:
             for name in weights.keys():  # noqa: SIM118 (no mapping)
-                total += prod(weights.get_slice(name).get_shape())
-    return total
+                yield name, weights.get_slice(name).get_shape()
 
 
 def _weight_files(path: Path) -> list[Path]:

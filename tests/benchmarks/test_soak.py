@@ -3,35 +3,45 @@ behind."""
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from browser import ROOT
+from faults import Started
 
+import benchmarks.soak
+import benchmarks.visitor
 from benchmarks.leftovers import Held, count, kept
-from benchmarks.served import chromium
+from benchmarks.served import chromium, start
+from benchmarks.soak import main
 from benchmarks.stopped_runs import stop_after
 from benchmarks.visitor import Session, Tally
+from regrain.editing import load_backbone
 
-STOPS = 8
+STOPS = 4
 
 
-def soak(folder, *options):
-    """The figures of a soak in a process of its own: another test's threads are none of
-    this one's."""
-    command = [sys.executable, "-m", "benchmarks.soak", *options, "-o", str(folder)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, env=os.environ
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((folder / "soak.json").read_text()), done.stdout
+@pytest.fixture
+def soak(tmp_path, monkeypatch):
+    """Names the arguments of a soak; the figures that it leaves."""
+
+    def given(options):
+        argv = ["soak", *options.split(), "-o", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", argv)
+        return lambda: json.loads((tmp_path / "soak.json").read_text())
+
+    return given
 
 
 @pytest.mark.slow
-def test_stops_leave_nothing(tmp_path):
-    found, printed = soak(tmp_path, "--sessions", "0", "--stops", str(STOPS))
+def test_stops_leave_nothing(soak, tmp_path):
+    """In a process of its own: another test's threads are none of this one's."""
+    load_backbone("storybook")  # which the child has without loading
+    figures = soak(f"--sessions 0 --stops {STOPS}")
+    code, printed = Started(main, tmp_path).end()
+    assert code == 0, printed
+    found = figures()
     assert [*found] == ["stops"]
     before = found["stops"]["before"]
     after = found["stops"]["after"]
@@ -49,15 +59,24 @@ def test_a_run_that_is_not_stopped_ends(own_cache):
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
-def test_a_visitor_is_counted(tmp_path):
-    options = "--minutes 0.1 --sessions 1 --warm 0 --wait 0 --stops 0"
-    found, printed = soak(tmp_path, *options.split())
+def test_a_visitor_is_counted(soak, tmp_path, monkeypatch, capsys):
+    """Of the page with a made-up editor."""
+    page = [ROOT / "tests" / "fake_app.py", tmp_path]
+    monkeypatch.setattr(
+        benchmarks.soak, "start", lambda _, *given, **how: start(page, *given, **how)
+    )
+    examples = ("01_two_discs", "02_discs_and_lawn")
+    monkeypatch.setattr(benchmarks.visitor, "_EXAMPLES", examples)
+    figures = soak("--minutes 0.1 --sessions 1 --warm 0 --wait 0 --stops 0")
+    with ThreadPoolExecutor(1) as pool:  # where no other test has a loop
+        assert pool.submit(main).result() == 0
+    found = figures()
     visitors = found["visitors"]
     assert [*found] == ["visitors"]
     assert visitors["foreign"] == []
     assert sum(visitors["acts"].values()) > 0
     assert visitors["states"] > 0
-    assert "left behind by visitors" in printed
+    assert "left behind by visitors" in capsys.readouterr().out
 
 
 async def visit(url: str, tally: Tally) -> list[int]:

@@ -44,6 +44,12 @@ def opened(page):
     return own_lines(page)
 
 
+@pytest.fixture(scope="module")
+def first(shared_page):
+    """What is shown where no other clip was open before."""
+    return opened(shared_page)
+
+
 def say_a_wrong_word(page):
     write(page, "#rg-prompt-1", "a unicorn")
     press_run(page)
@@ -57,8 +63,9 @@ def try_a_frame(page):
 
 
 @pytest.mark.parametrize("act", [say_a_wrong_word, try_a_frame, run])
-def test_a_clip_after_another_looks_as_if_it_were_the_first(act, server, open_page):
-    first = opened(open_page(server))
+def test_a_clip_after_another_looks_as_if_it_were_the_first(
+    act, first, server, open_page
+):
     page = open_page(server)
     act(page)
     opened(page)

@@ -74,6 +74,12 @@ _NETWORK: Runnable = {
     "addition_embed_type": (None, "text_time"),
 }
 _COLOURS: Runnable = {"in_channels": (3,), "out_channels": (3,)}
+_VIDEO: Runnable = {
+    "qk_norm": ("rms_norm_across_heads",),
+    "image_dim": _OFF,
+    "added_kv_proj_dim": _OFF,
+    "pos_embed_seq_len": _OFF,
+}
 ALLOWED: Mapping[str, Runnable] = {
     "UNet2DConditionModel": {
         **_NETWORK,
@@ -92,12 +98,8 @@ ALLOWED: Mapping[str, Runnable] = {
     "MotionAdapter": {"conv_in_channels": (None, 0)},
     "AutoencoderKL": _COLOURS,
     "AutoencoderDC": {"in_channels": (3,)},
-    "WanTransformer3DModel": {
-        "qk_norm": ("rms_norm_across_heads",),
-        "image_dim": _OFF,
-        "added_kv_proj_dim": _OFF,
-        "pos_embed_seq_len": _OFF,
-    },
+    "WanTransformer3DModel": _VIDEO,
+    "WanVACETransformer3DModel": _VIDEO,
     "AutoencoderKLWan": {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
 }
 """Of the classes of diffusers that are built from their configuration, all of whose
@@ -244,7 +246,7 @@ def with_defaults(content: Values, place: str) -> Content:
     """
     import diffusers
 
-    name = str(content.get("_class_name", "DDIMScheduler"))
+    name = str(content.get("_class_name") or "DDIMScheduler")
     known = signature(getattr(diffusers, name).__init__).parameters.values()
     usual = {one.name: one.default for one in known if one.default is not one.empty}
     # a class without the key spaces its levels so

@@ -109,6 +109,21 @@ class TransformerConfig(_Config):
         [1, 2, 2], min_length=3, max_length=3
     )
     sample_size: _Side | None = None
+    # of VACE: the blocks after which a control block adds something, and the channels
+    # that control blocks read
+    vace_layers: list[_Deep] = Field(
+        [0, 5, 10, 15, 20, 25, 30, 35], min_length=1, max_length=128
+    )
+    vace_in_channels: _Width = 96
+
+    @field_validator("vace_layers")
+    @classmethod
+    def _in_order(cls, given: list[int], known: Any) -> list[int]:
+        """Check that they rise from the first block on; else a control block would add
+        to another than its own."""
+        if given != sorted({0, *given}) or given[-1] >= known.data.get("num_layers", 0):
+            raise ValueError("expected rising numbers of blocks, from 0 on")
+        return given
 
 
 class AutoencoderConfig(_Config):

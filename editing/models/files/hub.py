@@ -49,7 +49,7 @@ _FAMILIES = {
     "StableDiffusionPipeline": "Stable Diffusion",
     "StableDiffusionXLPipeline": "SDXL",
     "WanPipeline": "Wan 2.1",
-    "WanVACEPipeline": "Wan 2.1",
+    "WanVACEPipeline": "Wan 2.1 VACE",
     "MotionAdapter": MOTION,
 }
 # files of picture adapters

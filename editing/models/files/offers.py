@@ -16,6 +16,9 @@ STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
 WAN = frozenset({"flow"})
 """Offers of `Wan`."""
 
+VACE = WAN | {"vace"}
+"""Offers of one with control blocks."""
+
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
 # Models by the number of input channels, if latents have four.
 _CHANNELS = {
@@ -29,7 +32,9 @@ _CONDITIONS = {
     "num_class_embeds": "a model that reads a class",
     "encoder_hid_dim_type": "a model that reads vectors of pictures (Kandinsky)",
 }
-_WAN_CLASSES = ("WanTransformer3DModel", "WanVACETransformer3DModel")
+CONTROLLED = "WanVACETransformer3DModel"
+"""The class of a Wan with control blocks."""
+_WAN_CLASSES = ("WanTransformer3DModel", CONTROLLED)
 
 
 class Family(NamedTuple):
@@ -132,4 +137,6 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
         return Family(f"Wan with {channels} input channels")
+    if transformer["_class_name"] == CONTROLLED:
+        return Family("Wan 2.1 VACE", VACE)
     return Family("Wan 2.1", WAN)

@@ -74,7 +74,11 @@ def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 def install(transformer: nn.Module) -> tuple[AttentionLayer, ...]:
     """Give every attention layer a `VideoLayerProcessor`; called once, when the model
-    is loaded."""
+    is loaded.
+
+    Returns:
+        The layers in the order in which they run: first those of control blocks.
+    """
     stride = tuple(transformer.config.patch_size)
     sites = []
     for name, module in transformer.named_modules():
@@ -84,4 +88,4 @@ def install(transformer: nn.Module) -> tuple[AttentionLayer, ...]:
             site = AttentionLayer(name, kind, block, stride, stride[-1])
             sites.append(site)
             module.set_processor(VideoLayerProcessor(site))
-    return tuple(sites)
+    return tuple(sorted(sites, key=lambda site: site.block.startswith("blocks.")))

@@ -10,9 +10,12 @@ import torch
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import check_text_encoder
+from regrain.editing.models.files.config_keys import check_text_encoder, unsupported
+from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
+from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
 from regrain.editing.models.files.schedulers import shift_of
+from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
 from regrain.editing.models.weights.folder import check_folders
@@ -20,6 +23,7 @@ from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
+    shapes,
     takes_turns,
     weights_dtype,
 )
@@ -32,6 +36,7 @@ from regrain.editing.storage.texts import Json
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
+_STAGES = (False, True, True)  # of the published autoencoder
 
 
 def load_wan(
@@ -40,7 +45,7 @@ def load_wan(
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> Wan:
-    """Load Wan 2.1, or the base layers of its VACE.
+    """Load Wan 2.1, or its VACE.
 
     Raises:
         ModelError: A part or some of its weights are missing, or its parts do not fit
@@ -48,6 +53,9 @@ def load_wan(
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
     from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+    from diffusers.models.transformers.transformer_wan_vace import (
+        WanVACETransformer3DModel,
+    )
     from transformers import AutoTokenizer
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
@@ -70,7 +78,9 @@ def load_wan(
         without_marks(folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-    network = read_weights(WanTransformer3DModel, folder / "transformer", id, dtype)
+    is_controlled = _is_controlled(network_config)
+    kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
+    network = read_weights(kind, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     add_loras(loras, {"transformer": network})
 
@@ -96,6 +106,7 @@ def load_wan(
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(facts.guesses(loras)),
+        offers=VACE if is_controlled else WAN,
     )
 
 
@@ -112,4 +123,33 @@ def _check_configs(facts: ModelFacts) -> Json:
             "model",
             f"The parts of {shorten(facts.id)} do not fit together. Download it again.",
         )
+    _check_control(facts, network, vae)
     return network
+
+
+def _is_controlled(network: Json) -> bool:
+    return network.get("_class_name") == CONTROLLED
+
+
+def _check_control(facts: ModelFacts, network: Json, vae: Json) -> None:
+    """Refuse control blocks that read other channels than a condition has, and weights
+    that have other control blocks than the configuration says."""
+    place = facts.place(TRANSFORMER)
+    said = (0, 0)
+    if _is_controlled(network):
+        config = TransformerConfig.model_validate(network)
+        stages = len(vae.get("temperal_downsample", _STAGES))
+        channels = config.vace_in_channels
+        if channels != channels_of(config.in_channels, 2**stages):
+            raise unsupported(place, "vace_in_channels", channels)
+        said = (len(config.vace_layers), channels)
+    weights = dict(shapes(facts.folder / "transformer"))
+    inside = [name.split(".") for name in weights if name.startswith("vace_blocks.")]
+    blocks = len({number for _, number, *_ in inside})
+    _, channels, *_ = [*weights.get("vace_patch_embedding.weight", ()), 0, 0]
+    if weights and said != (blocks, channels):  # without any, reading them says so
+        raise ModelError(
+            "model",
+            f"{place} says {said[0]} control blocks of {said[1]} channels, but its "
+            f"weights have {blocks} of {channels}. Download it again.",
+        )

@@ -3,14 +3,15 @@ predicts a velocity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
@@ -23,7 +24,7 @@ from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
-from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
@@ -51,6 +52,7 @@ class Wan(TurnTaking):
     defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
     notes: tuple[str, ...] = ()
+    offers: frozenset[str] = WAN
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
@@ -58,7 +60,6 @@ class Wan(TurnTaking):
     told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"
     token_limit: ClassVar[int] = TOKEN_LIMIT
-    offers: ClassVar[frozenset[str]] = WAN
     sketch: ClassVar[tuple[float, ...]] = ()  # no adapter is tuned on it
 
     def __post_init__(self) -> None:
@@ -91,8 +92,10 @@ class Wan(TurnTaking):
         return Grid(time, height // self.factor, width // self.factor)
 
     @torch.no_grad()
-    def encode(self, frames: RgbFrames) -> Float[Tensor, "time c gh gw"]:
-        """Encode a clip to the mean of the posterior, scaled to about unit
+    def encode(
+        self, frames: RgbFrames | Float32[np.ndarray, "frames height width 3"]
+    ) -> Float[Tensor, "time c gh gw"]:
+        """Encode a clip, 0..255, to the mean of the posterior, scaled to about unit
         deviation."""
         lacking = (1 - len(frames)) % self.frames_per_latent
         padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
@@ -196,24 +199,60 @@ class Wan(TurnTaking):
         Args:
             x: Rows (clip time), at the level where `step` starts.
             text: One prompt per clip.
-            change: An `Intervention` of nothing but `attend`; a ValueError otherwise.
+            change: An `Intervention` of nothing but `attend` and, of a VACE, what its
+                control blocks read; a ValueError otherwise.
             recompute: Of no use here.
         """
+        change = change or PLAIN
         clips = len(text)
         if len(x) % clips:
             raise ValueError(f"text: {clips} prompts do not divide {len(x)} rows")
-        if change is not None and (change.patches or change.control or change.queries):
+        if change.patches or change.control or change.queries:
             raise ValueError("change: a video model takes nothing but attend")
-        attend = None if change is None else change.attend
+        if change.context is not None and "vace" not in self.offers:
+            raise ValueError("context: this model has no control blocks")
         time = len(x) // clips
         whole = x.unflatten(0, (clips, time)).transpose(1, 2)
         whole = whole.to(self.device, self.dtype)
         t = torch.full((clips,), float(step.t), device=self.device)
         frames = self._frames(time)
-        with self._turn(self.transformer, frames, self._pixels(x)), attending(attend):
-            given = self.read_by(whole, text)
-            (output,) = self.transformer(whole, t, **given, return_dict=False)
+        given = self.read_by(whole, text)
+        with (
+            self._turn(self.transformer, frames, self._pixels(x)),
+            attending(change.attend),
+        ):
+            (output,) = self._network(whole, change)(whole, t, **given)
             if not is_finite(output):
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)
         return split(velocity, x, step.signal, step.noise, self.prediction)
+
+    def _network(
+        self, whole: Float[Tensor, "clips c time gh gw"], change: Intervention
+    ) -> Callable[..., Any]:
+        """Return the network as a call runs it: with its control blocks if they are
+        given something to read, else only with the layers of Wan."""
+        if "vace" not in self.offers:
+            return partial(self.transformer, return_dict=False)
+        if change.context is None:
+            from diffusers import WanTransformer3DModel
+
+            # it has all that one has, under the same names
+            return partial(
+                WanTransformer3DModel.forward, self.transformer, return_dict=False
+            )
+        context = change.context.to(whole).transpose(0, 1)
+        if context.shape[1:] != whole.shape[2:]:
+            raise ValueError(
+                f"context: {tuple(context.shape[1:])} is not {tuple(whole.shape[2:])}"
+            )
+        blocks = len(self.transformer.config.vace_layers)
+        hints = whole.new_tensor(change.hints).expand(blocks)
+        if change.token_scale is not None:
+            hints = hints[:, None, None] * change.token_scale.to(whole)[:, None]
+        return partial(
+            self.transformer,
+            control_hidden_states=context.expand(len(whole), -1, -1, -1, -1),
+            control_hidden_states_scale=hints,
+            return_dict=False,
+        )

@@ -337,7 +337,7 @@ def masses(known, amount=1.0, **given):
 @pytest.mark.slow
 def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     *rest, steps = trained
-    for step in steps:
+    for step in (steps[0], steps[-1]):
         known = (*rest, step)
         cross = [
             masses(known, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)

@@ -151,7 +151,6 @@ HALVES = {
     "CLIPTextModelWithProjection": "visual_projection.weight",
     "CLIPVisionModelWithProjection": "text_model.x.weight",
     "UMT5EncoderModel": "decoder.x.weight",
-    "WanTransformer3DModel": "vace_blocks.0.x.weight_scale",
 }
 
 

@@ -728,6 +728,7 @@ def test_measuring_a_box_can_be_skipped(small):
             event.skip()
     assert event.report["metrics"] == {}
     assert event.report["focus"][0]["metrics"] == {}
+    assert "measuring" in event.report["seconds"]
     assert event.report["focus"][0]["path"]
 
 

@@ -12,10 +12,12 @@ from regrain.masks.track import propagate as track
 from regrain.masks.track.propagate import Confidence, propagate
 from storybook import render, sample_scene
 
+SIDE = 160
+
 
 @pytest.fixture(scope="module")
 def walk():
-    return render(sample_scene(2, 24, 3, plain=True), 256)
+    return render(sample_scene(2, 24, 3, plain=True), SIDE)
 
 
 def tracked(clip, keys, **options):
@@ -47,8 +49,14 @@ def followed(drawn, keys):
     return labels_of(ArrayClip(drawn.frames), {key: drawn.labels[key] for key in keys})
 
 
-def test_drawn_actors_are_followed(walk):
-    assert scores(walk, followed(walk, [0])).mean() >= 0.85
+@pytest.fixture(scope="module")
+def from_first(walk):
+    """What is followed from the first frame."""
+    return followed(walk, [0])
+
+
+def test_drawn_actors_are_followed(walk, from_first):
+    assert scores(walk, from_first).mean() >= 0.85
 
 
 def test_from_the_middle_both_ways(walk):
@@ -60,8 +68,8 @@ def test_from_the_middle_both_ways(walk):
     assert got.mean() >= 0.85
 
 
-def test_a_correction_helps_both_ways_and_stands_as_given(walk):
-    cross = render(sample_scene(5, 24, 2), 256)
+def test_a_correction_helps_both_ways_and_stands_as_given():
+    cross = render(sample_scene(5, 24, 2), SIDE)
     one, two = (scores(cross, followed(cross, keys)) for keys in ([0], [0, 16]))
     assert (two[16] == 1).all()
     for frames in (slice(12, 16), slice(17, 22)):
@@ -153,22 +161,21 @@ def test_video_files_and_large_frames(tmp_path, monkeypatch, walk):
     found = labels_of(clip, {7: walk.labels[7]})
     assert (found[7] == walk.labels[7]).all()
     assert iou(found[4] == 1, walk.labels[4] == 1) > 0.75
-    assert found[0].shape == (256, 256)
+    assert found[0].shape == (SIDE, SIDE)
 
 
-def test_the_same_twice_whatever_comes_later(walk):
-    found = followed(walk, [0])
+def test_the_same_twice_whatever_comes_later(walk, from_first):
     again = labels_of(ArrayClip(walk.frames[:6]), {0: walk.labels[0]})
-    assert all((again[frame] == found[frame]).all() for frame in range(6))
+    assert all((again[frame] == from_first[frame]).all() for frame in range(6))
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({}, "No key frame"),
-        ({30: np.ones((256, 256), np.uint8)}, "Choose from 0 to 23"),
+        ({30: np.ones((SIDE, SIDE), np.uint8)}, "Choose from 0 to 23"),
         ({0: np.ones((25, 25), np.uint8)}, r"\(25, 25\)"),
-        ({0: np.zeros((256, 256), np.uint8)}, "has a region"),
+        ({0: np.zeros((SIDE, SIDE), np.uint8)}, "has a region"),
     ],
 )
 def test_bad_keys_are_refused_at_once(walk, keys, message):

@@ -70,5 +70,7 @@ def test_a_page_is_done_with_its_run_at_once_and_the_next_begins_after_the_last_
     first.stop({"run": "stopped"})
     assert (first.over, first.shows("run")) == (True, "stopped")
     assert not second.wait(0.1)
+    assert first.turn.ending
+    assert second.before() == (0, 0.0), "it is about to begin"
     release.set()
     assert second.wait(60)

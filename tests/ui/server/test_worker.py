@@ -5,16 +5,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from itertools import islice
 
 import pytest
 
 from regrain.ui.server import worker
-from regrain.ui.server.run_queue import RunQueue, Visitor
+from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.worker import in_thread
-
-VISITOR = ContextVar("visitor", default="nobody")
 
 
 def items(iterator):
@@ -86,28 +83,6 @@ def test_runs_take_turns():
         assert [*pool.map(run, range(3))] == [[1]] * 3
 
 
-def test_the_next_begins_when_the_last_step_of_a_run_that_was_dropped_has_ended():
-    turns, inside, release = RunQueue(), threading.Event(), threading.Event()
-
-    def work():
-        yield 1
-        inside.set()
-        release.wait(600)
-        yield 2
-
-    first, second = turns.enter(Visitor("a", "")), turns.enter(Visitor("b", ""))
-    run = in_thread(work, first, pulse=0.01)
-    assert next(item for item in run if item)
-    assert inside.wait(600)
-    run.close()
-    first.leave()
-    assert first.ending
-    assert not second.wait(0)
-    assert second.before() == (0, 0.0), "it is about to begin"
-    release.set()
-    assert second.wait(600)
-
-
 def test_work_that_nobody_waits_for_any_more_never_begins():
     turns = RunQueue()
     first, second = turns.enter_first(), turns.enter_first()
@@ -118,11 +93,6 @@ def test_work_that_nobody_waits_for_any_more_never_begins():
     second.leave()
     first.leave()
     assert turns.enter_first().wait(600)
-
-
-def test_a_run_and_the_threads_it_starts_see_the_context_of_who_asked(turn):
-    VISITOR.set("somebody")
-    assert items(in_thread(lambda: iter([VISITOR.get()]), turn)) == ["somebody"]
 
 
 @pytest.mark.skipif(

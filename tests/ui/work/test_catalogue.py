@@ -20,6 +20,7 @@ from regrain.editing.models.files.location import (
 )
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.memory import NEEDS
 from regrain.ui.handlers import clip_handlers
 from regrain.ui.handlers.base import Handlers
 from regrain.ui.handlers.clip_handlers import SettingHandlers
@@ -67,6 +68,22 @@ def test_the_built_in_motion_is_offered_with_the_built_in_model_alone(models, tm
     shown = addons_view(known, [], BUILT_IN_MODEL).motions
     assert shown == ["storybook/motion", "motion/v2"]
     assert addons_view(known, [], "sd15").motions == ["motion/v2"]
+
+
+def test_a_vace_is_listed_with_its_own_needs(
+    models, vace_folder, wan_folder, monkeypatch
+):
+    """Not with those of the family with whose name its own begins."""
+    free = "regrain.editing.storage.memory.free_memory"
+    monkeypatch.setattr(free, lambda *_: 32 << 30)
+    needs = {need.family: need for need in NEEDS}
+    for family, folder in (("Wan 2.1 VACE", vace_folder), ("Wan 2.1", wan_folder)):
+        (models / folder.name).symlink_to(folder)
+        (listed,) = local_view([folder.name])
+        fits = f"{needs[family].fits()} into memory at 480 px (estimate)"
+        assert listed.facts == f"{family}, {fits}"
+    vace, wan = (needs[family] for family in ("Wan 2.1 VACE", "Wan 2.1"))
+    assert vace.memory(81) > wan.memory(81)
 
 
 @pytest.mark.parametrize("content", [b"broken!", b"", b"\x02\0\0\0\0\0\0\0{}"[:9]])

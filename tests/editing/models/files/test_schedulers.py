@@ -128,6 +128,13 @@ def test_what_a_file_leaves_out_is_as_its_class_of_diffusers_has_it(name):
         assert found.items() >= said.items()
 
 
+@pytest.mark.parametrize("said", [{}, {"_class_name": None}])
+def test_a_scheduler_without_a_class_is_ddim(said):
+    found = with_defaults(said, "it")
+    usual = with_defaults({"_class_name": "DDIMScheduler"}, "it")
+    assert [found.get(key) for key in LEVELS] == [usual.get(key) for key in LEVELS]
+
+
 @pytest.mark.parametrize("name", [name for name in NEAREST if name not in HERE])
 def test_a_class_that_is_not_here_must_say_its_levels(name):
     with pytest.raises(

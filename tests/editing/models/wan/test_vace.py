@@ -1,0 +1,434 @@
+"""VACE: its condition, a call and whole runs beside diffusers, what its control blocks
+add, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from damaged_models import config, holding, lacking, refusal
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
+)
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
+from made_clips import noise
+from made_models import aligned, loaded, randn
+from PIL import Image
+from running import finish
+from safetensors.torch import load_file, save_file
+from wiring import requested
+
+from regrain.editing.attention.layers import Grid, plain
+from regrain.editing.diffusion.flow import FlowSchedule, UniPC
+from regrain.editing.diffusion.schedule import guide
+from regrain.editing.methods.flow_regions import run
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.wan.condition import condition, mask_channels
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline import estimate
+
+HEIGHT = 32
+WIDTH = 48
+CONFIG = "transformer/config.json"
+PLAIN_CLASS = "WanTransformer3DModel"
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+class DoubleUniPC(UniPCMultistepScheduler):
+    """The library's, with its arithmetic in double precision."""
+
+    def set_timesteps(self, *args, **kwargs):
+        super().set_timesteps(*args, **kwargs)
+        self.sigmas = self.sigmas.double()
+
+
+class DoublePipeline(WanVACEPipeline):
+    """The library's, which rounds neither what it is given nor its latents."""
+
+    def preprocess_conditions(self, *args):
+        *given, _, device = args
+        return super().preprocess_conditions(*given, torch.float64, device)
+
+    def prepare_latents(self, *args):
+        return args[-1]
+
+
+@pytest.fixture(scope="module")
+def pipeline(vace_folder):
+    """The library's, in double precision."""
+    parts = [
+        aligned(kind.from_pretrained(vace_folder / name, torch_dtype=torch.float64))
+        for kind, name in (
+            (AutoencoderKLWan, "vae"),
+            (WanVACETransformer3DModel, "transformer"),
+        )
+    ]
+    vae, network = parts
+    scheduler = DoubleUniPC(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+    )
+    made = DoublePipeline(None, None, vae, scheduler, network)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def frames_of(count):
+    return noise(count, HEIGHT, WIDTH, 3, seed=count)
+
+
+def mask_of(count, soft=False):
+    """A box that moves a pixel a frame; its edges are on no cell."""
+    found = np.zeros((count, HEIGHT, WIDTH), np.uint8)
+    for at in range(count):
+        found[at, 3 + at % 9 : 21, 5 + at % 20 : 37] = 255
+    if soft:
+        found[:, 10:14] = noise(count, 4, WIDTH, seed=3)
+    return found
+
+
+def pictures_of(count):
+    """Of several shapes; sides are multiples of eight, to which the library cuts."""
+    sizes = [(16, 16), (64, 24), (24, 80)]
+    return [noise(1, *size, 3, seed=20 + size[0])[0] for size in sizes[:count]]
+
+
+def ours(pipeline, frames, mask, pictures=()):
+    """Our condition, by the library's autoencoder in double precision."""
+    vae = pipeline.vae
+    middle, spread = (
+        torch.tensor(part)[:, None, None, None]
+        for part in (vae.config.latents_mean, vae.config.latents_std)
+    )
+
+    def encode(frames):
+        latents = vae.encode(pixels_of(frames).permute(1, 0, 2, 3)[None])
+        return ((latents.latent_dist.mode()[0] - middle) / spread).transpose(0, 1)
+
+    return condition(encode, frames, np.float32(mask / 255), pictures)
+
+
+def pixels_of(frames):
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 127.5 - 1
+
+
+def given_to_library(frames, mask, pictures):
+    """Pictures the other way round, since it puts each before all others."""
+    return {
+        "video": (pixels_of(frames)[None] + 1) / 2,
+        "mask": torch.from_numpy(mask / 255)[None, :, None].expand(-1, -1, 3, -1, -1),
+        "reference_images": [*map(Image.fromarray, pictures[::-1])] or None,
+    }
+
+
+def theirs(pipeline, *given):
+    """The library's condition."""
+    size = (1, HEIGHT, WIDTH, len(given[0]), None, None)
+    asked = given_to_library(*given).values()
+    video, masks, canvases = pipeline.preprocess_conditions(*asked, *size)
+    latents = pipeline.prepare_video_latents(video, masks, canvases)
+    channels = pipeline.prepare_masks(masks, canvases)
+    return torch.cat([latents, channels], 1)[0].transpose(0, 1)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(
+    ("count", "pictures"), [(1, 0), (5, 0), (5, 1), (5, 2), (17, 2)]
+)
+def test_a_condition_is_the_librarys(pipeline, count, pictures, soft):
+    given = frames_of(count), mask_of(count, soft), pictures_of(pictures)
+    found = ours(pipeline, *given)
+    assert found.shape == (pictures + (count + 3) // 4, 96, HEIGHT // 8, WIDTH // 8)
+    torch.testing.assert_close(found, theirs(pipeline, *given), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 5, 17, 81])
+def test_channels_of_a_mask_are_the_librarys(pipeline, count):
+    mask = np.float32(mask_of(count, soft=True)) / 255
+    grid = Grid((count + 3) // 4, HEIGHT // 8, WIDTH // 8)
+    whole = torch.from_numpy(mask)[None, None].expand(-1, 3, -1, -1, -1)
+    expected = pipeline.prepare_masks(whole, [[]])[0].transpose(0, 1)
+    assert torch.equal(mask_channels(mask, grid), expected)
+
+
+def test_given_frames_at_an_end_do_not_show_in_the_mask():
+    """A latent reads the middle of its share of the clip, not the frames it is of."""
+
+    def kept(*given):
+        mask = np.ones((81, HEIGHT, WIDTH), np.float32)
+        mask[[*given]] = 0
+        shown = mask_channels(mask, Grid(21, HEIGHT // 8, WIDTH // 8)).amax((1, 2, 3))
+        return (shown == 0).nonzero().flatten().tolist()
+
+    assert kept(0) == kept(80) == []
+    assert kept(*range(17)) == [0, 1, 2, 3]
+
+
+def test_a_clip_that_does_not_fill_its_latents_goes_on_drawn_anew(vace):
+    frames, mask = frames_of(7), np.float32(mask_of(7) / 255)
+    longer = np.concatenate([frames, frames[-1:], frames[-1:]])
+    anew = np.ones_like(mask[:2])
+    expected = condition(vace.encode, longer, np.concatenate([mask, anew]))
+    assert torch.equal(condition(vace.encode, frames, mask), expected)
+
+
+def test_frames_between_levels_are_encoded(vace):
+    """As hidden pixels are: the middle of 0 and 255 is 0 to the autoencoder."""
+    frames = frames_of(5)
+    assert torch.equal(vace.encode(np.float32(frames)), vace.encode(frames))
+    grey = vace.encode(np.full((5, HEIGHT, WIDTH, 3), np.float32(127.5)))
+    middle, spread = vace._scale()
+    nothing = vace.vae.encode(torch.zeros(1, 3, 5, HEIGHT, WIDTH)).latent_dist.mode()
+    assert torch.equal(grey, ((nothing - middle) / spread)[0].transpose(0, 1))
+
+
+def given_to(model):
+    """Latents, two prompts and a condition of a clip of nine frames."""
+    found = condition(model.encode, frames_of(9), np.float32(mask_of(9) / 255))
+    x = randn(len(found), 16, *found.shape[2:], dtype=torch.float64, seed=4)
+    return x, model.embed(["a cat", "ugly"]), found
+
+
+def with_control(network, x, context, t, text, scales):
+    """A VACE written out: all control blocks, each a whole block of Wan, then the main
+    ones, each followed by its hint, times a number for each token."""
+    rope = network.rope(x)
+    x = network.patch_embedding(x).flatten(2).mT
+    c = network.vace_patch_embedding(context).flatten(2).mT
+    temb, by_block, text, _ = network.condition_embedder(t, text, None)
+    rest = (text, by_block.unflatten(1, (6, -1)), rope)
+    hints = {}
+    for place, block in zip((0, 2), network.vace_blocks, strict=True):
+        c = block.proj_in(c) + x if place == 0 else c
+        c = WanTransformerBlock.forward(block, c, *rest)
+        hints[place] = block.proj_out(c)
+    for place, block in enumerate(network.blocks):
+        x = block(x, *rest)
+        if place in hints:
+            x = x + hints[place] * scales[0 if place == 0 else 1][:, None]
+    shift, scale = (network.scale_shift_table + temb[:, None]).chunk(2, 1)
+    return network.proj_out(
+        (network.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
+    )
+
+
+@pytest.mark.parametrize("hints", [(1.0,), (0.0, 1.0), (0.7, 0.3)])
+def test_a_call_with_a_condition_is_as_written(vace_double, hints):
+    x, text, context = given_to(vace_double)
+    step = vace_double.schedule.sampling(4)[1]
+    tokens = torch.linspace(0.2, 1.5, len(x) * 6).double()
+    change = Intervention(context=context, hints=hints, token_scale=tokens)
+    x0, eps = vace_double.predict(x, step, text[0], change)
+    expected = with_control(
+        vace_double.transformer,
+        x.transpose(0, 1)[None],
+        context.transpose(0, 1)[None],
+        torch.tensor([step.t]),
+        text[0].vectors.double(),
+        torch.tensor(hints * 2)[:2, None] * tokens,
+    )
+    by_token = (eps - x0).unfold(2, 2, 2).unfold(3, 2, 2)
+    by_token = by_token.permute(0, 2, 3, 4, 5, 1).flatten(0, 2).flatten(1)
+    torch.testing.assert_close(by_token, expected[0], atol=1e-6, rtol=0)
+
+
+def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline):
+    """With the condition in all rows, and what computes attention in control blocks,
+    too."""
+    x, text, context = given_to(vace_double)
+    step = vace_double.schedule.sampling(4)[1]
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site)
+        return plain(q, k, v, site)
+
+    hints = (0.7, 0.3)
+    change = Intervention(attend, context=context, hints=hints)
+    x0, eps = vace_double.predict(torch.cat([x, x]), step, text, change)
+    assert tuple(seen) == vace_double.sites
+    assert [site.block for site in seen[:4:2]] == ["vace_blocks.0", "vace_blocks.1"]
+    for number, found in enumerate((eps - x0).chunk(2)):
+        (expected,) = pipeline.transformer(
+            x.transpose(0, 1)[None],
+            torch.tensor([step.t]),
+            text[number].vectors.double(),
+            control_hidden_states=context.transpose(0, 1)[None].double(),
+            control_hidden_states_scale=torch.tensor(hints, dtype=torch.float64),
+            return_dict=False,
+        )
+        torch.testing.assert_close(
+            found, expected[0].transpose(0, 1), atol=1e-6, rtol=0
+        )
+
+
+def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
+    x, text, context = given_to(vace)
+    x = x.float()
+    step = vace.schedule.sampling(4)[1]
+    base = aligned(WanTransformer3DModel.from_pretrained(vace_folder / "transformer"))
+    (v,) = base(
+        x.transpose(0, 1)[None],
+        torch.tensor([float(step.t)]),
+        text[0].vectors,
+        return_dict=False,
+    )
+    v = v[0].transpose(0, 1)
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site.block)
+        return plain(q, k, v, site)
+
+    nothing = torch.zeros(len(x) * 6)
+    for change in (
+        Intervention(attend),
+        Intervention(context=context, hints=(0.0,)),
+        Intervention(context=context, token_scale=nothing),
+    ):
+        x0, eps = vace.predict(x, step, text[0], change)
+        assert torch.equal(x0, x - step.noise * v)
+        assert torch.equal(eps, x + step.signal * v)
+    assert not any("vace" in block for block in seen)
+    with_it = Intervention(context=context)
+    one = vace.predict(x, step, text[0], with_it)
+    whole = Intervention(context=context, token_scale=1 + nothing)
+    again = vace.predict(x, step, text[0], whole)
+    assert all(map(torch.equal, one, again))
+    assert not torch.equal(one[0], x - step.noise * v)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("steps", [2, 3, 8])
+def test_a_run_is_the_librarys(vace_double, pipeline, steps, scale):
+    given = frames_of(9), mask_of(9), pictures_of(2)
+    # A network multiplies the roundings that both make before they call it.
+    context = theirs(pipeline, *given)
+    x = randn(5, 16, HEIGHT // 8, WIDTH // 8, dtype=torch.float64, seed=4)
+    text = vace_double.embed(["a cat", "ugly"])
+    expected = pipeline(
+        **given_to_library(*given),
+        prompt_embeds=text[0].vectors.double(),
+        negative_prompt_embeds=text[1].vectors.double(),
+        conditioning_scale=[0.75, 1.25],
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=9,
+        num_inference_steps=steps,
+        guidance_scale=scale,
+        latents=x.transpose(0, 1)[None],
+        output_type="latent",
+    ).frames[0]
+    solver = UniPC()
+    change = Intervention(context=context, hints=(0.75, 1.25))
+    for step in FlowSchedule(5.0).sampling(steps, "diffusers"):
+        cond, uncond = (
+            vace_double.predict(x, step, text[number], change)[0] for number in (0, 1)
+        )
+        x = solver.advance(x, guide(uncond, cond, scale), step)
+    torch.testing.assert_close(x, expected.transpose(0, 1), atol=1e-9, rtol=0)
+
+
+@pytest.fixture
+def base_folder(vace_folder, tmp_path):
+    """The Wan of its base layers."""
+    folder = shutil.copytree(vace_folder, tmp_path / "base")
+    weights = load_file(folder / WEIGHTS)
+    own = {name: x for name, x in weights.items() if not name.startswith("vace_")}
+    save_file(own, folder / WEIGHTS, {"format": "pt"})
+    said = json.loads((folder / CONFIG).read_text()) | {"_class_name": PLAIN_CLASS}
+    kept = {key: said[key] for key in said if not key.startswith("vace_")}
+    (folder / CONFIG).write_text(json.dumps(kept))
+    return folder
+
+
+def test_flow_regions_edits_with_its_base_layers(vace, base_folder):
+    base = loaded(base_folder)
+    params = check_params("flow_regions", {"steps": 2, "preview_every": 0})
+    asked = requested("flow_regions", frames=5)
+    one, other = (finish(run(model, asked, params)) for model in (vace, base))
+    assert torch.equal(one.edits[0], other.edits[0])
+    assert one.attention.keys() == other.attention.keys()
+    for name, maps in one.attention.items():
+        assert np.array_equal(maps.after, other.attention[name].after)
+
+
+def test_control_blocks_take_memory_and_only_where_they_run_time(
+    vace_folder, base_folder, monkeypatch
+):
+    asked = requested("flow_regions", frames=5)
+    vace, base = (replace(asked, model=str(at)) for at in (vace_folder, base_folder))
+    before = estimate.work(vace), estimate._sizes(vace)[0].attention
+    blocks = estimate.count_weights(vace_folder / "transformer", "vace_")
+    assert blocks > 0
+    assert estimate.counted(vace, 4)[1] == estimate.counted(base, 4)[1] + 4 * blocks
+    assert before[0] == estimate.work(base)
+    needs = METHODS["flow_regions"].needs | {"vace"}
+    controlled = replace(METHODS["flow_regions"], needs=needs)
+    monkeypatch.setitem(METHODS, "flow_regions", controlled)
+    assert estimate.work(vace).editing > before[0].editing
+    assert estimate._sizes(vace)[0].attention == before[1] / 3 * (3 + 2)
+
+
+# --- What is refused, and what is told
+
+
+def test_a_condition_fits_the_latents_and_the_model(vace, wan):
+    x, text, context = given_to(vace)
+    step = vace.schedule.sampling(4)[1]
+    text = text[0]
+    change = Intervention(context=context)
+    with pytest.raises(ValueError, match=r"^context: \(3, 4, 6\) is not \(2, 4, 6\)"):
+        vace.predict(x[:2].float(), step, text, change)
+    with pytest.raises(ValueError, match="no control blocks"):
+        wan.predict(x[:, :4].float(), step, wan.embed(["a cat"]), change)
+
+
+SAYS = "says {} control blocks of {} channels, but its weights have {} of {}."
+REFUSED = {
+    "is Wan with 36 input channels": config(CONFIG, in_channels=36),
+    "has vace_in_channels 36, which is not": config(CONFIG, vace_in_channels=36),
+    "do not fit together": config(
+        "vae/config.json", z_dim=4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
+    ),
+    SAYS.format(3, 96, 2, 96): config(CONFIG, vace_layers=[0, 1, 2]),
+    SAYS.format(2, 96, 3, 96): holding(WEIGHTS, "vace_blocks.2.proj_out.bias"),
+    SAYS.format(2, 96, 2, 0): lacking(WEIGHTS, "vace_patch_embedding.weight"),
+    "vace_layers: Expected rising numbers of blocks": config(
+        CONFIG, vace_layers=[0, 3]
+    ),
+    "vace_layers: Expected rising numbers": config(CONFIG, vace_layers=[2, 0]),
+    "vace_layers: Expected rising": config(CONFIG, vace_layers=[1, 2]),
+    "has qk_norm None": config(CONFIG, qk_norm=None),
+    "has 'vace_loud' True, which is not known": config(CONFIG, vace_loud=True),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_folder_that_disagrees_is_refused_before_it_is_read(
+    vace_folder, tmp_path, monkeypatch, said
+):
+    folder = shutil.copytree(vace_folder, tmp_path / "copy")
+    REFUSED[said](folder)
+    monkeypatch.setattr("regrain.editing.models.wan.load.read_weights", None)
+    assert said in refusal(folder)
+
+
+def test_a_folder_without_weights_is_refused_as_such(vace_folder, tmp_path):
+    folder = shutil.copytree(vace_folder, tmp_path / "copy")
+    (folder / WEIGHTS).rename(folder / "transformer" / "diffusion_pytorch_model.bin")
+    assert "transformer/ has no .safetensors weights, only pickles" in refusal(folder)
+
+
+def test_a_folder_is_told_by_its_class(vace, vace_folder, wan, wan_folder):
+    assert facts_of(str(vace_folder)).family == ("Wan 2.1 VACE", VACE)
+    assert facts_of(str(wan_folder)).family == ("Wan 2.1", WAN)
+    assert (vace.offers, wan.offers) == (VACE, WAN)
