@@ -9,10 +9,11 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -38,6 +39,7 @@ from regrain.editing.models.adapters import (
     check_name,
     save_adapter,
 )
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.files.lora_file import locate_lora
@@ -64,12 +66,8 @@ from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.request.usual import picture_doubts
 from regrain.editing.storage.devices import VARIABLE, use_device
 from regrain.editing.storage.folders import alone, check_apart, check_writable
+from regrain.editing.storage.texts import Json
 from regrain.editing.verdict.answers import lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from regrain.editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(
@@ -80,7 +78,7 @@ app = typer.Typer(
 
 # Options that several commands have.
 _Project = Annotated[Path, Argument(help="Project folder.")]
-_Changes = dict[str, Any]  # what replaces values of the project, see `edit_options`
+_Changes = Json  # what replaces values of the project, see `edit_options`
 _Dtype = Annotated[
     str | None,
     Option(
@@ -469,9 +467,9 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
     return load_backbone(request.model, request.loras, **how)
 
 
-def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
+def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, Json]:
     """Return the values of each region by label, in the order given."""
-    result: dict[int, dict[str, Any]] = {}
+    result: dict[int, Json] = {}
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
@@ -485,7 +483,7 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     return result
 
 
-def _named(label: int, name: str = "") -> dict[str, Any]:
+def _named(label: int, name: str = "") -> Json:
     return {"label": label, "name": name or f"region {label}"}
 
 
@@ -517,27 +515,25 @@ def _follow(stream: Iterator[events.Event]) -> Any:
     left = TextColumn("{task.fields[left]}")
     columns = (stage, BarColumn(), MofNCompleteColumn(), left)
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+        tasks: Json = {}
         for event in watched():
             if isinstance(event, events.Finished | events.Tuned):
                 result = event
-            _show(event, bars, tasks)
+            match event:
+                case events.Stage(name=name):
+                    _begin(name, None, bars, tasks)
+                case events.WindowStarted(number=number, total=total):
+                    _begin("windows", total, bars, tasks)
+                    bars.update(tasks["windows"], completed=number - 1)
+                case events.Progress(
+                    stage=name, done=done, total=total, seconds_left=seconds
+                ):
+                    left = "" if seconds is None else f"{seconds:.0f} s left"
+                    bars.update(tasks[name], completed=done, total=total, left=left)
     return result
 
 
-def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
-    match event:
-        case events.Stage(name=name):
-            _begin(name, None, bars, tasks)
-        case events.WindowStarted(number=number, total=total):
-            _begin("windows", total, bars, tasks)
-            bars.update(tasks["windows"], completed=number - 1)
-        case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
-            left = "" if seconds is None else f"{seconds:.0f} s left"
-            bars.update(tasks[name], completed=done, total=total, left=left)
-
-
-def _begin(name: str, total: int | None, bars: Any, tasks: dict[str, Any]) -> None:
+def _begin(name: str, total: int | None, bars: Any, tasks: Json) -> None:
     """Show a bar, or begin it anew: every window goes through the same stages."""
     if name in tasks:
         bars.reset(tasks[name], total=total)

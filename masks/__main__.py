@@ -156,7 +156,14 @@ def track(
         if before is None:
             confidences = follow(opened, given, folder, tracker)
         else:
-            confidences = correct(opened, given, folder, before, key or (), tracker)
+            confidences = correct(
+                opened,
+                given,
+                folder,
+                before,
+                key or (),
+                tracker,
+            )
     for label, known in confidences.items():
         spans = in_words(doubts(known, len(opened)))
         if spans:
@@ -232,7 +239,15 @@ def pair(
     )
     say_masks(found)
     _check_labels(label or (), found)
-    _check_same_extent(masks.name, found, opened)
+    count, height, width = next(iter(found.values())).shape
+    if count == 1 < len(opened):
+        raise RequestError(
+            "--at",
+            f"{shorten(masks.name)} is one mask, but the clip uses {len(opened)} frames. "
+            "Say which frame it is of.",
+        )
+    extent = (count, (width, height))
+    check_extent(masks.name, extent, (len(opened), opened.size))
     check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
     # unlike Path.exists, does not raise for a name that is too long
@@ -422,19 +437,6 @@ def _check_labels(labels: Iterable[int], found: Masks) -> None:
             raise RequestError(
                 "--label", f"Label {number} is not in the masks. Choose from {there}."
             )
-
-
-def _check_same_extent(name: str, found: Masks, clip: Clip) -> None:
-    """Check that masks are as many and as large as the frames of a clip."""
-    count, height, width = next(iter(found.values())).shape
-    if count == 1 < len(clip):
-        raise RequestError(
-            "--at",
-            f"{shorten(name)} is one mask, but the clip uses {len(clip)} frames. "
-            "Say which frame it is of.",
-        )
-    extent = (count, (width, height))
-    check_extent(name, extent, (len(clip), clip.size))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,14 @@ def brush(mask: Mask, stroke: BrushStroke) -> Mask:
         # the rectangle that it covers from one point to the next
         side = np.array([start[1] - end[1], end[0] - start[0]], float)
         side *= radius / max(float(np.hypot(*side)), 1.0)
-        corners = np.round([start + side, end + side, end - side, start - side])
+        corners = np.round(
+            [
+                start + side,
+                end + side,
+                end - side,
+                start - side,
+            ]
+        )
         whole = corners.astype(np.int32)
         cv2.fillConvexPoly(touched, whole, 1, cv2.LINE_8, _SUBPIXEL_BITS)
     if stroke.erase:

@@ -2,12 +2,14 @@
 
 from collections.abc import Generator
 from typing import TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from regrain.editing.diffusion.blending import differing, matte, over
 from regrain.editing.models.intervention import PLAIN
+from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.placing import edit_placed
 from regrain.editing.recipe.events import EditResult, Event, WindowStarted
@@ -62,7 +64,9 @@ def edit_clip(
 ) -> Generator[Event, None, EditResult]:
     """An edit of whole frames, as a run without a focus makes it."""
     edits = [Placed.whole(request, params)]
-    result, _ = yield from edit_placed(backbone, request, edits, method=method)
+    known = METHODS | ({request.method: method} if method else {})
+    with patch.dict(METHODS, known):
+        result, _ = yield from edit_placed(backbone, request, edits)
     return result
 
 

@@ -144,7 +144,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(
 def test_a_full_disk_for_the_list_of_a_batch_is_told(project, tmp_path):
     command = ["batch", str(project), "-o", str(tmp_path / "out")]
     line = one_line(Started(command, tmp_path, no_text).end())
-    assert "--out: The folder cannot be written (No space" in line
+    assert "--out: It cannot be written (No space" in line
 
 
 def test_a_full_disk_keeps_the_old_masks(project, tmp_path):

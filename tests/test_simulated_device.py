@@ -244,7 +244,7 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
     from regrain.editing.motion import raft
     from regrain.editing.motion.flow import estimate_flow
     from regrain.masks.models import checkpoints, sam, sam2
-    from regrain.masks.models.embedded import KeptFrames
+    from regrain.masks.models.embedded import encoded_frames
 
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     torch.manual_seed(0)
@@ -260,7 +260,7 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
         for kept in loaded:
             kept.cache_clear()
         for finder in (sam, sam2):
-            monkeypatch.setattr(finder, "_frames", KeptFrames())
+            monkeypatch.setattr(finder, "_frames", encoded_frames())
         point = ([(30, 20)], [1])
         frame = masks.embed(image, "sam2.1-hiera-tiny")
         mask = masks.segment(frame, *point, method="sam2.1-hiera-tiny")

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 PICTURE = "picture"
 """Name of the attention map of the whole frame's picture; a region's is called "picture
 of NAME"."""
+
+
+StepAreas = Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]]
+"""The area that was edited in each step."""
+GridMaps = Float32[np.ndarray, "frames grid_height grid_width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +32,13 @@ class RegionAttention:
             are edited in several windows.
     """
 
-    before: Float32[np.ndarray, "frames grid_height grid_width"]
-    after: Float32[np.ndarray, "frames grid_height grid_width"]
-    parts: Mapping[str, RegionAttention] = field(default_factory=dict)
+    before: GridMaps
+    after: GridMaps
+    parts: Heat = field(default_factory=dict)
+
+
+Heat = Mapping[str, RegionAttention]
+"""Attention by name of region, word or third of the schedule."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,5 +53,5 @@ class WordAttention:
         edit: Words of the prompt, while it is edited.
     """
 
-    source: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
-    edit: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+    source: Mapping[str, GridMaps]
+    edit: Mapping[str, GridMaps]

@@ -39,7 +39,7 @@ class AttentionLayer:
     name: str
     kind: Literal["self", "cross", "temporal"]
     block: str
-    stride: tuple[int, int, int] = (1, 1, 1)
+    stride: Stride = (1, 1, 1)
     least: int = 1
 
     @property
@@ -48,6 +48,8 @@ class AttentionLayer:
         return self.stride[1:] == (self.least, self.least)
 
 
+Stride = tuple[int, int, int]
+"""Latents' frames, rows and columns of a token of a layer."""
 Size = tuple[int, int]
 """Height and width."""
 
@@ -64,7 +66,7 @@ class Grid(NamedTuple):
         """Return the grid of a layer's tokens; `self` is the grid of the latents."""
         return self.over(site.stride)
 
-    def over(self, stride: tuple[int, int, int]) -> Grid:
+    def over(self, stride: Stride) -> Grid:
         """Return the grid whose tokens span `stride` of this one's, in time, down and
         across."""
         return Grid(

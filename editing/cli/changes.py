@@ -18,6 +18,7 @@ from pydantic import create_model
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.fields import Declared, M, declared
+from regrain.editing.storage.texts import Json
 
 REPLACED: Mapping[str, Declared] = {
     one.key: one for one in declared(Edit).values() if one.option is not None
@@ -79,7 +80,7 @@ def _parameter(key: str) -> inspect.Parameter:
     )
 
 
-def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(given: Mapping[str, Any]) -> Json:
     """Return what was given, settings `KEY=VALUE` as parameters."""
     changes = {key: value for key, value in given.items() if value not in (None, [])}
     for key, value in changes.items():
@@ -91,7 +92,7 @@ def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
 def changes_model(name: str, base: type[M]) -> type[M]:
     """Make a pydantic model with the keys of `REPLACED`, as a line of a batch has
     them."""
-    keys: dict[str, Any] = {key: _in_line(one) for key, one in REPLACED.items()}
+    keys: Json = {key: _in_line(one) for key, one in REPLACED.items()}
     return create_model(name, __base__=base, **keys)
 
 

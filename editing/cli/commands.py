@@ -22,6 +22,7 @@ from regrain.editing.media.coco import WholeMasks
 from regrain.editing.media.labels import Labels, understood
 from regrain.editing.storage.folders import is_of_disk
 from regrain.editing.storage.packages import problems
+from regrain.editing.storage.texts import Content
 
 # Typer brings its own copy of click in some versions and not in others; this is
 # ClickException in all.
@@ -109,10 +110,10 @@ def say_masks(masks: Labels | WholeMasks | None) -> None:
         typer.echo(f"masks read: {understood(masks)}")
 
 
-def parse_settings(settings: Sequence[str]) -> dict[str, object]:
+def parse_settings(settings: Sequence[str]) -> Content:
     """Parse settings `KEY=VALUE`, the value JSON or else text; others are a
     RequestError about `--set`."""
-    result: dict[str, object] = {}
+    result: Content = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         key = name.strip()

@@ -28,10 +28,9 @@ from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import (
-    check_folder,
+    check_marked,
     readable,
     replacing,
-    visible,
     writable,
 )
 from regrain.editing.storage.local_models import find_project
@@ -288,13 +287,7 @@ def _edit(job: EditJob, out: Path) -> None:
 def check_batch(out: Path) -> None:
     """Refuse, before any work, a folder that is a file, cannot be written or holds more
     than a batch."""
-    check_folder(out)
-    if out.is_dir() and visible(out) and not (out / STATUS).is_file():
-        raise RequestError(
-            "--out",
-            f"{shorten(out.name)} contains other files. Choose a new folder, or "
-            "one of this batch.",
-        )
+    check_marked(out, STATUS, "a new folder, or one of this batch")
 
 
 class Status:

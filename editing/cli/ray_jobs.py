@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,7 @@ _PASSED_ON = (
 )
 
 
-class Worker:
-    """An actor: holds a model, and does one task at a time into a folder of results."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def work(self, task: Task) -> Outcome:
-        """See `editing.cli.jobs.work`."""
-        return work(task, self._out)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Cluster:
     """Runs tasks on the nodes of a cluster.
 
@@ -57,108 +45,73 @@ class Cluster:
     out: Path
     cpus: float = 1
     gpus: float | None = None
-    _idle: list[Any] = field(default_factory=list)  # workers
-    # worker and task by handle
-    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
-    # by job and shot
-    _deaths: Counter[tuple[str, int | None]] = field(default_factory=Counter)
-    _waiting: list[Task] = field(default_factory=list)
-    _done: set[tuple[str, int | None]] = field(default_factory=set)  # job and shot
-    _failed: set[str] = field(default_factory=set)  # jobs
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Run tasks, those of one job in their order, and yield their outcomes as they
-        end.
+        end; of a job that failed, only those until then.
 
         Raises:
             RequestError: Ray is not installed, or the cluster cannot be reached.
             ResourceError: No node has room for a worker.
         """
         ray = _connected(self.address)
-        self._waiting = list(tasks)
-        while self._waiting or self._busy:
-            self._start(ray)
-            if not self._busy:
-                continue
-            ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
+        gpus = self._gpus(ray)
+        # Ray begins a task once those before it are done, again where its worker or
+        # node dies, and in a process that has the model already, if one is idle.
+        remote = ray.remote(
+            num_cpus=self.cpus, num_gpus=gpus, max_retries=_TRIES - 1, max_calls=0
+        )(_work)
+        begun: dict[tuple[str, int | None], Any] = {}
+        asked: dict[Any, Task] = {}
+        for task in tasks:
+            before = [begun[task.job.name, shot] for shot in task.after]
+            handle = remote.remote(task, self.out.resolve(), *before)
+            begun[task.job.name, task.shot] = handle
+            asked[handle] = task
+        failed: set[str] = set()  # jobs
+        while asked:
+            ready, _ = ray.wait([*asked], num_returns=1, timeout=_SECONDS)
+            if not ready and not self._has_room(ray, gpus):
+                raise ResourceError(
+                    "--ray", "No node has room for a worker. Lower --cpus or --gpus."
+                )
             for handle in ready:
-                outcome = self._end(ray, handle)
-                if outcome is None:
-                    continue
-                task = outcome.task
+                task = asked.pop(handle)
+                outcome = _outcome(ray, handle, task)
+                if task.job.name not in failed:
+                    yield outcome
                 if outcome.error:
-                    self._failed.add(task.job.name)
-                else:
-                    self._done.add((task.job.name, task.shot))
-                yield outcome
-
-    def _end(self, ray: Any, handle: Any) -> Outcome | None:
-        """Return the outcome of a task; None if its worker died and it waits for
-        another try."""
-        worker, task = self._busy.pop(handle)
-        try:
-            outcome = ray.get(handle)
-        except ray.exceptions.RayError as error:  # the worker died, or its node
-            name = task.job.name, task.shot
-            self._deaths[name] += 1
-            if self._deaths[name] < _TRIES:
-                self._waiting.insert(0, task)
-                return None
-            return Outcome(
-                task,
-                f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__}).",
-            )
-        self._idle.append(worker)
-        return outcome
-
-    def _start(self, ray: Any) -> None:
-        """Give every idle worker a task that may begin; drop tasks of jobs that
-        failed."""
-        self._waiting = [
-            task for task in self._waiting if task.job.name not in self._failed
-        ]
-        ready = [
-            task
-            for task in self._waiting
-            if all((task.job.name, shot) in self._done for shot in task.after)
-        ]
-        room = self._room(ray)
-        if ready and not self._busy and not self._idle and room < 1:
-            raise ResourceError(
-                "--ray", "No node has room for a worker. Lower --cpus or --gpus."
-            )
-        for task in ready:
-            if self._idle:
-                worker = self._idle.pop()
-            elif room >= 1:
-                needs = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
-                actor = ray.remote(Worker).options(**needs)
-                worker = actor.remote(self.out.resolve())
-                room -= 1
-            else:
-                return
-            self._waiting.remove(task)
-            handle = worker.work.remote(task)
-            self._busy[handle] = worker, task
+                    failed.add(task.job.name)
+                    for other, later in asked.items():
+                        if later.job.name in failed:
+                            ray.cancel(other)
 
     def _gpus(self, ray: Any) -> float:
         if self.gpus is not None:
             return self.gpus
         return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
 
-    def _room(self, ray: Any) -> int:
-        """Return how many more workers the living nodes have room for."""
-        gpus = self._gpus(ray)
-        room = 0
-        for node in ray.nodes():
-            if not node["Alive"]:
-                continue
-            total = node["Resources"]
-            fitting = total.get("CPU", 0) // self.cpus
-            if gpus:
-                fitting = min(fitting, total.get("GPU", 0) // gpus)
-            room += int(fitting)
-        return room - len(self._busy) - len(self._idle)
+    def _has_room(self, ray: Any, gpus: float) -> bool:
+        """Tell whether a living node is large enough for a worker."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return any(
+            node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= gpus
+            for node in nodes
+        )
+
+
+def _work(task: Task, out: Path, *before: Outcome) -> Outcome:
+    """Do a task after others of its job; see `editing.cli.jobs.work`."""
+    return next((one for one in before if one.error), None) or work(task, out)
+
+
+def _outcome(ray: Any, handle: Any, task: Task) -> Outcome:
+    """Return the outcome of a task that has ended."""
+    try:
+        return ray.get(handle)
+    except ray.exceptions.RayError as error:  # the worker died, or its node
+        kind = type(error).__name__
+        return Outcome(task, f"{task.title}: Its worker died {_TRIES} times ({kind}).")
 
 
 def _connected(address: str) -> Any:

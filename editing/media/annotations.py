@@ -18,10 +18,12 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.coco import Counts, check_extent, from_runs, runs, unroll
+from regrain.editing.media.coco import Counts, from_runs, runs
 from regrain.editing.media.images import natural, natural_of, pictures_in
-from regrain.editing.media.lazy_frames import Extent, Mask, Masks, Size
+from regrain.editing.media.label_map import label_in
+from regrain.editing.media.lazy_frames import Extent, Mask, Size
 from regrain.editing.storage.folders import visible
+from regrain.editing.storage.texts import Json
 
 # Keys under which tools give the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")
@@ -30,8 +32,6 @@ _MOST_LABELS = 255
 _LEAST_CORNERS = 3
 _FARTHEST = 10**6  # pixels of a corner from the frame's
 
-Json = dict[str, Any]
-"""An object of JSON."""
 Found = Iterator[tuple[int, int, Counts]]
 """Label, frame and run lengths of masks."""
 Corners = Float[np.ndarray, "corners 2"]
@@ -89,23 +89,6 @@ def read_annotations(path: Path) -> Annotations:
     return _data_set(facts, path)
 
 
-def read_rle(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
-    """Read masks of a JSON file whole, by label; missing ones are empty.
-
-    The clip uses so many `frames` of `size` (width, height).
-
-    Raises:
-        MaskError: The file is missing, has another format, or the count or size is
-            wrong.
-    """
-    annotations = read_annotations(Path(path))
-    check_extent(Path(path).name, annotations.extent, (frames, size))
-    return {
-        label: unroll(counts, size, 0, frames)
-        for label, counts in annotations.runs().items()
-    }
-
-
 def is_label_me(folder: Path) -> bool:
     """Tell whether a folder holds JSON files, as LabelMe writes them beside the
     pictures."""
@@ -160,18 +143,10 @@ def _numbered(objects: Iterable[_Object]) -> dict[_Object, int]:
     found = sorted(
         set(objects), key=lambda one: (natural(one.category), natural(one.number))
     )
-    if all(not one.number and _is_label(one.category) for one in found):
+    labels = {one: label_in(one.category) for one in found if not one.number}
+    if all(str(labels.get(one)) == one.category for one in found):
         return {one: int(one.category) for one in found}
     return {one: number for number, one in enumerate(found, 1)}
-
-
-def _is_label(name: str) -> bool:
-    return (
-        name.isascii()
-        and name.isdigit()
-        and str(int(name)) == name
-        and 1 <= int(name) <= 255
-    )
 
 
 def _data_set(facts: Any, path: Path) -> Annotations:

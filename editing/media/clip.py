@@ -186,6 +186,14 @@ def resize(
     )
 
 
+def within(size: Size, side: int, least: int = 1) -> Size:
+    """Return a size scaled down so that its longer side is at most `side`, and none is
+    below `least`."""
+    scale = min(1.0, side / max(size))
+    width, height = (max(least, round(one * scale)) for one in size)
+    return width, height
+
+
 def resize_labels(labels: Grey, size: Size) -> Grey:
     """Scale labels, which have none between them, to (width, height): each pixel takes
     the one at its centre, where `resize` takes its colour."""

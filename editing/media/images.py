@@ -21,7 +21,7 @@ from regrain.editing.media.clip import (
     stack,
     used_frames,
 )
-from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import Rgba, RgbFrames, Size, check_window
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -49,7 +49,14 @@ class ImageClip(Clip):
     ) -> None:
         files = pictures_in(path) or pictures_in(path, _RARE_SUFFIXES)
         if not files:
-            raise ClipError("clip.path", _no_images(path))
+            said = f"{shorten(path.name)} has no images."
+            others = [
+                file.suffix for file in visible(path) if file.is_file() and file.suffix
+            ]
+            if others:
+                commonest = max(others, key=others.count)
+                said = f"{said[:-1]} that are read, but files ending in {shorten(commonest)}."
+            raise ClipError("clip.path", f"{said} Use {', '.join(IMAGE_SUFFIXES)}.")
         used = used_frames(len(files), start, stride, frames)
         self.path = path
         self.start = start
@@ -71,7 +78,7 @@ class ImageClip(Clip):
         check_window(start, stop, len(self))
         frames = []
         for file in self.files[start:stop]:
-            with _opened(file) as image:
+            with opened(file) as image:
                 upright = _in_8_bits(image, file, "clip.path", ClipError)
                 frames.append(np.asarray(upright.convert("RGB")))
         return stack(frames, self.size)
@@ -131,16 +138,6 @@ def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> lis
     return in_order(file for file in visible(folder) if file.suffix.lower() in suffixes)
 
 
-def _no_images(folder: Path) -> str:
-    """Say that a folder has no pictures, and what it has."""
-    said = f"{shorten(folder.name)} has no images."
-    others = [file.suffix for file in visible(folder) if file.is_file() and file.suffix]
-    if others:
-        commonest = max(others, key=others.count)
-        said = f"{said[:-1]} that are read, but files ending in {shorten(commonest)}."
-    return f"{said} Use {', '.join(IMAGE_SUFFIXES)}."
-
-
 def _warnings(files: Sequence[Path]) -> list[str]:
     """Say what of the first picture, as of the others, is left out, and of frames that
     stand twice."""
@@ -154,7 +151,7 @@ def _warnings(files: Sequence[Path]) -> list[str]:
                 "Keep pictures of one kind if they show the same."
             )
             break
-    with _opened(files[0]) as image:
+    with opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth
         pictures = count_pictures(image)
@@ -169,26 +166,23 @@ def _warnings(files: Sequence[Path]) -> list[str]:
 
 
 def _common_size(files: Sequence[Path]) -> Size:
-    """Return the (width, height) of all these images; ClipError if they differ."""
-    first = _image_size(files[0])
+    """Return the (width, height), as shown, of all these images; ClipError if they
+    differ."""
+    sizes = []
     for file in files:
-        size = _image_size(file)
-        if size != first:
+        with opened(file) as image:
+            _check_bits(image, file, "clip.path", ClipError)
+            size = upright_size(image)
+        sizes.append(size)
+        if size != sizes[0]:
             own = "{}x{}".format(*size)
-            wanted = "{}x{}".format(*first)
+            wanted = "{}x{}".format(*sizes[0])
             raise ClipError(
                 "clip.path",
                 f"{shorten(file.name)} is {own}, but the first image is {wanted}. "
                 "Make all images equal in size.",
             )
-    return first
-
-
-def _image_size(file: Path) -> Size:
-    """Return (width, height) as shown."""
-    with _opened(file) as image:
-        _check_bits(image, file, "clip.path", ClipError)
-        return upright_size(image)
+    return sizes[0]
 
 
 def count_pictures(image: Image.Image) -> int:
@@ -205,7 +199,7 @@ def upright_size(image: Image.Image) -> Size:
 
 def read_picture(
     file: Path, field: str, note: Callable[[str], object] = lambda _: None
-) -> UInt8[np.ndarray, "height width 4"]:
+) -> Rgba:
     """Read a picture of what something should become: RGB and opacity, upright.
 
     Args:
@@ -216,7 +210,7 @@ def read_picture(
     Raises:
         RequestError: It is missing, broken or too large.
     """
-    with _opened(file, field, RequestError) as image:
+    with opened(file, field, RequestError) as image:
         if image.width * image.height > MAX_PIXELS:
             raise RequestError(
                 field,
@@ -291,7 +285,7 @@ def _check_bits(
 
 
 @contextmanager
-def _opened(
+def opened(
     file: Path, field: str = "clip.path", kind: type[EditingError] = ClipError
 ) -> Iterator[Image.Image]:
     """Open an image; any failure while it is used becomes an error about this file."""
@@ -299,8 +293,7 @@ def _opened(
     with (
         boundary(
             field,
-            f"{shorten(file.name)} is not a readable image of 8 or 16 bits a channel. "
-            "Replace or convert it.",
+            f"{shorten(file.name)} is not a readable image. Replace or convert it.",
             kind,
         ),
         Image.open(file) as image,

@@ -73,6 +73,12 @@ class Called(NamedTuple):
     color: str
 
 
+def label_in(name: str) -> int | None:
+    """Return the label, 1 to 255, that a name is in digits; None if it is none."""
+    label = int(name) if re.fullmatch(r"[0-9]{1,5}", name) else 0
+    return label if 1 <= label <= _MOST_LABELS else None
+
+
 def folder_of_masks(path: Path) -> Path:
     """Return the folder of masks in an export; any other path as it is."""
     inner = path / _FOLDER

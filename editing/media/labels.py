@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
@@ -29,6 +28,7 @@ from regrain.editing.media.coco import WholeMasks, check_extent, unroll
 from regrain.editing.media.images import (
     IMAGE_SUFFIXES,
     count_pictures,
+    opened,
     pictures_in,
     upright_size,
 )
@@ -37,14 +37,18 @@ from regrain.editing.media.label_map import (
     Called,
     Colors,
     folder_of_masks,
+    label_in,
     read_label_map,
 )
 from regrain.editing.media.lazy_frames import (
+    AnyLabels,
     Extent,
     FrameSource,
     Grey,
     LabelFrames,
     LazyFrames,
+    LazyLabels,
+    LazyMasks,
     Mask,
     Masks,
     Size,
@@ -64,10 +68,12 @@ from regrain.editing.storage.folders import visible
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
 _SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
 
-LazyMasks = Bool[LazyFrames, "frames height width"]
-LazyLabels = UInt8[LazyFrames, "frames height width"]
 Extents = Mapping[int, Float[np.ndarray, "frames 4"]]
 """Edges of each label in each frame; see `Labels.extents`."""
+
+
+ByLabel = dict[int, LazyMasks]
+"""Whole masks by label."""
 
 
 class Labels(LazyFrames):
@@ -242,16 +248,11 @@ def read_labels(
     # those of other labels by number; the first covers the others
     first = [label for label in order if label in masks]
     ordered = [*first, *sorted(masks.keys() - set(first))]
-    width, height = size
-
-    def read(start: int, stop: int) -> LabelFrames:
-        return flatten({label: masks[label].read(start, stop) for label in ordered})
-
-    return Labels(LazyFrames((frames, height, width), np.uint8, read))
+    return Labels(flattened({label: masks[label] for label in ordered}))
 
 
 def write_labels(
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
+    labels: AnyLabels,
     path: str | Path,
     colors: Colors,
 ) -> None:
@@ -294,11 +295,7 @@ def is_written(file: Path, mode: str = "P") -> bool:
 def _clear(path: Path) -> None:
     """Remove the masks that were written into a folder before; other files stay."""
     path.mkdir(parents=True, exist_ok=True)
-    numbered = [
-        folder
-        for folder in _folders(path)
-        if re.fullmatch(r"[1-9]\d{0,2}", folder.name)
-    ]
+    numbered = [folder for folder in _folders(path) if label_in(folder.name)]
     for folder, mode in [(path, "P"), *((folder, "L") for folder in numbered)]:
         for file in list(folder.iterdir()):
             if is_written(file, mode):
@@ -308,7 +305,7 @@ def _clear(path: Path) -> None:
             folder.rmdir()
 
 
-def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
+def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
     """Open labels of pictures or of a video; or whole masks by label, of JSON or of a
     folder of folders. All files are checked, and read again by window."""
     called = read_label_map(path)
@@ -334,33 +331,28 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | dict[int, LazyMasks]:
             f"{stray[0].name} is next to folders of masks. Keep either files or "
             "folders.",
         )
-    masks: dict[int, LazyMasks] = {}
+    masks: ByLabel = {}
     for label, folder in sorted((_label_of(one), one) for one in folders):
         if label in masks:
             raise MaskError(
                 "masks", f"{name} has two folders of label {label}. Remove one."
             )
         inside = _open_pictures(_source_of(folder), wanted)
-        read = partial(_read_inside, inside)
-        masks[label] = LazyFrames(inside.shape, bool, read)
+        masks[label] = inside.changed(lambda labels: labels > 0, bool)
     return masks
 
 
 def _label_of(folder: Path) -> int:
-    is_number = re.fullmatch(r"[0-9]{1,5}", folder.name)
-    if not is_number or not 1 <= int(folder.name) <= 255:
+    label = label_in(folder.name)
+    if label is None:
         raise MaskError(
             "masks",
             f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.",
         )
-    return int(folder.name)
+    return label
 
 
-def _read_inside(labels: LazyFrames, start: int, stop: int) -> Masks:
-    return labels.read(start, stop) > 0
-
-
-def _open_json(path: Path, wanted: _Wanted) -> dict[int, LazyMasks]:
+def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
     annotations = read_annotations(path)
     count, size = annotations.extent
     shown = wanted.size if size == wanted.original else size
@@ -395,7 +387,17 @@ def _source_of(path: Path, in_colors: bool = False) -> _Source:
     """Open the pictures of masks in a folder, those of an index perhaps by their
     colours; in one file, or in a video."""
     if path.is_dir():
-        return _pictures(path.name, _mask_files(path), in_colors)
+        pictures = pictures_in(path, _SUFFIXES)
+        if not pictures:
+            endings = ", ".join(_SUFFIXES)
+            raise MaskError(
+                "masks",
+                f"{shorten(path.name)} has no pictures of masks. Use files ending "
+                f"in {endings}.",
+            )
+        # pictures of another form count where there are no PNG files
+        masks = [file for file in pictures if file.suffix.lower() == ".png"]
+        return _pictures(path.name, masks or pictures, in_colors)
     if path.suffix.lower() in _SUFFIXES:
         return _pictures(path.name, [path])
     if path.suffix.lower() == ".zip":
@@ -427,7 +429,7 @@ def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Sou
     pages: list[tuple[Path, int]] = []
     sizes = []
     for file in files:
-        with _open_mask(file) as image:
+        with opened(file, "masks", MaskError) as image:
             for page in range(count_pictures(image)):
                 image.seek(page)
                 pages.append((file, page))
@@ -435,7 +437,7 @@ def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Sou
 
     def picture(index: int) -> Picture:
         file, page = pages[index]
-        with _open_mask(file) as image:
+        with opened(file, "masks", MaskError) as image:
             image.seek(page)
             # an animation has an index in the first picture alone
             is_moving = image.format == "GIF" and count_pictures(image) > 1
@@ -448,20 +450,6 @@ def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Sou
 
 def _folders(path: Path) -> list[Path]:
     return [entry for entry in visible(path) if entry.is_dir()]
-
-
-def _mask_files(folder: Path) -> list[Path]:
-    """Return the pictures of masks in a folder: its PNG files, or those of another form
-    where it has none; MaskError if it has no pictures."""
-    pictures = pictures_in(folder, _SUFFIXES)
-    if not pictures:
-        endings = ", ".join(_SUFFIXES)
-        raise MaskError(
-            "masks",
-            f"{shorten(folder.name)} has no pictures of masks. Use files ending "
-            f"in {endings}.",
-        )
-    return [file for file in pictures if file.suffix.lower() == ".png"] or pictures
 
 
 def _open_pictures(
@@ -507,21 +495,6 @@ def _open_pictures(
     return wanted.fit(LazyFrames((count, height, width), np.uint8, read))
 
 
-@contextmanager
-def _open_mask(file: Path) -> Iterator[Image.Image]:
-    """Open a mask; errors on reading it name the file."""
-    check_regular(file, "masks", MaskError)
-    with (
-        boundary(
-            "masks",
-            f"{shorten(file.name)} is not a readable picture. Replace it.",
-            MaskError,
-        ),
-        Image.open(file) as image,
-    ):
-        yield image
-
-
 def split(labels: LabelFrames) -> dict[int, Masks]:
     """Split labels into one mask per label that occurs."""
     return {label: labels == label for label in np.unique(labels).tolist() if label}
@@ -537,6 +510,16 @@ def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
     for label, mask in reversed(list(masks.items())):
         labels[mask] = label
     return labels
+
+
+def flattened(masks: WholeMasks) -> LazyLabels:
+    """Return the labels that `flatten` makes of masks, read by window."""
+    shape = next(iter(masks.values())).shape
+
+    def read(start: int, stop: int) -> LabelFrames:
+        return flatten({label: mask[start:stop] for label, mask in masks.items()})
+
+    return LazyFrames(shape, np.uint8, read)
 
 
 def write_regions(masks: WholeMasks, path: str | Path) -> None:
@@ -561,6 +544,9 @@ def read_regions(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
     return {label: np.asarray(masks) for label, masks in by_label.items()}
 
 
+read_rle = read_regions  # what reads run lengths among others
+
+
 def open_regions(
     path: str | Path,
     frames: int,
@@ -569,7 +555,7 @@ def open_regions(
     colors: Colors | None = None,
     at: int | None = None,
     original: Size | None = None,
-) -> dict[int, LazyMasks]:
+) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 
@@ -631,11 +617,7 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
     """Return the mask of a label, read by window."""
-
-    def read(start: int, stop: int) -> Masks:
-        return labels.read(start, stop) == label
-
-    return LazyFrames(labels.shape, bool, read)
+    return labels.changed(lambda some: some == label, bool)
 
 
 def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> LabelFrames:

@@ -25,7 +25,10 @@ Shape = tuple[int, int]
 """(height, width), as of an array."""
 Extent = tuple[int, Size]
 """Number of frames, and their size."""
+Numbers = tuple[int, ...]
+"""Whole numbers, such as those of frames."""
 Rgb = UInt8[np.ndarray, "height width 3"]
+Rgba = UInt8[np.ndarray, "height width 4"]
 RgbFrames = UInt8[np.ndarray, "frames height width 3"]
 Grey = UInt8[np.ndarray, "height width"]
 """Grey levels, opacities or labels of a picture."""
@@ -90,6 +93,20 @@ class LazyFrames(NDArrayOperatorsMixin):
         check_window(start, stop, len(self))
         return self._read(start, stop)
 
+    def changed(
+        self,
+        change: Callable[[np.ndarray], np.ndarray],
+        dtype: DTypeLike,
+        *channels: int,
+    ) -> LazyFrames:
+        """Return these frames as a function of some of them makes them, as large, when
+        they are read; `channels` are those of a pixel, if it has several."""
+
+        def read(start: int, stop: int) -> np.ndarray:
+            return change(self.read(start, stop))
+
+        return LazyFrames((*self.shape[:3], *channels), dtype, read)
+
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.read(index, index + 1)[0] for index in range(len(self)))
 
@@ -137,6 +154,15 @@ class LazyFrames(NDArrayOperatorsMixin):
         if indices.step == 1:
             return self.read(indices.start, indices.stop)
         return np.stack([self.read(index, index + 1)[0] for index in indices])
+
+
+LazyRgb = UInt8[LazyFrames, "frames height width 3"]
+LazyLabels = UInt8[LazyFrames, "frames height width"]
+LazyMasks = Bool[LazyFrames, "frames height width"]
+Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+"""RGB frames, as an array or read by window."""
+AnyLabels = UInt8[np.ndarray | LazyFrames, "frames height width"]
+"""Labels, opacities or a matte, as an array or read by window."""
 
 
 class DiskFrames(LazyFrames):
@@ -200,7 +226,7 @@ def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, count)
 
 
-def frames_of(clip: FrameSource) -> UInt8[LazyFrames, "frames height width 3"]:
+def frames_of(clip: FrameSource) -> LazyRgb:
     """Return the frames of a clip as `LazyFrames`, read when they are needed."""
     width, height = clip.size
     return LazyFrames((len(clip), height, width, 3), np.uint8, clip.read)

@@ -440,7 +440,11 @@ class _Survey:
         is_grey = self._greys.many or len({*self._greys.levels} - {0}) < 2
         if has_alpha and not self._colored and is_grey:
             return by_alpha
-        colors = self._stated()
+        # The colours to which all pictures keep. Published ones have a grey, which in
+        # grey pictures is just one; and the only region may have any colour.
+        is_open = self._colored and len(self._wanted) != 1
+        exact = [one for one in self._exact if is_open or one in self._ours]
+        colors = exact[0] if exact and self._is_lit else None
         above = None
         if colors is None and not self._colored:
             above = self._above()
@@ -449,18 +453,22 @@ class _Survey:
             colors = colors or self._find_colors()
             if colors is None and has_alpha:
                 return by_alpha
-            self._check_colors(colors)
+            name = shorten(self._colored or self._greys.name)
+            if self._numbered:
+                raise MaskError(
+                    "masks",
+                    f"{name} has colours, but {shorten(self._numbered)} has numbers. "
+                    "Use one form for all.",
+                )
+            if colors is None:
+                raise MaskError(
+                    "masks",
+                    f"{name} has too many colours for masks. Use a colour for each "
+                    "object, on black.",
+                )
             return Meaning("colors", colors=colors or {}, opaque=opaque)
         form = "labels" if above is None else "soft"
         return Meaning(form, {}, matte, opaque, above or 0)
-
-    def _stated(self) -> Colors | None:
-        """Return the colours to which all pictures keep; None if they keep to none."""
-        # published ones have a grey, which in grey pictures is just one; and the only
-        # region may have any colour
-        is_open = self._colored and len(self._wanted) != 1
-        exact = [one for one in self._exact if is_open or one in self._ours]
-        return exact[0] if exact and self._is_lit else None
 
     def _above(self) -> int | None:
         """Return the grey level from which a pixel is in the one mask; None if each
@@ -510,22 +518,6 @@ class _Survey:
                 f"{shorten(self._overlaps)} has areas of two pure channels that meet at "
                 "one of both: masks packed in red, green and blue that overlap, or "
                 "regions. Save a folder for each mask, or give regions these colours.",
-            )
-
-    def _check_colors(self, colors: Colors | None) -> None:
-        """Refuse colours beside numbers, and those that are not of masks."""
-        name = shorten(self._colored or self._greys.name)
-        if self._numbered:
-            raise MaskError(
-                "masks",
-                f"{name} has colours, but {shorten(self._numbered)} has numbers. "
-                "Use one form for all.",
-            )
-        if colors is None:
-            raise MaskError(
-                "masks",
-                f"{name} has too many colours for masks. Use a colour for each "
-                "object, on black.",
             )
 
     def _find_colors(self) -> dict[int, str] | None:

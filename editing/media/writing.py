@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.reformatter import Interpolation
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
-from regrain.editing.media.lazy_frames import Rgb, frames_of
+from regrain.editing.media.lazy_frames import Rgb, Rgba, frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
+from regrain.editing.storage.texts import Json
 
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""
@@ -86,14 +86,22 @@ def write_video(
         video = clock.add_stream(container, "libx264", how)
         video.width, video.height = even_size
         video.pix_fmt = "yuv420p"
-        _encode(container, video, frames, clock, tags, audio_from, _to_yuv)
+        _encode(
+            container,
+            video,
+            frames,
+            clock,
+            tags,
+            audio_from,
+            _to_yuv,
+        )
     if even_size != (width, height):
         _declare_size(Path(path), width, height)
 
 
 def write_prores(
     path: str | Path,
-    frames: Iterable[UInt8[np.ndarray, "height width 4"]],
+    frames: Iterable[Rgba],
     fps: Fraction,
     *,
     times: Sequence[Fraction] | None = None,
@@ -123,7 +131,15 @@ def write_prores(
         video = clock.add_stream(container, "prores_ks", how)
         video.height, video.width = first.shape[:2]
         video.pix_fmt = "yuva444p10le"
-        _encode(container, video, frames, clock, tags, audio_from, _to_yuva)
+        _encode(
+            container,
+            video,
+            frames,
+            clock,
+            tags,
+            audio_from,
+            _to_yuva,
+        )
 
 
 def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
@@ -157,9 +173,7 @@ def _encode(
         container.mux(clock.encode(video))
 
 
-def _to_yuva(
-    frame: UInt8[np.ndarray, "height width 4"], tags: ColorTags
-) -> av.VideoFrame:
+def _to_yuva(frame: Rgba, tags: ColorTags) -> av.VideoFrame:
     deep = np.ascontiguousarray(frame.astype("<u2") * 257)  # 8 bits to 16
     rgba = av.VideoFrame.from_ndarray(deep, format="rgba64le")
     return _in_colors(rgba, "yuva444p10le", tags)
@@ -176,7 +190,7 @@ def _in_colors(frame: av.VideoFrame, form: str, tags: ColorTags) -> av.VideoFram
     )
 
 
-def timing_of(clip: Clip) -> dict[str, Any]:
+def timing_of(clip: Clip) -> Json:
     """Return when the frames of a clip are shown, as arguments of `write_video`."""
     return {"times": clip.times, "duration": clip.duration}
 
@@ -333,17 +347,12 @@ def _declare_size(path: Path, width: int, height: int) -> None:
                 continue
             file.seek(start)
             data = bytearray(file.read(stop - start))
-            _put_size(kind, data, width, height)
+            if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
+                data[-8:] = struct.pack(">II", width << 16, height << 16)
+            elif kind == b"stsd" and data[12:16] == b"avc1":
+                data[40:44] = struct.pack(">HH", width, height)
             file.seek(start)
             file.write(data)
-
-
-def _put_size(kind: bytes, data: bytearray, width: int, height: int) -> None:
-    """Write a size into the content of a box, if that belongs to a video track."""
-    if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
-        data[-8:] = struct.pack(">II", width << 16, height << 16)
-    elif kind == b"stsd" and data[12:16] == b"avc1":
-        data[40:44] = struct.pack(">HH", width, height)
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

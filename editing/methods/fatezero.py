@@ -12,7 +12,7 @@ queries and keys and the edit's values. The branch ends when no later step needs
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,7 +53,7 @@ from regrain.editing.recipe.attention_recorder import (
     telling_columns,
     watched,
 )
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import (
     cached,
     ddim_invert,
@@ -69,6 +69,7 @@ from regrain.editing.recipe.window import (
     working_clip,
 )
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
 
 
 @torch.no_grad()
@@ -77,7 +78,7 @@ def run(
     request: EditRequest,
     params: FateZeroParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     prompts = FateZeroPrompts(backbone, request, params, working)
@@ -241,7 +242,7 @@ class InvertedSource:
 
 def invert(
     backbone: Backbone, working: ResizedClip, prompts: FateZeroPrompts
-) -> Generator[Event, None, InvertedSource]:
+) -> Steps[InvertedSource]:
     """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
     params = prompts.params
     text = prompts.source
@@ -270,7 +271,7 @@ def invert(
         mass.append(heat.step()[..., : text.lengths[0]])
         return answer
 
-    def up() -> Generator[Event, None, dict[str, Tensor]]:
+    def up() -> Steps[Tensors]:
         steps = backbone.schedule.inversion(params.steps, convention)
         latents = yield from ddim_invert(
             backbone,
@@ -282,7 +283,7 @@ def invert(
         )
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
-    def down() -> Generator[Event, None, dict[str, Tensor]]:
+    def down() -> Steps[Tensors]:
         clean = latents[-1]
         falling = backbone.schedule.sampling(params.steps, inverted=True)
         for step, x in ddim_walk(clean, predict, falling):

@@ -8,7 +8,6 @@ noun of the source prompt to which its cross-attention responds most.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +24,7 @@ from regrain.editing.diffusion.schedule import Answer, Step
 from regrain.editing.diffusion.text import PromptEmbedding, words
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.lazy_frames import LabelFrames, RgbFrames, Shape
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.recipe.attention_recorder import (
@@ -33,8 +33,9 @@ from regrain.editing.recipe.attention_recorder import (
     on_grid,
     word_columns,
 )
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import ddim_walk
+from regrain.editing.storage.by_name import Tensors
 
 # One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at
 # least 256 cells.
@@ -66,10 +67,10 @@ class Clusters:
             clip.
     """
 
-    labels: UInt8[np.ndarray, "frames height width"]
+    labels: LabelFrames
     names: tuple[str, ...]
     fit: tuple[float, ...]
-    pca: UInt8[np.ndarray, "frames height width 3"]
+    pca: RgbFrames
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def find_clusters(
     seed: int = 0,
     size: int | None = None,
     apart: bool = False,
-) -> Generator[Event, None, Clusters]:
+) -> Steps[Clusters]:
     """Cluster a clip by the model's features during inversion; yields events, returns
     the clusters.
 
@@ -154,7 +155,7 @@ class _Recorder:
         self._latents = latents
         self._grid = latents.over((1, stride, stride))
         self._indicator = indicator
-        self._features: dict[str, Tensor] = {}
+        self._features: Tensors = {}
         self._heat = AttentionRecorder(HeatScope(frozenset(), self._grid.size))
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -316,9 +317,7 @@ def pca_rgb(
     return scaled.round().byte().view(*features.shape[:3], 3).numpy()
 
 
-def _enlarge(
-    cells: Int[Tensor, "frames h w"], count: int, size: tuple[int, int]
-) -> UInt8[np.ndarray, "frames height width"]:
+def _enlarge(cells: Int[Tensor, "frames h w"], count: int, size: Shape) -> LabelFrames:
     """Turn cells into labels 1 .. count at another size, with smooth borders."""
     labels = []
     for shares in F.one_hot(cells, count).movedim(-1, 1).float():

@@ -10,7 +10,7 @@ so that the effect of binding itself cancels.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
@@ -40,7 +40,7 @@ from regrain.editing.recipe.attention_recorder import (
     new_columns,
     telling_columns,
 )
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import (
     RegionText,
@@ -69,7 +69,7 @@ def run(
     request: EditRequest,
     params: FlowRegionsParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     model = FlowModel(backbone, working, request, params)

@@ -1,8 +1,6 @@
 """SDEdit: noise the clip part of the way, denoise it with the prompt (Meng et al. 2022,
 arXiv:2108.01073)."""
 
-from collections.abc import Generator
-
 import torch
 
 from regrain.editing.attention.batch import Batch
@@ -11,7 +9,7 @@ from regrain.editing.diffusion.samplers import Sampling, noised
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import Previews
@@ -26,7 +24,7 @@ def run(
     request: EditRequest,
     params: SDEditParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     uncond, conds = embed_targets(backbone, request)

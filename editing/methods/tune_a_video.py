@@ -10,7 +10,7 @@ An adapter of the request takes the place of the tuning.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -36,7 +36,7 @@ from regrain.editing.recipe.attention_recorder import (
     new_columns,
     watched,
 )
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.prompts import embed_targets
@@ -55,7 +55,7 @@ def run(
     request: EditRequest,
     params: TuneAVideoParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it, with a tuned model; yields events, returns the
     latents."""
     working = working_clip(backbone, request, window)
@@ -105,7 +105,7 @@ def run(
 
 def prepare(
     backbone: Backbone, request: EditRequest, params: TuneAVideoParams
-) -> Generator[Event, None, Backbone]:
+) -> Steps[Backbone]:
     """Return the model to edit with: tuned on the clip, unless the request brings an
     adapter."""
     if request.adapter:
@@ -120,7 +120,7 @@ def invert(
     working: ResizedClip,
     params: TuneAVideoParams,
     control: ControlNets,
-) -> Generator[Event, None, Sequence[FrameLatents]]:
+) -> Steps[Sequence[FrameLatents]]:
     """Invert the clip through the tuned model with an empty prompt; return its latents
     from clean to noise; cached."""
     frames = len(working.frames)

@@ -10,12 +10,11 @@ and no request tunes twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -33,26 +32,31 @@ from regrain.editing.diffusion.schedule import (
     own_noise,
 )
 from regrain.editing.errors import DivergedError
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.adapters import (
     Adapter,
     AdapterFacts,
     clip_sketch,
     learned_frames,
 )
-from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Intervention, Weights, joint_norm
 from regrain.editing.models.unet.temporal import with_weights
 from regrain.editing.models.unet.tuned import tuned
-from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Tuned
+from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Steps, Tuned
 from regrain.editing.recipe.inversion import clip_key, mean_square
 from regrain.editing.recipe.preview import LatentPreview, shown_frames
-from regrain.editing.recipe.window import ResizedClip, WindowFrames, working_clip
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    working_clip,
+)
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.storage import cache
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.tune_a_video import TuneAVideoParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.texts import Content, Values
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.AdamW names its state
@@ -62,7 +66,7 @@ _PREVIEW_STEPS = 8
 @torch.no_grad()
 def learn_clip(
     backbone: Backbone, request: EditRequest, params: TuneAVideoParams
-) -> Generator[Event, None, Adapter]:
+) -> Steps[Adapter]:
     """Tune on a clip, or return the cached result. Closing the generator keeps what was
     learned.
 
@@ -134,7 +138,7 @@ class Learner:
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float
+        self, weights: Weights, losses: list[float], learning_rate: float
     ) -> None:
         # Sorted: the length of a gradient, summed in another order, has other last
         # bits.
@@ -148,7 +152,7 @@ class Learner:
         )
 
     @classmethod
-    def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
+    def of(cls, state: Weights, learning_rate: float) -> Learner:
         """Restore a learner from `state`; without moments, AdamW begins anew."""
         others = ("losses", *_MOMENTS)
         own = {
@@ -174,7 +178,7 @@ class Learner:
         """Losses as events carry them."""
         return np.array(self.losses, np.float32)
 
-    def descend(self, loss: float, gradients: Mapping[str, Tensor]) -> None:
+    def descend(self, loss: float, gradients: Weights) -> None:
         """Take one step.
 
         Raises:
@@ -204,7 +208,7 @@ class Learner:
         uninterrupted tuning."""
         return not self.losses or bool(self._adamw.state)
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> Tensors:
         """Return weights, losses and moments as tensors by name."""
         state = self.version()
         for name, weight in self.weights.items():
@@ -214,7 +218,7 @@ class Learner:
                     state[f"{moment}.{name}"] = known[moment]
         return state
 
-    def version(self) -> dict[str, Tensor]:
+    def version(self) -> Tensors:
         """Return the weights and the losses."""
         version = {name: weight.detach() for name, weight in self.weights.items()}
         version["losses"] = torch.tensor(self.losses, dtype=torch.float64)
@@ -272,7 +276,7 @@ class Tuning:
         patches = (joint_norm(frames),) if self.params.joint_norm else ()
         return Intervention(sparse_causal(frames), patches)
 
-    def begin(self) -> dict[str, Tensor]:
+    def begin(self) -> Tensors:
         """Return the latest state that is not beyond the steps to take; else the
         untuned weights."""
         latest = _latest(self.inputs, self.params.tune_steps)
@@ -287,7 +291,7 @@ class Tuning:
             for name, value in state.items()
         }
 
-    def gradients(self, learner: Learner) -> tuple[float, dict[str, Tensor]]:
+    def gradients(self, learner: Learner) -> tuple[float, Tensors]:
         """Compute the loss of the next step, and its gradient by weight.
 
         Raises:
@@ -370,7 +374,7 @@ class Tuning:
 
 def steps_taken(
     backbone: Backbone,
-    frames: UInt8[np.ndarray, "frames height width 3"],
+    frames: RgbFrames,
     words: str,
     params: TuneAVideoParams,
 ) -> int:
@@ -386,9 +390,7 @@ def steps_taken(
     return latest[0] if latest else 0
 
 
-def _latest(
-    inputs: Mapping[str, object], steps: int
-) -> tuple[int, dict[str, object]] | None:
+def _latest(inputs: Values, steps: int) -> tuple[int, Content] | None:
     """Find the latest cached state that is not beyond so many steps; return its steps
     and its key."""
     found = []
@@ -400,14 +402,14 @@ def _latest(
     return max(found, key=lambda one: one[0], default=None)
 
 
-def _steps(key: Mapping[str, object]) -> int | None:
+def _steps(key: Values) -> int | None:
     """Read the steps of a cached version or state, without its weights; None if there
     is none."""
     found = cache.shape(key, "losses")
     return found[0] if found else None
 
 
-def _settings(params: TuneAVideoParams) -> dict[str, object]:
+def _settings(params: TuneAVideoParams) -> Content:
     return {
         "learning_rate": params.learning_rate,
         "seed": params.tune_seed,
@@ -419,13 +421,11 @@ def _settings(params: TuneAVideoParams) -> dict[str, object]:
 
 def _inputs(
     backbone: Backbone, frames: np.ndarray, words: str, params: TuneAVideoParams
-) -> dict[str, object]:
+) -> Content:
     return clip_key(backbone, frames, kind="tuning", words=words, **_settings(params))
 
 
-def state_key(
-    inputs: Mapping[str, object], kind: str, steps: int | None = None
-) -> dict[str, object]:
+def state_key(inputs: Values, kind: str, steps: int | None = None) -> Content:
     """Make the cache key of the version ("version") or state ("state") after a number
     of steps.
 

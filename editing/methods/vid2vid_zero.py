@@ -10,7 +10,7 @@ learned at every step (null-text inversion).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -35,7 +35,7 @@ from regrain.editing.recipe.attention_recorder import (
     Look,
     watched,
 )
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import (
     cached,
     inversion_key,
@@ -52,6 +52,8 @@ from regrain.editing.recipe.window import (
     working_clip,
 )
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.texts import Content
 
 
 @torch.no_grad()
@@ -60,7 +62,7 @@ def run(
     request: EditRequest,
     params: Vid2VidZeroParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     edits = SideBySide(backbone, request, params, working)
@@ -242,7 +244,7 @@ def invert(
     working: ResizedClip,
     edits: SideBySide,
     params: Vid2VidZeroParams,
-) -> Generator[Event, None, tuple[list[FrameLatents], Tensor | None]]:
+) -> Steps[tuple[list[FrameLatents], Tensor | None]]:
     """Invert each frame alone; cached.
 
     Returns:
@@ -287,8 +289,8 @@ def learn(
     edits: SideBySide,
     params: Vid2VidZeroParams,
     pivots: list[FrameLatents],
-    key: dict[str, object],
-) -> Generator[Event, None, Float[Tensor, "steps 1 L d"]]:
+    key: Content,
+) -> Steps[Float[Tensor, "steps 1 L d"]]:
     """Learn the text of every step with which guidance returns to the source;
     cached."""
     plain = params.learn_with == "plain"
@@ -312,7 +314,7 @@ def learn(
             recompute=anew,
         )
 
-    def make() -> Generator[Event, None, dict[str, Tensor]]:
+    def make() -> Steps[Tensors]:
         walk = null_text(
             pivots,
             predict,

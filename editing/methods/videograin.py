@@ -12,7 +12,7 @@ steps taken again.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, along_tracks
@@ -67,7 +67,7 @@ def run(
     request: EditRequest,
     params: VideoGrainParams,
     window: WindowFrames | None = None,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     scope = HeatScope.choose(
@@ -238,9 +238,7 @@ class VideoGrainModel:
         return along_tracks(q, k, out, self.tracks.get(self.grid.at(site).size))
 
 
-def invert(
-    model: VideoGrainModel, working: ResizedClip
-) -> Generator[Event, None, list[FrameLatents]]:
+def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLatents]]:
     """Invert the clip without guidance and modulation: return latents from clean to
     noise; cached."""
     backbone = model.backbone

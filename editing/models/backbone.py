@@ -1,7 +1,10 @@
 """The protocol of a model, as recipes use it. Importing this module loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from regrain.editing.media.lazy_frames import Size
+from regrain.editing.storage.texts import Json, Values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +37,7 @@ class Backbone(Protocol):
     frames_per_latent: int
     multiple: int
     token_limit: int
-    defaults: Mapping[str, Mapping[str, object]]
+    defaults: Mapping[str, Values]
     words: frozenset[str] | None
     few_step: str
     other_scheduler: "OtherScheduler | None"
@@ -59,7 +62,7 @@ class Backbone(Protocol):
         dtype, anywhere."""
         ...
 
-    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+    def fit(self, width: int, height: int, size: int | None = None) -> Size:
         """Choose the working size for a clip of this size; both are (width, height) in
         pixels."""
         ...
@@ -97,7 +100,7 @@ class Backbone(Protocol):
         `temporal.untuned`."""
         ...
 
-    def read_by(self, x: "Tensor", text: "PromptEmbedding") -> dict[str, Any]:
+    def read_by(self, x: "Tensor", text: "PromptEmbedding") -> Json:
         """Return the inputs of the network beside its latents `x`, by the name of the
         argument."""
         ...

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
@@ -24,6 +24,7 @@ from regrain.editing.errors import (
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.weights.tensors import sums_of
+from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 Latents = Float[Tensor, "rows c gh gw"]
@@ -46,7 +47,7 @@ class TurnTaking:
     """
 
     id: str
-    parts: Mapping[str, nn.Module]
+    parts: Modules
     device: torch.device
     dtype: torch.dtype
     takes_turns: bool

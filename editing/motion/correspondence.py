@@ -16,10 +16,10 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from regrain.editing.media.lazy_frames import Shape
 from regrain.editing.motion.flow import (
     FlowMethod,
     Frames,
-    Size,
     estimate_both,
     nearest_track,
     targets_of,
@@ -68,7 +68,7 @@ class Motion:
         parts = (self.forward, self.backward, self.hidden, self.appeared)
         return Motion(*map(change, parts))
 
-    def at(self, size: Size) -> Motion:
+    def at(self, size: Shape) -> Motion:
         """Return the motion on a coarser grid: flow is interpolated; cells with
         occluded pixels are occluded.
 
@@ -238,7 +238,7 @@ def track_ids(
     return torch.stack(ids)
 
 
-def newly_seen(motion: Motion, size: Size) -> Bool[Tensor, "frames tokens"]:
+def newly_seen(motion: Motion, size: Shape) -> Bool[Tensor, "frames tokens"]:
     """Find the tokens of each frame that the frame before does not show; all tokens of
     the first frame.
 
@@ -304,13 +304,13 @@ def _grown(pixels: Unseen, side: int) -> Unseen:
     )
 
 
-def _any_in(pixels: Unseen, cells: Size) -> Bool[Tensor, "pairs new_h new_w"]:
+def _any_in(pixels: Unseen, cells: Shape) -> Bool[Tensor, "pairs new_h new_w"]:
     """Check if any pixel of each cell is set; `cells` is their height and width."""
     return F.max_pool2d(pixels[:, None].float(), cells)[:, 0] > 0
 
 
 def _resampled(
-    x: Float[Tensor, "frames c h w"], size: Size
+    x: Float[Tensor, "frames c h w"], size: Shape
 ) -> Float[Tensor, "frames c new_h new_w"]:
     """Resize bilinearly without antialiasing, so that of a large cell only its middle
     counts."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.media.lazy_frames import Shape
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
 from regrain.editing.storage.local_models import absent
 from regrain.editing.storage.memory import is_out_of_memory
@@ -24,7 +25,6 @@ Frames = UInt8[np.ndarray, "frames h w 3"]
 Flows = Float[Tensor, "frames 2 h w"]
 Estimate = Float32[Tensor, "frames 2 h w"]
 FlowMethod = Literal["auto", "dis", "raft"]
-Size = tuple[int, int]  # height and width
 # smaller frames are enlarged if their motion is to move pictures
 _LEAST_MOVED_SIDE = 256
 # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
@@ -154,7 +154,7 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
 def trajectories(
     forward: Float[Tensor, "pairs 2 h w"],
     occluded: Bool[Tensor, "pairs h w"],
-    grid: Size,
+    grid: Shape,
 ) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
     """Follow the cells of a grid through a clip; every cell of every frame is on
     exactly one track.
@@ -279,7 +279,7 @@ def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
 
 
 def shrunk(
-    flows: Float32[Tensor, "pairs 2 large_h large_w"], size: Size
+    flows: Float32[Tensor, "pairs 2 large_h large_w"], size: Shape
 ) -> Float32[np.ndarray, "pairs h w 2"]:
     """Shrink flows to a size (height, width), in its pixels."""
     height, width = size
@@ -288,7 +288,7 @@ def shrunk(
 
 
 def _shrunk(
-    flow: Float32[np.ndarray, "large_h large_w 2"], size: tuple[int, int]
+    flow: Float32[np.ndarray, "large_h large_w 2"], size: Shape
 ) -> Float32[np.ndarray, "h w 2"]:
     """Shrink a flow to a size (width, height), in its pixels."""
     width, height = size
@@ -321,10 +321,10 @@ def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
 
 def follow(
     frames: Frames,
-    sizes: Sequence[Size],
+    sizes: Sequence[Shape],
     method: FlowMethod = "auto",
     breaks: Sequence[int] = (),
-) -> dict[Size, Int[Tensor, "frames tokens"]]:
+) -> dict[Shape, Int[Tensor, "frames tokens"]]:
     """Follow a clip on some attention grids: the track of every token, by height and
     width of the grid.
 
@@ -353,7 +353,7 @@ def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w
 
 
 def _grey(
-    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+    frame: UInt8[np.ndarray, "h w 3"], size: Shape
 ) -> UInt8[np.ndarray, "new_h new_w"]:
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC)

@@ -27,7 +27,6 @@ from regrain.editing.motion.flow import (
 Frame = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Flow = Float32[np.ndarray, "h w 2"]
-Flows = Float32[np.ndarray, "frames h w 2"]
 Picture = Float32[np.ndarray, "h w 3"]
 Frames = UInt8[np.ndarray, "frames h w 3"]
 Read = Callable[[int, int], Frames]

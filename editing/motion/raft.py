@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
 from regrain.editing.errors import ModelError
+from regrain.editing.media.lazy_frames import Shape
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.safetensors_files import LOADING
@@ -83,7 +84,7 @@ def estimate_raft_flow(
 
 
 def _prepare(
-    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+    frame: UInt8[np.ndarray, "h w 3"], size: Shape
 ) -> Float32[Tensor, "1 3 large wide"]:
     x = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if x.shape[-2:] != size:

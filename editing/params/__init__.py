@@ -1,4 +1,4 @@
 """Parameters: those that users can set of every method, and the registry of methods.
 
-Imports `storage`.
+Imports `media` and below.
 """

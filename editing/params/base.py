@@ -19,6 +19,7 @@ from regrain.editing.params.written import (
     Share,
     parameter,
 )
+from regrain.editing.storage.texts import Values
 
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """The work of a run of each quality, as a share of that of a run with nothing given."""
@@ -122,7 +123,7 @@ class MethodParams(BaseModel):
         validate_default=True,
     )
     # Values of a preset that differ from the defaults, which are the paper's.
-    PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
+    PRESETS: ClassVar[Mapping[str, Values]] = {"paper": {}}
     # Needs of single parameters, unless 0 or empty, of a model: keys of
     # `editing.params.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
@@ -132,7 +133,7 @@ class MethodParams(BaseModel):
     SCALED: ClassVar[tuple[str, ...]] = ("steps",)
 
     @classmethod
-    def scaled(cls, usual: Mapping[str, object], quality: str) -> dict[str, int]:
+    def scaled(cls, usual: Values, quality: str) -> dict[str, int]:
         """Return the counts of a quality, a key of `QUALITIES`; `usual` has those with
         nothing given."""
         share = QUALITIES[quality]
@@ -437,6 +438,16 @@ class ByWordsParams(InvertedParams):
         "Normalise over all frames",
         "Normalise over all frames together, as the references do.",
     )
+
+    @property
+    def rebuilds(self) -> bool:
+        """See `MethodParams`; both have `reconstruct`, and `keys`."""
+        return self.reconstruct
+
+    @property
+    def selectors(self) -> Selectors:
+        """See `MethodParams`."""
+        return SEEN[self.keys]
 
 
 MODULATION = (

@@ -7,10 +7,8 @@ from typing import Literal
 from regrain.editing.params.base import (
     FROM_NOISE,
     KEYS_SEEN,
-    SEEN,
     ByWordsParams,
     Keys,
-    Selectors,
     self_until,
 )
 from regrain.editing.params.written import (
@@ -166,13 +164,3 @@ class FateZeroParams(ByWordsParams):
     reconstruct: bool = parameter(
         False, "Rebuild the source", "Also rebuild the source from its inversion."
     )
-
-    @property
-    def rebuilds(self) -> bool:
-        """See `MethodParams`."""
-        return self.reconstruct
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.keys]

@@ -27,9 +27,10 @@ from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.storage.texts import Content, Values
 
 log = logging.getLogger(__name__)
-Resolved = dict[str, dict[str, object]]
+Resolved = dict[str, Content]
 
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
@@ -244,7 +245,7 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
+def check_params(method: str, given: Values) -> MethodParams:
     """Validate parameters and fill in the method's defaults.
 
     Raises:
@@ -264,7 +265,7 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
 
 def check_needs(
     method: str,
-    values: Mapping[str, object],
+    values: Values,
     offers: Collection[str],
     model: str,
     kind: str = "",
@@ -317,7 +318,7 @@ def _instead(offers: Collection[str]) -> str:
 
 
 def resolve_params(
-    method: str, given: Mapping[str, object], recommended: Mapping[str, object]
+    method: str, given: Values, recommended: Values
 ) -> tuple[MethodParams, Resolved]:
     """Decide every parameter: method default < recommendation of the model < named
     preset < given.
@@ -340,7 +341,7 @@ def resolve_params(
         raise ModelError(
             "defaults.json", f"{error} Correct the model's recommendations."
         ) from None
-    preset: Mapping[str, object] = {}
+    preset: Values = {}
     if "preset" in given:
         presets = find_method(method).Params.PRESETS
         preset = {**defaults, **presets[str(given["preset"])]}

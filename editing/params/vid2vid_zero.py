@@ -8,11 +8,9 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     KEYS_SEEN,
     RELEASED_PRESET,
-    SEEN,
     ByWordsParams,
     Keys,
     Passes,
-    Selectors,
     self_until,
 )
 from regrain.editing.params.written import Share, Words, parameter
@@ -119,16 +117,6 @@ class Vid2VidZeroParams(ByWordsParams):
         "Keep latents outside",
         "Keep the latents of the inversion outside the regions with masks.",
     )
-
-    @property
-    def rebuilds(self) -> bool:
-        """See `MethodParams`."""
-        return self.reconstruct
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.keys]
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; a text may be learned for each step, for which guided

@@ -25,6 +25,7 @@ from regrain.editing.params.written import (
     Share,
     parameter,
 )
+from regrain.editing.storage.texts import Content
 
 
 class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
@@ -139,7 +140,7 @@ class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_a_pixel(cls, given: dict[str, object]) -> dict[str, object]:
+    def _without_a_pixel(cls, given: Content) -> Content:
         """Leave out an empty `heat_pixel`, which older projects of the page say."""
         if given.get("heat_pixel", "") in ("", None):
             return {name: own for name, own in given.items() if name != "heat_pixel"}

@@ -14,6 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
+from regrain.editing.media.lazy_frames import Numbers
+
 KINDS = ("canny", "depth", "pose")
 MAX_EMPHASIS = 20
 MAX_WRITTEN = 2000  # characters of a parameter
@@ -37,7 +39,7 @@ class KeyChoice(NamedTuple):
     """
 
     every: int | None = None
-    frames: tuple[int, ...] = ()
+    frames: Numbers = ()
     least: int = 0
     most: int = 0
 
@@ -97,7 +99,7 @@ def read_words(given: object) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts)
 
 
-def read_grids(given: object) -> tuple[int, ...]:
+def read_grids(given: object) -> Numbers:
     """Read divisors of the latents' grid: `2, 4`, a list of them, or one number."""
     expected = "expected 1, 2, 4 or 8, separated by commas"
     parts = [given] if type(given) is int else _parts(given, expected)
@@ -140,7 +142,7 @@ def write_keyframes(choice: KeyChoice) -> str:
     return f"auto {choice.least}-{choice.most}"
 
 
-def read_cuts(given: object) -> tuple[int, ...] | None:
+def read_cuts(given: object) -> Numbers | None:
     """Read cuts: `auto` (None), `none`, or frames from 1 that begin a shot, like `24,
     60` (or a list)."""
     text = _line(given, _CUTS)
@@ -152,7 +154,7 @@ def read_cuts(given: object) -> tuple[int, ...] | None:
     return _read_frames(text, r"0*[1-9]\d{0,5}", _CUTS)
 
 
-def write_cuts(cuts: tuple[int, ...] | None) -> str:
+def write_cuts(cuts: Numbers | None) -> str:
     """Write cuts as `read_cuts` reads them."""
     if cuts is None:
         return "auto"
@@ -236,7 +238,7 @@ def split_weight(text: str) -> tuple[str, float | None]:
     return text.strip(), None
 
 
-def _read_frames(text: str, pattern: str, expected: str) -> tuple[int, ...]:
+def _read_frames(text: str, pattern: str, expected: str) -> Numbers:
     frames: set[int] = set()
     for part in text.split(","):
         number = part.strip()
@@ -288,14 +290,12 @@ _TEXT = WithJsonSchema({"type": "string"})
 Words = Annotated[
     tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT
 ]
-Grids = Annotated[
-    tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT
-]
+Grids = Annotated[Numbers, PlainValidator(read_grids), PlainSerializer(_list), _TEXT]
 KeyFrames = Annotated[
     KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT
 ]
 Cuts = Annotated[
-    tuple[int, ...] | None,
+    Numbers | None,
     PlainValidator(read_cuts),
     PlainSerializer(write_cuts),
     _TEXT,

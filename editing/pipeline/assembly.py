@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import lcm
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import (
+    Heat,
+    RegionAttention,
+    StepAreas,
+    WordAttention,
+)
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize, resize_labels
-from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, windows
+from regrain.editing.media.lazy_frames import (
+    DiskFrames,
+    Frames,
+    LazyFrames,
+    Numbers,
+    Rgb,
+    windows,
+)
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method
 from regrain.editing.pipeline.focus import Placed, find_cuts
-from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.pipeline.window_results import (
     draft_key,
     load_draft,
@@ -31,7 +44,6 @@ from regrain.editing.pipeline.window_results import (
 )
 from regrain.editing.recipe.events import (
     Event,
-    Frames,
     Progress,
     Ready,
     Stage,
@@ -43,10 +55,6 @@ from regrain.editing.recipe.window import WindowFrames, WindowResult, working_fr
 from regrain.editing.request.frame_subset import chosen, pick, read_some
 from regrain.editing.request.plan import Plan, Window, make_plan
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.pictures.adapter import Pictures
 
 # Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at
 # once: as a multiple of all these, it cuts a window where the autoencoder would cut it.
@@ -66,13 +74,11 @@ class DrawnClip:
 
     placed: Placed
     edits: tuple[Frames, ...]
-    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    attention: Heat = field(default_factory=dict)
     reconstruction: Frames | None = None
     control: Frames | None = None
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
+    step_areas: StepAreas = field(default_factory=dict)
     plan: Plan | None = None
 
 
@@ -81,9 +87,8 @@ def edit_clip(
     backbone: Backbone,
     placed: Placed,
     pictures: Pictures | None = None,
-    method: Method | None = None,
 ) -> Steps[DrawnClip]:
-    """Draw an edit by a method, the request's unless another is given; yields events.
+    """Draw an edit by the method of its request; yields events.
 
     Of several windows each is cached when it is done, so that a run that was stopped
     goes on where it was.
@@ -92,7 +97,7 @@ def edit_clip(
         RequestError: No key frame shows some region.
         EditingError: A frame cannot be decoded, or as the method.
     """
-    runner = yield from _runner(backbone, placed, pictures, method)
+    runner = yield from _runner(backbone, placed, pictures)
     plan = runner.plan
     assembly = Assembly(runner.backbone, placed, plan)
     several = len(plan.windows) > 1
@@ -130,13 +135,12 @@ def _runner(
     backbone: Backbone,
     placed: Placed,
     pictures: Pictures | None,
-    method: Method | None = None,
 ) -> Steps[WindowRunner]:
     """Plan the edit, after looking for cuts if none are given, and prepare the model
     for it."""
     request = placed.request
     params = placed.params
-    method = method or METHODS[request.method]
+    method = METHODS[request.method]
     cuts = params.cuts
     if cuts is None:
         cuts = yield from find_cuts(request.clip)
@@ -182,8 +186,8 @@ class WindowRunner:
     # The shot of the last window that was edited, its first and last frame, and their
     # paths.
     _shot: int = -1
-    _ends: tuple[int, ...] = ()
-    _paths: Mapping[str, Tensor] = field(default_factory=dict)
+    _ends: Numbers = ()
+    _paths: Weights = field(default_factory=dict)
 
     def edit(self, window: Window) -> Steps[WindowResult | None]:
         """Return the draft of a window's own frames; None if no region is in them."""
@@ -216,8 +220,8 @@ class WindowRunner:
 
     def _frames(self, window: Window) -> WindowFrames:
         """Return the frames of a window, after its anchors."""
-        anchors: tuple[int, ...] = ()
-        paths: Mapping[str, Tensor] = {}
+        anchors: Numbers = ()
+        paths: Weights = {}
         if window.anchors and window.shot == self._shot:
             anchors = self._ends
             paths = self._paths
@@ -247,13 +251,13 @@ class Assembly:
         self._frames = [DiskFrames(height, width) for _ in range(count)]
         # Of each window, how many key frames it has, and their maps.
         self._maps: list[tuple[int, Mapping[str, np.ndarray]]] = []
-        self._parts: dict[str, Mapping[str, RegionAttention]] = {}
+        self._parts: dict[str, Heat] = {}
         self._control: DiskFrames | None = None
         # The shot of the last window, its last key frame, and that frame of each of
         # `_frames` at the working size.
         self._shot = -1
         self._key = 0
-        self._pictures: list[Frame] = []
+        self._pictures: list[Rgb] = []
         self.done = 0
 
     def add(self, window: Window, draft: WindowResult | None) -> Iterator[Event]:
@@ -289,7 +293,7 @@ class Assembly:
 
     def _all_frames(
         self, number: int, latents: Latents | None, window: Window
-    ) -> Iterator[Frame]:
+    ) -> Iterator[Rgb]:
         """Yield one of the edits at the working size, from the first unfinished frame
         to the last key frame."""
         keys = window.keys
@@ -319,7 +323,7 @@ class Assembly:
         areas = self._placed.request.areas.read(start, stop)
         return np.stack([resize_labels(area, (width, height)) for area in areas])
 
-    def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Frame]:
+    def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Rgb]:
         """Yield the window's own key frames as an edit shows them: the source where
         nothing is edited."""
         count = len(window.keys)

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from regrain.editing.errors import ModelError
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.adapters import check_facts
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import (
     WAN_SIZE,
     TransformerConfig,
@@ -37,6 +41,7 @@ from regrain.editing.params.tune_a_video import (
 )
 from regrain.editing.pipeline.focus import Fit, box_sizes, placed_edits
 from regrain.editing.pipeline.preparation import tuned_on
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.plan import windows_of
 from regrain.editing.request.runnable import adapter_facts
 from regrain.editing.storage.devices import choose_device
@@ -50,12 +55,6 @@ from regrain.editing.storage.memory import (
     free_memory,
     weights_dtype,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.request.edit_request import EditRequest
 
 _PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
 # times the passes where a control network, half a UNet, looks at each frame, too
@@ -355,7 +354,7 @@ class _Sizes(NamedTuple):
         idle: Numbers of the network that no call of the method reads.
     """
 
-    clip: tuple[int, int]
+    clip: Size
     weights: Path
     numbers: int
     factor: int
@@ -386,7 +385,7 @@ class _Sizes(NamedTuple):
         """Cells of a frame's latents."""
         return self.pixels // self.factor**2
 
-    def fit(self, width: int, height: int) -> tuple[int, int]:
+    def fit(self, width: int, height: int) -> Size:
         """Return the working size for frames of this size; see `Backbone.fit`."""
         return working_size((width, height), self.side, self.multiple)
 

@@ -11,39 +11,37 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from regrain.editing.media.clip import Clip, resize_labels
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, Numbers, Size, frames_of
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.request.boxes import (
     Boxes,
     Edges,
-    Size,
+    Fit,
     check_sizes,
     find_boxes,
     read_boxes,
     read_focus,
     write_boxes,
 )
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import DerivedClip
 from regrain.editing.request.plan import LEAST_SHOT, Plan, make_plan, scan
 from regrain.editing.request.region import MAX_REACH, Region
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.texts import Content
 
 # Pixels outside a region over which an edit may fade, whatever the method's own are:
 # the boxes of all methods are the same.
 _FADE = 3
 MOST_ENLARGED = 3.0  # times, beyond which a warning says so
-Fit = Callable[[int, int], Size]
 Place = tuple[Region | None, Boxes]
 """A region, or None for all of them, and the boxes in which it is edited."""
 
@@ -126,7 +124,7 @@ class Placed:
             part = rescale(picture, (int(box[2]), int(box[3])))
             yield (number, *inside_of(box)), part
 
-    def describe(self, size: Size, plan: Plan | None) -> dict[str, object]:
+    def describe(self, size: Size, plan: Plan | None) -> Content:
         """Describe an edit of boxes for the report, without its metrics.
 
         Args:
@@ -181,7 +179,14 @@ def asked_boxes(
 
     def find(regions: Sequence[Region]) -> Boxes:
         edges = _edges(request, regions)
-        boxes = find_boxes(edges, size, cuts, float(request.clip.fps), focus, fit)
+        boxes = find_boxes(
+            edges,
+            size,
+            cuts,
+            float(request.clip.fps),
+            focus,
+            fit,
+        )
         return frame_boxes(request) if boxes is None else boxes
 
     if focus.kind == "each" and len(request.edited) > 1:
@@ -224,7 +229,7 @@ def _largest(boxes: Boxes) -> Size:
     return width, height
 
 
-def find_cuts(clip: Clip) -> Steps[tuple[int, ...]]:
+def find_cuts(clip: Clip) -> Steps[Numbers]:
     """Find the first frames of later shots, none in a clip too short for two; yields
     how far it is."""
     if len(clip) < 2 * LEAST_SHOT:

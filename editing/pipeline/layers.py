@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from regrain.editing.media.clip import ArrayClip, Clip
-from regrain.editing.media.lazy_frames import LazyFrames, frames_of, windows
+from regrain.editing.media.lazy_frames import (
+    AnyLabels,
+    Frames,
+    LazyFrames,
+    Rgba,
+    frames_of,
+    windows,
+)
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import (
     AI_EDITED,
@@ -21,9 +27,8 @@ from regrain.editing.media.writing import (
     write_lossless,
     write_prores,
 )
-from regrain.editing.recipe.events import EditResult, Frames
+from regrain.editing.recipe.events import EditResult
 
-Matte = UInt8[np.ndarray | LazyFrames, "frames height width"]
 _FILES = {"frames": "frames.mkv", "drawn": "drawn.mkv", "matte": "matte.mkv"}
 
 
@@ -40,10 +45,10 @@ class Layers:
 
     frames: Frames
     drawn: Frames
-    matte: Matte
+    matte: AnyLabels
     clip: Clip
 
-    def rgba(self) -> Iterator[UInt8[np.ndarray, "height width 4"]]:
+    def rgba(self) -> Iterator[Rgba]:
         """Yield frames with the matte as straight alpha: over the source, they are
         `frames`.
 
@@ -96,12 +101,7 @@ def kept_layers(folder: Path, video: Path) -> Layers:
         if not (folder / file).is_file():
             raise FileNotFoundError(folder / file)
         kept[name] = frames_of(VideoClip(folder / file))
-    grey = kept["matte"]
-    matte = LazyFrames(
-        grey.shape[:3],
-        np.uint8,
-        lambda start, stop: grey[start:stop][..., 0],
-    )
+    matte = kept["matte"].changed(lambda grey: grey[..., 0], np.uint8)
     return Layers(kept["frames"], kept["drawn"], matte, clip)
 
 
@@ -112,7 +112,7 @@ def write_mov(layers: Layers, path: Path) -> None:
     write_prores(path, layers.rgba(), clip.fps, **timing_of(clip), **sound)
 
 
-def write_pictures(frames: Frames | Matte, folder: Path) -> None:
+def write_pictures(frames: Frames | AnyLabels, folder: Path) -> None:
     """Write frames as PNG files, from `00000.png` on, without loss."""
     folder.mkdir(parents=True)
     about = PngInfo()

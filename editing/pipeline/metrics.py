@@ -10,19 +10,17 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.media.lazy_frames import Frames, LazyFrames, Mask, Rgb, windows
 from regrain.editing.motion.flow import estimate_both, occlusion, warp
 from regrain.editing.recipe.events import EditResult, Progress
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.texts import Content
 
-Metrics = dict[str, object]
-Frames = UInt8[np.ndarray | LazyFrames, "frames h w 3"]
-Masks = Bool[np.ndarray | LazyFrames, "frames h w"]
-Frame = UInt8[np.ndarray, "h w 3"]
-Mask = Bool[np.ndarray, "h w"]
+Metrics = Content
+Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
@@ -84,7 +82,7 @@ def measuring(
     attention: dict[str, _Means] = {
         name: defaultdict(_Mean) for name in labels if name in result.attention
     }
-    last: tuple[Frame, Frame] | None = None
+    last: tuple[Rgb, Rgb] | None = None
     shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
@@ -151,12 +149,12 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
     return mean
 
 
-def _squares(a: Frame, b: Frame, where: Mask) -> Sum:
+def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
     difference = a[where].astype(np.float64) - b[where]
     return float(np.square(difference).sum()), difference.size
 
 
-def _similarity(a: Frame, b: Frame, where: Mask) -> Sum:
+def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     if not where.any():
         return 0.0, 0
     blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
@@ -175,9 +173,7 @@ def _similarity(a: Frame, b: Frame, where: Mask) -> Sum:
     return float(similarity.sum()), similarity.size
 
 
-def _add_warping(
-    means: _Means, last: tuple[Frame, Frame], now: tuple[Frame, Frame]
-) -> None:
+def _add_warping(means: _Means, last: tuple[Rgb, Rgb], now: tuple[Rgb, Rgb]) -> None:
     """Add the deviation of a frame and its edit, from those before, from the source's
     motion: 0 for an edit that moves exactly like the source.
 

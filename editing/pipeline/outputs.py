@@ -14,10 +14,10 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from regrain.editing.errors import RequestError, shorten, suggest
-from regrain.editing.media.clip import Clip, resize, resize_labels
+from regrain.editing.media.clip import Clip, resize, resize_labels, within
 from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
-from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size, frames_of
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
 from regrain.editing.pipeline.layers import (
@@ -26,18 +26,17 @@ from regrain.editing.pipeline.layers import (
     write_mov,
     write_pictures,
 )
-from regrain.editing.pipeline.pictures import Frame, heat, tint, washed
-from regrain.editing.recipe.events import EditResult, Frames
+from regrain.editing.pipeline.pictures import heat, tint, washed
+from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
-    check_folder,
-    check_writable,
-    remove_stale,
+    check_replaced,
     replacing,
     staged,
     visible,
 )
+from regrain.editing.storage.texts import Content, Values
 
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
@@ -46,6 +45,9 @@ _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
 _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
+
+
+_Videos = Iterator[tuple[str, Iterable[np.ndarray]]]  # by name
 
 
 class Format(NamedTuple):
@@ -84,13 +86,10 @@ def write_edited_gif(layers: Layers, path: Path) -> None:
     write_gif(path, shrunk(layers.frames, _GIF_SIDE), ends, AI_EDITED)
 
 
-def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
+def shrunk(frames: Iterable[Rgb], side: int) -> Iterator[Rgb]:
     """Scale frames down so that no side has more than `side` pixels."""
     for frame in frames:
-        height, width = frame.shape[:2]
-        scale = min(1.0, side / max(height, width))
-        small = max(1, round(width * scale)), max(1, round(height * scale))
-        yield resize(frame[None], small)[0]
+        yield resize(frame[None], within(frame.shape[1::-1], side))[0]
 
 
 FORMATS: Mapping[str, Format] = {
@@ -132,17 +131,7 @@ NAMES = (
 def check_out(out: Path) -> None:
     """Refuse, before any work, an output that is a file, has more than results in it or
     cannot be written."""
-    check_folder(out)
-    remove_stale(out)
-    if out.is_dir():
-        for entry in visible(out):
-            if not _is_result(entry):
-                raise RequestError(
-                    "--out",
-                    f"{shorten(out.name)} contains {shorten(entry.name)}, which is not a "
-                    "result. Choose a new or empty folder.",
-                )
-    check_writable(out.absolute().parent)  # results are put together beside it
+    check_replaced(out, _is_result, "result")
 
 
 def _is_result(entry: Path) -> bool:
@@ -178,8 +167,8 @@ def check_whole(clip: Clip) -> None:
 
 
 def write_whole(
-    path: Path, clip: Clip, edited: Iterable[Frame], size: tuple[int, int] | None = None
-) -> dict[str, object]:
+    path: Path, clip: Clip, edited: Iterable[Rgb], size: Size | None = None
+) -> Content:
     """Write all frames of the file that a clip is a stretch of, with the edit in its
     place.
 
@@ -208,7 +197,7 @@ def write_whole(
     whole = open_clip(stretch.path, deinterlace=deinterlace)
     start = stretch.start
     stop = start + len(stretch)
-    told: dict[str, object] = {
+    told: Content = {
         "file": path.name,
         "start": start,
         "stop": stop,
@@ -231,11 +220,11 @@ def write_whole(
 def write_outputs(
     result: EditResult,
     request: EditRequest,
-    report: Mapping[str, object],
+    report: Values,
     out: str | Path,
     formats: Collection[str] = (),
     whole: bool | Clip = False,
-) -> Mapping[str, object]:
+) -> Values:
     """Write videos and report into a folder, everything or nothing; returns the report
     as it was written.
 
@@ -263,6 +252,9 @@ def write_outputs(
         for name, layers in zip(EDITS, every, strict=False):
             sound = {"audio_from": clip.audio, "tags": clip.tags}
             write_video(folder / name, layers.frames, clip.fps, **timing, **sound)
+            for one in formats:
+                form = FORMATS[one]
+                form.write(layers, folder / form.file_of(name))
         if whole:
             stretch = clip if whole is True else whole
             written["whole"] = write_whole(
@@ -276,10 +268,6 @@ def write_outputs(
             path = folder / "attention" / "areas_by_step.mp4"
             path.parent.mkdir(exist_ok=True)
             write_video(path, _areas_by_step(result), clip.fps)
-        for name, layers in zip(EDITS, every, strict=False):
-            for one in formats:
-                form = FORMATS[one]
-                form.write(layers, folder / form.file_of(name))
         # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
         text = json.dumps(
             written, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
@@ -342,7 +330,7 @@ def write_clusters(
         write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing)
 
 
-def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
+def file_names(names: Values | list[str]) -> dict[str, str]:
     """Make a file name stem for each region name: letters, digits, - and _ only, all
     different."""
     stems: dict[str, str] = {}
@@ -359,9 +347,7 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     return stems
 
 
-def _explaining(
-    result: EditResult, request: EditRequest
-) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+def _explaining(result: EditResult, request: EditRequest) -> _Videos:
     """Yield name and frames of each video besides the edit; frames are made while they
     are written."""
     edits = [shrunk(edit.frames, _SIDE) for edit in (result, *result.others)]
@@ -377,9 +363,7 @@ def _explaining(
         yield "control.mp4", result.control
 
 
-def _attention(
-    result: EditResult, request: EditRequest
-) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+def _attention(result: EditResult, request: EditRequest) -> _Videos:
     """Yield name and frames of two videos for each attention map: before and after the
     edit."""
     stems = file_names(result.attention)
@@ -395,7 +379,7 @@ def _attention(
             yield f"attention/{stems[name]}_{when}.mp4", heated
 
 
-def _areas_by_step(result: EditResult) -> Iterator[Frame]:
+def _areas_by_step(result: EditResult) -> Iterator[Rgb]:
     """Draw a picture per step: the edited area in a few frames of the clip, side by
     side."""
     last = len(result.source) - 1
@@ -412,10 +396,10 @@ def _areas_by_step(result: EditResult) -> Iterator[Frame]:
 
 
 def _painted(
-    frames: Iterable[Frame],
+    frames: Iterable[Rgb],
     request: EditRequest,
     edited_mask: np.ndarray | LazyFrames | None = None,
-) -> Iterator[Frame]:
+) -> Iterator[Rgb]:
     """Paint regions in their colours over frames, as far as their edits reach.
 
     `edited_mask` is that of a result, whose margins may be smaller: those of boxes.

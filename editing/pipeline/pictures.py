@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from PIL import Image
 
-Frame = UInt8[np.ndarray, "height width 3"]
+from regrain.editing.media.lazy_frames import Grey, Rgb
+
+Frame = Rgb
 _WASH = 0.42  # opacity of a region's colour
 _RIM = 0.95  # opacity of it at the rim
 _BRIGHTNESS = 0.45  # least mean of a colour on a darkened frame
 
 
-def tint(
-    frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]
-) -> Frame:
+def tint(frame: Rgb, labels: Grey, colors: dict[int, str]) -> Rgb:
     """Tint each region of a frame with its colour, "#rrggbb" by label, and draw its
     rim; 0 is background."""
     wash = np.zeros((256, 1), np.float32)
@@ -34,7 +34,7 @@ def tint(
     return tinted.astype(np.uint8)
 
 
-def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
+def washed(frame: Rgb, area: Bool[np.ndarray, "gh gw"], color: str) -> Rgb:
     """Tint an area of a frame, given on any grid, with one colour, "#rrggbb"."""
     height, width = frame.shape[:2]
     rows = np.arange(height) * area.shape[0] // height
@@ -43,7 +43,7 @@ def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
     return tint(frame, large.astype(np.uint8), {1: color})
 
 
-def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
+def heat(frame: Rgb, values: Float[np.ndarray, "gh gw"], color: str) -> Rgb:
     """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through
     "#rrggbb" to white."""
     height, width = frame.shape[:2]

@@ -6,20 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
 from regrain.editing.pipeline.focus import Placed, rescale
-from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import (
     EditResult,
-    Frames,
+    Event,
     OtherEdit,
     Preview,
     Ready,
@@ -27,14 +28,8 @@ from regrain.editing.recipe.events import (
     WindowStarted,
     changed,
 )
-from regrain.editing.request.boxes import Boxes, Size
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.pictures.adapter import Pictures
-    from regrain.editing.params.registry import Method
-    from regrain.editing.recipe.events import Event
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.boxes import Boxes
+from regrain.editing.request.edit_request import EditRequest
 
 _PREVIEW_SIDE = 640  # most pixels of a preview's longer side
 _PREVIEWED = 8  # frames of the source that are kept for previews
@@ -47,7 +42,6 @@ def edit_placed(
     request: EditRequest,
     edits: Sequence[Placed],
     pictures: Pictures | None = None,
-    method: Method | None = None,
 ) -> Steps[tuple[EditResult, list[DrawnClip]]]:
     """Edit a clip where its edits are, one after the other.
 
@@ -56,14 +50,13 @@ def edit_placed(
         request: For the whole frame, with the margins of the edits.
         edits: See `placed_edits`.
         pictures: As the model sees them; None without any.
-        method: In place of the request's.
 
     Returns:
         The result for the whole frame, and what each edit drew.
     """
     done: list[DrawnClip] = []
     for placed in edits:
-        recipe = edit_clip(backbone, placed, pictures, method)
+        recipe = edit_clip(backbone, placed, pictures)
         show = Placing(request, placed, done, len(edits), backbone)
         done.append((yield from changed(recipe, show)))
     return Compositor(request, done, backbone).result(), done
@@ -90,7 +83,7 @@ class Placing:
         small = np.maximum(1, np.round(size * min(1.0, _PREVIEW_SIDE / size.max())))
         width, height = small.astype(int).tolist()
 
-        def read(number: int) -> Frame:
+        def read(number: int) -> Rgb:
             return rescale(request.clip.read(number, number + 1)[0], (width, height))
 
         self._small = lru_cache(_PREVIEWED)(read)
@@ -102,25 +95,21 @@ class Placing:
     def __call__(self, event: Event) -> Event:
         """Return an event with its pictures and maps in place."""
         if isinstance(event, WindowStarted):
-            return self._of_all(event)
+            # among those of all edits, which have as many windows each
+            number = len(self._before)
+            whole = event.left if event.number == 1 else event.left + event.work
+            return WindowStarted(
+                number * event.total + event.number,
+                self._edits * event.total,
+                event.work,
+                event.left + (self._edits - 1 - number) * whole,
+            )
         if isinstance(event, Ready):
             drawn = [*self._before, DrawnClip(self._placed, (event.frames,))]
             return Ready(Compositor(self._request, drawn, self._backbone).frames(0))
         if isinstance(event, Preview) and not self._placed.fills(self._request):
             return self._preview(event)
         return event
-
-    def _of_all(self, event: WindowStarted) -> WindowStarted:
-        """Return a window of one of several edits, which have as many windows each,
-        among those of all."""
-        number = len(self._before)
-        whole = event.left if event.number == 1 else event.left + event.work
-        return WindowStarted(
-            number * event.total + event.number,
-            self._edits * event.total,
-            event.work,
-            event.left + (self._edits - 1 - number) * whole,
-        )
 
     def _preview(self, event: Preview) -> Preview:
         numbers = list(event.indices)

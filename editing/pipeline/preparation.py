@@ -14,7 +14,9 @@ from regrain.editing.models.adapters import (
     is_of_clip,
     load_adapter,
 )
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import parse_lora
+from regrain.editing.models.files.words import check_words
 from regrain.editing.params.registry import (
     OFFERS,
     Resolved,
@@ -77,7 +79,10 @@ def prepare_run(
         CropReader(request.reader)  # which must be there, before anything is edited
     if backbone is None:
         _check_model(request)
-    _check_words(request, backbone)
+    # words that a small model does not know are refused before loading it
+    words = backbone.words if backbone else facts_of(request.model).words
+    for field, text in request.texts():
+        check_words(words, text, field)
     clock.enter("loading")
     yield Stage("loading")
     if backbone is None:
@@ -127,7 +132,15 @@ def prepare_run(
         warnings += pictures.warnings
     warnings += focus_warnings(request, edits)
     warnings += picture_doubts(request.asked, request.regions)
-    return PreparedRun(backbone, resolved, adapter, pictures, request, edits, warnings)
+    return PreparedRun(
+        backbone,
+        resolved,
+        adapter,
+        pictures,
+        request,
+        edits,
+        warnings,
+    )
 
 
 def tuned_on(edits: Sequence[Placed]) -> Placed:
@@ -163,8 +176,6 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration
     is present, and parameters that do not fit together."""
-    from regrain.editing.models.files.facts import facts_of
-
     facts = facts_of(request.model)
     family = facts.family
     if family:
@@ -188,14 +199,3 @@ def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> 
                 f"It is made for {OFFERS['image_unet']}, which {shorten(model)} does "
                 "not have. Remove it or use another model.",
             )
-
-
-def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
-    """Refuse words that a small model does not know before loading it, and name their
-    field."""
-    from regrain.editing.models.files.facts import facts_of
-    from regrain.editing.models.files.words import check_words
-
-    words = backbone.words if backbone else facts_of(request.model).words
-    for field, text in request.texts():
-        check_words(words, text, field)

@@ -21,6 +21,7 @@ from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
 from regrain.editing.storage.packages import installed
+from regrain.editing.storage.texts import Content
 from regrain.editing.verdict.looked import look_at
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def make_report(
     result: EditResult,
     run: PreparedRun,
     drawn: Sequence[DrawnClip],
-) -> Steps[dict[str, object]]:
+) -> Steps[Content]:
     """Measure a result, and the boxes it was put together from, look at it, and make the
     content of report.json, except the seconds."""
     from regrain.editing.pipeline.metrics import measuring
@@ -47,7 +48,7 @@ def make_report(
     enough = threading.Event()
     edited = run.request
     yield Stage("measuring", enough.set)
-    others: list[dict[str, object]] = []
+    others: list[Content] = []
     for number, other in enumerate(result.others, 2):
         edit = replace(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
@@ -61,7 +62,7 @@ def make_report(
             }
         )
     focus = []
-    attention: dict[str, object] = {}
+    attention: Content = {}
     for one in drawn:
         placed = one.placed
         if placed.fills(edited):
@@ -77,7 +78,7 @@ def make_report(
     if metrics and focus:
         metrics["attention"] = attention
     versions = {name: installed(name) for name in _PACKAGES}
-    report: dict[str, object] = {
+    report: Content = {
         "version": 1,
         "comment": AI_EDITED,
         "versions": {"regrain": __version__, **versions},
@@ -131,7 +132,7 @@ def _until(
     return {}
 
 
-def _describe_plan(plan: Plan | None) -> dict[str, object]:
+def _describe_plan(plan: Plan | None) -> Content:
     """Describe how a long clip was divided: first frames of later shots, key frames,
     and windows."""
     if plan is None:
@@ -139,7 +140,7 @@ def _describe_plan(plan: Plan | None) -> dict[str, object]:
     all_are_keys = len(plan.keys) == plan.frames
     if all_are_keys and len(plan.windows) == 1:
         return {}
-    described: dict[str, object] = {"cuts": list(plan.cuts)}
+    described: Content = {"cuts": list(plan.cuts)}
     if not all_are_keys:
         described["key_frames"] = list(plan.keys)
     described["windows"] = [

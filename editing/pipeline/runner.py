@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from regrain.editing.errors import ResourceError
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.pipeline.preparation import prepare_run, tuned_on
 from regrain.editing.pipeline.report import make_report
@@ -25,9 +26,6 @@ from regrain.editing.recipe.events import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.devices import plain_torch
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -7,20 +7,20 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.texts import Content, Values
 
 # Parameters that act after the latents, or through the frames of the window.
 _LATER = {
@@ -43,7 +43,7 @@ def draft_key(
     params: MethodParams,
     window: WindowFrames,
     method: str,
-) -> dict[str, object]:
+) -> Content:
     """Return the cache key of the draft of a window: everything it depends on.
 
     `request` is for the frames of the window alone.
@@ -126,9 +126,7 @@ def with_maps(draft: WindowResult, maps: Mapping[str, np.ndarray]) -> WindowResu
     )
 
 
-def store_draft(
-    key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]
-) -> None:
+def store_draft(key: Values, draft: WindowResult, paths: Weights) -> None:
     """Cache a draft and the paths of its ends."""
     tensors = {
         f"latents/{number}": latents for number, latents in enumerate(draft.edits)
@@ -143,14 +141,14 @@ def store_draft(
 
 
 def load_draft(
-    key: Mapping[str, object], device: torch.device
-) -> tuple[WindowResult, dict[str, Tensor]] | None:
+    key: Values, device: torch.device
+) -> tuple[WindowResult, Tensors] | None:
     """Load a cached draft and the paths of its ends; None if there is none."""
     kept = cache.load(key)
     if kept is None:
         return None
     edits: dict[int, Tensor] = {}
-    paths: dict[str, Tensor] = {}
+    paths: Tensors = {}
     maps: dict[str, np.ndarray] = {}
     rebuilt = None
     for path, stored in kept.items():

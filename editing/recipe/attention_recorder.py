@@ -15,7 +15,13 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, Size
+from regrain.editing.attention.layers import (
+    AttentionFn,
+    AttentionLayer,
+    Grid,
+    Size,
+    Stride,
+)
 from regrain.editing.attention.maps import Exchange, Maps, probabilities
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import (
@@ -41,20 +47,18 @@ PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
 
-def word_columns(
-    text: PromptEmbedding, words: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
+def word_columns(text: PromptEmbedding, words: Sequence[str]) -> Columns:
     """Return the tokens of some words of a prompt, by word."""
     return {word: find_words(text, word) for word in words}
 
 
-def new_columns(source: str, text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+def new_columns(source: str, text: PromptEmbedding) -> Columns:
     """Return the tokens of the words that a prompt has and the source prompt lacks, by
     word."""
     return word_columns(text, new_words(source, text.prompts[0])[1])
 
 
-def telling_columns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+def telling_columns(text: PromptEmbedding) -> Columns:
     """Return the tokens of all words of a prompt but articles and prepositions, by
     word."""
     return word_columns(text, telling_words(text.prompts[0]))
@@ -68,7 +72,7 @@ class _Sums(NamedTuple):
     terms: int
 
 
-def _strides(sites: Sequence[AttentionLayer]) -> list[tuple[int, int, int]]:
+def _strides(sites: Sequence[AttentionLayer]) -> list[Stride]:
     """Return the strides of cross-attention, finest first."""
     return sorted({site.stride for site in sites if site.kind == "cross"})
 
@@ -84,7 +88,7 @@ class HeatScope:
         last: Share at which it ends; partly covered steps count.
     """
 
-    strides: frozenset[tuple[int, int, int]]
+    strides: frozenset[Stride]
     size: Size
     first: float = 0.0
     last: float = 1.0

@@ -8,18 +8,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.attention.averages import (
+    GridMaps,
+    Heat,
+    StepAreas,
+    WordAttention,
+)
+from regrain.editing.media.lazy_frames import (
+    Frames,
+    LazyFrames,
+    LazyLabels,
+    LazyRgb,
+    Numbers,
+    RgbFrames,
+)
+from regrain.editing.storage.texts import Content
 
 if TYPE_CHECKING:
     from regrain.editing.models.adapters import Adapter
     from regrain.editing.request.plan import Plan
 
 T = TypeVar("T")
-Frames = UInt8[np.ndarray | LazyFrames, "frames height width 3"]
-"""RGB frames, as an array or read by window, see `lazy_frames`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +69,7 @@ class Ready:
     """The first frames of a long clip, RGB at source size, while the rest is still
     being edited."""
 
-    frames: UInt8[LazyFrames, "frames height width 3"]
+    frames: LazyRgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +102,9 @@ class Preview:
             of `frames`.
     """
 
-    frames: UInt8[np.ndarray, "frames height width 3"]
-    indices: tuple[int, ...]
-    attention: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+    frames: RgbFrames
+    indices: Numbers
+    attention: Mapping[str, GridMaps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +130,7 @@ class OtherEdit:
     prompt: str
     frames: Frames
     uncomposited: Frames
-    matte: UInt8[LazyFrames, "frames height width"] | None = None
+    matte: LazyLabels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,16 +159,14 @@ class EditResult:
     uncomposited: Frames
     source: Frames
     edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
-    attention: Mapping[str, RegionAttention]
+    attention: Heat
     reconstruction: Frames | None = None
     control: Frames | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
+    step_areas: StepAreas = field(default_factory=dict)
     plan: Plan | None = None
-    matte: UInt8[LazyFrames, "frames height width"] | None = None
+    matte: LazyLabels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +174,7 @@ class Finished:
     """The last event; `report` is the content of report.json."""
 
     result: EditResult
-    report: dict[str, object]
+    report: Content
 
 
 Event = Stage | WindowStarted | Progress | Preview | Losses | Tuned | Ready | Finished

@@ -41,7 +41,13 @@ from regrain.editing.motion.correspondence import (
     track_ids,
 )
 from regrain.editing.params.fresco import FrescoParams
-from regrain.editing.recipe.modulation import Modulation, PixelBinding, fade, once
+from regrain.editing.recipe.modulation import (
+    Bindings,
+    Modulation,
+    PixelBinding,
+    fade,
+    once,
+)
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
 """Queries and keys of the source, by layer."""
@@ -86,7 +92,7 @@ class GuidedAttention:
         self._pairs = motion[: len(frames) - 1]
         self._tracks = cache(self._find_tracks)
         self._shared = cache(self._find_shared)
-        self._bindings: dict[tuple[int, ...], PixelBinding] = {}
+        self._bindings: Bindings = {}
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
         """Return the attention of one denoising step for the halves of guidance in

@@ -3,9 +3,8 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,13 +18,13 @@ from regrain.editing.diffusion.schedule import (
     advance,
     guide,
 )
-from regrain.editing.recipe.events import Event, Progress
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.recipe.events import Progress, Steps
 from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import ResizedClip
 from regrain.editing.storage import cache
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.texts import Content, Values
 
 Predict = Callable[[Tensor, Step], Answer]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
@@ -186,9 +185,7 @@ def is_learned(step: Step, share: float) -> bool:
     return not step.within(1 + share, begun=True)
 
 
-def inversion_key(
-    backbone: Backbone, working: ResizedClip, **facts: object
-) -> dict[str, object]:
+def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> Content:
     """Make the cache key of an inversion: everything that it, and anything learned from
     it, depends on."""
     return clip_key(
@@ -196,9 +193,7 @@ def inversion_key(
     )
 
 
-def clip_key(
-    backbone: Backbone, frames: np.ndarray, **facts: object
-) -> dict[str, object]:
+def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> Content:
     """Make the cache key of a result that a model computes from a clip."""
     return {
         "clip": frames.tobytes(),
@@ -218,7 +213,7 @@ def invert_cached(
     total: int | None = None,
     preview_every: int = 0,
     **facts: object,
-) -> Generator[Event, None, list[FrameLatents]]:
+) -> Steps[list[FrameLatents]]:
     """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
 
     Args:
@@ -235,7 +230,7 @@ def invert_cached(
     key = inversion_key(backbone, working, **facts)
     total = total or len(steps)
 
-    def make() -> Generator[Event, None, dict[str, Tensor]]:
+    def make() -> Steps[Tensors]:
         latents = yield from ddim_invert(
             backbone, working, predict, steps, total, preview_every
         )
@@ -254,7 +249,7 @@ def ddim_invert(
     steps: Sequence[Step],
     total: int,
     preview_every: int = 0,
-) -> Generator[Event, None, list[FrameLatents]]:
+) -> Steps[list[FrameLatents]]:
     """Invert a clip and return its latents from clean to noise. Each step is one unit
     of `total`; previews as for `invert_cached`."""
     pin = working.window.pin_anchors
@@ -272,11 +267,11 @@ def ddim_invert(
 
 
 def cached(
-    key: Mapping[str, object],
-    make: Callable[[], Generator[Event, None, dict[str, Tensor]]],
+    key: Values,
+    make: Callable[[], Steps[Tensors]],
     done: Progress,
     device: torch.device,
-) -> Generator[Event, None, dict[str, Tensor]]:
+) -> Steps[Tensors]:
     """Return the tensors cached under `key`, on `device`; if there are none, run `make`
     and cache its result.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +14,10 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.window import pooled
 from regrain.editing.request.compose import compose_negatives
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 
 class Layout:

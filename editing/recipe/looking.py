@@ -7,10 +7,10 @@ source see none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,25 +21,22 @@ from torch import Tensor
 from regrain.editing.attention.averages import PICTURE, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
 from regrain.editing.diffusion.blending import Area
-from regrain.editing.diffusion.schedule import Answer, FrameLatents
+from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step
+from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
+from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Event, Preview
+from regrain.editing.recipe.events import Preview, Steps
 from regrain.editing.recipe.window import (
     WindowFrames,
     WindowResult,
     pooled,
     working_frames,
 )
-
-if TYPE_CHECKING:
-    from regrain.editing.diffusion.schedule import Step
-    from regrain.editing.diffusion.text import PromptEmbedding
-    from regrain.editing.params.base import MethodParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 Cover = Callable[[int, Size], Float[Tensor, "frames tokens"]]
 """(label, size of a grid) -> how much of each token its region covers, 0..1."""
@@ -48,7 +45,7 @@ Cover = Callable[[int, Size], Float[Tensor, "frames tokens"]]
 _AROUND = 0.15
 _AT_ONCE = 8  # frames
 _GUIDED = frozenset(["uncond", "cond"])
-Recipe = Callable[..., Generator[Event, None, WindowResult]]
+Recipe = Callable[..., Steps[WindowResult]]
 
 
 def covered(request: EditRequest) -> Cover:
@@ -102,7 +99,7 @@ def run_looking(
     request: EditRequest,
     params: MethodParams,
     window: WindowFrames,
-) -> Generator[Event, None, WindowResult]:
+) -> Steps[WindowResult]:
     """Run a recipe on a window with pictures; their attention maps are added to
     previews and results."""
     if pictures is None:

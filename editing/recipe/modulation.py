@@ -68,6 +68,10 @@ class PixelBinding(NamedTuple):
         return xi * self.weight * self.term
 
 
+Bindings = dict[tuple[int, ...], PixelBinding]
+"""Bindings by the stride of their layers."""
+
+
 def along_tracks(q: Tensor, k: Tensor, v: Tensor, order: TrackOrder | None) -> Tensor:
     """Compute attention along the tracks; `v`, the output of the attention before it,
     if there are none."""
@@ -93,8 +97,8 @@ class Modulation:
     tracks: Tracks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._to_words: dict[tuple[int, ...], PixelBinding] = {}
-        self._among_pixels: dict[tuple[int, ...], PixelBinding] = {}
+        self._to_words: Bindings = {}
+        self._among_pixels: Bindings = {}
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """Return this step's maps of some frames, for a preview."""
@@ -233,7 +237,7 @@ class Modulation:
 
 
 def once(
-    kept: dict[tuple[int, ...], PixelBinding],
+    kept: Bindings,
     site: AttentionLayer,
     make: Callable[[AttentionLayer], PixelBinding],
 ) -> PixelBinding:

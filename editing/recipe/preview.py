@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,10 +12,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, Step
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames
 from regrain.editing.recipe.events import Preview
-
-if TYPE_CHECKING:
-    from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.recipe.window import ResizedClip
 
 _SHOWN = 8
 
@@ -32,7 +30,7 @@ class LatentPreview:
     def __init__(
         self,
         latents: FrameLatents,
-        frames: UInt8[np.ndarray, "frames height width 3"],
+        frames: RgbFrames,
         zoom: int = 4,
     ) -> None:
         pixels = torch.from_numpy(frames).movedim(-1, 1).float() / 255
@@ -63,7 +61,7 @@ class LatentPreview:
         )
 
 
-def shown_frames(count: int) -> tuple[int, ...]:
+def shown_frames(count: int) -> Numbers:
     """Choose the frames of a live preview: indices of up to 8 of `count`, evenly
     spaced, ends included."""
     places = np.linspace(0, count - 1, min(count, _SHOWN))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from regrain.editing.attention.maps import Exchange, exchange
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.base import ByWordsParams
 from regrain.editing.recipe.attention_recorder import Columns, new_columns
-
-if TYPE_CHECKING:
-    from regrain.editing.diffusion.text import PromptEmbedding
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.base import ByWordsParams
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 
 def embed_targets(

@@ -3,15 +3,15 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import (
     Partition,
@@ -22,18 +22,16 @@ from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, spans
 from regrain.editing.errors import PromptError
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     Columns,
     HeatScope,
 )
 from regrain.editing.recipe.layout import coded, size_term, strengths
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.params.flow_regions import FlowRegionsParams
-    from regrain.editing.recipe.window import ResizedClip
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.request.edit_request import EditRequest
 
 _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
 
@@ -229,9 +227,7 @@ class WordAttending:
         return self._parts[key]
 
 
-def by_frame(
-    maps: Mapping[str, RegionAttention], latents: Sequence[int]
-) -> dict[str, RegionAttention]:
+def by_frame(maps: Heat, latents: Sequence[int]) -> dict[str, RegionAttention]:
     """Turn maps of latents into maps of frames; `latents` has the latent of each
     frame."""
     places = [*latents]

@@ -8,27 +8,33 @@ that they took there. All frames, to a method, are those of the window and its a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import Heat, StepAreas, WordAttention
 from regrain.editing.attention.layers import Grid, Size
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
 from regrain.editing.media.clip import resize
-from regrain.editing.media.lazy_frames import LazyFrames, windows
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.media.lazy_frames import (
+    LazyFrames,
+    LazyRgb,
+    Numbers,
+    RgbFrames,
+    windows,
+)
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Weights
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.texts import Content
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +53,12 @@ class WindowFrames:
             window.
     """
 
-    numbers: tuple[int, ...]
+    numbers: Numbers
     anchors: int = 0
-    breaks: tuple[int, ...] = ()
+    breaks: Numbers = ()
     leads: bool = False
-    known: Mapping[str, Tensor] = field(default_factory=dict)
-    paths: dict[str, Tensor] = field(default_factory=dict)
+    known: Weights = field(default_factory=dict)
+    paths: Tensors = field(default_factory=dict)
 
     @classmethod
     def whole(cls, frames: int) -> WindowFrames:
@@ -92,7 +98,7 @@ class WindowFrames:
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
     @property
-    def cache_key(self) -> dict[str, object]:
+    def cache_key(self) -> Content:
         """Part of an inversion's cache key that depends on the anchors; empty without
         them."""
         if not self.anchors:
@@ -141,11 +147,11 @@ class ResizedClip:
             several.
     """
 
-    frames: UInt8[np.ndarray, "frames height width 3"]
+    frames: RgbFrames
     grid: Grid
     edited: EditedCells | None
     window: WindowFrames
-    latents: tuple[int, ...]
+    latents: Numbers
 
     def inside(self) -> Area | None:
         """Return the edited regions on the latents' grid, 1 inside; None if the whole
@@ -188,9 +194,7 @@ def working_clip(
     )
 
 
-def working_frames(
-    backbone: Backbone, request: EditRequest
-) -> UInt8[LazyFrames, "frames height width 3"]:
+def working_frames(backbone: Backbone, request: EditRequest) -> LazyRgb:
     """Return the clip of a request at the working size of the model, read when it is
     needed."""
     clip = request.clip
@@ -212,10 +216,8 @@ class WindowResult:
     """
 
     edits: tuple[FrameLatents, ...]
-    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    attention: Heat = field(default_factory=dict)
     reconstruction: FrameLatents | None = None
     words: WordAttention | None = None
-    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(
-        default_factory=dict
-    )
-    control: UInt8[np.ndarray, "frames height width 3"] | None = None
+    step_areas: StepAreas = field(default_factory=dict)
+    control: RgbFrames | None = None

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.lazy_frames import Size
 
 CONTEXT = 0.25  # default: share of a region's longer side that is seen around it
 MAX_CONTEXT = 4.0
@@ -34,7 +35,6 @@ MOST_ASPECT = 2.0
 _WIDER = 1.02  # times, by which a box grows until it has a ratio that a model takes
 _STEADY = 0.5  # seconds over which the way of a box is averaged
 _MEDIAN = 5  # frames, so that two frames with a bad mask do not move a box
-_KINDS = ("auto", "on", "off", "each")
 EXPECTED = (
     "auto, on, off or each, the share around it after them, like on 0.5, or boxes "
     "WIDTHxHEIGHT+LEFT+TOP"
@@ -48,8 +48,12 @@ Boxes = Int[np.ndarray, "frames 4"]
 """Left, top, width and height of a box per frame, in pixels of the clip."""
 Edges = Float[np.ndarray, "frames 4"]
 """Left, top, right and bottom edge per frame, in pixels; NaN where there is nothing."""
-Size = tuple[int, int]
-"""Width and height in pixels."""
+
+
+Fit = Callable[[int, int], Size]
+"""Chooses the working size for frames of (width, height)."""
+Series = Float[np.ndarray, "frames n"]
+"""Values of each frame."""
 
 
 class Focus(NamedTuple):
@@ -168,7 +172,7 @@ def find_boxes(
     cuts: Sequence[int],
     fps: float,
     focus: Focus,
-    fit: Callable[[int, int], Size] = lambda width, height: (width, height),
+    fit: Fit = lambda width, height: (width, height),
 ) -> Boxes | None:
     """Find the boxes that keep something in view.
 
@@ -194,7 +198,12 @@ def find_boxes(
     if not known or all(side == size for side in known):
         return None
     largest = max(known, key=math.prod)
-    sides = _in_one_ratio([side or largest for side in wanted], size, largest, fit)
+    # all in the ratio of the largest or, where that does not fit, the frame's
+    ratio = _fitting(largest, size, fit)
+    sides = [_widened(side or largest, ratio) for side in wanted]
+    if any(np.greater(side, size).any() for side in sides):
+        sides = [_widened(side or largest, size) for side in wanted]
+    sides = [(min(w, size[0]), min(h, size[1])) for w, h in sides]
     if all(_is_frame(side, size) for side in sides):
         return None
     boxes = np.empty((len(edges), 4), np.int64)
@@ -223,7 +232,7 @@ def _view(edges: Edges, fps: float) -> Edges | None:
     return median(np.stack(filled, 1))
 
 
-def median(values: Float[np.ndarray, "frames n"]) -> Float[np.ndarray, "frames n"]:
+def median(values: Series) -> Series:
     """Return the median of each value and its neighbours, five in all.
 
     Before the first and after the last they go on along a line, that of the medians of
@@ -240,7 +249,7 @@ def median(values: Float[np.ndarray, "frames n"]) -> Float[np.ndarray, "frames n
 
 
 def _line(
-    values: Float[np.ndarray, "frames n"], places: Int[np.ndarray, "places"]
+    values: Series, places: Int[np.ndarray, "places"]
 ) -> Float[np.ndarray, "places n"]:
     """Return where a line through the first values is at some places."""
     first = values[:_MEDIAN]
@@ -249,9 +258,7 @@ def _line(
     return height + slope * places[:, None]
 
 
-def smooth(
-    values: Float[np.ndarray, "frames n"], fps: float
-) -> Float[np.ndarray, "frames n"]:
+def smooth(values: Series, fps: float) -> Series:
     """Average values over half a second, under a cosine; at the ends they go on as they
     came."""
     reach = min(max(1, round(fps * _STEADY / 2)), len(values) - 1)
@@ -281,22 +288,7 @@ def _wanted(view: Edges | None, size: Size, focus: Focus) -> Size | None:
     return (width, height) if pays else size
 
 
-def _in_one_ratio(
-    wanted: Sequence[Size],
-    size: Size,
-    largest: Size,
-    fit: Callable[[int, int], Size],
-) -> list[Size]:
-    """Return sizes that all have the ratio of the largest or, where that does not fit
-    into the frame, the frame's; in whole pixels."""
-    ratio = _fitting(largest, size, fit)
-    sides = [_widened(side, ratio) for side in wanted]
-    if any(np.greater(side, size).any() for side in sides):
-        sides = [_widened(side, size) for side in wanted]
-    return [(min(w, size[0]), min(h, size[1])) for w, h in sides]
-
-
-def _fitting(side: Size, size: Size, fit: Callable[[int, int], Size]) -> Size:
+def _fitting(side: Size, size: Size, fit: Fit) -> Size:
     """Return the ratio of the working size of a box that is widened as little as its
     place in the frame allows."""
     while side != size:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from regrain.editing.request.region import Region
+from regrain.editing.models.files.words import Span
+from regrain.editing.request.region import Region
 
 
 class Composed(NamedTuple):
@@ -20,7 +20,7 @@ class Composed(NamedTuple):
     """
 
     text: str
-    spans: dict[int, tuple[int, int] | None]
+    spans: dict[int, Span | None]
     missing: dict[int, str]
 
 
@@ -61,9 +61,7 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
             sought[region.label] = _own_words(region)
     places = _find_places(text, sought)
     missing = {}
-    spans: dict[int, tuple[int, int] | None] = {
-        region.label: None for region in regions
-    }
+    spans: dict[int, Span | None] = {region.label: None for region in regions}
     prompts = {region.label: region.prompt.strip() for region in regions}
     result = ""
     done = 0  # characters of the text
@@ -88,14 +86,14 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     return Composed(result, spans, missing)
 
 
-def _next_span(text: str, words: str) -> tuple[int, int]:
+def _next_span(text: str, words: str) -> Span:
     """Return where words stand that are appended to a text."""
     return len(text), len(text) + len(words)
 
 
 def compose_negatives(
     negative_prompt: str, regions: Sequence[Region]
-) -> tuple[str, dict[int, tuple[int, int]]]:
+) -> tuple[str, dict[int, Span]]:
     """Join the negative prompt and those of the regions by commas; and return by label
     where each stands."""
     text = negative_prompt
@@ -108,9 +106,9 @@ def compose_negatives(
     return text, spans
 
 
-def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
+def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, Span]:
     """Return the first free occurrence of each phrase, by label."""
-    places: dict[int, tuple[int, int]] = {}
+    places: dict[int, Span] = {}
     longest_first = sorted(phrases.items(), key=lambda item: -len(item[1].split()))
     for label, phrase in longest_first:
         words = [re.escape(word) for word in phrase.split()]

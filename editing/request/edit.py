@@ -3,13 +3,13 @@ its regions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import EXPECTED, MAX_WRITTEN
 from regrain.editing.request.fields import Option, declare
 from regrain.editing.request.region import MAX_PROMPT, declare_scale
+from regrain.editing.storage.texts import Values
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
@@ -54,7 +54,7 @@ class Edit:
         option=Option("Method instead of the project's."),
     )
     # The given ones only; the others are decided when the run starts.
-    params: Mapping[str, object] = declare(
+    params: Values = declare(
         {},
         "Parameters of the method; the others are decided when it runs.",
         expected="an object of names and values",

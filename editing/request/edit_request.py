@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32
 
 from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
-from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
+from regrain.editing.media.lazy_frames import (
+    AnyLabels,
+    FrameSource,
+    LabelFrames,
+    LazyFrames,
+    LazyLabels,
+    LazyMasks,
+    Masks,
+)
 from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.location import (
     PictureSpec,
@@ -43,6 +51,7 @@ from regrain.editing.request.region import (
     is_whole,
     require,
 )
+from regrain.editing.storage.texts import Json, Values
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
@@ -60,7 +69,7 @@ class Material:
     """
 
     clip: Clip
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"] | FrameSource | None
+    labels: AnyLabels | FrameSource | None
     regions: tuple[Region, ...]
 
 
@@ -169,7 +178,7 @@ class EditRequest(Draft):
         )
 
     @property
-    def areas(self) -> UInt8[LazyFrames, "frames height width"]:
+    def areas(self) -> LazyLabels:
         """`labels` with every edited region grown by its margin: where each edit may
         reach."""
         width, height = self.clip.size
@@ -179,7 +188,7 @@ class EditRequest(Draft):
             for region in self.edited
         }
 
-        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        def read(start: int, stop: int) -> LabelFrames:
             if labels is None:
                 return np.zeros((stop - start, height, width), np.uint8)
             return grow_labels(labels.read(start, stop), margins)
@@ -187,26 +196,24 @@ class EditRequest(Draft):
         return LazyFrames((len(self.clip), height, width), np.uint8, read)
 
     @property
-    def edited_mask(self) -> Bool[LazyFrames, "frames height width"]:
+    def edited_mask(self) -> LazyMasks:
         """The union of the edited regions' areas, True inside; the whole frame if no
         region is edited."""
         return self._edited_of(self.areas)
 
     @property
-    def edited_inside(self) -> Bool[LazyFrames, "frames height width"]:
+    def edited_inside(self) -> LazyMasks:
         """`edited_mask` without the margins."""
         labels = cast(Labels | None, self.labels)
         return self._edited_of(self.areas if labels is None else labels)
 
-    def _edited_of(self, labels: LazyFrames) -> Bool[LazyFrames, "frames height width"]:
+    def _edited_of(self, labels: LazyFrames) -> LazyMasks:
         edited = [region.label for region in self.edited]
 
-        def read(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
-            if not edited:
-                return np.ones((stop - start, *labels.shape[1:]), bool)
-            return np.isin(labels.read(start, stop), edited)
+        def inside(some: LabelFrames) -> Masks:
+            return np.isin(some, edited) if edited else np.ones(some.shape, bool)
 
-        return LazyFrames(labels.shape, bool, read)
+        return labels.changed(inside, bool)
 
     @property
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
@@ -218,10 +225,8 @@ class EditRequest(Draft):
             return None
         some = {label: feather for label, feather in feathers.items() if feather}
 
-        def read(start: int, stop: int) -> Float32[np.ndarray, "frames height width"]:
-            return fade_inwards(areas.read(start, stop), some, list(feathers))
-
-        return LazyFrames(areas.shape, np.float32, read)
+        fade = partial(fade_inwards, pixels=some, edited=list(feathers))
+        return areas.changed(fade, np.float32)
 
     def _check_values(self) -> None:
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
@@ -310,7 +315,7 @@ def override(
     request: EditRequest,
     *,
     method: str | None = None,
-    params: Mapping[str, object] | None = None,
+    params: Values | None = None,
     prompts: Sequence[str] = (),
     pictures: Sequence[str] = (),
     **values: Any,
@@ -349,7 +354,7 @@ def override(
         request = replace(request, prediction="", motion=motion, loras=loras)
     for text in pictures:
         request = _pictured(request, text)
-    changes: dict[str, Any] = {"params": {**request.params, **(params or {})}}
+    changes: Json = {"params": {**request.params, **(params or {})}}
     for key, value in values.items():
         if value is not None:
             changes[key] = tuple(value) if isinstance(value, list) else value

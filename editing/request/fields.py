@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from regrain.editing.errors import RequestError, from_validation, shorten
+from regrain.editing.storage.texts import Json
 
 M = TypeVar("M", bound=BaseModel)
 _KEY = "declared"  # of the metadata of a dataclass's field
@@ -143,7 +144,7 @@ def model_of(
 ) -> type[M]:
     """Make a pydantic model with some of the declared fields of a dataclass, as JSON
     has them."""
-    chosen: dict[str, Any] = {
+    chosen: Json = {
         key: (declared(owner)[key].type, declared(owner)[key].info) for key in fields
     }
     return create_model(name, __base__=base, **chosen)
@@ -181,7 +182,7 @@ def _as_json(value: object) -> object:
     return value
 
 
-def to_json(value: Any, owner: type) -> dict[str, Any]:
+def to_json(value: Any, owner: type) -> Json:
     """Return the declared fields of a value as project.json has them: files by name, no
     empty ones."""
     content = {}
@@ -195,7 +196,7 @@ def to_json(value: Any, owner: type) -> dict[str, Any]:
     return content
 
 
-def from_json(content: BaseModel, owner: type) -> dict[str, Any]:
+def from_json(content: BaseModel, owner: type) -> Json:
     """Return the declared fields that a model has, with the values that a dataclass
     takes."""
     values = {}

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, LazyRgb, frames_of
 from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
-
-if TYPE_CHECKING:
-    from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.edit_request import EditRequest
 
 
 class DerivedClip:
     """A clip whose frames are made of those of another; see `editing.media.clip.Clip`."""
 
-    def __init__(
-        self, whole: Clip, frames: UInt8[LazyFrames, "frames height width 3"]
-    ) -> None:
+    def __init__(self, whole: Clip, frames: LazyRgb) -> None:
         # Real attributes: from Python 3.12 on, `isinstance` asks `__getattr__` no more.
         for name in Clip.__annotations__:
             setattr(self, name, getattr(whole, name))

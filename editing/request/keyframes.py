@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from regrain.editing.errors import RequestError
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import Frames, Numbers
 from regrain.editing.params.written import KeyChoice
 
 _LAST_BATCH = 3  # new key frames the last batch should have
 ANCHORS = 2  # key frames of earlier batches with which a batch starts
 
 
-def choose_keyframes(
-    choice: KeyChoice, frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]
-) -> tuple[int, ...]:
+def choose_keyframes(choice: KeyChoice, frames: Frames) -> Numbers:
     """Choose the key frames of a clip, RGB at the working size: from 0, rising, with
     the first and the last.
 
@@ -47,9 +45,7 @@ def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) 
         )
 
 
-def spread(
-    changes: Float[np.ndarray, "frames"], least: int, most: int
-) -> tuple[int, ...]:
+def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> Numbers:
     """Choose frames where most changes until they are at most `most` apart, as far as
     `least` allows.
 
@@ -74,7 +70,7 @@ def spread(
 
 
 def _changes(
-    frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
+    frames: Frames,
 ) -> Float[np.ndarray, "frames"]:
     """Mean squared difference of every frame to the one before, blurred, for colours
     from -1 to 1."""
@@ -90,7 +86,7 @@ def _changes(
     return out
 
 
-def batches(keys: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
+def batches(keys: Sequence[int], size: int) -> tuple[Numbers, ...]:
     """Divide key frames into batches that share anchors.
 
     Every batch but the first starts with two anchors: the first key frame, and the last

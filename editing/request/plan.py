@@ -9,11 +9,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import UInt8
 
-from regrain.editing.media.clip import Clip, resize
-from regrain.editing.media.lazy_frames import LazyFrames, windows as spans
+from regrain.editing.media.clip import Clip, resize, within
+from regrain.editing.media.lazy_frames import LazyRgb, Numbers, windows as spans
 from regrain.editing.params.written import KeyChoice
+from regrain.editing.request.frame_subset import chosen
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 
 # long side in pixels of the frames in which cuts are sought: the threshold was measured
@@ -27,12 +27,12 @@ class Window:
     """Own key frames, rising, edited together with anchors, those of earlier windows;
     its shot, from 0."""
 
-    keys: tuple[int, ...]
-    anchors: tuple[int, ...]
+    keys: Numbers
+    anchors: Numbers
     shot: int
 
     @property
-    def numbers(self) -> tuple[int, ...]:
+    def numbers(self) -> Numbers:
         """All its frames."""
         return (*self.anchors, *self.keys)
 
@@ -43,16 +43,16 @@ class Plan:
     in their order."""
 
     frames: int
-    cuts: tuple[int, ...]
+    cuts: Numbers
     windows: tuple[Window, ...]
 
     @cached_property
-    def keys(self) -> tuple[int, ...]:
+    def keys(self) -> Numbers:
         """All key frames."""
         return tuple(key for window in self.windows for key in window.keys)
 
     @cached_property
-    def nearest(self) -> tuple[int, ...]:
+    def nearest(self) -> Numbers:
         """The place in `keys` of the key frame that is nearest to each frame, in its
         own shot."""
         places = []
@@ -68,7 +68,7 @@ class Plan:
 def make_plan(
     cuts: Sequence[int],
     choice: KeyChoice,
-    frames: UInt8[LazyFrames, "frames h w 3"],
+    frames: LazyRgb,
     size: int,
     anchors: int = ANCHORS,
 ) -> Plan:
@@ -85,7 +85,14 @@ def make_plan(
     windows: list[Window] = []
     shots = pairwise((0, *cuts, len(frames)))
     for number, (begin, end) in enumerate(shots):
-        keys = _keys_of_shot(choice, frames, begin, end)
+        own = choice
+        if choice.frames:
+            inside = [frame for frame in choice.frames if begin <= frame < end]
+            own = choice._replace(
+                frames=tuple(frame - begin for frame in inside or [begin])
+            )
+        shot = chosen(frames, range(begin, end))
+        keys = tuple(begin + key for key in choose_keyframes(own, shot))
         windows += windows_of(keys, size, anchors, number)
     return Plan(len(frames), tuple(cuts), tuple(windows))
 
@@ -102,38 +109,18 @@ def windows_of(
     return [Window(first, (), shot), *others]
 
 
-def _keys_of_shot(
-    choice: KeyChoice, frames: UInt8[LazyFrames, "frames h w 3"], start: int, stop: int
-) -> tuple[int, ...]:
-    """Return the key frames of the shot from `start` to before `stop`, as numbers of
-    the clip."""
-    if choice.frames:
-        chosen = tuple(
-            frame - start for frame in choice.frames if start <= frame < stop
-        )
-        choice = choice._replace(frames=chosen or (0,))
-
-    shot = LazyFrames(
-        (stop - start, *frames.shape[1:]),
-        np.uint8,
-        lambda first, last: frames.read(start + first, start + last),
-    )
-    return tuple(start + key for key in choose_keyframes(choice, shot))
-
-
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4
     frames, begins with it."""
     # torch is slow to import
     from regrain.editing.motion.correspondence import is_cut
 
-    scale = min(1.0, SCANNED / max(clip.size))
-    width, height = (max(1, round(side * scale)) for side in clip.size)
+    size = within(clip.size, SCANNED)
     frames = len(clip)
     last = 0  # first frame of the present shot
-    before = resize(clip.read(0, 1), (width, height))
+    before = resize(clip.read(0, 1), size)
     for number in range(1, frames):
-        frame = resize(clip.read(number, number + 1), (width, height))
+        frame = resize(clip.read(number, number + 1), size)
         possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
         begins = possible and is_cut(before, frame)
         if begins:

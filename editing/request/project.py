@@ -45,13 +45,14 @@ from regrain.editing.request.fields import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import (
-    check_folder,
+    check_marked,
     replacing,
     staged,
     visible,
 )
 from regrain.editing.storage.local_models import find_project
 from regrain.editing.storage.packages import program
+from regrain.editing.storage.texts import Json
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
@@ -65,8 +66,8 @@ _WORDS = ("source_prompt", "prompt", "more_prompts", "negative_prompt")
 _SETTINGS = tuple(name for name in declared(Edit) if name not in (*_WORDS, *_OF_CLIP))
 
 
-Content = dict[str, Any]
-"""What JSON has of a value."""
+Put = Callable[[Path, Path], object]
+"""Copies a file to a place, or links it there."""
 
 
 class ProjectClip(Strict):
@@ -112,7 +113,7 @@ class Project(model_of(Edit, "Settings", _SETTINGS, _Regions)):
         return Edit(**from_json(self, Edit), size=self.clip.size)
 
 
-def schema() -> Content:
+def schema() -> Json:
     """Return the JSON schema of project.json; `params` lists those of every method."""
     result = Project.model_json_schema()
     result["properties"]["params"]["anyOf"] = [
@@ -162,7 +163,7 @@ def load_project(
     if masks_path:
         colors = {region.label: region.color for region in regions}
         labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
-    found: Content = {
+    found: Json = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
     }
@@ -230,7 +231,7 @@ def save_project(
 def write_project(
     draft: Draft,
     folder: Path,
-    put: Callable[[Path, Path], object],
+    put: Put,
     masks: str = "masks",
 ) -> None:
     """Write project.json and the files that it names, but for masks, into a folder.
@@ -258,9 +259,7 @@ def write_project(
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def _put(
-    file: Path, folder: Path, name: str, put: Callable[[Path, Path], object]
-) -> str:
+def _put(file: Path, folder: Path, name: str, put: Put) -> str:
     """Bring a file into the folder unless it is there; returns its place in it."""
     if file.is_relative_to(folder):
         return file.relative_to(folder).as_posix()
@@ -268,9 +267,7 @@ def _put(
     return name
 
 
-def put_clip(
-    draft: Draft, folder: Path, put: Callable[[Path, Path], object]
-) -> Content:
+def put_clip(draft: Draft, folder: Path, put: Put) -> Json:
     """Bring the frames of a clip into a folder, and return the value of the key
     `clip`; see `write_project`."""
     clip = draft.clip
@@ -289,7 +286,7 @@ def put_clip(
     return _describe_clip(draft, target.name)
 
 
-def describe(draft: Draft, masks: str = "masks") -> Content:
+def describe(draft: Draft, masks: str = "masks") -> Json:
     """Return the content of project.json for a request; files, such as the clip, by
     their names."""
     content = {
@@ -306,13 +303,7 @@ def describe(draft: Draft, masks: str = "masks") -> Content:
 def check_project_path(folder: Path) -> None:
     """Refuse a path that is not free, an empty folder or a project by a RequestError
     about `--out`."""
-    check_folder(folder)
-    if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
-        raise RequestError(
-            "--out",
-            f"{folder.name!r} contains other files. Choose a new or empty folder, "
-            "or a project.",
-        )
+    check_marked(folder, FILE, "a new or empty folder, or a project")
 
 
 def _folder(path: str | Path) -> Path:
@@ -355,7 +346,7 @@ def _refuse_constant(name: str) -> None:
     raise RequestError(FILE, f"Expected finite numbers, got {name}.")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> Content:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Json:
     result = dict(pairs)
     if len(result) < len(pairs):
         counts = Counter(key for key, _ in pairs)
@@ -489,9 +480,9 @@ def _is_relative(path: str) -> bool:
     return ".." not in re.split(r"[\\/]", path)
 
 
-def _describe_clip(draft: Draft, path: str) -> Content:
+def _describe_clip(draft: Draft, path: str) -> Json:
     clip = draft.clip
-    described: Content = {"path": path, "start": 0, "stride": 1}
+    described: Json = {"path": path, "start": 0, "stride": 1}
     if isinstance(clip, VideoClip | ImageClip):
         described |= {"start": clip.start, "stride": clip.stride}
     described["frames"] = len(clip)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.fields import check_declared, declare, declared
 
@@ -89,13 +90,13 @@ class Region:
         expected=f"a whole number of pixels from 0 to {MAX_REACH}",
     )
     # Numbers from 0 of used frames, kept for the page; a run ignores them.
-    drawn: tuple[int, ...] = declare(
+    drawn: Numbers = declare(
         (),
         "Used frames with a mask drawn by hand.",
         expected="frame numbers from 0 on",
         programs=False,
     )
-    clicked: tuple[int, ...] = declare(
+    clicked: Numbers = declare(
         (),
         "Used frames with a mask found from clicks; the other masks were tracked.",
         expected="frame numbers from 0 on",
@@ -132,7 +133,7 @@ class Region:
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
 
-    def effective_margin(self, size: tuple[int, int]) -> int:
+    def effective_margin(self, size: Size) -> int:
         """Return the margin, in pixels, that it has in a clip of a size (width,
         height)."""
         return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin

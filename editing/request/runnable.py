@@ -59,7 +59,10 @@ def check_runnable(request: EditRequest) -> None:
         )
     check_source(request)
     adapter_facts(request)
-    _check_frames(request)
+    params = request.decided
+    count = len(request.clip)
+    check_inside("params.keyframes", params.keyframes.frames, count)
+    check_inside("params.cuts", params.cuts or (), count, first=1)
     if "regions" in method.needs and not request.edited:
         raise RequestError(
             "regions",
@@ -108,11 +111,3 @@ def adapter_facts(request: EditRequest) -> AdapterFacts | None:
     if request.method != "tune_a_video" or request.params.get("start") != "noise":
         check_frames(facts, len(request.clip))
     return facts
-
-
-def _check_frames(request: EditRequest) -> None:
-    """Check that frames that parameters name are inside the clip."""
-    params = request.decided
-    count = len(request.clip)
-    check_inside("params.keyframes", params.keyframes.frames, count)
-    check_inside("params.cuts", params.cuts or (), count, first=1)

@@ -24,6 +24,7 @@ from regrain.editing.errors import shorten
 from regrain.editing.storage.folders import named_by, remove_stale_in, replacing
 from regrain.editing.storage.packages import installed
 from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.storage.texts import Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,7 @@ def _versions() -> dict[str, str | None]:
     }
 
 
-def digest(key: Mapping[str, object]) -> str:
+def digest(key: Values) -> str:
     """Return the SHA-256 of a JSON-able key and of the versions in use; bytes count by
     their content."""
     plain = dict(key)
@@ -63,7 +64,7 @@ def digest(key: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
+def load(key: Values) -> dict[str, Tensor] | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts
     as missing."""
     path = _entry(key)
@@ -85,7 +86,7 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     return tensors
 
 
-def _entry(key: Mapping[str, object]) -> Path | None:
+def _entry(key: Values) -> Path | None:
     """Return the file stored under `key`, or None."""
     path = cache_folder() / f"{digest(key)}.safetensors"
     return path if os.path.isfile(path) else None  # unlike Path.is_file, does not raise
@@ -118,7 +119,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return f"{crc:08x}"
 
 
-def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
+def shape(key: Values, name: str) -> tuple[int, ...] | None:
     """Return the shape of a tensor of the entry stored under `key`, or None. Reads no
     tensor."""
     from safetensors import safe_open
@@ -134,9 +135,7 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
         return None
 
 
-def store(
-    key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP
-) -> None:
+def store(key: Values, tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
     """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small
     ones last.
 

@@ -89,6 +89,31 @@ def check_folder(out: Path) -> None:
     check_writable(out)
 
 
+def check_replaced(out: Path, is_ours: Callable[[Path], bool], kind: str) -> None:
+    """Refuse, before any work, a folder for results that is a file, cannot be written,
+    or has more than what is ours, of a kind such as "result", and will be replaced."""
+    check_folder(out)
+    remove_stale(out)
+    for entry in visible(out) if out.is_dir() else ():
+        if not is_ours(entry):
+            raise RequestError(
+                "--out",
+                f"{shorten(out.name)} contains {shorten(entry.name)}, which is not a "
+                f"{kind}. Choose a new or empty folder.",
+            )
+    check_writable(out.absolute().parent)  # results are put together beside it
+
+
+def check_marked(out: Path, file: str, instead: str) -> None:
+    """Refuse, before any work, a folder that is a file, cannot be written, or has files,
+    but not the one by which it is known; errors say what to choose instead."""
+    check_folder(out)
+    if out.is_dir() and visible(out) and not (out / file).is_file():
+        raise RequestError(
+            "--out", f"{shorten(out.name)} contains other files. Choose {instead}."
+        )
+
+
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about
     `--out`."""
@@ -146,7 +171,7 @@ def writable() -> Iterator[None]:
         why = error.strerror or error
         raise ResourceError(
             "--out",
-            f"The folder cannot be written ({why}). Free some space or choose another.",
+            f"It cannot be written ({why}). Free some space or choose another.",
         ) from error
 
 

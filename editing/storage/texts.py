@@ -1,10 +1,19 @@
-"""Texts as programs on Windows write them: with a byte order mark, or in UTF-16."""
+"""Objects of JSON, and texts as programs on Windows write them: with a byte order mark,
+or in UTF-16."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+Json = dict[str, Any]
+"""An object of JSON, or values of any kind by name."""
+Content = dict[str, object]
+"""An object that is made to be written as JSON."""
+Values = Mapping[str, object]
+"""Values by name, which are read alone."""
 _FIRST = 4  # bytes that tell an encoding
 
 

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-Looked = dict[str, Any]
+from regrain.editing.storage.texts import Json
+
+Looked = Json
 """Content of a report, of an edit or one of its regions; see docs/command_line.md."""
+Report = Mapping[str, Any]
 _LONGEST = 60  # characters of words in a sentence
 _WAYS = "try another seed, a larger margin, more steps"
 
@@ -37,7 +40,7 @@ def say(reader: str, regions: Sequence[Looked]) -> Looked:
     }
 
 
-def lines(report: Mapping[str, Any]) -> list[str]:
+def lines(report: Report) -> list[str]:
     """Return all that was said of the edits of a run."""
     said = []
     for number, edit in enumerate(_edits(report), 1):
@@ -46,19 +49,19 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def tally(report: Mapping[str, Any]) -> str:
+def tally(report: Report) -> str:
     """Say how many regions of a run are there; nothing if nobody looked."""
     there = [one for one in seen(report) if one is not None]
     return f"{sum(there)} of {len(there)} there" if there else ""
 
 
-def seen(report: Mapping[str, Any]) -> list[bool | None]:
+def seen(report: Report) -> list[bool | None]:
     """Return of each region of each edit whether it is there; None if nobody can
     tell."""
     return [one["there"] for edit in _edits(report) for one in edit["regions"]]
 
 
-def rank(report: Mapping[str, Any]) -> tuple[float, float]:
+def rank(report: Report) -> tuple[float, float]:
     """Return what the better of two runs has more of: the share of regions that are
     there, then the mean margin. Least of all has a run at which nobody looked."""
     regions = [one for edit in _edits(report) for one in edit["regions"]]
@@ -72,7 +75,7 @@ def _place(one: Looked) -> tuple[float, float]:
     return 0.5 if there is None else float(there), one.get("margin", 0.0)
 
 
-def _edits(report: Mapping[str, Any]) -> list[Looked]:
+def _edits(report: Report) -> list[Looked]:
     """Return what was seen of each edit; nothing of reports that are older."""
     edits = (report, *report.get("others", ()))
     return [edit["looked_at"] for edit in edits if "looked_at" in edit]

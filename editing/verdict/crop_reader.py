@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.models.files.configs import read_config, read_json
 from regrain.editing.models.files.download import READER_FILES, obtain
 from regrain.editing.models.files.facts import facts_of
@@ -114,7 +115,7 @@ class CropReader:
 
     def cosines(
         self,
-        crops: Sequence[UInt8[np.ndarray, "height width 3"]],
+        crops: Sequence[Rgb],
         phrases: Sequence[str],
         device: torch.device,
     ) -> Float32[np.ndarray, "crops phrases"]:

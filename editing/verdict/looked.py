@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regrain.editing.errors import EditingError
-from regrain.editing.recipe.events import EditResult, Frames, Progress, Stage, Steps
+from regrain.editing.media.lazy_frames import Frames
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.verdict.answers import Looked, say, unseen
 from regrain.editing.verdict.crop_reader import CropReader, reader_of
 from regrain.editing.verdict.wishes import Wish, wishes
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 
 def look_at(

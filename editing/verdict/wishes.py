@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from regrain.editing.media.labels import Labels
 from regrain.editing.models.files.words import split_words
+from regrain.editing.request.boxes import Edges
 from regrain.editing.request.edit_request import EditRequest
 
 _FRAMES = 8  # at most, that are looked at
@@ -19,7 +20,6 @@ _ARTICLES = ("a", "an", "the", "another", "third")
 # Of words that say nothing but how the thing is that is there.
 _CLOTHES = ("wearing ", "with ", "in ")
 _COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "pink")
-Edges = Float[np.ndarray, "frames 4"]
 
 
 class Wish(NamedTuple):

@@ -10,14 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
-from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
+from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import WholeMasks, write_rle
+from regrain.editing.media.label_map import label_in
 from regrain.editing.media.labels import (
     extent_of,
-    flatten,
+    flattened,
     is_written,
     open_regions,
     write_labels,
@@ -28,11 +28,12 @@ from regrain.editing.media.mask_pictures import Colors, default_color
 from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import (
     check_apart,
+    check_replaced,
     check_writable,
-    remove_stale,
     replacing,
     staged,
     visible,
+    writable,
 )
 from regrain.masks.io.video import write_mask_video
 
@@ -110,21 +111,14 @@ def write_masks(
             if overlap(masks):
                 write_regions(masks, folder)
             else:
-                write_labels(_flat(masks), folder, colors)
+                write_labels(flattened(masks), folder, colors)
         return
-    try:
-        with replacing(path) as part:
-            if path.suffix.lower() == ".json":
-                write_rle(masks, part, names)
-            else:
-                _check_colors(masks, colors)
-                write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
-    except OSError as error:
-        raise ResourceError(
-            "--out",
-            f"{path.name!r} cannot be written ({error.strerror or error}). Free "
-            "some space or choose another.",
-        ) from error
+    with writable(), replacing(path) as part:
+        if path.suffix.lower() == ".json":
+            write_rle(masks, part, names)
+        else:
+            _check_colors(masks, colors)
+            write_mask_video(np.asarray(flattened(masks)), part, fps, colors)
 
 
 def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
@@ -181,18 +175,8 @@ def check_out(out: Path, source: Path) -> None:
             "--out",
             f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.",
         )
-    check_writable(out)
     check_apart(out, source)
-    remove_stale(out)
-    check_writable(out.absolute().parent)  # masks are put together beside it
-    entries = visible(out) if out.is_dir() else []
-    for entry in entries:
-        if not _is_ours(entry):
-            raise RequestError(
-                "--out",
-                f"{out.name!r} contains {entry.name!r}, which is not a mask. "
-                "Choose a new or empty folder.",
-            )
+    check_replaced(out, _is_ours, "mask")
 
 
 def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
@@ -221,16 +205,6 @@ def overlap(masks: Masks) -> bool:
     )
 
 
-def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:
-    """Flatten masks to labels, a window of frames at a time."""
-    shape = next(iter(masks.values())).shape
-
-    def read(start: int, stop: int) -> np.ndarray:
-        return flatten({label: mask[start:stop] for label, mask in masks.items()})
-
-    return LazyFrames(shape, np.uint8, read)
-
-
 def _is_file(path: Path) -> bool:
     return path.suffix.lower() in (".json", *VIDEOS)
 
@@ -240,10 +214,9 @@ def _is_ours(entry: Path) -> bool:
     of masks."""
     if not entry.is_dir():
         return is_written(entry)
-    is_number = entry.name.isascii() and entry.name.isdigit()
-    if not is_number or not 1 <= int(entry.name) <= 255:
-        return False
-    return all(is_written(file, "L") for file in visible(entry))
+    return label_in(entry.name) is not None and all(
+        is_written(file, "L") for file in visible(entry)
+    )
 
 
 def replacing_masks(path: Path) -> AbstractContextManager[Path]:

@@ -6,18 +6,23 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import check_extent
-from regrain.editing.media.lazy_frames import LabelFrames, LazyFrames, Size, frames_of
+from regrain.editing.media.lazy_frames import (
+    AnyLabels,
+    LabelFrames,
+    LazyFrames,
+    Size,
+    frames_of,
+)
 from regrain.editing.media.mask_pictures import Colors, nearest_labels, palette
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
 
 def write_mask_video(
-    labels: UInt8[np.ndarray | LazyFrames, "frames height width"],
+    labels: AnyLabels,
     path: str | Path,
     fps: Fraction,
     colors: Colors,

@@ -26,6 +26,7 @@ from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import (
     LOADING,
     read_weights,
+    state_of,
     without_marks,
 )
 from regrain.editing.storage.texts import read_text
@@ -139,18 +140,16 @@ def read(folder: Path) -> Checkpoint:
     Raises:
         ModelError: It has no such model, no safetensors, or is damaged.
     """
-    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    return _read(folder, tuple((file, _changed(file)) for file in files))
+    return _read(folder, state_of(folder))
 
 
 @lru_cache(maxsize=64)
-def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
-    """Read a folder; `files` are config.json and the weights with their times, which
-    the cache compares."""
+def _read(folder: Path, _state: object) -> Checkpoint:
+    """Read a folder; `_state` is that of its files, which the cache compares."""
     name = folder.name
-    (config_file, _), *weights = files
+    weights = sorted(folder.glob("*.safetensors"))
     try:
-        config = json.loads(read_text(config_file))
+        config = json.loads(read_text(folder / "config.json"))
         kind = KINDS[config["model_type"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         known = ", ".join(KINDS)
@@ -164,7 +163,7 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
             "model", f"{name!r} has no .safetensors weights. Download the model again."
         )
     try:
-        parameters = sum(count_weights(file) for file, _ in weights)
+        parameters = sum(map(count_weights, weights))
     except ModelError as error:
         raise ModelError("model", f"{name!r}: {error.message}") from error
     tracker = config.get("tracker_config") or config
@@ -172,10 +171,6 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
     side = int(side[0] if isinstance(side, list) else side)
     return Checkpoint(name, folder, kind, side, parameters)
-
-
-def _changed(file: Path) -> int:
-    return file.stat().st_mtime_ns if os.path.isfile(file) else 0
 
 
 def load(checkpoint: Checkpoint, use: Use) -> Network:
@@ -192,9 +187,8 @@ def load(checkpoint: Checkpoint, use: Use) -> Network:
     with _loading:
         if use == "clicks" and checkpoint.kind.tracking:
             return _clicks_of(checkpoint, load(checkpoint, "tracking"))
-        return _loaded(
-            checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix
-        )
+        folder = checkpoint.folder
+        return _loaded(folder, state_of(folder), prefix)
 
 
 def is_loaded(checkpoint: Checkpoint) -> bool:
@@ -207,7 +201,7 @@ _in_memory: set[Path] = set()
 
 
 @lru_cache(maxsize=3)
-def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
+def _loaded(folder: Path, _state: object, prefix: str) -> Network:
     import torch
     import transformers
     from transformers.utils import logging as transformers_logging

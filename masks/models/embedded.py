@@ -8,13 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from regrain.editing.media.lazy_frames import Rgb, Shape
 
+T = TypeVar("T")
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
 WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
@@ -47,53 +48,55 @@ class Embedded:
     input_size: Shape
 
 
-class KeptFrames:
-    """The last encoded frames, by model and pixels: as many as fit into `limit` bytes,
-    but at least one."""
+class KeptFrames(Generic[T]):
+    """The last frames of which something was found, by pixels: as many as fit into
+    `limit`, but at least one. Each counts by its `size`, 1 by default."""
 
-    def __init__(self, limit: int = _KEPT_BYTES) -> None:
+    def __init__(self, limit: int, size: Callable[[T], int] = lambda found: 1) -> None:
         self._limit = limit
+        self._size = size
         self._lock = Lock()
-        self._frames: OrderedDict[tuple, Embedded] = OrderedDict()
+        self._found: OrderedDict[tuple, T] = OrderedDict()
         self._turns: dict[tuple, Lock] = {}
 
-    def get(
-        self,
-        image: Rgb,
-        model: str,
-        encode: Callable[[], Embedded],
-    ) -> Embedded:
-        """Return the frame as it was encoded before, or call `encode`.
+    def get(self, image: Rgb, other: object, find: Callable[[], T]) -> T:
+        """Return what was found of a frame before, or call `find`; it depends on the
+        pixels and on something `other`, such as a model.
 
         A second click on a frame that is being encoded waits for those features,
         instead of encoding it too.
         """
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        key = (model, image.shape, digest)
+        key = (other, image.shape, digest)
         with self._lock:
             turn = self._turns.setdefault(key, Lock())
         with turn:
             with self._lock:
-                if key in self._frames:
-                    self._frames.move_to_end(key)
-                    return self._frames[key]
-            frame = encode()
+                if key in self._found:
+                    self._found.move_to_end(key)
+                    return self._found[key]
+            found = find()
             with self._lock:
-                self._frames[key] = frame
+                self._found[key] = found
                 self._turns.pop(key, None)
-                kept = sum(map(_size, self._frames.values()))
-                while len(self._frames) > 1 and kept > self._limit:
-                    _, dropped = self._frames.popitem(last=False)
-                    kept -= _size(dropped)
-        return frame
+                kept = sum(map(self._size, self._found.values()))
+                while len(self._found) > 1 and kept > self._limit:
+                    _, dropped = self._found.popitem(last=False)
+                    kept -= self._size(dropped)
+        return found
 
 
-def _size(frame: Embedded) -> int:
-    """Return the bytes of a picture and its features."""
-    tensors = frame.features if isinstance(frame.features, list) else [frame.features]
-    return frame.image.nbytes + sum(
-        tensor.nbytes for tensor in tensors if tensor is not None
-    )
+def encoded_frames(limit: int = _KEPT_BYTES) -> KeptFrames[Embedded]:
+    """Make room for encoded frames of so many bytes, pictures and features."""
+
+    def size(frame: Embedded) -> int:
+        features = frame.features
+        tensors = features if isinstance(features, list) else [features]
+        return frame.image.nbytes + sum(
+            tensor.nbytes for tensor in tensors if tensor is not None
+        )
+
+    return KeptFrames(limit, size)
 
 
 def is_first(

@@ -16,15 +16,15 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
-from regrain.editing.storage.safetensors_files import LOADING
+from regrain.editing.storage.safetensors_files import LOADING, state_of
 from regrain.masks.models.embedded import (
     PRIOR,
     TRUSTED,
     WHOLE,
     Doubt,
     Embedded,
-    KeptFrames,
     choose,
+    encoded_frames,
     is_first,
 )
 
@@ -55,7 +55,7 @@ def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
     return _frames.get(image, name, lambda: _encode(image, name))
 
 
-_frames = KeptFrames()
+_frames = encoded_frames()
 
 
 def _encode(image: np.ndarray, name: str) -> Embedded:
@@ -140,12 +140,11 @@ def load_sam(model: str | Path | None = None) -> Sam:
         if not path.is_dir():
             check_regular(path, "model", ModelError)
         path = path.resolve()
-        changed = path.stat().st_mtime_ns
-    return _load(path, changed)
+    return _load(path, state_of(path))
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, _changed: int) -> Sam:
+def _load(path: Path, _state: object) -> Sam:
     import torch
 
     if path.is_dir():
@@ -161,15 +160,6 @@ def _load(path: Path, _changed: int) -> Sam:
             return load_tiny_sam(path)
     from segment_anything import sam_model_registry
 
-    make = sam_model_registry[_published_size(path)]
-    with LOADING:
-        sam = make()
-        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to(choose_device())
-
-
-def _published_size(path: Path) -> str:
-    """Return the size of a published checkpoint, a name in the library's registry."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
@@ -180,7 +170,11 @@ def _published_size(path: Path) -> str:
             "another pickle could run code. Download one of these.",
         )
     size, _ = PUBLISHED[digest]
-    return size
+    make = sam_model_registry[size]
+    with LOADING:
+        sam = make()
+        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return sam.to(choose_device())
 
 
 def _predictor(sam: Sam, frame: Embedded) -> Any:

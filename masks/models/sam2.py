@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from regrain.editing.media.lazy_frames import Mask, Rgb
+from regrain.editing.storage.texts import Json
 from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import (
@@ -16,12 +15,12 @@ from regrain.masks.models.embedded import (
     TRUSTED,
     Doubt,
     Embedded,
-    KeptFrames,
     choose,
+    encoded_frames,
     is_first,
 )
 
-_frames = KeptFrames()
+_frames = encoded_frames()
 
 
 def embed(image: Rgb, checkpoint: Checkpoint) -> Embedded:
@@ -61,13 +60,13 @@ def predict(
     import torch
 
     model, processor = load(checkpoint, "clicks")
-    places: dict[str, Any] = {}
+    places: Json = {}
     if len(points):
         places["input_points"] = [[points.tolist()]]
         places["input_labels"] = [[labels.tolist()]]
     if box is not None:
         places["input_boxes"] = [[box.tolist()]]
-    prompts: dict[str, Any] = {}
+    prompts: Json = {}
     if places:  # scaled to the network's grid
         size = list(frame.image.shape[:2])
         encoded = processor(**places, original_sizes=[size], return_tensors="pt")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,22 +146,18 @@ class Decoder(MaskDecoder):
             embedding, image_pe.expand_as(embedding), tokens
         )
         grid = keys.transpose(1, 2).reshape(embedding.shape)
-        picture = self._upscaled(grid, at_four, at_two)
+        # from 8 to 2 pixels as the library does, with the encoder's features on the way
+        to_four, norm, activate, to_two, activate_again = self.output_upscaling
+        x = _added(to_four(grid), at_four)
+        x = activate(norm(x))
+        x = _added(to_two(x + self.mix(x)), at_two)
+        picture = activate_again(x)
         weights = [
             mlp(states[:, 1 + i])
             for i, mlp in enumerate(self.output_hypernetworks_mlps)
         ]
         masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), picture)
         return masks, self.iou_prediction_head(states[:, 0])
-
-    def _upscaled(self, grid: Tensor, at_four: Tensor, at_two: Tensor) -> Tensor:
-        """Upscale from 8 to 2 pixels as the library does, with the encoder's features
-        on the way."""
-        to_four, norm, activate, to_two, activate_again = self.output_upscaling
-        x = _added(to_four(grid), at_four)
-        x = activate(norm(x))
-        x = _added(to_two(x + self.mix(x)), at_two)
-        return activate_again(x)
 
 
 def _added(x: Tensor, per_picture: Tensor) -> Tensor:
@@ -198,30 +194,9 @@ def build_tiny_sam() -> Sam:
     return Sam(encoder, prompts, Decoder())
 
 
-def set_size(sam: Sam, size: int) -> None:
-    """Set the working size in pixels, a multiple of 16; training starts small."""
-    encoder: Any = sam.image_encoder
-    encoder.img_size = size
-    tokens = size // STRIDE
-    prompts: Any = sam.prompt_encoder
-    prompts.image_embedding_size = (tokens, tokens)
-    prompts.input_image_size = (size, size)
-    prompts.mask_input_size = (4 * tokens, 4 * tokens)
-
-
 def load_tiny_sam(folder: Path) -> Sam:
-    """Load weights written by `save_tiny_sam`, ready to predict."""
+    """Load weights in half precision, ready to predict."""
     sam = build_tiny_sam()
     weights = load_file(folder / FILE)
     sam.load_state_dict({name: value.float() for name, value in weights.items()})
     return sam.eval()
-
-
-def save_tiny_sam(sam: Sam, folder: Path) -> None:
-    """Write the weights in half precision."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name: value.detach().half().contiguous()
-        for name, value in sam.state_dict().items()
-    }
-    save_file(weights, folder / FILE)

@@ -215,7 +215,17 @@ def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], fl
     """
     height, width = outside.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)  # type: ignore[misc]
-    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    basis = np.stack(
+        [
+            np.ones_like(x),
+            x,
+            y,
+            x * x,
+            x * y,
+            y * y,
+        ],
+        -1,
+    )
     stride = max(1, min(outside.shape) // 48)
     rows = basis[::stride, ::stride].reshape(-1, 6)
     goal = flow[:, ::stride, ::stride].reshape(2, -1).T

@@ -3,18 +3,16 @@ kept."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from itertools import pairwise
-from threading import Lock
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from regrain.editing.media.clip import Clip
+from regrain.editing.media.clip import Clip, within
 from regrain.editing.media.lazy_frames import Grey, Rgb, Shape
 from regrain.editing.motion import flow as optical_flow
+from regrain.masks.models.embedded import KeptFrames
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flow, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
@@ -25,12 +23,11 @@ _KEPT = 12  # scenes, about 20 MB each
 def shrunk(image: Rgb, side: int) -> UInt8[np.ndarray, "low narrow 3"]:
     """Shrink a picture until its longer side has at most `side` pixels; neither side
     below 16."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    size = (max(16, round(width * scale)), max(16, round(height * scale)))
-    if size == (width, height):
+    size = image.shape[1::-1]
+    small = within(size, side, 16)
+    if small == size:
         return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, small, interpolation=cv2.INTER_AREA)
 
 
 def flow_between(grey: Grey, target: Grey) -> Flow:
@@ -66,26 +63,17 @@ def resized(flow: Flow, shape: Shape) -> Float32[np.ndarray, "2 new_h new_w"]:
 def scene_of(image: Rgb, clip: Clip | None = None, frame: int = 0) -> Scene:
     """Return a frame with its motion in its clip, if any; kept, so that further clicks
     estimate no flow."""
-    digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    key: tuple = (digest,)
-    if clip is not None:
-        key = (digest, clip.name, len(clip), frame)
-    with _lock:
-        if key in _scenes:
-            _scenes.move_to_end(key)
-            return _scenes[key]
-    small = shrunk(image, LONG_SIDE)
-    flows = () if clip is None else _flows(clip, frame, small.shape[:2])
-    scene = Scene(small, flows)
-    with _lock:
-        _scenes[key] = scene
-        while len(_scenes) > _KEPT:
-            _scenes.popitem(last=False)
-    return scene
+
+    def make() -> Scene:
+        small = shrunk(image, LONG_SIDE)
+        flows = () if clip is None else _flows(clip, frame, small.shape[:2])
+        return Scene(small, flows)
+
+    place = clip and (clip.name, len(clip), frame)
+    return _scenes.get(image, place, make)
 
 
-_scenes: OrderedDict[tuple, Scene] = OrderedDict()
-_lock = Lock()
+_scenes = KeptFrames[Scene](_KEPT)
 
 
 def _flows(clip: Clip, frame: int, shape: Shape) -> Flows:

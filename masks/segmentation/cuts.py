@@ -367,7 +367,14 @@ def _corrected(
     depth = float(signed_distance(side | spot)[spot].max())
     if not inside and depth > _MIDDLE * signed_distance(side).max():
         return _divided(scene, seeds, so_far, spot, depth)
-    tried = _corrections(scene, seeds, so_far, spot, inside, depth)
+    tried = _corrections(
+        scene,
+        seeds,
+        so_far,
+        spot,
+        inside,
+        depth,
+    )
     return max(tried, key=lambda soft: _fit(scene, before, soft > 0.5))
 
 

@@ -73,7 +73,13 @@ def follow(
             both = Scene(np.concatenate([before.scene.image, now.scene.image]))
             for label, soft in held.items():
                 colors = _like(both, soft)
-                held[label] = _moved(now.scene, soft, back, trusted, colors)
+                held[label] = _moved(
+                    now.scene,
+                    soft,
+                    back,
+                    trusted,
+                    colors,
+                )
         given = stated.get(frame, {})
         size = now.scene.shape[::-1]
         for label, mask in given.items():

@@ -80,11 +80,7 @@ def instances(
             masks = of_pictures[0]["masks"].cpu().numpy() > 0
             for mask, score in zip(masks, scores, strict=True):
                 found.append(Instance(mask, score, text))
-    return _distinct(found)
-
-
-def _distinct(found: list[Instance]) -> list[Instance]:
-    """Keep each thing once, with the answer that is surest; the surest first."""
+    # each thing once, with the answer that is surest
     once: list[Instance] = []
     for one in sorted(found, key=lambda one: -one.score):
         known = any(iou(one.mask, other.mask) >= _SAME for other in once)

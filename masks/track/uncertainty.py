@@ -79,22 +79,17 @@ def _frames(spans: list[UncertainSpan], first: int) -> str:
             return f"in frame {_named(span, first)}"
         if span.to_end:
             return f"from frame {span.first + first} to the end"
-    parts = _parts(spans, first)
-    if len(parts) == 1:
-        return f"in frames {parts[0]}"
-    *begun, last = parts
-    return f"in frames {', '.join(begun)} and {last}"
-
-
-def _parts(spans: list[UncertainSpan], first: int) -> list[str]:
-    """Name the longest spans in their order, and count the frames of the others."""
+    # the longest in their order, and how many frames the others have
     longest = sorted(spans, key=lambda span: -span.length)[:_SHOWN]
     longest.sort(key=lambda span: span.first)
     parts = [_named(span, first) for span in longest]
     rest = sum(span.length for span in spans if span not in longest)
     if rest > 0:
         parts.append("1 other" if rest == 1 else f"{rest} others")
-    return parts
+    if len(parts) == 1:
+        return f"in frames {parts[0]}"
+    *begun, last = parts
+    return f"in frames {', '.join(begun)} and {last}"
 
 
 def _named(span: UncertainSpan, first: int) -> str:

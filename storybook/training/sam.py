@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -34,13 +34,12 @@ from regrain.masks.draw import deepest, iou
 from regrain.masks.models.embedded import PRIOR, Embedded
 from regrain.masks.models.sam import predict
 from regrain.masks.models.tiny_sam import (
+    FILE,
     SIZE,
     STRIDE,
     WIDTH,
     build_tiny_sam,
     load_tiny_sam,
-    save_tiny_sam,
-    set_size,
 )
 from regrain.masks.segmentation.click import segment
 from storybook import world
@@ -68,6 +67,27 @@ LEVELS = (0.3, 0.6, 0.1)
 # how often a click is the deepest pixel of what it should change, not a random one
 DEEPEST = 0.6
 MIN_AREA = 0.0008  # of the picture; smaller targets are left out
+
+
+def set_size(sam: Sam, size: int) -> None:
+    """Set the working size in pixels, a multiple of 16; training starts small."""
+    encoder: Any = sam.image_encoder
+    encoder.img_size = size
+    tokens = size // STRIDE
+    prompts: Any = sam.prompt_encoder
+    prompts.image_embedding_size = (tokens, tokens)
+    prompts.input_image_size = (size, size)
+    prompts.mask_input_size = (4 * tokens, 4 * tokens)
+
+
+def save_tiny_sam(sam: Sam, folder: Path) -> None:
+    """Write the weights in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: value.detach().half().contiguous()
+        for name, value in sam.state_dict().items()
+    }
+    save_file(weights, folder / FILE)
 
 
 def decode(

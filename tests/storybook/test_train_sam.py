@@ -96,8 +96,8 @@ def test_corrections_point_at_mistakes():
 def test_half_precision_weights_come_back(tmp_path):
     torch.manual_seed(0)
     sam = tiny_sam.build_tiny_sam()
-    tiny_sam.set_size(sam, 128)
-    tiny_sam.save_tiny_sam(sam, tmp_path)
+    trained_sam.set_size(sam, 128)
+    trained_sam.save_tiny_sam(sam, tmp_path)
     again = tiny_sam.load_tiny_sam(tmp_path)
     assert again.image_encoder.img_size == tiny_sam.SIZE
     for name, value in again.state_dict().items():

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from inspect import signature
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.schedulers import NEAREST, Content
+from regrain.editing.models.files.schedulers import NEAREST
+from regrain.editing.storage.texts import Content, Values
 
 _OFF = (None, False)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -74,10 +75,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-Values = Mapping[str, tuple[object, ...]]
+Runnable = Mapping[str, tuple[object, ...]]
 """Of each key that is not honoured, the values that we can run; of a list, every entry
 is one of them."""
-_NETWORK: Values = {
+_NETWORK: Runnable = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
     "only_cross_attention": _OFF,
@@ -88,14 +89,14 @@ _NETWORK: Values = {
     "num_class_embeds": _OFF,
     "addition_embed_type": (None, "text_time"),
 }
-_COLOURS: Values = {"in_channels": (3,), "out_channels": (3,)}
-_VIDEO: Values = {
+_COLOURS: Runnable = {"in_channels": (3,), "out_channels": (3,)}
+_VIDEO: Runnable = {
     "qk_norm": ("rms_norm_across_heads",),
     "image_dim": _OFF,
     "added_kv_proj_dim": _OFF,
     "pos_embed_seq_len": _OFF,
 }
-ALLOWED: Mapping[str, Values] = {
+ALLOWED: Mapping[str, Runnable] = {
     "UNet2DConditionModel": {
         **_NETWORK,
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -133,7 +134,7 @@ HONOURED = _words(
     "dynamic_thresholding_ratio sample_max_value flow_shift time_shift_type"
 )
 """Keys of schedulers that are read, or that a sampler takes the place of."""
-SCHEDULER: Values = {
+SCHEDULER: Runnable = {
     "thresholding": _OFF,
     "use_flow_sigmas": _OFF,
     "use_dynamic_shifting": _OFF,
@@ -144,7 +145,7 @@ SCHEDULER: Values = {
 }
 """Of all schedulers in `NEAREST` together."""
 
-FLOW: Values = {
+FLOW: Runnable = {
     "_class_name": (None, *_FLOWS),
     "prediction_type": (None, "flow_prediction"),
     "use_flow_sigmas": (None, True),
@@ -160,7 +161,7 @@ _ACTIVATIONS = (
     *("quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
     *("relu", "silu", "swish"),
 )
-OF_TEXT: Mapping[str, Values] = {
+OF_TEXT: Mapping[str, Runnable] = {
     "CLIPTextConfig": {"hidden_act": _ACTIVATIONS},
     "UMT5Config": {
         "feed_forward_proj": (
@@ -211,7 +212,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check_keys(content: Content, part: str, place: str) -> None:
+def check_keys(content: Values, part: str, place: str) -> None:
     """Refuse a configuration of another class, or with a value that we cannot run.
 
     Args:
@@ -243,7 +244,7 @@ def check_keys(content: Content, part: str, place: str) -> None:
         _refuse_values(content, allowed, place)
 
 
-def check_known(content: Content, part: str, place: str) -> None:
+def check_known(content: Values, part: str, place: str) -> None:
     """Refuse a configuration, which passed `check_keys`, with a key that its class of
     diffusers does not know, by a ModelError. Imports that class."""
     import diffusers
@@ -255,7 +256,7 @@ def check_known(content: Content, part: str, place: str) -> None:
         _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
 
 
-def with_defaults(content: Content, place: str) -> dict[str, object]:
+def with_defaults(content: Values, place: str) -> Content:
     """Return a scheduler_config.json with what it leaves out as its class of diffusers
     takes it. Imports that class.
 
@@ -275,7 +276,7 @@ def with_defaults(content: Content, place: str) -> dict[str, object]:
     return whole
 
 
-def _refuse_values(content: Content, values: Values, place: str) -> None:
+def _refuse_values(content: Values, values: Runnable, place: str) -> None:
     for key, allowed in values.items():
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
@@ -293,7 +294,7 @@ def unsupported(
     )
 
 
-def _refuse_unknown(content: Content, known: Collection[str], place: str) -> None:
+def _refuse_unknown(content: Values, known: Collection[str], place: str) -> None:
     """Refuse a key of no class of the libraries: nobody knows what it asks for."""
     for key, value in content.items():
         is_private = key.startswith("_")  # such as the name of the class
@@ -306,7 +307,7 @@ def _refuse_unknown(content: Content, known: Collection[str], place: str) -> Non
 
 
 def check_text_encoder(
-    content: Content, place: str, name: str = "CLIPTextConfig"
+    content: Values, place: str, name: str = "CLIPTextConfig"
 ) -> None:
     """Refuse the configuration of a text encoder of another class than that of `name`,
     whose weights are packed, or that asks for what is not done, by a ModelError.
@@ -332,7 +333,7 @@ def check_text_encoder(
     _refuse_unknown(content, known, place)
 
 
-def check_index(content: Content, place: str, is_video: bool = False) -> None:
+def check_index(content: Values, place: str, is_video: bool = False) -> None:
     """Refuse a model_index.json that names a part of another class than those that are
     read, or needs what nobody gives here, by a ModelError."""
     for part, allowed in (_OF_VIDEO if is_video else _OF_INDEX).items():
@@ -351,14 +352,14 @@ def check_index(content: Content, place: str, is_video: bool = False) -> None:
         )
 
 
-def class_in_index(content: Content, part: str) -> str | None:
+def class_in_index(content: Values, part: str) -> str | None:
     """Return the class that a model_index.json names for a part; None if none."""
     entry = content.get(part)
     known = isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
     return str(entry[1]) if known else None  # type: ignore[index]
 
 
-def unused_parts(content: Content) -> list[str]:
+def unused_parts(content: Values) -> list[str]:
     """Say which parts of a model_index.json nothing here reads, that may change what a
     model makes."""
     return [

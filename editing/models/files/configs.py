@@ -19,16 +19,16 @@ from pydantic import (
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.config_keys import check_keys
 from regrain.editing.models.files.schedulers import Defaults
-from regrain.editing.storage.texts import read_text
+from regrain.editing.storage.texts import Json, read_text
 
-Config = dict[str, Any]
-"""A configuration as it is in a JSON file."""
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
 # short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
 WAN_SIZE = 480
+_Wide = Annotated[int, Field(ge=1, le=65_536)]
 _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
 _Level = Annotated[float, Field(ge=-1000, le=1000)]
@@ -71,14 +71,12 @@ class UNetConfig(_Config):
     # of SSD-1B, a number for each layer of a block
     transformer_layers_per_block: _Deep | list[_Deep | list[_Deep]] = 1
     cross_attention_dim: _Width | list[_Width] = 1280
-    attention_head_dim: Annotated[int, Field(ge=1, le=1024)] | list[_Width] = 8
+    attention_head_dim: _Side | list[_Width] = 8
     down_block_types: list[str] | None = Field(None, max_length=8)
     up_block_types: list[str] | None = Field(None, max_length=8)
     addition_embed_type: str | None = Field(None, max_length=100)
     addition_time_embed_dim: _Width | None = None
-    projection_class_embeddings_input_dim: (
-        Annotated[int, Field(ge=1, le=65_536)] | None
-    ) = None
+    projection_class_embeddings_input_dim: _Wide | None = None
 
 
 def short_side(sample_size: int | Sequence[int]) -> int:
@@ -86,7 +84,7 @@ def short_side(sample_size: int | Sequence[int]) -> int:
     return sample_size if isinstance(sample_size, int) else min(sample_size)
 
 
-def working_size(clip: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+def working_size(clip: Size, side: int, multiple: int) -> Size:
     """Return the working size (width, height) of a clip in pixels, each the nearest
     multiple.
 
@@ -105,12 +103,12 @@ class TransformerConfig(_Config):
     num_layers: _Few = 40
     num_attention_heads: _Few = 40
     attention_head_dim: Annotated[int, Field(ge=6, le=1024)] = 128
-    ffn_dim: Annotated[int, Field(ge=1, le=65_536)] = 13_824
+    ffn_dim: _Wide = 13_824
     text_dim: _Width = 4096
     patch_size: list[Annotated[int, Field(ge=1, le=16)]] = Field(
         [1, 2, 2], min_length=3, max_length=3
     )
-    sample_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    sample_size: _Side | None = None
     # of VACE: the blocks after which a control block adds something, and the channels
     # that control blocks read
     vace_layers: list[_Deep] = Field(
@@ -164,7 +162,7 @@ class TextEncoderConfig(_Config):
     """text_encoder/config.json."""
 
     hidden_size: _Width = 512
-    intermediate_size: Annotated[int, Field(ge=1, le=65_536)] = 2048
+    intermediate_size: _Wide = 2048
     num_hidden_layers: _Few = 12
     num_attention_heads: _Few = 8
     max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
@@ -212,7 +210,7 @@ _TYPES: dict[str, type[_Config]] = {
 }
 
 
-def read_config(path: Path, id: str, part: str = "") -> Config:
+def read_config(path: Path, id: str, part: str = "") -> Json:
     """Read a JSON file of a model's folder, checked by the part it is of; see
     `check_config`. Without a part, that is the folder that it is in.
 
@@ -223,7 +221,7 @@ def read_config(path: Path, id: str, part: str = "") -> Config:
     return check_config(read_json(path, place), part or path.parent.name, place)
 
 
-def check_config(content: Any, part: str, place: str) -> Config:
+def check_config(content: Any, part: str, place: str) -> Json:
     """Refuse a configuration that is no object, has a value that no such model has, or
     one that is not supported, by a ModelError; see `check_keys`."""
     if not isinstance(content, dict):

@@ -16,7 +16,6 @@ from regrain.editing.models.files.config_keys import (
     class_in_index,
 )
 from regrain.editing.models.files.configs import (
-    Config,
     check_config,
     read_defaults,
     read_json,
@@ -46,6 +45,7 @@ from regrain.editing.models.files.schedulers import (
 )
 from regrain.editing.models.files.words import Words, read_groups, split_words
 from regrain.editing.storage.safetensors_files import state_of
+from regrain.editing.storage.texts import Json
 
 INDEX = "model_index.json"
 UNET, TRANSFORMER = "unet/config.json", "transformer/config.json"
@@ -61,9 +61,7 @@ class ModelFacts:
         weights: The file or folder of its weights.
     """
 
-    def __init__(
-        self, id: str, source: ModelLocation, place: Path, read: Config
-    ) -> None:
+    def __init__(self, id: str, source: ModelLocation, place: Path, read: Json) -> None:
         self.id = id
         self.source = source
         self.weights = place
@@ -82,14 +80,14 @@ class ModelFacts:
             self._read[name] = read_json(self.folder / name, title or name)
         return self._read[name]
 
-    def glance(self, name: str) -> Config:
+    def glance(self, name: str) -> Json:
         """Return a configuration unchecked; empty if it cannot be read."""
         content = None
         with suppress(ModelError):  # loading says what is wrong
             content = self.content(name)
         return content if isinstance(content, dict) else {}
 
-    def config(self, name: str) -> Config:
+    def config(self, name: str) -> Json:
         """Return a configuration, checked; a ModelError if it cannot be read, or is
         not supported."""
         part, _, _ = name.rpartition("/")
@@ -98,7 +96,7 @@ class ModelFacts:
         place = self.place(name)
         return check_config(self.content(name, place), part, place)
 
-    def known_config(self, name: str) -> Config:
+    def known_config(self, name: str) -> Json:
         """Return a configuration as `config` does, of which the library knows all keys.
         Imports diffusers."""
         content = self.config(name)
@@ -110,7 +108,7 @@ class ModelFacts:
         named = name if "/" in name else f"{self.folder.name}/{name}"
         return f"{shorten(self.id)}: {named}"
 
-    def _here(self, name: str) -> Config:
+    def _here(self, name: str) -> Json:
         """Return a configuration, checked; empty without the file."""
         return self.config(name) if (self.folder / name).is_file() else {}
 
@@ -127,7 +125,7 @@ class ModelFacts:
         return read_head(Path(self.source.location)) if is_file else None
 
     @cached_property
-    def beside(self) -> Config:
+    def beside(self) -> Json:
         """Content of the .yaml beside a single file; see `read_sidecar`."""
         return read_sidecar(self.head) if self.head else {}
 
@@ -155,21 +153,21 @@ class ModelFacts:
         return family
 
     @cached_property
-    def index(self) -> Config:
+    def index(self) -> Json:
         """Its model_index.json, checked; empty without one."""
         index = self._here(INDEX)
         check_index(index, f"{shorten(self.id)}: {INDEX}", self.is_video)
         return index
 
     @cached_property
-    def scheduler(self) -> Config:
+    def scheduler(self) -> Json:
         """Its scheduler_config.json, checked, with the class that the index names, by
         which diffusers goes; empty without the file."""
         if self.head:
             return self.head.scheduler(self.beside)
         return self._with_class(self._here(LEVELS))
 
-    def _with_class(self, scheduler: Config) -> Config:
+    def _with_class(self, scheduler: Json) -> Json:
         named = class_in_index(self.glance(INDEX), "scheduler")
         return scheduler | {"_class_name": named} if scheduler and named else scheduler
 
@@ -285,7 +283,7 @@ def _facts(id: str, source: ModelLocation, place: Path, state: object) -> ModelF
 
 
 @lru_cache(maxsize=16)
-def _contents(place: Path, state: object) -> Config:
+def _contents(place: Path, state: object) -> Json:
     """Return the contents of files at a place by name, to be filled as they are read;
     one on the hub is a folder once it is fetched."""
     return {}

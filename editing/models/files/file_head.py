@@ -12,11 +12,11 @@ from typing import NamedTuple
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
-from regrain.editing.models.files.configs import Config, check_config
-from regrain.editing.models.files.schedulers import Content
+from regrain.editing.models.files.configs import check_config
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.texts import Json, Values
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -76,7 +76,7 @@ _LEVELS = {
 
 
 class FileHead(NamedTuple):
-    """Content of the head of a .safetensors file.
+    """Values of the head of a .safetensors file.
 
     Attributes:
         path: The file.
@@ -182,7 +182,7 @@ class FileHead(NamedTuple):
             )
         return layer - usual
 
-    def scheduler(self, beside: Content) -> Config:
+    def scheduler(self, beside: Values) -> Json:
         """Return its schedule as scheduler_config.json would, without `prediction_type`
         if nothing says it.
 
@@ -219,7 +219,7 @@ def read_head(path: Path) -> FileHead:
         return FileHead(path, frozenset(file.keys()), file.metadata() or {})
 
 
-def stock_config(version: str, part: str, name: str = "config.json") -> Config:
+def stock_config(version: str, part: str, name: str = "config.json") -> Json:
     """Read a configuration of a published model of a version."""
     return json.loads((CHECKPOINTS / version / part / name).read_text(encoding="utf-8"))
 
@@ -241,7 +241,7 @@ def stated_prediction(metadata: Mapping[str, str]) -> str:
     return "epsilon" if stated.startswith("eps") else stated
 
 
-def read_sidecar(head: FileHead) -> Config:
+def read_sidecar(head: FileHead) -> Json:
     """Read what the .yaml beside a file says, as the programs that trained it wrote it:
     by the keys of scheduler_config.json, and as `scaling_factor` that of
     vae/config.json; nothing without one.
@@ -268,7 +268,7 @@ def read_sidecar(head: FileHead) -> Config:
             raise ValueError("not an object")
         entries = [*_entries(content)]
     allowed = {**_ALLOWED, "layer": _LAYERS[head.version]}
-    said: Config = {}
+    said: Json = {}
     for key, value in entries:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         name = str(value).rpartition(".")[2] if key == "target" else ""

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import Config, read_config
+from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
@@ -43,6 +43,7 @@ from regrain.editing.storage.safetensors_files import (
     check_head,
     choose_weights,
 )
+from regrain.editing.storage.texts import Json
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -278,7 +279,7 @@ class _Repository:
         gated = bool(self.info.gated)
         return Listing(id or self.id, str(licence or ""), files, family, gated)
 
-    def _config(self, folder: str = "") -> Config:
+    def _config(self, folder: str = "") -> Json:
         """Download and read the configuration in a folder."""
         from huggingface_hub import hf_hub_download
 

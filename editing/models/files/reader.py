@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.models.files.words import (
+    Span,
     Unknown,
     Words,
     check_length,
     unknown_words,
 )
 from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.texts import Json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,7 +61,7 @@ class Reader:
         except PromptError as error:
             yield error
 
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
+    def _offsets(self, text: str) -> list[Span]:
         encoded = _tokenizer(self.folder).encode(text, add_special_tokens=False)
         return [(0, 0), *encoded.offsets, (0, 0)]
 
@@ -120,7 +122,7 @@ def _clip_tokenizer(vocabulary: Path, merges: Path) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
-    ends: dict[str, Any] = {"unk_token": _END, "end_of_word_suffix": "</w>"}
+    ends: Json = {"unk_token": _END, "end_of_word_suffix": "</w>"}
     tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(merges), **ends))
     normalise = [
         normalizers.NFC(),

@@ -15,10 +15,9 @@ from typing import NamedTuple, cast
 from regrain.editing.errors import shorten
 from regrain.editing.params.base import Sampler
 from regrain.editing.params.registry import METHODS
+from regrain.editing.storage.texts import Content, Values
 
-Content = Mapping[str, object]
-"""Content of a JSON file."""
-Defaults = dict[str, dict[str, object]]
+Defaults = dict[str, Content]
 """Parameters by method."""
 NEAREST: Mapping[str, Sampler] = {
     # deterministic, of first order
@@ -52,7 +51,7 @@ that is nearest to it. Models of other classes are not supported."""
 _SAME = ("DDIMScheduler", "DDIMParallelScheduler", "LCMScheduler", "TCDScheduler")
 _SOLVER = "DPMSolverMultistepScheduler"
 # What diffusers' DPM-Solver++ is set to where `dpmpp_2m` equals it.
-_SOLVED: Content = {
+_SOLVED: Values = {
     "solver_order": 2,
     "algorithm_type": "dpmsolver++",
     "solver_type": "midpoint",
@@ -75,7 +74,7 @@ class OtherScheduler(NamedTuple):
     sampler: Sampler
 
 
-def usual_sampler(config: Content) -> Sampler:
+def usual_sampler(config: Values) -> Sampler:
     """Return the sampler that is nearest to an ordinary model's
     scheduler_config.json."""
     name = config.get("_class_name", "DDIMScheduler")
@@ -87,7 +86,7 @@ def usual_sampler(config: Content) -> Sampler:
     return sampler
 
 
-def other_scheduler(config: Content) -> OtherScheduler | None:
+def other_scheduler(config: Values) -> OtherScheduler | None:
     """Return what an ordinary model's scheduler_config.json names, if no sampler equals
     it."""
     name = config.get("_class_name")
@@ -166,7 +165,7 @@ _BY_CLASS = {
 _TITLES = ("ss_output_name", "modelspec.title")
 
 
-def by_name(name: str, metadata: Content) -> FewStep | None:
+def by_name(name: str, metadata: Values) -> FewStep | None:
     """Recognise a file by its published name, or the titles in its metadata, which may
     also say the number of steps.
 
@@ -190,7 +189,7 @@ def by_name(name: str, metadata: Content) -> FewStep | None:
     return guess
 
 
-def by_scheduler(config: Content) -> FewStep | None:
+def by_scheduler(config: Values) -> FewStep | None:
     """Recognise a model by its scheduler_config.json; None if it is an ordinary one.
 
     A spacing that ordinary models may have, too, is a sign that proves nothing.
@@ -202,20 +201,20 @@ def by_scheduler(config: Content) -> FewStep | None:
     return kind if kind and (fits or not kind.sign) else None
 
 
-def shift_of(config: Content) -> float:
+def shift_of(config: Values) -> float:
     """Return the shift of a video model's scheduler_config.json; 0 if it says none."""
     shift = config.get("flow_shift") or config.get("shift")
     return float(shift) if isinstance(shift, int | float) and shift > 0 else 0.0
 
 
-def proposed(scheduler: Content, kind: FewStep | None) -> Defaults:
+def proposed(scheduler: Values, kind: FewStep | None) -> Defaults:
     """Return the settings that suit a model, by method.
 
     Args:
         scheduler: Its scheduler_config.json, whose shift is for video models.
         kind: Its kind, if it draws in few steps.
     """
-    given: dict[str, object] = {}
+    given: Content = {}
     if shift := shift_of(scheduler):
         given["shift"] = shift
     sampler = kind.sampler if kind else usual_sampler(scheduler)

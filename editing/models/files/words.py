@@ -24,6 +24,10 @@ Words = frozenset[str] | None
 """The words that a model knows, lower case; None if it takes any."""
 
 
+Span = tuple[int, int]
+"""Characters [start, stop) of a text."""
+
+
 class Unknown(NamedTuple):
     """A word that a model does not know, lower case, and the nearest it knows, best
     first."""
@@ -106,7 +110,7 @@ class Tokens(NamedTuple):
     """
 
     ids: tuple[tuple[int, ...], ...]
-    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    offsets: tuple[tuple[Span, ...], ...]
     mask: Sequence[Sequence[int]]
 
     @property
@@ -145,7 +149,7 @@ def tokenise(
 def check_length(
     prompt: str,
     field: str,
-    offsets: Sequence[tuple[int, int]],
+    offsets: Sequence[Span],
     limit: int,
     marks: int = 2,
 ) -> None:

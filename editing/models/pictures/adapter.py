@@ -22,6 +22,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.images import shown, thing
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.location import PictureSpec
+from regrain.editing.models.intervention import Weights
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 
@@ -181,7 +182,7 @@ def load_pictures(
 
 
 def _by_layer(
-    file: PictureFile, tensors: Mapping[str, Tensor], backbone: Backbone
+    file: PictureFile, tensors: Weights, backbone: Backbone
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Sort keys and values by layer.
 

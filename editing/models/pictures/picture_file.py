@@ -35,7 +35,7 @@ from regrain.editing.storage.safetensors_files import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from regrain.editing.storage.by_name import Tensors
 
 BUILT_IN = "storybook/pictures"
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)((?:/[\w.-]+)*)")
@@ -86,7 +86,7 @@ class PictureFile:
         self.kind, self.width, self.cross = self.head
         self.side = DRAWN
 
-    def read(self) -> dict[str, Tensor]:
+    def read(self) -> Tensors:
         """Read all its weights."""
         with opened(self.path, FIELD, self.id, "pt") as file:
             return read_tensors(file, FIELD, self.id)

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.models.intervention import Intervention, hooked
+from regrain.editing.storage.by_name import Tensors
 
 # Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable
 # Diffusion 1.x (three in each of four up blocks); smaller models use those at the same
@@ -31,7 +32,7 @@ class Features:
     """Features of one forward of the source clip, by layer: residual branches of
     ResNets, queries, keys."""
 
-    residuals: dict[str, Tensor] = field(default_factory=dict)
+    residuals: Tensors = field(default_factory=dict)
     attention: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property

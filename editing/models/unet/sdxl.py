@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch import Tensor
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import Tokens
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+from regrain.editing.storage.texts import Json
 
 
 @dataclass(eq=False, repr=False)
@@ -53,7 +54,7 @@ class StableDiffusionXL(StableDiffusion):
             vectors[empty], pooled[empty] = 0, 0
         return vectors, pooled
 
-    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> Json:
         """See `StableDiffusion`. The sizes say: not cropped, and as large as its
         working size."""
         if text.pooled is None:

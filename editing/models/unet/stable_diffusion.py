@@ -1,12 +1,12 @@
 """Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP
 text encoder."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import log, prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -33,12 +33,14 @@ from regrain.editing.models.intervention import (
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.unet.temporal import tunable_shapes, untuned
+from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
     activations_fit,
     frames_at_once,
     halves_fit,
     window_frames,
 )
+from regrain.editing.storage.texts import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,7 +74,7 @@ class StableDiffusion(TurnTaking):
     """
 
     id: str
-    parts: Mapping[str, nn.Module]
+    parts: Modules
     tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction
@@ -336,7 +338,7 @@ class StableDiffusion(TurnTaking):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
 
-    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> Json:
         """Return the inputs of a network beside `x`, by argument: a row of `text` for
         each of `x`."""
         rows = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from regrain.editing.attention.backends import attention
 from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
+from regrain.editing.storage.by_name import Tensors
 
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
 _ATTENTION = ".attn_temp."
@@ -182,10 +183,10 @@ def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
     return F.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, channels - 2 * half))
 
 
-def _grouped(weights: Weights, part: str) -> dict[str, dict[str, Tensor]]:
+def _grouped(weights: Weights, part: str) -> dict[str, Tensors]:
     """Return the weights of one kind of layer, by the module that they follow, then by
     name inside it."""
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, Tensors] = {}
     for name, weight in weights.items():
         module, _, own = name.partition(part)
         if own:

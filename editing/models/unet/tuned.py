@@ -3,18 +3,16 @@ each call."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from torch import Tensor
 
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.unet.temporal import with_weights
-
-if TYPE_CHECKING:
-    from regrain.editing.diffusion.schedule import Step
-    from regrain.editing.diffusion.text import PromptEmbedding
-    from regrain.editing.models.adapters import Adapter
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:

@@ -15,7 +15,7 @@ from regrain.editing.models.files.config_keys import (
     unsupported,
     unused_parts,
 )
-from regrain.editing.models.files.configs import Config, TransformerConfig
+from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
@@ -37,6 +37,7 @@ from regrain.editing.storage.safetensors_files import (
     state_of,
     without_marks,
 )
+from regrain.editing.storage.texts import Json
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
@@ -117,7 +118,7 @@ def load_wan(
     )
 
 
-def _check_configs(facts: ModelFacts) -> Config:
+def _check_configs(facts: ModelFacts) -> Json:
     """Read the configurations of the parts, check that the parts fit together, and
     return that of the transformer."""
     network = facts.known_config(TRANSFORMER)
@@ -134,11 +135,11 @@ def _check_configs(facts: ModelFacts) -> Config:
     return network
 
 
-def _is_controlled(network: Config) -> bool:
+def _is_controlled(network: Json) -> bool:
     return network.get("_class_name") == CONTROLLED
 
 
-def _check_control(facts: ModelFacts, network: Config, vae: Config) -> None:
+def _check_control(facts: ModelFacts, network: Json, vae: Json) -> None:
     """Refuse control blocks that read other channels than a condition has, and weights
     that have other control blocks than the configuration says."""
     place = facts.place(TRANSFORMER)

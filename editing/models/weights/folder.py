@@ -16,11 +16,10 @@ from regrain.editing.models.files.config_keys import (
     check_text_encoder,
     with_defaults,
 )
-from regrain.editing.models.files.configs import Config
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
-from regrain.editing.models.files.schedulers import Content
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
+from regrain.editing.storage.texts import Json, Values
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,11 +39,11 @@ class ModelParts:
 
     modules: dict[str, nn.Module]
     tokenizer: "PreTrainedTokenizerBase"
-    scheduler: Content
+    scheduler: Values
     more: Mapping[str, int] = field(default_factory=dict)
 
 
-def with_prediction(scheduler: Config, prediction: str, name: str) -> Config:
+def with_prediction(scheduler: Json, prediction: str, name: str) -> Json:
     """Add what the network predicts, empty if nobody says, to a
     scheduler_config.json; a ModelError if that says something else."""
     said = scheduler.get("prediction_type")
@@ -127,7 +126,7 @@ def read_folder(
     return ModelParts(modules, tokenizer, scheduler, more)
 
 
-def check_configs(unet: Config, scheduler: Config, id: str) -> None:
+def check_configs(unet: Json, scheduler: Json, id: str) -> None:
     """Refuse a family, a schedule or a prediction that is not supported, before any
     weights are read."""
     check_family(family_of_configs({}, unet, scheduler), id)
@@ -148,7 +147,7 @@ def check_configs(unet: Config, scheduler: Config, id: str) -> None:
         )
 
 
-def read_schedule(config: Config, id: str) -> Schedule:
+def read_schedule(config: Json, id: str) -> Schedule:
     """Build the schedule of a scheduler_config.json; a ModelError if it is unknown."""
     try:
         return Schedule.from_config(config)
@@ -169,7 +168,7 @@ def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
             )
 
 
-def _check_text_encoder(facts: ModelFacts, part: str) -> Config:
+def _check_text_encoder(facts: ModelFacts, part: str) -> Json:
     """Read and check the configuration of a text encoder."""
     name = f"{part}/config.json"
     content = facts.config(name)

@@ -21,7 +21,6 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
-from regrain.editing.models.files.schedulers import Content
 from regrain.editing.models.weights.lora_change import (
     MAGNITUDES,
     Change,
@@ -31,7 +30,9 @@ from regrain.editing.models.weights.lora_change import (
     agreed,
     apply,
 )
+from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.texts import Values
 
 # Endings of tensor names after the layer that they change, by the role of the tensor.
 _NAMED = r"(?:\.\w+)?"  # an adapter's name, of peft
@@ -149,7 +150,7 @@ _Tensors = dict[str, tuple[_Layer, str, Tensor]]
 
 
 @torch.no_grad()
-def add_loras(specs: Sequence[str], parts: Mapping[str, nn.Module]) -> None:
+def add_loras(specs: Sequence[str], parts: Modules) -> None:
     """Add LoRA files to the weights of a model that is not shared yet.
 
     Args:
@@ -209,8 +210,8 @@ def _widened(unet: Any, change: Change, spec: LoraSpec) -> nn.Module:
 
 def _locate(
     layer: _Layer,
-    parts: Mapping[str, nn.Module],
-    layers: Mapping[str, Mapping[str, nn.Module]],
+    parts: Modules,
+    layers: Mapping[str, Modules],
     spec: LoraSpec,
 ) -> tuple[str, nn.Module]:
     """Find part and module of a layer in the model; of one without a part, the part
@@ -292,7 +293,7 @@ def _check_once(id: str, one: object, other: object) -> None:
         raise _refused(id, f"says {' and '.join(both)} of one thing. Use another.")
 
 
-def _scaling(facts: Content, part: str, name: str) -> Scaling:
+def _scaling(facts: Values, part: str, name: str) -> Scaling:
     """Return how peft's configuration scales a layer."""
 
     of_network = ("unet.", "transformer.")
@@ -315,7 +316,7 @@ def _scaling(facts: Content, part: str, name: str) -> Scaling:
     )
 
 
-def _read(id: str) -> tuple[_Tensors, Content]:
+def _read(id: str) -> tuple[_Tensors, Values]:
     """Read a LoRA, and the facts of peft's configuration."""
     path = find_lora(id)
     with opened(path, "loras", id, "pt") as file:
@@ -333,7 +334,7 @@ def _read(id: str) -> tuple[_Tensors, Content]:
     return tensors, facts
 
 
-def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Content:
+def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Values:
     """Read peft's configuration, from the file beside a LoRA, from its metadata, or
     from metadata by the names of settings."""
     import yaml

@@ -19,7 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-Change = dict[str, Tensor]
+from regrain.editing.storage.by_name import Tensors
+
+Change = Tensors
 """The tensors of a layer, by role."""
 _TABLE = "scale_shift_table"  # of Wan's blocks
 _ADDED = {"diff": "weight", "diff_b": "bias", "diff_m": _TABLE}
@@ -108,7 +110,7 @@ def apply(change: Change, layer: nn.Module, weight: float, scaling: Scaling) -> 
         _normalise(norms.flatten(), parameters["weight"], by_column=by_column)
 
 
-def _added(own: Change, weight: float, scaling: Scaling) -> dict[str, Tensor]:
+def _added(own: Change, weight: float, scaling: Scaling) -> Tensors:
     """Compute what is added to the parameters of a layer, by their names."""
     factors = own.keys() - _SCALED
     added = {}

@@ -7,20 +7,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import Config, check_config, read_json
+from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import about
 from regrain.editing.models.weights.tensors import read_tensors
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.safetensors_files import (
     no_weights,
     opened,
     weight_files,
 )
+from regrain.editing.storage.texts import Json
 
 FIELD = "motion"
 _WIDTH = 320  # channels of the finest level of published models
@@ -72,7 +72,7 @@ class MotionFile:
         if reads_picture or config.get("conv_in_channels"):
             raise _other_kind(id, "takes a picture as input, as PIA does")
         self.id = id
-        self.modules: dict[str, dict[str, Tensor]] = {}
+        self.modules: dict[str, Tensors] = {}
         lengths = []  # of all tables of positions
         for name, tensor in tensors.items():
             module = _MODULE.fullmatch(name)
@@ -108,7 +108,7 @@ class MotionFile:
         return 0 if norm is None else len(norm)
 
 
-def _locate(id: str) -> tuple[Path, Config]:
+def _locate(id: str) -> tuple[Path, Json]:
     """Find the file with the weights, and read the config beside it, if there is
     one."""
     with about(FIELD):

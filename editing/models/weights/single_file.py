@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import Config, check_config
+from regrain.editing.models.files.configs import check_config
 from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.models.files.file_head import (
     OPENCLIP_TEXT,
@@ -35,6 +35,7 @@ from regrain.editing.models.weights.folder import (
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.beside_weights import check_unread
 from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.texts import Content, Json
 
 Checkpoint = Mapping[str, Tensor]
 """The tensors of a file by name."""
@@ -73,7 +74,7 @@ def read_file(
     name = shorten(head.path.name)
     head.check_whole()
     version = head.version
-    given: Config = {}
+    given: Json = {}
     if "scaling_factor" in facts.beside:
         given["scaling_factor"] = facts.beside["scaling_factor"]
         check_config(given, "vae", name)
@@ -153,7 +154,7 @@ def _unet(checkpoint: Checkpoint, version: str) -> tuple[nn.Module, set[str]]:
     starts = [f"{UNET}input_blocks.{1 + blocks_per_level * level}." for level in levels]
     widths = [len(checkpoint[f"{start}0.out_layers.3.weight"]) for start in starts]
     attention = f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"
-    own: dict[str, object] = {
+    own: Content = {
         "in_channels": checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
         "block_out_channels": widths,
         "cross_attention_dim": checkpoint[attention].shape[1],

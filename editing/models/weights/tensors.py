@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from safetensors import safe_open
     from torch import Tensor
 
+    from regrain.editing.storage.by_name import Tensors
 
-def read_tensors(file: safe_open, field: str, title: str) -> dict[str, Tensor]:
+
+def read_tensors(file: safe_open, field: str, title: str) -> Tensors:
     """Read the weights of an opened file, by name; see `read_settled`."""
     with about(field):
         return read_settled(file, shorten(title))

@@ -87,7 +87,7 @@ def watched(name, seen):
     class Watched(Method):
         def run(self, backbone, asked, given, piece):
             seen.append(piece)
-            return METHODS[name].run(backbone, asked, given, piece)
+            return super().run(backbone, asked, given, piece)
 
     return Watched(**vars(METHODS[name]))
 

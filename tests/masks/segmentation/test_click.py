@@ -8,9 +8,10 @@ import torch
 from regrain.editing.errors import MaskError, ModelError
 from regrain.masks.draw import BrushStroke, iou
 from regrain.masks.models import sam
-from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames
-from regrain.masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
+from regrain.masks.models.embedded import PRIOR, Embedded, encoded_frames
+from regrain.masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam
 from regrain.masks.segmentation import click
+from storybook.training.sam import save_tiny_sam
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 Y, X = np.mgrid[:90, :120]
@@ -56,7 +57,7 @@ def circles(monkeypatch):
     network = types.SimpleNamespace(image_encoder=encoder, prompt_encoder=prompts)
     monkeypatch.setattr(sam, "load_sam", lambda model=None: network)
     monkeypatch.setattr(sam, "missing", lambda: None)
-    monkeypatch.setattr(sam, "_frames", KeptFrames())
+    monkeypatch.setattr(sam, "_frames", encoded_frames())
     monkeypatch.setattr(Circles, "asked", [])
     return network
 
@@ -149,14 +150,14 @@ def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(
     untrained, monkeypatch
 ):
     two = 5_000_000  # bytes: a picture and its features take 2.1 million
-    monkeypatch.setattr(sam, "_frames", KeptFrames(two))
+    monkeypatch.setattr(sam, "_frames", encoded_frames(two))
     images = np.zeros((4, 20, 30, 3), np.uint8)
     images[:, 0, 0, 0] = range(4)
     frames = [sam.embed(image, untrained) for image in images]
     assert sam.embed(images[2].copy(), untrained) is frames[2]
     assert sam.embed(images[0], untrained) is not frames[0]
     assert sam.embed(images[2], untrained) is frames[2]  # of two, the one used last
-    assert len(sam._frames._frames) <= 2
+    assert len(sam._frames._found) <= 2
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (200, 70), (256, 256), (600, 400)])
