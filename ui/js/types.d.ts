@@ -269,8 +269,9 @@ export interface Told {
   chosen: void;
   /** Take the words from the picture. */
   close: void;
-  /** Whether the picture has the screen alone. */
+  /** The pictures of the examples are there. */
   examples: void;
+  /** Whether the picture has the screen alone. */
   full: boolean;
   compare: Player["mode"];
   edits: number;
