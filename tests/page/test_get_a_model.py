@@ -33,6 +33,13 @@ def own(served):
     return served
 
 
+def test_the_way_to_a_model_needs_no_open_fold(own, open_page):
+    page = open_page(own, settings=False)
+    assert page.locator("#how-body").is_hidden()
+    page.evaluate("window.regrain.tell('models')")  # as the button in place of Run does
+    page.locator("dialog.rg-real-model").wait_for()
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     page = open_page(own, **LOOKS[look])

@@ -87,7 +87,10 @@ export function mount(element, props, trigger, watch) {
     element.hidden = !value;
     hub.getsModels = Boolean(value);
     if (!value) return;
-    if (!dialog.isConnected) element.replaceChildren(opener, dialog);
+    if (!dialog.isConnected) {
+      element.replaceChildren(opener);
+      element.closest(".rg-right")?.append(dialog); // a closed fold would hide it
+    }
     Object.assign(shown, value);
     const { state, text = "", share, local, hits, fixed, folder = "", byHand = "" } = shown;
     sayPath(byHand, folder);
