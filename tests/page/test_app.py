@@ -372,9 +372,7 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
     card.get_by_title("Remove the picture").click()  # such a model cannot look at it
     card.locator(".rg-picture img").wait_for(state="hidden")
     choose_model(page, "film")
-    page.wait_for_selector(".rg-method-say:has-text('“VideoGrain” needs')")
     wait(lambda: not flow.is_disabled(), "the video model can be used with it")
-    page.select_option(".rg-method select", "flow_regions")
     page.wait_for_function("window.regrain.method.name === 'flow_regions'")
     press_run(page)
     wait_for_result(page)

@@ -130,7 +130,7 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
 
 def test_strength_and_negative_words_of_a_region_reach_the_run(page):
     open_card(page, 1)
-    page.locator(".rg-details summary").first.click()
+    page.locator(".rg-card .rg-details summary").first.click()
     write(page, ".rg-card[data-label='1'] [data-key=negative]", "green")
     page.fill("#rg-strength-1", "0.4")
     page.fill("#rg-avoid", "snow")
