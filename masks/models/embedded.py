@@ -104,7 +104,8 @@ def is_first(
 ) -> bool:
     """Tell whether a click begins a mask: it is one point on the object and nothing
     else."""
-    return len(points) == 1 and labels[0] == 1 and box is None and previous is None
+    is_alone = len(points) == 1 and box is None and previous is None
+    return is_alone and bool(labels[0] == 1)
 
 
 def choose(
