@@ -126,8 +126,8 @@ def attention_in_runs(
         from xformers.ops import fmha
 
         mask = runs.mask(len(q))
-        folded = (x.flatten(0, 1)[None] for x in (q, k, v))
-        out = fmha.memory_efficient_attention(*folded, mask, scale=scale)
+        one, two, three = (x.flatten(0, 1)[None] for x in (q, k, v))
+        out = fmha.memory_efficient_attention(one, two, three, mask, scale=scale)
         return out.unflatten(1, q.shape[:2])[0]
     batch = len(q)
     together = max(1, _RUNS_AT_ONCE // batch)

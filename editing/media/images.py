@@ -187,7 +187,7 @@ def _common_size(files: Sequence[Path]) -> Size:
 
 def count_pictures(image: Image.Image) -> int:
     """Count the pictures in an open file; most forms have one."""
-    return image.n_frames if hasattr(image, "n_frames") else 1
+    return getattr(image, "n_frames", 1)
 
 
 def upright_size(image: Image.Image) -> Size:

@@ -29,6 +29,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
+    Columns,
     HeatScope,
     on_grid,
     word_columns,
@@ -192,7 +193,7 @@ def maybe_nouns(prompt: str) -> list[str]:
     )
 
 
-def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+def find_nouns(text: PromptEmbedding) -> Columns:
     """Find the words of a prompt that may name an object, with the tokens of all their
     occurrences."""
     return word_columns(text, maybe_nouns(text.prompts[0]))

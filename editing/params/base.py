@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -403,6 +403,10 @@ class SampledParams(DrawnParams):
 class AgainParams(MethodParams):
     """What parameters `attention_span` and `redraw` mean, where a method has both."""
 
+    if TYPE_CHECKING:  # each method has them at a place of its own
+        attention_span: Literal["full", "sparse_causal", "own_frame"]
+        redraw: float
+
     @property
     def steps_again(self) -> int:
         """See `MethodParams`; never all of them."""
@@ -438,6 +442,9 @@ class ByWordsParams(InvertedParams):
         "Normalise over all frames",
         "Normalise over all frames together, as the references do.",
     )
+    if TYPE_CHECKING:  # each method has them at a place of its own
+        keys: Keys
+        reconstruct: bool
 
     @property
     def rebuilds(self) -> bool:
