@@ -101,7 +101,8 @@ OFFERED = {
         ),
     )
 }
-"""Published models by id. Sizes are those of the files on the hub that are fetched."""
+"""Published models by id. Sizes, rounded, and licences are as the hub's pages listed them;
+nothing was fetched to check them."""
 
 _SD, _LCM, _XL, _WAN = OFFERED
 WISHES: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -136,7 +136,7 @@ def offers_view(
         needed = f"{gigabytes(one.memory)}; {gigabytes(one.free)} are free here"
         facts = {
             "Licence": offered.licence or "unknown",
-            "To fetch": gigabytes(offered.size),
+            "To fetch": f"about {gigabytes(offered.size)}",
             "Memory": needed,
             "Time here": one.here,
             "On a GPU": one.cards,

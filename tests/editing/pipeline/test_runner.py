@@ -102,6 +102,15 @@ def test_doubts_about_pictures_are_in_the_report(small, monkeypatch):
     assert list(edit(request(), small))[-1].report["warnings"] == ["Hm."]
 
 
+def test_measuring_can_be_skipped(small):
+    for event in edit(request(), small):
+        if isinstance(event, Stage) and event.skip:
+            event.skip()
+    assert event.report["metrics"] == {}
+    assert "measuring" in event.report["seconds"]
+    assert len(event.result.frames) == 2
+
+
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(
     tiny_dc,
 ):
