@@ -101,6 +101,8 @@ def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
     field.fill(str(tmp_path))
     field.press("Enter")
     dialog.get_by_text("No model is at that path").wait_for()
+    page.wait_for_timeout(1500)  # the hub, asked at the opening, has not answered
+    assert dialog.get_by_text("No model is at that path").is_visible()
     field.fill(str(tiny_folder))
     field.press("Enter")
     dialog.get_by_label(f"Use {tiny_folder}").wait_for()

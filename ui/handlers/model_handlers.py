@@ -99,7 +99,7 @@ class ModelHandlers(FetchHandlers):
         names = [name for name in local_models() if is_name(name)]
         place = _place()
         offers = offers_view(self._offered(request), place["folder"] or "models")
-        here = {"local": local_view(names), **offers, **place}
+        here = {"asked": words, "local": local_view(names), **offers, **place}
         path = os.path.expanduser(words)
         if os.path.isabs(path):
             found = _at(path)

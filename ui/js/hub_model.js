@@ -48,9 +48,11 @@ export function mount(element, props, trigger, watch) {
     for (const node of [lists, offers.node]) node.inert = share !== null;
   };
   const drop = makeDrop({ say, setGoing, use: (id) => trigger("use", { id }) });
+  let asked = "";
   const ask = () => {
     said.textContent = "Looking";
-    trigger("ask", { id: field.value.trim() });
+    asked = field.value.trim();
+    trigger("ask", { id: asked });
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) ask();
@@ -91,6 +93,7 @@ export function mount(element, props, trigger, watch) {
       element.replaceChildren(opener);
       element.closest(".rg-right")?.append(dialog); // a closed fold would hide it
     }
+    if ((value.asked ?? asked) !== asked) return; // something else was asked meanwhile
     Object.assign(shown, value);
     const { state, text = "", share, local, hits, fixed, folder = "", byHand = "" } = shown;
     sayPath(byHand, folder);

@@ -377,6 +377,8 @@ export interface HubView {
   text: string;
   /** Whether only models that are already here may be used */
   fixed: boolean;
+  /** The words that this answers; the page hears the last */
+  asked?: string;
   share?: number;
   local?: ListingView[];
   offers?: OfferView[];

@@ -226,7 +226,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     change a request."""
     p = models.parts
     on = partial(_listen, p)
-    on(p.hub.ask, models.ask, **FOUR)
+    on(p.hub.ask, models.ask, **FOUR, trigger_mode="multiple")
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":

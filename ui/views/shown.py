@@ -431,6 +431,7 @@ class HubView:
     id: str
     text: str
     fixed: bool  # whether only models that are already here may be used
+    asked: str | None = None  # the words that this answers; the page hears the last
     share: float | None = None
     local: list[ListingView] | None = None
     offers: list[OfferView] | None = None
