@@ -158,9 +158,9 @@ def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""
     from regrain.editing.params.registry import METHODS
 
-    return request.getfixturevalue(
-        "wan" if "flow" in METHODS[method].needs else "small"
-    )
+    needs = METHODS[method].needs
+    names = {"vace": "vace", "flow": "wan", "image_unet": "small"}
+    return request.getfixturevalue(next(names[one] for one in names if one in needs))
 
 
 @pytest.fixture(scope="session")

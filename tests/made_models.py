@@ -254,11 +254,7 @@ def write_wan(folder: Path, vace: bool = False) -> Path:
         )
     transformer.save_pretrained(folder / "transformer")
     config = folder / "transformer" / "config.json"
-    config.write_text(
-        json.dumps(
-            json.loads(config.read_text()) | {"sample_size": 16 // (8 if vace else 4)}
-        )
-    )
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 4}))
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
     pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]

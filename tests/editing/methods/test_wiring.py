@@ -74,7 +74,7 @@ def families(method: str) -> list[str]:
     """The kinds of models that a method is tried on; all its parameters on the
     first."""
     if "flow" in METHODS[method].needs:
-        return ["wan"]
+        return ["vace" if "vace" in METHODS[method].needs else "wan"]
     if method in DOUBLE:
         return ["double sd", "double sdxl"]
     return ["sd", "sdxl"]
@@ -98,8 +98,8 @@ def folders(tmp_path_factory):
     def folder_of(family: str) -> tuple[Path, Any, dict[str, tuple[Run, Path]]]:
         if family not in made:
             folder = tmp_path_factory.mktemp("models")
-            if family == "wan":
-                model = load_backbone(str(write_wan(folder / "wan")))
+            if family in ("wan", "vace"):
+                model = load_backbone(str(write_wan(folder / "wan", family == "vace")))
             else:
                 place = write_small_model(folder / "small", family.endswith("sdxl"))
                 precise = family.startswith("double")
