@@ -294,6 +294,16 @@ def loaded(folder: Path, **how):
     return load_backbone(str(folder), **how)
 
 
+def smallest_model(method: str) -> str:
+    """The fixture of the smallest model that a method edits with."""
+    from regrain.editing.params.registry import METHODS
+
+    needs = METHODS[method].needs
+    if "vace" in needs:
+        return "vace"
+    return "wan" if "flow" in needs else "small"
+
+
 def load_double(folder: Path):
     """A model in double precision, latents too: guidance by a random network multiplies
     small errors."""

@@ -17,6 +17,7 @@ from cases import BASES, CASES
 from fatezero_formulas import AREAS
 from made_models import (
     load_double,
+    smallest_model,
     write_control_net,
     write_small_model,
     write_wan,
@@ -74,7 +75,7 @@ def families(method: str) -> list[str]:
     """The kinds of models that a method is tried on; all its parameters on the
     first."""
     if "flow" in METHODS[method].needs:
-        return ["vace" if "vace" in METHODS[method].needs else "wan"]
+        return [smallest_model(method)]
     if method in DOUBLE:
         return ["double sd", "double sdxl"]
     return ["sd", "sdxl"]
