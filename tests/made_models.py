@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.weights.folder import clip_tokenizer
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -162,7 +162,6 @@ def save_parts(
         CLIPTextConfig,
         CLIPTextModel,
         CLIPTextModelWithProjection,
-        CLIPTokenizer,
     )
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "projection_dim": 32}
@@ -172,7 +171,7 @@ def save_parts(
     unet.save_pretrained(folder / "unet")
     autoencoder.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
     if unet.config.addition_embed_type:
         sizes = {
             "hidden_size": 64,
@@ -184,11 +183,18 @@ def save_parts(
             CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
         )
         second.save_pretrained(folder / "text_encoder_2")
-        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(
-            folder / "tokenizer_2"
-        )
+        clip_tokenizer(pad="!").save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """Write CLIP's tokenizer as it is published: without tokenizer.json."""
+    tokenizer = clip_tokenizer()
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    tokenizer.backend_tokenizer.model.save(str(folder))
+    return folder
 
 
 WORDS = "a an and the of on to cat dog fox panda horse grass beach red green blue blurred ugly left right"
