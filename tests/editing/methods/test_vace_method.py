@@ -12,7 +12,7 @@ from PIL import Image
 from running import finish
 from wiring import drive, near, requested
 
-from regrain.editing import ArrayClip, edit
+from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import ModelError, RequestError
@@ -312,6 +312,26 @@ def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
         list(edit(asked, vace))
         counts.append(len(calls))
     assert 0 < counts[0] == counts[1] < counts[2]
+
+
+def test_what_pictures_may_not_do_is_said(vace, picture, tmp_path):
+    red = picture("red")
+    white = picture("white")
+    cut = tmp_path / "cut.png"
+    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
+    asked = replace(pictured(red, white, str(cut)), params=BASE | {"steps": 1})
+    *_, done = edit(asked, vace)
+    said = [one for one in done.report["warnings"] if "picture" in one]
+    assert said == [
+        "The picture of 'left' shows more than a thing on white, which is drawn, too. "
+        "Cut the thing out."
+    ]
+    extra = Region("third", 3, "a fox", picture=white, margin=0)
+    labels = np.asarray(asked.labels).copy()
+    labels[:, 28:30, 40:44] = 3
+    asked = replace(asked, regions=(*asked.regions, extra), labels=labels)
+    *_, done = edit(asked, vace)
+    assert any("There are 4 pictures" in one for one in done.report["warnings"])
 
 
 # --- What is refused
