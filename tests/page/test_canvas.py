@@ -533,7 +533,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
                 page, "n", lambda s, label=label: label in s["labels"], "another region"
             )
         click(page, deepest(truth[0] == label), size)
-        until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers", 180)
+        until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers")
         describe(page, label, words, source)
         page.locator(".rg-canvas-stage canvas").focus()
     press_until(
@@ -541,7 +541,6 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         "t",
         lambda s: all(len(frame) == 2 for frame in s["area"]),
         "both are tracked",
-        120,
     )
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     for label in (1, 2):
@@ -559,7 +558,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         .observe(document.body, { subtree: true, childList: true, attributes: true }); }"""
     )
     page.keyboard.press("Control+Enter")
-    wait_for_result(page, 300)
+    wait_for_result(page)
     assert page.evaluate("window.seen.size") >= 2
     made = report(page)
     assert made["prompt_used"].startswith("a fox and a panda")
