@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 
 import torch
 
@@ -22,13 +23,13 @@ from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
 from regrain.editing.models.weights.folder import check_folders
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
-    shapes,
     takes_turns,
     weights_dtype,
 )
@@ -66,16 +67,19 @@ def load_wan(
 
     id = facts.id
     folder = facts.folder
-    check_folders(folder, _PARTS, id)
+    parts = facts.network
+    check_folders(folder, _PARTS[1:] if parts else _PARTS, id)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
+    if parts:
+        notes.append(_understood(facts, network_config))
     for text in loras:
         notes += lora_facts(text).notes("flow", False)
     facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
     if dtype is None:
-        numbers = count_weights(folder / "transformer")
+        numbers = sum(prod(shape) for _, shape in facts.network_shapes())
         dtype = weights_dtype(device, numbers, free_memory(device))
     with (
         boundary(
@@ -88,7 +92,10 @@ def load_wan(
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     is_controlled = _is_controlled(network_config)
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    network = read_weights(kind, folder / "transformer", id, dtype)
+    if parts:
+        network = read_network(kind, network_config, parts, dtype)
+    else:
+        network = read_weights(kind, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     add_loras(loras, {"transformer": network})
 
@@ -135,6 +142,20 @@ def _check_configs(facts: ModelFacts) -> Json:
     return network
 
 
+def _understood(facts: ModelFacts, network: Json) -> str:
+    """Say what files with the names of Wan's authors were taken for."""
+    config = TransformerConfig.model_validate(network)
+    family = facts.family
+    said = f"{facts.network[-1].title} is read as {family.title if family else 'Wan'}"
+    width = config.num_attention_heads * config.attention_head_dim
+    said += f": {config.num_layers} layers of {width} channels"
+    if _is_controlled(network):
+        said += f", control blocks after {shorten(config.vace_layers)}"
+    if any(one.has_small for one in facts.network):
+        said += ", weights of 8 bits (of 16 where a LoRA changes them)"
+    return f"{said}. Its other parts are those of {shorten(facts.folder.name)}."
+
+
 def _is_controlled(network: Json) -> bool:
     return network.get("_class_name") == CONTROLLED
 
@@ -151,7 +172,7 @@ def _check_control(facts: ModelFacts, network: Json, vae: Json) -> None:
         if channels != channels_of(config.in_channels, 2**stages):
             raise unsupported(place, "vace_in_channels", channels)
         said = (len(config.vace_layers), channels)
-    weights = dict(shapes(facts.folder / "transformer"))
+    weights = dict(facts.network_shapes())
     inside = [name.split(".") for name in weights if name.startswith("vace_blocks.")]
     blocks = len({number for _, number, *_ in inside})
     _, channels, *_ = [*weights.get("vace_patch_embedding.weight", ()), 0, 0]
