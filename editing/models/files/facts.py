@@ -193,6 +193,8 @@ class ModelFacts:
                     self.glance(TRANSFORMER),
                 )
             few = self.few_step()
+        if family and few and self.is_video and few.title == "Self Forcing":
+            return Family("Self-Forcing, which draws block after block")
         if family and few:
             title = f"{family.title}, {few.title}"
             return Family(title, family.offers - {"inversion"})

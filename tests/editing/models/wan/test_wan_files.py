@@ -6,12 +6,15 @@ import shutil
 
 import pytest
 import torch
+from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
-from made_models import loaded, write_wan
+from made_models import loaded, randn, write_wan
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.load import local_models
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -137,3 +140,173 @@ def test_a_file_is_read_as_its_folder_is(
     layers = ", control blocks after [0, 2]" if kind == "vace" else ""
     said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of 128 channels"
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
+
+
+# --- Folders, and control blocks in a file of their own
+
+
+def shards(weights, folder):
+    """Files as diffusers calls shards, without an index."""
+    for path in folder.glob("diffusion_pytorch_model*"):
+        path.unlink()
+    for number in (0, 1):
+        half = {name: weights[name] for name in [*weights][number::2]}
+        name = f"diffusion_pytorch_model-0000{number + 1}-of-00002.safetensors"
+        written(half, folder / name)
+
+
+@pytest.mark.parametrize("has_config", [True, False])
+@pytest.mark.parametrize("in_shards", [True, False])
+def test_a_folder_with_the_authors_names_is_read(
+    whole, place, base_folder, in_shards, has_config
+):
+    (place / WEIGHTS).unlink()
+    write = shards if in_shards else lambda *given: written(*given)
+    write(
+        base_of(whole), place / "transformer" / ("" if in_shards else "any.safetensors")
+    )
+    if not has_config:
+        (place / CONFIG).unlink()
+    assert_same(loaded(place), loaded(base_folder))
+    file = written(module_of(whole), place / "module.safetensors")
+    assert loaded(file).offers == VACE
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_control_blocks_are_added_to_the_folder(whole, place, vace_folder, named):
+    """Whose weights may have either names."""
+    if named:
+        (place / WEIGHTS).unlink()
+        written(
+            base_of(whole),
+            place / "transformer" / "t2v.safetensors",
+            "diffusion_model.",
+        )
+    file = written(module_of(whole), place / "module.safetensors", "diffusion_model.")
+    model = loaded(file)
+    assert_same(model, loaded(vace_folder))
+    assert answer(model)[1].equal(answer(loaded(vace_folder))[1])
+    assert "control blocks after [0, 2]" in model.notes[0]
+    assert facts_of(str(file)).family == ("Wan 2.1 VACE", VACE)
+    assert facts_of(str(place)).family == ("Wan 2.1", WAN)
+
+
+def answer(model):
+    """What a model says of a condition."""
+    change = Intervention(context=randn(3, 96, 4, 6, seed=2))
+    step = model.schedule.sampling(25)[7]
+    return model.predict(randn(3, 16, 4, 6), step, model.embed(["a cat"]), change)
+
+
+def test_files_are_listed_with_the_folder_that_has_their_other_parts(
+    whole, place, monkeypatch
+):
+    monkeypatch.setenv("REGRAIN_MODELS", str(place.parent))
+    written(module_of(whole), place / "module.safetensors")
+    written(module_of(whole), place.parent / "alone.safetensors")
+    assert local_models() == ["alone.safetensors", "place", "place/module.safetensors"]
+    assert loaded("place/module").offers == VACE
+    said = (
+        "Put it into a folder of Wan for diffusers, beside text_encoder/, and name it"
+    )
+    assert said in refusal("alone")
+    title = "the transformer of a Wan alone"
+    assert facts_of("alone").family == (title, frozenset())
+
+
+# --- What is refused, before weights are read
+
+
+def more(name, *sizes):
+    return lambda weights: weights | {name: torch.zeros(*sizes or (2, 2))}
+
+
+def less(name):
+    return lambda weights: {key: weights[key] for key in weights if key != name}
+
+
+def sized(name, *sizes):
+    return lambda weights: weights | {name: torch.zeros(sizes)}
+
+
+OTHERS = {
+    "a Wan that reads a first picture (I2V) (img_emb), which": more(
+        "img_emb.proj.0.bias"
+    ),
+    "a Wan-Fun that a camera controls (control_adapter), which": more(
+        "control_adapter.conv.bias"
+    ),
+    "a Wan-Fun that reads a picture (ref_conv), which": more("ref_conv.weight"),
+    "Wan Animate (face_adapter), which": more("face_adapter.x"),
+    "Wan S2V, which reads sound (casual_audio_encoder), which": more(
+        "casual_audio_encoder.x"
+    ),
+    "a Wan that reads sound (audio_proj), which": more("audio_proj.x"),
+    "a Wan that reads poses (patch_embedding_pose), which": more(
+        "patch_embedding_pose.weight"
+    ),
+    "a Wan of 4 bits (nvfp4), which": more("blocks.0.ffn.net.0.proj.weight_scale_2"),
+    "a Wan of whole numbers (I8), which": lambda weights: (
+        weights
+        | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
+    ),
+    "Wan with 36 input channels, which": sized(
+        "patch_embedding.weight", 128, 36, 1, 2, 2
+    ),
+    "Wan 2.2, which": sized("patch_embedding.weight", 128, 48, 1, 2, 2),
+    "not a whole Wan. Download it again": less(
+        "condition_embedder.text_embedder.linear_1.weight"
+    ),
+    "lacks 1 weights, such as blocks.1.norm2.bias": less("blocks.1.norm2.bias"),
+    "has 'blocks.0.odd.weight', which nothing here reads": more("blocks.0.odd.weight"),
+    "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
+        "vace_blocks.2.odd"
+    ),
+    "has vace_in_channels 4, which": sized(
+        "vace_patch_embedding.weight", 128, 4, 1, 2, 2
+    ),
+    "is not a Wan with the names of its authors": lambda _: {"x": torch.zeros(2)},
+}
+READ = ("lacks", "has 'blocks")  # what is found out by reading
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch):
+    file = written(OTHERS[said](whole), place / "mine.safetensors")
+    if not said.startswith(READ):
+        monkeypatch.setattr("regrain.editing.models.wan.load.read_network", None)
+    assert said in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wan2.2_t2v_high_noise_14B_fp8.safetensors", "Wan 2.2, which"),
+        ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
+        ("wan.gguf", "'wan.gguf' is not a .safetensors file"),
+        ("wan.pth", "'wan.pth' is a pickle"),
+    ],
+)
+def test_kinds_that_names_alone_tell_are_refused(whole, place, monkeypatch, name, said):
+    written(whole, place / name)
+    monkeypatch.setenv("REGRAIN_MODELS", str(place))
+    assert said in refusal(name)
+
+
+def test_files_that_do_not_fit_together_are_refused(
+    whole, place, vace_folder, tmp_path
+):
+    module = module_of(whole)
+    wide = sized("vace_patch_embedding.weight", 256, 96, 1, 2, 2)(module)
+    file = written(wide, place / "module.safetensors")
+    assert (
+        "2 control blocks for a width of 256, but there are 4 layers of 128"
+        in refusal(file)
+    )
+    two = shutil.copytree(vace_folder, tmp_path / "two")
+    file = written(module, two / "module.safetensors")
+    assert "has vace_blocks.0.after_proj.bias, as another file has" in refusal(file)
+    (place / WEIGHTS).unlink()
+    written(whole, place / "transformer" / "a.safetensors")
+    said = "'a.safetensors' has _class_name WanVACETransformer3DModel, but config.json says"
+    assert said in refusal(place)
