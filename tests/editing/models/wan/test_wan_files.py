@@ -310,3 +310,89 @@ def test_files_that_do_not_fit_together_are_refused(
     written(whole, place / "transformer" / "a.safetensors")
     said = "'a.safetensors' has _class_name WanVACETransformer3DModel, but config.json says"
     assert said in refusal(place)
+
+
+# --- Weights of 8 bits
+
+EIGHT = torch.float8_e4m3fn
+
+
+def marked(form, layer, scale):
+    """What a file says beside a weight of 8 bits."""
+    if form == "plain":
+        return {}
+    if form == "scaled":
+        return {f"{layer}.scale_weight": scale, f"{layer}.scale_input": 2 * scale}
+    text = b'{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}'
+    said = torch.tensor([*text], dtype=torch.uint8)
+    return {f"{layer}.weight_scale": scale, f"{layer}.comfy_quant": said}
+
+
+def in_eight_bits(weights, form):
+    """Weights as files of a form have them, and the products that they stand for."""
+    found, products = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if weight.ndim != 2 or "blocks" not in name:
+            continue
+        scale = weight.abs().max() / 400
+        if form == "rows":
+            scale = weight.abs().amax(1, keepdim=True) / 400
+        if form == "plain":
+            scale = torch.ones(())
+        found[name] = (weight / scale).to(EIGHT)
+        products[name] = found[name].float() * scale
+        found |= marked(form, name.removesuffix(".weight"), scale)
+    if form == "scaled":
+        found["scaled_fp8"] = torch.zeros(2)
+    if form == "plain":  # which has nothing else either
+        for name in ("patch_embedding.weight", "blocks.0.scale_shift_table"):
+            found[name] = weights[name].to(EIGHT)
+            products[name] = found[name].float()
+    return found, products
+
+
+@pytest.fixture(params=["plain", "scaled", "rows"])
+def eight_bits(request, whole, place):
+    """A file of 8 bits in each form, and one of its products."""
+    found, products = in_eight_bits(whole, request.param)
+    said = {"layers": {"blocks.0.ffn.0": {"format": "float8_e4m3fn"}}}
+    metadata = {"_quantization_metadata": json.dumps(said)}
+    small = written(found, place / "small.safetensors", metadata=metadata)
+    return small, written(products, place / "products.safetensors")
+
+
+def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
+    small, products = (loaded(file, dtype=torch.bfloat16) for file in eight_bits)
+    assert all(map(torch.equal, answer(small), answer(products)))
+    layers = (small.transformer.blocks[3].ffn.net[2], small.transformer.vace_blocks[1])
+    assert layers[0].weight.dtype == layers[1].proj_out.weight.dtype == EIGHT
+    numbers = small.transformer.condition_embedder.time_proj.weight
+    assert numbers.dtype == torch.bfloat16
+    assert "weights of 8 bits" in small.notes[0]
+    assert "8 bits" not in products.notes[0]
+
+
+def test_a_lora_changes_the_products(eight_bits, tmp_path):
+    tensors = {
+        "diffusion_model.blocks.1.self_attn.q.lora_A.weight": randn(2, 128),
+        "diffusion_model.blocks.1.self_attn.q.lora_B.weight": randn(128, 2, seed=1),
+        "diffusion_model.blocks.2.ffn.2.diff_b": randn(128),
+    }
+    save_file(tensors, tmp_path / "lora.safetensors")
+    loras = [f"{tmp_path / 'lora.safetensors'}@0.5"]
+    small, products = (loaded(file, loras=loras) for file in eight_bits)
+    assert all(map(torch.equal, answer(small), answer(products)))
+    plain = loaded(eight_bits[0])
+    assert not torch.equal(answer(small)[0], answer(plain)[0])
+    assert small.transformer.blocks[1].attn1.to_k.weight.dtype == EIGHT
+
+
+def test_models_whose_scales_alone_differ_are_told_apart(whole, place):
+    found, _ = in_eight_bits(whole, "scaled")
+    one = loaded(written(found, place / "one.safetensors"))
+    found["blocks.0.attn1.to_q.scale_weight"] *= 2
+    other = loaded(written(found, place / "other.safetensors"))
+    assert one.fingerprint != other.fingerprint
+    bad = {"blocks.0.attn1.to_q.scale_weight": torch.tensor(torch.nan)}
+    file = written(found | bad, place / "bad.safetensors")
+    assert "transformer has NaN or Inf in blocks.0.attn1.to_q.scale" in refusal(file)
