@@ -119,20 +119,18 @@ def _read(
 ) -> dict[str, Tensor]:
     """Read some tensors of a file, by their names; refuse weights that are whole
     numbers, wanted or not."""
-    found = {}
     formats = json.loads((file.metadata() or {}).get("_quantization_metadata", "{}"))
     for name, said in formats.get("layers", {}).items():
         _check_format(said, name, title)
-    for name in [*file.keys()]:
+    names = [*file.keys()]
+    for name in names:
         if name.endswith("comfy_quant"):
             text = bytes(file.get_tensor(name).tolist())
             _check_format(json.loads(text), name, title)
         kind = file.get_slice(name).get_dtype()
         if name.endswith("weight") and not kind.startswith(("F", "BF")):
             raise _refused(name, title, f"whole numbers ({kind})")
-        if is_wanted(name):
-            found[name] = file.get_tensor(name)
-    return found
+    return {name: file.get_tensor(name) for name in names if is_wanted(name)}
 
 
 def _check_format(said: Mapping[str, object], name: str, title: str) -> None:

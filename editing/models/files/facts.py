@@ -154,10 +154,9 @@ class ModelFacts:
 
     @cached_property
     def _config_of_network(self) -> Json:
-        first = self.network[0]
         path = self.folder / TRANSFORMER
-        is_alone = first.paths == (Path(self.source.file),)
-        may_lack = first.is_whole and not path.is_file()
+        is_alone = self.source.file and len(self.network) == 1
+        may_lack = self.network[0].is_whole and not path.is_file()
         told = {} if is_alone or may_lack else read_json(path, self.place(TRANSFORMER))
         return config_of(self.network, told)
 

@@ -23,7 +23,7 @@ _CONTROL = "vace_blocks.0.after_proj.weight"
 _HEAD = 128  # width of a head of all that are published
 _WAN_2_2 = re.compile(r"wan[-_. ]?2[-_. ]2|(high|low)[-_. ]?noise")
 _COARSE = 48  # channels of the latents of Wan 2.2 with 5 billion weights
-# Of other kinds, how weights begin that only they have.
+# Of other kinds, a piece of names of weights that only they have.
 _OTHERS = {
     "img_emb.": "a Wan that reads a first picture (I2V)",
     "control_adapter.": "a Wan-Fun that a camera controls",
@@ -32,6 +32,7 @@ _OTHERS = {
     "casual_audio_encoder.": "Wan S2V, which reads sound",
     "audio_proj.": "a Wan that reads sound",
     "patch_embedding_pose.": "a Wan that reads poses",
+    "weight_scale_2": "a Wan of 4 bits, nvfp4",
 }
 # Endings of its layers, dots as underscores, and what diffusers calls them.
 _LAYERS = {
@@ -87,14 +88,13 @@ class WanFiles(NamedTuple):
     Attributes:
         paths: One, or the shards of one.
         start: See `beginning`.
-        shapes, types: Of its tensors, by names without that beginning.
+        shapes: Of its tensors, by names without that beginning.
         metadata: Its texts by key.
     """
 
     paths: tuple[Path, ...]
     start: str | None
     shapes: Mapping[str, Sequence[int]]
-    types: Mapping[str, str]
     metadata: Mapping[str, str]
 
     @property
@@ -108,46 +108,28 @@ class WanFiles(NamedTuple):
         return _WHOLE in self.shapes
 
     @property
-    def has_small(self) -> bool:
-        """True if some of its weights have 8 bits."""
-        return any(kind.startswith("F8") for kind in self.types.values())
-
-    @property
     def other_kind(self) -> Family | None:
         """Its kind, if that is not supported."""
-        for start, title in _OTHERS.items():
-            if any(name.startswith(start) for name in self.shapes):
-                return Family(f"{title} ({start.rstrip('.')})")
-        if any(name.endswith("weight_scale_2") for name in self.shapes):
-            return Family("a Wan of 4 bits (nvfp4)")
-        for name, kind in self.types.items():
-            if name.endswith(".weight") and not kind.startswith(("F", "BF")):
-                return Family(f"a Wan of whole numbers ({kind})")
+        for piece, title in _OTHERS.items():
+            if any(piece in name for name in self.shapes):
+                return Family(f"{title} ({piece.strip('.')})")
         _, channels, *_ = [*self.shapes.get("patch_embedding.weight", ()), 0, 0]
         said = any(_WAN_2_2.search(path.name.lower()) for path in self.paths)
-        if said or channels == _COARSE:
-            return Family("Wan 2.2")
-        return None
+        return Family("Wan 2.2") if said or channels == _COARSE else None
 
 
 def read_wan(paths: Sequence[Path]) -> WanFiles:
     """Read the heads of files; a ModelError if one is damaged."""
     shapes = {}
-    types = {}
     metadata = {}
     for path in paths:
         with opened(path, "model", path.name) as file:
             metadata |= file.metadata() or {}
             for name in [*file.keys()]:
-                tensor = file.get_slice(name)
-                shapes[name] = tensor.get_shape()
-                types[name] = tensor.get_dtype()
+                shapes[name] = file.get_slice(name).get_shape()
     start = beginning(shapes)
-    shapes, types = (
-        {name.removeprefix(start or ""): value for name, value in known.items()}
-        for known in (shapes, types)
-    )
-    return WanFiles(tuple(paths), start, shapes, types, metadata)
+    named = {name.removeprefix(start or ""): shapes[name] for name in shapes}
+    return WanFiles(tuple(paths), start, named, metadata)
 
 
 def config_of(parts: Sequence[WanFiles], told: Json) -> Json:
@@ -185,11 +167,11 @@ def config_of(parts: Sequence[WanFiles], told: Json) -> Json:
                     f"but there are {config.num_layers} layers of {width}. Use the "
                     "file for that size.",
                 )
-    for key, value in found.items():
-        if told.get(key, value) != value:
+    for key in told.keys() & found.keys():
+        if told[key] != found[key]:
             raise ModelError(
                 "model",
-                f"{added.title} has {key} {value}, but config.json says "
+                f"{added.title} has {key} {found[key]}, but config.json says "
                 f"{shorten(told[key])}. Remove config.json.",
             )
     return told | found

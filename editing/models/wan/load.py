@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
+from torch import nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
@@ -19,12 +21,13 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
-from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
+from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN, Family
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
+from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.models.weights.folder import check_folders
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
@@ -71,8 +74,6 @@ def load_wan(
     check_folders(folder, _PARTS[1:] if parts else _PARTS, id)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
-    if parts:
-        notes.append(_understood(facts, network_config))
     for text in loras:
         notes += lora_facts(text).notes("flow", False)
     facts.config(LEVELS)  # which must be there
@@ -93,7 +94,9 @@ def load_wan(
     is_controlled = _is_controlled(network_config)
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
     if parts:
-        network = read_network(kind, network_config, parts, dtype)
+        has_small = device.type != "mps"  # as PyTorch has it
+        network = read_network(kind, network_config, parts, dtype, has_small)
+        notes.append(_understood(facts, network))
     else:
         network = read_weights(kind, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
@@ -142,17 +145,17 @@ def _check_configs(facts: ModelFacts) -> Json:
     return network
 
 
-def _understood(facts: ModelFacts, network: Json) -> str:
+def _understood(facts: ModelFacts, network: nn.Module) -> str:
     """Say what files with the names of Wan's authors were taken for."""
-    config = TransformerConfig.model_validate(network)
-    family = facts.family
-    said = f"{facts.network[-1].title} is read as {family.title if family else 'Wan'}"
+    config: Any = network.config
     width = config.num_attention_heads * config.attention_head_dim
-    said += f": {config.num_layers} layers of {width} channels"
-    if _is_controlled(network):
+    family = facts.family or Family("Wan")
+    said = f"{facts.network[-1].title} is read as {family.title}"
+    said += f": {config.num_layers} layers of width {width}"
+    if "vace_layers" in config:
         said += f", control blocks after {shorten(config.vace_layers)}"
-    if any(one.has_small for one in facts.network):
-        said += ", weights of 8 bits (of 16 where a LoRA changes them)"
+    if any(isinstance(layer, EightBitLinear) for layer in network.modules()):
+        said += ", in 8 bits, in 16 where a LoRA changes them"
     return f"{said}. Its other parts are those of {shorten(facts.folder.name)}."
 
 

@@ -11,60 +11,58 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.wan_file import WanFiles, weight_in_diffusers
 from regrain.editing.models.weights.eight_bits import EightBitLinear
-from regrain.editing.storage.beside_weights import (
-    check_unread,
-    multiplied,
-    read_scaled,
-)
+from regrain.editing.storage.beside_weights import multiplied, read_scaled
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.safetensors_files import LOADING, check_read, opened
 from regrain.editing.storage.texts import Json
 
 
 def read_network(
-    kind: Any, config: Json, parts: Sequence[WanFiles], dtype: torch.dtype
+    kind: Any,
+    config: Json,
+    parts: Sequence[WanFiles],
+    dtype: torch.dtype,
+    small: bool = True,
 ) -> nn.Module:
     """Read a transformer as diffusers does, but for linear layers of its blocks: those
-    of 8 bits stay so.
+    of 8 bits stay so, if `small`.
 
     Args:
         kind: Its class.
         config: See `config_of`.
         parts: The files of all its weights; names may also be diffusers'.
         dtype: Of weights, but for those that diffusers keeps in float32.
+        small: Whether the device has numbers of 8 bits.
     Raises:
         ModelError: Weights are missing, stand in two files, have other shapes, or are
             not known.
     """
     with LOADING, init_empty_weights():
         network = kind.from_config(config)
-    names = {name.replace(".", "_"): name for name in network.state_dict()}
+    missing = {name.replace(".", "_"): name for name in network.state_dict()}
     weights: Tensors = {}
     for title, own, weight, scale in _tensors(parts):
-        known = weight_in_diffusers(own)
-        if known not in names:
-            check_unread([own], title)
-        name = names[known]
-        if name in weights:
-            raise ModelError(
-                "model", f"{title} has {own}, as another file has. Use one of them."
+        name = missing.pop(weight_in_diffusers(own), None)
+        if name is None:
+            said = (
+                f"{title} has {shorten(own, 90)}, which is not known, or read already"
             )
+            raise ModelError("model", f"{said}. Use another file.")
         place, _, _ = name.rpartition(".")
         layer = network.get_submodule(place)
-        precise = not {*name.split(".")}.isdisjoint(kind._keep_in_fp32_modules)
-        is_small = weight.itemsize == 1 and "blocks" in place
-        if is_small and type(layer) is nn.Linear and name.endswith("weight"):
-            scale = torch.ones(1) if scale is None else scale.float()
+        may_be_small = small and type(layer) is nn.Linear and "blocks" in place
+        if may_be_small and weight.itemsize == 1 and name.endswith("weight"):
             network.set_submodule(place, EightBitLinear(layer, scale))
-        else:
-            whole = weight if scale is None else multiplied(weight, scale)
-            weight = whole.to(torch.float32 if precise else dtype)
-        weights[name] = weight
+            weights[name] = weight
+            continue
+        whole = weight if scale is None else multiplied(weight, scale)
+        is_precise = not {*name.split(".")}.isdisjoint(kind._keep_in_fp32_modules)
+        weights[name] = whole.to(torch.float32 if is_precise else dtype)
     title = parts[-1].title
-    check_read({*names.values()} - weights.keys(), title)
+    check_read(missing.values(), title)
     with boundary("model", f"{title} is damaged. Download it again.", ModelError):
         network.load_state_dict(weights, strict=False, assign=True)
     return network

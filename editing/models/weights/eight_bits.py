@@ -12,9 +12,9 @@ from regrain.editing.storage.beside_weights import multiplied
 class EightBitLinear(nn.Linear):
     """A linear layer whose weight is multiplied by its scale whenever it is used."""
 
-    def __init__(self, layer: nn.Linear, scale: Tensor) -> None:
+    def __init__(self, layer: nn.Linear, scale: Tensor | None) -> None:
         super().__init__(layer.in_features, layer.out_features, device="meta")
-        self.scale = nn.Parameter(scale)
+        self.scale = nn.Parameter(torch.ones(1) if scale is None else scale.float())
 
     def forward(self, input: Tensor) -> Tensor:
         """Run the layer in the precision of its input."""

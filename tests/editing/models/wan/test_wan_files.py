@@ -15,6 +15,7 @@ from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import local_models
+from regrain.editing.models.wan.network import read_network
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -138,7 +139,7 @@ def test_a_file_is_read_as_its_folder_is(
     assert facts.config(CONFIG).items() <= told.items()
     (note,) = loaded(file).notes
     layers = ", control blocks after [0, 2]" if kind == "vace" else ""
-    said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of 128 channels"
+    said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of width 128"
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
 
 
@@ -245,8 +246,10 @@ OTHERS = {
     "a Wan that reads poses (patch_embedding_pose), which": more(
         "patch_embedding_pose.weight"
     ),
-    "a Wan of 4 bits (nvfp4), which": more("blocks.0.ffn.net.0.proj.weight_scale_2"),
-    "a Wan of whole numbers (I8), which": lambda weights: (
+    "a Wan of 4 bits, nvfp4 (weight_scale_2), which": more(
+        "blocks.0.ffn.net.0.proj.weight_scale_2"
+    ),
+    "has 'blocks.0.ffn.0.weight', whole numbers (I8)": lambda weights: (
         weights
         | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
     ),
@@ -258,7 +261,7 @@ OTHERS = {
         "condition_embedder.text_embedder.linear_1.weight"
     ),
     "lacks 1 weights, such as blocks.1.norm2.bias": less("blocks.1.norm2.bias"),
-    "has 'blocks.0.odd.weight', which nothing here reads": more("blocks.0.odd.weight"),
+    "has 'blocks.0.odd.weight', which is not known": more("blocks.0.odd.weight"),
     "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
         "vace_blocks.2.odd"
     ),
@@ -305,7 +308,10 @@ def test_files_that_do_not_fit_together_are_refused(
     )
     two = shutil.copytree(vace_folder, tmp_path / "two")
     file = written(module, two / "module.safetensors")
-    assert "has vace_blocks.0.after_proj.bias, as another file has" in refusal(file)
+    assert (
+        "has 'vace_blocks.0.after_proj.bias', which is not known, or read already"
+        in refusal(file)
+    )
     (place / WEIGHTS).unlink()
     written(whole, place / "transformer" / "a.safetensors")
     said = "'a.safetensors' has _class_name WanVACETransformer3DModel, but config.json says"
@@ -368,8 +374,14 @@ def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
     assert layers[0].weight.dtype == layers[1].proj_out.weight.dtype == EIGHT
     numbers = small.transformer.condition_embedder.time_proj.weight
     assert numbers.dtype == torch.bfloat16
-    assert "weights of 8 bits" in small.notes[0]
+    assert "in 8 bits" in small.notes[0]
     assert "8 bits" not in products.notes[0]
+    facts, kind = facts_of(str(eight_bits[0])), type(small.transformer)
+    config = facts.config(CONFIG)
+    wide = read_network(kind, config, facts.network, torch.bfloat16, small=False)
+    expected = products.transformer.state_dict()
+    for name, weight in wide.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
 
 
 def test_a_lora_changes_the_products(eight_bits, tmp_path):
