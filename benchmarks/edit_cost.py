@@ -37,8 +37,8 @@ from regrain.editing.cli.commands import parse_settings
 from regrain.editing.diffusion.schedule import advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.unet.features import Features
+from regrain.editing.models.weights.folder import clip_tokenizer
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
@@ -60,7 +60,7 @@ def random_model(channels: int) -> Path:
     """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the
     finest level."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     folder = Path(tempfile.mkdtemp())
     sd1 = ASSETS / "checkpoints" / "sd1"
@@ -79,7 +79,7 @@ def random_model(channels: int) -> Path:
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
     CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
     shutil.copytree(sd1 / "scheduler", folder / "scheduler")
     return folder
 

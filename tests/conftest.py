@@ -22,7 +22,14 @@ from browser import (  # noqa: F401
     shared_page,
     skip_without_chromium,
 )
-from made_models import load_double, loaded, write_model, write_small_model, write_wan
+from made_models import (
+    load_double,
+    loaded,
+    smallest_model,
+    write_model,
+    write_small_model,
+    write_wan,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -156,11 +163,7 @@ def vace_double(vace_folder):
 @pytest.fixture
 def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""
-    from regrain.editing.params.registry import METHODS
-
-    return request.getfixturevalue(
-        "wan" if "flow" in METHODS[method].needs else "small"
-    )
+    return request.getfixturevalue(smallest_model(method))
 
 
 @pytest.fixture(scope="session")

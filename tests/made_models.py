@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.weights.folder import clip_tokenizer
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -162,7 +162,6 @@ def save_parts(
         CLIPTextConfig,
         CLIPTextModel,
         CLIPTextModelWithProjection,
-        CLIPTokenizer,
     )
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "projection_dim": 32}
@@ -172,7 +171,7 @@ def save_parts(
     unet.save_pretrained(folder / "unet")
     autoencoder.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
     if unet.config.addition_embed_type:
         sizes = {
             "hidden_size": 64,
@@ -184,11 +183,18 @@ def save_parts(
             CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
         )
         second.save_pretrained(folder / "text_encoder_2")
-        CLIPTokenizer.from_pretrained(CLIP, pad_token="!").save_pretrained(
-            folder / "tokenizer_2"
-        )
+        clip_tokenizer(pad="!").save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """Write CLIP's tokenizer as it is published: without tokenizer.json."""
+    tokenizer = clip_tokenizer()
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    tokenizer.backend_tokenizer.model.save(str(folder))
+    return folder
 
 
 WORDS = "a an and the of on to cat dog fox panda horse grass beach red green blue blurred ugly left right"
@@ -257,11 +263,7 @@ def write_wan(folder: Path, vace: bool = False, **more) -> Path:
         )
     transformer.save_pretrained(folder / "transformer")
     config = folder / "transformer" / "config.json"
-    config.write_text(
-        json.dumps(
-            json.loads(config.read_text()) | {"sample_size": 16 // (8 if vace else 4)}
-        )
-    )
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 4}))
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
     pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]
@@ -299,6 +301,16 @@ def loaded(folder: Path, **how):
     from regrain.editing.models.loading.load import load_backbone
 
     return load_backbone(str(folder), **how)
+
+
+def smallest_model(method: str) -> str:
+    """The fixture of the smallest model that a method edits with."""
+    from regrain.editing.params.registry import METHODS
+
+    needs = METHODS[method].needs
+    if "vace" in needs:
+        return "vace"
+    return "wan" if "flow" in needs else "small"
 
 
 def load_double(folder: Path):

@@ -119,10 +119,10 @@ def write_reader(folder: Path, **beside: object) -> Path:
     """Write a small random CLIP model, and JSON files beside its weights."""
     import json
 
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+    from transformers import CLIPConfig, CLIPModel
     from transformers.models.clip.image_processing_clip import CLIPImageProcessor
 
-    from regrain.editing.storage.local_models import ASSETS
+    from regrain.editing.models.weights.folder import clip_tokenizer
 
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 2}
@@ -137,8 +137,7 @@ def write_reader(folder: Path, **beside: object) -> Path:
     CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=sides).save_pretrained(
         folder
     )
-    tokenizer = CLIPTokenizer.from_pretrained(ASSETS / "checkpoints" / "clip")
-    tokenizer.save_pretrained(folder)
+    clip_tokenizer().save_pretrained(folder)
     for name, content in beside.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder

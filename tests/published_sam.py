@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.files.reader import CLIP
+from regrain.editing.models.weights.folder import clip_tokenizer
 
 # of what both decode; memory has 64 channels, and the width must be a larger multiple
 # of them
@@ -139,7 +139,7 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
     transformers.Sam3VideoProcessor(
         transformers.Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),
         transformers.Sam2VideoVideoProcessor(size=_sizes(side)),
-        transformers.CLIPTokenizer.from_pretrained(CLIP),
+        clip_tokenizer(),
         target_size=side,
     ).save_pretrained(folder)
     return folder

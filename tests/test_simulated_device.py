@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 from cases import BASES, CASES
-from made_models import write_control_net, write_small_model, write_wan
+from made_models import (
+    smallest_model,
+    write_control_net,
+    write_small_model,
+    write_wan,
+)
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from running import finish
@@ -45,6 +50,7 @@ def folder(tmp_path_factory):
     """Models, and what is added to one."""
     folder = tmp_path_factory.mktemp("models")
     write_wan(folder / "wan")
+    write_wan(folder / "vace", vace=True)
     write_small_model(folder / "sdxl", sdxl=True)
     write_small_model(folder / "inpaints", inpaints=True)
     unet = load.load_backbone(str(write_small_model(folder / "small"))).unet
@@ -74,7 +80,7 @@ def asked(folder, monkeypatch):
     monkeypatch.setenv("REGRAIN_MODELS", str(folder))
 
     def asked(method, frames=3, model="", prompt="", **given):
-        model = model or ("wan" if "flow" in METHODS[method].needs else "small")
+        model = model or smallest_model(method)
         request = requested(method, prompt=prompt, frames=frames)
         params = BASES[method] | STEPS | given
         return replace(request, params=params, model=str(folder / model))

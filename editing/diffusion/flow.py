@@ -1,12 +1,10 @@
 """Rectified flow, whose latents are x = (1 - sigma) x0 + sigma eps: its noise levels,
-and a solver of second order.
-
-Euler's rule along the velocity is `schedule.advance`, which mixes x0 and eps anew.
+and solvers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import expm1, inf, log
@@ -14,12 +12,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from regrain.editing.diffusion.schedule import Latents, Step
+from regrain.editing.diffusion.schedule import Latents, Step, advance
 
 TRAINED_STEPS = 1000  # timestep of pure noise
 # signal that diffusers gives the noisiest level, whose logarithm it needs
 _LEAST = 1e-6
-Levels = Literal["even", "diffusers"]
+_AUTHORS_FIRST = 0.999  # share of the schedule at which authors' code starts
+Spacing = Literal["even", "diffusers", "authors"]
 
 
 @dataclass(frozen=True)
@@ -32,33 +31,55 @@ class FlowSchedule:
 
     shift: float
 
-    def sampling(self, steps: int, levels: Levels = "even") -> tuple[Step, ...]:
+    def sampling(
+        self, steps: int, levels: Spacing | Sequence[float] = "even"
+    ) -> tuple[Step, ...]:
         """Return the steps from pure noise to clean.
 
         The grid is sigma = shift u / (1 + (shift - 1) u), u = 1, ..., 1 / steps, 0. That
         of diffusers' UniPC divides what is above 0.001, starts with a little signal and
         rounds timesteps down; other schedulers of it end theirs at other levels, too.
+        That of Wan's authors starts at u = 0.999. Levels that are given, as timesteps
+        that fall from at most 1000, take no notice of `steps` and `shift`.
 
         Raises:
             ValueError: `steps` is not in 1 .. 1000.
 
         Source: Esser et al., arXiv:2403.03206, Eq. 23.
         """
+        if not isinstance(levels, str):
+            sigmas = [level / TRAINED_STEPS for level in levels]
+            return _steps_at(sigmas, [round(level) for level in levels])
         if not 1 <= steps <= TRAINED_STEPS:
             raise ValueError(f"steps: expected 1 to {TRAINED_STEPS}, got {steps}")
         if levels == "even":
             sigmas = self._shifted([1 - index / steps for index in range(steps)])
             times = [round(sigma * TRAINED_STEPS) for sigma in sigmas]
-        else:
-            even = np.linspace(1, 1 / TRAINED_STEPS, steps + 1)[:-1]
-            sigmas = self._shifted(even.tolist())
-            sigmas[0] = 1 - _LEAST
-            times = [int(sigma * TRAINED_STEPS) for sigma in sigmas]
-            sigmas = [float(np.float32(sigma)) for sigma in sigmas]
-        return tuple(
+            return _steps_at(sigmas, times)
+        first, last = 1.0, 1 / TRAINED_STEPS
+        if levels == "authors":
+            first, last = _AUTHORS_FIRST, 0.0
+        even = np.linspace(first, last, steps + 1)[:-1]
+        sigmas = self._shifted(even.tolist())
+        sigmas[0] = min(sigmas[0], 1 - _LEAST)
+        times = [int(sigma * TRAINED_STEPS) for sigma in sigmas]
+        return _steps_at([float(np.float32(sigma)) for sigma in sigmas], times)
+
+    def _shifted(self, even: Sequence[float]) -> list[float]:
+        return [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
+
+
+def _steps_at(sigmas: Sequence[float], times: Sequence[int]) -> tuple[Step, ...]:
+    """Return the steps that start at some noise levels, falling, the last to clean.
+
+    `times` are the timesteps that the network is told.
+    """
+    steps = []
+    for index, (high, low) in enumerate(pairwise([*sigmas, 0.0])):
+        steps.append(
             Step(
                 index=index,
-                total=steps,
+                total=len(sigmas),
                 t=times[index],
                 signal=1 - high,
                 noise=high,
@@ -66,11 +87,38 @@ class FlowSchedule:
                 noise_next=low,
                 time=high,
             )
-            for index, (high, low) in enumerate(pairwise([*sigmas, 0.0]))
         )
+    return tuple(steps)
 
-    def _shifted(self, even: Sequence[float]) -> list[float]:
-        return [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
+
+class Euler:
+    """The solver of first order, along the velocity; it keeps nothing of a run."""
+
+    def advance(self, x: Latents, x0: Latents, step: Step) -> Latents:
+        """Return the latents after a step; see `UniPC.advance`."""
+        eps = (x - step.signal * x0) / step.noise
+        return advance(x0, eps, step)
+
+
+@dataclass(frozen=True)
+class Renoised:
+    """The solver of models that are distilled to draw in few steps: each step adds
+    fresh noise to the estimate.
+
+    Attributes:
+        draw: Draws noise for all latents.
+
+    Source: latent consistency models, arXiv:2310.04378, Algorithm 3, on a rectified
+        flow.
+    """
+
+    draw: Callable[[], Latents]
+
+    def advance(self, x: Latents, x0: Latents, step: Step) -> Latents:
+        """Return the latents after a step; see `UniPC.advance`."""
+        if not step.noise_next:
+            return x0
+        return step.signal_next * x0 + step.noise_next * self.draw()
 
 
 class _Passed(NamedTuple):

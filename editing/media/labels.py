@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -640,6 +640,30 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
             nearer = (distance <= reach) & (distance < nearest)
             grown[free & nearer] = label
             nearest[nearer] = distance[nearer]
+    return out
+
+
+def fill_labels(
+    labels: LabelFrames, filled: Collection[int], reach: Literal["hull", "box"]
+) -> LabelFrames:
+    """Fill the convex hull of some labels, or the upright box around each, where there
+    is background; a pixel that several reach goes to the smallest."""
+    import cv2
+
+    out = labels.copy()
+    for frame, grown in zip(labels, out, strict=True):
+        counts = np.bincount(frame.ravel(), minlength=256)
+        for label in sorted(filled, key=lambda label: -counts[label]):
+            if not counts[label]:
+                continue
+            area = np.zeros_like(frame)
+            places = cv2.findNonZero((frame == label).astype(np.uint8))
+            if reach == "hull":
+                cv2.fillConvexPoly(area, cv2.convexHull(places), 1)
+            else:
+                left, top, width, height = cv2.boundingRect(places)
+                area[top : top + height, left : left + width] = 1
+            grown[(frame == 0) & (area > 0)] = label
     return out
 
 

@@ -26,14 +26,11 @@ from regrain.editing.diffusion.schedule import (
     FrameLatents,
     Step,
     add_noise,
-    guide,
     late_steps,
     own_noise,
 )
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.finite import checked_together
-from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import (
     Columns,
@@ -43,10 +40,12 @@ from regrain.editing.recipe.attention_recorder import (
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import (
+    ClipModel,
     RegionText,
     TokenRegions,
     WordAttending,
     by_frame,
+    pieces_of,
 )
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -54,12 +53,9 @@ from regrain.editing.recipe.window import (
     WindowResult,
     working_clip,
 )
-from regrain.editing.request.compose import Composed, compose
+from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 
-# Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after
-# each other.
-_STRIDE = 8 / 11
 _LONG = 21  # latents of a clip of 81 frames, where FlowAnchor's amplification is 1
 
 
@@ -73,7 +69,7 @@ def run(
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     model = FlowModel(backbone, working, request, params)
-    schedule = FlowSchedule(params.shift).sampling(params.steps)
+    schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)
     steps = late_steps(schedule, params.strength)
 
     yield Stage("editing")
@@ -117,14 +113,6 @@ def amplified(change: FrameLatents) -> FrameLatents:
     return change * (1 + length * (mean - low) / (high - low).clamp(min=1e-8))
 
 
-def pieces_of(time: int, most: int) -> tuple[slice, ...]:
-    """Divide some latents into overlapping parts of at most so many."""
-    size = min(time, most)
-    stride = max(1, round(size * _STRIDE))
-    starts = [*range(0, time - size, stride), time - size]
-    return tuple(slice(start, start + size) for start in starts)
-
-
 class FlowModel:
     """The backbone as a run calls it: with the negative prompt, and with prompts bound
     to the regions."""
@@ -136,29 +124,24 @@ class FlowModel:
         request: EditRequest,
         params: FlowRegionsParams,
     ) -> None:
-        self._backbone = backbone
         self._params = params
         self._request = request
         self._working = working
         most = 1 + (params.span - 1) // backbone.frames_per_latent
-        self._pieces = pieces_of(working.grid.time, most)
-        self._uncond = backbone.embed([request.negatives], ["negative_prompt"])
+        pieces = pieces_of(working.grid.time, most)
+        self._model = ClipModel(backbone, request.negatives, pieces)
         regions = TokenRegions(backbone, request, working)
         unedited = [replace(region, prompt="") for region in request.regions]
         composed = compose(request.description, request.description, unedited)
         both = params.modulated == "both"
-        self._old = self._attending(composed, "source_prompt", regions, both)
-        self._new = self._attending(request.composed, "prompt", regions, True)
-
-    def _attending(
-        self, composed: Composed, field: str, regions: TokenRegions, modulates: bool
-    ) -> WordAttending:
-        """Return the attention to a prompt whose words are bound to the regions."""
-        params = self._params
         alone = params.phrases == "alone"
-        places = [composed.spans[region.label] for region in self._request.regions]
-        text = RegionText.read(self._backbone, composed.text, places, field, alone)
-        return WordAttending(text, regions, params, self._pieces, modulates)
+        spoken = {"source_prompt": composed, "prompt": request.composed}
+        old, new = (
+            RegionText.of(backbone, request, prompt, field, alone)
+            for field, prompt in spoken.items()
+        )
+        self._old = WordAttending(old, regions, params, pieces, both)
+        self._new = WordAttending(new, regions, params, pieces, True)
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
@@ -167,36 +150,11 @@ class FlowModel:
 
     def source(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the source prompt."""
-        return self._guided(x, step, self._old, self._params.source_guidance)
+        return self._model.guided(x, step, self._old, self._params.source_guidance)
 
     def edited(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the prompt."""
-        return self._guided(x, step, self._new, self._params.guidance_scale)
-
-    def _guided(
-        self, x: Tensor, step: Step, words: WordAttending, scale: float
-    ) -> Answer:
-        if scale == 1:
-            return self._predict(x, step, words.bound.text, words)
-        x0, eps = self._predict(x, step, self._uncond, None)
-        own_x0, own_eps = self._predict(x, step, words.bound.text, words)
-        return guide(x0, own_x0, scale), guide(eps, own_eps, scale)
-
-    def _predict(
-        self, x: Tensor, step: Step, text: PromptEmbedding, words: WordAttending | None
-    ) -> Answer:
-        """Predict (x0, eps) of the whole clip: where pieces overlap, their mean."""
-        sums = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device)
-        calls = torch.zeros_like(x)
-        for part in self._pieces:
-            change = Intervention(words.attend(step, part) if words else None)
-            answer = self._backbone.predict(x[part], step, text, change)
-            if len(self._pieces) == 1:
-                return answer
-            sums[:, part] += torch.stack(answer)
-            calls[part] += 1
-        x0, eps = sums / calls
-        return x0, eps
+        return self._model.guided(x, step, self._new, self._params.guidance_scale)
 
     @property
     def _columns(self) -> Columns:

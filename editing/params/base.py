@@ -192,6 +192,11 @@ class MethodParams(BaseModel):
         return "auto"
 
     @property
+    def reach(self) -> Literal["exact", "hull", "box"]:
+        """What is drawn anew of a region: its mask, the hull or the box of that."""
+        return "exact"
+
+    @property
     def rebuilds(self) -> bool:
         """True if the source is rebuilt from its inversion, too."""
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
+from regrain.editing.errors import RequestError
 from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
@@ -14,60 +16,28 @@ from regrain.editing.params.base import (
     steps_run,
     strength,
 )
-from regrain.editing.params.written import BLEND, Share, parameter
+from regrain.editing.params.written import BLEND, Levels, Share, parameter
+
+BINDING = (*MODULATION, "columns", "phrases", "padding")
+"""Parameters that bind regions to their words in a video model."""
+shift = partial(
+    parameter,
+    title="Shift",
+    description="How far steps crowd near pure noise; 1 spreads them evenly.",
+    span=(0.1, 30),
+)
+span = partial(
+    parameter,
+    title="Frames in a call",
+    description="Most frames that the model sees at once. Of a longer clip it sees overlapping pieces, "
+    "which are averaged in every step.",
+    span=(5, 1000),
+)
 
 
-class FlowRegionsParams(ModulatedParams, WindowedParams):
-    """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
+class BoundParams(ModulatedParams, WindowedParams):
+    """Parameters of methods that bind regions to their words in a video model."""
 
-    PRESETS = {
-        "regions": {},
-        "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
-        "flowanchor": {
-            "cross_strength": 0.3,
-            "columns": 0.3,
-            "modulated": "target",
-            "amplify": True,
-        },
-    }
-    GROUPS = {
-        "Regions": (
-            *MODULATION,
-            "columns",
-            "modulated",
-            "phrases",
-            "padding",
-            "feather",
-            "blend",
-        ),
-        "Flow": ("shift", "source_guidance", "averages", "amplify", "span"),
-    }
-
-    preset: Literal["regions", "flowedit", "flowanchor"] = parameter(
-        "regions",
-        "Preset",
-        "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
-    )
-    steps: int = parameter(
-        25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
-    )
-    strength: Share = strength(0.92)
-    guidance_scale: float = guidance(12.0)
-    source_guidance: float = parameter(
-        5.0,
-        "Guidance of the source",
-        "The same of the source prompt, from which the edit starts.",
-        (0, 50),
-    )
-    shift: float = parameter(
-        5.0,
-        "Shift",
-        "How far steps crowd near pure noise; 1 spreads them evenly.",
-        (0.1, 30),
-    )
-    averages: int = parameter(
-        1, "Noises per step", "Over how many noises each step is averaged.", (1, 16)
-    )
     self_strength: Share = parameter(
         0.0,
         "Keep regions apart",
@@ -97,12 +67,6 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "Bind words to their regions",
         "How strongly each word is also drawn to its region over the whole clip, as FlowAnchor does.",
     )
-    modulated: Literal["both", "target"] = parameter(
-        "both",
-        "Modulated prompts",
-        "Bind regions to their words in both prompts, so that what binding itself does cancels, or in the "
-        "target's alone.",
-    )
     phrases: Literal["prompt", "alone"] = parameter(
         "prompt",
         "Words of regions",
@@ -113,19 +77,13 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "Padding of the prompt",
         "Leave its attention as it is, or push it down like other words.",
     )
-    amplify: bool = parameter(
-        False,
-        "Amplify",
-        "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
+    levels: Levels = parameter(
+        "even",
+        "Noise levels",
+        "Where steps start: spread by shift evenly, or as diffusers or the authors of Wan do; or timesteps "
+        "of a model that draws in few steps, like 1000, 757, 522.",
     )
     blend: bool = BLEND
-    span: int = parameter(
-        41,
-        "Frames in a call",
-        "Most frames that the model sees at once. Of a longer clip it sees overlapping pieces, which are "
-        "averaged in every step.",
-        (5, 1000),
-    )
     window: int = parameter(
         0,
         "Frames at once",
@@ -133,6 +91,68 @@ class FlowRegionsParams(ModulatedParams, WindowedParams):
         "can be decoded together.",
         (0, 1000),
     )
+
+    def check_together(self) -> None:
+        """Refuse another number of steps than that of levels that are given."""
+        count = self.steps if isinstance(self.levels, str) else len(self.levels)
+        if count != self.steps:
+            raise RequestError(
+                "params.steps",
+                f"Expected {count}, since so many levels are given, got {self.steps}. Set "
+                f"steps to {count}, or leave levels out.",
+            )
+
+
+class FlowRegionsParams(BoundParams):
+    """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
+
+    PRESETS = {
+        "regions": {},
+        "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
+        "flowanchor": {
+            "cross_strength": 0.3,
+            "columns": 0.3,
+            "modulated": "target",
+            "amplify": True,
+        },
+    }
+    GROUPS = {
+        "Regions": (*BINDING, "modulated", "feather", "blend"),
+        "Flow": ("shift", "levels", "source_guidance", "averages", "amplify", "span"),
+    }
+
+    preset: Literal["regions", "flowedit", "flowanchor"] = parameter(
+        "regions",
+        "Preset",
+        "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
+    )
+    steps: int = parameter(
+        25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+    )
+    strength: Share = strength(0.92)
+    guidance_scale: float = guidance(12.0)
+    source_guidance: float = parameter(
+        5.0,
+        "Guidance of the source",
+        "The same of the source prompt, from which the edit starts.",
+        (0, 50),
+    )
+    shift: float = shift(5.0)
+    averages: int = parameter(
+        1, "Noises per step", "Over how many noises each step is averaged.", (1, 16)
+    )
+    modulated: Literal["both", "target"] = parameter(
+        "both",
+        "Modulated prompts",
+        "Bind regions to their words in both prompts, so that what binding itself does cancels, or in the "
+        "target's alone.",
+    )
+    amplify: bool = parameter(
+        False,
+        "Amplify",
+        "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
+    )
+    span: int = span(41)
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; of each noise, the source and the edit."""

@@ -25,6 +25,7 @@ from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.params.infedit import InfEditParams
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.params.vace import VaceParams
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.storage.texts import Content, Values
@@ -75,6 +76,7 @@ class Method:
         setup: `module:function` of a generator of events that runs once before the
             windows of a clip and returns the model to edit with; empty for none.
         changes: What it changes well (keys of `CHANGES`), the best first.
+        sees_pictures: Whether it sees pictures by itself, without a picture adapter.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Method:
     setup: str = ""
     does: str = ""
     changes: tuple[str, ...] = ()
+    sees_pictures: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -230,6 +233,18 @@ METHODS: dict[str, Method] = {
             needs=frozenset({"masks", "source_prompt", "seed", "flow"}),
             stages=("editing", "decoding"),
             anchors=0,
+        ),
+        Method(
+            name="vace",
+            title="VACE",
+            paper="Jiang et al. 2025, arXiv:2503.07598",
+            does="Draws what masks cover anew, by words and pictures; shape and motion may change freely.",
+            Params=VaceParams,
+            changes=("shape", "picture", "kind"),
+            needs=frozenset({"masks", "seed", "flow", "vace"}),
+            stages=("editing", "decoding"),
+            anchors=0,
+            sees_pictures=True,
         ),
     )
 }

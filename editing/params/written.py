@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -25,8 +26,13 @@ _KEYFRAMES = (
     "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
 )
 _EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}"
+_LEVELS = (
+    "expected even, diffusers, authors, or falling timesteps of at most 1000, like 1000, "
+    "757, 522"
+)
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
 _MAX_WEIGHT = 2.0
+_NOISIEST = 1000  # timestep of pure noise
 _WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 
 
@@ -159,6 +165,27 @@ def write_cuts(cuts: Numbers | None) -> str:
     if cuts is None:
         return "auto"
     return _list(cuts) if cuts else "none"
+
+
+def read_levels(given: object) -> str | tuple[float, ...]:
+    """Read noise levels: a name, or falling timesteps like `1000, 757, 522` (or a
+    list)."""
+    text = _line(given, _LEVELS)
+    if text in ("even", "diffusers", "authors"):
+        return text
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(_LEVELS) from None
+    falls = all(high > low for high, low in pairwise((*levels, 0.0)))
+    if not falls or levels[0] > _NOISIEST:  # NaN, too
+        raise ValueError(_LEVELS)
+    return levels
+
+
+def write_levels(levels: str | tuple[float, ...]) -> str:
+    """Write noise levels as `read_levels` reads them."""
+    return levels if isinstance(levels, str) else _list(f"{one:g}" for one in levels)
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
@@ -298,6 +325,12 @@ Cuts = Annotated[
     Numbers | None,
     PlainValidator(read_cuts),
     PlainSerializer(write_cuts),
+    _TEXT,
+]
+Levels = Annotated[
+    str | tuple[float, ...],
+    PlainValidator(read_levels),
+    PlainSerializer(write_levels),
     _TEXT,
 ]
 EmphasisWords = Annotated[

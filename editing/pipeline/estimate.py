@@ -298,7 +298,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     sizes = max(edits, key=lambda one: one.pixels)
     frames = _together(request)
     if sizes.frames_per_latent > 1:
-        rows = 1 + frames // sizes.frames_per_latent
+        rows = sizes.latents(frames)
     else:
         rows = frames * find_method(request.method).most_rows(len(request.targets))
     if not itemsize:
@@ -308,7 +308,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     in_float32 = count_weights(sizes.weights / "vae")
     weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
-    if any(request.pictures):
+    if any(request.pictures) and not find_method(request.method).sees_pictures:
         try:
             file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
             adapter, encoder = file.weights()
@@ -352,6 +352,7 @@ class _Sizes(NamedTuple):
         frames_per_latent: Frames of a latent of a video model, else 1.
         attention: Operations of all self-attention of a call, for a pair of cells.
         idle: Numbers of the network that no call of the method reads.
+        beside: Latents of pictures that a call has beside the clip's.
     """
 
     clip: Size
@@ -365,10 +366,11 @@ class _Sizes(NamedTuple):
     frames_per_latent: int = 1
     attention: float = 0.0
     idle: int = 0
+    beside: int = 0
 
     def latents(self, frames: int) -> int:
-        """Return how many latents so many frames have."""
-        return 1 + ceil((frames - 1) / self.frames_per_latent)
+        """Return how many latents a call for so many frames has."""
+        return 1 + ceil((frames - 1) / self.frames_per_latent) + self.beside
 
     @property
     def read(self) -> int:
@@ -431,7 +433,8 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     numbers = sum(of_network.values()) + count_weights(weights / "vae")
     blocks = config.num_layers
     idle = 0
-    if "vace" in find_method(request.method).needs:
+    method = find_method(request.method)
+    if "vace" in method.needs:
         blocks += len(config.vace_layers)
     else:
         control = [name for name in of_network if name.startswith("vace_")]
@@ -447,6 +450,7 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
         frames_per_latent=2 ** sum(stages),
         attention=_PAIR * blocks * width / prod(config.patch_size) ** 2,
         idle=idle,
+        beside=len(list(request.pictures)) if method.sees_pictures else 0,
     )
 
 

@@ -4,6 +4,7 @@ parameters."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, RequestError, shorten
@@ -17,7 +18,9 @@ from regrain.editing.models.adapters import (
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.files.words import check_words
+from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import (
+    METHODS,
     OFFERS,
     Resolved,
     check_needs,
@@ -102,6 +105,8 @@ def prepare_run(
     reset_peak(backbone.device)
     recommended = backbone.defaults.get(request.method, {})
     params, resolved = resolve_params(request.method, request.params, recommended)
+    if recommended:  # which may say what is drawn anew of a region
+        request = replace(request, params=params.model_dump())
     check_needs(
         request.method,
         params.model_dump(),
@@ -111,14 +116,7 @@ def prepare_run(
     )
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
-    pictures = None
-    asked = list(request.pictures)
-    if asked:
-        from regrain.editing.models.pictures.adapter import load_pictures
-
-        pictures = load_pictures(
-            request.picture_adapter, asked, backbone, params.picture_blocks
-        )
+    pictures = _seen_pictures(request, backbone, params)
     # Boxes depend on cuts, which are looked for.
     has_boxes = read_focus(request.focus).kind != "off" and request.edited
     if has_boxes and params.cuts is None:
@@ -141,6 +139,20 @@ def prepare_run(
         edits,
         warnings,
     )
+
+
+def _seen_pictures(
+    request: EditRequest, backbone: Backbone, params: MethodParams
+) -> Pictures | None:
+    """Load the pictures of a request as its adapter sees them; None if it has none, or
+    its method sees them by itself."""
+    asked = list(request.pictures)
+    if not asked or METHODS[request.method].sees_pictures:
+        return None
+    from regrain.editing.models.pictures.adapter import load_pictures
+
+    adapter = request.picture_adapter
+    return load_pictures(adapter, asked, backbone, params.picture_blocks)
 
 
 def tuned_on(edits: Sequence[Placed]) -> Placed:

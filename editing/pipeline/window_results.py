@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.media.images import read_picture
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Weights
 from regrain.editing.params.base import MethodParams
+from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
@@ -66,6 +68,7 @@ def draft_key(
         "seed": request.seed,
         "frames": _digest(working_frames(backbone, request)),
         "areas": _digest(request.areas),
+        "pictures": _pictures(request) if METHODS[method].sees_pictures else [],
         "numbers": window.numbers,
         "leads": window.leads,
         "walks": [walk for walk, _ in known],
@@ -73,6 +76,14 @@ def draft_key(
             latents.float().cpu().numpy().tobytes() for _, latents in known
         ),
     }
+
+
+def _pictures(request: EditRequest) -> list[list[object]]:
+    """Return what identifies the pictures that a method sees by itself."""
+    return [
+        [one.label, one.scale, _digest([read_picture(one.path, one.field)])]
+        for one in request.pictures
+    ]
 
 
 def _digest(frames: Iterable[np.ndarray]) -> str:

@@ -45,10 +45,6 @@ def beside_latents(
         inside = torch.ones_like(source[:, :1])
     if shown == "source":
         return torch.cat([inside, source], 1)
-    hidden = np.ones(working.frames.shape[:3], bool)
-    if working.edited is not None:
-        cells = working.edited(working.frames.shape[1:3])
-        hidden = cells[:, 0].cpu().numpy() > 0
     seen = working.frames.astype(np.float32)
-    seen[hidden] = GREY
+    seen[working.drawn_anew()] = GREY
     return torch.cat([inside, backbone.encode(seen)], 1)

@@ -1,10 +1,11 @@
-"""The words of regions in a prompt for a video model, and the attention that binds
-them."""
+"""The words of regions in a prompt for a video model, the attention that binds them, and
+the calls of the model for pieces of a clip."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,11 +20,12 @@ from regrain.editing.attention.regions import (
     partitioned_attention,
 )
 from regrain.editing.attention.words import WordBinding, attend_to_words
-from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step, guide
 from regrain.editing.diffusion.text import PromptEmbedding, spans
 from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.params.flow_regions import FlowRegionsParams
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.params.flow_regions import BoundParams
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     Columns,
@@ -31,9 +33,27 @@ from regrain.editing.recipe.attention_recorder import (
 )
 from regrain.editing.recipe.layout import coded, size_term, strengths
 from regrain.editing.recipe.window import ResizedClip
+from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
 
 _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
+# Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after
+# each other.
+_STRIDE = 8 / 11
+Piece = tuple[int, ...]
+"""The latents of a call."""
+
+
+def pieces_of(time: int, most: int, before: int = 0) -> tuple[Piece, ...]:
+    """Divide some latents into overlapping parts of at most so many; `before` are
+    latents ahead of them that all parts begin with."""
+    size = min(time, most)
+    stride = max(1, round(size * _STRIDE))
+    starts = [*range(0, time - size, stride), time - size]
+    always = range(before)
+    return tuple(
+        (*always, *range(before + start, before + start + size)) for start in starts
+    )
 
 
 class TokenRegions:
@@ -41,7 +61,8 @@ class TokenRegions:
     i.
 
     Attributes:
-        codes: Code of every token, [time, tokens].
+        codes: Code of every token, [time, tokens]; latents of pictures come first.
+        pictures: Number of these.
         strength: Strength of the background, 1, and of every region.
         scope: Layers and size of attention maps of words.
         size_term: 1 - S: for each token, the share of its latent's tokens that belong
@@ -49,18 +70,30 @@ class TokenRegions:
     """
 
     def __init__(
-        self, backbone: Backbone, request: EditRequest, working: ResizedClip
+        self,
+        backbone: Backbone,
+        request: EditRequest,
+        working: ResizedClip,
+        pictures: Sequence[int] = (),
     ) -> None:
+        """`pictures` are the codes of pictures ahead of the clip."""
         self.strength = strengths(request, backbone.device)
         self.scope = HeatScope.of(working.grid, backbone.sites)
         height, width = self.scope.size
         count = len(self.strength)
         labels = coded(request, lambda part: part)
         latents = torch.tensor(working.latents)
-        self.codes = clip_labels(labels, height, width, count, latents).to(
-            backbone.device
-        )
-        self.size_term = size_term(self.codes, self.codes, count)
+        codes = clip_labels(labels, height, width, count, latents).to(backbone.device)
+        terms = size_term(codes, codes, count)
+        self.pictures = len(pictures)
+        # A picture shows nothing but its region: the mean term of that in the clip.
+        for code in reversed(pictures):
+            own = codes == code
+            term = terms[own].mean() if own.any() else terms.new_zeros(())
+            codes = torch.cat([torch.full_like(codes[:1], code), codes])
+            terms = torch.cat([term.expand_as(terms[:1]), terms])
+        self.codes = codes
+        self.size_term = terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +147,19 @@ class RegionText:
         words = torch.tensor(codes, device=vectors.device)
         return cls(text.with_vectors(vectors), words)
 
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        request: EditRequest,
+        composed: Composed,
+        field: str,
+        alone: bool,
+    ) -> RegionText:
+        """Encode a prompt of a request; the rest is as for `read`."""
+        places = [composed.spans[region.label] for region in request.regions]
+        return cls.read(backbone, composed.text, places, field, alone)
+
     def columns(self, names: Sequence[str]) -> Columns:
         """Return the tokens of every region, by its name."""
         found: dict[str, list[int]] = {name: [] for name in names}
@@ -151,8 +197,8 @@ class WordAttending:
         self,
         bound: RegionText,
         regions: TokenRegions,
-        params: FlowRegionsParams,
-        pieces: Sequence[slice],
+        params: BoundParams,
+        pieces: Sequence[Piece],
         modulates: bool,
     ) -> None:
         """`pieces` are the latents of each call of a step, which may overlap."""
@@ -161,14 +207,14 @@ class WordAttending:
         self._regions = regions
         self._params = params
         self._modulates = modulates
-        self._parts: dict[tuple[int, int], _BoundPart] = {}
+        self._parts: dict[Piece, _BoundPart] = {}
         calls = torch.zeros(len(regions.codes))
         for part in pieces:
-            calls[part] += 1
+            calls[[*part]] += 1
         # The recorder averages over calls, each of which sees but a part of the clip.
         self._share = (len(pieces) / calls)[:, None, None]
 
-    def attend(self, step: Step, part: slice) -> AttentionFn:
+    def attend(self, step: Step, part: Piece) -> AttentionFn:
         """Return the attention of a call for some latents."""
         params = self._params
         bound = self._bind(part)
@@ -186,8 +232,9 @@ class WordAttending:
         def spread(mass: Float[Tensor, "tokens words"]) -> Tensor:
             """Put the maps of a part of the clip among zeros for the rest of it."""
             whole = mass.new_zeros(time, tokens, mass.shape[-1])
-            share = self._share[part].to(mass)
-            whole[part] = mass.unflatten(0, (-1, tokens)) * share
+            places = [*part]
+            share = self._share[places].to(mass)
+            whole[places] = mass.unflatten(0, (-1, tokens)) * share
             return whole
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -205,18 +252,18 @@ class WordAttending:
 
         return attend
 
-    def _bind(self, part: slice) -> _BoundPart:
+    def _bind(self, part: Piece) -> _BoundPart:
         """Bind the tokens of some latents, which is the same in all steps."""
-        key = (part.start, part.stop)
-        if key not in self._parts:
+        if part not in self._parts:
             regions = self._regions
-            codes = regions.codes[part].flatten()
+            places = [*part]
+            codes = regions.codes[places].flatten()
             words = self.bound.words
             weight = regions.strength[codes]
             if self._params.size_term:
-                weight = weight * regions.size_term[part].flatten()
+                weight = weight * regions.size_term[places].flatten()
             bound = torch.isin(codes, words) & (codes > 0)
-            self._parts[key] = _BoundPart(
+            self._parts[part] = _BoundPart(
                 among=Partition.of(codes[None], codes[None]),
                 to_words=Partition.of(codes[None], words[None]),
                 weight=weight,
@@ -224,15 +271,79 @@ class WordAttending:
                 acts=bool(weight.any()),
                 acts_on_words=bool((weight * bound).any()),
             )
-        return self._parts[key]
+        return self._parts[part]
 
 
-def by_frame(maps: Heat, latents: Sequence[int]) -> dict[str, RegionAttention]:
-    """Turn maps of latents into maps of frames; `latents` has the latent of each
-    frame."""
-    places = [*latents]
+ChangeFn = Callable[[WordAttending | None, Step, Piece], Intervention]
+"""What alters the call of a piece: with words that are bound, or with the negative
+prompt."""
+
+
+def by_words(words: WordAttending | None, step: Step, part: Piece) -> Intervention:
+    """Alter a call by its bound words alone."""
+    return Intervention(words.attend(step, part) if words else None)
+
+
+class ClipModel:
+    """A video model as a run calls it: a long clip in pieces, guided by words that are
+    bound to regions."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        negative_prompt: str,
+        pieces: Sequence[Piece],
+    ) -> None:
+        self._backbone = backbone
+        self._pieces = pieces
+        self._uncond = backbone.embed([negative_prompt], ["negative_prompt"])
+
+    def guided(
+        self,
+        x: FrameLatents,
+        step: Step,
+        words: WordAttending,
+        scale: float,
+        change: ChangeFn = by_words,
+    ) -> Answer:
+        """Predict (x0, eps) of the whole clip, guided at a scale."""
+        given = (words.bound.text, partial(change, words))
+        if scale == 1:
+            return self._predict(x, step, *given)
+        x0, eps = self._predict(x, step, self._uncond, partial(change, None))
+        own_x0, own_eps = self._predict(x, step, *given)
+        return guide(x0, own_x0, scale), guide(eps, own_eps, scale)
+
+    def _predict(
+        self,
+        x: Tensor,
+        step: Step,
+        text: PromptEmbedding,
+        change: Callable[[Step, Piece], Intervention],
+    ) -> Answer:
+        """Predict (x0, eps) of the whole clip: where pieces overlap, their mean."""
+        sums = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device)
+        calls = torch.zeros_like(x)
+        for part in self._pieces:
+            altered = change(step, part)
+            if len(self._pieces) == 1:
+                return self._backbone.predict(x, step, text, altered)
+            places = [*part]
+            answer = self._backbone.predict(x[places], step, text, altered)
+            sums[:, places] += torch.stack(answer)
+            calls[places] += 1
+        x0, eps = sums / calls
+        return x0, eps
+
+
+def by_frame(
+    maps: Heat, latents: Sequence[int], before: int = 0
+) -> dict[str, RegionAttention]:
+    """Turn maps of latents into maps of frames; `latents` has the latent of each frame,
+    counted after those `before` the clip."""
+    places = [before + latent for latent in latents]
     found = {}
     for name, one in maps.items():
-        parts = by_frame(one.parts, latents)
+        parts = by_frame(one.parts, latents, before)
         found[name] = RegionAttention(one.before[places], one.after[places], parts)
     return found

@@ -26,6 +26,7 @@ from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import (
     LazyFrames,
     LazyRgb,
+    Masks,
     Numbers,
     RgbFrames,
     windows,
@@ -152,6 +153,14 @@ class ResizedClip:
     edited: EditedCells | None
     window: WindowFrames
     latents: Numbers
+
+    def drawn_anew(self) -> Masks:
+        """Return the pixels, at the working size, that an edited region touches: all
+        without regions."""
+        if self.edited is None:
+            return np.ones(self.frames.shape[:3], bool)
+        cells = self.edited(self.frames.shape[1:3])
+        return cells[:, 0].cpu().numpy() > 0
 
     def inside(self) -> Area | None:
         """Return the edited regions on the latents' grid, 1 inside; None if the whole

@@ -13,7 +13,12 @@ from jaxtyping import Float32
 
 from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
+from regrain.editing.media.labels import (
+    Labels,
+    fade_inwards,
+    fill_labels,
+    grow_labels,
+)
 from regrain.editing.media.lazy_frames import (
     AnyLabels,
     FrameSource,
@@ -179,8 +184,8 @@ class EditRequest(Draft):
 
     @property
     def areas(self) -> LazyLabels:
-        """`labels` with every edited region grown by its margin: where each edit may
-        reach."""
+        """`labels` with every edited region grown by its margin, and as its method fills
+        it: where each edit may reach."""
         width, height = self.clip.size
         labels = cast(Labels | None, self.labels)
         margins = {
@@ -191,7 +196,9 @@ class EditRequest(Draft):
         def read(start: int, stop: int) -> LabelFrames:
             if labels is None:
                 return np.zeros((stop - start, height, width), np.uint8)
-            return grow_labels(labels.read(start, stop), margins)
+            grown = grow_labels(labels.read(start, stop), margins)
+            reach = self.decided.reach
+            return grown if reach == "exact" else fill_labels(grown, margins, reach)
 
         return LazyFrames((len(self.clip), height, width), np.uint8, read)
 

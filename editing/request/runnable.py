@@ -71,12 +71,17 @@ def check_runnable(request: EditRequest) -> None:
         )
     for asked in request.pictures:
         read_picture(asked.path, asked.field)
-        if not request.picture_adapter:
+        if not method.sees_pictures and not request.picture_adapter:
             raise RequestError(
                 asked.field,
                 "A picture needs a picture adapter, but none is chosen. Choose one "
                 "in picture_adapter.",
             )
+    if method.sees_pictures and request.picture_adapter:
+        raise RequestError(
+            "picture_adapter",
+            f"{request.method} sees pictures without one. Remove it.",
+        )
     if not request.edited and not request.prompt.strip() and not request.picture:
         raise RequestError(
             "prompt",

@@ -277,7 +277,7 @@ class Programs:
         given["picture"] = str(given["picture"] or "")
         given["picture_adapter"] = given[
             "picture_adapter"
-        ] or self.jobs.catalogue.seeing(given["model"])
+        ] or self.jobs.catalogue.seeing(given["model"], given["method"])
         edit = Edit(**given)
         session.method = edit.method
         session.source_prompt = edit.source_prompt

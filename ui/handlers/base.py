@@ -165,7 +165,7 @@ class Handlers:
             model=model,
             seed=fields["seed"],  # checked with the request
             prediction=self._predicted(model, fields["prediction"]),
-            **self._added(session.opened.request.asked, model, fields["added"]),
+            **self._added(session, model, fields["added"]),
         )
 
     def _predicted(self, model: str, given: object) -> str:
@@ -175,10 +175,11 @@ class Handlers:
             return ""
         return str(given)  # checked with the request
 
-    def _added(self, project: Edit, model: str, given: object) -> dict[str, object]:
+    def _added(self, session: Session, model: str, given: object) -> dict[str, object]:
         """Return what a page adds to the model, by field of `Edit`; its project's until
         it has given any."""
-        usual = project.picture_adapter or self.catalogue.seeing(model)
+        project = session.opened.request.asked
+        usual = self.catalogue.seeing(model, session.method, project.picture_adapter)
         if not isinstance(given, list | tuple):
             return {"motion": moving(model, project.motion), "picture_adapter": usual}
         loras = []
@@ -189,8 +190,8 @@ class Handlers:
             name = split_weight(text)[0]
             if text == project.motion or name in self.catalogue.motions:
                 motion = text
-            elif name == usual or name in self.catalogue.pictures:
-                seeing = name
+            elif name == project.picture_adapter or name in self.catalogue.pictures:
+                seeing = self.catalogue.seeing(model, session.method, name)
             elif name == project.reader or name in self.catalogue.readers:
                 reader = name
             else:
@@ -216,9 +217,9 @@ class Handlers:
     def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
         looks at pictures."""
-        blind = (
-            self.catalogue.blind(str(model)) if model in self.catalogue.models else None
-        )
+        blind = None
+        if model in self.catalogue.models:
+            blind = self.catalogue.blind(str(model), session.method)
         return {
             "cards": session_views.cards(session, blind),
             "prompt": session_views.prompts(session),

@@ -52,7 +52,7 @@ class SettingHandlers(Handlers):
         except EditingError:
             return {}  # said when it is run; while typing it would only disturb
 
-    @outputs(*METHOD, "prompt", "seed", "added", "addons")
+    @outputs(*METHOD, "cards", "prompt", "seed", "added", "addons")
     def switch(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Changes:
@@ -61,14 +61,12 @@ class SettingHandlers(Handlers):
             method = find_method(str(event_data(event).get("name"))).name
             session = self.session(request)
             names = for_method(names_in(added), str(model), session.method, method)
+            with session.lock:
+                session.method = method
+            shown = self.cards(session, model)
         except EditingError:
             return {}
-        with session.lock:
-            session.method = method
-        shown = {
-            "prompt": session_views.prompts(session),
-            "seed": gr.Number(**seed_field(method)),
-        }
+        shown["seed"] = gr.Number(**seed_field(method))
         return shown | self.method(method) | self.added(names, model)
 
     @outputs(

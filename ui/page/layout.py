@@ -130,7 +130,7 @@ def _words_column(
     usual = catalogue.usual(BUILT_IN_MODEL, asked)
     cards, prompts = None, None
     if start:
-        cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL))
+        cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL, method))
         prompts = session_views.prompts(start)
     shown: Parts = {
         "cards": view("cards", cards, elem_id="cards"),

@@ -26,7 +26,7 @@ from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
-from regrain.editing.params.registry import METHODS, OFFERS, resolve_params
+from regrain.editing.params.registry import METHODS, OFFERS, find_method, resolve_params
 from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
@@ -210,18 +210,25 @@ class Catalogue:
         """Say what a model, with its LoRA files, may be; see `ModelFacts.guesses`."""
         return self._facts(asked.model).guesses(self.loras_of(asked.loras))
 
-    def seeing(self, model: str) -> str:
-        """Return the first picture adapter that fits a model, else the first; empty
-        without any."""
+    def seeing(self, model: str, method: str, chosen: str = "") -> str:
+        """Return the picture adapter that is chosen, or else the first that fits a
+        model, or else the first; empty without any, or if the method sees pictures by
+        itself."""
+        if find_method(method).sees_pictures:
+            return ""
+        if chosen:
+            return chosen
         fitting = self._fitting(self._wide(model))
         return next(iter([*fitting, *self.pictures]), "")
 
-    def blind(self, model: str) -> dict[str, str]:
+    def blind(self, model: str, method: str) -> dict[str, str]:
         """Return what to say where a model sees no pictures, and what to ask the hub;
-        empty if it does.
+        empty if it does, or the method does by itself.
 
         Raises as `reader` does.
         """
+        if METHODS[method].sees_pictures:
+            return {}
         wide = self._wide(model)
         if self._fitting(wide):
             return {}
@@ -231,6 +238,9 @@ class Catalogue:
                 "ask": PUBLISHED,
             }
         text = "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
+        family = self._facts(model).family
+        if family and "vace" in family.offers:
+            text = "With this model, the method VACE looks at pictures."
         return {"text": text, "ask": ""}
 
     def lacks(self, model: str) -> dict[str, str]:

@@ -25,11 +25,11 @@ from regrain.editing.storage.texts import Json
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CLIP = ASSETS / "checkpoints" / "clip"
+_MERGES = ASSETS / "checkpoints" / "clip" / "merges.txt"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 # CLIP's: contractions, words, single digits, runs of other signs.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_USUAL = 77  # most tokens of a prompt
+USUAL_LENGTH = 77  # most tokens of a prompt
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Reader:
 
     Attributes:
         words: All it knows, lower case; None if it takes any.
-        folder: Of its tokenizer, or CLIP's.
+        folder: Of its tokenizer; None for CLIP's.
         limit: Most tokens of a prompt, start and end included.
     """
 
     words: Words
-    folder: Path
+    folder: Path | None
     limit: int
 
     def unknown(self, text: str) -> list[Unknown]:
@@ -74,34 +74,38 @@ def open_reader(facts: ModelFacts) -> Reader:
         ModelError: Its list of words cannot be read.
     """
     if facts.source.kind != "folder":
-        return Reader(None, CLIP, _USUAL)
+        return Reader(None, None, USUAL_LENGTH)
     own = facts.folder / "tokenizer"
     whole = (own / "tokenizer.json").is_file()
     in_two = (own / "vocab.json").is_file() and (own / "merges.txt").is_file()
-    limits = [_USUAL]
+    limits = [USUAL_LENGTH]
     if whole or in_two:
         limits = [_number(facts, "tokenizer/tokenizer_config", "model_max_length")]
     limits.append(_number(facts, "text_encoder/config", "max_position_embeddings"))
-    return Reader(facts.words, own if whole or in_two else CLIP, min(limits))
+    return Reader(facts.words, own if whole or in_two else None, min(limits))
 
 
 def _number(facts: ModelFacts, name: str, key: str) -> int:
     """Read a number from a JSON file; without it, CLIP's limit."""
     try:
-        return int(facts.glance(f"{name}.json").get(key, _USUAL))
+        return int(facts.glance(f"{name}.json").get(key, USUAL_LENGTH))
     except (ValueError, TypeError, OverflowError):
-        return _USUAL
+        return USUAL_LENGTH
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(folder: Path) -> Tokenizer:
-    """Build a folder's tokenizer as transformers does, whose import takes seconds.
+def _tokenizer(folder: Path | None) -> Tokenizer:
+    """Build a folder's tokenizer, or CLIP's, as transformers does, whose import takes
+    seconds.
 
     Raises:
         ModelError: Its files are damaged.
     """
     from tokenizers import Tokenizer
+    from tokenizers.models import BPE
 
+    if folder is None:
+        return _clip_tokenizer(*clip_vocabulary())
     with boundary(
         "model",
         f"{folder.parent.name}/{folder.name} cannot be read. Download the model again.",
@@ -109,21 +113,38 @@ def _tokenizer(folder: Path) -> Tokenizer:
     ):
         whole = folder / "tokenizer.json"
         if not whole.is_file():
-            return _clip_tokenizer(folder / "vocab.json", folder / "merges.txt")
+            files = (folder / "vocab.json", folder / "merges.txt")
+            return _clip_tokenizer(*BPE.read_file(*map(str, files)))
         tokenizer = Tokenizer.from_file(str(whole))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
 
 
-def _clip_tokenizer(vocabulary: Path, merges: Path) -> Tokenizer:
-    """Build CLIP's tokenizer from its two files, which do not say how text is
-    normalised and split."""
+def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return the numbers of CLIP's tokens and its merges, from which they follow.
+
+    The tokens are the stand-ins of the 256 bytes, the same at the end of a word, what
+    is merged, and the marks of start and end (Radford et al. 2021, authors' code).
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    lines = _MERGES.read_text(encoding="utf-8").splitlines()[1:]  # without the version
+    merges = [(first, second) for first, second in map(str.split, lines)]
+    letters = sorted(ByteLevel.alphabet())
+    ending = [f"{letter}</w>" for letter in letters]
+    tokens = [*letters, *ending, *map("".join, merges), _START, _END]
+    return {token: number for number, token in enumerate(tokens)}, merges
+
+
+def _clip_tokenizer(tokens: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """Build a tokenizer as CLIP's, whose files do not say how text is normalised and
+    split."""
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
     ends: Json = {"unk_token": _END, "end_of_word_suffix": "</w>"}
-    tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(merges), **ends))
+    tokenizer = Tokenizer(BPE(tokens, merges, **ends))
     normalise = [
         normalizers.NFC(),
         normalizers.Replace(Regex(r"\s+"), " "),

@@ -16,9 +16,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from regrain.editing.attention.layers import Grid, Size
-from regrain.editing.media.lazy_frames import Rgb, RgbFrames
+from regrain.editing.media.lazy_frames import Rgb, Rgba, RgbFrames
 
-_GREY = np.float32(127.5)  # 0 of what the autoencoder reads
+HIDDEN = np.float32(127.5)
+"""The grey of hidden pixels: 0 of what the autoencoder reads."""
 _WHITE = 255.0
 _CUT = 0.5  # a mask hides pixels where it is above
 Opacity = Float32[np.ndarray, "frames height width"]
@@ -34,7 +35,7 @@ def channels_of(latents: int, factor: int) -> int:
 
 def condition(
     encode: Encode,
-    frames: RgbFrames,
+    frames: RgbFrames | Float32[np.ndarray, "frames height width 3"],
     mask: Opacity,
     pictures: Sequence[Rgb] = (),
     *,
@@ -45,7 +46,8 @@ def condition(
 
     Args:
         encode: The autoencoder.
-        frames: The clip at its working size.
+        frames: The clip at its working size, 0..255; what is drawn anew is hidden, or
+            shows what it should keep.
         mask: 1 where it is drawn anew, 0 where it is kept; between them the latents
             take the nearer, and the channels of the mask what is given.
         pictures: Subjects, cut out on white.
@@ -55,8 +57,8 @@ def condition(
     frames = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
     mask = np.concatenate([mask, np.ones_like(mask[:1]).repeat(lacking, 0)])
     hidden = mask[..., None] > _CUT
-    inactive = encode(np.where(hidden, _GREY, frames))
-    reactive = encode(np.where(hidden, frames, _GREY))
+    inactive = encode(np.where(hidden, HIDDEN, frames))
+    reactive = encode(np.where(hidden, frames, HIDDEN))
     shown = mask_channels(mask, Grid(*inactive[:, 0].shape)).to(inactive)
     clip = torch.cat([inactive, reactive, shown], 1)
     before = []
@@ -80,6 +82,19 @@ def mask_channels(mask: Opacity, grid: Grid) -> Float32[Tensor, "time pixels gh 
     cells = torch.from_numpy(mask[middles]).unflatten(2, sides[2:])
     cells = cells.unflatten(1, sides[:2])
     return cells.permute(0, 2, 4, 1, 3).flatten(1, 2)
+
+
+def cut_out(picture: Rgba) -> Rgb:
+    """Return the opaque part of a picture on white, without what is transparent
+    around it; a picture that is transparent everywhere counts as opaque."""
+    opaque = picture[..., 3] > 0
+    if not opaque.any():
+        return picture[..., :3]
+    rows, columns = (np.flatnonzero(opaque.any(axis)) for axis in (1, 0))
+    part = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    share = part[..., 3:] / np.float32(255)
+    mixed = share * part[..., :3] + (1 - share) * _WHITE
+    return mixed.round().astype(np.uint8)
 
 
 def on_canvas(picture: Rgb, size: Size) -> Float32[np.ndarray, "height width 3"]:

@@ -18,6 +18,7 @@ from regrain.editing.models.files.config_keys import (
 )
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
+from regrain.editing.models.files.reader import USUAL_LENGTH, clip_vocabulary
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
 from regrain.editing.storage.texts import Json, Values
 
@@ -174,6 +175,14 @@ def _check_text_encoder(facts: ModelFacts, part: str) -> Json:
     content = facts.config(name)
     check_text_encoder(content, facts.place(name))
     return content
+
+
+def clip_tokenizer(pad: str = "<|endoftext|>") -> "PreTrainedTokenizerBase":
+    """Return CLIP's own tokenizer, which fills texts up with the token `pad`."""
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    tokens, merges = clip_vocabulary()
+    return CLIPTokenizer(tokens, merges, pad_token=pad, model_max_length=USUAL_LENGTH)
 
 
 def read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":

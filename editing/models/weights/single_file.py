@@ -26,10 +26,10 @@ from regrain.editing.models.files.file_head import (
     stock_config,
     token_table,
 )
-from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.weights.folder import (
     ModelParts,
     check_configs,
+    clip_tokenizer,
     with_prediction,
 )
 from regrain.editing.models.weights.tensors import read_tensors
@@ -69,7 +69,6 @@ def read_file(
     from accelerate import init_empty_weights
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     name = shorten(head.path.name)
     head.check_whole()
@@ -106,9 +105,7 @@ def read_file(
     for part, module in modules.items():
         module.to(torch.float32 if part == "vae" else dtype).eval()
     pad = "!" if version == "sd2" else "<|endoftext|>"
-    tokenizer = CLIPTokenizer.from_pretrained(
-        CLIP, pad_token=pad, local_files_only=True
-    )
+    tokenizer = clip_tokenizer(pad)
     if "prediction_type" not in scheduler and version == "sd2":
         ids = torch.tensor(tokenizer([""], padding="max_length").input_ids)
         empty = modules["text_encoder"](ids).last_hidden_state

@@ -21,24 +21,27 @@ from wiring import (
     softmax,
 )
 
+BOUND_ROWS = BLENDED_ROWS | {
+    "strength": 0.5,
+    "shift": 1.0,
+    "levels": "1000, 757, 522, 300",
+    "self_strength": 0.3,
+    "cross_strength": 0.4,
+    "modulate_until": 0.5,
+    "schedule_power": 5.0,
+    "size_term": True,
+    "columns": 0.5,
+    "phrases": "alone",
+    "padding": "pushed",
+}
 CASE = Case(
     base=SHORT | MODULATED | {"strength": 1.0},
-    rows=BLENDED_ROWS
+    rows=BOUND_ROWS
     | {
         "preset": "flowanchor",
-        "strength": 0.5,
         "source_guidance": 2.0,
-        "shift": 1.0,
         "averages": 2,
-        "self_strength": 0.3,
-        "cross_strength": 0.4,
-        "modulate_until": 0.5,
-        "schedule_power": 5.0,
-        "size_term": True,
-        "columns": 0.5,
         "modulated": "target",
-        "phrases": "alone",
-        "padding": "pushed",
         "amplify": True,
     },
     elsewhere={"span"},
@@ -70,12 +73,7 @@ def check(run: Run) -> None:
         if params.blend
         else torch.ones(())
     )
-    steps = max(1, int(params.strength * params.steps + 1e-9))
-    sigmas = [
-        params.shift * u / (1 + (params.shift - 1) * u)
-        for u in np.linspace(1, 0, params.steps + 1)
-    ]
-    sigmas = sigmas[-steps - 1 :]
+    sigmas = levels(run)
     calls = iter(run.of("editing"))
     offset = torch.zeros_like(clean)
     heat = Heat(run)
@@ -102,6 +100,19 @@ def check(run: Run) -> None:
     assert next(calls, None) is None
     near(run.decoded[0], clean + offset, "last latents", atol=1e-4)
     heat.check()
+
+
+def levels(run: Run) -> list[float]:
+    """The noise levels of the steps that are run, and the clean end."""
+    params = run.params
+    steps = max(1, int(params.strength * params.steps + 1e-9))
+    if isinstance(params.levels, str):
+        first = {"even": 1, "authors": 0.999}[params.levels]
+        even = np.linspace(first, 0, params.steps + 1)
+        every = [params.shift * u / (1 + (params.shift - 1) * u) for u in even]
+    else:
+        every = [level / 1000 for level in (*params.levels, 0)]
+    return every[-steps - 1 :]
 
 
 def halves(scale: float) -> tuple[int, ...]:
@@ -135,16 +146,23 @@ def check_call(
     near(call.x, x, f"x of {which}", atol=1e-4)
     assert (call.step.noise, call.step.signal) == (sigma, 1 - sigma)
     assert call.step.t == round(1000 * sigma)
-    prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}[
-        which
-    ]
-    near(
-        call.vectors[0],
-        vectors(run, prompt)
-        if half
-        else run.model.embed([request.negatives]).vectors[0],
-    )
+    prompt = {"new": "a panda and a fox on the grass", "old": request.source_prompt}
+    check_text(run, call, prompt[which], half)
     bound = half == COND and (which == "new" or params.modulated == "both")
+    check_layers(run, call, bound, heat if (half, which) == (COND, "new") else None)
+    return call
+
+
+def check_text(run: Run, call: Call, prompt: str, half: int) -> None:
+    """The words of the half."""
+    uncond = run.model.embed([run.request.negatives]).vectors[0]
+    near(call.vectors[0], vectors(run, prompt) if half else uncond)
+
+
+def check_layers(run: Run, call: Call, bound: bool, heat: "Heat | None") -> None:
+    """Attention of every layer, bound to regions or not."""
+    params = run.params
+    sigma = call.step.noise
     begins = call.step.index / params.steps
     a = strength(run) * (begins < params.modulate_until - 1e-9) * bound
     for layer in call.layers:
@@ -164,10 +182,9 @@ def check_call(
             )
             given = to_words(run, layer, across)
             expected = given @ layer.v
-            if (half, which) == (COND, "new"):
+            if heat:
                 heat.add(softmax(layer.q, layer.k), given, changed=bool(across.any()))
-        near(layer.out, expected, (which, layer.site.name), atol=1e-4)
-    return call
+        near(layer.out, expected, layer.site.name, atol=1e-4)
 
 
 def vectors(run: Run, prompt: str) -> Tensor:
@@ -199,11 +216,13 @@ def codes(run: Run) -> Tensor:
     """A token takes the region that covers most of its pixels in its frames, if regions
     cover a quarter."""
     labels = np.asarray(run.request.areas)
+    side = labels.shape[1] // TOKENS[0]
     found = []
     for part in parts(run):
         for y in range(TOKENS[0]):
             for x in range(TOKENS[1]):
-                seen = labels[part, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+                across = slice(side * x, side * (x + 1))
+                seen = labels[part, side * y : side * (y + 1), across]
                 counts = [(seen == label).sum() for label in (1, 2)]
                 found.append(
                     1 + int(np.argmax(counts)) if sum(counts) >= seen.size / 4 else 0

@@ -18,9 +18,9 @@ from regrain.editing.__main__ import main
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import combine
 from regrain.editing.errors import DivergedError, ModelError, PromptError
-from regrain.editing.methods.flow_regions import FlowModel, amplified, pieces_of, run
+from regrain.editing.methods.flow_regions import FlowModel, amplified, run
 from regrain.editing.params.registry import check_params
-from regrain.editing.recipe.region_words import RegionText
+from regrain.editing.recipe.region_words import RegionText, pieces_of
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
@@ -199,10 +199,15 @@ def test_the_grid_of_a_flow_is_shifted_and_its_steps_are_eulers():
 
 
 def test_pieces_overlap_and_cover_everything():
-    assert pieces_of(11, 11) == (slice(0, 11),)
-    assert pieces_of(3, 11) == (slice(0, 3),)
-    assert pieces_of(21, 11) == (slice(0, 11), slice(8, 19), slice(10, 21))
-    assert pieces_of(27, 11) == (slice(0, 11), slice(8, 19), slice(16, 27))
+    def ends(*given):
+        return [(part[0], part[-1]) for part in pieces_of(*given)]
+
+    assert ends(11, 11) == [(0, 10)]
+    assert ends(3, 11) == [(0, 2)]
+    assert ends(21, 11) == [(0, 10), (8, 18), (10, 20)]
+    assert ends(27, 11) == [(0, 10), (8, 18), (16, 26)]
+    # with two pictures ahead of all of them
+    assert pieces_of(4, 3, 2) == ((0, 1, 2, 3, 4), (0, 1, 3, 4, 5))
 
 
 def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):

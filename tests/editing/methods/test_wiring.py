@@ -17,6 +17,7 @@ from cases import BASES, CASES
 from fatezero_formulas import AREAS
 from made_models import (
     load_double,
+    smallest_model,
     write_control_net,
     write_small_model,
     write_wan,
@@ -74,7 +75,7 @@ def families(method: str) -> list[str]:
     """The kinds of models that a method is tried on; all its parameters on the
     first."""
     if "flow" in METHODS[method].needs:
-        return ["wan"]
+        return [smallest_model(method)]
     if method in DOUBLE:
         return ["double sd", "double sdxl"]
     return ["sd", "sdxl"]
@@ -98,8 +99,8 @@ def folders(tmp_path_factory):
     def folder_of(family: str) -> tuple[Path, Any, dict[str, tuple[Run, Path]]]:
         if family not in made:
             folder = tmp_path_factory.mktemp("models")
-            if family == "wan":
-                model = load_backbone(str(write_wan(folder / "wan")))
+            if family in ("wan", "vace"):
+                model = load_backbone(str(write_wan(folder / "wan", family == "vace")))
             else:
                 place = write_small_model(folder / "small", family.endswith("sdxl"))
                 precise = family.startswith("double")

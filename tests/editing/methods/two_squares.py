@@ -9,6 +9,7 @@ STATE. Latents are pixels, without an autoencoder.
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,9 +172,20 @@ def batch(fresh: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def loss_of(parts: nn.ModuleDict, fresh: np.random.Generator) -> Tensor:
-    """The flow-matching loss; the padding of 512 tokens counts as one key, as it does
-    in the product."""
-    x, ids, lengths = batch(fresh)
+    """The flow-matching loss."""
+    return flow_loss(parts, *batch(fresh), fresh)
+
+
+def flow_loss(
+    parts: nn.ModuleDict,
+    x: Tensor,
+    ids: Tensor,
+    lengths: Tensor,
+    fresh: np.random.Generator,
+    **given: Tensor,
+) -> Tensor:
+    """The flow-matching loss of clips; the padding of 512 tokens counts as one key, as
+    it does in the product."""
     real = torch.arange(LENGTH) < lengths[:, None]
     vectors = (
         parts["text_encoder"](ids, real.long()).last_hidden_state * real[..., None]
@@ -187,18 +199,25 @@ def loss_of(parts: nn.ModuleDict, fresh: np.random.Generator) -> Tensor:
             q, k, v, bias.expand(q.shape[2], -1) if across else None
         )
 
-    u = torch.from_numpy(fresh.random(BATCH)).float()
+    u = torch.from_numpy(fresh.random(len(x))).float()
     sigma = (SHIFT * u / (1 + (SHIFT - 1) * u)).clamp(0.002, 1)
     noise = torch.from_numpy(fresh.standard_normal(x.shape)).float()
     noised = torch.lerp(x, noise, sigma[:, None, None, None, None])
     with attending(attend):
-        (v,) = parts["transformer"](noised, 1000 * sigma, vectors, return_dict=False)
+        (v,) = parts["transformer"](
+            noised, 1000 * sigma, vectors, return_dict=False, **given
+        )
     return F.mse_loss(v, noise - x)
 
 
-def train(state: Path) -> None:
-    torch.manual_seed(0)
-    parts = networks()
+def train(
+    state: Path,
+    parts: nn.ModuleDict,
+    loss_of: Callable[[nn.ModuleDict, int], Tensor],
+    weights: Path,
+    steps: int = STEPS,
+) -> None:
+    """Train networks by the loss of a step, and write the mean of their weights."""
     install(parts["transformer"])
     optimiser = torch.optim.AdamW(
         parts.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01
@@ -212,21 +231,21 @@ def train(state: Path) -> None:
         mean = kept["mean"]
         begun = kept["step"]
     losses = []
-    for step in range(begun, STEPS):
-        done = (step + 1) / STEPS
+    for step in range(begun, steps):
+        done = (step + 1) / steps
         for group in optimiser.param_groups:
             group["lr"] = (
                 RATE * min(1, (step + 1) / 100) * min(1, 2 * (1 - done) + 0.01)
             )
         optimiser.zero_grad()
-        loss = loss_of(parts, np.random.default_rng(step))
+        loss = loss_of(parts, step)
         loss.backward()
         nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         optimiser.step()
         losses.append(float(loss.detach()))
         for name, weight in parts.state_dict().items():
             mean[name].lerp_(weight, max(0.005, 1 / (step + 10)))
-        if (step + 1) % SAVED == 0 or step + 1 == STEPS:
+        if (step + 1) % SAVED == 0 or step + 1 == steps:
             print(step + 1, f"{np.mean(losses[-SAVED:]):.4f}", flush=True)  # noqa: T201
             whole = {
                 "parts": parts.state_dict(),
@@ -235,9 +254,15 @@ def train(state: Path) -> None:
             }
             torch.save(whole | {"step": step + 1}, f"{state}.new")
             os.replace(f"{state}.new", state)
-    save_file({name: weight.half() for name, weight in mean.items()}, WEIGHTS)
+    save_file({name: weight.half() for name, weight in mean.items()}, weights)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]))
+    torch.manual_seed(0)
+    train(
+        Path(sys.argv[1]),
+        networks(),
+        lambda parts, step: loss_of(parts, np.random.default_rng(step)),
+        WEIGHTS,
+    )

@@ -69,16 +69,20 @@ def requested(
     """Two regions if they are bound to their words, none with a prompt; else one, by
     words and, if wanted, by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
+    pictures, areas = clip(frames), labels(frames)
+    if "vace" in METHODS[method].needs:  # whose tokens are twice as large
+        pictures = drifting(frames, 2 * HEIGHT, 2 * WIDTH, start=8, blocks=3)
+        areas = areas.repeat(2, 1).repeat(2, 2)
     if issubclass(METHODS[method].Params, ModulatedParams):
         if prompt:
             words = {"source_prompt": "a cat on the grass", "prompt": prompt}
-            return EditRequest(clip(frames), None, (), **given, **words)
+            return EditRequest(pictures, None, (), **given, **words)
         left = Region(
             "left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0
         )
         right = Region("right", 2, "a fox", "a dog", strength=0.5, margin=0)
         given["source_prompt"] = "a cat and a dog on the grass"
-        return EditRequest(clip(frames), labels(frames), (left, right), **given)
+        return EditRequest(pictures, areas, (left, right), **given)
     given |= {
         "source_prompt": "a cat on the grass",
         "prompt": prompt or "a fox on the grass",
@@ -133,6 +137,7 @@ class Call:
     recompute: bool
     learns: bool
     frames: int  # of a branch
+    change: Intervention = PLAIN
     layers: list[Layer] = field(default_factory=list)
     x0: Tensor = field(default_factory=lambda: torch.empty(0))
     eps: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -215,7 +220,8 @@ def drive(model, request: EditRequest, cache: Path, **given: object) -> Run:
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
         vectors = text.vectors.detach().clone()
         recompute = bool(named.get("recompute"))
-        call = Call(stage[0], x.clone(), step, vectors, recompute, learns, frames)
+        noted = (stage[0], x.clone(), step, vectors, recompute, learns, frames)
+        call = Call(*noted, change)
         calls.append(call)
 
         def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:

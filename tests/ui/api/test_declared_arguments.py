@@ -58,7 +58,7 @@ def test_a_field_of_an_edit_comes_from_a_program(open_clip, uploads, field):
     )
     content = {"video": sent(Edit, EDIT, "picture", uploads)[0]} | more | {field: given}
     jobs = SimpleNamespace(
-        catalogue=SimpleNamespace(seeing=lambda model: "pictures/usual")
+        catalogue=SimpleNamespace(seeing=lambda *_: "pictures/usual")
     )
     asked = EditVideo.model_validate(content)
     session = Session(open_clip(regions=(Region("cat", 1, "a fox"),), **EVERYWHERE))

@@ -158,7 +158,9 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         readers=["readers/clip"],
         model=str,
     )
-    known.seeing = {"m": "pictures/ip"}.get
+    known.seeing = lambda model, method, chosen="": (
+        chosen or {"m": "pictures/ip"}[model]
+    )
     handlers = ModelHandlers(known, None, None, None, hub, None)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1", reader="seer"))
     opened = SimpleNamespace(request=base)
@@ -213,7 +215,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
         pictures=[],
         readers=[],
         model=str,
-        seeing=lambda _: "",
+        seeing=lambda *_: "",
         loras_of=lambda _: [],
         is_silent=lambda _: is_silent,
     )

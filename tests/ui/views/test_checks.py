@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from regrain.editing.models.files.reader import CLIP, Reader
+from regrain.editing.models.files.reader import Reader
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
@@ -13,8 +13,8 @@ from regrain.ui.views import checks
 
 WORDS = "a an and cat dog fox panda robot walk on the grass snow jump fairy"
 KNOWN = frozenset(WORDS.split())
-READER = Reader(KNOWN, CLIP, 77)
-ANY = Reader(None, CLIP, 77)
+READER = Reader(KNOWN, None, 77)
+ANY = Reader(None, None, 77)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from regrain.editing.storage.memory import NEEDS
 from regrain.ui.handlers import clip_handlers
 from regrain.ui.handlers.base import Handlers
 from regrain.ui.handlers.clip_handlers import SettingHandlers
-from regrain.ui.views import session_views
 from regrain.ui.views.model_views import addons_view, local_view
 from regrain.ui.work.catalogue import Catalogue
 
@@ -84,6 +83,18 @@ def test_a_vace_is_listed_with_its_own_needs(
         assert listed.facts == f"{family}, {fits}"
     vace, wan = (needs[family] for family in ("Wan 2.1 VACE", "Wan 2.1"))
     assert vace.memory(81) > wan.memory(81)
+
+
+def test_a_vace_looks_at_pictures_by_its_own_method_alone(
+    vace_folder, models, tmp_path
+):
+    (models / "vace").symlink_to(vace_folder)
+    catalogue = Catalogue({}, tmp_path)
+    assert catalogue.blind("vace", "vace") == {}
+    said = "With this model, the method VACE looks at pictures."
+    assert catalogue.blind("vace", "flow_regions") == {"text": said, "ask": ""}
+    assert catalogue.seeing("vace", "vace", "chosen") == ""
+    assert catalogue.seeing("vace", "flow_regions", "chosen") == "chosen"
 
 
 @pytest.mark.parametrize("content", [b"broken!", b"", b"\x02\0\0\0\0\0\0\0{}"[:9]])
@@ -205,7 +216,7 @@ def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
     session = SimpleNamespace(method="infedit", lock=nullcontext())
     monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
     monkeypatch.setattr(SettingHandlers, "method", lambda *_: {})
-    monkeypatch.setattr(session_views, "prompts", lambda _: None)
+    monkeypatch.setattr(SettingHandlers, "cards", lambda *_: {})
     chosen = SimpleNamespace(_data={"name": "videograin"})
     monkeypatch.setattr(clip_handlers, "event_data", lambda event: event._data)
     shown = handlers.switch([BUILT_IN_FAST, "ink"], BUILT_IN_MODEL, chosen, None)

@@ -9,7 +9,12 @@ import pytest
 import transformers
 from damaged_models import config, refusal, rewrite
 from json_files import read_json
-from made_models import loaded, write_control_net, write_small_model
+from made_models import (
+    loaded,
+    write_control_net,
+    write_small_model,
+    write_tokenizer,
+)
 from safetensors.torch import load_file, save_file
 from transformers.activations import ACT2FN
 
@@ -25,7 +30,6 @@ from regrain.editing.models.files.config_keys import (
     check_text_encoder,
 )
 from regrain.editing.models.files.configs import read_config
-from regrain.editing.models.files.reader import CLIP
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.models.unet.control_net import load_control_net
 
@@ -279,7 +283,7 @@ def test_texts_are_read_as_windows_writes_them(small_folder, name, encoding, fol
     """As PowerShell does."""
     for file in (folder / "tokenizer").iterdir():
         file.unlink()
-    shutil.copytree(CLIP, folder / "tokenizer", dirs_exist_ok=True)
+    write_tokenizer(folder / "tokenizer")
     read = loaded(small_folder).tokenizer
     file = folder / "tokenizer" / name
     if not file.exists():

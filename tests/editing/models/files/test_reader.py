@@ -1,15 +1,17 @@
 """How a model reads prompts, known without loading it."""
 
+import hashlib
+import json
 import os
-import shutil
 
 import pytest
 from json_files import write_json
+from made_models import write_tokenizer
 
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.models.files.facts import facts_at, facts_of
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.reader import CLIP, open_reader
+from regrain.editing.models.files.reader import clip_vocabulary, open_reader
 from storybook.world import vocabulary, vocabulary_groups
 
 TEXTS = ["", "a cat", "don't we'll x1234 it's a—dash…", "word " * 90]
@@ -21,9 +23,18 @@ def in_folder(path):
     return facts_at(ModelLocation("folder", str(path)), "m")
 
 
+def test_clips_vocabulary_is_the_published_one():
+    """Git's name of vocab.json at huggingface.co/openai/clip-vit-large-patch14."""
+    tokens, _ = clip_vocabulary()
+    file = json.dumps(tokens, ensure_ascii=False).encode()
+    assert len(file) == 961_143
+    named = hashlib.sha1(b"blob 961143\0" + file).hexdigest()
+    assert named == "4297ea6a8d2bae1fea8f48b45e257814dcb11f69"
+
+
 @pytest.mark.parametrize("text", TEXTS)
-def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text):
-    for folder in (tiny_folder, CLIP.parent):
+def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text, tmp_path):
+    for folder in (tiny_folder, tmp_path):
         reader = open_reader(in_folder(folder))
         given = tiny.tokenizer(text, return_offsets_mapping=True)
         assert reader.count(text) == len(given.input_ids) - 2
@@ -73,7 +84,7 @@ def test_the_built_in_groups_are_those_of_the_drawn_world():
 
 @pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
 def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
-    shutil.copytree(CLIP, tmp_path / "tokenizer")
+    write_tokenizer(tmp_path / "tokenizer")
     path = tmp_path / "tokenizer" / "tokenizer_config.json"
     path.unlink()
     os.mkfifo(path) if content is None else path.write_text(content)
@@ -83,7 +94,7 @@ def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, c
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])
 def test_a_damaged_tokenizer_is_refused_in_one_line(tmp_path, name):
-    folder = shutil.copytree(CLIP, tmp_path / "model" / "tokenizer")
+    folder = write_tokenizer(tmp_path / "model" / "tokenizer")
     (folder / name).write_text("[")
     reader = open_reader(in_folder(tmp_path / "model"))
     with pytest.raises(

@@ -24,15 +24,16 @@ from running import finish
 from safetensors.torch import load_file, save_file
 from wiring import requested
 
+from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import Grid, plain
-from regrain.editing.diffusion.flow import FlowSchedule, UniPC
-from regrain.editing.diffusion.schedule import guide
+from regrain.editing.diffusion.schedule import generator
+from regrain.editing.methods import vace as method
 from regrain.editing.methods.flow_regions import run
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import condition, mask_channels
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import METHODS, check_params, resolve_params
 from regrain.editing.pipeline import estimate
 
 HEIGHT = 32
@@ -308,17 +309,39 @@ def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
 
 @pytest.mark.parametrize("scale", [1.0, 5.0])
 @pytest.mark.parametrize("steps", [2, 3, 8])
-def test_a_run_is_the_librarys(vace_double, pipeline, steps, scale):
-    given = frames_of(9), mask_of(9), pictures_of(2)
+def test_a_run_is_the_librarys(
+    vace_double, pipeline, monkeypatch, own_cache, tmp_path, steps, scale
+):
+    """By the method, where nothing is bound; with a picture of the clip and one of the
+    region."""
+    frames, mask, pictures = frames_of(9), mask_of(9), pictures_of(2)
     # A network multiplies the roundings that both make before they call it.
-    context = theirs(pipeline, *given)
-    x = randn(5, 16, HEIGHT // 8, WIDTH // 8, dtype=torch.float64, seed=4)
-    text = vace_double.embed(["a cat", "ugly"])
+    context = theirs(pipeline, frames, mask, pictures)
+    monkeypatch.setattr(method, "condition", lambda *_, **__: context)
+    source = randn(3, 16, HEIGHT // 8, WIDTH // 8, dtype=torch.float64)
+    monkeypatch.setattr(vace_double, "encode", lambda _: source)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    region = Region("cat", 1, "a cat", margin=0, picture=str(tmp_path / "1.png"))
+    asked = EditRequest(
+        ArrayClip(frames, fps=16),
+        mask // 255,
+        (region,),
+        method="vace",
+        picture=str(tmp_path / "0.png"),
+        negative_prompt="ugly",
+        seed=4,
+    )
+    fresh = torch.Generator().manual_seed(4)
+    beside = generator(4, 4)
+    clip = torch.randn(source.shape, generator=fresh)
+    x = torch.cat([torch.randn(2, *source.shape[1:], generator=beside), clip]).double()
+    text = vace_double.embed([asked.composed.text, "ugly"])
     expected = pipeline(
-        **given_to_library(*given),
+        **given_to_library(frames, mask, pictures),
         prompt_embeds=text[0].vectors.double(),
         negative_prompt_embeds=text[1].vectors.double(),
-        conditioning_scale=[0.75, 1.25],
+        conditioning_scale=0.75,
         height=HEIGHT,
         width=WIDTH,
         num_frames=9,
@@ -327,14 +350,11 @@ def test_a_run_is_the_librarys(vace_double, pipeline, steps, scale):
         latents=x.transpose(0, 1)[None],
         output_type="latent",
     ).frames[0]
-    solver = UniPC()
-    change = Intervention(context=context, hints=(0.75, 1.25))
-    for step in FlowSchedule(5.0).sampling(steps, "diffusers"):
-        cond, uncond = (
-            vace_double.predict(x, step, text[number], change)[0] for number in (0, 1)
-        )
-        x = solver.advance(x, guide(uncond, cond, scale), step)
-    torch.testing.assert_close(x, expected.transpose(0, 1), atol=1e-9, rtol=0)
+    given = {"steps": steps, "guidance_scale": scale, "scale": 0.75, "shift": 5.0}
+    given |= {"preset": "diffusers", "blend": False, "preview_every": 0}
+    params, _ = resolve_params("vace", given, {})
+    found = finish(method.run(vace_double, asked, params)).edits[0]
+    torch.testing.assert_close(found, expected.transpose(0, 1)[2:], atol=1e-9, rtol=0)
 
 
 @pytest.fixture

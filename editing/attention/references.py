@@ -1,0 +1,98 @@
+"""Attention between tokens of a clip and of pictures that stand beside it, where each
+picture belongs to one region.
+
+Source: our own; the networks were trained without such bonds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from regrain.editing.attention.backends import attention, attention_and_sums
+
+
+class _Group(NamedTuple):
+    """Queries that see the same: `seen` as they are, `strange` weakened."""
+
+    queries: Int[Tensor, "found"]
+    seen: Int[Tensor, "seen"]
+    strange: Int[Tensor, "strange"]
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """What keeps the picture of each region from other regions, and from their
+    pictures.
+
+    Where query or key is of a picture, and both are of regions that differ, the pair
+    counts in the softmax by the factor `kept`. Tokens of no region see all, and are
+    seen by all; so are pairs of the clip.
+
+    Attributes:
+        groups: Queries of which some pairs are weakened.
+        free: All others.
+        kept: The factor, 0..1.
+    """
+
+    groups: tuple[_Group, ...]
+    free: Int[Tensor, "free"]
+    kept: float
+
+    @classmethod
+    def of(
+        cls,
+        codes: Int[Tensor, "tokens"],
+        is_picture: Bool[Tensor, "tokens"],
+        kept: float,
+    ) -> Separation | None:
+        """Return the separation of tokens by their regions, 0 for none; None if no pair
+        is weakened."""
+        if kept == 1:
+            return None
+        groups = []
+        is_free = torch.ones_like(is_picture)
+        for code in codes[codes > 0].unique().tolist():
+            others = (codes > 0) & (codes != code)
+            for of_picture in (False, True):
+                own = (codes == code) & (is_picture == of_picture)
+                strange = others if of_picture else others & is_picture
+                if own.any() and strange.any():
+                    places = (own, ~strange, strange)
+                    groups.append(_Group(*(_places(part) for part in places)))
+                    is_free &= ~own
+        return cls(tuple(groups), _places(is_free), kept) if groups else None
+
+    def attend(
+        self,
+        q: Float[Tensor, "batch heads tokens dim"],
+        k: Float[Tensor, "batch heads tokens dim"],
+        v: Float[Tensor, "batch heads tokens dim"],
+    ) -> Float[Tensor, "batch heads tokens dim"]:
+        """Compute self-attention with weakened pairs; q, k and v are unscaled."""
+        scale = q.shape[-1] ** -0.5
+        out = torch.empty_like(q)
+        if len(self.free):
+            out[:, :, self.free] = attention(q[:, :, self.free], k, v)
+        for group in self.groups:
+            rows = q[:, :, group.queries]
+            seen = group.seen
+            found, sums = attention_and_sums(rows, k[:, :, seen], v[:, :, seen], scale)
+            if self.kept:
+                keys = group.strange
+                strange, more = attention_and_sums(
+                    rows, k[:, :, keys], v[:, :, keys], scale
+                )
+                share = torch.sigmoid(more + math.log(self.kept) - sums)[..., None]
+                found = torch.lerp(found, strange, share.to(q.dtype))
+            out[:, :, group.queries] = found
+        return out
+
+
+def _places(chosen: Bool[Tensor, "tokens"]) -> Int[Tensor, "found"]:
+    return chosen.nonzero().flatten()

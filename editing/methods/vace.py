@@ -1,0 +1,285 @@
+"""VACE: what masks cover of a clip is drawn anew by words and pictures (Jiang et al. 2025,
+arXiv:2503.07598), all of them bound to their regions.
+
+Control blocks beside those of the network read the clip without what is drawn anew, the
+mask, and latents of pictures ahead of the clip, which are denoised along and dropped.
+Words are bound by modulated cross-attention (VideoGrain, arXiv:2502.17258, Eq. 6) in both
+kinds of blocks; a picture is seen by its own region and the background alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+from torch import Tensor
+
+from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
+from regrain.editing.attention.references import Separation
+from regrain.editing.diffusion.flow import Euler, FlowSchedule, Renoised, UniPC
+from regrain.editing.diffusion.schedule import (
+    FrameLatents,
+    Step,
+    add_noise,
+    generator,
+    late_steps,
+    own_noise,
+)
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import resize_labels
+from regrain.editing.media.images import read_picture
+from regrain.editing.media.lazy_frames import Masks, Rgb, RgbFrames
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.finite import checked_together
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.wan.condition import HIDDEN, condition, cut_out
+from regrain.editing.models.wan.keep import kept_of
+from regrain.editing.params.vace import VaceParams
+from regrain.editing.recipe.attention_recorder import new_columns, telling_columns
+from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.region_words import (
+    ClipModel,
+    Piece,
+    RegionText,
+    TokenRegions,
+    WordAttending,
+    by_frame,
+    pieces_of,
+)
+from regrain.editing.recipe.window import (
+    ResizedClip,
+    WindowFrames,
+    WindowResult,
+    working_clip,
+)
+from regrain.editing.request.edit_request import EditRequest
+
+_PICTURES = 4  # of the seed of noise of pictures
+
+
+@torch.no_grad()
+def run(
+    backbone: Backbone,
+    request: EditRequest,
+    params: VaceParams,
+    window: WindowFrames | None = None,
+) -> Steps[WindowResult]:
+    """Edit a clip, or a window of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, window)
+    subjects = subjects_of(request)
+    before = len(subjects)
+    most = 1 + (params.span - 1) // backbone.frames_per_latent
+    pieces = pieces_of(working.grid.time, most, before)
+    model = ClipModel(backbone, request.negatives, pieces)
+    regions = TokenRegions(backbone, request, working, [one.code for one in subjects])
+    alone = params.phrases == "alone"
+    text = RegionText.of(backbone, request, request.composed, "prompt", alone)
+    words = WordAttending(text, regions, params, pieces, True)
+
+    yield Stage("editing")
+    kept = kept_frames(request, working, params)
+    hidden = working.drawn_anew()
+    seen = np.where(hidden[..., None], HIDDEN if kept is None else kept, working.frames)
+    context = condition(
+        backbone.encode,
+        seen,
+        hidden.astype(np.float32),
+        [one.picture for one in subjects],
+        per_latent=backbone.frames_per_latent,
+    )
+    shown = Shown.of(context, subjects, regions, request, params)
+    source = backbone.encode(working.frames)
+    gate = working.inside() if params.blend else None
+
+    fresh = torch.Generator().manual_seed(request.seed)
+    beside = generator(request.seed, _PICTURES)
+
+    def draw() -> FrameLatents:
+        """Draw noise: that of the clip is the same whatever pictures there are."""
+        clip = own_noise(source, fresh)
+        return torch.cat([own_noise(context[:before, : source.shape[1]], beside), clip])
+
+    solvers = {"unipc": UniPC, "euler": Euler, "lcm": lambda: Renoised(draw)}
+    solver = solvers[params.solver]()
+    schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)
+    steps = late_steps(schedule, params.strength)
+    clean = torch.cat([context[:before, : source.shape[1]], source])
+    x = clean
+    if steps:
+        x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
+    previews = Previews(source, working, params.preview_every)
+    columns = text.columns([region.name for region in request.regions])
+    if not request.edited:
+        columns = new_columns(request.description, text.text)
+    for done, step in enumerate(steps, 1):
+        words.heat.begin(step)
+        with checked_together(step):
+            x0, _ = model.guided(x, step, words, params.guidance_scale, shown.change)
+        if gate is not None:
+            kept_outside = gate * x0[before:] + (1 - gate) * source
+            x0 = torch.cat([x0[:before], kept_outside])
+        x = solver.advance(x, x0, step)
+
+        def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+            return words.heat.now(columns, [before + latent for latent in latents])
+
+        yield from previews(step, x0[before:], now)
+        yield Progress("editing", done, len(steps), None)
+    edits = (x[before:],)
+    if not steps:
+        return WindowResult(edits)
+    latents = working.latents
+    every = by_frame(words.heat.maps(telling_columns(text.text)), latents, before)
+    return WindowResult(
+        edits,
+        by_frame(words.heat.maps(columns), latents, before),
+        words=WordAttention({}, {word: one.before for word, one in every.items()}),
+        control=kept,
+    )
+
+
+class Subject(NamedTuple):
+    """A picture of what something should become, cut out on white; the code of its
+    region, 0 for the whole clip; and how strongly it acts."""
+
+    picture: Rgb
+    code: int
+    scale: float
+
+
+def subjects_of(request: EditRequest) -> list[Subject]:
+    """Read the pictures of a request, the whole clip's first.
+
+    Raises:
+        RequestError: A picture cannot be read.
+    """
+    codes = {region.label: code for code, region in enumerate(request.regions, 1)}
+    found = []
+    for asked in request.pictures:
+        picture = cut_out(read_picture(asked.path, asked.field))
+        scale = 1.0 if asked.scale is None else asked.scale
+        found.append(Subject(picture, codes.get(asked.label, 0), scale))
+    return found
+
+
+def kept_frames(
+    request: EditRequest, working: ResizedClip, params: VaceParams
+) -> RgbFrames | None:
+    """Draw what things that are drawn anew keep; None if that is nothing."""
+    if params.keep == "nothing":
+        return None
+    size = working.frames.shape[2], working.frames.shape[1]
+    areas = [resize_labels(frame, size) for frame in request.areas]
+    labels = np.stack(areas)
+    masks: list[Masks] = [labels == region.label for region in request.edited]
+    return kept_of(working.frames, masks, params.keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What control blocks are shown in every call, and how pictures are kept apart.
+
+    Attributes:
+        context: See `Intervention`.
+        scale: How strongly control blocks act.
+        token_scale: Times how strongly, for each token, [time, tokens]; None for 1.
+        codes: Edited region of every token, 0 for none, [time, tokens].
+        pictures: Number of latents that are pictures.
+        kept: How far a region sees the pictures of others, 0..1.
+    """
+
+    context: FrameLatents
+    scale: float
+    token_scale: Tensor | None
+    codes: Int[Tensor, "time tokens"]
+    pictures: int
+    kept: float
+    _separations: dict[Piece, Separation | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        context: FrameLatents,
+        subjects: Sequence[Subject],
+        regions: TokenRegions,
+        request: EditRequest,
+        params: VaceParams,
+    ) -> Shown:
+        """Return what is shown of a condition.
+
+        Raises:
+            RequestError: Regions that are kept apart have pictures, too.
+        """
+        edited = [
+            code
+            for code, region in enumerate(request.regions, 1)
+            if region in request.edited
+        ]
+        codes = regions.codes
+        is_edited = torch.isin(codes, torch.tensor(edited, device=codes.device))
+        count = len(subjects)
+        scales = None
+        if any(one.scale != 1 for one in subjects):
+            scales = torch.ones(codes.shape, device=codes.device)
+            for place, one in enumerate(subjects):
+                scales[place] = one.scale
+        shown = cls(
+            context,
+            params.scale,
+            scales,
+            codes * is_edited,
+            count,
+            1 - params.picture_binding,
+        )
+        every = tuple(range(len(codes)))
+        if params.self_strength and shown._separation(every):
+            raise RequestError(
+                "params.self_strength",
+                "Regions with pictures cannot be kept apart by it, too. Set it to 0, or "
+                "picture_binding to 0.",
+            )
+        return shown
+
+    def change(
+        self, words: WordAttending | None, step: Step, part: Piece
+    ) -> Intervention:
+        """Return what alters the call of a piece; see `ChangeFn`."""
+        places = [*part]
+        attend = words.attend(step, part) if words else None
+        separation = self._separation(part)
+        if separation is not None:
+            attend = _apart(separation, attend or plain)
+        scale = self.token_scale
+        return Intervention(
+            attend,
+            context=self.context[places],
+            hints=(self.scale,),
+            token_scale=None if scale is None else scale[places].flatten(),
+        )
+
+    def _separation(self, part: Piece) -> Separation | None:
+        """Return what keeps pictures apart in a piece, which is the same in all
+        steps."""
+        if part not in self._separations:
+            codes = self.codes[[*part]]
+            is_picture = torch.zeros_like(codes, dtype=torch.bool)
+            is_picture[: self.pictures] = True
+            self._separations[part] = Separation.of(
+                codes.flatten(), is_picture.flatten(), self.kept
+            )
+        return self._separations[part]
+
+
+def _apart(separation: Separation, others: AttentionFn) -> AttentionFn:
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        if site.kind == "self":
+            return separation.attend(q, k, v)
+        return others(q, k, v, site)
+
+    return attend

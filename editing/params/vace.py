@@ -1,0 +1,94 @@
+"""Parameters of vace."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from regrain.editing.errors import RequestError
+from regrain.editing.params.base import Passes, guidance, steps_run, strength
+from regrain.editing.params.flow_regions import BINDING, BoundParams, shift, span
+from regrain.editing.params.written import Share, parameter
+
+_PLAIN = {"cross_strength": 0.0, "picture_binding": 0.0, "mask": "exact"}
+# Of picture adapters, which this method does without.
+_OF_ADAPTERS = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
+
+
+class VaceParams(BoundParams):
+    """VACE (Jiang et al. 2025, arXiv:2503.07598), words and pictures bound to regions. See docs/wan.md."""
+
+    PRESETS = {
+        "regions": {},
+        "authors": _PLAIN | {"steps": 50, "shift": 16.0, "levels": "authors"},
+        "diffusers": _PLAIN | {"shift": 3.0, "levels": "diffusers"},
+        "fast": {"steps": 4, "guidance_scale": 1.0, "shift": 5.0, "solver": "lcm"},
+    }
+    GROUPS = {
+        "Regions": (*BINDING, "picture_binding", "feather", "blend"),
+        "Flow": ("shift", "levels", "solver", "scale", "span"),
+    }
+
+    preset: Literal["regions", "authors", "diffusers", "fast"] = parameter(
+        "regions",
+        "Preset",
+        "Start from values for regions, from those of the authors or of diffusers, where nothing is bound, "
+        "or from values for weights that draw in four steps.",
+    )
+    steps: int = parameter(
+        30, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+    )
+    strength: Share = strength(1.0)
+    guidance_scale: float = guidance(5.0)
+    shift: float = shift(8.0)
+    solver: Literal["unipc", "euler", "lcm"] = parameter(
+        "unipc",
+        "Solver",
+        "How a run goes from noise to clean: UniPC, Euler, or by fresh noise in each step, for weights that "
+        "draw in few.",
+    )
+    scale: float = parameter(
+        1.0,
+        "Hold of the source",
+        "How strongly what is given of the clip, and pictures, act; 1 as trained.",
+        (0, 2),
+    )
+    mask: Literal["exact", "hull", "box"] = parameter(
+        "hull",
+        "Area of a region",
+        "What is drawn anew: the mask, which forces the old shape, its hull, or the box around it.",
+    )
+    keep: Literal["nothing", "grey", "canny", "depth", "pose", "flow", "layout"] = (
+        parameter(
+            "nothing",
+            "Keep of the thing",
+            "What the model sees of a thing that it draws anew: grey values, depth, pose, motion, box, or "
+            "edges, with which it was not trained.",
+        )
+    )
+    picture_binding: Share = parameter(
+        1.0,
+        "Keep pictures apart",
+        "How far a region does not see the pictures of others.",
+    )
+    span: int = span(81)
+
+    def passes(self, edits: int) -> Passes:
+        """See `MethodParams`."""
+        steps = steps_run(self.steps, self.strength)
+        return super().passes(edits)._replace(editing=float(steps))
+
+    @property
+    def reach(self) -> Literal["exact", "hull", "box"]:
+        """See `MethodParams`."""
+        return self.mask
+
+    def check_together(self) -> None:
+        """Refuse parameters of picture adapters, too."""
+        super().check_together()
+        for name in _OF_ADAPTERS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise RequestError(
+                    f"params.{name}",
+                    "It is for picture adapters; vace sees pictures beside the clip. "
+                    "Leave it out.",
+                )

@@ -1,0 +1,342 @@
+"""vace: pictures bound to their regions, areas, what things keep, pieces of long clips,
+and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cases import BASES
+from made_clips import noise
+from PIL import Image
+from running import finish
+from wiring import drive, near, requested
+
+from regrain.editing import ArrayClip, edit
+from regrain.editing.attention.references import Separation
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.media.labels import fill_labels
+from regrain.editing.methods.vace import run
+from regrain.editing.models.wan.condition import cut_out
+from regrain.editing.models.wan.keep import kept_of
+from regrain.editing.params.registry import check_params, resolve_params
+from regrain.editing.pipeline import estimate
+from regrain.editing.request.runnable import check_runnable
+
+pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
+HEIGHT, WIDTH = 32, 48
+
+
+BASE = BASES["vace"] | {"self_strength": 0.0}
+
+
+def params(**given):
+    return check_params("vace", BASE | given)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Write a picture of one colour, and return its path."""
+
+    def write(color):
+        path = tmp_path / f"{color}.png"
+        Image.new("RGB", (20, 12), color).save(path)
+        return str(path)
+
+    return write
+
+
+def pictured(left="", right="", whole="", frames=3, **more):
+    """Two regions, with pictures."""
+    asked = requested("vace", frames=frames)
+    pictures = zip(asked.regions, (left, right), strict=True)
+    regions = [replace(region, picture=one, **more) for region, one in pictures]
+    return replace(asked, regions=tuple(regions), picture=whole)
+
+
+def latents_of(model, asked, **given):
+    return finish(run(model, asked, params(**given))).edits[0]
+
+
+# --- Pictures are kept apart
+
+
+def test_weakened_pairs_count_as_told():
+    """Beside the whole matrix: pairs of a picture and of another region's tokens count
+    by a factor."""
+    codes = torch.tensor([1, 2, 0, 0, 1, 1, 2, 2, 0])
+    is_picture = torch.tensor([True] * 3 + [False] * 6)
+    fresh = torch.Generator().manual_seed(1)
+    q, k, v = torch.randn(3, 1, 2, 9, 6, generator=fresh, dtype=torch.float64)
+    pairs = (codes[:, None] != codes) & (codes[:, None] > 0) & (codes > 0)
+    pairs &= is_picture[:, None] | is_picture
+    for kept in (0.0, 0.3):
+        scores = q @ k.mT / 6**0.5
+        numerators = scores.exp() * torch.where(pairs, kept, 1.0)
+        expected = numerators / numerators.sum(-1, keepdim=True) @ v
+        found = Separation.of(codes, is_picture, kept).attend(q, k, v)
+        # sums of a softmax are in single precision
+        atol = 1e-6 if kept else 1e-12
+        torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+    assert Separation.of(codes, is_picture, 1.0) is None
+    one_region = torch.where(codes == 2, 0, codes)
+    assert Separation.of(one_region, is_picture, 0.0) is None
+    assert Separation.of(codes, torch.zeros_like(is_picture), 0.0) is None
+
+
+def test_one_layer_carries_nothing_from_the_picture_of_another_region():
+    codes = torch.tensor([1, 2, 1, 2, 0])
+    is_picture = torch.tensor([True, True, False, False, False])
+    fresh = torch.Generator().manual_seed(1)
+    with torch.enable_grad():
+        x = torch.randn(1, 1, 5, 6, generator=fresh).requires_grad_()
+        out = Separation.of(codes, is_picture, 0.0).attend(x, x, x)
+        (of_first,) = torch.autograd.grad(out[0, 0, 2].sum(), x, retain_graph=True)
+        (of_none,) = torch.autograd.grad(out[0, 0, 4].sum(), x)
+    assert not of_first[0, 0, 1].any()  # the other's picture
+    assert of_first[0, 0, [0, 2, 3, 4]].any(1).all()
+    assert of_none.any(-1).all()
+
+
+def test_where_no_pair_is_cut_a_run_is_that_without_binding(vace, picture):
+    red, blue = picture("red"), picture("blue")
+    alone = pictured(left=red, whole=blue)
+    left, right = alone.regions
+    alone = replace(alone, regions=(left, replace(right, prompt="")))
+    for asked in (pictured(), pictured(whole=red), alone):
+        one, other = (
+            latents_of(vace, asked, picture_binding=binding) for binding in (1.0, 0.0)
+        )
+        assert torch.equal(one, other)
+    both = pictured(red, blue)
+    found = [latents_of(vace, both, picture_binding=b) for b in (1.0, 0.5, 0.0)]
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+def test_names_of_regions_decide_nothing_and_pictures_do(vace, picture):
+    red, blue = picture("red"), picture("blue")
+    first = latents_of(vace, pictured(red, blue))
+    renamed = pictured(red, blue)
+    regions = [replace(one, name=f"other {one.label}") for one in renamed.regions]
+    renamed = replace(renamed, regions=tuple(regions))
+    assert torch.equal(first, latents_of(vace, renamed))
+    assert not torch.equal(first, latents_of(vace, pictured(blue, red)))
+    assert not torch.equal(first, latents_of(vace, pictured()))
+
+
+def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp_path):
+    asked = pictured(left=picture("red"), whole=picture("blue"), picture_scale=0.5)
+    found = drive(vace, asked, tmp_path, **BASE)
+    bare = drive(vace, pictured(), tmp_path, **BASE)
+    call, plain = (one.of("editing")[0] for one in (found, bare))
+    assert len(call.x) == 2 + len(plain.x)
+    assert torch.equal(call.x[2:], plain.x)  # a picture leaves the clip's noise
+    assert not torch.equal(call.x[0], call.x[1])
+    context = call.change.context
+    assert torch.equal(context[2:], plain.change.context)
+    assert not context[:2, 16:].any()
+    # the whole clip's picture first, on white
+    for place, color in enumerate(((0, 0, 255), (255, 0, 0))):
+        canvas = np.full((1, HEIGHT, WIDTH, 3), color, np.uint8)
+        high = int(WIDTH / 20 * 12)
+        canvas[:, : (HEIGHT - high) // 2] = canvas[:, (HEIGHT + high) // 2 :] = 255
+        near(context[place, :16], vace.encode(canvas)[0], atol=1e-4)
+    tokens = call.change.token_scale.unflatten(0, (4, -1))
+    assert tokens.unique(dim=1).flatten().tolist() == [1.0, 0.5, 1.0, 1.0]
+    assert plain.change.token_scale is None
+    assert found.result.attention["left"].after.shape[0] == found.frames
+
+
+def test_a_picture_is_cut_out_on_white():
+    picture = np.zeros((6, 8, 4), np.uint8)
+    picture[2:5, 3:7] = (10, 20, 30, 255)
+    picture[2, 3, 3] = 0
+    picture[4, 6] = (10, 20, 30, 51)
+    found = cut_out(picture)
+    assert found.shape == (3, 4, 3)
+    assert found[1, 1].tolist() == [10, 20, 30]
+    assert found[0, 0].tolist() == [255, 255, 255]
+    assert found[2, 3].tolist() == [206, 208, 210]
+    assert np.array_equal(cut_out(picture * [1, 1, 1, 0]), picture[..., :3])
+
+
+# --- What is drawn anew, and what it keeps
+
+
+def test_an_area_is_the_hull_or_the_box_of_a_mask():
+    labels = np.zeros((1, 12, 14), np.uint8)
+    labels[0, 2:9, 2:4] = labels[0, 7:9, 2:9] = 1  # an angle
+    labels[0, 4, 5] = 2
+    labels[0, 2, 8] = 3  # edited by nobody
+    box = fill_labels(labels, [1, 2], "box")
+    assert set(np.unique(box[0, 2:9, 2:9])) == {1, 2, 3}
+    assert (box[0, 4, 5], box[0, 2, 8], box[0, 3, 8]) == (2, 3, 1)
+    assert (box == 1).sum() == 7 * 7 - 2
+    hull = fill_labels(labels, [1, 2], "hull")
+    assert (hull[0, 6, 6], hull[0, 3, 7], hull[0, 4, 5]) == (1, 0, 2)
+    assert not box[0, 9:].any()
+
+
+@pytest.mark.parametrize(("mask", "corner"), [("exact", 0), ("hull", 0), ("box", 1)])
+def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner):
+    asked = requested("vace")
+    labels = np.array(asked.labels)
+    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
+    labels[(labels == 1) & (ys + xs < 16)] = 0
+    asked = replace(asked, labels=labels, params={"mask": mask})
+    found = drive(vace, asked, tmp_path, **BASES["vace"] | {"mask": mask})
+    assert np.asarray(asked.edited_mask)[1, 3, 7] == corner
+    # the channels of the mask, one for each pixel of a cell, of the middle frame
+    shown = found.of("editing")[0].change.context[0, 32 + 8 * 3 + 7, 0, 0]
+    assert shown == corner
+
+
+def test_a_model_may_recommend_the_area(vace, vace_folder, monkeypatch):
+    asked = replace(requested("vace"), params={"steps": 1, "preview_every": 0})
+    vace.defaults["vace"] = {"mask": "box"}
+    try:
+        *_, done = edit(asked, vace)
+    finally:
+        del vace.defaults["vace"]
+    assert done.report["params"]["mask"]["value"] == "box"
+
+
+def test_a_thing_keeps_what_is_drawn_of_it():
+    frames = np.random.default_rng(1).integers(0, 255, (3, 32, 48, 3), dtype=np.uint8)
+    grey = kept_of(frames, [], "grey")
+    assert grey.shape == frames.shape
+    assert (grey == grey[..., :1]).all()
+    assert abs(float(grey.mean()) - float(frames.mean())) < 5
+    mask = np.zeros((3, 32, 48), bool)
+    mask[:2, 4:20, 6:30] = True
+    layout = kept_of(frames, [mask], "layout")
+    assert (layout[0, 4, 6:30] == 0).all()
+    assert (layout[1, 19, 29] == 0).all()
+    assert (layout[0, 10, 15] == 255).all()
+    assert (layout[2] == 255).all()
+    moving = np.stack([np.roll(frames[0], 2 * at, 1) for at in range(3)])
+    flow = kept_of(moving, [], "flow")
+    assert np.array_equal(flow[0], flow[1])
+    assert flow[1, 16, 24, 0] > flow[1, 16, 24, 2]  # to the right is red
+    assert (kept_of(frames[:1], [], "flow") == 255).all()
+
+
+# --- Runs
+
+
+@pytest.mark.parametrize("solver", ["unipc", "euler", "lcm"])
+def test_outside_the_path_is_that_of_the_source(vace, tmp_path, solver):
+    """Latents outside are the noised source's in every step but the first, and end
+    there."""
+    asked = requested("vace")
+    given = BASES["vace"] | {"solver": solver, "strength": 0.75}
+    found = drive(vace, asked, tmp_path, **given)
+    mask = np.asarray(asked.edited_mask).reshape(3, 4, 8, 6, 8).any((2, 4))
+    outside = ~torch.from_numpy(np.stack([mask[0], mask[1] | mask[2]]))
+    cells = outside[:, None].expand_as(found.clean)
+    near(found.decoded[0][cells], found.clean[cells])
+    fresh = torch.Generator().manual_seed(7)
+    noise = torch.randn(found.clean.shape, generator=fresh)
+    for call in found.of("editing")[::2]:
+        there = call.step.signal * found.clean + call.step.noise * noise
+        near(call.x[cells], there[cells], atol=1e-4)
+        if solver == "lcm":  # new noise in each step
+            noise = torch.randn(found.clean.shape, generator=fresh)
+
+
+def test_the_whole_clip_is_drawn_anew_without_regions(vace, tmp_path):
+    asked = requested("vace", prompt="a fox on the grass")
+    found = drive(vace, asked, tmp_path, **BASE)
+    context = found.of("editing")[0].change.context
+    grey = np.full((3, HEIGHT, WIDTH, 3), np.float32(127.5))
+    near(context[:, :16], vace.encode(grey), atol=1e-4)
+    assert (context[:, 32:] == 1).all()
+    assert "fox" in found.result.attention
+
+
+def test_none_of_the_schedule_keeps_the_clip(vace):
+    asked = requested("vace")
+    source = vace.encode(asked.clip.read(0, 3))
+    assert torch.equal(latents_of(vace, asked, strength=0.0), source)
+
+
+def test_pieces_have_the_pictures_of_all(vace, picture, monkeypatch):
+    asked = pictured(picture("red"), picture("red"))
+    labels = np.repeat(np.asarray(asked.labels)[:1], 9, 0)
+    clip = ArrayClip(noise(9, HEIGHT, WIDTH, 3, seed=1), fps=8)
+    asked = replace(asked, clip=clip, labels=labels)
+    seen = []
+    predict = vace.predict
+    monkeypatch.setattr(
+        vace,
+        "predict",
+        lambda x, *rest: seen.append((x, rest[-1])) or predict(x, *rest),
+    )
+    latents_of(vace, asked, span=5, steps=1)  # 3 latents, 2 at once
+    assert [len(x) for x, _ in seen] == [4] * 4
+    assert torch.equal(seen[0][0][:2], seen[1][0][:2])
+    assert torch.equal(seen[0][0][3], seen[1][0][2])
+    assert torch.equal(seen[0][1].context[3], seen[1][1].context[2])
+
+
+def test_pictures_take_time_and_memory(vace_folder, picture, monkeypatch):
+    asked = replace(requested("vace"), model=str(vace_folder))
+    with_two = replace(
+        pictured(picture("red"), picture("blue")), model=str(vace_folder)
+    )
+    plain, more = (estimate.operations(one) for one in (asked, with_two))
+    assert more > 2 * plain  # two latents and two of pictures
+    monkeypatch.setattr(estimate, "call_bytes", lambda rows, *_: rows * 10**12)
+    memory = [estimate.counted(one, 4)[1] for one in (asked, with_two)]
+    assert memory[1] - memory[0] == 2 * 10**12
+
+
+def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
+    vace, picture, tmp_path
+):
+    """Windows are kept by what their pictures show."""
+    red = picture("red")
+    asked = pictured(left=red, frames=5)
+    asked = replace(asked, params=BASE | {"window": 3})
+    runs = []
+    for color in ("red", "red", "blue"):
+        Image.new("RGB", (20, 12), color).save(red)
+        *_, done = edit(asked, vace)
+        runs.append(np.asarray(done.result.frames))
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+# --- What is refused
+
+
+def refused(asked, **given):
+    with pytest.raises((RequestError, ModelError)) as error:
+        list(edit(replace(asked, params=given)))
+    return str(error.value)
+
+
+def test_what_does_not_go_together_is_refused(vace, picture, small_folder):
+    asked = pictured(picture("red"), picture("blue"))
+    adapted = replace(asked, picture_adapter="ip")
+    with pytest.raises(
+        RequestError, match="^picture_adapter: vace sees pictures without"
+    ):
+        check_runnable(adapted)
+    message = "^params.self_strength: Regions with pictures cannot be kept apart"
+    with pytest.raises(RequestError, match=message):
+        latents_of(vace, asked, self_strength=0.5)
+    latents_of(vace, asked, self_strength=0.5, picture_binding=0.0)
+    for name, value in (("picture_from", 0.5), ("picture_blocks", "style")):
+        with pytest.raises(RequestError, match=f"^params.{name}: It is for picture"):
+            resolve_params("vace", {name: value}, {})
+    with pytest.raises(RequestError, match="^params.steps: Expected 3, since so many"):
+        resolve_params("vace", {"levels": "1000, 757, 522"}, {})
+    for wrong in ("757, 1000", "1001, 3", "1000, nan", "many", "5, -1"):
+        with pytest.raises(
+            RequestError, match="^params.levels: Expected even, diffusers"
+        ):
+            resolve_params("vace", {"levels": wrong}, {})
+    said = refused(replace(asked, model=str(small_folder)))
+    assert "“VACE” needs the model Wan 2.1 and the control blocks of VACE, not" in said
