@@ -3,6 +3,7 @@ folders of the same weights are, told apart by their heads alone, and refused by
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from made_models import loaded, randn, write_wan
 from safetensors.torch import load_file, save_file
+from wiring import requested
 
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.wan.network import read_network
+from regrain.editing.pipeline import estimate
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -141,6 +144,21 @@ def test_a_file_is_read_as_its_folder_is(
     layers = ", control blocks after [0, 2]" if kind == "vace" else ""
     said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of width 128"
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
+
+
+def test_costs_are_those_of_its_folder(whole, place, vace_folder):
+    shutil.rmtree(place / "transformer")
+    file = written(whole, place / "mine.safetensors")
+    asked = requested("flow_regions", frames=5)
+    one, other = (replace(asked, model=str(at)) for at in (file, vace_folder))
+    assert estimate.work(one) == estimate.work(other)
+    assert estimate.counted(one, 4) == estimate.counted(other, 4)
+
+
+def test_a_title_in_its_head_says_that_it_draws_in_few_steps(whole, place):
+    metadata = {"modelspec.title": "causvid dance"}
+    file = written(whole, place / "mine.safetensors", metadata=metadata)
+    assert any("says CausVid" in note for note in facts_of(str(file)).guesses())
 
 
 # --- Folders, and control blocks in a file of their own
