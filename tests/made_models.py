@@ -209,9 +209,12 @@ VACE = {
 }
 
 
-def write_wan(folder: Path, vace: bool = False) -> Path:
+def write_wan(folder: Path, vace: bool = False, **more) -> Path:
     """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2
-    latents; a VACE has two control blocks, and latents of 8 x 8 pixels."""
+    latents; a VACE has two control blocks, and latents of 8 x 8 pixels.
+
+    More settings are the transformer's.
+    """
     from diffusers import (
         AutoencoderKLWan,
         WanTransformer3DModel,
@@ -233,7 +236,7 @@ def write_wan(folder: Path, vace: bool = False) -> Path:
             "rope_max_seq_len": 64,
         }
         kind = WanVACETransformer3DModel if vace else WanTransformer3DModel
-        transformer = kind(**sizes | (VACE if vace else {}))
+        transformer = kind(**sizes | (VACE if vace else {}) | more)
         for name, weight in transformer.named_parameters():
             if name.endswith(("norm_q.weight", "norm_k.weight")):
                 weight.data *= 2

@@ -73,6 +73,8 @@ class TurnTaking:
         self._lock = threading.Lock()
 
     def _check_finite(self, said: str, weight: Tensor) -> None:
+        if weight.itemsize == 1:
+            weight = weight.float()
         ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
         if not ends.isfinite().all():
             advice = "Download it again, or use another model"

@@ -411,7 +411,7 @@ def fit_of(request: EditRequest) -> Fit | None:
 
 def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
     facts = facts_of(request.model)
-    if (facts.folder / TRANSFORMER).is_file():
+    if facts.is_video:
         return _sizes_of_wan(request, facts)
     if facts.source.kind == "hub" and not (facts.folder / UNET).is_file():
         return None
@@ -431,14 +431,16 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     usual = config.sample_size * factor if config.sample_size else WAN_SIZE
     width = config.num_attention_heads * config.attention_head_dim
     # The text encoder leaves before the rest works.
-    numbers = count_weights(weights / "transformer") + count_weights(weights / "vae")
+    of_network = {name: prod(shape) for name, shape in facts.network_shapes()}
+    numbers = sum(of_network.values()) + count_weights(weights / "vae")
     blocks = config.num_layers
     idle = 0
     method = find_method(request.method)
     if "vace" in method.needs:
         blocks += len(config.vace_layers)
     else:
-        idle = count_weights(weights / "transformer", "vace_")
+        control = [name for name in of_network if name.startswith("vace_")]
+        idle = sum(of_network[name] for name in control)
     return _Sizes(
         clip=request.clip.size,
         weights=weights,

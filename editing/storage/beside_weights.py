@@ -1,8 +1,9 @@
 """Tensors beside the weights of a network in its files: scales of weights of 8 bits,
-which are multiplied in, and those that change nothing."""
+and those that change nothing."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ _OTHER_HALF = {
 # Beside a weight of 8 bits: its scale, in two spellings, and that of what its layer
 # reads, which counts where that is of 8 bits, too.
 _MARK = re.compile(r"(.*?)(?:(weight_scale|scale_weight)|input_scale|scale_input)$")
+# What files say of weights of 8 bits: their format, and that no product is of 8 bits.
+_FORMATS = ("float8_e4m3fn", "float8_e5m2")
+_PRECISE = "full_precision_matrix_mult"
 
 
 def is_idle(name: str, kind: str = "") -> bool:
@@ -60,10 +64,20 @@ def read_settled(file: safe_open, title: str) -> dict[str, Tensor]:
     Raises:
         ModelError: Weights are whole numbers, or have scales that are not known.
     """
+    weights, scales = read_scaled(file, title)
+    for name, scale in scales.items():
+        weights[name] = multiplied(weights[name], scale)
+    return weights
+
+
+def read_scaled(
+    file: safe_open, title: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Read the weights of a file without what changes nothing, and the scales of those
+    that have one; errors as `read_settled`."""
     weights = _read(file, title, lambda name: not is_idle(name))
     marks = {name: weights.pop(name) for name in [*weights] if _MARK.fullmatch(name)}
-    _multiply(weights, marks, title)
-    return weights
+    return weights, _scales(weights, marks, title)
 
 
 def read_marks(file: safe_open, title: str) -> dict[str, Tensor]:
@@ -96,7 +110,8 @@ def settle(
         for name, mark in known.items()
         if name in unread or _MARK.sub(r"\1weight", name) in weights
     }
-    _multiply(weights, beside, title)
+    for name, scale in _scales(weights, beside, title).items():
+        weights[name].data = multiplied(weights[name], scale)
 
 
 def _read(
@@ -104,21 +119,34 @@ def _read(
 ) -> dict[str, Tensor]:
     """Read some tensors of a file, by their names; refuse weights that are whole
     numbers, wanted or not."""
-    found = {}
-    for name in [*file.keys()]:
+    formats = json.loads((file.metadata() or {}).get("_quantization_metadata", "{}"))
+    for name, said in formats.get("layers", {}).items():
+        _check_format(said, name, title)
+    names = [*file.keys()]
+    for name in names:
+        if name.endswith("comfy_quant"):
+            text = bytes(file.get_tensor(name).tolist())
+            _check_format(json.loads(text), name, title)
         kind = file.get_slice(name).get_dtype()
         if name.endswith("weight") and not kind.startswith(("F", "BF")):
             raise _refused(name, title, f"whole numbers ({kind})")
-        if is_wanted(name):
-            found[name] = file.get_tensor(name)
-    return found
+    return {name: file.get_tensor(name) for name in names if is_wanted(name)}
 
 
-def _multiply(
+def _check_format(said: Mapping[str, object], name: str, title: str) -> None:
+    """Refuse a weight that is packed otherwise than as 8 bits that have one scale, or
+    one for each row."""
+    given = said.get("format", _FORMATS[0])
+    if given not in _FORMATS or said.keys() - {"format", _PRECISE}:
+        raise _refused(name, title, f"which says {shorten(dict(said))}")
+
+
+def _scales(
     weights: Mapping[str, Tensor], marks: Mapping[str, Tensor], title: str
-) -> None:
-    """Multiply each weight that has a scale by it."""
+) -> dict[str, Tensor]:
+    """Return the scale of each weight that has one."""
     left = dict(weights)
+    scales = {}
     # from the end of the alphabet: first those of weights
     for name, mark in sorted(marks.items(), reverse=True):
         ((layer, is_scale),) = _MARK.findall(name)
@@ -126,16 +154,21 @@ def _multiply(
         said = _refused(name, title, "which is not read in this form")
         with boundary("model", said.message, ModelError):
             if is_scale:
-                _scale(left.pop(of), mark)
+                _check_scale(left.pop(of), mark)
+                scales[of] = mark
             elif weights[of] is left.get(of) or mark.numel() > 1:
                 raise said
+    return scales
 
 
-def _scale(weight: Tensor, scale: Tensor) -> None:
-    """Multiply a weight by one number, or by one for each row; an error if the scale is
-    something else."""
+def _check_scale(weight: Tensor, scale: Tensor) -> None:
+    """Refuse a scale that is not one number, nor one for each row of a weight."""
     is_of_rows = scale.numel() == 1 or scale.numel() == len(scale) == len(weight)
     if not is_of_rows or not scale.is_floating_point():
         raise ValueError(scale)  # of blocks, or the exponents of scales
+
+
+def multiplied(weight: Tensor, scale: Tensor) -> Tensor:
+    """Multiply a weight by its scale; the result of one of 8 bits is float32."""
     product = weight.float() * scale.float().reshape(-1, *[1] * (weight.ndim - 1))
-    weight.data = product.to(weight.dtype) if weight.itemsize > 1 else product
+    return product.to(weight.dtype) if weight.itemsize > 1 else product

@@ -246,10 +246,10 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     return device.type != "mps" and sum(parts.values()) > _SHARE * free
 
 
-def count_weights(path: Path, start: str = "") -> int:
+def count_weights(path: Path) -> int:
     """Count the weights in a .safetensors file, or in the loaded files of a diffusers
-    folder or a part of it; only those whose names begin with `start`."""
-    return sum(prod(shape) for name, shape in shapes(path) if name.startswith(start))
+    folder or a part of it."""
+    return sum(prod(shape) for _, shape in shapes(path))
 
 
 def shapes(path: Path) -> Iterator[tuple[str, list[int]]]:

@@ -7,7 +7,7 @@ import glob
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -196,14 +196,18 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             variant=chosen.variant or None if chosen else None,
         )
         settle(model, marks, report["unexpected_keys"], title)
-    missing = report["missing_keys"]
+    check_read(report["missing_keys"], title)
+    return model
+
+
+def check_read(missing: Collection[str], title: str) -> None:
+    """Refuse files of a part without some of its weights, by their names."""
     if missing:
         raise ModelError(
             "model",
             f"{title} lacks {len(missing)} weights, such as "
             f"{min(missing)}. Download it again.",
         )
-    return model
 
 
 def no_weights(folder: Path, title: str, field: str) -> ModelError:

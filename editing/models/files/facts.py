@@ -3,7 +3,7 @@ when it is first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -43,8 +43,10 @@ from regrain.editing.models.files.schedulers import (
     other_scheduler,
     proposed,
 )
+from regrain.editing.models.files.wan_file import WanFiles, config_of, read_wan
 from regrain.editing.models.files.words import Words, read_groups, split_words
-from regrain.editing.storage.safetensors_files import state_of
+from regrain.editing.storage.memory import shapes
+from regrain.editing.storage.safetensors_files import state_of, weight_files
 from regrain.editing.storage.texts import Json
 
 INDEX = "model_index.json"
@@ -76,6 +78,8 @@ class ModelFacts:
     def content(self, name: str, title: str = "") -> Any:
         """Return the content of a JSON file of the folder; a ModelError names it by its
         title if it cannot be read."""
+        if name == TRANSFORMER and self.network:
+            return self._config_of_network
         if name not in self._read:
             self._read[name] = read_json(self.folder / name, title or name)
         return self._read[name]
@@ -115,8 +119,46 @@ class ModelFacts:
     @property
     def is_video(self) -> bool:
         """True if its network is a transformer and no UNet."""
-        parts = (self.folder / "transformer", self.folder / "unet")
-        return [part.is_dir() for part in parts] == [True, False]
+        has_network = self.source.file or (self.folder / "transformer").is_dir()
+        return bool(has_network) and not (self.folder / "unet").is_dir()
+
+    @cached_property
+    def network(self) -> tuple[WanFiles, ...]:
+        """Its transformer in files whose weights have the names of Wan's authors:
+        control blocks alone come after what they are added to. None of a folder that
+        is diffusers' alone.
+
+        Raises:
+            ModelError: A file is damaged, or the one that was named is of another kind.
+        """
+        if not self.is_video:
+            return ()
+        base = read_wan(weight_files(self.folder / "transformer"))
+        if not self.source.file:
+            return () if base.start is None else (base,)
+        own = read_wan([Path(self.source.file)])
+        if own.start is None:
+            raise ModelError(
+                "model",
+                f"{own.title} is not a Wan with the names of its authors. Use one, or "
+                "the folder that it is in.",
+            )
+        return (own,) if own.is_whole else (base, own)
+
+    def network_shapes(self) -> Iterator[tuple[str, Sequence[int]]]:
+        """Yield names and shapes of the weights of a video model's transformer."""
+        for one in self.network:
+            yield from one.shapes.items()
+        if not self.network:
+            yield from shapes(self.folder / "transformer")
+
+    @cached_property
+    def _config_of_network(self) -> Json:
+        path = self.folder / TRANSFORMER
+        is_alone = self.source.file and len(self.network) == 1
+        may_lack = self.network[0].is_whole and not path.is_file()
+        told = {} if is_alone or may_lack else read_json(path, self.place(TRANSFORMER))
+        return config_of(self.network, told)
 
     @cached_property
     def head(self) -> FileHead | None:
@@ -135,8 +177,11 @@ class ModelFacts:
         read."""
         family = few = None
         with suppress(ModelError):  # loading says what is wrong
+            others = [one.other_kind for one in self.network if one.other_kind]
             if self.head:
                 family = family_of_names(self.head.names, self.head.other_kind)
+            elif others:
+                family = others[0]
             else:
                 second = (self.folder / "transformer_2").is_dir()
                 family = family_of_configs(
@@ -147,6 +192,8 @@ class ModelFacts:
                     self.glance(TRANSFORMER),
                 )
             few = self.few_step()
+        if family and few and self.is_video and few.title == "Self Forcing":
+            return Family("Self-Forcing, which draws block after block")
         if family and few:
             title = f"{family.title}, {few.title}"
             return Family(title, family.offers - {"inversion"})
@@ -183,7 +230,9 @@ class ModelFacts:
         found = [lora_facts(text).kind for text in loras]
         told = self._here(UNET).get("time_cond_proj_dim")
         spaced = GUIDED_LCM if told else by_scheduler(self.scheduler)
-        named = by_name(self.id, self.head.metadata if self.head else {})
+        files = [self.head] if self.head else self.network
+        metadata = {key: one.metadata[key] for one in files for key in one.metadata}
+        named = by_name(self.id, metadata)
         if spaced and named and named.title in spaced.title:
             spaced = spaced._replace(sign="")  # two signs
         return [kind for kind in (*found, spaced, named) if kind]

@@ -13,6 +13,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
 from regrain.editing.models.files.configs import check_config
+from regrain.editing.models.files.wan_file import beginning
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import opened
@@ -99,6 +100,8 @@ class FileHead(NamedTuple):
     def other_kind(self) -> str | None:
         """Its kind, as shown to users, if that is not supported; None if it is, or is
         not known."""
+        if beginning(self.names) is not None:
+            return "the transformer of a Wan alone"
         for start, title in _OTHER_MARKS.items():
             if any(name.startswith(start) for name in self.names):
                 return title
@@ -108,6 +111,12 @@ class FileHead(NamedTuple):
         """Refuse a file of another kind, or without a part, by a ModelError."""
         name = shorten(self.path.name)
         version = self.version
+        if beginning(self.names) is not None:
+            raise ModelError(
+                "model",
+                f"{name} is the transformer of a Wan alone. Put it into a folder of "
+                "Wan for diffusers, beside text_encoder/, and name it there.",
+            )
         if (
             f"conditioner.embedders.0.{OPENCLIP_TEXT}token_embedding.weight"
             in self.names

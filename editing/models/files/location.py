@@ -42,10 +42,16 @@ PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 @dataclass(frozen=True)
 class ModelLocation:
     """The location of a model: a diffusers folder, a .safetensors file, or a repository
-    on the hub."""
+    on the hub.
+
+    Attributes:
+        file: Of a folder, the file in it whose weights take the place of those of its
+            transformer, or are added to them; mostly empty.
+    """
 
     kind: Literal["folder", "file", "hub"]
     location: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
 
     Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS
     (".safetensors" may be left out); a path; a hub id "owner/name". A folder must
-    contain `config`.
+    contain `config`. A file in a folder that `takes_transformers` is found as that
+    folder with the file.
 
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
@@ -145,13 +152,16 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
 
 def _check(path: Path, id: str, config: str) -> ModelLocation:
     if path.is_file():
-        if path.suffix.lower() == ".safetensors":
-            return ModelLocation("file", str(path.resolve()))
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers "
-            "folder.",
-        )
+        if path.suffix.lower() != ".safetensors":
+            raise ModelError(
+                "model",
+                f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers "
+                "folder.",
+            )
+        place = Path(os.path.abspath(path))  # of a link, not of what it leads to
+        if config == _UNET and takes_transformers(place.parent):
+            return ModelLocation("folder", str(place.parent), str(place))
+        return ModelLocation("file", str(path.resolve()))
     # Other families of models have no UNet; `family_of` tells what they are.
     others = ("model_index.json", "transformer/config.json")
     names = (config, *others) if config == _UNET else (config,)
@@ -162,3 +172,9 @@ def _check(path: Path, id: str, config: str) -> ModelLocation:
         f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors "
         "file.",
     )
+
+
+def takes_transformers(folder: Path) -> bool:
+    """Tell whether a folder has what a transformer of a video model needs beside it,
+    so that one in a file of its own may be put there."""
+    return (folder / "text_encoder").is_dir() and not (folder / "unet").is_dir()

@@ -13,7 +13,7 @@ import torch
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import unused_parts
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.facts import facts_at
+from regrain.editing.models.files.facts import TRANSFORMER, facts_at
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import check_family
@@ -60,6 +60,8 @@ def load(
         source = ModelLocation("folder", download(id))
     facts = facts_at(source, id)
     if facts.is_video:
+        if facts.network:
+            facts.config(TRANSFORMER)  # says best what is wrong with files
         check_family(facts.family, id)
         if prediction:
             raise ModelError(

@@ -20,6 +20,7 @@ from regrain.editing.models.files.location import (
     about,
     find,
     parse_lora,
+    takes_transformers,
 )
 from regrain.editing.models.files.lora_file import locate_lora
 from regrain.editing.storage.devices import plain_torch
@@ -36,7 +37,7 @@ _loaded: OrderedDict[tuple, Backbone] = OrderedDict()
 
 def local_models() -> list[str]:
     """List the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a
-    whole model."""
+    whole model, or with a transformer in a folder that has the other parts."""
     adapters = local_adapters()
     names = []
     for entry in local_entries():
@@ -48,6 +49,9 @@ def local_models() -> list[str]:
         is_other = entry.name.startswith("raft_") or entry.stem in adapters
         if is_folder or (is_file and not is_other):
             names.append(entry.name)
+        if takes_transformers(entry):
+            files = sorted(entry.glob("*.safetensors"))
+            names += [f"{entry.name}/{file.name}" for file in files]
     return names
 
 

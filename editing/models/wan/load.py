@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
+from typing import Any
 
 import torch
+from torch import nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
@@ -18,17 +21,18 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
-from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN
+from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN, Family
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.model import Wan
+from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
+from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.models.weights.folder import check_folders
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
     count_weights,
     free_memory,
-    shapes,
     takes_turns,
     weights_dtype,
 )
@@ -66,7 +70,8 @@ def load_wan(
 
     id = facts.id
     folder = facts.folder
-    check_folders(folder, _PARTS, id)
+    parts = facts.network
+    check_folders(folder, _PARTS[1:] if parts else _PARTS, id)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
     for text in loras:
@@ -75,7 +80,7 @@ def load_wan(
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
     if dtype is None:
-        numbers = count_weights(folder / "transformer")
+        numbers = sum(prod(shape) for _, shape in facts.network_shapes())
         dtype = weights_dtype(device, numbers, free_memory(device))
     with (
         boundary(
@@ -88,7 +93,12 @@ def load_wan(
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     is_controlled = _is_controlled(network_config)
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    network = read_weights(kind, folder / "transformer", id, dtype)
+    if parts:
+        has_small = device.type != "mps"  # as PyTorch has it
+        network = read_network(kind, network_config, parts, dtype, has_small)
+        notes.append(_understood(facts, network))
+    else:
+        network = read_weights(kind, folder / "transformer", id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     add_loras(loras, {"transformer": network})
 
@@ -135,6 +145,20 @@ def _check_configs(facts: ModelFacts) -> Json:
     return network
 
 
+def _understood(facts: ModelFacts, network: nn.Module) -> str:
+    """Say what files with the names of Wan's authors were taken for."""
+    config: Any = network.config
+    width = config.num_attention_heads * config.attention_head_dim
+    family = facts.family or Family("Wan")
+    said = f"{facts.network[-1].title} is read as {family.title}"
+    said += f": {config.num_layers} layers of width {width}"
+    if "vace_layers" in config:
+        said += f", control blocks after {shorten(config.vace_layers)}"
+    if any(isinstance(layer, EightBitLinear) for layer in network.modules()):
+        said += ", in 8 bits, in 16 where a LoRA changes them"
+    return f"{said}. Its other parts are those of {shorten(facts.folder.name)}."
+
+
 def _is_controlled(network: Json) -> bool:
     return network.get("_class_name") == CONTROLLED
 
@@ -151,7 +175,7 @@ def _check_control(facts: ModelFacts, network: Json, vae: Json) -> None:
         if channels != channels_of(config.in_channels, 2**stages):
             raise unsupported(place, "vace_in_channels", channels)
         said = (len(config.vace_layers), channels)
-    weights = dict(shapes(facts.folder / "transformer"))
+    weights = dict(facts.network_shapes())
     inside = [name.split(".") for name in weights if name.startswith("vace_blocks.")]
     blocks = len({number for _, number, *_ in inside})
     _, channels, *_ = [*weights.get("vace_patch_embedding.weight", ()), 0, 0]

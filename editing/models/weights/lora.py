@@ -21,6 +21,8 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
+from regrain.editing.models.files.wan_file import layer_in_diffusers
+from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.models.weights.lora_change import (
     MAGNITUDES,
     Change,
@@ -113,23 +115,6 @@ _RESNET = {
     "skip_connection": "conv_shortcut",
     "op": "conv",
 }
-# Endings of the layers of Wan in the original layout.
-_WAN = {
-    "self_attn_([qkv])": r"attn1_to_\2",
-    "self_attn_o": "attn1_to_out_0",
-    "self_attn_norm_([qk])": r"attn1_norm_\2",
-    "cross_attn_([qkv])": r"attn2_to_\2",
-    "cross_attn_o": "attn2_to_out_0",
-    "cross_attn_norm_([qk])": r"attn2_norm_\2",
-    "norm3": "norm2",
-    "ffn_0": "ffn_net_0_proj",
-    "ffn_2": "ffn_net_2",
-    "(text|time)_embedding_0": r"condition_embedder_\2_embedder_linear_1",
-    "(text|time)_embedding_2": r"condition_embedder_\2_embedder_linear_2",
-    "time_projection_1": "condition_embedder_time_proj",
-    "head_head": "proj_out",
-    "head": "",  # with the table of the whole network
-}
 
 
 class _Layer(NamedTuple):
@@ -174,6 +159,8 @@ def add_loras(specs: Sequence[str], parts: Modules) -> None:
             if part == "unet" and module is parts["unet"].conv_in:
                 module = _widened(parts["unet"], change, spec)
                 layers = layers | {"unet": _layers(parts["unet"])}
+            if isinstance(module, EightBitLinear):
+                module.widen()
             try:
                 apply(change, module, spec.weight, _scaling(facts, part, name))
             except Misfit as wrong:
@@ -231,9 +218,7 @@ def _in_diffusers(name: str, part: str, model: Any) -> str:
     """Return the name in diffusers' layout of a layer that may be named as in the
     original one, dots as underscores."""
     if part == "transformer":
-        for original, ours in _WAN.items():
-            name = re.sub(rf"(^|_){original}$", rf"\1{ours}", name)
-        return name
+        return layer_in_diffusers(name)
     if part == "unet":
         per_level = model.config.layers_per_block  # for all levels, or each
         most = per_level if isinstance(per_level, int) else max(per_level)

@@ -1,6 +1,8 @@
 """What stands beside the weights of every part: scales of those of 8 bits, what changes
 nothing, and what nobody knows."""
 
+import json
+
 import pytest
 import torch
 from made_models import loaded, write_control_net, write_sdxl, write_wan
@@ -263,3 +265,25 @@ def test_other_scales_are_refused_by_their_names(form, tmp_path):
     if form != "another word":  # which is a weight like others there
         with pytest.raises(ModelError, match=said), opened(file, "x", "y", "pt") as one:
             read_settled(one, "mine")
+
+
+@pytest.mark.parametrize("place", ["beside", "metadata"])
+@pytest.mark.parametrize(
+    "said", [{"format": "nvfp4"}, {"convrot": True}, {"format": "mxfp8"}]
+)
+def test_other_formats_are_refused(said, place, tmp_path):
+    tensors = {"a.weight": WEIGHT, "a.weight_scale": torch.ones(1)}
+    metadata = {}
+    if place == "beside":
+        mark = torch.tensor([*json.dumps(said).encode()], dtype=torch.uint8)
+        tensors["a.comfy_quant"] = mark
+    else:
+        metadata["_quantization_metadata"] = json.dumps({"layers": {"a": said}})
+    save_file(tensors, file := tmp_path / "a.safetensors", metadata)
+    ((key, value),) = said.items()
+    for read in (read_marks, read_settled):
+        with (
+            pytest.raises(ModelError, match=f"which says .*{key}.*{value}"),
+            opened(file, "x", "y", "pt") as one,
+        ):
+            read(one, "mine")

@@ -6,7 +6,12 @@ from copy import deepcopy
 import pytest
 import torch
 from damaged_models import rewrite  # noqa: F401
-from diffusers import WanPipeline
+from diffusers import (
+    WanPipeline,
+    WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
+)
 from made_models import loaded, write_small_model, write_wan
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -42,7 +47,12 @@ def pipelines(tmp_path_factory):
     made = {
         "sd": pipeline_of(write_small_model(folder / "sd")),
         "sdxl": pipeline_of(write_small_model(folder / "sdxl", sdxl=True)),
-        "wan": wan_of(write_wan(folder / "wan")),
+        "wan": wan_of(write_wan(folder / "wan"), WanPipeline, WanTransformer3DModel),
+        "vace": wan_of(
+            write_wan(folder / "vace", vace=True),
+            WanVACEPipeline,
+            WanVACETransformer3DModel,
+        ),
     }
     for pipeline in made.values():
         for part in parts_of(pipeline).values():
@@ -50,10 +60,8 @@ def pipelines(tmp_path_factory):
     return made
 
 
-def wan_of(folder):
-    from diffusers import WanTransformer3DModel
-
-    network = WanTransformer3DModel.from_pretrained(folder / "transformer")
+def wan_of(folder, kind, network_kind):
+    network = network_kind.from_pretrained(folder / "transformer")
     nothing = dict.fromkeys(("tokenizer", "text_encoder", "vae", "scheduler"))
     return WanPipeline(**nothing, transformer=network)
 
@@ -178,6 +186,32 @@ def by_diffusers_wan(draw):
     return found
 
 
+# Of layers of VACE's control blocks, their names and those of the authors.
+OF_VACE = {
+    "vace_blocks.0.proj_in": "vace_blocks.0.before_proj",
+    "vace_blocks.1.proj_out": "vace_blocks.1.after_proj",
+    "vace_blocks.1.attn2.to_k": "vace_blocks.1.cross_attn.k",
+    "vace_blocks.0.ffn.net.2": "vace_blocks.0.ffn.2",
+    "vace_patch_embedding": "vace_patch_embedding",
+}
+
+
+def by_diffusers_vace(draw):
+    found = {}
+    for name in OF_VACE:
+        found |= layer(draw, "transformer", name, f"transformer.{name}")
+    return found
+
+
+def with_whole_head(draw):
+    """As distilled ones have, beside factors of other layers."""
+    head = draw.weight("transformer", "proj_out")
+    return by_wan("diffusion_model.", KOHYA, alpha=0.25)(draw) | {
+        "diffusion_model.head.head.diff": draw.of(*head.shape),
+        "diffusion_model.head.head.diff_b": draw.of(len(head)),
+    }
+
+
 def whole_musubi(draw):
     """All layers, without which diffusers does not read it."""
     names = {"ffn_0": "ffn.net.0.proj", "ffn_2": "ffn.net.2"}
@@ -225,6 +259,9 @@ SPELLINGS = {
         {},
     ),
     "kohya of Wan": ("wan", whole_musubi, {}),
+    "Wan's, on VACE": ("vace", by_wan("diffusion_model.", KOHYA, 0.25, True), {}),
+    "VACE": ("vace", by_diffusers_vace, {}),
+    "a whole head": ("vace", with_whole_head, {}),
 }
 
 
@@ -293,7 +330,7 @@ def test_a_file_changes_what_it_changes_in_diffusers(pipelines, tmp_path, spelli
     layers = sum(
         ".up." in name or "lora_up" in name or "lora_B" in name for name in tensors
     )
-    biases = sum("diff_b" in name for name in tensors)
+    biases = sum(name.endswith((".diff", ".diff_b")) for name in tensors)
     assert assert_equal(ours, theirs, before) == layers + biases
 
 
@@ -352,6 +389,22 @@ def test_a_file_of_peft_changes_what_it_changes_there(pipelines, tmp_path, kind)
         assert not torch.equal(found.weight, unet.get_submodule(name).weight)
         if found.bias is not None:
             assert float((found.bias - base.bias).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["original", "kohya"])
+def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, form):
+    named = by_diffusers_vace(Draw(pipelines["vace"]))
+    tensors = {}
+    for ours, theirs in OF_VACE.items():
+        stem, ends = f"diffusion_model.{theirs}", PEFT
+        if form == "kohya":
+            stem, ends = f"lora_unet_{theirs.replace('.', '_')}", KOHYA
+        for end, usual in zip(ends, PEFT, strict=True):
+            tensors[stem + end] = named[f"transformer.{ours}{usual}"]
+    found, usual = (
+        changed(one, "vace", "transformer").state_dict() for one in (tensors, named)
+    )
+    assert all(torch.equal(found[key], usual[key]) for key in usual)
 
 
 def test_plain_differences_are_added(pipelines, changed):

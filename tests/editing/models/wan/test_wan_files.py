@@ -1,0 +1,428 @@
+"""Transformers of Wan in files with its authors' names of weights: read as diffusers'
+folders of the same weights are, told apart by their heads alone, and refused by name."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from damaged_models import refusal
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+from made_models import loaded, randn, write_wan
+from safetensors.torch import load_file, save_file
+from wiring import requested
+
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.load import local_models
+from regrain.editing.models.wan.network import read_network
+from regrain.editing.pipeline import estimate
+
+CONFIG = "transformer/config.json"
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+# Of each piece of a name of diffusers', that of the authors; the first that fits counts.
+PIECES = {
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "attn1.to_out.0": "self_attn.o",
+    "attn2.to_out.0": "cross_attn.o",
+    **{
+        f"{ours}.{start}{letter}": f"{theirs}.{own}{letter}"
+        for ours, theirs in (("attn1", "self_attn"), ("attn2", "cross_attn"))
+        for start, own in (("to_", ""), ("norm_", "norm_"))
+        for letter in "qkv"
+    },
+    "norm2": "norm3",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+    "proj_in": "before_proj",
+}
+
+
+def original(name):
+    """The authors' name of a weight."""
+    for ours, theirs in PIECES.items():
+        if ours in name:
+            return name.replace(ours, theirs)
+    is_control = name.startswith("vace_")
+    name = name.replace("proj_out", "after_proj" if is_control else "head.head")
+    end = "modulation" if "." in name else "head.modulation"
+    return name.replace("scale_shift_table", end)
+
+
+@pytest.fixture(scope="module")
+def vace_folder(tmp_path_factory):
+    """A VACE for diffusers, a head of which is as wide as those of all published."""
+    folder = tmp_path_factory.mktemp("models") / "vace"
+    sizes = {"num_attention_heads": 1, "attention_head_dim": 128, "num_layers": 4}
+    write_wan(folder, vace=True, **sizes)
+    config = json.loads((folder / CONFIG).read_text())
+    del config["sample_size"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(vace_folder):
+    """Its weights."""
+    return load_file(vace_folder / WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def base_folder(vace_folder, whole, tmp_path_factory):
+    """The Wan of its base layers, for diffusers."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    shutil.copytree(vace_folder, folder)
+    save_file(base_of(whole), folder / WEIGHTS, {"format": "pt"})
+    config = json.loads((folder / CONFIG).read_text())
+    kept = {key: config[key] for key in config if not key.startswith("vace_")}
+    kept["_class_name"] = "WanTransformer3DModel"
+    (folder / CONFIG).write_text(json.dumps(kept))
+    return folder
+
+
+def base_of(weights):
+    return {name: x for name, x in weights.items() if not name.startswith("vace_")}
+
+
+def module_of(weights):
+    return {name: x for name, x in weights.items() if name.startswith("vace_")}
+
+
+@pytest.fixture
+def place(base_folder, tmp_path):
+    """A copy of that folder, for files."""
+    return shutil.copytree(base_folder, tmp_path / "place")
+
+
+def written(weights, path, start="", metadata=None):
+    """A file of weights with the authors' names."""
+    named = {start + original(name): x for name, x in weights.items()}
+    save_file(named, path, metadata)
+    return path
+
+
+def assert_same(one, other):
+    """Two models have the same weights, bit for bit."""
+    found, expected = (model.transformer.state_dict() for model in (one, other))
+    assert found.keys() == expected.keys()
+    for name, weight in found.items():
+        assert weight.dtype == expected[name].dtype, name
+        assert torch.equal(weight, expected[name]), name
+
+
+def test_names_are_the_librarys_there_and_back(whole):
+    named = {original(name): x for name, x in whole.items()}
+    assert convert_wan_transformer_to_diffusers(dict(named)).keys() == whole.keys()
+    assert len(named) == len(whole)
+    assert "vace_blocks.0.before_proj.weight" in named
+    assert "blocks.3.cross_attn.norm_k.weight" in named
+
+
+@pytest.mark.parametrize("start", ["", "model.diffusion_model.", "diffusion_model."])
+@pytest.mark.parametrize("kind", ["vace", "base"])
+def test_a_file_is_read_as_its_folder_is(
+    kind, start, whole, place, vace_folder, base_folder
+):
+    weights = whole if kind == "vace" else base_of(whole)
+    shutil.rmtree(place / "transformer")
+    file = written(weights, place / f"my_{kind}.safetensors", start)
+    folder = vace_folder if kind == "vace" else base_folder
+    for dtype in (torch.float32, torch.bfloat16):
+        assert_same(loaded(file, dtype=dtype), loaded(folder, dtype=dtype))
+    facts, other = facts_of(str(file)), facts_of(str(folder))
+    title, offers = ("Wan 2.1 VACE", VACE) if kind == "vace" else ("Wan 2.1", WAN)
+    assert facts.family == other.family == (title, offers)
+    told = other.config(CONFIG)
+    assert facts.config(CONFIG).items() <= told.items()
+    (note,) = loaded(file).notes
+    layers = ", control blocks after [0, 2]" if kind == "vace" else ""
+    said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of width 128"
+    assert note == f"{said}{layers}. Its other parts are those of 'place'."
+
+
+def test_costs_are_those_of_its_folder(whole, place, vace_folder):
+    shutil.rmtree(place / "transformer")
+    file = written(whole, place / "mine.safetensors")
+    asked = requested("flow_regions", frames=5)
+    one, other = (replace(asked, model=str(at)) for at in (file, vace_folder))
+    assert estimate.work(one) == estimate.work(other)
+    assert estimate.counted(one, 4) == estimate.counted(other, 4)
+
+
+def test_a_title_in_its_head_says_that_it_draws_in_few_steps(whole, place):
+    metadata = {"modelspec.title": "causvid dance"}
+    file = written(whole, place / "mine.safetensors", metadata=metadata)
+    assert any("says CausVid" in note for note in facts_of(str(file)).guesses())
+
+
+# --- Folders, and control blocks in a file of their own
+
+
+def shards(weights, folder):
+    """Files as diffusers calls shards, without an index."""
+    for path in folder.glob("diffusion_pytorch_model*"):
+        path.unlink()
+    for number in (0, 1):
+        half = {name: weights[name] for name in [*weights][number::2]}
+        name = f"diffusion_pytorch_model-0000{number + 1}-of-00002.safetensors"
+        written(half, folder / name)
+
+
+@pytest.mark.parametrize("has_config", [True, False])
+@pytest.mark.parametrize("in_shards", [True, False])
+def test_a_folder_with_the_authors_names_is_read(
+    whole, place, base_folder, in_shards, has_config
+):
+    (place / WEIGHTS).unlink()
+    write = shards if in_shards else lambda *given: written(*given)
+    write(
+        base_of(whole), place / "transformer" / ("" if in_shards else "any.safetensors")
+    )
+    if not has_config:
+        (place / CONFIG).unlink()
+    assert_same(loaded(place), loaded(base_folder))
+    file = written(module_of(whole), place / "module.safetensors")
+    assert loaded(file).offers == VACE
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_control_blocks_are_added_to_the_folder(whole, place, vace_folder, named):
+    """Whose weights may have either names."""
+    if named:
+        (place / WEIGHTS).unlink()
+        written(
+            base_of(whole),
+            place / "transformer" / "t2v.safetensors",
+            "diffusion_model.",
+        )
+    file = written(module_of(whole), place / "module.safetensors", "diffusion_model.")
+    model = loaded(file)
+    assert_same(model, loaded(vace_folder))
+    assert answer(model)[1].equal(answer(loaded(vace_folder))[1])
+    assert "control blocks after [0, 2]" in model.notes[0]
+    assert facts_of(str(file)).family == ("Wan 2.1 VACE", VACE)
+    assert facts_of(str(place)).family == ("Wan 2.1", WAN)
+
+
+def answer(model):
+    """What a model says of a condition."""
+    change = Intervention(context=randn(3, 96, 4, 6, seed=2))
+    step = model.schedule.sampling(25)[7]
+    return model.predict(randn(3, 16, 4, 6), step, model.embed(["a cat"]), change)
+
+
+def test_files_are_listed_with_the_folder_that_has_their_other_parts(
+    whole, place, monkeypatch
+):
+    monkeypatch.setenv("REGRAIN_MODELS", str(place.parent))
+    written(module_of(whole), place / "module.safetensors")
+    written(module_of(whole), place.parent / "alone.safetensors")
+    assert local_models() == ["alone.safetensors", "place", "place/module.safetensors"]
+    assert loaded("place/module").offers == VACE
+    said = (
+        "Put it into a folder of Wan for diffusers, beside text_encoder/, and name it"
+    )
+    assert said in refusal("alone")
+    title = "the transformer of a Wan alone"
+    assert facts_of("alone").family == (title, frozenset())
+
+
+# --- What is refused, before weights are read
+
+
+def more(name, *sizes):
+    return lambda weights: weights | {name: torch.zeros(*sizes or (2, 2))}
+
+
+def less(name):
+    return lambda weights: {key: weights[key] for key in weights if key != name}
+
+
+def sized(name, *sizes):
+    return lambda weights: weights | {name: torch.zeros(sizes)}
+
+
+OTHERS = {
+    "a Wan that reads a first picture (I2V) (img_emb), which": more(
+        "img_emb.proj.0.bias"
+    ),
+    "a Wan-Fun that a camera controls (control_adapter), which": more(
+        "control_adapter.conv.bias"
+    ),
+    "a Wan-Fun that reads a picture (ref_conv), which": more("ref_conv.weight"),
+    "Wan Animate (face_adapter), which": more("face_adapter.x"),
+    "Wan S2V, which reads sound (casual_audio_encoder), which": more(
+        "casual_audio_encoder.x"
+    ),
+    "a Wan that reads sound (audio_proj), which": more("audio_proj.x"),
+    "a Wan that reads poses (patch_embedding_pose), which": more(
+        "patch_embedding_pose.weight"
+    ),
+    "a Wan of 4 bits, nvfp4 (weight_scale_2), which": more(
+        "blocks.0.ffn.net.0.proj.weight_scale_2"
+    ),
+    "has 'blocks.0.ffn.0.weight', whole numbers (I8)": lambda weights: (
+        weights
+        | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
+    ),
+    "Wan with 36 input channels, which": sized(
+        "patch_embedding.weight", 128, 36, 1, 2, 2
+    ),
+    "Wan 2.2, which": sized("patch_embedding.weight", 128, 48, 1, 2, 2),
+    "not a whole Wan. Download it again": less(
+        "condition_embedder.text_embedder.linear_1.weight"
+    ),
+    "lacks 1 weights, such as blocks.1.norm2.bias": less("blocks.1.norm2.bias"),
+    "has 'blocks.0.odd.weight', which is not known": more("blocks.0.odd.weight"),
+    "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
+        "vace_blocks.2.odd"
+    ),
+    "has vace_in_channels 4, which": sized(
+        "vace_patch_embedding.weight", 128, 4, 1, 2, 2
+    ),
+    "is not a Wan with the names of its authors": lambda _: {"x": torch.zeros(2)},
+}
+READ = ("lacks", "has 'blocks")  # what is found out by reading
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch):
+    file = written(OTHERS[said](whole), place / "mine.safetensors")
+    if not said.startswith(READ):
+        monkeypatch.setattr("regrain.editing.models.wan.load.read_network", None)
+    assert said in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wan2.2_t2v_high_noise_14B_fp8.safetensors", "Wan 2.2, which"),
+        ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
+        ("wan.gguf", "'wan.gguf' is not a .safetensors file"),
+        ("wan.pth", "'wan.pth' is a pickle"),
+    ],
+)
+def test_kinds_that_names_alone_tell_are_refused(whole, place, monkeypatch, name, said):
+    written(whole, place / name)
+    monkeypatch.setenv("REGRAIN_MODELS", str(place))
+    assert said in refusal(name)
+
+
+def test_files_that_do_not_fit_together_are_refused(
+    whole, place, vace_folder, tmp_path
+):
+    module = module_of(whole)
+    wide = sized("vace_patch_embedding.weight", 256, 96, 1, 2, 2)(module)
+    file = written(wide, place / "module.safetensors")
+    assert (
+        "2 control blocks for a width of 256, but there are 4 layers of 128"
+        in refusal(file)
+    )
+    two = shutil.copytree(vace_folder, tmp_path / "two")
+    file = written(module, two / "module.safetensors")
+    assert (
+        "has 'vace_blocks.0.after_proj.bias', which is not known, or read already"
+        in refusal(file)
+    )
+    (place / WEIGHTS).unlink()
+    written(whole, place / "transformer" / "a.safetensors")
+    said = "'a.safetensors' has _class_name WanVACETransformer3DModel, but config.json says"
+    assert said in refusal(place)
+
+
+# --- Weights of 8 bits
+
+EIGHT = torch.float8_e4m3fn
+
+
+def marked(form, layer, scale):
+    """What a file says beside a weight of 8 bits."""
+    if form == "plain":
+        return {}
+    if form == "scaled":
+        return {f"{layer}.scale_weight": scale, f"{layer}.scale_input": 2 * scale}
+    text = b'{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}'
+    said = torch.tensor([*text], dtype=torch.uint8)
+    return {f"{layer}.weight_scale": scale, f"{layer}.comfy_quant": said}
+
+
+def in_eight_bits(weights, form):
+    """Weights as files of a form have them, and the products that they stand for."""
+    found, products = dict(weights), dict(weights)
+    for name, weight in weights.items():
+        if weight.ndim != 2 or "blocks" not in name:
+            continue
+        scale = weight.abs().max() / 400
+        if form == "rows":
+            scale = weight.abs().amax(1, keepdim=True) / 400
+        if form == "plain":
+            scale = torch.ones(())
+        found[name] = (weight / scale).to(EIGHT)
+        products[name] = found[name].float() * scale
+        found |= marked(form, name.removesuffix(".weight"), scale)
+    if form == "scaled":
+        found["scaled_fp8"] = torch.zeros(2)
+    if form == "plain":  # which has nothing else either
+        for name in ("patch_embedding.weight", "blocks.0.scale_shift_table"):
+            found[name] = weights[name].to(EIGHT)
+            products[name] = found[name].float()
+    return found, products
+
+
+@pytest.fixture(params=["plain", "scaled", "rows"])
+def eight_bits(request, whole, place):
+    """A file of 8 bits in each form, and one of its products."""
+    found, products = in_eight_bits(whole, request.param)
+    said = {"layers": {"blocks.0.ffn.0": {"format": "float8_e4m3fn"}}}
+    metadata = {"_quantization_metadata": json.dumps(said)}
+    small = written(found, place / "small.safetensors", metadata=metadata)
+    return small, written(products, place / "products.safetensors")
+
+
+def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
+    small, products = (loaded(file, dtype=torch.bfloat16) for file in eight_bits)
+    assert all(map(torch.equal, answer(small), answer(products)))
+    layers = (small.transformer.blocks[3].ffn.net[2], small.transformer.vace_blocks[1])
+    assert layers[0].weight.dtype == layers[1].proj_out.weight.dtype == EIGHT
+    numbers = small.transformer.condition_embedder.time_proj.weight
+    assert numbers.dtype == torch.bfloat16
+    assert "in 8 bits" in small.notes[0]
+    assert "8 bits" not in products.notes[0]
+    facts, kind = facts_of(str(eight_bits[0])), type(small.transformer)
+    config = facts.config(CONFIG)
+    wide = read_network(kind, config, facts.network, torch.bfloat16, small=False)
+    expected = products.transformer.state_dict()
+    for name, weight in wide.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
+
+
+def test_a_lora_changes_the_products(eight_bits, tmp_path):
+    tensors = {
+        "diffusion_model.blocks.1.self_attn.q.lora_A.weight": randn(2, 128),
+        "diffusion_model.blocks.1.self_attn.q.lora_B.weight": randn(128, 2, seed=1),
+        "diffusion_model.blocks.2.ffn.2.diff_b": randn(128),
+    }
+    save_file(tensors, tmp_path / "lora.safetensors")
+    loras = [f"{tmp_path / 'lora.safetensors'}@0.5"]
+    small, products = (loaded(file, loras=loras) for file in eight_bits)
+    assert all(map(torch.equal, answer(small), answer(products)))
+    plain = loaded(eight_bits[0])
+    assert not torch.equal(answer(small)[0], answer(plain)[0])
+    assert small.transformer.blocks[1].attn1.to_k.weight.dtype == EIGHT
+
+
+def test_models_whose_scales_alone_differ_are_told_apart(whole, place):
+    found, _ = in_eight_bits(whole, "scaled")
+    one = loaded(written(found, place / "one.safetensors"))
+    found["blocks.0.attn1.to_q.scale_weight"] *= 2
+    other = loaded(written(found, place / "other.safetensors"))
+    assert one.fingerprint != other.fingerprint
+    bad = {"blocks.0.attn1.to_q.scale_weight": torch.tensor(torch.nan)}
+    file = written(found | bad, place / "bad.safetensors")
+    assert "transformer has NaN or Inf in blocks.0.attn1.to_q.scale" in refusal(file)
