@@ -28,7 +28,7 @@ const makeList = (title, models = [], name, act) => {
 
 /** @type {import("./types").Mount<"hub_model">} */
 export function mount(element, props, trigger, watch) {
-  const about = { placeholder: "words, or owner/name", ariaLabel: "Models of the hub" };
+  const about = { placeholder: "words, owner/name, or a path", ariaLabel: "Models of the hub" };
   const field = textField({ id: "rg-hub-id", ...about });
   const offers = makeOffers((id) => trigger("fetch", { id }));
   const lists = make("div", "rg-model-lists");

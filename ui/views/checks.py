@@ -181,7 +181,11 @@ def _readable(
     if first := next(too_long, None):
         messages.append(first.message)
     if messages:
-        yield _remark(PromptError(field, " ".join(messages)), session, words=unknown)
+        # Of a real clip the page asks for another model before words matter.
+        later = unknown and not first and not session.opened.drawn
+        kind = "missing" if later else "wrong"
+        error = PromptError(field, " ".join(messages))
+        yield _remark(error, session, kind, unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:
