@@ -90,6 +90,9 @@ def test_words_that_are_only_spelt_a_little_alike_are_not_offered(session):
     describe(session, 1, prompt="a man and a wizard")
     (remark,) = [remark for remark in look(session) if remark.kind == "wrong"]
     assert [*remark.words] == [("man", ()), ("wizard", ())]
+    # In their place stand the kinds that the model knows.
+    (said,) = checks.view([remark], kinds=["a cat"]).remarks
+    assert [word.near for word in said.words] == [["a cat"], ["a cat"]]
 
 
 def test_words_are_free_on_other_models(session):
