@@ -4,7 +4,7 @@ used."""
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from regrain.masks.models.embedded import (
     encoded_frames,
     is_first,
 )
+from regrain.masks.models.single_files import FILE, first_size, shapes_of
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -146,9 +147,11 @@ def load_sam(model: str | Path | None = None) -> Sam:
 @lru_cache(maxsize=2)
 def _load(path: Path, _state: object) -> Sam:
     import torch
+    from safetensors.torch import load_file
+    from segment_anything import sam_model_registry
 
     if path.is_dir():
-        from regrain.masks.models.tiny_sam import FILE, load_tiny_sam
+        from regrain.masks.models.tiny_sam import load_tiny_sam
 
         if not (path / FILE).is_file():
             raise ModelError(
@@ -156,10 +159,23 @@ def _load(path: Path, _state: object) -> Sam:
                 f"{shorten(path.name)} is a folder without {FILE}. Use a "
                 "checkpoint's file.",
             )
-        with LOADING:
-            return load_tiny_sam(path)
-    from segment_anything import sam_model_registry
+        size = first_size(shapes_of(path / FILE))
+        if not size:
+            with LOADING:
+                return load_tiny_sam(path)
+        read = partial(load_file, path / FILE)
+    else:
+        size = _size_of(path)
+        read = partial(torch.load, path, map_location="cpu", weights_only=True)
+    damaged = f"{shorten(path.name)} is damaged. Download it again."
+    with LOADING, boundary("model", damaged, ModelError):
+        sam = sam_model_registry[size]()
+        sam.load_state_dict(read())
+    return sam.to(choose_device())
 
+
+def _size_of(path: Path) -> str:
+    """Return which published checkpoint a pickle is; a ModelError if it is none."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
@@ -169,12 +185,7 @@ def _load(path: Path, _state: object) -> Sam:
             f"{shorten(path.name)} is not a published checkpoint ({allowed}), and "
             "another pickle could run code. Download one of these.",
         )
-    size, _ = PUBLISHED[digest]
-    make = sam_model_registry[size]
-    with LOADING:
-        sam = make()
-        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to(choose_device())
+    return PUBLISHED[digest][0]
 
 
 def _predictor(sam: Sam, frame: Embedded) -> Any:

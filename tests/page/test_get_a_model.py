@@ -76,9 +76,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
 
 
-def test_a_lora_that_is_dropped_on_the_page_is_added_to_the_model(
-    own, open_page, tmp_path
-):
+def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, open_page, tmp_path):
     page = open_page(own)
     lora = tmp_path / "ink.safetensors"
     save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
@@ -89,12 +87,33 @@ def test_a_lora_that_is_dropped_on_the_page_is_added_to_the_model(
     page.locator(".rg-addon-title", has_text="loras/ink").wait_for()
     assert (own.folder / "models" / "loras" / "ink.safetensors").is_file()
 
+    refused = tmp_path / "sam.pth"
+    refused.write_bytes(b"any")
+    drop(page, refused)
+    said = "“sam.pth” may run code. Drop the same weights as .safetensors."
+    page.get_by_text(said).wait_for()
+    encoder = "vision_encoder.backbone"
+    tensors = {f"{encoder}.blocks.{i}.bias": zeros(1) for i in range(12)}
+    tensors[f"{encoder}.patch_embed.projection.weight"] = zeros(96, 1)
+    sam = tmp_path / "my-sam.safetensors"
+    save_file(tensors, sam)
+    drop(page, sam)
+    page.locator(".rg-say", has_text="my-sam: It masks from now on.").wait_for()
+    chosen = "window.regrain.editor.who.choices.map(({ name }) => name)"
+    wait(lambda: "my-sam" in page.evaluate(chosen), "the page knows it")
+
 
 def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
     own, open_page, tiny_folder, tmp_path
 ):
     page = open_page(own)
     unfold(page, "#settings")
+    for edge in ({"x": 3, "y": 3}, {"x": 200, "y": 34}):  # all of the box opens it
+        page.locator("#model .container .wrap").click(position=edge)
+        page.locator("[role=option]").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("[role=option]").wait_for(state="detached")
+        page.locator("#model input").blur()
     page.get_by_text("Get a model").first.click()
     dialog = page.locator("dialog.rg-real-model[open]")
     field = dialog.get_by_label("Models of the hub")

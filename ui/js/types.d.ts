@@ -294,6 +294,8 @@ export interface Told {
   view: void;
   choose: number;
   clip: ClipView;
+  /** The menu of clips opens or closes. */
+  clips: void;
   frame: number;
   help: void;
   /** The server ended while a run went on. */

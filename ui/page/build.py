@@ -179,7 +179,7 @@ def _wire_projects(
     on(p.recent.delete, projects.delete, **QUIET)
     opened = [
         on(p.recent.open, projects.open, **TWO),
-        on(p.recent.path, projects.path, **TWO),
+        on(p.recent.path, projects.path, p.model, **TWO),
     ]
     for event in opened:
         filled = on(event.then, sessions.refill, **FREE)

@@ -133,7 +133,7 @@ def offers_view(
     offers = []
     for one in considered:
         offered = one.offered
-        needed = f"{gigabytes(one.memory)}; {gigabytes(one.free)} are free here"
+        needed = f"{one.taken}; {gigabytes(one.free)} are free here"
         facts = {
             "Licence": offered.licence or "unknown",
             "To fetch": f"about {gigabytes(offered.size)}",

@@ -93,6 +93,19 @@ def test_facts_are_said_of_every_model(machine):
     assert better["steady"].startswith("Wan 2.1, 1.3B would suit it more. Does not fit")
 
 
+def test_memory_is_that_of_the_run_which_fits(machine):
+    long = request_for("videograin", 32, 512)
+    sd = offers.consider(OFFERED[SD], long, machine(200))
+    assert sd.taken == f"{sd.memory / 1e9:.1f} GB"
+    free = (sd.least + sd.memory) / 2e9
+    costs = machine(free)
+    cut = offers.consider(OFFERED[SD], long, costs)
+    assert cut.trouble == ""
+    assert cut.taken == f"{sd.least / 1e9:.1f} GB in short windows"
+    (offer, *_) = offers_view([cut, *all_offered(costs)[1:]], "")["offers"]
+    assert offer.facts["Memory"].startswith(f"{cut.taken}; ")
+
+
 def test_a_known_card_tells_the_time_before_a_first_run(machine, monkeypatch):
     costs = machine(16, device="cuda")
     for name, known in (("NVIDIA T4", True), ("another card", False)):
