@@ -105,19 +105,32 @@ def predict(
 
 
 def logits(
-    frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
-) -> Float32[np.ndarray, "height width"]:
-    """Return the built-in SAM's logits for each pixel, for prompts without an earlier
-    mask."""
-    predictor = _predictor(load_sam(frame.model), frame)
-    masks, _, _ = predictor.predict(
-        points if len(points) else None,
-        labels if len(points) else None,
-        box,
-        multimask_output=box is None,
-        return_logits=True,
-    )
-    return masks[WHOLE].astype(np.float32)
+    frame: Embedded, points: np.ndarray, box: np.ndarray | None = None
+) -> Float32[np.ndarray, "answers height width"]:
+    """Return the built-in SAM's logits of each pixel for each point on the object by
+    itself or, without points, for a box."""
+    import torch
+
+    sam = load_sam(frame.model)
+    size = frame.image.shape[:2]
+    scaled = _predictor(sam, frame).transform
+    clicks = corners = None
+    if len(points):
+        at = torch.as_tensor(scaled.apply_coords(points, size)).float()
+        clicks = at[:, None], torch.ones(len(at), 1)
+    else:
+        corners = torch.as_tensor(scaled.apply_boxes(box, size)).float()
+    with torch.inference_mode():
+        sparse, dense = sam.prompt_encoder(clicks, corners, None)
+        masks, _ = sam.mask_decoder(
+            frame.features,
+            sam.prompt_encoder.get_dense_pe(),
+            sparse,
+            dense,
+            multimask_output=corners is None,
+        )
+        whole = masks[:, WHOLE : WHOLE + 1]
+        return sam.postprocess_masks(whole, frame.input_size, size)[:, 0].numpy()
 
 
 def load_sam(model: str | Path | None = None) -> Sam:

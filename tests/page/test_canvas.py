@@ -146,6 +146,13 @@ def test_a_click_right_after_a_new_region_was_wanted_is_its_own(page):
     assert {**points, str(label): 0} == {**old, str(label): 0}
 
 
+def test_what_a_click_would_make_is_shown_at_once(page):
+    with page.expect_request(lambda one: '"preview"' in (one.post_data or "")) as asked:
+        page.mouse.move(*spot(page, RIGHT))
+    assert "queue" not in asked.value.url  # which looks now and then
+    page.wait_for_function("document.querySelector('.rg-editor').editor.preview")
+
+
 def test_brush_eraser_undo_and_what_is_seen(page):
     assert pixel(page, (200, 40))[0] < 150
     area = state(page)["area"][0]["1"]

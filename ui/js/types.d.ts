@@ -48,6 +48,7 @@ export interface Events {
   addons: { choose: { added: Weighted[] } };
   canvas: {
     act: Act;
+    hover: Act;
     scan: OfClip;
     track: OfClip & { frame?: number; again?: true };
     trim: { start: number; stride: number; frames: number };
