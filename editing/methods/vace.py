@@ -96,6 +96,7 @@ def run(
     )
     shown = Shown.of(context, subjects, regions, request, params)
     source = backbone.encode(frames)
+    pictures = context[:before, : source.shape[1]]
     gate = working.inside() if params.blend else None
     if gate is not None and given:
         gate = gate.clone()
@@ -107,14 +108,13 @@ def run(
     def draw() -> FrameLatents:
         """Draw noise: that of the clip is the same whatever pictures there are."""
         clip = own_noise(source, fresh)
-        return torch.cat([own_noise(context[:before, : source.shape[1]], beside), clip])
+        return torch.cat([own_noise(pictures, beside), clip])
 
     solvers = {"unipc": UniPC, "euler": Euler, "lcm": lambda: Renoised(draw)}
     solver = solvers[params.solver]()
     schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)
     steps = late_steps(schedule, params.strength)
-    clean = torch.cat([context[:before, : source.shape[1]], source])
-    x = clean
+    x = clean = torch.cat([pictures, source])
     if steps:
         x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
     previews = Previews(source, working, params.preview_every)

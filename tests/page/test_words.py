@@ -221,7 +221,7 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
         hub.get_by_text("Look up").click()
         hub.get_by_text(said).wait_for()
     assert hub.get_by_text("On the hub").count() == 0
-    assert hub.locator(".rg-offer").count() == 4  # the published ones stay
+    assert hub.locator(".rg-offer").count() == 6  # the published ones stay
     hub.locator("#rg-hub-id").fill("unicorn")
     page.keyboard.press("Enter")
     fetch = hub.get_by_role("button", name="Fetch owner/model")
