@@ -27,7 +27,7 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Separation:
-    """What keeps the picture of each region from other regions, and from their
+    """The separation of each region's picture from other regions, and from their
     pictures.
 
     Where query or key is of a picture, and both are of regions that differ, the pair
@@ -81,15 +81,18 @@ class Separation:
             out[:, :, self.free] = attention(q[:, :, self.free], k, v)
         for group in self.groups:
             rows = q[:, :, group.queries]
-            seen = group.seen
-            found, sums = attention_and_sums(rows, k[:, :, seen], v[:, :, seen], scale)
+
+            def to(
+                keys: Int[Tensor, "keys"], rows: Tensor = rows
+            ) -> tuple[Tensor, Tensor]:
+                return attention_and_sums(rows, k[:, :, keys], v[:, :, keys], scale)
+
+            found, sums = to(group.seen)
             if self.kept:
-                keys = group.strange
-                strange, more = attention_and_sums(
-                    rows, k[:, :, keys], v[:, :, keys], scale
-                )
-                share = torch.sigmoid(more + math.log(self.kept) - sums)[..., None]
-                found = torch.lerp(found, strange, share.to(q.dtype))
+                strange, more = to(group.strange)
+                share = torch.sigmoid(more + math.log(self.kept) - sums)
+                weight = share[..., None].to(q.dtype)
+                found = torch.lerp(found, strange, weight)
             out[:, :, group.queries] = found
         return out
 

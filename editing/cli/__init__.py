@@ -1,4 +1,4 @@
-"""What the command line adds: jobs, jobs on Ray, the doctor.
+"""Additions of the command line: jobs, jobs on Ray, the doctor.
 
 Imports everything in `editing`.
 """

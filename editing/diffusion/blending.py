@@ -148,19 +148,25 @@ def matched(
     squares; with a ring that agrees they are 1 and 0.
     """
     kernel = np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)
-    wider = [cv2.dilate(mask.astype(np.uint8), kernel) > 0 for mask in inside]
-    ring = np.stack(wider) & ~inside
+    grown = [cv2.dilate(mask.astype(np.uint8), kernel) for mask in inside]
+    around = np.stack(grown) > 0
+    ring = around & ~inside
     if not ring.any():
         return edit
     out = edit.astype(np.float32)
-    drawn, known = out[ring], source[ring].astype(np.float32)
-    spread = drawn - drawn.mean(0)
-    shared = (spread * (known - known.mean(0))).mean(0)
-    factor = shared / np.maximum(np.square(spread).mean(0), 1e-6)
-    even = np.square(spread).mean(0) < _EVEN  # tells no factor
-    factor = np.where(even, 1, factor.clip(*_FACTORS))
-    offset = known.mean(0) - factor * drawn.mean(0)
-    return np.rint(factor * out + offset).clip(0, 255).astype(np.uint8)
+    drawn = out[ring]
+    known = source[ring].astype(np.float32)
+    mean = drawn.mean(0)
+    wanted = known.mean(0)
+    spread = drawn - mean
+    variance = np.square(spread).mean(0)
+    shared = spread * (known - wanted)
+    factor = shared.mean(0) / np.maximum(variance, 1e-6)
+    factor = factor.clip(*_FACTORS)
+    factor[variance < _EVEN] = 1  # one colour tells no factor
+    offset = wanted - factor * mean
+    colours = np.rint(factor * out + offset)
+    return colours.clip(0, 255).astype(np.uint8)
 
 
 def over(

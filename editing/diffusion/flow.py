@@ -52,18 +52,23 @@ class FlowSchedule:
             return _steps_at(sigmas, [round(level) for level in levels])
         if not 1 <= steps <= TRAINED_STEPS:
             raise ValueError(f"steps: expected 1 to {TRAINED_STEPS}, got {steps}")
-        if levels == "even":
-            sigmas = self._shifted([1 - index / steps for index in range(steps)])
-            times = [round(sigma * TRAINED_STEPS) for sigma in sigmas]
-            return _steps_at(sigmas, times)
-        first, last = 1.0, 1 / TRAINED_STEPS
+        if levels != "even":
+            return self._as_unipc(steps, levels)
+        sigmas = self._shifted([1 - index / steps for index in range(steps)])
+        times = [round(sigma * TRAINED_STEPS) for sigma in sigmas]
+        return _steps_at(sigmas, times)
+
+    def _as_unipc(self, steps: int, levels: Spacing) -> tuple[Step, ...]:
+        """Return the steps of others' UniPC, in single precision."""
+        ends = (1.0, 1 / TRAINED_STEPS)
         if levels == "authors":
-            first, last = _AUTHORS_FIRST, 0.0
-        even = np.linspace(first, last, steps + 1)[:-1]
+            ends = (_AUTHORS_FIRST, 0.0)
+        even = np.linspace(*ends, steps + 1)[:-1]
         sigmas = self._shifted(even.tolist())
         sigmas[0] = min(sigmas[0], 1 - _LEAST)
         times = [int(sigma * TRAINED_STEPS) for sigma in sigmas]
-        return _steps_at([float(np.float32(sigma)) for sigma in sigmas], times)
+        rounded = np.array(sigmas, np.float32).tolist()
+        return _steps_at(rounded, times)
 
     def _shifted(self, even: Sequence[float]) -> list[float]:
         return [self.shift * u / (1 + (self.shift - 1) * u) for u in even]
@@ -201,3 +206,7 @@ def _weights(step: Step, before: Step) -> tuple[float, float]:
     second = -2 * (first / length + 0.5 / change)
     of_slope = (first - second) / (1 + back)
     return first - of_slope, of_slope
+
+
+Solver = UniPC | Euler | Renoised
+"""Solvers of a run."""

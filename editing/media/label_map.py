@@ -67,7 +67,7 @@ def published(count: int = 255) -> dict[int, str]:
 
 
 class Called(NamedTuple):
-    """What an export calls the masks of one colour, "#rrggbb"."""
+    """The name in an export of the masks of one colour, "#rrggbb"."""
 
     name: str
     color: str

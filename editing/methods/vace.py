@@ -9,8 +9,8 @@ kinds of blocks; a picture is seen by its own region and the background alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,14 @@ from torch import Tensor
 from regrain.editing.attention.averages import WordAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
 from regrain.editing.attention.references import Separation
-from regrain.editing.diffusion.flow import Euler, FlowSchedule, Renoised, UniPC
+from regrain.editing.diffusion.blending import Area
+from regrain.editing.diffusion.flow import (
+    Euler,
+    FlowSchedule,
+    Renoised,
+    Solver,
+    UniPC,
+)
 from regrain.editing.diffusion.schedule import (
     FrameLatents,
     Step,
@@ -40,7 +47,11 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import HIDDEN, condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.vace import VaceParams
-from regrain.editing.recipe.attention_recorder import new_columns, telling_columns
+from regrain.editing.recipe.attention_recorder import (
+    Columns,
+    new_columns,
+    telling_columns,
+)
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import (
@@ -74,22 +85,18 @@ def run(
     working = working_clip(backbone, request, window)
     subjects = subjects_of(request)
     before = len(subjects)
-    most = 1 + (params.span - 1) // backbone.frames_per_latent
-    pieces = pieces_of(working.grid.time, most, before)
-    model = ClipModel(backbone, request.negatives, pieces)
-    regions = TokenRegions(backbone, request, working, [one.code for one in subjects])
-    alone = params.phrases == "alone"
-    text = RegionText.of(backbone, request, request.composed, "prompt", alone)
-    words = WordAttending(text, regions, params, pieces, True)
+    codes = [one.code for one in subjects]
+    regions = TokenRegions(backbone, request, working, codes)
+    model, words = bound_words(backbone, request, regions, params)
 
     yield Stage("editing")
     kept = kept_frames(request, working, params)
     hidden = working.drawn_anew()
     frames, given = with_finished(working, hidden)
-    seen = np.where(hidden[..., None], HIDDEN if kept is None else kept, frames)
+    inside = HIDDEN if kept is None else kept
     context = condition(
         backbone.encode,
-        seen,
+        np.where(hidden[..., None], inside, frames),
         hidden.astype(np.float32),
         [one.picture for one in subjects],
         per_latent=backbone.frames_per_latent,
@@ -97,10 +104,7 @@ def run(
     shown = Shown.of(context, subjects, regions, request, params)
     source = backbone.encode(frames)
     pictures = context[:before, : source.shape[1]]
-    gate = working.inside() if params.blend else None
-    if gate is not None and given:
-        gate = gate.clone()
-        gate[: working.latents[given - 1] + 1] = 0
+    gate = drawn_latents(working, given) if params.blend else None
 
     fresh = torch.Generator().manual_seed(request.seed)
     beside = generator(request.seed, _PICTURES)
@@ -110,43 +114,82 @@ def run(
         clip = own_noise(source, fresh)
         return torch.cat([own_noise(pictures, beside), clip])
 
-    solvers = {"unipc": UniPC, "euler": Euler, "lcm": lambda: Renoised(draw)}
-    solver = solvers[params.solver]()
+    solver = solver_of(params.solver, draw)
     schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)
     steps = late_steps(schedule, params.strength)
     x = clean = torch.cat([pictures, source])
     if steps:
         x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
     previews = Previews(source, working, params.preview_every)
-    columns = text.columns([region.name for region in request.regions])
-    if not request.edited:
-        columns = new_columns(request.description, text.text)
+    columns = shown_columns(request, words.bound)
+
+    def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+        """Return this step's maps of some latents of the clip."""
+        return words.heat.now(columns, [before + latent for latent in latents])
+
     for done, step in enumerate(steps, 1):
         words.heat.begin(step)
         with checked_together(step):
             x0, _ = model.guided(x, step, words, params.guidance_scale, shown.change)
         if gate is not None:
-            kept_outside = gate * x0[before:] + (1 - gate) * source
-            x0 = torch.cat([x0[:before], kept_outside])
+            blended = gate * x0[before:] + (1 - gate) * source
+            x0 = torch.cat([x0[:before], blended])
         x = solver.advance(x, x0, step)
-
-        def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
-            return words.heat.now(columns, [before + latent for latent in latents])
-
         yield from previews(step, x0[before:], now)
         yield Progress("editing", done, len(steps), None)
-    edits = (x[before:],)
+    result = WindowResult((x[before:],), control=kept, given=given)
     if not steps:
-        return WindowResult(edits, given=given)
-    latents = working.latents
-    every = by_frame(words.heat.maps(telling_columns(text.text)), latents, before)
-    return WindowResult(
-        edits,
-        by_frame(words.heat.maps(columns), latents, before),
-        words=WordAttention({}, {word: one.before for word, one in every.items()}),
-        control=kept,
-        given=given,
+        return result
+    every = telling_columns(words.bound.text)
+    maps, by_word = (
+        by_frame(words.heat.maps(chosen), working.latents, before)
+        for chosen in (columns, every)
     )
+    found = {word: one.before for word, one in by_word.items()}
+    return replace(result, attention=maps, words=WordAttention({}, found))
+
+
+def bound_words(
+    backbone: Backbone,
+    request: EditRequest,
+    regions: TokenRegions,
+    params: VaceParams,
+) -> tuple[ClipModel, WordAttending]:
+    """Return the model as it is called for pieces of the clip, and the attention to the
+    prompt, whose words are bound to regions."""
+    most = 1 + (params.span - 1) // backbone.frames_per_latent
+    before = regions.pictures
+    pieces = pieces_of(len(regions.codes) - before, most, before)
+    model = ClipModel(backbone, request.negatives, pieces)
+    alone = params.phrases == "alone"
+    text = RegionText.of(backbone, request, request.composed, "prompt", alone)
+    return model, WordAttending(text, regions, params, pieces, True)
+
+
+def solver_of(name: str, draw: Callable[[], FrameLatents]) -> Solver:
+    """Return a solver for one run; `draw` makes noise for one that adds some."""
+    if name == "unipc":
+        return UniPC()
+    return Euler() if name == "euler" else Renoised(draw)
+
+
+def shown_columns(request: EditRequest, text: RegionText) -> Columns:
+    """Return the tokens whose maps are shown: those of regions or, without any, of new
+    words."""
+    if not request.edited:
+        return new_columns(request.description, text.text)
+    return text.columns([region.name for region in request.regions])
+
+
+def drawn_latents(working: ResizedClip, given: int) -> Area | None:
+    """Return the edited regions on the latents' grid, without those of frames that are
+    given; None if all is edited."""
+    inside = working.inside()
+    if inside is None or not given:
+        return inside
+    inside = inside.clone()
+    inside[: working.latents[given - 1] + 1] = 0
+    return inside
 
 
 class Subject(NamedTuple):
@@ -201,7 +244,8 @@ def kept_frames(
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What control blocks are shown in every call, and how pictures are kept apart.
+    """The condition that control blocks read in every call, and how pictures are kept
+    apart.
 
     Attributes:
         context: See `Intervention`.

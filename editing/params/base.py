@@ -203,7 +203,7 @@ class MethodParams(BaseModel):
 
     @property
     def reach(self) -> Literal["exact", "hull", "box"]:
-        """What is drawn anew of a region: its mask, the hull or the box of that."""
+        """The area of a region that is drawn anew: its mask, or the hull or box of it."""
         return "exact"
 
     @property

@@ -373,18 +373,24 @@ class Assembly:
         # those of a video are decoded together
         if latents is not None and self._backbone.frames_per_latent > 1:
             frames = self._backbone.decode(latents)[given:][:count]  # without padding
-            if self._placed.params.matches and self._placed.request.edited:
-                source = read_some(self._source.read, window.keys)
-                areas = read_some(self._labels, window.keys)
-                labels = [region.label for region in self._placed.request.edited]
-                frames = matched(frames, source, np.isin(areas, labels))
-            yield from frames
+            yield from self._matched(frames, window.keys)
             return
         for start, stop in windows(count, _DECODED):
             if latents is None:
                 yield from read_some(self._source.read, window.keys[start:stop])
             else:
                 yield from self._backbone.decode(latents[start:stop])
+
+    def _matched(self, frames: RgbFrames, keys: Numbers) -> RgbFrames:
+        """Return key frames in the colours of the source around their regions, if the
+        method wants that."""
+        edited = self._placed.request.edited
+        if not self._placed.params.matches or not edited:
+            return frames
+        source = read_some(self._source.read, keys)
+        areas = read_some(self._labels, keys)
+        labels = [region.label for region in edited]
+        return matched(frames, source, np.isin(areas, labels))
 
     def _keep(self, count: int, draft: WindowResult | None) -> None:
         """Keep the maps of a window of so many key frames, and on disk the pictures

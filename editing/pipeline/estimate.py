@@ -191,18 +191,23 @@ def _times(request: EditRequest) -> float:
 def _windows(request: EditRequest) -> list[int]:
     """Return how many frames are edited together in each window, anchors among them,
     of a clip without cuts."""
-    choice = request.decided.keyframes
-    frames = len(request.clip)
-    if choice.frames:
-        keys = len({0, *choice.frames, frames - 1})
-    else:  # roughly, where they are chosen by how much changes
-        apart = choice.every or (choice.least + choice.most) / 2
-        keys = min(frames, ceil((frames - 1) / apart) + 1)
+    keys = range(_key_frames(request))
     size = request.decided.together or MOST_WINDOW
     anchors = find_method(request.method).anchors
     overlap = request.decided.overlapped
-    windows = windows_of(range(keys), size, anchors, overlap)
+    windows = windows_of(keys, size, anchors, overlap)
     return [len(one.numbers) for one in windows]
+
+
+def _key_frames(request: EditRequest) -> int:
+    """Return the number of key frames: roughly, where they are chosen by how much
+    changes."""
+    choice = request.decided.keyframes
+    frames = len(request.clip)
+    if choice.frames:
+        return len({0, *choice.frames, frames - 1})
+    apart = choice.every or (choice.least + choice.most) / 2
+    return min(frames, ceil((frames - 1) / apart) + 1)
 
 
 def work(request: EditRequest) -> Work | None:

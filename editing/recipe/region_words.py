@@ -83,17 +83,22 @@ class TokenRegions:
         count = len(self.strength)
         labels = coded(request, lambda part: part)
         latents = torch.tensor(working.latents)
-        codes = clip_labels(labels, height, width, count, latents).to(backbone.device)
-        terms = size_term(codes, codes, count)
+        codes = clip_labels(labels, height, width, count, latents)
+        self.codes = codes.to(backbone.device)
+        self.size_term = size_term(self.codes, self.codes, count)
         self.pictures = len(pictures)
-        # A picture shows nothing but its region: the mean term of that in the clip.
         for code in reversed(pictures):
-            own = codes == code
-            term = terms[own].mean() if own.any() else terms.new_zeros(())
-            codes = torch.cat([torch.full_like(codes[:1], code), codes])
-            terms = torch.cat([term.expand_as(terms[:1]), terms])
-        self.codes = codes
-        self.size_term = terms
+            self._add_picture(code)
+
+    def _add_picture(self, code: int) -> None:
+        """Put the tokens of a picture ahead of others: they show nothing but its region,
+        whose mean term in the clip they take."""
+        terms = self.size_term
+        own = terms[self.codes == code]
+        term = own.mean() if len(own) else terms.new_zeros(())
+        tokens = torch.full_like(self.codes[:1], code)
+        self.codes = torch.cat([tokens, self.codes])
+        self.size_term = torch.cat([term.expand_as(terms[:1]), terms])
 
 
 @dataclass(frozen=True, eq=False)

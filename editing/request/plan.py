@@ -108,18 +108,24 @@ def windows_of(
 ) -> list[Window]:
     """Return the windows of the key frames of a shot; arguments as for `make_plan`."""
     if overlap:
-        ends = [*range(size, len(keys), size - overlap), len(keys)]
-        windows = [Window(tuple(keys[: ends[0]]), (), shot)]
-        for start, stop in pairwise(ends):
-            before = tuple(keys[start - overlap : start])
-            windows.append(Window(tuple(keys[start:stop]), before, shot))
-        return windows
+        return _chained(keys, size, overlap, shot)
     if not anchors:
         parts = spans(len(keys), size)
         return [Window(tuple(keys[start:stop]), (), shot) for start, stop in parts]
     first, *later = batches(keys, size)
     others = [Window(one[ANCHORS:], one[:ANCHORS], shot) for one in later]
     return [Window(first, (), shot), *others]
+
+
+def _chained(keys: Sequence[int], size: int, overlap: int, shot: int) -> list[Window]:
+    """Return windows of which each begins with the last frames before it."""
+    ends = [*range(size, len(keys), size - overlap), len(keys)]
+    windows = [Window(tuple(keys[: ends[0]]), (), shot)]
+    for start, stop in pairwise(ends):
+        own = tuple(keys[start:stop])
+        before = tuple(keys[start - overlap : start])
+        windows.append(Window(own, before, shot))
+    return windows
 
 
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:

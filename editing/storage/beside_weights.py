@@ -119,7 +119,8 @@ def _read(
 ) -> dict[str, Tensor]:
     """Read some tensors of a file, by their names; refuse weights that are whole
     numbers, wanted or not."""
-    formats = json.loads((file.metadata() or {}).get("_quantization_metadata", "{}"))
+    metadata = file.metadata() or {}
+    formats = json.loads(metadata.get("_quantization_metadata", "{}"))
     for name, said in formats.get("layers", {}).items():
         _check_format(said, name, title)
     names = [*file.keys()]

@@ -24,7 +24,7 @@ _COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "pink"
 
 
 class Wish(NamedTuple):
-    """What a region should look like.
+    """Words for what a region should look like.
 
     Attributes:
         region: What it is called; None for the whole frame.

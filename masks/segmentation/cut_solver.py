@@ -49,16 +49,9 @@ def divide(
     Source: Chambolle and Pock 2011, "A first-order primal-dual algorithm", algorithm 1.
     """
     x = start.astype(np.float32)
-    parting = cv2.morphologyEx(x, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    moving = np.where(evidence > 0, x < 1, x > 0) | parting
-    if not moving.any():
+    part = _moving_part(x, evidence, iterations)
+    if part is None:
         return x
-    # Others stay until one beside them moves, which reaches a pixel farther each time.
-    margin = iterations + 1
-    part = tuple(
-        slice(max(0, int(places.min()) - margin), int(places.max()) + margin + 1)
-        for places in np.nonzero(moving)
-    )
     # Rows are joined, with walls between them: whole arrays are faster.
     walls = np.zeros_like(x[part])
     height, width = walls.shape
@@ -85,6 +78,24 @@ def divide(
         now = after
     x[part] = now.reshape(walls.shape)
     return x
+
+
+def _moving_part(x: Soft, evidence: Soft, iterations: int) -> tuple[slice, ...] | None:
+    """Return the rows and columns in which `divide` changes something; None if nothing.
+
+    Pixels stay until one beside them moves, which reaches a pixel farther each time.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    parting = cv2.morphologyEx(x, cv2.MORPH_GRADIENT, kernel) > 0
+    moving = np.where(evidence > 0, x < 1, x > 0) | parting
+    if not moving.any():
+        return None
+    part = []
+    for places in np.nonzero(moving):
+        first = int(places.min()) - iterations - 1
+        last = int(places.max()) + iterations + 1
+        part.append(slice(max(0, first), last + 1))
+    return tuple(part)
 
 
 def distance(seeds: Mask, cost: Soft) -> Soft:

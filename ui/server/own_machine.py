@@ -1,4 +1,4 @@
-"""What holds on one's own machine alone, where nobody else sees the page."""
+"""Rules of one's own machine, where nobody else sees the page."""
 
 from __future__ import annotations
 
