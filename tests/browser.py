@@ -32,6 +32,7 @@ CHROMIUM = os.environ.get(
 
 # How many times longer than on an idle machine a test waits before it gives up.
 PATIENCE = float(os.environ.get("PATIENCE", 8))
+LONGEST = 15 * PATIENCE  # seconds; nothing takes 15 on an idle machine
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
@@ -104,9 +105,7 @@ class Server:
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(
-                self.url + path, timeout=10 * PATIENCE
-            ) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=LONGEST) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, b""
@@ -145,11 +144,11 @@ class Server:
     def kill(self):
         """End at once, as when the power goes."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(60 * PATIENCE)
+        self.process.wait(LONGEST)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60 * PATIENCE)
+        self.process.wait(LONGEST)
 
 
 def as_program(url: str, **how):
@@ -157,15 +156,15 @@ def as_program(url: str, **how):
     itself gives up after 5 s in which a busy machine does not answer."""
     from gradio_client import Client
 
-    patient = {"timeout": 60 * PATIENCE}
+    patient = {"timeout": LONGEST}
     return Client(url, verbose=False, httpx_kwargs=patient, **how)
 
 
-def wait(ready, what: str, seconds: float = 60):
-    """Wait for something that takes at most `seconds` on an idle machine."""
-    end = time.monotonic() + seconds * PATIENCE
+def wait(ready, what: str):
+    """Wait for something."""
+    end = time.monotonic() + LONGEST
     while not ready():
-        assert time.monotonic() < end, f"not within {seconds * PATIENCE} s: {what}"
+        assert time.monotonic() < end, f"not within {LONGEST} s: {what}"
         time.sleep(0.05)
 
 
@@ -247,7 +246,7 @@ def _opening(browser):
         if settings:
             context.add_init_script(OPENED)
         page = context.new_page()
-        page.set_default_timeout(90_000 * PATIENCE)
+        page.set_default_timeout(1000 * LONGEST)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
             "console",
@@ -501,7 +500,7 @@ ENDED = """() => !document.querySelector('#run.rg-asked') &&
   document.querySelector('.rg-progress[data-state=done]:not([hidden]), [role=alert]')"""
 
 
-def wait_for_result(page, seconds: float = 90):
-    page.wait_for_function(ENDED, timeout=seconds * 1000 * PATIENCE)
+def wait_for_result(page):
+    page.wait_for_function(ENDED)
     assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
     wait(lambda: plays(page, "edited") and plays(page, "source"), "both videos play")

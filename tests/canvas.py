@@ -33,8 +33,8 @@ def state(page):
     )
 
 
-def until(page, test, what, seconds=60):
-    wait(lambda: test(state(page)), what, seconds)
+def until(page, test, what):
+    wait(lambda: test(state(page)), what)
     return state(page)
 
 
@@ -42,9 +42,9 @@ def all_loaded(page):
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
 
 
-def press_until(page, key, test, what, seconds=60):
+def press_until(page, key, test, what):
     page.keyboard.press(key)
-    return until(page, test, what, seconds)
+    return until(page, test, what)
 
 
 def mask_disc(page):

@@ -61,6 +61,11 @@ def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray
     return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
 
 
+def levels_of(frames: np.ndarray) -> list[int]:
+    """What frames show that are grey at levels of 20 i: i, nearly."""
+    return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
+
+
 def write_clip(
     path: Path,
     frames: np.ndarray,

@@ -279,18 +279,19 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     follow the motion."""
     request = load_project(EXAMPLES / "13_by_a_tuned_model")
     assert read_facts(request.adapter).words == request.source_prompt
-    tuned = dataclasses.replace(request, more_prompts=(), params={})
+    few = {"steps": 8, "preview_every": 0}
+    tuned = dataclasses.replace(request, more_prompts=(), params=few)
     untuned = {"tune_steps": 0, "tune_preview_every": 0}
-    trip = {"steps": 10, "guidance_scale": 1.0, "variation": 0.0}
+    trip = {"steps": 6, "guidance_scale": 1.0, "variation": 0.0}
     same = dataclasses.replace(tuned, prompt=request.source_prompt)
     after = edited_as(model, same, **trip)[0]
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[
         0
     ]
     assert after > before + 0.2
-    both = (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
+    both = (tuned, dataclasses.replace(tuned, adapter="", params=few | untuned))
     moved = [finished(one, model).report["metrics"]["warp_error"] for one in both]
-    assert moved[0] < 0.8 * moved[1]
+    assert moved[0] < 0.9 * moved[1]
 
 
 def test_its_control_network_knows_a_scene_by_its_edges(model):

@@ -17,6 +17,9 @@ Area = Float[Tensor, "frames 1 h w"]
 # many pixels. Around what it draws, an edit is the source after a round trip through the
 # autoencoder, and smeared. On drawn scenes whose true edit is known, a third of that is
 # left; where the true edit differs from the source, the distance to it rises by 3 %.
+_RING = 8  # pixels around a mask whose colours are compared
+_FACTORS = (0.8, 1.25)  # least and most by which colours are spread
+_EVEN = 1.0  # variance of a ring of one colour
 _AGREES, _DIFFERS, _SMOOTHED = 42.0, 82.0, 1.2
 _BESIDE = np.ones((3, 3), np.uint8)
 
@@ -131,6 +134,33 @@ def differing(
         wider = np.minimum(cv2.dilate(joined, _BESIDE), differs)
     share = cv2.resize(joined, (width, height)) / np.float32(255)
     return np.where(inside, alpha, alpha * share)
+
+
+def matched(
+    edit: UInt8[np.ndarray, "frames height width 3"],
+    source: UInt8[np.ndarray, "frames height width 3"],
+    inside: Bool[np.ndarray, "frames height width"],
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Take the colours of an edit to those of the source on a ring around a mask, where
+    the model was to keep it.
+
+    A factor and an offset for each channel, the same in all frames, are fitted by least
+    squares; with a ring that agrees they are 1 and 0.
+    """
+    kernel = np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)
+    wider = [cv2.dilate(mask.astype(np.uint8), kernel) > 0 for mask in inside]
+    ring = np.stack(wider) & ~inside
+    if not ring.any():
+        return edit
+    out = edit.astype(np.float32)
+    drawn, known = out[ring], source[ring].astype(np.float32)
+    spread = drawn - drawn.mean(0)
+    shared = (spread * (known - known.mean(0))).mean(0)
+    factor = shared / np.maximum(np.square(spread).mean(0), 1e-6)
+    even = np.square(spread).mean(0) < _EVEN  # tells no factor
+    factor = np.where(even, 1, factor.clip(*_FACTORS))
+    offset = known.mean(0) - factor * drawn.mean(0)
+    return np.rint(factor * out + offset).clip(0, 255).astype(np.uint8)
 
 
 def over(

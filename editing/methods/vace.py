@@ -85,7 +85,8 @@ def run(
     yield Stage("editing")
     kept = kept_frames(request, working, params)
     hidden = working.drawn_anew()
-    seen = np.where(hidden[..., None], HIDDEN if kept is None else kept, working.frames)
+    frames, given = with_finished(working, hidden)
+    seen = np.where(hidden[..., None], HIDDEN if kept is None else kept, frames)
     context = condition(
         backbone.encode,
         seen,
@@ -94,8 +95,12 @@ def run(
         per_latent=backbone.frames_per_latent,
     )
     shown = Shown.of(context, subjects, regions, request, params)
-    source = backbone.encode(working.frames)
+    source = backbone.encode(frames)
+    pictures = context[:before, : source.shape[1]]
     gate = working.inside() if params.blend else None
+    if gate is not None and given:
+        gate = gate.clone()
+        gate[: working.latents[given - 1] + 1] = 0
 
     fresh = torch.Generator().manual_seed(request.seed)
     beside = generator(request.seed, _PICTURES)
@@ -103,14 +108,13 @@ def run(
     def draw() -> FrameLatents:
         """Draw noise: that of the clip is the same whatever pictures there are."""
         clip = own_noise(source, fresh)
-        return torch.cat([own_noise(context[:before, : source.shape[1]], beside), clip])
+        return torch.cat([own_noise(pictures, beside), clip])
 
     solvers = {"unipc": UniPC, "euler": Euler, "lcm": lambda: Renoised(draw)}
     solver = solvers[params.solver]()
     schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)
     steps = late_steps(schedule, params.strength)
-    clean = torch.cat([context[:before, : source.shape[1]], source])
-    x = clean
+    x = clean = torch.cat([pictures, source])
     if steps:
         x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
     previews = Previews(source, working, params.preview_every)
@@ -133,7 +137,7 @@ def run(
         yield Progress("editing", done, len(steps), None)
     edits = (x[before:],)
     if not steps:
-        return WindowResult(edits)
+        return WindowResult(edits, given=given)
     latents = working.latents
     every = by_frame(words.heat.maps(telling_columns(text.text)), latents, before)
     return WindowResult(
@@ -141,6 +145,7 @@ def run(
         by_frame(words.heat.maps(columns), latents, before),
         words=WordAttention({}, {word: one.before for word, one in every.items()}),
         control=kept,
+        given=given,
     )
 
 
@@ -166,6 +171,19 @@ def subjects_of(request: EditRequest) -> list[Subject]:
         scale = 1.0 if asked.scale is None else asked.scale
         found.append(Subject(picture, codes.get(asked.label, 0), scale))
     return found
+
+
+def with_finished(working: ResizedClip, hidden: Masks) -> tuple[RgbFrames, int]:
+    """Return the clip with the finished frames of the window before, and their number;
+    in these nothing is drawn anew, so `hidden` is cleared."""
+    finished = working.window.finished
+    if finished is None:
+        return working.frames, 0
+    given = len(finished)
+    own = hidden[:given, ..., None]
+    before = np.where(own, finished, working.frames[:given])
+    hidden[:given] = False
+    return np.concatenate([before, working.frames[given:]]), given
 
 
 def kept_frames(

@@ -192,6 +192,16 @@ class MethodParams(BaseModel):
         return "auto"
 
     @property
+    def overlapped(self) -> int:
+        """Finished frames of the window before that a window begins with."""
+        return 0
+
+    @property
+    def matches(self) -> bool:
+        """True if the colours of a window are taken to those around its edit."""
+        return False
+
+    @property
     def reach(self) -> Literal["exact", "hull", "box"]:
         """What is drawn anew of a region: its mask, the hull or the box of that."""
         return "exact"

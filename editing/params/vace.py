@@ -9,7 +9,12 @@ from regrain.editing.params.base import Passes, guidance, steps_run, strength
 from regrain.editing.params.flow_regions import BINDING, BoundParams, shift, span
 from regrain.editing.params.written import Share, parameter
 
-_PLAIN = {"cross_strength": 0.0, "picture_binding": 0.0, "mask": "exact"}
+_PLAIN = {
+    "cross_strength": 0.0,
+    "picture_binding": 0.0,
+    "mask": "exact",
+    "match": False,
+}
 # Of picture adapters, which this method does without.
 _OF_ADAPTERS = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
 
@@ -26,6 +31,7 @@ class VaceParams(BoundParams):
     GROUPS = {
         "Regions": (*BINDING, "picture_binding", "feather", "blend"),
         "Flow": ("shift", "levels", "solver", "scale", "span"),
+        "Long clips": ("window", "overlap", "match"),
     }
 
     preset: Literal["regions", "authors", "diffusers", "fast"] = parameter(
@@ -71,11 +77,39 @@ class VaceParams(BoundParams):
         "How far a region does not see the pictures of others.",
     )
     span: int = span(81)
+    window: int = parameter(
+        81,
+        "Frames at once",
+        "Most frames that are edited together; a later window begins with the last of the window before. 0 "
+        "takes as many as can be decoded together.",
+        (0, 1000),
+    )
+    overlap: int = parameter(
+        17,
+        "Frames handed on",
+        "How many finished frames a later window begins with: 0, 1, 5, 9, 13, ...",
+        (0, 997),
+    )
+    match: bool = parameter(
+        True,
+        "Match colours",
+        "Take the colours of each window to those of the source around its regions.",
+    )
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`."""
         steps = steps_run(self.steps, self.strength)
         return super().passes(edits)._replace(editing=float(steps))
+
+    @property
+    def overlapped(self) -> int:
+        """See `MethodParams`."""
+        return self.overlap
+
+    @property
+    def matches(self) -> bool:
+        """See `MethodParams`."""
+        return self.match
 
     @property
     def reach(self) -> Literal["exact", "hull", "box"]:
@@ -85,6 +119,13 @@ class VaceParams(BoundParams):
     def check_together(self) -> None:
         """Refuse parameters of picture adapters, too."""
         super().check_together()
+        fits = not self.window or self.overlap < self.window
+        if self.overlap and (self.overlap % 4 != 1 or not fits):
+            most = f", less than the window of {self.window}" if self.window else ""
+            raise RequestError(
+                "params.overlap",
+                f"Expected 0, or a multiple of 4 and 1 more{most}, got {self.overlap}.",
+            )
         for name in _OF_ADAPTERS:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise RequestError(

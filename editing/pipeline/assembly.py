@@ -17,6 +17,7 @@ from regrain.editing.attention.averages import (
     StepAreas,
     WordAttention,
 )
+from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize, resize_labels
 from regrain.editing.media.lazy_frames import (
@@ -25,6 +26,7 @@ from regrain.editing.media.lazy_frames import (
     LazyFrames,
     Numbers,
     Rgb,
+    RgbFrames,
     windows,
 )
 from regrain.editing.models.backbone import Backbone
@@ -107,7 +109,7 @@ def edit_clip(
         if several:
             yield WindowStarted(number, len(plan.windows), work, left)
         left -= work
-        draft = yield from runner.edit(window)
+        draft = yield from runner.edit(window, assembly.finished_before(window))
         yield Stage("decoding")
         yield from assembly.add(window, draft)
         if several and assembly.done < plan.frames:
@@ -126,9 +128,13 @@ def edit_windows(
     Errors are those of `edit_clip`.
     """
     runner = yield from _runner(backbone, placed, pictures)
+    assembly = Assembly(runner.backbone, placed, runner.plan)
     for window in runner.plan.windows:
         if window.shot == shot:
-            yield from runner.edit(window)
+            before = assembly.finished_before(window)
+            draft = yield from runner.edit(window, before)
+            if placed.params.overlapped:
+                assembly.decode(window, draft)
 
 
 def _runner(
@@ -150,7 +156,8 @@ def _runner(
         _, height, width = backbone.grid(1, *frames.shape[1:3])
         rows = 2 + 2 * len(request.targets) if method.several else 1
         size = backbone.window_frames(rows, height, width)
-    plan = make_plan(cuts, params.keyframes, frames, size, method.anchors)
+    overlap = params.overlapped
+    plan = make_plan(cuts, params.keyframes, frames, size, method.anchors, overlap)
     _check_shown(placed, plan)
     if method.prepare:
         backbone = yield from method.prepare(backbone, request, params)
@@ -189,15 +196,20 @@ class WindowRunner:
     _ends: Numbers = ()
     _paths: Weights = field(default_factory=dict)
 
-    def edit(self, window: Window) -> Steps[WindowResult | None]:
-        """Return the draft of a window's own frames; None if no region is in them."""
+    def edit(
+        self, window: Window, before: RgbFrames | None = None
+    ) -> Steps[WindowResult | None]:
+        """Return the draft of a window's own frames; None if no region is in them.
+
+        `before` are the finished frames of its anchors, of a method that takes them.
+        """
         request = self.placed.request
         params = self.placed.params
         several = len(self.plan.windows) > 1
         mask = request.edited_mask
         if several and not any(mask.read(key, key + 1).any() for key in window.keys):
             return None
-        frames = self._frames(window)
+        frames = self._frames(window, before)
         part = pick(request, frames.numbers)
         run = (self.method.run, self.pictures, self.backbone, part, params, frames)
         if not several:
@@ -218,11 +230,13 @@ class WindowRunner:
         self._paths = paths
         return draft
 
-    def _frames(self, window: Window) -> WindowFrames:
+    def _frames(self, window: Window, before: RgbFrames | None) -> WindowFrames:
         """Return the frames of a window, after its anchors."""
         anchors: Numbers = ()
         paths: Weights = {}
-        if window.anchors and window.shot == self._shot:
+        if before is not None:
+            anchors = window.anchors
+        elif window.anchors and window.shot == self._shot:
             anchors = self._ends
             paths = self._paths
         numbers = (*anchors, *window.keys)
@@ -231,7 +245,7 @@ class WindowRunner:
         leads = any(
             other.anchors and other.shot == window.shot for other in self.plan.windows
         )
-        return WindowFrames(numbers, len(anchors), gaps, leads, paths)
+        return WindowFrames(numbers, len(anchors), gaps, leads, paths, before)
 
 
 class Assembly:
@@ -258,6 +272,8 @@ class Assembly:
         self._shot = -1
         self._key = 0
         self._pictures: list[Rgb] = []
+        # Finished key frames of the shot, as many as the next window begins with.
+        self._finished: list[Rgb] = []
         self.done = 0
 
     def add(self, window: Window, draft: WindowResult | None) -> Iterator[Event]:
@@ -270,7 +286,8 @@ class Assembly:
         every = []
         for number in range(len(self._frames)):
             latents = drawn[number] if draft else None
-            every.append(self._all_frames(number, latents, window))
+            given = draft.given if draft else 0
+            every.append(self._all_frames(number, latents, window, given))
         start = self.done
         stop = window.keys[-1] + 1
         size = self._placed.request.clip.size
@@ -292,12 +309,12 @@ class Assembly:
         self._keep(len(window.keys), draft)
 
     def _all_frames(
-        self, number: int, latents: Latents | None, window: Window
+        self, number: int, latents: Latents | None, window: Window, given: int
     ) -> Iterator[Rgb]:
         """Yield one of the edits at the working size, from the first unfinished frame
         to the last key frame."""
         keys = window.keys
-        drawn = self._key_frames(latents, window)
+        drawn = self._key_frames(latents, window, given)
         deviation = self._placed.params.averaged_frames
         flow = self._placed.params.motion_estimate
         is_edit = number < len(self._placed.request.targets)
@@ -323,14 +340,45 @@ class Assembly:
         areas = self._placed.request.areas.read(start, stop)
         return np.stack([resize_labels(area, (width, height)) for area in areas])
 
-    def _key_frames(self, latents: Latents | None, window: Window) -> Iterator[Rgb]:
-        """Yield the window's own key frames as an edit shows them: the source where
-        nothing is edited."""
+    def finished_before(self, window: Window) -> RgbFrames | None:
+        """Return the finished frames that a window begins with, at the working size;
+        None if its method takes none, or there are none."""
+        if not self._placed.params.overlapped or not window.anchors:
+            return None
+        return np.stack(self._finished)
+
+    def decode(self, window: Window, draft: WindowResult | None) -> None:
+        """Decode a window for the next alone, which begins with its last frames."""
+        latents, given = (draft.edits[0], draft.given) if draft else (None, 0)
+        for _ in self._key_frames(latents, window, given):
+            pass
+
+    def _key_frames(
+        self, latents: Latents | None, window: Window, given: int
+    ) -> Iterator[Rgb]:
+        """Yield the window's own key frames as an edit shows them, after frames that it
+        was given: the source where nothing is edited."""
+        if not window.anchors:
+            self._finished = []
+        for frame in self._own_frames(latents, window, given):
+            overlap = self._placed.params.overlapped
+            if overlap:
+                self._finished = [*self._finished, frame][-overlap:]
+            yield frame
+
+    def _own_frames(
+        self, latents: Latents | None, window: Window, given: int
+    ) -> Iterator[Rgb]:
         count = len(window.keys)
         # those of a video are decoded together
-        if latents is not None and len(latents) < count:
-            frames = self._backbone.decode(latents)
-            yield from frames[:count]  # without those that padded it
+        if latents is not None and self._backbone.frames_per_latent > 1:
+            frames = self._backbone.decode(latents)[given:][:count]  # without padding
+            if self._placed.params.matches and self._placed.request.edited:
+                source = read_some(self._source.read, window.keys)
+                areas = read_some(self._labels, window.keys)
+                labels = [region.label for region in self._placed.request.edited]
+                frames = matched(frames, source, np.isin(areas, labels))
+            yield from frames
             return
         for start, stop in windows(count, _DECODED):
             if latents is None:

@@ -200,7 +200,9 @@ def _windows(request: EditRequest) -> list[int]:
         keys = min(frames, ceil((frames - 1) / apart) + 1)
     size = request.decided.together or MOST_WINDOW
     anchors = find_method(request.method).anchors
-    return [len(one.numbers) for one in windows_of(range(keys), size, anchors)]
+    overlap = request.decided.overlapped
+    windows = windows_of(range(keys), size, anchors, overlap)
+    return [len(one.numbers) for one in windows]
 
 
 def work(request: EditRequest) -> Work | None:

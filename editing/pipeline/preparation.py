@@ -37,7 +37,7 @@ from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts
-from regrain.editing.request.usual import picture_doubts
+from regrain.editing.request.usual import picture_doubts, reference_doubts
 from regrain.editing.storage.memory import reset_peak
 from regrain.editing.verdict.crop_reader import CropReader
 
@@ -130,6 +130,7 @@ def prepare_run(
         warnings += pictures.warnings
     warnings += focus_warnings(request, edits)
     warnings += picture_doubts(request.asked, request.regions)
+    warnings += reference_doubts(request)
     return PreparedRun(
         backbone,
         resolved,

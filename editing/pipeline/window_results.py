@@ -75,6 +75,7 @@ def draft_key(
         "anchors": b"".join(
             latents.float().cpu().numpy().tobytes() for _, latents in known
         ),
+        "finished": None if window.finished is None else _digest(window.finished),
     }
 
 
@@ -146,6 +147,7 @@ def store_draft(key: Values, draft: WindowResult, paths: Weights) -> None:
         tensors["reconstruction"] = draft.reconstruction
     for walk, path in paths.items():
         tensors[f"path/{walk}"] = path
+    tensors["given"] = torch.tensor(draft.given)
     for name, array in maps_of(draft).items():
         tensors[name] = torch.from_numpy(np.array(array))
     cache.store(key, tensors)
@@ -162,6 +164,7 @@ def load_draft(
     paths: Tensors = {}
     maps: dict[str, np.ndarray] = {}
     rebuilt = None
+    given = 0
     for path, stored in kept.items():
         # A copy, since the last bits of a CPU result depend on memory alignment.
         tensor = stored.clone()
@@ -174,17 +177,23 @@ def load_draft(
             edits[int(name)] = tensor
         elif kind == "path":
             paths[name] = tensor
+        elif kind == "given":
+            given = int(tensor)
         else:
             rebuilt = tensor
     in_order = tuple(edits[number] for number in sorted(edits))
-    return with_maps(WindowResult(in_order, reconstruction=rebuilt), maps), paths
+    whole = WindowResult(in_order, reconstruction=rebuilt, given=given)
+    return with_maps(whole, maps), paths
 
 
 def without_anchors(draft: WindowResult, anchors: int) -> WindowResult:
-    """Return the draft of a window's own frames, without the anchors before them."""
+    """Return the draft of a window's own frames, without the anchors before them;
+    latents that stand for several frames stay."""
     if not anchors:
         return draft
     maps = {name: array[anchors:] for name, array in maps_of(draft).items()}
+    if draft.given:
+        return with_maps(draft, maps)
     rebuilt = draft.reconstruction
     own = replace(
         draft,

@@ -50,6 +50,8 @@ class WindowFrames:
         leads: True if another window follows, for which paths are noted.
         known: By walk and step, the latents that the anchors follow, [edits, anchors,
             c, h, w].
+        finished: The anchors as the window before ended with them, at the working
+            size; None if they follow latents.
         paths: By walk and step, the latents of the first and the last frame of this
             window.
     """
@@ -59,6 +61,7 @@ class WindowFrames:
     breaks: Numbers = ()
     leads: bool = False
     known: Weights = field(default_factory=dict)
+    finished: RgbFrames | None = None
     paths: Tensors = field(default_factory=dict)
 
     @classmethod
@@ -221,6 +224,7 @@ class WindowResult:
     Attributes:
         edits: Clean latents of every edit, in the order of `request.targets`.
         attention, words, step_areas, control: See `EditResult`.
+        given: Frames of the window before that its latents begin with.
         reconstruction: Clean latents of the reconstructed source.
     """
 
@@ -230,3 +234,4 @@ class WindowResult:
     words: WordAttention | None = None
     step_areas: StepAreas = field(default_factory=dict)
     control: RgbFrames | None = None
+    given: int = 0

@@ -71,6 +71,7 @@ def make_plan(
     frames: LazyRgb,
     size: int,
     anchors: int = ANCHORS,
+    overlap: int = 0,
 ) -> Plan:
     """Plan the edit of a clip.
 
@@ -81,6 +82,7 @@ def make_plan(
         frames: The clip, at any size; read only where key frames depend on it.
         size: Most frames of a window with its anchors, at least 3.
         anchors: Frames of the windows before that a window needs: 2 or 0.
+        overlap: Frames before it, less than `size`, that are anchors instead.
     """
     windows: list[Window] = []
     shots = pairwise((0, *cuts, len(frames)))
@@ -93,14 +95,25 @@ def make_plan(
             )
         shot = chosen(frames, range(begin, end))
         keys = tuple(begin + key for key in choose_keyframes(own, shot))
-        windows += windows_of(keys, size, anchors, number)
+        windows += windows_of(keys, size, anchors, overlap, number)
     return Plan(len(frames), tuple(cuts), tuple(windows))
 
 
 def windows_of(
-    keys: Sequence[int], size: int, anchors: int = ANCHORS, shot: int = 0
+    keys: Sequence[int],
+    size: int,
+    anchors: int = ANCHORS,
+    overlap: int = 0,
+    shot: int = 0,
 ) -> list[Window]:
     """Return the windows of the key frames of a shot; arguments as for `make_plan`."""
+    if overlap:
+        ends = [*range(size, len(keys), size - overlap), len(keys)]
+        windows = [Window(tuple(keys[: ends[0]]), (), shot)]
+        for start, stop in pairwise(ends):
+            before = tuple(keys[start - overlap : start])
+            windows.append(Window(tuple(keys[start:stop]), before, shot))
+        return windows
     if not anchors:
         parts = spans(len(keys), size)
         return [Window(tuple(keys[start:stop]), (), shot) for start, stop in parts]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
@@ -137,6 +139,18 @@ class Region:
         """Return the margin, in pixels, that it has in a clip of a size (width,
         height)."""
         return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin
+
+
+def called(regions: Sequence[Region]) -> dict[str, str]:
+    """Return what to call each region, by its name: its words, as its card on the page
+    does, unless somebody has named it or another has the same."""
+    words = [one.source.strip() or one.prompt.strip() for one in regions]
+    said = {}
+    for region, text in zip(regions, words, strict=True):
+        unnamed = re.fullmatch(r"Region \d+", region.name)
+        is_told = unnamed and text and words.count(text) == 1
+        said[region.name] = text if is_told else region.name
+    return said
 
 
 def cleaned(value: Any, owner: type, prefix: str = "") -> dict[str, str]:

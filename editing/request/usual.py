@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from regrain.editing.media.images import read_picture
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
@@ -17,11 +20,14 @@ from regrain.editing.models.files.offers import Family
 from regrain.editing.params.registry import METHODS, OFFERS
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 
 # The first that a model can be used with is its usual one: it edits region by region,
 # in few steps, or a video model.
-_BEST = (Edit().method, "infedit", "flow_regions")
+_BEST = (Edit().method, "infedit", "vace", "flow_regions")
+_HEEDED = 3  # pictures
+_WHITE = 240  # of 255, on average around a thing that is cut out
 
 
 class Way(NamedTuple):
@@ -105,3 +111,29 @@ def picture_doubts(edit: Edit, regions: Iterable[Region]) -> list[str]:
         f"By {BUILT_IN_FAST}, what should look like a picture ({seeing[0]}) becomes a "
         "pattern. Use VideoGrain, without it."
     ]
+
+
+def reference_doubts(request: EditRequest) -> list[str]:
+    """Say what a method that sees pictures by itself may not heed of them: more than a
+    few, or what is around a thing."""
+    if not METHODS[request.method].sees_pictures:
+        return []
+    pictures = list(request.pictures)
+    said = []
+    if len(pictures) > _HEEDED:
+        said.append(
+            f"There are {len(pictures)} pictures; such models seldom heed more than "
+            f"{_HEEDED}."
+        )
+    for one in pictures:
+        pixels = read_picture(one.path, one.field)
+        edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+        edge = np.concatenate(edges)
+        opaque = edge[edge[:, 3] > 0, :3]
+        if len(opaque) > len(edge) / 2 and opaque.mean() < _WHITE:
+            whose = f"of {one.name!r}" if one.name else "of the clip"
+            said.append(
+                f"The picture {whose} shows more than a thing on white, which is drawn, "
+                "too. Cut the thing out."
+            )
+    return said

@@ -107,7 +107,9 @@ NEEDS = (
     Need("Stable Diffusion", 768, 2.2, 0.7, attention=7301),
     Need("SDXL", 768, 6.6, 0.35, attention=2800),
     Need("SDXL", 1024, 6.6, 0.63, attention=2800),
-    # before the family with whose name its own begins
+    # before the families with whose name their own begin
+    Need("Wan 2.1 VACE, 14B", 480, 32.6, 0.16, 4, attention=61440, reader=10.6),
+    Need("Wan 2.1, 14B", 480, 26.9, 0.14, 4, attention=51200, reader=10.6),
     Need("Wan 2.1 VACE", 480, 4.8, 0.14, 4, attention=17280, reader=10.6),
     Need("Wan 2.1", 480, 3.4, 0.12, 4, attention=11520, reader=10.6),
 )

@@ -12,6 +12,7 @@ from regrain.editing.media.labels import Labels
 from regrain.editing.models.files.words import split_words
 from regrain.editing.request.boxes import Edges
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import called
 
 _FRAMES = 8  # at most, that are looked at
 _GROWN = 1.2  # sides of a box: a tenth more on each side
@@ -26,7 +27,7 @@ class Wish(NamedTuple):
     """What a region should look like.
 
     Attributes:
-        region: Its name; None for the whole frame.
+        region: What it is called; None for the whole frame.
         words: What it should become.
         others: What it might look like instead: whole phrases, each once.
         frames: Numbers of the frames that are looked at.
@@ -68,6 +69,7 @@ def wishes(
         edges = np.tile((0.0, 0.0, *request.clip.size), (len(request.clip), 1))
         return [Wish(None, words, others, *_squares(edges, 1.0))]
     extents = cast(Labels, request.labels).extents
+    names = called(request.regions)
     found = []
     for region in request.edited:
         if not region.prompt.strip():
@@ -83,7 +85,8 @@ def wishes(
         others = _different(words, before, beside, kinds, places)
         if words != asked and _content(words) == _content(before):
             others = []  # nothing changes but what cannot be told
-        found.append(Wish(region.name, words, others, *_squares(edges, _GROWN)))
+        name = names[region.name]
+        found.append(Wish(name, words, others, *_squares(edges, _GROWN)))
     return found
 
 

@@ -16,11 +16,10 @@ from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.local_models import absent, find_local
 from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
+from regrain.masks.models.single_files import first_sams
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
 CUTS = "cuts"
-# from small to large
-_FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
 _WORDS: tuple[Prompt, ...] = ("words",)
 
@@ -77,15 +76,19 @@ def finders() -> dict[str, MaskModel]:
             built_in=True,
         ),
     ]
-    for size, file in sam.PUBLISHED.values():
-        if find_local(file):
-            first = MaskModel(
-                name=file.removesuffix(".pth"),
-                title=f"SAM ViT-{size[-1].upper()}",
-                about="The first SAM, for any picture.",
-                takes=_SAM,
-            )
-            known.append(first)
+    sizes = {
+        file.removesuffix(".pth"): size
+        for size, file in sam.PUBLISHED.values()
+        if find_local(file)
+    }
+    for name, size in (sizes | first_sams()).items():
+        first = MaskModel(
+            name=name,
+            title=f"SAM ViT-{size[-1].upper()}",
+            about="The first SAM, for any picture.",
+            takes=_SAM,
+        )
+        known.append(first)
     for checkpoint in checkpoints.checkpoints():
         kind = checkpoint.kind
         clicks = _SAM if kind.clicks else ()
@@ -118,7 +121,7 @@ def usual(
         return able[0]
     published = [finder for finder in able if finder.checkpoint]
     if not published:
-        published = [finder for finder in able if finder.name in _FIRST]
+        published = [finder for finder in able if not finder.built_in]
     if not published:
         cuts = [finder for finder in able if finder.name == CUTS]
         return (cuts or able)[0]

@@ -4,7 +4,7 @@ used."""
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from regrain.masks.models.embedded import (
     encoded_frames,
     is_first,
 )
+from regrain.masks.models.single_files import FILE, first_size, shapes_of
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -104,19 +105,32 @@ def predict(
 
 
 def logits(
-    frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
-) -> Float32[np.ndarray, "height width"]:
-    """Return the built-in SAM's logits for each pixel, for prompts without an earlier
-    mask."""
-    predictor = _predictor(load_sam(frame.model), frame)
-    masks, _, _ = predictor.predict(
-        points if len(points) else None,
-        labels if len(points) else None,
-        box,
-        multimask_output=box is None,
-        return_logits=True,
-    )
-    return masks[WHOLE].astype(np.float32)
+    frame: Embedded, points: np.ndarray, box: np.ndarray | None = None
+) -> Float32[np.ndarray, "answers height width"]:
+    """Return the built-in SAM's logits of each pixel for each point on the object by
+    itself or, without points, for a box."""
+    import torch
+
+    sam = load_sam(frame.model)
+    size = frame.image.shape[:2]
+    scaled = _predictor(sam, frame).transform
+    clicks = corners = None
+    if len(points):
+        at = torch.as_tensor(scaled.apply_coords(points, size)).float()
+        clicks = at[:, None], torch.ones(len(at), 1)
+    else:
+        corners = torch.as_tensor(scaled.apply_boxes(box, size)).float()
+    with torch.inference_mode():
+        sparse, dense = sam.prompt_encoder(clicks, corners, None)
+        masks, _ = sam.mask_decoder(
+            frame.features,
+            sam.prompt_encoder.get_dense_pe(),
+            sparse,
+            dense,
+            multimask_output=corners is None,
+        )
+        whole = masks[:, WHOLE : WHOLE + 1]
+        return sam.postprocess_masks(whole, frame.input_size, size)[:, 0].numpy()
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
@@ -146,9 +160,11 @@ def load_sam(model: str | Path | None = None) -> Sam:
 @lru_cache(maxsize=2)
 def _load(path: Path, _state: object) -> Sam:
     import torch
+    from safetensors.torch import load_file
+    from segment_anything import sam_model_registry
 
     if path.is_dir():
-        from regrain.masks.models.tiny_sam import FILE, load_tiny_sam
+        from regrain.masks.models.tiny_sam import load_tiny_sam
 
         if not (path / FILE).is_file():
             raise ModelError(
@@ -156,10 +172,23 @@ def _load(path: Path, _state: object) -> Sam:
                 f"{shorten(path.name)} is a folder without {FILE}. Use a "
                 "checkpoint's file.",
             )
-        with LOADING:
-            return load_tiny_sam(path)
-    from segment_anything import sam_model_registry
+        size = first_size(shapes_of(path / FILE))
+        if not size:
+            with LOADING:
+                return load_tiny_sam(path)
+        read = partial(load_file, path / FILE)
+    else:
+        size = _size_of(path)
+        read = partial(torch.load, path, map_location="cpu", weights_only=True)
+    damaged = f"{shorten(path.name)} is damaged. Download it again."
+    with LOADING, boundary("model", damaged, ModelError):
+        sam = sam_model_registry[size]()
+        sam.load_state_dict(read())
+    return sam.to(choose_device())
 
+
+def _size_of(path: Path) -> str:
+    """Return which published checkpoint a pickle is; a ModelError if it is none."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
@@ -169,12 +198,7 @@ def _load(path: Path, _state: object) -> Sam:
             f"{shorten(path.name)} is not a published checkpoint ({allowed}), and "
             "another pickle could run code. Download one of these.",
         )
-    size, _ = PUBLISHED[digest]
-    make = sam_model_registry[size]
-    with LOADING:
-        sam = make()
-        sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return sam.to(choose_device())
+    return PUBLISHED[digest][0]
 
 
 def _predictor(sam: Sam, frame: Embedded) -> Any:

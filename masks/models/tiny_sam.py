@@ -17,12 +17,13 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regrain.masks.models.single_files import FILE
+
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
 WIDTH = 128  # of the embedding and the decoder
 # channels of features at 4 and at 2 pixels, as in the decoder
 EDGES = (WIDTH // 4, WIDTH // 8)
-FILE = "model.safetensors"
 
 
 class Encoder(nn.Module):

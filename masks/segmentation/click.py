@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -142,12 +143,15 @@ def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene, doubt: Doubt) ->
     ratio = np.array(scene.shape[::-1]) / (width, height)
     marked = _on_grid(prompts, ratio, scene.shape)
 
-    def ask(about: np.ndarray) -> np.ndarray:
-        """Ask the built-in SAM about points on the object, or about a box."""
-        box = None if len(about) else prompts.box
-        on_it = np.ones(len(about), int)
-        logits = sam.logits(embed(image), about / ratio, on_it, box)
-        return _resized(logits, scene.shape)
+    @cache
+    def seen() -> Embedded:
+        return embed(image)
+
+    def ask(about: np.ndarray) -> list[np.ndarray]:
+        """Ask the built-in SAM about each of some points on the object, or about a
+        box."""
+        answers = sam.logits(seen(), about / ratio, prompts.box)
+        return [_resized(logits, scene.shape) for logits in answers]
 
     mask = cuts.find(scene, marked, None if sam.missing() else ask, doubt)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5

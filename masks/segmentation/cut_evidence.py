@@ -21,7 +21,7 @@ from regrain.masks.segmentation.cut_tables import (
     Palette,
     Places,
     Soft,
-    local_counts,
+    likeness_of,
 )
 
 LONG_SIDE = 256  # pixels worked on
@@ -97,14 +97,18 @@ class Scene:
     @cached_property
     def places(self) -> Places:
         """Lookup of colours by place."""
-        return Places(self.palette.coarse, CELLS, self.shape)
+        palette = self.palette
+        return Places(palette.coarse, [palette.likeness], CELLS, self.shape)
 
     @cached_property
-    def motions(self) -> list[tuple[np.ndarray, Places]]:
-        """Motion of every pixel against the background, in bins, for each flow, and its
-        lookup."""
+    def motions(self) -> list[Places]:
+        """Lookup of each flow's motion against the background, in bins."""
         residuals = [_motion_bins(flow, rim(self.shape)) for flow in self.flows]
-        return [(bins, Places(bins, _MOTION_CELLS, self.shape)) for bins in residuals]
+        alike = likeness_of(np.arange(_STEPS))
+        return [
+            Places(bins, [alike, alike], _MOTION_CELLS, self.shape)
+            for bins in residuals
+        ]
 
     @cached_property
     def guide(self) -> Guide:
@@ -146,9 +150,8 @@ def _color_counts(palette: Palette, weights: Soft) -> np.ndarray:
 
 def by_place(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     """Return the evidence of colours at their places; else as `by_color`."""
-    palette = scene.palette
-    within = local_counts(palette.coarse, palette.likeness, inside, CELLS)
-    beyond = local_counts(palette.coarse, palette.likeness, outside, CELLS)
+    within = scene.places.counts(inside)
+    beyond = scene.places.counts(outside)
     return scene.places.read(_log_odds(within, beyond, inside, outside))
 
 
@@ -173,9 +176,9 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
     total = np.zeros(scene.shape, np.float32)
     if not scene.flows:
         return total
-    for bins, places in scene.motions:
-        within = local_counts(bins, _MOTION_LIKENESS, inside, _MOTION_CELLS)
-        beyond = local_counts(bins, _MOTION_LIKENESS, outside, _MOTION_CELLS)
+    for places in scene.motions:
+        within = places.counts(inside)
+        beyond = places.counts(outside)
         here = _log_odds(within, beyond, inside, outside)
         everywhere = _log_odds(
             within.sum((1, 2)),
@@ -183,16 +186,9 @@ def by_motion(scene: Scene, inside: Soft, outside: Soft) -> Soft:
             inside,
             outside,
         )
-        total += 0.5 * everywhere[bins].reshape(scene.shape)
-        total += 0.5 * places.read(here)
+        total += places.read(0.5 * (here + everywhere[:, None, None]))
     evidence = _TOGETHER * total / len(scene.flows)
     return scene.guide.smoothed(np.clip(evidence, -_MOVING, _MOVING))
-
-
-_MOTION_BINS = np.argwhere(np.ones((_STEPS, _STEPS)))
-_MOTION_LIKENESS = np.exp(
-    -np.square(_MOTION_BINS[:, None] - _MOTION_BINS).sum(2) / 2
-).astype(np.float32)
 
 
 def _motion_bins(flow: Flow, outside: Soft) -> Int[np.ndarray, " pixels"]:

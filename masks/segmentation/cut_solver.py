@@ -6,6 +6,8 @@ Everything here is a function of arrays on one small grid.
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 from jaxtyping import Float32
@@ -46,42 +48,42 @@ def divide(
 
     Source: Chambolle and Pock 2011, "A first-order primal-dual algorithm", algorithm 1.
     """
-    x = start.astype(np.float32).copy()
-    ahead = x.copy()
-    spare = np.empty_like(x)
-    across = np.zeros_like(right)
-    along = np.zeros_like(down)
-    gain = _STEP * evidence
+    x = start.astype(np.float32)
+    parting = cv2.morphologyEx(x, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    moving = np.where(evidence > 0, x < 1, x > 0) | parting
+    if not moving.any():
+        return x
+    # Others stay until one beside them moves, which reaches a pixel farther each time.
+    margin = iterations + 1
+    part = tuple(
+        slice(max(0, int(places.min()) - margin), int(places.max()) + margin + 1)
+        for places in np.nonzero(moving)
+    )
+    # Rows are joined, with walls between them: whole arrays are faster.
+    walls = np.zeros_like(x[part])
+    height, width = walls.shape
+    walls[:, :-1] = right[part][:, : width - 1]
+    most = down[part][: height - 1].ravel()
+    sides = (
+        (1, np.zeros_like(x, shape=walls.size - 1), walls.ravel()[:-1]),
+        (width, np.zeros_like(most), most),
+    )
+    gain = _STEP * evidence[part].ravel()
+    ahead = now = x[part].ravel()
     for _ in range(iterations):
-        # differences to the right and down
-        across += _STEP * (ahead[:, 1:] - ahead[:, :-1])
-        along += _STEP * (ahead[1:] - ahead[:-1])
-        np.clip(
-            across,
-            -right,
-            right,
-            out=across,
-        )
-        np.clip(
-            along,
-            -down,
-            down,
-            out=along,
-        )
-        np.add(x, gain, out=spare)
-        # the forces of both
-        spare[:, :-1] += _STEP * across
-        spare[:, 1:] -= _STEP * across
-        spare[:-1] += _STEP * along
-        spare[1:] -= _STEP * along
-        np.clip(
-            spare,
-            0,
-            1,
-            out=spare,
-        )
-        np.subtract(2 * spare, x, out=ahead)
-        x, spare = spare, x
+        after = now + gain
+        for step, force, most in sides:
+            force += _STEP * (ahead[step:] - ahead[:-step])
+            np.maximum(force, -most, out=force)
+            np.minimum(force, most, out=force)
+            push = _STEP * force
+            after[:-step] += push
+            after[step:] -= push
+        np.maximum(after, 0, out=after)
+        np.minimum(after, 1, out=after)
+        ahead = 2 * after - now
+        now = after
+    x[part] = now.reshape(walls.shape)
     return x
 
 
@@ -89,33 +91,32 @@ def distance(seeds: Mask, cost: Soft) -> Soft:
     """Return the cost of the cheapest way from any seed to each pixel; `cost` is that
     of a step."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
+    spent = [
+        [np.cumsum(way, axis=0, dtype=np.float32) for way in (costs, costs[::-1])]
+        for costs in (cost, np.ascontiguousarray(cost.T))
+    ]
+    dearer = (1 + _DIAGONAL) * cost
     for _ in range(_TURNS):
         before = far.copy()
-        for axis in (0, 1):
-            far = _swept(far, cost, axis)
-            far = np.flip(_swept(np.flip(far, axis), np.flip(cost, axis), axis), axis)
-        far = _diagonally(np.ascontiguousarray(far), cost)
+        for there, back in spent:  # down and up, then to the right and to the left
+            _sweep(far, there)
+            _sweep(far[::-1], back)
+            far = np.ascontiguousarray(far.T)
+        for y, x in itertools.product((1, -1), repeat=2):
+            ways = far[::y, ::x]
+            longer = ways[:-1, :-1] + dearer[::y, ::x][1:, 1:]
+            np.minimum(ways[1:, 1:], longer, out=ways[1:, 1:])
         if np.abs(before - far).max() < 1e-2:
             break
     return far
 
 
-def _swept(far: np.ndarray, cost: np.ndarray, axis: int) -> np.ndarray:
-    """Extend ways along one axis in one direction, in all rows at once."""
-    spent = np.cumsum(cost, axis=axis, dtype=np.float32)
-    return np.minimum.accumulate(far - spent, axis=axis) + spent
-
-
-def _diagonally(far: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    dearer = (1 + _DIAGONAL) * cost
-    for y, x in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        shift = np.float32([[1, 0, x], [0, 1, y]])
-        size = far.shape[::-1]
-        moved = cv2.warpAffine(
-            far, shift, size, flags=cv2.INTER_NEAREST, borderValue=float(_FAR)
-        )
-        far = np.minimum(far, moved + dearer)
-    return far
+def _sweep(far: np.ndarray, spent: np.ndarray) -> None:
+    """Extend ways from each row to the next, in place; a row at a time is fastest."""
+    far -= spent
+    for row in range(1, len(far)):
+        np.minimum(far[row], far[row - 1], out=far[row])
+    far += spent
 
 
 def nearest_share(far: Soft, share: float) -> Mask:
@@ -127,8 +128,7 @@ def nearest_share(far: Soft, share: float) -> Mask:
 def touching(mask: Mask, seeds: Mask) -> Mask:
     """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in
     it."""
-    _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    found = np.unique(numbers[seeds & mask])
-    if len(found) == 0:
-        return mask.copy()
-    return np.isin(numbers, found)
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    found = np.zeros(count, bool)
+    found[numbers[seeds & mask]] = True
+    return found[numbers] if found.any() else mask.copy()

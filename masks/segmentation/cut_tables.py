@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Float32, Int
@@ -20,6 +23,7 @@ Soft = Float32[np.ndarray, "h w"]
 Colors = Float32[np.ndarray, "h w 3"]
 Pixels = Int[np.ndarray, " pixels"]
 Cells = Float32[np.ndarray, "bins cells cells"]
+Alike = Float32[np.ndarray, "bins bins"]
 
 
 class Palette:
@@ -43,49 +47,40 @@ class Palette:
         places = np.ravel_multi_index(steps.T, _STEPS)
         keys, self.coarse = np.unique(places, return_inverse=True)
         at = np.stack(np.unravel_index(keys, _STEPS), 1).astype(np.float32)
-        norm = np.square(at).sum(1)
-        apart = norm[:, None] + norm - 2 * at @ at.T
-        self.likeness = np.exp(-apart / 2).astype(np.float32)
+        self.likeness = likeness_of(at)
 
 
-def local_counts(
-    bins: Pixels,
-    likeness: Float32[np.ndarray, "bins bins"],
-    weights: Soft,
-    cells: int,
-) -> Cells:
-    """Sum weights by bin and cell, blurred in both; `cells` is the number of cells to a
-    side."""
-    height, width = weights.shape
-    rows = np.arange(height) * cells // height
-    columns = np.arange(width) * cells // width
-    cell = (rows[:, None] * cells + columns).ravel()
-    count = len(likeness)
-    places = bins * cells**2 + cell
-    sums = np.bincount(places, weights.ravel(), count * cells**2)
-    counts = sums.astype(np.float32)
-    near = likeness @ counts.reshape(count, -1)
-    # how far each cell of a row reaches into the others
-    at = np.arange(cells)
-    apart = (at[:, None] - at) / _BLUR
-    blur = np.exp(-np.square(apart) / 2).astype(np.float32)
-    return blur @ near.reshape(-1, cells, cells) @ blur
+def likeness_of(places: Float32[np.ndarray, "bins *axes"]) -> Alike:
+    """Return how much each place is like each other, by their distance."""
+    at = places.reshape(len(places), -1).astype(np.float32)
+    norm = np.square(at).sum(1)
+    apart = norm[:, None] + norm - 2 * at @ at.T
+    return np.exp(-apart / 2)
 
 
 class Places:
-    """Places in a table by bin and cell that each pixel reads, linearly between the
-    middles of cells."""
+    """Places of a frame's pixels in a table by bin and cell: sums go there, and each
+    pixel reads there, linearly between the middles of cells.
 
-    def __init__(self, bins: Pixels, cells: int, shape: Shape) -> None:
+    `likeness` tells how much each bin is like each other; of bins along several axes,
+    how much those along each. `cells` is the number of cells to a side.
+    """
+
+    def __init__(
+        self, bins: Pixels, likeness: Sequence[Alike], cells: int, shape: Shape
+    ) -> None:
         self._shape = shape
+        blur = likeness_of(np.arange(cells) / _BLUR)  # cells reach into others
+        self._alike = (*likeness, blur, blur)
         height, width = shape
         x, y = np.meshgrid(np.arange(width), np.arange(height))
+        row = bins * cells + y.ravel() * cells // height
+        self._cell = row * cells + x.ravel() * cells // width
         top, down = _between_cells(y.ravel(), height, cells)
         left, right = _between_cells(x.ravel(), width, cells)
         up = 1 - down
         back = 1 - right
-        row = bins * cells + top
-        first = row * cells + left
+        first = (bins * cells + top) * cells + left
         below = first + cells
         self._corners = [
             (first, up * back),
@@ -94,11 +89,20 @@ class Places:
             (below + 1, down * right),
         ]
 
+    def counts(self, weights: Soft) -> Cells:
+        """Sum weights by bin and cell, blurred in both."""
+        sides = [len(alike) for alike in self._alike]
+        sums = np.bincount(self._cell, weights.ravel(), math.prod(sides))
+        counts = sums.astype(np.float32)
+        for alike in self._alike:  # along the first axis, which becomes the last
+            counts = (alike @ counts.reshape(len(alike), -1)).T
+        return counts.reshape(-1, *sides[-2:])
+
     def read(self, table: Cells) -> Soft:
         """Read the table at every pixel."""
         flat = table.reshape(-1)
         parts = [weight * flat[place] for place, weight in self._corners]
-        return sum(parts[1:], parts[0]).reshape(self._shape)
+        return _sum(parts).reshape(self._shape)
 
 
 def _between_cells(
@@ -120,29 +124,34 @@ class Guide:
 
     def __init__(self, image: Colors) -> None:
         side = 2 * max(1, round(_GUIDED * max(image.shape))) + 1
-        self._image = image
         self._size = (side, side)
-        self._mean = cv2.blur(image, self._size)
-        products = _products(image)
-        pairs = products.reshape(*image.shape[:2], 9)
-        means = [cv2.blur(pairs[..., pair], self._size) for pair in range(9)]
-        mean_products = np.dstack(means).reshape(products.shape)
-        covariance = mean_products - _products(self._mean)
+        # planes are faster than pixels
+        self._channels = np.ascontiguousarray(image.transpose(2, 0, 1))
+        self._means = self._blurred(self._channels)
+        products = self._channels[:, None] * self._channels
+        pairs = self._blurred(products.reshape(9, *image.shape[:2]))
+        covariance = pairs.reshape(products.shape) - self._means[:, None] * self._means
         soft = np.float32(_SOFT) * np.eye(3, dtype=np.float32)
-        inverse = np.linalg.inv(covariance + soft)
-        self._inverse = inverse.astype(np.float32)
+        inverse = np.linalg.inv(covariance.transpose(2, 3, 0, 1) + soft)
+        self._inverse = np.ascontiguousarray(inverse.transpose(2, 3, 0, 1))
 
     def smoothed(self, values: Soft) -> Soft:
         """Smooth the values of every pixel where the picture is smooth."""
-        mean = cv2.blur(values, self._size)
-        product = cv2.blur(self._image * values[..., None], self._size)
-        covariance = product - self._mean * mean[..., None]
-        slope = (self._inverse @ covariance[..., None])[..., 0]
-        base = mean - (slope * self._mean).sum(2)
-        slope = cv2.blur(slope, self._size)
-        return (slope * self._image).sum(2) + cv2.blur(base, self._size)
+        mean, *products = self._blurred([values, *self._channels * values])
+        red, green, blue = products - self._means * mean
+        slopes = [
+            of_red * red + of_green * green + of_blue * blue
+            for of_red, of_green, of_blue in self._inverse
+        ]
+        base = mean - _sum(slopes * self._means)
+        slopes = self._blurred(slopes)
+        return _sum(slopes * self._channels) + self._blurred([base])[0]
+
+    def _blurred(self, planes: Iterable[Soft]) -> Float32[np.ndarray, "planes h w"]:
+        """Return the mean around each pixel of some planes."""
+        return np.stack([cv2.blur(plane, self._size) for plane in planes])
 
 
-def _products(image: Colors) -> Float32[np.ndarray, "h w 3 3"]:
-    """Multiply any two channels of each pixel."""
-    return image[..., :, None] * image[..., None, :]
+def _sum(planes: Iterable[Soft]) -> Soft:
+    first, *others = planes
+    return sum(others, first)

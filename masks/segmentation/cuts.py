@@ -9,9 +9,11 @@ begin with its answers too, and the best one is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -36,6 +38,7 @@ from regrain.masks.segmentation.cut_solver import (
     touching,
 )
 
+T = TypeVar("T")
 Points = Float[np.ndarray, "points 2"]
 Marks = Int[np.ndarray, " points"]
 Box = Float[np.ndarray, "4"]
@@ -85,9 +88,9 @@ _NECKS = 6
 _WALL = 1e3  # what a way costs outside a mask
 _TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 
-# Returns a network's logits for points (x, y), or for the box if there are none; all in
-# pixels of the scene.
-Ask = Callable[[Points], Soft]
+# Returns a network's logits for each point (x, y) by itself, or for the box if there are
+# none; all in pixels of the scene.
+Ask = Callable[[Points], Sequence[Soft]]
 
 
 class Prompts(NamedTuple):
@@ -164,16 +167,14 @@ def begin(
     """
     starts = _starts(scene, seeds)
     if ask is None:
-        return _best(scene, [_grown(scene, seeds, start) for start in starts])
-    first = _advice(ask, click)
-    masks = [_grown(scene, seeds, start, first) for start in starts]
-    masks += _grown_from_advice(scene, seeds, [first])
+        return _best(scene, _at_once(partial(_grown, scene, seeds), starts))
+    (first,) = _advice(ask, click)
+    masks = _all_grown(scene, seeds, [first], starts)
     rough = _best(scene, masks, [first > 0]) > 0.5
-    points = spread(rough, _POINTS) if rough.any() else _NOWHERE
-    further = [_advice(ask, point[None]) for point in points]
+    further = _advice(ask, spread(rough, _POINTS)) if rough.any() else []
     if len(click):  # the first answer to it has a vote
         mean = np.mean([first, *further], axis=0)
-        masks += _grown_from_advice(scene, seeds, [mean])
+        masks += _all_grown(scene, seeds, [mean])
         best = _best(scene, masks, [first > 0])
         others = [mask > 0.5 for mask in masks if mask is not best]
         alike = [iou(best > 0.5, other) for other in others]
@@ -183,21 +184,31 @@ def begin(
     # For a box, of the masks that further answers lead to, the one most like the others.
     counts = range(1, len(further) + 1)
     means = [np.mean(further[:count], axis=0) for count in counts]
-    masks = _grown_from_advice(scene, seeds, means) or masks
+    masks = _all_grown(scene, seeds, means) or masks
     others = [mask > 0.5 for mask in masks]
     return _best(scene, masks, others)
 
 
-def _advice(ask: Ask, points: np.ndarray) -> np.ndarray:
-    """Return a network's answer as evidence, capped."""
-    return np.clip(ask(points), -_ADVICE, _ADVICE).astype(np.float32)
+def _advice(ask: Ask, points: np.ndarray) -> list[Soft]:
+    """Return a network's answers as evidence, capped."""
+    answers = ask(points)
+    return [np.clip(one, -_ADVICE, _ADVICE).astype(np.float32) for one in answers]
 
 
-def _grown_from_advice(
-    scene: Scene, seeds: Seeds, advice: Sequence[np.ndarray]
+def _all_grown(
+    scene: Scene, seeds: Seeds, advice: Sequence[Soft], starts: Sequence[Mask] = ()
 ) -> list[Soft]:
-    """Grow a mask from each answer of a network that is not empty."""
-    return [_grown(scene, seeds, hint > 0, hint) for hint in advice if (hint > 0).any()]
+    """Grow a mask from each start, by a network's first answer, and from each of its
+    answers that is not empty."""
+    begun = [(start, advice[0]) for start in starts]
+    begun += [(hint > 0, hint) for hint in advice if (hint > 0).any()]
+    return _at_once(lambda one: _grown(scene, seeds, *one), begun)
+
+
+def _at_once(find: Callable[[T], Soft], cases: Sequence[T]) -> list[Soft]:
+    """Find a mask for each case, on several cores."""
+    with ThreadPoolExecutor() as pool:
+        return [*pool.map(find, cases)]
 
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
@@ -380,8 +391,8 @@ def _corrected(
 
 def _corrections(
     scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool, depth: float
-) -> Iterator[Soft]:
-    """Yield corrections of a mistake, from small to large; `depth` is the distance of
+) -> list[Soft]:
+    """Return corrections of a mistake, from small to large; `depth` is the distance of
     its click from the nearest edge."""
     side = (so_far > 0.5) != inside
     slopes = scene.edges + 0.7 * scene.shifts
@@ -389,10 +400,8 @@ def _corrections(
     far = distance(spot, cost)
     height = scene.shape[0]
     most = max(_ROOM * depth, _RADII[0] * height)
-    for radius in _RADII:
-        reach = radius * height
-        if reach > most:
-            return
+
+    def corrected(reach: float) -> Soft:
         field = _field(
             scene,
             far,
@@ -411,7 +420,10 @@ def _corrections(
         # Only the piece that the click lies in, and what changes to what it says.
         flipped = (soft > 0.5) != (so_far > 0.5)
         changes = touching(flipped & side, spot) | ~flipped
-        yield np.where(changes, soft, so_far).astype(np.float32)
+        return np.where(changes, soft, so_far).astype(np.float32)
+
+    reaches = [radius * height for radius in _RADII if radius * height <= most]
+    return _at_once(corrected, reaches)
 
 
 def _field(

@@ -107,7 +107,9 @@ async def visit(url: str, tally: Tally) -> list[int]:
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
-def test_what_is_another_sessions_is_noticed(server):
+def test_what_is_another_sessions_is_noticed(server, monkeypatch):
+    sleep = asyncio.sleep  # a network is lost for half a minute
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(min(seconds, 0.5)))
     tally = Tally()
     with ThreadPoolExecutor(1) as pool:  # where no other test has a loop
         assert pool.submit(asyncio.run, visit(server.url, tally)).result() == [0, 1]

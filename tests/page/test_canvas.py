@@ -146,6 +146,13 @@ def test_a_click_right_after_a_new_region_was_wanted_is_its_own(page):
     assert {**points, str(label): 0} == {**old, str(label): 0}
 
 
+def test_what_a_click_would_make_is_shown_at_once(page):
+    with page.expect_request(lambda one: '"preview"' in (one.post_data or "")) as asked:
+        page.mouse.move(*spot(page, RIGHT))
+    assert "queue" not in asked.value.url  # which looks now and then
+    page.wait_for_function("document.querySelector('.rg-editor').editor.preview")
+
+
 def test_brush_eraser_undo_and_what_is_seen(page):
     assert pixel(page, (200, 40))[0] < 150
     area = state(page)["area"][0]["1"]
@@ -533,7 +540,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
                 page, "n", lambda s, label=label: label in s["labels"], "another region"
             )
         click(page, deepest(truth[0] == label), size)
-        until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers", 180)
+        until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers")
         describe(page, label, words, source)
         page.locator(".rg-canvas-stage canvas").focus()
     press_until(
@@ -541,7 +548,6 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         "t",
         lambda s: all(len(frame) == 2 for frame in s["area"]),
         "both are tracked",
-        120,
     )
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     for label in (1, 2):
@@ -559,7 +565,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         .observe(document.body, { subtree: true, childList: true, attributes: true }); }"""
     )
     page.keyboard.press("Control+Enter")
-    wait_for_result(page, 300)
+    wait_for_result(page)
     assert page.evaluate("window.seen.size") >= 2
     made = report(page)
     assert made["prompt_used"].startswith("a fox and a panda")

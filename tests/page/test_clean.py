@@ -69,6 +69,6 @@ def test_a_clip_after_another_looks_as_if_it_were_the_first(
     page = open_page(server)
     act(page)
     opened(page)
-    wait(lambda: own_lines(page) == first, f"the page shows {first}", 10)
+    wait(lambda: own_lines(page) == first, f"the page shows {first}")
     kept = act in (try_a_frame, run)
     assert page.locator(f"text={FOLD}").count() == kept

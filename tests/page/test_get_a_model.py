@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import zeros
 
 pytestmark = pytest.mark.browser
+SHAPES = re.compile("Stable Diffusion 1.5|Wan 2.1 VACE, 1.3B")  # as memory allows
 NAMES = (
     "model.diffusion_model.input_blocks.0.0.weight",
     "first_stage_model.encoder.conv_in.weight",
@@ -54,7 +55,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert re.search(facts, best.inner_text(), re.DOTALL)
     assert dialog.get_by_role("button", name="Fetch").count() == 0  # nothing answers
     dialog.get_by_text("New shape").click()
-    said = dialog.locator(".rg-offers > :not(details)", has_text="Stable Diffusion 1.5")
+    said = dialog.locator(".rg-offers > :not(details)", has_text=SHAPES)
     said.first.wait_for()
     assert str(own.folder / "models") in dialog.inner_text()
     check(page, "Get a model")
@@ -76,9 +77,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
 
 
-def test_a_lora_that_is_dropped_on_the_page_is_added_to_the_model(
-    own, open_page, tmp_path
-):
+def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, open_page, tmp_path):
     page = open_page(own)
     lora = tmp_path / "ink.safetensors"
     save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
@@ -89,12 +88,33 @@ def test_a_lora_that_is_dropped_on_the_page_is_added_to_the_model(
     page.locator(".rg-addon-title", has_text="loras/ink").wait_for()
     assert (own.folder / "models" / "loras" / "ink.safetensors").is_file()
 
+    refused = tmp_path / "sam.pth"
+    refused.write_bytes(b"any")
+    drop(page, refused)
+    said = "“sam.pth” may run code. Drop the same weights as .safetensors."
+    page.get_by_text(said).wait_for()
+    encoder = "vision_encoder.backbone"
+    tensors = {f"{encoder}.blocks.{i}.bias": zeros(1) for i in range(12)}
+    tensors[f"{encoder}.patch_embed.projection.weight"] = zeros(96, 1)
+    sam = tmp_path / "my-sam.safetensors"
+    save_file(tensors, sam)
+    drop(page, sam)
+    page.locator(".rg-say", has_text="my-sam: It masks from now on.").wait_for()
+    chosen = "window.regrain.editor.who.choices.map(({ name }) => name)"
+    wait(lambda: "my-sam" in page.evaluate(chosen), "the page knows it")
+
 
 def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
     own, open_page, tiny_folder, tmp_path
 ):
     page = open_page(own)
     unfold(page, "#settings")
+    for edge in ({"x": 3, "y": 3}, {"x": 200, "y": 34}):  # all of the box opens it
+        page.locator("#model .container .wrap").click(position=edge)
+        page.locator("[role=option]").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("[role=option]").wait_for(state="detached")
+        page.locator("#model input").blur()
     page.get_by_text("Get a model").first.click()
     dialog = page.locator("dialog.rg-real-model[open]")
     field = dialog.get_by_label("Models of the hub")
@@ -106,6 +126,6 @@ def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
     field.fill(str(tiny_folder))
     field.press("Enter")
     dialog.get_by_label(f"Use {tiny_folder}").wait_for()
-    assert dialog.locator(".rg-offer").count() == 4  # the published ones stay
+    assert dialog.locator(".rg-offer").count() == 6  # the published ones stay
     dialog.get_by_label(f"Use {tiny_folder}").click()
     wait(lambda: page.input_value("#model input") == str(tiny_folder), "it is chosen")

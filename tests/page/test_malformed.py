@@ -7,7 +7,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser import PATIENCE
+from browser import LONGEST
 
 ANYTHING = [
     None,
@@ -37,7 +37,7 @@ def post(server, body: dict) -> int:
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), kind)
     try:
-        with urllib.request.urlopen(request, timeout=20 * PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=LONGEST) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -47,7 +47,7 @@ def answers(server, session: str, sent: int) -> list[str]:
     """What a session is told went wrong, of all its events; empty where nothing did."""
     found = []
     url = f"{server.url}/gradio_api/queue/data?session_hash={session}"
-    with urllib.request.urlopen(url, timeout=20 * PATIENCE) as stream:
+    with urllib.request.urlopen(url, timeout=LONGEST) as stream:
         for line in stream:
             message = json.loads(line[5:]) if line.startswith(b"data:") else {}
             if message.get("msg") == "process_completed":

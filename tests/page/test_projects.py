@@ -20,6 +20,7 @@ from browser import (
 from canvas import click, until
 
 from regrain.editing import load_project
+from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import write_video
 
 pytestmark = pytest.mark.browser
@@ -36,14 +37,13 @@ def kept(tmp_path):
     yield from serving(folder, GRADIO_SERVER_NAME="127.0.0.1", **own)
 
 
-@pytest.fixture
-def clip(tmp_path):
+def write_disc(folder, comment=""):
     """A disc on a grey ground, 128 pixels wide."""
     y, x = np.mgrid[:128, :128]
     frames = np.full((8, 128, 128, 3), 100, np.uint8)
     frames[:, (x - 60) ** 2 + (y - 50) ** 2 < 22**2] = (220, 40, 40)
-    file = tmp_path / "red disc.mp4"
-    write_video(file, frames, Fraction(8))
+    file = folder / "red disc.mp4"
+    write_video(file, frames, Fraction(8), comment=comment)
     return file
 
 
@@ -98,9 +98,9 @@ def area(page):
     return until(page, lambda s: s["loaded"] == s["count"], "frames")["area"][0]
 
 
-def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, clip):
+def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, tmp_path):
     page = open_page(kept)
-    open_path(page, clip)
+    open_path(page, write_disc(tmp_path, DRAWN))
     show_clips(page)
     page.wait_for_selector("#recent:has-text('stay in')")
     page.keyboard.press("Escape")
@@ -163,13 +163,16 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, cl
     assert request.params["steps"] == 7
 
 
-def test_recent_projects_are_opened_and_deleted(kept, open_page, clip):
+def test_recent_projects_are_opened_and_deleted(kept, open_page, tmp_path):
     page = open_page(kept)
-    open_path(page, clip)
+    open_path(page, write_disc(tmp_path))
+    page.wait_for_selector("#useless >> text=would make nonsense")
     click(page, (60, 50), 128)
     until(page, lambda s: s["area"][0].get("1"), "masked")
     write(page, WORDS, "a panda")
     is_kept(kept, "a panda")
+    show_clips(page)
+    page.wait_for_selector("#recent-projects >> text=Recent (1)")
     page.context.close()
 
     page = open_page(kept)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from browser import (
+    LONGEST,
     fill_number,
     open_example,
     press_run,
@@ -54,14 +55,14 @@ def begin(server, name: str, *data: str) -> str:
     url = f"{server.url}/gradio_api/call/{name}"
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps({"data": data}).encode(), kind)
-    with urllib.request.urlopen(request, timeout=120) as answer:
+    with urllib.request.urlopen(request, timeout=LONGEST) as answer:
         return json.load(answer)["event_id"]
 
 
 def outcome(server, name: str, event: str) -> str:
     """What a call without a session ended with."""
     with urllib.request.urlopen(
-        f"{server.url}/gradio_api/call/{name}/{event}", timeout=300
+        f"{server.url}/gradio_api/call/{name}/{event}", timeout=LONGEST
     ) as answer:
         return answer.read().decode()
 

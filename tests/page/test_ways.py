@@ -4,8 +4,8 @@ the page itself in a real Chromium."""
 from pathlib import Path
 
 import pytest
-from browser import PHONE, wait_for_result, write
-from canvas import all_loaded, click, spot, until
+from browser import PHONE, wait_for_result
+from canvas import all_loaded, click, describe, spot, until
 
 pytestmark = pytest.mark.browser
 COUNTED = """window.presses = 0;
@@ -44,11 +44,6 @@ def points(page, label, count):
     until(page, lambda s: s["points"][0].get(label) == count, f"{count} on {label}")
 
 
-def say(page, label, source, words):
-    write(page, f".rg-card-words[data-label='{label}'] [data-key=source]", source)
-    write(page, f".rg-card-words[data-label='{label}'] [data-key=prompt]", words)
-
-
 def test_two_things_with_a_correction_each_are_masked_and_edited(counted):
     page = counted(lambda button: button.click())
     for label, at in (("1", RABBIT), ("2", CAT)):
@@ -56,7 +51,7 @@ def test_two_things_with_a_correction_each_are_masked_and_edited(counted):
         points(page, label, 1)
         click(page, (at[0] + 8, at[1]), SIZE, button="right")
         points(page, label, 2)
-        say(page, label, "a cat", "a fox")
+        describe(page, label, "a fox", "a cat")
     page.keyboard.press("Enter")
     page.wait_for_selector(TRIED)
     page.locator(".rg-canvas-stage canvas").focus()
@@ -73,7 +68,7 @@ def test_on_a_phone_a_thing_is_edited_with_few_taps(counted):
     page = counted(lambda button: button.tap(), **PHONE)
     page.touchscreen.tap(*spot(page, RABBIT, SIZE))
     points(page, "1", 1)
-    say(page, "1", "a cat", "a fox")
+    describe(page, "1", "a fox", "a cat")
     page.locator(".rg-bubble-try").tap()
     page.wait_for_selector(TRIED)
     page.tap("#run")

@@ -3,7 +3,7 @@ takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -20,7 +20,7 @@ from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.cost_view import cost_view
 from regrain.ui.views.focus_view import focus_view
-from regrain.ui.views.shown import QualityChoice, QualityView
+from regrain.ui.views.shown import ChecksView, QualityChoice, QualityView
 from regrain.ui.work.costs import Costs, planned
 
 _pressed = count(1)
@@ -77,7 +77,7 @@ class CheckHandlers(Handlers):
         shown: Changes = {}
         with suppress(EditingError):  # said by the run
             session, remarks = self._check(request, words, fields)
-            shown["checks"] = checks.view(remarks)
+            shown["checks"] = self._view(remarks)
             if session.refused and checks.first_wrong(remarks) is None:
                 session.refused = False
                 shown["progress"] = None
@@ -100,11 +100,11 @@ class CheckHandlers(Handlers):
         wrong = checks.first_wrong(remarks)
         session.refused = wrong is not None
         if wrong is None:
-            yield {"checks": checks.view(remarks)}
+            yield {"checks": self._view(remarks)}
             return
         yield {
             "progress": run_views.failed(wrong.field, wrong.text),
-            "checks": checks.view(remarks, next(_pressed)),
+            "checks": self._view(remarks, next(_pressed)),
         }
         raise gr.Error(wrong.text, visible=False, print_exception=False)
 
@@ -123,6 +123,11 @@ class CheckHandlers(Handlers):
                 return session, checks.check(session, reader, asked, guesses)
             except EditingError as error:  # a model or a preset that is not offered
                 return session, [checks.Diagnostic(error.field, error.message)]
+
+    def _view(
+        self, remarks: Sequence[checks.Diagnostic], pressed: int = 0
+    ) -> ChecksView:
+        return checks.view(remarks, pressed, self.catalogue.groups.get("Kinds", ()))
 
     def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, what a run takes and where it works,

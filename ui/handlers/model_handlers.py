@@ -40,6 +40,7 @@ from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
+from regrain.ui.session.session import Session
 from regrain.ui.values.offered_models import OFFERED
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
@@ -171,17 +172,30 @@ class ModelHandlers(FetchHandlers):
         else:
             yield self._choose(id, "Fetched and chosen.")
 
-    @outputs("hub", "model", "added", "addons", "cards", "prompt", "adapters")
+    @outputs(
+        "hub",
+        "model",
+        "added",
+        "addons",
+        "cards",
+        "prompt",
+        "adapters",
+        "canvas",
+        "fetch",
+    )
     def use(
         self, added: object, model: object, event: gr.EventData, request: gr.Request
     ) -> Changes:
         """Choose a model of $REGRAIN_MODELS, or add what belongs to one, which may have
-        been put there since the page was started."""
+        been put there since the page was started; a SAM answers the next click."""
         name = str(event_data(event).get("id", ""))
         try:
             name = dropped_models.linked(Path(name)) or name
         except ModelError as error:
             return {"hub": self._hub("error", error.message)}
+        if sam := finders().get(name.partition("/")[0]):
+            found = {"hub": self._hub("done", "It masks from now on.", id=sam.title)}
+            return found | shown_again(self.visits.find(page_of(request)))
         lists = self.catalogue
         weights = name.removesuffix(".safetensors")
         is_local = name in local_models() and is_name(name)
@@ -330,11 +344,16 @@ class MaskModelHandlers(FetchHandlers):
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
         shown: Changes = {"fetch": FetchView("done", _TITLE, note)}
-        session = self.visits.find(page)
-        if session:
-            with session.lock:
-                shown["canvas"] = session_views.canvas(session, session.rev, None)
-        return shown
+        return shown_again(self.visits.find(page)) | shown
+
+
+def shown_again(session: Session | None) -> Changes:
+    """Show the mask models on a page to which one has come."""
+    shown: Changes = {"fetch": offer()}
+    if session:
+        with session.lock:
+            shown["canvas"] = session_views.canvas(session, session.rev, None)
+    return shown
 
 
 def _is_model_at(path: str) -> bool:
@@ -343,7 +362,7 @@ def _is_model_at(path: str) -> bool:
     if not is_own_machine() or not os.path.isabs(path):
         return False
     with suppress(ModelError):
-        is_whole = not dropped_models.folder_at(Path(path))
+        is_whole = not dropped_models.place_at(Path(path))
         return is_whole and facts_of(path).family is not None
     return False
 
@@ -352,8 +371,9 @@ def _at(path: str) -> list[ListingView]:
     """List what lies at a path of one's own machine, if it is of use."""
     if _is_model_at(path):
         return local_view([path])
-    below = dropped_models.folder_at(Path(path))
-    return [ListingView(path, f"goes to {below}, and is added")] if below else []
+    place = dropped_models.place_at(Path(path))
+    folder = place.partition("/")[0]
+    return [ListingView(path, f"goes to {folder}/, and is used")] if place else []
 
 
 def _place() -> dict[str, str]:

@@ -60,7 +60,7 @@ class ProjectHandlers(SessionHandlers):
         return self._listed(request, said)
 
     @outputs(*SESSION, *FIELDS, "recent")
-    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def path(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
         """Open a file of this machine by its path, of any size."""
         shown: Changes = {}
         said = ""
@@ -72,10 +72,11 @@ class ProjectHandlers(SessionHandlers):
             # gradio takes a "path" for a file that was uploaded
             path = str(event_data(event).get("place") or "")
             session, note = self.files.open_path(page_of(request), path)
-            if session.returned:
-                shown = self.whole(session, _NOTE)
-            else:
-                shown = self.opened(session, note, session.filled)
+            shown = (
+                self.whole(session, _NOTE)
+                if session.returned
+                else self.opened(session, note, model)
+            )
         except Exception as error:
             said = explain(error, "a file could not be opened")
         return shown | self._listed(request, said)

@@ -282,6 +282,10 @@ const showView = (parts, value, trigger) => {
   const { editor, line } = parts;
   const fresh = value.id !== editor.id;
   const before = editor.labels;
+  if (typeof value.preview === "string" && !fresh && value.rev <= editor.rev) {
+    parts.preview(value.preview); // nothing else is new
+    return;
+  }
   if (fresh) openClip(parts, value);
   if (fresh) parts.bubble.close();
   if (!accept(editor, value)) {

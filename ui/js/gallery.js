@@ -34,6 +34,7 @@ export function mount(element, props, trigger, watch) {
   const recent = document.querySelector("#recent");
   if (recent) panel.prepend(recent);
   const menu = makeMenu(opener, panel);
+  opener.addEventListener("click", () => hub.tell("clips"));
   const own = makeOwn(() => {
     menu.open(false);
     upload.choose();

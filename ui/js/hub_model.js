@@ -26,31 +26,49 @@ const makeList = (title, models = [], name, act) => {
   return [make("section", {}, make("h3", {}, title), list)];
 };
 
+/** Make the line that says what is done, and what went wrong. */
+const makeSaid = () => {
+  const node = make("p", { className: "rg-note", role: "status" });
+  /** @param {string} words @param {boolean} isWrong */
+  const say = (words, isWrong) => {
+    node.textContent = words;
+    node.classList.toggle("rg-alarm", isWrong);
+  };
+  return { node, say };
+};
+
+/** Make the line that says where models lie. */
+const makePlace = () => {
+  const node = make("p", "rg-path");
+  /** @param {string} words @param {string} folder of models; "" where it is not told */
+  const say = (words, folder) => {
+    node.hidden = !words;
+    node.replaceChildren(words);
+    if (folder) node.append(make("code", {}, folder), makeCopy(folder, "the path of the models folder"));
+  };
+  return { node, say };
+};
+
 /** @type {import("./types").Mount<"hub_model">} */
 export function mount(element, props, trigger, watch) {
-  const about = { placeholder: "words, or owner/name", ariaLabel: "Models of the hub" };
+  const about = { placeholder: "words, owner/name, or a path", ariaLabel: "Models of the hub" };
   const field = textField({ id: "rg-hub-id", ...about });
   const offers = makeOffers((id) => trigger("fetch", { id }));
   const lists = make("div", "rg-model-lists");
-  const said = make("p", { className: "rg-note", role: "status" });
+  const said = makeSaid();
   const bar = make("progress", { ariaLabel: "Fetching the model" });
   const stop = button("rg-tool", "Stop", () => drop.stop() || trigger("stop", {}));
   const going = make("div", "rg-models-row", bar, stop);
-  /** @param {string} words @param {boolean} isWrong */
-  const say = (words, isWrong) => {
-    said.textContent = words;
-    said.classList.toggle("rg-alarm", isWrong);
-  };
   /** @param {number | null} share of a file that is on its way; null if none is */
   const setGoing = (share) => {
     bar.value = share ?? 0;
     going.hidden = share === null;
     for (const node of [lists, offers.node]) node.inert = share !== null;
   };
-  const drop = makeDrop({ say, setGoing, use: (id) => trigger("use", { id }) });
+  const drop = makeDrop({ say: said.say, setGoing, use: (id) => trigger("use", { id }) });
   let asked = "";
   const ask = () => {
-    said.textContent = "Looking";
+    said.say("Looking", false);
     asked = field.value.trim();
     trigger("ask", { id: asked });
   };
@@ -58,14 +76,9 @@ export function mount(element, props, trigger, watch) {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) ask();
   });
   const look = make("div", "rg-models-row", field, button("rg-tool", "Look up", ask));
-  const path = make("p", "rg-path");
-  /** @param {string} words @param {string} folder of models; "" where it is not told */
-  const sayPath = (words, folder) => {
-    path.hidden = !words;
-    path.replaceChildren(words);
-    if (folder) path.append(make("code", {}, folder), makeCopy(folder, "the path of the models folder"));
-  };
-  const content = make("div", "rg-models rg-hub", offers.node, lists, path, drop.node, look, said, going);
+  const place = makePlace();
+  const parts = [offers.node, lists, place.node, drop.node, look, said.node, going];
+  const content = make("div", "rg-models rg-hub", ...parts);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const [title] = dialog.getElementsByTagName("h2");
   /** @type {Partial<import("./types").HubView>} */
@@ -84,6 +97,22 @@ export function mount(element, props, trigger, watch) {
     if (files) drop.take(files);
     else drop.choose();
   });
+  const draw = () => {
+    const { state, text = "", share, local, hits, fixed, folder = "", byHand = "" } = shown;
+    place.say(byHand, folder);
+    offers.fill(shown);
+    look.hidden = Boolean(fixed);
+    drop.offer(shown.drop ?? "");
+    hub.takesWeights = Boolean(shown.drop);
+    if (!drop.goesOn()) {
+      said.say(text, state === "error");
+      setGoing(state === "fetching" ? (share ?? 0) : null);
+    }
+    lists.replaceChildren(
+      ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
+      ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
+    );
+  };
   const opener = button("rg-link", "Get a model", () => open(), "", { ariaHasPopup: "dialog" });
   follow(props, watch, (value) => {
     element.hidden = !value;
@@ -95,22 +124,9 @@ export function mount(element, props, trigger, watch) {
     }
     if ((value.asked ?? asked) !== asked) return; // something else was asked meanwhile
     Object.assign(shown, value);
-    const { state, text = "", share, local, hits, fixed, folder = "", byHand = "" } = shown;
-    sayPath(byHand, folder);
-    offers.fill(shown);
-    look.hidden = Boolean(fixed);
-    drop.offer(shown.drop ?? "");
-    hub.takesWeights = Boolean(shown.drop);
-    if (!drop.goesOn()) {
-      say(text, state === "error");
-      setGoing(state === "fetching" ? (share ?? 0) : null);
-    }
-    lists.replaceChildren(
-      ...makeList("On this machine", local, "Use", (id) => trigger("use", { id })),
-      ...makeList("On the hub", hits, "Fetch", (id) => trigger("fetch", { id })),
-    );
-    if (state !== "done") return;
+    draw();
+    if (shown.state !== "done") return;
     dialog.close();
-    hub.editor?.say(`${shown.id || "Model"}: ${text}`);
+    hub.editor?.say(`${shown.id || "Model"}: ${shown.text}`);
   });
 }

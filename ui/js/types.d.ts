@@ -48,6 +48,7 @@ export interface Events {
   addons: { choose: { added: Weighted[] } };
   canvas: {
     act: Act;
+    hover: Act;
     scan: OfClip;
     track: OfClip & { frame?: number; again?: true };
     trim: { start: number; stride: number; frames: number };
@@ -294,6 +295,8 @@ export interface Told {
   view: void;
   choose: number;
   clip: ClipView;
+  /** The menu of clips opens or closes. */
+  clips: void;
   frame: number;
   help: void;
   /** The server ended while a run went on. */

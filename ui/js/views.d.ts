@@ -732,7 +732,7 @@ export interface WordGroup {
 export interface EventNames {
   adapters: "choose" | "rename" | "export";
   addons: "choose";
-  canvas: "act" | "scan" | "track" | "trim" | "written" | "save" | "export";
+  canvas: "act" | "hover" | "scan" | "track" | "trim" | "written" | "save" | "export";
   cards: "prompts" | "discover";
   checks: "look";
   control: "look";

@@ -179,7 +179,7 @@ def _wire_projects(
     on(p.recent.delete, projects.delete, **QUIET)
     opened = [
         on(p.recent.open, projects.open, **TWO),
-        on(p.recent.path, projects.path, **TWO),
+        on(p.recent.path, projects.path, p.model, **TWO),
     ]
     for event in opened:
         filled = on(event.then, sessions.refill, **FREE)
@@ -215,6 +215,7 @@ def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     p = masks.parts
     on = partial(_listen, p)
     on(p.canvas.act, masks.act, **MANY)
+    on(p.canvas.hover, masks.act, **MANY, queue=False)  # whose next look it would await
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
     on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)

@@ -24,7 +24,7 @@ HEADER = _read("header.html")  # name of the page, and the switch between light 
 EVENTS = {
     "adapters": ("choose", "rename", "export"),
     "addons": ("choose",),
-    "canvas": ("act", "scan", "track", "trim", "written", "save", "export"),
+    "canvas": ("act", "hover", "scan", "track", "trim", "written", "save", "export"),
     "cards": ("prompts", "discover"),
     "checks": ("look",),
     "control": ("look",),

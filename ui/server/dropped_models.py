@@ -1,6 +1,6 @@
 """Weights of one's own that are dropped on the page: each file streams into the folder of
 models, under its name once it is whole; LoRA files, motion and picture adapters go to
-their folders there."""
+their folders there, and a SAM gets one of its own."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from regrain.editing.models.files.file_head import read_head
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
-from regrain.editing.storage.safetensors_files import opened
+from regrain.masks.models.single_files import FILE, describe, shapes_of, usual_name
 from regrain.ui.server.media import link_or_copy
 from regrain.ui.server.own_machine import LOCAL, is_own_machine
 
 log = logging.getLogger(__name__)
 ADDRESS = "/regrain/models"
 _ENDING = ".safetensors"
+_NO_NAMES = ("model", "sam", "cuts")  # of a SAM: the hub's file, and what is built in
 
 
 def can_take() -> bool:
@@ -75,8 +76,8 @@ async def _taken(request: Request) -> str:
 def _place_of(name: str, size: int, folder: Path) -> Path:
     """Return where a file of so many bytes goes; an EditingError if it must not."""
     if not name.lower().endswith(_ENDING):
-        said = f"{shorten(name)} is no {_ENDING} file."
-        raise ModelError("model", f"{said} Drop a checkpoint as a single file.")
+        said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
+        raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")
     if "/" in name or not is_name(name) or name.startswith("."):
         said = f"{shorten(name)} cannot be the name of a model."
         raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
@@ -108,71 +109,89 @@ async def _write(request: Request, target: Path) -> Path:
         async with await anyio.open_file(partial, "wb") as file:
             async for part in request.stream():
                 await file.write(part)
-        below = await anyio.to_thread.run_sync(folder_of, partial)
-        place = target.parent / below / target.name
-        if target.exists() or place.exists():  # another page dropped the same
+        found = await anyio.to_thread.run_sync(place_of, partial, target.name)
+        place = target.parent / found
+        if target.exists() or _is_taken(place):  # another page dropped the same
             raise ModelError("model", f"{shorten(target.name)} is there already.")
-    if below:
-        place.parent.mkdir(exist_ok=True)
-        target.replace(place)
+    if place != target:
+        try:
+            await anyio.to_thread.run_sync(_put, target, place)
+        finally:
+            target.unlink()
     return place
 
 
-def folder_at(path: Path) -> str:
-    """Return the folder, as `folder_of`, of a file on one's own machine; empty of
-    everything else."""
+def _is_taken(place: Path) -> bool:
+    """Tell whether something is in a place already; for a SAM, in its folder."""
+    return (place.parent if place.name == FILE else place).exists()
+
+
+def _put(path: Path, place: Path) -> None:
+    """Give a file its place in a folder, with what belongs beside it there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    describe(path, place.parent)
+    link_or_copy(path, place)
+
+
+def place_at(path: Path) -> str:
+    """Return the place, as `place_of`, of a file on one's own machine; empty of a model,
+    which is used where it is, and of everything else."""
     if can_take() and path.is_absolute() and path.suffix == _ENDING:
         with suppress(EditingError):
-            return folder_of(path)
+            place = place_of(path, path.name)
+            return place if "/" in place else ""
     return ""
 
 
 def linked(path: Path) -> str:
-    """Give a file of this machine that belongs to a model its place in the folder of
-    models; returns its name there, empty of everything else.
+    """Give a file of this machine that belongs to a model, or a SAM, its place in the
+    folder of models; returns its name there, empty of everything else.
 
     Raises:
         ModelError: Another file of that name is there.
     """
-    below = folder_at(path)
+    found = place_at(path)
     models = models_folder()
-    if not below or models is None:
+    if not found or models is None:
         return ""
-    place = models / below / path.name
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = models / found
     if not place.exists():
-        link_or_copy(path, place)
+        _put(path, place)
     if place.stat().st_size != path.stat().st_size:
-        said = f"Another {shorten(path.name)} is in {below}/. Rename one."
+        said = f"Another {shorten(path.name)} is in {place.parent.name}/. Rename one."
         raise ModelError("model", said)
-    return f"{below}/{path.name}"
+    return found
 
 
-def folder_of(path: Path) -> str:
-    """Return the folder, below that of models, where a file belongs by its tensors;
-    empty for a checkpoint and a tuned model, which lie there.
+def place_of(path: Path, name: str) -> str:
+    """Return where a file of that name belongs in the folder of models by its tensors:
+    `loras/NAME`, `FOLDER/model.safetensors` of a SAM; the name alone of a checkpoint
+    and a tuned model.
 
     Raises:
         ModelError: It is damaged, or nothing that is used here.
     """
     from regrain.editing.models.weights.lora import check_lora
 
-    with opened(path, "model", path.name) as file:
-        names = [*file.keys()]
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    shapes = shapes_of(path)
+    names = [*shapes]
     if any(".motion_modules." in name for name in names) and not _is_lora(names):
-        return "motion"
+        return f"motion/{name}"
     with suppress(ModelError):
         picture_heads.read_head(path.name, shapes)
-        return "pictures"
+        return f"pictures/{name}"
     if _is_lora(names):
         check_lora(path)
-        return "loras"
+        return f"loras/{name}"
+    if published := usual_name(shapes, name):
+        stem = name[: -len(_ENDING)]
+        folder = published if stem in _NO_NAMES else stem
+        return f"{folder}/{FILE}"
     with suppress(ModelError):
         read_facts(path)
-        return ""
+        return name
     read_head(path).check_whole()
-    return ""
+    return name
 
 
 def _is_lora(names: list[str]) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from regrain.editing.models.files.offers import STABLE_DIFFUSION, WAN, Family
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, VACE, WAN, Family
 from regrain.editing.models.files.schedulers import GUIDED_LCM, proposed
 from regrain.editing.storage.memory import NEEDS, Need
 
@@ -30,7 +30,7 @@ class Offered:
         good: What it is good for, in a sentence.
         family: Its kind, and what it offers.
         licence: Its name on the hub.
-        size: Bytes to fetch.
+        size: Bytes to fetch; if they are `counted`, of weights of two bytes each.
         method: The method that the page uses with it.
         params: Parameters that suit it, where they are not the method's.
     """
@@ -43,6 +43,7 @@ class Offered:
     size: int
     method: str
     params: Mapping[str, object] = field(default_factory=dict)
+    counted: bool = False
 
     @property
     def need(self) -> Need:
@@ -99,15 +100,35 @@ OFFERED = {
             size=28_920_000_000,
             method="flow_regions",
         ),
+        Offered(
+            id="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+            title="Wan 2.1 VACE, 1.3B",
+            good="Draws regions anew, in any shape, by words and a picture for each; old motion is lost.",
+            family=Family("Wan 2.1 VACE", VACE),
+            licence="apache-2.0",
+            size=15_900_000_000,
+            method="vace",
+            counted=True,
+        ),
+        Offered(
+            id="Wan-AI/Wan2.1-VACE-14B-diffusers",
+            title="Wan 2.1 VACE, 14B",
+            good="The same with finer detail, for cards of 80 GB.",
+            family=Family("Wan 2.1 VACE, 14B", VACE),
+            licence="apache-2.0",
+            size=46_300_000_000,
+            method="vace",
+            counted=True,
+        ),
     )
 }
-"""Published models by id. Sizes, rounded, and licences are as the hub's pages listed them;
-nothing was fetched to check them."""
+"""Published models by id. Sizes, rounded, and licences are as the hub's pages listed them,
+or counted; nothing was fetched to check them."""
 
-_SD, _LCM, _XL, _WAN = OFFERED
+_SD, _LCM, _XL, _WAN, _VACE, _VACE_14 = OFFERED
 WISHES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "steady": ("Steady motion", (_WAN, _SD, _LCM, _XL)),
-    "shape": ("New shape", (_SD, _XL, _WAN, _LCM)),
+    "shape": ("New shape", (_VACE, _VACE_14, _SD, _XL, _WAN, _LCM)),
     "fast": ("Fast", (_LCM, _SD, _WAN, _XL)),
     "laptop": ("On a laptop", (_LCM, _SD, _WAN, _XL)),
 }

@@ -15,7 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import Frame, heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
+from regrain.editing.request.region import Region, called
 from regrain.ui.server.media import as_url, data_url
 from regrain.ui.views.shown import (
     AreaStep,
@@ -84,7 +84,8 @@ def _caption(name: str, request: EditRequest) -> str:
         return "Share of the picture"
     of_region = f"{PICTURE} of "
     if name.startswith(of_region):
-        return f"Share of the picture of “{name.removeprefix(of_region)}”"
+        whose = called(request.regions).get(name.removeprefix(of_region))
+        return f"Share of the picture of “{whose}”"
     if _by_regions(request) and name not in words:
         return f"Attention of the pixel in {name}"
     return f"Attention on “{words.get(name, name)}”"
@@ -100,7 +101,7 @@ def attention(
     """
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)
-    regions = {region.name for region in request.regions}
+    names = called(request.regions)
     by_regions = _by_regions(request)
     heading, *captions = _LOOKS[by_regions]
 
@@ -117,7 +118,7 @@ def attention(
             shares = f"{100 * before:.0f} % without guidance, {100 * inside:.0f} %"
             text = f"Attention inside the mask: {shares} with it."
         of_map = AttentionMap(
-            name=name if name in regions or not by_regions else caption,
+            name=names.get(name, caption if by_regions else name),
             caption=caption,
             color=color,
             label=label,

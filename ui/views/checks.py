@@ -113,8 +113,11 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
     return None
 
 
-def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> ChecksView:
-    """Return the remarks as the page marks them.
+def view(
+    remarks: Sequence[Diagnostic], pressed: int = 0, kinds: Sequence[str] = ()
+) -> ChecksView:
+    """Return the remarks as the page marks them, with `kinds` in place of a word that
+    is like none.
 
     `pressed` counts attempts to run: after one, missing things are said as well, and
     the first field focused.
@@ -123,7 +126,10 @@ def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> ChecksView:
     said = []
     for remark in remarks:
         if pressed or remark.kind != "missing":
-            words = [UnknownWord(word, [*near]) for word, near in remark.words[:_MOST]]
+            words = [
+                UnknownWord(word, [*(near or kinds)])
+                for word, near in remark.words[:_MOST]
+            ]
             offers = [*remark.offers]
             said.append(Remark(remark.field, remark.text, remark.hint, offers, words))
     return ChecksView(pressed, wrong.field if wrong else "", said)
@@ -181,7 +187,11 @@ def _readable(
     if first := next(too_long, None):
         messages.append(first.message)
     if messages:
-        yield _remark(PromptError(field, " ".join(messages)), session, words=unknown)
+        # Of a real clip the page asks for another model before words matter.
+        later = unknown and not first and not session.opened.drawn
+        kind = "missing" if later else "wrong"
+        error = PromptError(field, " ".join(messages))
+        yield _remark(error, session, kind, unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import lines, rank, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
@@ -39,6 +40,7 @@ LOST = 0.14
 _REDRAWN = (
     "No more than what the model redraws anyway. Try more guidance or other words."
 )
+_BY_REGION = ("inside_psnr_by_region", "attention")
 Fact = tuple[str, str, bool]
 Metrics = Mapping[str, Any]  # of a report
 # below the least difference of two pixels, a ratio of motion errors means nothing
@@ -48,7 +50,7 @@ _LEVEL = 1 / 255
 def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
-    metrics = report.get("metrics", {})
+    metrics = _named(report.get("metrics", {}), request)
     changed = _changed(metrics, request)
     placed = _placed(metrics)
     if False in seen(report):
@@ -85,6 +87,7 @@ def _in_vain(fact: Fact | None) -> Fact | None:
 
 def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:
     """List the figures behind the words."""
+    metrics = _named(metrics, request)
     rows: dict[str, str] = {}
     for name, value in _inside(metrics, request).items():
         rows[f"Change of {name}"] = _decibels(value)
@@ -100,6 +103,17 @@ def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:
                 f"{100 * before:.0f} %, guided {100 * after:.0f} %"
             )
     return [Figure(name, value) for name, value in rows.items()]
+
+
+def _named(metrics: Metrics, request: EditRequest) -> Metrics:
+    """Return the figures with regions by what they are called."""
+    names = called(request.regions)
+    named = {
+        key: {names.get(name, name): value for name, value in metrics[key].items()}
+        for key in _BY_REGION
+        if key in metrics
+    }
+    return {**metrics, **named}
 
 
 def _inside(metrics: Metrics, request: EditRequest) -> dict[str, float]:

@@ -28,7 +28,7 @@ from regrain.editing.storage.memory import NEEDS
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
 from regrain.ui.values.method_choice import SHOWN_BY, uses
-from regrain.ui.values.offered_models import WISHES
+from regrain.ui.values.offered_models import WISHES, Offered
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.shown import (
     AdapterChoice,
@@ -133,10 +133,10 @@ def offers_view(
     offers = []
     for one in considered:
         offered = one.offered
-        needed = f"{gigabytes(one.memory)}; {gigabytes(one.free)} are free here"
+        needed = f"{one.taken}; {gigabytes(one.free)} are free here"
         facts = {
             "Licence": offered.licence or "unknown",
-            "To fetch": f"about {gigabytes(offered.size)}",
+            "To fetch": _to_fetch(offered),
             "Memory": needed,
             "Time here": one.here,
             "On a GPU": one.cards,
@@ -162,6 +162,11 @@ def offers_view(
         id = chosen.offered.id
         wishes.append(WishView(name, title, id, better, name == first))
     return {"offers": offers, "wishes": wishes}
+
+
+def _to_fetch(offered: Offered) -> str:
+    size = gigabytes(offered.size)
+    return f"at least {size} (counted)" if offered.counted else f"about {size}"
 
 
 def _line(facts: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ class Considered:
     Attributes:
         offered: The model.
         free: Bytes that are free here.
-        memory: Bytes that a run takes.
+        memory: Bytes that a run takes that is not cut.
         seconds: Of a run here; None if unknown.
         here: The same in words.
         cards: Of a run on common cards, in words.
@@ -44,6 +44,13 @@ class Considered:
     def least(self) -> int:
         """The bytes of a run in short windows, as it is cut where memory is short."""
         return self.offered.need.memory(LEAST_WINDOW)
+
+    @property
+    def taken(self) -> str:
+        """The memory that a run takes here, as it is cut where memory is short."""
+        if self.memory <= self.free:
+            return f"{self.memory / 1e9:.1f} GB"
+        return f"{self.least / 1e9:.1f} GB in short windows"
 
     @property
     def use(self) -> int:

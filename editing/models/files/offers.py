@@ -34,6 +34,7 @@ _CONDITIONS = {
 }
 CONTROLLED = "WanVACETransformer3DModel"
 """The class of a Wan with control blocks."""
+_LARGE = 40  # heads of Wan with 14 billion weights
 _WAN_CLASSES = ("WanTransformer3DModel", CONTROLLED)
 
 
@@ -137,6 +138,7 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
         return Family(f"Wan with {channels} input channels")
+    size = ", 14B" if transformer.get("num_attention_heads") == _LARGE else ""
     if transformer["_class_name"] == CONTROLLED:
-        return Family("Wan 2.1 VACE", VACE)
-    return Family("Wan 2.1", WAN)
+        return Family(f"Wan 2.1 VACE{size}", VACE)
+    return Family(f"Wan 2.1{size}", WAN)

@@ -141,6 +141,7 @@ hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd       
 hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
 hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
 dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
+lightning      wan2-?2(?:-\w+)*-#-lora-rank\d+-seko-v\d+             lcm              4 1  Lightning for Wan
 lightning      sdxl-lightning-#                                       euler            4 1  Lightning
 turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
 pcm            pcm-sd(?:15|xl)-(?:small|normal)cfg-#                  ddim_trailing    4 1  PCM
@@ -148,12 +149,21 @@ pcm            pcm-sd(?:15|xl)-lcmlike-lora                           ddim_trail
 flash          ^flash-sd(?:xl)?$                                      lcm              4 1  Flash Diffusion
 lightx2v       lightx2v(?:-\w+)*-cfg-step-distill|lightx2v-#          lcm              4 1  LightX2V
 lightx2v       stepdistill-cfgdistill                                 lcm              4 1  LightX2V
-causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              4 1  CausVid
+causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              8 1  CausVid
+fastwan        fastwan2-[12]-ti?2v(?:-\w+)+                           lcm              3 1  FastWan
 accvid(?:eo)?  wan2-?1-accvid(?:-\w+)*-lora-rank\d+                   lcm              8 1  AccVideo
 fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx            lcm              8 1  FusionX
 self-?forcing  self-forcing-(?:dmd|sid)                               lcm              4 1  Self Forcing
 self-?forcing  wan2-?1(?:-\w+)*-self-forcing                          lcm              4 1  Self Forcing
 """
+# Of kinds for Wan: the shift, or the levels, that they were distilled for.
+_FLOW: Mapping[str, Values] = {
+    "LightX2V": {"shift": 5.0},
+    "Lightning for Wan": {"shift": 5.0},
+    "CausVid": {"shift": 7.0},
+    "FusionX": {"shift": 2.0},
+    "FastWan": {"levels": "1000, 757, 522"},
+}
 _XL, _SPACING = "SDXL Turbo or Lightning", "The scheduler's spacing"
 # Of the classes of such models; the last two are of many others, too.
 _BY_CLASS = {
@@ -222,11 +232,12 @@ def proposed(scheduler: Values, kind: FewStep | None) -> Defaults:
         given["sampler"] = sampler
     if kind:
         given |= {"steps": kind.steps, "guidance_scale": kind.guidance_scale}
+        given |= {"solver": "lcm"} | _FLOW.get(kind.title, {})
     found: Defaults = {}
     for name, method in METHODS.items():
         known = method.Params.model_fields
         values = {key: value for key, value in given.items() if key in known}
-        if kind and "flow" in method.needs:
+        if kind and "flow" in method.needs and "source_guidance" in known:
             values["source_guidance"] = kind.guidance_scale
         if values and "inversion" not in method.needs:
             found[name] = values

@@ -89,7 +89,7 @@ def cut_out(picture: Rgba) -> Rgb:
     around it; a picture that is transparent everywhere counts as opaque."""
     opaque = picture[..., 3] > 0
     if not opaque.any():
-        return picture[..., :3]
+        return picture[..., :3].copy()
     rows, columns = (np.flatnonzero(opaque.any(axis)) for axis in (1, 0))
     part = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     share = part[..., 3:] / np.float32(255)

@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import RATE, flat, heard, moving, off, samples, write_clip
+from made_clips import RATE, flat, heard, levels_of, moving, off, samples, write_clip
 from PIL import Image, ImageOps, features
 
 from regrain.editing.errors import ClipError
@@ -119,20 +119,16 @@ def numbered(tmp_path):
     return tmp_path / "n.mp4"
 
 
-def levels(frames):
-    return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
-
-
 def test_start_stride_and_frames_choose_the_frames_read_in_any_order(numbered):
     clip = open_clip(numbered, start=1, stride=3, frames=3)
     assert (len(clip), clip.fps) == (3, Fraction(10))
-    assert levels(clip.read(0, 3)) == [1, 4, 7]
+    assert levels_of(clip.read(0, 3)) == [1, 4, 7]
     assert len(open_clip(numbered, start=1, stride=3)) == 4
     assert len(open_clip(numbered, start=11)) == 1
     assert clip.audio is None
     clip = open_clip(numbered, stride=2)
     wanted = {(2, 4): [4, 6], (4, 5): [8], (0, 2): [0, 2], (5, 6): [10], (3, 3): []}
-    assert {window: levels(clip.read(*window)) for window in wanted} == wanted
+    assert {window: levels_of(clip.read(*window)) for window in wanted} == wanted
     for window in [(-1, 2), (3, 2), (0, 7)]:
         with pytest.raises(IndexError):
             clip.read(*window)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import RATE, flat, heard, samples, seen, write_clip
+from made_clips import RATE, flat, heard, levels_of, samples, seen, write_clip
 
 from regrain.editing import open_clip
 from regrain.editing.media.sound import open_sound
@@ -54,10 +54,6 @@ def join(path, *parts):
     """Put files after each other, byte by byte."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return open_clip(path)
-
-
-def levels_of(frames):
-    return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
 
 
 def loudness(values, parts):

@@ -1,6 +1,5 @@
 """Masks as other tools write them: one rule for files, folders, archives, videos."""
 
-import io
 import zipfile
 from fractions import Fraction
 
@@ -48,13 +47,6 @@ def indexed(values, *colors, transparency=None):
     if transparency is not None:
         image.info["transparency"] = transparency
     return image
-
-
-def with_noise(image, kind="JPEG", **how):
-    """What a codec leaves of a picture."""
-    sink = io.BytesIO()
-    image.save(sink, kind, **how)
-    return Image.open(sink)
 
 
 WHITE, BLACK = np.full((SIDE, SIDE, 3), 255, np.uint8), np.zeros((SIDE, SIDE, 3), "u1")

@@ -12,15 +12,17 @@ from PIL import Image
 from running import finish
 from wiring import drive, near, requested
 
-from regrain.editing import ArrayClip, edit
+from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.references import Separation
+from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.labels import fill_labels
 from regrain.editing.methods.vace import run
-from regrain.editing.models.wan.condition import cut_out
+from regrain.editing.models.wan.condition import condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
 from regrain.editing.pipeline import estimate
+from regrain.editing.pipeline.runner import edit_shot
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
@@ -293,19 +295,43 @@ def test_pictures_take_time_and_memory(vace_folder, picture, monkeypatch):
 
 
 def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
-    vace, picture, tmp_path
+    vace, picture, monkeypatch
 ):
     """Windows are kept by what their pictures show."""
     red = picture("red")
     asked = pictured(left=red, frames=5)
-    asked = replace(asked, params=BASE | {"window": 3})
-    runs = []
+    asked = replace(asked, params=BASE | {"window": 3, "overlap": 1})
+    calls = []
+    predict = vace.predict
+    monkeypatch.setattr(
+        vace, "predict", lambda *given: calls.append(1) or predict(*given)
+    )
+    counts = []
     for color in ("red", "red", "blue"):
         Image.new("RGB", (20, 12), color).save(red)
-        *_, done = edit(asked, vace)
-        runs.append(np.asarray(done.result.frames))
-    assert np.array_equal(runs[0], runs[1])
-    assert not np.array_equal(runs[0], runs[2])
+        list(edit(asked, vace))
+        counts.append(len(calls))
+    assert 0 < counts[0] == counts[1] < counts[2]
+
+
+def test_what_pictures_may_not_do_is_said(vace, picture, tmp_path):
+    red = picture("red")
+    white = picture("white")
+    cut = tmp_path / "cut.png"
+    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
+    asked = replace(pictured(red, white, str(cut)), params=BASE | {"steps": 1})
+    *_, done = edit(asked, vace)
+    said = [one for one in done.report["warnings"] if "picture" in one]
+    assert said == [
+        "The picture of 'left' shows more than a thing on white, which is drawn, too. "
+        "Cut the thing out."
+    ]
+    extra = Region("third", 3, "a fox", picture=white, margin=0)
+    labels = np.asarray(asked.labels).copy()
+    labels[:, 28:30, 40:44] = 3
+    asked = replace(asked, regions=(*asked.regions, extra), labels=labels)
+    *_, done = edit(asked, vace)
+    assert any("There are 4 pictures" in one for one in done.report["warnings"])
 
 
 # --- What is refused
@@ -340,3 +366,129 @@ def test_what_does_not_go_together_is_refused(vace, picture, small_folder):
             resolve_params("vace", {"levels": wrong}, {})
     said = refused(replace(asked, model=str(small_folder)))
     assert "“VACE” needs the model Wan 2.1 and the control blocks of VACE, not" in said
+
+
+# --- Long clips
+
+
+def long_request(frames=14, **given):
+    """A clip of noise that needs several windows; two regions stay where they are."""
+    asked = requested("vace")
+    labels = np.repeat(np.asarray(asked.labels)[:1], frames, 0)
+    clip = ArrayClip(noise(frames, HEIGHT, WIDTH, 3, seed=1), fps=8)
+    params = BASE | {"window": 9, "overlap": 5, "cuts": "none"} | given
+    return replace(asked, clip=clip, labels=labels, params=params)
+
+
+def test_a_later_window_begins_with_finished_frames(vace, tmp_path):
+    """They are given whole, nothing of them is drawn anew; outside they are the
+    source's, and so is everything in the end."""
+    asked = long_request()
+    found = drive(vace, asked, tmp_path, **asked.params)
+    alone = np.asarray(found.result.uncomposited)
+    source = asked.clip.read(0, 14)
+    mask = np.asarray(asked.edited_mask)
+    contexts = [call.change.context for call in found.of("editing")[::8]]
+    assert [len(one) for one in contexts] == [3, 3, 3]  # of 9, 9 and 6 frames
+    for context, start in zip(contexts[1:], (4, 8), strict=True):
+        shown = source[start : start + 9].copy()
+        before = slice(start, start + 5)
+        own = mask[before]
+        shown[:5][own] = alone[before][own]
+        anew = mask[start : start + 9].copy()
+        anew[:5] = False
+        seen = np.where(anew[..., None], np.float32(127.5), shown)
+        near(context, condition(vace.encode, seen, np.float32(anew)), atol=1e-4)
+    frames = np.asarray(found.result.frames)
+    away = np.asarray(found.result.matte) == 0
+    assert np.array_equal(frames[away], source[away])
+    assert found.result.attention["left"].after.shape[0] == 14
+
+
+def test_a_window_after_one_without_regions_begins_with_the_source(vace, tmp_path):
+    asked = long_request()
+    labels = np.asarray(asked.labels).copy()
+    labels[:9] = 0
+    asked = replace(asked, labels=labels)
+    found = drive(vace, asked, tmp_path, **asked.params)
+    first = found.of("editing")[0].change.context
+    source = asked.clip.read(4, 13)
+    anew = np.asarray(asked.edited_mask)[4:13]
+    assert not anew[:5].any()
+    seen = np.where(anew[..., None], np.float32(127.5), source)
+    near(first, condition(vace.encode, seen, np.float32(anew)), atol=1e-4)
+
+
+def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tmp_path):
+    asked = long_request(9)
+    whole = drive(vace, asked, tmp_path, **asked.params | {"window": 0, "overlap": 0})
+    one = drive(vace, asked, tmp_path, **asked.params)
+    assert torch.equal(whole.decoded[0], one.decoded[0])
+    cut = drive(vace, long_request(), tmp_path, **asked.params | {"cuts": "9"})
+    contexts = [call.change.context for call in cut.of("editing")[::8]]
+    assert [len(context) for context in contexts] == [3, 2]
+    own = drive(vace, long_request(), tmp_path, **asked.params | {"overlap": 0})
+    near(own.of("editing")[8].change.context, contexts[1])
+
+
+def test_windows_that_were_edited_apart_are_those_of_a_run(vace, own_cache):
+    """As machines that each edit a shot do."""
+    asked = long_request()
+    for _ in edit_shot(asked, 0, vace):
+        pass
+    calls = []
+    predict = vace.predict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            vace, "predict", lambda *given: calls.append(1) or predict(*given)
+        )
+        list(edit(asked, vace))
+    assert not calls
+
+
+def test_the_overlap_fits_the_window():
+    for given in ({"overlap": 4}, {"overlap": 9, "window": 9}, {"window": 5}):
+        with pytest.raises(
+            RequestError, match="^params.overlap: Expected 0, or a multi"
+        ):
+            resolve_params("vace", given, {})
+    resolve_params("vace", {"overlap": 0, "window": 5}, {})
+
+
+# --- Colours around a region
+
+
+def test_a_cast_is_taken_away_by_what_is_around():
+    """A cast of half a hundred levels is gone to one; nothing is changed where there is
+    none."""
+    source = np.random.default_rng(1).integers(40, 200, (3, 40, 60, 3), dtype=np.uint8)
+    inside = np.zeros((3, 40, 60), bool)
+    inside[:, 12:28, 20:40] = True
+    drawn = source.copy()
+    drawn[inside] = 90
+    assert np.array_equal(matched(drawn, source, inside), drawn)
+    cast = drawn * np.array([0.85, 1.1, 1.0]) + np.array([20, -15, 8])
+    cast = np.rint(cast).astype(np.uint8)
+    found = matched(cast, source, inside).astype(int)
+    assert np.abs(found - drawn.astype(int)).max() <= 1
+    # what no factor of a model is, and what says no factor
+    far = np.rint(drawn * 0.3).astype(np.uint8)
+    assert matched(far, source, inside).std() < 0.5 * drawn.std()
+    flat = np.full_like(source, 100)
+    shifted = matched(flat + np.uint8(9), flat, inside)
+    assert np.array_equal(shifted, flat)
+    everywhere = np.ones_like(inside)
+    assert np.array_equal(matched(cast, source, everywhere), cast)
+
+
+def test_colours_of_a_run_are_matched(vace, tmp_path):
+    asked = requested("vace")
+    plain, taken = (
+        drive(vace, asked, tmp_path, **BASE | {"match": match}).result
+        for match in (False, True)
+    )
+    drawn = np.asarray(plain.uncomposited)
+    mask = np.asarray(asked.edited_mask)
+    expected = matched(drawn, np.asarray(plain.source), mask)
+    assert np.array_equal(taken.uncomposited, expected)
+    assert not np.array_equal(expected, drawn)

@@ -2,7 +2,7 @@
 `two_squares` or two pictures of one colour each, in any order.
 
 `python -m tests.editing.methods.two_pictures STATE` trains the weights beside this file
-in about 20 minutes of one core; a training that was stopped goes on from the file
+in about 15 minutes of one core; a training that was stopped goes on from the file
 STATE. Latents are pixels, without an autoencoder.
 """
 
@@ -53,7 +53,7 @@ except ImportError:  # run as a program
     )
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
-STEPS = 3000
+STEPS = 2000
 
 
 def networks() -> nn.ModuleDict:

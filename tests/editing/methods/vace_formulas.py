@@ -20,7 +20,7 @@ from regrain.editing.models.wan.condition import condition
 from regrain.editing.models.wan.keep import kept_of
 
 CASE = Case(
-    base=SHORT | MODULATED,
+    base=SHORT | MODULATED | {"match": False},
     rows=BOUND_ROWS
     | {
         "preset": "authors",
@@ -29,7 +29,7 @@ CASE = Case(
         "keep": "grey",
     },
     # held in test_vace_method.py
-    elsewhere={"span", "mask", "picture_binding"},
+    elsewhere={"span", "mask", "picture_binding", "overlap", "match"},
     shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )

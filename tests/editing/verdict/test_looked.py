@@ -203,6 +203,9 @@ def test_what_a_region_might_look_like_instead():
     assert others(*twice) == {"left": {"a dog"}, "right": {"a dog"}}
     second = (LEFT, replace(RIGHT, prompt="another fox", source="the fox"))
     assert others(*second) == {"left": {"a cat"}, "right": {"a cat"}}
+    # A region that nobody named is called by its words.
+    unnamed = replace(LEFT, name="Region 1", source="a cat")
+    assert [*others(unnamed, RIGHT)] == ["a cat", "right"]
     # A fox with a hat is a fox; but one that was there had its hat to lose.
     hat = "a fox wearing a hat"
     assert others(LEFT, replace(RIGHT, prompt=hat))["left"] == {"a cat", "a dog"}

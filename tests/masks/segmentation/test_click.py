@@ -4,12 +4,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from regrain.editing.errors import MaskError, ModelError
 from regrain.masks.draw import BrushStroke, iou
-from regrain.masks.models import sam
+from regrain.masks.models import sam, single_files
 from regrain.masks.models.embedded import PRIOR, Embedded, encoded_frames
-from regrain.masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam
+from regrain.masks.models.single_files import FILE
+from regrain.masks.models.tiny_sam import WIDTH, build_tiny_sam
 from regrain.masks.segmentation import click
 from storybook.training.sam import save_tiny_sam
 
@@ -219,6 +221,31 @@ def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
+
+
+def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
+    import segment_anything
+
+    torch.manual_seed(0)
+    tiny = build_tiny_sam().eval()
+    (tmp_path / "mine").mkdir()
+    save_file(tiny.state_dict(), tmp_path / "mine" / FILE)
+    monkeypatch.setattr(single_files, "_FIRST_WIDTH", "image_encoder.coarse.weight")
+    monkeypatch.setattr(single_files, "_FIRST", {WIDTH: "vit_b"})
+    registry = segment_anything.sam_model_registry
+    monkeypatch.setitem(registry, "vit_b", lambda: build_tiny_sam().eval())
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    assert single_files.first_sams() == {"mine": "vit_b"}
+    found = click.segment(IMAGE, [(5, 5)], [1], method="mine")
+    network = sam.load_sam("mine")
+    for name, weight in network.state_dict().items():
+        assert (weight == tiny.state_dict()[name]).all()
+    assert found.shape == (90, 120)
+    broken = dict(tiny.state_dict())
+    broken.pop("mask_decoder.iou_token.weight")
+    save_file(broken, tmp_path / "mine" / FILE)
+    with pytest.raises(ModelError, match="'mine' is damaged. Download it again."):
+        click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,18 @@ def _no_network(monkeypatch):
 
 @pytest.fixture
 def network(monkeypatch):
-    """A SAM whose answers are those of a function of (points, how often it was asked);
+    """A SAM whose answers are those of a function of a point, or of none for a box;
     gives what it got."""
     asked = []
 
     def answer(decide):
-        def logits(frame, points, labels, box):
-            asked.append((points.tolist(), labels.tolist(), box))
-            return np.where(decide(points), 9.0, -9.0).astype(np.float32)
+        def logits(frame, points, box):
+            asks = [(point[None], None) for point in points] or [(points, box)]
+            answers = []
+            for point, around in asks:
+                asked.append((point.tolist(), around))
+                answers.append(np.where(decide(point), 9.0, -9.0).astype(np.float32))
+            return answers
 
         monkeypatch.setattr(sam, "missing", lambda: None)
         monkeypatch.setattr(sam, "logits", logits)
@@ -75,6 +79,7 @@ def test_one_click_finds_what_moves():
     click = [deepest(discs[MIDDLE])]
     seen = ask(clip, click, [1])
     assert iou(seen, discs[MIDDLE]) > 0.75
+    assert (ask(clip, click, [1]) == seen).all()  # as it was shown before the click
     image = clip.read(MIDDLE, MIDDLE + 1)[0]
     assert (
         iou(segment(image, click, [1], method="cuts"), discs[MIDDLE]) < 0.6
@@ -105,7 +110,7 @@ def test_a_network_is_heard(network):
     click = deepest(discs[MIDDLE])
     found = segment(image, [click], [1], method="cuts")
     assert iou(found, discs[MIDDLE]) > 0.9
-    assert asked[0] == ([[*map(float, click)]], [1], None)
+    assert asked[0] == ([[*map(float, click)]], None)
     count = len(asked)
     segment(image, [click], [1], previous=found, method="cuts")
     assert len(asked) == count  # corrections ask nobody
@@ -125,13 +130,12 @@ def test_of_a_box_a_network_is_asked_at_several_points(network):
     found = segment(image, [], [], box=box, method="cuts")
     assert iou(found, body) > 0.9
     (first, *points) = asked
-    assert first[:2] == ([], [])
-    assert first[2] == pytest.approx(box)
-    assert len({tuple(at[0]) for at, _, _ in points}) == 5
-    assert all(labels == [1] and around is None for _, labels, around in points)
+    assert first[0] == []
+    assert first[1] == pytest.approx(box)
+    assert len({tuple(at[0]) for at, _ in points}) == 5
     asked.clear()
     segment(image, [(64, 48)], [1], box=box, method="cuts")
-    assert asked[0] == ([[64.0, 48.0]], [1], None)  # a click says more than a box
+    assert asked[0] == ([[64.0, 48.0]], None)  # a click says more than a box
 
 
 def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
@@ -144,15 +148,17 @@ def test_of_a_click_a_network_is_asked_again_where_its_answer_leads():
     click, asked = np.array([[15.0, 20.0]]), []
 
     def ask(points):
-        asked.append(points.tolist())
-        return np.where(loose if len(asked) == 1 else right, 9.0, -9.0).astype(
-            np.float32
-        )
+        answers = []
+        for point in points.tolist():
+            asked.append(point)
+            answer = loose if len(asked) == 1 else right
+            answers.append(np.where(answer, 9.0, -9.0).astype(np.float32))
+        return answers
 
     found = cuts.begin(
         scene, cuts.seeds_of(scene.shape, click, np.array([1])), click, ask
     )
-    assert asked[0] == click.tolist()
+    assert asked[0] == click[0].tolist()
     assert len({*map(str, asked)}) == 6
     assert iou(found > 0.5, right) > 0.9
 
@@ -198,7 +204,8 @@ def test_in_a_box_the_answer_that_most_are_like_is_taken():
     left, right = (np.full(scene.shape, -9, np.float32) for _ in range(2))
     left[5:35, 5:25] = right[5:35, 35:55] = 9
     for first, others in ((left, right), (right, left)):
-        answers = iter([first, first, *4 * [others]])  # of the box, then of five points
+        # of the box, then of five points
+        answers = iter([[first], [first, *4 * [others]]])
         assert (
             iou(
                 cuts.begin(scene, seeds, ask=lambda _, given=answers: next(given))
@@ -208,7 +215,7 @@ def test_in_a_box_the_answer_that_most_are_like_is_taken():
             > 0.9
         )
     nothing = np.full(scene.shape, -9, np.float32)
-    assert cuts.begin(scene, seeds, ask=lambda points: nothing).shape == scene.shape
+    assert cuts.begin(scene, seeds, ask=lambda points: [nothing]).shape == scene.shape
 
 
 ON_RED, ON_BLUE = (
@@ -353,6 +360,33 @@ def test_a_cut_without_edges_follows_the_evidence_and_smooths_with_them():
     assert (
         divide(evidence, right + 9, down + 9, start, 400) > 0.5
     ).all()  # one piece: the sum decides
+
+
+def divided(evidence, right, down, x, iterations):
+    """The iterations as published, on the whole picture."""
+    ahead, across, along = x, 0, 0
+    for _ in range(iterations):
+        across = np.clip(across + 0.35 * np.diff(ahead, axis=1), -right, right)
+        along = np.clip(along + 0.35 * np.diff(ahead, axis=0), -down, down)
+        pull = np.diff(np.pad(across, ((0, 0), (1, 1))), axis=1)
+        pull += np.diff(np.pad(along, ((1, 1), (0, 0))), axis=0)
+        before, x = x, np.clip(x + 0.35 * (evidence + pull), 0, 1)
+        ahead = 2 * x - before
+    return x
+
+
+def test_a_cut_looks_as_far_as_a_mask_moves():
+    """A spot grows by 20 pixels where little is against it."""
+    rng = np.random.default_rng(3)
+    evidence = rng.uniform(-0.02, 0, (70, 90))
+    evidence[30:36, 40:47] = 5
+    right, down = rng.uniform(1, 3, (70, 89)), rng.uniform(1, 3, (69, 90))
+    start = np.zeros(evidence.shape)
+    start[33, 43] = start[0, :5] = 1
+    whole = divided(evidence, right, down, start, 40)
+    assert whole[15].any()
+    single = (one.astype(np.float32) for one in (evidence, right, down, start))
+    assert divide(*single) == pytest.approx(whole, abs=1e-4)
 
 
 def test_ways_are_as_short_as_they_can_be():

@@ -11,10 +11,13 @@ from safetensors.torch import save
 from starlette.testclient import TestClient
 
 from regrain.editing.models.adapters import save_adapter
+from regrain.editing.models.loading.load import local_models
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.server import dropped_models
+from regrain.ui.session.session import Session
+from regrain.ui.values.mask_models import click_models
 from regrain.ui.work.catalogue import Catalogue
 
 WHOLE = {
@@ -72,6 +75,50 @@ IMAGES = {
 }
 MOTION_LORA = {"down.motion_modules.0.to_q.lora_A.weight": torch.zeros(2)}
 MOTION = {"down_blocks.0.motion_modules.0.proj_in.weight": torch.zeros(2)}
+
+
+FIRST_SAM = {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 1)}
+OTHER_SAM = {"sam_mask_decoder.iou_token.weight": torch.zeros(2)}
+_ENCODER = "vision_encoder.backbone"
+SAM_2 = {
+    f"{_ENCODER}.patch_embed.projection.weight": torch.zeros(96, 1),
+    "occlusion_spatial_embedding_parameter": torch.zeros(1),
+    **{f"{_ENCODER}.blocks.{i}.bias": torch.zeros(1) for i in range(12)},
+}
+
+
+@pytest.mark.parametrize(
+    ("weights", "published", "title"),
+    [
+        (FIRST_SAM, "sam_vit_b", "SAM ViT-B"),
+        (SAM_2, "sam2.1-hiera-tiny", "SAM 2.1 tiny"),
+    ],
+)
+def test_a_sam_masks_from_the_next_click_on(
+    folder, tmp_path, monkeypatch, open_clip, weights, published, title
+):
+    content = save(weights)
+    given = put("mine.safetensors", content)
+    assert given == (200, {"name": "mine/model.safetensors"})
+    assert put("mine.safetensors", content)[0] == 400
+    # By its path, under the name of what is published.
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+    assert dropped_models.linked(file) == f"{published}/model.safetensors"
+    assert not {"mine.safetensors", "model.safetensors"} & {*local_models()}
+    assert sorted(click_models("cuts")) == sorted(["cuts", "mine", published])
+    visits = SimpleNamespace(find=lambda _: Session(open_clip()))
+    hub = SimpleNamespace(allowed=lambda: None)
+    known = Catalogue({}, ASSETS / "storybook")
+    handlers = ModelHandlers(known, visits, None, None, hub, None)
+    monkeypatch.setattr(model_handlers, "page_of", lambda _: "")
+    event = SimpleNamespace(_data={"id": f"{published}/model.safetensors"})
+    shown = handlers.use([], "storybook", event, None)
+    assert (shown["hub"].state, shown["hub"].id) == ("done", title)
+    who = shown["canvas"].who
+    assert {"mine", published} < {one.name for one in who.choices}
+    assert who.usual in ("mine", published)
+    assert "fetch" in shown
 
 
 @pytest.mark.parametrize(
@@ -138,6 +185,8 @@ def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
         ("a.safetensors", save(LORA | {"oft_x": torch.zeros(2)}), "is an OFT"),
         ("a.safetensors", save(MOTION_LORA), "is a motion LoRA"),
         ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
+        ("sam.pth", save(WHOLE), "Drop the same weights as .safetensors."),
+        ("a.safetensors", save(OTHER_SAM), "is a SAM in a form that is not read"),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
         (".a.safetensors", save(WHOLE), "cannot be the name of a model"),
         ("", save(WHOLE), "is no .safetensors file"),

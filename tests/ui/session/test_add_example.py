@@ -46,7 +46,7 @@ def test_what_was_run_is_shown_with_its_credit(ran, capsys, tmp_path):
     assert item.after
     opened = found["my_skater"].opened
     note = made_player(opened).note
-    assert note.startswith("By Clip by A. Maker, CC BY 4.0. This result was made")
+    assert note.startswith("Clip by A. Maker, CC BY 4.0. This result was made")
     assert "more" not in opened.made.report
     real = SimpleNamespace(clip=SimpleNamespace(comment=""))
     assert not replace(opened, request=real).drawn

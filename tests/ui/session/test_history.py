@@ -8,6 +8,7 @@ import pytest
 from made_clips import black
 
 from regrain.editing import EditRequest, Region, RequestError
+from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import rank, say
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
@@ -36,6 +37,8 @@ from regrain.ui.work.variants import plan
 
 def asking(*regions, method="videograin"):
     labels = np.ones((1, 8, 8), np.uint8) if regions else None
+    for region in regions:
+        labels[0, region.label - 1] = region.label
     clip = black(1, 8, 8)
     return EditRequest(
         clip, labels, regions, method=method, prompt="" if regions else "a fox", seed=7
@@ -303,6 +306,23 @@ def test_what_failed_is_no_success_and_what_nobody_saw_is_not_called_right(
     assert shown[CHANGED].doubt == shown[PLACE].doubt == failed
     if failed:
         assert shown[THERE].text.startswith("Cat 2: the fox is not there (looks like")
+
+
+def test_regions_that_nobody_named_are_called_by_their_words():
+    unnamed = Region("Region 1", 1, "a fox", "a cat")
+    other = Region("Region 2", 2, "a panda", "a dog")
+    request = asking(unnamed, other)
+    changed = {"Region 1": 12.0, "Region 2": 30.0}
+    report = {"metrics": {"inside_psnr_by_region": changed}}
+    (fact,) = facts(report, request)
+    assert fact.text == "A cat: clearly changed; a dog: hardly changed."
+    assert [one.name for one in figures(report["metrics"], request)] == [
+        "Change of a cat",
+        "Change of a dog",
+    ]
+    alike = asking(unnamed, replace(other, source="a cat"), replace(CAT, label=3))
+    names = {"Region 1": "Region 1", "Region 2": "Region 2", "cat": "cat"}
+    assert called(alike.regions) == names
 
 
 def test_nothing_is_said_of_a_run_from_before_anybody_looked():

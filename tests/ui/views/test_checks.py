@@ -1,5 +1,7 @@
 """Checks before work: what is wrong with words and settings, known without a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,9 +23,10 @@ ANY = Reader(None, None, 77)
 def session(open_clip):
     boxes = {1: (slice(0, 8), slice(None)), 2: (slice(16, 24), slice(None))}
     regions = (Region("left", 1, "a fairy", "a dog"), Region("right", 2, "", "a panda"))
-    return Session(
-        open_clip(regions=regions, boxes=boxes, source_prompt="a dog and a panda jump")
+    opened = open_clip(
+        regions=regions, boxes=boxes, source_prompt="a dog and a panda jump"
     )
+    return Session(replace(opened, name="drawn"))
 
 
 def describe(session, label, **words):
@@ -73,10 +76,23 @@ def test_every_unknown_word_is_named_at_its_field_with_the_nearest(session):
     ]
 
 
+def test_of_a_real_clip_an_unknown_word_is_said_once_a_run_is_wanted(session):
+    session.opened = replace(session.opened, name="")
+    describe(session, 1, prompt="a man")
+    (remark,) = look(session)
+    assert remark.kind == "missing"
+    assert [word for word, _ in remark.words] == ["man"]
+    assert checks.view([remark]).remarks == []
+    assert checks.view([remark], pressed=1).remarks
+
+
 def test_words_that_are_only_spelt_a_little_alike_are_not_offered(session):
     describe(session, 1, prompt="a man and a wizard")
     (remark,) = [remark for remark in look(session) if remark.kind == "wrong"]
     assert [*remark.words] == [("man", ()), ("wizard", ())]
+    # In their place stand the kinds that the model knows.
+    (said,) = checks.view([remark], kinds=["a cat"]).remarks
+    assert [word.near for word in said.words] == [["a cat"], ["a cat"]]
 
 
 def test_words_are_free_on_other_models(session):

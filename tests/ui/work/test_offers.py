@@ -19,7 +19,7 @@ from regrain.ui.views.model_views import offers_view
 from regrain.ui.work import offers
 from regrain.ui.work.costs import Promise
 
-SD, LCM, XL, WAN = OFFERED
+SD, LCM, XL, WAN, VACE, VACE_14 = OFFERED
 CLIP = ArrayClip(np.zeros((8, 64, 64, 3), np.uint8), Fraction(8))
 REQUEST = EditRequest(CLIP, None, (), prompt="a fox", source_prompt="a cat")
 
@@ -51,14 +51,14 @@ def all_offered(costs):
     ("free", "seconds", "expected"),
     [
         # Everything fits and is fast: the best for each wish.
-        (200, 0.01, [WAN, SD, LCM, LCM]),
+        (200, 0.01, [WAN, VACE, LCM, LCM]),
         # Wan's text encoder alone takes more.
         (20, 0.01, [SD, SD, LCM, LCM]),
         # Only 4 steps are done within an hour.
         (200, 10, [LCM, LCM, LCM, LCM]),
         # Nothing is; what fits is named, and said to be slow.
         (20, 1000, [SD, SD, LCM, LCM]),
-        (1, 0.01, [WAN, SD, LCM, LCM]),
+        (1, 0.01, [WAN, VACE, LCM, LCM]),
     ],
 )
 def test_what_is_recommended_depends_on_wish_and_machine(
@@ -82,6 +82,8 @@ def test_facts_are_said_of_every_model(machine):
         assert facts["Licence"] == OFFERED[offer.id].licence != ""
         assert facts["Memory"].endswith("; 20.0 GB are free here")
         assert "counted" in facts["On a GPU"]
+        fetched = "at least 15.9 GB (counted)" if offer.id == VACE else "GB"
+        assert fetched in facts["To fetch"]
         assert ("(measured)" in facts["On a GPU"]) == (offer.id == SD)
         assert offer.command.startswith(f"hf download {offer.id} ")
         assert offer.command.endswith(f'"/my models/{offer.id.split("/")[1]}"')
@@ -91,6 +93,19 @@ def test_facts_are_said_of_every_model(machine):
     better = {wish.name: wish.better for wish in shown["wishes"]}
     assert better["fast"] == ""
     assert better["steady"].startswith("Wan 2.1, 1.3B would suit it more. Does not fit")
+
+
+def test_memory_is_that_of_the_run_which_fits(machine):
+    long = request_for("videograin", 32, 512)
+    sd = offers.consider(OFFERED[SD], long, machine(200))
+    assert sd.taken == f"{sd.memory / 1e9:.1f} GB"
+    free = (sd.least + sd.memory) / 2e9
+    costs = machine(free)
+    cut = offers.consider(OFFERED[SD], long, costs)
+    assert cut.trouble == ""
+    assert cut.taken == f"{sd.least / 1e9:.1f} GB in short windows"
+    (offer, *_) = offers_view([cut, *all_offered(costs)[1:]], "")["offers"]
+    assert offer.facts["Memory"].startswith(f"{cut.taken}; ")
 
 
 def test_a_known_card_tells_the_time_before_a_first_run(machine, monkeypatch):

@@ -96,16 +96,21 @@ const outlinePieces = (top, width, height) => {
   const wide = 2 * width + 4;
   /** @type {Record<number, Map<number, number>>} */
   const pieces = {};
-  /** @param {number} x @param {number} y */
-  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : top[y * width + x]);
+  const beyond = new Uint8Array(width);
+  /** @param {number} y */
+  const rowAt = (y) => (y < 0 || y >= height ? beyond : top.subarray(y * width, (y + 1) * width));
   for (let y = -1; y < height; y++) {
+    const above = rowAt(y);
+    const below = rowAt(y + 1);
+    let a = 0;
+    let d = 0;
     for (let x = -1; x < width; x++) {
-      const a = at(x, y);
-      const b = at(x + 1, y);
-      const c = at(x + 1, y + 1);
-      const d = at(x, y + 1);
-      if (a === b && a === c && a === d) continue;
-      addPieces(pieces, [a, b, c, d], ([dx, dy]) => (2 * y + dy + 2) * wide + 2 * x + dx + 2);
+      const b = x + 1 < width ? above[x + 1] : 0;
+      const c = x + 1 < width ? below[x + 1] : 0;
+      if (a !== b || a !== c || a !== d)
+        addPieces(pieces, [a, b, c, d], ([dx, dy]) => (2 * y + dy + 2) * wide + 2 * x + dx + 2);
+      a = b;
+      d = c;
     }
   }
   return { pieces, wide };

@@ -7,7 +7,7 @@ import { pathOfRuns } from "./tint.js";
 
 /** @typedef {import("../types").Editor} Editor */
 
-const REST = 40; // milliseconds without a move
+const REST = 20; // milliseconds without a move
 const PATIENCE = 20000; // milliseconds until an answer is given up
 const SHOWN = ["add", "begin", "remove"]; // what a click does that changes a mask
 
@@ -21,14 +21,14 @@ const isBusy = ({ playing, tracking, hide, adding, pending }) =>
  * @param {Editor} editor
  */
 const questionOf = (editor) => {
-  const { hover, clip, still, frame, tool, who } = editor;
+  const { hover, clip, still, frame, tool, who, rev } = editor;
   const finder = who?.choices.find(({ name }) => name === finderOf(editor, hub.active));
   const points = tool === "add" || tool === "remove";
   if (!hover || !clip || !points || !finder?.previews) return null;
   if (isBusy(editor) || still?.frame === frame) return null;
   const { does } = aimAt(editor, hover, false);
   if (!SHOWN.includes(does)) return null;
-  return { at: hover, inside: does !== "remove", begins: does === "begin" };
+  return { at: hover, inside: does !== "remove", begins: does === "begin", have: rev, frame };
 };
 
 /**
@@ -38,6 +38,7 @@ const questionOf = (editor) => {
 export const makePreviews = (editor) => {
   let timer = 0;
   let asked = 0; // when; 0 while no answer is awaited
+  let known = -1; // frame that was asked about last; the first answer takes longer
   /** @type {ReturnType<typeof questionOf>} */
   let question = null;
   const ask = () => {
@@ -45,6 +46,7 @@ export const makePreviews = (editor) => {
     question = questionOf(editor);
     if (!question) return;
     asked = Date.now();
+    known = editor.frame;
     editor.ask("preview", question);
   };
   const forget = () => {
@@ -54,7 +56,7 @@ export const makePreviews = (editor) => {
   editor.hovered = () => {
     editor.hintAnew();
     forget();
-    if (editor.hover) timer = setTimeout(ask, REST);
+    if (editor.hover) timer = setTimeout(ask, editor.frame === known ? REST : 0);
   };
   hub.on("pressed", forget);
   /** @param {string} runs */

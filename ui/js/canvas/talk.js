@@ -75,7 +75,12 @@ export const makeAsk = (editor, trigger) => {
     const label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });
     if (MARKS.includes(act)) editor.marked.add(nonce);
-    trigger("act", { act, id, have, nonce, frame, label, ...data });
+    const said = { act, id, have, nonce, frame, label, ...data };
+    if (act === "preview") {
+      trigger("hover", said); // nothing here looks different
+      return;
+    }
+    trigger("act", said);
     editor.refresh();
     editor.draw();
   };

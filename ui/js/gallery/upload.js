@@ -4,6 +4,7 @@ import { button, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
 import { post } from "../shared/post.js";
 import { makeQuestion } from "../shared/dialog.js";
+import { refusal } from "../hub_model/drop.js";
 
 /** @typedef {{ clip: number, project: number }} Limits megabytes that files may have */
 
@@ -152,6 +153,10 @@ export const makeUpload = (open, limits) => {
   };
   /** @param {File} file @param {...File} others */
   const take = async (file, ...others) => {
+    if (refusal(file)) {
+      failed(refusal(file));
+      return;
+    }
     if (!(await mayReplace(question, file.name))) return;
     left = others.map(({ name }) => `“${name}”`).join(", ");
     send(file);

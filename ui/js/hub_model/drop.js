@@ -4,6 +4,13 @@ import { button, make } from "../shared/dom.js";
 import { put } from "../shared/post.js";
 
 /**
+ * Say why weights are not taken; "" of those that may be.
+ * @param {File} file
+ */
+export const refusal = ({ name }) =>
+  /\.(pth?|ckpt|bin)$/i.test(name) ? `“${name}” may run code. Drop the same weights as .safetensors.` : "";
+
+/**
  * @param {object} tell
  * @param {(words: string, isWrong: boolean) => void} tell.say
  * @param {(share: number | null) => void} tell.setGoing
@@ -22,6 +29,10 @@ export const makeDrop = ({ say, setGoing, use }) => {
   };
   /** @param {File} file */
   const send = (file) => {
+    if (refusal(file)) {
+      say(refusal(file), true);
+      return;
+    }
     /** @param {number} part */
     const share = (part) => {
       setGoing(part);
@@ -49,7 +60,7 @@ export const makeDrop = ({ say, setGoing, use }) => {
   const node = make(
     "div",
     "rg-model-drop",
-    make("span", {}, "Drop a model, LoRA or adapter here, as .safetensors"),
+    make("span", {}, "Drop a model, LoRA, adapter or SAM here, as .safetensors"),
     choose,
     field,
   );

@@ -21,6 +21,7 @@ from regrain.editing.models.files.schedulers import (
     by_scheduler,
     proposed,
 )
+from regrain.editing.params.registry import resolve_params
 from regrain.editing.pipeline.runner import edit
 from regrain.editing.request.project import save_project
 from regrain.ui.views.model_views import local_view
@@ -61,8 +62,10 @@ Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32  LightX2V        lcm        
 lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16 LightX2V        lcm              4 1
 lightx2v/Wan2.1-T2V-14B-StepDistill-CfgDistill       LightX2V        lcm              4 1
 wan2.1_t2v_14b_lightx2v_4step                        LightX2V        lcm              4 1
-Wan21_CausVid_14B_T2V_lora_rank32_v2                 CausVid         lcm              4 1
-Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32         CausVid         lcm              4 1
+Wan21_CausVid_14B_T2V_lora_rank32_v2                 CausVid         lcm              8 1
+Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32         CausVid         lcm              8 1
+Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1         Lightning_for_Wan lcm            4 1
+FastVideo/FastWan2.1-T2V-1.3B-Diffusers              FastWan         lcm              3 1
 Wan21_AccVid_T2V_14B_lora_rank32_fp16                AccVideo        lcm              8 1
 Wan2.1_T2V_14B_FusionX_LoRA                          FusionX         lcm              8 1
 Wan2.1_Text_to_Video_14B_FusionX_LoRA                FusionX         lcm              8 1
@@ -96,6 +99,8 @@ INNOCENT = {
     "causvid.test, causvid_lora_rank32, to-causvid, anime causvid",
     "accvid": "accvid, accvid_style, my accvid, accvideo-girl, accvid.v2, wan21_accvid_dance, "
     "for-accvid, accvideo, accvid_lora_rank32, anime accvid",
+    "fastwan": "fastwan, fastwan_style, my fastwan, fastwan-girl, fastwan.v2, to-fastwan, anime fastwan, "
+    "fastwan_lora, for_fastwan_dancers, fastwan (8 steps)",
     "fusionx": "fusionx, fusionx_fashion, my fusionx, fusionx-reactor, fusionx.v2, wan_fusionx_walk, "
     "ford fusionx, fusionx_lora, for-fusionx, anime fusionx",
     "self forcing": "self_forcing, self-forcing-style, my self forcing, selfforcing, self_forcing_v2, "
@@ -171,6 +176,7 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
         "sdedit": settings | {"sampler": "euler"},
         "infedit": settings,
         "flow_regions": settings | {"source_guidance": 1.0},
+        "vace": settings | {"solver": "lcm"},
     }
     assert proposed(SCHEDULER, None) == {}
 
@@ -178,8 +184,13 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
 def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
     kind = by_name("Wan21_T2V_lightx2v_cfg_step_distill_lora_rank32", {})
     found = proposed({"flow_shift": 8.0}, kind)
-    few = {"steps": 4, "guidance_scale": 1.0, "source_guidance": 1.0}
-    assert found["flow_regions"] == {"shift": 8.0, **few}
+    few = {"steps": 4, "guidance_scale": 1.0, "shift": 5.0}
+    assert found["flow_regions"] == few | {"source_guidance": 1.0}
+    assert found["vace"] == few | {"solver": "lcm"}
+    fast = proposed({"flow_shift": 8.0}, by_name("FastWan2.1-T2V-1.3B-Diffusers", {}))
+    params, _ = resolve_params("vace", {}, fast["vace"])
+    assert (params.steps, params.levels) == (3, (1000, 757, 522))
+    assert proposed({"flow_shift": 8.0}, None)["vace"] == {"shift": 8.0}
     assert proposed({}, None) == {}
 
 

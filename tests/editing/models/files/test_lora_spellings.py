@@ -33,7 +33,6 @@ WEIGHT = 0.7
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
 QUERY, OUT = f"{ATTENTION}.to_q", f"{ATTENTION}.to_out.0"
 CONV = "down_blocks.1.resnets.0.conv1"
-PROJECTION = "down_blocks.1.attentions.0.proj_in"
 WORDS = "text_model.encoder.layers.0.self_attn.q_proj"
 # Diffusers knows kohya's text encoders by it.
 WORDS_OUT = "text_model.encoder.layers.0.self_attn.out_proj"

@@ -30,11 +30,12 @@ from regrain.editing.diffusion.schedule import generator
 from regrain.editing.methods import vace as method
 from regrain.editing.methods.flow_regions import run
 from regrain.editing.models.files.facts import facts_of
-from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.files.offers import VACE, WAN, family_of_configs
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import condition, mask_channels
 from regrain.editing.params.registry import METHODS, check_params, resolve_params
 from regrain.editing.pipeline import estimate
+from regrain.editing.storage.memory import NEEDS, call_bytes
 
 HEIGHT = 32
 WIDTH = 48
@@ -397,6 +398,43 @@ def test_control_blocks_take_memory_and_only_where_they_run_time(
     monkeypatch.setitem(METHODS, "flow_regions", controlled)
     assert estimate.work(vace).editing > before[0].editing
     assert estimate._sizes(vace)[0].attention == before[1] / 3 * (3 + 2)
+
+
+# Of the published sizes: width, heads, blocks and control blocks, hidden width; and the
+# weights that they make.
+TRUE_SIZES = {
+    "Wan 2.1 VACE": (12, 30, range(0, 30, 2), 8960, 2.15e9),
+    "Wan 2.1 VACE, 14B": (40, 40, range(0, 40, 5), 13824, 17.34e9),
+}
+
+
+@pytest.mark.parametrize("family", TRUE_SIZES)
+def test_true_sizes_are_those_that_memory_is_planned_by(family):
+    heads, blocks, controlled, hidden, weights = TRUE_SIZES[family]
+    config = {
+        "num_attention_heads": heads,
+        "attention_head_dim": 128,
+        "num_layers": blocks,
+        "ffn_dim": hidden,
+        "vace_layers": [*controlled],
+        "vace_in_channels": 96,
+    }
+    with torch.device("meta"):
+        network = WanVACETransformer3DModel(**config)
+    count = sum(weight.numel() for weight in network.parameters())
+    assert count == pytest.approx(weights, rel=2e-3)
+    transformer = {"_class_name": "WanVACETransformer3DModel", **config}
+    assert family_of_configs({}, {}, {}, transformer) == (family, VACE)
+    need = next(need for need in NEEDS if family.startswith(need.family))
+    assert need.family == family
+    # what the autoencoder takes, and a little
+    assert need.weights * 2**30 == pytest.approx(2 * count, rel=0.2)
+    width = heads * 128
+    assert need.attention == 4 * (blocks + len(controlled)) * width / 4**2
+    cells = 480 * 832 // 8**2
+    frames = 80
+    call = call_bytes(frames // 4, cells, width // 4, 2)
+    assert need.per_frame * frames * 2**30 > call  # decoding takes more
 
 
 # --- What is refused, and what is told
