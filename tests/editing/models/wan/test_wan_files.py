@@ -127,8 +127,10 @@ def test_names_are_the_librarys_there_and_back(whole):
     assert "blocks.3.cross_attn.norm_k.weight" in named
 
 
-@pytest.mark.parametrize("start", ["", "model.diffusion_model.", "diffusion_model."])
-@pytest.mark.parametrize("kind", ["vace", "base"])
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [("vace", ""), ("vace", "model.diffusion_model."), ("base", "diffusion_model.")],
+)
 def test_a_file_is_read_as_its_folder_is(
     kind, start, whole, place, vace_folder, base_folder
 ):
