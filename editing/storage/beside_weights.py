@@ -119,15 +119,17 @@ def _read(
 ) -> dict[str, Tensor]:
     """Read some tensors of a file, by their names; refuse weights that are whole
     numbers, wanted or not."""
+    names = [*file.keys()]
     metadata = file.metadata() or {}
     formats = json.loads(metadata.get("_quantization_metadata", "{}"))
-    for name, said in formats.get("layers", {}).items():
+    layers = formats.get("layers", {})
+    for name, said in layers.items():
         _check_format(said, name, title)
-    names = [*file.keys()]
     for name in names:
         if name.endswith("comfy_quant"):
-            text = bytes(file.get_tensor(name).tolist())
-            _check_format(json.loads(text), name, title)
+            characters = file.get_tensor(name).tolist()
+            said = json.loads(bytes(characters))
+            _check_format(said, name, title)
         kind = file.get_slice(name).get_dtype()
         if name.endswith("weight") and not kind.startswith(("F", "BF")):
             raise _refused(name, title, f"whole numbers ({kind})")

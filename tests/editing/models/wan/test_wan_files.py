@@ -4,6 +4,7 @@ folders of the same weights are, told apart by their heads alone, and refused by
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from made_models import loaded, randn, write_wan
 from safetensors.torch import load_file, save_file
 from wiring import requested
 
+from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
+from regrain.editing.models.files.wan_file import WanFiles, config_of
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.wan.network import read_network
@@ -124,8 +127,10 @@ def test_names_are_the_librarys_there_and_back(whole):
     assert "blocks.3.cross_attn.norm_k.weight" in named
 
 
-@pytest.mark.parametrize("start", ["", "model.diffusion_model.", "diffusion_model."])
-@pytest.mark.parametrize("kind", ["vace", "base"])
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [("vace", ""), ("vace", "model.diffusion_model."), ("base", "diffusion_model.")],
+)
 def test_a_file_is_read_as_its_folder_is(
     kind, start, whole, place, vace_folder, base_folder
 ):
@@ -144,6 +149,43 @@ def test_a_file_is_read_as_its_folder_is(
     layers = ", control blocks after [0, 2]" if kind == "vace" else ""
     said = f"'my_{kind}.safetensors' is read as {title}: 4 layers of width 128"
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
+
+
+PUBLISHED = {  # width, feed-forward, layers, control blocks
+    "T2V 1.3B": (1536, 8960, 30, ()),
+    "T2V 14B": (5120, 13824, 40, ()),
+    "VACE 1.3B": (1536, 8960, 30, (*range(0, 30, 2),)),
+    "VACE 14B": (5120, 13824, 40, (0, 5, 10, 15, 20, 25, 30, 35)),
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_published_sizes_are_told_by_shapes(kind):
+    width, wide, depth, control = PUBLISHED[kind]
+    shapes = {
+        "head.modulation": [1, 2, width],
+        "head.head.weight": [64, width],
+        "patch_embedding.weight": [width, 16, 1, 2, 2],
+        "text_embedding.0.weight": [width, 4096],
+        "time_embedding.0.weight": [width, 256],
+    }
+    shapes |= {f"blocks.{place}.ffn.0.weight": [wide, width] for place in range(depth)}
+    name = "vace_blocks.{}.after_proj.weight"
+    shapes |= {name.format(place): [width, width] for place in range(len(control))}
+    if control:
+        shapes["vace_patch_embedding.weight"] = [width, 96, 1, 2, 2]
+    found = config_of([WanFiles((Path("a.safetensors"),), "", shapes, {})], {})
+    usual = TransformerConfig(
+        num_attention_heads=width // 128, ffn_dim=wide, num_layers=depth
+    ).model_dump()
+    if control:
+        usual["vace_layers"] = [*control]
+    kept = {key: usual[key] for key in usual if key in found}
+    assert {key: found[key] for key in kept} == kept
+    named = "WanVACETransformer3DModel" if control else "WanTransformer3DModel"
+    assert found["_class_name"] == named
+    assert found.keys() - kept.keys() == {"_class_name", "freq_dim"}
+    assert found["freq_dim"] == 256
 
 
 def test_costs_are_those_of_its_folder(whole, place, vace_folder):
@@ -297,6 +339,9 @@ def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch)
     if not said.startswith(READ):
         monkeypatch.setattr("regrain.editing.models.wan.load.read_network", None)
     assert said in refusal(file)
+    family = facts_of(str(file)).family
+    if said.endswith(", which") and not said.startswith("has"):
+        assert family == (said.removesuffix(", which"), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -402,14 +447,15 @@ def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
         assert torch.equal(weight, expected[name]), name
 
 
-def test_a_lora_changes_the_products(eight_bits, tmp_path):
+def test_a_lora_changes_the_products(eight_bits, place):
+    """Also one that lies where transformers do."""
     tensors = {
         "diffusion_model.blocks.1.self_attn.q.lora_A.weight": randn(2, 128),
         "diffusion_model.blocks.1.self_attn.q.lora_B.weight": randn(128, 2, seed=1),
         "diffusion_model.blocks.2.ffn.2.diff_b": randn(128),
     }
-    save_file(tensors, tmp_path / "lora.safetensors")
-    loras = [f"{tmp_path / 'lora.safetensors'}@0.5"]
+    save_file(tensors, place / "lora.safetensors")
+    loras = [f"{place / 'lora.safetensors'}@0.5"]
     small, products = (loaded(file, loras=loras) for file in eight_bits)
     assert all(map(torch.equal, answer(small), answer(products)))
     plain = loaded(eight_bits[0])
