@@ -180,7 +180,8 @@ def server(tmp_path_factory):
     """The page with a made-up editor, shared by all tests; what one session does,
     another does not see."""
     folder = tmp_path_factory.mktemp("fake")
-    yield from serving(folder, REGRAIN_GRACE="5")
+    # Who leaves is noticed by the next heartbeat, not within 15 s.
+    yield from serving(folder, REGRAIN_GRACE="5", GRADIO_HEARTBEAT_INTERVAL="1")
     assert list(folder.glob("tmp/regrain-*")) == [], (
         "the media folder outlived the page"
     )

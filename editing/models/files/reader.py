@@ -24,9 +24,11 @@ from regrain.editing.storage.texts import Json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.models import BPE
 
 _MERGES = ASSETS / "checkpoints" / "clip" / "merges.txt"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
+_ENDS: Json = {"unk_token": _END, "end_of_word_suffix": "</w>"}
 # CLIP's: contractions, words, single digits, runs of other signs.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 USUAL_LENGTH = 77  # most tokens of a prompt
@@ -105,7 +107,7 @@ def _tokenizer(folder: Path | None) -> Tokenizer:
     from tokenizers.models import BPE
 
     if folder is None:
-        return _clip_tokenizer(*clip_vocabulary())
+        return _clip_tokenizer(BPE(*clip_vocabulary(), **_ENDS))
     with boundary(
         "model",
         f"{folder.parent.name}/{folder.name} cannot be read. Download the model again.",
@@ -113,8 +115,8 @@ def _tokenizer(folder: Path | None) -> Tokenizer:
     ):
         whole = folder / "tokenizer.json"
         if not whole.is_file():
-            files = (folder / "vocab.json", folder / "merges.txt")
-            return _clip_tokenizer(*BPE.read_file(*map(str, files)))
+            files = (str(folder / "vocab.json"), str(folder / "merges.txt"))
+            return _clip_tokenizer(BPE.from_file(*files, **_ENDS))
         tokenizer = Tokenizer.from_file(str(whole))
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -137,14 +139,12 @@ def clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def _clip_tokenizer(tokens: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+def _clip_tokenizer(tokens: BPE) -> Tokenizer:
     """Build a tokenizer as CLIP's, whose files do not say how text is normalised and
     split."""
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-    from tokenizers.models import BPE
 
-    ends: Json = {"unk_token": _END, "end_of_word_suffix": "</w>"}
-    tokenizer = Tokenizer(BPE(tokens, merges, **ends))
+    tokenizer = Tokenizer(tokens)
     normalise = [
         normalizers.NFC(),
         normalizers.Replace(Regex(r"\s+"), " "),

@@ -608,7 +608,8 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
         request = EditRequest(black(1, 64, 96), None, (), **given)
         assert min(fit_of(request)(96, 64)) == size
     assert model.unet.config.cross_attention_dim == 1024
-    assert model.tokenizer.pad_token_id == 0
+    padded = model.tokenizer("a cat", padding="max_length").input_ids
+    assert padded == [49406, 320, 2368, 49407, *[0] * 73]
     assert run(model).isfinite().all()
 
 
