@@ -99,11 +99,12 @@ def check_source(request: EditRequest) -> None:
                 raise RequestError(
                     field, f"It has {shorten(found[0])}, {said.format(part)}"
                 )
-    needs = find_method(request.method).needs
-    if "source_prompt" in needs and not request.description:
+    method = find_method(request.method)
+    if "source_prompt" in method.needs and not request.description:
         raise RequestError(
             "source_prompt",
-            f"{request.method} needs it, but it is empty. Describe what the clip shows.",
+            f"{method.title} must know what is there now. Say what a region is, or "
+            "describe the clip.",
         )
 
 

@@ -109,8 +109,15 @@ def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
 ):
     page = open_page(own)
     unfold(page, "#settings")
-    for edge in ({"x": 3, "y": 3}, {"x": 200, "y": 34}):  # all of the box opens it
-        page.locator("#model .container .wrap").click(position=edge)
+    box = page.locator("#model .container .wrap")
+    box.scroll_into_view_if_needed()
+    for across, down in ((0.02, 0.1), (0.8, 0.9)):  # all of the box opens it
+        place = box.bounding_box()
+        x, y = (
+            place["x"] + across * place["width"],
+            place["y"] + down * place["height"],
+        )
+        page.mouse.click(x, y)
         page.locator("[role=option]").wait_for()
         page.keyboard.press("Escape")
         page.locator("[role=option]").wait_for(state="detached")

@@ -125,8 +125,12 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     dialog.wait_for(state="detached")
     dropped = changed(one, "")  # what was dropped has waited
     assert not one.get_by_text(LACK).is_visible()
+    page.locator(".rg-method select").select_option("infedit")
+    page.wait_for_function("window.regrain.method.name === 'infedit'")
     two.locator("input[type=file]").set_input_files(blue)
     changed(two, "")
+    # whose few steps would make a pattern of it
+    page.wait_for_function("window.regrain.method.name === 'videograin'")
     cut_out(page, one, dropped)
     one.get_by_role("button", name="Same picture as right disc").click()
     assert changed(one, dropped) == shown(two)

@@ -16,18 +16,27 @@ export function mount(element, props, trigger, watch) {
   /** @type {Record<string, string>} */
   let lacks = {}; // why the model cannot be used with a method
   let wish = ""; // what should change, as it was pressed
-  /** @param {import("./types").ChangeView} change @param {import("./types").MethodView[]} methods */
-  const makeChange = ({ name, title, example }, methods) => {
-    const able = methods.filter((method) => method.changes.includes(name) && !lacks[method.name]);
-    const best = able.find((method) => method.name === hub.method?.name) ?? able[0];
+  /** @param {string} change */
+  const bestFor = (change) => {
+    const { methods } = props.value;
+    const able = methods.filter(({ name, changes: its }) => its.includes(change) && !lacks[name]);
+    return able.find(({ name }) => name === hub.method?.name) ?? able[0];
+  };
+  /** @param {string} change */
+  const take = (change) => {
+    const best = bestFor(change);
+    if (!best) return;
+    wish = change;
+    if (best.name === hub.method?.name) draw();
+    else trigger("choose", { name: best.name });
+  };
+  /** @param {import("./types").ChangeView} change */
+  const makeChange = ({ name, title, example }) => {
+    const best = bestFor(name);
     const pictures = hub.pictures[example] ?? [];
-    const act = () => {
-      wish = name;
-      if (best.name === hub.method?.name) draw();
-      else trigger("choose", { name: best.name });
-    };
     const hint = best ? `By ${best.title}` : "Needs another model";
-    const one = button("rg-change-by", "", act, "", { title: hint, disabled: !best, data: { key: name } });
+    const about = { title: hint, disabled: !best, data: { key: name } };
+    const one = button("rg-change-by", "", () => take(name), "", about);
     one.append(...pictures.map((src) => make("img", { src, alt: "" })), make("span", {}, title));
     one.ariaPressed = String(name === wish);
     return one;
@@ -38,10 +47,12 @@ export function mount(element, props, trigger, watch) {
     if (!chosen?.changes.includes(wish)) wish = chosen?.changes[0] ?? "";
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
     const had = changes.contains(document.activeElement);
-    changes.replaceChildren(...all.map((change) => makeChange(change, methods)));
+    changes.replaceChildren(...all.map(makeChange));
     if (had) /** @type {HTMLElement | null} */ (changes.querySelector(`[data-key="${focused}"]`))?.focus();
   };
   hub.on("examples", draw);
+  // The method for few steps would make a pattern of it.
+  hub.on("pictured", () => take("picture"));
   follow(props, watch, (value) => {
     lacks = value.lacks ?? lacks;
     /** @type {[string, string][]} */

@@ -311,6 +311,8 @@ export interface Told {
   noted: CanvasView;
   offer: { title: string; goOn: () => void };
   open: void;
+  /** A region without a picture was given one. */
+  pictured: void;
   regions: void;
   save: void;
   stage: Stage;

@@ -136,9 +136,9 @@ export const makePicture = (region, card, { act, changed }) => {
   const bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove"));
   const buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said);
   const scale = makeScale(region, changed);
-  const title = make("span", "rg-picture-title", "Picture");
   const without = make("p", "rg-note", lack, " ", get);
   const side = make("div", "rg-picture-side", buttons, scale);
+  const title = make("span", "rg-picture-title", "Picture");
   const node = make("div", "rg-picture", title, without, opener, side, field);
   /** @param {import("../types").Region} other */
   const offerSame = ({ name, label }) =>
@@ -151,9 +151,7 @@ export const makePicture = (region, card, { act, changed }) => {
     without.hidden = !blind;
     lack.textContent = hub.blind.text ?? "";
     get.hidden = !document.querySelector(".rg-real-model");
-    choose.hidden = blind;
-    frame.hidden = blind;
-    others.hidden = blind;
+    for (const part of [choose, frame, others]) part.hidden = blind;
   };
   const draw = () => {
     drawUse();
@@ -169,6 +167,7 @@ export const makePicture = (region, card, { act, changed }) => {
   /** @param {string | null | undefined} has what the server says */
   const show = (has) => {
     if (has === undefined || has === region.picture) return;
+    if (has && !region.picture) hub.tell("pictured");
     region.picture = has;
     hub.tell("regions");
   };
