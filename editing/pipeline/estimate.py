@@ -25,7 +25,6 @@ from regrain.editing.models.files.configs import (
     working_size,
 )
 from regrain.editing.models.files.facts import (
-    TRANSFORMER,
     UNET,
     ModelFacts,
     facts_of,
@@ -301,12 +300,14 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
         rows = sizes.latents(frames)
     else:
         rows = frames * find_method(request.method).most_rows(len(request.targets))
+    device = choose_device()
+    numbers = sizes.numbers
+    if device.type in ("cpu", "mps"):
+        numbers += sizes.waiting
     if not itemsize:
-        device = choose_device()
-        free = free_memory(device)
-        itemsize = weights_dtype(device, sizes.numbers, free).itemsize
+        itemsize = weights_dtype(device, numbers, free_memory(device)).itemsize
     in_float32 = count_weights(sizes.weights / "vae")
-    weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
+    weights = itemsize * numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
     if any(request.pictures) and not find_method(request.method).sees_pictures:
         try:
@@ -352,6 +353,8 @@ class _Sizes(NamedTuple):
         frames_per_latent: Frames of a latent of a video model, else 1.
         attention: Operations of all self-attention of a call, for a pair of cells.
         idle: Numbers of the network that no call of the method reads.
+        waiting: Numbers of the expert that waits, beside `numbers`; on a graphics card
+            with memory of its own it takes turns with the other.
         beside: Latents of pictures that a call has beside the clip's.
     """
 
@@ -366,6 +369,7 @@ class _Sizes(NamedTuple):
     frames_per_latent: int = 1
     attention: float = 0.0
     idle: int = 0
+    waiting: int = 0
     beside: int = 0
 
     def latents(self, frames: int) -> int:
@@ -409,7 +413,7 @@ def fit_of(request: EditRequest) -> Fit | None:
 
 def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
     facts = facts_of(request.model)
-    if (facts.folder / TRANSFORMER).is_file():
+    if facts.is_video:
         return _sizes_of_wan(request, facts)
     if facts.source.kind == "hub" and not (facts.folder / UNET).is_file():
         return None
@@ -422,21 +426,24 @@ def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
 
 def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     vae = facts.config("vae/config.json")
-    config = TransformerConfig.model_validate(facts.config(TRANSFORMER))
+    # of two experts, which are alike
+    network = facts.networks[0]
+    config = TransformerConfig.model_validate(facts.config(f"{network}/config.json"))
     weights = facts.weights
     stages = vae.get("temperal_downsample", (False, True, True))
     factor = 2 ** len(stages)
     usual = config.sample_size * factor if config.sample_size else WAN_SIZE
     width = config.num_attention_heads * config.attention_head_dim
     # The text encoder leaves before the rest works.
-    numbers = count_weights(weights / "transformer") + count_weights(weights / "vae")
+    own, *waiting = [count_weights(weights / part) for part in facts.networks]
+    numbers = own + count_weights(weights / "vae")
     blocks = config.num_layers
     idle = 0
     method = find_method(request.method)
     if "vace" in method.needs:
         blocks += len(config.vace_layers)
     else:
-        idle = count_weights(weights / "transformer", "vace_")
+        idle = count_weights(weights / network, "vace_")
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -448,6 +455,7 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
         frames_per_latent=2 ** sum(stages),
         attention=_PAIR * blocks * width / prod(config.patch_size) ** 2,
         idle=idle,
+        waiting=sum(waiting),
         beside=len(list(request.pictures)) if method.sees_pictures else 0,
     )
 

@@ -263,7 +263,7 @@ class Catalogue:
         facts = self._facts(model)
         if (facts.folder / UNET).is_file():
             return int(facts.config(UNET).get("cross_attention_dim") or 0)
-        return 0 if (facts.folder / "transformer").is_dir() else None
+        return 0 if facts.is_video else None
 
     def _fitting(self, wide: int | None) -> list[str]:
         if wide is None:  # then it is not the built-in model

@@ -56,8 +56,10 @@ _FLOWS = (
     "DEISMultistepScheduler",
     "SASolverScheduler",
 )
+_WANS = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 _OF_VIDEO: Mapping[str, tuple[str, ...]] = {
-    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "transformer": _WANS,
+    "transformer_2": _WANS,
     "vae": ("AutoencoderKLWan",),
     "text_encoder": ("UMT5EncoderModel",),
     "scheduler": _FLOWS,
@@ -206,7 +208,8 @@ _FAMILIES = {
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderDC", "AutoencoderKLWan"),
-    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "transformer": _WANS,
+    "transformer_2": _WANS,
     "control": ("ControlNetModel",),
     "motion": ("MotionAdapter",),
 }

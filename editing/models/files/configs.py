@@ -203,6 +203,7 @@ _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
     "transformer": TransformerConfig,
+    "transformer_2": TransformerConfig,
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
     "text_encoder_2": TextEncoderConfig,

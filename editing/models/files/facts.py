@@ -49,6 +49,8 @@ from regrain.editing.storage.texts import Json
 
 INDEX = "model_index.json"
 UNET, TRANSFORMER = "unet/config.json", "transformer/config.json"
+EXPERTS = ("transformer", "transformer_2")
+"""Folders of the networks of Wan 2.2: for high noise, and for low noise."""
 LEVELS = "scheduler/scheduler_config.json"
 
 
@@ -115,8 +117,18 @@ class ModelFacts:
     @property
     def is_video(self) -> bool:
         """True if its network is a transformer and no UNet."""
-        parts = (self.folder / "transformer", self.folder / "unet")
-        return [part.is_dir() for part in parts] == [True, False]
+        return bool(self.networks) and not (self.folder / "unet").is_dir()
+
+    @cached_property
+    def networks(self) -> tuple[str, ...]:
+        """The folders of its transformers, of `EXPERTS`; not one that its index leaves
+        out."""
+        index = self.glance(INDEX)
+        return tuple(
+            part
+            for part in EXPERTS
+            if (self.folder / part).is_dir() and index.get(part) != [None, None]
+        )
 
     @cached_property
     def head(self) -> FileHead | None:
@@ -138,13 +150,14 @@ class ModelFacts:
             if self.head:
                 family = family_of_names(self.head.names, self.head.other_kind)
             else:
-                second = (self.folder / "transformer_2").is_dir()
+                second = "transformer_2" in self.networks
+                network = next(iter(self.networks), EXPERTS[0])
                 family = family_of_configs(
                     self.glance(INDEX)
                     | ({"transformer_2": [second]} if second else {}),
                     self.glance(UNET),
                     self._with_class(self.glance(LEVELS)),
-                    self.glance(TRANSFORMER),
+                    self.glance(f"{network}/config.json"),
                 )
             few = self.few_step()
         if family and few:

@@ -19,6 +19,9 @@ WAN = frozenset({"flow"})
 VACE = WAN | {"vace"}
 """Offers of one with control blocks."""
 
+PAIR = frozenset({"experts"})
+"""Offers of one with two experts, beside these."""
+
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
 # Models by the number of input channels, if latents have four.
 _CHANNELS = {
@@ -125,18 +128,19 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
-    """Recognise Wan 2.1 from text.
+    """Recognise Wan 2.1 and 2.2 from text.
 
-    Wan 2.2 has a second transformer, a level at which that takes over, or coarser
+    Wan 2.2 has a second transformer and a level at which that takes over, or coarser
     latents; models from pictures have more input channels.
     """
+    if index.get("expand_timesteps"):
+        return Family("Wan 2.2 with a timestep for each token (TI2V-5B)")
     library, *_ = index.get("transformer_2") or [None]
-    boundary = index.get("boundary_ratio")
-    if library or boundary is not None or index.get("expand_timesteps"):
-        return Family("Wan 2.2")
+    is_pair = bool(library or index.get("boundary_ratio"))
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
         return Family(f"Wan with {channels} input channels")
+    title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
     if transformer["_class_name"] == CONTROLLED:
-        return Family("Wan 2.1 VACE", VACE)
-    return Family("Wan 2.1", WAN)
+        return Family(f"{title} VACE", VACE | added)
+    return Family(title, WAN | added)
