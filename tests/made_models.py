@@ -209,11 +209,14 @@ VACE = {
 }
 
 
-def write_wan(folder: Path, vace: bool = False, experts: bool = False) -> Path:
+def write_wan(
+    folder: Path, vace: bool = False, experts: bool = False, coarse: bool = False
+) -> Path:
     """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2
     latents; a VACE has two control blocks, and latents of 8 x 8 pixels.
 
-    With two experts that for low noise takes over below 0.875, as in Wan 2.2.
+    With two experts that for low noise takes over below 0.875, as in Wan 2.2. A coarse
+    one has the autoencoder of its 5B: pixels are read as patches of 2 x 2.
     """
     from diffusers import (
         AutoencoderKLWan,
@@ -258,6 +261,10 @@ def write_wan(folder: Path, vace: bool = False, experts: bool = False) -> Path:
             sizes["temperal_downsample"] = [False, True, True]
             scale = {name: 4 * values for name, values in scale.items()}
             scale["latents_std"] = 4 * [2.8, 1.5, 2.3, 2.6]  # as the published
+        if coarse:
+            sizes |= {"is_residual": True, "patch_size": 2, "decoder_base_dim": 6}
+            sizes |= {"in_channels": 12, "out_channels": 12}
+            sizes |= {"scale_factor_spatial": 8}
         AutoencoderKLWan(**sizes, **scale).save_pretrained(folder / "vae")
         sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
         UMT5EncoderModel(UMT5Config(**sizes, vocab_size=100)).save_pretrained(
@@ -277,6 +284,8 @@ def write_wan(folder: Path, vace: bool = False, experts: bool = False) -> Path:
     index: dict[str, object] = {"_class_name": "WanPipeline"}
     if experts:
         index["boundary_ratio"] = 0.875
+    if coarse:
+        index["expand_timesteps"] = True
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 

@@ -18,10 +18,12 @@ from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import (
-    WAN_SIZE,
+    WAN_STAGES,
     TransformerConfig,
     UNetConfig,
     short_side,
+    wan_factor,
+    wan_side,
     working_size,
 )
 from regrain.editing.models.files.facts import (
@@ -430,9 +432,9 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     network = facts.networks[0]
     config = TransformerConfig.model_validate(facts.config(f"{network}/config.json"))
     weights = facts.weights
-    stages = vae.get("temperal_downsample", (False, True, True))
-    factor = 2 ** len(stages)
-    usual = config.sample_size * factor if config.sample_size else WAN_SIZE
+    stages = vae.get("temperal_downsample", WAN_STAGES)
+    factor = wan_factor(vae)
+    usual = wan_side(config.sample_size, factor)
     width = config.num_attention_heads * config.attention_head_dim
     # The text encoder leaves before the rest works.
     own, *waiting = [count_weights(weights / part) for part in facts.networks]

@@ -114,6 +114,7 @@ NEEDS = (
     Need("SDXL", 1024, 6.6, 0.63, attention=2800),
     # before the family with whose name its own begins; of two experts one at a time
     Need("Wan 2.2 VACE", 480, 33.1, 0.33, 4, attention=61440, reader=10.6),
+    Need("Wan 2.2 5B", 704, 12.2, 0.3, 4, attention=23040, reader=10.6),
     Need("Wan 2.2", 480, 27.4, 0.3, 4, attention=51200, reader=10.6),
     Need("Wan 2.1 VACE", 480, 4.8, 0.14, 4, attention=17280, reader=10.6),
     Need("Wan 2.1", 480, 3.4, 0.12, 4, attention=11520, reader=10.6),

@@ -118,7 +118,11 @@ ALLOWED: Mapping[str, Runnable] = {
     "AutoencoderDC": {"in_channels": (3,)},
     "WanTransformer3DModel": _VIDEO,
     "WanVACETransformer3DModel": _VIDEO,
-    "AutoencoderKLWan": {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
+    "AutoencoderKLWan": {
+        "in_channels": (3, 12),
+        "out_channels": (3, 12),
+        "patch_size": (*_OFF, 2),
+    },
 }
 """Of the classes of diffusers that are built from their configuration, all of whose
 other keys are honoured."""

@@ -131,10 +131,9 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     """Recognise Wan 2.1 and 2.2 from text.
 
     Wan 2.2 has a second transformer and a level at which that takes over, or coarser
-    latents; models from pictures have more input channels.
+    latents and a timestep for each token, from text the same for all; models from
+    pictures have more input channels.
     """
-    if index.get("expand_timesteps"):
-        return Family("Wan 2.2 with a timestep for each token (TI2V-5B)")
     library, *_ = index.get("transformer_2") or [None]
     is_pair = bool(library or index.get("boundary_ratio"))
     channels = transformer.get("in_channels", 16)
@@ -143,4 +142,6 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
     if transformer["_class_name"] == CONTROLLED:
         return Family(f"{title} VACE", VACE | added)
+    if index.get("expand_timesteps"):
+        title = "Wan 2.2 5B"
     return Family(title, WAN | added)

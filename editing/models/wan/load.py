@@ -16,7 +16,7 @@ from regrain.editing.models.files.config_keys import (
     unsupported,
     unused_parts,
 )
-from regrain.editing.models.files.configs import TransformerConfig
+from regrain.editing.models.files.configs import TransformerConfig, wan_factor
 from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import CONTROLLED, PAIR, VACE, WAN
@@ -48,7 +48,6 @@ from regrain.editing.storage.texts import Json
 
 _PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
-_STAGES = (False, True, True)  # of the published autoencoder
 
 
 def load_wan(
@@ -146,6 +145,9 @@ def _check_configs(facts: ModelFacts) -> Json:
     text = facts.config("text_encoder/config.json")
     check_text_encoder(text, facts.place("text_encoder/config.json"), "UMT5Config")
     latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
+    colours = 3 * (vae.get("patch_size") or 1) ** 2
+    for key in ("in_channels", "out_channels"):
+        latents_fit = latents_fit and vae.get(key, 3) == colours
     if not latents_fit or text.get("d_model") != network.get("text_dim", 4096):
         raise ModelError(
             "model",
@@ -169,9 +171,8 @@ def _check_control(facts: ModelFacts, part: str, vae: Json) -> None:
     said = (0, 0)
     if _is_controlled(network):
         config = TransformerConfig.model_validate(network)
-        stages = len(vae.get("temperal_downsample", _STAGES))
         channels = config.vace_in_channels
-        if channels != channels_of(config.in_channels, 2**stages):
+        if channels != channels_of(config.in_channels, wan_factor(vae)):
             raise unsupported(place, "vace_in_channels", channels)
         said = (len(config.vace_layers), channels)
     weights = dict(shapes(facts.folder / part))

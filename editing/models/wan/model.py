@@ -19,7 +19,7 @@ from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Shapes
-from regrain.editing.models.files.configs import WAN_SIZE
+from regrain.editing.models.files.configs import wan_factor, wan_side
 from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
@@ -73,14 +73,11 @@ class Wan(TurnTaking):
         self._settle(f"{self.reader.identity} {self.high_from}")
         self.sites, *_ = [install(network) for network in self.networks.values()]
         vae = self.vae.config
-        stages = vae.temperal_downsample
-        self.factor: int = 2 ** len(stages) * (vae.patch_size or 1)
-        self.frames_per_latent: int = 2 ** sum(stages)
+        self.factor: int = wan_factor(vae)
+        self.frames_per_latent: int = 2 ** sum(vae.temperal_downsample)
         self.coarsest: int = self.transformer.config.patch_size[-1]
         self.multiple: int = self.factor * self.coarsest
-        self.size: int = (
-            self.sample_size * self.factor if self.sample_size else WAN_SIZE
-        )
+        self.size: int = wan_side(self.sample_size, self.factor)
 
     @property
     def parts(self) -> dict[str, nn.Module]:

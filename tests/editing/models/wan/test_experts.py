@@ -300,9 +300,6 @@ REFUSED = {
     "names 'Painter' as transformer_2": config(
         INDEX, transformer_2=["diffusers", "Painter"]
     ),
-    "is Wan 2.2 with a timestep for each token (TI2V-5B)": config(
-        INDEX, expand_timesteps=True
-    ),
     "is Wan with 36 input channels": config("transformer/config.json", in_channels=36),
     "transformer/ and transformer_2/ have another 'num_layers'": config(
         LOW, num_layers=1
