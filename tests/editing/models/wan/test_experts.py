@@ -16,10 +16,12 @@ from wiring import requested
 from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.flow import FlowSchedule, UniPC
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.download import PIPELINE_FILES, matches
+from regrain.editing.models.files.facts import EXPERTS, facts_of
 from regrain.editing.models.files.offers import PAIR, VACE, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.wan.experts import loras_of, notes_on
 from regrain.editing.params.registry import check_needs, check_params
 from regrain.editing.pipeline import estimate
 from regrain.editing.recipe.region_words import ClipModel, RegionText
@@ -269,6 +271,31 @@ def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_
         "both."
         for noise in ("high", "low")
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "parts"),
+    [
+        ("Wan2.2-T2V_HIGH_fp16", ["transformer"]),
+        ("a/HighNoise.safetensors@0.5", ["transformer"]),
+        ("owner/wan2.2-low", ["transformer_2"]),
+        ("low_noise/pytorch_lora_weights.safetensors", ["transformer_2"]),
+        ("highlands", [*EXPERTS]),
+        ("high/ink.safetensors", [*EXPERTS]),
+        ("high-and-low", [*EXPERTS]),
+    ],
+)
+def test_a_word_of_a_name_says_which_expert_it_is_for(file, parts):
+    found = [part for part in EXPERTS if loras_of(part, [file], EXPERTS)]
+    assert found == parts
+    assert len(notes_on([file], EXPERTS)) == (len(parts) == 1)
+
+
+def test_both_experts_are_fetched():
+    for part in EXPERTS:
+        for end in (".safetensors.index.json", "-00001-of-00003.safetensors"):
+            name = f"{part}/diffusion_pytorch_model{end}"
+            assert matches(name, PIPELINE_FILES)
 
 
 def test_a_model_of_one_expert_takes_every_lora(wan_folder, tmp_path):
