@@ -143,6 +143,12 @@ def wan_double(wan_folder):
 
 
 @pytest.fixture(scope="session")
+def pair_folder(tmp_path_factory) -> Path:
+    """A narrow Wan 2.2 with two experts."""
+    return write_wan(tmp_path_factory.mktemp("models") / "pair", experts=True)
+
+
+@pytest.fixture(scope="session")
 def vace_folder(tmp_path_factory) -> Path:
     """A narrow VACE."""
     return write_wan(tmp_path_factory.mktemp("models") / "vace", vace=True)

@@ -209,11 +209,19 @@ VACE = {
 }
 
 
-def write_wan(folder: Path, vace: bool = False, **more) -> Path:
+def write_wan(
+    folder: Path,
+    vace: bool = False,
+    experts: bool = False,
+    coarse: bool = False,
+    **more,
+) -> Path:
     """Write a narrow Wan: a latent has 4 x 4 pixels and 4 frames, a token 2 x 2
     latents; a VACE has two control blocks, and latents of 8 x 8 pixels.
 
-    More settings are the transformer's.
+    With two experts that for low noise takes over below 0.875, as in Wan 2.2. A coarse
+    one has the autoencoder of its 5B: pixels are read as patches of 2 x 2. More
+    settings are the transformer's.
     """
     from diffusers import (
         AutoencoderKLWan,
@@ -236,10 +244,13 @@ def write_wan(folder: Path, vace: bool = False, **more) -> Path:
             "rope_max_seq_len": 64,
         }
         kind = WanVACETransformer3DModel if vace else WanTransformer3DModel
-        transformer = kind(**sizes | (VACE if vace else {}) | more)
-        for name, weight in transformer.named_parameters():
-            if name.endswith(("norm_q.weight", "norm_k.weight")):
-                weight.data *= 2
+        parts = ["transformer", "transformer_2"] if experts else ["transformer"]
+        sizes |= (VACE if vace else {}) | more
+        networks = {part: kind(**sizes) for part in parts}
+        for network in networks.values():
+            for name, weight in network.named_parameters():
+                if name.endswith(("norm_q.weight", "norm_k.weight")):
+                    weight.data *= 2
         sizes = {
             "base_dim": 8,
             "z_dim": 4,
@@ -256,21 +267,32 @@ def write_wan(folder: Path, vace: bool = False, **more) -> Path:
             sizes["temperal_downsample"] = [False, True, True]
             scale = {name: 4 * values for name, values in scale.items()}
             scale["latents_std"] = 4 * [2.8, 1.5, 2.3, 2.6]  # as the published
+        if coarse:
+            sizes |= {"is_residual": True, "patch_size": 2, "decoder_base_dim": 6}
+            sizes |= {"in_channels": 12, "out_channels": 12}
+            sizes |= {"scale_factor_spatial": 8}
         AutoencoderKLWan(**sizes, **scale).save_pretrained(folder / "vae")
         sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
         UMT5EncoderModel(UMT5Config(**sizes, vocab_size=100)).save_pretrained(
             folder / "text_encoder"
         )
-    transformer.save_pretrained(folder / "transformer")
-    config = folder / "transformer" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 4}))
+    for part, network in networks.items():
+        network.save_pretrained(folder / part)
+        config = folder / part / "config.json"
+        said = json.loads(config.read_text()) | {"sample_size": 4}
+        config.write_text(json.dumps(said))
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
     pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]
     T5TokenizerFast(vocab=pieces, extra_ids=0).save_pretrained(folder / "tokenizer")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 3.0}')
-    (folder / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
+    index: dict[str, object] = {"_class_name": "WanPipeline"}
+    if experts:
+        index["boundary_ratio"] = 0.875
+    if coarse:
+        index["expand_timesteps"] = True
+    (folder / "model_index.json").write_text(json.dumps(index))
     return folder
 
 

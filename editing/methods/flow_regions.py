@@ -154,7 +154,8 @@ class FlowModel:
 
     def edited(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the prompt."""
-        return self._model.guided(x, step, self._new, self._params.guidance_scale)
+        scale = self._model.scale(step, self._params)
+        return self._model.guided(x, step, self._new, scale)
 
     @property
     def _columns(self) -> Columns:

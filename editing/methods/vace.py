@@ -130,7 +130,8 @@ def run(
     for done, step in enumerate(steps, 1):
         words.heat.begin(step)
         with checked_together(step):
-            x0, _ = model.guided(x, step, words, params.guidance_scale, shown.change)
+            scale = model.scale(step, params)
+            x0, _ = model.guided(x, step, words, scale, shown.change)
         if gate is not None:
             blended = gate * x0[before:] + (1 - gate) * source
             x0 = torch.cat([x0[:before], blended])

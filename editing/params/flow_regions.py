@@ -38,6 +38,15 @@ span = partial(
 class BoundParams(ModulatedParams, WindowedParams):
     """Parameters of methods that bind regions to their words in a video model."""
 
+    NEEDS = {"guidance_low": "experts"}
+
+    guidance_low: float = parameter(
+        0.0,
+        "Guidance of the second expert",
+        "The guidance scale where noise is low, of a model with an expert for that; 0 takes "
+        "guidance_scale there, too.",
+        (0, 50),
+    )
     self_strength: Share = parameter(
         0.0,
         "Keep regions apart",
@@ -92,6 +101,11 @@ class BoundParams(ModulatedParams, WindowedParams):
         (0, 1000),
     )
 
+    @property
+    def halves(self) -> int:
+        """See `MethodParams`; the most of both experts."""
+        return max(super().halves, 1 if self.guidance_low in (0, 1) else 2)
+
     def check_together(self) -> None:
         """Refuse another number of steps than that of levels that are given."""
         count = self.steps if isinstance(self.levels, str) else len(self.levels)
@@ -118,7 +132,15 @@ class FlowRegionsParams(BoundParams):
     }
     GROUPS = {
         "Regions": (*BINDING, "modulated", "feather", "blend"),
-        "Flow": ("shift", "levels", "source_guidance", "averages", "amplify", "span"),
+        "Flow": (
+            "shift",
+            "levels",
+            "guidance_low",
+            "source_guidance",
+            "averages",
+            "amplify",
+            "span",
+        ),
     }
 
     preset: Literal["regions", "flowedit", "flowanchor"] = parameter(

@@ -36,8 +36,9 @@ Resolved = dict[str, Content]
 OFFERS: Mapping[str, str] = {
     "inversion": "noise levels that can be inverted",
     "image_unet": "a UNet for single images",
-    "flow": "the model Wan 2.1",
+    "flow": "the model Wan 2.1 or 2.2",
     "vace": "the control blocks of VACE",
+    "experts": "a second expert, as Wan 2.2 has",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
@@ -50,7 +51,7 @@ CHANGES: Mapping[str, str] = {
     "shape": "Shape, like a new thing",
 }
 """What an edit may change, as shown to users."""
-SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1"
+SUPPORTED = "a Stable Diffusion 1.x, 2.x or XL model, or Wan 2.1 or 2.2"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class VaceParams(BoundParams):
     }
     GROUPS = {
         "Regions": (*BINDING, "picture_binding", "feather", "blend"),
-        "Flow": ("shift", "levels", "solver", "scale", "span"),
+        "Flow": ("shift", "levels", "guidance_low", "solver", "scale", "span"),
         "Long clips": ("window", "overlap", "match"),
     }
 

@@ -18,14 +18,15 @@ from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import (
-    WAN_SIZE,
+    WAN_STAGES,
     TransformerConfig,
     UNetConfig,
     short_side,
+    wan_factor,
+    wan_side,
     working_size,
 )
 from regrain.editing.models.files.facts import (
-    TRANSFORMER,
     UNET,
     ModelFacts,
     facts_of,
@@ -308,12 +309,14 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
         rows = sizes.latents(frames)
     else:
         rows = frames * find_method(request.method).most_rows(len(request.targets))
+    device = choose_device()
+    numbers = sizes.numbers
+    if device.type in ("cpu", "mps"):
+        numbers += sizes.waiting
     if not itemsize:
-        device = choose_device()
-        free = free_memory(device)
-        itemsize = weights_dtype(device, sizes.numbers, free).itemsize
+        itemsize = weights_dtype(device, numbers, free_memory(device)).itemsize
     in_float32 = count_weights(sizes.weights / "vae")
-    weights = itemsize * sizes.numbers + (4 - itemsize) * in_float32
+    weights = itemsize * numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
     if any(request.pictures) and not find_method(request.method).sees_pictures:
         try:
@@ -359,6 +362,8 @@ class _Sizes(NamedTuple):
         frames_per_latent: Frames of a latent of a video model, else 1.
         attention: Operations of all self-attention of a call, for a pair of cells.
         idle: Numbers of the network that no call of the method reads.
+        waiting: Numbers of the expert that waits, beside `numbers`; on a graphics card
+            with memory of its own it takes turns with the other.
         beside: Latents of pictures that a call has beside the clip's.
     """
 
@@ -373,6 +378,7 @@ class _Sizes(NamedTuple):
     frames_per_latent: int = 1
     attention: float = 0.0
     idle: int = 0
+    waiting: int = 0
     beside: int = 0
 
     def latents(self, frames: int) -> int:
@@ -429,23 +435,26 @@ def _sizes_of_frame(request: EditRequest) -> _Sizes | None:
 
 def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
     vae = facts.config("vae/config.json")
-    config = TransformerConfig.model_validate(facts.config(TRANSFORMER))
+    # of two experts, which are alike
+    network = facts.networks[0]
+    config = TransformerConfig.model_validate(facts.config(f"{network}/config.json"))
     weights = facts.weights
-    stages = vae.get("temperal_downsample", (False, True, True))
-    factor = 2 ** len(stages)
-    usual = config.sample_size * factor if config.sample_size else WAN_SIZE
+    stages = vae.get("temperal_downsample", WAN_STAGES)
+    factor = wan_factor(vae)
+    usual = wan_side(config.sample_size, factor)
     width = config.num_attention_heads * config.attention_head_dim
     # The text encoder leaves before the rest works.
-    of_network = {name: prod(shape) for name, shape in facts.network_shapes()}
-    numbers = sum(of_network.values()) + count_weights(weights / "vae")
+    of_networks = [dict(facts.network_shapes(part)) for part in facts.networks]
+    own, *waiting = [sum(map(prod, one.values())) for one in of_networks]
+    numbers = own + count_weights(weights / "vae")
     blocks = config.num_layers
     idle = 0
     method = find_method(request.method)
     if "vace" in method.needs:
         blocks += len(config.vace_layers)
     else:
-        control = [name for name in of_network if name.startswith("vace_")]
-        idle = sum(of_network[name] for name in control)
+        control = [name for name in of_networks[0] if name.startswith("vace_")]
+        idle = sum(prod(of_networks[0][name]) for name in control)
     return _Sizes(
         clip=request.clip.size,
         weights=weights,
@@ -457,6 +466,7 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
         frames_per_latent=2 ** sum(stages),
         attention=_PAIR * blocks * width / prod(config.patch_size) ** 2,
         idle=idle,
+        waiting=sum(waiting),
         beside=len(list(request.pictures)) if method.sees_pictures else 0,
     )
 

@@ -303,6 +303,14 @@ class ClipModel:
         self._pieces = pieces
         self._uncond = backbone.embed([negative_prompt], ["negative_prompt"])
 
+    def scale(self, step: Step, params: BoundParams) -> float:
+        """Return the guidance of the prompt in a step, that of the expert which
+        answers."""
+        is_low = step.t < self._backbone.high_from
+        if is_low and params.guidance_low:
+            return params.guidance_low
+        return params.guidance_scale
+
     def guided(
         self,
         x: FrameLatents,

@@ -53,7 +53,12 @@ _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
 # Weights as `editing.models.weights.folder` reads them, each whole or in shards.
-_PARTS = frozenset({"unet", "transformer", "vae", "text_encoder", "text_encoder_2"})
+_PARTS = frozenset(
+    {
+        *("unet", "transformer", "transformer_2", "vae"),
+        *("text_encoder", "text_encoder_2"),
+    }
+)
 
 
 class Need(NamedTuple):
@@ -107,7 +112,10 @@ NEEDS = (
     Need("Stable Diffusion", 768, 2.2, 0.7, attention=7301),
     Need("SDXL", 768, 6.6, 0.35, attention=2800),
     Need("SDXL", 1024, 6.6, 0.63, attention=2800),
-    # before the families with whose name their own begin
+    # Of two experts one at a time. Before the families with whose name their own begin.
+    Need("Wan 2.2 VACE", 480, 33.1, 0.16, 4, attention=61440, reader=10.6),
+    Need("Wan 2.2 5B", 704, 12.2, 0.3, 4, attention=23040, reader=10.6),
+    Need("Wan 2.2", 480, 27.4, 0.14, 4, attention=51200, reader=10.6),
     Need("Wan 2.1 VACE, 14B", 480, 32.6, 0.16, 4, attention=61440, reader=10.6),
     Need("Wan 2.1, 14B", 480, 26.9, 0.14, 4, attention=51200, reader=10.6),
     Need("Wan 2.1 VACE", 480, 4.8, 0.14, 4, attention=17280, reader=10.6),

@@ -300,7 +300,8 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
     option = page.locator(".rg-method option[value=flow_regions]")
     assert option.is_disabled()
     assert (
-        option.get_attribute("title") == "“Flow with regions” needs the model Wan 2.1."
+        option.get_attribute("title")
+        == "“Flow with regions” needs the model Wan 2.1 or 2.2."
     )
     say = lambda: page.inner_text(".rg-method-say")  # noqa: E731
     said = {say()}

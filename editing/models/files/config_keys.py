@@ -56,8 +56,10 @@ _FLOWS = (
     "DEISMultistepScheduler",
     "SASolverScheduler",
 )
+_WANS = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 _OF_VIDEO: Mapping[str, tuple[str, ...]] = {
-    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "transformer": _WANS,
+    "transformer_2": _WANS,
     "vae": ("AutoencoderKLWan",),
     "text_encoder": ("UMT5EncoderModel",),
     "scheduler": _FLOWS,
@@ -116,7 +118,11 @@ ALLOWED: Mapping[str, Runnable] = {
     "AutoencoderDC": {"in_channels": (3,)},
     "WanTransformer3DModel": _VIDEO,
     "WanVACETransformer3DModel": _VIDEO,
-    "AutoencoderKLWan": {**_COLOURS, "is_residual": _OFF, "patch_size": _OFF},
+    "AutoencoderKLWan": {
+        "in_channels": (3, 12),
+        "out_channels": (3, 12),
+        "patch_size": (*_OFF, 2),
+    },
 }
 """Of the classes of diffusers that are built from their configuration, all of whose
 other keys are honoured."""
@@ -206,7 +212,8 @@ _FAMILIES = {
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL", "AutoencoderDC", "AutoencoderKLWan"),
-    "transformer": ("WanTransformer3DModel", "WanVACETransformer3DModel"),
+    "transformer": _WANS,
+    "transformer_2": _WANS,
     "control": ("ControlNetModel",),
     "motion": ("MotionAdapter",),
 }

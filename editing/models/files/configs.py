@@ -26,8 +26,12 @@ from regrain.editing.storage.texts import Json, read_text
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]
-# short side in pixels at which Wan 2.1 of 1.3 billion weights was trained
+# short side in pixels at which Wan 2.1 of 1.3 billion weights was trained, and, by the
+# pixels of a latent, at which Wan 2.2 of 5 billion was
 WAN_SIZE = 480
+_WAN_SIZES = {16: 704}
+WAN_STAGES = (False, True, True)
+"""Of its published autoencoders: the stages that halve sides, and the time, too."""
 _Wide = Annotated[int, Field(ge=1, le=65_536)]
 _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
@@ -82,6 +86,19 @@ class UNetConfig(_Config):
 def short_side(sample_size: int | Sequence[int]) -> int:
     """Return the short side of a UNet's `sample_size`, in latents."""
     return sample_size if isinstance(sample_size, int) else min(sample_size)
+
+
+def wan_side(sample_size: int | None, factor: int) -> int:
+    """Return the short side of a Wan in pixels; a latent has `factor` of them."""
+    if sample_size:
+        return sample_size * factor
+    return _WAN_SIZES.get(factor, WAN_SIZE)
+
+
+def wan_factor(vae: Json) -> int:
+    """Return the pixels of a latent's side, by a Wan's vae/config.json."""
+    stages = len(vae.get("temperal_downsample", WAN_STAGES))
+    return 2**stages * (vae.get("patch_size") or 1)
 
 
 def working_size(clip: Size, side: int, multiple: int) -> Size:
@@ -203,6 +220,7 @@ _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
     "transformer": TransformerConfig,
+    "transformer_2": TransformerConfig,
     "vae": AutoencoderConfig,
     "text_encoder": TextEncoderConfig,
     "text_encoder_2": TextEncoderConfig,

@@ -17,7 +17,7 @@ from regrain.editing.storage.safetensors_files import (
     weight_files,
 )
 
-NETWORKS = ("unet/", "transformer/")
+NETWORKS = ("unet/", "transformer/", "transformer_2/")
 _STEMS = (
     *(f"{folder}diffusion_pytorch_model" for folder in (*NETWORKS, "vae/")),
     *("text_encoder/model", "text_encoder_2/model"),

@@ -51,6 +51,8 @@ from regrain.editing.storage.texts import Json
 
 INDEX = "model_index.json"
 UNET, TRANSFORMER = "unet/config.json", "transformer/config.json"
+EXPERTS = ("transformer", "transformer_2")
+"""Folders of the networks of Wan 2.2: for high noise, and for low noise."""
 LEVELS = "scheduler/scheduler_config.json"
 
 
@@ -119,8 +121,20 @@ class ModelFacts:
     @property
     def is_video(self) -> bool:
         """True if its network is a transformer and no UNet."""
-        has_network = self.source.file or (self.folder / "transformer").is_dir()
-        return bool(has_network) and not (self.folder / "unet").is_dir()
+        return bool(self.networks) and not (self.folder / "unet").is_dir()
+
+    @cached_property
+    def networks(self) -> tuple[str, ...]:
+        """The folders of its transformers, of `EXPERTS`; not one that its index leaves
+        out."""
+        if self.source.file:
+            return EXPERTS[:1]
+        index = self.glance(INDEX)
+        return tuple(
+            part
+            for part in EXPERTS
+            if (self.folder / part).is_dir() and index.get(part) != [None, None]
+        )
 
     @cached_property
     def network(self) -> tuple[WanFiles, ...]:
@@ -131,7 +145,7 @@ class ModelFacts:
         Raises:
             ModelError: A file is damaged, or the one that was named is of another kind.
         """
-        if not self.is_video:
+        if not self.is_video or EXPERTS[0] not in self.networks:
             return ()
         base = read_wan(weight_files(self.folder / "transformer"))
         if not self.source.file:
@@ -145,12 +159,13 @@ class ModelFacts:
             )
         return (own,) if own.is_whole else (base, own)
 
-    def network_shapes(self) -> Iterator[tuple[str, Sequence[int]]]:
-        """Yield names and shapes of the weights of a video model's transformer."""
-        for one in self.network:
+    def network_shapes(self, part: str) -> Iterator[tuple[str, Sequence[int]]]:
+        """Yield names and shapes of the weights of one of `networks`."""
+        own = self.network if part == EXPERTS[0] else ()
+        for one in own:
             yield from one.shapes.items()
-        if not self.network:
-            yield from shapes(self.folder / "transformer")
+        if not own:
+            yield from shapes(self.folder / part)
 
     @cached_property
     def _config_of_network(self) -> Json:
@@ -183,13 +198,14 @@ class ModelFacts:
             elif others:
                 family = others[0]
             else:
-                second = (self.folder / "transformer_2").is_dir()
+                second = "transformer_2" in self.networks
+                network = next(iter(self.networks), EXPERTS[0])
                 family = family_of_configs(
                     self.glance(INDEX)
                     | ({"transformer_2": [second]} if second else {}),
                     self.glance(UNET),
                     self._with_class(self.glance(LEVELS)),
-                    self.glance(TRANSFORMER),
+                    self.glance(f"{network}/config.json"),
                 )
             few = self.few_step()
         if family and few and self.is_video and few.title == "Self Forcing":

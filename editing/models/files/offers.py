@@ -19,6 +19,9 @@ WAN = frozenset({"flow"})
 VACE = WAN | {"vace"}
 """Offers of one with control blocks."""
 
+PAIR = frozenset({"experts"})
+"""Offers of one with two experts, beside these."""
+
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
 # Models by the number of input channels, if latents have four.
 _CHANNELS = {
@@ -126,19 +129,22 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:
-    """Recognise Wan 2.1 from text.
+    """Recognise Wan 2.1 and 2.2 from text.
 
-    Wan 2.2 has a second transformer, a level at which that takes over, or coarser
-    latents; models from pictures have more input channels.
+    Wan 2.2 has a second transformer and a level at which that takes over, or coarser
+    latents and a timestep for each token, from text the same for all; models from
+    pictures have more input channels.
     """
     library, *_ = index.get("transformer_2") or [None]
-    boundary = index.get("boundary_ratio")
-    if library or boundary is not None or index.get("expand_timesteps"):
-        return Family("Wan 2.2")
+    is_pair = bool(library or index.get("boundary_ratio"))
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
         return Family(f"Wan with {channels} input channels")
-    size = ", 14B" if transformer.get("num_attention_heads") == _LARGE else ""
+    title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
+    is_large = transformer.get("num_attention_heads") == _LARGE and not is_pair
+    size = ", 14B" if is_large else ""
     if transformer["_class_name"] == CONTROLLED:
-        return Family(f"Wan 2.1 VACE{size}", VACE)
-    return Family(f"Wan 2.1{size}", WAN)
+        return Family(f"{title} VACE{size}", VACE | added)
+    if index.get("expand_timesteps"):
+        title = "Wan 2.2 5B"
+    return Family(f"{title}{size}", WAN | added)

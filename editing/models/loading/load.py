@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import local_adapters
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.files.facts import EXPERTS
 from regrain.editing.models.files.location import (
     ModelLocation,
     about,
@@ -43,7 +44,7 @@ def local_models() -> list[str]:
     for entry in local_entries():
         is_folder = any(
             os.path.isfile(entry / part / "config.json")  # unlike Path's, never raises
-            for part in ("unet", "transformer")
+            for part in ("unet", *EXPERTS)
         )
         is_file = entry.suffix.lower() == ".safetensors" and entry.is_file()
         is_other = entry.name.startswith("raft_") or entry.stem in adapters
@@ -77,8 +78,8 @@ def load_backbone(
             bfloat16.
     Raises:
         ModelError: The id is unknown, weights are missing or unsafe, the architecture
-            is not Stable Diffusion 1.x, 2.x or XL, or Wan 2.1, the hub cannot be
-            reached, the repository is gated, or a LoRA does not fit.
+            is not Stable Diffusion 1.x, 2.x or XL, or Wan 2.1 or 2.2, the hub cannot
+            be reached, the repository is gated, or a LoRA does not fit.
         RequestError: This machine does not have the device.
     """
     source = find(id)

@@ -88,6 +88,7 @@ class StableDiffusion(TurnTaking):
     notes: tuple[str, ...] = ()
 
     frames_per_latent: ClassVar[int] = 1
+    high_from: ClassVar[float] = 0.0
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
     _KEPT: ClassVar[int] = 450
 

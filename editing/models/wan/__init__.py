@@ -1,5 +1,5 @@
-"""Wan 2.1, a transformer for whole clips: its text encoder, its attention layers, and
-the model.
+"""Wan 2.1 and 2.2, transformers for whole clips: text encoder, attention layers,
+experts, and the model.
 
 Imports `models` and below.
 """

@@ -15,15 +15,22 @@ from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     check_text_encoder,
+    class_in_index,
     unsupported,
     unused_parts,
 )
-from regrain.editing.models.files.configs import TransformerConfig
-from regrain.editing.models.files.facts import LEVELS, TRANSFORMER, ModelFacts
+from regrain.editing.models.files.configs import TransformerConfig, wan_factor
+from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
-from regrain.editing.models.files.offers import CONTROLLED, VACE, WAN, Family
+from regrain.editing.models.files.offers import CONTROLLED, PAIR, VACE, WAN, Family
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
+from regrain.editing.models.wan.experts import (
+    check_alike,
+    high_from,
+    loras_of,
+    notes_on,
+)
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
@@ -43,9 +50,8 @@ from regrain.editing.storage.safetensors_files import (
 )
 from regrain.editing.storage.texts import Json
 
-_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+_PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
-_STAGES = (False, True, True)  # of the published autoencoder
 
 
 def load_wan(
@@ -54,7 +60,7 @@ def load_wan(
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> Wan:
-    """Load Wan 2.1, or its VACE.
+    """Load Wan 2.1 or 2.2, or a VACE of it.
 
     Raises:
         ModelError: A part or some of its weights are missing, or its parts do not fit
@@ -71,16 +77,23 @@ def load_wan(
     id = facts.id
     folder = facts.folder
     parts = facts.network
-    check_folders(folder, _PARTS[1:] if parts else _PARTS, id)
+    named = [part for part in EXPERTS if class_in_index(facts.index, part)]
+    check_folders(folder, _PARTS if parts else (*named, *_PARTS), id)
+    level = high_from(facts)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
     for text in loras:
         notes += lora_facts(text).notes("flow", False)
+    notes += notes_on(loras, facts.networks)
     facts.config(LEVELS)  # which must be there
     if dtype is None and device.type != "cpu":
         dtype = torch.bfloat16  # as trained
     if dtype is None:
-        numbers = sum(prod(shape) for _, shape in facts.network_shapes())
+        numbers = sum(
+            prod(shape)
+            for part in facts.networks
+            for _, shape in facts.network_shapes(part)
+        )
         dtype = weights_dtype(device, numbers, free_memory(device))
     with (
         boundary(
@@ -92,56 +105,70 @@ def load_wan(
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
     is_controlled = _is_controlled(network_config)
+    offers = VACE if is_controlled else WAN
+    if level:
+        offers |= PAIR
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    if parts:
-        has_small = device.type != "mps"  # as PyTorch has it
-        network = read_network(kind, network_config, parts, dtype, has_small)
-        notes.append(_understood(facts, network))
-    else:
-        network = read_weights(kind, folder / "transformer", id, dtype)
+    networks = {}
+    for part in facts.networks:
+        if parts and part == EXPERTS[0]:
+            has_small = device.type != "mps"  # as PyTorch has it
+            networks[part] = read_network(kind, network_config, parts, dtype, has_small)
+            notes.append(_understood(facts, networks[part]))
+        else:
+            networks[part] = read_weights(kind, folder / part, id, dtype)
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
-    add_loras(loras, {"transformer": network})
+    for part, network in networks.items():
+        own = loras_of(part, loras, facts.networks)
+        add_loras(own, {"transformer": network})
 
     text_folder = folder / "text_encoder"
     text_dtype = dtype if dtype != torch.float64 else torch.float32
     load_encoder = partial(read_weights, UMT5EncoderModel, text_folder, id, text_dtype)
     weights = {
-        "transformer": sum(weight.nbytes for weight in network.parameters()),
-        "vae": sum(weight.nbytes for weight in autoencoder.parameters()),
+        part: sum(weight.nbytes for weight in module.parameters())
+        for part, module in {**networks, "vae": autoencoder}.items()
+    } | {
         "text_encoder": text_dtype.itemsize * count_weights(text_folder),
     }
     files = [one for one in state_of(text_folder) if one[0].endswith(".safetensors")]
     identity = repr([(size, date) for _, size, date in files])  # of the text encoder
     return Wan(
         id=id,
-        transformer=network,
+        networks=networks,
         vae=autoencoder,
         reader=PromptReader(tokenizer, load_encoder, identity, facts.words),
         schedule=FlowSchedule(shift_of(facts.scheduler) or _SHIFT),
         device=device,
         dtype=dtype,
+        high_from=level,
         sample_size=network_config.get("sample_size"),
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(notes),
-        offers=VACE if is_controlled else WAN,
+        offers=offers,
     )
 
 
 def _check_configs(facts: ModelFacts) -> Json:
     """Read the configurations of the parts, check that the parts fit together, and
-    return that of the transformer."""
-    network = facts.known_config(TRANSFORMER)
+    return that of the transformers."""
+    network, *_ = [facts.known_config(f"{part}/config.json") for part in facts.networks]
+    check_alike(facts)
     vae = facts.known_config("vae/config.json")
     text = facts.config("text_encoder/config.json")
     check_text_encoder(text, facts.place("text_encoder/config.json"), "UMT5Config")
     latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
+    colours = 3 * (vae.get("patch_size") or 1) ** 2
+    for key in ("in_channels", "out_channels"):
+        latents_fit = latents_fit and vae.get(key, 3) == colours
     if not latents_fit or text.get("d_model") != network.get("text_dim", 4096):
         raise ModelError(
             "model",
             f"The parts of {shorten(facts.id)} do not fit together. Download it again.",
         )
-    _check_control(facts, network, vae)
+    for part in facts.networks:
+        _check_control(facts, part, vae)
     return network
 
 
@@ -163,19 +190,20 @@ def _is_controlled(network: Json) -> bool:
     return network.get("_class_name") == CONTROLLED
 
 
-def _check_control(facts: ModelFacts, network: Json, vae: Json) -> None:
+def _check_control(facts: ModelFacts, part: str, vae: Json) -> None:
     """Refuse control blocks that read other channels than a condition has, and weights
     that have other control blocks than the configuration says."""
-    place = facts.place(TRANSFORMER)
+    name = f"{part}/config.json"
+    place = facts.place(name)
+    network = facts.config(name)
     said = (0, 0)
     if _is_controlled(network):
         config = TransformerConfig.model_validate(network)
-        stages = len(vae.get("temperal_downsample", _STAGES))
         channels = config.vace_in_channels
-        if channels != channels_of(config.in_channels, 2**stages):
+        if channels != channels_of(config.in_channels, wan_factor(vae)):
             raise unsupported(place, "vace_in_channels", channels)
         said = (len(config.vace_layers), channels)
-    weights = dict(facts.network_shapes())
+    weights = dict(facts.network_shapes(part))
     inside = [name.split(".") for name in weights if name.startswith("vace_blocks.")]
     blocks = len({number for _, number, *_ in inside})
     _, channels, *_ = [*weights.get("vace_patch_embedding.weight", ()), 0, 0]

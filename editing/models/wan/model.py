@@ -1,9 +1,9 @@
-"""Wan 2.1 (arXiv:2503.20314): a transformer over the latents of a whole clip, which
-predicts a velocity."""
+"""Wan 2.1 (arXiv:2503.20314), a transformer over the latents of a whole clip, which
+predicts a velocity, and Wan 2.2, which has one for high and one for low noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Shapes
-from regrain.editing.models.files.configs import WAN_SIZE
+from regrain.editing.models.files.configs import wan_factor, wan_side
 from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
@@ -37,17 +37,24 @@ class Wan(TurnTaking):
 
     A latent stands for four frames, the first for one alone. A clip that does not fit
     is encoded with its last frame repeated; `decode` returns those frames, too.
-    Attributes are those of `StableDiffusion`.
+
+    Attributes:
+        networks: Its experts by their folders, alike but for their weights; that for
+            high noise first.
+        high_from: The timestep, as the network is told it, from which on noise is high;
+            0 without an expert for low noise, inf without one for high noise.
+    Others are those of `StableDiffusion`.
     """
 
     id: str
-    transformer: nn.Module
+    networks: Mapping[str, nn.Module]
     vae: nn.Module
     reader: PromptReader
     # a `FlowSchedule`; methods that ask more of one are refused by what they need
     schedule: Any
     device: torch.device
     dtype: torch.dtype
+    high_from: float = 0.0
     sample_size: int | None = None
     defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
@@ -63,23 +70,30 @@ class Wan(TurnTaking):
     sketch: ClassVar[tuple[float, ...]] = ()  # no adapter is tuned on it
 
     def __post_init__(self) -> None:
-        self._settle(self.reader.identity)
-        self.sites: tuple[AttentionLayer, ...] = install(self.transformer)
+        self._settle(f"{self.reader.identity} {self.high_from}")
+        self.sites, *_ = [install(network) for network in self.networks.values()]
         vae = self.vae.config
-        stages = vae.temperal_downsample
-        self.factor: int = 2 ** len(stages) * (vae.patch_size or 1)
-        self.frames_per_latent: int = 2 ** sum(stages)
+        self.factor: int = wan_factor(vae)
+        self.frames_per_latent: int = 2 ** sum(vae.temperal_downsample)
         self.coarsest: int = self.transformer.config.patch_size[-1]
         self.multiple: int = self.factor * self.coarsest
-        self.size: int = (
-            self.sample_size * self.factor if self.sample_size else WAN_SIZE
-        )
+        self.size: int = wan_side(self.sample_size, self.factor)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The parts with weights that stay, by their folders; the text encoder comes
         and goes."""
-        return {"transformer": self.transformer, "vae": self.vae}
+        return {**self.networks, "vae": self.vae}
+
+    @property
+    def transformer(self) -> nn.Module:
+        """Its expert for high noise, or the only one."""
+        return next(iter(self.networks.values()))
+
+    def _expert(self, step: Step) -> nn.Module:
+        """Return the network that answers in a step."""
+        high, *low = self.networks.values()
+        return low[0] if low and step.t < self.high_from else high
 
     @property
     def words(self) -> Words:
@@ -217,41 +231,43 @@ class Wan(TurnTaking):
         t = torch.full((clips,), float(step.t), device=self.device)
         frames = self._frames(time)
         given = self.read_by(whole, text)
+        expert = self._expert(step)
         with (
-            self._turn(self.transformer, frames, self._pixels(x)),
+            self._turn(expert, frames, self._pixels(x)),
             attending(change.attend),
         ):
-            (output,) = self._network(whole, change)(whole, t, **given)
+            (output,) = self._network(expert, whole, change)(whole, t, **given)
             if not is_finite(output):
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)
         return split(velocity, x, step.signal, step.noise, self.prediction)
 
     def _network(
-        self, whole: Float[Tensor, "clips c time gh gw"], change: Intervention
+        self,
+        expert: nn.Module,
+        whole: Float[Tensor, "clips c time gh gw"],
+        change: Intervention,
     ) -> Callable[..., Any]:
-        """Return the network as a call runs it: with its control blocks if they are
+        """Return an expert as a call runs it: with its control blocks if they are
         given something to read, else only with the layers of Wan."""
         if "vace" not in self.offers:
-            return partial(self.transformer, return_dict=False)
+            return partial(expert, return_dict=False)
         if change.context is None:
             from diffusers import WanTransformer3DModel
 
             # it has all that one has, under the same names
-            return partial(
-                WanTransformer3DModel.forward, self.transformer, return_dict=False
-            )
+            return partial(WanTransformer3DModel.forward, expert, return_dict=False)
         context = change.context.to(whole).transpose(0, 1)
         if context.shape[1:] != whole.shape[2:]:
             raise ValueError(
                 f"context: {tuple(context.shape[1:])} is not {tuple(whole.shape[2:])}"
             )
-        blocks = len(self.transformer.config.vace_layers)
+        blocks = len(expert.config.vace_layers)
         hints = whole.new_tensor(change.hints).expand(blocks)
         if change.token_scale is not None:
             hints = hints[:, None, None] * change.token_scale.to(whole)[:, None]
         return partial(
-            self.transformer,
+            expert,
             control_hidden_states=context.expand(len(whole), -1, -1, -1, -1),
             control_hidden_states_scale=hints,
             return_dict=False,

@@ -22,6 +22,7 @@ from wiring import (
 )
 
 BOUND_ROWS = BLENDED_ROWS | {
+    "guidance_low": 2.0,
     "strength": 0.5,
     "shift": 1.0,
     "levels": "1000, 757, 522, 300",
@@ -85,14 +86,14 @@ def check(run: Run) -> None:
             )
             new = [
                 check_call(run, next(calls), noised + offset, sigma, "new", half, heat)
-                for half in halves(params.guidance_scale)
+                for half in halves(guidance(run, sigma))
             ]
             old = [
                 check_call(run, next(calls), noised, sigma, "old", half, heat)
                 for half in halves(params.source_guidance)
             ]
             changes.append(
-                velocity(new, params.guidance_scale)
+                velocity(new, guidance(run, sigma))
                 - velocity(old, params.source_guidance)
             )
         change = gate * amplified(torch.stack(changes).mean(0), params.amplify)
@@ -113,6 +114,12 @@ def levels(run: Run) -> list[float]:
     else:
         every = [level / 1000 for level in (*params.levels, 0)]
     return every[-steps - 1 :]
+
+
+def guidance(run: Run, sigma: float) -> float:
+    """That of the expert for low noise below 0.875, if it has its own."""
+    params = run.params
+    return (sigma < 0.875 and params.guidance_low) or params.guidance_scale
 
 
 def halves(scale: float) -> tuple[int, ...]:

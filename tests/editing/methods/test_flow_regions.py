@@ -124,11 +124,12 @@ class Gaussians(SimpleNamespace):
     """Answers as the exact flow of data with the mean that a prompt names, and a
     deviation."""
 
-    id, size, multiple, frames_per_latent, device = (
+    id, size, multiple, frames_per_latent, high_from, device = (
         "gauss",
         16,
         8,
         4,
+        0.0,
         torch.device("cpu"),
     )
 
@@ -321,7 +322,9 @@ def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
         assert said == ([] if frames == 17 else [expected])
         assert found["metrics"]
     assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
-    assert "“Flow with regions” needs the model Wan 2.1, not" in last_error(capsys)
+    assert "“Flow with regions” needs the model Wan 2.1 or 2.2, not" in last_error(
+        capsys
+    )
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 3])

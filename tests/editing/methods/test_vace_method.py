@@ -365,7 +365,10 @@ def test_what_does_not_go_together_is_refused(vace, picture, small_folder):
         ):
             resolve_params("vace", {"levels": wrong}, {})
     said = refused(replace(asked, model=str(small_folder)))
-    assert "“VACE” needs the model Wan 2.1 and the control blocks of VACE, not" in said
+    assert (
+        "“VACE” needs the model Wan 2.1 or 2.2 and the control blocks of VACE, not"
+        in said
+    )
 
 
 # --- Long clips

@@ -100,7 +100,9 @@ def folders(tmp_path_factory):
         if family not in made:
             folder = tmp_path_factory.mktemp("models")
             if family in ("wan", "vace"):
-                model = load_backbone(str(write_wan(folder / "wan", family == "vace")))
+                model = load_backbone(
+                    str(write_wan(folder / "wan", family == "vace", experts=True))
+                )
             else:
                 place = write_small_model(folder / "small", family.endswith("sdxl"))
                 precise = family.startswith("double")

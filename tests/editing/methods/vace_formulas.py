@@ -9,6 +9,7 @@ from flow_regions_formulas import (
     Heat,
     check_layers,
     check_text,
+    guidance,
     halves,
     levels,
     parts,
@@ -64,7 +65,8 @@ def check(run: Run) -> None:
     heat = Heat(run)
     for sigma, lower in zip(sigmas, sigmas[1:], strict=False):
         answers = []
-        for half in halves(params.guidance_scale):
+        scale = guidance(run, sigma)
+        for half in halves(scale):
             call = next(calls)
             near(call.x, x, "x", atol=1e-4)
             assert abs(call.step.noise - sigma) < 1e-6
@@ -75,7 +77,7 @@ def check(run: Run) -> None:
             answers.append(call.x0)
         *without, x0 = answers
         for one in without:
-            x0 = one + params.guidance_scale * (x0 - one)
+            x0 = one + scale * (x0 - one)
         if params.blend:
             x0 = gate * x0 + (1 - gate) * clean
         if params.solver == "euler":

@@ -18,7 +18,7 @@ from diffusers import (
 )
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from made_clips import noise
-from made_models import aligned, loaded, randn
+from made_models import aligned, load_double, loaded, randn, write_wan
 from PIL import Image
 from running import finish
 from safetensors.torch import load_file, save_file
@@ -313,14 +313,38 @@ def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
 def test_a_run_is_the_librarys(
     vace_double, pipeline, monkeypatch, own_cache, tmp_path, steps, scale
 ):
-    """By the method, where nothing is bound; with a picture of the clip and one of the
-    region."""
+    check_run(vace_double, pipeline, monkeypatch, tmp_path, steps, scale)
+
+
+@pytest.mark.parametrize("low", [0.0, 2.0])
+def test_a_run_with_two_experts_is_the_librarys(
+    pipeline, monkeypatch, own_cache, tmp_path, low
+):
+    model = load_double(write_wan(tmp_path / "pair", vace=True, experts=True))
+    networks = [
+        aligned(
+            WanVACETransformer3DModel.from_pretrained(
+                tmp_path / "pair" / part, torch_dtype=torch.float64
+            )
+        )
+        for part in model.networks
+    ]
+    both = DoublePipeline(
+        None, None, pipeline.vae, pipeline.scheduler, *networks, 0.875
+    )
+    both.set_progress_bar_config(disable=True)
+    check_run(model, both, monkeypatch, tmp_path, 4, 5.0, low)
+
+
+def check_run(model, pipeline, monkeypatch, tmp_path, steps, scale, low=0.0):
+    """A run of the method, where nothing is bound, beside the library's; with a picture
+    of the clip and one of the region."""
     frames, mask, pictures = frames_of(9), mask_of(9), pictures_of(2)
     # A network multiplies the roundings that both make before they call it.
     context = theirs(pipeline, frames, mask, pictures)
     monkeypatch.setattr(method, "condition", lambda *_, **__: context)
     source = randn(3, 16, HEIGHT // 8, WIDTH // 8, dtype=torch.float64)
-    monkeypatch.setattr(vace_double, "encode", lambda _: source)
+    monkeypatch.setattr(model, "encode", lambda _: source)
     for number, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
     region = Region("cat", 1, "a cat", margin=0, picture=str(tmp_path / "1.png"))
@@ -337,7 +361,7 @@ def test_a_run_is_the_librarys(
     beside = generator(4, 4)
     clip = torch.randn(source.shape, generator=fresh)
     x = torch.cat([torch.randn(2, *source.shape[1:], generator=beside), clip]).double()
-    text = vace_double.embed([asked.composed.text, "ugly"])
+    text = model.embed([asked.composed.text, "ugly"])
     expected = pipeline(
         **given_to_library(frames, mask, pictures),
         prompt_embeds=text[0].vectors.double(),
@@ -348,13 +372,15 @@ def test_a_run_is_the_librarys(
         num_frames=9,
         num_inference_steps=steps,
         guidance_scale=scale,
+        guidance_scale_2=low or None,
         latents=x.transpose(0, 1)[None],
         output_type="latent",
     ).frames[0]
     given = {"steps": steps, "guidance_scale": scale, "scale": 0.75, "shift": 5.0}
     given |= {"preset": "diffusers", "blend": False, "preview_every": 0}
+    given |= {"guidance_low": low}
     params, _ = resolve_params("vace", given, {})
-    found = finish(method.run(vace_double, asked, params)).edits[0]
+    found = finish(method.run(model, asked, params)).edits[0]
     torch.testing.assert_close(found, expected.transpose(0, 1)[2:], atol=1e-9, rtol=0)
 
 

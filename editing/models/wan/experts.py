@@ -1,0 +1,91 @@
+"""The two experts of Wan 2.2: the noise that each is for, and the LoRA files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+
+from regrain.editing.diffusion.flow import TRAINED_STEPS
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.config_keys import unsupported
+from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
+from regrain.editing.models.files.location import parse_lora
+from regrain.editing.models.files.lora_file import FILE, PEFT_FILE
+
+_WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
+
+
+def high_from(facts: ModelFacts) -> float:
+    """Return the timestep from which on noise is high; see `Wan`.
+
+    A part may be absent that diffusers would not call: without a ratio either, with
+    that of 0 the one for low noise, with that of 1 the one for high noise.
+    """
+    ratio = facts.index.get("boundary_ratio")
+    place = facts.place(INDEX)
+    if ratio is not None and (type(ratio) not in (int, float) or not 0 <= ratio <= 1):
+        raise unsupported(place, "boundary_ratio", ratio)
+    first, *more = facts.networks
+    if more and ratio is None:
+        raise ModelError(
+            "model",
+            f"{place} has no boundary_ratio, the level at which transformer_2 takes "
+            "over. Add it: 0.875 is that of Wan 2.2 from text.",
+        )
+    if more:
+        return TRAINED_STEPS * ratio
+    own = EXPERTS.index(first)
+    if ratio not in (None, own):
+        raise ModelError(
+            "model",
+            f"{place} has boundary_ratio {ratio:g}, but {EXPERTS[1 - own]}/ is missing. "
+            "Download the model again.",
+        )
+    return inf if own else 0.0
+
+
+def check_alike(facts: ModelFacts) -> None:
+    """Refuse experts whose configurations differ by a ModelError."""
+    first, *others = facts.networks
+    one = facts.config(f"{first}/config.json")
+    for part in others:
+        other = facts.config(f"{part}/config.json")
+        for key in sorted({*one, *other} - {"_diffusers_version", "_name_or_path"}):
+            if one.get(key) != other.get(key):
+                raise ModelError(
+                    "model",
+                    f"{shorten(facts.id)}: {first}/ and {part}/ have another "
+                    f"{shorten(key)}, which is not supported. Download it again.",
+                )
+
+
+def loras_of(part: str, loras: Sequence[str], networks: Sequence[str]) -> list[str]:
+    """Return the LoRA files for the expert in a folder; all for a model's only one."""
+    is_alone = len(networks) == 1
+    return [text for text in loras if is_alone or _meant(text) in ("", part)]
+
+
+def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
+    """Say of LoRA files that they change one expert of two."""
+    named = {text: _meant(text) for text in loras if len(networks) > 1}
+    return [
+        f"{shorten(text)} changes the expert for {_WORDS[part]} noise alone, as its name "
+        "says. Rename it if it is for both."
+        for text, part in named.items()
+        if part
+    ]
+
+
+def _meant(text: str) -> str:
+    """Return the folder of the expert that a LoRA file, or its folder, is named for, by
+    one of the words high and low; empty for both."""
+    place = Path(parse_lora(text).model)
+    own = place.parent.name if place.name in (FILE, PEFT_FILE) else place.name
+    named = [
+        part
+        for part, word in _WORDS.items()
+        if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", own.lower())
+    ]
+    return named[0] if len(named) == 1 else ""

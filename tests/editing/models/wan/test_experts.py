@@ -1,0 +1,352 @@
+"""Wan 2.2 with two experts: runs beside diffusers, which expert answers, memory, LoRA
+files, and what is refused."""
+
+import shutil
+from dataclasses import replace
+from math import inf
+
+import pytest
+import torch
+from damaged_models import config, holding, refusal
+from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from made_models import aligned, load_double, loaded, randn, write_wan
+from safetensors.torch import save_file
+from wiring import requested
+
+from regrain.editing.attention.layers import plain
+from regrain.editing.diffusion.flow import FlowSchedule, UniPC
+from regrain.editing.errors import ModelError
+from regrain.editing.models.files.download import PIPELINE_FILES, matches
+from regrain.editing.models.files.facts import EXPERTS, facts_of
+from regrain.editing.models.files.offers import PAIR, VACE, WAN
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.wan.experts import loras_of, notes_on
+from regrain.editing.params.registry import check_needs, check_params
+from regrain.editing.pipeline import estimate
+from regrain.editing.recipe.region_words import ClipModel, RegionText
+from regrain.editing.storage.devices import choose_device
+
+INDEX = "model_index.json"
+LOW = "transformer_2/config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+pytestmark = pytest.mark.usefixtures("no_grad")
+
+
+class DoubleUniPC(UniPCMultistepScheduler):
+    """The library's, with its arithmetic in double precision."""
+
+    def set_timesteps(self, *args, **kwargs):
+        super().set_timesteps(*args, **kwargs)
+        self.sigmas = self.sigmas.double()
+
+
+class DoublePipeline(WanPipeline):
+    """The library's, which does not round the latents that it is given."""
+
+    def prepare_latents(self, *args):
+        return args[-1]
+
+
+def without(folder, part, ratio, copy):
+    """A copy of a folder without one of its experts, and another ratio."""
+    place = shutil.copytree(folder, copy)
+    shutil.rmtree(place / part)
+    config(INDEX, boundary_ratio=ratio, **{part: [None, None]})(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def pairs(pair_folder, tmp_path_factory):
+    """The model in double precision with both experts, or with one of them alone."""
+    copies = tmp_path_factory.mktemp("copies")
+    low = without(pair_folder, "transformer", 1.0, copies / "low")
+    high = without(pair_folder, "transformer_2", 0.0, copies / "high")
+    folders = {"both": pair_folder, "low alone": low, "high alone": high}
+    return {name: load_double(folder) for name, folder in folders.items()}
+
+
+def pipeline_of(model, folder, ratio):
+    """The library's for the same experts."""
+    high, low = (
+        aligned(
+            WanTransformer3DModel.from_pretrained(
+                folder / part, torch_dtype=torch.float64
+            )
+        )
+        if part in model.networks
+        else None
+        for part in ("transformer", "transformer_2")
+    )
+    scheduler = DoubleUniPC(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+    )
+    made = DoublePipeline(None, None, model.vae, scheduler, high, low, ratio)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+RATIOS = {"both": 0.875, "low alone": 1.0, "high alone": 0.0}
+
+
+@pytest.mark.parametrize("low", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("experts", RATIOS)
+def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
+    """With the solver's history across the switch, and a guidance for each expert."""
+    model = pairs[experts]
+    text = model.embed(["a cat", "ugly"])
+    x = randn(3, 4, 4, 6, dtype=torch.float64, seed=4)
+    expected = pipeline_of(model, pair_folder, RATIOS[experts])(
+        prompt_embeds=text[0].vectors.double(),
+        negative_prompt_embeds=text[1].vectors.double(),
+        height=16,  # of which it takes no notice
+        width=32,
+        num_frames=9,
+        num_inference_steps=6,
+        guidance_scale=5.0,
+        guidance_scale_2=low or None,
+        latents=x.transpose(0, 1)[None],
+        output_type="latent",
+    ).frames[0]
+    params = check_params("vace", {"guidance_low": low})
+    clip = ClipModel(model, "ugly", [(0, 1, 2)])
+    words = Unbound(RegionText.read(model, "a cat", [], "prompt", False))
+    solver = UniPC()
+    steps = FlowSchedule(5.0).sampling(6, "diffusers")
+    assert 0 < sum(step.t < 875 for step in steps) < 6
+    for step in steps:
+        x0, _ = clip.guided(x, step, words, clip.scale(step, params))
+        x = solver.advance(x, x0, step)
+    torch.testing.assert_close(x, expected.transpose(0, 1), atol=1e-9, rtol=0)
+
+
+class Unbound:
+    """Words that are bound to nothing."""
+
+    def __init__(self, bound):
+        self.bound = bound
+
+    def attend(self, step, part):
+        return plain
+
+
+@pytest.mark.parametrize(
+    ("shift", "count", "high"),
+    [(3, 30, 10), (5, 30, 13), (8, 30, 17), (12, 30, 19), (12, 40, 26), (16, 30, 21)],
+)
+def test_steps_of_the_expert_for_high_noise(pairs, shift, count, high):
+    steps = FlowSchedule(shift).sampling(count, "diffusers")
+    own = pairs["both"].transformer
+    assert sum(pairs["both"]._expert(step) is own for step in steps) == high
+
+
+def test_a_timestep_is_told_to_the_expert_for_it(pairs):
+    """From 875 on that for high noise; one that is alone answers everywhere."""
+    found = {
+        name: [
+            [*model.networks.values()].index(model._expert(step))
+            for step in FlowSchedule(1.0).sampling(1, (1000.0, 875.0, 874.0, 1.0))
+        ]
+        for name, model in pairs.items()
+    }
+    assert found["both"] == [0, 0, 1, 1]
+    assert found["low alone"] == found["high alone"] == [0] * 4
+    assert [model.high_from for model in pairs.values()] == [875, inf, 0]
+
+
+def test_what_computes_attention_does_so_in_both(pairs):
+    model = pairs["both"]
+    text = model.embed(["a cat"])
+    x = randn(3, 4, 4, 6, dtype=torch.float64)
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site)
+        return 0.5 * plain(q, k, v, site)
+
+    for step in model.schedule.sampling(2, (900.0, 100.0)):
+        usual = model.predict(x, step, text)
+        changed = model.predict(x, step, text, Intervention(attend))
+        assert not torch.equal(usual[0], changed[0])
+    assert tuple(seen) == 2 * model.sites
+
+
+def test_one_expert_is_on_the_device_at_a_time(pair_folder, monkeypatch):
+    """A run has one switch."""
+    monkeypatch.setattr("regrain.editing.models.wan.load.takes_turns", lambda *_: True)
+    model = loaded(pair_folder, dtype=torch.float32)
+    moved = []
+    for part, network in model.networks.items():
+
+        def move(place, part=part, network=network):
+            moved.append((part, str(place)))
+            return network
+
+        monkeypatch.setattr(network, "to", move)
+    text = model.embed(["a cat"])
+    for step in model.schedule.sampling(4, (999.0, 875.0, 800.0, 100.0)):
+        model.predict(randn(3, 4, 4, 6), step, text)
+    assert moved == [("transformer", "cpu")] * 2 + [("transformer_2", "cpu")]
+
+
+def test_a_pair_is_told_by_its_parts(pairs, pair_folder, tmp_path):
+    assert facts_of(str(pair_folder)).family == ("Wan 2.2", WAN | PAIR)
+    vace = write_wan(tmp_path / "vace", vace=True, experts=True)
+    assert facts_of(str(vace)).family == ("Wan 2.2 VACE", VACE | PAIR)
+    offers = [model.offers for model in pairs.values()]
+    assert offers == [WAN | PAIR, WAN | PAIR, WAN]
+    assert pairs["both"].parts.keys() == {"transformer", "transformer_2", "vae"}
+    assert len({model.fingerprint for model in pairs.values()}) == 3
+
+
+def test_a_ratio_belongs_to_the_weights(pairs, pair_folder, tmp_path):
+    copy = shutil.copytree(pair_folder, tmp_path / "copy")
+    config(INDEX, boundary_ratio=0.5)(copy)
+    assert load_double(copy).fingerprint != pairs["both"].fingerprint
+
+
+def test_a_second_guidance_needs_a_second_expert():
+    check_needs("flow_regions", {"guidance_low": 0.0}, WAN, "mine")
+    check_needs("flow_regions", {"guidance_low": 2.0}, WAN | PAIR, "mine")
+    said = "^params.guidance_low: 'mine' does not have a second expert, as Wan 2.2"
+    with pytest.raises(ModelError, match=said):
+        check_needs("flow_regions", {"guidance_low": 2.0}, WAN, "mine")
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "halves"), [(1, 0, 1), (1, 1, 1), (5, 0, 2), (5, 1, 2), (1, 5, 2)]
+)
+def test_a_guidance_of_either_takes_two_rows(scale, low, halves):
+    given = {"guidance_scale": scale, "guidance_low": low}
+    assert check_params("vace", given).passes(1).rows == halves
+
+
+def test_memory_is_that_of_one_expert_but_where_both_stay(
+    pair_folder, tmp_path, monkeypatch
+):
+    asked = requested("flow_regions", frames=5)
+    copy = without(pair_folder, "transformer_2", None, tmp_path / "one")
+    both, one = (replace(asked, model=str(at)) for at in (pair_folder, copy))
+    numbers = estimate.count_weights(pair_folder / "transformer_2")
+    assert estimate.counted(both, 4)[1] == estimate.counted(one, 4)[1] + 4 * numbers
+    monkeypatch.setattr(estimate, "choose_device", lambda: torch.device("cuda"))
+    assert estimate.counted(both, 2) == estimate.counted(one, 2)
+    assert estimate.work(both) == estimate.work(one)
+    assert choose_device().type == "cpu"
+    assert estimate.count_weights(pair_folder) == numbers + estimate.count_weights(
+        without(pair_folder, "transformer_2", None, tmp_path / "other")
+    )
+
+
+# --- LoRA files
+
+
+def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_path):
+    """By alpha, which is not the rank; without such a name to both."""
+    name = "blocks.0.attn1.to_q"
+    fresh = torch.Generator().manual_seed(1)
+    down = torch.randn(2, 24, generator=fresh)
+    up = torch.randn(24, 2, generator=fresh)
+    files = {}
+    for place, named in enumerate(("x_HIGH_fp16", "wan2.2-low-noise", "x_both"), 1):
+        layer = f"diffusion_model.{name.replace('attn1.to_q', 'self_attn.q')}"
+        weights = {
+            f"{layer}.lora_down.weight": place * down,
+            f"{layer}.lora_up.weight": up,
+            f"{layer}.alpha": torch.tensor(0.25),
+        }
+        files[named] = str(tmp_path / f"{named}.safetensors")
+        save_file(weights, files[named])
+    high, low, both = files.values()
+    model = loaded(pair_folder, loras=(high, f"{low}@0.5", both), dtype=torch.float64)
+    change = (0.25 / 2 * up @ down).double()
+    for part, times in {"transformer": 1 + 3, "transformer_2": 0.5 * 2 + 3}.items():
+        found, plain_one = (
+            one.networks[part].get_parameter(f"{name}.weight")
+            for one in (model, pairs["both"])
+        )
+        torch.testing.assert_close(found, plain_one + times * change)
+    assert [note.split(" changes ")[1] for note in model.notes] == [
+        f"the expert for {noise} noise alone, as its name says. Rename it if it is for "
+        "both."
+        for noise in ("high", "low")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "parts"),
+    [
+        ("Wan2.2-T2V_HIGH_fp16", ["transformer"]),
+        ("a/HighNoise.safetensors@0.5", ["transformer"]),
+        ("owner/wan2.2-low", ["transformer_2"]),
+        ("low_noise/pytorch_lora_weights.safetensors", ["transformer_2"]),
+        ("highlands", [*EXPERTS]),
+        ("high/ink.safetensors", [*EXPERTS]),
+        ("high-and-low", [*EXPERTS]),
+    ],
+)
+def test_a_word_of_a_name_says_which_expert_it_is_for(file, parts):
+    found = [part for part in EXPERTS if loras_of(part, [file], EXPERTS)]
+    assert found == parts
+    assert len(notes_on([file], EXPERTS)) == (len(parts) == 1)
+
+
+def test_both_experts_are_fetched():
+    for part in EXPERTS:
+        for end in (".safetensors.index.json", "-00001-of-00003.safetensors"):
+            name = f"{part}/diffusion_pytorch_model{end}"
+            assert matches(name, PIPELINE_FILES)
+
+
+def test_a_model_of_one_expert_takes_every_lora(wan_folder, tmp_path):
+    file = tmp_path / "low_noise.safetensors"
+    name = "transformer.blocks.0.attn1.to_q.lora_{}.weight"
+    save_file(
+        {name.format("A"): torch.ones(1, 24), name.format("B"): torch.ones(24, 1)}, file
+    )
+    assert load_backbone(str(wan_folder), (str(file),)).notes == ()
+
+
+# --- What is refused
+
+REFUSED = {
+    "has no boundary_ratio": config(INDEX, boundary_ratio=None),
+    "has boundary_ratio 1.5, which is not": config(INDEX, boundary_ratio=1.5),
+    "has boundary_ratio True, which is not": config(INDEX, boundary_ratio=True),
+    "has boundary_ratio '0.9', which is not": config(INDEX, boundary_ratio="0.9"),
+    "has boundary_ratio 0.875, but transformer_2/ is missing": config(
+        INDEX, transformer_2=[None, None]
+    ),
+    "has boundary_ratio 0.875, but transformer/ is missing": config(
+        INDEX, transformer=[None, None]
+    ),
+    "has no folder transformer_2/": lambda folder: (
+        config(INDEX, transformer_2=["diffusers", "WanTransformer3DModel"])(folder),
+        shutil.rmtree(folder / "transformer_2"),
+    ),
+    "names 'Painter' as transformer_2": config(
+        INDEX, transformer_2=["diffusers", "Painter"]
+    ),
+    "is Wan with 36 input channels": config("transformer/config.json", in_channels=36),
+    "transformer/ and transformer_2/ have another 'num_layers'": config(
+        LOW, num_layers=1
+    ),
+    "have another '_class_name'": config(
+        LOW, _class_name="WanVACETransformer3DModel", vace_layers=[0]
+    ),
+    "transformer_2/config.json has qk_norm None": config(LOW, qk_norm=None),
+    "transformer_2/config.json has 'loud' 1, which is not known": config(LOW, loud=1),
+    "transformer_2/config.json says 0 control blocks": holding(
+        f"transformer_2/{WEIGHTS}", "vace_blocks.0.proj_in.bias"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_pair_that_disagrees_is_refused_before_it_is_read(
+    pair_folder, tmp_path, monkeypatch, said
+):
+    folder = shutil.copytree(pair_folder, tmp_path / "copy")
+    REFUSED[said](folder)
+    monkeypatch.setattr("regrain.editing.models.wan.load.read_weights", None)
+    assert said in refusal(folder)
