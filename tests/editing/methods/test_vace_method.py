@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from cases import BASES
+from flow_regions_formulas import codes
 from made_clips import noise
 from PIL import Image
 from running import finish
-from wiring import drive, near, requested
+from wiring import drive, near, requested, scores
 
 from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.references import Separation
@@ -114,6 +115,24 @@ def test_where_no_pair_is_cut_a_run_is_that_without_binding(vace, picture):
     found = [latents_of(vace, both, picture_binding=b) for b in (1.0, 0.5, 0.0)]
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
+
+
+def test_pictures_are_apart_in_all_blocks_and_both_halves(vace, picture, tmp_path):
+    asked = pictured(picture("red"), picture("blue"))
+    found = drive(vace, asked, tmp_path, **BASE)
+    own = codes(drive(vace, pictured(), tmp_path, **BASE)).unflatten(0, (2, -1))
+    beside = torch.tensor([[1], [2]]).expand(2, own.shape[1])
+    every = torch.cat([beside, own]).flatten()
+    is_picture = torch.arange(len(every)) < beside.numel()
+    pairs = (every[:, None] != every) & (every[:, None] > 0) & (every > 0)
+    pairs &= is_picture[:, None] | is_picture
+    assert pairs.any()
+    for call in found.of("editing")[:2]:
+        layers = [one for one in call.layers if one.site.kind == "self"]
+        assert [one.site.block[:6] for one in layers] == ["vace_b"] * 2 + ["blocks"] * 3
+        for layer in layers:
+            apart = scores(layer.q, layer.k).masked_fill(pairs, -torch.inf)
+            layer.gives(apart.softmax(-1) @ layer.v, atol=1e-4)
 
 
 def test_names_of_regions_decide_nothing_and_pictures_do(vace, picture):
@@ -383,6 +402,14 @@ def long_request(frames=14, **given):
     return replace(asked, clip=clip, labels=labels, params=params)
 
 
+def given_before(found, start):
+    """Five finished frames: what was drawn, over the source."""
+    part = slice(start, start + 5)
+    drawn = np.asarray(found.result.uncomposited)[part]
+    mask = np.asarray(found.request.edited_mask)[part]
+    return np.where(mask[..., None], drawn, found.request.clip.read(start, start + 5))
+
+
 def test_a_later_window_begins_with_finished_frames(vace, tmp_path):
     """They are given whole, nothing of them is drawn anew; outside they are the
     source's, and so is everything in the end."""
@@ -395,13 +422,15 @@ def test_a_later_window_begins_with_finished_frames(vace, tmp_path):
     assert [len(one) for one in contexts] == [3, 3, 3]  # of 9, 9 and 6 frames
     for context, start in zip(contexts[1:], (4, 8), strict=True):
         shown = source[start : start + 9].copy()
-        before = slice(start, start + 5)
-        own = mask[before]
-        shown[:5][own] = alone[before][own]
+        shown[:5] = given_before(found, start)
         anew = mask[start : start + 9].copy()
         anew[:5] = False
         seen = np.where(anew[..., None], np.float32(127.5), shown)
         near(context, condition(vace.encode, seen, np.float32(anew)), atol=1e-4)
+    latents = found.decoded[1]
+    given = vace.encode(np.concatenate([given_before(found, 4), source[9:13]]))
+    near(latents[:2], given[:2], atol=1e-4)  # of five frames
+    assert np.array_equal(alone[9:13], vace.decode(latents)[5:9])
     frames = np.asarray(found.result.frames)
     away = np.asarray(found.result.matte) == 0
     assert np.array_equal(frames[away], source[away])
