@@ -126,7 +126,7 @@ class ModelFacts:
     @cached_property
     def networks(self) -> tuple[str, ...]:
         """The folders of its transformers, of `EXPERTS`; not one that its index leaves
-        out."""
+        out. A file that was named is in place of the only one."""
         if self.source.file:
             return EXPERTS[:1]
         index = self.glance(INDEX)
@@ -140,12 +140,12 @@ class ModelFacts:
     def network(self) -> tuple[WanFiles, ...]:
         """Its transformer in files whose weights have the names of Wan's authors:
         control blocks alone come after what they are added to. None of a folder that
-        is diffusers' alone.
+        is diffusers' alone, as all of two experts are.
 
         Raises:
             ModelError: A file is damaged, or the one that was named is of another kind.
         """
-        if not self.is_video or EXPERTS[0] not in self.networks:
+        if not self.is_video or self.networks != EXPERTS[:1]:
             return ()
         base = read_wan(weight_files(self.folder / "transformer"))
         if not self.source.file:
@@ -160,11 +160,11 @@ class ModelFacts:
         return (own,) if own.is_whole else (base, own)
 
     def network_shapes(self, part: str) -> Iterator[tuple[str, Sequence[int]]]:
-        """Yield names and shapes of the weights of one of `networks`."""
-        own = self.network if part == EXPERTS[0] else ()
-        for one in own:
+        """Yield names and shapes of the weights of a video model's transformer, by its
+        folder."""
+        for one in self.network:
             yield from one.shapes.items()
-        if not own:
+        if not self.network:
             yield from shapes(self.folder / part)
 
     @cached_property

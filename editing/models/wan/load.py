@@ -109,14 +109,16 @@ def load_wan(
     if level:
         offers |= PAIR
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    networks = {}
-    for part in facts.networks:
-        if parts and part == EXPERTS[0]:
-            has_small = device.type != "mps"  # as PyTorch has it
-            networks[part] = read_network(kind, network_config, parts, dtype, has_small)
-            notes.append(_understood(facts, networks[part]))
-        else:
-            networks[part] = read_weights(kind, folder / part, id, dtype)
+    if parts:
+        has_small = device.type != "mps"  # as PyTorch has it
+        network = read_network(kind, network_config, parts, dtype, has_small)
+        networks = {EXPERTS[0]: network}
+        notes.append(_understood(facts, network))
+    else:
+        networks = {
+            part: read_weights(kind, folder / part, id, dtype)
+            for part in facts.networks
+        }
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     for part, network in networks.items():
         own = loras_of(part, loras, facts.networks)
