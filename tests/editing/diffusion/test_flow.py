@@ -61,3 +61,12 @@ def test_unipc_takes_an_estimate_that_stays(skipped):
         torch.testing.assert_close(x, step.signal * x0 + step.noise * noise)
         x = solver.advance(x, x0, step)
     assert torch.equal(x, x0)
+
+
+def test_levels_that_are_given_are_taken_as_they_are():
+    """As timesteps, whatever the shift and the number of steps."""
+    steps = FlowSchedule(5.0).sampling(50, (1000, 757.4, 522))
+    assert [step.t for step in steps] == [1000, 757, 522]
+    assert [step.noise for step in steps] == [1.0, 0.7574, 0.522]
+    assert [step.noise_next for step in steps] == [0.7574, 0.522, 0.0]
+    assert [step.total for step in steps] == [3] * 3

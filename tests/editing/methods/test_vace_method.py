@@ -14,16 +14,20 @@ from running import finish
 from wiring import drive, near, requested, scores
 
 from regrain.editing import ArrayClip, Region, edit
+from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.labels import fill_labels
+from regrain.editing.methods import vace as method
 from regrain.editing.methods.vace import run
 from regrain.editing.models.wan.condition import condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
 from regrain.editing.pipeline import estimate
 from regrain.editing.pipeline.runner import edit_shot
+from regrain.editing.recipe.region_words import TokenRegions, by_frame
+from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
@@ -169,6 +173,36 @@ def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp
     assert found.result.attention["left"].after.shape[0] == found.frames
 
 
+def test_tokens_of_a_picture_have_the_mean_term_of_their_region(vace):
+    asked = requested("vace")
+    working = working_clip(vace, asked)
+    regions = TokenRegions(vace, asked, working, [2, 0])
+    plain = TokenRegions(vace, asked, working)
+    assert regions.codes[:2].unique(dim=1).flatten().tolist() == [2, 0]
+    assert torch.equal(regions.codes[2:], plain.codes)
+    assert torch.equal(regions.size_term[2:], plain.size_term)
+    for row, code in enumerate((2, 0)):
+        expected = plain.size_term[plain.codes == code].mean()
+        near(regions.size_term[row], expected.expand(regions.codes.shape[1]))
+
+
+def test_maps_of_frames_are_not_those_of_pictures(vace, picture, tmp_path, monkeypatch):
+    seen = []
+
+    def noting(maps, latents, before):
+        seen.append(before)
+        return by_frame(maps, latents, before)
+
+    monkeypatch.setattr(method, "by_frame", noting)
+    asked = pictured(picture("red"), picture("blue"))
+    drive(vace, asked, tmp_path, **BASE)
+    assert seen == [2, 2]
+    maps = np.arange(4.0)[:, None, None]
+    one = by_frame({"a": RegionAttention(maps, -maps)}, (0, 1, 1), 2)["a"]
+    assert one.before.ravel().tolist() == [2, 3, 3]
+    assert one.after.ravel().tolist() == [-2, -3, -3]
+
+
 def test_a_picture_is_cut_out_on_white():
     picture = np.zeros((6, 8, 4), np.uint8)
     picture[2:5, 3:7] = (10, 20, 30, 255)
@@ -199,28 +233,40 @@ def test_an_area_is_the_hull_or_the_box_of_a_mask():
     assert not box[0, 9:].any()
 
 
-@pytest.mark.parametrize(("mask", "corner"), [("exact", 0), ("hull", 0), ("box", 1)])
-def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner):
+# Of the channels of the mask, one for each pixel of a cell, that of (3, 7).
+CORNER = 32 + 8 * 3 + 7
+
+
+def without_a_corner(params):
+    """A region whose box has a corner that is not in its hull."""
     asked = requested("vace")
     labels = np.array(asked.labels)
     ys, xs = np.mgrid[:HEIGHT, :WIDTH]
     labels[(labels == 1) & (ys + xs < 16)] = 0
-    asked = replace(asked, labels=labels, params={"mask": mask})
+    return replace(asked, labels=labels, params=params)
+
+
+@pytest.mark.parametrize(("mask", "corner"), [("exact", 0), ("hull", 0), ("box", 1)])
+def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner):
+    asked = without_a_corner({"mask": mask})
     found = drive(vace, asked, tmp_path, **BASES["vace"] | {"mask": mask})
     assert np.asarray(asked.edited_mask)[1, 3, 7] == corner
-    # the channels of the mask, one for each pixel of a cell, of the middle frame
-    shown = found.of("editing")[0].change.context[0, 32 + 8 * 3 + 7, 0, 0]
-    assert shown == corner
+    assert found.of("editing")[0].change.context[0, CORNER, 0, 0] == corner
 
 
-def test_a_model_may_recommend_the_area(vace, vace_folder, monkeypatch):
-    asked = replace(requested("vace"), params={"steps": 1, "preview_every": 0})
-    vace.defaults["vace"] = {"mask": "box"}
-    try:
-        *_, done = edit(asked, vace)
-    finally:
-        del vace.defaults["vace"]
+def test_a_model_may_recommend_the_area(vace, monkeypatch):
+    asked = without_a_corner({"steps": 1, "preview_every": 0})
+    contexts = []
+    predict = vace.predict
+    monkeypatch.setattr(
+        vace,
+        "predict",
+        lambda *given: contexts.append(given[-1].context) or predict(*given),
+    )
+    monkeypatch.setitem(vace.defaults, "vace", {"mask": "box"})
+    *_, done = edit(asked, vace)
     assert done.report["params"]["mask"]["value"] == "box"
+    assert contexts[0][0, CORNER, 0, 0] == 1
 
 
 def test_a_thing_keeps_what_is_drawn_of_it():
@@ -478,6 +524,22 @@ def test_windows_that_were_edited_apart_are_those_of_a_run(vace, own_cache):
     assert not calls
 
 
+def test_a_window_is_drawn_again_when_what_it_was_handed_is_another(vace, monkeypatch):
+    """The frames of a later window are the same, those that were finished are not."""
+    asked = long_request()
+    frames = asked.clip.read(0, 14).copy()
+    frames[0] = 255 - frames[0]
+    calls = []
+    predict = vace.predict
+    monkeypatch.setattr(
+        vace, "predict", lambda *given: calls.append(1) or predict(*given)
+    )
+    list(edit(asked, vace))
+    once = len(calls)
+    list(edit(replace(asked, clip=ArrayClip(frames, fps=8)), vace))
+    assert len(calls) == 2 * once
+
+
 def test_the_overlap_fits_the_window():
     for given in ({"overlap": 4}, {"overlap": 9, "window": 9}, {"window": 5}):
         with pytest.raises(
@@ -506,7 +568,7 @@ def test_a_cast_is_taken_away_by_what_is_around():
     # what no factor of a model is, and what says no factor
     far = np.rint(drawn * 0.3).astype(np.uint8)
     assert matched(far, source, inside).std() < 0.5 * drawn.std()
-    flat = np.full_like(source, 100)
+    flat = np.where(inside[..., None], source, np.uint8(100))
     shifted = matched(flat + np.uint8(9), flat, inside)
     assert np.array_equal(shifted, flat)
     everywhere = np.ones_like(inside)
