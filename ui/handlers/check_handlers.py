@@ -149,7 +149,7 @@ class CheckHandlers(Handlers):
                 session,
                 model,
                 now,
-                self._added(session.opened.request.asked, model, given["added"]),
+                self._added(session, model, given["added"]),
             )
             boxes = focus_view(session, asked)
         except EditingError:
