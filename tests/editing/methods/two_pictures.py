@@ -95,7 +95,7 @@ def load() -> Wan:
     reader = PromptReader(Words(), lambda: parts["text_encoder"], "two pictures", None)
     given = (
         "two pictures",
-        parts["transformer"],
+        {"transformer": parts["transformer"]},
         Pixels(),
         reader,
         FlowSchedule(SHIFT),

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers.configuration_utils import FrozenDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -126,7 +127,7 @@ class Words:
 class Pixels(nn.Module):
     """An autoencoder that does nothing."""
 
-    config = SimpleNamespace(
+    config = FrozenDict(
         temperal_downsample=(), patch_size=None, latents_mean=[0.0], latents_std=[1.0]
     )
 
@@ -142,7 +143,8 @@ def trained(weights: dict[str, Tensor]) -> Wan:
     parts = networks().eval().requires_grad_(False)
     parts.load_state_dict({name: weight.float() for name, weight in weights.items()})
     reader = PromptReader(Words(), lambda: parts["text_encoder"], "two squares", None)
-    given = ("two squares", parts["transformer"], Pixels(), reader, FlowSchedule(SHIFT))
+    own = {"transformer": parts["transformer"]}
+    given = ("two squares", own, Pixels(), reader, FlowSchedule(SHIFT))
     return Wan(*given, torch.device("cpu"), torch.float32, sample_size=SIDE)
 
 
