@@ -267,7 +267,7 @@ def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
     page.click(".rg-get")
     page.wait_for_selector(".rg-real-model[open] .rg-offers > .rg-offer")
     others = page.locator(".rg-real-model .rg-offers details .rg-offer")
-    wait(lambda: others.count() == 3, "one model is recommended, three are others")
+    wait(lambda: others.count() == 5, "one model is recommended, five are others")
     page.click(".rg-real-model >> text=Close")
     page.click("text=Run anyway")
     page.wait_for_selector("#run", state="visible")
