@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -143,9 +143,7 @@ def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene, doubt: Doubt) ->
     ratio = np.array(scene.shape[::-1]) / (width, height)
     marked = _on_grid(prompts, ratio, scene.shape)
 
-    @cache
-    def seen() -> Embedded:
-        return embed(image)
+    seen = cache(partial(embed, image))  # only if anything is asked
 
     def ask(about: np.ndarray) -> list[np.ndarray]:
         """Ask the built-in SAM about each of some points on the object, or about a

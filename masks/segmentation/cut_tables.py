@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Real
 
 from regrain.editing.media.lazy_frames import Shape
 
@@ -50,7 +50,7 @@ class Palette:
         self.likeness = likeness_of(at)
 
 
-def likeness_of(places: Float32[np.ndarray, "bins *axes"]) -> Alike:
+def likeness_of(places: Real[np.ndarray, "bins *axes"]) -> Alike:
     """Return how much each place is like each other, by their distance."""
     at = places.reshape(len(places), -1).astype(np.float32)
     norm = np.square(at).sum(1)
@@ -152,6 +152,8 @@ class Guide:
         return np.stack([cv2.blur(plane, self._size) for plane in planes])
 
 
-def _sum(planes: Iterable[Soft]) -> Soft:
+def _sum(
+    planes: Iterable[Float32[np.ndarray, "*axes"]],
+) -> Float32[np.ndarray, "*axes"]:
     first, *others = planes
     return sum(others, first)
