@@ -65,7 +65,7 @@ def test_unipc_takes_an_estimate_that_stays(skipped):
 
 def test_levels_that_are_given_are_taken_as_they_are():
     """As timesteps, whatever the shift and the number of steps."""
-    steps = FlowSchedule(5.0).sampling(50, (1000, 757.4, 522))
+    steps = FlowSchedule(5.0).sampling(50, (1000.0, 757.4, 522.0))
     assert [step.t for step in steps] == [1000, 757, 522]
     assert [step.noise for step in steps] == [1.0, 0.7574, 0.522]
     assert [step.noise_next for step in steps] == [0.7574, 0.522, 0.0]
