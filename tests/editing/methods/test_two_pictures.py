@@ -16,7 +16,7 @@ from regrain.editing.params.registry import resolve_params
 
 pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.slow]
 SCENES = 20  # of two squares each
-SHORT = {"steps": 6, "preview_every": 0, "mask": "exact", "shift": 3.0}
+SHORT = {"steps": 10, "preview_every": 0, "mask": "exact", "shift": 3.0}
 
 
 @pytest.fixture(scope="module")
