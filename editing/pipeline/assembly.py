@@ -345,7 +345,7 @@ class Assembly:
         None if its method takes none, or there are none."""
         if not self._placed.params.overlapped or not window.anchors:
             return None
-        return np.stack(self._finished)
+        return np.stack(self._finished[-len(window.anchors) :])
 
     def decode(self, window: Window, draft: WindowResult | None) -> None:
         """Decode a window for the next alone, which begins with its last frames."""

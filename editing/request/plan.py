@@ -22,6 +22,9 @@ SCANNED = 192
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
 
 
+_IN_LATENT = 4  # frames of a latent of video models, of which the first has one
+
+
 @dataclass(frozen=True)
 class Window:
     """Own key frames, rising, edited together with anchors, those of earlier windows;
@@ -118,7 +121,10 @@ def windows_of(
 
 
 def _chained(keys: Sequence[int], size: int, overlap: int, shot: int) -> list[Window]:
-    """Return windows of which each begins with the last frames before it."""
+    """Return windows of which each begins with the last frames before it: fewer, if
+    memory decided on windows that are too small for them."""
+    if overlap >= size:
+        overlap = 1 + (size // 2 - 1) // _IN_LATENT * _IN_LATENT
     ends = [*range(size, len(keys), size - overlap), len(keys)]
     windows = [Window(tuple(keys[: ends[0]]), (), shot)]
     for start, stop in pairwise(ends):

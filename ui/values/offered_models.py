@@ -113,7 +113,7 @@ OFFERED = {
         Offered(
             id="Wan-AI/Wan2.1-VACE-14B-diffusers",
             title="Wan 2.1 VACE, 14B",
-            good="The same with finer detail, for cards of 80 GB.",
+            good="The same with eight times the weights, for cards of 80 GB.",
             family=Family("Wan 2.1 VACE, 14B", VACE),
             licence="apache-2.0",
             size=46_300_000_000,

@@ -114,8 +114,11 @@ class WanFiles(NamedTuple):
             if any(piece in name for name in self.shapes):
                 return Family(f"{title} ({piece.strip('.')})")
         _, channels, *_ = [*self.shapes.get("patch_embedding.weight", ()), 0, 0]
+        if channels == _COARSE:
+            return Family("Wan 2.2 5B in a file of its own")
         said = any(_WAN_2_2.search(path.name.lower()) for path in self.paths)
-        return Family("Wan 2.2") if said or channels == _COARSE else None
+        title = "by its name an expert of Wan 2.2 in a file of its own"
+        return Family(title) if said else None
 
 
 def read_wan(paths: Sequence[Path]) -> WanFiles:

@@ -64,28 +64,56 @@ def check_alike(facts: ModelFacts) -> None:
 def loras_of(part: str, loras: Sequence[str], networks: Sequence[str]) -> list[str]:
     """Return the LoRA files for the expert in a folder; all for a model's only one."""
     is_alone = len(networks) == 1
-    return [text for text in loras if is_alone or _meant(text) in ("", part)]
+    return [text for text in loras if is_alone or _meant(text, loras) in ("", part)]
 
 
 def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
-    """Say of LoRA files that they change one expert of two."""
-    named = {text: _meant(text) for text in loras if len(networks) > 1}
-    return [
-        f"{shorten(text)} changes the expert for {_WORDS[part]} noise alone, as its name "
-        "says. Rename it if it is for both."
-        for text, part in named.items()
-        if part
-    ]
+    """Say of LoRA files that they change one expert of two, or may be meant to."""
+    notes = []
+    for text in loras if len(networks) > 1 else ():
+        name = shorten(text)
+        if part := _meant(text, loras):
+            notes.append(
+                f"{name} changes the expert for {_WORDS[part]} noise alone, as its name "
+                "says. Rename it if it is for both."
+            )
+        elif part := _named(text):
+            notes.append(
+                f"The name of {name} says {_WORDS[part]}, which alone changes nothing: "
+                f"it changes both experts. If it is for {_WORDS[part]} noise, write "
+                f"{_WORDS[part]}_noise into its name, or give the other of the pair."
+            )
+    return notes
 
 
-def _meant(text: str) -> str:
-    """Return the folder of the expert that a LoRA file, or its folder, is named for, by
-    one of the words high and low; empty for both."""
-    place = Path(parse_lora(text).model)
-    own = place.parent.name if place.name in (FILE, PEFT_FILE) else place.name
+def _meant(text: str, loras: Sequence[str]) -> str:
+    """Return the folder of the expert that a LoRA file is for; empty for both.
+
+    Its name says high or low noise, or one of the words where another file of the run
+    is named alike with the other word.
+    """
+    part = _named(text)
+    own = _own_name(text)
+    word = _WORDS.get(part, "")
+    if re.search(rf"{word}[-_. ]?noise", own):
+        return part
+    other = own.replace(word, "low" if word == "high" else "high") if word else ""
+    return part if other in map(_own_name, loras) else ""
+
+
+def _named(text: str) -> str:
+    """Return the folder of the expert whose word the name of a file has; empty if it
+    has none or both."""
     named = [
         part
         for part, word in _WORDS.items()
-        if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", own.lower())
+        if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", _own_name(text))
     ]
     return named[0] if len(named) == 1 else ""
+
+
+def _own_name(text: str) -> str:
+    """Return the name of a LoRA file or, of one that libraries named, of its folder."""
+    place = Path(parse_lora(text).model)
+    own = place.parent.name if place.name in (FILE, PEFT_FILE) else place.name
+    return own.lower()

@@ -1,8 +1,8 @@
 """The smallest trained VACE: two masked squares, which are given either the words of
 `two_squares` or two pictures of one colour each, in any order.
 
-`python -m tests.editing.methods.two_pictures STATE` trains the weights beside this file
-in about 15 minutes of one core; a training that was stopped goes on from the file
+`PYTHONPATH=. python tests/editing/methods/two_pictures.py STATE` trains the weights
+beside this file in about 15 minutes of one core; a training that was stopped goes on from the file
 STATE. Latents are pixels, without an autoencoder.
 """
 
@@ -13,44 +13,26 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from two_squares import (
+    BATCH,
+    COLOURS,
+    DROPPED,
+    LENGTH,
+    SHIFT,
+    SIDE,
+    WORDS,
+    Pixels,
+    Words,
+    caption,
+    flow_loss,
+    scene,
+    train,
+)
 
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.models.files.offers import VACE
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.text import PromptReader
-
-try:
-    from two_squares import (
-        BATCH,
-        COLOURS,
-        DROPPED,
-        LENGTH,
-        SHIFT,
-        SIDE,
-        WORDS,
-        Pixels,
-        Words,
-        caption,
-        flow_loss,
-        scene,
-        train,
-    )
-except ImportError:  # run as a program
-    from tests.editing.methods.two_squares import (
-        BATCH,
-        COLOURS,
-        DROPPED,
-        LENGTH,
-        SHIFT,
-        SIDE,
-        WORDS,
-        Pixels,
-        Words,
-        caption,
-        flow_loss,
-        scene,
-        train,
-    )
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 STEPS = 2000

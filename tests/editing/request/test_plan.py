@@ -5,7 +5,7 @@ from made_clips import black, noise
 from regrain.editing import ArrayClip
 from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.params.written import read_cuts, read_keyframes, write_cuts
-from regrain.editing.request.plan import make_plan, scan
+from regrain.editing.request.plan import make_plan, scan, windows_of
 
 
 def planned(frames, size=8, keys="all", cuts=(), anchors=2):
@@ -98,3 +98,14 @@ def test_cuts_are_read_and_written():
 def test_other_cuts_are_refused(given):
     with pytest.raises(ValueError, match="expected auto, none"):
         read_cuts(given)
+
+
+def test_windows_that_memory_makes_small_hand_on_fewer_frames():
+    """Also where they are as long as what should be handed on."""
+    for size, given in ((8, 1), (17, 5), (12, 5)):
+        first, *later = windows_of(range(40), size, 0, 17)
+        assert len(first.numbers) == size
+        assert all(len(one.anchors) == given for one in later)
+        assert all(len(one.numbers) <= size for one in later)
+        keys = [key for one in (first, *later) for key in one.keys]
+        assert keys == [*range(40)]

@@ -248,7 +248,7 @@ def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_
     down = torch.randn(2, 24, generator=fresh)
     up = torch.randn(24, 2, generator=fresh)
     files = {}
-    for place, named in enumerate(("x_HIGH_fp16", "wan2.2-low-noise", "x_both"), 1):
+    for place, named in enumerate(("x_HIGH_noise", "wan2.2-low-noise", "x_both"), 1):
         layer = f"diffusion_model.{name.replace('attn1.to_q', 'self_attn.q')}"
         weights = {
             f"{layer}.lora_down.weight": place * down,
@@ -273,22 +273,36 @@ def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_
     ]
 
 
+FIRST, SECOND = EXPERTS
+
+
 @pytest.mark.parametrize(
-    ("file", "parts"),
+    ("file", "beside", "parts", "said"),
     [
-        ("Wan2.2-T2V_HIGH_fp16", ["transformer"]),
-        ("a/HighNoise.safetensors@0.5", ["transformer"]),
-        ("owner/wan2.2-low", ["transformer_2"]),
-        ("low_noise/pytorch_lora_weights.safetensors", ["transformer_2"]),
-        ("highlands", [*EXPERTS]),
-        ("high/ink.safetensors", [*EXPERTS]),
-        ("high-and-low", [*EXPERTS]),
+        ("a/HighNoise.safetensors@0.5", "", [FIRST], "for high noise alone"),
+        ("low_noise/pytorch_lora_weights.safetensors", "", [SECOND], "for low noise"),
+        ("T2V_HIGH_fp16", "b/T2V_low_fp16@0.5", [FIRST], "for high noise alone"),
+        # one word of a name proves nothing
+        ("T2V_HIGH_fp16", "T2V_low_fp8", [FIRST, SECOND], "says high, which alone"),
+        (
+            "owner/wan2.2-low",
+            "",
+            [FIRST, SECOND],
+            "says low, which alone changes nothing",
+        ),
+        ("high_detail", "", [FIRST, SECOND], "says high, which alone changes nothing"),
+        ("highlands", "", [FIRST, SECOND], ""),
+        ("high/ink.safetensors", "", [FIRST, SECOND], ""),
+        ("high-and-low", "", [FIRST, SECOND], ""),
     ],
 )
-def test_a_word_of_a_name_says_which_expert_it_is_for(file, parts):
-    found = [part for part in EXPERTS if loras_of(part, [file], EXPERTS)]
-    assert found == parts
-    assert len(notes_on([file], EXPERTS)) == (len(parts) == 1)
+def test_two_words_or_a_pair_say_which_expert_a_file_is_for(file, beside, parts, said):
+    loras = [file, beside] if beside else [file]
+    assert [part for part in EXPERTS if file in loras_of(part, loras, EXPERTS)] == parts
+    notes = notes_on(loras, EXPERTS)
+    assert (said in notes[0]) if said else not notes
+    assert notes_on(loras, [FIRST]) == []
+    assert loras_of(FIRST, loras, [FIRST]) == loras
 
 
 def test_both_experts_are_fetched():

@@ -316,7 +316,9 @@ OTHERS = {
     "Wan with 36 input channels, which": sized(
         "patch_embedding.weight", 128, 36, 1, 2, 2
     ),
-    "Wan 2.2, which": sized("patch_embedding.weight", 128, 48, 1, 2, 2),
+    "Wan 2.2 5B in a file of its own, which": sized(
+        "patch_embedding.weight", 128, 48, 1, 2, 2
+    ),
     "not a whole Wan. Download it again": less(
         "condition_embedder.text_embedder.linear_1.weight"
     ),
@@ -347,7 +349,10 @@ def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("wan2.2_t2v_high_noise_14B_fp8.safetensors", "Wan 2.2, which"),
+        (
+            "wan2.2_t2v_high_noise_14B_fp8.safetensors",
+            "by its name an expert of Wan 2.2",
+        ),
         ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
         ("wan.gguf", "'wan.gguf' is not a .safetensors file"),
         ("wan.pth", "'wan.pth' is a pickle"),
