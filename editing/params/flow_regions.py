@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import (
@@ -38,7 +39,7 @@ span = partial(
 class BoundParams(ModulatedParams, WindowedParams):
     """Parameters of methods that bind regions to their words in a video model."""
 
-    NEEDS = {"guidance_low": "experts"}
+    NEEDS: ClassVar[Mapping[str, str]] = {"guidance_low": "experts"}
 
     guidance_low: float = parameter(
         0.0,
@@ -120,6 +121,7 @@ class BoundParams(ModulatedParams, WindowedParams):
 class FlowRegionsParams(BoundParams):
     """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
 
+    NEEDS = {**BoundParams.NEEDS, "first_frame": "first_frame"}
     PRESETS = {
         "regions": {},
         "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
@@ -140,6 +142,7 @@ class FlowRegionsParams(BoundParams):
             "averages",
             "amplify",
             "span",
+            "first_frame",
         ),
     }
 
@@ -175,6 +178,22 @@ class FlowRegionsParams(BoundParams):
         "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
     )
     span: int = span(41)
+    first_frame: bool = parameter(
+        False,
+        "Begin with a given frame",
+        "Hold the first frame, from which the others are drawn: as the picture of the whole frame shows it "
+        "or, without one, as it is. Later windows begin with the last finished frame.",
+    )
+
+    @property
+    def begins_given(self) -> bool:
+        """See `MethodParams`."""
+        return self.first_frame
+
+    @property
+    def overlapped(self) -> int:
+        """See `MethodParams`."""
+        return int(self.first_frame)
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; of each noise, the source and the edit."""

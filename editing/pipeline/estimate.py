@@ -318,7 +318,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     in_float32 = count_weights(sizes.weights / "vae")
     weights = itemsize * numbers + (4 - itemsize) * in_float32
     adapter = encoder = 0  # numbers in what sees pictures
-    if any(request.pictures) and not find_method(request.method).sees_pictures:
+    if any(request.pictures) and not request.sees_by_itself:
         try:
             file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
             adapter, encoder = file.weights()

@@ -22,7 +22,14 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import TransformerConfig, wan_factor
 from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
-from regrain.editing.models.files.offers import CONTROLLED, PAIR, VACE, WAN, Family
+from regrain.editing.models.files.offers import (
+    CONTROLLED,
+    FIRST,
+    PAIR,
+    VACE,
+    WAN,
+    Family,
+)
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.experts import (
@@ -108,6 +115,8 @@ def load_wan(
     offers = VACE if is_controlled else WAN
     if level:
         offers |= PAIR
+    if facts.index.get("expand_timesteps"):
+        offers |= FIRST
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
     if parts:
         has_small = device.type != "mps"  # as PyTorch has it
