@@ -83,10 +83,9 @@ def run(
 
     yield Stage("editing")
     source = backbone.encode(working.frames)
-    first = given_first(request, working, params)
+    first = given_first(request, working) if params.first_frame else None
     if first is not None:
-        is_own = np.array_equal(first, working.frames[0])
-        given = source[:1] if is_own else backbone.encode(first[None])
+        given = backbone.encode(first[None])
         model.hold(source[:1], given)
     gate = working.inside() if params.blend else None
     fresh = torch.Generator().manual_seed(request.seed)
@@ -114,22 +113,19 @@ def run(
     edit = source + offset
     if first is not None and steps:
         edit[:1] = given
-    finished = working.window.finished
-    result = WindowResult((edit,), given=0 if finished is None else len(finished))
+    result = WindowResult((edit,), given=working.window.anchors)
     if not steps:
         return result
     return replace(result, attention=model.maps(), words=model.word_maps())
 
 
-def given_first(
-    request: EditRequest, working: ResizedClip, params: FlowRegionsParams
-) -> Rgb | None:
+def given_first(request: EditRequest, working: ResizedClip) -> Rgb | None:
     """Return the first frame that a window begins with: the last finished one or, of
     the clip, the picture of the whole frame where something is edited; its own without
     one. None if it is drawn, as of later shots of a clip with a picture."""
     window = working.window
-    if not params.first_frame or window.finished is not None:
-        return None if window.finished is None else window.finished[-1]
+    if window.finished is not None:
+        return window.finished[-1]
     own = working.frames[0]
     if not request.picture:
         return own

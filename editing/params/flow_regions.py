@@ -107,6 +107,13 @@ class BoundParams(ModulatedParams, WindowedParams):
         """See `MethodParams`; the most of both experts."""
         return max(super().halves, 1 if self.guidance_low in (0, 1) else 2)
 
+    @property
+    def guided_share(self) -> float:
+        """Share of the rows of a run that are read: where one of two experts, of about
+        half of the steps each, has no guidance, its steps have one row of two."""
+        low = self.guidance_low or self.guidance_scale
+        return 0.75 if (low == 1) != (self.guidance_scale == 1) else 1.0
+
     def check_together(self) -> None:
         """Refuse another number of steps than that of levels that are given."""
         count = self.steps if isinstance(self.levels, str) else len(self.levels)
@@ -197,5 +204,5 @@ class FlowRegionsParams(BoundParams):
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; of each noise, the source and the edit."""
-        steps = steps_run(self.steps, self.strength) * 2 * self.averages
-        return super().passes(edits)._replace(editing=float(steps))
+        calls = steps_run(self.steps, self.strength) * self.averages
+        return super().passes(edits)._replace(editing=calls * (1 + self.guided_share))

@@ -142,7 +142,7 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     is_pair = bool(library or index.get("boundary_ratio"))
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
-        return Family(f"Wan with {channels} input channels")
+        return Family(f"Wan with {channels} input channels (one from pictures has 36)")
     title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
     is_large = transformer.get("num_attention_heads") == _LARGE and not is_pair
     size = ", 14B" if is_large else ""

@@ -230,7 +230,9 @@ class Wan(TurnTaking):
         if change.first is not None:
             whole = whole.clone()
             whole[:, :, 0] = change.first.to(whole)
-            t = self._times(whole, step)
+            tokens = whole[0, 0, 0].numel() // self.coarsest**2
+            t = t[:, None].repeat(1, time * tokens)
+            t[:, :tokens] = 0
         frames = self._frames(time)
         given = self.read_by(whole, text)
         expert = self._expert(step)
@@ -254,16 +256,6 @@ class Wan(TurnTaking):
             raise ValueError("context: this model has no control blocks")
         if change.first is not None and "first_frame" not in self.offers:
             raise ValueError("first: its tokens do not have a timestep each")
-
-    def _times(
-        self, whole: Float[Tensor, "clips c time gh gw"], step: Step
-    ) -> Float[Tensor, "clips tokens"]:
-        """Return the timestep of every token, 0 in the first frame."""
-        clips, _, time, *size = whole.shape
-        sides = [side // self.coarsest for side in size]
-        t = torch.full((clips, time, *sides), float(step.t), device=self.device)
-        t[:, 0] = 0
-        return t.flatten(1)
 
     def _network(
         self,

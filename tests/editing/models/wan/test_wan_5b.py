@@ -196,8 +196,8 @@ def test_an_edit_begins_with_its_picture_and_the_source_with_its_own(
         near(call.x0[:1], first, atol=1e-4)
     near(found.decoded[0][:1], new, atol=1e-4)
     own = drive(coarse, replace(pictured, picture=""), tmp_path, **FAST)
-    assert all(torch.equal(first, old) for first in firsts(own))
-    assert torch.equal(own.decoded[0][:1], old)
+    for given in (*firsts(own), own.decoded[0][:1]):
+        near(given, old, atol=1e-4)
     assert not torch.equal(own.decoded[0][1:], coarse.encode(frames)[1:])
     drawn = drive(coarse, pictured, tmp_path, **FAST | {"strength": 0.0})
     assert torch.equal(drawn.decoded[0], coarse.encode(frames))

@@ -313,7 +313,7 @@ OTHERS = {
         weights
         | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
     ),
-    "Wan with 36 input channels, which": sized(
+    "Wan with 36 input channels (one from pictures has 36), which": sized(
         "patch_embedding.weight", 128, 36, 1, 2, 2
     ),
     "Wan 2.2 5B in a file of its own, which": sized(
@@ -354,7 +354,7 @@ def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch)
             "by its name an expert of Wan 2.2",
         ),
         ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
-        ("wan.gguf", "'wan.gguf' is not a .safetensors file"),
+        ("wan.gguf", "'wan.gguf' is a GGUF, packed weights"),
         ("wan.pth", "'wan.pth' is a pickle"),
     ],
 )
