@@ -202,8 +202,8 @@ class _Repository:
             return title
         if "wan2.2" in named:
             title = title.replace("2.1", "2.2")
-        size = ", 14B" if "-14b" in named else ""
-        return f"{title} 5B" if "-5b" in named else f"{title}{size}"
+            return f"{title} 5B" if "-5b" in named else title
+        return f"{title}, 14B" if "-14b" in named else title
 
     def _of_pipeline(self) -> list[str]:
         """Choose the files of a model: as `download` does, those of a variant where a

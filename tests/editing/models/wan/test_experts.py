@@ -193,6 +193,15 @@ def test_a_guidance_of_either_takes_two_rows(scale, low, halves):
     assert check_params("vace", given).passes(1).rows == halves
 
 
+@pytest.mark.parametrize(("low", "vace", "flow"), [(0, 8, 16), (1, 6, 14), (3, 8, 16)])
+def test_steps_of_an_expert_without_guidance_take_half_the_time(low, vace, flow):
+    """About half of the steps are its own; the source is read with guidance."""
+    for method, calls in (("vace", vace), ("flow_regions", flow)):
+        given = {"steps": 8, "strength": 1.0, "guidance_low": low}
+        passes = check_params(method, given).passes(1)
+        assert (passes.editing, passes.rows) == (calls, 2)
+
+
 def test_memory_is_that_of_one_expert_but_where_both_stay(
     pair_folder, tmp_path, monkeypatch
 ):
