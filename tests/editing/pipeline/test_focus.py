@@ -134,7 +134,7 @@ def begins_editing(event):
 
 def base(method, **more):
     """Cheap parameters of a method."""
-    return BASES[method] | CASES[method].more | more
+    return BASES[method] | CASES[method].more | {"steps": 2} | more
 
 
 # --- What the model sees, and what is put back
