@@ -237,15 +237,15 @@ def _opening(browser):
     contexts = []
     faults = []
 
-    def open_page(server: Server, settings=True, **options):
-        """A page; with `settings` as of a visitor who has opened them before."""
+    def open_page(server: Server, settings=True, script="", **options):
+        """A page; with `settings` as of a visitor who has opened them before; a script
+        runs before its own."""
         context = browser.new_context(
             **({"viewport": {"width": 1280, "height": 900}} | options)
         )
         contexts.append(context)
-        context.add_init_script(SHARED)
-        if settings:
-            context.add_init_script(OPENED)
+        for before in (SHARED, OPENED if settings else "", script):
+            context.add_init_script(before)
         page = context.new_page()
         page.set_default_timeout(1000 * LONGEST)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -355,6 +355,13 @@ def open_refine(page):
     """Open the Refine menu, unless it is open."""
     if page.is_hidden(".rg-mask-tools"):
         page.click(".rg-refine")
+
+
+def press_stop(page, dialog):
+    """Press Stop in a dialog; returns once the server has heard it."""
+    with page.expect_request("**/run/predict*") as asked:
+        dialog.get_by_role("button", name="Stop").click()
+    asked.value.response()
 
 
 def choose_in_menu(page, text: str):

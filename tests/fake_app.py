@@ -215,14 +215,14 @@ def looked(grid: np.ndarray) -> RegionAttention:
 
 
 def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
-    """Steps of a stage with the seconds `left`, noted, maybe held at a place; every
-    third has a preview."""
+    """Steps of a stage with the seconds `left`, noted, maybe held at a place; two have a
+    preview."""
     yield events.Stage(stage)
     for step in range(1, STEPS + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
         note(f"{stage} {step}")
         yield events.Progress(stage, step, STEPS, left(step))
-        if preview and step % 3 == 0:
+        if preview and step in (3, 6):
             yield preview(step)
         for _ in held(place, step, 0.25):
             yield events.Progress(stage, step, STEPS, left(step))

@@ -49,17 +49,19 @@ def heat(frame: Rgb, values: Float[np.ndarray, "gh gw"], color: str) -> Rgb:
     height, width = frame.shape[:2]
     steps = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
     large = steps.resize((width, height), Image.Resampling.BICUBIC)
-    level = np.asarray(large, np.float32)[..., None] / 255
+    # Of each of the 256 levels: how much of it is seen, and in which colour.
+    levels = np.arange(256, dtype=np.float32)[:, None] / 255
     base = np.asarray(rgb(color), np.float32)
     # A dark colour on a dark frame would not be seen: lift it.
     lift = max(0.0, _BRIGHTNESS - float(base.mean()) / 255)
     base = base + (255 - base) * lift
     # The hottest places go white.
-    hottest = np.clip((level - 0.6) / 0.4, 0, 1)
+    hottest = np.clip((levels - 0.6) / 0.4, 0, 1)
     hot = base + (255 - base) * hottest * 0.7
-    grey = frame.mean(-1, keepdims=True) * 0.4
-    alpha = level**0.7
-    blended = grey * (1 - alpha) + hot * alpha
+    alpha = levels**0.7
+    level = np.asarray(large)
+    grey = frame.sum(-1, dtype=np.uint16, keepdims=True) / 3 * 0.4
+    blended = grey * (1 - alpha)[level] + (hot * alpha)[level]
     return blended.astype(np.uint8)
 
 

@@ -62,7 +62,7 @@ def title(page):
     return page.inner_text(".rg-facts-line span:first-child")
 
 
-def test_results_that_ship_show_at_once(real_server, open_page):
+def test_results_that_ship_show_at_once_and_examples_move(real_server, open_page):
     page = open_page(real_server)
     wait(
         lambda: plays(page, "edited") and plays(page, "source"),
@@ -96,20 +96,7 @@ def test_results_that_ship_show_at_once(real_server, open_page):
     assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [
         200
     ] * 3
-
-
-def test_a_page_at_rest_asks_for_no_frames(server, open_page):
-    """Though its videos play; each would have the browser go over the whole page."""
-    page = open_page(server)
-    page.add_init_script(COUNTING)
-    page.reload()
-    page.wait_for_function("window.regrain?.restored")
-    wait(lambda: page.evaluate(ASKED) < 5, "it rests")
-    assert not page.evaluate("document.querySelector('video.source').paused")
-
-
-def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
-    page = open_page(real_server)
+    # Examples move while they are pointed at or focused.
     page.click(".rg-opener")
     assert page.locator(".rg-gallery > *").count() == 21
     page.hover("[data-name='02_one_animal']")
@@ -136,6 +123,13 @@ def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_pa
     texts = ".rg-gallery :is(strong, .rg-change)"
     cut = "all => all.filter(n => n.scrollWidth > n.clientWidth || n.clientHeight > 34).map(n => n.innerText)"
     assert page.eval_on_selector_all(texts, cut) == []
+
+
+def test_a_page_at_rest_asks_for_no_frames(server, open_page):
+    """Though its videos play; each would have the browser go over the whole page."""
+    page = open_page(server, script=COUNTING)
+    wait(lambda: page.evaluate(ASKED) < 5, "it rests")
+    assert not page.evaluate("document.querySelector('video.source').paused")
 
 
 def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_page):
@@ -212,6 +206,17 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
+def test_the_menu_of_a_clip_covers_no_tool(server, open_page, tmp_path):
+    page = open_page(server)
+    page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
+    wait(lambda: title(page) == "disc.mp4", "the clip is open")
+    for width in (500, 800):
+        page.set_viewport_size({"width": width, "height": 800})
+        menu = page.locator(".rg-tabs > .rg-menu").bounding_box()
+        tools = page.locator(".rg-toolbar").bounding_box()
+        assert menu["y"] + menu["height"] < tools["y"]
+
+
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
     wait(lambda: title(page) == "first.mp4", "the first is open")
@@ -278,8 +283,7 @@ def test_the_trim_bar_by_mouse(page, tmp_path):
     page.wait_for_function(f"window.regrain.editor.clip.count === {count}")
 
 
-def test_tries_take_less_and_say_so(server, open_page):
-    page = open_page(server)
+def test_tries_take_less_and_say_so(page):
     page.wait_for_selector("#tries p:has-text('8 frames')", state="attached")
     page.click("#tabs >> text=Masks")
     page.evaluate("window.regrain.editor.go(2)")
@@ -344,8 +348,7 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     tab_to(".rg-files a")
 
 
-def test_a_wrong_setting_is_unfolded(server, open_page):
-    page = open_page(server)
+def test_a_wrong_setting_is_unfolded(page):
     unfold(page, "#settings", "#long-clips")
     page.locator(".rg-param-keyframes textarea").fill("0, 99")
     page.click("#settings > button")

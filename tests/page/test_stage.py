@@ -38,11 +38,11 @@ PICTURE = """() => { const stage = document.body.dataset.stage;
   const { top, bottom, height, width } = node.getBoundingClientRect();
   return { top, bottom, height, width }; }"""
 
-NOTICES = """window.said = []; window.asked = 0;
-window.Notification = class {
+NOTICES = """window.Notification = class {
   static permission = 'default';
   static async requestPermission() { window.asked += 1; this.permission = 'granted'; }
-  constructor(title, { body }) { window.said.push(body); } };"""
+  constructor(title, { body }) { window.said.push(body); } };
+window.said = []; window.asked = 0;"""
 AWAY = "on => Object.defineProperty(document, 'hidden', { configurable: true, get: () => on })"
 STEPS = "#settings .rg-param-steps input[type=number]:visible"
 
@@ -86,10 +86,7 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
 
 def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, open_page):
     """It is asked for once, by a press of Run that takes long."""
-    page = open_page(server)
-    page.add_init_script(NOTICES)
-    page.reload()
-    page.wait_for_function("window.regrain?.restored")
+    page = open_page(server, script=NOTICES)
     write(page, "#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")  # which no other test has timed
     unfold(page, "#settings")
@@ -116,9 +113,8 @@ def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, ope
     assert page.evaluate("[asked, said.length]") == [1, 1]
 
 
-@pytest.mark.parametrize("look", [DESK, PHONE])
-def test_the_picture_has_the_screen_alone(server, open_page, look):
-    page = open_page(server, **look)
+def has_the_screen_alone(page):
+    """Full screen and back, by menu, key and the browser."""
     page.click("#tabs >> text=Masks")
     before = page.evaluate(PICTURE)
     choose_in_menu(page, "Full screen")
@@ -146,6 +142,10 @@ def test_the_picture_has_the_screen_alone(server, open_page, look):
     page.keyboard.type("l")
     assert page.input_value("#rg-source") == "l"
     assert page.is_visible(".rg-right")
+
+
+def test_the_picture_has_the_screen_alone(page):
+    has_the_screen_alone(page)
 
 
 def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
@@ -216,10 +216,8 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     page.keyboard.press("Escape")
 
 
-def test_a_model_is_loaded_while_words_are_written(server, open_page):
-    page = open_page(server)
+def test_a_model_is_loaded_while_words_are_written(server, page):
     before = server.output.read_text().count("loaded ahead: storybook")
-    page.click("#tabs >> text=Masks")
     page.fill("#rg-source", "a cat")
     wait(
         lambda: server.output.read_text().count("loaded ahead: storybook") > before,
@@ -356,34 +354,24 @@ def open_sheet(page, at=LEFT):
     return page.locator(".rg-bubble").bounding_box()
 
 
-@pytest.fixture
-def phone(server, open_page):
+def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page):
     page = open_page(server, settings=False, **PHONE)
     all_loaded(page)
-    return page
-
-
-def test_the_sheet_of_a_phone_stands_above_the_keyboard(phone):
-    page = phone
-    open_sheet(page)
-    # This browser has no keyboard: the part of the page that is seen gets smaller by one.
-    page.evaluate(
-        """() => {
-            Object.defineProperty(visualViewport, "height", { get: () => innerHeight - 300 });
-            visualViewport.dispatchEvent(new Event("resize"));
-        }"""
-    )
-    sheet = page.locator(".rg-bubble").bounding_box()
-    assert abs(sheet["y"] + sheet["height"] - 544) < 2
-
-
-def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, phone):
-    page = phone
+    assert page.is_visible(".rg-head p")
+    has_the_screen_alone(page)
+    page.fill("#rg-source", "a cat and a dog")
+    page.click("#tabs >> text=Masks")
     bar = page.locator(".rg-run").bounding_box()
     assert bar["height"] <= 80
     sheet = open_sheet(page)
     assert sheet["width"] == 390
     assert abs(sheet["y"] + sheet["height"] - 844) < 2
+    page.set_viewport_size({"width": 1280, "height": 844})  # turned, or not a phone
+    page.wait_for_function(
+        "document.querySelector('.rg-bubble').style.cssText.includes('left')"
+    )
+    page.set_viewport_size(PHONE["viewport"])
+    assert page.locator(".rg-bubble").bounding_box() == sheet
     page.locator(".rg-bubble-try").tap()
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.is_hidden(".rg-bubble")  # it lay over Run
@@ -397,6 +385,19 @@ def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, phone):
         page.wait_for_selector("text=/step 6 of 12/")
         wait(lambda: page.evaluate(PICTURE)["top"] >= 0, "the picture is in sight")
     wait_for_result(page)
+
+    # This browser has no keyboard: the part of the page that is seen gets smaller by one.
+    page.click("#tabs >> text=Masks")
+    page.evaluate("scrollTo(0, 0)")
+    open_sheet(page)
+    page.evaluate(
+        """() => {
+            Object.defineProperty(visualViewport, "height", { get: () => innerHeight - 300 });
+            visualViewport.dispatchEvent(new Event("resize"));
+        }"""
+    )
+    sheet = page.locator(".rg-bubble").bounding_box()
+    assert abs(sheet["y"] + sheet["height"] - 544) < 2
 
 
 def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, open_page):
@@ -420,20 +421,18 @@ def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, ope
     page.click("#tabs >> text=Side by side")
     page.reload()
     page.wait_for_selector("#tabs [aria-pressed=true]:has-text('Side by side')")
-
-
-def test_small_windows_show_the_picture_and_what_the_page_is(server, open_page):
-    page = open_page(server, **PHONE)
-    assert page.is_visible(".rg-head p")
     # A desktop at twice its size.
-    page = open_page(server, viewport={"width": 720, "height": 450})
+    page.set_viewport_size({"width": 720, "height": 450})
     page.click("#tabs >> text=Masks")
-    seen = page.evaluate(PICTURE)
-    assert min(seen["bottom"], 450) - seen["top"] > 240
+
+    def height_in_sight() -> float:
+        seen = page.evaluate(PICTURE)
+        return min(seen["bottom"], 450) - seen["top"]
+
+    wait(lambda: height_in_sight() > 240, "a small window shows the picture")
 
 
-def test_small_things_are_said_and_stay_where_they_are(server, open_page):
-    page = open_page(server, **DESK)
+def test_small_things_are_said_and_stay_where_they_are(page):
     start_empty(page)
     mask_disc(page)
     change = page.locator(".rg-bubble [data-key=prompt]")

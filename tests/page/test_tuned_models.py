@@ -29,11 +29,6 @@ KNOWN = map(
 )
 
 
-@pytest.fixture
-def page(server, open_page):
-    return choose_method(open_page(server))
-
-
 def choose_method(page):
     """Tune-A-Video with words of one test: what was tuned with others is not cached for
     it."""
@@ -53,7 +48,8 @@ def are_listed(page, *models: str):
     wait(lambda: names(page)[1:] == [*models], f"{models} can be chosen")
 
 
-def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
+def test_a_tuning_is_watched_stopped_and_goes_on(server, open_page):
+    page = choose_method(open_page(server))
     takes = "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
     wait(lambda: page.inner_text(".rg-takes") == takes, "what it takes is told")
     with server.hold("tuning", 24):
@@ -84,6 +80,19 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
     assert names(page)[0] == "None: tune on this clip first"
     page.click("#tabs >> text=Masks")
     assert page.is_visible(".rg-losses")  # beside the masks, too
+    # Settings of the tuning are together.
+    unfold(page, "#experiments")
+    titles = page.locator("#experiments .rg-more:visible .label-wrap")
+    wait(lambda: titles.count() >= 2, "the groups are shown")
+    assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == [
+        "Tuning",
+        "More",
+    ]
+    first = page.locator("#settings input[type=number]:visible").first
+    assert first.input_value() == "40"
+    first.fill("80")
+    first.press("Tab")
+    page.wait_for_selector("text=Tunes the model on this clip first: 80 steps")
 
 
 def tuned(page):
@@ -131,8 +140,25 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(
     wait(lambda: not mine.exists(), "its files go with the visit")
 
 
-def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
-    tuned(page)
+def test_on_a_small_screen_it_is_renamed_and_downloaded_under_its_new_name(
+    server, open_page, tmp_path
+):
+    page = tuned(choose_method(open_page(server, **PHONE)))
+    page.select_option(PICK, label="40 steps")
+    page.wait_for_selector("text=The run does not tune again.")
+    assert overflow(page) <= 0
+    box = page.locator(".rg-losses").bounding_box()
+    for inner in (
+        text.bounding_box() for text in page.locator(".rg-losses text").all()
+    ):
+        assert (
+            box["x"]
+            <= inner["x"]
+            <= inner["x"] + inner["width"]
+            <= box["x"] + box["width"]
+        )
+    low = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).length"
+    assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
     page.select_option(PICK, label="20 steps")
     page.get_by_label("Rename this tuned model").click()
     name = page.get_by_label("Name of the tuned model")
@@ -200,37 +226,3 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
     page.wait_for_function(
         "!document.querySelector('.rg-models .rg-alarm').textContent"
     )
-
-
-def test_the_small_screen(server, open_page):
-    page = tuned(choose_method(open_page(server, **PHONE)))
-    page.select_option(PICK, label="40 steps")
-    page.wait_for_selector("text=The run does not tune again.")
-    assert overflow(page) <= 0
-    box = page.locator(".rg-losses").bounding_box()
-    for inner in (
-        text.bounding_box() for text in page.locator(".rg-losses text").all()
-    ):
-        assert (
-            box["x"]
-            <= inner["x"]
-            <= inner["x"] + inner["width"]
-            <= box["x"] + box["width"]
-        )
-    low = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).length"
-    assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
-
-
-def test_settings_of_the_tuning_are_together(page):
-    unfold(page, "#experiments")
-    titles = page.locator("#experiments .rg-more:visible .label-wrap")
-    wait(lambda: titles.count() >= 2, "the groups are shown")
-    assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == [
-        "Tuning",
-        "More",
-    ]
-    first = page.locator("#settings input[type=number]:visible").first
-    assert first.input_value() == "40"
-    first.fill("80")
-    first.press("Tab")
-    page.wait_for_selector("text=Tunes the model on this clip first: 80 steps")

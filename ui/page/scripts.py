@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "js"
@@ -62,7 +63,8 @@ def calling(name: str, function: str, *first: object) -> str:
     return f"async (...given) => (await import({module_url(name)})).{function}({given}...given)"
 
 
-def with_imports(name: str) -> list[str]:
+@cache  # a page is opened often
+def with_imports(name: str) -> tuple[str, ...]:
     """Return a module after all that it imports, itself or through others, each
     once."""
     found: list[str] = []
@@ -72,7 +74,7 @@ def with_imports(name: str) -> list[str]:
             (folder / relative).resolve().relative_to(FOLDER.resolve()).as_posix()
         )
         found += [one for one in with_imports(imported) if one not in found]
-    return [*found, name]
+    return *found, name
 
 
 def first_modules() -> list[str]:
