@@ -78,9 +78,7 @@ _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances 
 _CHANGE = 0.25  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
 
-# A click that takes away in the middle of a mask, where no correction ends at edges,
-# divides the mask anew.
-_MIDDLE = 0.4  # depth of such a click, of the mask's
+# A click that takes away where no correction ends at edges divides the mask anew.
 _VAGUE = 0.3  # score of corrections without edges
 _STRAIGHT = 0.06  # what a way costs without edges, which cost 1 on average
 # A neck is narrower than this share of a click's depth; so many widths are tried.
@@ -331,9 +329,7 @@ def _divided(
     reach = _TAKEN * depth * float(np.median(cost)) + 0.5
     nearer = np.maximum(np.log(taken / kept), 4 * np.log(taken / reach))
     mask = so_far > 0.5
-    evidence = np.where(mask, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR).astype(
-        np.float32
-    )
+    evidence = np.where(mask, nearer, -_PRIOR).clip(-_PRIOR, _PRIOR)
     start = (mask & (nearer > 0)).astype(np.float32)
     return _cut(scene, evidence, seeds, start)
 
@@ -350,9 +346,10 @@ def _loose_piece(mask: Mask, held: Mask, spot: Mask) -> Mask:
         held = depth == depth.max()
     wide = float(depth[spot].max())
     for width in np.linspace(0, _NECK * wide, _NECKS):
-        _, numbers = cv2.connectedComponents((depth > width).astype(np.uint8))
-        here = set(numbers[spot & (depth > width)])
-        there = set(numbers[held & (depth > width)])
+        left = depth > width
+        _, numbers = cv2.connectedComponents(left.astype(np.uint8))
+        here = set(numbers[spot & left])
+        there = set(numbers[held & left])
         if here and there and not here & there:
             piece = np.isin(numbers, [*here])
             others = (numbers > 0) & ~piece
@@ -387,8 +384,7 @@ def _corrected(
     )
     scores = [_fit(scene, before, soft > 0.5) for soft in tried]
     best = max(scores)
-    in_middle = depth > _MIDDLE * signed_distance(side).max()
-    if not inside and in_middle and best < _VAGUE:
+    if not inside and best < _VAGUE:
         return _divided(scene, seeds, so_far, spot, depth)
     return tried[scores.index(best)]
 

@@ -254,7 +254,7 @@ def test_clicks_boxes_and_strokes_add_and_take_away(
 @pytest.mark.parametrize(
     "how", [{"points": [(30, 48), (90, 48)], "point_labels": [1, 0]}, {}]
 )
-def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
+def test_a_click_that_takes_away_where_nothing_ends_divides_the_mask_anew(how):
     """Colours are the same on both sides of a line, and the mask covers both."""
     image = np.full((96, 128, 3), 90, np.uint8)
     cv2.line(image, (50, 0), (50, 95), (200, 200, 200))
