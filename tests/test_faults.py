@@ -19,7 +19,7 @@ def project(tmp_path_factory) -> Path:
     load_backbone("storybook")  # children have it without loading
     folder = tmp_path_factory.mktemp("faults") / "project"
     content = base.content()
-    return base.write_project(folder, content | {"params": {"steps": 4}})
+    return base.write_project(folder, content | {"params": {"steps": 3}})
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,7 @@ def _read_lines(file: Path) -> list[EditJob]:
         f"{name} cannot be read. Use a UTF-8 file with one JSON object per line."
     )
     with boundary("JOBS", unreadable), file.open(encoding="utf-8-sig") as lines:
-        texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
+        texts = list(islice(lines, _MAX_LINES + 1))
     if len(texts) > _MAX_LINES:
         raise RequestError(
             "JOBS", f"{name} has more than {_MAX_LINES} lines. Split it."
@@ -173,6 +173,7 @@ def _read_lines(file: Path) -> list[EditJob]:
     return [
         _read_line(text, f"{file.name}, line {number}", file.parent)
         for number, text in enumerate(texts, 1)
+        if text.strip()
     ]
 
 

@@ -31,7 +31,7 @@ FRAME_SUFFIXES = (*IMAGE_SUFFIXES, *_RARE_SUFFIXES)
 """Endings of all pictures that can be frames."""
 
 MAX_PIXELS = 50_000_000  # of a picture
-GREY = 128
+GREY, WHITE = 128, 255
 TRANSPARENT = (
     "is partly transparent, which is left out. Lay it over a background if that shows."
 )
@@ -224,17 +224,21 @@ def read_picture(
 
 
 def shown(
-    path: Path, side: int, field: str, note: Callable[[str], object] = lambda _: None
+    path: Path,
+    side: int,
+    field: str,
+    note: Callable[[str], object] = lambda _: None,
+    ground: int = GREY,
 ) -> UInt8[np.ndarray, "side side 3"]:
     """Return a picture as models see it: all of it in a grey square, and grey where it
-    is transparent.
+    is transparent; or of another `ground`.
 
     The other arguments and errors are those of `read_picture`.
     """
     picture = Image.fromarray(read_picture(path, field, note))
     length = max(picture.size)
     corner = (length - picture.width) // 2, (length - picture.height) // 2
-    square = Image.new("RGBA", (length, length), (GREY, GREY, GREY, 255))
+    square = Image.new("RGBA", (length, length), (ground, ground, ground, 255))
     square.alpha_composite(picture, corner)
     small = square.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(small)

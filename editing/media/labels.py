@@ -277,7 +277,7 @@ def write_frame(
     `write_labels`."""
     image = Image.fromarray(labels)
     image.putpalette(palette(colors).tobytes())
-    image.save(path / f"{index:05d}.png", optimize=False)
+    image.save(path / f"{index:05d}.png")
 
 
 def is_written(file: Path, mode: str = "P") -> bool:

@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import log
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from PIL import Image
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.diffusion.blending import over
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import (
     Answer,
@@ -29,8 +32,11 @@ from regrain.editing.diffusion.schedule import (
     late_steps,
     own_noise,
 )
+from regrain.editing.media.images import read_picture
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.finite import checked_together
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.recipe.attention_recorder import (
     Columns,
@@ -40,11 +46,14 @@ from regrain.editing.recipe.attention_recorder import (
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.region_words import (
+    ChangeFn,
     ClipModel,
+    Piece,
     RegionText,
     TokenRegions,
     WordAttending,
     by_frame,
+    by_words,
     pieces_of,
 )
 from regrain.editing.recipe.window import (
@@ -74,6 +83,10 @@ def run(
 
     yield Stage("editing")
     source = backbone.encode(working.frames)
+    first = given_first(request, working) if params.first_frame else None
+    if first is not None:
+        given = backbone.encode(first[None])
+        model.hold(source[:1], given)
     gate = working.inside() if params.blend else None
     fresh = torch.Generator().manual_seed(request.seed)
     previews = Previews(source, working, params.preview_every)
@@ -97,10 +110,43 @@ def run(
         offset = offset + (step.noise_next - step.noise) * change
         yield from previews(step, x0, model.now)
         yield Progress("editing", done, len(steps), None)
-    edits = (source + offset,)
+    edit = source + offset
+    if first is not None and steps:
+        edit[:1] = given
+    result = WindowResult((edit,), given=working.window.anchors)
     if not steps:
-        return WindowResult(edits)
-    return WindowResult(edits, model.maps(), words=model.word_maps())
+        return result
+    return replace(result, attention=model.maps(), words=model.word_maps())
+
+
+def given_first(request: EditRequest, working: ResizedClip) -> Rgb | None:
+    """Return the first frame that a window begins with: the last finished one or, of
+    the clip, the picture of the whole frame where something is edited; its own without
+    one. None if it is drawn, as of later shots of a clip with a picture."""
+    window = working.window
+    if window.finished is not None:
+        return window.finished[-1]
+    own = working.frames[0]
+    if not request.picture:
+        return own
+    if window.numbers[0]:
+        return None
+    height, width, _ = own.shape
+    picture = Image.fromarray(read_picture(Path(request.picture), "picture"))
+    shown = np.asarray(picture.resize((width, height)))
+    opacity = shown[..., 3] / 255 * working.drawn_anew()[0]
+    return over(own, shown[..., :3], opacity)
+
+
+def holding(first: FrameLatents | None) -> ChangeFn:
+    """Return what alters calls by bound words, and by a first frame that is given to
+    the piece with it."""
+
+    def change(words: WordAttending | None, step: Step, part: Piece) -> Intervention:
+        altered = by_words(words, step, part)
+        return replace(altered, first=first if 0 in part else None)
+
+    return change
 
 
 def amplified(change: FrameLatents) -> FrameLatents:
@@ -142,6 +188,11 @@ class FlowModel:
         )
         self._old = WordAttending(old, regions, params, pieces, both)
         self._new = WordAttending(new, regions, params, pieces, True)
+        self._changes = holding(None), holding(None)
+
+    def hold(self, old: FrameLatents, new: FrameLatents) -> None:
+        """Give the first frame, of the source and of the edit, in every call."""
+        self._changes = holding(old), holding(new)
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
@@ -150,12 +201,13 @@ class FlowModel:
 
     def source(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the source prompt."""
-        return self._model.guided(x, step, self._old, self._params.source_guidance)
+        scale = self._params.source_guidance
+        return self._model.guided(x, step, self._old, scale, self._changes[0])
 
     def edited(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the prompt."""
         scale = self._model.scale(step, self._params)
-        return self._model.guided(x, step, self._new, scale)
+        return self._model.guided(x, step, self._new, scale, self._changes[1])
 
     @property
     def _columns(self) -> Columns:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames, Size
+from regrain.editing.models.files.location import check_packed
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
     MODELS_VARIABLE,
@@ -153,6 +154,7 @@ def find_adapter(name: str) -> Path:
     Raises:
         ModelError: There is none.
     """
+    check_packed(name, "adapter")
     # With the ending first: a model of the same name is a folder.
     path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
     is_file = os.path.isfile(path)  # unlike Path.is_file, does not raise

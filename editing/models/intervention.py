@@ -49,6 +49,8 @@ class Intervention:
             clip of the call; without it they do not run. See `wan.condition`.
         hints: How strongly each control block acts, or one number for all.
         token_scale: How strongly they act on each token, times `hints`; None for 1.
+        first: The clean latent of a first frame, which takes the place of that of each
+            clip: its tokens are told that they have no noise.
     """
 
     attend: AttentionFn | None = None
@@ -60,6 +62,7 @@ class Intervention:
     context: Tensor | None = None
     hints: tuple[float, ...] = (1.0,)
     token_scale: Float[Tensor, "tokens"] | None = None
+    first: Float[Tensor, "1 c gh gw"] | None = None
 
 
 PLAIN = Intervention()

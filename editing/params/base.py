@@ -197,6 +197,12 @@ class MethodParams(BaseModel):
         return 0
 
     @property
+    def begins_given(self) -> bool:
+        """True if the first frame is given: as the picture of the whole frame, if there
+        is one."""
+        return False
+
+    @property
     def matches(self) -> bool:
         """True if the colours of a window are taken to those around its edit."""
         return False

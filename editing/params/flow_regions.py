@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import (
@@ -38,7 +39,7 @@ span = partial(
 class BoundParams(ModulatedParams, WindowedParams):
     """Parameters of methods that bind regions to their words in a video model."""
 
-    NEEDS = {"guidance_low": "experts"}
+    NEEDS: ClassVar[Mapping[str, str]] = {"guidance_low": "experts"}
 
     guidance_low: float = parameter(
         0.0,
@@ -106,6 +107,13 @@ class BoundParams(ModulatedParams, WindowedParams):
         """See `MethodParams`; the most of both experts."""
         return max(super().halves, 1 if self.guidance_low in (0, 1) else 2)
 
+    @property
+    def guided_share(self) -> float:
+        """Share of the rows of a run that are read: where one of two experts, of about
+        half of the steps each, has no guidance, its steps have one row of two."""
+        low = self.guidance_low or self.guidance_scale
+        return 0.75 if (low == 1) != (self.guidance_scale == 1) else 1.0
+
     def check_together(self) -> None:
         """Refuse another number of steps than that of levels that are given."""
         count = self.steps if isinstance(self.levels, str) else len(self.levels)
@@ -120,6 +128,7 @@ class BoundParams(ModulatedParams, WindowedParams):
 class FlowRegionsParams(BoundParams):
     """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
 
+    NEEDS = {**BoundParams.NEEDS, "first_frame": "first_frame"}
     PRESETS = {
         "regions": {},
         "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
@@ -140,6 +149,7 @@ class FlowRegionsParams(BoundParams):
             "averages",
             "amplify",
             "span",
+            "first_frame",
         ),
     }
 
@@ -175,8 +185,24 @@ class FlowRegionsParams(BoundParams):
         "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
     )
     span: int = span(41)
+    first_frame: bool = parameter(
+        False,
+        "Begin with a given frame",
+        "Hold the first frame, from which the others are drawn: as the picture of the whole frame shows it "
+        "or, without one, as it is. Later windows begin with the last finished frame.",
+    )
+
+    @property
+    def begins_given(self) -> bool:
+        """See `MethodParams`."""
+        return self.first_frame
+
+    @property
+    def overlapped(self) -> int:
+        """See `MethodParams`."""
+        return int(self.first_frame)
 
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`; of each noise, the source and the edit."""
-        steps = steps_run(self.steps, self.strength) * 2 * self.averages
-        return super().passes(edits)._replace(editing=float(steps))
+        calls = steps_run(self.steps, self.strength) * self.averages
+        return super().passes(edits)._replace(editing=calls * (1 + self.guided_share))

@@ -99,7 +99,7 @@ class VaceParams(BoundParams):
     def passes(self, edits: int) -> Passes:
         """See `MethodParams`."""
         steps = steps_run(self.steps, self.strength)
-        return super().passes(edits)._replace(editing=float(steps))
+        return super().passes(edits)._replace(editing=steps * self.guided_share)
 
     @property
     def overlapped(self) -> int:

@@ -317,8 +317,10 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
         itemsize = weights_dtype(device, numbers, free_memory(device)).itemsize
     in_float32 = count_weights(sizes.weights / "vae")
     weights = itemsize * numbers + (4 - itemsize) * in_float32
+    if device.type != "mps":  # which has no numbers of 8 bits
+        weights -= (itemsize - 1) * sizes.small
     adapter = encoder = 0  # numbers in what sees pictures
-    if any(request.pictures) and not find_method(request.method).sees_pictures:
+    if any(request.pictures) and not request.sees_by_itself:
         try:
             file = PictureFile(request.picture_adapter, sizes.cross, fetch=False)
             adapter, encoder = file.weights()
@@ -365,6 +367,7 @@ class _Sizes(NamedTuple):
         waiting: Numbers of the expert that waits, beside `numbers`; on a graphics card
             with memory of its own it takes turns with the other.
         beside: Latents of pictures that a call has beside the clip's.
+        small: Numbers that stay in 8 bits.
     """
 
     clip: Size
@@ -380,6 +383,7 @@ class _Sizes(NamedTuple):
     idle: int = 0
     waiting: int = 0
     beside: int = 0
+    small: int = 0
 
     def latents(self, frames: int) -> int:
         """Return how many latents a call for so many frames has."""
@@ -468,6 +472,7 @@ def _sizes_of_wan(request: EditRequest, facts: ModelFacts) -> _Sizes:
         idle=idle,
         waiting=sum(waiting),
         beside=len(list(request.pictures)) if method.sees_pictures else 0,
+        small=sum(one.small for one in facts.network),
     )
 
 

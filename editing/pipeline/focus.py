@@ -169,7 +169,8 @@ def asked_boxes(
         fit: See `find_boxes`.
     """
     focus = read_focus(request.focus)
-    if not request.edited or focus.kind == "off":
+    begins = request.decided.begins_given and request.picture
+    if not request.edited or focus.kind == "off" or begins:
         return [(None, frame_boxes(request))]
     size = request.clip.size
     if focus.kind == "boxes":

@@ -20,7 +20,6 @@ from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.files.words import check_words
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import (
-    METHODS,
     OFFERS,
     Resolved,
     check_needs,
@@ -148,7 +147,7 @@ def _seen_pictures(
     """Load the pictures of a request as its adapter sees them; None if it has none, or
     its method sees them by itself."""
     asked = list(request.pictures)
-    if not asked or METHODS[request.method].sees_pictures:
+    if not asked or request.sees_by_itself:
         return None
     from regrain.editing.models.pictures.adapter import load_pictures
 

@@ -17,7 +17,6 @@ from regrain.editing.media.images import read_picture
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Weights
 from regrain.editing.params.base import MethodParams
-from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
@@ -68,7 +67,7 @@ def draft_key(
         "seed": request.seed,
         "frames": _digest(working_frames(backbone, request)),
         "areas": _digest(request.areas),
-        "pictures": _pictures(request) if METHODS[method].sees_pictures else [],
+        "pictures": _pictures(request) if request.sees_by_itself else [],
         "numbers": window.numbers,
         "leads": window.leads,
         "walks": [walk for walk, _ in known],

@@ -36,7 +36,7 @@ from regrain.editing.models.files.location import (
     suits,
 )
 from regrain.editing.params.base import MethodParams
-from regrain.editing.params.registry import check_params
+from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.boxes import check_focus
 from regrain.editing.request.compose import (
@@ -181,6 +181,12 @@ class EditRequest(Draft):
         return tuple(
             region for region in self.regions if region.prompt.strip() or region.picture
         )
+
+    @property
+    def sees_by_itself(self) -> bool:
+        """True if no picture adapter sees its pictures: its method does, or the clip
+        begins with one."""
+        return METHODS[self.method].sees_pictures or self.decided.begins_given
 
     @property
     def areas(self) -> LazyLabels:

@@ -7,16 +7,20 @@ import re
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.images import read_picture
+from regrain.editing.media.lazy_frames import Rgba
 from regrain.editing.models.adapters import (
     AdapterFacts,
     check_frames,
     find_adapter,
     read_facts,
 )
+from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.params.registry import find_method
+from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.keyframes import check_inside
 
+_SHAPE = 0.02  # most by which a first frame's shape may differ from the clip's
 # As other programs write into prompts; here it would be read as words. What comes after
 # it in an error, with the first group of the pattern.
 _ELSEWHERE = {
@@ -70,8 +74,10 @@ def check_runnable(request: EditRequest) -> None:
             "one a prompt.",
         )
     for asked in request.pictures:
-        read_picture(asked.path, asked.field)
-        if not method.sees_pictures and not request.picture_adapter:
+        pixels = read_picture(asked.path, asked.field)
+        if params.begins_given:
+            _check_first(request, asked, pixels)
+        elif not method.sees_pictures and not request.picture_adapter:
             raise RequestError(
                 asked.field,
                 "A picture needs a picture adapter, but none is chosen. Choose one "
@@ -86,6 +92,31 @@ def check_runnable(request: EditRequest) -> None:
         raise RequestError(
             "prompt",
             "No prompt is set, for the clip or any region. Say what it should become.",
+        )
+
+
+def _check_first(request: EditRequest, asked: PictureSpec, picture: Rgba) -> None:
+    """Refuse, by a RequestError, a picture that cannot be the clip's first frame."""
+    if asked.label:
+        raise RequestError(
+            asked.field,
+            "With first_frame only a picture of the whole frame is seen. Remove it.",
+        )
+    width, height = request.clip.size
+    rows, columns, _ = picture.shape
+    if abs(columns * height / (rows * width) - 1) > _SHAPE:
+        raise RequestError(
+            "picture",
+            f"It has {columns} x {rows} pixels, but as the first frame it needs the shape of "
+            f"the clip, {width} x {height}. Crop it, or leave first_frame out.",
+        )
+    if request.picture_scale is not None:
+        raise RequestError(
+            "picture_scale", "A first frame is taken as it is. Leave the scale out."
+        )
+    if read_focus(request.focus).kind not in ("auto", "off"):
+        raise RequestError(
+            "focus", "A first frame is of the whole clip. Set focus to off."
         )
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from regrain.editing.storage.folders import named_by, trouble, visible
+from regrain.editing.storage.safetensors_files import GGUF, PACKED
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
 # Shipped files: a folder of the repository, a part of the package once installed.
@@ -41,14 +42,18 @@ def absent() -> str:
 def local_entries() -> list[Path]:
     """List files and folders in the folder of local models that can be read, by name;
     none if it is missing."""
-    return [entry for entry in _entries() if not trouble(entry)]
+    return [entry for entry in _entries() if not _trouble(entry)]
 
 
 def unreadable_entries() -> dict[str, str]:
     """List what else is in the folder of local models: why it cannot be read, by
     name."""
-    troubles = {entry.name: trouble(entry) for entry in _entries()}
+    troubles = {entry.name: _trouble(entry) for entry in _entries()}
     return {name: said for name, said in troubles.items() if said}
+
+
+def _trouble(entry: Path) -> str:
+    return GGUF.rstrip(".") if entry.suffix.lower() == PACKED else trouble(entry)
 
 
 def _entries() -> list[Path]:

@@ -34,6 +34,13 @@ _ENDING = ".safetensors"
 _TEXTS = (".json", ".txt")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
+PACKED = ".gguf"
+"""Ending of files of packed weights."""
+GGUF = (
+    "a GGUF, packed weights that are not read. Use the .safetensors of that model, in "
+    "fp8 if memory is short."
+)
+"""What to say of one, after its name."""
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
 _MAX_TENSORS = 50_000  # they have about 1,100
 
@@ -68,6 +75,8 @@ def _other_file(path: Path) -> str | None:
         return None
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, without the weights. Run `git lfs pull`."
+    if start.startswith(b"GGUF"):
+        return GGUF
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "a web page, not the file. Download it again."
     return None
@@ -213,6 +222,8 @@ def check_read(missing: Collection[str], title: str) -> None:
 def no_weights(folder: Path, title: str, field: str) -> ModelError:
     """Return the error of a folder without weights that can be read."""
     hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
+    if any(folder.glob(f"*{PACKED}")):
+        hint = ", only GGUF, which is not read"
     return ModelError(
         field, f"{title} has no .safetensors weights{hint}. Download them."
     )

@@ -206,6 +206,17 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
+def test_the_menu_of_a_clip_covers_no_tool(server, open_page, tmp_path):
+    page = open_page(server)
+    page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
+    wait(lambda: title(page) == "disc.mp4", "the clip is open")
+    for width in (500, 800):
+        page.set_viewport_size({"width": width, "height": 800})
+        menu = page.locator(".rg-tabs > .rg-menu").bounding_box()
+        tools = page.locator(".rg-toolbar").bounding_box()
+        assert menu["y"] + menu["height"] < tools["y"]
+
+
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
     wait(lambda: title(page) == "first.mp4", "the first is open")

@@ -366,6 +366,12 @@ def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page)
     sheet = open_sheet(page)
     assert sheet["width"] == 390
     assert abs(sheet["y"] + sheet["height"] - 844) < 2
+    page.set_viewport_size({"width": 1280, "height": 844})  # turned, or not a phone
+    page.wait_for_function(
+        "document.querySelector('.rg-bubble').style.cssText.includes('left')"
+    )
+    page.set_viewport_size(PHONE["viewport"])
+    assert page.locator(".rg-bubble").bounding_box() == sheet
     page.locator(".rg-bubble-try").tap()
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.is_hidden(".rg-bubble")  # it lay over Run

@@ -20,6 +20,7 @@ from regrain.editing.errors import EditingError, ModelError, ResourceError, shor
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.models.files import picture_heads
 from regrain.editing.models.files.file_head import read_head
+from regrain.editing.models.files.location import check_packed
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
@@ -75,6 +76,7 @@ async def _taken(request: Request) -> str:
 
 def _place_of(name: str, size: int, folder: Path) -> Path:
     """Return where a file of so many bytes goes; an EditingError if it must not."""
+    check_packed(name)
     if not name.lower().endswith(_ENDING):
         said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
         raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from regrain.editing.errors import RequestError
-from regrain.editing.media.images import read_picture, shown
+from regrain.editing.media.images import GREY, read_picture, shown
 from regrain.ui.server.media import data_url
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
@@ -113,20 +113,20 @@ def _square_around(mask: Mask) -> tuple[int, int, int, int]:
     return round(x - half), round(y - half), round(x + half), round(y + half)
 
 
-def as_seen(path: str) -> str:
-    """Return a picture as a model sees it, as a data URL; empty without one, or if it
-    is gone."""
+def as_seen(path: str, ground: int = GREY) -> str:
+    """Return a picture as a model sees it, on grey or white, as a data URL; empty
+    without one, or if it is gone."""
     if not path:
         return ""
     try:
-        return _as_seen(path, Path(path).stat().st_mtime_ns)
+        return _as_seen(path, ground, Path(path).stat().st_mtime_ns)
     except (OSError, RequestError):
         return ""
 
 
 @lru_cache(64)
-def _as_seen(path: str, changed: int) -> str:
-    return data_url(shown(Path(path), _SHOWN, FIELD), _SHOWN)
+def _as_seen(path: str, ground: int, changed: int) -> str:
+    return data_url(shown(Path(path), _SHOWN, FIELD, ground=ground), _SHOWN)
 
 
 def _keep(

@@ -23,6 +23,7 @@ from regrain.editing.models.adapters import (
     read_facts,
     save_adapter,
 )
+from regrain.editing.models.files.location import check_packed
 from regrain.ui.server.media import Media
 
 MAX_OWN = 12  # of a page
@@ -144,6 +145,7 @@ class AdapterList:
     def add_file(self, file: Path, media: Media, page: str) -> None:
         """List and choose an uploaded file; it moves into the page's folder. A
         ModelError if it is none."""
+        check_packed(file.name, "adapter")
         facts = read_facts(file)
         path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
         shutil.move(file, path)

@@ -225,7 +225,7 @@ def remember(
         facts.append(f"{steps} steps")
     facts.append(duration(sum(report.get("seconds", {}).values())))
     if known and (seen := tally(report)):
-        facts.append(seen)
+        facts.insert(0, seen)  # the rest may be cut off
     title = title_of(request.method, request.seed)
     if opened.attempt:
         title += ", try"

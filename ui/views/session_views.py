@@ -11,7 +11,8 @@ from time import localtime, strftime
 import numpy as np
 from PIL import Image
 
-from regrain.editing.media.images import read_picture
+from regrain.editing.media.images import GREY, WHITE, read_picture
+from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
@@ -313,6 +314,7 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView
     """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it
     may be new."""
     regions = session.state.regions
+    ground = WHITE if METHODS[session.method].sees_pictures else GREY
     shown = [
         RegionCard(
             label=region.label,
@@ -324,7 +326,7 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView
             strength=region.strength,
             picture_scale=region.picture_scale,
             margin=region.effective_margin(session.state.size),
-            picture=as_seen(region.picture),
+            picture=as_seen(region.picture, ground),
         )
         for region in regions.values()
     ]

@@ -17,6 +17,7 @@ from regrain.ui.work.wording import duration
 
 SLOW = 3600  # seconds, above which a clip takes too long
 _UNKNOWN = "unknown until a clip is open"
+_APART = 8  # frames between key frames, where all frames would take too long
 _TOGETHER = "\u00a0"  # a space at which no line ends
 
 
@@ -31,6 +32,8 @@ class Considered:
         seconds: Of a run here; None if unknown.
         here: The same in words.
         cards: Of a run on common cards, in words.
+        sparse: Of a run here of every 8th frame, in words; empty where all frames are
+            soon done.
     """
 
     offered: Offered
@@ -39,6 +42,7 @@ class Considered:
     seconds: float | None = None
     here: str = _UNKNOWN
     cards: str = _UNKNOWN
+    sparse: str = ""
 
     @property
     def least(self) -> int:
@@ -65,6 +69,8 @@ class Considered:
         """Why it is of no use here; empty if it is."""
         needed = f"it takes {self.least / 1e9:.1f} GB of memory at least"
         slow = f"Too slow here: {self.here} for this clip."
+        if self.sparse:
+            slow = f"{slow} With every {_APART}th frame as a key frame: {self.sparse}."
         return ("", slow, f"Does not fit here: {needed}.")[self.use]
 
 
@@ -84,14 +90,12 @@ def consider(offered: Offered, request: EditRequest | None, costs: Costs) -> Con
         work, memory = work_of_family(asked, offered.need)
         seconds, here = _here(asked, offered, work, costs)
         cards = _on_cards(offered, work)
-        return Considered(
-            offered,
-            free,
-            memory,
-            seconds,
-            here,
-            cards,
-        )
+        found = Considered(offered, free, memory, seconds, here, cards)
+        if found.use == 1 and len(asked.clip) > _APART:
+            sparse = {**asked.params, "keyframes": f"every {_APART}"}
+            fewer = replace(asked, params=sparse)
+            work, _ = work_of_family(fewer, offered.need)
+            found = replace(found, sparse=_here(fewer, offered, work, costs)[1])
     return found
 
 

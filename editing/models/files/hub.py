@@ -192,7 +192,18 @@ class _Repository:
                 f"{self.id!r} has no UNet in safetensors, and no transformer. Choose a "
                 "model for diffusers.",
             )
-        return self._listing(names, _FAMILIES.get(pipeline, ""))
+        return self._listing(names, self._family(_FAMILIES.get(pipeline, "")))
+
+    def _family(self, title: str) -> str:
+        """Return the title of its family; of a Wan, of which the class says neither
+        version nor size, by its name."""
+        named = self.id.lower()
+        if not title.startswith("Wan"):
+            return title
+        if "wan2.2" in named:
+            title = title.replace("2.1", "2.2")
+            return f"{title} 5B" if "-5b" in named else title
+        return f"{title}, 14B" if "-14b" in named else title
 
     def _of_pipeline(self) -> list[str]:
         """Choose the files of a model: as `download` does, those of a variant where a

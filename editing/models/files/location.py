@@ -18,6 +18,7 @@ from regrain.editing.storage.local_models import (
     absent,
     find_local,
 )
+from regrain.editing.storage.safetensors_files import GGUF, PACKED
 
 # The model, its control network, motion adapter, LoRA for few steps, and what looks at
 # its edits, shipped with the code.
@@ -104,6 +105,12 @@ def suits(model: object, asked: str) -> bool:
     return split_weight(asked)[0] not in BUILT_IN_IDS or model == BUILT_IN_MODEL
 
 
+def check_packed(id: str, field: str = "model") -> None:
+    """Refuse, by a ModelError, what is named as a file of packed weights."""
+    if Path(id).suffix.lower() == PACKED:
+        raise ModelError(field, f"{shorten(id)} is {GGUF}")
+
+
 @contextmanager
 def about(field: str) -> Iterator[None]:
     """Let errors about a model be about the field that names it."""
@@ -130,6 +137,7 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
         )
     if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
+    check_packed(id)
     if Path(id).suffix.lower() in PICKLES:
         raise ModelError(
             "model",

@@ -22,6 +22,9 @@ VACE = WAN | {"vace"}
 PAIR = frozenset({"experts"})
 """Offers of one with two experts, beside these."""
 
+FIRST = frozenset({"first_frame"})
+"""Offers of one whose tokens have a timestep each, beside these."""
+
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
 # Models by the number of input channels, if latents have four.
 _CHANNELS = {
@@ -132,19 +135,19 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     """Recognise Wan 2.1 and 2.2 from text.
 
     Wan 2.2 has a second transformer and a level at which that takes over, or coarser
-    latents and a timestep for each token, from text the same for all; models from
-    pictures have more input channels.
+    latents and a timestep for each token, which is 0 in a first frame that is given;
+    other models from pictures have more input channels.
     """
     library, *_ = index.get("transformer_2") or [None]
     is_pair = bool(library or index.get("boundary_ratio"))
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
-        return Family(f"Wan with {channels} input channels")
+        return Family(f"Wan with {channels} input channels (one from pictures has 36)")
     title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
     is_large = transformer.get("num_attention_heads") == _LARGE and not is_pair
     size = ", 14B" if is_large else ""
     if transformer["_class_name"] == CONTROLLED:
         return Family(f"{title} VACE{size}", VACE | added)
     if index.get("expand_timesteps"):
-        title = "Wan 2.2 5B"
+        return Family("Wan 2.2 5B", WAN | FIRST)
     return Family(f"{title}{size}", WAN | added)

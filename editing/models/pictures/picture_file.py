@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.location import MAX_TEXT, PICKLES, about
+from regrain.editing.models.files.location import (
+    MAX_TEXT,
+    PICKLES,
+    about,
+    check_packed,
+)
 from regrain.editing.models.files.picture_heads import (
     ENCODER,
     FACES,
@@ -149,6 +154,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     empty text."""
     if not id.strip() or len(id) > MAX_TEXT or not id.isprintable():
         raise ModelError(FIELD, f"{shorten(id)} was not found. Name an IP-Adapter.")
+    check_packed(id, FIELD)
     if Path(id).suffix.lower() in PICKLES:
         if "faceid" in id.lower():
             raise ModelError(

@@ -22,7 +22,14 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import TransformerConfig, wan_factor
 from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
 from regrain.editing.models.files.lora_file import lora_facts
-from regrain.editing.models.files.offers import CONTROLLED, PAIR, VACE, WAN, Family
+from regrain.editing.models.files.offers import (
+    CONTROLLED,
+    FIRST,
+    PAIR,
+    VACE,
+    WAN,
+    Family,
+)
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.experts import (
@@ -67,18 +74,13 @@ def load_wan(
             together.
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
-    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-    from diffusers.models.transformers.transformer_wan_vace import (
-        WanVACETransformer3DModel,
-    )
     from transformers import AutoTokenizer
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
     id = facts.id
     folder = facts.folder
-    parts = facts.network
     named = [part for part in EXPERTS if class_in_index(facts.index, part)]
-    check_folders(folder, _PARTS if parts else (*named, *_PARTS), id)
+    check_folders(folder, _PARTS if facts.network else (*named, *_PARTS), id)
     level = high_from(facts)
     network_config = _check_configs(facts)
     notes = facts.guesses(loras) + unused_parts(facts.index)
@@ -104,26 +106,17 @@ def load_wan(
         without_marks(folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-    is_controlled = _is_controlled(network_config)
-    offers = VACE if is_controlled else WAN
+    offers = VACE if _is_controlled(network_config) else WAN
     if level:
         offers |= PAIR
-    kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    if parts:
-        has_small = device.type != "mps"  # as PyTorch has it
-        network = read_network(kind, network_config, parts, dtype, has_small)
-        networks = {EXPERTS[0]: network}
-        notes.append(_understood(facts, network))
-    else:
-        networks = {
-            part: read_weights(kind, folder / part, id, dtype)
-            for part in facts.networks
-        }
-    autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
+    if facts.index.get("expand_timesteps"):
+        offers |= FIRST
+    networks = _read_networks(facts, network_config, device, dtype)
     for part, network in networks.items():
         own = loras_of(part, loras, facts.networks)
         add_loras(own, {"transformer": network})
-
+    notes += [_understood(facts, networks[EXPERTS[0]])] if facts.network else []
+    autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     text_folder = folder / "text_encoder"
     text_dtype = dtype if dtype != torch.float64 else torch.float32
     load_encoder = partial(read_weights, UMT5EncoderModel, text_folder, id, text_dtype)
@@ -150,6 +143,27 @@ def load_wan(
         notes=tuple(notes),
         offers=offers,
     )
+
+
+def _read_networks(
+    facts: ModelFacts, config: Json, device: torch.device, dtype: torch.dtype
+) -> dict[str, nn.Module]:
+    """Read the transformers, by their folders."""
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+    from diffusers.models.transformers.transformer_wan_vace import (
+        WanVACETransformer3DModel,
+    )
+
+    is_controlled = _is_controlled(config)
+    kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
+    if facts.network:
+        has_small = device.type != "mps"  # as PyTorch has it
+        network = read_network(kind, config, facts.network, dtype, has_small)
+        return {EXPERTS[0]: network}
+    return {
+        part: read_weights(kind, facts.folder / part, facts.id, dtype)
+        for part in facts.networks
+    }
 
 
 def _check_configs(facts: ModelFacts) -> Json:

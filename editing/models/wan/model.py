@@ -214,21 +214,25 @@ class Wan(TurnTaking):
             x: Rows (clip time), at the level where `step` starts.
             text: One prompt per clip.
             change: An `Intervention` of nothing but `attend` and, of a VACE, what its
-                control blocks read; a ValueError otherwise.
+                control blocks read, or a first frame of one that takes it, which comes
+                back as x0 there; a ValueError otherwise.
             recompute: Of no use here.
         """
         change = change or PLAIN
         clips = len(text)
         if len(x) % clips:
             raise ValueError(f"text: {clips} prompts do not divide {len(x)} rows")
-        if change.patches or change.control or change.queries:
-            raise ValueError("change: a video model takes nothing but attend")
-        if change.context is not None and "vace" not in self.offers:
-            raise ValueError("context: this model has no control blocks")
+        self._check_change(change)
         time = len(x) // clips
         whole = x.unflatten(0, (clips, time)).transpose(1, 2)
         whole = whole.to(self.device, self.dtype)
         t = torch.full((clips,), float(step.t), device=self.device)
+        if change.first is not None:
+            whole = whole.clone()
+            whole[:, :, 0] = change.first.to(whole)
+            tokens = whole[0, 0, 0].numel() // self.coarsest**2
+            t = t[:, None].repeat(1, time * tokens)
+            t[:, :tokens] = 0
         frames = self._frames(time)
         given = self.read_by(whole, text)
         expert = self._expert(step)
@@ -240,7 +244,18 @@ class Wan(TurnTaking):
             if not is_finite(output):
                 raise diverged("latents", step)
         velocity = output.to(x).transpose(1, 2).flatten(0, 1)
+        if change.first is not None:  # it leads to the frame, whatever was said of it
+            velocity[::time] = (x[::time] - change.first.to(x)) / step.noise
         return split(velocity, x, step.signal, step.noise, self.prediction)
+
+    def _check_change(self, change: Intervention) -> None:
+        """Refuse, by a ValueError, what this model cannot be given."""
+        if change.patches or change.control or change.queries:
+            raise ValueError("change: a video model takes nothing but attend")
+        if change.context is not None and "vace" not in self.offers:
+            raise ValueError("context: this model has no control blocks")
+        if change.first is not None and "first_frame" not in self.offers:
+            raise ValueError("first: its tokens do not have a timestep each")
 
     def _network(
         self,

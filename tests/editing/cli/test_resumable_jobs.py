@@ -72,6 +72,21 @@ def test_a_line_that_is_wrong_is_named(projects, tmp_path, line, field):
     assert len(str(caught.value)) < 300
 
 
+def test_a_wrong_line_is_called_by_its_number_in_the_file(tmp_path):
+    (tmp_path / "jobs.jsonl").write_text("\n\n[]\n")
+    with pytest.raises(RequestError, match="jobs.jsonl, line 3"):
+        read_jobs([str(tmp_path / "jobs.jsonl")])
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"), [(100_000, "No jobs"), (100_001, "more than 100000 lines")]
+)
+def test_a_file_of_jobs_has_at_most_100000_lines(tmp_path, lines, says):
+    (tmp_path / "jobs.jsonl").write_text("\n" * lines)
+    with pytest.raises(RequestError, match=says):
+        read_jobs([str(tmp_path / "jobs.jsonl")])
+
+
 def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ran = []

@@ -45,7 +45,8 @@ CASE = Case(
         "modulated": "target",
         "amplify": True,
     },
-    elsewhere={"span"},
+    # held in test_flow_regions.py and test_wan_5b.py
+    elsewhere={"span", "first_frame"},
     shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )

@@ -36,7 +36,7 @@ TURNS = [
 
 
 def params(method, **given):
-    return check_params(method, BASES[method] | given)
+    return check_params(method, BASES[method] | {"steps": 2} | given)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchors])
@@ -90,7 +90,7 @@ def test_the_tables_of_tests_know_every_method(method):
 def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
     for strength, taken in CASES[method].shares.items():
         events = edit_clip(
-            fitting, requested(method), params(method, strength=strength)
+            fitting, requested(method), params(method, steps=4, strength=strength)
         )
         with torch.no_grad():
             done = [
@@ -109,7 +109,7 @@ def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     if method in having("guidance_half"):
         more["guidance_half"] = "both"
-    given = params(method, steps=2, guidance_scale=2.0, **more)
+    given = params(method, guidance_scale=2.0, **more)
     for fits in (True, False):
         monkeypatch.setattr(small, "halves_fit", lambda *_, fits=fits: fits)
         rows.clear()
@@ -230,7 +230,7 @@ def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(
     small, tmp_path, method
 ):
     write_adapter(tmp_path / "motion", small.unet, heads=2)
-    plain = replace(requested(method), params=BASES[method])
+    plain = replace(requested(method), params=BASES[method] | {"steps": 2})
 
     def latents(motion):
         *_, finished = edit(replace(plain, motion=motion), small)

@@ -168,21 +168,21 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
 
 @pytest.mark.parametrize("method", UNETS)
 def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
-    usual = decoded(without(asked(method)), model)
-    colored = {"picture_colors": 1.0}
-    for request in (
-        asked(method, 0.0, params=colored),
-        asked(method, params=colored | {"picture_until": 0.0}),
-    ):
-        assert np.array_equal(decoded(request, model), usual)
-    shorter = decoded(asked(method, params={"picture_from": 0.5}), model)
+    def drawn(scale=1.2, **given):
+        return decoded(asked(method, scale, params={"steps": 2} | given), model)
+
+    def unseeing():
+        return decoded(without(asked(method, params={"steps": 2})), model)
+
+    usual = unseeing()
+    assert np.array_equal(drawn(0.0, picture_colors=1.0), usual)
+    assert np.array_equal(drawn(picture_colors=1.0, picture_until=0.0), usual)
+    shorter = drawn(picture_from=0.5)
     assert not np.array_equal(shorter, usual)
-    seeing = decoded(asked(method), model)
+    seeing = drawn()
     assert not np.array_equal(shorter, seeing)
-    assert not np.array_equal(decoded(asked(method, params=colored), model), seeing)
-    assert np.array_equal(
-        decoded(without(asked(method)), model), usual
-    )  # nothing stays on the model
+    assert not np.array_equal(drawn(picture_colors=1.0), seeing)
+    assert np.array_equal(unseeing(), usual)  # nothing stays on the model
 
 
 def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):

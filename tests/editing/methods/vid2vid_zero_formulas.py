@@ -38,13 +38,13 @@ from regrain.editing.diffusion.schedule import Step
 
 NULL = {"inversion": "null_text", "learned_share": 1.0}
 CASE = Case(
-    base=SHORT | {"inner_steps": 2},
+    base=SHORT | {"inner_steps": 1},
     rows=BLENDED_ROWS
     | {
         "preset": "released",
         "guidance_scale": Row(2.0, NULL),
         "inversion": "plain",
-        "inner_steps": Row(1, NULL),
+        "inner_steps": Row(2, NULL),
         "learning_rate": Row(0.002, NULL),
         "learned_share": Row(0.4, NULL),
         "pivot": Row("source", NULL),

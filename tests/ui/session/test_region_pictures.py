@@ -72,6 +72,22 @@ def veil_of(view) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
+def test_a_picture_is_shown_on_the_ground_that_its_method_sees(act, toy):
+    """White for VACE, grey for picture adapters; above and below it is none of it."""
+    act(how="file", path=toy)
+    corners = {}
+    for method in ("videograin", "vace"):
+        act.session.method = method
+        first = next(
+            one for one in session_views.cards(act.session).regions if one.picture
+        )
+        content = first.picture.partition("base64,")[2]
+        shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
+        corners[method] = shown.getpixel((2, 2))
+    assert corners["vace"] == pytest.approx((255, 255, 255), abs=3)
+    assert corners["videograin"] == pytest.approx((128, 128, 128), abs=3)
+
+
 def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
     act(how="file", path=toy)
     whole = picture_of(act.session)

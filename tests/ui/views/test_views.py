@@ -166,7 +166,7 @@ def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, ther
         assert ("Left: looks like a panda on 1 of 1 frames." in played.note) is (
             there is True
         )
-        assert run.facts.endswith(f"{int(bool(there))} of 1 there") is (
+        assert run.facts.startswith(f"{int(bool(there))} of 1 there") is (
             there is not None
         )
         place = 0.5 if there is None else float(there)

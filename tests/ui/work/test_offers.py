@@ -108,6 +108,22 @@ def test_memory_is_that_of_the_run_which_fits(machine):
     assert offer.facts["Memory"].startswith(f"{cut.taken}; ")
 
 
+def test_what_takes_too_long_is_counted_with_key_frames(machine):
+    costs = machine(200, 100)
+    long = request_for("infedit", 32, 512)
+    slow = offers.consider(OFFERED[LCM], long, costs)
+    keys = {**slow.offered.params, "keyframes": "every 8"}
+    fewer = replace(slow.offered, params=keys)
+    assert slow.trouble == (
+        f"Too slow here: {slow.here} for this clip. With every 8th frame as a key "
+        f"frame: {offers.consider(fewer, long, costs).here}."
+    )
+    assert slow.sparse != slow.here
+    assert offers.consider(OFFERED[LCM], long, machine(200, 0.01)).sparse == ""
+    short = request_for("infedit", 8, 512)
+    assert offers.consider(OFFERED[SD], short, costs).sparse == ""
+
+
 def test_a_known_card_tells_the_time_before_a_first_run(machine, monkeypatch):
     costs = machine(16, device="cuda")
     for name, known in (("NVIDIA T4", True), ("another card", False)):

@@ -77,7 +77,9 @@ export const makeBubble = (editor, stage) => {
     const size = { width: node.offsetWidth, height: node.offsetHeight };
     const room = { width: stage.clientWidth, height: stage.clientHeight };
     const [left, top] = besideMask(shape.box.map(onStage), size, room);
-    Object.assign(node.style, { left: `${left}px`, top: `${top}px` });
+    // Told to the style sheet, which knows where the words are a sheet.
+    node.style.setProperty("--left", `${left}px`);
+    node.style.setProperty("--top", `${top}px`);
   };
   const isMeant = () => {
     const region = hub.regions.find(({ label }) => label === hub.active);
@@ -112,6 +114,7 @@ export const makeBubble = (editor, stage) => {
     wanted = true;
     refresh();
   };
+  new ResizeObserver(refresh).observe(stage);
   hub.on("stage", refresh);
   hub.on("view", refresh);
   hub.on("regions", refresh);

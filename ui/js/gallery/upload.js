@@ -108,7 +108,7 @@ const addDropping = (root, take) => {
     event.preventDefault();
     const files = event.dataTransfer?.files;
     if (!files?.length) return;
-    const isWeights = /\.safetensors$/i.test(files[0].name);
+    const isWeights = /\.(safetensors|gguf)$/i.test(files[0].name);
     if (isWeights && hub.takesWeights) hub.tell("weights", files);
     else if (isWeights) openFile(files, "adapter-file");
     else if (await areMasks(files)) openFile(files, "mask-file");

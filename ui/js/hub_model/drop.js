@@ -7,8 +7,13 @@ import { put } from "../shared/post.js";
  * Say why weights are not taken; "" of those that may be.
  * @param {File} file
  */
-export const refusal = ({ name }) =>
-  /\.(pth?|ckpt|bin)$/i.test(name) ? `“${name}” may run code. Drop the same weights as .safetensors.` : "";
+export const refusal = ({ name }) => {
+  if (/\.gguf$/i.test(name))
+    return `“${name}” is a GGUF, packed weights that are not read. Drop the .safetensors of that model, in fp8 if memory is short.`;
+  return /\.(pth?|ckpt|bin)$/i.test(name)
+    ? `“${name}” may run code. Drop the same weights as .safetensors.`
+    : "";
+};
 
 /**
  * @param {object} tell

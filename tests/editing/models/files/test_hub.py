@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fake_hub import reach, serve_hub
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import ModelInfo, constants, try_to_load_from_cache
 from made_models import loaded, write_small_model
 from made_motion import write_adapter
 from made_pictures import (
@@ -28,6 +28,7 @@ from regrain.editing.models.files.hub import (
     MOTION,
     PICTURES,
     READER,
+    _Repository,
     describe,
     fetch,
     reachable,
@@ -124,6 +125,26 @@ def test_what_was_complete_when_a_fetch_stopped_is_kept(served):
     assert last.done == last.total == describe(ID).size
     assert any("text_encoder/model" in path for path in served.asked)
     assert not any("model_index.json" in path for path in served.asked)
+
+
+@pytest.mark.parametrize(
+    ("id", "title", "family"),
+    [
+        ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan 2.1", "Wan 2.1"),
+        ("Wan-AI/Wan2.1-T2V-14B-Diffusers", "Wan 2.1", "Wan 2.1, 14B"),
+        ("Wan-AI/Wan2.1-VACE-14B-diffusers", "Wan 2.1 VACE", "Wan 2.1 VACE, 14B"),
+        ("Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan 2.1", "Wan 2.2"),
+        ("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan 2.1", "Wan 2.2 5B"),
+        ("linoyts/Wan2.2-VACE-Fun-14B-diffusers", "Wan 2.1 VACE", "Wan 2.2 VACE"),
+        ("owner/some-5b", "SDXL", "SDXL"),
+        ("owner/any", "", ""),
+    ],
+)
+def test_a_wan_is_told_by_its_name(id, title, family):
+    """By which memory is planned."""
+    assert (
+        _Repository(id, ModelInfo(id=id, siblings=[], tags=[]))._family(title) == family
+    )
 
 
 def test_what_is_damaged_is_refused_and_fetched_anew(served):

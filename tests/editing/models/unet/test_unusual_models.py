@@ -227,9 +227,15 @@ model:
 """
 
 
+@pytest.fixture(scope="module")
+def original(tiny):
+    """The weights of a single file."""
+    return original_layout(tiny)
+
+
 @pytest.fixture
-def file(tiny, tmp_path):
-    save_file(original_layout(tiny), path := tmp_path / "v1.5 [x].safetensors")
+def file(original, tmp_path):
+    save_file(original, path := tmp_path / "v1.5 [x].safetensors")
     return path
 
 
@@ -290,8 +296,7 @@ def test_a_folder_that_says_is_believed(copy):
     assert loaded(copy, prediction="sample").prediction == "sample"
 
 
-def test_other_files_are_refused_by_what_they_say(file, tiny):
-    weights = original_layout(tiny)
+def test_other_files_are_refused_by_what_they_say(file, original):
     marks = {
         "edm_vpred.sigma_max": "an EDM model (CosXL)",
         "edm_vpred.sigma_min": "an EDM model (CosXL)",
@@ -301,11 +306,11 @@ def test_other_files_are_refused_by_what_they_say(file, tiny):
         "model.diffusion_model.adapter.weight": "nothing here reads",
     }
     for mark, said in marks.items():
-        save_file(weights | {mark: torch.zeros(1)}, file)
+        save_file(original | {mark: torch.zeros(1)}, file)
         assert said in refusal(file)
-    save_file(weights, file, {"modelspec.prediction_type": "edm"})
+    save_file(original, file, {"modelspec.prediction_type": "edm"})
     assert "predicts 'edm', which is not supported" in refusal(file)
-    save_file(weights, file)
+    save_file(original, file)
     with pytest.raises(ModelError, match=r"^prediction: Expected epsilon or .*got 'x'"):
         loaded(file, prediction="x")
 
@@ -328,9 +333,11 @@ def test_the_yaml_may_say_the_scale_and_must_not_say_another_layer(file):
 
 
 @pytest.mark.parametrize("layer", ["", "1", "2"])
-def test_metadata_say_which_layer_of_the_text_encoder_is_read(file, tiny, layer):
+def test_metadata_say_which_layer_of_the_text_encoder_is_read(
+    file, original, tiny, layer
+):
     said = {"modelspec.encoder_layer": layer} if layer else None
-    save_file(original_layout(tiny), file, said)
+    save_file(original, file, said)
     model = loaded(file)
     rows = torch.tensor([tiny.tokenizer("a cat", padding="max_length").input_ids])
     text = tiny.text_encoder
@@ -351,8 +358,8 @@ def test_metadata_say_which_layer_of_the_text_encoder_is_read(file, tiny, layer)
         ("99999x9", None),
     ],
 )
-def test_metadata_say_the_size_at_which_a_model_works(file, tiny, said, size):
-    save_file(original_layout(tiny), file, {"modelspec.resolution": said})
+def test_metadata_say_the_size_at_which_a_model_works(file, original, said, size):
+    save_file(original, file, {"modelspec.resolution": said})
     if size is None:
         assert f"has resolution {said!r}, which is not supported" in refusal(file)
         return
@@ -372,29 +379,28 @@ def test_metadata_say_the_size_at_which_a_model_works(file, tiny, said, size):
         ("timestep_range", "200,999"),
     ],
 )
-def test_metadata_of_another_kind_are_refused(file, tiny, key, value):
-    save_file(original_layout(tiny), file, {f"modelspec.{key}": value})
+def test_metadata_of_another_kind_are_refused(file, original, key, value):
+    save_file(original, file, {f"modelspec.{key}": value})
     assert f"has {key} {value!r}, which is not supported" in refusal(file)
 
 
-def test_metadata_of_the_same_kind_pass(file, tiny):
+def test_metadata_of_the_same_kind_pass(file, original):
     said = {"architecture": "stable-diffusion-v1", "timestep_range": "0,999"}
     said |= {"title": "x", "usage_hint": "y", "merged_from": "z"}
     facts = {f"modelspec.{key}": value for key, value in said.items()}
-    save_file(original_layout(tiny), file, facts | {"ss_noise_offset": "0.1"})
+    save_file(original, file, facts | {"ss_noise_offset": "0.1"})
     assert loaded(file).prediction == "epsilon"
 
 
 @pytest.mark.parametrize("layer", ["0", "penultimate", "-1"])
-def test_other_layers_are_refused(file, tiny, layer):
-    save_file(original_layout(tiny), file, {"modelspec.encoder_layer": layer})
+def test_other_layers_are_refused(file, original, layer):
+    save_file(original, file, {"modelspec.encoder_layer": layer})
     assert f"has encoder_layer {layer!r}, which is not supported" in refusal(file)
 
 
-def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, tiny):
-    weights = original_layout(tiny)
+def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, original):
     place = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
-    whole = weights[f"{place}.weight"]
+    whole = original[f"{place}.weight"]
     small = (whole * 400).to(torch.float8_e4m3fn)
     marks = {
         f"{place}.weight": small,
@@ -402,11 +408,11 @@ def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, tiny):
         f"{place}.scale_input": torch.tensor(3.0),
         "scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn),
     }
-    save_file(weights | marks, file)
+    save_file(original | marks, file)
     model = loaded(file)
     block = model.unet.down_blocks[0].attentions[0].transformer_blocks[0]
     assert torch.allclose(block.attn1.to_q.weight, small.float() / 400)
-    save_file(weights | {f"{place}.weight": whole.to(torch.int8)}, file)
+    save_file(original | {f"{place}.weight": whole.to(torch.int8)}, file)
     assert f"has '{place}.weight', whole numbers (I8)" in refusal(file)
 
 

@@ -8,8 +8,9 @@ from math import inf
 import pytest
 import torch
 from damaged_models import config, holding, refusal
-from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-from made_models import aligned, load_double, loaded, randn, write_wan
+from diffusers import WanPipeline, WanTransformer3DModel
+from double_library import Unbound, double, pipeline_of
+from made_models import load_double, loaded, randn, write_wan
 from safetensors.torch import save_file
 from wiring import requested
 
@@ -31,14 +32,6 @@ INDEX = "model_index.json"
 LOW = "transformer_2/config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 pytestmark = pytest.mark.usefixtures("no_grad")
-
-
-class DoubleUniPC(UniPCMultistepScheduler):
-    """The library's, with its arithmetic in double precision."""
-
-    def set_timesteps(self, *args, **kwargs):
-        super().set_timesteps(*args, **kwargs)
-        self.sigmas = self.sigmas.double()
 
 
 class DoublePipeline(WanPipeline):
@@ -66,24 +59,13 @@ def pairs(pair_folder, tmp_path_factory):
     return {name: load_double(folder) for name, folder in folders.items()}
 
 
-def pipeline_of(model, folder, ratio):
+def library_of(model, folder, ratio):
     """The library's for the same experts."""
-    high, low = (
-        aligned(
-            WanTransformer3DModel.from_pretrained(
-                folder / part, torch_dtype=torch.float64
-            )
-        )
-        if part in model.networks
-        else None
+    networks = [
+        double(WanTransformer3DModel, folder / part) if part in model.networks else None
         for part in ("transformer", "transformer_2")
-    )
-    scheduler = DoubleUniPC(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
-    )
-    made = DoublePipeline(None, None, model.vae, scheduler, high, low, ratio)
-    made.set_progress_bar_config(disable=True)
-    return made
+    ]
+    return pipeline_of(DoublePipeline, model.vae, networks, ratio)
 
 
 RATIOS = {"both": 0.875, "low alone": 1.0, "high alone": 0.0}
@@ -96,7 +78,7 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
     model = pairs[experts]
     text = model.embed(["a cat", "ugly"])
     x = randn(3, 4, 4, 6, dtype=torch.float64, seed=4)
-    expected = pipeline_of(model, pair_folder, RATIOS[experts])(
+    expected = library_of(model, pair_folder, RATIOS[experts])(
         prompt_embeds=text[0].vectors.double(),
         negative_prompt_embeds=text[1].vectors.double(),
         height=16,  # of which it takes no notice
@@ -118,16 +100,6 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
         x0, _ = clip.guided(x, step, words, clip.scale(step, params))
         x = solver.advance(x, x0, step)
     torch.testing.assert_close(x, expected.transpose(0, 1), atol=1e-9, rtol=0)
-
-
-class Unbound:
-    """Words that are bound to nothing."""
-
-    def __init__(self, bound):
-        self.bound = bound
-
-    def attend(self, step, part):
-        return plain
 
 
 @pytest.mark.parametrize(
@@ -219,6 +191,15 @@ def test_a_second_guidance_needs_a_second_expert():
 def test_a_guidance_of_either_takes_two_rows(scale, low, halves):
     given = {"guidance_scale": scale, "guidance_low": low}
     assert check_params("vace", given).passes(1).rows == halves
+
+
+@pytest.mark.parametrize(("low", "vace", "flow"), [(0, 8, 16), (1, 6, 14), (3, 8, 16)])
+def test_steps_of_an_expert_without_guidance_take_half_the_time(low, vace, flow):
+    """About half of the steps are its own; the source is read with guidance."""
+    for method, calls in (("vace", vace), ("flow_regions", flow)):
+        given = {"steps": 8, "strength": 1.0, "guidance_low": low}
+        passes = check_params(method, given).passes(1)
+        assert (passes.editing, passes.rows) == (calls, 2)
 
 
 def test_memory_is_that_of_one_expert_but_where_both_stay(

@@ -11,12 +11,12 @@ import torch
 from damaged_models import config, holding, lacking, refusal
 from diffusers import (
     AutoencoderKLWan,
-    UniPCMultistepScheduler,
     WanTransformer3DModel,
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
+from double_library import double, pipeline_of
 from made_clips import noise
 from made_models import aligned, load_double, loaded, randn, write_wan
 from PIL import Image
@@ -45,14 +45,6 @@ WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
-class DoubleUniPC(UniPCMultistepScheduler):
-    """The library's, with its arithmetic in double precision."""
-
-    def set_timesteps(self, *args, **kwargs):
-        super().set_timesteps(*args, **kwargs)
-        self.sigmas = self.sigmas.double()
-
-
 class DoublePipeline(WanVACEPipeline):
     """The library's, which rounds neither what it is given nor its latents."""
 
@@ -67,20 +59,9 @@ class DoublePipeline(WanVACEPipeline):
 @pytest.fixture(scope="module")
 def pipeline(vace_folder):
     """The library's, in double precision."""
-    parts = [
-        aligned(kind.from_pretrained(vace_folder / name, torch_dtype=torch.float64))
-        for kind, name in (
-            (AutoencoderKLWan, "vae"),
-            (WanVACETransformer3DModel, "transformer"),
-        )
-    ]
-    vae, network = parts
-    scheduler = DoubleUniPC(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
-    )
-    made = DoublePipeline(None, None, vae, scheduler, network)
-    made.set_progress_bar_config(disable=True)
-    return made
+    vae = double(AutoencoderKLWan, vace_folder / "vae")
+    network = double(WanVACETransformer3DModel, vace_folder / "transformer")
+    return pipeline_of(DoublePipeline, vae, [network])
 
 
 def frames_of(count):
@@ -322,17 +303,10 @@ def test_a_run_with_two_experts_is_the_librarys(
 ):
     model = load_double(write_wan(tmp_path / "pair", vace=True, experts=True))
     networks = [
-        aligned(
-            WanVACETransformer3DModel.from_pretrained(
-                tmp_path / "pair" / part, torch_dtype=torch.float64
-            )
-        )
+        double(WanVACETransformer3DModel, tmp_path / "pair" / part)
         for part in model.networks
     ]
-    both = DoublePipeline(
-        None, None, pipeline.vae, pipeline.scheduler, *networks, 0.875
-    )
-    both.set_progress_bar_config(disable=True)
+    both = pipeline_of(DoublePipeline, pipeline.vae, networks, 0.875)
     check_run(model, both, monkeypatch, tmp_path, 4, 5.0, low)
 
 

@@ -11,6 +11,7 @@ import torch
 from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from made_models import loaded, randn, write_wan
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from wiring import requested
 
@@ -313,7 +314,7 @@ OTHERS = {
         weights
         | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
     ),
-    "Wan with 36 input channels, which": sized(
+    "Wan with 36 input channels (one from pictures has 36), which": sized(
         "patch_embedding.weight", 128, 36, 1, 2, 2
     ),
     "Wan 2.2 5B in a file of its own, which": sized(
@@ -354,7 +355,7 @@ def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch)
             "by its name an expert of Wan 2.2",
         ),
         ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
-        ("wan.gguf", "'wan.gguf' is not a .safetensors file"),
+        ("wan.gguf", "'wan.gguf' is a GGUF, packed weights"),
         ("wan.pth", "'wan.pth' is a pickle"),
     ],
 )
@@ -450,6 +451,24 @@ def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
     expected = products.transformer.state_dict()
     for name, weight in wide.state_dict().items():
         assert torch.equal(weight, expected[name]), name
+
+
+def test_weights_of_8_bits_are_counted_as_such(eight_bits):
+    """But what stays in the precision of the run."""
+    asked = requested("vace")
+    small, products = (
+        estimate.counted(replace(asked, model=str(file)), 2)[1] for file in eight_bits
+    )
+    with safe_open(eight_bits[0], "pt") as file:
+        eight = [
+            file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 (no mapping)
+            if "blocks." in name
+        ]
+    stays = sum(one.numel() for one in eight if one.dtype == EIGHT)
+    beside = sum(one.numel() for one in eight if one.dtype != EIGHT)
+    assert stays > 10 * beside > 0
+    assert products - small == pytest.approx(stays, rel=0.05)
 
 
 def test_a_lora_changes_the_products(eight_bits, place):
