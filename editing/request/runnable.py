@@ -14,6 +14,7 @@ from regrain.editing.models.adapters import (
     find_adapter,
     read_facts,
 )
+from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.params.registry import find_method
 from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
@@ -74,15 +75,15 @@ def check_runnable(request: EditRequest) -> None:
         )
     for asked in request.pictures:
         pixels = read_picture(asked.path, asked.field)
-        if params.begins_given and not asked.label:
-            _check_first(request, pixels)
+        if params.begins_given:
+            _check_first(request, asked, pixels)
         elif not method.sees_pictures and not request.picture_adapter:
             raise RequestError(
                 asked.field,
                 "A picture needs a picture adapter, but none is chosen. Choose one "
                 "in picture_adapter.",
             )
-    if request.sees_by_itself and request.picture_adapter:
+    if method.sees_pictures and request.picture_adapter:
         raise RequestError(
             "picture_adapter",
             f"{request.method} sees pictures without one. Remove it.",
@@ -94,8 +95,13 @@ def check_runnable(request: EditRequest) -> None:
         )
 
 
-def _check_first(request: EditRequest, picture: Rgba) -> None:
+def _check_first(request: EditRequest, asked: PictureSpec, picture: Rgba) -> None:
     """Refuse, by a RequestError, a picture that cannot be the clip's first frame."""
+    if asked.label:
+        raise RequestError(
+            asked.field,
+            "With first_frame only a picture of the whole frame is seen. Remove it.",
+        )
     width, height = request.clip.size
     rows, columns, _ = picture.shape
     if abs(columns * height / (rows * width) - 1) > _SHAPE:

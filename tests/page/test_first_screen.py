@@ -206,7 +206,8 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
-def test_the_menu_of_a_clip_covers_no_tool(page, tmp_path):
+def test_the_menu_of_a_clip_covers_no_tool(server, open_page, tmp_path):
+    page = open_page(server)
     page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
     wait(lambda: title(page) == "disc.mp4", "the clip is open")
     for width in (500, 800):

@@ -35,179 +35,21 @@ HOLE = """() => { let hole = 0, end = Infinity;
   return hole; }"""
 
 
-@pytest.fixture
-def page(server, open_page):
-    """A page with a method whose seed always acts."""
-    page = open_page(server)
-    page.select_option(".rg-method select", "fresco")
-    unfold(page, "#settings")
-    page.wait_for_selector("#variants .rg-variants:not([hidden])")
-    return page
-
-
-def begin_variants(page, count: int):
-    page.get_by_role("group", name="Variants").get_by_text(
-        str(count), exact=True
-    ).click()
-    press_run(page)
-
-
-def run_variants(page, count: int):
-    before = page.locator(PICTURES).count()
-    begin_variants(page, count)
-    page.wait_for_function(
-        f"document.querySelectorAll('{PICTURES}').length == {before + count}"
-    )
-    page.wait_for_selector("#run:text-is('Run')")
-
-
-def titles(page) -> list[str]:
-    return page.locator(".rg-run-title").all_inner_texts()
-
-
-def press_letter(page, which: int, letter: str):
-    page.locator(".rg-letters").nth(which).get_by_text(letter, exact=True).click()
-
-
-def source_of(page, name: str) -> str:
-    return page.eval_on_selector(f"video.{name}", "video => video.src")
-
-
-def test_variants_are_kept_and_compared(server, page):
-    with server.hold("editing", 6):
-        begin_variants(page, 2)
-        page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
-    page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
-    page.wait_for_selector("#run:text-is('Run')")
-    assert titles(page) == ["FRESCO, seed 1", "FRESCO, seed 0"]
-    said = page.locator(PICTURES).first.inner_text()
-    assert said.split("\n")[1:] == [
-        "a panda and a fox walk on the grass",
-        "8 frames, 3 s",
-    ]
-    shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
-    assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false"]
-    second = source_of(page, "edited")
-    page.locator(PICTURES).nth(1).click()
-    page.wait_for_function(
-        "was => document.querySelector('video.edited').src != was", arg=second
-    )
-    first = source_of(page, "edited")
-    page.wait_for_function(
-        f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))"
-    )
-    # Two edits in the place of source and edit, in step.
-    press_letter(page, 1, "A")
-    assert "Now press B" in page.inner_text(".rg-history")
-    press_letter(page, 0, "B")
-    page.wait_for_function(
-        "src => document.querySelector('video.source').src == src", arg=first
-    )
-    assert source_of(page, "edited") == second
-    captions = page.locator(".rg-pane:not([hidden]) figcaption").all_inner_texts()
-    assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
-    assert page.locator(".rg-result").count() == 0
-    wait(lambda: plays(page, "source") and plays(page, "edited"), "both edits play")
-    page.click("#tabs >> text=Edit")
-    assert (
-        page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
-    )
-    # A picture leads back to one result.
-    page.locator(PICTURES).first.click()
-    page.wait_for_selector(".rg-files a")
-    assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
-
-
-def test_stop_keeps_the_variants_that_are_finished(server, page):
-    before = server.steps().count("closed")
-    with server.hold("editing", 6):
-        begin_variants(page, 4)
-        page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
-        # The inversion has such a step, too.
-        wait(lambda: server.steps()[-1] == "editing 6", "the first is edited")
-    with server.hold("inverting", 3):
-        page.wait_for_selector(PICTURES)
-        page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
-        page.click("#stop")
-        page.wait_for_selector(
-            "text=/Stopped in variant [23] of 4. Finished variants are kept./"
-        )
-        page.wait_for_selector("#run:text-is('Run')")
-    kept = len(titles(page))
-    assert 1 <= kept < 4
-    wait(
-        lambda: server.steps().count("closed") == before + kept + 1,
-        "the last one is closed",
-    )
-    assert page.locator(".rg-files a").count() > 0
-
-
-def test_several_variants_need_a_seed_that_acts(server, open_page):
-    page = open_page(server)
-    unfold(page, "#settings")
-    begin_variants(page, 2)
-    page.wait_for_selector("[role=alert] >> text=Set Variation above 0")
-
-
-def test_settings_of_a_result_come_back(page):
-    write(page, "#rg-prompt-0", "a robot")
-    strength = page.locator("#at-hand input[type=number]:visible").first
-    fill_number(page, strength, "0.6")
-    strength.fill("")  # not the least that is allowed
-    page.keyboard.press("Tab")
-    wait(lambda: strength.input_value() == "0.6", "what was emptied comes back")
-    run_variants(page, 2)
-    page.locator(PICTURES).nth(1).click()
-    page.wait_for_selector(".rg-history-bar")
-    write(page, "#rg-prompt-0", "snow")
-    page.select_option(".rg-method select", "videograin")
-    page.wait_for_function(
-        "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
-    )
-    page.locator(PICTURES).first.click()
-    page.wait_for_function(
-        f"document.querySelector('{PICTURES}').ariaPressed == 'true'"
-    )
-    page.click("text=Use these settings")
-    page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
-    page.wait_for_function(
-        "document.querySelector('.rg-method select').value == 'fresco'"
-    )
-    wait(
-        lambda: strength.is_visible() and strength.input_value() == "0.6",
-        "its strength",
-    )
-    # The same again, from the seed of the one that was chosen.
-    run_variants(page, 1)
-    assert titles(page)[0] == "FRESCO, seed 1"
-    made = report(page)
-    assert made["prompt_used"] == "a robot and a fox walk on the grass"
-    assert made["params"] == {"strength": {"value": 0.6}}
-
-
-def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
-    page, own = run_own(server, open_page)
-    open_example(page, "02_discs_and_lawn")
-    page.wait_for_selector(".rg-card[data-label='3']")
-    page.click("#tabs >> text=Edit")
-    page.click(".rg-history summary:text-is('Of other clips (1)')")
-    page.click(PICTURES)
-    page.wait_for_selector(".rg-files a")
-    wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")
-    page.click(".rg-history-bar >> text=Remove")
-    page.wait_for_selector(PICTURES, state="detached")
-    assert page.locator(".rg-files a").count() == 0
-    assert [
-        entry for entry in own.iterdir() if not entry.name.startswith("clip-")
-    ] == []
-    wait(lambda: plays(page, "source"), "the open clip plays")
-
-
 @pytest.fixture(scope="module")
 def shown(shared_page):
     """A page that shows a result."""
     run(shared_page)
     return shared_page
+
+
+@pytest.fixture(scope="module")
+def seeded(shown):
+    """The same page with a method whose seed always acts."""
+    page = shown
+    page.select_option(".rg-method select", "fresco")
+    unfold(page, "#settings")
+    page.wait_for_selector("#variants .rg-variants:not([hidden])")
+    return page
 
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
@@ -323,3 +165,165 @@ def test_attention_is_inspected_by_region_step_and_frame(shown):
         lambda: "frame 8" in label.get_attribute("aria-label"),
         "it follows the player",
     )
+
+
+def begin_variants(page, count: int):
+    page.get_by_role("group", name="Variants").get_by_text(
+        str(count), exact=True
+    ).click()
+    press_run(page)
+
+
+def run_variants(page, count: int):
+    before = page.locator(PICTURES).count()
+    begin_variants(page, count)
+    page.wait_for_function(
+        f"document.querySelectorAll('{PICTURES}').length == {before + count}"
+    )
+    page.wait_for_selector("#run:text-is('Run')")
+
+
+def titles(page) -> list[str]:
+    return page.locator(".rg-run-title").all_inner_texts()
+
+
+def press_letter(page, which: int, letter: str):
+    page.locator(".rg-letters").nth(which).get_by_text(letter, exact=True).click()
+
+
+def source_of(page, name: str) -> str:
+    return page.eval_on_selector(f"video.{name}", "video => video.src")
+
+
+def test_variants_are_kept_and_compared(server, seeded):
+    page = seeded
+    with server.hold("editing", 6):
+        begin_variants(page, 2)
+        page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
+    page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 3")
+    page.wait_for_selector("#run:text-is('Run')")
+    assert titles(page)[:2] == ["FRESCO, seed 1", "FRESCO, seed 0"]
+    said = page.locator(PICTURES).first.inner_text()
+    assert said.split("\n")[1:] == [
+        "a panda and a fox walk on the grass",
+        "8 frames, 3 s",
+    ]
+    shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
+    assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false", "false"]
+    second = source_of(page, "edited")
+    page.locator(PICTURES).nth(1).click()
+    page.wait_for_function(
+        "was => document.querySelector('video.edited').src != was", arg=second
+    )
+    first = source_of(page, "edited")
+    page.wait_for_function(
+        f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))"
+    )
+    # Two edits in the place of source and edit, in step.
+    press_letter(page, 1, "A")
+    assert "Now press B" in page.inner_text(".rg-history")
+    press_letter(page, 0, "B")
+    page.wait_for_function(
+        "src => document.querySelector('video.source').src == src", arg=first
+    )
+    assert source_of(page, "edited") == second
+    captions = page.locator(".rg-pane:not([hidden]) figcaption").all_inner_texts()
+    assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
+    assert page.locator(".rg-result").count() == 0
+    wait(lambda: plays(page, "source") and plays(page, "edited"), "both edits play")
+    page.click("#tabs >> text=Edit")
+    assert (
+        page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
+    )
+    # A picture leads back to one result.
+    page.locator(PICTURES).first.click()
+    page.wait_for_selector(".rg-files a")
+    assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
+
+
+def test_stop_keeps_the_variants_that_are_finished(server, seeded):
+    page = seeded
+    before = server.steps().count("closed")
+    older = len(titles(page))
+    with server.hold("editing", 6):
+        begin_variants(page, 4)
+        page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
+        # The inversion has such a step, too.
+        wait(lambda: server.steps()[-1] == "editing 6", "the first is edited")
+    with server.hold("inverting", 3):
+        page.wait_for_selector(f"{PICTURES} >> nth={older}")
+        page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
+        page.click("#stop")
+        page.wait_for_selector(
+            "text=/Stopped in variant [23] of 4. Finished variants are kept./"
+        )
+        page.wait_for_selector("#run:text-is('Run')")
+    kept = len(titles(page)) - older
+    assert 1 <= kept < 4
+    wait(
+        lambda: server.steps().count("closed") == before + kept + 1,
+        "the last one is closed",
+    )
+    assert page.locator(".rg-files a").count() > 0
+
+
+def test_settings_of_a_result_come_back(seeded):
+    page = seeded
+    write(page, "#rg-prompt-0", "a robot")
+    strength = page.locator("#at-hand input[type=number]:visible").first
+    fill_number(page, strength, "0.6")
+    strength.fill("")  # not the least that is allowed
+    page.keyboard.press("Tab")
+    wait(lambda: strength.input_value() == "0.6", "what was emptied comes back")
+    run_variants(page, 2)
+    page.locator(PICTURES).nth(1).click()
+    page.wait_for_selector(".rg-history-bar")
+    write(page, "#rg-prompt-0", "snow")
+    page.select_option(".rg-method select", "videograin")
+    page.wait_for_function(
+        "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
+    )
+    page.locator(PICTURES).first.click()
+    page.wait_for_function(
+        f"document.querySelector('{PICTURES}').ariaPressed == 'true'"
+    )
+    page.click("text=Use these settings")
+    page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
+    page.wait_for_function(
+        "document.querySelector('.rg-method select').value == 'fresco'"
+    )
+    wait(
+        lambda: strength.is_visible() and strength.input_value() == "0.6",
+        "its strength",
+    )
+    # The same again, from the seed of the one that was chosen.
+    run_variants(page, 1)
+    assert titles(page)[0] == "FRESCO, seed 1"
+    made = report(page)
+    assert made["prompt_used"] == "a robot and a fox walk on the grass"
+    assert made["params"] == {"strength": {"value": 0.6}}
+
+
+def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
+    page, own = run_own(server, open_page)
+    open_example(page, "02_discs_and_lawn")
+    page.wait_for_selector(".rg-card[data-label='3']")
+    page.click("#tabs >> text=Edit")
+    page.click(".rg-history summary:text-is('Of other clips (1)')")
+    page.click(PICTURES)
+    page.wait_for_selector(".rg-files a")
+    wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")
+    page.click(".rg-history-bar >> text=Remove")
+    page.wait_for_selector(PICTURES, state="detached")
+    assert page.locator(".rg-files a").count() == 0
+    assert [
+        entry for entry in own.iterdir() if not entry.name.startswith("clip-")
+    ] == []
+    wait(lambda: plays(page, "source"), "the open clip plays")
+
+
+def test_several_variants_need_a_seed_that_acts(seeded):
+    seeded.select_option(".rg-method select", "videograin")
+    seeded.wait_for_function("window.regrain.method.name === 'videograin'")
+    begin_variants(seeded, 2)
+    seeded.wait_for_selector("[role=alert] >> text=Set Variation above 0")

@@ -94,8 +94,7 @@ def running(page):
     page.wait_for_selector("text=/step 6 of 12, about/")
 
 
-def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
-    page = open_page(server)
+def test_twenty_anonymous_posts_leave_the_page_usable(server, page):
     with ThreadPoolExecutor(20) as pool, server.hold("editing", 6):
         events = [
             begin(server, "edit_example", "01_two_discs", "{}", "{}") for _ in range(20)
@@ -115,7 +114,6 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         assert all(
             "You already have 3 runs in progress or waiting" in text for text in refused
         )
-        page.click("#tabs >> text=Masks")
         revision = "document.querySelector('.rg-editor').editor.rev"
         before = page.evaluate(revision)
         click(page, LEFT)
@@ -213,8 +211,7 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
     wait_for_result(page)
 
 
-def test_a_fault_is_said_and_run_says_it_again_when_the_page_returns(server, open_page):
-    page = open_page(server)
+def test_a_fault_is_said_and_run_says_it_again_when_the_page_returns(page):
     write(page, "#rg-prompt-0", "a crash")
     for again in (page.reload, lambda: None):
         press_run(page)
@@ -228,8 +225,7 @@ def test_a_fault_is_said_and_run_says_it_again_when_the_page_returns(server, ope
         assert page.input_value("#rg-prompt-0") == "a crash"
 
 
-def test_a_run_that_fails_while_its_page_is_closed_says_so_once(server, open_page):
-    page = open_page(server)
+def test_a_run_that_fails_while_its_page_is_closed_says_so_once(server, page):
     write(page, "#rg-prompt-0", "a crash")
     before = server.steps().count("crashed")
     with server.hold("crash", 1):
@@ -246,13 +242,13 @@ def test_a_run_that_fails_while_its_page_is_closed_says_so_once(server, open_pag
     assert page.locator("[role=alert]:visible").count() == 0
 
 
-def test_a_duplicated_tab_is_another_visitor(server, open_page):
-    page = open_page(server)
+def test_a_duplicated_tab_is_another_visitor(page):
     with page.context.expect_page() as opened:
         page.evaluate("window.open(location.href)")  # with a copy of the storage
     other = opened.value
     other.wait_for_selector(".rg-card")
     other.wait_for_function(f"{TOKEN} != {json.dumps(page.evaluate(TOKEN))}")
+    other.close()
 
 
 def upload(server, page):

@@ -8,6 +8,7 @@ from browser import (
     fill_until,
     open_card,
     press_run,
+    press_stop,
     prompt,
     refine,
     report,
@@ -229,8 +230,7 @@ def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, pa
         fetch.click()
         hub.get_by_text("2.1 GB of 4.3 GB").wait_for()
         assert hub.locator("progress").evaluate("bar => bar.value") == 0.5
-        hub.get_by_role("button", name="Stop").click()
-        page.wait_for_timeout(2000)  # the server knows, however busy it is
+        press_stop(page, hub)
     hub.get_by_text("Stopped at 2.1 GB of 4.3 GB").wait_for()
     fetch.click()
     hub.wait_for(state="detached")

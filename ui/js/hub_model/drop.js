@@ -10,7 +10,9 @@ import { put } from "../shared/post.js";
 export const refusal = ({ name }) => {
   if (/\.gguf$/i.test(name))
     return `“${name}” is a GGUF, packed weights that are not read. Drop the .safetensors of that model, in fp8 if memory is short.`;
-  return /\.(pth?|ckpt|bin)$/i.test(name) ? `“${name}” may run code. Drop the same weights as .safetensors.` : "";
+  return /\.(pth?|ckpt|bin)$/i.test(name)
+    ? `“${name}” may run code. Drop the same weights as .safetensors.`
+    : "";
 };
 
 /**
