@@ -2,9 +2,9 @@
 outline is cut.
 
 A first click begins small, a box with several sizes; further clicks correct the mask,
-or divide it anew where much of it is wrong. No network is needed. Where there is a SAM,
-it is asked about the first click or box, and about points of what that leads to; cuts
-begin with its answers too, and the best one is taken.
+or divide it anew where nothing shows how far a mistake reaches. No network is needed.
+Where there is a SAM, it is asked about the first click or box, and about points of what
+that leads to; cuts begin with its answers too, and the best one is taken.
 """
 
 from __future__ import annotations
@@ -75,12 +75,11 @@ _CORRECTION_ROUNDS = 2
 _PRIOR = 4.0  # evidence of the mask so far
 _RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
 _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
-_CHANGE = 1.0  # what changing all of a mask counts against lying on edges
+_CHANGE = 0.25  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
 
-# A click that takes away in the middle of a mask says that much of it is wrong: the
-# mask is divided anew.
-_MIDDLE = 0.4  # depth of such a click, of the mask's
+# A click that takes away where no correction ends at edges divides the mask anew.
+_VAGUE = 0.3  # score of corrections without edges
 _STRAIGHT = 0.06  # what a way costs without edges, which cost 1 on average
 # A neck is narrower than this share of a click's depth; so many widths are tried.
 _NECK = 0.5
@@ -322,7 +321,7 @@ def _divided(
     """Divide a mask anew: remove what is nearer to a click outside the thing than to
     those on it.
 
-    Colours do not count: where much is wrong, they have misled.
+    Colours do not count: those around the click have led to no outline.
     """
     cost = (_STRAIGHT + scene.edges + 0.7 * scene.shifts).astype(np.float32)
     kept = distance(seeds.inside, cost) + 0.5
@@ -330,9 +329,7 @@ def _divided(
     reach = _TAKEN * depth * float(np.median(cost)) + 0.5
     nearer = np.maximum(np.log(taken / kept), 4 * np.log(taken / reach))
     mask = so_far > 0.5
-    evidence = np.where(mask, np.clip(nearer, -_PRIOR, _PRIOR), -_PRIOR).astype(
-        np.float32
-    )
+    evidence = np.where(mask, nearer, -_PRIOR).clip(-_PRIOR, _PRIOR)
     start = (mask & (nearer > 0)).astype(np.float32)
     return _cut(scene, evidence, seeds, start)
 
@@ -349,10 +346,11 @@ def _loose_piece(mask: Mask, held: Mask, spot: Mask) -> Mask:
         held = depth == depth.max()
     wide = float(depth[spot].max())
     for width in np.linspace(0, _NECK * wide, _NECKS):
-        _, numbers = cv2.connectedComponents((depth > width).astype(np.uint8))
-        here = set(numbers[spot & (depth > width)])
-        there = set(numbers[held & (depth > width)])
-        if here and not here & there:
+        left = depth > width
+        _, numbers = cv2.connectedComponents(left.astype(np.uint8))
+        here = set(numbers[spot & left])
+        there = set(numbers[held & left])
+        if here and there and not here & there:
             piece = np.isin(numbers, [*here])
             others = (numbers > 0) & ~piece
             return mask & (_way(piece, mask) < _way(others, mask))
@@ -376,8 +374,6 @@ def _corrected(
             return np.where(loose, 0, so_far).astype(np.float32)
     side = before != inside  # where the mistake may be
     depth = float(signed_distance(side | spot)[spot].max())
-    if not inside and depth > _MIDDLE * signed_distance(side).max():
-        return _divided(scene, seeds, so_far, spot, depth)
     tried = _corrections(
         scene,
         seeds,
@@ -386,7 +382,11 @@ def _corrected(
         inside,
         depth,
     )
-    return max(tried, key=lambda soft: _fit(scene, before, soft > 0.5))
+    scores = [_fit(scene, before, soft > 0.5) for soft in tried]
+    best = max(scores)
+    if not inside and best < _VAGUE:
+        return _divided(scene, seeds, so_far, spot, depth)
+    return tried[scores.index(best)]
 
 
 def _corrections(

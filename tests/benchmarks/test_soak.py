@@ -11,6 +11,7 @@ from browser import ROOT
 from faults import Started
 
 import benchmarks.soak
+import benchmarks.stopped_runs
 import benchmarks.visitor
 from benchmarks.leftovers import Held, count, kept
 from benchmarks.served import chromium, start
@@ -35,8 +36,10 @@ def soak(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_stops_leave_nothing(soak, tmp_path):
+def test_stops_leave_nothing(soak, tmp_path, monkeypatch):
     """In a process of its own: another test's threads are none of this one's."""
+    # the second goes further than any stop that is counted
+    monkeypatch.setattr(benchmarks.stopped_runs, "_WARM", 2)
     load_backbone("storybook")  # which the child has without loading
     figures = soak(f"--sessions 0 --stops {STOPS}")
     code, printed = Started(main, tmp_path).end()
@@ -52,7 +55,8 @@ def test_stops_leave_nothing(soak, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_not_stopped_ends(own_cache):
+def test_a_run_that_is_not_stopped_ends(own_cache, monkeypatch):
+    monkeypatch.setattr(benchmarks.stopped_runs, "STEPS", 1)
     assert stop_after(10_000, seed=0)
 
 
@@ -65,9 +69,10 @@ def test_a_visitor_is_counted(soak, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         benchmarks.soak, "start", lambda _, *given, **how: start(page, *given, **how)
     )
+    monkeypatch.setattr(benchmarks.soak, "_CLICKS", 1)
     examples = ("01_two_discs", "02_discs_and_lawn")
     monkeypatch.setattr(benchmarks.visitor, "_EXAMPLES", examples)
-    figures = soak("--minutes 0.1 --sessions 1 --warm 0 --wait 0 --stops 0")
+    figures = soak("--minutes 0.03 --sessions 1 --warm 0 --wait 0 --stops 0")
     with ThreadPoolExecutor(1) as pool:  # where no other test has a loop
         assert pool.submit(main).result() == 0
     found = figures()

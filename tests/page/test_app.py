@@ -212,8 +212,8 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     wait(lambda: not own.exists(), "the files are gone")
 
 
-def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
-    first = open_page(server)
+def test_two_pages_wait_for_each_other_and_do_not_mix(server, page, open_page):
+    first = page
     second = open_page(server)
     write(second, "#rg-prompt-1", "")
     with server.hold("inverting", 3):
@@ -241,8 +241,7 @@ def test_words_never_become_code(page):
     assert page.locator(".rg-prompt img, [role=alert] img").count() == 0
 
 
-def test_a_preset_shows_what_it_sets(server, open_page):
-    page = open_page(server)
+def test_a_preset_shows_what_it_sets(page):
     unfold(page, "#settings", "#experiments")
     for topic in ("Regions", "More"):
         page.locator("#settings .rg-more button:visible", has_text=topic).first.click()

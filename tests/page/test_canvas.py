@@ -61,8 +61,7 @@ pytestmark = pytest.mark.browser
 STEPS = "6"
 
 
-def test_what_a_new_user_does(server, open_page):
-    page = open_page(server)
+def test_what_a_new_user_does(server, page, open_page):
     other = open_page(server)
     start_empty(page)
     assert abs(mask_disc(page) - 42**2 * 3.14159) < 60

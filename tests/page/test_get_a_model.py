@@ -20,7 +20,7 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def server(tmp_path_factory):
     """A page with a folder of models, and no way to the hub."""
     folder = tmp_path_factory.mktemp("served")
     own = {"REGRAIN_MODELS": str(folder / "models"), "REGRAIN_TEST_OFFLINE": "1"}
@@ -28,22 +28,21 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def own(served):
+def own(server):
     """The page, whose folder of models is empty."""
-    shutil.rmtree(served.folder / "models", ignore_errors=True)
-    return served
-
-
-def test_the_way_to_a_model_needs_no_open_fold(own, open_page):
-    page = open_page(own, settings=False)
-    assert page.locator("#how-body").is_hidden()
-    page.evaluate("window.regrain.tell('models')")  # as the button in place of Run does
-    page.locator("dialog.rg-real-model").wait_for()
+    shutil.rmtree(server.folder / "models", ignore_errors=True)
+    return server
 
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
-    page = open_page(own, **LOOKS[look])
+    page = open_page(own, settings=False, **LOOKS[look])
+    # The way to it needs no open fold.
+    assert page.locator("#how-body").is_hidden()
+    page.evaluate("window.regrain.tell('models')")  # as the button in place of Run does
+    page.locator("dialog.rg-real-model").wait_for()
+    page.click("dialog.rg-real-model >> text=Close")
+    page.click(".rg-how")
     write(page, "#rg-prompt-0", "a robot")
     run(page)
     unfold(page, "#settings")
@@ -77,8 +76,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
 
 
-def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, open_page, tmp_path):
-    page = open_page(own)
+def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, page, tmp_path):
     lora = tmp_path / "ink.safetensors"
     save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
     drop(page, lora)

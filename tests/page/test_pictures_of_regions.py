@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from accessible import LOOKS, check
-from browser import PHONE, open_card, overflow, serving, wait
+from browser import PHONE, open_card, overflow, press_stop, serving, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -118,8 +118,7 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     with own_server.hold("fetching", 3):
         fetch.click()
         dialog.get_by_text("49 MB of 98 MB").wait_for()
-        dialog.get_by_role("button", name="Stop").click()
-        page.wait_for_timeout(2000)  # the server knows, however busy it is
+        press_stop(page, dialog)
     dialog.get_by_text("Stopped at 49 MB of 98 MB").wait_for()
     fetch.click()
     dialog.wait_for(state="detached")

@@ -57,7 +57,7 @@ CASE = Case(
         "emphasis_words": Row("red=3, grass=2", FULL, prompt=REFINED),
         "blend_self": True,
         "blend_latents": "never",
-        "blend_from": 0.0,
+        "blend_from": Row(0.0, {"steps": 4}),
         "blend_until": 1.0,
         "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
         "blend_threshold": Row(0.95, AREAS),

@@ -25,7 +25,7 @@ BOUND_ROWS = BLENDED_ROWS | {
     "guidance_low": 2.0,
     "strength": 0.5,
     "shift": 1.0,
-    "levels": "1000, 757, 522, 300",
+    "levels": "1000, 757, 522",
     "self_strength": 0.3,
     "cross_strength": 0.4,
     "modulate_until": 0.5,

@@ -135,7 +135,7 @@ def run_of(model, folders, family, tmp_path_factory):
     *_, made = folders(family)
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
-        base = BASES[method] | row.beside
+        base = BASES[method] | {"steps": 3} | row.beside
         key = repr((method, sorted(base.items()), row.prompt, row.frames))
         if given == {} and key in made:
             return made[key][0]

@@ -58,7 +58,7 @@ CASE = Case(
         "redraw": 0.5,
         "blend_with": "noise",
         "heat_from": Row(0.5, shown=heat_of),
-        "heat_until": Row(0.5, shown=heat_of),
+        "heat_until": Row(0.3, shown=heat_of),
         "heat_grids": Row("4", shown=heat_of),
     },
     elsewhere={"flow"},

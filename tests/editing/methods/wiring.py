@@ -708,7 +708,7 @@ class Case:
 
 REFINED = "a red fox on the grass"
 COMMON_ROWS = {
-    "steps": 3,
+    "steps": 4,
     "guidance_scale": 2.0,
     "feather": Row(0.0, shown=frames_of),
     "preview_every": Row(2, shown=steps_shown),
@@ -719,6 +719,6 @@ MODULATED_ROWS = CONTROLLED_ROWS | {
     "preset": "released",
     "self_strength": 0.3,
     "cross_strength": 0.4,
-    "modulate_until": 0.5,
+    "modulate_until": 0.3,
     "schedule_power": 5.0,
 }

@@ -254,7 +254,7 @@ def test_clicks_boxes_and_strokes_add_and_take_away(
 @pytest.mark.parametrize(
     "how", [{"points": [(30, 48), (90, 48)], "point_labels": [1, 0]}, {}]
 )
-def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
+def test_a_click_that_takes_away_where_nothing_ends_divides_the_mask_anew(how):
     """Colours are the same on both sides of a line, and the mask covers both."""
     image = np.full((96, 128, 3), 90, np.uint8)
     cv2.line(image, (50, 0), (50, 95), (200, 200, 200))
@@ -263,6 +263,26 @@ def test_a_click_that_takes_away_in_the_middle_divides_the_mask_anew(how):
     left = np.arange(128) < 50
     found = segment(image, previous=np.ones((96, 128), bool), method="cuts", **how)
     assert iou(found, np.tile(left, (96, 1))) > 0.9
+
+
+@pytest.mark.parametrize("top", [20, 0])
+@pytest.mark.parametrize("spot", [(90, 62), (86, 58), (94, 66)])
+def test_a_click_in_a_gap_takes_the_gap_alone(spot, top):
+    """What is behind a shirt, an arm, shorts and a leg shows between them."""
+    behind = np.random.default_rng(0).integers(20, 32, (120, 160, 3), dtype=np.uint8)
+    image = behind + np.uint8([0, 70, 90])
+    image[44:100, 50:108] = (200, 140, 110)
+    image[44:100, 108:130] = 20
+    # a thin shirt, or a thick one
+    image[top:44, 50:130] = 230
+    thing = np.zeros(image.shape[:2], bool)
+    thing[top:100, 50:130] = True
+    mask = thing.copy()
+    thing[44:80, 72:108] = False
+    image[44:80, 72:108] = behind[44:80, 72:108] + np.uint8([0, 70, 90])
+    click = (90, (top + 44) // 2)
+    found = segment(image, [click, spot], [1, 0], previous=mask, method="cuts")
+    assert iou(found, thing) > 0.97
 
 
 @pytest.mark.parametrize("joint", [0, 4, 20])
