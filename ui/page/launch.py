@@ -31,6 +31,9 @@ FOLDER = _PLACE / f"regrain-{secrets.token_hex(8)}"
 # anyone.
 os.environ["GRADIO_TEMP_DIR"] = str(FOLDER / "uploads")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Read by NumPy: its matrices are small here, and threads that wait for each other's part
+# of one take the cores of a run.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
