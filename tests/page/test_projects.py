@@ -107,6 +107,11 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, tm
     is_kept(kept, "red disc.mp4")
     come_back(kept, page)  # opened
     page.wait_for_selector(".rg-facts-line:has-text('red disc.mp4')")
+    # The list of projects comes with the menu, not with the page.
+    assert b"red disc.mp4" not in kept.get("/config")[1]
+    show_clips(page)
+    page.wait_for_selector("#recent-projects >> text=Recent (1)")
+    page.keyboard.press("Escape")
 
     click(page, (60, 50), 128)
     masked = until(page, lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]

@@ -92,6 +92,5 @@ export function mount(element, props, trigger, watch) {
   folded.addEventListener("toggle", () => {
     if (folded.open) trigger("list", {});
   });
-  hub.on("clips", () => trigger("list", {})); // others may have been kept since
-  trigger("list", {});
+  hub.on("clips", () => trigger("list", {}));
 }

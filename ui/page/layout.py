@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -78,6 +78,8 @@ def lay_out(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
     recent = session_views.recent(projects or Projects(None))
+    # Their pictures come once the menu is open.
+    recent = replace(recent, items=[])
     kept = bool(projects and projects.root)
     shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
