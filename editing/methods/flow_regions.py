@@ -84,8 +84,8 @@ def run(
     yield Stage("editing")
     source = backbone.encode(working.frames)
     first = given_first(request, working) if params.first_frame else None
-    if first is not None:
-        given = backbone.encode(first[None])
+    given = None if first is None else backbone.encode(first[None])
+    if given is not None:
         model.hold(source[:1], given)
     gate = working.inside() if params.blend else None
     fresh = torch.Generator().manual_seed(request.seed)
@@ -111,7 +111,7 @@ def run(
         yield from previews(step, x0, model.now)
         yield Progress("editing", done, len(steps), None)
     edit = source + offset
-    if first is not None and steps:
+    if given is not None and steps:
         edit[:1] = given
     result = WindowResult((edit,), given=working.window.anchors)
     if not steps:
