@@ -323,6 +323,12 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
     assert BROKEN not in " ".join(notes)
 
 
+def test_what_is_wrong_with_other_frames_is_named(clips, session):
+    event = SimpleNamespace(_data={"id": session.id, "have": 0, "start": "x"})
+    note = clips.trim(event, REQUEST, {"id": session.id, "have": 0})["canvas"].note
+    assert note.startswith("Clip: ")
+
+
 def test_the_run_of_a_page_that_has_gone_ends_and_says_so(session, runs):
     visits = runs.visits
     now, visits._clock = [0.0], lambda: now[0]
