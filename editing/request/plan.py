@@ -20,8 +20,6 @@ from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
 # there
 SCANNED = 192
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
-
-
 _IN_LATENT = 4  # frames of a latent of video models, of which the first has one
 
 

@@ -91,7 +91,9 @@ def consider(offered: Offered, request: EditRequest | None, costs: Costs) -> Con
         seconds, here = _here(asked, offered, work, costs)
         cards = _on_cards(offered, work)
         found = Considered(offered, free, memory, seconds, here, cards)
-        if found.use == 1 and len(asked.clip) > _APART:
+        is_long = len(asked.clip) > _APART
+        # A video model takes frames as they follow each other.
+        if found.use == 1 and is_long and "flow" not in offered.family.offers:
             sparse = {**asked.params, "keyframes": f"every {_APART}"}
             fewer = replace(asked, params=sparse)
             work, _ = work_of_family(fewer, offered.need)

@@ -196,14 +196,17 @@ class _Repository:
 
     def _family(self, title: str) -> str:
         """Return the title of its family; of a Wan, of which the class says neither
-        version nor size, by its name."""
+        version nor size, what its name says, and that it does."""
         named = self.id.lower()
         if not title.startswith("Wan"):
             return title
+        found = title
         if "wan2.2" in named:
-            title = title.replace("2.1", "2.2")
-            return f"{title} 5B" if "-5b" in named else title
-        return f"{title}, 14B" if "-14b" in named else title
+            found = title.replace("2.1", "2.2")
+            found += " 5B" if "-5b" in named else ""
+        elif "-14b" in named:
+            found += ", 14B"
+        return title if found == title else f"{found} by its name"
 
     def _of_pipeline(self) -> list[str]:
         """Choose the files of a model: as `download` does, those of a variant where a

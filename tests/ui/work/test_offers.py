@@ -119,6 +119,7 @@ def test_what_takes_too_long_is_counted_with_key_frames(machine):
         f"frame: {offers.consider(fewer, long, costs).here}."
     )
     assert slow.sparse != slow.here
+    assert offers.consider(OFFERED[WAN], long, costs).sparse == ""
     assert offers.consider(OFFERED[LCM], long, machine(200, 0.01)).sparse == ""
     short = request_for("infedit", 8, 512)
     assert offers.consider(OFFERED[SD], short, costs).sparse == ""
