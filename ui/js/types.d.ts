@@ -325,35 +325,7 @@ export interface Told {
   wrote: void;
 }
 
-/** The cards together, and what they can do. */
-export interface Deck {
-  id: string | null;
-  have: number;
-  rest: number;
-  /** The value that was taken last, as JSON. */
-  taken: string | undefined;
-  anew?: number;
-  /** Whether all cards are to be made anew. */
-  fresh: boolean;
-  /** By label. */
-  cards: Map<number, Card>;
-  prompts: {
-    nodes: HTMLElement[];
-    last: HTMLElement;
-    settle(method: MethodView | null): void;
-    read(): Pick<CardsSaying, "source_prompt" | "prompt" | "negative_prompt">;
-    fill(words: Pick<CardsSaying, "source_prompt" | "prompt"> & { negative_prompt?: string }): void;
-  };
-  /** Say by the value what the page says now. */
-  keep(): void;
-  /** The same, and tell the server once nobody types any more. */
-  changed(): void;
-  act(act: ActName, label?: number, more?: ActData): void;
-  find(): void;
-  move(label: number, by: number): void;
-  arrange(): void;
-  take(value: CardsView | null): void;
-}
+export type Deck = import("./cards/deck.js").Deck;
 
 export interface Card {
   card: HTMLElement;
@@ -383,72 +355,7 @@ export interface View {
 /** Texts of the fields that marks of the timeline write. */
 export type Written = Record<"keyframes" | "cuts", string>;
 
-/** What the canvas knows; the comments are in `canvas/state.js`. */
-export interface Editor extends Pick<
-  CanvasView,
-  "rev" | "labels" | "lanes" | "found" | "stale" | "tracking"
-> {
-  id: string | null;
-  clip: ClipView | null;
-  frame: number;
-  masks: (MasksOfFrame | undefined)[];
-  revs: number[];
-  wanted: Set<number>;
-  bitmaps: (ImageBitmap | null | undefined)[];
-  thumbs: (ImageBitmap | null | undefined)[];
-  film: number[];
-  loaded: number;
-  looking: number;
-  pending: Waiting[];
-  adding: number;
-  held: Parameters<Editor["ask"]>[];
-  scanning: boolean;
-  tool: Tool;
-  radius: number;
-  who: MaskFinders | null;
-  led: { from: number; at: number } | null;
-  stroke: Stroke | null;
-  box: Box | null;
-  hover: Place | null;
-  cursor: Place | null;
-  playing: number;
-  hide: boolean;
-  fitted: number;
-  scale: number;
-  still: { frame: number; picture: HTMLImageElement } | null;
-  marked: Set<number>;
-  preview: { begins: boolean; path: Path2D } | null;
-  shapes(): import("./canvas/tint").Shape[];
-  stopping?: boolean;
-  undo?: boolean;
-  redo?: boolean;
-  finders?: Record<string, string>;
-  feathers?: Record<string, number>;
-  painted?: Record<string, number>;
-  followed?: CanvasView["followed"];
-  load(): void;
-  ask(act: ActName, data?: ActData, wait?: Partial<Waiting> | null): void;
-  choose(tool: Tool): void;
-  draw(): void;
-  featherNext(): void;
-  go(frame: number): void;
-  goToKey(side: number): void;
-  hintAnew(): void;
-  /** The mouse has moved over the picture, or left it. */
-  hovered(): void;
-  look(): void;
-  play(on: boolean): void;
-  refresh(): void;
-  reshape(kind: string): void;
-  resize(radius: number): void;
-  say(text: string, alarm?: boolean): void;
-  /** Offer the box tool after what is said, which stays until something else is. */
-  offerBox(): void;
-  showFiles(): void;
-  toggleCut(): void;
-  toggleKey(): void;
-  track(): void;
-}
+export type Editor = import("./canvas/editor.js").Editor;
 
 export type Tool = "add" | "remove" | "box" | "brush" | "erase";
 
@@ -508,7 +415,8 @@ export interface MarkRow {
   moving: { from: number; frames: number[]; before: number[] } | null;
   draw(): void;
   change(frames: number[]): void;
-  toggleAt(frame: number): void;
+  /** Mark a frame, the one that is shown without it, or no longer. */
+  toggleAt(frame?: number): void;
 }
 
 /** The source clip beside its edits. */
