@@ -198,66 +198,7 @@ export type ClickOn = Cutting["points"][number];
 
 // ---------------------------------------------------------------- What components share and tell each other
 
-/** What all components of the page share. */
-export interface Hub {
-  /** Label of the selected region. */
-  active: number;
-  /** Whether that was chosen by hand, and takes the next clicks. */
-  correcting: boolean;
-  /** Labels not shown. */
-  hidden: Set<number>;
-  /** As selected. */
-  method: MethodView | null;
-  /** Before and after of the examples, by name. */
-  pictures: Record<string, string[]>;
-  /** What the fields say that marks of the timeline write. */
-  written: Written;
-  /** Preview of the run. */
-  live: LiveView | null;
-  /** As the cards say, the uppermost first. */
-  regions: Region[];
-  blind: Blind;
-  /** Label of the region of all that no other covers. */
-  rest: number;
-  /** State of the canvas, once it is there. */
-  editor: Editor | null;
-  margins: Margins;
-  /** What is open. */
-  clip: ClipView | null;
-  /** Whether the server is away, or no longer has what this page had. */
-  lost: boolean;
-  /** Whether the server before this one ended while a run of this page went on. */
-  interrupted: boolean;
-  /** Whether work stays on this machine, after the page and the server. */
-  kept: boolean;
-  /** Whether clips may be larger than those of visitors. */
-  anySize: boolean;
-  /** Whether files of weights may be put into the folder of models. */
-  takesWeights: boolean;
-  /** Whether models can be got here. */
-  getsModels: boolean;
-  /** Whether the fields say what they said before a reload. */
-  restored: boolean;
-  /** "quick" where the next run is a try of one frame; "" for a whole run. */
-  attempt: string;
-  attemptFrame: number;
-  /** Whether a button of a try is pressing Run. */
-  trying: boolean;
-  /** How edits are compared. */
-  compare: Player["mode"];
-  /** What part of the picture is seen. */
-  view: View;
-  /** What the settings are called: "Draft". */
-  quality: string;
-  /** Whether a run goes on, or waits. */
-  running: boolean;
-  /** Whether the model draws nonsense of this clip, and nobody wants that all the same. */
-  useless: boolean;
-  /** The fields of a region's words, and what takes them back into its card. */
-  wordsOf(label: number): { node: HTMLElement; home: () => void } | null;
-  on<Name extends keyof Told>(name: Name, act: (data: Told[Name]) => void): void;
-  tell<Name extends keyof Told>(name: Name, ...data: Told[Name] extends void ? [] : [Told[Name]]): void;
-}
+export type Hub = import("./shared/hub.js").Hub;
 
 /** Data by the name of what is told. */
 export interface Told {
