@@ -45,6 +45,8 @@ _WAITING = {
 _INDEXING = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
 # Tensors of two devices may meet here.
 _CROSSING = {_aten.copy_, _aten._to_copy, _aten.set_data, *_INDEXING}
+# Not even single numbers of two devices may meet here.
+_JOINING = {_aten.cat, _aten.stack}
 _MAKERS = {
     torch.arange,
     torch.as_tensor,
@@ -197,7 +199,7 @@ class SimulatedDevice:
         """Refuse tensors of two devices in one operation; a single number may come from
         the processor."""
         for x in given:
-            if not isinstance(x, DeviceTensor) and x.ndim:
+            if not isinstance(x, DeviceTensor) and (x.ndim or packet in _JOINING):
                 raise RuntimeError(
                     "Expected all tensors to be on the same device, but found at least "
                     f"two devices, {self.device} and {x.device}! ({packet})"

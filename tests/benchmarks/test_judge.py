@@ -64,4 +64,4 @@ def test_hard_scenes_are_what_they_are_called(name):
         assert name != "sketch" or task.source.style in ("pencil", "chalk")
         assert name != "jumping" or task.source.actors[0].motion == "jump"
         assert (name == "crossing") == ((first[0] < first[1]) != (last[0] < last[1]))
-        assert nearest(render_frames(task.truth, SIZE), task) == asked(task)
+    assert nearest(render_frames(task.truth, SIZE), task) == asked(task)

@@ -14,6 +14,7 @@ from PIL import Image
 from tables import rows
 
 from regrain.editing.__main__ import main
+from regrain.editing.cli.commands import parse_settings
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
@@ -182,23 +183,9 @@ def test_run_says_what_was_seen_of_every_edit(run, requests, capsys):
     assert "looked at:    a fox\nlooked at:    edit 2, no fox\n" in shown
 
 
-def test_options_outweigh_the_project(run, requests):
-    settings = ["--set", "steps=3", "--set", "levels=coarse", "--set", "blend=false"]
-    run("--model", "/models/sd", "--seed", 5, *settings)
-    (request,) = requests
-    assert (request.model, request.seed) == ("/models/sd", 5)
-    assert request.params == {"steps": 3, "levels": "coarse", "blend": False}
-
-
-def test_another_method_drops_the_params_and_says_so_and_prompts_are_several_edits(
-    project, run, requests
-):
-    change(project, params={"steps": 9, "feather": 1.0})
-    prompts = ["--prompt", "a fox sits", "--prompt", "a panda sits"]
-    _, warnings = run("--method", "fatezero", *prompts, "--set", "steps=4")
-    assert requests[0].params == {"steps": 4}
-    assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
-    assert "dropped the project's params for videograin: feather, steps" in warnings[1]
+def test_settings_are_json_or_text():
+    settings = ["steps=3", "levels=coarse", "blend=false"]
+    assert parse_settings(settings) == {"steps": 3, "levels": "coarse", "blend": False}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import RATE, flat, heard, levels_of, moving, off, samples, write_clip
+from made_clips import RATE, flat, levels_of, moving, off, samples, write_clip
 from PIL import Image, ImageOps, features
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import (
     ArrayClip,
-    AudioSpan,
     Clip,
     ColorTags,
     resize,
@@ -88,19 +87,6 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.metadata["comment"] == "AI-edited video"
         assert "creation_time" not in container.metadata
-
-
-@pytest.mark.parametrize(
-    "tags", [(), (2, 0, 2, 2), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 16)]
-)
-def test_colour_tags_survive_and_are_meant(tmp_path, tags):
-    tags = ColorTags(*tags)
-    frames = flat([40, 128, 210])
-    frames[..., 0] = 20
-    write_video(tmp_path / "a.mp4", frames, Fraction(8), tags=tags)
-    clip = open_clip(tmp_path / "a.mp4")
-    assert clip.tags == tags
-    assert off(clip.read(0, 3), frames).max() <= 2
 
 
 def test_a_round_trip_has_no_bias(tmp_path):
@@ -205,16 +191,6 @@ def test_a_file_whose_only_key_frame_is_missing_is_refused(tmp_path):
         open_clip(cut)
 
 
-def test_rotation_is_applied(tmp_path):
-    upright = flat([100] * 3)
-    upright[:, :, :8, 0] = 250  # a red bar on the left
-    clip = open_clip(
-        write_clip(tmp_path / "a.mp4", np.rot90(upright, -1, (1, 2)), rotation=90)
-    )
-    assert clip.size == (32, 16)
-    assert off(clip.read(0, 3), upright).mean() < 5
-
-
 TURNS = {
     "as it is": ((1, 0, 0, 1), lambda shown: shown),
     "mirrored": ((-1, 0, 0, 1), lambda shown: shown[:, ::-1]),
@@ -271,30 +247,6 @@ def test_hdr_is_said(transfer, is_hdr, tmp_path):
     path = write_clip(tmp_path / "a.mp4", moving(2), tags=tags)
     said = [line for line in open_clip(path).warnings if "is HDR" in line]
     assert len(said) == is_hdr
-
-
-def test_sound_that_is_shorter_than_the_picture_ends_in_silence(tmp_path):
-    path = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
-    span = AudioSpan(path, Fraction(3, 2), Fraction(4))
-    write_video(tmp_path / "cut.mp4", moving(25), Fraction(10), audio_from=span)
-    _, sound = heard(tmp_path / "cut.mp4")
-    assert np.abs(sound[:, : RATE // 3]).max() > 0.4
-    assert np.abs(sound[:, RATE:]).max() < 0.02
-    assert facts(tmp_path / "cut.mp4")[-1] == 25
-
-
-def test_images_come_in_the_order_of_their_numbers(tmp_path):
-    for number in (10, 2, 1):
-        Image.new("RGB", (6, 4), (number * 20, 0, 0)).save(
-            tmp_path / f"frame{number}.png"
-        )
-    (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "._frame1.png").write_bytes(b"of a Mac")
-    (tmp_path / ".ipynb_checkpoints").mkdir()
-    clip = open_clip(tmp_path)
-    assert (clip.size, clip.fps, len(clip)) == ((6, 4), 8, 3)
-    assert clip.read(0, 3)[:, 0, 0, 0].tolist() == [20, 40, 200]
-    assert open_clip(tmp_path, start=1, stride=2).read(0, 1)[0, 0, 0, 0] == 40
 
 
 def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(

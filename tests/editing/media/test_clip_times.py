@@ -135,19 +135,6 @@ def test_frames_that_an_edit_list_hides_are_not_there(tmp_path):
     assert np.array_equal(clip.read(0, 20), pictures[5:25])
 
 
-def test_times_that_start_over_are_not_believed(tmp_path):
-    one = write_clip(tmp_path / "a.ts", flat(LEVELS))
-    two = write_clip(tmp_path / "b.ts", flat(LEVELS[::-1]))
-    (tmp_path / "c.ts").write_bytes(one.read_bytes() + two.read_bytes())
-    clip = open_clip(tmp_path / "c.ts")
-    shown = [
-        round(value / 30) for value in clip.read(0, len(clip)).mean((1, 2, 3)).tolist()
-    ]
-    assert shown == [*range(8), *range(7, -1, -1)]
-    write_video(tmp_path / "w.mp4", clip.read(0, 16), clip.fps, **timing_of(clip))
-    assert len(seen(tmp_path / "w.mp4")[0]) == 16
-
-
 def test_equal_times_follow_each_other(tmp_path):
     times = [Fraction(n, 10) for n in (0, 1, 1, 1, 4)]
     write_video(

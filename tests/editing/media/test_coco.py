@@ -82,14 +82,6 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     np.testing.assert_equal(back, masks)
 
 
-def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(masks_of):
-    found = masks_of(data_set([square(2), square(9, at=5)]))
-    assert list(found) == [3]
-    assert [int(mask.sum()) > 0 for mask in found[3]] == [False, True, True, False]
-    assert found[3][1][1:4, 2:5].all()
-    assert found[3][1].sum() <= 16  # corners are between pixels; a border may be drawn
-
-
 def test_objects_with_a_number_become_labels_of_their_own(tmp_path, masks_of):
     facts = data_set(
         [square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)]

@@ -222,13 +222,6 @@ def test_a_path_that_is_too_long_is_no_export(tmp_path):
         read_labels(tmp_path / ("9" * 300), 1, SIZE)
 
 
-def test_files_are_in_the_order_of_their_numbers(tmp_path):
-    for number in range(12):
-        name = f"{number}.{'PNG' if number % 2 else 'png'}"
-        Image.fromarray(np.full((5, 7), number, np.uint8)).save(tmp_path / name)
-    assert read_labels(tmp_path, 12, SIZE)[:, 0, 0].tolist() == list(range(12))
-
-
 def test_masks_written_before_do_not_come_back(tmp_path, labels):
     write_labels(labels, tmp_path / "labels", {})
     write_labels(labels[:2], tmp_path / "labels", {})

@@ -44,7 +44,7 @@ def test_numbers_in_names_count_by_value(tmp_path, kind, form):
         (tmp_path / "clip").mkdir(exist_ok=True)
         Image.fromarray(grey).save(tmp_path / "clip" / f"{stem}.png")
         size = {"width": 20, "height": 16}
-        images.append({"id": number, "file_name": f"{stem}.png", **size})
+        images.append({"id": 99 - number, "file_name": f"{stem}.png", **size})
     clip = open_clip(tmp_path / "clip")
     shown = [round(level / 20) for level in clip.read(0, len(clip)).mean((1, 2, 3))]
     assert shown == list(range(len(stems)))
@@ -52,7 +52,7 @@ def test_numbers_in_names_count_by_value(tmp_path, kind, form):
     masks = tmp_path / "clip"
     if form == "coco":
         masks = tmp_path / "masks.json"
-        one = {"id": 1, "image_id": len(stems) - 1, "category_id": 1}
+        one = {"id": 1, "image_id": 100 - len(stems), "category_id": 1}
         one["segmentation"] = [np.array(corners).ravel().tolist()]
         named = [{"id": 1, "name": "dog"}]
         facts = {"images": images, "annotations": [one], "categories": named}

@@ -13,7 +13,7 @@ from cases import BASES
 from made_clips import black, noise
 from made_models import loaded, write_small_model
 from made_pictures import write_picture
-from running import edit_clip, finish
+from running import edit_clip, finish, note_calls
 from torch.utils.flop_counter import FlopCounterMode
 from wiring import FRAMES, requested
 
@@ -102,11 +102,15 @@ def test_seconds_are_passes_of_a_frame(request_, one_second):
     assert len(one_second) == 1, "a model is timed once"
 
 
-@pytest.mark.parametrize("sdxl", [False, True])
-def test_memory_is_counted_from_the_files_as_by_the_model(
-    request_, tmp_path, sdxl, monkeypatch
-):
-    model = write_small_model(tmp_path / "model", sdxl)
+@pytest.fixture(scope="module", params=["sd", "sdxl"])
+def model(request, small_folder, tmp_path_factory):
+    """A small model of each kind."""
+    if request.param == "sd":
+        return small_folder
+    return write_small_model(tmp_path_factory.mktemp("models") / "sdxl", sdxl=True)
+
+
+def test_memory_is_counted_from_the_files_as_by_the_model(request_, model, monkeypatch):
     more = {
         "more_prompts": tuple("bcdefgh"),
         "clip": black(8, 16, 16),
@@ -300,16 +304,17 @@ def test_a_method_of_another_package_says_what_it_costs(request_, monkeypatch):
     assert estimate._windows(asked) == [2, 1]
 
 
+@pytest.fixture
+def rows(fitting, monkeypatch):
+    """The rows of each call of the network."""
+    counted = []
+    note_calls(monkeypatch, fitting, lambda x, *_: counted.append(len(x)))
+    return counted
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_passes_are_the_rows_that_the_network_gets(fitting, method, monkeypatch):
+def test_passes_are_the_rows_that_the_network_gets(fitting, method, rows):
     """As promises of time take them, but for what a method leaves out near an end."""
-    rows, predict = [], fitting.predict
-
-    def spy(x, *args, **named):
-        rows.append(len(x))
-        return predict(x, *args, **named)
-
-    monkeypatch.setattr(fitting, "predict", spy)
     given = BASES[method] | {"steps": 6, "preview_every": 0, "tune_steps": 0}
     fields = METHODS[method].Params.model_fields
     params = check_params(
@@ -335,17 +340,8 @@ WALKS = {
 
 @pytest.mark.parametrize("method", WALKS)
 @pytest.mark.parametrize("strength", [1.0, 0.7, 0.1, 0.0])
-def test_an_estimate_counts_the_rows_that_a_run_makes(
-    fitting, method, strength, monkeypatch
-):
+def test_an_estimate_counts_the_rows_that_a_run_makes(fitting, method, strength, rows):
     """With every sampler, whatever the strength leaves of its steps."""
-    rows, predict = [], fitting.predict
-
-    def spy(x, *args, **named):
-        rows.append(len(x))
-        return predict(x, *args, **named)
-
-    monkeypatch.setattr(fitting, "predict", spy)
     latents = 2 if fitting.frames_per_latent > 1 else FRAMES
     for given in WALKS[method]:
         asked = {"steps": 4, "strength": strength, "preview_every": 0, **given}
@@ -356,13 +352,11 @@ def test_an_estimate_counts_the_rows_that_a_run_makes(
         assert sum(rows) == passes.editing * passes.rows * latents, given
 
 
-@pytest.mark.parametrize("sdxl", [False, True])
-def test_operations_of_attention_are_those_of_a_call(tmp_path, sdxl):
+def test_operations_of_attention_are_those_of_a_call(model):
     """What is counted where the frames see each other, over where they do not."""
-    folder = write_small_model(tmp_path / "model", sdxl)
-    unet = loaded(folder).unet
+    unet = loaded(model).unet
     frames, side = 3, 16
-    given = {"added_cond_kwargs": SDXL_GIVEN} if sdxl else {}
+    given = {"added_cond_kwargs": SDXL_GIVEN} if model.name == "sdxl" else {}
     text = torch.randn(frames, 4, unet.config.cross_attention_dim)
     x = torch.randn(frames, 4, side, side)
 
@@ -385,7 +379,7 @@ def test_operations_of_attention_are_those_of_a_call(tmp_path, sdxl):
         (),
         "a cat",
         method="sdedit",
-        model=str(folder),
+        model=str(model),
     )
     each = estimate._sizes(asked)[0].attention
     assert more == each * side**4 * frames * (frames - 1)

@@ -102,15 +102,6 @@ def test_doubts_about_pictures_are_in_the_report(small, monkeypatch):
     assert list(edit(request(), small))[-1].report["warnings"] == ["Hm."]
 
 
-def test_measuring_can_be_skipped(small):
-    for event in edit(request(), small):
-        if isinstance(event, Stage) and event.skip:
-            event.skip()
-    assert event.report["metrics"] == {}
-    assert "measuring" in event.report["seconds"]
-    assert len(event.result.frames) == 2
-
-
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(
     tiny_dc,
 ):
@@ -199,7 +190,7 @@ def test_what_a_notebook_set_changes_nothing_and_is_found_again(
     assert np.array_equal(found, expected)
 
 
-@pytest.mark.parametrize("around", ["double precision", "no device", "inference mode"])
+@pytest.mark.parametrize("around", ["double precision", "inference mode"])
 def test_a_model_that_a_notebook_loads_is_the_same(small_folder, small, around):
     _loaded.clear()
     with AROUND[around]():

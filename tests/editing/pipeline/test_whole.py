@@ -143,7 +143,7 @@ def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv422p10le"])
 @pytest.mark.parametrize(
-    "tags", [(), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 14), (2, 0, 2, 2)]
+    "tags", [(), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 16), (2, 0, 2, 2)]
 )
 def test_a_written_clip_shows_the_colours_of_its_source(tmp_path, pixels, tags):
     tags = ColorTags(*tags)

@@ -8,6 +8,7 @@ from simulated_device import KINDS, SimulatedDevice
 from regrain.editing.__main__ import main
 from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.models.turns import TurnTaking
+from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage import memory
 from regrain.editing.storage.devices import VARIABLE, choose_device, device_name, on_gpu
 
@@ -35,6 +36,14 @@ def test_a_graphics_card_is_chosen_where_there_is_one(kind, monkeypatch):
         monkeypatch.setenv(VARIABLE, "cpu")
         assert choose_device().type == "cpu"
         assert choose_device(kind).type == kind
+
+
+def test_weights_on_two_devices_are_added_up_one_by_one():
+    with SimulatedDevice().at():
+        there = torch.ones(3, device="cuda")
+        with pytest.raises(RuntimeError, match="on the same device"):
+            torch.stack([there.sum(), torch.tensor(2.0)])
+        assert sums_of([torch.ones(2), there]) == [2, 3]
 
 
 def test_parts_do_not_take_turns_where_memory_is_shared():
