@@ -395,18 +395,21 @@ def test_pictures_act_beside_all_else(model, asked, beside):
     """The picture changes the run, at scale 0 nothing of it; each of the others acts,
     too."""
 
-    def run(**given):
-        *_, finished = edit(replace(asked("videograin", **given), model=str(model.id)))
+    def edited(request):
+        few = request.params | {"steps": 2}
+        *_, finished = edit(replace(request, model=str(model.id), params=few))
         return finished.result.uncomposited[:]
+
+    def run(**given):
+        return edited(asked("videograin", **given))
 
     alone = run(scale=0.0)
     seen = run()
     for name, given in beside.items():
         seeing = run(**given)
         unseeing = run(scale=0.0, **given)
-        request = replace(without(asked("videograin", **given)), model=str(model.id))
-        *_, usual = edit(request)
-        assert np.array_equal(unseeing, usual.result.uncomposited[:]), name
+        usual = edited(without(asked("videograin", **given)))
+        assert np.array_equal(unseeing, usual), name
         assert not np.array_equal(seeing, unseeing), name
         assert not np.array_equal(unseeing, alone), name
         assert not np.array_equal(seeing, seen), name

@@ -411,6 +411,7 @@ def check_readings(
 ) -> None:
     """What control networks are given in each of these calls of the model."""
     assert len(run.controls) == (len(calls) if run.params.control else 0)
+    assert (run.result.control is None) == (not run.params.control)
     for call, seen in zip(calls, run.controls, strict=False):
         texts = texts_of(call).repeat_interleave(run.frames, 0)
         near(seen["text"], texts, "text of a control network", atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from commands import command
 from json_files import write_json
-from made_models import SCHEDULER, loaded, write_small_model
+from made_models import SCHEDULER, write_small_model
 from running import finish
 from safetensors.torch import save_file
 from wiring import requested
@@ -336,14 +336,3 @@ def test_a_lora_that_is_one_is_not_inverted_with(guessed, tmp_path):
     asked = replace(requested("fatezero"), model=model, loras=(few,))
     with pytest.raises(ModelError, match=r"not .* \(LCM\)"):
         finish(edit(asked))
-
-
-def test_a_folder_with_such_a_scheduler_brings_its_settings(tmp_path):
-    folder = write_small_model(tmp_path / "model")
-    path = folder / "scheduler" / "scheduler_config.json"
-    write_json(path, SCHEDULER | {"_class_name": "LCMScheduler"})
-    model = loaded(folder)
-    assert model.few_step == "LCM"
-    assert "inversion" not in model.offers
-    assert model.defaults["sdedit"]["sampler"] == "lcm"
-    assert model.notes == ()

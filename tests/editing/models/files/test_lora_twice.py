@@ -48,6 +48,7 @@ HEADERS = [
     ({"lora_alpha": "9", "alpha_pattern": '{"to_q": 1}'}, 0.5),
     ({"alpha_pattern": json.dumps({f"^{QUERY}": 1, "to_q": 9})}, 0.5),
     ({"alpha_pattern": json.dumps({f"^{QUERY[1:]}": 1})}, 1),
+    ({"lora_alpha": "1", "alpha_pattern": '{"o_q": 9}'}, 0.5),
     ({"lora_alpha": "1", "r": "9", "rank_pattern": '{"attn1.to_q": 2}'}, 0.5),
     ({"text_encoder.lora_alpha": "1", "title": "r: 9", "ss_network_alpha": "9"}, 1),
     ({"lora_alpha": "None"}, "no number"),

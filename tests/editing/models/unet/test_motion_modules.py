@@ -10,7 +10,6 @@ import torch
 from damaged_models import rewrite
 from diffusers import (
     AnimateDiffPipeline,
-    DDIMScheduler,
     LCMScheduler,
     MotionAdapter,
     UNetMotionModel,
@@ -22,7 +21,6 @@ from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.diffusion.samplers import Sampling
-from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.intervention import Intervention, hooked
 from regrain.editing.models.unet import motion_modules
@@ -129,22 +127,6 @@ def test_a_call_equals_diffusers(middle, double, tmp_path, monkeypatch):
     assert (found - wanted).abs().max() < 1e-11 * wanted.abs().max()
     plain = backbone.unet(x, 401, vectors).sample  # nothing stays
     assert (found - plain).abs().max() > 1e-3
-
-
-def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
-    """The schedule is the adapter's, where it says one."""
-    moved = with_linear_betas(folder, tmp_path / "linear", backbone)
-    how = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
-    scheduler = DDIMScheduler(**BETAS, **how)
-    # Large enough for groups of more than two numbers, whose norm would be a sign.
-    x = randn(FRAMES, 4, 16, 16)
-    wanted = drawn_by_diffusers(folder, backbone, scheduler, x, guidance_scale=3.0)
-    text = backbone.embed(["", "a cat"])
-    for step in moved.schedule.sampling(4):
-        x0, eps = moved.predict(torch.cat([x, x]), step, text)
-        (x0, x1), (e0, e1) = x0.chunk(2), eps.chunk(2)
-        x = advance(x0 + 3 * (x1 - x0), e0 + 3 * (e1 - e0), step)
-    assert (x - wanted).abs().max() < 1e-4 * wanted.abs().max()
 
 
 def test_scale_weighs_and_zero_is_the_model(folder, backbone):

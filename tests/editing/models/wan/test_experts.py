@@ -81,16 +81,6 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("shift", "count", "high"),
-    [(3, 30, 10), (5, 30, 13), (8, 30, 17), (12, 30, 19), (12, 40, 26), (16, 30, 21)],
-)
-def test_steps_of_the_expert_for_high_noise(pairs, shift, count, high):
-    steps = FlowSchedule(shift).sampling(count, "diffusers")
-    own = pairs["both"].transformer
-    assert sum(pairs["both"]._expert(step) is own for step in steps) == high
-
-
 def test_a_timestep_is_told_to_the_expert_for_it(pairs):
     """From 875 on that for high noise; one that is alone answers everywhere."""
     found = {

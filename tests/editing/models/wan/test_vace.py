@@ -129,15 +129,6 @@ def test_a_condition_is_the_librarys(pipeline, count, pictures, soft):
     torch.testing.assert_close(found, theirs(pipeline, *given), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("count", [1, 5, 17, 81])
-def test_channels_of_a_mask_are_the_librarys(pipeline, count):
-    mask = np.float32(mask_of(count, soft=True)) / 255
-    grid = Grid((count + 3) // 4, HEIGHT // 8, WIDTH // 8)
-    whole = torch.from_numpy(mask)[None, None].expand(-1, 3, -1, -1, -1)
-    expected = pipeline.prepare_masks(whole, [[]])[0].transpose(0, 1)
-    assert torch.equal(mask_channels(mask, grid), expected)
-
-
 def test_given_frames_at_an_end_do_not_show_in_the_mask():
     """A latent reads the middle of its share of the clip, not the frames it is of."""
 
