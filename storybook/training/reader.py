@@ -38,6 +38,7 @@ from transformers import (
 
 from regrain.editing.media.labels import grow_labels
 from storybook import dataset
+from storybook.rendering import cast_of, owners, render_frames, surface_ids
 from storybook.training.muon import Muon
 from storybook.training.runs import (
     Each,
@@ -60,10 +61,6 @@ from storybook.world import (
     WHERE,
     Actor,
     Scene,
-    cast_of,
-    owners,
-    render_frames,
-    surface_ids,
 )
 
 log = logging.getLogger(__name__)
