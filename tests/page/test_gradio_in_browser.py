@@ -23,7 +23,7 @@ FOLLOWED = """async () => {
 COUNTED = {
     "const SPINS = /": "const SPINS = /no such script|^$/; const NOT = /",
     "value: () => false": "value: () => { window.fields = (window.fields ?? 0) + 1; return false; }",
-    "all.filter(isWanted)": "all.filter((one) => (window.events = (window.events ?? 0) + 1) && isWanted(one))",
+    "all.filter(isWanted)": "all.filter((one) => (window.events = (window.events ?? 0) + 1, isWanted(one)))",
 }
 
 
