@@ -84,9 +84,9 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     assert seen["bottom"] <= 900
 
 
-def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, open_page):
+def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, page):
     """It is asked for once, by a press of Run that takes long."""
-    page = open_page(server, script=NOTICES)
+    page.evaluate(NOTICES)
     write(page, "#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")  # which no other test has timed
     unfold(page, "#settings")
