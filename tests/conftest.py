@@ -14,6 +14,8 @@ os.environ["OMP_NUM_THREADS"] = (
 import pytest
 import torch
 from browser import (  # noqa: F401
+    _chromium,
+    _contexts,
     browser,
     chromium_there,
     open_page,

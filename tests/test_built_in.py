@@ -33,7 +33,8 @@ from regrain.editing.pipeline.shipped_results import RESULT
 from regrain.editing.recipe.events import Finished, Stage
 from storybook import KINDS, replace, sample_scene
 from storybook.__main__ import grown
-from storybook.world import from_dict, render_frames
+from storybook.rendering import render_frames
+from storybook.world import from_dict
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"

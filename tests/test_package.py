@@ -113,16 +113,44 @@ def each(program: str, *calls: tuple[object, ...]) -> str:
     return f"import runpy, sys\nfor sys.argv in {given}: runpy.run_path({program!r}, run_name='__main__')\n"
 
 
-def test_programs_of_the_documents_edit_a_clip_and_compare_videos(
+def folder_of_a_pipeline(model: Path, folder: Path) -> None:
+    """Write a small model as a pipeline of diffusers is saved."""
+    kinds = {
+        "unet": "UNet2DConditionModel",
+        "vae": "AutoencoderKL",
+        "scheduler": "DDIMScheduler",
+    }
+    parts = {name: ("diffusers", kind) for name, kind in kinds.items()}
+    kinds = {"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer"}
+    parts |= {name: ("transformers", kind) for name, kind in kinds.items()}
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": (None, None),
+    } | parts
+    shutil.copytree(model, folder)
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+def test_programs_of_the_documents_edit_a_clip_compare_videos_and_bind_words(
     installed, example, small_folder
 ):
+    """And masks are tracked by a command; all in one process, which has loaded much."""
+    folder = installed.parent / "elsewhere"
     clip = example / "clip.mp4"
     edited = each("own_clip.py", (clip, "own.mp4"))
     # A folder of diffusers is loaded without a word, too.
     load = f"import regrain; regrain.load_backbone({str(small_folder)!r})\n"
     compared = (clip, clip), (clip, "own.mp4", example / "masks"), (clip, "own.mp4")
-    done = python(installed, "-c", edited + load + each("metrics.py", *compared))
-    assert (done.returncode, done.stderr) == (0, "")
+    quiet = edited + load + each("metrics.py", *compared)
+    mark = "sys.stderr.write('pipeline')\n"
+    folder_of_a_pipeline(small_folder, folder / "model")
+    bound = each("pipeline.py", *(("model", f"{s}.png", s) for s in (0, 0.9)))
+    options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
+    track = ["regrain", "masks", "track", str(clip), *options]
+    track = f"sys.argv = {track}\nrunpy.run_module('regrain', run_name='__main__')"
+    done = python(installed, "-c", quiet + mark + bound + track)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("pipeline"), done.stderr
     assert re.search(r"^editing (\d+) of \1$", done.stdout, re.MULTILINE)
     assert "'inside_after'" in done.stdout
     assert "\nPSNR 100.0 dB (100 where equal), SSIM 1.000\n" in done.stdout
@@ -130,6 +158,8 @@ def test_programs_of_the_documents_edit_a_clip_and_compare_videos(
         float, re.findall(r"^PSNR ([\d.]+)", done.stdout, re.MULTILINE)
     )
     assert everywhere < outside < 100
+    assert (folder / "0.png").read_bytes() != (folder / "0.9.png").read_bytes()
+    assert any((folder / "found").iterdir())
 
 
 def test_the_command_edits_from_any_folder_by_a_method_of_the_documents(installed):
@@ -149,36 +179,6 @@ def test_the_command_edits_from_any_folder_by_a_method_of_the_documents(installe
         json.loads((folder / "own" / "report.json").read_text())["request"]["method"]
         == "gentle"
     )
-
-
-def test_a_program_of_the_documents_binds_words_in_a_pipeline_of_diffusers(
-    installed, example, small_folder
-):
-    """And masks are tracked by a command."""
-    folder = installed.parent / "elsewhere"
-    kinds = {
-        "unet": "UNet2DConditionModel",
-        "vae": "AutoencoderKL",
-        "scheduler": "DDIMScheduler",
-    }
-    parts = {name: ("diffusers", kind) for name, kind in kinds.items()}
-    kinds = {"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer"}
-    parts |= {name: ("transformers", kind) for name, kind in kinds.items()}
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "feature_extractor": (None, None),
-    } | parts
-    (shutil.copytree(small_folder, folder / "model") / "model_index.json").write_text(
-        json.dumps(index)
-    )
-    bound = each("pipeline.py", *(("model", f"{s}.png", s) for s in (0, 0.9)))
-    options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
-    track = ["regrain", "masks", "track", str(example / "clip.mp4"), *options]
-    track = f"sys.argv = {track}\nrunpy.run_module('regrain', run_name='__main__')"
-    done = python(installed, "-c", bound + track)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "0.png").read_bytes() != (folder / "0.9.png").read_bytes()
-    assert any((folder / "found").iterdir())
 
 
 def test_one_name_with_every_file_and_the_versions_of_python(installed):

@@ -52,8 +52,8 @@ SMALL = {
         {"SHARD": 2, "SHARDS": 1, "PROBES": (0, 300)},
     ),
     "fast": (
-        "--report 1 --rank 2 --rows 8 --held 2",
-        {"HELD_OUT": FEW[:1], "STILL": 0.0, "WALK": (999, 499)},
+        "--report 1 --rank 2 --rows 2 --held 2",
+        {"HELD_OUT": FEW[:1], "STILL": 1.0, "WALK": (999, 499)},
     ),
     "reader": ("--batch 8 --report 1", {"SHARD": 2, "SHARDS": 1}),
     "sam": (
@@ -61,7 +61,7 @@ SMALL = {
         {"held_out": lambda sam, _: held_out(sam, 1, 64)},
     ),
 }
-SAMPLES = {"autoencoder": 4, "motion": 8, "fast": 8, "reader": 8}  # of a step; else 2
+SAMPLES = {"autoencoder": 4, "motion": 8, "reader": 8}  # of a step; else 2
 
 
 @pytest.fixture

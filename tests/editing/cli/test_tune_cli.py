@@ -113,7 +113,6 @@ NAMES = [
 REFUSED = {
     "--out": [["-o", name] for name in NAMES],
     "--name": [["--name", "x" * 101], ["--name", " "]],
-    "params.tune_steps": [["--set", "tune_steps=-1"]],
     "params.learning_rate": [["--set", "learning_rate=0"]],
     "params.strength": [["--set", "strength=0.5"]],
     "--set": [["--set", "tune_steps"]],

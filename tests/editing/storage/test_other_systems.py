@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_projects import write_project
 from other_systems import BARE
 
 ROOT = Path(__file__).parents[3]
@@ -19,20 +20,20 @@ import torch
 
 assert 10**6 < free_memory() < total
 assert 10**7 < peak_memory(torch.device("cpu")) < total
-example, out = sys.argv[1:]
-ran = edit(["run", example, "-o", out + "/out", "--method", "sdedit",
-            "--set", "steps=2", "--set", "strength=0.5"])
+given, out = sys.argv[1:]
+ran = edit(["run", out + "/project", "-o", out + "/out"])
 doctor = edit(["doctor"])
-converted = masks(["convert", example + "/masks", "-o", out + "/m.json"])
+converted = masks(["convert", given, "-o", out + "/m.json"])
 sys.exit(ran or doctor or converted)
 """
 
 
 @pytest.mark.slow
 def test_an_edit_runs_where_unix_is_missing(tmp_path):
-    example = ROOT / "assets" / "examples" / "01_two_animals"
+    masks = ROOT / "assets" / "examples" / "01_two_animals" / "masks"
+    write_project(tmp_path / "project")
     env = os.environ | {"OMP_NUM_THREADS": "1", "REGRAIN_CACHE": str(tmp_path / "c")}
-    command = [sys.executable, "-c", BARE + EDIT, str(example), str(tmp_path)]
+    command = [sys.executable, "-c", BARE + EDIT, str(masks), str(tmp_path)]
     ran = subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
     )
