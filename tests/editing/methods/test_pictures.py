@@ -107,7 +107,7 @@ def decoded(request, model):
 def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
     """Every call: rows of the edit's halves get the term of the formula, those of the
     source nothing."""
-    request = asked(method)
+    request = asked(method, params={"steps": 2})
     calls = []
     make = Looking._attend
     picture = write_picture(Path(request.regions[0].picture).parent / "scene.png", 5)
