@@ -51,7 +51,7 @@ from regrain.editing import (
     tune,
 )
 from regrain.editing.models.backbone import Backbone
-from storybook.world import render_frames
+from storybook.rendering import render_frames
 
 FIRST_SEED = 20_000
 ROWS: dict[str, dict[str, object]] = {

@@ -273,15 +273,19 @@ def measure(
         made = small_actor(seed, args.pixels, speed, tuple(args.heights))
         pictures = [made.request.clip.read(4, 5)[0]]
         for name in rows:
+            row = settings(args.set)
+            row["size"] = args.size
             change = ROWS[part][name]
-            row = settings(args.set) | {"size": args.size} | dict(change(made))
+            row |= change(made)
             edited = run(made, backbone, row)
             rows[name].append(edited.figures)
             print(f"{part:8}{name:20}", seed, _line(edited.figures), flush=True)
             pictures.append(edited.frames[4])
-        pictures.append(render(made.truth, args.pixels).frames[4])
+        truth = render(made.truth, args.pixels)
+        pictures.append(truth.frames[4])
         sheet.append(_strip(made, pictures))
-    Image.fromarray(np.concatenate(sheet)).save(args.out / f"{part}.png")
+    drawn = Image.fromarray(np.concatenate(sheet))
+    drawn.save(args.out / f"{part}.png")
     table = {name: summary(figures) for name, figures in rows.items()}
     for name, row in table.items():
         print(f"{part:8}{name:20}", _line(row), flush=True)

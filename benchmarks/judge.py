@@ -24,7 +24,7 @@ from benchmarks.tasks import Task
 from regrain.editing.motion.flow import warp
 from regrain.editing.pipeline.metrics import psnr, ssim
 from storybook import Scene, render
-from storybook.world import cast_of, center, render_frames, surface_ids
+from storybook.rendering import cast_of, center, render_frames, surface_ids
 
 JUDGED = (1, 3, 6)  # frames that are judged
 _GRID = 64  # pixels on which pictures are compared

@@ -31,7 +31,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.inversion import ddim_walk
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
-from storybook.world import render_frames
+from storybook.rendering import render_frames
 
 FIRST_SEED = 40_000  # of held-out scenes
 FIRST_SHOWN = 2_000_000  # of scenes that train the classifier

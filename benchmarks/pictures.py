@@ -34,8 +34,9 @@ from regrain.editing.cli.commands import parse_settings
 from regrain.editing.media.images import shown
 from regrain.editing.models.backbone import Backbone
 from storybook import COLORS, KINDS, Scene, replace, sample_scene
+from storybook.rendering import cast_of, render_frames, surface_ids
 from storybook.training.pictures import paint, portrait
-from storybook.world import Actor, cast_of, render_frames, surface_ids
+from storybook.world import Actor
 
 ADAPTER = "storybook/pictures"
 _SHOTS = 3

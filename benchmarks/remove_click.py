@@ -70,22 +70,28 @@ def _wrong_part(
     if kind == "other thing":
         return other & free
     if kind == "half of it":
-        rows = np.flatnonzero(other.any(1))
-        return other & free & (np.arange(_SIZE) < rows.mean())[:, None]
+        middle = np.flatnonzero(other.any(1)).mean()
+        upper = np.arange(_SIZE) < middle
+        return other & free & upper[:, None]
     free = free & ~other
-    near = cv2.dilate(thing.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    around = np.ones((5, 5), np.uint8)
+    near = cv2.dilate(thing.astype(np.uint8), around) > 0
     places = np.argwhere(near & free)
-    row, column = places[rng.integers(len(places))]
+    chosen = rng.integers(len(places))
+    row, column = places[chosen]
     radius = rng.uniform(0.04, 0.15) * _SIZE
     rows, columns = np.mgrid[:_SIZE, :_SIZE]
     away = np.hypot(rows - row, columns - column)
     if kind == "spot":
         return free & (away < radius)
     colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(float)
-    alike = np.abs(colors - colors[row, column]).sum(-1) < _ALIKE
-    wrong = free & alike & (away < 2.5 * radius)
+    difference = np.abs(colors - colors[row, column]).sum(-1)
+    alike = difference < _ALIKE
+    close = away < 2.5 * radius
+    wrong = free & alike & close
     _, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
-    return (numbers == numbers[row, column]) & wrong
+    piece = numbers == numbers[row, column]
+    return piece & wrong
 
 
 def overlaps(case: Case, method: str) -> tuple[float, float]:
@@ -112,9 +118,11 @@ def main() -> None:
         found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
         for case in cases(args.cases):
             found[case.kind].append(overlaps(case, method))
-        for kind, pairs in [*found.items(), ("all", sum(found.values(), []))]:
+        found["all"] = sum(found.values(), [])
+        for kind, pairs in found.items():
             before, after = np.array(pairs or [(np.nan, np.nan)]).T
-            falls = int((after - before < -_FALL).sum())
+            gains = after - before
+            falls = int((gains < -_FALL).sum())
             table[f"{method}, {kind}"] = [before.mean(), after.mean(), falls]
             print(
                 f"{method:5}{kind:14}{before.mean():.3f} -> {after.mean():.3f}, "

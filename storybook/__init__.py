@@ -1,6 +1,7 @@
 """The drawn world and its training scripts. Nothing at run time imports this
 package."""
 
+from storybook.rendering import Rendered, render  # noqa: F401
 from storybook.world import (  # noqa: F401
     ACCESSORIES,
     BACKGROUNDS,
@@ -8,9 +9,7 @@ from storybook.world import (  # noqa: F401
     KINDS,
     STYLES,
     Actor,
-    Rendered,
     Scene,
-    render,
     replace,
     sample_scene,
     shrink,

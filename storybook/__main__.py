@@ -18,7 +18,8 @@ from regrain.editing.errors import EditingError
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.labels import grow_labels
 from regrain.editing.media.writing import write_video
-from storybook.world import FPS, WHERE, Scene, render, sample_scene
+from storybook.rendering import render
+from storybook.world import FPS, WHERE, Scene, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:

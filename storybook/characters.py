@@ -1,16 +1,13 @@
-"""The actors of the drawn world: kinds, colours and things to wear."""
+"""The kinds of actors of the drawn world, and their bodies."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from storybook.draw import (
-    ACCESSORY,
     BODY,
     CREAM,
     HEAD,
@@ -64,7 +61,7 @@ Shapes = list[Primitive]
 # --- building blocks ----------------------------------------------------------------------------------------
 
 
-def _shape(
+def shape_of(
     points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
 ) -> Primitive:
     """Return an outlined shape; by default parts of the head hang on the head, others
@@ -74,25 +71,23 @@ def _shape(
     return Primitive(points, color, part, limb)
 
 
-def _flat(
+def flat(
     points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
 ) -> Primitive:
-    """Return a shape without an outline; arguments as for `_shape`."""
-    return dataclasses.replace(_shape(points, color, part, limb), ink=False)
+    """Return a shape without an outline; arguments as for `shape_of`."""
+    return dataclasses.replace(shape_of(points, color, part, limb), ink=False)
 
 
-def _solid(
-    points: np.ndarray, color: Color, part: int = HEAD, limb: str = ""
-) -> Shapes:
+def solid(points: np.ndarray, color: Color, part: int = HEAD, limb: str = "") -> Shapes:
     """Return an outlined shape, its darker underside, and a lighter patch towards the
     light."""
     middle = (points.min(0) + points.max(0)) / 2
     shadow = _underside(points, middle)
     gleam, lean = _gleam(points, middle)
-    patch = _flat(gleam, shade(color, 1.24), part, limb)
+    patch = flat(gleam, shade(color, 1.24), part, limb)
     return [
-        _shape(points, color, part, limb),
-        _flat(shadow, shade(color, 0.83), part, limb),
+        shape_of(points, color, part, limb),
+        flat(shadow, shade(color, 0.83), part, limb),
         dataclasses.replace(patch, lean=lean),
     ]
 
@@ -130,7 +125,7 @@ def _spots(
     """Two flat ellipses on the head, mirrored about `x`."""
     left = ellipse(x - apart, y, rx, ry, -turn, n)
     right = ellipse(x + apart, y, rx, ry, turn, n)
-    return [_flat(left, color), _flat(right, color)]
+    return [flat(left, color), flat(right, color)]
 
 
 def _ears(
@@ -140,8 +135,8 @@ def _ears(
     about the face."""
     shapes = []
     for side in (-1, 1):
-        shapes.append(_shape(_on_face(outline, side), color))
-        shapes += [_flat(_on_face(points, side), tone) for points, tone in patches]
+        shapes.append(shape_of(_on_face(outline, side), color))
+        shapes += [flat(_on_face(points, side), tone) for points, tone in patches]
     return shapes
 
 
@@ -161,7 +156,7 @@ def _eye(x: float, y: float, r: float, iris: Color = WHITE) -> Shapes:
     eyeball = ellipse(x, y, r, r * 1.25, n=18)
     pupil = ellipse(x + 0.012, y + 0.004, r * wide, r * 0.95, n=14)
     highlight = ellipse(x - 0.006, y - 0.024, r * 0.3, n=8)
-    return [_shape(eyeball, iris), _flat(pupil, INK), _flat(highlight, WHITE)]
+    return [shape_of(eyeball, iris), flat(pupil, INK), flat(highlight, WHITE)]
 
 
 def _mouth(x: float, y: float, nose: Color, wide: float = 0.05) -> Shapes:
@@ -169,16 +164,16 @@ def _mouth(x: float, y: float, nose: Color, wide: float = 0.05) -> Shapes:
     half = tube("0,0.055 0.025,0.078 0.05,0.055", 0.009) * (wide / 0.05, 1)
     tip = blob("-0.042,-0.02 0.042,-0.02 0.01,0.03 -0.01,0.03")
     return [
-        _flat(half * (-1, 1) + (x, y), INK),
-        _flat(half * (1, 1) + (x, y), INK),
-        _flat(tip + (x, y), nose),
+        flat(half * (-1, 1) + (x, y), INK),
+        flat(half * (1, 1) + (x, y), INK),
+        flat(tip + (x, y), nose),
     ]
 
 
 def _leg(x: float, limb: str, color: Color, foot: Color, width: float) -> Shapes:
     thigh = capsule(x, -0.27, x, -0.06, width * 1.1, width * 0.9)
     paw = ellipse(x + 0.02, -0.042, width * 1.15, 0.044, n=18)
-    return [_shape(thigh, color, LEGS, limb), _shape(paw, foot, LEGS, limb)]
+    return [shape_of(thigh, color, LEGS, limb), shape_of(paw, foot, LEGS, limb)]
 
 
 def _beast(
@@ -203,11 +198,11 @@ def _beast(
         *behind,
         *_leg(-0.23, "leg0", far_legs, far_foot, width),
         *_leg(0.15, "leg1", far_legs, far_foot, width),
-        *_solid(body, color, BODY),
+        *solid(body, color, BODY),
         *coat,
         *_leg(-0.33, "leg2", legs, foot, width),
         *_leg(0.05, "leg3", legs, foot, width),
-        *_solid(head, color),
+        *solid(head, color),
         *face,
     ]
 
@@ -231,25 +226,25 @@ def _cat(main: Color) -> Shapes:
     return _beast(
         main,
         behind=[
-            _shape(tube(tail, 0.052, 0.05, 0.042), main, BODY, "tail"),
-            _flat(tube("-0.53,-0.78 -0.6,-0.92", 0.045, 0.034), dark, BODY, "tail"),
+            shape_of(tube(tail, 0.052, 0.05, 0.042), main, BODY, "tail"),
+            flat(tube("-0.53,-0.78 -0.6,-0.92", 0.045, 0.034), dark, BODY, "tail"),
             *_ears(ear, main, (inner_ear, ROSE)),
         ],
         body=blob(
             "-0.44,-0.4 -0.3,-0.53 -0.1,-0.53 0.16,-0.52 0.23,-0.36 0.1,-0.23 -0.2,-0.22 -0.4,-0.26"
         ),
         coat=[
-            _flat(capsule(x, -0.525 - lift, x + 0.02, -0.41, 0.024, 0.008), dark, BODY)
+            flat(capsule(x, -0.525 - lift, x + 0.02, -0.41, 0.024, 0.008), dark, BODY)
             for x, lift in stripes
         ],
         head=head,
         face=[
             *[
-                _flat(capsule(x, -0.825, x, -0.76, 0.017, 0.006), dark)
+                flat(capsule(x, -0.825, x, -0.76, 0.017, 0.006), dark)
                 for x in (0.19, 0.25, 0.31)
             ],
             *[
-                _flat(
+                flat(
                     capsule(0.25 + side * 0.13, y, 0.25 + side * 0.31, y + d, 0.008),
                     shade(main, 0.45),
                 )
@@ -283,25 +278,25 @@ def _dog(main: Color) -> Shapes:
     tail = tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03)
     return _beast(
         main,
-        behind=[_shape(tail, main, BODY, "tail")],
+        behind=[shape_of(tail, main, BODY, "tail")],
         body=body,
         coat=[
-            _flat(saddle, dark, BODY),
-            _flat(ellipse(0.12, -0.32, 0.1, 0.13), shade(main, 1.6), BODY),
+            flat(saddle, dark, BODY),
+            flat(ellipse(0.12, -0.32, 0.1, 0.13), shade(main, 1.6), BODY),
         ],
         head=blob(
             "0.02,-0.82 0.16,-0.92 0.34,-0.9 0.46,-0.76 0.44,-0.55 0.25,-0.45 0.05,-0.5 -0.02,-0.66"
         ),
         face=[
-            _shape(tongue, (240, 92, 112)),
-            *_solid(muzzle, pale),
-            _flat(tube("0.4,-0.52 0.5,-0.52 0.6,-0.56", 0.01), INK),
-            _flat(ellipse(0.6, -0.655, 0.062, 0.05), INK),
-            _flat(ellipse(0.585, -0.672, 0.02, 0.012, n=8), WHITE),
-            _flat(ellipse(0.36, -0.77, 0.082, 0.095), dark),
+            shape_of(tongue, (240, 92, 112)),
+            *solid(muzzle, pale),
+            flat(tube("0.4,-0.52 0.5,-0.52 0.6,-0.56", 0.01), INK),
+            flat(ellipse(0.6, -0.655, 0.062, 0.05), INK),
+            flat(ellipse(0.585, -0.672, 0.02, 0.012, n=8), WHITE),
+            flat(ellipse(0.36, -0.77, 0.082, 0.095), dark),
             *_eye(0.2, -0.76, 0.058),
             *_eye(0.36, -0.76, 0.052),
-            *_solid(ear, dark),
+            *solid(ear, dark),
         ],
         foot=pale,
         width=0.07,
@@ -321,20 +316,20 @@ def _fox(main: Color) -> Shapes:
     return _beast(
         main,
         behind=[
-            _shape(tail, main, BODY, "tail"),
-            _flat(tip, WHITE, BODY, "tail"),
+            shape_of(tail, main, BODY, "tail"),
+            flat(tip, WHITE, BODY, "tail"),
             *_ears(ear, main, (inner_ear, CREAM), (ear_tip, SOOT)),
         ],
         body=blob(
             "-0.44,-0.4 -0.3,-0.52 -0.05,-0.53 0.16,-0.54 0.22,-0.38 0.1,-0.22 -0.2,-0.23 -0.4,-0.27"
         ),
-        coat=[_flat(chest, WHITE, BODY)],
+        coat=[flat(chest, WHITE, BODY)],
         head=blob(
             "0.25,-0.86 0.42,-0.78 0.57,-0.6 0.4,-0.49 0.25,-0.4 0.1,-0.49 -0.07,-0.6 0.08,-0.78"
         ),
         face=[
-            _flat(_on_face(cheek, -1), WHITE),
-            _flat(_on_face(cheek, 1), WHITE),
+            flat(_on_face(cheek, -1), WHITE),
+            flat(_on_face(cheek, 1), WHITE),
             *_eyes(0.25, -0.68, 0.1, 0.05),
             *_mouth(0.25, -0.54, INK, 0.045),
         ],
@@ -349,12 +344,12 @@ def _panda(main: Color) -> Shapes:
     return _beast(
         main,
         behind=[
-            _shape(ellipse(-0.5, -0.36, 0.06), SOOT, BODY, "tail"),
-            *_solid(ellipse(0.24 - 0.21, -0.86, 0.105), SOOT),
-            *_solid(ellipse(0.24 + 0.21, -0.86, 0.105), SOOT),
+            shape_of(ellipse(-0.5, -0.36, 0.06), SOOT, BODY, "tail"),
+            *solid(ellipse(0.24 - 0.21, -0.86, 0.105), SOOT),
+            *solid(ellipse(0.24 + 0.21, -0.86, 0.105), SOOT),
         ],
         body=ellipse(-0.14, -0.385, 0.385, 0.235),
-        coat=[_flat(shoulders, SOOT, BODY)],
+        coat=[flat(shoulders, SOOT, BODY)],
         head=ellipse(0.24, -0.64, 0.3, 0.265),
         face=[
             *_spots(0.24, 0.12, -0.655, 0.088, 0.115, SOOT, 32),
@@ -369,12 +364,12 @@ def _panda(main: Color) -> Shapes:
 
 def _rabbit(main: Color) -> Shapes:
     pale = shade(main, 1.6)
-    behind = [_shape(ellipse(-0.49, -0.3, 0.1), WHITE, BODY, "tail")]
+    behind = [shape_of(ellipse(-0.49, -0.3, 0.1), WHITE, BODY, "tail")]
     for side in (-1, 1):
         x = 0.25 + side * 0.115
         ear = ellipse(x, -0.98, 0.078, 0.26, side * 10)
         inner_ear = ellipse(x, -0.97, 0.04, 0.19, side * 10)
-        behind += [*_solid(ear, main), _flat(inner_ear, ROSE)]
+        behind += [*solid(ear, main), flat(inner_ear, ROSE)]
     return _beast(
         main,
         behind=behind,
@@ -382,12 +377,12 @@ def _rabbit(main: Color) -> Shapes:
             "-0.5,-0.3 -0.44,-0.48 -0.24,-0.58 0,-0.52 0.2,-0.44 0.22,-0.3 0.05,-0.19 -0.3,-0.17"
         ),
         coat=[
-            *_solid(ellipse(-0.29, -0.27, 0.17, 0.165), main, LEGS),
-            _flat(ellipse(0.12, -0.32, 0.09, 0.12), pale, BODY),
+            *solid(ellipse(-0.29, -0.27, 0.17, 0.165), main, LEGS),
+            flat(ellipse(0.12, -0.32, 0.09, 0.12), pale, BODY),
         ],
         head=ellipse(0.25, -0.63, 0.25, 0.225),
         face=[
-            _shape(box(0.215, -0.52, 0.285, -0.44, 0.012), WHITE),
+            shape_of(box(0.215, -0.52, 0.285, -0.44, 0.012), WHITE),
             *_spots(0.25, 0.052, -0.53, 0.07, 0.052, pale),
             *_spots(0.25, 0.18, -0.555, 0.05, 0.036, ROSE),
             *_eyes(0.25, -0.665, 0.105, 0.056),
@@ -403,14 +398,14 @@ def _pig(main: Color) -> Shapes:
     curl = "-0.48,-0.4 -0.58,-0.4 -0.62,-0.5 -0.54,-0.54 -0.52,-0.46 -0.62,-0.42 -0.7,-0.48"
     return _beast(
         main,
-        behind=[_shape(tube(curl, 0.024, 0.018), dark, BODY, "tail")],
+        behind=[shape_of(tube(curl, 0.024, 0.018), dark, BODY, "tail")],
         body=ellipse(-0.12, -0.375, 0.4, 0.225),
         coat=[],
         head=ellipse(0.25, -0.62, 0.275, 0.245),
         face=[
             *_spots(0.25, 0.2, -0.55, 0.055, 0.04, shade(main, 0.88)),
             *_eyes(0.26, -0.69, 0.115, 0.046),
-            *_solid(ellipse(0.27, -0.555, 0.135, 0.095), shade(main, 0.9)),
+            *solid(ellipse(0.27, -0.555, 0.135, 0.095), shade(main, 0.9)),
             *_spots(0.27, 0.05, -0.555, 0.024, 0.04, shade(main, 0.4), n=14),
             *_ears(blob("0.09,-0.82 0.21,-0.93 0.33,-0.88 0.35,-0.7 0.23,-0.74"), dark),
         ],
@@ -419,6 +414,7 @@ def _pig(main: Color) -> Shapes:
     )
 
 
+UPRIGHT = ("robot", "fairy", "astronaut")
 _SIDES = ((-1, "leg1", "arm1"), (1, "leg2", "arm2"))  # of actors that walk upright
 
 
@@ -440,10 +436,10 @@ def _robot_limbs(main: Color, steel: Color, side: int, leg: str, arm: str) -> Sh
     forearm = capsule(side * 0.28, -0.5, side * 0.37, -0.32, 0.05)
     hand = ellipse(side * 0.38, -0.28, 0.075)
     return [
-        _shape(shin, steel, LEGS, leg),
-        _shape(foot, shade(steel, 0.75), LEGS, leg),
-        _shape(forearm, steel, BODY, arm),
-        *_solid(hand, main, BODY, arm),
+        shape_of(shin, steel, LEGS, leg),
+        shape_of(foot, shade(steel, 0.75), LEGS, leg),
+        shape_of(forearm, steel, BODY, arm),
+        *solid(hand, main, BODY, arm),
     ]
 
 
@@ -453,10 +449,10 @@ def _robot_trunk(main: Color) -> Shapes:
     lamp = ellipse(0, -0.385, 0.08)
     gleam = ellipse(-0.02, -0.41, 0.03)
     return [
-        *_solid(trunk, main, BODY),
-        _shape(socket, INK, BODY),
-        _flat(lamp, GLOW, BODY),
-        _flat(gleam, WHITE, BODY),
+        *solid(trunk, main, BODY),
+        shape_of(socket, INK, BODY),
+        flat(lamp, GLOW, BODY),
+        flat(gleam, WHITE, BODY),
     ]
 
 
@@ -466,10 +462,10 @@ def _robot_head(main: Color, steel: Color) -> Shapes:
     left_ear = box(-0.31 - 0.04, -0.84, -0.31 + 0.04, -0.68, 0.02)
     right_ear = box(0.31 - 0.04, -0.84, 0.31 + 0.04, -0.68, 0.02)
     return [
-        _shape(antenna, steel),
-        *_solid(bulb, (240, 66, 60)),
-        _shape(left_ear, steel),
-        _shape(right_ear, steel),
+        shape_of(antenna, steel),
+        *solid(bulb, (240, 66, 60)),
+        shape_of(left_ear, steel),
+        shape_of(right_ear, steel),
         *_robot_face(main, steel),
     ]
 
@@ -480,17 +476,17 @@ def _robot_face(main: Color, steel: Color) -> Shapes:
     visor = box(-0.23, -0.89, 0.23, -0.71, 0.07)
     mouth = box(-0.14, -0.685, 0.14, -0.625, 0.025)
     shapes = [
-        *_solid(head, main),
-        _shape(visor, SOOT),
-        _shape(mouth, shade(steel, 0.7)),
+        *solid(head, main),
+        shape_of(visor, SOOT),
+        shape_of(mouth, shade(steel, 0.7)),
     ]
     for x in (-0.11, 0.11):
         eye = ellipse(x, -0.8, 0.068)
         highlight = ellipse(x - 0.018, -0.82, 0.024, n=10)
-        shapes += [_flat(eye, GLOW), _flat(highlight, WHITE)]
+        shapes += [flat(eye, GLOW), flat(highlight, WHITE)]
     for x in (-0.1, -0.018, 0.064):
         tooth = box(x, -0.675, x + 0.036, -0.637, 0.005)
-        shapes.append(_flat(tooth, WHITE))
+        shapes.append(flat(tooth, WHITE))
     return shapes
 
 
@@ -510,11 +506,11 @@ def _cabin(main: Color) -> Shapes:
     rear_gleam = path("-0.24,-0.5 -0.17,-0.64 -0.12,-0.64 -0.19,-0.5")
     front_gleam = path("0.05,-0.5 0.08,-0.62 0.11,-0.62 0.09,-0.5")
     return [
-        *_solid(roof, main, HEAD, "trunk"),
-        _shape(rear_window, glass, HEAD, "trunk"),
-        _shape(front_window, glass, HEAD, "trunk"),
-        _flat(rear_gleam, WHITE, HEAD, "trunk"),
-        _flat(front_gleam, WHITE, HEAD, "trunk"),
+        *solid(roof, main, HEAD, "trunk"),
+        shape_of(rear_window, glass, HEAD, "trunk"),
+        shape_of(front_window, glass, HEAD, "trunk"),
+        flat(rear_gleam, WHITE, HEAD, "trunk"),
+        flat(front_gleam, WHITE, HEAD, "trunk"),
     ]
 
 
@@ -530,13 +526,13 @@ def _hull(main: Color) -> Shapes:
     handle = capsule(-0.14, -0.37, -0.06, -0.37, 0.017)
     seam = capsule(-0.03, -0.43, -0.03, -0.2, 0.008)
     return [
-        *_solid(hull, main, BODY),
-        _shape(headlight, (255, 242, 160), BODY),
-        _shape(tail_light, (252, 110, 60), BODY),
-        _shape(front_bumper, chrome, BODY),
-        _shape(rear_bumper, chrome, BODY),
-        _flat(handle, INK, BODY),
-        _flat(seam, shade(main, 0.5), BODY),
+        *solid(hull, main, BODY),
+        shape_of(headlight, (255, 242, 160), BODY),
+        shape_of(tail_light, (252, 110, 60), BODY),
+        shape_of(front_bumper, chrome, BODY),
+        shape_of(rear_bumper, chrome, BODY),
+        flat(handle, INK, BODY),
+        flat(seam, shade(main, 0.5), BODY),
     ]
 
 
@@ -547,10 +543,10 @@ def _wheel(limb: str, x: float) -> Shapes:
     upright_spoke = capsule(x, -0.225, x, -0.075, 0.014)
     spokes: Color = (116, 120, 132)
     return [
-        _shape(tyre, (44, 44, 52), LEGS, limb),
-        _flat(rim, (208, 212, 220), LEGS, limb),
-        _flat(level_spoke, spokes, LEGS, limb),
-        _flat(upright_spoke, spokes, LEGS, limb),
+        shape_of(tyre, (44, 44, 52), LEGS, limb),
+        flat(rim, (208, 212, 220), LEGS, limb),
+        flat(level_spoke, spokes, LEGS, limb),
+        flat(upright_spoke, spokes, LEGS, limb),
     ]
 
 
@@ -563,7 +559,7 @@ def _wings() -> Shapes:
         root = np.array([side * 0.1, -0.44])
         for lobe in (low * (side, 1), top * (side, 1)):
             patch = (lobe - root) * 0.62 + root + (side * 0.06, 0)
-            shapes += [_shape(lobe, (206, 238, 255), BODY), _flat(patch, WHITE, BODY)]
+            shapes += [shape_of(lobe, (206, 238, 255), BODY), flat(patch, WHITE, BODY)]
     return shapes
 
 
@@ -575,7 +571,7 @@ def _fairy(main: Color) -> Shapes:
     locks = blob(
         "0,-1 0.22,-0.93 0.3,-0.74 0.25,-0.58 0,-0.54 -0.25,-0.58 -0.3,-0.74 -0.22,-0.93"
     )
-    shapes = [*_wings(), *_solid(bun, hair), *_solid(locks, hair)]
+    shapes = [*_wings(), *solid(bun, hair), *solid(locks, hair)]
 
     shoe = blob("-0.06,-0.1 0.05,-0.1 0.11,-0.03 0.08,0 -0.06,0")
     for side, leg, arm in _SIDES:
@@ -584,10 +580,10 @@ def _fairy(main: Color) -> Shapes:
         forearm = capsule(side * 0.18, -0.5, side * 0.3, -0.35, 0.046)
         sleeve = ellipse(side * 0.18, -0.505, 0.085, 0.07)
         shapes += [
-            _shape(shin, SKIN, LEGS, leg),
-            _shape(shoe + (x, 0), trim, LEGS, leg),
-            _shape(forearm, SKIN, BODY, arm),
-            _shape(sleeve, shade(main, 1.6), BODY, arm),
+            shape_of(shin, SKIN, LEGS, leg),
+            shape_of(shoe + (x, 0), trim, LEGS, leg),
+            shape_of(forearm, SKIN, BODY, arm),
+            shape_of(sleeve, shade(main, 1.6), BODY, arm),
         ]
 
     wand = capsule(0.3, -0.36, 0.42, -0.52, 0.014)
@@ -604,15 +600,15 @@ def _fairy(main: Color) -> Shapes:
     mouth = tube("-0.045,-0.633 0.015,-0.61 0.075,-0.633", 0.012)
     return [
         *shapes,
-        _shape(wand, (150, 96, 50), BODY, "arm2"),
-        _shape(_star(0.44, -0.56, 0.085), (255, 220, 60), BODY, "arm2"),
-        *_solid(dress, main, BODY),
-        _flat(belt, trim, BODY),
-        _shape(face, SKIN),
-        *_solid(fringe, hair),
+        shape_of(wand, (150, 96, 50), BODY, "arm2"),
+        shape_of(_star(0.44, -0.56, 0.085), (255, 220, 60), BODY, "arm2"),
+        *solid(dress, main, BODY),
+        flat(belt, trim, BODY),
+        shape_of(face, SKIN),
+        *solid(fringe, hair),
         *_spots(0.015, 0.145, -0.65, 0.046, 0.032, ROSE),
         *_eyes(0.015, -0.73, 0.092, 0.05),
-        _flat(mouth, LIPS),
+        flat(mouth, LIPS),
     ]
 
 
@@ -626,13 +622,13 @@ def _astronaut(main: Color) -> Shapes:
     seam = shade(main, 0.58)
     trim: Color = (244, 124, 44)
     oxygen = box(-0.3, -0.64, 0.3, -0.26, 0.06)
-    shapes = _solid(oxygen, STEEL, BODY)
+    shapes = solid(oxygen, STEEL, BODY)
 
     boot = blob("-0.1,-0.09 0.09,-0.09 0.125,-0.03 0.1,0 -0.1,0")
     for side, leg, arm in _SIDES:
         x = side * 0.135
         shapes += _astronaut_leg(main, trim, x, leg)
-        shapes.append(_shape(boot + (x, 0), seam, LEGS, leg))
+        shapes.append(shape_of(boot + (x, 0), seam, LEGS, leg))
         shapes += _astronaut_arm(main, trim, side, arm)
     suit = blob(
         "-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4"
@@ -644,12 +640,12 @@ def _astronaut(main: Color) -> Shapes:
     right_lamp = ellipse(0.07, -0.42, 0.03, n=12)
     return [
         *shapes,
-        *_solid(suit, main, BODY),
-        _shape(panel, seam, BODY),
-        _flat(left_lamp, (240, 70, 70), BODY),
-        _flat(middle_lamp, (250, 214, 60), BODY),
-        _flat(right_lamp, GLOW, BODY),
-        _flat(slot, WHITE, BODY),
+        *solid(suit, main, BODY),
+        shape_of(panel, seam, BODY),
+        flat(left_lamp, (240, 70, 70), BODY),
+        flat(middle_lamp, (250, 214, 60), BODY),
+        flat(right_lamp, GLOW, BODY),
+        flat(slot, WHITE, BODY),
         *_helmet(main, trim),
     ]
 
@@ -657,13 +653,13 @@ def _astronaut(main: Color) -> Shapes:
 def _astronaut_leg(main: Color, trim: Color, x: float, leg: str) -> Shapes:
     trousers = capsule(x, -0.27, x, -0.1, 0.1, 0.092)
     stripe = box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01)
-    return [*_solid(trousers, main, LEGS, leg), _flat(stripe, trim, LEGS, leg)]
+    return [*solid(trousers, main, LEGS, leg), flat(stripe, trim, LEGS, leg)]
 
 
 def _astronaut_arm(main: Color, trim: Color, side: int, arm: str) -> Shapes:
     sleeve = capsule(side * 0.24, -0.5, side * 0.38, -0.35, 0.085, 0.075)
     glove = ellipse(side * 0.41, -0.315, 0.07)
-    return [*_solid(sleeve, main, BODY, arm), _shape(glove, trim, BODY, arm)]
+    return [*solid(sleeve, main, BODY, arm), shape_of(glove, trim, BODY, arm)]
 
 
 def _helmet(main: Color, trim: Color) -> Shapes:
@@ -679,226 +675,17 @@ def _helmet(main: Color, trim: Color) -> Shapes:
     mouth = tube("-0.035,-0.638 0.02,-0.618 0.075,-0.638", 0.012)
     gleam = tube("-0.17,-0.75 -0.13,-0.85 -0.05,-0.9", 0.016)
     return [
-        *_solid(helmet, main),
-        _shape(left_phone, trim),
-        _shape(right_phone, trim),
-        _shape(visor, (58, 84, 128)),
-        _flat(face, SKIN),
-        _flat(hair, HAIR),
+        *solid(helmet, main),
+        shape_of(left_phone, trim),
+        shape_of(right_phone, trim),
+        shape_of(visor, (58, 84, 128)),
+        flat(face, SKIN),
+        flat(hair, HAIR),
         *_eyes(0.02, -0.73, 0.078, 0.042),
-        _flat(mouth, LIPS),
-        _flat(gleam, WHITE),
+        flat(mouth, LIPS),
+        flat(gleam, WHITE),
     ]
 
 
 _DRAWN = (_cat, _dog, _fox, _panda, _rabbit, _pig, _robot, _car, _fairy, _astronaut)
 BUILDERS: dict[str, Callable[[Color], Shapes]] = dict(zip(NATURAL, _DRAWN, strict=True))
-
-
-# --- things to wear -----------------------------------------------------------------------------------------
-
-
-class _Fit(NamedTuple):
-    """Where accessories go: middle of the eyes, top of the head, neck, back; half the
-    head's width."""
-
-    eyes: tuple[float, float]
-    top: tuple[float, float]
-    neck: tuple[float, float]
-    back: tuple[float, float]
-    half: float
-
-
-_BEAST = _Fit((0.25, -0.66), (0.25, -0.86), (0.14, -0.42), (-0.17, -0.5), 0.27)
-_FITS = {
-    "dog": _Fit((0.29, -0.76), (0.22, -0.89), (0.17, -0.36), (-0.26, -0.54), 0.24),
-    "panda": _BEAST._replace(
-        eyes=(0.24, -0.66), top=(0.24, -0.9), half=0.28, back=(-0.19, -0.58)
-    ),
-    "rabbit": _BEAST._replace(top=(0.25, -0.85), back=(-0.22, -0.54)),
-    "pig": _BEAST._replace(eyes=(0.26, -0.69), top=(0.25, -0.87), back=(-0.19, -0.56)),
-    "robot": _Fit((0.0, -0.8), (0.0, -0.975), (0.0, -0.55), (0.0, -0.42), 0.3),
-    "fairy": _Fit((0.015, -0.73), (0.0, -0.95), (0.0, -0.52), (0.0, -0.42), 0.27),
-    "astronaut": _Fit((0.02, -0.745), (0.0, -0.99), (0.0, -0.51), (0.0, -0.42), 0.29),
-    "car": _Fit((0.1, -0.55), (-0.06, -0.72), (0.36, -0.36), (-0.3, -0.66), 0.27),
-}
-CLOTH = (244, 156, 30)
-FLAP = (206, 88, 24)
-UPRIGHT = ("robot", "fairy", "astronaut")
-
-
-def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
-    """Return the shapes behind the ears, and those in front of them."""
-    x, y = fit.top
-    w = fit.half
-    felt: Color = (50, 56, 124)
-    ribbon: Color = (255, 196, 44)
-    upright = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02")
-    crown = upright * (w, 1) + fit.top
-    half_band = w * 0.72
-    band = box(x - half_band, y - 0.13, x + half_band, y - 0.02, 0.01)
-    half_brim = w * 1.15
-    brim_y = y + 0.015
-    brim = capsule(x - half_brim, brim_y, x + half_brim, brim_y, 0.05)
-    behind = [
-        *_solid(crown, felt, ACCESSORY, limb),
-        _flat(band, ribbon, ACCESSORY, limb),
-    ]
-    in_front = _solid(brim, felt, ACCESSORY, limb)
-    return behind, in_front
-
-
-def _sunglasses(fit: _Fit, limb: str) -> Shapes:
-    x, y = fit.eyes
-    w = fit.half
-    bridge_y = y - 0.05
-    bridge = capsule(x - w * 1.05, bridge_y, x + w * 1.05, bridge_y, 0.026)
-    return [
-        _shape(bridge, WHITE, ACCESSORY, limb),
-        *_dark_lens(x - w * 0.5, y, w, limb),
-        *_dark_lens(x + w * 0.5, y, w, limb),
-    ]
-
-
-def _dark_lens(x: float, y: float, w: float, limb: str) -> Shapes:
-    """A lens of sunglasses around (x, y) in its frame; `w` is half the head's width."""
-    frame = box(x - w * 0.47, y - 0.1, x + w * 0.47, y + 0.115, 0.07)
-    lens = box(x - w * 0.36, y - 0.07, x + w * 0.36, y + 0.088, 0.05)
-    gleam = capsule(x - 0.055, y + 0.02, x - 0.005, y - 0.035, 0.016)
-    return [
-        _shape(frame, WHITE, ACCESSORY, limb),
-        _flat(lens, (24, 24, 34), ACCESSORY, limb),
-        _flat(gleam, (150, 176, 214), ACCESSORY, limb),
-    ]
-
-
-def _scarf(fit: _Fit) -> Shapes:
-    x, y = fit.neck
-    wool: Color = (16, 172, 164)
-    tail = blob("0.02,0 0.16,-0.01 0.2,0.27 0.06,0.29") + fit.neck
-    tail_stripe = path("0.047,0.15 0.178,0.13 0.187,0.19 0.054,0.21") + fit.neck
-    collar = tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck
-    shapes = [
-        *_solid(tail, wool, ACCESSORY),
-        _flat(tail_stripe, CREAM, ACCESSORY),
-        *_solid(collar, wool, ACCESSORY),
-    ]
-    for across in (-0.14, 0.02, 0.17):
-        upper = (x + across, y - 0.07)
-        lower = (x + across * 1.15, y + 0.06)
-        stripe = capsule(*upper, *lower, 0.026)
-        shapes.append(_flat(stripe, CREAM, ACCESSORY))
-    return shapes
-
-
-def _backpack(fit: _Fit) -> Shapes:
-    """A backpack seen from the side."""
-    x, y = fit.back
-    sack = (
-        blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07")
-        + fit.back
-    )
-    flap = blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back
-    pocket = box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03)
-    buckle = box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01)
-    return [
-        *_solid(sack, CLOTH, ACCESSORY),
-        *_solid(flap, FLAP, ACCESSORY),
-        _shape(pocket, CREAM, ACCESSORY),
-        _shape(buckle, CREAM, ACCESSORY),
-    ]
-
-
-def _carried() -> tuple[Shapes, Shapes]:
-    """A backpack seen from the front: the sack behind the figure, the straps over its
-    shoulders."""
-    sack = blob(
-        "-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14"
-    )
-    strap = tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046)
-    left = strap * (-1, 1)
-    right = strap * (1, 1)
-    straps = [_shape(left, FLAP, ACCESSORY), _shape(right, FLAP, ACCESSORY)]
-    return _solid(sack, CLOTH, ACCESSORY), straps
-
-
-def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
-    """Insert an accessory between the shapes of a body, where it is worn."""
-    fit = _FITS.get(kind, _BEAST)
-    limb = "trunk" if kind == "car" else "head"
-    is_beast = kind != "car" and kind not in UPRIGHT
-    if accessory == "sunglasses":
-        return [*body, *_sunglasses(fit, limb)]
-    if accessory == "hat":
-        crown, brim = _hat(fit, limb)
-        # A dog's ears hang in front of its head, so its hat covers all of them.
-        ears = len(body)
-        if is_beast and kind != "dog":
-            ears = _first_of_head(body)
-        return [*_inserted(body, ears, crown), *brim]
-    # The head of a beast hides its neck.
-    face = _face(body) if is_beast else len(body)
-    if accessory == "scarf":
-        scarf = _scarf(fit)
-        return _inserted(body, face, scarf)
-    if kind in UPRIGHT:
-        sack, straps = _carried()
-        shoulders = _end_of_trunk(body)
-        return [*sack, *_inserted(body, shoulders, straps)]
-    pack = _backpack(fit)
-    if kind == "car":
-        return [*pack, *body]
-    return _inserted(body, face, pack)
-
-
-def _inserted(body: Shapes, index: int, shapes: Shapes) -> Shapes:
-    return [*body[:index], *shapes, *body[index:]]
-
-
-def _first_of_head(body: Shapes, start: int = 0) -> int:
-    """Return the index of the first shape of the head from `start` on; at first, these
-    are the ears."""
-    return next(i for i in range(start, len(body)) if body[i].part == HEAD)
-
-
-def _face(body: Shapes) -> int:
-    """Return the index of the first shape of the head in front of the legs."""
-    legs = max(i for i, shape in enumerate(body) if shape.part == LEGS)
-    return _first_of_head(body, legs + 1)
-
-
-def _end_of_trunk(body: Shapes) -> int:
-    """Return the index after the last shape of the trunk."""
-    trunk = [
-        i for i, shape in enumerate(body) if (shape.part, shape.limb) == (BODY, "trunk")
-    ]
-    return trunk[-1] + 1
-
-
-@lru_cache(maxsize=2048)
-def character(
-    kind: str, color: str | None, accessory: str | None, facing: int
-) -> tuple[Primitive, ...]:
-    """All primitives of an actor, back to front; the light stays on the left when the
-    actor faces left."""
-    shapes = BUILDERS[kind](_paint_of(kind, color))
-    if accessory:
-        shapes = _wear(kind, shapes, accessory)
-    if facing < 0:
-        shapes = [_lit_from_behind(shape) if shape.lean else shape for shape in shapes]
-    return tuple(shapes)
-
-
-def _paint_of(kind: str, color: str | None) -> Color:
-    if not color:
-        return NATURAL[kind]
-    if color.startswith("#"):
-        red, green, blue = bytes.fromhex(color[1:])
-        return (red, green, blue)
-    return PAINTS[color]
-
-
-def _lit_from_behind(patch: Primitive) -> Primitive:
-    """Move a lighter patch to the other side of its shape, for an actor that is
-    mirrored."""
-    return dataclasses.replace(patch, points=patch.points + (2 * patch.lean, 0))

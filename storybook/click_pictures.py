@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from storybook import draw, world
+from storybook import draw, rendering, world
 from storybook.dataset import FIRST_TRAINING_SEED
 
 
@@ -52,7 +52,7 @@ def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     if moved:
         cast = tuple(_moved(rng, actor) for actor in scene.actors)
         scene = dataclasses.replace(scene, actors=cast)
-    image = world.render_frames(scene, size, (frame,))[0]
+    image = rendering.render_frames(scene, size, (frame,))[0]
     levels = scene_levels(scene, size, frame)
     if moved and rng.random() < 0.5:
         ground = texture(rng, size)
@@ -81,8 +81,8 @@ def _moved(rng: np.random.Generator, actor: world.Actor) -> world.Actor:
 
 def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     """Return actor, part and outlined shape of each pixel; see `Picture.levels`."""
-    cast = world.cast_of(scene)
-    ids = world.surface_ids(scene, cast, size, frame)
+    cast = rendering.cast_of(scene)
+    ids = rendering.surface_ids(scene, cast, size, frame)
     levels = _level_numbers(cast)[ids]
     return np.ascontiguousarray(levels.transpose(2, 0, 1))
 

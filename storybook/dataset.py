@@ -19,7 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from storybook.world import Scene, render_frames, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import Scene, sample_scene
 
 log = logging.getLogger(__name__)
 FIRST_TRAINING_SEED = 1_000_000

@@ -37,8 +37,9 @@ from regrain.editing import (
 from regrain.editing.methods.feature_clusters import find_clusters
 from storybook.__main__ import as_request, by_words, write_scene
 from storybook.draw import PARTS
+from storybook.rendering import render
 from storybook.training.pictures import portrait
-from storybook.world import WHERE, Scene, render, replace, sample_scene, shrink
+from storybook.world import WHERE, Scene, replace, sample_scene, shrink
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 SIZE = 128  # pixels of a frame's side

@@ -1,6 +1,7 @@
 """The page in a process of its own, and a real Chromium that looks at it; fixtures for
 conftest.py."""
 
+import asyncio
 import base64
 import json
 import os
@@ -33,6 +34,7 @@ CHROMIUM = os.environ.get(
 # How many times longer than on an idle machine a test waits before it gives up.
 PATIENCE = float(os.environ.get("PATIENCE", 8))
 LONGEST = 15 * PATIENCE  # seconds; nothing takes 15 on an idle machine
+USUAL = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
@@ -205,15 +207,63 @@ def chromium_there():
         pytest.skip("no Chromium on this machine")
 
 
-@pytest.fixture(scope="module")
-def browser(chromium_there):
+@pytest.fixture(scope="session")
+def _chromium(chromium_there):
+    """A Chromium, and the loop of who controls it, which only seems to run while tests
+    have a browser: other tests run loops of their own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         how = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=how)
-        yield browser
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        yield browser, loop
+        asyncio._set_running_loop(loop)
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(_chromium):
+    browser, loop = _chromium
+    asyncio._set_running_loop(loop)
+    yield browser
+    asyncio._set_running_loop(None)
+
+
+class Contexts:
+    """The contexts of a browser, each of one visitor at a time. A page opens in three
+    quarters of the time where another has fetched its scripts before."""
+
+    def __init__(self, browser):
+        self._browser = browser
+        self._known: dict[str, list] = {}  # by their options
+
+    def free(self, **options):
+        """One without pages."""
+        known = self._known.setdefault(json.dumps(options, sort_keys=True), [])
+        for context in known:
+            if not context.pages:
+                return context
+        context = self._browser.new_context(**options)
+        context.add_init_script(SHARED)
+        context.on("close", lambda gone: known.remove(gone))  # noqa: PLW0108
+        known.append(context)
+        return context
+
+
+@pytest.fixture(scope="session")
+def _contexts(_chromium):
+    browser, _ = _chromium
+    return Contexts(browser)
+
+
+def _forget(page, server: Server):
+    """Have a browser forget what pages of a server kept in it."""
+    kinds = {"origin": server.url, "storageTypes": "cookies,local_storage"}
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", kinds)
+    session.detach()
 
 
 def _answer(dialog, faults):
@@ -231,22 +281,21 @@ OPENED = "location.protocol === 'about:' || localStorage.setItem('regrain-how', 
 
 
 @contextmanager
-def _opening(browser):
+def _opening(contexts: Contexts):
     """Open pages; at the end nothing may have gone wrong in them, nor may they have
     asked another host."""
-    contexts = []
+    used = []
     faults = []
 
     def open_page(server: Server, settings=True, script="", **options):
         """A page; with `settings` as of a visitor who has opened them before; a script
         runs before its own."""
-        context = browser.new_context(
-            **({"viewport": {"width": 1280, "height": 900}} | options)
-        )
-        contexts.append(context)
-        for before in (SHARED, OPENED if settings else "", script):
-            context.add_init_script(before)
+        context = contexts.free(**USUAL | options)
+        used.append(context)
         page = context.new_page()
+        _forget(page, server)
+        for before in (OPENED if settings else "", script):
+            page.add_init_script(before)
         page.set_default_timeout(1000 * LONGEST)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
@@ -266,22 +315,22 @@ def _opening(browser):
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in [page for context in used for page in context.pages]:
+        page.close()
     assert not faults, faults
 
 
 @pytest.fixture
-def open_page(browser):
+def open_page(browser, _contexts):
     """Open a page of one's own."""
-    with _opening(browser) as open_page:
+    with _opening(_contexts) as open_page:
         yield open_page
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser, server):
+def shared_page(browser, _contexts, server):
     """A page that the tests of a module share."""
-    with _opening(browser) as open_page:
+    with _opening(_contexts) as open_page:
         yield open_page(server)
 
 

@@ -3,6 +3,7 @@ loaded as a user's are."""
 
 import json
 import os
+from hashlib import sha1
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,6 +14,8 @@ os.environ["OMP_NUM_THREADS"] = (
 import pytest
 import torch
 from browser import (  # noqa: F401
+    _chromium,
+    _contexts,
     browser,
     chromium_there,
     open_page,
@@ -30,6 +33,8 @@ from made_models import (
     write_small_model,
     write_wan,
 )
+
+from regrain.editing.models.weights import folder as weights_folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,6 +57,25 @@ def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("REGRAIN_PROJECTS", str(tmp_path_factory.mktemp("projects")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tokenizers():
+    """Tokenizers are read once of equal files, which takes half the time of loading a
+    small model."""
+    read = weights_folder.read_tokenizer
+    known = {}
+
+    def read_once(place, id):
+        files = sorted(file for file in place.glob("*") if file.is_file())
+        held = tuple((file.name, sha1(file.read_bytes()).digest()) for file in files)
+        if held not in known:
+            known[held] = read(place, id)
+        return known[held]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights_folder, "read_tokenizer", read_once)
         yield
 
 

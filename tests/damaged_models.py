@@ -1,6 +1,7 @@
 """Damages to folders of models, and the line with which a damaged one is refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -16,6 +17,12 @@ def refusal(id):
         load_backbone(str(id))
     assert caught.value.field == "model"
     return caught.value.message
+
+
+def refusal_of_copy(folder, copy, damage):
+    """The one line with which a damaged copy of a folder is refused."""
+    damage(shutil.copytree(folder, copy))
+    return refusal(copy)
 
 
 def rewrite(path, **changes):

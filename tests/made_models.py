@@ -1,12 +1,15 @@
 """Tiny random models with the shape of the real ones, written as diffusers folders."""
 
 import json
+import shutil
+from functools import cache
 from pathlib import Path
 
 import torch
 
-from regrain.editing.models.weights.folder import clip_tokenizer
+from regrain.editing.models.weights import folder as weights_folder
 
+clip_tokenizer = cache(weights_folder.clip_tokenizer)
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "num_train_timesteps": 1000,
@@ -294,6 +297,22 @@ def write_wan(
         index["expand_timesteps"] = True
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def without_control(vace: Path, copy: Path) -> Path:
+    """A copy of a VACE without its control blocks: the Wan of its base layers."""
+    from safetensors.torch import load_file, save_file
+
+    part = shutil.copytree(vace, copy) / "transformer"
+    weights = part / "diffusion_pytorch_model.safetensors"
+    kept = load_file(weights)
+    kept = {name: kept[name] for name in kept if not name.startswith("vace_")}
+    save_file(kept, weights, {"format": "pt"})
+    said = json.loads((part / "config.json").read_text())
+    said = {key: said[key] for key in said if not key.startswith("vace_")}
+    said["_class_name"] = "WanTransformer3DModel"
+    (part / "config.json").write_text(json.dumps(said))
+    return copy
 
 
 def write_control_net(

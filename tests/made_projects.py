@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from regrain.editing import ArrayClip, EditRequest, save_project
-from storybook.world import render_frames, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import sample_scene
 
 PARAMS = {"steps": 1, "strength": 0.5, "preview_every": 0}
 

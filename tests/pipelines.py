@@ -49,3 +49,11 @@ def pipeline_of(folder, **more):
     pipe = kind(**parts, **(second | more))
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def in_double(pipe):
+    """A pipeline whose networks are in double precision."""
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        if getattr(pipe, part, None) is not None:
+            getattr(pipe, part).double()
+    return pipe

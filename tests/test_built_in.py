@@ -33,7 +33,8 @@ from regrain.editing.pipeline.shipped_results import RESULT
 from regrain.editing.recipe.events import Finished, Stage
 from storybook import KINDS, replace, sample_scene
 from storybook.__main__ import grown
-from storybook.world import from_dict, render_frames
+from storybook.rendering import render_frames
+from storybook.world import from_dict
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
@@ -126,44 +127,6 @@ def drawn_as_asked():
         json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text())
     )
     return replace(replace(scene, actor=0, kind=ASKED[0]), actor=1, kind=ASKED[1])
-
-
-def margins(frames: np.ndarray) -> list[float]:
-    """How much nearer each region is to what was asked of it than to what was asked of
-    the other."""
-    truth = drawn_as_asked()
-    labels = load_project(EXAMPLES / "01_two_animals").labels
-    shown = (1, 6)
-    out = []
-    for i, own in enumerate(ASKED):
-        inside = labels[list(shown)] == i + 1
-        errors = {}
-        for kind in ASKED:
-            drawn = render_frames(
-                replace(truth, actor=i, kind=kind), frames.shape[1], shown
-            )
-            errors[kind] = np.square(
-                drawn[inside].astype(float) - frames[list(shown)][inside]
-            ).mean()
-        out.append(float(errors[ASKED[1 - i]] / errors[own]) - 1)
-    return out
-
-
-def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(
-    demo, model
-):
-    out, _ = demo
-    frames = open_clip(out / "edited.mp4").read(0, 8)
-    assert min(margins(frames)) > 0.1
-    request = load_project(EXAMPLES / "01_two_animals")
-    params = {
-        "steps": 5,
-        "preview_every": 0,
-        "cross_strength": 0.0,
-        "self_strength": 0.0,
-    }
-    result = finished(dataclasses.replace(request, params=params), model).result
-    assert min(margins(result.frames)) < 0.1
 
 
 def test_words_draw_attention_into_their_region(demo):
@@ -283,7 +246,7 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     few = {"steps": 8, "preview_every": 0}
     tuned = dataclasses.replace(request, more_prompts=(), params=few)
     untuned = {"tune_steps": 0, "tune_preview_every": 0}
-    trip = {"steps": 6, "guidance_scale": 1.0, "variation": 0.0}
+    trip = {"steps": 4, "guidance_scale": 1.0, "variation": 0.0}
     same = dataclasses.replace(tuned, prompt=request.source_prompt)
     after = edited_as(model, same, **trip)[0]
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[

@@ -212,8 +212,10 @@ def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
     # With the few keys of a text, so many small products would cost more than they gain.
     by_head = _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
     apart = len(k) * k.shape[1] if by_head else 1
-    rows = max(1, apart * block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
-    out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
+    scores_of_row = k.shape[0] * k.shape[1] * k.shape[2]
+    rows = max(1, apart * block_size // scores_of_row)
+    precise = torch.promote_types(q.dtype, torch.float32)
+    out = q.new_empty(q.shape[:-1], dtype=precise)
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
         given = block / unit if unit != 1 else block
         parts = [(given, k, result)]

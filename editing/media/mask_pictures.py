@@ -328,13 +328,15 @@ class _Greys:
         there are more."""
         levels = np.arange(256)
         first = int(np.argmax(self._all))
-        second = int(np.argmax(self._all * (levels - first) ** 2))
+        far = (levels - first) ** 2
+        second = int(np.argmax(self._all * far))
         low, high = sorted((first, second))
         off = np.abs(levels[:, None] - [low, high])
         near = off <= (high - low) // 8
         is_odd = ~near.any(-1) if self.many else off.all(-1)
         odd = self._all[is_odd].sum()
-        is_edge = 2 * self._even[is_odd].sum() <= odd < self._all.sum() / 2
+        even = self._even[is_odd].sum()
+        is_edge = 2 * even <= odd < self._all.sum() / 2
         middle = _middle((low, high))
         parts = [part.sum() for part in np.split(self._all, [middle])]
         is_even = 4 * (self._even @ near) > parts

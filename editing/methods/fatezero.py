@@ -60,7 +60,7 @@ from regrain.editing.recipe.inversion import (
     ddim_walk,
     inversion_key,
 )
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import align, embed_prompts
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -88,7 +88,7 @@ def run(
 
     yield Stage("editing")
     edits = Edits(prompts, source)
-    previews = Previews(source.latents[0], working, params.preview_every)
+    told = StepEvents(source.latents[0], working, params.preview_every, params.steps)
     inside = None if prompts.edited is None else prompts.edited(working.grid.size)
     fresh = torch.Generator().manual_seed(request.seed)
     x = mix_noise(source.latents[-1], inside, params.variation, fresh)
@@ -101,8 +101,7 @@ def run(
         answer = backbone.predict(rows, step, text, change)
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
-        yield from previews(step, x0[: batch.frames], edits.now)
-        yield Progress("editing", step.index + 1, step.total, None)
+        yield from told(step, x0[: batch.frames], edits.now)
     words = prompts.targets[0].words
     return WindowResult(
         edits=x.split(prompts.frames),

@@ -43,8 +43,8 @@ from regrain.editing.recipe.attention_recorder import (
     new_columns,
     telling_columns,
 )
-from regrain.editing.recipe.events import Progress, Stage, Steps
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.events import Stage, Steps
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.region_words import (
     ChangeFn,
     ClipModel,
@@ -89,9 +89,9 @@ def run(
         model.hold(source[:1], given)
     gate = working.inside() if params.blend else None
     fresh = torch.Generator().manual_seed(request.seed)
-    previews = Previews(source, working, params.preview_every)
+    told = StepEvents(source, working, params.preview_every, len(steps))
     offset = torch.zeros_like(source)
-    for done, step in enumerate(steps, 1):
+    for step in steps:
         model.begin(step)
         # The edit expected, and the difference of the velocities of edit and source, a
         # mean over draws of noise.
@@ -108,8 +108,7 @@ def run(
         if gate is not None:
             change = gate * change
         offset = offset + (step.noise_next - step.noise) * change
-        yield from previews(step, x0, model.now)
-        yield Progress("editing", done, len(steps), None)
+        yield from told(step, x0, model.now)
     edit = source + offset
     if given is not None and steps:
         edit[:1] = given

@@ -42,12 +42,12 @@ from regrain.editing.motion.correspondence import around, smooth_background
 from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import guidance_of
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -77,19 +77,18 @@ def run(
 
     yield Stage("editing")
     model.look_at_source()
-    previews = Previews(model.source, working, params.preview_every)
+    told = StepEvents(model.source, working, params.preview_every, len(model.steps))
     pure = backbone.inpaints and params.strength == 1
     x = noised(model.source, model.first_noise(), model.steps, pure)
     inside = working.inside() if params.blend and not backbone.inpaints else None
-    for done, step in enumerate(model.steps, 1):
+    for step in model.steps:
         x = working.window.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
         x0, eps = model.smoothed(x0, eps, x, step)
         x = model.stepped(x, x0, eps, step)
         if inside is not None:
             x = blend_latents(x, model.outside(step), inside)
-        yield from previews(step, x0, model.heat)
-        yield Progress("editing", done, len(model.steps), None)
+        yield from told(step, x0, model.heat)
     return WindowResult((x,), model.maps(), control=model.control.maps)
 
 

@@ -47,12 +47,12 @@ from regrain.editing.recipe.attention_recorder import (
     telling_columns,
     watched,
 )
-from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.noise import FrameNoise
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -95,7 +95,7 @@ def run(
         return frame_noise.draw(source, generator(request.seed, *number))
 
     yield Stage("editing")
-    previews = Previews(source, working, params.preview_every)
+    told = StepEvents(source, working, params.preview_every, len(steps) + len(again))
     noise = draw(0)
     start = noise if params.strength == 1 else add_noise(source, noise, steps[0])
     x = dict.fromkeys(_UNCOND, start)
@@ -120,8 +120,7 @@ def run(
         if params.blend == "words" and number:
             x["cond"] = branches.words.blend(x, step)
         edit = clean["cond"]
-        yield from previews(step, edit, branches.now)
-        yield Progress("editing", number + 1, len(steps) + len(again), None)
+        yield from told(step, edit, branches.now)
     return WindowResult((edit,), branches.maps(), control=branches.control.maps)
 
 

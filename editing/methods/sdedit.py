@@ -9,10 +9,10 @@ from regrain.editing.diffusion.samplers import Sampling, noised
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
-from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.noise import FrameNoise
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import embed_targets, guidance_of
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
@@ -44,11 +44,11 @@ def run(
     fresh = torch.Generator().manual_seed(request.seed)
     frame_noise = FrameNoise(working, params, request.seed)
     noise = frame_noise.draw(source, fresh)
-    previews = Previews(source, working, params.preview_every)
+    told = StepEvents(source, working, params.preview_every, len(sampling.steps))
     copies = (len(conds), 1, 1, 1)
     pure = backbone.inpaints and params.strength == 1
     x = noised(source, noise, sampling.steps, pure).repeat(copies)
-    for done, step in enumerate(sampling.steps, 1):
+    for step in sampling.steps:
         rows = batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, text, change)
         x0, eps = batch.guide(answer, scale)
@@ -63,6 +63,5 @@ def run(
         if inside is not None:
             known = sampling.known(source, added, step)
             x = blend_edits(x, known, inside)
-        yield from previews(step, x0[: batch.frames], lambda _: {})
-        yield Progress("editing", done, len(sampling.steps), None)
+        yield from told(step, x0[: batch.frames])
     return WindowResult(x.split(batch.frames))

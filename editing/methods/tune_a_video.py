@@ -38,7 +38,7 @@ from regrain.editing.recipe.attention_recorder import (
 )
 from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import embed_targets
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -85,7 +85,7 @@ def run(
         x = mix_noise(source[-1], working.inside(), params.variation, fresh)
 
     yield Stage("editing")
-    previews = Previews(source[0], working, params.preview_every)
+    told = StepEvents(source[0], working, params.preview_every, params.steps)
     inside = working.inside() if params.blend else None
     x = x.repeat(len(conds), 1, 1, 1)
     inverted = params.start != "noise"
@@ -98,8 +98,7 @@ def run(
         x = advance(x0, eps, step)
         if inside is not None:
             x = blend_edits(x, source[step.total - 1 - step.index], inside)
-        yield from previews(step, x0[:frames], partial(heat.now, words))
-        yield Progress("editing", step.index + 1, step.total, None)
+        yield from told(step, x0[:frames], partial(heat.now, words))
     return WindowResult(x.split(frames), heat.maps(words), control=control.maps)
 
 

@@ -52,8 +52,8 @@ from regrain.editing.recipe.attention_recorder import (
     new_columns,
     telling_columns,
 )
-from regrain.editing.recipe.events import Progress, Stage, Steps
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.events import Stage, Steps
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.region_words import (
     ClipModel,
     Piece,
@@ -120,14 +120,14 @@ def run(
     x = clean = torch.cat([pictures, source])
     if steps:
         x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
-    previews = Previews(source, working, params.preview_every)
+    told = StepEvents(source, working, params.preview_every, len(steps))
     columns = shown_columns(request, words.bound)
 
     def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
         """Return this step's maps of some latents of the clip."""
         return words.heat.now(columns, [before + latent for latent in latents])
 
-    for done, step in enumerate(steps, 1):
+    for step in steps:
         words.heat.begin(step)
         with checked_together(step):
             scale = model.scale(step, params)
@@ -136,8 +136,7 @@ def run(
             blended = gate * x0[before:] + (1 - gate) * source
             x0 = torch.cat([x0[:before], blended])
         x = solver.advance(x, x0, step)
-        yield from previews(step, x0[before:], now)
-        yield Progress("editing", done, len(steps), None)
+        yield from told(step, x0[before:], now)
     result = WindowResult((x[before:],), control=kept, given=given)
     if not steps:
         return result

@@ -43,7 +43,7 @@ from regrain.editing.recipe.inversion import (
     is_learned,
     null_text,
 )
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import Target, align, embed_prompts
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -74,7 +74,7 @@ def run(
     heat = AttentionRecorder(HeatScope.of(working.grid, backbone.sites))
     words = edits.targets[0].words
     inside = working.inside() if params.blend else None
-    previews = Previews(pivots[0], working, params.preview_every)
+    told = StepEvents(pivots[0], working, params.preview_every, params.steps)
     source = pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
     x = mix_noise(source, inside, params.variation, fresh)
@@ -93,8 +93,7 @@ def run(
         x = advance(x0, eps, step)
         if inside is not None:
             x = blend_edits(x, pivots[step.total - 1 - step.index], inside)
-        yield from previews(step, x0[: batch.frames], partial(heat.now, words))
-        yield Progress("editing", step.index + 1, step.total, None)
+        yield from told(step, x0[: batch.frames], partial(heat.now, words))
     return WindowResult(
         edits=x.split(len(working.frames)),
         attention=heat.maps(words),

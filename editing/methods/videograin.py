@@ -44,11 +44,11 @@ from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, along_tracks
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -102,10 +102,12 @@ def run(
         known = outside(inverted, step, params.blend_with, fresh)
         return blend_latents(x, known, inside)
 
-    previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps = backbone.schedule.sampling(params.steps, inverted=True)
     again = steps[len(steps) - params.steps_again :]
+    told = StepEvents(
+        inverted[0], working, params.preview_every, len(steps) + len(again)
+    )
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
             # Averaged along the motion, and noised alike in all frames.
@@ -123,8 +125,7 @@ def run(
             features,
         )
         x = blended(advance(x0, eps, step), step)
-        yield from previews(step, x0, modulation.now)
-        yield Progress("editing", number + 1, len(steps) + len(again), None)
+        yield from told(step, x0, modulation.now)
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
 
 

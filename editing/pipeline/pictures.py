@@ -47,7 +47,8 @@ def heat(frame: Rgb, values: Float[np.ndarray, "gh gw"], color: str) -> Rgb:
     """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through
     "#rrggbb" to white."""
     height, width = frame.shape[:2]
-    steps = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+    small = np.clip(values, 0, 1) * 255
+    steps = Image.fromarray(small.astype(np.uint8))
     large = steps.resize((width, height), Image.Resampling.BICUBIC)
     # Of each of the 256 levels: how much of it is seen, and in which colour.
     levels = np.arange(256, dtype=np.float32)[:, None] / 255
@@ -61,7 +62,9 @@ def heat(frame: Rgb, values: Float[np.ndarray, "gh gw"], color: str) -> Rgb:
     alpha = levels**0.7
     level = np.asarray(large)
     grey = frame.sum(-1, dtype=np.uint16, keepdims=True) / 3 * 0.4
-    blended = grey * (1 - alpha)[level] + (hot * alpha)[level]
+    left = (1 - alpha)[level]
+    drawn = (hot * alpha)[level]
+    blended = grey * left + drawn
     return blended.astype(np.uint8)
 
 

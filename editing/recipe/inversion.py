@@ -20,7 +20,7 @@ from regrain.editing.diffusion.schedule import (
 )
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.events import Progress, Steps
-from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.window import ResizedClip
 from regrain.editing.storage import cache
 from regrain.editing.storage.by_name import Tensors
@@ -258,11 +258,10 @@ def ddim_invert(
     def on_path(x: Tensor, step: Step) -> Answer:
         return predict(pin("inversion", step.index, x), step)
 
-    previews = Previews(latents[0], working, preview_every)
+    told = StepEvents(latents[0], working, preview_every, total, "inverting")
     for step, x in ddim_walk(latents[0], on_path, steps):
         latents.append(x)
-        yield from previews(step, x, lambda _: {})
-        yield Progress("inverting", step.index + 1, total, None)
+        yield from told(step, x)
     return latents
 
 

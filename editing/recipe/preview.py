@@ -1,8 +1,9 @@
-"""Cheap previews of a run: the clean frames that the model expects."""
+"""Events of the steps of a run, with cheap previews: the clean frames that the model
+expects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, Step
 from regrain.editing.media.lazy_frames import Numbers, RgbFrames
-from regrain.editing.recipe.events import Preview
+from regrain.editing.recipe.events import Preview, Progress, Steps
 from regrain.editing.recipe.window import ResizedClip
 
 _SHOWN = 8
@@ -68,12 +69,26 @@ def shown_frames(count: int) -> Numbers:
     return tuple(places.round().astype(int).tolist())
 
 
-class Previews:
-    """The previews of a run, one every few steps."""
+class StepEvents:
+    """Events of the steps of a stage: a preview every few steps, progress after each."""
 
-    def __init__(self, latents: FrameLatents, working: ResizedClip, every: int) -> None:
-        """Fit to the frames of a window and their clean latents; `every` counts steps, 0
-        shows none."""
+    def __init__(
+        self,
+        latents: FrameLatents,
+        working: ResizedClip,
+        every: int,
+        total: int,
+        stage: str = "editing",
+    ) -> None:
+        """Fit previews to the frames of a window and their clean latents.
+
+        Args:
+            every: Steps between previews; 0 shows none.
+            total: Steps of the stage.
+        """
+        self._done = 0
+        self._total = total
+        self._stage = stage
         last = {
             latent: frame for frame, latent in enumerate(working.latents)
         }  # frame of each latent
@@ -88,13 +103,18 @@ class Previews:
         self._latents = tuple(working.latents[place] for place in shown)
 
     def __call__(
-        self, step: Step, x0: FrameLatents, heat: Callable[[Sequence[int]], Mapping]
-    ) -> Iterator[Preview]:
-        """Yield the preview of a step, if one is due; `heat` gives the maps of the
-        chosen latents."""
+        self,
+        step: Step,
+        x0: FrameLatents,
+        heat: Callable[[Sequence[int]], Mapping] = lambda _: {},
+    ) -> Steps[None]:
+        """Yield the events of a step that was taken; `heat` gives the maps of the chosen
+        latents."""
         if self._colors is not None and step.index % self._every == 0:
             yield Preview(
                 self._colors(x0[list(self._latents)]),
                 self._numbers,
                 heat(self._latents),
             )
+        self._done += 1
+        yield Progress(self._stage, self._done, self._total, None)

@@ -23,7 +23,7 @@ from regrain.editing.models.files.location import (
     BUILT_IN_READER,
     about,
 )
-from regrain.editing.models.files.words import read_groups
+from regrain.editing.models.files.words import read_groups, with_article
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
@@ -104,10 +104,7 @@ class CropReader:
                 with boundary(FIELD, said, ModelError):
                     self.rule = Rule.model_validate(read_json(rule, rule.name))
         known = {title.lower(): words for title, words in groups.items()}
-        self.kinds = [
-            f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
-            for noun in known.get("kinds", ())
-        ]
+        self.kinds = [with_article(noun) for noun in known.get("kinds", ())]
         self.places = [
             re.sub("^(in|on|at) ", "", text) for text in known.get("places", ())
         ]

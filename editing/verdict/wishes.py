@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from regrain.editing.media.labels import Labels
-from regrain.editing.models.files.words import split_words
+from regrain.editing.models.files.words import split_words, with_article
 from regrain.editing.request.boxes import Edges
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import called
@@ -20,7 +21,11 @@ _INSIDE = 0.9  # the share of a region's box by which it lies in another's
 _ARTICLES = ("a", "an", "the", "another", "third")
 # Of words that say nothing but how the thing is that is there.
 _CLOTHES = ("wearing ", "with ", "in ")
-_COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "pink")
+# A word that says only what colour a thing has: the basic terms of English (Berlin and
+# Kay 1969), and metals.
+_COLOUR = re.compile(
+    "black|white|red|green|yellow|blue|brown|purple|pink|orange|gr[ae]y|golden|silver"
+)
 
 
 class Wish(NamedTuple):
@@ -96,8 +101,11 @@ def whole_phrase(words: str, source: str) -> str:
     *before, thing = source.split() or [""]
     if thing and words.startswith(_CLOTHES):
         return f"{source} {words}"
-    if thing and words in _COLOURS:
-        return " ".join([*before, words, thing])
+    if thing and _COLOUR.fullmatch(words):
+        coloured = f"{words} {thing}"
+        if before in (["a"], ["an"]):
+            return with_article(coloured)
+        return " ".join([*before, coloured])
     return words
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from storybook import dataset
+from storybook.rendering import render_frames
 from storybook.training.runs import (
     Run,
     begin,
@@ -31,7 +32,6 @@ from storybook.training.runs import (
     worker,
     write_model,
 )
-from storybook.world import render_frames
 
 CONFIG = {
     "in_channels": 3,

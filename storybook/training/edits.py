@@ -30,6 +30,7 @@ from regrain.editing.recipe.inpainting import GREY
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.window import edited_cells
 from storybook import dataset
+from storybook.rendering import cast_of, owners, render_frames, surface_ids
 from storybook.training.autoencoder import SIZE
 from storybook.training.runs import mixed
 from storybook.world import (
@@ -41,11 +42,7 @@ from storybook.world import (
     STYLES,
     WHERE,
     Scene,
-    cast_of,
-    owners,
-    render_frames,
     replace,
-    surface_ids,
 )
 
 FRAMES = 8  # of a clip

@@ -30,6 +30,7 @@ from transformers import CLIPTextModel
 from regrain.editing.models.intervention import Patch
 from regrain.editing.models.unet.motion_modules import between_frames, places
 from storybook import dataset
+from storybook.rendering import render_frames
 from storybook.training.autoencoder import SIZE
 from storybook.training.muon import Muon
 from storybook.training.runs import (
@@ -52,7 +53,7 @@ from storybook.training.ship import (
     halves,
 )
 from storybook.training.unet import PROBES, SCHEDULE, Captions, embed, encode, x0_error
-from storybook.world import Scene, render_frames, sample_scene
+from storybook.world import Scene, sample_scene
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "motion"

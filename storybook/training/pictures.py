@@ -33,6 +33,7 @@ from regrain.editing.media.images import GREY
 from regrain.editing.models.pictures.encoder import drawn, resampled
 from regrain.editing.models.pictures.picture_file import DRAWN
 from storybook import dataset
+from storybook.rendering import cast_of, owners, render_frames, surface_ids
 from storybook.training.autoencoder import SIZE
 from storybook.training.muon import Muon
 from storybook.training.runs import (
@@ -57,15 +58,7 @@ from storybook.training.unet import (
     noised,
     x0_error,
 )
-from storybook.world import (
-    Actor,
-    Scene,
-    cast_of,
-    owners,
-    render_frames,
-    sample_scene,
-    surface_ids,
-)
+from storybook.world import Actor, Scene, sample_scene
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "pictures.safetensors"

@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from storybook import dataset
+from storybook.rendering import cast_of, owners, render_frames, surface_ids
 from storybook.training.runs import Each, worker, workers
-from storybook.world import KINDS, Scene, cast_of, owners, render_frames, surface_ids
+from storybook.world import KINDS, Scene
 
 log = logging.getLogger(__name__)
 SHARD = 1000  # drawings

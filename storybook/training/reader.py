@@ -38,6 +38,7 @@ from transformers import (
 
 from regrain.editing.media.labels import grow_labels
 from storybook import dataset
+from storybook.rendering import cast_of, owners, render_frames, surface_ids
 from storybook.training.muon import Muon
 from storybook.training.runs import (
     Each,
@@ -60,10 +61,6 @@ from storybook.world import (
     WHERE,
     Actor,
     Scene,
-    cast_of,
-    owners,
-    render_frames,
-    surface_ids,
 )
 
 log = logging.getLogger(__name__)
@@ -387,21 +384,28 @@ def shown(crops: Tensor, rng: torch.Generator, broken: Tensor) -> Tensor:
     n = len(crops)
     x = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
     draw = partial(torch.rand, generator=rng)
-    scale = SIDE / WIDER * (0.87 + 0.33 * draw(n, 1)) * (0.93 + 0.14 * draw(n, 2))
-    scale[:, 0] *= (draw(n) < 0.5) * 2 - 1
+    zoom = 0.87 + 0.33 * draw(n, 1)
+    stretch = 0.93 + 0.14 * draw(n, 2)
+    scale = SIDE / WIDER * zoom * stretch
+    mirrored = draw(n) < 0.5
+    scale[:, 0] *= mirrored * 2 - 1
     shift = 0.16 * draw(n, 2) - 0.08
-    maps = torch.cat([torch.diag_embed(scale), shift[:, :, None]], 2)
+    stretches = torch.diag_embed(scale)
+    maps = torch.cat([stretches, shift[:, :, None]], 2)
     grid = F.affine_grid(maps, [n, 3, SIDE, SIDE], align_corners=False)
-    bend = F.interpolate(
-        torch.randn(n, 2, 5, 5, generator=rng), SIDE, mode="bicubic"
-    ).movedim(1, -1)
+    waves = torch.randn(n, 2, 5, 5, generator=rng)
+    bend = F.interpolate(waves, SIDE, mode="bicubic").movedim(1, -1)
     fate = draw(n)
-    much = 0.015 + (broken & (fate < 0.6)) * (0.12 + 0.2 * draw(n))
+    melted = broken & (fate < 0.6)
+    much = 0.015 + melted * (0.12 + 0.2 * draw(n))
     grid = grid + bend * much[:, None, None, None]
     out = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    out = _mixed_up(out, rng, broken & (fate > 0.4))
-    soft = F.avg_pool2d(F.pad(out, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    soft_share = (draw(n, 1, 1, 1) - 0.4).clamp(min=0) / 0.6
+    mixed = broken & (fate > 0.4)
+    out = _mixed_up(out, rng, mixed)
+    framed = F.pad(out, (1, 1, 1, 1), mode="replicate")
+    soft = F.avg_pool2d(framed, 3, 1)
+    above = draw(n, 1, 1, 1) - 0.4
+    soft_share = above.clamp(min=0) / 0.6
     out = torch.lerp(out, soft, soft_share)
     light = 0.9 + 0.2 * draw(n, 1, 1, 1)
     tint = 0.12 * draw(n, 3, 1, 1) - 0.06
@@ -507,10 +511,13 @@ def _loss(
     shares = _wanted(looks)
     if count:
         more = torch.randint(len(edits["crops"]), (count,), generator=rng)
-        crops = torch.cat([crops, edits["crops"][more]])
-        shares = torch.cat([shares, edits["shares"][more]])
+        added = edits["crops"][more]
+        crops = torch.cat([crops, added])
+        added_shares = edits["shares"][more]
+        shares = torch.cat([shares, added_shares])
     shares[broken] = 1 / len(KINDS)
-    chance = np.random.default_rng(int(torch.randint(2**31, (), generator=rng)))
+    seed = torch.randint(2**31, (), generator=rng)
+    chance = np.random.default_rng(int(seed))
     alike, texts = _phrases(looks, words, chance)
     own = torch.zeros(len(crops), len(texts))
     own[torch.arange(drawn), alike] = 1.0
@@ -568,17 +575,21 @@ def _probe(
     edge = (WIDER - SIDE) // 2
     middle = held["crops"][:, edge : edge + SIDE, edge : edge + SIDE]
     pictures = middle.permute(0, 3, 1, 2).float() / 127.5 - 1
-    x = torch.cat(
-        [seen(reader, part) for part in pictures.to(device_of(reader)).split(256)]
-    )
-    y = read(reader, words.ids(words.fixed(rng)))
+    parts = pictures.to(device_of(reader)).split(256)
+    x = torch.cat([seen(reader, part) for part in parts])
+    ids = words.ids(words.fixed(rng))
+    y = read(reader, ids)
     nearest = (x @ y.T).argmax(1).cpu()
     wanted = _wanted(held["looks"]).argmax(1)
     bare = held["looks"][:, 0] == _NEVER
     hit = (nearest == wanted).float()
-    figures = {"kinds": hit[~bare], "places": hit[bare]}
-    figures["nothing"] = (nearest >= len(KINDS))[bare].float()
-    figures["something"] = (nearest < len(KINDS))[~bare].float()
+    place = nearest >= len(KINDS)
+    figures = {
+        "kinds": hit[~bare],
+        "places": hit[bare],
+        "nothing": place[bare].float(),
+        "something": (~place)[~bare].float(),
+    }
     return {name: round(float(found.mean()), 4) for name, found in figures.items()}
 
 

@@ -42,7 +42,7 @@ from regrain.masks.models.tiny_sam import (
     load_tiny_sam,
 )
 from regrain.masks.segmentation.click import segment
-from storybook import world
+from storybook import rendering, world
 from storybook.click_pictures import Picture, training_picture
 from storybook.training.muon import Muon
 from storybook.training.runs import Run, begin, device_of, mixed, options, worker
@@ -471,7 +471,7 @@ def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
     ious = {"actor": [], "part": []}
     for seed in range(scenes):
         scene = world.sample_scene(seed, 8, 1 + seed % 3)
-        drawn = world.render(dataclasses.replace(scene, frames=1), size)
+        drawn = rendering.render(dataclasses.replace(scene, frames=1), size)
         for kind, mask in wanted_masks(drawn.labels[0], drawn.parts[0]):
             ious[kind].append(answer_iou(sam, drawn.frames[0], mask, clicks[kind]))
     sam.train()
@@ -515,7 +515,7 @@ def remove_clicks(scenes: int, size: int = 256) -> dict[str, list[float]]:
     found = {"sam": [], "cuts": []}
     for seed in range(scenes):
         scene = world.sample_scene(seed, 8, 1 + seed % 3)
-        drawn = world.render(scene, size)
+        drawn = rendering.render(scene, size)
         clip = ArrayClip(drawn.frames, Fraction(8))
         for _, wanted in wanted_masks(drawn.labels[0], drawn.parts[0]):
             for finder, rows in found.items():

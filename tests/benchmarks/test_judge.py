@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.judge import interval, nearest
 from benchmarks.tasks import TASKS, true_masks
-from storybook.world import render_frames
+from storybook.rendering import render_frames
 
 SIZE = 128
 

@@ -117,7 +117,10 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
     cut = "document.querySelector('.rg-stage').style.getPropertyValue('--cut')"
     page.wait_for_function(f"parseFloat({cut}) > 70")
+    page.click("#tabs >> text=Masks")  # where nobody sees the videos
+    assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
     page.click("#tabs >> text=Edit")
+    wait(lambda: plays(page, "edited"), "the edit plays again")
     page.locator(".rg-stage").scroll_into_view_if_needed()
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.move(wipe["x"] + 50, wipe["y"] + 50)

@@ -194,8 +194,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     assert project_of(page, tmp_path)["focus"] == "off"
 
 
-def test_a_box_goes_with_masks_words_zoom_and_frames(server, open_page, tmp_path):
-    page = open_page(server)
+def test_a_box_goes_with_masks_words_zoom_and_frames(page, tmp_path):
     open_thing(page, tmp_path)
     choose(page, "on")
     found = box_when(page, lambda _: True, "a box is found")

@@ -1,12 +1,21 @@
 """The dialog that gets a model on one's own machine: what each would take here, where
-models lie, and a file that is dropped."""
+models lie, what one predicts, and a file that is dropped."""
 
 import re
 import shutil
 
 import pytest
 from accessible import LOOKS, check
-from browser import drop, run, serving, unfold, wait, write
+from browser import (
+    choose_model,
+    drop,
+    project_of,
+    run,
+    serving,
+    unfold,
+    wait,
+    write,
+)
 from safetensors.torch import save_file
 from torch import zeros
 
@@ -76,6 +85,31 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
 
 
+def test_a_file_that_does_not_say_what_it_predicts_is_asked_for(
+    own, open_page, tmp_path
+):
+    models = own.folder / "models"
+    models.mkdir()
+    for name, mark in (("silent", "a"), ("saying", "v_pred")):
+        save_file({mark: zeros(1)}, models / f"{name}.safetensors")
+    page = open_page(own)
+    unfold(page, "#settings")
+    choice = page.locator("#prediction")
+
+    def kept():
+        return project_of(page, tmp_path).get("prediction")
+
+    assert not choice.is_visible()
+    choose_model(page, "silent")
+    choice.wait_for()
+    choice.locator("input").click()
+    page.get_by_role("option", name="Velocity (v)").click()
+    wait(lambda: kept() == "v_prediction", "it is kept")
+    choose_model(page, "saying")
+    choice.wait_for(state="hidden")
+    wait(lambda: kept() is None, "it is gone")
+
+
 def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, page, tmp_path):
     lora = tmp_path / "ink.safetensors"
     save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
@@ -103,9 +137,8 @@ def test_a_lora_or_a_sam_that_is_dropped_on_the_page_is_used(own, page, tmp_path
 
 
 def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
-    own, open_page, tiny_folder, tmp_path
+    page, tiny_folder, tmp_path
 ):
-    page = open_page(own)
     unfold(page, "#settings")
     box = page.locator("#model .container .wrap")
     box.scroll_into_view_if_needed()
@@ -116,9 +149,9 @@ def test_a_path_is_looked_up_on_this_machine_and_not_on_the_hub(
             place["y"] + down * place["height"],
         )
         page.mouse.click(x, y)
-        page.locator("[role=option]").wait_for()
+        page.locator("[role=option]").first.wait_for()
         page.keyboard.press("Escape")
-        page.locator("[role=option]").wait_for(state="detached")
+        page.locator("[role=option]").first.wait_for(state="detached")
         page.locator("#model input").blur()
     page.get_by_text("Get a model").first.click()
     dialog = page.locator("dialog.rg-real-model[open]")

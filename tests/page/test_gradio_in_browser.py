@@ -19,15 +19,30 @@ FOLLOWED = """async () => {
   return JSON.stringify(told); }"""
 
 
-def changed(page, module, old, new):
-    """Have the browser get a module with another text in place of one."""
+# What Gradio asks of the page is counted; its spinner is let be.
+COUNTED = {
+    "const SPINS = /": "const SPINS = /no such script|^$/; const NOT = /",
+    "value: () => false": "value: () => { window.fields = (window.fields ?? 0) + 1; return false; }",
+    "all.filter(isWanted)": "all.filter((one) => (window.events = (window.events ?? 0) + 1, isWanted(one)))",
+}
+
+
+@pytest.fixture(scope="module")
+def counted(server, browser):
+    """A page whose `head/gradio_insides.js` counts what it is asked."""
+    module = "head/gradio_insides.js"
     text = scripts.MODULES[module]
-    assert text.count(old) == 1
+    for old, new in COUNTED.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
     headers = {"content-type": "text/javascript"}
-    body = text.replace(old, new)
-    page.context.route(
-        f"**/{module}", lambda route: route.fulfill(body=body, headers=headers)
-    )
+    page = browser.new_page()
+    page.route(f"**/{module}", lambda route: route.fulfill(body=text, headers=headers))
+    page.add_init_script(COUNTING)
+    page.goto(server.url)
+    page.wait_for_selector(".rg-card")
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +52,7 @@ def opened(shared_page):
     return shared_page
 
 
-def test_client_fetch(server, open_page):
-    page = open_page(server)
+def test_client_fetch(opened):
     names = []
 
     def named(request) -> bool:
@@ -46,42 +60,29 @@ def test_client_fetch(server, open_page):
             names.append(request.headers.get("x-regrain-page"))
         return names[-1:] != [None] and len(names) > 1
 
-    with page.expect_request(named):
+    with opened.expect_request(named):
         for index in (1, 0):
-            page.select_option(".rg-method select", index=index)
+            opened.select_option(".rg-method select", index=index)
     assert len({*names} - {None}) == 1
 
 
-def test_spinner(server, browser):
-    context = browser.new_context()
-    page = context.new_page()
-    page.add_init_script(COUNTING)
-    changed(
-        page,
-        "head/gradio_insides.js",
-        "const SPINS = /",
-        "const SPINS = /no such script|^$/; const NOT = /",
-    )
-    page.goto(server.url)
-    page.wait_for_selector(".rg-card")
-    page.wait_for_timeout(2000)
-    counted = "() => asked.filter((call) => call.includes('performance.now()')).length"
-    before = page.evaluate(counted)
-    page.wait_for_function(f"before => ({counted})() > before + 10", arg=before)
-    context.close()
+def test_spinner(counted):
+    counted.wait_for_timeout(2000)
+    spins = "() => asked.filter((call) => call.includes('performance.now()')).length"
+    before = counted.evaluate(spins)
+    counted.wait_for_function(f"before => ({spins})() > before + 10", arg=before)
 
 
-def test_state_of_inputs(server, browser):
-    context = browser.new_context()
-    page = context.new_page()
-    noted = "value: () => { window.asked = (window.asked ?? 0) + 1; return false; }"
-    changed(page, "head/gradio_insides.js", "value: () => false", noted)
-    page.goto(server.url)
-    page.wait_for_selector(".rg-card")
-    before = page.evaluate("window.asked ?? 0")
-    page.fill("#rg-source", "a cat")
-    page.wait_for_function("before => window.asked > before", arg=before)
-    context.close()
+def test_state_of_inputs(counted):
+    before = counted.evaluate("window.fields ?? 0")
+    counted.fill("#rg-source", "a cat")
+    counted.wait_for_function("before => window.fields > before", arg=before)
+
+
+def test_events_of_components(counted):
+    shown = counted.evaluate("window.gradio_config.components.length")
+    listed = counted.evaluate("window.gradio_config.dependencies.length")
+    assert counted.evaluate("window.events") > shown * listed / 2
 
 
 def test_window_config(opened):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from accessible import LOOKS, check
-from browser import PHONE, open_card, overflow, press_stop, serving, wait
+from browser import open_card, overflow, press_stop, serving, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
-DESK = {"viewport": {"width": 1280, "height": 900}}
 GIVEN = """(card, [kind, name, text]) => { const data = new DataTransfer();
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   data.items.add(new File([bytes], name, { type: 'image/png' }));
@@ -72,6 +71,7 @@ def cut_out(page, card, whole: str):
     cut = changed(card, whole)
     dialog.locator(".rg-cutout-veil").wait_for()
     assert dialog.locator(".rg-cutout-point").all_inner_texts() == ["+"]
+    check(page, "a picture is cut out")
     dialog.get_by_role("button", name="A click takes away what is there").click()
     box = large.bounding_box()
     large.click(position={"x": 0.1 * box["width"], "y": 0.1 * box["height"]})
@@ -88,11 +88,11 @@ def cut_out(page, card, whole: str):
     assert changed(card, cut) == whole
 
 
-@pytest.mark.parametrize("options", [DESK, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_a_picture_waits_for_its_adapter_and_comes_every_way(
-    own_server, open_page, tmp_path, options
+    own_server, open_page, tmp_path, look
 ):
-    page = open_page(own_server, **options)
+    page = open_page(own_server, **LOOKS[look])
     one = page.locator(".rg-card").nth(0)
     two = page.locator(".rg-card").nth(1)
     assert not one.locator(".rg-picture").is_visible()
@@ -106,12 +106,14 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     one.get_by_text(LACK).wait_for()
     assert not one.get_by_role("button", name="Choose").is_visible()
     assert not two.locator(".rg-picture").is_visible()
+    check(page, "a card asks for an adapter")
     one.get_by_text("Get one").click()
     dialog = page.locator("dialog.rg-real-model[open]")
     assert dialog.locator("h2").inner_text() == "Get a picture adapter"
     dialog.get_by_text(
         "picture adapter for Stable Diffusion, 98 MB, licence apache-2.0"
     ).wait_for()
+    check(page, "adapters to fetch")
     fetch = dialog.get_by_role(
         "button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15.safetensors"
     )
@@ -124,6 +126,7 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     dialog.wait_for(state="detached")
     dropped = changed(one, "")  # what was dropped has waited
     assert not one.get_by_text(LACK).is_visible()
+    check(page, "a picture of a region")
     page.locator(".rg-method select").select_option("infedit")
     page.wait_for_function("window.regrain.method.name === 'infedit'")
     two.locator("input[type=file]").set_input_files(blue)
@@ -146,31 +149,3 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     assert overflow(page) <= 0
     one.get_by_title("Remove the picture").click()
     changed(one, before)
-
-
-def test_axe_finds_nothing_in_pictures(own_server, open_page, tmp_path):
-    picture = toy(tmp_path, "red")
-    pages = {look: open_page(own_server, **options) for look, options in LOOKS.items()}
-    for look, page in pages.items():
-        open_card(page, 1)
-        page.locator(".rg-card summary").first.click()
-        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
-        page.get_by_text("Get one").first.click()
-        page.wait_for_selector("dialog.rg-real-model[open] >> text=picture adapter for")
-        check(page, f"adapters to fetch, {look}")
-        fetch = page.get_by_role(
-            "button", name="Fetch h94/IP-Adapter/models/ip-adapter-plus_sd15"
-        )
-        fetch.click() if look == "phone" else page.keyboard.press("Escape")
-        page.wait_for_selector("dialog.rg-real-model[open]", state="detached")
-        check(page, f"a card asks for an adapter, {look}")
-    for look, page in pages.items():
-        page.reload()
-        page.wait_for_function("window.regrain?.restored")
-        page.locator(".rg-card input[type=file]").first.set_input_files(picture)
-        page.wait_for_selector(".rg-picture-cut img")
-        check(page, f"a picture of a region, {look}")
-        page.locator(".rg-picture-cut").first.click()
-        page.locator("dialog.rg-cutout[open] .rg-cutout-picture").click()
-        page.wait_for_selector(".rg-cutout-point")
-        check(page, f"a picture is cut out, {look}")

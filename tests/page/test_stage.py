@@ -84,35 +84,6 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     assert seen["bottom"] <= 900
 
 
-def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, open_page):
-    """It is asked for once, by a press of Run that takes long."""
-    page = open_page(server, script=NOTICES)
-    write(page, "#rg-prompt-0", "a robot")
-    page.select_option(".rg-method select", "fresco")  # which no other test has timed
-    unfold(page, "#settings")
-    fill_number(page, page.locator(STEPS).first, "4")
-    page.wait_for_selector("#tries :text('4 steps')")
-    with server.hold("editing", 2):
-        press_run(page)
-        page.wait_for_timeout(3000)
-    wait_for_result(page)
-    assert page.evaluate("asked") == 0
-    fill_number(page, page.locator(STEPS).first, "100")
-    page.wait_for_selector("#tries :text('100 steps: about')")
-    with server.hold("editing", 6):
-        press_run(page)
-        assert page.evaluate("asked") == 1
-        page.evaluate(AWAY, True)
-    wait(lambda: page.evaluate("said"), "the desktop tells")
-    assert page.evaluate("said.length === 1 && said[0].startsWith('Done in')")
-    wait_for_result(page)
-    page.evaluate(AWAY, False)
-    page.evaluate("Notification.permission = 'default'")  # as if it had been put off
-    write(page, "#rg-prompt-0", "a fox")
-    run(page)
-    assert page.evaluate("[asked, said.length]") == [1, 1]
-
-
 def has_the_screen_alone(page):
     """Full screen and back, by menu, key and the browser."""
     page.click("#tabs >> text=Masks")
@@ -450,3 +421,32 @@ def test_small_things_are_said_and_stay_where_they_are(page):
         until(page, lambda s, count=count: len(s["labels"]) == count, "another region")
     page.click("#rg-add", force=True)  # which says that it is of no use
     page.wait_for_selector(".rg-say.rg-alarm:has-text('At most 8 are allowed')")
+
+
+def test_the_desktop_tells_of_the_end_of_a_long_run_if_one_allows_it(server, page):
+    """It is asked for once, by a press of Run that takes long."""
+    page.evaluate(NOTICES)
+    write(page, "#rg-prompt-0", "a robot")
+    page.select_option(".rg-method select", "fresco")  # which no other test has timed
+    unfold(page, "#settings")
+    fill_number(page, page.locator(STEPS).first, "4")
+    page.wait_for_selector("#tries :text('4 steps')")
+    with server.hold("editing", 2):
+        press_run(page)
+        page.wait_for_timeout(3000)
+    wait_for_result(page)
+    assert page.evaluate("asked") == 0
+    fill_number(page, page.locator(STEPS).first, "100")
+    page.wait_for_selector("#tries :text('100 steps: about')")
+    with server.hold("editing", 6):
+        press_run(page)
+        assert page.evaluate("asked") == 1
+        page.evaluate(AWAY, True)
+    wait(lambda: page.evaluate("said"), "the desktop tells")
+    assert page.evaluate("said.length === 1 && said[0].startsWith('Done in')")
+    wait_for_result(page)
+    page.evaluate(AWAY, False)
+    page.evaluate("Notification.permission = 'default'")  # as if it had been put off
+    write(page, "#rg-prompt-0", "a fox")
+    run(page)
+    assert page.evaluate("[asked, said.length]") == [1, 1]

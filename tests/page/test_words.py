@@ -168,10 +168,9 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     )
 
 
-def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_page):
+def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):
     """Answers may overtake each other: each look says what was typed when it was
     sent."""
-    page = open_page(server)
     unfold(page, "#settings")
     steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
     steps.wait_for()

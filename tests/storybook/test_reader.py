@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from transformers import CLIPModel, CLIPProcessor
 
 from storybook import render, sample_scene
+from storybook.rendering import render_frames
 from storybook.training.reader import (
     TARGET,
     WIDER,
@@ -20,7 +21,7 @@ from storybook.training.reader import (
     draw_sample,
     shown,
 )
-from storybook.world import KINDS, WHERE, render_frames, replace
+from storybook.world import KINDS, WHERE, replace
 
 PLAIN = [f"an {kind}" if kind[0] == "a" else f"a {kind}" for kind in KINDS]
 

@@ -20,6 +20,7 @@ from regrain.editing import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.unet.motion_modules import between_frames, load_motion
 from storybook import dataset
+from storybook.rendering import render_frames
 from storybook.tokenizer import MAX_TOKENS, build
 from storybook.training import autoencoder as train_autoencoder, motion as train_motion
 from storybook.training.control import copied, edges, predict
@@ -36,7 +37,7 @@ from storybook.training.unet import (
     noised,
     reading_loss,
 )
-from storybook.world import KINDS, render_frames, sample_scene, vocabulary
+from storybook.world import KINDS, sample_scene, vocabulary
 
 ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 # Each worker sees its half of one batch, and one of them never uses one of the layers.

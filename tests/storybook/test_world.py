@@ -11,15 +11,8 @@ import pytest
 import storybook
 from storybook.__main__ import grown, main
 from storybook.examples import TABLE, scene_of
-from storybook.world import (
-    Actor,
-    Scene,
-    cast_of as primitives,
-    from_dict,
-    owners,
-    surface_ids,
-    vocabulary,
-)
+from storybook.rendering import cast_of as primitives, owners, surface_ids
+from storybook.world import Actor, Scene, from_dict, vocabulary
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 MOTIONS = ("walk", "run", "jump", "stand")

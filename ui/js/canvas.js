@@ -4,6 +4,7 @@ import { button, icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking, fitView } from "./shared/looking.js";
 import { makeBubble } from "./canvas/bubble.js";
+import { Content, Editor } from "./canvas/editor.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeFocusBox } from "./canvas/focus_box.js";
 import { makeLoader } from "./canvas/frames.js";
@@ -11,20 +12,18 @@ import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
 import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
+import { makeNote } from "./canvas/note.js";
 import { watchPointer } from "./canvas/pointer.js";
 import { makePreviews } from "./canvas/preview.js";
-import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
+import { accept, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
-import { goAlong, makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
 import { makeRefine } from "./canvas/refine.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 import { makeTrim } from "./canvas/trim.js";
 
-/** @typedef {import("./types").Editor} Editor */
 /** @typedef {import("./types").CanvasView} CanvasView */
 /** @typedef {import("./types").Trigger<"canvas">} Trigger */
-/** @typedef {ReturnType<typeof lay>} Parts */
 
 // Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
 const LEAST_SCANNED = 8;
@@ -40,19 +39,17 @@ const makeDrop = () => {
 };
 
 /**
- * Lay out the editor, and give it what its parts can do.
+ * Lay out an editor.
  * @param {Editor} editor
  * @param {Trigger} trigger
+ * @returns {import("./canvas/editor.js").Parts}
  */
-const lay = (editor, trigger) => {
+const layOut = (editor, trigger) => {
   const surface = makeSurface(editor);
   const heard = make("p", { className: "rg-heard", ariaLive: "polite" });
   const note = makeNote(editor);
   const chip = make("span", { className: "rg-chip", hidden: true }, "Finding the mask");
-  editor.ask = makeAsk(editor, trigger);
-  editor.track = makeTrack(editor, trigger);
-  editor.look = makeLook(editor);
-  const preview = makePreviews(editor);
+  const previews = makePreviews(editor);
   const finders = makeFinders(editor);
   const files = makeMaskFiles(editor, trigger);
   const maskTools = makeMaskTools(editor);
@@ -63,73 +60,39 @@ const lay = (editor, trigger) => {
     shape: maskTools.nodes,
     finders: [finders.node],
     files: [files.node],
-    marks: [...line.marks, line.legend],
+    marks: [line.cuts.toggle, line.keys.toggle, line.legend],
   });
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
   const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
-  const parts = [makeTrim(), toolbar.node, surface.node, line.node, note, finders.cost];
-  const root = make("div", "rg-editor", ...parts, heard, help, files.dialog);
+  const shown = [makeTrim(), toolbar.node, surface.node, line.node, note.node, finders.cost];
+  const root = make("div", "rg-editor", ...shown, heard, help, files.dialog);
   const back = button("rg-link", "Show the source", undefined, "Or click the picture");
   const still = make("span", { className: "rg-chip rg-still", hidden: true }, make("span"), back);
   surface.node.append(chip, still);
   Object.assign(root, { editor }); // for tests
-  editor.refresh = () => {
-    const asking = editor.pending.length > 0;
-    toolbar.refresh();
-    finders.refresh();
-    maskTools.refresh();
-    refine.refresh();
-    focus.refresh();
-    bubble.refresh();
-    chip.hidden = !asking && !(editor.tracking > 0);
-    chip.textContent = asking ? "Finding the mask" : progressOf(editor.followed);
-    root.dataset.tracking = String(Boolean(editor.tracking));
-  };
+  const views = { root, chip, still, surface, note, previews, bubble, help };
+  return { ...views, finders, files, maskTools, line, focus, refine, toolbar };
+};
+
+/**
+ * Do what people do to the picture, and what other components say.
+ * @param {Editor} editor
+ * @param {Trigger} trigger
+ */
+const listenToPage = (editor, trigger) => {
+  const { root, surface, line, note, bubble, toolbar, help } = editor.parts;
   const showHelp = () => help.showModal();
   hub.on("help", showHelp);
   const giveUp = watchPointer(editor, surface.canvas);
   watchLooking(surface.canvas, giveUp);
   listenToKeys(editor, root, showHelp);
-  editor.choose("add");
-  return { editor, root, surface, line, bubble, still, preview, bars: [toolbar.node] };
-};
-
-/** @param {Parts} parts */
-const addPlaying = ({ editor, line, still }) => {
-  editor.go = (frame) => {
-    if (!editor.clip) return;
-    editor.frame = frameOf(editor, frame);
-    still.hidden = editor.still?.frame !== editor.frame;
-    editor.load();
-    editor.look();
-    editor.draw();
-    line.draw();
-    editor.refresh();
-  };
-  editor.play = (on) => {
-    clearInterval(editor.playing);
-    const { clip } = editor;
-    const next = () => clip && editor.go((editor.frame + 1) % clip.count);
-    editor.playing = on && clip ? setInterval(next, 1000 / clip.fps) : 0;
-    editor.refresh();
-    line.playing(Boolean(editor.playing));
-    editor.draw();
-  };
-};
-
-/**
- * Do what other components say.
- * @param {Parts} parts
- * @param {Trigger} trigger
- */
-const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
   const redraw = () => {
     surface.forget();
     line.draw();
   };
   hub.on("regions", () => {
-    editor.hintAnew();
+    note.hintAnew();
     redraw();
   });
   hub.on("choose", (label) => {
@@ -145,7 +108,7 @@ const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
   });
   hub.on("pressed", () => bubble.close());
   hub.on("method", (method) => {
-    for (const bar of bars) bar.inert = method?.regions === "ignored";
+    toolbar.node.inert = method?.regions === "ignored";
     line.draw();
   });
   hub.on("written", (said) => {
@@ -169,9 +132,10 @@ const listenToPage = ({ editor, surface, line, bubble, bars }, trigger) => {
 
 /**
  * Show a try of one frame in its place, until its masks or words change or another frame is shown.
- * @param {Parts} parts
+ * @param {Editor} editor
  */
-const showStills = ({ editor, still }) => {
+const showStills = (editor) => {
+  const { still } = editor.parts;
   const [said] = still.getElementsByTagName("span");
   const drop = () => {
     editor.still = null;
@@ -212,11 +176,12 @@ const askForCuts = (editor, clip, trigger) => {
   }, SCAN_AFTER);
 };
 
-/** @param {Parts} parts @param {CanvasView} view */
-const openClip = ({ editor, surface, line, still }, { id, clip, tracking }) => {
+/** @param {Editor} editor @param {CanvasView} view */
+const openClip = (editor, { id, clip, tracking }) => {
+  const { surface, line, still } = editor.parts;
   editor.play(false);
   for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
-  Object.assign(editor, { id, clip, ...newContent() });
+  Object.assign(editor, new Content(), { id, clip });
   hub.hidden.clear();
   hub.correcting = false;
   fitView();
@@ -244,9 +209,26 @@ const showLost = (editor, note) => {
   hub.tell("lost");
 };
 
+/**
+ * Show the frame that was tracked last, unless somebody goes elsewhere meanwhile; at the end, where it began.
+ * @param {Editor} editor
+ */
+const goAlong = (editor) => {
+  const { tracking, followed, frame, led } = editor;
+  if (!tracking) editor.stopping = false;
+  if (editor.stopping) return;
+  if (tracking > 0 && followed && (!led || led.at === frame)) {
+    editor.led = { from: led?.from ?? frame, at: followed[3] };
+    editor.go(followed[3]);
+  } else if (!tracking && led) {
+    editor.led = null;
+    if (led.at === frame) editor.go(led.from);
+  }
+};
+
 // Bring what was opened into view, with all that stands around it; a clip of one's own where columns are stacked.
-/** @param {Parts} parts @param {import("./types").ClipView} clip */
-const bringIntoView = ({ surface }, clip) => {
+/** @param {Editor} editor @param {import("./types").ClipView} clip */
+const bringIntoView = ({ parts: { surface } }, clip) => {
   requestAnimationFrame(() => {
     surface.fit();
     const top = document.querySelector(".rg-top");
@@ -254,11 +236,11 @@ const bringIntoView = ({ surface }, clip) => {
   });
 };
 
-/** @param {Parts} parts @param {CanvasView} value */
-const redrawMasks = ({ editor, surface }, value) => {
+/** @param {Editor} editor @param {CanvasView} value */
+const redrawMasks = (editor, value) => {
   const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
   editor.painted = value.feathers;
-  surface.forget(same ? Object.keys(value.changes) : undefined);
+  editor.parts.surface.forget(same ? Object.keys(value.changes) : undefined);
 };
 
 /**
@@ -269,7 +251,7 @@ const redrawMasks = ({ editor, surface }, value) => {
 const sayAndGo = (editor, value) => {
   if (value.note !== null) {
     editor.say(value.note, value.alarm);
-    if (value.unsure) editor.offerBox();
+    if (value.unsure) editor.parts.note.offerBox();
     hub.tell("noted", value);
   }
   if (value.field) hub.tell("wrong", value);
@@ -277,19 +259,19 @@ const sayAndGo = (editor, value) => {
   goAlong(editor);
 };
 
-/** @param {Parts} parts @param {CanvasView} value @param {Trigger} trigger */
-const showView = (parts, value, trigger) => {
-  const { editor, line } = parts;
+/** @param {Editor} editor @param {CanvasView} value @param {Trigger} trigger */
+const showView = (editor, value, trigger) => {
+  const { line, bubble, previews } = editor.parts;
   const fresh = value.id !== editor.id;
   const before = editor.labels;
   if (typeof value.preview === "string" && !fresh && value.rev <= editor.rev) {
-    parts.preview(value.preview); // nothing else is new
+    previews.take(value.preview); // nothing else is new
     return;
   }
-  if (fresh) openClip(parts, value);
-  if (fresh) parts.bubble.close();
+  if (fresh) openClip(editor, value);
+  if (fresh) bubble.close();
   if (!accept(editor, value)) {
-    release(editor, value, before.length);
+    editor.release(value, before.length);
     editor.refresh();
     line.draw();
     return;
@@ -297,21 +279,21 @@ const showView = (parts, value, trigger) => {
   if (fresh) {
     askForCuts(editor, value.clip, trigger);
     if (editor.tracking > 0) trigger("track", { id: editor.id, have: editor.rev, again: true });
-    bringIntoView(parts, value.clip);
+    bringIntoView(editor, value.clip);
   }
   editor.looking = 0;
   editor.look();
-  redrawMasks(parts, value);
+  redrawMasks(editor, value);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) {
     hub.tell("choose", active);
     hub.correcting = false; // nobody chose it
   }
-  if (typeof value.preview === "string") parts.preview(value.preview);
-  release(editor, value, before.length);
+  if (typeof value.preview === "string") previews.take(value.preview);
+  editor.release(value, before.length);
   // Not before the last of fast clicks: one would land on the words.
   const answered = value.acknowledged.some((nonce) => editor.marked.delete(nonce));
-  if (answered && !editor.pending.length) parts.bubble.open();
+  if (answered && !editor.pending.length) bubble.open();
   sayAndGo(editor, value);
   editor.refresh();
   line.draw();
@@ -320,19 +302,19 @@ const showView = (parts, value, trigger) => {
 
 /** @type {import("./types").Mount<"canvas">} */
 export function mount(element, props, trigger, watch) {
-  const editor = newEditor();
+  const editor = new Editor(trigger, (made) => layOut(made, trigger));
   hub.editor = editor;
-  const parts = lay(editor, trigger);
+  const { root } = editor.parts;
   const drop = makeDrop();
-  element.replaceChildren(drop, parts.root);
-  addPlaying(parts);
-  listenToPage(parts, trigger);
-  showStills(parts);
+  element.replaceChildren(drop, root);
+  editor.choose("add");
+  listenToPage(editor, trigger);
+  showStills(editor);
   follow(props, watch, (value) => {
-    parts.root.hidden = !value && !editor.clip;
-    drop.hidden = !parts.root.hidden;
+    root.hidden = !value && !editor.clip;
+    drop.hidden = !root.hidden;
     if (!value) return;
     if (value.gone) showLost(editor, value.note);
-    else showView(parts, value, trigger);
+    else showView(editor, value, trigger);
   });
 }

@@ -79,7 +79,9 @@ export function mount(element, props, trigger, watch) {
   /** @type {Player | null} */
   let player = null;
   hub.on("stage", (name) => {
-    if (name === "edit" && player && moves(player)) setPlaying(player, true);
+    const seen = name === "edit";
+    // What nobody sees takes a tenth of a processor all the same.
+    if (player && (!seen || moves(player))) setPlaying(player, seen);
   });
   const look = () => {
     const { zoom, x, y } = hub.view;

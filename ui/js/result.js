@@ -1,6 +1,6 @@
 // @ts-check
 // What came out: files, answers and figures, attention.
-import { makeInspector } from "./result/inspector.js";
+import { Inspector } from "./result/inspector.js";
 import { icon, iconButton, make } from "./shared/dom.js";
 import { fileUrl, follow, hub } from "./shared/hub.js";
 import { nearest } from "./shared/numbers.js";
@@ -135,7 +135,7 @@ const makeWanting = (trigger) => {
 export function mount(element, props, trigger, watch) {
   /** @type {Parameters<Follows>[]} */
   let shown = [];
-  /** @type {ReturnType<typeof makeInspector>} */
+  /** @type {Inspector | null} null where no method kept any maps */
   let inspector = null;
   const wanting = makeWanting(trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
@@ -154,7 +154,8 @@ export function mount(element, props, trigger, watch) {
   hub.on("frame", turn);
   follow(props, watch, (value) => {
     shown = [];
-    inspector = value?.attention ? makeInspector(value.attention) : null;
+    const maps = value?.attention;
+    inspector = maps?.maps.length ? new Inspector(maps) : null;
     element.replaceChildren();
     if (!value) return;
     const root = make(

@@ -198,66 +198,7 @@ export type ClickOn = Cutting["points"][number];
 
 // ---------------------------------------------------------------- What components share and tell each other
 
-/** What all components of the page share. */
-export interface Hub {
-  /** Label of the selected region. */
-  active: number;
-  /** Whether that was chosen by hand, and takes the next clicks. */
-  correcting: boolean;
-  /** Labels not shown. */
-  hidden: Set<number>;
-  /** As selected. */
-  method: MethodView | null;
-  /** Before and after of the examples, by name. */
-  pictures: Record<string, string[]>;
-  /** What the fields say that marks of the timeline write. */
-  written: Written;
-  /** Preview of the run. */
-  live: LiveView | null;
-  /** As the cards say, the uppermost first. */
-  regions: Region[];
-  blind: Blind;
-  /** Label of the region of all that no other covers. */
-  rest: number;
-  /** State of the canvas, once it is there. */
-  editor: Editor | null;
-  margins: Margins;
-  /** What is open. */
-  clip: ClipView | null;
-  /** Whether the server is away, or no longer has what this page had. */
-  lost: boolean;
-  /** Whether the server before this one ended while a run of this page went on. */
-  interrupted: boolean;
-  /** Whether work stays on this machine, after the page and the server. */
-  kept: boolean;
-  /** Whether clips may be larger than those of visitors. */
-  anySize: boolean;
-  /** Whether files of weights may be put into the folder of models. */
-  takesWeights: boolean;
-  /** Whether models can be got here. */
-  getsModels: boolean;
-  /** Whether the fields say what they said before a reload. */
-  restored: boolean;
-  /** "quick" where the next run is a try of one frame; "" for a whole run. */
-  attempt: string;
-  attemptFrame: number;
-  /** Whether a button of a try is pressing Run. */
-  trying: boolean;
-  /** How edits are compared. */
-  compare: Player["mode"];
-  /** What part of the picture is seen. */
-  view: View;
-  /** What the settings are called: "Draft". */
-  quality: string;
-  /** Whether a run goes on, or waits. */
-  running: boolean;
-  /** Whether the model draws nonsense of this clip, and nobody wants that all the same. */
-  useless: boolean;
-  /** The fields of a region's words, and what takes them back into its card. */
-  wordsOf(label: number): { node: HTMLElement; home: () => void } | null;
-  on<Name extends keyof Told>(name: Name, act: (data: Told[Name]) => void): void;
-  tell<Name extends keyof Told>(name: Name, ...data: Told[Name] extends void ? [] : [Told[Name]]): void;
-}
+export type Hub = import("./shared/hub.js").Hub;
 
 /** Data by the name of what is told. */
 export interface Told {
@@ -325,35 +266,7 @@ export interface Told {
   wrote: void;
 }
 
-/** The cards together, and what they can do. */
-export interface Deck {
-  id: string | null;
-  have: number;
-  rest: number;
-  /** The value that was taken last, as JSON. */
-  taken: string | undefined;
-  anew?: number;
-  /** Whether all cards are to be made anew. */
-  fresh: boolean;
-  /** By label. */
-  cards: Map<number, Card>;
-  prompts: {
-    nodes: HTMLElement[];
-    last: HTMLElement;
-    settle(method: MethodView | null): void;
-    read(): Pick<CardsSaying, "source_prompt" | "prompt" | "negative_prompt">;
-    fill(words: Pick<CardsSaying, "source_prompt" | "prompt"> & { negative_prompt?: string }): void;
-  };
-  /** Say by the value what the page says now. */
-  keep(): void;
-  /** The same, and tell the server once nobody types any more. */
-  changed(): void;
-  act(act: ActName, label?: number, more?: ActData): void;
-  find(): void;
-  move(label: number, by: number): void;
-  arrange(): void;
-  take(value: CardsView | null): void;
-}
+export type Deck = import("./cards/deck.js").Deck;
 
 export interface Card {
   card: HTMLElement;
@@ -383,72 +296,7 @@ export interface View {
 /** Texts of the fields that marks of the timeline write. */
 export type Written = Record<"keyframes" | "cuts", string>;
 
-/** What the canvas knows; the comments are in `canvas/state.js`. */
-export interface Editor extends Pick<
-  CanvasView,
-  "rev" | "labels" | "lanes" | "found" | "stale" | "tracking"
-> {
-  id: string | null;
-  clip: ClipView | null;
-  frame: number;
-  masks: (MasksOfFrame | undefined)[];
-  revs: number[];
-  wanted: Set<number>;
-  bitmaps: (ImageBitmap | null | undefined)[];
-  thumbs: (ImageBitmap | null | undefined)[];
-  film: number[];
-  loaded: number;
-  looking: number;
-  pending: Waiting[];
-  adding: number;
-  held: Parameters<Editor["ask"]>[];
-  scanning: boolean;
-  tool: Tool;
-  radius: number;
-  who: MaskFinders | null;
-  led: { from: number; at: number } | null;
-  stroke: Stroke | null;
-  box: Box | null;
-  hover: Place | null;
-  cursor: Place | null;
-  playing: number;
-  hide: boolean;
-  fitted: number;
-  scale: number;
-  still: { frame: number; picture: HTMLImageElement } | null;
-  marked: Set<number>;
-  preview: { begins: boolean; path: Path2D } | null;
-  shapes(): import("./canvas/tint").Shape[];
-  stopping?: boolean;
-  undo?: boolean;
-  redo?: boolean;
-  finders?: Record<string, string>;
-  feathers?: Record<string, number>;
-  painted?: Record<string, number>;
-  followed?: CanvasView["followed"];
-  load(): void;
-  ask(act: ActName, data?: ActData, wait?: Partial<Waiting> | null): void;
-  choose(tool: Tool): void;
-  draw(): void;
-  featherNext(): void;
-  go(frame: number): void;
-  goToKey(side: number): void;
-  hintAnew(): void;
-  /** The mouse has moved over the picture, or left it. */
-  hovered(): void;
-  look(): void;
-  play(on: boolean): void;
-  refresh(): void;
-  reshape(kind: string): void;
-  resize(radius: number): void;
-  say(text: string, alarm?: boolean): void;
-  /** Offer the box tool after what is said, which stays until something else is. */
-  offerBox(): void;
-  showFiles(): void;
-  toggleCut(): void;
-  toggleKey(): void;
-  track(): void;
-}
+export type Editor = import("./canvas/editor.js").Editor;
 
 export type Tool = "add" | "remove" | "box" | "brush" | "erase";
 
@@ -508,7 +356,8 @@ export interface MarkRow {
   moving: { from: number; frames: number[]; before: number[] } | null;
   draw(): void;
   change(frames: number[]): void;
-  toggleAt(frame: number): void;
+  /** Mark a frame, the one that is shown without it, or no longer. */
+  toggleAt(frame?: number): void;
 }
 
 /** The source clip beside its edits. */

@@ -39,11 +39,13 @@ INSIDES = {
     "html_events": "gr.HTML has an event for each name that stands in quotes in its script.",
     "html_empty": "In the browser, the value of a gr.HTML that has none is an empty text.",
     "head_request": "At its start it asks itself for HEAD /, and gives a busy machine up.",
+    "interfaces": "Its import renders what editors read of each component whose file `inspect` finds.",
     "own_tags": "The page has Open Graph tags that name Gradio.",
     "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
     "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
     "state_of_inputs": "Fields that an event reads take its state once it is over, if `includes` finds them.",
+    "events_of_components": "For each component, a list of events, which it watches, is asked to `filter`.",
     "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",
     "elements": "Its elements have the classes in `ELEMENTS`.",
 }

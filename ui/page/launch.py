@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from regrain.ui.page.first_import import no_interfaces
 from regrain.ui.server.own_machine import (
     OPEN,
     is_own_machine,
@@ -35,7 +36,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # of one take the cores of a run.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import gradio as gr  # noqa: E402
+with no_interfaces():
+    import gradio as gr
 from starlette.middleware import Middleware  # noqa: E402
 
 from regrain.editing.models.files.lora_file import fast_lora  # noqa: E402

@@ -85,6 +85,11 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before the words of a thing."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 def check_words(words: Words, text: str, field: str = "prompt") -> None:
     """Check that all words of a text are in `words`, ignoring case and punctuation.
 

@@ -167,16 +167,19 @@ def resampled(
         # from the queries to the patches and to the queries
         own = f"layers.{layer}.0"
         asking = normed(latents, weights, f"{own}.norm2")
-        both = torch.cat([normed(patches, weights, f"{own}.norm1"), asking], 1)
+        shown = normed(patches, weights, f"{own}.norm1")
+        both = torch.cat([shown, asking], 1)
         k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
         q = linear(asking, weights, f"{own}.to_q")
         q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
         seen = attention(q, k, v).transpose(1, 2).flatten(2)
         latents = latents + linear(seen, weights, f"{own}.to_out")
         own = f"layers.{layer}.1"
-        wide = linear(normed(latents, weights, f"{own}.0"), weights, f"{own}.1")
+        entering = normed(latents, weights, f"{own}.0")
+        wide = linear(entering, weights, f"{own}.1")
         latents = latents + linear(F.gelu(wide), weights, f"{own}.3")
-    return normed(linear(latents, weights, "proj_out"), weights, "norm_out")
+    tokens = linear(latents, weights, "proj_out")
+    return normed(tokens, weights, "norm_out")
 
 
 def drawn(

@@ -54,8 +54,10 @@ def condition(
         per_latent: Frames of a latent, of which the first has one.
     """
     lacking = (1 - len(frames)) % per_latent
-    frames = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
-    mask = np.concatenate([mask, np.ones_like(mask[:1]).repeat(lacking, 0)])
+    still = np.repeat(frames[-1:], lacking, 0)
+    frames = np.concatenate([frames, still])
+    anew = np.ones_like(mask[:1]).repeat(lacking, 0)
+    mask = np.concatenate([mask, anew])
     hidden = mask[..., None] > _CUT
     inactive = encode(np.where(hidden, HIDDEN, frames))
     reactive = encode(np.where(hidden, frames, HIDDEN))

@@ -57,7 +57,8 @@ from regrain.editing.storage.safetensors_files import (
 )
 from regrain.editing.storage.texts import Json
 
-_PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
+_TEXT = "text_encoder"
+_PARTS = ("vae", _TEXT, "tokenizer", "scheduler")
 _SHIFT = 3.0  # as the 1.3B model is sampled at 480 pixels
 
 
@@ -74,8 +75,6 @@ def load_wan(
             together.
     """
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
-    from transformers import AutoTokenizer
-    from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
     id = facts.id
     folder = facts.folder
@@ -88,51 +87,25 @@ def load_wan(
         notes += lora_facts(text).notes("flow", False)
     notes += notes_on(loras, facts.networks)
     facts.config(LEVELS)  # which must be there
-    if dtype is None and device.type != "cpu":
-        dtype = torch.bfloat16  # as trained
-    if dtype is None:
-        numbers = sum(
-            prod(shape)
-            for part in facts.networks
-            for _, shape in facts.network_shapes(part)
-        )
-        dtype = weights_dtype(device, numbers, free_memory(device))
-    with (
-        boundary(
-            "model",
-            f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.",
-            ModelError,
-        ),
-        without_marks(folder / "tokenizer") as place,
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-    offers = VACE if _is_controlled(network_config) else WAN
-    if level:
-        offers |= PAIR
-    if facts.index.get("expand_timesteps"):
-        offers |= FIRST
+    dtype = dtype or _usual_dtype(facts, device)
+    text_dtype = dtype if dtype != torch.float64 else torch.float32
+    reader = _prompt_reader(facts, text_dtype)
     networks = _read_networks(facts, network_config, device, dtype)
     for part, network in networks.items():
         own = loras_of(part, loras, facts.networks)
         add_loras(own, {"transformer": network})
     notes += [_understood(facts, networks[EXPERTS[0]])] if facts.network else []
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
-    text_folder = folder / "text_encoder"
-    text_dtype = dtype if dtype != torch.float64 else torch.float32
-    load_encoder = partial(read_weights, UMT5EncoderModel, text_folder, id, text_dtype)
     weights = {
         part: sum(weight.nbytes for weight in module.parameters())
         for part, module in {**networks, "vae": autoencoder}.items()
-    } | {
-        "text_encoder": text_dtype.itemsize * count_weights(text_folder),
     }
-    files = [one for one in state_of(text_folder) if one[0].endswith(".safetensors")]
-    identity = repr([(size, date) for _, size, date in files])  # of the text encoder
+    weights["text_encoder"] = text_dtype.itemsize * count_weights(folder / _TEXT)
     return Wan(
         id=id,
         networks=networks,
         vae=autoencoder,
-        reader=PromptReader(tokenizer, load_encoder, identity, facts.words),
+        reader=reader,
         schedule=FlowSchedule(shift_of(facts.scheduler) or _SHIFT),
         device=device,
         dtype=dtype,
@@ -141,8 +114,49 @@ def load_wan(
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(notes),
-        offers=offers,
+        offers=_offers(facts, network_config, bool(level)),
     )
+
+
+def _usual_dtype(facts: ModelFacts, device: torch.device) -> torch.dtype:
+    """Return the precision of the weights where nobody asks for one: on a GPU the one in
+    which they were trained."""
+    if device.type != "cpu":
+        return torch.bfloat16
+    numbers = sum(
+        prod(shape)
+        for part in facts.networks
+        for _, shape in facts.network_shapes(part)
+    )
+    return weights_dtype(device, numbers, free_memory(device))
+
+
+def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
+    """Return what encodes prompts; its weights are not read yet."""
+    from transformers import AutoTokenizer
+    from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
+
+    said = f"{shorten(facts.id)}: tokenizer/ cannot be loaded. Download it again."
+    with (
+        boundary("model", said, ModelError),
+        without_marks(facts.folder / "tokenizer") as place,
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+    folder = facts.folder / _TEXT
+    load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
+    files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]
+    identity = repr([(size, date) for _, size, date in files])
+    return PromptReader(tokenizer, load, identity, facts.words)
+
+
+def _offers(facts: ModelFacts, network: Json, is_pair: bool) -> frozenset[str]:
+    """Return what the model offers to methods."""
+    offers = VACE if _is_controlled(network) else WAN
+    if is_pair:
+        offers |= PAIR
+    if facts.index.get("expand_timesteps"):
+        offers |= FIRST
+    return offers
 
 
 def _read_networks(
@@ -172,8 +186,9 @@ def _check_configs(facts: ModelFacts) -> Json:
     network, *_ = [facts.known_config(f"{part}/config.json") for part in facts.networks]
     check_alike(facts)
     vae = facts.known_config("vae/config.json")
-    text = facts.config("text_encoder/config.json")
-    check_text_encoder(text, facts.place("text_encoder/config.json"), "UMT5Config")
+    name = f"{_TEXT}/config.json"
+    text = facts.config(name)
+    check_text_encoder(text, facts.place(name), "UMT5Config")
     latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
     colours = 3 * (vae.get("patch_size") or 1) ** 2
     for key in ("in_channels", "out_channels"):

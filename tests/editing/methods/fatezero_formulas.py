@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
-    COMMON_ROWS,
     FINEST,
     GRIDS,
     REFINED,
@@ -47,8 +46,7 @@ AREAS = {
 FULL = {"cross_until": 1.0, "self_until": 1.0}
 CASE = Case(
     base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
-    rows=COMMON_ROWS
-    | {
+    rows={
         "preset": "released",
         "cross_until": 1.0,
         "self_until": 1.0,
@@ -71,7 +69,6 @@ CASE = Case(
         "alignment": Row("original", FULL, prompt=REFINED),
         "joint_norm": True,
         "reconstruct": True,
-        "variation": 0.4,
     },
     heat={"fox"},
     more={"reconstruct": True, "joint_norm": True},

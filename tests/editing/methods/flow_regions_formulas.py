@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from videograin_formulas import check_maps
 from wiring import (
-    BLENDED_ROWS,
     MODULATED,
     SHORT,
     Call,
@@ -21,15 +20,11 @@ from wiring import (
     softmax,
 )
 
-BOUND_ROWS = BLENDED_ROWS | {
+BOUND_ROWS = {
     "guidance_low": 2.0,
-    "strength": 0.5,
     "shift": 1.0,
     "levels": "1000, 757, 522",
-    "self_strength": 0.3,
-    "cross_strength": 0.4,
     "modulate_until": 0.5,
-    "schedule_power": 5.0,
     "size_term": True,
     "columns": 0.5,
     "phrases": "alone",
@@ -47,7 +42,6 @@ CASE = Case(
     },
     # held in test_flow_regions.py and test_wan_5b.py
     elsewhere={"span", "first_frame"},
-    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )
 

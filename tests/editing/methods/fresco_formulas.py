@@ -23,7 +23,6 @@ from wiring import (
     FINEST,
     GRIDS,
     MODULATED,
-    MODULATED_ROWS,
     SHORT,
     Call,
     Case,
@@ -62,10 +61,9 @@ CASE = Case(
         "spatial_steps": 2,
         "temporal_sharpness": 1.0,
     },
-    rows=MODULATED_ROWS
-    | {
+    rows={
+        "preset": "released",
         "size_term": False,
-        "strength": 0.5,
         "first_noise": "own",
         "step_noise": "shared",
         "optimise_until": 0.5,
@@ -88,7 +86,6 @@ CASE = Case(
     },
     # held in test_few_steps.py and test_inpainting.py
     elsewhere={"flow", "sampler", "shown"},
-    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )
 

@@ -21,11 +21,9 @@ from videograin_formulas import (
     spliced,
 )
 from wiring import (
-    COMMON_ROWS,
     FINEST,
     GRIDS,
     MODULATED,
-    MODULATED_ROWS,
     REFINED,
     SHORT,
     Call,
@@ -58,9 +56,7 @@ WORDS = {
 }
 CASE = Case(
     base=SHORT | MODULATED | {"guidance_scale": 3.0, "self_until": 0.75},
-    rows=COMMON_ROWS
-    | MODULATED_ROWS
-    | {
+    rows={
         "preset": Row("add", prompt=REFINED),
         "blend": "never",
         "size_term": Row(False, {"attention_span": "own_frame", "hold": 0.5}),
@@ -69,7 +65,6 @@ CASE = Case(
         "uncovered": Row("repelled", {"guidance_half": "both"}),
         "size_over_frames": True,
         "source_guidance": 2.0,
-        "strength": 0.5,
         "hold": 0.25,
         "self_until": 0.0,
         "cross_until": Row(0.25, prompt=REFINED),
@@ -79,11 +74,9 @@ CASE = Case(
         "edit_threshold": Row(0.6, WORDS, prompt=REFINED),
         "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
         "attention_span": "sparse_causal",
-        "redraw": 0.5,
         "noise": Row("tracks", {"redraw": 0.5}),
     },
     elsewhere={"flow", "shown"},
-    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
     more={"redraw": 0.5, "source_guidance": 2.0},
 )

@@ -4,16 +4,15 @@ its answers."""
 from fractions import Fraction
 
 import torch
-from wiring import BLENDED_ROWS, SHORT, Case, Run, carried, check_edits
+from wiring import SHORT, Case, Run, carried, check_edits
 
 from regrain.editing.diffusion.schedule import Step
 
 CASE = Case(
     base=SHORT | {"strength": 1.0},
-    rows=BLENDED_ROWS | {"strength": 0.5, "noise": "tracks"},
+    rows={"noise": "tracks"},
     # held in test_few_steps.py and test_inpainting.py; the last in test_wiring.py
     elsewhere={"sampler", "shown", "flow"},
-    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     more={"noise": "tracks"},
 )
 

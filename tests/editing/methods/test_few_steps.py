@@ -62,14 +62,12 @@ def test_sdedit_walks_as_its_sampler_says(small, no_grad, sampler):
     torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["sdedit", "fresco"])
-def test_every_sampler_gives_another_edit(small, method):
-    more = {"optimise_until": 0.0} if method == "fresco" else {}
+def test_every_sampler_gives_another_edit_by_fresco(small):
     frames = {}
     for sampler in SAMPLERS:
-        given = {"steps": 3, "preview_every": 0, "sampler": sampler, **more}
-        params = check_params(method, given)
-        result = finish(edit_clip(small, requested(method), params))
+        given = {"steps": 3, "preview_every": 0, "sampler": sampler}
+        params = check_params("fresco", given | {"optimise_until": 0.0})
+        result = finish(edit_clip(small, requested("fresco"), params))
         frames[sampler] = np.asarray(result.uncomposited).tobytes()
     assert len({*frames.values()}) == len(frames)
 
@@ -151,22 +149,6 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
     frames = request.clip.read(0, FRAMES)
     kept = small.decode(small.encode(frames))
     assert np.array_equal(result.uncomposited[:], kept)
-
-
-def test_eight_steps_take_a_sixth_of_the_rows_of_an_inverting_edit(small, monkeypatch):
-    """VideoGrain as published, at 50 steps; and no call is larger."""
-    rows = []
-    note_calls(monkeypatch, small, lambda x, *_: rows.append(len(x)))
-    counted = {}
-    for method, steps in (("videograin", 50), ("infedit", 8)):
-        rows.clear()
-        given = {"steps": steps, "preview_every": 0}
-        if method == "infedit":
-            given["guidance_scale"] = 1.0
-        finish(edit_clip(small, requested(method), check_params(method, given)))
-        counted[method] = (sum(rows), max(rows))
-    assert counted["infedit"][0] * 6 <= counted["videograin"][0]
-    assert counted["infedit"][1] <= counted["videograin"][1]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """flow_regions: what its formulas must give, pieces of long clips, and runs from the
 command line."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from cases import BASES
-from commands import command, last_error
+from made_models import randn
 from running import finish, followed
 from wiring import check_formulas, drive, requested
 
-from regrain.editing import ArrayClip, EditRequest, edit, save_project
-from regrain.editing.__main__ import main
+from regrain.editing import ArrayClip, EditRequest, edit
 from regrain.editing.diffusion.flow import FlowSchedule
-from regrain.editing.diffusion.schedule import combine
+from regrain.editing.diffusion.schedule import combine, split
 from regrain.editing.errors import DivergedError, ModelError, PromptError
 from regrain.editing.methods.flow_regions import FlowModel, amplified, run
 from regrain.editing.params.registry import check_params
@@ -31,9 +29,9 @@ def params(**given):
     return check_params("flow_regions", BASES["flow_regions"] | given)
 
 
-def clip_of(frames, height=16, width=24):
+def clip_of(frames):
     noise = np.random.default_rng(1).integers(
-        0, 256, (frames, height, width, 3), dtype=np.uint8
+        0, 256, (frames, 16, 24, 3), dtype=np.uint8
     )
     return ArrayClip(noise, fps=8)
 
@@ -176,22 +174,17 @@ def test_a_shifted_mean_is_carried_over(wan, given, share, atol):
     assert float(moved.mean()) == pytest.approx(2 * share, abs=atol)
 
 
-def test_the_grid_of_a_flow_is_shifted_and_its_steps_are_eulers():
-    steps = FlowSchedule(5.0).sampling(4)
-    u = np.array([1, 0.75, 0.5, 0.25, 0])
-    assert np.allclose([step.noise for step in steps], (5 * u / (1 + 4 * u))[:-1])
-    assert steps[-1].noise_next == 0
-    x, v = torch.randn(
-        2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    for step in steps:
-        x0 = x - step.noise * v
-        eps = x + step.signal * v
-        euler = x + (step.noise_next - step.noise) * v
-        assert torch.allclose(
-            step.signal_next * x0 + step.noise_next * eps, euler, atol=1e-12
-        )
-    assert torch.allclose(combine(x0, eps, step, "flow"), v)
+def test_an_answer_is_split_and_combined_again():
+    step = FlowSchedule(5.0).sampling(4)[1]
+    x0, eps = randn(2, 5, dtype=torch.float64)
+    x = step.signal * x0 + step.noise * eps
+    v = combine(x0, eps, step, "flow")
+    found = split(v, x, step.signal, step.noise, "flow")
+    torch.testing.assert_close(found, (x0, eps))
+    assert torch.equal(v, eps - x0)
+
+
+def test_a_run_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="expected 1 to 1000, got 0"):
         FlowSchedule(1.0).sampling(0)
 
@@ -294,37 +287,17 @@ def test_what_is_made_for_image_models_is_refused(wan, wan_folder):
             [*edit(*given)]
 
 
-def test_an_edit_from_the_command_line(wan_folder, tmp_path, capsys):
-    """17 frames, and 16, which the report says; the encoder of prompts is loaded once
-    for both."""
-    call = command(main)
-    for frames in (17, 16):
-        project = tmp_path / f"{frames}"
-        out = tmp_path / f"out{frames}"
-        save_project(
-            replace(whole_frame(frames), clip=clip_of(frames, 32, 48)), project
-        )
-        options = [
-            "--model",
-            wan_folder,
-            "--set",
-            "steps=2",
-            "--set",
-            "span=9",
-            "--set",
-            "cuts=none",
-        ]
-        assert call("run", project, "-o", out, *options) == 0
-        found = json.loads((out / "report.json").read_text())
-        assert found["params"]["preset"] == {"value": "regions", "source": "method"}
-        said = [text for text in found["warnings"] if "repeated" in text]
-        expected = f"The last frame was repeated once for {wan_folder}, and cut again after the edit."
-        assert said == ([] if frames == 17 else [expected])
-        assert found["metrics"]
-    assert call("run", project, "-o", tmp_path / "no", "--method", "flow_regions") != 0
-    assert "“Flow with regions” needs the model Wan 2.1 or 2.2, not" in last_error(
-        capsys
+@pytest.mark.parametrize(("frames", "repeated"), [(17, False), (16, True)])
+def test_a_report_says_that_the_last_frame_was_repeated(wan, frames, repeated):
+    given = {"steps": 1, "span": 9, "cuts": "none", "preview_every": 0}
+    *_, last = edit(replace(whole_frame(frames), params=given), wan)
+    assert last.report["params"]["preset"] == {"value": "regions", "source": "method"}
+    said = [text for text in last.report["warnings"] if "repeated" in text]
+    expected = (
+        f"The last frame was repeated once for {wan.id}, and cut again after the edit."
     )
+    assert said == ([expected] if repeated else [])
+    assert len(last.result.frames) == frames
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 3])

@@ -11,7 +11,7 @@ from diffusers import pipelines as theirs
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from made_models import load_double, write_small_model
 from PIL import Image
-from pipelines import inpainting_of
+from pipelines import in_double, inpainting_of
 from running import finish
 from wiring import drive, requested
 
@@ -49,10 +49,7 @@ def pair(folder_of, request, monkeypatch):
     """A model and diffusers' pipeline of the same weights, both in double precision,
     with one autoencoder."""
     folder = folder_of(*request.param)
-    pipe = inpainting_of(folder)
-    for part in ("unet", "text_encoder", "text_encoder_2", "vae"):
-        if getattr(pipe, part, None) is not None:
-            getattr(pipe, part).double()
+    pipe = in_double(inpainting_of(folder))
     monkeypatch.setattr(
         DiagonalGaussianDistribution, "sample", lambda self, *_: self.mode()
     )

@@ -28,7 +28,6 @@ from regrain.editing.params.registry import resolve_params
 from regrain.editing.pipeline.estimate import counted
 from regrain.editing.recipe.events import Finished, Preview
 from regrain.editing.recipe.looking import Looking
-from regrain.editing.request.edit_request import override
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -166,7 +165,7 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
     assert (seeing != decoded(without(request), model)).mean() > 0.1
 
 
-@pytest.mark.parametrize("method", UNETS)
+@pytest.mark.parametrize("method", ["sdedit", "videograin"])
 def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
     def drawn(scale=1.2, **given):
         return decoded(asked(method, scale, params={"steps": 2} | given), model)
@@ -293,7 +292,6 @@ def test_the_encoder_of_pictures_counts_in_the_memory_of_a_run(
     assert counted(replace(source, picture_adapter="owner/name"), 4) is None
 
 
-@pytest.mark.parametrize("sdxl", [False, True], indirect=True)
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     step = model.schedule.sampling(4)[1]
     request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
@@ -521,13 +519,6 @@ def test_a_project_and_a_command_carry_pictures(
         ("cat", 0.7)
     ]
     assert list((tmp_path / "out" / "attention").glob("picture*cat*.mp4"))
-    given = override(without(request), pictures=[f"cat={paths[0]}@0.7", f"{paths[1]}"])[
-        0
-    ]
-    assert [(p.name, p.path, p.scale) for p in given.pictures] == [
-        ("", paths[1], None),
-        ("cat", paths[0], 0.7),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -557,11 +548,6 @@ def test_a_project_and_a_command_carry_pictures(
             {"picture_adapter": "a/ip-adapter-faceid_sd15.bin"},
             "picture_adapter",
             "InsightFace",
-        ),
-        (
-            {"params": {"picture_blocks": "style"}},
-            "params.picture_blocks",
-            "has no blocks of style",
         ),
     ],
 )

@@ -3,14 +3,14 @@ which square is meant."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import two_pictures
+import two_squares
 from PIL import Image
 from running import finish
-from two_squares import COLOURS, SIDE, scene
+from two_squares import COLOURS, SIDE
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import EditRequest, Region
 from regrain.editing.methods.vace import run
 from regrain.editing.params.registry import resolve_params
 
@@ -36,39 +36,22 @@ def pictures(tmp_path_factory):
 
 
 def right(model, given, exchanged, scenes=SCENES, **params):
-    """Share of the squares of all scenes that got the colour of their picture or of
-    their words; and what changed outside them.
-
-    `given` makes a region's part of a colour.
-    """
-    found = []
-    outside = []
+    """See `two_squares.right`; `given` makes a region's part of a colour."""
     params, _ = resolve_params("vace", SHORT | params, {})
-    for number in range(scenes):
-        fresh = np.random.default_rng(1000 + number)
-        was, wanted = fresh.permutation([*COLOURS])[:4].reshape(2, 2)
-        wanted = wanted[::-1] if exchanged else wanted
-        frames, labels = scene(fresh, *was)
-        pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
-        regions = []
-        for label, colour in zip((1, 2), wanted, strict=True):
-            region = Region(f"square {label}", label, margin=0)
-            regions.append(replace(region, **given(colour)))
-        asked = EditRequest(
-            ArrayClip(pixels, fps=8),
-            labels,
-            tuple(regions),
-            method="vace",
-            seed=number,
-        )
-        (edited,) = finish(run(model, asked, params)).edits
-        edited = edited.permute(0, 2, 3, 1).numpy()
-        for label, colour in zip((1, 2), wanted, strict=True):
-            mean = edited[labels == label].mean(0)
-            nearest = min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum())
-            found.append(nearest == colour)
-        outside.append(np.abs(edited - frames)[labels == 0].max())
-    return np.mean(found), max(outside)
+
+    def edited(number, clip, labels, _, wanted):
+        regions = [
+            replace(Region(f"square {label}", label, margin=0), **given(colour))
+            for label, colour in zip((1, 2), wanted, strict=True)
+        ]
+        how = {"method": "vace", "seed": number}
+        asked = EditRequest(clip, labels, tuple(regions), **how)
+        return finish(run(model, asked, params)).edits[0]
+
+    def choose(colours):
+        return colours[:2], colours[3:1:-1] if exchanged else colours[2:4]
+
+    return two_squares.right(scenes, choose, edited)
 
 
 @pytest.mark.parametrize("exchanged", [False, True])

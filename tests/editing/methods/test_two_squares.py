@@ -1,13 +1,12 @@
 """Words bound to regions by a trained transformer, which does not know by itself which
 square is meant."""
 
-import numpy as np
 import pytest
 import two_squares
 from running import finish
-from two_squares import COLOURS, caption, scene
+from two_squares import caption
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import EditRequest, Region
 from regrain.editing.methods.flow_regions import run
 from regrain.editing.params.registry import check_params
 
@@ -22,43 +21,25 @@ def model():
 
 
 def right(model, swap, **given):
-    """Share of the squares of all scenes that got their colour; and what changed
-    outside them."""
-    found = []
-    outside = []
-    for number in range(SCENES):
-        fresh = np.random.default_rng(1000 + number)
-        colours = fresh.permutation([*COLOURS])
-        was = colours[:2]
-        wanted = colours[1::-1] if swap else colours[2:4]
-        frames, labels = scene(fresh, *was)
-        pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
-        words = [f"a {colour} square" for colour in (*was, *wanted)]
-        regions = tuple(
-            Region(f"square {label}", label, new, old, margin=0)
-            for label, old, new in zip((1, 2), words[:2], words[2:], strict=True)
-        )
-        prompt = caption(*(was if number % 2 else was[::-1]))
-        asked = EditRequest(
-            ArrayClip(pixels, fps=8),
-            labels,
-            regions,
-            source_prompt=prompt,
-            method="flow_regions",
-            seed=number,
-        )
-        (edited,) = finish(
-            run(model, asked, check_params("flow_regions", SHORT | given))
-        ).edits
-        edited = edited.permute(0, 2, 3, 1).numpy()
-        for label, colour in zip((1, 2), wanted, strict=True):
-            mean = edited[labels == label].mean(0)
-            found.append(
-                min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum())
-                == colour
+    """See `two_squares.right`; colours are exchanged, or new ones."""
+    params = check_params("flow_regions", SHORT | given)
+
+    def edited(number, clip, labels, was, wanted):
+        regions = [
+            Region(
+                f"square {label}", label, f"a {new} square", f"a {old} square", margin=0
             )
-        outside.append(np.abs(edited - frames)[labels == 0].max())
-    return np.mean(found), max(outside)
+            for label, old, new in zip((1, 2), was, wanted, strict=True)
+        ]
+        prompt = caption(*(was if number % 2 else was[::-1]))
+        how = {"method": "flow_regions", "seed": number}
+        asked = EditRequest(clip, labels, tuple(regions), prompt, **how)
+        return finish(run(model, asked, params)).edits[0]
+
+    def choose(colours):
+        return colours[:2], colours[1::-1] if swap else colours[2:4]
+
+    return two_squares.right(SCENES, choose, edited)
 
 
 @pytest.mark.parametrize("swap", [False, True])

@@ -10,7 +10,7 @@ from cases import BASES
 from flow_regions_formulas import codes
 from made_clips import noise
 from PIL import Image
-from running import finish
+from running import finish, note_calls
 from wiring import drive, near, requested, scores
 
 from regrain.editing import ArrayClip, Region, edit
@@ -89,20 +89,6 @@ def test_weakened_pairs_count_as_told():
     one_region = torch.where(codes == 2, 0, codes)
     assert Separation.of(one_region, is_picture, 0.0) is None
     assert Separation.of(codes, torch.zeros_like(is_picture), 0.0) is None
-
-
-def test_one_layer_carries_nothing_from_the_picture_of_another_region():
-    codes = torch.tensor([1, 2, 1, 2, 0])
-    is_picture = torch.tensor([True, True, False, False, False])
-    fresh = torch.Generator().manual_seed(1)
-    with torch.enable_grad():
-        x = torch.randn(1, 1, 5, 6, generator=fresh).requires_grad_()
-        out = Separation.of(codes, is_picture, 0.0).attend(x, x, x)
-        (of_first,) = torch.autograd.grad(out[0, 0, 2].sum(), x, retain_graph=True)
-        (of_none,) = torch.autograd.grad(out[0, 0, 4].sum(), x)
-    assert not of_first[0, 0, 1].any()  # the other's picture
-    assert of_first[0, 0, [0, 2, 3, 4]].any(1).all()
-    assert of_none.any(-1).all()
 
 
 def test_where_no_pair_is_cut_a_run_is_that_without_binding(vace, picture):
@@ -257,12 +243,7 @@ def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner
 def test_a_model_may_recommend_the_area(vace, monkeypatch):
     asked = without_a_corner({"steps": 1, "preview_every": 0})
     contexts = []
-    predict = vace.predict
-    monkeypatch.setattr(
-        vace,
-        "predict",
-        lambda *given: contexts.append(given[-1].context) or predict(*given),
-    )
+    note_calls(monkeypatch, vace, lambda *given: contexts.append(given[-1].context))
     monkeypatch.setitem(vace.defaults, "vace", {"mask": "box"})
     *_, done = edit(asked, vace)
     assert done.report["params"]["mask"]["value"] == "box"
@@ -334,17 +315,13 @@ def test_pieces_have_the_pictures_of_all(vace, picture, monkeypatch):
     clip = ArrayClip(noise(9, HEIGHT, WIDTH, 3, seed=1), fps=8)
     asked = replace(asked, clip=clip, labels=labels)
     seen = []
-    predict = vace.predict
-    monkeypatch.setattr(
-        vace,
-        "predict",
-        lambda x, *rest: seen.append((x, rest[-1])) or predict(x, *rest),
-    )
+    note_calls(monkeypatch, vace, lambda *given: seen.append(given))
     latents_of(vace, asked, span=5, steps=1)  # 3 latents, 2 at once
-    assert [len(x) for x, _ in seen] == [4] * 4
-    assert torch.equal(seen[0][0][:2], seen[1][0][:2])
-    assert torch.equal(seen[0][0][3], seen[1][0][2])
-    assert torch.equal(seen[0][1].context[3], seen[1][1].context[2])
+    assert [len(x) for x, *_ in seen] == [4] * 4
+    (one, *_, change), (other, *_, later) = seen[:2]
+    assert torch.equal(one[:2], other[:2])
+    assert torch.equal(one[3], other[2])
+    assert torch.equal(change.context[3], later.context[2])
 
 
 def test_pictures_take_time_and_memory(vace_folder, picture, monkeypatch):
@@ -359,18 +336,16 @@ def test_pictures_take_time_and_memory(vace_folder, picture, monkeypatch):
     assert memory[1] - memory[0] == 2 * 10**12
 
 
+@pytest.mark.parametrize("place", ["left", "whole"])
 def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
-    vace, picture, monkeypatch
+    vace, picture, monkeypatch, place
 ):
     """Windows are kept by what their pictures show."""
     red = picture("red")
-    asked = pictured(left=red, frames=5)
+    asked = pictured(**{place: red}, frames=5)
     asked = replace(asked, params=BASE | {"window": 3, "overlap": 1})
     calls = []
-    predict = vace.predict
-    monkeypatch.setattr(
-        vace, "predict", lambda *given: calls.append(1) or predict(*given)
-    )
+    note_calls(monkeypatch, vace, lambda *_: calls.append(1))
     counts = []
     for color in ("red", "red", "blue"):
         Image.new("RGB", (20, 12), color).save(red)
@@ -509,18 +484,14 @@ def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tm
     near(own.of("editing")[8].change.context, contexts[1])
 
 
-def test_windows_that_were_edited_apart_are_those_of_a_run(vace, own_cache):
+def test_windows_that_were_edited_apart_are_those_of_a_run(vace, monkeypatch):
     """As machines that each edit a shot do."""
     asked = long_request()
     for _ in edit_shot(asked, 0, vace):
         pass
     calls = []
-    predict = vace.predict
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            vace, "predict", lambda *given: calls.append(1) or predict(*given)
-        )
-        list(edit(asked, vace))
+    note_calls(monkeypatch, vace, lambda *_: calls.append(1))
+    list(edit(asked, vace))
     assert not calls
 
 
@@ -530,10 +501,7 @@ def test_a_window_is_drawn_again_when_what_it_was_handed_is_another(vace, monkey
     frames = asked.clip.read(0, 14).copy()
     frames[0] = 255 - frames[0]
     calls = []
-    predict = vace.predict
-    monkeypatch.setattr(
-        vace, "predict", lambda *given: calls.append(1) or predict(*given)
-    )
+    note_calls(monkeypatch, vace, lambda *_: calls.append(1))
     list(edit(asked, vace))
     once = len(calls)
     list(edit(replace(asked, clip=ArrayClip(frames, fps=8)), vace))

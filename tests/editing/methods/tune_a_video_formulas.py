@@ -4,7 +4,6 @@ comes of its answers."""
 import torch
 from torch import Tensor
 from wiring import (
-    CONTROLLED_ROWS,
     FINEST,
     GRIDS,
     SHORT,
@@ -24,8 +23,7 @@ from wiring import (
 TUNED = {"learning_rate": 1e-3, "tune_steps": 3}
 CASE = Case(
     base=SHORT | {"tune_preview_every": 0, "tune_steps": 1},
-    rows=CONTROLLED_ROWS
-    | {
+    rows={
         "preset": "fatezero",
         "tune_steps": 2,
         "learning_rate": 1e-3,
@@ -36,7 +34,6 @@ CASE = Case(
         "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
         "tune_preview_every": Row(1, shown=calls_of),
         "start": "noise",
-        "variation": 0.4,
     },
     heat={"fox"},
 )

@@ -11,28 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from two_squares import (
     BATCH,
     COLOURS,
     DROPPED,
     LENGTH,
-    SHIFT,
     SIDE,
     WORDS,
-    Pixels,
-    Words,
     caption,
     flow_loss,
+    made,
     scene,
     train,
+    with_encoder,
 )
 
-from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.models.files.offers import VACE
 from regrain.editing.models.wan.model import Wan
-from regrain.editing.models.wan.text import PromptReader
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 STEPS = 2000
@@ -41,7 +37,6 @@ STEPS = 2000
 def networks() -> nn.ModuleDict:
     """The transformer with two control blocks, and a text encoder of one layer."""
     from diffusers import WanVACETransformer3DModel
-    from transformers import UMT5Config, UMT5EncoderModel
 
     sizes = {
         "num_attention_heads": 4,
@@ -56,34 +51,11 @@ def networks() -> nn.ModuleDict:
         "vace_layers": [0, 2],
         "vace_in_channels": 3 + 3 + 1,
     }
-    text = {
-        "d_model": 32,
-        "d_kv": 8,
-        "d_ff": 64,
-        "num_layers": 1,
-        "num_heads": 4,
-        "dropout_rate": 0.0,
-    }
-    encoder = UMT5EncoderModel(UMT5Config(**text, vocab_size=len(WORDS)))
-    network = WanVACETransformer3DModel(**sizes)
-    return nn.ModuleDict({"transformer": network, "text_encoder": encoder})
+    return with_encoder(WanVACETransformer3DModel(**sizes), 32)
 
 
 def load() -> Wan:
-    """The backbone that our own loader would make."""
-    parts = networks().eval().requires_grad_(False)
-    weights = load_file(WEIGHTS)
-    parts.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    reader = PromptReader(Words(), lambda: parts["text_encoder"], "two pictures", None)
-    given = (
-        "two pictures",
-        {"transformer": parts["transformer"]},
-        Pixels(),
-        reader,
-        FlowSchedule(SHIFT),
-    )
-    device = torch.device("cpu")
-    return Wan(*given, device, torch.float32, sample_size=SIDE, offers=VACE)
+    return made("two pictures", WEIGHTS, networks(), offers=VACE)
 
 
 # --- Training

@@ -20,6 +20,7 @@ from diffusers.configuration_utils import FrozenDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from regrain.editing import ArrayClip
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.model import Wan
@@ -71,7 +72,6 @@ def networks() -> nn.ModuleDict:
     """The transformer, and a text encoder of one layer, which reads in both
     directions."""
     from diffusers import WanTransformer3DModel
-    from transformers import UMT5Config, UMT5EncoderModel
 
     sizes = {
         "num_attention_heads": 4,
@@ -84,18 +84,23 @@ def networks() -> nn.ModuleDict:
         "freq_dim": 32,
         "rope_max_seq_len": 32,
     }
+    return with_encoder(WanTransformer3DModel(**sizes), 48)
+
+
+def with_encoder(transformer: nn.Module, width: int) -> nn.ModuleDict:
+    """A transformer, and a text encoder of one layer."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
     text = {
-        "d_model": 48,
-        "d_kv": 12,
+        "d_model": width,
+        "d_kv": width // 4,
         "d_ff": 64,
         "num_layers": 1,
         "num_heads": 4,
         "dropout_rate": 0.0,
     }
     encoder = UMT5EncoderModel(UMT5Config(**text, vocab_size=len(WORDS)))
-    return nn.ModuleDict(
-        {"transformer": WanTransformer3DModel(**sizes), "text_encoder": encoder}
-    )
+    return nn.ModuleDict({"transformer": transformer, "text_encoder": encoder})
 
 
 class Words:
@@ -138,18 +143,47 @@ class Pixels(nn.Module):
         return SimpleNamespace(sample=x)
 
 
-def trained(weights: dict[str, Tensor]) -> Wan:
-    """The backbone that our own loader would make, with the given weights."""
-    parts = networks().eval().requires_grad_(False)
-    parts.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    reader = PromptReader(Words(), lambda: parts["text_encoder"], "two squares", None)
+def made(name: str, weights: Path, parts: nn.ModuleDict, **more: object) -> Wan:
+    """The backbone that our own loader would make of networks with weights of a file."""
+    parts = parts.eval().requires_grad_(False)
+    kept = load_file(weights)
+    parts.load_state_dict({name: weight.float() for name, weight in kept.items()})
+    reader = PromptReader(Words(), lambda: parts["text_encoder"], name, None)
     own = {"transformer": parts["transformer"]}
-    given = ("two squares", own, Pixels(), reader, FlowSchedule(SHIFT))
-    return Wan(*given, torch.device("cpu"), torch.float32, sample_size=SIDE)
+    given = (name, own, Pixels(), reader, FlowSchedule(SHIFT))
+    return Wan(*given, torch.device("cpu"), torch.float32, sample_size=SIDE, **more)
 
 
 def load() -> Wan:
-    return trained(load_file(WEIGHTS))
+    return made("two squares", WEIGHTS, networks())
+
+
+def right(
+    scenes: int, choose: Callable[..., tuple], edited: Callable[..., Tensor]
+) -> tuple[float, float]:
+    """Share of the squares of all scenes that got their colour; and what changed
+    outside them.
+
+    Args:
+        choose: Returns of shuffled colours those that both squares have, and those that
+            they should get.
+        edited: Edits the scene of a number, given its clip, labels and those colours.
+    """
+    found = []
+    outside = []
+    for number in range(scenes):
+        fresh = np.random.default_rng(1000 + number)
+        was, wanted = choose(fresh.permutation([*COLOURS]))
+        frames, labels = scene(fresh, *was)
+        pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
+        latents = edited(number, ArrayClip(pixels, fps=8), labels, was, wanted)
+        shown = latents.permute(0, 2, 3, 1).numpy()
+        for label, colour in zip((1, 2), wanted, strict=True):
+            mean = shown[labels == label].mean(0)
+            nearest = min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum())
+            found.append(nearest == colour)
+        outside.append(np.abs(shown - frames)[labels == 0].max())
+    return np.mean(found), max(outside)
 
 
 # --- Training

@@ -31,7 +31,6 @@ CASE = Case(
     },
     # held in test_vace_method.py
     elsewhere={"span", "mask", "picture_binding", "overlap", "match"},
-    shares={1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2, 0.01: 1},
     heat={"left", "right"},
 )
 

@@ -6,7 +6,6 @@ from functools import partial
 import torch
 from torch import Tensor
 from wiring import (
-    BLENDED_ROWS,
     FINEST,
     REFINED,
     SHORT,
@@ -39,8 +38,7 @@ from regrain.editing.diffusion.schedule import Step
 NULL = {"inversion": "null_text", "learned_share": 1.0}
 CASE = Case(
     base=SHORT | {"inner_steps": 1},
-    rows=BLENDED_ROWS
-    | {
+    rows={
         "preset": "released",
         "guidance_scale": Row(2.0, NULL),
         "inversion": "plain",
@@ -59,7 +57,6 @@ CASE = Case(
         "alignment": Row("original", prompt=REFINED),
         "joint_norm": True,
         "reconstruct": Row(False, {"replace_until": 0.3}),
-        "variation": 0.4,
     },
     heat={"fox"},
     more={"inversion": "null_text", "joint_norm": True},

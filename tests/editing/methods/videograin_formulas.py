@@ -11,7 +11,6 @@ from wiring import (
     FINEST,
     GRIDS,
     MODULATED,
-    MODULATED_ROWS,
     SHORT,
     Call,
     Case,
@@ -41,8 +40,8 @@ from regrain.editing.motion.smoothing import steady
 
 CASE = Case(
     base=SHORT | MODULATED | {"inject_until": 0.0},
-    rows=MODULATED_ROWS
-    | {
+    rows={
+        "preset": "released",
         "size_term": Row(False, {"attention_span": "own_frame"}),
         "guidance_half": "uncond",
         "levels": "coarse",
@@ -54,8 +53,6 @@ CASE = Case(
         "freeu": "full",
         "inject_until": 0.5,
         "inversion": Row("released", {"inject_until": 1.0}),
-        "variation": 0.4,
-        "redraw": 0.5,
         "blend_with": "noise",
         "heat_from": Row(0.5, shown=heat_of),
         "heat_until": Row(0.3, shown=heat_of),

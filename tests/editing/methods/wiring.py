@@ -686,9 +686,8 @@ class Case:
     Attributes:
         base: Parameters of a small edit.
         rows: By parameter another value, which must change the run, or a `Row` that says
-            more.
+            more; `COMMON_ROWS` is added.
         elsewhere: Parameters that other files test.
-        shares: Steps that are run of four, by `strength`.
         heat: Names of the attention of a result.
         more: Parameters of an edit in which there is more to do.
     """
@@ -696,7 +695,6 @@ class Case:
     base: Mapping[str, object]
     rows: Mapping[str, object]
     elsewhere: Set[str] = frozenset()
-    shares: Mapping[float, int] = field(default_factory=dict)
     heat: Set[str] = frozenset()
     more: Mapping[str, object] = field(default_factory=dict)
 
@@ -712,11 +710,11 @@ COMMON_ROWS = {
     "guidance_scale": 2.0,
     "feather": Row(0.0, shown=frames_of),
     "preview_every": Row(2, shown=steps_shown),
-}
-BLENDED_ROWS = COMMON_ROWS | {"blend": False}
-CONTROLLED_ROWS = BLENDED_ROWS | {"control": "canny=net@0.5"}
-MODULATED_ROWS = CONTROLLED_ROWS | {
-    "preset": "released",
+    "blend": False,
+    "control": "canny=net@0.5",
+    "strength": 0.5,
+    "redraw": 0.5,
+    "variation": 0.4,
     "self_strength": 0.3,
     "cross_strength": 0.4,
     "modulate_until": 0.3,

@@ -7,6 +7,8 @@ import torch
 from made_clips import noise
 from made_models import loaded, write_small_model, write_wan
 
+ORDER = ("text_encoder", "text_encoder_2", "vae", "unet", "transformer")
+
 
 @pytest.mark.parametrize(
     "write", [partial(write_small_model, sdxl=True), write_wan], ids=["sdxl", "wan"]
@@ -15,14 +17,22 @@ def test_one_part_is_on_the_device_at_a_time_and_it_is_the_one_in_use(
     write, tmp_path, monkeypatch
 ):
     model = loaded(write(tmp_path / "model"))
+    step = model.schedule.sampling(4)[0]
+    frames = noise(5, 32, 32, 3)
+    alone = model.predict(model.encode(frames), step, model.embed(["a cat"]))
     model.takes_turns = True
     # A device of another name than the parts' home; all is computed on the CPU.
     model.device = torch.device("cpu", 0)
     there = set()
+    came = []
     used = set()
 
     def moved(name, part, device):
-        (there.discard if str(device) == "cpu" else there.add)(name)
+        if str(device) == "cpu":
+            there.discard(name)
+        else:
+            there.add(name)
+            came.append(name)
         assert len(there) <= 1
         return part
 
@@ -35,7 +45,11 @@ def test_one_part_is_on_the_device_at_a_time_and_it_is_the_one_in_use(
         for layer in part.modules():
             layer.register_forward_pre_hook(partial(runs, name))
     text = model.embed(["a cat"])
-    latents = model.encode(noise(5, 32, 32, 3))
-    x0, _ = model.predict(latents, model.schedule.sampling(4)[0], text)
-    model.decode(x0)
+    latents = model.encode(frames)
+    model.halves_fit(len(latents), *latents.shape[2:])
+    for _ in range(2):  # moved once
+        found = model.predict(latents, step, text)
+    model.decode(found[0])
+    assert all(map(torch.equal, found, alone))
     assert used == set(model.parts)
+    assert came == [*(part for part in ORDER if part in model.parts), "vae"]

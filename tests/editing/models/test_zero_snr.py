@@ -11,7 +11,7 @@ from diffusers import (
 )
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from made_models import SCHEDULER, load_double, write_small_model
-from pipelines import pipeline_of
+from pipelines import in_double, pipeline_of
 from single_files import load_file_of, original_layout
 from wiring import UNETS, drive, near, requested
 
@@ -25,12 +25,15 @@ ZERO |= {"prediction_type": "v_prediction"}
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
 
 
-@pytest.fixture(scope="module", params=["sd", "sdxl"])
-def folder(request, tmp_path_factory):
-    place = tmp_path_factory.mktemp("models") / request.param
-    write_small_model(place, sdxl=request.param == "sdxl")
+def write(place, sdxl=False):
+    write_small_model(place, sdxl=sdxl)
     rewrite(place / "scheduler" / "scheduler_config.json", **ZERO)
     return place
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("models") / "sd")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def model(folder):
     return load_double(folder)
 
 
-def in_double(config):
+def ddim_in_double(config):
     """Diffusers' DDIM, its levels computed by its own function in double precision."""
     scheduler = DDIMScheduler.from_config(config)
     ends = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5
@@ -50,7 +53,7 @@ def in_double(config):
 
 
 def test_levels_are_diffusers():
-    theirs = in_double(SCHEDULER | ZERO).alphas_cumprod
+    theirs = ddim_in_double(SCHEDULER | ZERO).alphas_cumprod
     ours = Schedule.from_config(SCHEDULER | ZERO)
     assert np.abs(ours.alphas_cumprod - theirs.numpy()).max() < 1e-12
     assert ours.alphas_cumprod[-1] == theirs[-1] == 0
@@ -58,13 +61,18 @@ def test_levels_are_diffusers():
     assert not Schedule.from_config(SCHEDULER).reaches_pure_noise
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
+def pair(request, tmp_path_factory):
+    """A model, and diffusers' pipeline of the same weights."""
+    folder = write(tmp_path_factory.mktemp("models") / "pair", request.param)
+    pipeline = in_double(pipeline_of(folder))
+    pipeline.scheduler = ddim_in_double(SCHEDULER | ZERO)
+    return load_double(folder), pipeline
+
+
 @pytest.mark.parametrize("steps", [1, 4, 25])
-def test_a_sampled_picture_is_the_pipelines(model, folder, steps):
-    pipeline = pipeline_of(folder)
-    pipeline.scheduler = in_double(SCHEDULER | ZERO)
-    for part in ("unet", "text_encoder", "text_encoder_2"):
-        if getattr(pipeline, part, None) is not None:
-            getattr(pipeline, part).double()
+def test_a_sampled_picture_is_the_pipelines(pair, steps):
+    model, pipeline = pair
     fresh = torch.Generator().manual_seed(1)
     x = torch.randn(1, 4, 8, 16, dtype=torch.float64, generator=fresh)
     theirs = pipeline(

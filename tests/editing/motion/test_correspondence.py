@@ -16,7 +16,8 @@ from regrain.editing.motion.correspondence import (
     track_ids,
 )
 from regrain.editing.motion.flow import warp
-from storybook.world import render_frames, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import sample_scene
 
 
 def case(frames, side, seed=0):

@@ -5,7 +5,8 @@ import pytest
 from regrain.editing.motion import interpolation as between
 from regrain.editing.motion.interpolation import fill_between
 from storybook import KINDS, render
-from storybook.world import render_frames, replace, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import replace, sample_scene
 
 
 def decibels(a, b):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from regrain.editing.motion.smoothing import _followed, _Step, steady
-from storybook.world import render_frames, replace, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import replace, sample_scene
 
 SIDE, SCENE = 96, sample_scene(31, 8, 2)
 

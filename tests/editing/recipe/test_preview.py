@@ -6,7 +6,8 @@ from made_models import SCHEDULER
 
 from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Schedule
-from regrain.editing.recipe.preview import LatentPreview, Previews
+from regrain.editing.recipe.events import Preview
+from regrain.editing.recipe.preview import LatentPreview, StepEvents
 from regrain.editing.recipe.window import ResizedClip, WindowFrames
 
 
@@ -45,10 +46,10 @@ def previewed(piece, every, steps):
     working = ResizedClip(
         frames, Grid(len(piece), 4, 4), None, piece, tuple(range(len(piece)))
     )
-    previews = Previews(latents, working, every)
+    told = StepEvents(latents, working, every, steps)
     places = lambda shown: {"n": np.float32(shown)[:, None, None]}  # noqa: E731
     return [
-        list(previews(step, latents, places))
+        [event for event in told(step, latents, places) if isinstance(event, Preview)]
         for step in Schedule.from_config(SCHEDULER).sampling(steps)
     ]
 

@@ -6,7 +6,8 @@ import pytest
 from regrain.editing.errors import RequestError
 from regrain.editing.params.written import KeyChoice, read_keyframes
 from regrain.editing.request.keyframes import batches, choose_keyframes, spread
-from storybook.world import render_frames, sample_scene
+from storybook.rendering import render_frames
+from storybook.world import sample_scene
 
 
 def frames(count):

@@ -265,6 +265,8 @@ def test_who_stands_in_a_region_may_be_seen_there():
 
 def test_colours_and_clothes_are_compared_together_with_what_wears_them():
     assert whole_phrase("red", "a small cat") == "a small red cat"
+    assert whole_phrase("orange", "a car") == "an orange car"
+    assert whole_phrase("brown", "an apple") == "a brown apple"
     assert whole_phrase("wearing a hat", "a cat") == "a cat wearing a hat"
     assert whole_phrase("a red fox", "a cat") == "a red fox"
     assert whole_phrase("red", "") == "red"

@@ -1,18 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Editor } from "../../../ui/js/canvas/editor.js";
 import { filmFrames, framesAround, framesToDrop, masksToAsk } from "../../../ui/js/canvas/nearby.js";
 import { aimAt } from "../../../ui/js/canvas/pointer.js";
 import * as state from "../../../ui/js/canvas/state.js";
 import { hub } from "../../../ui/js/shared/hub.js";
 
 const CLIP = { width: 100, height: 50, count: 8 };
-const opened = () => Object.assign(state.newEditor(), { id: "a", rev: 3, clip: CLIP, scale: 2 });
+const newEditor = () =>
+  new Editor(
+    () => {},
+    () => ({}),
+  );
+const opened = () => Object.assign(newEditor(), { id: "a", rev: 3, clip: CLIP, scale: 2 });
 const VIEW = { changes: {}, acknowledged: [], rev: 4, tracking: 0, stale: [], labels: [1], finders: {} };
 
 test("a frame stays within the clip, and a place on the screen becomes one in it", () => {
   const frames = [-3, 4, Infinity].map((frame) => state.frameOf(opened(), frame));
   assert.deepEqual(frames, [0, 4, 7]);
-  assert.equal(state.frameOf(state.newEditor(), 5), 0);
+  assert.equal(state.frameOf(newEditor(), 5), 0);
   const box = { left: 10, top: 20, width: 200, height: 100 };
   assert.deepEqual(state.placeIn(box, CLIP, 110, 70), [50, 25]);
   assert.deepEqual(state.placeIn(box, CLIP, 0, 999), [0, 49.99]);
@@ -78,7 +84,7 @@ test("a new region is selected, a deleted one is not; its own finder comes befor
   const who = { usual: "sam" };
   assert.equal(state.finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
   assert.equal(state.finderOf({ finders: {}, who }, 1), "sam");
-  assert.equal(state.finderOf({ who: { usual: "cuts" } }, 1), "cuts");
+  assert.equal(state.finderOf(Object.assign(newEditor(), { who }), 1), "sam");
 });
 
 test("what a click does is said for mouse and finger", () => {

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import anyio
 import gradio as gr
 import pytest
+from gradio import component_meta
 from gradio.blocks import Blocks
 from gradio.exceptions import ComponentProcessingError
 from gradio.mcp import GradioMCPServer
@@ -19,6 +20,7 @@ from gradio.routes import App
 from gradio.state_holder import SessionState, StateHolder
 
 from regrain.ui.page.components import view
+from regrain.ui.page.first_import import no_interfaces
 from regrain.ui.page.gradio_insides import INSIDES, Page, poll_calmly
 
 TESTS = [
@@ -129,6 +131,18 @@ def test_html_events():
     assert callable(told.track)
     with pytest.raises(AttributeError):
         _ = told.nothing
+
+
+def test_interfaces(monkeypatch):
+    def render(*given):
+        raise LookupError
+
+    monkeypatch.setattr(component_meta, "create_pyi", render)
+    about = (gr.Number, "Number", [])
+    with no_interfaces():
+        component_meta.create_or_modify_pyi(*about)
+    with pytest.raises(LookupError):
+        component_meta.create_or_modify_pyi(*about)
 
 
 def test_own_tags():

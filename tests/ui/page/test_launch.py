@@ -49,20 +49,6 @@ def test_this_machine_is_asked_past_a_proxy_and_others_by_it(proxies, monkeypatc
         assert way("http://example.com") is not client._transport
 
 
-@pytest.mark.slow
-def test_the_page_starts_though_no_proxy_answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")  # for this test, not for the page
-    lost = dict.fromkeys(
-        [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
-    ) | {"NO_PROXY": "", "no_proxy": "", "ALL_PROXY": SOCKS, "all_proxy": SOCKS}
-    fake, python = [ROOT / "tests" / "fake_app.py", tmp_path], [sys.executable]
-    server = Server(fake, tmp_path, python=python, **lost)
-    try:
-        edit_by(server, tmp_path)
-    finally:
-        server.stop()
-
-
 def test_a_server_of_tests_that_never_answers_is_ended(tmp_path, monkeypatch):
     script = tmp_path / "silent.py"
     script.write_text("import time; time.sleep(600)")
@@ -73,15 +59,6 @@ def test_a_server_of_tests_that_never_answers_is_ended(tmp_path, monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="it waited"):
         Server([script], tmp_path, python=[sys.executable])
     assert started[0].wait(60) == -signal.SIGKILL
-
-
-def edit_by(server, folder):
-    """Edit an example by the interface for programs."""
-    clip = handle_file(server.folder / "examples" / "01_two_discs" / "clip.mkv")
-    client = as_program(server.url, download_files=str(folder))
-    video, _ = client.predict(clip, CLICKED, api_name="/edit_video")
-    with av.open(video) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 8
 
 
 # After what `BARE` takes away; the script's folder is where it finds its own modules.
@@ -97,11 +74,22 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.slow
-def test_the_page_edits_where_unix_is_missing(tmp_path):
+def test_the_page_edits_where_unix_is_missing_and_no_proxy_answers(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # for this test, not for the page
+    lost = dict.fromkeys(
+        [*VARIABLES, *(name.lower() for name in VARIABLES)], NOWHERE
+    ) | {"NO_PROXY": "", "no_proxy": "", "ALL_PROXY": SOCKS, "all_proxy": SOCKS}
     python = (sys.executable, "-c", BARE + PAGE)
-    server = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path, python=python)
+    fake = [ROOT / "tests" / "fake_app.py", tmp_path]
+    server = Server(fake, tmp_path, python=python, **lost)
     try:
-        edit_by(server, tmp_path)
+        clip = handle_file(server.folder / "examples" / "01_two_discs" / "clip.mkv")
+        client = as_program(server.url, download_files=str(tmp_path))
+        video, _ = client.predict(clip, CLICKED, api_name="/edit_video")
+        with av.open(video) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 8
     finally:
         server.stop()
 

@@ -27,6 +27,7 @@ const nextFinder = (editor) => {
  * @returns {Record<string, () => void>}
  */
 const keysOf = (editor, showHelp) => {
+  const { maskTools, line, files } = editor.parts;
   /** @param {number} by */
   const step = (by) => () => editor.go(editor.frame + by);
   return {
@@ -35,18 +36,18 @@ const keysOf = (editor, showHelp) => {
     b: () => editor.choose("brush"),
     e: () => editor.choose("erase"),
     r: () => editor.choose("box"),
-    i: () => editor.reshape("invert"),
-    g: () => editor.featherNext(),
+    i: () => maskTools.reshape("invert"),
+    g: () => maskTools.featherNext(),
     "[": () => editor.resize(editor.radius * 0.85 - 0.5),
     "]": () => editor.resize(editor.radius * 1.15 + 0.5),
     "+": () => zoomByKey(1),
     "=": () => zoomByKey(1),
     "-": () => zoomByKey(-1),
     0: fitView,
-    w: () => editor.reshape("grow"),
-    q: () => editor.reshape("shrink"),
-    f: () => editor.reshape("fill"),
-    s: () => editor.reshape("drop"),
+    w: () => maskTools.reshape("grow"),
+    q: () => maskTools.reshape("shrink"),
+    f: () => maskTools.reshape("fill"),
+    s: () => maskTools.reshape("drop"),
     ",": step(-1),
     ".": step(1),
     arrowleft: step(-1),
@@ -55,13 +56,13 @@ const keysOf = (editor, showHelp) => {
     pagedown: step(LEAP),
     home: () => editor.go(0),
     end: () => editor.go(Infinity),
-    k: () => editor.toggleKey(),
-    d: () => editor.toggleCut(),
-    "<": () => editor.goToKey(-1),
-    ">": () => editor.goToKey(1),
+    k: () => line.keys.toggleAt(),
+    d: () => line.cuts.toggleAt(),
+    "<": () => line.goToKey(-1),
+    ">": () => line.goToKey(1),
     " ": () => armDrag(true), // plays once it is let go, unless the picture was dragged meanwhile
     n: () => hub.tell("add"),
-    m: () => editor.showFiles(),
+    m: () => files.show(),
     t: () => editor.track(),
     c: () => nextFinder(editor),
     h: () => {

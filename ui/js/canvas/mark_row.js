@@ -165,7 +165,7 @@ export const makeMarkRow = (editor, kind, changed) => {
   const count = make("span", "rg-count");
   const about = { className: "rg-marks-track", role: "group", ariaLabel: kind.title };
   const track = make("div", about, quiet, marks);
-  const toggleHere = () => row.toggleAt(editor.frame);
+  const toggleHere = () => row.toggleAt();
   const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, toggleHere, kind.act);
   const node = make("div", "rg-time-row rg-marks " + kind.row, make("span", {}, kind.title), track, count);
   /** @type {MarkRow} */
@@ -189,7 +189,7 @@ export const makeMarkRow = (editor, kind, changed) => {
       hub.written[kind.field] = kind.write(editor, frames);
       hub.tell("wrote");
     },
-    toggleAt(frame) {
+    toggleAt(frame = editor.frame) {
       const said = kind.read(editor);
       if (said?.loose(frame)) row.change(toggleMark(said.frames, frame));
     },

@@ -76,7 +76,6 @@ export const makeCutMarks = (editor, field) => {
     words.textContent = row.shown.length ? sayCuts(row.shown) : "";
   });
   field.append(lines);
-  editor.toggleCut = () => row.toggleAt(editor.frame);
   return { row, words };
 };
 
@@ -135,8 +134,8 @@ const KEY_MARKS = {
  */
 export const makeKeyMarks = (editor, changed) => {
   const row = makeMarkRow(editor, KEY_MARKS, changed);
-  editor.toggleKey = () => row.toggleAt(editor.frame);
-  editor.goToKey = (side) => {
+  /** @param {number} side */
+  const go = (side) => {
     const keys = readKeyMarks(editor);
     const held = row.track.contains(document.activeElement);
     if (!keys) return;
@@ -145,5 +144,5 @@ export const makeKeyMarks = (editor, changed) => {
     const mark = row.track.querySelector("[tabindex='0']");
     if (held) mark?.focus();
   };
-  return row;
+  return { row, go };
 };

@@ -53,6 +53,5 @@ export const makeMaskFiles = (editor, trigger) => {
   };
   const hint = "Import masks of this clip from files, or export them (M)";
   const node = iconButton("rg-tool rg-small", "files", hint, show, "Files", { data: { act: "files" } });
-  editor.showFiles = show;
-  return { node, dialog };
+  return { node, dialog, show };
 };

@@ -27,18 +27,18 @@ const makeFeather = (editor) => {
   const onchange = () => send(Number(choice.value));
   const choice = make("select", { className: "rg-pixels", ariaLabel: FEATHER_HINT, onchange });
   const node = make("label", { className: "rg-feather", title: FEATHER_HINT }, "Feather", choice);
-  const own = () => editor.feathers?.[hub.active] ?? 0;
+  const own = () => editor.feathers[hub.active] ?? 0;
   /** @param {number} pixels */
   const send = (pixels) => editor.ask("feather", { pixels });
-  editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
+  const next = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
   const refresh = () => {
     const counts = [...new Set([...FEATHERS, own()])];
     /** @type {[number, string][]} */
     const offered = counts.map((count) => [count, count ? count + " px" : "off"]);
     fillSelect(choice, offered, own());
-    choice.disabled = !(hub.active in (editor.feathers ?? {}));
+    choice.disabled = !(hub.active in editor.feathers);
   };
-  return { node, refresh };
+  return { node, refresh, next };
 };
 
 /**
@@ -69,12 +69,13 @@ export const makeMaskTools = (editor) => {
   const title = "Pixels to grow or shrink by";
   const options = PIXELS.map((count) => new Option(count + " px", String(count)));
   const pixels = make("select", { className: "rg-pixels", value: 2, title, ariaLabel: title }, ...options);
-  editor.reshape = (kind) => {
+  /** @param {string} kind */
+  const reshape = (kind) => {
     editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.isAll() });
   };
-  const tools = Object.entries(RESHAPES).map(([reshape, [text, picture, hint]]) => {
-    const act = () => editor.reshape(reshape);
-    return iconButton("rg-tool rg-small", picture, hint, act, text, { data: { reshape } });
+  const tools = Object.entries(RESHAPES).map(([kind, [text, picture, hint]]) => {
+    const act = () => reshape(kind);
+    return iconButton("rg-tool rg-small", picture, hint, act, text, { data: { reshape: kind } });
   });
   const refresh = () => {
     const lane = editor.lanes[hub.active] ?? "";
@@ -88,5 +89,5 @@ export const makeMaskTools = (editor) => {
   const [shrink, grow, ...rest] = tools;
   const nodes = [make("div", "rg-pick", shrink, pixels, grow), ...rest, feather.node, scope.node];
   refresh();
-  return { nodes, refresh };
+  return { nodes, refresh, reshape, featherNext: feather.next };
 };

@@ -32,7 +32,7 @@ const questionOf = (editor) => {
 };
 
 /**
- * Let the editor show what a click would make; returns what takes the server's answer.
+ * Show what a click would make, as the server answers.
  * @param {Editor} editor
  */
 export const makePreviews = (editor) => {
@@ -53,14 +53,13 @@ export const makePreviews = (editor) => {
     clearTimeout(timer);
     editor.preview = null;
   };
-  editor.hovered = () => {
-    editor.hintAnew();
+  const hovered = () => {
     forget();
     if (editor.hover) timer = setTimeout(ask, editor.frame === known ? REST : 0);
   };
   hub.on("pressed", forget);
-  /** @param {string} runs */
-  return (runs) => {
+  /** @param {string} runs the server's answer */
+  const take = (runs) => {
     asked = 0;
     const now = questionOf(editor);
     if (JSON.stringify(now) !== JSON.stringify(question)) {
@@ -71,4 +70,5 @@ export const makePreviews = (editor) => {
     editor.preview = { begins: now.begins, path: pathOfRuns(runs, editor.clip) };
     editor.draw();
   };
+  return { hovered, take };
 };

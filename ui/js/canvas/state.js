@@ -1,6 +1,5 @@
 // @ts-check
-// What the canvas knows. The server's masks are the truth; points and strokes show at once and wait for it.
-// Nothing here touches the document.
+// What follows from what the editor knows; nothing here touches the document.
 import { clamp, hundredths } from "../shared/numbers.js";
 import { WHOLE } from "../shared/view.js";
 
@@ -11,54 +10,6 @@ const REACH = 9; // pixels of the screen around a point that a click takes back,
 
 /** @typedef {import("../types").Editor} Editor */
 /** @typedef {import("../types").Place} Place */
-
-// What is known of a clip that has just been opened.
-export const newContent = () => ({
-  rev: -1,
-  frame: 0, // from 0
-  masks: [], // by frame and label: { runs, points, key, by, score }
-  revs: [], // by frame, the revision of those masks
-  wanted: new Set(), // frames whose masks have changed since, or are not here yet
-  lanes: {}, // by label, what it is on each frame; see cells.js
-  bitmaps: [],
-  thumbs: [], // small frames of a long clip
-  film: [], // frames on the film
-  loaded: 0,
-  looking: 0, // when masks were asked for; 0 once they have come
-  pending: [], // points and strokes the server has not answered
-  adding: 0, // number of the wish for a new region, until it is answered
-  held: [], // what was done since
-  marked: new Set(), // numbers of the acts after which a region's words are shown
-  labels: [],
-  found: null, // cuts that were found: the first frames of shots, from 0
-  scanning: false, // whether the server looks for them
-  preview: null, // the mask that a click would make: { begins, path }
-});
-
-// Its parts give it what it can do; see `types.d.ts`.
-const newState = () => ({
-  ...newContent(),
-  id: null,
-  clip: null,
-  load: () => {}, // to be called when other frames are needed
-  tool: "add",
-  radius: 12, // of the brush, in pixels of the clip
-  stale: [], // labels to be tracked
-  who: null, // who can find masks (choices, usual) and follow them (trackers, tracker)
-  tracking: 0,
-  led: null, // where tracking began and to which frame it has led: { from, at }
-  stroke: null, // being drawn
-  box: null, // being drawn: { from, to, how }
-  hover: null,
-  cursor: null, // moved by keys
-  playing: 0,
-  hide: false,
-  fitted: 1, // pixels of the screen in one of the clip, of the whole picture
-  scale: 1, // the same, magnified
-  still: null, // a try of one frame: { frame, picture }
-});
-
-export const newEditor = () => /** @type {Editor} */ (/** @type {unknown} */ (newState()));
 
 /** @param {string} tool */
 export const isBrush = (tool) => tool === "brush" || tool === "erase";
@@ -213,7 +164,7 @@ export const leftOf = (masks, width) => {
  * @param {Pick<Editor, "finders" | "who">} editor
  * @param {number} label
  */
-export const finderOf = ({ finders, who }, label) => finders?.[label] ?? who?.usual;
+export const finderOf = ({ finders, who }, label) => finders[label] ?? who?.usual;
 
 /**
  * Take what the server says of the clip that is open; return false if something newer is known already.
@@ -256,7 +207,7 @@ const MINUTES = 90; // seconds from which it is said in minutes
 
 /**
  * Say how far tracking is: "Tracking frame 12 of 96, 20 s left".
- * @param {NonNullable<import("../types").CanvasView["followed"]> | null | undefined} followed
+ * @param {Editor["followed"]} followed
  */
 export const progressOf = (followed) => {
   if (!followed) return "Tracking";

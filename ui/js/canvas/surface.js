@@ -149,7 +149,7 @@ export const makeSurface = (editor) => {
   /** @type {Shapes} */
   const known = new Map();
   let due = false;
-  editor.draw = () => {
+  const draw = () => {
     if (due) return;
     due = true;
     requestAnimationFrame(() => {
@@ -157,19 +157,19 @@ export const makeSurface = (editor) => {
       paint(canvas, editor, known, scratch);
     });
   };
-  editor.shapes = () => (editor.clip ? shapesHere(editor, known) : []);
+  const shapes = () => (editor.clip ? shapesHere(editor, known) : []);
   const fitHere = () => fit(node, canvas, scratch, editor);
   new ResizeObserver(fitHere).observe(node);
   addEventListener("resize", fitHere);
   hub.on("view", () => {
     editor.scale = editor.fitted * hub.view.zoom;
-    editor.draw();
+    draw();
   });
   /** @param {string[]} [frames] whose masks have changed; all of them without */
   const forget = (frames) => {
     if (frames) frames.forEach((frame) => known.delete(Number(frame)));
     else known.clear();
-    editor.draw();
+    draw();
   };
-  return { node, canvas, fit: fitHere, forget };
+  return { node, canvas, fit: fitHere, forget, draw, shapes };
 };

@@ -145,7 +145,7 @@ const makeKnobs = (editor) => {
 /** @param {Editor} editor */
 export const makeTimeline = (editor) => {
   const field = make("div", "rg-time-field");
-  const keys = makeKeyMarks(editor, () => film());
+  const { row: keys, go: goToKey } = makeKeyMarks(editor, () => film());
   const { row: cuts, words } = makeCutMarks(editor, field);
   const { ruler, film, tell } = makeRuler(editor, () => keys.shown);
   const { knobs, playing } = makeKnobs(editor);
@@ -174,5 +174,5 @@ export const makeTimeline = (editor) => {
     drawLanes(lanes, editor.lanes, total);
     legend.hidden = !hub.regions.length;
   };
-  return { node, draw, film, playing, legend, marks: [cuts.toggle, keys.toggle] };
+  return { node, draw, film, playing, legend, cuts, keys, goToKey };
 };

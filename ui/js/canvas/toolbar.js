@@ -25,10 +25,10 @@ const TOOLS = [
  */
 const makeTools = (editor, canvas, sizes, heard) => {
   const buttons = TOOLS.map(([tool, text, hint]) => {
-    const choose = () => editor.choose(tool);
-    return iconButton("rg-tool", tool, hint, choose, text, { data: { tool } });
+    return iconButton("rg-tool", tool, hint, () => choose(tool), text, { data: { tool } });
   });
-  editor.choose = (name) => {
+  /** @param {Tool} name */
+  const choose = (name) => {
     const [, , , said] = TOOLS.find(([tool]) => tool === name) ?? TOOLS[0];
     editor.tool = name;
     for (const one of buttons) one.ariaPressed = String(one.dataset.tool === name);
@@ -40,21 +40,22 @@ const makeTools = (editor, canvas, sizes, heard) => {
     editor.say("");
     editor.draw();
   };
-  return group("Tools", ...buttons);
+  return { tools: group("Tools", ...buttons), choose };
 };
 
 /** @param {Editor} editor */
 const makeSizes = (editor) => {
-  const oninput = () => editor.resize(Number(size.value));
+  const oninput = () => resize(Number(size.value));
   const size = slider(1, 100, 1, 12, { ariaLabel: "Brush size", oninput });
   const text = make("span", {}, "12");
-  editor.resize = (radius) => {
+  /** @param {number} radius */
+  const resize = (radius) => {
     editor.radius = clamp(Math.round(radius), 1, 100);
     size.value = String(editor.radius);
     text.textContent = String(editor.radius);
     editor.draw();
   };
-  return make("label", "rg-size", size, text);
+  return { sizes: make("label", "rg-size", size, text), resize };
 };
 
 /**
@@ -64,13 +65,13 @@ const makeSizes = (editor) => {
  * @param {HTMLElement} refining what the menu holds
  */
 export const makeToolbar = (editor, surface, heard, refining) => {
-  const sizes = makeSizes(editor);
+  const { sizes, resize } = makeSizes(editor);
   surface.node.append(sizes);
   const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => editor.ask("undo"), "Undo");
   const hint = "Follow the regions through the clip (T)";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
-  const tools = makeTools(editor, surface.canvas, sizes, heard);
+  const { tools, choose } = makeTools(editor, surface.canvas, sizes, heard);
   const about = "Shrink, grow, holes, feather, focus, files, finder, shots, key frames";
   const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
   /** @param {Element} target */
@@ -84,5 +85,5 @@ export const makeToolbar = (editor, surface, heard, refining) => {
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);
   };
-  return { node, refresh };
+  return { node, refresh, choose, resize };
 };

@@ -9,10 +9,9 @@ const HINT = "One prompt per line. Each line is an edit of its own; all are made
 /** @param {string} title @param {HTMLInputElement | HTMLTextAreaElement} input */
 const labelled = (title, input) => make("label", "rg-shows", title, underlined(input));
 
-/**
- * @param {() => void} changed
- * @returns {import("../types").Deck["prompts"]}
- */
+/** @typedef {Pick<import("../types").CardsSaying, "source_prompt" | "prompt">} Words */
+
+/** @param {() => void} changed */
 export const makePrompts = (changed) => {
   const source = textField({ id: "rg-source", placeholder: "a short description (optional)" });
   const avoid = textField({ id: "rg-avoid", placeholder: "what the edit should not show (optional)" });
@@ -45,7 +44,7 @@ export const makePrompts = (changed) => {
     grow();
   };
   const read = () => ({ source_prompt: source.value, prompt: whole.value, negative_prompt: avoid.value });
-  /** @type {import("../types").Deck["prompts"]["fill"]} */
+  /** @param {Words & { negative_prompt?: string }} words */
   const fill = ({ source_prompt, prompt, negative_prompt }) => {
     source.value = source_prompt;
     avoid.value = negative_prompt ?? "";

@@ -9,24 +9,6 @@ import { heatPixels } from "./heat.js";
 /** @typedef {import("../types").AttentionMap} AttentionMap */
 /** @typedef {Awaited<ReturnType<typeof readSheet>>} Sheet */
 
-/**
- * @typedef {object} View what is shown
- * @property {HTMLElement} root
- * @property {ReturnType<typeof makePane>[]} panes
- * @property {HTMLElement} about
- * @property {HTMLElement} text
- * @property {HTMLElement} steps
- * @property {HTMLInputElement} opacity
- * @property {string} part
- * @property {number} frame
- * @property {AttentionMap | null} map
- * @property {Sheet | null} sheet
- * @property {() => void} draw
- * @property {(part: string) => void} choosePart
- * @property {(map: AttentionMap) => void} chooseMap
- * @property {(frame: number) => void} turn
- */
-
 /** @type {Record<string, string>} */
 const PARTS = { all: "All steps", early: "Early", middle: "Middle", late: "Late" };
 const DARKEN = 0.55; // of the picture below, where the map is fully opaque
@@ -99,60 +81,6 @@ const fitTo = (canvas, video) => {
   if (canvas.width !== WIDTH || canvas.height !== height) Object.assign(canvas, { width: WIDTH, height });
 };
 
-/** @param {View} view @param {AttentionView} value */
-const addDrawing = (view, value) => {
-  view.draw = () => {
-    const { map, sheet, panes, part, opacity } = view;
-    const video = sourceVideo();
-    if (!sheet || !map || !view.root.isConnected) return;
-    // A column per frame, two rows per part: before and after.
-    const size = [value.indices.length, 2 * map.parts.length];
-    const column = nearest(value.indices, view.frame);
-    const before = 2 * Math.max(0, map.parts.indexOf(part));
-    panes.forEach(({ canvas, caption }, i) => {
-      fitTo(canvas, video);
-      const painted = paintMap(sheet, size, [column, before + i], map.color);
-      drawOver(canvas, video, painted, Number(opacity.value) / 100);
-      canvas.ariaLabel = `${map.caption}, ${caption}, ${PARTS[part]}, frame ${view.frame}`;
-    });
-  };
-};
-
-/**
- * Choose which map is shown, in which steps; only what changes is made anew, so that the keyboard stays where it is.
- * @param {View} view
- * @param {AttentionView} value
- * @param {HTMLElement} names
- */
-const addChoosing = (view, value, names) => {
-  /** @type {Map<AttentionMap, Promise<Sheet>>} */
-  const sheets = new Map();
-  /** @param {AttentionMap} map */
-  const sheetOf = (map) => {
-    const sheet = sheets.get(map) ?? readSheet(map.sheet);
-    sheets.set(map, sheet);
-    return sheet;
-  };
-  view.choosePart = (part) => {
-    view.part = part;
-    pressOnly(view.steps, part);
-    view.draw();
-  };
-  view.chooseMap = async (map) => {
-    Object.assign(view, { map, sheet: null });
-    pressOnly(names, value.maps.indexOf(map));
-    for (const step of childrenOf(view.steps))
-      step.toggleAttribute("disabled", !map.parts.includes(step.dataset.key ?? ""));
-    if (!map.parts.includes(view.part)) view.choosePart("all");
-    view.about.replaceChildren(make("span", {}, map.caption), heatLegend(map.color));
-    view.text.textContent = map.text;
-    const sheet = await sheetOf(map);
-    if (view.map !== map) return;
-    view.sheet = sheet;
-    view.draw();
-  };
-};
-
 /**
  * Make the choice of steps, and say which of them have no map.
  * @param {AttentionView} value
@@ -171,54 +99,103 @@ const makeSteps = (value, choose) => {
   return { steps, missing: isSaid && make("p", "rg-note", words) };
 };
 
-/**
- * Make what lies in the page, and what is to be told when the player moves; null where no method kept any maps.
- * @param {AttentionView} value
- */
-export const makeInspector = (value) => {
-  if (!value.maps.length) return null;
-  const panes = value.captions.map(makePane);
-  const about = make("div", "rg-row-name");
-  const text = make("p", "rg-note");
-  const opacity = slider(0, 100, 5, 85, { oninput: () => view.draw() });
-  /** @type {[number, Node[]][]} */
-  const named = value.maps.map(({ label, color, name }, i) => [
-    i,
-    [badge(label, color), make("span", {}, name)],
-  ]);
-  const names = chooser("Attention of", named, (i) => view.chooseMap(value.maps[i]));
-  const { steps, missing } = makeSteps(value, (part) => view.choosePart(part));
-  names.classList.add("rg-inspector-names");
-  const fade = make("label", "rg-opacity", make("span", {}, "Opacity"), opacity);
-  const root = make(
-    "div",
-    "rg-inspector",
-    make("h2", {}, value.heading),
-    names,
-    about,
-    make("div", "rg-pair", ...panes.map(({ figure }) => figure)),
-    make("div", "rg-inspector-tools", steps, fade),
-    missing,
-    text,
-  );
-  const parts = { root, panes, about, text, steps, opacity };
-  const state = { part: "all", frame: 1, map: null, sheet: null };
-  const view = /** @type {View} */ (/** @type {unknown} */ ({ ...parts, ...state })); // what follows adds the rest
-  addDrawing(view, value);
-  addChoosing(view, value, names);
-  // Draw when the player moves, and once more when its video got there.
-  /** @type {HTMLVideoElement | null} */
-  let video = null;
-  view.turn = (frame) => {
-    view.frame = frame;
-    if (video !== sourceVideo()) {
-      video = sourceVideo();
-      video?.addEventListener("seeked", () => view.draw());
-      video?.addEventListener("loadeddata", () => view.draw());
+/** What lies in the page; it is told where the player goes. */
+export class Inspector {
+  #value;
+  #part = "all";
+  #frame = 1;
+  /** @type {AttentionMap | null} */
+  #map = null;
+  /** @type {Sheet | null} */
+  #sheet = null;
+  /** @type {Map<AttentionMap, Promise<Sheet>>} */
+  #sheets = new Map();
+  /** The player's, whose picture is below. @type {HTMLVideoElement | null} */
+  #video = null;
+  #about = make("div", "rg-row-name");
+  #text = make("p", "rg-note");
+  #opacity = slider(0, 100, 5, 85, { oninput: () => this.draw() });
+
+  /** @param {AttentionView} value with at least one map */
+  constructor(value) {
+    this.#value = value;
+    this.panes = value.captions.map(makePane);
+    /** @type {[number, Node[]][]} */
+    const named = value.maps.map(({ label, color, name }, i) => [
+      i,
+      [badge(label, color), make("span", {}, name)],
+    ]);
+    this.names = chooser("Attention of", named, (i) => this.#chooseMap(value.maps[i]));
+    const { steps, missing } = makeSteps(value, (part) => this.#choosePart(part));
+    this.steps = steps;
+    this.names.classList.add("rg-inspector-names");
+    const fade = make("label", "rg-opacity", make("span", {}, "Opacity"), this.#opacity);
+    this.root = make(
+      "div",
+      "rg-inspector",
+      make("h2", {}, value.heading),
+      this.names,
+      this.#about,
+      make("div", "rg-pair", ...this.panes.map(({ figure }) => figure)),
+      make("div", "rg-inspector-tools", steps, fade),
+      missing,
+      this.#text,
+    );
+    this.#choosePart("all");
+    this.#chooseMap(value.maps[0]);
+  }
+
+  /** Draw a frame of the player, and once more when its video got there. @param {number} frame */
+  turn(frame) {
+    this.#frame = frame;
+    if (this.#video !== sourceVideo()) {
+      this.#video = sourceVideo();
+      this.#video?.addEventListener("seeked", () => this.draw());
+      this.#video?.addEventListener("loadeddata", () => this.draw());
     }
-    view.draw();
-  };
-  view.choosePart("all");
-  view.chooseMap(value.maps[0]);
-  return view;
-};
+    this.draw();
+  }
+
+  draw() {
+    const map = this.#map;
+    const sheet = this.#sheet;
+    const video = sourceVideo();
+    if (!sheet || !map || !this.root.isConnected) return;
+    // A column per frame, two rows per part: before and after.
+    const { indices } = this.#value;
+    const size = [indices.length, 2 * map.parts.length];
+    const column = nearest(indices, this.#frame);
+    const before = 2 * Math.max(0, map.parts.indexOf(this.#part));
+    this.panes.forEach(({ canvas, caption }, i) => {
+      fitTo(canvas, video);
+      const painted = paintMap(sheet, size, [column, before + i], map.color);
+      drawOver(canvas, video, painted, Number(this.#opacity.value) / 100);
+      canvas.ariaLabel = `${map.caption}, ${caption}, ${PARTS[this.#part]}, frame ${this.#frame}`;
+    });
+  }
+
+  /** @param {string} part */
+  #choosePart(part) {
+    this.#part = part;
+    pressOnly(this.steps, part);
+    this.draw();
+  }
+
+  /** Show a map; only what changes is made anew, so that the keyboard stays where it is. @param {AttentionMap} map */
+  async #chooseMap(map) {
+    this.#map = map;
+    this.#sheet = null;
+    pressOnly(this.names, this.#value.maps.indexOf(map));
+    for (const step of childrenOf(this.steps))
+      step.toggleAttribute("disabled", !map.parts.includes(step.dataset.key ?? ""));
+    if (!map.parts.includes(this.#part)) this.#choosePart("all");
+    this.#about.replaceChildren(make("span", {}, map.caption), heatLegend(map.color));
+    this.#text.textContent = map.text;
+    const asked = this.#sheets.get(map) ?? readSheet(map.sheet);
+    this.#sheets.set(map, asked);
+    const sheet = await asked;
+    if (this.#map !== map) return;
+    this.#sheet = sheet;
+    this.draw();
+  }
+}

@@ -1,48 +1,87 @@
 // @ts-check
 // What the components of the page share and tell each other, and what they hear from the server.
 
-/** @type {Map<string, Function[]>} */
-const listeners = new Map();
+/** @typedef {import("../types").Told} Told data by the name of what is told */
 
-/** @type {import("../types").Hub} */
-export const hub = {
-  active: 0,
-  correcting: false,
-  hidden: new Set(),
-  method: null,
-  pictures: {},
-  written: { keyframes: "all", cuts: "auto" },
-  live: null,
-  regions: [],
-  blind: {},
-  rest: 0,
-  editor: null,
-  margins: {},
-  clip: null,
-  lost: false,
-  interrupted: false,
-  kept: false,
-  anySize: false,
-  takesWeights: false,
-  getsModels: false,
-  restored: false,
-  attempt: "",
-  attemptFrame: 0,
-  trying: false,
-  compare: "wipe",
-  view: { zoom: 1, x: 0, y: 0 },
-  quality: "",
-  running: false,
-  useless: false,
-  wordsOf: () => null,
+/** What all components of the page share. */
+export class Hub {
+  /** Label of the selected region. */
+  active = 0;
+  /** Whether that was chosen by hand, and takes the next clicks. */
+  correcting = false;
+  /** Labels not shown. @type {Set<number>} */
+  hidden = new Set();
+  /** As selected. @type {import("../types").MethodView | null} */
+  method = null;
+  /** Before and after of the examples, by name. @type {Record<string, string[]>} */
+  pictures = {};
+  /** What the fields say that marks of the timeline write. @type {import("../types").Written} */
+  written = { keyframes: "all", cuts: "auto" };
+  /** Preview of the run. @type {import("../types").LiveView | null} */
+  live = null;
+  /** As the cards say, the uppermost first. @type {import("../types").Region[]} */
+  regions = [];
+  /** @type {import("../types").Blind} */
+  blind = {};
+  /** Label of the region of all that no other covers. */
+  rest = 0;
+  /** The canvas, once it is there. @type {import("../types").Editor | null} */
+  editor = null;
+  /** @type {import("../types").Margins} */
+  margins = {};
+  /** What is open. @type {import("../types").ClipView | null} */
+  clip = null;
+  /** Whether the server is away, or no longer has what this page had. */
+  lost = false;
+  /** Whether the server before this one ended while a run of this page went on. */
+  interrupted = false;
+  /** Whether work stays on this machine, after the page and the server. */
+  kept = false;
+  /** Whether clips may be larger than those of visitors. */
+  anySize = false;
+  /** Whether files of weights may be put into the folder of models. */
+  takesWeights = false;
+  /** Whether models can be got here. */
+  getsModels = false;
+  /** Whether the fields say what they said before a reload. */
+  restored = false;
+  /** "quick" where the next run is a try of one frame; "" for a whole run. */
+  attempt = "";
+  attemptFrame = 0;
+  /** Whether a button of a try is pressing Run. */
+  trying = false;
+  /** How edits are compared. @type {import("../types").Player["mode"]} */
+  compare = "wipe";
+  /** What part of the picture is seen. @type {import("../types").View} */
+  view = { zoom: 1, x: 0, y: 0 };
+  /** What the settings are called: "Draft". */
+  quality = "";
+  /** Whether a run goes on, or waits. */
+  running = false;
+  /** Whether the model draws nonsense of this clip, and nobody wants that all the same. */
+  useless = false;
+  /** @type {Map<string, Function[]>} */
+  #listeners = new Map();
+
+  /**
+   * Return the fields of a region's words, and what takes them back into its card.
+   * @type {(label: number) => { node: HTMLElement, home: () => void } | null}
+   */
+  wordsOf = () => null;
+
+  /** @template {keyof Told} Name @param {Name} name @param {(data: Told[Name]) => void} act */
   on(name, act) {
-    const known = listeners.get(name) ?? [];
-    listeners.set(name, [...known, act]);
-  },
+    const known = this.#listeners.get(name) ?? [];
+    this.#listeners.set(name, [...known, act]);
+  }
+
+  /** @template {keyof Told} Name @param {Name} name @param {Told[Name] extends void ? [] : [Told[Name]]} data */
   tell(name, ...data) {
-    for (const act of listeners.get(name) ?? []) act(...data);
-  },
-};
+    for (const act of this.#listeners.get(name) ?? []) act(...data);
+  }
+}
+
+export const hub = new Hub();
 
 /**
  * Return what a region is called: by its words, unless somebody has named it.

@@ -1,17 +1,19 @@
 """LoRA files in the ways they are named, on the tiny model."""
 
 from copy import deepcopy
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
 import torch
-from json_files import read_json, write_json
+from commands import change
+from json_files import read_json
 from made_models import load_double, loaded
-from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d
+from wiring import requested
 
-from regrain.editing import load_backbone, load_project
+from regrain.editing import load_backbone, load_project, save_project
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import parse_lora
@@ -184,40 +186,23 @@ def test_what_is_no_file_is_one_line(tmp_path):
 
 
 def test_a_project_names_them_and_a_run_adds_them(
-    tiny, tiny_folder, tmp_path, monkeypatch, capsys, own_cache
+    small, small_folder, tmp_path, monkeypatch, capsys, own_cache
 ):
     shelf = tmp_path / "models"
     (shelf / "loras").mkdir(parents=True)
-    save_file(query_of(tiny), shelf / "loras" / "ink.safetensors")
-    (shelf / "tiny").symlink_to(tiny_folder)
+    save_file(query_of(small), ink := shelf / "loras" / "ink.safetensors")
+    (shelf / "small").symlink_to(small_folder)
     monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
-    (tmp_path / "frames").mkdir()
-    for i in range(2):
-        Image.new("RGB", (64, 64), (40 * i, 90, 120)).save(
-            tmp_path / "frames" / f"{i}.png"
-        )
+    params = {"steps": 1, "preview_every": 0}
+    asked = replace(requested("sdedit"), model="small", params=params)
     project = tmp_path / "project"
-    assert (
-        main(["new", str(tmp_path / "frames"), "-o", str(project), "--prompt", "a fox"])
-        == 0
-    )
-    content = read_json(project / "project.json")
-    content |= {
-        "model": "tiny",
-        "method": "fatezero",
-        "source_prompt": "a cat",
-        "loras": ["loras/ink@0.4"],
-    }
-    content["params"] = {"steps": 1, "preview_every": 0}
-    write_json(project / "project.json", content)
+    save_project(replace(asked, loras=("loras/ink@0.4",)), project)
     assert load_project(project).loras == ("loras/ink@0.4",)
-    assert main(["run", str(project), "-o", str(tmp_path / "out")]) == 0
-    other = f"{shelf / 'loras' / 'ink.safetensors'}@-1"
-    assert (
-        main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
-    )
-    for out, lora in (("out", "loras/ink@0.4"), ("other", other)):
-        assert read_json(tmp_path / out / "report.json")["request"]["loras"] == [lora]
-    write_json(project / "project.json", content | {"loras": ["/etc/ink@0.4"]})
+    for given in ((), ("--lora", f"{ink}@-1")):
+        out = tmp_path / f"out {len(given)}"
+        assert main(["run", str(project), "-o", str(out), *given]) == 0
+        (found,) = read_json(out / "report.json")["request"]["loras"]
+        assert found == (given[-1] if given else "loras/ink@0.4")
+    change(project, loras=["/etc/ink@0.4"])
     assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
     assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err

@@ -5,20 +5,18 @@ from copy import deepcopy
 
 import pytest
 import torch
-from damaged_models import rewrite  # noqa: F401
 from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
-from made_models import loaded, write_small_model, write_wan
+from made_models import write_small_model, write_wan
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 from pipelines import pipeline_of
 from safetensors.torch import save_file
-from single_files import NAMES
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.lora_file import (
@@ -26,7 +24,6 @@ from regrain.editing.models.files.lora_file import (
     locate_lora,
     lora_facts,
 )
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.weights.lora import add_loras
 
 WEIGHT = 0.7
@@ -157,21 +154,27 @@ def by_kohya_of_sdxl(draw):
     return found
 
 
+# Of layers of Wan, the names of its authors.
+OF_WAN = {
+    f"{BLOCK}.attn1.to_q": f"{BLOCK}.self_attn.q",
+    f"{BLOCK}.attn1.to_out.0": f"{BLOCK}.self_attn.o",
+    f"{BLOCK}.attn2.to_v": f"{BLOCK}.cross_attn.v",
+    f"{BLOCK}.ffn.net.0.proj": f"{BLOCK}.ffn.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_proj": "time_projection.1",
+}
+
+
 def by_wan(start, ends, alpha=None, bias=False):
-    """A spelling of Wan's original names: how they begin and end."""
-    layers = {
-        "attn1.to_q": "self_attn.q",
-        "attn1.to_out.0": "self_attn.o",
-        "attn2.to_v": "cross_attn.v",
-        "ffn.net.0.proj": "ffn.0",
-    }
+    """A spelling of those names: how they begin and end."""
 
     def write(draw):
         found = {}
-        for ours, theirs in layers.items():
-            stem = f"{start}{BLOCK}.{theirs}"
-            name = f"{BLOCK}.{ours}"
-            found |= layer(draw, "transformer", name, stem, ends, alpha)
+        for name, theirs in OF_WAN.items():
+            stem = start + theirs
+            own = alpha if BLOCK in name else None  # diffusers reads no other
+            found |= layer(draw, "transformer", name, stem, ends, own)
             if bias:
                 found[f"{stem}.diff_b"] = draw.of(len(found[stem + ends[1]]))
         return found
@@ -465,13 +468,25 @@ def test_a_core_between_the_factors_of_a_convolution(pipelines, changed):
     assert near(changed(tensors).get_submodule(CONV)(x), expected)
 
 
-def test_the_ends_of_a_unet_have_names_in_the_original_layout(pipelines, changed):
-    """As conv_in is input_blocks_0_0."""
+ORIGINAL = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
+    "down_blocks.2.resnets.0.conv2": "input_blocks.5.0.out_layers.3",
+    "mid_block.attentions.0.proj_in": "middle_block.1.proj_in",
+    "mid_block.resnets.1.time_emb_proj": "middle_block.2.emb_layers.1",
+    "up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv",
+    "up_blocks.2.resnets.0.conv1": "output_blocks.4.0.in_layers.2",
+}
+
+
+def test_layers_of_sdxl_have_names_in_the_original_layout(pipelines, changed):
     draw = Draw(pipelines["sdxl"])
-    ends = ("conv_in", "conv_out", "time_embedding.linear_1", "add_embedding.linear_2")
     layers = {
-        name: layer(draw, "unet", name, stem_of(NAMES[name]), KOHYA, 2.0)
-        for name in ends
+        name: layer(draw, "unet", name, stem_of(theirs), KOHYA, 2.0)
+        for name, theirs in ORIGINAL.items()
     }
     tensors = {key: x for one in layers.values() for key, x in one.items()}
     ours = changed(tensors, "sdxl")
@@ -645,15 +660,3 @@ def test_a_size_beside_layers_that_say_theirs_is_nothing_to_say(tmp_path):
     metadata = {"ss_network_alpha": "1", "ss_network_dim": "4"}
     save_file({"a.alpha": torch.ones(1)}, tmp_path / "a.safetensors", metadata)
     assert not lora_facts(str(tmp_path / "a.safetensors")).notes("epsilon", True)
-
-
-def test_a_run_reports_what_a_lora_says_of_its_training(tmp_path):
-    folder = write_small_model(tmp_path / "small")
-    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
-    halves = {"lora_down": torch.zeros(2, 8), "lora_up": torch.zeros(8, 2)}
-    tensors = {f"{stem}.{name}.weight": tensor for name, tensor in halves.items()}
-    file = tmp_path / "ink.safetensors"
-    save_file(tensors, file, {"ss_clip_skip": "2"})
-    model = load_backbone(str(folder), (str(file),))
-    assert "trained with clip skip 2" in model.notes[0]
-    assert loaded(folder).notes == ()

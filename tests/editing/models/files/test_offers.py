@@ -143,6 +143,9 @@ def test_a_model_without_what_the_method_needs_is_refused():
     needs = r"^model: “VideoGrain” needs noise levels .* and a UNet .*, not 'flow'. Use another"
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
+    needs = "^model: “VACE” needs the control blocks of VACE, not 'plain'"
+    with pytest.raises(ModelError, match=needs):
+        check_needs("vace", {}, WAN, "plain")
     for method in METHODS:
         fits, other = STABLE_DIFFUSION, WAN
         if "image_unet" not in METHODS[method].needs:

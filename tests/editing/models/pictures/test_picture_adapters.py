@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from made_clips import noise
-from made_models import loaded, randn, write_sdxl
+from made_models import loaded, randn, write_sdxl, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
 from pipelines import pipeline_of
@@ -30,16 +30,15 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 
 SCALES = (0.7, 1.2)
+SIDE = 64
 PROMPT = "a cat and a dog"
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])
-def backbone(request, tmp_path_factory, tiny_folder):
-    folder = tiny_folder
-    if request.param:
-        folder = write_sdxl(tmp_path_factory.mktemp("sdxl"))
-    return loaded(folder)
+def backbone(request, tmp_path_factory):
+    place = tmp_path_factory.mktemp("models") / "small"
+    return loaded(write_small_model(place, sdxl=request.param))
 
 
 @pytest.fixture(scope="module", params=["plain", "plus", "full"])
@@ -54,10 +53,10 @@ def adapter(request, tmp_path_factory, backbone):
 def asked(tmp_path_factory, backbone):
     """One frame with two regions, each with its picture; edges inside cells."""
     folder = tmp_path_factory.mktemp("pictures")
-    labels = np.zeros((1, 128, 128), np.uint8)
-    labels[:, 7:80, 11:60] = 1
-    labels[:, 41:123, 67:128] = 2
-    frames = noise(1, 128, 128, 3, seed=1)
+    labels = np.zeros((1, SIDE, SIDE), np.uint8)
+    labels[:, 7:40, 11:30] = 1
+    labels[:, 21:62, 33:64] = 2
+    frames = noise(1, SIDE, SIDE, 3, seed=1)
     regions = []
     for i, (name, scale) in enumerate(zip(("a fox", "a bear"), SCALES, strict=True)):
         picture = str(write_picture(folder / f"{i}.png", i))
@@ -70,7 +69,7 @@ def asked(tmp_path_factory, backbone):
         tuple(regions),
         method="sdedit",
         model=backbone.id,
-        size=128,
+        size=SIDE,
     )
 
 
@@ -98,7 +97,9 @@ def theirs(request):
     ]
     masks = [Image.fromarray(255 * area.astype(np.uint8)) for area in areas]
     masks = [
-        IPAdapterMaskProcessor().preprocess(masks, height=128, width=128).movedim(1, 0)
+        IPAdapterMaskProcessor()
+        .preprocess(masks, height=SIDE, width=SIDE)
+        .movedim(1, 0)
     ]
 
     def cover(label, size):
@@ -127,10 +128,9 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
         found = torch.stack([seen.tokens[half == 0][0] for seen in pictures.seen])
         assert (found - tokens[half]).abs().max() < 1e-5 * tokens.abs().max()
 
-    # 16 x 16, so that no group of the deepest level has two numbers alone, whose norm
-    # would be a sign.
-    x = randn(1, 4, 16, 16)
-    how = {"guidance_scale": 3.0, "output_type": "latent", "height": 128, "width": 128}
+    x = randn(1, 4, 32, 32)
+    how = {"guidance_scale": 3.0, "output_type": "latent"}
+    how |= {"height": SIDE, "width": SIDE}
     how |= {
         "cross_attention_kwargs": {"ip_adapter_masks": masks},
         "negative_prompt": "ugly",
@@ -246,22 +246,22 @@ def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatc
         PictureFile(str(shelf / "models"))
 
 
-def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
-    path = write_encoder(tmp_path) / "adapter.safetensors"
-    given = (
-        str(write_picture_adapter(path, backbone.unet, "plain")),
-        [spec(tmp_path)],
-        backbone,
-        "style",
-    )
-    if not backbone.unet.config.addition_embed_type:
-        with pytest.raises(
-            ModelError,
-            match="^params.picture_blocks: .* has no blocks of style. Choose all",
-        ):
-            load_pictures(*given)
-        return
-    pictures = load_pictures(*given)
+def style_of(model, folder):
+    """Pictures that act on blocks of style alone."""
+    path = write_encoder(folder) / "adapter.safetensors"
+    adapter = str(write_picture_adapter(path, model.unet, "plain"))
+    return load_pictures(adapter, [spec(folder)], model, "style")
+
+
+def test_other_models_have_no_blocks_of_style(small, tmp_path):
+    said = "^params.picture_blocks: .* has no blocks of style. Choose all"
+    with pytest.raises(ModelError, match=said):
+        style_of(small, tmp_path)
+
+
+def test_style_and_layout_are_blocks_of_sdxl(tmp_path):
+    model = loaded(write_sdxl(tmp_path / "sdxl"))
+    pictures = style_of(model, tmp_path)
     found = {blocks: pictures.acting(blocks) for blocks in ("all", "style", "layout")}
     assert {name.split(".transformer")[0] for name in found["style"]} == {
         "up_blocks.0.attentions.1"
@@ -269,9 +269,7 @@ def test_style_and_layout_are_blocks_of_sdxl(backbone, tmp_path):
     assert {name.split(".transformer")[0] for name in found["layout"]} == {
         "down_blocks.2.attentions.1"
     }
-    assert found["all"] == {
-        site.name for site in backbone.sites if site.kind == "cross"
-    }
+    assert found["all"] == {site.name for site in model.sites if site.kind == "cross"}
 
 
 def test_a_video_transformer_sees_no_pictures(wan):

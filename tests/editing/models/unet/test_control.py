@@ -2,7 +2,6 @@
 weights."""
 
 from contextlib import contextmanager
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ import torch
 from json_files import read_json, write_json
 from made_clips import noise
 from made_models import randn, write_control_net
-from running import edit_clip, finish
 from safetensors.torch import load_file, save_file
 
-from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.files.location import find
 from regrain.editing.models.intervention import Intervention
@@ -21,7 +18,6 @@ from regrain.editing.models.loading.build import load
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS, canny, gray_depth
 from regrain.editing.models.unet.control_net import ControlNets, load_control_net
 from regrain.editing.params.registry import check_params
-from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.params.written import ControlSpec, read_control
 
 
@@ -151,27 +147,6 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
     for id, message in known.items():
         with pytest.raises(ModelError, match=f"params.control: .*{message}"):
             load_control_net(id, tiny)
-
-
-def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(
-    tiny, net_folder, own_cache
-):
-    labels = np.zeros((2, 64, 64), np.uint8)
-    labels[:, 16:48, 16:48] = 1
-    regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
-    request = EditRequest(ArrayClip(FRAMES, fps=Fraction(8)), labels, regions, "a cat")
-
-    def edited(**given):
-        return finish(
-            edit_clip(
-                tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)
-            )
-        )
-
-    with_control, without = edited(control=f"canny={net_folder}"), edited()
-    assert np.array_equal(with_control.control, canny(FRAMES))
-    assert without.control is None
-    assert not np.array_equal(with_control.uncomposited, without.uncomposited)
 
 
 def test_backbones_that_share_a_network_patch_it_one_at_a_time(

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from damaged_models import refusal, rewrite
+from damaged_models import refusal_of_copy, rewrite
 from diffusers import (
     ControlNetModel,
 )
@@ -13,13 +13,11 @@ from made_clips import noise
 from made_models import loaded, randn, write_control_net, write_sdxl
 from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
-from single_files import assert_same, load_file_of, original_layout, unet_key
+from single_files import assert_same, load_file_of, original_layout
 
 from regrain.editing.cli.doctor import examine
-from regrain.editing.diffusion.schedule import advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.params.written import ControlSpec
 
@@ -92,25 +90,13 @@ def test_an_empty_prompt_is_zeros_unless_the_folder_says_otherwise(
     assert not text.pooled.any()
 
 
-def test_a_call_and_a_sampled_picture_are_the_pipelines(model, pipeline, latents):
+def test_a_call_is_the_pipelines(model, pipeline, latents):
     text = model.embed(PROMPTS)
     step = model.schedule.sampling(4)[1]
     sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 3)
     added = {"text_embeds": text.pooled, "time_ids": sizes}
     eps = pipeline.unet(latents, step.t, text.vectors, added_cond_kwargs=added).sample
     torch.testing.assert_close(model.predict(latents, step, text)[1], eps)
-    start = latents[:1]
-    picture = pipeline(
-        PROMPTS[0], height=64, width=128, latents=start.clone(), guidance_scale=5.0, num_inference_steps=4,
-        output_type="latent",
-    ).images  # fmt: skip
-    x, both = start, model.embed(["", PROMPTS[0]])
-    for step in model.schedule.sampling(4):
-        x0, eps = model.predict(x.repeat(2, 1, 1, 1), step, both)
-        eps = eps[:1] + 5.0 * (eps[1:] - eps[:1])
-        x0 = (x - step.noise * eps) / step.signal
-        x = advance(x0, eps, step)
-    torch.testing.assert_close(x, picture, atol=1e-4, rtol=1e-4)
 
 
 def test_rows_of_frames_read_the_text_of_their_branch(model, latents):
@@ -185,9 +171,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damaged_folders_are_one_line(folder, tmp_path, message):
-    copy = shutil.copytree(folder, tmp_path / "other")
-    DAMAGES[message](copy)
-    assert message in refusal(copy)
+    assert message in refusal_of_copy(folder, tmp_path / "other", DAMAGES[message])
 
 
 def test_doctor_names_the_family_and_what_fits(folder, monkeypatch):
@@ -195,47 +179,6 @@ def test_doctor_names_the_family_and_what_fits(folder, monkeypatch):
     shown = dict(examine())
     assert "sdxl (SDXL)" in shown["models"]
     assert shown["SDXL at 1024 px"].endswith("(estimate)")
-
-
-LAYERS = {
-    "unet": [
-        "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
-        "down_blocks.0.downsamplers.0.conv",
-        "down_blocks.2.resnets.1.conv2",
-        "mid_block.attentions.0.transformer_blocks.1.attn2.to_k",
-        "mid_block.resnets.1.time_emb_proj",
-        "up_blocks.0.attentions.2.proj_in",
-        "up_blocks.1.upsamplers.0.conv",
-        "up_blocks.2.resnets.0.conv1",
-    ],
-    "text_encoder": ["text_model.encoder.layers.0.self_attn.q_proj"],
-    "text_encoder_2": ["text_model.encoder.layers.2.mlp.fc1"],
-}
-KOHYA = {"unet": "unet", "text_encoder": "te1", "text_encoder_2": "te2"}
-
-
-def test_kohyas_names_are_those_of_the_original_layout(folder, model, tmp_path):
-    fresh, tensors, expected = torch.Generator().manual_seed(0), {}, {}
-    for part, names in LAYERS.items():
-        for name in names:
-            outer = model.parts[part]
-            known, inside = name, name.removeprefix("text_model.")
-            if part == "unet":
-                known = unet_key(f"{name}.").removesuffix(".")
-            elif hasattr(outer, "text_model"):
-                inside = name
-            weight = outer.get_submodule(inside).weight
-            down = torch.randn(2, *weight.shape[1:], generator=fresh)
-            up = torch.randn(len(weight), 2, *[1] * (weight.ndim - 2), generator=fresh)
-            stem = f"lora_{KOHYA[part]}_{known.replace('.', '_')}.lora"
-            tensors |= {f"{stem}_down.weight": down, f"{stem}_up.weight": up}
-            delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
-            expected[part, inside] = weight + 0.5 * delta
-    save_file(tensors, tmp_path / "lora.safetensors")
-    changed = load_backbone(str(folder), [f"{tmp_path / 'lora.safetensors'}@0.5"])
-    for (part, name), weight in expected.items():
-        found = changed.parts[part].get_parameter(f"{name}.weight").data
-        torch.testing.assert_close(found, weight)
 
 
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):

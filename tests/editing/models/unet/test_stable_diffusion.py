@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from damaged_models import config, lacking, refusal
+from damaged_models import config, lacking, refusal, refusal_of_copy
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
@@ -24,7 +24,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from regrain.editing import EditRequest
 from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from regrain.editing.models.files.file_head import CHECKPOINTS
 from regrain.editing.models.files.location import find
@@ -37,8 +36,6 @@ from regrain.editing.models.weights.single_file import (
     guess_prediction,
 )
 from regrain.editing.pipeline.estimate import fit_of
-
-HERE = "cpu:0"
 
 
 @pytest.fixture
@@ -130,50 +127,23 @@ def test_words_are_matched_without_case_and_punctuation_and_unknown_ones_named(t
 
 
 def test_predict_equals_the_network_with_a_text_per_branch_or_per_row(tiny, latents):
-    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["", "a cat"])
-    x0, eps = tiny.predict(latents, step, text)
-    with torch.no_grad():
-        expected = tiny.unet(
-            latents, step.t, text.vectors.repeat_interleave(2, 0)
-        ).sample
-    assert torch.equal(eps, expected)
-    torch.testing.assert_close(add_noise(x0, eps, step), latents, atol=1e-5, rtol=1e-5)
+    """An inversion may ask at another level than that of its latents."""
+    text = tiny.embed(["", "a cat"])
+    schedule = tiny.schedule
+    rising = schedule.inversion(5)[2], schedule.inversion(5, "fatezero")[2]
+    for step in (*rising, schedule.sampling(50)[10]):
+        x0, eps = tiny.predict(latents, step, text)
+        with torch.no_grad():
+            vectors = text.vectors.repeat_interleave(2, 0)
+            expected = tiny.unet(latents, step.t, vectors).sample
+        assert torch.equal(eps, expected)
+        noised = add_noise(x0, eps, step)
+        torch.testing.assert_close(noised, latents, atol=1e-5, rtol=1e-5)
     assert all(
         map(torch.equal, (x0, eps), tiny.predict(latents, step, text[[0, 0, 1, 1]]))
     )
     with pytest.raises(ValueError, match="do not divide"):
         tiny.predict(latents[:3], step, text)
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monkeypatch):
-    """A network that knows the clean latents, asked in each way, at sampling and at
-    inversion steps."""
-    clean, schedule, told = latents / 2, tiny.schedule, {}
-
-    class Network(torch.nn.Module):
-        def forward(self, x, t, encoder_hidden_states, **_):
-            signal, noise = schedule.level(int(t))
-            eps = told["eps"] = (x - signal * clean) / noise
-            v = signal * eps - noise * clean
-            return ({"epsilon": eps, "sample": clean, "v_prediction": v}[prediction],)
-
-    monkeypatch.setattr(tiny, "unet", Network())
-    monkeypatch.setattr(tiny, "prediction", prediction)
-    text = PromptEmbedding(
-        ("",), torch.zeros(1, 77, 32), (2,), (((0, 0),) * 77,), ((0,) * 77,)
-    )
-    for step in (
-        *schedule.sampling(5),
-        *schedule.inversion(5),
-        *schedule.inversion(5, "fatezero"),
-    ):
-        x = add_noise(clean, latents.flip(0), step)
-        x0, eps = tiny.predict(x, step, text)
-        torch.testing.assert_close(eps, told["eps"], atol=2e-4, rtol=2e-4)
-        torch.testing.assert_close(
-            x0, (x - step.noise * told["eps"]) / step.signal, atol=2e-3, rtol=2e-3
-        )
 
 
 def assert_untouched(model, folder):
@@ -308,35 +278,6 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     assert not tiny.vae.use_tiling
 
 
-def test_parts_in_turns_are_moved_only_when_needed(
-    small_folder, small, latents, frames, monkeypatch
-):
-    model = load(find(str(small_folder)), str(small_folder))
-    model.takes_turns = True
-    moves = []
-    for name in ("unet", "vae", "text_encoder"):
-        part = getattr(model, name)
-        note = lambda device, name=name, part=part: (  # noqa: E731
-            moves.append((name, str(device))) or part
-        )
-        monkeypatch.setattr(part, "to", note)
-    # A device of another name, to tell it from the parts' home; all is computed on the
-    # CPU.
-    model.device = torch.device("cpu", 0)
-    step = model.schedule.sampling(50)[0]
-    text = model.embed(["", "a cat"])
-    clip = model.encode(frames)
-    model.halves_fit(5, 8, 16)
-    first = model.predict(latents, step, text)
-    model.predict(latents, step, text)
-    model.decode(clip)
-    there_and_back = [
-        (name, at) for name in ("text_encoder", "vae", "unet") for at in (HERE, "cpu")
-    ]
-    assert moves == [*there_and_back, ("vae", HERE)]
-    assert torch.equal(first[0], small.predict(latents, step, text)[0])
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(
@@ -378,14 +319,6 @@ def test_weights_stored_in_half_are_read_as_float(tmp_path, tiny_dc_folder, tiny
         for name, value in ours.items():
             assert value.dtype == theirs[name].dtype
             assert torch.equal(value, theirs[name].half().to(theirs[name].dtype))
-
-
-def test_shards_are_read(tmp_path, small_folder, small):
-    folder = shutil.copytree(small_folder, tmp_path / "shards")
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    small.unet.save_pretrained(folder / "unet", max_shard_size="20KB")
-    assert (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").exists()
-    assert_same(loaded(folder), small)
 
 
 def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
@@ -464,17 +397,12 @@ DAMAGES = {
         b"not a safetensors file"
     ),
     "unknown beta_schedule 'sigmoid'": config(SCHEDULE, beta_schedule="sigmoid"),
-    "predicts 'flow_prediction', which is not supported": config(
-        SCHEDULE, prediction_type="flow_prediction"
-    ),
 }
 
 
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damaged_folders_are_refused(tmp_path, small_folder, message):
-    folder = shutil.copytree(small_folder, tmp_path / "model")
-    DAMAGES[message](folder)
-    assert message in refusal(folder)
+    assert message in refusal_of_copy(small_folder, tmp_path / "m", DAMAGES[message])
 
 
 @pytest.mark.parametrize(
@@ -565,8 +493,7 @@ def test_a_single_file_in_half_precision_is_read_as_float(tmp_path, tiny):
 
 @pytest.fixture(scope="module")
 def second(tiny):
-    """A narrow Stable Diffusion 2.x: OpenCLIP text encoder, linear projections,
-    cross-attention 1024 wide."""
+    """A narrow Stable Diffusion 2.x: OpenCLIP text encoder, linear projections."""
     with torch.random.fork_rng():
         torch.manual_seed(2)
         sizes = {
@@ -575,15 +502,12 @@ def second(tiny):
             "sample_size": 64,
         }
         unet = UNet2DConditionModel(
-            **sizes, cross_attention_dim=1024, use_linear_projection=True
+            **sizes, cross_attention_dim=64, use_linear_projection=True
         )
-        sizes = {"hidden_size": 1024, "intermediate_size": 64, "vocab_size": 49408}
-        layers = {
-            "num_hidden_layers": 1,
-            "num_attention_heads": 16,
-            "hidden_act": "gelu",
-        }
-        text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **layers))
+        sizes = {"hidden_size": 64, "intermediate_size": 64, "vocab_size": 49408}
+        layers = {"num_hidden_layers": 1, "num_attention_heads": 1}
+        config = CLIPTextConfig(**sizes, **layers, hidden_act="gelu")
+        text_encoder = CLIPTextModel(config)
     parts = {"unet": unet.eval(), "vae": tiny.vae, "text_encoder": text_encoder.eval()}
     return SimpleNamespace(**parts, parts=parts)
 
@@ -607,7 +531,7 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
         given = {"model": model.id, "method": "sdedit", "prompt": "a cat"}
         request = EditRequest(black(1, 64, 96), None, (), **given)
         assert min(fit_of(request)(96, 64)) == size
-    assert model.unet.config.cross_attention_dim == 1024
+    assert model.unet.config.cross_attention_dim == 64
     padded = model.tokenizer("a cat", padding="max_length").input_ids
     assert padded == [49406, 320, 2368, 49407, *[0] * 73]
     assert run(model).isfinite().all()
@@ -625,18 +549,6 @@ def test_second_version_reads_the_last_but_one_layer():
     theirs = deep.state_dict()
     for name, weight in found.state_dict().items():
         assert torch.equal(weight, theirs[name])
-
-
-@pytest.mark.parametrize(
-    ("metadata", "marker"),
-    [({"modelspec.prediction_type": "v"}, {}), (None, {"v_pred": torch.zeros(0)})],
-    ids=("metadata", "marker"),
-)
-def test_what_a_file_says_it_predicts_is_believed(tmp_path, tiny, metadata, marker):
-    model = load_file_of(
-        original_layout(tiny) | marker, tmp_path / "v.safetensors", metadata
-    )
-    assert (model.prediction, model.size) == ("v_prediction", 512)
 
 
 def test_guess_prediction(tiny):

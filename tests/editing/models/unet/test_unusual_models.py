@@ -15,7 +15,6 @@ from made_models import SDXL, load_double, loaded, randn, write_small_model
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, original_layout
 
-from regrain.editing.diffusion.schedule import advance
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.loading.load import loaded_backbone
@@ -398,24 +397,6 @@ def test_other_layers_are_refused(file, original, layer):
     assert f"has encoder_layer {layer!r}, which is not supported" in refusal(file)
 
 
-def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, original):
-    place = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
-    whole = original[f"{place}.weight"]
-    small = (whole * 400).to(torch.float8_e4m3fn)
-    marks = {
-        f"{place}.weight": small,
-        f"{place}.scale_weight": torch.tensor(1 / 400),
-        f"{place}.scale_input": torch.tensor(3.0),
-        "scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn),
-    }
-    save_file(original | marks, file)
-    model = loaded(file)
-    block = model.unet.down_blocks[0].attentions[0].transformer_blocks[0]
-    assert torch.allclose(block.attn1.to_q.weight, small.float() / 400)
-    save_file(original | {f"{place}.weight": whole.to(torch.int8)}, file)
-    assert f"has '{place}.weight', whole numbers (I8)" in refusal(file)
-
-
 @pytest.mark.parametrize(
     ("key", "version"),
     [
@@ -427,14 +408,3 @@ def test_the_scales_of_weights_of_8_bits_are_multiplied_in(file, original):
 def test_a_file_is_estimated_by_its_own_version(tmp_path, key, version):
     save_file({key: torch.zeros(1)}, path := tmp_path / "a.safetensors")
     assert facts_of(str(path)).folder.name == version
-
-
-def test_a_picture_is_drawn_by_a_scaled_model(copy):
-    """The scale is outside the network: latents of unit deviation stay so."""
-    rewrite(copy / "vae" / "config.json", **SCALES["mean and deviation"])
-    model = loaded(copy)
-    text = model.embed(["a cat"])
-    x = model.encode(frames())
-    for step in model.schedule.sampling(2):
-        x = advance(*model.predict(x, step, text), step)
-    assert model.decode(x).shape == frames().shape

@@ -1,29 +1,26 @@
 """Wan 2.2 of 5 billion weights, from text: its autoencoder and a run beside diffusers,
 its sizes, and what is refused."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from damaged_models import config, refusal
+from damaged_models import config, refusal_of_copy
 from diffusers import (
     AutoencoderKLWan,
     WanImageToVideoPipeline,
-    WanPipeline,
     WanTransformer3DModel,
 )
-from double_library import Unbound, double, pipeline_of
+from double_library import FromText, double, drawn, drawn_by_library, pipeline_of
 from made_clips import noise
 from made_models import aligned, load_double, randn, write_wan
 from PIL import Image
 from running import finish
 from wiring import drive, near, requested
 
-from regrain.editing import ArrayClip, edit
+from regrain.editing import ArrayClip
 from regrain.editing.attention.layers import Grid
-from regrain.editing.diffusion.flow import FlowSchedule, UniPC
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.methods.flow_regions import holding, run
 from regrain.editing.models.files.configs import wan_side
@@ -33,7 +30,6 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.registry import check_needs, check_params
 from regrain.editing.pipeline import estimate
 from regrain.editing.pipeline.focus import asked_boxes
-from regrain.editing.recipe.region_words import ClipModel, RegionText
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
 
@@ -71,15 +67,8 @@ def test_frames_are_encoded_and_decoded_as_the_library_does(coarse, folder, coun
     assert np.abs(shown - coarse.decode(found)).max() <= 0.51
 
 
-class FromText(WanPipeline):
-    """The library's, which does not round the latents that it is given."""
-
-    def prepare_latents(self, *args):
-        return args[-1]
-
-
 class FromPicture(WanImageToVideoPipeline):
-    """The same, from a first frame."""
+    """The library's from a first frame, which does not round the latents, either."""
 
     def prepare_latents(self, *args):
         *sizes, _, device, fresh, latents, last = args
@@ -102,19 +91,9 @@ def test_a_run_is_the_librarys(coarse, folder, own_cache, kind):
     x = randn(3, 4, 4, 6, dtype=torch.float64, seed=4)
     pipeline = pipeline_of(kind, coarse.vae, [network], expand_timesteps=True)
     is_given = kind is FromPicture
-    expected = pipeline(
-        **({"image": Image.fromarray(FIRST_FRAME)} if is_given else {}),
-        prompt_embeds=text[0].vectors.double(),
-        negative_prompt_embeds=text[1].vectors.double(),
-        height=32,
-        width=48,
-        num_frames=9,
-        num_inference_steps=3,
-        guidance_scale=5.0,
-        latents=x.transpose(0, 1)[None],
-        output_type="latent",
-    ).frames[0]
-    expected = expected.transpose(0, 1)
+    how = {"height": 32, "width": 48, "num_inference_steps": 3}
+    how |= {"image": Image.fromarray(FIRST_FRAME)} if is_given else {}
+    expected = drawn_by_library(pipeline, text, x, **how)
     assert len(seen) == 6
     assert all((times[0, :6] == 0).all() == is_given for times in seen)
     assert all(times.shape == (1, 18) and times[0, 6:].all() for times in seen)
@@ -123,13 +102,8 @@ def test_a_run_is_the_librarys(coarse, folder, own_cache, kind):
         first = expected[:1]
         found = coarse.encode(FIRST_FRAME[None])
         torch.testing.assert_close(found, first, atol=1e-5, rtol=0)
-    clip = ClipModel(coarse, "ugly", [(0, 1, 2)])
-    words = Unbound(RegionText.read(coarse, "a cat", [], "prompt", False))
-    solver = UniPC()
-    for step in FlowSchedule(5.0).sampling(3, "diffusers"):
-        x0, _ = clip.guided(x, step, words, 5.0, holding(first))
-        x = solver.advance(x, x0, step)
-    torch.testing.assert_close(x, expected, atol=1e-9, rtol=0)
+    found = drawn(coarse, x, 3, lambda *_: 5.0, holding(first))
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
 def test_it_is_told_by_its_index_and_edits(coarse, folder):
@@ -281,23 +255,6 @@ def test_a_picture_of_the_frame_is_not_cut_to_a_box(pictured):
     assert found[0] == [144, 96] != found[1]
 
 
-def test_another_picture_of_the_same_name_is_seen_in_a_kept_window(
-    coarse, pictured, own_cache, monkeypatch
-):
-    asked = replace(pictured, params=FAST | {"window": 5})
-    calls = []
-    predict = coarse.predict
-    monkeypatch.setattr(
-        coarse, "predict", lambda *given: calls.append(1) or predict(*given)
-    )
-    counts = []
-    for color in ("red", "red", "blue"):
-        Image.new("RGB", (24, 16), color).save(asked.picture)
-        list(edit(asked, coarse))
-        counts.append(len(calls))
-    assert 0 < counts[0] == counts[1] < counts[2]
-
-
 def test_sizes_count_patches_of_pixels(coarse, folder):
     (sizes,) = estimate._sizes(
         replace(requested("flow_regions", frames=5), model=str(folder))
@@ -319,7 +276,5 @@ REFUSED = {
 def test_parts_that_disagree_are_refused_before_they_are_read(
     folder, tmp_path, monkeypatch, said
 ):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    REFUSED[said](copy)
     monkeypatch.setattr("regrain.editing.models.wan.load.read_weights", None)
-    assert said in refusal(copy)
+    assert said in refusal_of_copy(folder, tmp_path / "copy", REFUSED[said])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
-from made_models import loaded, randn, write_wan
+from made_models import loaded, randn, without_control, write_wan
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from wiring import requested
@@ -78,16 +78,9 @@ def whole(vace_folder):
 
 
 @pytest.fixture(scope="module")
-def base_folder(vace_folder, whole, tmp_path_factory):
+def base_folder(vace_folder, tmp_path_factory):
     """The Wan of its base layers, for diffusers."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    shutil.copytree(vace_folder, folder)
-    save_file(base_of(whole), folder / WEIGHTS, {"format": "pt"})
-    config = json.loads((folder / CONFIG).read_text())
-    kept = {key: config[key] for key in config if not key.startswith("vace_")}
-    kept["_class_name"] = "WanTransformer3DModel"
-    (folder / CONFIG).write_text(json.dumps(kept))
-    return folder
+    return without_control(vace_folder, tmp_path_factory.mktemp("models") / "base")
 
 
 def base_of(weights):
