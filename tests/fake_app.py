@@ -143,9 +143,11 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
         return events.Preview(frames, tuple(range(len(frames))), heat)
 
     def noisy(step: int) -> Preview:
-        noise = np.random.default_rng(step).integers(0, 256, source.shape)
-        frames = source + (noise - source) * (step / STEPS)
-        return events.Preview(frames.astype(np.uint8), tuple(range(len(frames))), {})
+        random = np.random.default_rng(step).bytes(source.size)
+        noise = np.frombuffer(random, np.uint8).reshape(source.shape)
+        share = step / STEPS
+        frames = (source * (1 - share) + noise * share).astype(np.uint8)
+        return events.Preview(frames, tuple(range(len(frames))), {})
 
     try:
         if request.method == "tune_a_video" and not request.adapter:

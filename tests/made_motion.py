@@ -1,7 +1,16 @@
-"""A motion adapter of random weights, written as diffusers writes one."""
+"""A motion adapter of random weights, written as diffusers writes one; motion that is
+the same everywhere."""
 
 import torch
 from diffusers import MotionAdapter
+
+
+def constant(
+    right: float, down: float, frames: int = 1, height: int = 12, width: int = 16
+) -> torch.Tensor:
+    """Flow by so many pixels."""
+    motion = torch.tensor([float(right), float(down)]).view(1, 2, 1, 1)
+    return motion.expand(frames, 2, height, width).clone()
 
 
 def write_adapter(folder, unet, *, middle=True, positions=32, heads=4):

@@ -32,7 +32,6 @@ def divide(
     right: Float32[np.ndarray, "h w-1"],
     down: Float32[np.ndarray, "h-1 w"],
     start: Soft,
-    iterations: int = _ITERATIONS,
 ) -> Soft:
     """Divide a picture into inside (1) and outside (0) where the evidence says so and
     edges are cheap.
@@ -44,12 +43,11 @@ def divide(
         right: Cost of parting a pixel from the one to its right.
         down: Cost of parting a pixel from the one below it.
         start: Where to begin, 0..1: the better, the fewer iterations are needed.
-        iterations: How many.
 
     Source: Chambolle and Pock 2011, "A first-order primal-dual algorithm", algorithm 1.
     """
     x = start.astype(np.float32)
-    part = _moving_part(x, evidence, iterations)
+    part = _moving_part(x, evidence)
     if part is None:
         return x
     # Rows are joined, with walls between them: whole arrays are faster.
@@ -63,7 +61,7 @@ def divide(
     )
     gain = _STEP * evidence[part].ravel()
     ahead = now = x[part].ravel()
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         after = now + gain
         for step, force, most in sides:
             force += _STEP * (ahead[step:] - ahead[:-step])
@@ -80,7 +78,7 @@ def divide(
     return x
 
 
-def _moving_part(x: Soft, evidence: Soft, iterations: int) -> tuple[slice, ...] | None:
+def _moving_part(x: Soft, evidence: Soft) -> tuple[slice, ...] | None:
     """Return the rows and columns in which `divide` changes something; None if nothing.
 
     Pixels stay until one beside them moves, which reaches a pixel farther each time.
@@ -92,8 +90,8 @@ def _moving_part(x: Soft, evidence: Soft, iterations: int) -> tuple[slice, ...] 
         return None
     part = []
     for places in np.nonzero(moving):
-        first = int(places.min()) - iterations - 1
-        last = int(places.max()) + iterations + 1
+        first = int(places.min()) - _ITERATIONS - 1
+        last = int(places.max()) + _ITERATIONS + 1
         part.append(slice(max(0, first), last + 1))
     return tuple(part)
 

@@ -142,9 +142,14 @@ def link_tree(folder: Path, target: Path) -> None:
 def data_url(frame: Frame, side: int, quality: int = 82, kind: str = "jpeg") -> str:
     """Return a data URL of a frame, scaled down to at most `side` pixels; `kind` is
     jpeg, which is made fast, or webp, which is half as large."""
+    return as_url(shrunk(frame, side), kind, quality=quality)
+
+
+def shrunk(frame: Frame, side: int) -> Image.Image:
+    """Return a frame scaled down to at most `side` pixels."""
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return as_url(image, kind, quality=quality)
+    return image
 
 
 def as_url(image: Image.Image, kind: str, **how: int) -> str:

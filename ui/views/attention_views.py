@@ -16,7 +16,7 @@ from regrain.editing.pipeline.pictures import Frame, heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, called
-from regrain.ui.server.media import as_url, data_url
+from regrain.ui.server.media import as_url, data_url, shrunk
 from regrain.ui.views.shown import (
     AreaStep,
     AreasView,
@@ -32,6 +32,7 @@ _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _MAPPED = 16  # frames with a map to be inspected
 _WHOLE = "all"  # steps together
+_STRIP_SIDE = 128  # pixels of a frame in a strip
 _PREVIEW_SIDE = 320  # pixels of a frame that is shown as large as the clip
 _NOTHING = 1e-12
 # What previews of a stage show, where it is not the edit.
@@ -53,11 +54,14 @@ def live(event: Preview, request: EditRequest, stage: str = "editing") -> LiveVi
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
+    # Of maps as large as the frames, most would be drawn to be thrown away.
+    small = {i: np.asarray(shrunk(event.frames[i], _STRIP_SIDE)) for i in picked}
+
     strips = []
     for name, maps in event.attention.items():
         color, label = colors[name]
         heated = [
-            data_url(heat(event.frames[i], maps[i], color), 128, 70) for i in picked
+            data_url(heat(small[i], maps[i], color), _STRIP_SIDE, 70) for i in picked
         ]
         strips.append(HeatStrip(name, _caption(name, request), color, label, heated))
     return LiveView(

@@ -34,11 +34,11 @@ RunEdit = Callable[[EditRequest], Iterator[Event]]
 _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 # frames of a clip that an edit is put back into; a minute or so of writing
 MAX_WHOLE = 3000
-# by which the first frames must grow to be written anew: in all, each is written about
-# twice
 LAYERS = "layers"  # the folder with the layers of a run's first edit
 # bytes of a clip's frames up to which its layers are kept; in files, about as many
 _MOST_LAYERS = 2_000_000_000
+# by which the first frames must grow to be written anew: in all, each is written about
+# twice
 _GROWTH = 1.5
 _BEGUN_SIDE = 640  # longest side of their video
 

@@ -1,6 +1,7 @@
 """The samplers beside diffusers' own pipelines and schedulers: levels, noise, and whole
 sampling on random weights."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,16 +56,22 @@ def scheduler_of(sampler, **more):
 
 
 @pytest.fixture(scope="module")
-def pair(request, tmp_path_factory):
-    """A model in double precision and diffusers' pipeline of the same weights."""
-    folder = tmp_path_factory.mktemp("models") / request.param
-    write = write_sdxl if request.param == "sdxl" else write_small_model
-    write(folder)
-    pipeline = pipeline_of(folder)
-    for part in ("unet", "text_encoder", "text_encoder_2"):
-        if getattr(pipeline, part, None) is not None:
-            getattr(pipeline, part).double()
-    return load_double(folder), pipeline
+def pair(tmp_path_factory):
+    """Makes a model of a kind in double precision, and diffusers' pipeline of the same
+    weights."""
+
+    @cache
+    def made(kind):
+        folder = tmp_path_factory.mktemp("models") / kind
+        write = write_sdxl if kind == "sdxl" else write_small_model
+        write(folder)
+        pipeline = pipeline_of(folder)
+        for part in ("unet", "text_encoder", "text_encoder_2"):
+            if getattr(pipeline, part, None) is not None:
+                getattr(pipeline, part).double()
+        return load_double(folder), pipeline
+
+    return made
 
 
 @pytest.fixture
@@ -89,9 +96,9 @@ def noise(monkeypatch):
 PAIRS = [*(("sd", sampler) for sampler in THEIRS), ("sdxl", "euler")]
 
 
-@pytest.mark.parametrize(("pair", "sampler"), PAIRS, indirect=["pair"])
-def test_a_sampled_picture_is_the_pipelines(pair, noise, sampler):
-    model, pipeline = pair
+@pytest.mark.parametrize(("kind", "sampler"), PAIRS)
+def test_a_sampled_picture_is_the_pipelines(pair, noise, kind, sampler):
+    model, pipeline = pair(kind)
     scheduler, steps = scheduler_of(sampler)
     pipeline.scheduler = scheduler
     start = randn(1, 4, 8, 16, seed=1, dtype=torch.float64)

@@ -6,11 +6,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import RATE, flat, heard, levels_of, samples, seen, write_clip
+from made_clips import RATE, flat, levels_of, samples, write_clip
 
 from regrain.editing import open_clip
 from regrain.editing.media.sound import open_sound
-from regrain.editing.media.writing import timing_of, write_video
 
 LEVELS = [20, 40, 60, 80, 100, 120]
 TURN = 2**33 / 90_000  # seconds
@@ -109,22 +108,6 @@ def test_joined_recordings_follow_each_other_with_their_sound(
         assert found[joint + 1 : last] == pytest.approx(
             [0.8] * (last - joint - 1), abs=0.06
         )
-
-
-def test_what_is_joined_is_written_with_the_sound_of_both(tmp_path):
-    parts = [
-        write_recording(tmp_path / "a.ts", LEVELS * 4, 100, 0.2),
-        write_recording(tmp_path / "b.ts", LEVELS * 4, 3, 0.8),
-    ]
-    clip = join(tmp_path / "c.ts", *parts)
-    out = tmp_path / "w.mp4"
-    frames = clip.read(0, len(clip))
-    write_video(out, frames, clip.fps, **timing_of(clip), audio_from=clip.audio)
-    assert seen(out)[0] == [Fraction(number, 25) for number in range(48)]
-    rate, values = heard(out)
-    assert values.shape[1] / rate == pytest.approx(48 / 25, abs=0.05)
-    halves = loudness(values[0, : 48 * rate // 25], 2)
-    assert halves == pytest.approx([0.2, 0.8], abs=0.05)
 
 
 def test_each_recording_keeps_the_gaps_between_its_frames(tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from made_motion import constant
 from torch.nn.functional import interpolate
 
 from regrain.editing.motion.correspondence import (
@@ -65,13 +66,9 @@ def texture(height=72, width=96, seed=0):
     return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
 
 
-def constant(dx, dy, pairs=1, height=16, width=24):
-    flow = (
-        torch.tensor([float(dx), float(dy)])
-        .view(1, 2, 1, 1)
-        .expand(pairs, 2, height, width)
-        .clone()
-    )
+def uniform(dx, dy, pairs=1, height=16, width=24):
+    """The same motion everywhere, which hides nothing."""
+    flow = constant(dx, dy, pairs, height, width)
     nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
     return Motion(flow, -flow, nowhere, nowhere.clone())
 
@@ -120,7 +117,7 @@ def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
         large[8:80, 8:104],
         large[6:78, 5:101],
     )  # what is at (x, y) in a is at (x + 3, y + 2) in b
-    there = constant(3, 2, 1, 72, 96).forward
+    there = uniform(3, 2, 1, 72, 96).forward
     known_flow(there, -there)
     motion = find_motion(a[None].copy(), b[None].copy())
     expected = torch.zeros(72, 96, dtype=torch.bool)
@@ -138,14 +135,14 @@ def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(
     known_flow, off, occluded
 ):
     grey = np.full((1, 8, 120, 3), 100, np.uint8)
-    forward = constant(20, 0, 1, 8, 120).forward
+    forward = uniform(20, 0, 1, 8, 120).forward
     # Both directions allow 0.01 x (20 + 20 +- off) + 0.5 = about 0.9 pixels.
     known_flow(forward, -forward + torch.tensor([off, 0.0]).view(1, 2, 1, 1))
     assert find_motion(grey, grey).hidden[0, :, 25:90].all() == occluded
 
 
 def test_pixels_of_another_colour_are_occluded(known_flow):
-    known_flow(*[constant(0, 0, 1, 8, 8).forward] * 2)
+    known_flow(*[uniform(0, 0, 1, 8, 8).forward] * 2)
     for value, occluded in ((163, False), (164, True)):
         motion = find_motion(
             *(np.full((1, 8, 8, 3), grey, np.uint8) for grey in (100, value))
@@ -171,7 +168,7 @@ def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
 
 
 def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
-    motion = constant(4, -8, 2)
+    motion = uniform(4, -8, 2)
     motion.hidden[1, 5, 9] = True
     motion.forward[0, 0, 0, 1:3] = torch.tensor([5.0, 7.0])
     motion.forward[0, 0, 1:3, 1:3] = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
@@ -186,7 +183,7 @@ def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
     assert motion.at((16, 24)) is motion
     with pytest.raises(ValueError, match="do not divide"):
         motion.at((5, 6))
-    assert constant(4, 8).at((4, 12)).forward[0, :, 0, 0].tolist() == [2, 2]
+    assert uniform(4, 8).at((4, 12)).forward[0, :, 0, 0].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -213,7 +210,7 @@ def test_tracks_join_what_the_maps_link_and_begin_anew_where_a_link_is_broken():
 
 
 def test_newly_seen_reads_the_middle_of_each_cell():
-    motion = constant(0, 0, 1)
+    motion = uniform(0, 0, 1)
     motion.appeared[0, 1, 5:7] = motion.appeared[0, 2, 5] = (
         True  # 3 of the 4 in the middle of cell (0, 1)
     )
@@ -227,7 +224,7 @@ def test_newly_seen_reads_the_middle_of_each_cell():
 
 
 def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
-    x, motion = torch.randn(2, 1, 16, 24), constant(0, 0, 2)
+    x, motion = torch.randn(2, 1, 16, 24), uniform(0, 0, 2)
     background = torch.ones(2, 1, 16, 24)
     background[1, :, :, :5], background[0, :, :, 19:] = (
         0,

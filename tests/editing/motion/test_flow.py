@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from made_clips import noise
+from made_motion import constant
 
 from regrain.editing.motion.flow import (
     estimate_both,
@@ -12,15 +13,6 @@ from regrain.editing.motion.flow import (
     trajectories,
     warp,
 )
-
-
-def constant(dx, dy, frames=1, height=12, width=16):
-    return (
-        torch.tensor([float(dx), float(dy)])
-        .view(1, 2, 1, 1)
-        .expand(frames, 2, height, width)
-        .clone()
-    )
 
 
 def texture(height=96, width=128, seed=0):

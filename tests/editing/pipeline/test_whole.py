@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import command, last_error
 from json_files import read_json
-from made_clips import RATE, flat, heard, off, seen, write_clip
+from made_clips import RATE, flat, heard, seen, write_clip
 from PIL import Image, ImageSequence
 
 from regrain.editing.__main__ import main
@@ -87,17 +87,6 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copi
     more = timing_of(clip) | {"audio_from": clip.audio, "tags": clip.tags}
     write_video(tmp_path / "expected.mp4", frames, clip.fps, **more)
     assert filecmp.cmp(whole.path, tmp_path / "expected.mp4", shallow=False)
-    assert (whole.times, whole.duration) == (clip.times, clip.duration)
-    assert off(whole.read(0, 10), frames).mean() < 1
-    assert seen(whole.path)[0] == seen(source)[0]
-    before, after = heard(source)[1], heard(whole.path)[1]
-    assert (
-        abs(
-            np.abs(before[0]).__gt__(0.2).argmax()
-            - np.abs(after[0]).__gt__(0.2).argmax()
-        )
-        < 64
-    )
 
 
 @pytest.mark.parametrize("part", [(0, 4), (6, 4), (0, 10)])

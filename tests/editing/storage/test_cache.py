@@ -39,6 +39,14 @@ def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(
     assert cache.load(KEY) is None
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere/cache", "/dev/null"])
+def test_a_folder_that_cannot_be_used_is_a_warning(place, monkeypatch, caplog):
+    monkeypatch.setenv("REGRAIN_CACHE", place)
+    cache.store(KEY, {"latents": torch.ones(2)})
+    assert "was not cached" in caplog.text
+    assert cache.load(KEY) is None
+
+
 @pytest.mark.parametrize(
     ("broken", "refused", "read", "kept"),
     [
