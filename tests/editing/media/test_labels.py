@@ -146,15 +146,6 @@ def test_masks_that_overlap_stay_whole(tmp_path, overlapping, write, name):
     assert (found == flatten(overlapping)).all()
 
 
-def test_greys_are_soft_edges_but_with_a_palette_labels(tmp_path):
-    mask = np.full((5, 7), 255, np.uint8)
-    mask[0], mask[1, :3] = range(1, 8), range(8, 11)
-    write_labels(mask[None], tmp_path / "png", {})
-    save(tmp_path / "grey", mask)
-    assert (read_labels(tmp_path / "png", 1, SIZE)[0] == mask).all()
-    assert (read_labels(tmp_path / "grey", 1, SIZE)[0] == (mask == 255)).all()
-
-
 def test_an_export_laid_out_as_pascal_vocs_is_read_by_its_masks(tmp_path):
     """As CVAT's "Segmentation mask"."""
     inside = np.zeros((8, 12), bool)
