@@ -83,7 +83,7 @@ QUICK = {
     "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
     "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
-    "promises": "--size 64 --runs 2 --steps 2",
+    "promises": "--size 64 --runs 1 --steps 2",
     "reader": "--scenes 1 --frames 2 --drawn 1 --way 'two steps'",
     "remove_click": "--cases 1",
     "doubt": "--cases 2",

@@ -41,12 +41,9 @@ def test_promises_are_compared_with_what_runs_take(tmp_path, monkeypatch, capsys
     promises.main()
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "promises.json").read_text())
-    assert [(row["method"], row["frames"], row["steps"]) for row in found] == [
-        ("videograin", 8, 2),
-        ("videograin", 4, 2),
-    ]
-    for row in found:
-        assert row["promised"] > 0
-        assert row["off"] >= 1
-        assert row["taken"] > 0
-        assert f"ratio {row['promised'] / row['taken']:.2f}" in printed
+    (row,) = found
+    assert (row["method"], row["frames"], row["steps"]) == ("videograin", 8, 2)
+    assert row["promised"] > 0
+    assert row["off"] >= 1
+    assert row["taken"] > 0
+    assert f"ratio {row['promised'] / row['taken']:.2f}" in printed
