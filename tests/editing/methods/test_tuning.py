@@ -166,6 +166,23 @@ def test_only_the_tuned_weights_change(small):
     )
 
 
+def test_the_loss_falls(tiny):
+    """TV7: also on levels and noises that were not learned from."""
+    asked = request(2, 32)
+    plan = tuning_of(tiny, asked, learning_rate=0.01, tune_steps=20)
+
+    def mean(weights):
+        found = []
+        for number in range(1000, 1004):
+            apart = Learner.of(weights | {"losses": torch.zeros(number)}, 1.0)
+            found.append(plan.gradients(apart)[0])
+        return sum(found) / len(found)
+
+    before = mean(tiny.untuned(0, torch.Generator().manual_seed(0)))
+    adapter = learned(tiny, asked, learning_rate=0.01, tune_steps=20)
+    assert mean(adapter.weights) < 0.85 * before
+
+
 def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
     usual = tuning_of(small)
     others = {
