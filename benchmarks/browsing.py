@@ -31,7 +31,12 @@ _WATCH = """() => {
   document.querySelector(".rg-canvas-stage canvas").addEventListener("pointerup", () => { since = performance.now(); }, true);
   // Two frames on, what the first of them painted is on the screen.
   const shown = (act) => requestAnimationFrame(() => requestAnimationFrame(act));
-  regrain.on("masks", () => { if (since && !editor.pending.length && !editor.adding) shown(() => { seen.clicks.push(performance.now() - since); since = 0; }); });
+  regrain.on("masks", () => {
+    if (!since || editor.pending.length || editor.adding) return;
+    const clicked = since;
+    since = 0; // more may be told before the next frame
+    shown(() => seen.clicks.push(performance.now() - clicked));
+  });
   let last = "";
   regrain.on("live", (live) => {
     const picture = live?.frames[0] ?? "";
