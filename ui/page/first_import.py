@@ -1,4 +1,4 @@
-"""The first import of Gradio, in half of its time."""
+"""The first import of Gradio, without what it renders for editors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 @contextmanager
 def no_interfaces() -> Iterator[None]:
     """Let Gradio's components seem to be in no file: for each that is, its import would
-    render anew what editors read of it, most of a second in all."""
+    render anew what editors read of it, about a second in all."""
     find = inspect.getfile
 
     def getfile(thing: object) -> str:
