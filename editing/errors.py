@@ -7,6 +7,8 @@ import textwrap
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
 
+from regrain.editing.removed import instead
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -140,6 +142,8 @@ def from_validation(
         place.append(str(key).replace(":", "\ufffd"))
     path = prefix + ".".join(place)
     said = _explain(first, field, parent)
+    if first["type"] == "extra_forbidden":
+        said = instead(path) or said
     return RequestError(path.strip(".") or "project.json", said)
 
 

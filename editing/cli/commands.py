@@ -20,6 +20,7 @@ from regrain.editing.boundary import shortage
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.coco import WholeMasks
 from regrain.editing.media.labels import Labels, understood
+from regrain.editing.removed import instead
 from regrain.editing.storage.folders import is_of_disk
 from regrain.editing.storage.packages import problems
 from regrain.editing.storage.texts import Content
@@ -133,6 +134,9 @@ def _explain_usage(error: Any) -> str:
     parameter = facts.get("param")
     field = parameter.opts[0] if parameter else facts.get("option_name") or "usage"
     said = " ".join(error.format_message().split()).rstrip(".")
+    unknown = re.search(r"No such (?:option|command):? '?(?P<name>[\w-]+)", said)
+    if unknown and (left := instead(unknown["name"])):
+        return str(EditingError(unknown["name"], left))
     for phrase, plain in _PHRASES:
         said = re.sub(phrase, plain, said)
     short = textwrap.shorten(said, _LONGEST)

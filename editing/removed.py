@@ -1,0 +1,14 @@
+"""What left the product: who still asks for it is told in one line what to use
+instead."""
+
+from __future__ import annotations
+
+# By what a person writes: an option, a command, a parameter as `params.NAME`, an
+# endpoint as `/NAME`, a kind of file as its reader names it.
+INSTEAD: dict[str, str] = {}
+
+
+def instead(name: str) -> str:
+    """Return what to use instead of a thing that left: one or two sentences, empty for
+    what never was."""
+    return INSTEAD.get(name, "")

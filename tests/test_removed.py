@@ -1,0 +1,23 @@
+"""What left the product is refused in one line that says what to use instead."""
+
+import shlex
+
+import pytest
+
+from regrain.__main__ import main
+from regrain.editing.removed import INSTEAD, instead
+
+# For each thing that left, a command line that asks for it, run in an empty folder.
+ASKED: dict[str, str] = {}
+
+
+def test_everything_that_left_is_tried():
+    assert ASKED.keys() == INSTEAD.keys()
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_left_is_refused_in_one_line(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(ASKED[name])) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert instead(name) in line
