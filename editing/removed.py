@@ -5,7 +5,13 @@ from __future__ import annotations
 
 # By what a person writes: an option, a command, a parameter as `params.NAME`, an
 # endpoint as `/NAME`, a kind of file as its reader names it.
-INSTEAD: dict[str, str] = {}
+INSTEAD: dict[str, str] = {
+    "masks of another form": "Use indexed PNG, a folder per region, white on black, "
+    "the page's exact colours, or a COCO data set of run lengths.",
+    "track_id": "Objects have no numbers. Give each a category of its own.",
+    "pair": "Edit by `--method vace`. For other programs, write masks in white with "
+    "`masks convert MASKS -o masks.mkv --color 1=#ffffff`.",
+}
 
 
 def instead(name: str) -> str:

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
         fill_holes as fill_holes,
         grow as grow,
     )
-    from regrain.masks.io.video import (
-        read_mask_video as read_mask_video,
-        write_mask_video as write_mask_video,
-    )
+    from regrain.masks.io.video import write_mask_video as write_mask_video
     from regrain.masks.models.embedded import Embedded as Embedded
     from regrain.masks.models.finders import finders as finders
     from regrain.masks.segmentation.click import embed as embed, segment as segment

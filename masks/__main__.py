@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track | convert | clean | pair | finders`."""
+"""Command line: `python -m masks track | convert | clean | finders`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ from regrain.editing.cli.commands import (
 )
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN
-from regrain.editing.media.coco import check_extent
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
-from regrain.editing.storage.folders import check_apart, check_writable, staged, visible
+from regrain.editing.storage.folders import check_apart
 from regrain.masks import draw
 from regrain.masks.io.files import (
     Masks,
@@ -42,7 +41,6 @@ from regrain.masks.io.files import (
     read_masks,
     replacing_masks,
     write_masks,
-    write_pair,
 )
 from regrain.masks.models.finders import (
     CUTS,
@@ -66,7 +64,6 @@ app = typer.Typer(
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _AT = "Used frame of --masks, if that is one mask alone; it is tracked like clicks."
-_AT_ALONE = "Used frame of the masks, if they are one mask alone; the others have none."
 _CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
     "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
@@ -202,64 +199,6 @@ def convert(
     found = read_masks(masks, colors)
     say_masks(found)
     _save(found, out, colors, fps)
-
-
-@app.command()
-def pair(
-    clip: ClipPath,
-    masks: _AnyMasks,
-    out: Annotated[
-        Path, Option("--out", "-o", help="New or empty folder for the two videos.")
-    ],
-    start: Start = 0,
-    stride: Stride = 1,
-    frames: Frames = None,
-    deinterlace: Deinterlace = False,
-    label: Annotated[
-        list[int] | None,
-        Option(min=1, max=255, help="Label to edit; repeatable; all by default."),
-    ] = None,
-    color: _Colors = None,
-    at: Annotated[int | None, Option(help=_AT_ALONE, min=0)] = None,
-) -> None:
-    """Write a clip with its masked area in grey, and the area as a video: the input of
-    VACE."""
-    opened = open_clip(
-        clip,
-        start,
-        stride,
-        frames,
-        deinterlace=deinterlace,
-    )
-    found = read_masks(
-        masks,
-        _parse_colors(color or []),
-        opened,
-        at,
-    )
-    say_masks(found)
-    _check_labels(label or (), found)
-    count, height, width = next(iter(found.values())).shape
-    if count == 1 < len(opened):
-        raise RequestError(
-            "--at",
-            f"{shorten(masks.name)} is one mask, but the clip uses {len(opened)} frames. "
-            "Say which frame it is of.",
-        )
-    extent = (count, (width, height))
-    check_extent(masks.name, extent, (len(opened), opened.size))
-    check_apart(out, clip, masks)
-    check_writable(out.absolute().parent)
-    # unlike Path.exists, does not raise for a name that is too long
-    if os.path.exists(out) and (not out.is_dir() or visible(out)):
-        raise RequestError(
-            "--out", f"{out.name!r} is not an empty folder. Choose another name."
-        )
-    wanted = label or found
-    chosen = {number: mask for number, mask in found.items() if number in wanted}
-    with staged(out) as folder:
-        write_pair(opened, chosen, folder)
-    typer.echo(f"pair: {out}")
 
 
 @app.command()

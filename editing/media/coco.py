@@ -11,15 +11,22 @@ from array import array
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
+from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.images import natural_of
 from regrain.editing.media.lazy_frames import Extent, LazyFrames, Mask, Masks, Size
+from regrain.editing.media.mask_pictures import FORMS, label_in
+from regrain.editing.removed import instead
+from regrain.editing.storage.texts import Json
 
 Counts = Sequence[object] | array | str | bytes
 """Run lengths of a mask, compressed or not."""
+_TRACKS = ("track_id", "instance_id", "object_id")  # numbers of objects in other tools
 WholeMasks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
 """Masks by label, which may overlap."""
 
@@ -88,6 +95,136 @@ def _unpacked(text: str | bytes) -> list[int]:
         value = 0
         shift = 0
     return lengths
+
+
+class DataSet(NamedTuple):
+    """Masks of a COCO data set.
+
+    Attributes:
+        extent: Number of frames, and their size.
+        names: What labels are called, maybe nothing.
+        counts: Run lengths by label and frame.
+    """
+
+    extent: Extent
+    names: dict[int, str]
+    counts: dict[int, dict[int, Counts]]
+
+
+def read_data_set(path: Path) -> DataSet:
+    """Read a COCO data set of run lengths: images are frames in the order of their
+    names, categories are labels. MaskError if it is none."""
+    check_regular(path, "masks", MaskError)
+    name = shorten(path.name)
+    with boundary("masks", f"{name} is no JSON that is read. {FORMS}", MaskError):
+        # by its first bytes: programs on Windows write a mark, or UTF-16
+        facts = json.loads(path.read_bytes(), object_hook=_dense)
+        sizes = [_size_of(image) for image in facts["images"]]
+        size = sizes[0]
+        for other in sizes:
+            _check_size("an image", other, size)
+        frames = _frames_of(facts["images"])
+        categories = {
+            one["id"]: str(one.get("name", "")) for one in facts.get("categories", ())
+        }
+        counts: dict[int, dict[int, Counts]] = {}
+        for annotation in facts["annotations"]:
+            called = f"annotation {annotation.get('id', '')}".rstrip()
+            label, frame = _place_of(annotation, frames, called)
+            of_label = counts.setdefault(label, {})
+            if frame in of_label:
+                said = f"{shorten(called)} is the second of category {label} on its "
+                hint = "image. Give each object a category of its own."
+                raise MaskError("masks", said + hint)
+            of_label[frame] = _counts_of(annotation.get("segmentation"), size, called)
+        names = {label: categories.get(label, "") for label in counts}
+    if not counts:
+        raise MaskError("masks", f"{name} has no masks. Draw some.")
+    return DataSet((len(frames), size), names, counts)
+
+
+def _dense(entry: Json) -> Json:
+    """Keep run lengths as numbers of four bytes; as a list they take ten times as
+    much."""
+    counts = entry.get("counts")
+    if isinstance(counts, list) and all(
+        type(n) is int and 0 <= n < 1 << 31 for n in counts
+    ):
+        entry["counts"] = array("i", counts)
+    return entry
+
+
+def _size_of(image: Json) -> Size:
+    """Return (width, height) of an image of a data set."""
+    size = image["width"], image["height"]
+    if any(type(side) is not int or side < 1 for side in size):
+        raise TypeError("no size")
+    return size
+
+
+def _frames_of(images: Sequence[Json]) -> dict[object, int]:
+    """Return the frame of each image, by its number."""
+    key = natural_of([str(image["file_name"]) for image in images])
+    ordered = sorted(
+        images, key=lambda image: (key(str(image["file_name"])), image["id"])
+    )
+    frames = {image["id"]: frame for frame, image in enumerate(ordered)}
+    if len(frames) < len(images):
+        raise TypeError("two images with one number")
+    return frames
+
+
+def _place_of(
+    annotation: Json, frames: Mapping[object, int], called: str
+) -> tuple[int, int]:
+    """Return label and frame of an annotation; MaskError if it has none, or is of an
+    object with a number."""
+    given = {**(annotation.get("attributes") or {}), **annotation}
+    if any(given.get(key) is not None for key in _TRACKS):
+        said = f"{shorten(called)} numbers its object. {instead('track_id')}"
+        raise MaskError("masks", said)
+    category = annotation["category_id"]
+    label = label_in(str(category))
+    if label is None or type(category) is not int:
+        raise MaskError(
+            "masks",
+            f"{shorten(called)} is of category {shorten(category)}. Use categories from "
+            "1 to 255.",
+        )
+    image = annotation["image_id"]
+    if image not in frames:
+        raise MaskError(
+            "masks",
+            f"{shorten(called)} is of image {shorten(image)}, which is not among the "
+            "images. Export them again.",
+        )
+    return label, frames[image]
+
+
+def _counts_of(segmentation: object, size: Size, called: str) -> Counts:
+    """Return the run lengths of a segmentation; MaskError if it is of another size, or
+    none, as polygons are."""
+    if not isinstance(segmentation, dict):
+        raise MaskError("masks", f"{shorten(called)} has no run lengths. {FORMS}")
+    height, width = segmentation.get("size", size[::-1])
+    _check_size(called, (width, height), size)
+    counts = segmentation["counts"]
+    if not isinstance(counts, str | array):
+        raise TypeError("no run lengths")
+    return counts
+
+
+def _check_size(called: str, given: Size, wanted: Size) -> None:
+    """Refuse what is not as large as the first image by MaskError."""
+    if given != wanted:
+        one, other = (
+            f"{shorten(width)}x{shorten(height)}" for width, height in (given, wanted)
+        )
+        raise MaskError(
+            "masks",
+            f"{shorten(called)} is {one}, but the first image is {other}. Use masks of "
+            "one clip.",
+        )
 
 
 def write_rle(

@@ -2,9 +2,9 @@
 
 A folder holds pictures, one per used frame in the order of their names, whose meaning
 `mask_pictures` decides; or, where masks overlap, one folder of such files per label,
-named by the label, in which every value but 0 is inside; or JSON files of LabelMe. One
-picture, a video of masks and JSON are read, too. Folders by label and JSON keep
-overlapping masks whole; labels keep only the mask in front.
+named by the label, in which all but the background is inside. One picture, a video of
+masks and run lengths in JSON are read, too. Folders by label and JSON keep overlapping
+masks whole; labels keep only the mask in front.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.annotations import is_label_me, read_annotations
-from regrain.editing.media.coco import WholeMasks, check_extent, unroll
+from regrain.editing.media.coco import (
+    WholeMasks,
+    check_extent,
+    read_data_set,
+    unroll,
+)
 from regrain.editing.media.images import (
     IMAGE_SUFFIXES,
     count_pictures,
@@ -33,13 +37,6 @@ from regrain.editing.media.images import (
     upright_size,
 )
 from regrain.editing.media.index import is_video
-from regrain.editing.media.label_map import (
-    Called,
-    Colors,
-    folder_of_masks,
-    label_in,
-    read_label_map,
-)
 from regrain.editing.media.lazy_frames import (
     AnyLabels,
     Extent,
@@ -55,10 +52,11 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.media.mask_pictures import (
+    FORMS,
+    Colors,
     Picture,
-    meaning_of,
+    label_in,
     palette,
-    picture_in_video,
     picture_of,
     understand,
 )
@@ -228,8 +226,8 @@ def read_labels(
     """Open the labels of a clip: every file is checked, and read again by window.
 
     Args:
-        path: Folder of pictures, of one folder per label or of JSON files of LabelMe;
-            one picture; JSON of COCO, YouTube-VIS or LabelMe; or a video.
+        path: Folder of pictures, or of one folder per label; one picture; JSON of COCO;
+            or a video.
         frames: Number of used frames of the clip, and so of masks.
         size: (width, height) of the clip.
         order: Labels in list order: where masks overlap, the earlier covers the later.
@@ -308,8 +306,6 @@ def _clear(path: Path) -> None:
 def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
     """Open labels of pictures or of a video; or whole masks by label, of JSON or of a
     folder of folders. All files are checked, and read again by window."""
-    called = read_label_map(path)
-    path = folder_of_masks(path)
     name = shorten(path.name)
     with boundary("masks", f"{name} cannot be opened. Use another folder.", MaskError):
         if not os.path.exists(path):
@@ -318,12 +314,11 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
                 f"{name} is not a folder. Use a folder of PNG files (00000.png, "
                 "00001.png, ...).",
             )
-        is_parsed = _is_json(path)
-        folders = _folders(path) if path.is_dir() else []
-    if is_parsed:
+        folders = _folders_by_label(path)
+    if _is_json(path):
         return _open_json(path, wanted)
     if not folders:
-        return _open_pictures(_source_of(path, bool(called)), wanted, called)
+        return _open_pictures(_source_of(path), wanted)
     stray = pictures_in(path, _SUFFIXES)
     if stray:
         raise MaskError(
@@ -332,44 +327,46 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
             "folders.",
         )
     masks: ByLabel = {}
-    for label, folder in sorted((_label_of(one), one) for one in folders):
-        if label in masks:
-            raise MaskError(
-                "masks", f"{name} has two folders of label {label}. Remove one."
-            )
+    for label, folder in folders.items():
         inside = _open_pictures(_source_of(folder), wanted)
         masks[label] = inside.changed(lambda labels: labels > 0, bool)
     return masks
 
 
-def _label_of(folder: Path) -> int:
-    label = label_in(folder.name)
-    if label is None:
-        raise MaskError(
-            "masks",
-            f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.",
-        )
-    return label
+def _folders_by_label(path: Path) -> dict[int, Path]:
+    """Return the folders in a folder by label; nothing of a file. MaskError if one is
+    called otherwise."""
+    found: dict[int, Path] = {}
+    for folder in _folders(path) if path.is_dir() else ():
+        label = label_in(folder.name)
+        if label is None:
+            raise MaskError(
+                "masks",
+                f"Folder {shorten(folder.name)} is not a label from 1 to 255. {FORMS}",
+            )
+        if label in found:
+            raise MaskError(
+                "masks",
+                f"{shorten(path.name)} has two folders of label {label}. Remove one.",
+            )
+        found[label] = folder
+    return dict(sorted(found.items()))
 
 
 def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
-    annotations = read_annotations(path)
-    count, size = annotations.extent
+    (count, size), _, by_label = read_data_set(path)
     shown = wanted.size if size == wanted.original else size
     extent = wanted.check_count(path.name, count), shown
     check_extent(path.name, extent, (wanted.frames, wanted.size))
     shape = (count, size[1], size[0])
     return {
         label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))
-        for label, counts in sorted(annotations.runs().items())
+        for label, counts in sorted(by_label.items())
     }
 
 
 def _is_json(path: Path) -> bool:
-    """Tell whether masks are JSON, one file or a folder of those of LabelMe."""
-    if os.path.isdir(path):
-        return not _folders(path) and is_label_me(path)
-    return path.suffix.lower() == ".json"
+    return path.suffix.lower() == ".json" and not os.path.isdir(path)
 
 
 class _Source(NamedTuple):
@@ -383,9 +380,8 @@ class _Source(NamedTuple):
     is_video: bool = False
 
 
-def _source_of(path: Path, in_colors: bool = False) -> _Source:
-    """Open the pictures of masks in a folder, those of an index perhaps by their
-    colours; in one file, or in a video."""
+def _source_of(path: Path) -> _Source:
+    """Open the pictures of masks in a folder, in one file, or in a video."""
     if path.is_dir():
         pictures = pictures_in(path, _SUFFIXES)
         if not pictures:
@@ -397,7 +393,7 @@ def _source_of(path: Path, in_colors: bool = False) -> _Source:
             )
         # pictures of another form count where there are no PNG files
         masks = [file for file in pictures if file.suffix.lower() == ".png"]
-        return _pictures(path.name, masks or pictures, in_colors)
+        return _pictures(path.name, masks or pictures)
     if path.suffix.lower() in _SUFFIXES:
         return _pictures(path.name, [path])
     if path.suffix.lower() == ".zip":
@@ -410,21 +406,20 @@ def _source_of(path: Path, in_colors: bool = False) -> _Source:
         raise MaskError(
             "masks",
             f"{shorten(path.name)} is neither a picture, JSON, nor a readable "
-            "video. Export the masks as one of these.",
+            f"video. {FORMS}",
         )
     clip = open_clip(path)
+    if isinstance(clip, VideoClip) and clip.has_alpha:
+        raise MaskError("masks", f"{shorten(path.name)} has an alpha channel. {FORMS}")
     count = len(clip)
 
     def picture(index: int) -> Picture:
-        if isinstance(clip, VideoClip) and clip.has_alpha:
-            frame = clip.read_with_alpha(index, index + 1)[0]
-            return picture_in_video(frame[..., :3], clip.name, frame[..., 3])
-        return picture_in_video(clip.read(index, index + 1)[0], clip.name)
+        return Picture(clip.read(index, index + 1)[0], clip.name, is_lossy=True)
 
     return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture, True)
 
 
-def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Source:
+def _pictures(name: str, files: Sequence[Path]) -> _Source:
     """Open pictures in files, whose headers are checked."""
     pages: list[tuple[Path, int]] = []
     sizes = []
@@ -439,10 +434,6 @@ def _pictures(name: str, files: Sequence[Path], in_colors: bool = False) -> _Sou
         file, page = pages[index]
         with opened(file, "masks", MaskError) as image:
             image.seek(page)
-            # an animation has an index in the first picture alone
-            is_moving = image.format == "GIF" and count_pictures(image) > 1
-            if image.mode == "P" and (in_colors or is_moving):
-                image = image.convert("RGB")
             return picture_of(image, file)
 
     return _Source(name, sizes, [file.name for file, _ in pages], picture)
@@ -452,11 +443,9 @@ def _folders(path: Path) -> list[Path]:
     return [entry for entry in visible(path) if entry.is_dir()]
 
 
-def _open_pictures(
-    source: _Source, wanted: _Wanted, called: Mapping[int, Called] | None = None
-) -> LazyLabels:
+def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     """Open the labels of pictures, which are as many and as large as the frames of a
-    clip; an export calls their colours something."""
+    clip."""
     count = len(source.sizes)
     if wanted.check_count(source.name, count) != wanted.frames:
         hint = "Add one per frame"
@@ -480,11 +469,7 @@ def _open_pictures(
         places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
         looked_at = places.round().astype(int).tolist()
     pictures = map(source.picture, looked_at)
-    meaning = (
-        meaning_of(pictures, called)
-        if called
-        else understand(pictures, wanted.colors, wanted.labels)
-    )
+    meaning = understand(pictures, wanted.colors, wanted.labels)
 
     def read(start: int, stop: int) -> LabelFrames:
         window = np.empty((stop - start, height, width), np.uint8)
@@ -553,16 +538,15 @@ def open_regions(
     size: Size,
     *,
     colors: Colors | None = None,
-    at: int | None = None,
     original: Size | None = None,
 ) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 
-    `colors` and `at` are those of `read_labels`. Masks as large as `original`, (width,
-    height) of the clip's file before it was scaled, are scaled to `size`.
+    `colors` are those of `read_labels`. Masks as large as `original`, (width, height)
+    of the clip's file before it was scaled, are scaled to `size`.
     """
-    wanted = _Wanted(frames, size, original, at, colors or {})
+    wanted = _Wanted(frames, size, original, colors=colors or {})
     masks = _open(Path(path), wanted)
     if not isinstance(masks, LazyFrames):
         return masks
@@ -582,20 +566,17 @@ def extent_of(path: Path) -> Extent:
         f"{shorten(path.name)} cannot be opened. Use another folder.",
         MaskError,
     ):
-        path = folder_of_masks(path)
-        if _is_json(path):
-            return read_annotations(path).extent
-        folders = _folders(path) if path.is_dir() else []
-    source = _source_of(folders[0] if folders else path)
+        folders = _folders_by_label(path)
+    if _is_json(path):
+        return read_data_set(path).extent
+    source = _source_of(next(iter(folders.values()), path))
     return len(source.sizes), source.sizes[0]
 
 
 def names_of(path: Path) -> Mapping[int, str]:
-    """Return what masks are called by label, as JSON or an export says; nothing of
-    other files. Raises as `extent_of` does."""
-    if _is_json(path):
-        return read_annotations(path).names
-    return {label: one.name for label, one in read_label_map(path).items()}
+    """Return what masks are called by label, as JSON says; nothing of other files.
+    Raises as `extent_of` does."""
+    return read_data_set(path).names if _is_json(path) else {}
 
 
 def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:

@@ -78,7 +78,7 @@ class VideoClip(Clip):
         self._pixel = facts.pixel
         # before it is made
         check_size(_square(first.width, first.height, facts.pixel))
-        height, width = _upright(first, facts.pixel, "rgb24").shape[:2]
+        height, width = _upright(first, facts.pixel).shape[:2]
         self.size = width, height
         self.fps = index.fps / stride
         begin = index.at(start)
@@ -121,23 +121,13 @@ class VideoClip(Clip):
         starts at the key frame before, or at the first frame of files that cannot be
         entered elsewhere.
         """
-        return stack(self._decode(start, stop, "rgb24"), self.size)
-
-    def read_with_alpha(
-        self, start: int, stop: int
-    ) -> UInt8[np.ndarray, "frames height width 4"]:
-        """Read frames with their alpha channel, 255 where they are opaque."""
-        return np.stack(self._decode(start, stop, "rgba"))
-
-    def _decode(self, start: int, stop: int, form: str) -> list[np.ndarray]:
-        """Decode frames in a form of FFmpeg's pixels, upright."""
         check_window(start, stop, len(self))
         frames = []
         with self._lock:
             for number in self._used[start:stop]:
                 frame = self._decoder.read(number)
-                frames.append(_upright(frame, self._pixel, form))
-        return frames
+                frames.append(_upright(frame, self._pixel))
+        return stack(frames, self.size)
 
 
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
@@ -255,13 +245,13 @@ def _square(width: int, height: int, pixel: Fraction) -> Size:
 
 
 def _upright(
-    frame: av.VideoFrame, pixel: Fraction, form: str
-) -> UInt8[np.ndarray, "height width channels"]:
-    """Convert a frame to RGB or RGBA as it is shown: turned, with square pixels."""
+    frame: av.VideoFrame, pixel: Fraction
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert a frame to RGB as it is shown: turned, with square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:
         frame.colorspace = _UNSPECIFIED  # as players do
-    rgb = frame.reformat(width, height, form, interpolation=EXACT, threads=1)
+    rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
     return _turned(rgb.to_ndarray(), frame)
 
 

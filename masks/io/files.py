@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from regrain.editing.errors import MaskError, RequestError, shorten
-from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import WholeMasks, write_rle
-from regrain.editing.media.label_map import label_in
 from regrain.editing.media.labels import (
     extent_of,
     flattened,
@@ -23,9 +21,7 @@ from regrain.editing.media.labels import (
     write_labels,
     write_regions,
 )
-from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.mask_pictures import Colors, default_color
-from regrain.editing.media.writing import write_video
+from regrain.editing.media.mask_pictures import Colors, default_color, label_in
 from regrain.editing.storage.folders import (
     check_apart,
     check_replaced,
@@ -38,8 +34,6 @@ from regrain.editing.storage.folders import (
 from regrain.masks.io.video import write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
-PAIR_SOURCE, PAIR_MASK = "src_video.mp4", "src_mask.mp4"
-_GREY = 127  # VACE reads it as "nothing is known here"
 
 Masks = WholeMasks
 
@@ -49,30 +43,21 @@ def colors_of(labels: Iterable[int]) -> dict[int, str]:
     return {label: default_color(label) for label in labels}
 
 
-def read_masks(
-    path: Path,
-    colors: Colors,
-    clip: Clip | None = None,
-    at: int | None = None,
-) -> Masks:
+def read_masks(path: Path, colors: Colors) -> Masks:
     """Read masks of any form, whole if the form keeps overlapping masks whole.
 
     Args:
         path: Folder of pictures or of one folder per label, picture, `.json` file, or
             video.
-        colors: "#rrggbb" by label, for masks in colours; colours that are like none of
-            these get the labels that usually have them, or the next free ones.
-        clip: The clip whose frame `at` one mask alone is of.
-        at: See `read_labels`.
+        colors: "#rrggbb" by label, for masks in colours; other labels have those of the
+            page.
 
     Raises:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
     count, size = extent_of(path)
-    if clip is not None and at is not None:
-        count, size = len(clip), clip.size
-    masks = open_regions(path, count, size, colors=colors, at=at)
+    masks = open_regions(path, count, size, colors=colors)
     if not masks:
         raise MaskError(
             "masks",
@@ -119,40 +104,6 @@ def write_masks(
         else:
             _check_colors(masks, colors)
             write_mask_video(np.asarray(flattened(masks)), part, fps, colors)
-
-
-def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
-    """Write the pair of videos that VACE and its nodes in ComfyUI take.
-
-    `src_video.mp4` is the clip with all masks in grey, `src_mask.mp4` the masks in
-    white on black. Masks are as large and as long as the clip.
-
-    Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be
-        made are mid grey.
-    """
-
-    def area(start: int, stop: int) -> np.ndarray:
-        windows = [mask[start:stop] for mask in masks.values()]
-        return np.any(windows, axis=0)[..., None]
-
-    def read_greyed(start: int, stop: int) -> np.ndarray:
-        return np.where(area(start, stop), np.uint8(_GREY), clip.read(start, stop))
-
-    def read_white(start: int, stop: int) -> np.ndarray:
-        white = area(start, stop) * np.uint8(255)
-        return np.repeat(white, 3, axis=-1)
-
-    width, height = clip.size
-    shape = (len(clip), height, width, 3)
-    comment = "Made for video-to-video editing with masks"
-    for name, read in ((PAIR_SOURCE, read_greyed), (PAIR_MASK, read_white)):
-        frames = LazyFrames(shape, np.uint8, read)
-        write_video(
-            folder / name,
-            frames,
-            clip.fps,
-            comment=comment,
-        )
 
 
 def check_out(out: Path, source: Path) -> None:

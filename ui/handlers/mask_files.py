@@ -10,12 +10,11 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, MaskError, RequestError
 from regrain.editing.media.images import IMAGE_SUFFIXES
-from regrain.masks.io.files import VIDEOS, write_pair
+from regrain.masks.io.files import VIDEOS
 from regrain.ui.handlers.base import Data, Handlers, event_data, page_of, told_if_full
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import masks_of
-from regrain.ui.session.clip_files import packed
 from regrain.ui.session.mask_files import import_masks, write_tracks
 from regrain.ui.session.session import StaleEvent
 from regrain.ui.views import session_views
@@ -27,7 +26,6 @@ FORMS = {
     "coco": "masks.json",
     "mkv": "masks.mkv",
     "mp4": "masks.mp4",
-    "pair": "pair.zip",
 }
 
 
@@ -78,11 +76,7 @@ class MaskFileHandlers(Handlers):
             )
         folder = self.media.new_clip(page)
         out = folder / FORMS[form]
-        if form == "pair":
-            edited = {n: mask for n, mask in masks.items() if regions[n].prompt.strip()}
-            packed(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
-        else:
-            write_tracks(masks, regions, opened.clip.fps, out)
+        write_tracks(masks, regions, opened.clip.fps, out)
         if session.exported:
             self.media.drop(session.exported)
         session.exported = folder

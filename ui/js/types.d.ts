@@ -52,7 +52,7 @@ export interface Events {
     scan: OfClip;
     track: OfClip & { frame?: number; again?: true };
     trim: { start: number; stride: number; frames: number };
-    export: OfClip & { form: "png" | "coco" | "mkv" | "mp4" | "pair" };
+    export: OfClip & { form: "png" | "coco" | "mkv" | "mp4" };
     save: Nothing;
     written: Nothing;
   };

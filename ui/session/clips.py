@@ -17,7 +17,6 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
 from regrain.editing.media.images import FRAME_SUFFIXES, IMAGE_SUFFIXES, ImageClip
-from regrain.editing.media.label_map import FILE as LABEL_MAP
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
@@ -408,7 +407,7 @@ def unpack(
     for entry in entries:
         path = (root / entry.filename).resolve()
         _check_entry(entry, path, root)
-        is_read = path.suffix.lower() in _UNPACKED or path.name == LABEL_MAP
+        is_read = path.suffix.lower() in _UNPACKED
         if not is_read or not wanted(target / entry.filename):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)

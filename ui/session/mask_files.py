@@ -17,7 +17,7 @@ from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
 from regrain.masks import draw
-from regrain.masks.io.files import PAIR_MASK, Masks, colors_of, write_masks
+from regrain.masks.io.files import Masks, colors_of, write_masks
 from regrain.ui.session.clip_files import packed
 from regrain.ui.session.clips import unpack
 from regrain.ui.session.session import Session, StaleEvent
@@ -218,6 +218,4 @@ def _inner(folder: Path) -> Path:
         return _inner(only)
     if (folder / FILE).is_file():  # a project
         folder = folder / "masks"
-    if (folder / PAIR_MASK).is_file():
-        return folder / PAIR_MASK
     return only if only and only.is_file() else folder

@@ -10,8 +10,7 @@ const FORMS = [
   ["png", "PNG files", "One indexed picture per frame, as a zip file. Exact."],
   ["coco", "COCO JSON", "Run lengths, for annotation tools. Exact."],
   ["mkv", "Mask video, exact", "Each region in its colour; lossless (.mkv)."],
-  ["mp4", "Mask video, small", "For viewing anywhere (.mp4); edges are slightly lossy."],
-  ["pair", "VACE pair", "The clip with the regions to edit in grey, and a black and white mask video."],
+  ["mp4", "Mask video, small", "For viewing anywhere (.mp4); it cannot be imported."],
 ];
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
