@@ -7,8 +7,16 @@ import pytest
 from regrain.__main__ import main
 from regrain.editing.removed import INSTEAD, instead
 
-# For each thing that left, a command line that asks for it, run in an empty folder.
-ASKED: dict[str, str] = {}
+IMAGE = b'{"id": 1, "file_name": "0.png", "width": 8, "height": 8}'
+OBJECT = b'{"image_id": 1, "category_id": 1, "track_id": 2}'
+OBJECTS = b'{"images": [%b], "annotations": [%b]}' % (IMAGE, OBJECT)
+# For each thing that left, a command line that asks for it, run in an empty folder; or
+# the command line and files in that folder.
+ASKED: dict[str, str | tuple[str, dict[str, bytes]]] = {
+    "masks of another form": ("masks convert a.json -o out", {"a.json": b'{"shapes": []}'}),
+    "track_id": ("masks convert a.json -o out", {"a.json": OBJECTS}),
+    "pair": "masks pair clip.mp4 masks -o out",
+}
 
 
 def test_everything_that_left_is_tried():
@@ -17,7 +25,11 @@ def test_everything_that_left_is_tried():
 
 @pytest.mark.parametrize("name", ASKED)
 def test_what_left_is_refused_in_one_line(name, tmp_path, monkeypatch, capsys):
+    asked = ASKED[name]
+    command, files = asked if isinstance(asked, tuple) else (asked, {})
+    for file, content in files.items():
+        (tmp_path / file).write_bytes(content)
     monkeypatch.chdir(tmp_path)
-    assert main(shlex.split(ASKED[name])) == 2
+    assert main(shlex.split(command)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert instead(name) in line

@@ -46,25 +46,21 @@ def cases() -> Iterator[Case]:
             use, [part.replace("{}", "project/masks") for part in command]
         )
     yield from _json()
-    yield from _other_json()
     yield from _other_pictures()
     yield from _other_files()
     yield from _folders()
-    yield from _exports()
 
 
 # Mode, size, colour.
 _ODD = {
     "RGB": ("RGB", (64, 64), (200, 30, 30)),
     "16 bits": ("I;16", (64, 64), 0),
-    "with alpha": ("LA", (64, 64), 0),
+    "transparent": ("LA", (64, 64), 0),
     "another size": ("P", (65, 64), 0),
     "label 200": ("L", (64, 64), 200),
     "real numbers": ("F", (64, 64), 0.5),
     "32 bits": ("I", (64, 64), 70_000),
 }
-# Which are read, as pictures of other programs are; those without labels of a project.
-_READ = ("with alpha", "16 bits", "RGB", "label 200", "real numbers", "32 bits")
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
@@ -84,11 +80,10 @@ def _pictures(use: str, command: list[str]) -> Iterator[Case]:
         soft = use == "to convert" and name in ("missing", "a folder")
         yield one(f"one is {name}", soft, put, name)
     for name, given in _ODD.items():
-        soft = name in _READ
         kind = "TIFF" if given[0] == "F" else "PNG"
         yield one(
             name,
-            soft,
+            False,
             lambda file, given=given, kind=kind: Image.new(*given).save(file, kind),
         )
     yield one("a bomb", False, lambda file: file.write_bytes(bomb(50_000)))
@@ -125,7 +120,7 @@ _PLACES = (
 )
 _EMPTY = ("zero", "a list", "an object", "text: empty")
 # what may be anything
-_ANY = ("images.0.file_name", "annotations.0.track_id", "categories.0.name")
+_ANY = ("images.0.file_name", "categories.0.name")
 
 
 def _json() -> Iterator[Case]:
@@ -156,89 +151,6 @@ def _json() -> Iterator[Case]:
             write,
             "either" if "flipped" in name else "refuse",
         )
-
-
-def _video_set() -> dict[str, Any]:
-    """Masks as YouTube-VIS has them."""
-    shown = [one["segmentation"] for one in _content()["annotations"]]
-    half = len(shown) // 2
-    video = {"id": 1, "width": base.WIDTH, "height": base.HEIGHT, "length": base.FRAMES}
-    objects = [
-        {"id": n, "video_id": 1, "category_id": 1, "segmentations": masks}
-        for n, masks in enumerate((shown[:half], shown[half:]), 1)
-    ]
-    return {
-        "videos": [video],
-        "categories": [{"id": 1, "name": "cat"}],
-        "annotations": objects,
-    }
-
-
-def _label_me() -> dict[str, Any]:
-    """A frame as LabelMe has it."""
-    shapes = [
-        {"label": "cat", "points": [[8, 16], [32, 16], [32, 32]], "group_id": 1},
-        {"label": "dog", "points": [[8, 8], [32, 32]], "shape_type": "rectangle"},
-    ]
-    return {"imageWidth": base.WIDTH, "imageHeight": base.HEIGHT, "shapes": shapes}
-
-
-_OTHER = {
-    "YouTube-VIS": (
-        _video_set,
-        "videos",
-        "videos.0",
-        "videos.0.id",
-        "videos.0.width",
-        "videos.0.length",
-        "categories",
-        "categories.0",
-        "categories.0.name",
-        "annotations",
-        "annotations.0",
-        "annotations.0.id",
-        "annotations.0.video_id",
-        "annotations.0.category_id",
-        "annotations.0.segmentations",
-        "annotations.0.segmentations.0",
-        "annotations.0.segmentations.0.counts",
-        "annotations.0.segmentations.0.size",
-    ),
-    "LabelMe": (
-        _label_me,
-        "imageWidth",
-        "shapes",
-        "shapes.0",
-        "shapes.0.label",
-        "shapes.0.points",
-        "shapes.0.points.0",
-        "shapes.0.points.0.0",
-        "shapes.0.group_id",
-        "shapes.1.shape_type",
-    ),
-}
-
-
-def _other_json() -> Iterator[Case]:
-    convert = ["masks", "convert", "masks.json", "-o", "out"]
-    for form, (make, *places) in _OTHER.items():
-        for place in places:
-            for name, value in VALUES.items():
-
-                def change(file: Path, make=make, place=place, value=value) -> None:
-                    file.write_text(json.dumps(base.changed(make(), place, value)))
-
-                write = base.with_project(change, at="masks.json")
-                called = f"{form}, {place} is {name}"
-                yield Case("masks", called, convert, write, "either")
-        for name in CONTENT:
-            write = base.with_project(
-                lambda file, make=make, name=name: file.write_bytes(
-                    damage(json.dumps(make()).encode(), name)
-                ),
-                at="masks.json",
-            )
-            yield Case("masks", f"{form}, {name}", convert, write, "either")
 
 
 def _other_pictures() -> Iterator[Case]:
@@ -277,55 +189,13 @@ _FILES = {
 
 
 def _other_files() -> Iterator[Case]:
-    """Files that hold no masks, and polygons that hold too many corners."""
+    """Files that hold no masks."""
     for name, (file, data) in _FILES.items():
         write = base.with_project(replace_file, data, at=file)
-        command = ["masks", "pair", "project/clip.mp4", file, "-o", "out"]
+        new = ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", file]
         for at in ([], ["--at", "1"], ["--at", "99"]):
             said = " ".join(at)
-            yield Case("masks", f"{name} {said}", [*command, *at], write)
-
-    def write_star(file: Path) -> None:
-        corners = [[n % 64, 64 * (n % 2)] for n in range(20_000)]
-        shape = {"label": "cat", "points": corners}
-        file.write_text(json.dumps(_label_me() | {"shapes": [shape]}))
-
-    command = ["masks", "convert", "star.json", "-o", "out"]
-    prepare = base.with_project(write_star, at="star.json")
-    yield Case("masks", "a polygon of 20,000 corners", command, prepare, "either")
-
-
-_MAPS = {
-    "no colour": "cat",
-    "a colour beyond 255": "cat:999,0,0::",
-    "a colour twice": "cat:1,2,3::\ndog:1,2,3::",
-    "other colours": "cat:1,2,3::",
-    "300 labels": "\n".join(f"cat {n}:{n % 256},{n // 256},9::" for n in range(300)),
-    "a long name": f"{'9' * 5000}:255,0,0::\ncat:0,255,0::",
-    "invisible letters": "a\u202ecat:1,2,3",
-}
-
-
-def _exports() -> Iterator[Case]:
-    """What CVAT exports, with another text."""
-    command = ["masks", "convert", "cvat", "-o", "out"]
-    for name, text in _MAPS.items():
-
-        def write(folder: Path, text=text) -> None:
-            base.write_masks(folder / "cvat" / "SegmentationClass")
-            (folder / "cvat" / "labelmap.txt").write_text(text, encoding="utf-8")
-
-        expected = "either" if name == "a long name" else "refuse"
-        yield Case("masks", f"a label map with {name}", command, write, expected)
-    for name in (*CONTENT, *SPECIAL):
-
-        def spoil(folder: Path, name=name) -> None:
-            base.write_masks(folder / "cvat" / "SegmentationClass")
-            file = folder / "cvat" / "labelmap.txt"
-            file.write_text("cat:255,0,0::\ndog:0,255,0::")
-            (damage_file if name in CONTENT else put)(file, name)
-
-        yield Case("masks", f"a label map, {name}", command, spoil, "either")
+            yield Case("masks", f"{name} {said}", [*new, *at], write)
 
 
 def _folders() -> Iterator[Case]:

@@ -382,7 +382,6 @@ _OVERLAPPING = (
         for out in ("/masks", "/masks/new", "")
     ),
     *(f"masks clean labels/1 --grow=1 -o labels{out}" for out in ("", "/1", "/1/new")),
-    "masks pair project/clip.mp4 project/masks -o project/masks/new",
     "masks track labels/1 --click=1:0,9,20 -o labels",
     "masks track project/clip.mp4 --click=1:0,9,20 --masks labels/1 -o labels",
 )

@@ -367,6 +367,15 @@ def test_a_transparent_video_says_so(tmp_path, opacity):
     assert ("partly transparent" in said) == (opacity < 255)
 
 
+def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
+    frames = np.stack([np.full((32, 32, 4), 20 * n, np.uint8) for n in range(8)])
+    how = {"codec": "libvpx-vp9", "pixels": "yuva420p", "g": "4"}
+    clip = open_clip(write_clip(tmp_path / "a.webm", frames, **how))
+    assert clip.has_alpha
+    for number in (6, 1, 7, 3):
+        assert off(clip.read(number, number + 1), 20 * number).mean() < 4
+
+
 def test_array_clip():
     frames = moving(9)
     clip = ArrayClip(frames, Fraction(12))

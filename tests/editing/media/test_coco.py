@@ -1,14 +1,16 @@
 """Masks as COCO data sets: those written here, and those of other tools."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from json_files import read_json
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.coco import write_rle
+from regrain.editing.media.coco import runs, write_rle
 from regrain.editing.media.labels import names_of, read_regions
+from regrain.editing.media.mask_pictures import FORMS
 
 RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)
@@ -50,12 +52,14 @@ def data_set(annotations, **more):
 
 
 def square(image, category=3, at=2, **more):
-    corners = [at, 1, at + 3, 1, at + 3, 4, at, 4]
+    mask = np.zeros((6, 9), bool)
+    mask[1:4, at : at + 3] = True
+    counts = {"size": [6, 9], "counts": runs(mask)}
     return {
-        "id": 1,
+        "id": 7,
         "image_id": image,
         "category_id": category,
-        "segmentation": [corners],
+        "segmentation": counts,
         **more,
     }
 
@@ -82,73 +86,104 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     np.testing.assert_equal(back, masks)
 
 
-def test_objects_with_a_number_become_labels_of_their_own(tmp_path, masks_of):
-    facts = data_set(
-        [square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)]
-    )
+def test_images_are_frames_in_the_order_of_their_names(tmp_path, masks_of):
+    facts = data_set([square(10), square(2, at=5), square(2, 9)])
     found = masks_of(facts)
-    shown = {
-        label: [int(mask.any()) for mask in masks] for label, masks in found.items()
+    assert {n: [int(mask.sum()) for mask in one] for n, one in found.items()} == {
+        3: [0, 9, 0, 9],
+        9: [0, 9, 0, 0],
     }
-    assert shown == {1: [1, 1, 0, 0], 2: [1, 0, 0, 0]}
-    assert names_of(tmp_path / "masks.json") == {1: "dog", 2: "dog"}
-    pieces = masks_of(data_set([square(1, at=0), square(1, at=5)]))[3][0]
-    # without numbers, pieces of one object
-    assert (pieces[2, 1], pieces[2, 6]) == (True, True)
+    assert found[3][1][2].tolist() == [False] * 5 + [True] * 3 + [False]
+    assert names_of(tmp_path / "masks.json") == {3: "dog", 9: ""}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_programs_on_windows_write_other_bytes(tmp_path, encoding):
+    facts = data_set([square(1)])
+    (tmp_path / "masks.json").write_bytes(json.dumps(facts).encode(encoding))
+    assert list(read_regions(tmp_path / "masks.json", FRAMES, SIZE)) == [3]
 
 
 def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(refused):
     facts = data_set([square(1)])
     facts["images"].pop()
     refused(facts, "3 frames of 9x6, but the clip uses 4 of 9x6. Use masks")
-    facts = data_set([square(1)])
-    facts["images"][0] |= {"width": 10**6, "height": 10**6}
+    facts = data_set([square(1, segmentation={"counts": [3]})])
+    for image in facts["images"]:
+        image |= {"width": 10**6, "height": 10**6}
     refused(facts, "4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks")
 
 
-COUNTED = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": {"counts": 5}}
-BROKEN = [
-    {"annotations": wrong} for wrong in ([{"image_id": 1}], [square(99)], [COUNTED], 3)
-]
-
-
-@pytest.mark.parametrize("image", [99, "2", None])
-def test_an_annotation_of_no_image_is_named(image, refused):
-    annotation = square(2) | {"id": 7, "image_id": image}
-    refused(data_set([annotation]), rf"'annotation 7' is of image .*{image}")
-
-
+POLYGON = [[2, 1, 5, 1, 5, 4, 2, 4]]
 NAN = float("nan")
+ODD = {
+    "is of image 99, which is not among": {"image_id": 99},
+    "is of image '2', which is not among": {"image_id": "2"},
+    "has no run lengths. Use indexed PNG": {"segmentation": POLYGON},
+    "'annotation 7' has no run lengths": {"segmentation": []},
+    "numbers its object. Objects have no": {"track_id": 0},
+    "'annotation 7' numbers its object": {"attributes": {"instance_id": "a"}},
+    "is of category 256. Use categories from 1 to 255": {"category_id": 256},
+    "is of category 0": {"category_id": 0},
+    "is of category '3'": {"category_id": "3"},
+    "is of category nan": {"category_id": NAN},
+    "is 4x4, but the first image is 9x6": {
+        "segmentation": {"size": [4, 4], "counts": [16]}
+    },
+    "is no JSON that is read": {"segmentation": {"counts": [NAN, 54]}},
+    "do not add up to 9x6": {"segmentation": {"counts": [54, 1]}},
+}
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"segmentation": [[0, 0, NAN, 0, 5, 5]]}, "annotation 7' has a corner at nan"),
-        ({"segmentation": [[0, 0, 1e9, 0, 5, 5]]}, "7' has a corner at 1e.09"),
-        ({"segmentation": {"counts": [NAN, 96]}}, "has nan where masks need a whole"),
-        ({"category_id": NAN}, "has nan where masks need a whole number"),
-        ({"category_id": float("inf")}, "has inf where masks need a whole number"),
-    ],
-)
-def test_what_is_no_number_is_named(wrong, said, refused):
-    annotation = square(1) | {"id": 7} | wrong
-    refused(data_set([annotation]), said)
+@pytest.mark.parametrize("said", ODD)
+def test_what_is_odd_in_an_annotation_is_named(said, refused):
+    refused(data_set([square(1) | ODD[said]]), said)
 
 
-def test_a_file_of_sa_1b_is_named(refused):
-    facts = {"image": {"width": 4, "height": 4}, "annotations": [square(1)]}
-    refused(facts, "is of one image, as SA-1B")
+def test_two_masks_of_a_category_on_an_image_are_refused(refused):
+    said = "'annotation 7' is the second of category 3 on its image. Give each object"
+    refused(data_set([square(1, at=0), square(1, at=5)]), said)
 
 
-def test_a_number_that_is_not_needed_may_be_none(masks_of):
-    """As tables have it where nothing was."""
-    annotation = square(2) | {"area": NAN, "track_id": NAN}
-    assert list(masks_of(data_set([annotation]))) == [annotation["category_id"]]
+def test_images_of_two_sizes_and_without_masks_are_refused(refused):
+    facts = data_set([square(1)])
+    facts["images"][2]["width"] = 8
+    refused(facts, "an image' is 8x6, but the first image is 9x6")
+    refused(data_set([]), "has no masks. Draw some")
 
 
-def test_what_is_no_data_set_is_refused(refused):
-    said = "(is not a JSON file of masks|lacks 'category_id'|is of image 99)"
-    facts = [data_set([square(1)]) | wrong for wrong in [*BROKEN, {"images": []}]]
-    for content in ("", [], {}, {"masks": 3}, "[" * 100_000, *facts):
-        refused(content, said)
+MASK = square(1)["segmentation"]
+VIDEO = {"id": 1, "width": 9, "height": 6, "length": FRAMES}
+OTHERS = {
+    "YouTube-VIS": {
+        "videos": [VIDEO],
+        "annotations": [{"id": 1, "segmentations": [MASK] * FRAMES}],
+    },
+    "LabelMe": {
+        "imageWidth": 9,
+        "imageHeight": 6,
+        "shapes": [{"label": "1", "points": POLYGON}],
+    },
+    "SA-1B": {"image": {"width": 9, "height": 6}, "annotations": [square(1)]},
+    "masks without images": [square(1)],
+    "no annotations": {"images": []},
+    "no images": data_set([square(1)], images=[]),
+    "images without names": data_set([], images=[{"id": 1, "width": 9, "height": 6}]),
+    "one number twice": data_set([], images=2 * data_set([])["images"][:1]),
+    "no category": data_set([{"image_id": 1, "segmentation": MASK}]),
+    "no list of annotations": data_set(3),
+    "sizes that are no numbers": data_set(
+        [], images=[{"id": 1, "file_name": "a", "width": 9.5, "height": "6"}]
+    ),
+    "no counts": data_set([square(1, segmentation={"size": [6, 9]})]),
+    "a number for counts": data_set([square(1, segmentation={"counts": 5})]),
+    "nothing": "",
+    "no object": [],
+    "nested too deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_data_set_is_refused_by_the_forms(name, refused):
+    said = f"'masks.json' is no JSON that is read. {re.escape(FORMS)}"
+    refused(OTHERS[name], said)

@@ -10,14 +10,13 @@ from regrain.editing.media.labels import (
     extent_of,
     flatten,
     grow_labels,
-    names_of,
-    open_regions,
     read_labels,
     read_regions,
     split,
     write_labels,
     write_regions,
 )
+from regrain.editing.media.mask_pictures import FORMS
 
 SIZE = (7, 5)
 
@@ -124,14 +123,12 @@ def overlapping():
     return {7: rng.random((3, 5, 7)) < 0.5, 2: rng.random((3, 5, 7)) < 0.5}
 
 
-def test_indexed_pictures_show_colours_and_greys_are_labels(tmp_path, labels):
+def test_indexed_pictures_show_colours(tmp_path, labels):
     write_labels(labels, tmp_path / "png", {int(labels[0, 0, 0]): "#ff8000"})
     with Image.open(tmp_path / "png" / "00000.png") as image:
         assert image.mode == "P"
         assert image.convert("RGB").getpixel((0, 0)) == (255, 128, 0)
-    save(tmp_path / "grey", *(labels % 9))
-    for name, want in (("png", labels), ("grey", labels % 9)):
-        assert (read_labels(tmp_path / name, 3, SIZE) == want).all()
+    assert (read_labels(tmp_path / "png", 3, SIZE) == labels).all()
 
 
 @pytest.mark.parametrize(
@@ -146,69 +143,17 @@ def test_masks_that_overlap_stay_whole(tmp_path, overlapping, write, name):
     assert (found == flatten(overlapping)).all()
 
 
-def test_an_export_laid_out_as_pascal_vocs_is_read_by_its_masks(tmp_path):
-    """As CVAT's "Segmentation mask"."""
-    inside = np.zeros((8, 12), bool)
-    inside[2:5, 3:9] = True
-    colored = np.zeros((8, 12, 3), np.uint8)
-    colored[inside] = 250, 50, 83
-    for name in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
-        (tmp_path / name).mkdir()
-        for frame in range(2):
-            Image.fromarray(colored).save(tmp_path / name / f"frame_{frame:06}.png")
-    labels = read_labels(tmp_path, 2, (12, 8))
-    assert all(((labels[frame] > 0) == inside).all() for frame in range(2))
-    assert extent_of(tmp_path) == (2, (12, 8))
+def test_an_export_of_cvat_is_refused_by_the_forms(tmp_path):
+    for name in ("ImageSets", "JPEGImages", "SegmentationClass"):
+        save(tmp_path / name, SOME[0])
+    (tmp_path / "labelmap.txt").write_text("cat:250,50,83::")
+    for read in (lambda: read_labels(tmp_path, 1, SIZE), lambda: extent_of(tmp_path)):
+        with pytest.raises(MaskError, match="'ImageSets' is not a label") as caught:
+            read()
+        assert caught.value.message.endswith(FORMS)
 
 
-NAMED = {"cat": (250, 50, 83), "dog": (64, 0, 0), "pig": (250, 50, 90)}
-
-
-def write_export(folder, said=None, indexed=False, **changed):
-    """Two frames with a stripe for each of `NAMED`, as CVAT exports them."""
-    colors = NAMED | changed
-    (folder / "SegmentationClass").mkdir(parents=True)
-    frame = np.zeros((8, 12, 3), np.uint8)
-    for number, color in enumerate(colors.values()):
-        frame[2 * number : 2 * number + 2] = color
-    picture = Image.fromarray(frame)
-    if indexed:
-        picture = picture.quantize(8, dither=Image.Dither.NONE)
-    for number in range(2):
-        picture.save(folder / "SegmentationClass" / f"{number}.png")
-    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
-    lines += [f"{name}:{','.join(map(str, NAMED[name]))}::" for name in NAMED]
-    (folder / "labelmap.txt").write_text(said or "\n".join(lines))
-    return folder
-
-
-@pytest.mark.parametrize("indexed", [False, True])
-def test_an_exports_text_says_what_its_colours_are(tmp_path, indexed):
-    """Also those that are dark or alike, which colours alone would not tell."""
-    folder = write_export(tmp_path / "cvat", indexed=indexed)
-    want = np.repeat([1, 1, 2, 2, 3, 3, 0, 0], 12).reshape(8, 12)
-    assert (read_labels(folder, 2, (12, 8))[0] == want).all()
-    whole = open_regions(folder, 2, (12, 8))
-    assert all((whole[label][1] == (want == label)).all() for label in (1, 2, 3))
-    assert names_of(folder) == dict(enumerate(NAMED, 1))
-
-
-@pytest.mark.parametrize(
-    ("said", "line"),
-    [
-        ("cat", "line 1, is 'cat'"),
-        ("# x\ncat:300,0,0::", "line 2, is"),
-        ("cat:1,2,3::\ndog:1,2,3::", "one colour to two labels"),
-        ("cat:250,50,83::", "the colour #400000, which labelmap.txt does not name"),
-    ],
-)
-def test_a_text_that_does_not_name_the_colours_is_refused(tmp_path, said, line):
-    folder = write_export(tmp_path / "cvat", said)
-    with pytest.raises(MaskError, match=line):
-        read_labels(folder, 2, (12, 8))
-
-
-def test_a_path_that_is_too_long_is_no_export(tmp_path):
+def test_a_path_that_is_too_long_is_refused(tmp_path):
     with pytest.raises(MaskError, match="is not a folder"):
         read_labels(tmp_path / ("9" * 300), 1, SIZE)
 

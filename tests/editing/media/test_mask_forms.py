@@ -4,10 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from json_files import write_json
 from PIL import Image
 
-from regrain.editing.media.coco import runs, write_rle
+from regrain.editing.media.coco import write_rle
 from regrain.editing.media.labels import (
     flatten,
     open_regions,
@@ -43,7 +42,8 @@ def together(_label):
     return labels
 
 
-def colored(labels, folder):
+def write_pictures(labels, folder):
+    folder.mkdir()
     for number, frame in enumerate(labels):
         picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         for label, color in COLORS.items():
@@ -51,45 +51,12 @@ def colored(labels, folder):
         Image.fromarray(picture).save(folder / f"{number:05d}.png")
 
 
-def write_pictures(labels, path):
-    path.mkdir()
-    colored(labels, path)
-
-
-def write_export(labels, path):
-    (path / "SegmentationClass").mkdir(parents=True)
-    colored(labels, path / "SegmentationClass")
-    said = [
-        f"thing {label}:{','.join(str(c) for c in bytes.fromhex(color[1:]))}::"
-        for label, color in COLORS.items()
-    ]
-    (path / "labelmap.txt").write_text("\n".join(said))
-
-
-def write_video_set(labels, path):
-    """As YouTube-VIS, an object for each of the palette."""
-    objects = [
-        {
-            "id": label,
-            "segmentations": [
-                {"size": [HEIGHT, WIDTH], "counts": runs(frame == label)}
-                for frame in labels
-            ],
-        }
-        for label in ALL
-    ]
-    video = {"id": 1, "width": WIDTH, "height": HEIGHT, "length": FRAMES}
-    write_json(path, {"videos": [video], "annotations": objects})
-
-
 FORMS = {
     "indexed": ("in", lambda labels, path: write_labels(labels, path, COLORS)),
     "indexed, no colours": ("in", lambda labels, path: write_labels(labels, path, {})),
     "white on black": ("in", lambda labels, path: write_regions(split(labels), path)),
     "run lengths": ("in.json", lambda labels, path: write_rle(split(labels), path)),
-    "video set": ("in.json", write_video_set),
     "coloured": ("in", write_pictures),
-    "export": ("in", write_export),
     "coloured video": (
         "in.mkv",
         lambda labels, path: write_mask_video(labels, path, Fraction(8), COLORS),

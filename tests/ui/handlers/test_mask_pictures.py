@@ -1,7 +1,6 @@
 """One picture of masks, for a clip of many frames."""
 
 import errno
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regrain.editing.media.coco import write_rle
 from regrain.ui.handlers.mask_files import MaskFileHandlers
 from regrain.ui.session.mask_files import import_masks
 from regrain.ui.work.catalogue import Catalogue
@@ -22,12 +22,8 @@ def handlers(open_clip, visits_of, tmp_path):
     return MaskFileHandlers(Catalogue({}, tmp_path), visits, visits.media, None)
 
 
-def _labelme(file, inside):
-    y, x = np.nonzero(inside)
-    corners = [[x.min(), y.min()], [x.max() + 1, y.max() + 1]]
-    shape = {"label": "1", "points": corners, "shape_type": "rectangle"}
-    facts = {"shapes": [shape], "imageWidth": 32, "imageHeight": 32}
-    file.write_text(json.dumps(facts, default=int))
+def _run_lengths(file, inside):
+    write_rle({1: inside[None]}, file)
 
 
 def _picture(file, inside):
@@ -45,7 +41,7 @@ def test_it_is_taken_for_the_frame_in_view_and_can_be_followed(
     picture = np.zeros((32, 32), bool)
     picture[8:24, 8:16] = True
     file = tmp_path / name
-    write = _labelme if file.suffix == ".json" else _picture
+    write = _run_lengths if file.suffix == ".json" else _picture
     write(file, picture)
     note = import_masks(session, [str(file)], tmp_path)
     (label,) = session.state.regions
