@@ -13,7 +13,10 @@ OBJECTS = b'{"images": [%b], "annotations": [%b]}' % (IMAGE, OBJECT)
 # For each thing that left, a command line that asks for it, run in an empty folder; or
 # the command line and files in that folder.
 ASKED: dict[str, str | tuple[str, dict[str, bytes]]] = {
-    "masks of another form": ("masks convert a.json -o out", {"a.json": b'{"shapes": []}'}),
+    "masks of another form": (
+        "masks convert a.json -o out",
+        {"a.json": b'{"shapes": []}'},
+    ),
     "track_id": ("masks convert a.json -o out", {"a.json": OBJECTS}),
     "pair": "masks pair clip.mp4 masks -o out",
 }

@@ -116,7 +116,7 @@ def read_data_set(path: Path) -> DataSet:
     names, categories are labels. MaskError if it is none."""
     check_regular(path, "masks", MaskError)
     name = shorten(path.name)
-    with boundary("masks", f"{name} is no JSON that is read. {FORMS}", MaskError):
+    with boundary("masks", f"{name} is not a COCO data set. {FORMS}", MaskError):
         # by its first bytes: programs on Windows write a mark, or UTF-16
         facts = json.loads(path.read_bytes(), object_hook=_dense)
         sizes = [_size_of(image) for image in facts["images"]]

@@ -171,8 +171,8 @@ class Meaning:
             seen, counts = np.unique(strange, return_counts=True)
             raise MaskError(
                 "masks",
-                f"{shorten(picture.name)} has #{seen[counts.argmax()]:06x}, which is no "
-                f"region's. {FORMS}",
+                f"{shorten(picture.name)} has #{seen[counts.argmax()]:06x}, which no "
+                f"region has. {FORMS}",
             )
         return "colours", labels
 

@@ -82,7 +82,7 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     assert state(page)["labels"] == [1, 2]
     (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
     load(page, tmp_path / "notes.json")
-    page.wait_for_selector("text=no JSON that is read")
+    page.wait_for_selector("text=is not a COCO data set")
 
 
 def test_nothing_is_exported_without_masks(page):

@@ -130,7 +130,7 @@ ODD = {
     "is 4x4, but the first image is 9x6": {
         "segmentation": {"size": [4, 4], "counts": [16]}
     },
-    "is no JSON that is read": {"segmentation": {"counts": [NAN, 54]}},
+    "is not a COCO data set": {"segmentation": {"counts": [NAN, 54]}},
     "do not add up to 9x6": {"segmentation": {"counts": [54, 1]}},
 }
 
@@ -185,5 +185,5 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_no_data_set_is_refused_by_the_forms(name, refused):
-    said = f"'masks.json' is no JSON that is read. {re.escape(FORMS)}"
+    said = f"'masks.json' is not a COCO data set. {re.escape(FORMS)}"
     refused(OTHERS[name], said)

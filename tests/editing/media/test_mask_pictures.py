@@ -177,7 +177,7 @@ def test_known_colours_keep_their_labels(tmp_path):
     assert (labels == np.where(LEFT, 9, np.where(RIGHT, 5, 0))).all()
     # Those of two regions are of neither, black is of none.
     for colors in ({5: "#808000", 9: "#808000"}, {5: "#000000"}):
-        with pytest.raises(MaskError, match=r"has #\w+, which is no region's"):
+        with pytest.raises(MaskError, match=r"has #\w+, which no region has"):
             read_labels(tmp_path, 1, SIZE, colors={**colors, 1: "#ff0000"})
 
 
@@ -330,7 +330,7 @@ def test_later_frames_of_a_long_video_are_refused_when_they_are_read(
     monkeypatch.setattr("regrain.editing.media.labels._LOOKED_AT", 2)
     frames = np.stack([IN_COLORS, rgb((LEFT, GREEN)), IN_COLORS])
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, Fraction(8)))
-    with pytest.raises(MaskError, match="'a.mkv' has #00ff00, which is no region's"):
+    with pytest.raises(MaskError, match="'a.mkv' has #00ff00, which no region has"):
         read_labels(tmp_path / "a.mkv", 3, SIZE)
 
 
