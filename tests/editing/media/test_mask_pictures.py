@@ -126,20 +126,18 @@ LOSSLESS = {
 }
 
 
-@pytest.mark.parametrize("drawn", ["white on black", "edges"])
-@pytest.mark.parametrize("form", LOSSY | LOSSLESS)
-def test_white_on_black_is_read_from_every_form(form, drawn, tmp_path):
+KEPT = [
+    (form, drawn) for form in LOSSY | LOSSLESS for drawn in ("white on black", "edges")
+]
+KEPT += [(form, "the page's colours") for form in LOSSLESS]
+
+
+@pytest.mark.parametrize(("form", "drawn"), KEPT)
+def test_pictures_and_videos_keep_what_is_read(form, drawn, tmp_path):
     ending, how = (LOSSY | LOSSLESS)[form]
     image, meant = MEANT[drawn]
     path = written(image, tmp_path / f"in{ending}", **how)
     close(read_masks(path, {}), meant, 0.98 if form in LOSSY else 1)
-
-
-@pytest.mark.parametrize("form", LOSSLESS)
-def test_the_pages_colours_are_read_where_they_are_exact(form, tmp_path):
-    ending, how = LOSSLESS[form]
-    path = written(Image.fromarray(IN_COLORS), tmp_path / f"in{ending}", **how)
-    close(read_masks(path, {}), BOTH)
 
 
 def save_all(folder, *images):
