@@ -12,7 +12,7 @@ from PIL import Image
 
 from regrain.editing.media.reading import open_clip
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def export(page, form, folder):
