@@ -1,5 +1,7 @@
 # make run   install what is missing and start the app on 127.0.0.1:7860
-# make test  install what is missing and run every test
+# make test  install what is missing and run the quick tests: at most 5 minutes
+# make test-full, make test-all  run the other tests, or all of them: 15 minutes
+# make test-processors  run what compares runs, on kernels that round otherwise
 # make demo  edit the first example without the app
 # make oldest, make newest   run the tests without a browser on the oldest and newest versions that pyproject.toml allows
 # make lock  choose all versions anew that requirements.txt leaves open
@@ -13,13 +15,25 @@ $(shell test ! -e $(VENV) || $(BIN)/python -c "" 2>/dev/null || rm -f $(VENV)/.i
 # Processes that share the tests out by file; each loads its own models, about 2 GB.
 WORKERS ?= 2
 
-.PHONY: run test demo lint lint-scripts oldest newest lock
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+.PHONY: run test test-full test-all test-processors demo lint lint-scripts oldest newest lock
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python $(PYTEST) -m "not full"
+
+test-full: $(VENV)/.installed-dev
+	$(BIN)/python $(PYTEST) -m full
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python $(PYTEST)
+
+# The kernels of PyTorch for a processor without AVX: under no other setting did more tests of runs differ.
+test-processors: $(VENV)/.installed-dev
+	ATEN_CPU_CAPABILITY=default $(BIN)/python $(PYTEST) -m processors
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo
@@ -29,7 +43,7 @@ newest: RESOLUTION := highest
 oldest newest: $(VENV)/.installed
 	$(BIN)/uv venv --quiet --seed --allow-existing --python $(PYTHON) build/$@
 	$(BIN)/uv pip install --python build/$@/bin/python --resolution $(RESOLUTION) -r pyproject.toml --extra mcp --group dev
-	build/$@/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not browser"
+	build/$@/bin/python $(PYTEST) -m "not browser"
 
 lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock requirements.txt

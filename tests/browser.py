@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tiers import NO_CHROMIUM
 from warm import Forked
 
 from benchmarks.served import SHARED
@@ -54,7 +55,7 @@ def skip_without_chromium(items: list[pytest.Item]):
     ):
         for item in items:
             if item.get_closest_marker("browser"):
-                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
 
 
 class Server:
@@ -204,7 +205,7 @@ def chromium_there():
         assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", (
             f"none of {KINDS} is on the PATH"
         )
-        pytest.skip("no Chromium on this machine")
+        pytest.skip(NO_CHROMIUM)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from hashlib import sha1
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # before torch starts: sums of more threads differ in their last bits
-)
+# Before torch starts. Each worker has one processor.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -33,16 +32,21 @@ from made_models import (
     write_small_model,
     write_wan,
 )
+from tiers import leave_quick_cases
 
 from regrain.editing.models.weights import folder as weights_folder
 
+pytest_plugins = ["tiers"]
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, browsers' next: workers that share out the files end
     at about one time."""
+    leave_quick_cases(items)
     files: dict[Path, int] = {}
     for item in items:
-        weight = 20 * bool(item.get_closest_marker("slow")) + 4 * bool(
+        weight = 20 * bool(item.get_closest_marker("full")) + 4 * bool(
             item.get_closest_marker("browser")
         )
         files[item.path] = files.get(item.path, 0) + weight

@@ -39,7 +39,7 @@ from storybook.world import from_dict
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
 ASKED = ("fox", "panda")  # of the first example's two animals
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache", "no_grad")]
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("own_cache", "no_grad")]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from faults import Started, dies_while, small_files, small_results
 from regrain.editing.models.loading.load import load_backbone
 from tests.hostile import base
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 from tests.hostile import KINDS, all_cases
 from tests.hostile.cases import Answer, Case, judge, sample
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,7 +23,6 @@ def test_the_corpus_is_large_and_every_kind_has_a_part():
     assert sample(cases, 8) == sample(cases, 8)
 
 
-@pytest.mark.slow
 def test_a_sample_of_every_kind_is_answered_as_promised(tmp_path):
     """In a process of its own, since every case is a fork of it."""
     command = [sys.executable, "-m", "tests.hostile", "--sample", "5"]

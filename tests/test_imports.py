@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from rooms import OURS, module_names
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,7 @@ def test_light_imports_load_no_torch():
     )
 
 
+@pytest.mark.full
 def test_every_public_name_exists_and_others_do_not():
     run(
         "import regrain, regrain.editing, regrain.masks\n"
@@ -38,6 +40,7 @@ def test_every_public_name_exists_and_others_do_not():
     )
 
 
+@pytest.mark.full
 def test_no_module_is_loaded_twice():
     names = [
         f"regrain.{name}" for name in module_names() if not name.endswith("__main__")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from browser import Server, as_program, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[1]
 # What a program of the documents asks for, and what is enough to see that it runs.
 STEPS = 'params={"steps": 10}'

@@ -67,6 +67,7 @@ places = [
 ]
 
 
+@pytest.mark.full
 @quick
 @given(st.lists(st.tuples(st.sampled_from(places), values), min_size=1, max_size=3))
 def test_any_value_in_a_project_is_taken_or_refused_in_one_line(project, changes):
@@ -107,6 +108,7 @@ almost = st.text("0123456789:,.-", max_size=20)
 sound = st.from_regex(r"\A\d{1,4}:\d{1,9},\d{1,9},\d{1,9}(,[01])?\Z")
 
 
+@pytest.mark.full
 @quick
 @given(st.lists(texts | almost | sound, min_size=1, max_size=3))
 def test_any_click_is_taken_or_refused_in_one_line(clicks):

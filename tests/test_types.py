@@ -10,6 +10,8 @@ import sys
 import pytest
 from browser import ROOT
 
+pytestmark = pytest.mark.full
+
 METHODS = "tests/editing/methods/test_every_method.py"
 CHECKED = (
     f"{METHODS}::test_anchors_take_the_same_way_again[videograin]",
@@ -22,7 +24,6 @@ CHECKED = (
 )
 
 
-@pytest.mark.slow
 def test_annotations_hold():
     checks = "--jaxtyping-packages=regrain.editing,regrain.masks,beartype.beartype"
     how = [

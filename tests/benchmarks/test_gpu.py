@@ -3,10 +3,13 @@
 import sys
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from benchmarks import gpu
 from regrain.ui.page import zero_gpu
+
+pytestmark = pytest.mark.full
 
 
 def test_the_last_line_sets_the_speed_of_a_space(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,8 @@ from benchmarks.judge import interval, nearest
 from benchmarks.tasks import TASKS, true_masks
 from storybook.rendering import render_frames
 
+pytestmark = pytest.mark.full
+
 SIZE = 128
 
 

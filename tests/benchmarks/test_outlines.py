@@ -3,10 +3,13 @@ the old outline."""
 
 import cv2
 import numpy as np
+import pytest
 
 from benchmarks.outlines import crispness
 from benchmarks.tasks import instance, true_masks, with_margin
 from storybook import render
+
+pytestmark = pytest.mark.full
 
 SIZE = 128
 

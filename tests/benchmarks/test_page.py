@@ -11,6 +11,8 @@ from browser import ROOT
 from benchmarks import promises
 from benchmarks.__main__ import QUICK
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")

@@ -17,6 +17,8 @@ from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.methods.videograin import lay_out
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def clip(tmp_path, own_cache):

@@ -20,6 +20,8 @@ from benchmarks.stopped_runs import stop_after
 from benchmarks.visitor import Session, Tally
 from regrain.editing import load_backbone
 
+pytestmark = pytest.mark.full
+
 STOPS = 4
 
 
@@ -35,7 +37,6 @@ def soak(tmp_path, monkeypatch):
     return given
 
 
-@pytest.mark.slow
 def test_stops_leave_nothing(soak, tmp_path, monkeypatch):
     """In a process of its own: another test's threads are none of this one's."""
     # the second goes further than any stop that is counted
@@ -54,13 +55,11 @@ def test_stops_leave_nothing(soak, tmp_path, monkeypatch):
     assert "left behind by stopped runs: nothing" in printed
 
 
-@pytest.mark.slow
 def test_a_run_that_is_not_stopped_ends(own_cache, monkeypatch):
     monkeypatch.setattr(benchmarks.stopped_runs, "STEPS", 1)
     assert stop_after(10_000, seed=0)
 
 
-@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.usefixtures("chromium_there")
 def test_a_visitor_is_counted(soak, tmp_path, monkeypatch, capsys):

@@ -18,7 +18,7 @@ from browser import (
 from canvas import LEFT, film, spot
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 BARE = """() => getComputedStyle(document.activeElement).outlineStyle === 'none'
   ? document.activeElement.outerHTML.slice(0, 200) : null"""
 

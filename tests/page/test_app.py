@@ -52,6 +52,7 @@ IN_STEP = """(count) => { const times = [...document.querySelectorAll('video')].
   return times.length == count && Math.max(...apart) < 0.06; }"""
 
 
+@pytest.mark.full
 def test_words_are_typed_and_an_example_is_chosen(page):
     # Two fields within the time that a change waits before it is sent.
     write(page, "#rg-prompt-0", "a green robot")
@@ -130,6 +131,7 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     page.wait_for_selector(".rg-edited", state="visible")
 
 
+@pytest.mark.full
 def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.select_option(".rg-method select", "fatezero")
     page.wait_for_selector("#rg-whole", state="visible")
@@ -187,6 +189,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     )
 
 
+@pytest.mark.full
 def test_stop_ends_the_worker(server, page):
     with server.hold("editing", 6), server.closes():
         press_run(page)
@@ -206,6 +209,7 @@ def test_stop_ends_the_worker(server, page):
     run(page)
 
 
+@pytest.mark.full
 def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page):
     page, own = run_own(server, open_page)
     with server.hold("editing", 6), server.closes():
@@ -215,6 +219,7 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     wait(lambda: not own.exists(), "the files are gone")
 
 
+@pytest.mark.full
 def test_two_pages_wait_for_each_other_and_do_not_mix(server, page, open_page):
     first = page
     second = open_page(server)
@@ -232,6 +237,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, page, open_page):
     assert regions == [2, 1]
 
 
+@pytest.mark.full
 def test_words_never_become_code(page):
     evil = "${alert(1)} {{value}} <img src=x onerror=alert(2)> `unicorn`"
     write(page, "#rg-prompt-0", evil)
@@ -244,6 +250,7 @@ def test_words_never_become_code(page):
     assert page.locator(".rg-prompt img, [role=alert] img").count() == 0
 
 
+@pytest.mark.full
 def test_a_preset_shows_what_it_sets(page):
     unfold(page, "#settings", "#experiments")
     for topic in ("Regions", "More"):
@@ -300,6 +307,7 @@ def sdxl_server(tmp_path_factory):
     server.stop()
 
 
+@pytest.mark.full
 def test_own_clips_begin_in_the_usual_way_of_the_model(
     sdxl_server, open_page, tmp_path
 ):
@@ -347,7 +355,7 @@ def reported(page, model, method):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
     sdxl_server, open_page, tmp_path
 ):
@@ -382,7 +390,7 @@ def test_a_chosen_sdxl_binds_two_regions_and_a_video_model_too(
     assert "repeated once for film" in " ".join(found["warnings"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_clip_of_ones_own_goes_through_a_video_model(
     sdxl_server, open_page, tmp_path
 ):

@@ -56,7 +56,7 @@ from regrain.editing import load_project
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import deepest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 # not what the built-in model recommends, and long enough for two previews to be seen
 STEPS = "6"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from browser import open_example, press_run, run, wait, write
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 # Everything that can be read or is marked, but for what opened the page.
 SEEN = """() => {

@@ -15,7 +15,7 @@ from canvas import noise, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

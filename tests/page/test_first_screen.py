@@ -27,7 +27,7 @@ from regrain.editing.errors import ClipError
 from regrain.editing.media.writing import write_video
 from regrain.ui.session.clip_files import uploaded
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 MOVING = """[...document.querySelectorAll('.rg-gallery video')]
   .filter(v => !v.paused && v.currentTime > 0).length"""
 CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, textarea, a[href], summary)')]

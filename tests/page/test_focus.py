@@ -21,7 +21,7 @@ from canvas import all_loaded, state, until
 
 from regrain.editing.media.writing import write_video
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 WIDTH = 320
 HEIGHT = 240
 THING = 120, 90, 40, 36  # left, top, width, height

@@ -19,7 +19,7 @@ from browser import (
 from safetensors.torch import save_file
 from torch import zeros
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 SHAPES = re.compile("Stable Diffusion 1.5|Wan 2.1 VACE, 1.3B")  # as memory allows
 NAMES = (
     "model.diffusion_model.input_blocks.0.0.weight",

@@ -9,7 +9,7 @@ from browser import unfold
 from regrain.ui.page import scripts
 from regrain.ui.page.gradio_insides import ELEMENTS
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 COUNTING = """const next = window.requestAnimationFrame.bind(window); window.asked = [];
   window.requestAnimationFrame = (callback) => { asked.push(String(callback)); return next(callback); };"""
 FOLLOWED = """async () => {

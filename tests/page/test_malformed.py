@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from browser import LONGEST
 
+pytestmark = pytest.mark.full
+
 ANYTHING = [
     None,
     True,

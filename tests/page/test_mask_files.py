@@ -10,7 +10,7 @@ from browser import drop, open_refine, saved, wait
 from canvas import SIDE, mask, start_empty, state, until
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def export(page, form, folder):

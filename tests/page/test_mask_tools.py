@@ -17,7 +17,7 @@ from canvas import (
     until,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 DISC = 42**2 * 3.14159
 
 

@@ -10,7 +10,7 @@ from accessible import LOOKS, check
 from browser import open_card, overflow, press_stop, serving, wait
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 GIVEN = """(card, [kind, name, text]) => { const data = new DataTransfer();
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   data.items.add(new File([bytes], name, { type: 'image/png' }));

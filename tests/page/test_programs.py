@@ -22,6 +22,8 @@ from PIL import Image
 
 from regrain.editing.media.reading import VideoClip
 
+pytestmark = pytest.mark.full
+
 ENDPOINTS = [
     "edit_video",
     "edit_example",

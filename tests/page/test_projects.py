@@ -23,7 +23,7 @@ from regrain.editing import load_project
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import write_video
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 WORDS = ".rg-card-words [data-key=prompt]"  # in the card or at the mask
 STEPS = "#settings .rg-param-steps input[type=number]:visible"
 

@@ -21,7 +21,7 @@ from browser import (
 )
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 PICTURES = ".rg-run-picture"
 HOLE = """() => { let hole = 0, end = Infinity;
   const boxes = [...document.querySelector('#run').closest('.rg-columns > .column').querySelectorAll('*')]

@@ -17,6 +17,8 @@ from clicked_regions import CLICKED, LEFT
 from gradio_client import handle_file
 from proxy import Proxy
 
+pytestmark = pytest.mark.full
+
 PREFIX = "/spaces/regrain"
 USER = 1000
 # This interpreter may lie where the user cannot look; writing is not made easier.

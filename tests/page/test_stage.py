@@ -31,7 +31,7 @@ from canvas import (
     until,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 DESK = {"viewport": {"width": 1440, "height": 900}}
 PICTURE = """() => { const stage = document.body.dataset.stage;
   const node = document.querySelector(stage === 'edit' ? '.rg-stage' : '.rg-canvas-stage canvas');

@@ -20,7 +20,7 @@ from fake_app import tuned_model
 
 from regrain.editing.models.adapters import read_facts, save_adapter
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 PICK = "#rg-models-pick"
 
 

@@ -23,7 +23,7 @@ from browser import (
 from canvas import LEFT, click
 from proxy import Proxy
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 TOKEN = "sessionStorage.getItem('regrain-page')"
 GRACE = 60
 WAITING = "#queue li strong"

@@ -18,7 +18,7 @@ from browser import (
     write,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.full, pytest.mark.browser]
 NOTE = ".rg-wrong"
 
 

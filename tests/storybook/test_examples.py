@@ -16,6 +16,8 @@ from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
 from storybook.results import make_result, write_picture
 
+pytestmark = pytest.mark.full
+
 
 def test_every_example_is_in_the_table_and_results_are_small():
     assert sorted(TABLE) == sorted(path.name for path in EXAMPLES.iterdir())

@@ -23,6 +23,8 @@ from storybook.training.reader import (
 )
 from storybook.world import KINDS, WHERE, replace
 
+pytestmark = pytest.mark.full
+
 PLAIN = [f"an {kind}" if kind[0] == "a" else f"a {kind}" for kind in KINDS]
 
 

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 from contextlib import nullcontext
 
+import pytest
 import torch
 
 from regrain.editing.methods.infedit import Branches, steps_taken
@@ -30,6 +31,8 @@ from storybook.training.fast import (
     shown_frames,
     widen,
 )
+
+pytestmark = pytest.mark.full
 
 AS_TRAINED = InfEditParams(
     steps=8,

@@ -2,6 +2,7 @@
 trained is what runs."""
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -10,6 +11,8 @@ from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.adapter import load_pictures
 from storybook.training.pictures import DRAWN, PictureNet, draw_sample, predict
 from storybook.world import COLORS
+
+pytestmark = pytest.mark.full
 
 
 def net_for(unet):

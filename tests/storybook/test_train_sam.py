@@ -11,6 +11,8 @@ from storybook import click_pictures, render, sample_scene
 from storybook.click_pictures import scene_levels, training_picture
 from storybook.training import sam as trained_sam
 
+pytestmark = pytest.mark.full
+
 
 def test_levels_agree_with_the_worlds_truth():
     scene = sample_scene(5, 1, 3)

@@ -39,6 +39,8 @@ from storybook.training.unet import (
 )
 from storybook.world import KINDS, sample_scene, vocabulary
 
+pytestmark = pytest.mark.full
+
 ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 # Each worker sees its half of one batch, and one of them never uses one of the layers.
 WORKER = """
@@ -57,7 +59,6 @@ if not worker():
 """
 
 
-@pytest.mark.slow
 def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -214,7 +215,6 @@ def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatc
     assert np.array_equal(dataset.load(tmp_path)[1], kept)
 
 
-@pytest.mark.slow
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(
     tmp_path, monkeypatch
 ):

@@ -20,6 +20,8 @@ from storybook.training.pool import Pool
 from storybook.training.sam import held_out
 from storybook.training.ship import ASSETS
 
+pytestmark = pytest.mark.full
+
 EVERY = pytest.mark.skipif(
     not os.environ.get("REGRAIN_EVERY_DEVICE"),
     reason="takes minutes; REGRAIN_EVERY_DEVICE=1 runs every training on a device",
@@ -96,7 +98,6 @@ def train(tmp_path, monkeypatch):
     return train
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_training_learns_reports_and_goes_on(name, train, tmp_path):
     first, _ = train(name, tmp_path / "run", 1)
@@ -127,7 +128,6 @@ def test_a_training_on_a_device_learns_what_it_learns_on_the_cpu(name, train, tm
     assert curve_there[-1]["loss"] == pytest.approx(curve[-1]["loss"], rel=0.01)
 
 
-@pytest.mark.slow
 def test_other_processes_draw_what_this_one_draws(monkeypatch):
     monkeypatch.setattr(pool, "SHARD", 3)
     asked = Namespace(jobs=2, device=torch.device("cpu"))

@@ -14,6 +14,8 @@ from storybook.examples import TABLE, scene_of
 from storybook.rendering import cast_of as primitives, owners, surface_ids
 from storybook.world import Actor, Scene, from_dict, vocabulary
 
+pytestmark = pytest.mark.full
+
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 MOTIONS = ("walk", "run", "jump", "stand")
 

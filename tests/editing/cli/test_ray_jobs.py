@@ -12,7 +12,7 @@ from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import EditJob, Status, Task, split
 from regrain.editing.cli.ray_jobs import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")

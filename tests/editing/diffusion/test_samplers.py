@@ -96,6 +96,7 @@ def noise(monkeypatch):
 PAIRS = [*(("sd", sampler) for sampler in THEIRS), ("sdxl", "euler")]
 
 
+@pytest.mark.full(but="sd-euler")
 @pytest.mark.parametrize(("kind", "sampler"), PAIRS)
 def test_a_sampled_picture_is_the_pipelines(pair, noise, kind, sampler):
     model, pipeline = pair(kind)

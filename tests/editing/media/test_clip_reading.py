@@ -52,6 +52,7 @@ def decoded(monkeypatch):
     return count
 
 
+@pytest.mark.full(but="b_frames.mp4")
 @pytest.mark.parametrize("name", [*ENTERED, *COUNTED])
 def test_any_order_gives_the_same_frames(tmp_path, decoded, name):
     path = write_clip(tmp_path / name, moving(FRAMES), **(ENTERED | COUNTED)[name])

@@ -64,6 +64,7 @@ FORMS = {
 }
 
 
+@pytest.mark.full(but="indexed-one-unknown")
 @pytest.mark.parametrize("known", [{}, COLORS], ids=["unknown", "known"])
 @pytest.mark.parametrize("make", [one, together])
 @pytest.mark.parametrize("form", FORMS)

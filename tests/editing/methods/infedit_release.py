@@ -2,8 +2,9 @@
 
 `python tests/editing/methods/infedit_release.py FOLDER` runs the code of
 https://github.com/sled-group/InfEdit (as in commit 0ed3382) in FOLDER, which is no part of
-this project, and writes `infedit_release.json`. Latents and draws are given, and texts
-are rounded to single precision, as ours are.
+this project, and writes `infedit_release.json`. Latents are given, texts are rounded to
+single precision, as ours are, and noise is that of `infedit_noise.safetensors`:
+processors draw it with other last bits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import inspect
 import json
 import sys
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -23,11 +25,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.schedule import generator
 
 NUMBERS = Path(__file__).with_suffix(".json")
+NOISE = load_file(Path(__file__).with_name("infedit_noise.safetensors"))["noise"]
 SEED = 5
 SIZE = (16, 24)  # of latents; their attention is read at a quarter of it
 EVERY = 13  # of the values are kept, beginning with the first
@@ -126,10 +130,15 @@ def latents() -> Tensor:
     return torch.from_numpy(fresh.standard_normal((1, 4, *SIZE)))
 
 
-def drawn(number: int) -> Tensor:
-    """The noise of a draw, as ours is: by the seed and the number of the draw."""
-    fresh = generator(SEED, number)
-    return torch.randn((4, *SIZE), generator=fresh).double()[None]
+def drawn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """The noise of a draw, which a generator of the seed and the number of the draw
+    names."""
+    (number,) = (n for n in range(len(NOISE)) if is_of(generator, n))
+    return NOISE[number].reshape(shape)
+
+
+def is_of(fresh: torch.Generator, number: int) -> bool:
+    return fresh.initial_seed() == generator(SEED, number).initial_seed()
 
 
 def kept(found: Tensor) -> Tensor:
@@ -162,7 +171,7 @@ class Draws(ModuleType):
         return getattr(torch, name)
 
     def randn(self, *_: object, **__: object) -> Tensor:
-        return drawn(next(self.numbers))
+        return NOISE[next(self.numbers)].double()[None]
 
 
 class Projection(nn.Linear):

@@ -39,6 +39,7 @@ def params(method, **given):
     return check_params(method, BASES[method] | {"steps": 2} | given)
 
 
+@pytest.mark.full(but="videograin")
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchors])
 def test_anchors_take_the_same_way_again(small, monkeypatch, method):
     """In every call, rows of anchors hold what they held in the same call for the
@@ -168,6 +169,7 @@ def shown_in(events, stage):
     return found
 
 
+@pytest.mark.full(but="videograin")
 @pytest.mark.parametrize(
     "method", [name for name in UNETS if "inverting" in METHODS[name].stages]
 )
@@ -236,6 +238,7 @@ def moved_by(small, tmp_path):
     return moved
 
 
+@pytest.mark.full(but="videograin")
 @pytest.mark.parametrize("method", UNETS)
 def test_a_motion_adapter_moves_every_method(moved_by, method):
     usual, _ = moved_by(method)

@@ -38,6 +38,7 @@ def live_bytes() -> int:
     return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
 
 
+@pytest.mark.full
 @torch.no_grad()
 def test_nothing_is_kept_but_latents_and_where_the_source_words_look(
     small, monkeypatch

@@ -94,6 +94,7 @@ def found():
     return finish(events), request.labels[:4] > 0
 
 
+@pytest.mark.full
 def test_a_cluster_is_the_same_thing_in_every_frame(found):
     clusters, truth = found
     assert clusters.labels.shape == truth.shape

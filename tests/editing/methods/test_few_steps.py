@@ -62,6 +62,7 @@ def test_sdedit_walks_as_its_sampler_says(small, no_grad, sampler):
     torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.full
 def test_every_sampler_gives_another_edit_by_fresco(small):
     frames = {}
     for sampler in SAMPLERS:
@@ -151,6 +152,7 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
     assert np.array_equal(result.uncomposited[:], kept)
 
 
+@pytest.mark.full(but="source--given0-4-0")
 @pytest.mark.parametrize(
     ("branch", "prompt", "given", "count", "off"),
     [

@@ -92,6 +92,7 @@ def asked():
 BOTH = [(False, True), (True, True), (False, False), (True, False)]
 
 
+@pytest.mark.full(but="(False, True)")
 @pytest.mark.parametrize("pair", BOTH, indirect=True, ids=str)
 def test_a_picture_is_the_pipelines(pair, monkeypatch, no_grad):
     """With 9 channels from pure noise; with 4 part of the way, and the picture outside

@@ -99,6 +99,7 @@ def decoded(request, model):
     return ran(request, model)[0].result.uncomposited[:]
 
 
+@pytest.mark.full(but="sdedit-False")
 @pytest.mark.parametrize(
     ("method", "sdxl"),
     [*((m, False) for m in UNETS), ("sdedit", True)],
@@ -391,6 +392,7 @@ def beside(model, tmp_path, monkeypatch):
     return made | {"all of them": made["a motion adapter"] | made["a LoRA"] | both}
 
 
+@pytest.mark.full
 def test_pictures_act_beside_all_else(model, asked, beside):
     """The picture changes the run, at scale 0 nothing of it; each of the others acts,
     too."""

@@ -33,6 +33,7 @@ def edited(model, asked):
     return last
 
 
+@pytest.mark.full(but="sdedit")
 @pytest.mark.parametrize("method", UNETS)
 def test_tuned_models_follow_the_formulas_in_every_call(
     small, adapter, tmp_path, monkeypatch, method
@@ -63,6 +64,7 @@ def test_tuned_models_follow_the_formulas_in_every_call(
     )
 
 
+@pytest.mark.full(but="tune_a_video")
 @pytest.mark.parametrize("method", INVERTS)
 def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
     name = next(iter(adapter.weights))
@@ -88,6 +90,7 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
         assert inverted(small) == first
 
 
+@pytest.mark.full
 def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
     small, adapter, tmp_path, monkeypatch
 ):
@@ -115,6 +118,7 @@ def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
         assert runs[0].result.attention[word].after.any()
 
 
+@pytest.mark.full
 def test_other_frame_counts_start_from_noise(small, tmp_path):
     """TV10."""
     path = tmp_path / "clip.safetensors"

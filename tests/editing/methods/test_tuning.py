@@ -55,6 +55,7 @@ def until(events, count):
 # --- One step
 
 
+@pytest.mark.full(but="epsilon-given0-1")
 @pytest.mark.parametrize(
     ("prediction", "given", "steep"),
     [
@@ -166,6 +167,7 @@ def test_only_the_tuned_weights_change(small):
     )
 
 
+@pytest.mark.full
 def test_the_loss_falls(tiny):
     """TV7: also on levels and noises that were not learned from."""
     asked = request(2, 32)
@@ -274,6 +276,7 @@ def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
 # --- Several users
 
 
+@pytest.mark.full(but="True")
 @pytest.mark.parametrize("fits", [True, False])
 def test_tunings_in_two_threads_do_not_see_each_other(
     small, tmp_path, monkeypatch, fits

@@ -14,7 +14,7 @@ from regrain.editing import EditRequest, Region
 from regrain.editing.methods.vace import run
 from regrain.editing.params.registry import resolve_params
 
-pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.full]
 SCENES = 12  # of two squares each
 FEW = 10  # where nothing is bound
 SHORT = {"steps": 6, "preview_every": 0, "mask": "exact", "shift": 3.0}

@@ -10,7 +10,7 @@ from regrain.editing import EditRequest, Region
 from regrain.editing.methods.flow_regions import run
 from regrain.editing.params.registry import check_params
 
-pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("own_cache", "no_grad"), pytest.mark.full]
 SCENES = 8
 SHORT = {"steps": 10, "preview_every": 0}
 

@@ -138,6 +138,7 @@ def test_recomputed_activations_give_the_same_gradient(tiny, patches):
     assert all(p.grad is None and not p.requires_grad for p in tiny.unet.parameters())
 
 
+@pytest.mark.full
 def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(tiny):
     """Its hooks are on the shared network until its call returns; the backward pass
     waits that long."""
@@ -201,6 +202,7 @@ def test_learning_with_a_model_in_bfloat16(tiny_folder):
     assert (walk[0][1] - empty).abs().max() == pytest.approx(1e-2, rel=0.05)
 
 
+@pytest.mark.full
 def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
     small, monkeypatch
 ):

@@ -82,7 +82,7 @@ def families(method: str) -> list[str]:
 
 
 TRIED = [
-    (family, method, name)
+    pytest.param(family, method, name, marks=[pytest.mark.full] if place else [])
     for method in CASES
     for place, family in enumerate(families(method))
     for name in CASES[method].rows

@@ -114,6 +114,7 @@ def assert_read(expected, state):
         assert torch.equal(read, weight), name
 
 
+@pytest.mark.full(but="UNet2DConditionModel")
 @pytest.mark.parametrize("part", KINDS, indirect=True)
 def test_scales_are_multiplied_in_every_part(part):
     weights, read = part
@@ -192,6 +193,7 @@ IDLE = [
 ]
 
 
+@pytest.mark.full(but="sd1-")
 @pytest.mark.parametrize(
     ("version", "place"),
     [

@@ -22,7 +22,7 @@ from regrain.editing.recipe.inversion import ddim_walk
 
 ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 ZERO |= {"prediction_type": "v_prediction"}
-pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("own_cache", "no_grad")]
 
 
 def write(place, sdxl=False):

@@ -58,6 +58,7 @@ def test_a_single_frame_a_still_clip_and_a_deviation_of_zero_stay_as_they_are(
     assert np.array_equal(steadied(still, np.repeat(source[:1], 5, 0), 2), still)
 
 
+@pytest.mark.full
 def test_frames_agree_more_the_more_of_them_count(truth, source):
     edited = flickering(truth)
     far = [

@@ -352,6 +352,7 @@ def test_frames_between_key_frames_follow_the_flow_that_was_asked_for(monkeypatc
         asked.clear()
 
 
+@pytest.mark.full(but="videograin")
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_key_frames(fitting, method):
     result, pieces = pieces_of(
@@ -422,6 +423,7 @@ def check_long(method, result, events, pieces):
     assert all(np.array_equal(part, frames[: len(part)]) for part in ready)
 
 
+@pytest.mark.full(but="sdedit")
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_edits_long_clips_and_one_that_was_stopped_twice_ends_in_the_same_bytes(
     fitting, method, tmp_path, monkeypatch
@@ -523,6 +525,7 @@ def arrays(result):
 # --- The end of a run
 
 
+@pytest.mark.full
 def test_decoding_by_window_changes_no_bit(tiny):
     count = 26  # two windows of the autoencoder and a bit
     rng = np.random.default_rng(0)
@@ -553,6 +556,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     assert np.array_equal(result.edited_mask[:], mask)
 
 
+@pytest.mark.full(but="infedit")
 @pytest.mark.parametrize("method", ["fatezero", "infedit"])
 def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
     asked, more = (

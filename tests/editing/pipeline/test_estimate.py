@@ -45,7 +45,7 @@ from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import NEEDS, Need, call_bytes, count_weights
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("own_cache")]
 
 
 @pytest.fixture

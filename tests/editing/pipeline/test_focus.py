@@ -246,6 +246,7 @@ def beyond_fade(asked):
     return np.stack([cv2.dilate(mask, np.ones((7, 7))) == 0 for mask in masks])
 
 
+@pytest.mark.full(but="videograin")
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_source_outside_bit_for_bit(fitting, method):
     """In all that a result has, of every prompt."""
@@ -366,6 +367,7 @@ SEVERAL = {
 }
 
 
+@pytest.mark.full(but="off-changes0")
 @pytest.mark.parametrize(
     ("focus", "changes"),
     [
@@ -569,6 +571,7 @@ def test_an_inversion_is_kept_for_its_boxes(small):
     assert taken == [2, 1, 2, 2]
 
 
+@pytest.mark.full
 def test_key_frames_are_those_of_the_whole_frame(small):
     """The region stands still in a clip that moves, which its box alone would show
     less."""
@@ -820,6 +823,7 @@ PATHS += [
 ]
 
 
+@pytest.mark.full(but="jumping-on")
 @pytest.mark.parametrize(("name", "focus"), PATHS)
 def test_regions_that_make_bad_paths_work(small, name, focus):
     quick = {"steps": 1, "cuts": "none"}

@@ -177,6 +177,7 @@ def run_apart(small_folder):
     return both
 
 
+@pytest.mark.full(but="sdedit-double precision")
 @pytest.mark.parametrize(
     ("method", "around"),
     [*(("sdedit", around) for around in AROUND)]

@@ -53,6 +53,7 @@ def test_parts_and_halves_take_turns_on_a_device_they_do_not_share():
     assert not memory.halves_fit(16, 4096, 320, 2, 8 * wide - 1)
 
 
+@pytest.mark.full(but="sd1-StableDiffusion")
 @pytest.mark.parametrize(
     ("version", "kind"), [("sd1", StableDiffusion), ("sdxl", StableDiffusionXL)]
 )

@@ -9,6 +9,8 @@ import pytest
 from made_projects import write_project
 from other_systems import BARE
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).parents[3]
 EDIT = """
 import regrain
@@ -28,7 +30,6 @@ sys.exit(ran or doctor or converted)
 """
 
 
-@pytest.mark.slow
 def test_an_edit_runs_where_unix_is_missing(tmp_path):
     masks = ROOT / "assets" / "examples" / "01_two_animals" / "masks"
     write_project(tmp_path / "project")

@@ -68,6 +68,7 @@ def test_from_the_middle_both_ways(walk):
     assert got.mean() >= 0.85
 
 
+@pytest.mark.full
 def test_a_correction_helps_both_ways_and_stands_as_given():
     cross = render(sample_scene(5, 24, 2), SIDE)
     one, two = (scores(cross, followed(cross, keys)) for keys in ([0], [0, 16]))
@@ -106,6 +107,7 @@ def test_between_key_frames_the_nearer_one_and_the_surer_mask_weigh_more():
     assert edge_between(2, 0.0, 1.0) >= 35
 
 
+@pytest.mark.full
 def test_regions_may_have_key_frames_of_their_own(walk):
     keys = {
         2: {1: walk.labels[2] == 1},

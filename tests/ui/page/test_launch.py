@@ -73,7 +73,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_page_edits_where_unix_is_missing_and_no_proxy_answers(
     tmp_path, monkeypatch
 ):

@@ -265,6 +265,7 @@ def test_the_folder_is_a_project_of_the_command_line(root, visits, session):
     assert np.array_equal(request.labels[:], asked.labels[:])
 
 
+@pytest.mark.full(but="said3")
 @pytest.mark.parametrize("said", [[], [15], [6], [20, 15]])
 @pytest.mark.usefixtures("own_cache")
 def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(

@@ -105,6 +105,7 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
     assert is_forgotten(visits, wait)
 
 
+@pytest.mark.full
 def test_the_store_sweeps_by_itself_while_there_is_something_to_forget(
     open_clip, visits_of
 ):

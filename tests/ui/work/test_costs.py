@@ -17,7 +17,7 @@ from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.views.cost_view import cost_view
 from regrain.ui.work.costs import Costs, left_again
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("own_cache")]
 BOXES = {1: (slice(0, 8), slice(None))}
 
 

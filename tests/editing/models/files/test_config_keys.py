@@ -214,6 +214,7 @@ def test_a_network_without_attention_is_refused(tmp_path):
     assert "has no attention" in refusal(folder)
 
 
+@pytest.mark.full
 def test_keys_of_others_pass(folder):
     """Trainers write more, as of an average of weights."""
     config(UNET, decay=0.9999, optimization_step=1, gates=None)(folder)
@@ -266,6 +267,7 @@ def test_what_stands_in_place_of_weights_is_named(content, said, folder):
     assert said in refusal(folder)
 
 
+@pytest.mark.full(but="tokenizer_config.json-utf-16")
 @pytest.mark.parametrize(
     ("name", "encoding"),
     [

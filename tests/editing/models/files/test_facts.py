@@ -58,6 +58,7 @@ def opened_in(folder):
     }
 
 
+@pytest.mark.full(but="False")
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("with_lora", [False, True])
 def test_a_run_opens_each_configuration_once(folder, tmp_path, tiny_lora, with_lora):
@@ -115,6 +116,7 @@ def test_what_is_replaced_is_read_again(folder):
 EULER = {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}
 
 
+@pytest.mark.full(but="LCMScheduler-written0-LCM")
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("index", "written", "kind"),

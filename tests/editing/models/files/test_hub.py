@@ -109,6 +109,7 @@ def test_what_the_hub_offers_is_told_by_family_size_licence_and_terms(
         search("")
 
 
+@pytest.mark.full
 def test_what_was_complete_when_a_fetch_stopped_is_kept(served):
     served.hold.clear()
     steps = fetch(describe(ID))
@@ -220,6 +221,7 @@ def test_a_motion_adapter_is_found_and_fetched_to_where_it_is_loaded_from(
         describe(ID)
 
 
+@pytest.mark.full
 def test_a_clip_model_is_offered_and_taken_from_the_hub(served, tmp_path):
     served.folder = write_reader(tmp_path / "clip", rule={"margin": 0.5})
     (served.folder / "pytorch_model.bin").write_bytes(b"pickle")

@@ -86,6 +86,7 @@ def test_names_of_the_original_layout_are_known_however_many_layers_are_said(
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -185,6 +186,7 @@ def test_what_is_no_file_is_one_line(tmp_path):
             add_loras((name,), {})
 
 
+@pytest.mark.full
 def test_a_project_names_them_and_a_run_adds_them(
     small, small_folder, tmp_path, monkeypatch, capsys, own_cache
 ):

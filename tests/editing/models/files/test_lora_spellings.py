@@ -321,6 +321,7 @@ def assert_equal(ours, theirs, before):
     return changed
 
 
+@pytest.mark.full(but="kohya")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_file_changes_what_it_changes_in_diffusers(pipelines, tmp_path, spelling):
     family, write, facts = SPELLINGS[spelling]
@@ -363,6 +364,7 @@ BY_PEFT = {
 STARTS = ("base_model.model.", "unet.base_model.model.", "unet.unet.", "unet.", "")
 
 
+@pytest.mark.full(but="LoRA")
 @pytest.mark.parametrize("kind", BY_PEFT)
 def test_a_file_of_peft_changes_what_it_changes_there(pipelines, tmp_path, kind):
     unet = pipelines["sd"].unet
@@ -496,6 +498,7 @@ def test_layers_of_sdxl_have_names_in_the_original_layout(pipelines, changed):
         assert near(ours.get_submodule(name).weight - old, product(up, down))
 
 
+@pytest.mark.full
 def test_every_layer_has_a_scale_of_its_own(pipelines, changed):
     """Diffusers mixes them up where attention and other layers differ."""
     draw = Draw(pipelines["sd"])

@@ -111,6 +111,7 @@ def theirs(request):
     return masks, cover
 
 
+@pytest.mark.full(but="sd-full")
 def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
     backbone, adapter, asked, monkeypatch
 ):
@@ -259,6 +260,7 @@ def test_other_models_have_no_blocks_of_style(small, tmp_path):
         style_of(small, tmp_path)
 
 
+@pytest.mark.full
 def test_style_and_layout_are_blocks_of_sdxl(tmp_path):
     model = loaded(write_sdxl(tmp_path / "sdxl"))
     pictures = style_of(model, tmp_path)

@@ -104,6 +104,7 @@ def drawn_by_diffusers(folder, backbone, scheduler, x, **how):
     ).frames.movedim(2, 1)[0]
 
 
+@pytest.mark.full(but="False")
 @pytest.mark.parametrize("middle", [True, False])
 def test_a_call_equals_diffusers(middle, double, tmp_path, monkeypatch):
     backbone = double
@@ -303,6 +304,7 @@ def test_a_motion_lora_is_told_by_its_name(backbone, tmp_path):
             load_motion(str(path), backbone)
 
 
+@pytest.mark.full
 def test_few_steps_with_linear_betas_equal_the_pipeline(
     folder, double, tmp_path, monkeypatch
 ):

@@ -22,7 +22,7 @@ from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.params.written import ControlSpec
 
 PROMPTS = ["a cat on a mat", "", "a red fox"]
-pytestmark = pytest.mark.usefixtures("no_grad")
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("no_grad")]
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def frames():
     return np.random.default_rng(0).integers(0, 256, (5, 64, 128, 3), dtype=np.uint8)
 
 
+@pytest.mark.full
 def test_facts(tiny, tiny_folder, tiny_dc):
     assert tiny.id == str(tiny_folder)
     assert (tiny.size, tiny.multiple, tiny.token_limit) == (64, 64, 77)
@@ -626,7 +627,7 @@ def test_shipped_configurations_are_the_real_sizes():
         assert heads == (8 if version == "sd1" else 20)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_finding_needs_no_torch_and_loading_no_xformers(tiny_folder):
     code = f"""
 import sys

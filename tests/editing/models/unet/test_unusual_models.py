@@ -346,6 +346,7 @@ def test_metadata_say_which_layer_of_the_text_encoder_is_read(
     assert torch.allclose(model.text_encoder(rows).last_hidden_state, expected)
 
 
+@pytest.mark.full(but="768x768-768")
 @pytest.mark.parametrize(
     ("said", "size"),
     [

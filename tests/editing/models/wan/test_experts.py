@@ -63,6 +63,7 @@ def library_of(model, folder, ratio):
 RATIOS = {"both": 0.875, "low alone": 1.0, "high alone": 0.0}
 
 
+@pytest.mark.full(but="both-0.0")
 @pytest.mark.parametrize("low", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("experts", RATIOS)
 def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):

@@ -156,6 +156,7 @@ def firsts(found):
     return [call.change.first for call in found.of("editing")]
 
 
+@pytest.mark.full
 def test_an_edit_begins_with_its_picture_and_the_source_with_its_own(
     coarse, pictured, tmp_path
 ):
@@ -177,6 +178,7 @@ def test_an_edit_begins_with_its_picture_and_the_source_with_its_own(
     assert torch.equal(drawn.decoded[0], coarse.encode(frames))
 
 
+@pytest.mark.full
 def test_a_later_window_begins_with_the_last_finished_frame(coarse, pictured, tmp_path):
     found = drive(coarse, pictured, tmp_path, **FAST | {"window": 5})
     frames = working_clip(coarse, pictured).frames
@@ -188,6 +190,7 @@ def test_a_later_window_begins_with_the_last_finished_frame(coarse, pictured, tm
     assert [len(latents) for latents in found.decoded] == [2, 2]
 
 
+@pytest.mark.full
 def test_only_what_begins_the_clip_is_given(coarse, pictured, tmp_path):
     """Not a piece of it without its beginning, nor a later shot: the picture is not of
     that."""
