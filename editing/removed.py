@@ -5,7 +5,12 @@ from __future__ import annotations
 
 # By what a person writes: an option, a command, a parameter as `params.NAME`, an
 # endpoint as `/NAME`, a kind of file as its reader names it.
-INSTEAD: dict[str, str] = {}
+INSTEAD: dict[str, str] = {
+    "a file of jobs": "Files of jobs are read no more. Give project folders.",
+    "--split": "A clip is edited by one worker. Leave it out.",
+    "--cpus": "A worker takes one. Leave it out.",
+    "--gpus": "A worker takes one where there are any. Leave it out.",
+}
 
 
 def instead(name: str) -> str:

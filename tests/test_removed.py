@@ -8,7 +8,12 @@ from regrain.__main__ import main
 from regrain.editing.removed import INSTEAD, instead
 
 # For each thing that left, a command line that asks for it, run in an empty folder.
-ASKED: dict[str, str] = {}
+ASKED: dict[str, str] = {
+    "a file of jobs": "edit batch jobs.jsonl -o out",
+    "--split": "edit batch project -o out --split",
+    "--cpus": "edit batch project -o out --cpus 1",
+    "--gpus": "edit batch project -o out --gpus 1",
+}
 
 
 def test_everything_that_left_is_tried():
