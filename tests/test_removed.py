@@ -7,7 +7,8 @@ import pytest
 from regrain.__main__ import main
 from regrain.editing.removed import INSTEAD, instead
 
-# For each thing that left, a command line that asks for it, run in an empty folder.
+# For each thing that left, a command line that asks for it, run in an empty folder;
+# endpoints are asked for in `tests/page/test_programs.py`.
 ASKED: dict[str, str] = {
     "a file of jobs": "edit batch jobs.jsonl -o out",
     "--split": "edit batch project -o out --split",
@@ -17,7 +18,7 @@ ASKED: dict[str, str] = {
 
 
 def test_everything_that_left_is_tried():
-    assert ASKED.keys() == INSTEAD.keys()
+    assert [*ASKED] == [name for name in INSTEAD if not name.startswith("/")]
 
 
 @pytest.mark.parametrize("name", ASKED)
