@@ -743,7 +743,7 @@ export interface EventNames {
   hub_model: "ask" | "fetch" | "stop" | "use";
   method: "choose";
   quality: "choose";
-  queue: "arrange";
+  queue: "remove";
   recent: "list" | "open" | "delete" | "path";
   result: "make";
 }
