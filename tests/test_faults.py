@@ -128,7 +128,7 @@ def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
     out = tmp_path / "found"
     base.write_masks(out)
     before = contents(out)
-    command = ["clean", str(project / "masks"), "-o", str(out), "--grow", "2"]
+    command = ["convert", str(project / "masks"), "-o", str(out)]
     ended = Started(lambda: main(command) != 2, tmp_path, small_files(200)).end()
     assert "cannot be written" in one_line(ended._replace(code=2 - 2 * ended.code))
     assert contents(out) == before

@@ -14,6 +14,8 @@ ASKED: dict[str, str] = {
     "--split": "edit batch project -o out --split",
     "--cpus": "edit batch project -o out --cpus 1",
     "--gpus": "edit batch project -o out --gpus 1",
+    "clean": "masks clean masks -o out --grow 1",
+    "finders": "masks finders",
 }
 
 
