@@ -12,6 +12,7 @@ INSTEAD: dict[str, str] = {
     "--gpus": "A worker takes one where there are any. Leave it out.",
     "clean": "The page grows, shrinks and cleans masks. `convert` writes other forms.",
     "finders": "A wrong --finder or --tracker of `track` is refused with those there are.",
+    "params.heat_pixel": "Attention is recorded of whole words. Leave it out.",
     "/edit_example": "Send the clip of the example to /edit_video.",
     "/list_methods": "A wrong method or parameter is refused with those there are.",
     "/list_models": "Leave names empty; a wrong one is refused with those there are.",

@@ -16,6 +16,7 @@ ASKED: dict[str, str] = {
     "--gpus": "edit batch project -o out --gpus 1",
     "clean": "masks clean masks -o out --grow 1",
     "finders": "masks finders",
+    "params.heat_pixel": "edit check 01_two_animals --set heat_pixel=",
 }
 
 

@@ -43,17 +43,6 @@ PALETTE = (
     "#0d3b22",
 )
 """Default colours of labels 1 to 8, repeated from 9 on."""
-FORMER = (
-    "#3b82f6",
-    "#f97316",
-    "#22c55e",
-    "#ec4899",
-    "#eab308",
-    "#8b5cf6",
-    "#14b8a6",
-    "#ef4444",
-)
-"""Those of mask files that earlier versions wrote."""
 
 
 def published(count: int = 255) -> dict[int, str]:

@@ -20,7 +20,6 @@ from regrain.editing.media.label_map import (
     DARK,
     EVEN,
     FILE,
-    FORMER,
     PALETTE,
     Called,
     Colors,
@@ -369,12 +368,12 @@ class _Survey:
     def __init__(self, known: Colors, wanted: set[int]) -> None:
         self._known = known
         self._wanted = wanted
-        self._ours = [filled(known, PALETTE), filled(known, FORMER)]
+        self._ours = filled(known, PALETTE)
         # those of which every colour may be: all pixels have one, or are black
-        self._exact = [*self._ours, published()]
+        self._exact = [self._ours, published()]
         self._dark = [
             color
-            for color in map(rgb_of, self._exact[0].values())
+            for color in map(rgb_of, self._ours.values())
             if 0 < color.max() <= DARK
         ]
         self._counts = np.zeros(_STEPS**3, np.int64)
@@ -445,7 +444,7 @@ class _Survey:
         # The colours to which all pictures keep. Published ones have a grey, which in
         # grey pictures is just one; and the only region may have any colour.
         is_open = self._colored and len(self._wanted) != 1
-        exact = [one for one in self._exact if is_open or one in self._ours]
+        exact = [one for one in self._exact if is_open or one == self._ours]
         colors = exact[0] if exact and self._is_lit else None
         above = None
         if colors is None and not self._colored:
@@ -536,8 +535,7 @@ class _Survey:
                 colors.append(means[place])
         near = np.any([are_near(means, color, EVEN) for color in colors], axis=0)
         is_known = counts[near].sum() >= _KNOWN * counts.sum()
-        ours = (matched(colors, usual) for usual in self._ours)
-        labelled = next(filter(None, ours), None) if is_known else None
+        labelled = matched(colors, self._ours) or None if is_known else None
         if labelled is None:
             self._check_ground()
             if not is_known:

@@ -51,8 +51,8 @@ def indexed(values, *colors, transparency=None):
 
 WHITE, BLACK = np.full((SIDE, SIDE, 3), 255, np.uint8), np.zeros((SIDE, SIDE, 3), "u1")
 ONE, BOTH = {1: DISC}, {1: LEFT, 2: RIGHT}
-BLUE, ORANGE = (59, 130, 246), (249, 115, 22)
-IN_COLORS = rgb(LEFT, BLUE) + rgb(RIGHT, ORANGE)
+YELLOW, BLUE = (255, 225, 26), (11, 42, 140)
+IN_COLORS = rgb(LEFT, YELLOW) + rgb(RIGHT, BLUE)
 FEW_GREYS = Image.fromarray(SOFT).quantize(32)
 # A smooth picture in many colours, like a sky.
 SKY = np.stack([90 + X, 120 + Y, 250 - X], -1).astype(np.uint8)
@@ -151,7 +151,7 @@ def test_noise_of_a_codec_makes_no_regions(name, ending, tmp_path):
 
 def test_known_colours_keep_their_labels(tmp_path):
     Image.fromarray(IN_COLORS).save(tmp_path / "0.png")
-    colors = {5: "#f97316", 9: "#3b82f6"}
+    colors = {5: "#0b2a8c", 9: "#ffe11a"}
     labels = read_labels(tmp_path / "0.png", 1, SIZE, [5, 9], colors=colors)[0]
     assert (labels == np.where(LEFT, 9, np.where(RIGHT, 5, 0))).all()
     Image.fromarray(grey(DISC)).save(tmp_path / "1.png")
@@ -171,7 +171,7 @@ def test_one_meaning_holds_for_all_frames(tmp_path):
         DISC.sum(),
         (SOFT >= 128).sum(),
     ]
-    colored = (BLACK, rgb(LEFT, BLUE), rgb(RIGHT, ORANGE))
+    colored = (BLACK, rgb(LEFT, YELLOW), rgb(RIGHT, BLUE))
     save_all(tmp_path, *map(Image.fromarray, colored))
     labels = read_labels(tmp_path, 3, SIZE)
     assert [sorted(np.unique(one)) for one in labels] == [[0], [0, 1], [0, 2]]
@@ -259,7 +259,7 @@ def test_masks_of_the_files_own_size_are_scaled(form, tmp_path):
     if form == "json":
         write_rle(masks, path)
     elif form == "mkv":
-        write_mask_video(large, path, Fraction(8), {1: "#3b82f6", 2: "#f97316"})
+        write_mask_video(large, path, Fraction(8), {1: "#ffe11a", 2: "#0b2a8c"})
     else:
         path = tmp_path / "in"
         path.mkdir()
