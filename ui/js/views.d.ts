@@ -342,8 +342,6 @@ export interface ExampleView {
   videos: string[];
   change: string;
   hint: string;
-  /** Its makers and licence; "" of a drawing of ours */
-  credit: string;
 }
 
 /** Whether the server knows the page, and what it may go on with. */

@@ -16,7 +16,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
-from regrain.editing.pipeline.shipped_results import read_credit, read_made
+from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
@@ -85,13 +85,7 @@ def _prepare(project: Path, media: Path) -> Example:
     title = bare.capitalize() or project.name
     opened = prepare(project.name, title, request, media)
     made = read_made(project, media)
-    credit = read_credit(project)
-    opened = replace(
-        opened,
-        masks=overlapping_masks(project),
-        made=made,
-        credit=credit.text if credit else "",
-    )
+    opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
     middle = len(opened.frames) // 2
     frame = opened.frames[middle]
