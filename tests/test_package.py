@@ -224,7 +224,7 @@ def test_wrong_commands_are_one_line(installed):
     ran = regrain(installed, "edti")
     assert (ran.returncode, ran.stderr) == (
         2,
-        "error: COMMAND: Expected edit, masks or app, got 'edti'.\n",
+        "error: COMMAND: Expected edit, masks, cache or app, got 'edti'.\n",
     )
     assert "usage: regrain edit" in regrain(installed).stdout
     ran = regrain(installed, "edit", "run", "elsewhere", "-o", "out")
