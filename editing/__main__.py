@@ -65,7 +65,12 @@ from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.request.usual import picture_doubts
 from regrain.editing.storage.devices import VARIABLE, use_device
-from regrain.editing.storage.folders import alone, check_apart, check_writable
+from regrain.editing.storage.folders import (
+    alone,
+    check_apart,
+    check_folder,
+    check_writable,
+)
 from regrain.editing.storage.texts import Json
 from regrain.editing.verdict.answers import lines
 
@@ -91,7 +96,6 @@ _Device = Annotated[
 ]
 _FORMATS = "Also write the edit as gif, png, prores or matte; repeatable."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
-_SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
 _MASKS = "Masks: a folder with a picture per used frame, a picture, a video or JSON."
 _AT = "Used frame of --masks, if that is one mask alone."
@@ -167,37 +171,19 @@ def check(project: _Project, changes: _Changes) -> None:
 
 @app.command()
 def batch(
-    jobs: Annotated[
-        list[str],
-        Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files."),
+    folders: Annotated[
+        list[str], Argument(metavar="FOLDER...", help="Project folders.")
     ],
     out: Annotated[
-        Path, Option("--out", "-o", help="Folder for the results, one folder per job.")
+        Path,
+        Option("--out", "-o", help="Folder for the results, one folder per project."),
     ],
     ray: Annotated[str | None, Option(metavar="ADDRESS", help=_RAY)] = None,
-    split: Annotated[bool, Option("--split", help=_SPLIT)] = False,
-    cpus: Annotated[
-        float, Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")
-    ] = 1,
-    gpus: Annotated[
-        float | None,
-        Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any."),
-    ] = None,
     device: _Device = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
-    from regrain.editing.cli.jobs import (
-        Outcome,
-        Status,
-        Task,
-        check_batch,
-        is_done,
-        read_jobs,
-        split as by_shots,
-        work,
-    )
+    from regrain.editing.cli.batch import edit_here, edit_on_ray, find_projects, is_done
 
-    check_batch(out)
     if ray is not None and device is not None:
         raise RequestError(
             "--device",
@@ -205,33 +191,27 @@ def batch(
             f"{VARIABLE} where they run.",
         )
     use_device(device)
-    listed = read_jobs(jobs)
-    check_apart(out, *(job.project for job in listed))
+    projects = find_projects(folders)
+    check_folder(out)
+    check_apart(out, *projects.values())
+    work = {project: out.absolute() / name for name, project in projects.items()}
+    left = {one: results for one, results in work.items() if not is_done(one, results)}
+    for results in left.values():
+        check_out(results)
     with alone(out):
-        status = Status(listed, out)
-        left = [job for job in listed if not is_done(job, out)]
-        for job in listed:
-            if job not in left:
-                status.take(Outcome(Task(job)))
-        tasks = by_shots(left) if split else [Task(job) for job in left]
-        if ray is None:  # the model stays loaded from one task to the next
-            outcomes = (work(task, out) for task in tasks)
-        else:
-            from regrain.editing.cli.ray_jobs import Cluster
-
-            outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
+        # The model stays loaded from one project to the next.
+        ended = edit_here(left) if ray is None else edit_on_ray(left, ray)
         from rich.console import Console
         from rich.progress import track
 
-        total = len(tasks)
-        shown = {"total": total, "console": Console(stderr=True)}
-        for outcome in track(outcomes, f"{total} tasks", **shown):
-            status.take(outcome)
-            if outcome.error:
-                typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
-        status.close()
-    typer.echo(f"{status.count('done')} of {len(listed)} jobs done: {out}")
-    if status.count("failed"):
+        failed = 0
+        shown = {"total": len(left), "console": Console(stderr=True)}
+        for project, error in track(ended, f"{len(left)} projects", **shown):
+            if error:
+                failed += 1
+                typer.echo(f"failed: {project.name}: {error}", err=True)
+    typer.echo(f"{len(work) - failed} of {len(work)} projects done: {out}")
+    if failed:
         raise typer.Exit(1)
 
 

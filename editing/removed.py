@@ -11,6 +11,16 @@ INSTEAD: dict[str, str] = {
     "track_id": "Objects have no numbers. Give each a category of its own.",
     "pair": "Edit by `--method vace`. For other programs, write masks in white with "
     "`masks convert MASKS -o masks.mkv --color 1=#ffffff`.",
+    "a file of jobs": "Files of jobs are read no more. Give project folders.",
+    "--split": "A clip is edited by one worker. Leave it out.",
+    "--cpus": "A worker takes one. Leave it out.",
+    "--gpus": "A worker takes one where there are any. Leave it out.",
+    "clean": "The page grows, shrinks and cleans masks. `convert` writes other forms.",
+    "finders": "A wrong --finder or --tracker of `track` is refused with those there are.",
+    "params.heat_pixel": "Attention is recorded of whole words. Leave it out.",
+    "/edit_example": "Send the clip of the example to /edit_video.",
+    "/list_methods": "A wrong method or parameter is refused with those there are.",
+    "/list_models": "Leave names empty; a wrong one is refused with those there are.",
 }
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from regrain.masks.draw import (
         BrushStroke as BrushStroke,
         brush as brush,
-        clean as clean,
         drop_specks as drop_specks,
         fill_holes as fill_holes,
         grow as grow,

@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track | convert | clean | finders`."""
+"""Command line: `python -m masks track | convert`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import re
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from typer import Argument, Option
 
@@ -28,16 +26,13 @@ from regrain.editing.cli.commands import (
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.labels import read_labels
-from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
 from regrain.editing.storage.folders import check_apart
-from regrain.masks import draw
 from regrain.masks.io.files import (
     Masks,
     check_out,
     check_same_clip,
     colors_of,
-    overlap,
     read_masks,
     replacing_masks,
     write_masks,
@@ -46,7 +41,6 @@ from regrain.masks.models.finders import (
     CUTS,
     find_finder,
     find_tracker,
-    finders,
     usual,
     usual_tracker,
 )
@@ -61,15 +55,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-MAX_PIXELS = 100_000_000  # of a hole or a speck
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _AT = "Used frame of --masks, if that is one mask alone; it is tracked like clicks."
 _CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
-    "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
+    "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
-_TRACKER = "What follows masks; see `finders`. By default cuts."
+_TRACKER = "What follows masks. By default cuts."
 # Options that several commands have.
 _AnyMasks = Annotated[
     Path, Argument(help="Folder of pictures, picture, .json file or mask video.")
@@ -168,24 +161,6 @@ def track(
     typer.echo(f"masks: {out}")
 
 
-@app.command("finders")
-def list_finders() -> None:
-    """List what finds and follows masks on this machine, and how long it takes."""
-    for finder in finders().values():
-        abilities = [*finder.takes]
-        if finder.follows:
-            abilities.append("tracking")
-        notes = [finder.about]
-        if finder.missing:
-            notes.append(finder.missing)
-        cost = finder.cost()
-        if cost:
-            notes.append(f"It takes {cost}.")
-        typer.echo(
-            f"{finder.name}: {finder.title} ({', '.join(abilities)}). {' '.join(notes)}"
-        )
-
-
 @app.command()
 def convert(
     masks: _AnyMasks,
@@ -202,65 +177,6 @@ def convert(
 
 
 @app.command()
-def clean(
-    masks: _AnyMasks,
-    out: _Out,
-    grow: Annotated[
-        float,
-        Option(
-            min=-1024,
-            max=1024,
-            help="Grow by this many pixels; negative values shrink.",
-        ),
-    ] = 0,
-    fill_holes: Annotated[
-        int, Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
-    ] = 0,
-    drop_specks: Annotated[
-        int,
-        Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this."),
-    ] = 0,
-    label: Annotated[
-        list[int] | None,
-        Option(min=1, max=255, help="Label to change; repeatable; all by default."),
-    ] = None,
-    color: _Colors = None,
-    fps: _Fps = 8.0,
-) -> None:
-    """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels
-    of another."""
-    check_out(out, masks)
-    if not (grow or fill_holes or drop_specks):
-        raise RequestError(
-            "--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks."
-        )
-    colors = _parse_colors(color or [])
-    found = read_masks(masks, colors)
-    say_masks(found)
-    _check_labels(label or (), found)
-    apart = not overlap(found)
-
-    @lru_cache(maxsize=1)
-    def cleaned_frame(index: int) -> dict[int, np.ndarray]:
-        return draw.clean(
-            {number: mask[index] for number, mask in found.items()},
-            pixels=grow,
-            holes=fill_holes,
-            specks=drop_specks,
-            labels=label or (),
-            apart=apart,
-        )
-
-    def read(number: int, start: int, stop: int) -> np.ndarray:
-        return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
-
-    cleaned = {
-        number: LazyFrames(mask.shape, bool, partial(read, number))
-        for number, mask in found.items()
-    }
-    _save(cleaned, out, colors, fps)
-
-
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     return call(app, name, arguments)

@@ -4,7 +4,6 @@ changes in place."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -107,37 +106,6 @@ def drop_specks(mask: Mask, least: Number) -> Mask:
         mask.astype(np.uint8), connectivity=8
     )
     return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
-
-
-def clean(
-    masks: Mapping[int, Mask],
-    *,
-    pixels: Number = 0,
-    holes: Number = 0,
-    specks: Number = 0,
-    labels: Collection[int] = (),
-    apart: bool = True,
-) -> dict[int, Mask]:
-    """Remove specks from the masks of one frame, fill holes, then grow.
-
-    Args:
-        masks: By label; the earlier covers the later.
-        pixels: As for `grow`; `holes` is as for `fill_holes`, `specks` as for
-            `drop_specks`.
-        labels: Labels to change; empty changes all.
-        apart: Whether added pixels must be free of other masks.
-    """
-    taken = np.any(list(masks.values()), axis=0) if apart else None
-    result = {}
-    for label, mask in masks.items():
-        changed = mask
-        if not labels or label in labels:
-            changed = grow(fill_holes(drop_specks(mask, specks), holes), pixels)
-        if taken is not None:
-            changed = changed & (mask | ~taken)
-            taken = taken | changed
-        result[label] = changed
-    return result
 
 
 def pack(mask: Mask) -> bytes:

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     from regrain.editing.errors import RequestError, shorten
 
     error = RequestError(
-        "COMMAND", f"Expected edit, masks or app, got {shorten(command)}."
+        "COMMAND", f"Expected edit, masks, cache or app, got {shorten(command)}."
     )
     sys.stderr.write(f"error: {error}\n")
     return 2

@@ -1,7 +1,6 @@
 """What befalls a run: it is killed, the disk is full, another process is at the same
 place."""
 
-import errno
 import shutil
 from pathlib import Path
 
@@ -94,15 +93,6 @@ def test_a_killed_run_of_a_video_model_ends_in_the_same_bytes(
         assert videos(out) == videos(tmp_path / "whole") != {}
 
 
-def no_text() -> None:
-    """A disk on which there is no room for a text."""
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    Path.write_text = full
-
-
 def one_line(ended) -> str:
     assert ended.code == 2, ended.said
     (line,) = [line for line in ended.said.splitlines() if line.startswith("error:")]
@@ -132,19 +122,13 @@ def test_a_full_disk_for_the_cache_is_a_warning(project, expected, tmp_path, own
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
-def test_a_full_disk_for_the_list_of_a_batch_is_told(project, tmp_path):
-    command = ["batch", str(project), "-o", str(tmp_path / "out")]
-    line = one_line(Started(command, tmp_path, no_text).end())
-    assert "--out: It cannot be written (No space" in line
-
-
 def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
     from regrain.masks.__main__ import main
 
     out = tmp_path / "found"
     base.write_masks(out)
     before = contents(out)
-    command = ["clean", str(project / "masks"), "-o", str(out), "--grow", "2"]
+    command = ["convert", str(project / "masks"), "-o", str(out)]
     ended = Started(lambda: main(command) != 2, tmp_path, small_files(200)).end()
     assert "cannot be written" in one_line(ended._replace(code=2 - 2 * ended.code))
     assert contents(out) == before

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from browser import Server, as_program, wait
+from gradio_client import handle_file
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[1]
@@ -223,7 +224,7 @@ def test_wrong_commands_are_one_line(installed):
     ran = regrain(installed, "edti")
     assert (ran.returncode, ran.stderr) == (
         2,
-        "error: COMMAND: Expected edit, masks or app, got 'edti'.\n",
+        "error: COMMAND: Expected edit, masks, cache or app, got 'edti'.\n",
     )
     assert "usage: regrain edit" in regrain(installed).stdout
     ran = regrain(installed, "edit", "run", "elsewhere", "-o", "out")
@@ -244,7 +245,10 @@ def test_the_page_starts_without_home_and_network_and_ends_in_the_middle_of_a_ru
     try:
         assert b"named_endpoints" in server.get("/gradio_api/info")[1]
         client = as_program(server.url)
-        client.submit("01_two_animals", api_name="/edit_example")
+        clip = ROOT / "assets" / "examples" / "01_two_animals" / "clip.mp4"
+        cat = {"source": "a cat", "prompt": "a fox", "clicks": [{"x": 87, "y": 88}]}
+        asked = {"regions": [cat], "source_prompt": "a cat and a rabbit walk"}
+        client.submit(handle_file(clip), **asked, api_name="/edit_video")
         wait(lambda: "loaded a" in server.output.read_text(), "the run has its model")
         time.sleep(2)  # now it computes
     finally:

@@ -1,8 +1,5 @@
-"""Changes of a project's values: options of commands, and keys of a line of a batch.
-
-Both are made from the `Option` with which a field of `Edit` is declared, and go to
-`override` by its key.
-"""
+"""Changes of a project's values: options of commands, made from the `Option` with
+which a field of `Edit` is declared. They go to `override` by its key."""
 
 from __future__ import annotations
 
@@ -13,11 +10,10 @@ from types import EllipsisType
 from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
-from pydantic import create_model
 
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.fields import Declared, M, declared
+from regrain.editing.request.fields import Declared, declared
 from regrain.editing.storage.texts import Json
 
 REPLACED: Mapping[str, Declared] = {
@@ -87,20 +83,3 @@ def _changes(given: Mapping[str, Any]) -> Json:
         if get_origin(REPLACED[key].type) is dict:
             changes[key] = parse_settings(value)
     return changes
-
-
-def changes_model(name: str, base: type[M]) -> type[M]:
-    """Make a pydantic model with the keys of `REPLACED`, as a line of a batch has
-    them."""
-    keys: Json = {key: _in_line(one) for key, one in REPLACED.items()}
-    return create_model(name, __base__=base, **keys)
-
-
-def _in_line(one: Declared) -> tuple[Any, Any]:
-    """Return type and default of a key."""
-    option: Any = one.option
-    if get_origin(one.type) is dict:
-        return one.type, {}
-    if option.many:
-        return list[str], []
-    return one.type | None, None

@@ -270,9 +270,7 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     """
     alphas = schedule.alphas_cumprod.clip(min=_LEAST)
     known = np.sqrt((1 - alphas) / alphas)
-    low = known[0] ** (1 / _RHO)
-    high = known[-1] ** (1 / _RHO)
-    ratios = (high + np.linspace(0, 1, steps) * (low - high)) ** _RHO
+    ratios = _karras_ratios(known, steps)
     places = np.interp(np.log(ratios), np.log(known), np.arange(len(known)))
     levels = [(float(1 / np.hypot(1, r)), float(r / np.hypot(1, r))) for r in ratios]
     levels.append((1.0, 0.0))
@@ -282,6 +280,13 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
         time = schedule.at(t).time
         found.append(Step(index, steps, t, *start, *stop, time, between=True))
     return tuple(found)
+
+
+def _karras_ratios(known: np.ndarray, steps: int) -> np.ndarray:
+    """Return noise / signal at each level, from the highest known to the lowest."""
+    low = known[0] ** (1 / _RHO)
+    high = known[-1] ** (1 / _RHO)
+    return (high + np.linspace(0, 1, steps) * (low - high)) ** _RHO
 
 
 def noised(

@@ -28,7 +28,7 @@ def run(
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
     uncond, conds = embed_targets(backbone, request)
-    scale, told = guidance_of(backbone, params.guidance_scale)
+    scale, told_scale = guidance_of(backbone, params.guidance_scale)
     batch = Batch.of(len(working.frames), edits=len(conds), scale=scale)
     text = batch.guided_texts(uncond, conds)
     sampling = Sampling(
@@ -38,7 +38,7 @@ def run(
     yield Stage("editing")
     source = backbone.encode(working.frames)
     beside = beside_latents(backbone, working, source, params.shown)
-    change = Intervention(beside=beside, guidance=told)
+    change = Intervention(beside=beside, guidance=told_scale)
     # An inpainting model is shown what is outside, and keeps it by itself.
     inside = working.inside() if params.blend and not backbone.inpaints else None
     fresh = torch.Generator().manual_seed(request.seed)

@@ -122,13 +122,7 @@ def _averaged(
     own = frames[place].astype(np.float32)
     total = own.copy()
     weight = np.ones(own.shape[:2], np.float32)
-    reach = _reach(deviation)
-    # The nearest first, each with the motion of the step to it.
-    later = range(place + 1, min(place + reach + 1, len(frames)))
-    after = [(steps[other - 1][0], frames[other]) for other in later]
-    earlier = reversed(range(max(place - reach, 0), place))
-    before = [(steps[other][1], frames[other]) for other in earlier]
-    for side in (after, before):
+    for side in _neighbours(frames, steps, place, _reach(deviation)):
         for far, (moved, shown) in enumerate(_followed(side), 1):
             bell = np.float32(np.exp(-((far / deviation) ** 2) / 2))
             counts = bell * _softened(shown) * _alike(moved, own)
@@ -136,6 +130,18 @@ def _averaged(
             weight += counts
     mean = total / weight[..., None]
     return _sharpened(mean, own).round().clip(0, 255).astype(np.uint8)
+
+
+def _neighbours(
+    frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, reach: int
+) -> tuple[list[tuple[_Step, Frame]], ...]:
+    """Return the frames after one and those before it, the nearest first, each with the
+    motion of the step to it."""
+    later = range(place + 1, min(place + reach + 1, len(frames)))
+    after = [(steps[other - 1][0], frames[other]) for other in later]
+    earlier = reversed(range(max(place - reach, 0), place))
+    before = [(steps[other][1], frames[other]) for other in earlier]
+    return after, before
 
 
 def _softened(shown: Grey) -> Grey:

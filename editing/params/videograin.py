@@ -25,7 +25,6 @@ from regrain.editing.params.written import (
     Share,
     parameter,
 )
-from regrain.editing.storage.texts import Content
 
 
 class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
@@ -137,14 +136,6 @@ class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
     def motion_estimate(self) -> Estimator:
         """See `MethodParams`."""
         return self.flow
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_a_pixel(cls, given: Content) -> Content:
-        """Leave out an empty `heat_pixel`, which older projects of the page say."""
-        if given.get("heat_pixel", "") in ("", None):
-            return {name: own for name, own in given.items() if name != "heat_pixel"}
-        return given
 
     @model_validator(mode="after")
     def _some_steps_are_averaged(self) -> VideoGrainParams:

@@ -117,26 +117,6 @@ def edit_clip(
     return assembly.drawn()
 
 
-@torch.no_grad()
-def edit_windows(
-    backbone: Backbone, placed: Placed, shot: int, pictures: Pictures | None = None
-) -> Steps[None]:
-    """Edit the windows of one shot and cache their drafts, which `edit_clip` of the
-    same edit then takes.
-
-    Shots do not depend on each other, so that several machines may each edit one.
-    Errors are those of `edit_clip`.
-    """
-    runner = yield from _runner(backbone, placed, pictures)
-    assembly = Assembly(runner.backbone, placed, runner.plan)
-    for window in runner.plan.windows:
-        if window.shot == shot:
-            before = assembly.finished_before(window)
-            draft = yield from runner.edit(window, before)
-            if placed.params.overlapped:
-                assembly.decode(window, draft)
-
-
 def _runner(
     backbone: Backbone,
     placed: Placed,
@@ -346,12 +326,6 @@ class Assembly:
         if not self._placed.params.overlapped or not window.anchors:
             return None
         return np.stack(self._finished[-len(window.anchors) :])
-
-    def decode(self, window: Window, draft: WindowResult | None) -> None:
-        """Decode a window for the next alone, which begins with its last frames."""
-        latents, given = (draft.edits[0], draft.given) if draft else (None, 0)
-        for _ in self._key_frames(latents, window, given):
-            pass
 
     def _key_frames(
         self, latents: Latents | None, window: Window, given: int

@@ -100,25 +100,6 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Steps[None]:
 
 
 @_apart
-def edit_shot(
-    request: EditRequest, shot: int, backbone: Backbone | None = None
-) -> Steps[None]:
-    """Edit the windows of one shot, counted from 0, and cache them: `edit` of the same
-    request takes them.
-
-    Yields the events of `edit` but the last; arguments and errors are the same.
-    """
-    check_runnable(request)
-    clock = RunClock()
-    run = yield from prepare_run(request, backbone, clock)
-    from regrain.editing.pipeline.assembly import edit_windows
-
-    for placed in run.edits:
-        recipe = edit_windows(run.backbone, placed, shot, run.pictures)
-        yield from _timed(recipe, clock)
-
-
-@_apart
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Steps[None]:
     """Tune a model on a clip, for edits of any method with `adapter`.
 

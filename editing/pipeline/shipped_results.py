@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import from_validation
 from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.project import FILE
 
 log = logging.getLogger(__name__)
-RESULT, REPORT, CREDIT = "result", "report.json", "credit.json"
+RESULT, REPORT = "result", "report.json"
 # Of a report, what the page shows.
 _KEPT = (
     "date",
@@ -32,35 +28,6 @@ _KEPT = (
     "looked_at",
     "warnings",
 )
-
-
-class Credit(BaseModel, extra="forbid", str_strip_whitespace=True):
-    """The makers of a clip and its edit, and the licence under which both are shown."""
-
-    credit: str = Field(min_length=1, max_length=80)
-    licence: str = Field(min_length=1, max_length=40)
-
-    @property
-    def text(self) -> str:
-        """Both, as shown to users."""
-        return f"{self.credit}, {self.licence}"
-
-
-def read_credit(project: Path) -> Credit | None:
-    """Read the credit of a project that is no drawing of ours; None without its file.
-
-    Raises:
-        RequestError: A field is missing, empty, too long, or unknown.
-    """
-    file = project / CREDIT
-    if not file.is_file():
-        return None
-    with boundary(CREDIT, "It cannot be read as UTF-8 text. Write it anew."):
-        text = file.read_text(encoding="utf-8-sig")
-    try:
-        return Credit.model_validate_json(text)
-    except ValidationError as error:
-        raise from_validation(error, Credit, f"{CREDIT} ") from None
 
 
 @dataclass(frozen=True)

@@ -281,11 +281,15 @@ def _wanted(view: Edges | None, size: Size, focus: Focus) -> Size | None:
     sides = np.minimum(np.ceil(shown + 2 * around), size)
     least = np.minimum(math.ceil(sides.max() / MOST_ASPECT), size)
     width, height = np.maximum(sides, least).astype(int).tolist()
-    pays = not _is_frame((width, height), size)
-    if focus.kind == "auto":
-        pays = width * height < AUTO_SHARE * math.prod(size)
-        pays = pays and min(size) >= AUTO_GAIN * min(width, height)
-    return (width, height) if pays else size
+    return (width, height) if _pays((width, height), size, focus) else size
+
+
+def _pays(side: Size, size: Size, focus: Focus) -> bool:
+    """Tell whether a box of this size is worth it in a frame."""
+    if focus.kind != "auto":
+        return not _is_frame(side, size)
+    is_small = math.prod(side) < AUTO_SHARE * math.prod(size)
+    return is_small and min(size) >= AUTO_GAIN * min(side)
 
 
 def _fitting(side: Size, size: Size, fit: Fit) -> Size:

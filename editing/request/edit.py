@@ -63,7 +63,7 @@ class Edit:
             "--set",
             "KEY=VALUE",
         ),
-        programs="Parameters of the method, by name; see list_methods.",
+        programs="Parameters of the method, by name.",
     )
     model: str = declare(
         "storybook",
@@ -71,7 +71,7 @@ class Edit:
         kind="weights",
         expected="the id of a model",
         option=Option("Model id, or path of a folder or .safetensors file."),
-        programs="A name from list_models.",
+        programs="Name of a model; an unknown one is refused with those there are.",
     )
     # For a file that does not say; see `models.weights.single_file`.
     prediction: str = declare(
@@ -141,7 +141,7 @@ class Edit:
             "Picture adapter (IP-Adapter): a file, a folder, a name in $REGRAIN_MODELS, or of the hub.",
             metavar="NAME",
         ),
-        programs="Sees pictures; a name from list_models.",
+        programs="Name of the adapter that sees pictures.",
         omit_empty=True,
     )
     # What looks at the result; see `verdict`.
@@ -156,7 +156,7 @@ class Edit:
             "or of the hub.",
             metavar="NAME",
         ),
-        programs="Looks at every region after the run; a name from list_models.",
+        programs="Name of the model that looks at every region after the run.",
         omit_empty=True,
     )
     # See `models.adapters`.

@@ -3,8 +3,7 @@
 
 Each field is declared once, by `declare`. From the declarations come the checks of
 values, the keys of project.json and their JSON schema, options of the command line,
-keys of a line of a batch, arguments of programs, names on the page, and what reports
-and the page's history keep.
+arguments of programs, names on the page, and what reports and the page's history keep.
 """
 
 from __future__ import annotations
@@ -36,14 +35,13 @@ class Strict(BaseModel):
 
 @dataclass(frozen=True)
 class Option:
-    """An option of the command line, and a key of a line of a batch, that replace a
-    project's value.
+    """An option of the command line that replaces a project's value.
 
     Attributes:
         help: What `--help` says.
         flag: Name of the option; by default that of the field.
         metavar: What `--help` shows in place of the value.
-        key: Name in a line of a batch and in `override`; by default that of the field.
+        key: Name in `override`; by default that of the field.
         many: Whether it may be given several times, although the field has one value.
     """
 
@@ -89,7 +87,7 @@ class Declared:
 
     @property
     def key(self) -> str:
-        """Name of what replaces the field, in a line of a batch and in `override`."""
+        """Name of what replaces the field, in `override`."""
         return (self.option and self.option.key) or self.name
 
     @property

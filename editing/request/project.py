@@ -45,7 +45,7 @@ from regrain.editing.request.fields import (
 )
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import (
-    check_marked,
+    check_folder,
     replacing,
     staged,
     visible,
@@ -303,7 +303,13 @@ def describe(draft: Draft, masks: str = "masks") -> Json:
 def check_project_path(folder: Path) -> None:
     """Refuse a path that is not free, an empty folder or a project by a RequestError
     about `--out`."""
-    check_marked(folder, FILE, "a new or empty folder, or a project")
+    check_folder(folder)
+    if folder.is_dir() and visible(folder) and not (folder / FILE).is_file():
+        raise RequestError(
+            "--out",
+            f"{shorten(folder.name)} contains other files. Choose a new or empty "
+            "folder, or a project.",
+        )
 
 
 def _folder(path: str | Path) -> Path:

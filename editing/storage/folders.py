@@ -104,16 +104,6 @@ def check_replaced(out: Path, is_ours: Callable[[Path], bool], kind: str) -> Non
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
-def check_marked(out: Path, file: str, instead: str) -> None:
-    """Refuse, before any work, a folder that is a file, cannot be written, or has files,
-    but not the one by which it is known; errors say what to choose instead."""
-    check_folder(out)
-    if out.is_dir() and visible(out) and not (out / file).is_file():
-        raise RequestError(
-            "--out", f"{shorten(out.name)} contains other files. Choose {instead}."
-        )
-
-
 def check_apart(out: Path, *sources: Path) -> None:
     """Check that no input is or holds the output or is in it; else RequestError about
     `--out`."""
@@ -145,7 +135,8 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
         with _working_folder(target, _same_disk(target)) as staging:
             yield staging
             target.mkdir(exist_ok=True)
-            written = list(staging.iterdir())
+            # A report comes last: where one is, all that it speaks of is there.
+            written = sorted(staging.iterdir(), key=lambda path: path.suffix == ".json")
             for name in {*replaces, *(entry.name for entry in written)}:
                 old = target / name
                 if old.is_dir() and not old.is_symlink():

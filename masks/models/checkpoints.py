@@ -38,7 +38,6 @@ class Kind(NamedTuple):
     """Abilities of a type of checkpoint: prefixes of classes in transformers, None
     where it lacks one."""
 
-    family: str
     clicks: str | None
     tracking: str | None
     words: str | None
@@ -50,12 +49,12 @@ things by words."""
 
 
 KINDS = {  # by `model_type` of config.json
-    "sam2": Kind("SAM 2", "Sam2", None, None),
-    "sam2_video": Kind("SAM 2", "Sam2", "Sam2Video", None),
-    "sam3": Kind("SAM 3", None, None, "Sam3"),
-    "sam3_tracker": Kind("SAM 3", "Sam3Tracker", None, None),
-    "sam3_tracker_video": Kind("SAM 3", "Sam3Tracker", "Sam3TrackerVideo", None),
-    "sam3_video": Kind("SAM 3", "Sam3Tracker", "Sam3TrackerVideo", "Sam3"),
+    "sam2": Kind("Sam2", None, None),
+    "sam2_video": Kind("Sam2", "Sam2Video", None),
+    "sam3": Kind(None, None, "Sam3"),
+    "sam3_tracker": Kind("Sam3Tracker", None, None),
+    "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo", None),
+    "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo", "Sam3"),
 }
 # A network for video does what the one for pictures does, with these parts of it.
 _SHARED = (
@@ -75,7 +74,7 @@ class Checkpoint:
     Attributes:
         name: Of its folder in $REGRAIN_MODELS.
         folder: Where it is.
-        kind: Its family and abilities.
+        kind: Its abilities.
         side: Pixels of the square in which it sees a frame; 1024 where the folder does
             not say.
         parameters: Numbers in its weights.

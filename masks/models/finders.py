@@ -31,10 +31,9 @@ class MaskModel:
     Attributes:
         name: For `method` of `masks.segment` and `tracker` of `masks.propagate`.
         title: What people call it.
-        about: What it is good for, as a sentence.
         takes: What it finds masks from; empty if it only follows them.
         follows: Whether it follows masks through a clip.
-        missing: Why it is not at hand, as a sentence; empty if it is.
+        missing: Whether it is not at hand.
         checkpoint: Its weights, if they are in $REGRAIN_MODELS.
         built_in: Whether it is here without a file, and answers within a second on a
             processor.
@@ -42,10 +41,9 @@ class MaskModel:
 
     name: str
     title: str
-    about: str
     takes: tuple[Prompt, ...] = ()
     follows: bool = False
-    missing: str = ""
+    missing: bool = False
     checkpoint: Checkpoint | None = None
     built_in: bool = False
 
@@ -62,15 +60,13 @@ def finders() -> dict[str, MaskModel]:
         MaskModel(
             name="sam",
             title="Learned",
-            about="A small network that was trained on drawn things.",
             takes=_SAM,
-            missing="Its weights are missing." if sam.missing() else "",
+            missing=bool(sam.missing()),
             built_in=True,
         ),
         MaskModel(
             name=CUTS,
             title="By colour",
-            about="Cuts by colour, place and motion, for real clips.",
             takes=(*_SAM, "strokes"),
             follows=True,
             built_in=True,
@@ -85,7 +81,6 @@ def finders() -> dict[str, MaskModel]:
         first = MaskModel(
             name=name,
             title=f"SAM ViT-{size[-1].upper()}",
-            about="The first SAM, for any picture.",
             takes=_SAM,
         )
         known.append(first)
@@ -96,7 +91,6 @@ def finders() -> dict[str, MaskModel]:
         published = MaskModel(
             name=checkpoint.name,
             title=checkpoints.title_of(checkpoint.name),
-            about=f"A published {kind.family}, for any picture.",
             takes=clicks + words,
             follows=bool(kind.tracking),
             checkpoint=checkpoint,

@@ -141,12 +141,14 @@ def _sample_view(scene: Scene, rng: np.random.Generator) -> View:
     size = int(rng.choice(CLOSER))
     shown = _labels(scene, size, (frames[len(frames) // 2],))[0]
     y, x = np.nonzero(shown == rng.integers(1, len(scene.actors) + 1))
-    corner = []
-    for places in (x, y):
-        middle = places.mean() if len(places) else size / 2
-        first = middle - SIZE / 2 + rng.uniform(-0.1, 0.1) * SIZE
-        corner.append(int(np.clip(first, 0, size - SIZE)))
-    return View(size, *corner, frames)
+    return View(size, _edge(x, size, rng), _edge(y, size, rng), frames)
+
+
+def _edge(places: np.ndarray, size: int, rng: np.random.Generator) -> int:
+    """Draw where a box around these places begins, along one side of a frame."""
+    middle = places.mean() if len(places) else size / 2
+    first = middle - SIZE / 2 + rng.uniform(-0.1, 0.1) * SIZE
+    return int(np.clip(first, 0, size - SIZE))
 
 
 def _changed(

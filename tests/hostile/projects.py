@@ -260,7 +260,6 @@ _OPTIONS = {
     "masks track project/clip.mp4 -o out --click 1:0,20,20": "--click --start --stride --frames --finder "
     "--tracker --model --masks --key",
     "masks convert project/masks -o out": "--color --fps",
-    "masks clean project/masks -o out": "--grow --fill-holes --drop-specks --label --color --fps",
     "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",
     "editing clusters project -o out": "--count --steps --seed --model",
 }
@@ -355,7 +354,7 @@ def _places() -> Iterator[Case]:
         command = ["editing", "run", "project", "-o", "out"]
         write = base.with_project(replace_file, b"mine", at=f"out/{name}")
         yield Case("command", f"a stranger's {name} in the way", command, write)
-    command = ["masks", "clean", "project/masks", "-o", "out", "--grow=1"]
+    command = ["masks", "convert", "project/masks", "-o", "out"]
     write = base.with_project(base.write_masks, base.labels(9), at="out")
     yield Case("command", "masks of another clip in the way", command, write)
 
@@ -381,7 +380,7 @@ _OVERLAPPING = (
         f"masks convert project/masks -o project{out}"
         for out in ("/masks", "/masks/new", "")
     ),
-    *(f"masks clean labels/1 --grow=1 -o labels{out}" for out in ("", "/1", "/1/new")),
+    *(f"masks convert labels/1 -o labels{out}" for out in ("", "/1", "/1/new")),
     "masks track labels/1 --click=1:0,9,20 -o labels",
     "masks track project/clip.mp4 --click=1:0,9,20 --masks labels/1 -o labels",
 )
@@ -436,14 +435,9 @@ _PATHS = {
 
 def _batches() -> Iterator[Case]:
     for name, path in _PATHS.items():
-
-        def change(folder: Path, path=path) -> None:
-            _loop(folder)
-            (folder / "jobs.jsonl").write_text(json.dumps({"project": path}))
-
-        command = ["editing", "batch", "jobs.jsonl", "-o", "out"]
+        command = ["editing", "batch", path, "-o", "out"]
         yield Case(
-            "command", f"editing batch of {name}", command, base.with_project(change)
+            "command", f"editing batch of {name}", command, base.with_project(_loop)
         )
 
 

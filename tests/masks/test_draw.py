@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from regrain.masks import draw
-from regrain.masks.draw import BrushStroke, brush, clean, grow
+from regrain.masks.draw import BrushStroke, brush, grow
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -95,17 +95,3 @@ def test_deepest_counts_the_border_as_edge():
     assert abs(x - 19.5) <= 10
     assert 19 <= y <= 40
     assert draw.deepest(disc(50, 20, 7)) == (50, 20)
-
-
-def test_cleaning_takes_no_pixel_of_another_mask():
-    left, right = X < 40, X >= 40
-    left, right = left & (Y < 30), right & (Y < 30) & (X != 60)
-    masks = {1: left | disc(70, 55, 1), 2: right}
-    cleaned = clean(masks, pixels=3, specks=20)
-    assert not (cleaned[1] & cleaned[2]).any()
-    assert (cleaned[1] >= left).all()
-    assert (cleaned[2] >= right).all()
-    assert not cleaned[1][55, 70]  # a speck, dropped before it could grow
-    assert cleaned[1][32, 20]
-    assert (clean(masks, pixels=3, labels=[2])[1] == masks[1]).all()
-    assert (clean({1: left, 2: right}, pixels=3, apart=False)[1] == grow(left, 3)).all()

@@ -17,7 +17,6 @@ from regrain.editing.media.labels import (
 )
 from regrain.editing.media.writing import write_lossless
 from regrain.masks.__main__ import main
-from regrain.masks.draw import clean
 from regrain.masks.models import sam
 from regrain.masks.track import following
 from regrain.masks.track.propagate import Confidence
@@ -249,22 +248,7 @@ def test_a_black_and_white_video_is_read_by_its_colour(tmp_path, make):
     assert (labels_in(out, 3) == 7 * (frames[..., 0] > 0)).all()
 
 
-def test_masks_are_cleaned(tmp_path, make):
-    labels = labelled(tmp_path / "in")
-    options = ["--fill-holes", 9, "--drop-specks", 5]
-    found = labels_in(make("clean", tmp_path / "in", *options), 4)
-    masks = {label: labels[0] == label for label in (1, 2)}
-    wanted = clean(masks, holes=9, specks=5)
-    assert (found == np.where(wanted[1], 1, 2 * wanted[2])).all()
-    only = make("clean", tmp_path / "in", "--grow", 2, "--label", 2, out="two.json")
-    kept = read_regions(only, 4, SIZE)
-    wanted = clean(masks, pixels=2, labels=[2])
-    assert all((kept[label][0] == wanted[label]).all() for label in masks)
-
-
 NOT_MADE = {
-    "--grow": ["clean in", "clean in --grow 5000"],
-    "--label": ["clean in --grow 1 --label 9"],
     "--color": ["convert in --color 1=red"],
     "masks": [
         "convert nothing",
@@ -351,7 +335,6 @@ def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, refused):
     new = tmp_path / "new"
     for arguments in (
         ("track", clip, *CLICK),
-        ("clean", new, "--grow", "1"),
         ("convert", new),
     ):
         said = "masks of another clip, 4 frames of 96x64"

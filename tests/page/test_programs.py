@@ -21,17 +21,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from regrain.editing.media.reading import VideoClip
+from regrain.editing.removed import INSTEAD, instead
 
 pytestmark = pytest.mark.full
 
-ENDPOINTS = [
-    "edit_video",
-    "edit_example",
-    "track",
-    "segment",
-    "list_methods",
-    "list_models",
-]
+ENDPOINTS = ["edit_video", "track", "segment"]
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +93,11 @@ def test_an_own_video_is_edited_by_clicks(client, clip):
     assert abs(before[10, 10] - after[10, 10]).max() < 6
     assert report["prompt_used"] == "a fox and a panda walk"
     assert report["params"]["steps"] == {"value": 4}
+    # as `path`, the client would want to download it
+    assert report["request"]["clip"]["file"] == "clip.mp4"
     with av.open(video) as container:
         assert container.metadata["comment"] == "AI-edited video"
+        assert container.streams.video[0].codec_context.name == "h264"
     for kind, name in (("matte", "edited_matte.zip"), ("prores", "edited.mov")):
         file, _ = client.predict(
             handle_file(clip), CLICKED, **asked, format=kind, api_name="/edit_video"
@@ -167,6 +164,7 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/edit_video", {"regions": [{"label": 1}, {}, {"label": 1}]}, "regions: Label 1 is used twice."),
         ("/edit_video", {"regions": [{}] * 9}, "regions: At most 8 entries are allowed"),
         ("/edit_video", {"regions": [{"prompt": "x" * 1001, "clicks": [LEFT]}]}, "1001 characters"),
+        ("/edit_video", {"regions": [{"prompt": "a unicorn", "clicks": [LEFT]}]}, "Did you mean 'robot'?"),
         ("/edit_video", {"method": "videograine"}, "method: 'videograine' was not found."),
         ("/edit_video", {"params": {"steps": 0}}, "params.steps: Expected a whole number from 1 to 1000"),
         ("/edit_video", {"model": "owner/name"}, "model: 'owner/name' was not found."),
@@ -180,58 +178,21 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/segment", {}, "clicks: No clicks and no box given."),
         ("/segment", {"box": [9, 9, 3, 3]}, "box: Expected left, top, right and bottom"),
         ("/segment", {"clicks": [LEFT], "finder": "nobody"}, "finder: 'nobody' was not found."),
-        ("/edit_example", {"example": "03_nothing"}, "example: '03_nothing'"),
-        ("/edit_example", {"prompts": '{"middle": "a fox"}'}, "prompts: Region 'middle'"),
-        ("/edit_example", {"prompts": "[]"}, "prompts: Expected an object"),
-        ("/edit_example", {"prompts": "{"}, "prompts: The text is not JSON"),
-        ("/edit_example", {"prompts": '{"left disc": 3}'}, "regions.left disc.prompt"),
-        ("/edit_example", {"prompts": json.dumps({"left disc": "x" * 1100})}, "1100 characters"),
-        ("/edit_example", {"params": '{"steps": 0}'}, "params.steps"),
-        ("/edit_example", {"params": '{"guidance_scale": NaN}'}, "params.guidance_scale"),
-        ("/edit_example", {"prompts": '{"left disc": "a unicorn"}'}, "Did you mean 'robot'?"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, said):
-    usual = {
-        "/segment": {"image": handle_file(clip)},
-        "/edit_example": {"example": "01_two_discs"},
-    }
+    file = "image" if endpoint == "/segment" else "video"
     with pytest.raises(AppError) as error:
-        client.predict(
-            **usual.get(endpoint, {"video": handle_file(clip)}) | asked,
-            api_name=endpoint,
-        )
+        client.predict(**{file: handle_file(clip)} | asked, api_name=endpoint)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_an_example_is_edited(client):
-    words = json.dumps({"left disc": "a robot"})
-    params = json.dumps({"steps": 4})
-    video, report = client.predict(
-        "01_two_discs", words, params, api_name="/edit_example"
-    )
-    with av.open(video["path"] if isinstance(video, dict) else video) as container:
-        assert container.streams.video[0].codec_context.name == "h264"
-        assert sum(1 for _ in container.decode(video=0)) == 8
-    assert report["prompt_used"] == "a robot and a fox walk on the grass"
-    assert report["params"]["steps"] == {"value": 4}
-    assert (
-        report["request"]["clip"]["file"] == "clip.mp4"
-    )  # as `path`, the client would want to download it
-
-
-def test_what_is_at_hand_is_listed(client):
-    methods = {one["name"]: one for one in client.predict(api_name="/list_methods")}
-    assert methods["videograin"]["regions"] == "needed"
-    assert methods["sdedit"]["seed"] == "always"
-    steps = methods["fresco"]["params"]["properties"]["steps"]
-    assert (steps["minimum"], steps["maximum"]) == (1, 1000)
-    here = client.predict(api_name="/list_models")
-    assert here["models"][0] == "storybook"  # a test beside may have fetched another
-    assert "fox" in here["words"]["Kinds"]
-    assert {"sam", "cuts"} <= here["finders"].keys()
-    assert here["trackers"].keys() == {"cuts"}
+@pytest.mark.parametrize("name", [name for name in INSTEAD if name.startswith("/")])
+def test_an_endpoint_that_left_says_what_to_use_instead(client, name):
+    with pytest.raises(AppError) as error:
+        client.predict("01_two_animals", api_name=name)
+    assert str(error.value) == instead(name)
 
 
 def test_one_declaration_documents_an_endpoint(server):
@@ -276,9 +237,7 @@ def test_programs_on_the_page_about_the_api_run_as_listed(
     info = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
     said = []
     for told in info.values():
-        listed = told["code_snippets"]["python"].replace(
-            "01_two_animals", "01_two_discs"
-        )
+        listed = told["code_snippets"]["python"]
         exec(
             re.sub("client = .*", "", listed), {"client": client, "print": said.append}
         )
@@ -293,16 +252,12 @@ def test_tools_of_mcp(server, clip):
 
     async def talk(session):
         tools = [tool.name for tool in (await session.list_tools()).tools]
-        methods = await session.call_tool("list_methods", {})
         mask = await session.call_tool("segment", {"image": url, "clicks": [LEFT]})
         outside = {"image": url, "clicks": [{"x": 999, "y": 0}]}
-        return tools, methods, mask, await session.call_tool("segment", outside)
+        return tools, mask, await session.call_tool("segment", outside)
 
-    tools, methods, mask, refused = mcp(server, talk)
+    tools, mask, refused = mcp(server, talk)
     assert set(tools) == {*ENDPOINTS}
-    assert "videograin" in [
-        method["name"] for method in json.loads(methods.content[0].text)
-    ]
     shown, address, found = mask.content
     assert not mask.isError
     assert (shown.type, shown.mimeType) == ("image", "image/png")

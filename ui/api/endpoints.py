@@ -4,9 +4,9 @@ function."""
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 import gradio as gr
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from regrain.editing.errors import EditingError, from_validation
+from regrain.editing.removed import INSTEAD
 from regrain.ui.api.program_schema import Arguments
 from regrain.ui.handlers.base import address_of
 
@@ -82,9 +83,29 @@ def offer(
     made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
     root: Any = get_blocks_context()
     components = root.fns[made["id"]].inputs
-    properties = inlined(arguments.model_json_schema())["properties"]
+    told = schemas(arguments)
     for component, name in zip(components, fields, strict=True):
-        _show_schema(component, properties[name])
+        _show_schema(component, told[name])
+
+
+def refuse_removed() -> None:
+    """Answer programs that call an endpoint that left with what to use instead; must
+    run inside a layout."""
+    for name, said in INSTEAD.items():
+        if name.startswith("/"):
+            api(
+                _refuser(said),
+                api_name=name[1:],
+                api_visibility="undocumented",
+                queue=False,
+            )
+
+
+def _refuser(said: str) -> Callable[[], None]:
+    def endpoint() -> None:
+        raise Refused(said)
+
+    return endpoint
 
 
 def _ordered_fields(arguments: type[Arguments]) -> dict[str, FieldInfo]:
@@ -118,31 +139,16 @@ def _with_examples(
 routes.generate_code_snippets = _with_examples
 
 
-def inlined(schema: Any, known: Schema = MappingProxyType({})) -> Any:
-    """Return a JSON schema as gradio reads it: without references, titles, and true or
-    false for a schema.
-
-    `known` is what references lead to; of a whole schema, its own `$defs`.
-    """
-    if isinstance(schema, list):
-        return [inlined(part, known) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    known = schema.get("$defs", known)
-    if "$ref" in schema:
-        own = {key: part for key, part in schema.items() if key != "$ref"}
-        schema = known[schema["$ref"].rsplit("/", 1)[1]] | own
-    plain = {}
-    for key, part in schema.items():
-        is_title = key == "title" and isinstance(part, str)
-        if key == "$defs" or is_title:
-            continue
-        if key == "additionalProperties" and isinstance(part, bool):
-            if part:
-                plain[key] = {}
-        else:
-            plain[key] = inlined(part, known)
-    return plain
+def schemas(arguments: type[Arguments]) -> dict[str, Schema]:
+    """Return the JSON schema of each argument as gradio reads it: without
+    references."""
+    whole = arguments.model_json_schema()
+    text = json.dumps(whole["properties"])
+    # In this order, in which those that hold others come first.
+    for name, model in whole.get("$defs", {}).items():
+        reference = json.dumps({"$ref": f"#/$defs/{name}"})
+        text = text.replace(reference, json.dumps(model))
+    return json.loads(text)
 
 
 def _describe(

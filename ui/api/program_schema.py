@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from gradio import FileData
 from gradio_client.utils import python_type_to_json_schema
-from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.registry import METHODS
@@ -24,11 +24,20 @@ from regrain.ui.session.mask_edits import MAX_POINTS
 from regrain.ui.values.state import MAX_REGIONS
 
 _CLICKS = [{"x": 100, "y": 100}]  # an example
-_USUAL = "Empty takes the default; list_models lists all."
+_USUAL = "Empty takes the default; an unknown name is refused with those there are."
+
+
+def _plain(schema: dict[str, Any]) -> None:
+    """Leave out of a JSON schema what gradio does not read."""
+    del schema["additionalProperties"]
+    for part in (schema, *schema["properties"].values()):
+        part.pop("title", None)
 
 
 class Arguments(Strict):
     """Arguments of an endpoint, as JSON has them."""
+
+    model_config = ConfigDict(json_schema_extra=_plain)
 
 
 A = TypeVar("A", bound=Arguments)
@@ -152,11 +161,6 @@ class OfVideo(Arguments):
     )
 
 
-FORMAT: Any = Field(
-    "mp4",
-    description="What is returned: mp4; gif; png, the frames without loss in a zip file; prores, "
-    "ProRes 4444 of the edit alone and its matte as straight alpha; matte, grey PNG files in a zip file.",
-)
 Formats = Literal["mp4", "gif", "png", "prores", "matte"]
 
 
@@ -174,7 +178,11 @@ class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
         description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
         "without clicks take theirs from it, by label.",
     )
-    format: Formats = FORMAT
+    format: Formats = Field(
+        "mp4",
+        description="What is returned: mp4; gif; png, the frames without loss in a zip file; prores, "
+        "ProRes 4444 of the edit alone and its matte as straight alpha; matte, grey PNG files in a zip file.",
+    )
 
 
 class TrackVideo(OfVideo):
@@ -208,25 +216,3 @@ class SegmentImage(Arguments):
     )
     frame: Frame = Field(0, description="Which frame of a video, from 0.")
     finder: Name = Field("", description=f"What finds the mask. {_USUAL}")
-
-
-class EditExample(Arguments):
-    """Arguments of `edit_example`."""
-
-    example: str = Field(
-        description="Name of an example project.", examples=["01_two_animals"]
-    )
-    prompts: str = Field(
-        "{}",
-        description="JSON object: names of regions, and what each should become. The others keep the "
-        "example's prompts.",
-    )
-    params: str = Field(
-        "{}",
-        description='JSON object: parameters of the method, such as {"steps": 20}.',
-    )
-    format: Formats = FORMAT
-
-
-class Nothing(Arguments):
-    """No arguments."""

@@ -14,13 +14,12 @@ from gradio import FileData
 from PIL import Image
 
 from regrain.editing.errors import MaskError, RequestError
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import check_params
 from regrain.editing.pipeline.outputs import file_in
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.fields import from_json
-from regrain.masks.models.finders import finders
-from regrain.ui.api.endpoints import Caller, inlined, offer
+from regrain.ui.api.endpoints import Caller, offer, refuse_removed
 from regrain.ui.api.program_clips import (
     NOTHING,
     add_regions,
@@ -31,21 +30,17 @@ from regrain.ui.api.program_clips import (
 )
 from regrain.ui.api.program_schema import (
     ClickedRegion,
-    EditExample,
     EditVideo,
-    Nothing,
     SegmentImage,
     TrackVideo,
 )
 from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_request, masks_of
-from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.mask_files import write_tracks
 from regrain.ui.session.session import Session
 from regrain.ui.session.tracking import Tracker, uncertain
-from regrain.ui.values.method_choice import uses
 from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]
@@ -95,24 +90,6 @@ class Programs:
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
         return _answer(saved, report, asked.format)
-
-    def edit_example(
-        self, asked: EditExample, caller: Caller
-    ) -> tuple[FileData, Facts]:
-        """Edit one of the example clips, each region with its own words.
-
-        Returns:
-            The edited video, an mp4 or what `format` says, and the report of the run.
-        """
-        request = from_example(
-            self.jobs.catalogue.example(asked.example),
-            read_object("prompts", asked.prompts),
-            read_object("params", asked.params),
-        )
-        with self._call(self.turns, caller) as (turn, page, _):
-            self._wait(turn, page)
-            saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
-        return _answer(saved, saved.finished.report, asked.format)
 
     def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, Facts]:
         """Find the mask of one object in a picture, or in a frame of a video, from
@@ -174,49 +151,6 @@ class Programs:
             if note:
                 facts["note"] = note
             return FileData(path=str(path)), facts
-
-    def list_methods(self, asked: Nothing, caller: Caller) -> list[Facts]:
-        """List the methods: what each needs, and its parameters as JSON schemas.
-
-        Returns:
-            By method its name, title, paper, use of regions, source prompt and seed,
-            and params.
-        """
-        return [
-            {
-                "name": method.name,
-                "title": method.title,
-                "paper": method.paper,
-                "regions": uses(method.name).regions,
-                "source_prompt": "source_prompt" in method.needs,
-                "seed": uses(method.name).seed,
-                "params": inlined(method.Params.model_json_schema()),
-            }
-            for method in METHODS.values()
-        ]
-
-    def list_models(self, asked: Nothing, caller: Caller) -> Facts:
-        """List what is at hand here: models, what is added to them, and who finds and
-        follows masks.
-
-        Returns:
-            Names: models, loras, motions (adapters), picture_adapters, readers,
-            controls; words, all that the built-in model knows, by kind; finders and
-            trackers with what they are good for.
-        """
-        catalogue = self.jobs.catalogue
-        able = [one for one in finders().values() if not one.missing]
-        return {
-            "models": catalogue.models,
-            "loras": catalogue.loras,
-            "motions": catalogue.motions,
-            "picture_adapters": catalogue.pictures,
-            "readers": catalogue.readers,
-            "controls": catalogue.controls,
-            "words": {kind: [*words] for kind, words in catalogue.groups.items()},
-            "finders": {one.name: one.about for one in able if "points" in one.takes},
-            "trackers": {one.name: one.about for one in able if one.follows},
-        }
 
     def _find(
         self,
@@ -319,13 +253,11 @@ class Programs:
 def add_api(programs: Programs) -> None:
     """Offer the endpoints, over HTTP and as tools of MCP; must run inside a layout."""
     offer(EditVideo, programs.edit_video)
-    offer(EditExample, programs.edit_example)
     offer(TrackVideo, programs.track)
     offer(
         SegmentImage, programs.segment, queue=False
     )  # short, and MCP shows pictures of such calls alone
-    offer(Nothing, programs.list_methods, queue=False)
-    offer(Nothing, programs.list_models, queue=False)
+    refuse_removed()
 
 
 def _beside(format: str) -> str:

@@ -170,25 +170,15 @@ class RunHandlers(Handlers):
         return QueueView(jobs, note, time.time())
 
     @outputs("queue")
-    def arrange(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Let a waiting run change places with the one `by` places after it, or else
-        take it out."""
+    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """Take a waiting run out."""
         session = self.visits.find(page_of(request))
         if session is None:
             return {}
-        said = event_data(event)
+        key = event_data(event).get("key")
         with session.lock:
-            waiting = session.going[1:]
-            keys = [run.key for run in waiting]
-            if said.get("key") in keys:
-                at = keys.index(said["key"])
-                run = waiting[at]
-                by = said.get("by")
-                if by == 1 or by == -1:
-                    other = at + by
-                    if 0 <= other < len(waiting):
-                        run.turn.swap(waiting[other].turn)
-                else:
+            for run in session.going[1:]:
+                if run.key == key:
                     run.stop()
                     session.runs.remove(run)
         return {"queue": self._queue(session)}

@@ -9,7 +9,7 @@ import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video, or a project saved here as a zip file";
 const CONSENT =
-  "Examples without a credit are drawn. Open only clips you may edit, and none of real people without their consent.";
+  "Examples are drawn. Open only clips you may edit, and none of real people without their consent.";
 
 /** @param {() => void} onclick */
 const makeOwn = (onclick) => {

@@ -80,8 +80,7 @@ export interface Events {
   hub_model: { ask: { id: string }; fetch: { id: string }; use: { id: string }; stop: Nothing };
   method: { choose: { name: string } };
   quality: { choose: { name: string } };
-  /** Move a waiting run by so many places; by 0, remove it. */
-  queue: { arrange: { key: string; by: number } };
+  queue: { remove: { key: string } };
   recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { place: string } };
   result: { make: { key: string; name: string } };
 }

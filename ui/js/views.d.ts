@@ -342,8 +342,6 @@ export interface ExampleView {
   videos: string[];
   change: string;
   hint: string;
-  /** Its makers and licence; "" of a drawing of ours */
-  credit: string;
 }
 
 /** Whether the server knows the page, and what it may go on with. */
@@ -743,7 +741,7 @@ export interface EventNames {
   hub_model: "ask" | "fetch" | "stop" | "use";
   method: "choose";
   quality: "choose";
-  queue: "arrange";
+  queue: "remove";
   recent: "list" | "open" | "delete" | "path";
   result: "make";
 }

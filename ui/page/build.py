@@ -271,7 +271,7 @@ def _wire_runs(
         ended.append(on(watched.then, runs.ready, p.cards, **FREE))
         on(watched.failure, runs.ready, p.cards, **FREE)
     on(p.stop.click, runs.stop, **FREE)
-    on(p.queue.arrange, runs.arrange, **MANY)
+    on(p.queue.remove, runs.remove, **MANY)
     return ended
 
 

@@ -35,7 +35,7 @@ EVENTS = {
     "hub_model": ("ask", "fetch", "stop", "use"),
     "method": ("choose",),
     "quality": ("choose",),
-    "queue": ("arrange",),
+    "queue": ("remove",),
     "recent": ("list", "open", "delete", "path"),
     "result": ("make",),
 }

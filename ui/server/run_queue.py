@@ -217,12 +217,6 @@ class Ticket:
         if event.seconds_left is not None:
             self.ends = self._queue._clock() + event.seconds_left
 
-    def swap(self, other: Ticket) -> None:
-        """Change places with another of the same visitor, if both still wait."""
-        with self._queue.changed:
-            if {self, other} <= {*self._queue._waiting}:
-                self.start, other.start = other.start, self.start
-
     def share(self) -> None:
         """Let one more thread hold the place or the turn, until it calls `unshare`."""
         with self._queue.changed:

@@ -68,7 +68,6 @@ class OpenedClip:
     masks: Path | None = None
     # A result that was made earlier, with the project's own settings
     made: ShippedResult | None = None
-    credit: str = ""  # of an example that is no drawing: its makers and licence
     deinterlace: bool = False  # whether frames of that file were woven of two fields
     total: int = 0  # frames of that file
     start: int = 0  # the first one used
@@ -91,10 +90,9 @@ class OpenedClip:
 
     @property
     def drawn(self) -> bool:
-        """True if it is of the built-in model's world: an example without a credit, or
-        a clip that says so."""
-        ours = not self.own and not self.credit
-        return ours or self.request.clip.comment == DRAWN
+        """True if it is of the built-in model's world: an example, or a clip that says
+        so."""
+        return not self.own or self.request.clip.comment == DRAWN
 
     @property
     def clip(self) -> Clip:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
@@ -14,16 +12,15 @@ from typing import cast
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.errors import EditingError, RequestError, shorten, suggest
+from regrain.editing.errors import EditingError
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
-from regrain.editing.pipeline.shipped_results import read_credit, read_made
+from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
 from regrain.ui.server.media import data_url
-from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import OpenedClip, prepare
 
 log = logging.getLogger(__name__)
@@ -88,13 +85,7 @@ def _prepare(project: Path, media: Path) -> Example:
     title = bare.capitalize() or project.name
     opened = prepare(project.name, title, request, media)
     made = read_made(project, media)
-    credit = read_credit(project)
-    opened = replace(
-        opened,
-        masks=overlapping_masks(project),
-        made=made,
-        credit=credit.text if credit else "",
-    )
+    opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
     middle = len(opened.frames) // 2
     frame = opened.frames[middle]
@@ -129,55 +120,3 @@ def _apart(now: str, then: str) -> tuple[str, str]:
 def _bare(text: str) -> str:
     """Return a text without an article in front."""
     return re.sub(r"^(an?|the)( |$)", "", text)
-
-
-def from_example(
-    example: Example, prompts: Mapping[str, object], params: Mapping[str, object]
-) -> EditRequest:
-    """Return an example with other words for some of its regions.
-
-    Raises:
-        RequestError: A region it does not have, or words that cannot be taken.
-    """
-    base = example.request
-    known = [region.name for region in base.regions]
-    for name, text in prompts.items():
-        if name not in known:
-            raise RequestError(
-                "prompts",
-                f"Region {name[:60]!r} was not found. {suggest(name, known)}",
-            )
-        if not isinstance(text, str):
-            raise RequestError(
-                f"regions.{name}.prompt", f"Expected text, got {shorten(text)}."
-            )
-    regions = []
-    for region in base.regions:
-        prompt = str(prompts.get(region.name, region.prompt)).strip()
-        regions.append(replace(region, prompt=prompt))
-    for error in length_errors(regions):
-        raise error
-    # The project's own prompt counts only while its regions' prompts are unchanged.
-    same = tuple(regions) == base.regions
-    return replace(
-        base,
-        regions=tuple(regions),
-        prompt=base.prompt if same else "",
-        params={**base.params, **params},
-    )
-
-
-def read_object(field: str, text: str) -> dict[str, object]:
-    """Read a JSON object in a text; a RequestError if it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(
-            field,
-            f"The text is not JSON ({error}). Use an object such as {{}}.",
-        ) from None
-    if not isinstance(value, dict):
-        raise RequestError(
-            field, f"Expected an object of names and values, got {shorten(value)}."
-        )
-    return value

@@ -223,15 +223,14 @@ class Session(ClipWork):
     @property
     def going(self) -> list[RunThread]:
         """The run that goes on, and those that wait, in their order."""
-        going = [run for run in self.runs if not run.over]
-        return sorted(going, key=lambda run: run.turn.start)
+        return [run for run in self.runs if not run.over]
 
     @property
     def run(self) -> RunThread | None:
         """The run that goes on, or else the last one on this clip."""
         if going := self.going:
             return going[0]
-        return max(self.runs, key=lambda run: run.turn.start, default=None)
+        return self.runs[-1] if self.runs else None
 
     def asks(self, fields: object) -> tuple[object, ...]:
         """Identify a run apart from clip and masks; `fields` are the page's."""

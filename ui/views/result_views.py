@@ -143,8 +143,7 @@ def made_player(opened: OpenedClip) -> PlayerView | None:
         settings.append(f"{steps} steps")
     settings.append(f"seed {opened.request.seed}")
     used = ", ".join(settings)
-    clip = f"{opened.credit or 'The clip is drawn'}."
-    note = f"{clip} This result was made earlier with this example’s settings: {used}."
+    note = f"The clip is drawn. This result was made earlier with this example’s settings: {used}."
     return replace(
         player(opened, [EditView(*pair) for pair in pairs]),
         caption="Edited earlier",

@@ -77,7 +77,6 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
             videos=[str(opened.source), opened.made.edits[0]] if opened.made else [],
             change=example.change,
             hint=" / ".join(example.request.targets),
-            credit=opened.credit,
         )
         items.append(shown)
     return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)

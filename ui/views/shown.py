@@ -391,7 +391,6 @@ class ExampleView:
     videos: list[str]
     change: str
     hint: str
-    credit: str  # its makers and licence; "" of a drawing of ours
 
 
 @dataclass(frozen=True)

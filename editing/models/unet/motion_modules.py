@@ -256,15 +256,18 @@ def _transformed(
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
             seen = normed(tokens, weights, f"{own}.norm{number}") + positions
-            layer = f"{own}.attn{number}"
-            q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
-            q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
-            out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
-            tokens = tokens + linear(out, weights, f"{layer}.to_out.0")
+            tokens = tokens + _attended(seen, weights, f"{own}.attn{number}", heads)
         seen = normed(tokens, weights, f"{own}.norm3")
         wide, gate = linear(seen, weights, f"{own}.ff.net.0.proj").chunk(2, -1)
         tokens = tokens + linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
     return linear(tokens, weights, "proj_out")
+
+
+def _attended(seen: Tensor, weights: Weights, layer: str, heads: int) -> Tensor:
+    q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
+    q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
+    out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
+    return linear(out, weights, f"{layer}.to_out.0")
 
 
 def blocks(weights: Weights, prefix: str) -> int:

@@ -258,9 +258,9 @@ def test_usage_errors_are_one_line(capsys, arguments):
 
 
 def test_numbers_that_are_none_are_named_in_plain_words(capsys):
-    assert call("batch", "p", "-o", "o", "--cpus", 0) == 2
+    assert call("cache", "--older", -1) == 2
     assert (
-        capsys.readouterr().err == "error: --cpus: Expected at least 0.1. See --help.\n"
+        capsys.readouterr().err == "error: --older: Expected at least 0. See --help.\n"
     )
 
 

@@ -25,7 +25,6 @@ from regrain.editing.models.wan.condition import condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
 from regrain.editing.pipeline import estimate
-from regrain.editing.pipeline.runner import edit_shot
 from regrain.editing.recipe.region_words import TokenRegions, by_frame
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
@@ -472,11 +471,9 @@ def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tm
     near(own.of("editing")[8].change.context, contexts[1])
 
 
-def test_windows_that_were_edited_apart_are_those_of_a_run(vace, monkeypatch):
-    """As machines that each edit a shot do."""
+def test_windows_that_were_edited_are_those_of_the_next_run(vace, monkeypatch):
     asked = long_request()
-    for _ in edit_shot(asked, 0, vace):
-        pass
+    list(edit(asked, vace))
     calls = []
     note_calls(monkeypatch, vace, lambda *_: calls.append(1))
     list(edit(asked, vace))

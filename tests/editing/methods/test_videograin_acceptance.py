@@ -305,15 +305,6 @@ def test_what_to_look_at_is_checked_with_the_request(given):
         two_animals(params=given)
 
 
-def test_a_chosen_pixel_is_refused_by_name_unless_none_is_chosen():
-    """Older projects of the page name the parameter, most of them with nothing."""
-    for empty in ("", None):
-        assert VideoGrainParams(heat_pixel=empty) == VideoGrainParams()
-        two_animals(params={"heat_pixel": empty})
-    with pytest.raises(RequestError, match=r"^params.heat_pixel: Unknown key"):
-        two_animals(params={"heat_pixel": "1,8,8"})
-
-
 def test_one_grid_may_be_given_as_a_number():
     """What the command line makes of `--set heat_grids=2`."""
     assert two_animals(params={"heat_grids": 2}).params["heat_grids"] in (2, "2")

@@ -38,7 +38,6 @@ from regrain.editing.pipeline.focus import (
 from regrain.editing.pipeline.layers import layers_of
 from regrain.editing.pipeline.metrics import measure
 from regrain.editing.pipeline.placing import Compositor, place_maps
-from regrain.editing.pipeline.runner import edit_shot
 from regrain.editing.recipe.events import (
     Losses,
     Preview,
@@ -602,13 +601,6 @@ def test_cuts_are_found_in_the_whole_frame_and_each_shot_has_its_box(small):
     repeated = replace(asked, focus=one["path"])
     with pytest.raises(RequestError, match=r"^focus: The box changes its size before"):
         list(edit(replace(repeated, params=QUICK), small))
-
-
-def test_a_shot_is_edited_for_later_in_its_box(small):
-    asked = request(8, params=QUICK | {"cuts": "4", "window": 4})
-    for shot in (0, 1):
-        assert "editing" in stages(edit_shot(asked, shot, small))
-    assert "editing" not in stages(edit(asked, small))
 
 
 # --- Each region in its own box

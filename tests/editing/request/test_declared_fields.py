@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from json_files import read_json, write_json
+from json_files import read_json
 from other_values import EDIT, REGION, make_request, with_region, write_files
 
 from regrain.editing import RequestError, load_project, save_project
 from regrain.editing.cli.changes import REPLACED
-from regrain.editing.cli.jobs import JobSpec, read_jobs
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import override
 from regrain.editing.request.fields import declared
 from regrain.editing.request.project import FILE, Project, describe
 from regrain.editing.request.region import Region
@@ -105,18 +103,6 @@ CHANGES = {
 
 def test_everything_that_can_be_replaced_is_tried():
     assert list(CHANGES) == list(REPLACED)
-    assert set(JobSpec.model_fields) == {"project", "name", *REPLACED}
-
-
-@pytest.mark.parametrize("key", CHANGES)
-def test_a_line_of_a_batch_replaces_a_value(tmp_path, key):
-    value, expected = CHANGES[key]
-    save_project(make_request(prompt="a cat"), tmp_path / "p")
-    write_json(tmp_path / "jobs.jsonl", {"project": "p", key: value})
-    (job,) = read_jobs(["jobs.jsonl"])
-    assert job.changes == {key: value}
-    request, _ = override(load_project(job.project), **job.changes)
-    assert {name: getattr(request, name) for name in expected} == expected
 
 
 OPTIONS = {

@@ -15,7 +15,6 @@ from regrain.editing import (
     RequestError,
     open_clip,
 )
-from regrain.editing.cli.jobs import read_jobs
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.project import (
@@ -175,8 +174,6 @@ def test_the_name_of_an_example_stands_for_it_where_there_is_no_such_folder(
     monkeypatch.chdir(tmp_path)
     example = ASSETS / "examples" / "01_two_animals"
     assert load_project("01_two_animals").clip.path == example / "clip.mp4"
-    (job,) = read_jobs(["01_two_animals"])
-    assert job.project == example.resolve()
     for path in ("./examples/01_two_animals", "01_two_animal"):
         with pytest.raises(RequestError, match="has no project.json"):
             load_project(path)

@@ -500,19 +500,7 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     assert told.first == pytest.approx(7.075)
 
 
-def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
-    assert main(["finders"]) == 0
-    listed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in listed] == [
-        "sam",
-        "cuts",
-        SAM2,
-        SAM3,
-    ]
-    assert listed[2].startswith(
-        f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2"
-    )
-    assert listed[2].endswith("to follow a frame.")
+def test_the_command_line_uses_them(tmp_path, capsys):
     write_lossless(tmp_path / "clip.mkv", CLIP)
     asked = [
         "track",

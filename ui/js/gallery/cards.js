@@ -48,12 +48,11 @@ const playOnInterest = (card, box, paths) => {
  * @param {() => void} onclick
  */
 export const makeExample = (item, chosen, onclick) => {
-  const { name, title, hint, change, credit } = item;
+  const { name, title, hint, change } = item;
   const pictures = [item.picture, item.after].filter(Boolean);
   const halves = pictures.map((src) => make("span", "rg-half", make("img", { src, alt: "" })));
   const box = make("span", "rg-halves", ...halves);
   const words = [make("strong", {}, title), make("span", "rg-change", change)];
-  if (credit) words.push(make("span", "rg-change rg-credit", credit));
   const ariaPressed = name === chosen;
   const about = { className: "rg-example", type: "button", onclick, ariaPressed, title: hint };
   const card = make("button", { ...about, data: { name } }, box, ...words);

@@ -1,0 +1,199 @@
+"""Batches: each project is done once, a batch goes on, and on a cluster of two nodes it
+outlives one that is killed."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from json_files import read_json
+from made_projects import write_project
+
+from regrain.editing import load_project, save_project
+from regrain.editing.__main__ import main
+from regrain.editing.cli.batch import edit_on_ray, edit_project
+
+
+@pytest.fixture
+def projects(tmp_path, own_cache):
+    """Three projects."""
+    return [
+        write_project(tmp_path / "in" / name, seed=seed)
+        for seed, name in enumerate("abc")
+    ]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def seed_of(results: Path) -> int:
+    return read_json(results / "report.json")["request"]["seed"]
+
+
+def test_every_project_is_done_once_and_a_batch_goes_on(
+    projects, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    ran = []
+    from regrain.editing.pipeline import runner
+
+    edit = runner.edit
+
+    def noted(request, backbone=None):
+        ran.append(request.seed)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        yield from edit(request, backbone)
+
+    monkeypatch.setattr(runner, "edit", noted)
+    command = ["batch", *map(str, projects), "-o", str(out)]
+    assert main(command) == 130
+    assert ran == [0, 1]
+    assert names(out) == ["a"]
+    assert main(command) == 0
+    assert ran == [0, 1, 1, 2]
+    assert names(out) == ["a", "b", "c"]
+    assert main(command) == 0
+    assert ran == [0, 1, 1, 2]
+    # Another seed is another result.
+    save_project(replace(load_project(projects[1]), seed=9), projects[1])
+    assert main(command) == 0
+    assert ran[4:] == [9]
+    assert seed_of(out / "b") == 9
+
+
+def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
+    save_project(
+        replace(load_project(projects[0]), prompt="an unheardof thing"), projects[0]
+    )
+    assert main(["batch", *map(str, projects), "-o", str(tmp_path / "out")]) == 1
+    assert names(tmp_path / "out") == ["b", "c"]
+    said = capsys.readouterr()
+    assert "failed: a: " in said.err
+    assert "unheardof" in said.err
+    assert "2 of 3 projects done" in said.out
+
+
+def test_what_is_no_project_or_in_the_way_is_refused_before_any_work(
+    projects, tmp_path, capsys
+):
+    other = write_project(tmp_path / "other" / "A")
+    (tmp_path / "out" / "b").mkdir(parents=True)
+    (tmp_path / "out" / "b" / "mine.txt").write_text("mine")
+    a, b, c = map(str, projects)
+    for given, out, said in (
+        ([a, str(tmp_path / "in")], "new", "FOLDER: "),
+        ([a, str(other)], "new", "FOLDER: Two are called 'A'. Rename one."),
+        ([a, b, c], "out", "--out: 'b' contains 'mine.txt'"),
+        ([a], "in/a/project.json", "--out: 'project.json' is a file"),
+    ):
+        assert main(["batch", *given, "-o", str(tmp_path / out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {said}")
+    assert names(tmp_path) == ["in", "other", "out"]
+
+
+def test_the_name_of_an_example_stands_for_it(tmp_path, monkeypatch, own_cache):
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    monkeypatch.setattr(
+        "regrain.editing.cli.batch.edit_project", lambda *work: ran.append(work) or ""
+    )
+    assert main(["batch", "01_two_animals", "-o", "out"]) == 0
+    ((project, results),) = ran
+    assert (project.name, results) == (
+        "01_two_animals",
+        tmp_path / "out" / project.name,
+    )
+    assert (project / "project.json").is_file()
+
+
+def test_a_failure_inside_is_named(projects, tmp_path, monkeypatch):
+    monkeypatch.setattr("regrain.editing.cli.batch._edit", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in edit_project(projects[0], tmp_path / "out")
+
+
+def begin_batch(project: Path, out: Path) -> int:
+    """Another process that has begun a batch."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+
+        def hang(*_):
+            os.write(tell, b".")
+            signal.pause()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("regrain.editing.cli.batch.edit_project", hang)
+            main(["batch", str(project), "-o", str(out)])
+        os._exit(0)
+    os.close(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    return child
+
+
+def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(
+    projects, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    child = begin_batch(projects[0], out)
+    try:
+        assert main(["batch", str(projects[1]), "-o", str(out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: --out: 'out' is in use by another run. Wait")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert main(["batch", str(projects[0]), "-o", str(out)]) == 0
+    assert names(out) == ["a"]
+
+
+# --- On a cluster
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """The nodes of a cluster on this machine, each a process, with room for one worker
+    each."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
+    # at 15 a worker starves beside other tests
+    os.environ.update(RAY_worker_niceness="0")
+    cluster = Nodes(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    other = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster, other
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_batch_outlives_a_node(nodes, projects, tmp_path):
+    cluster, other = nodes
+    out = tmp_path / "out"
+    work = {project: out / project.name for project in projects}
+    ended = []
+    for project, error in edit_on_ray(work, cluster.address):
+        assert error == ""
+        ended.append(project)
+        if len(ended) == 1:
+            cluster.remove_node(other, allow_graceful=False)
+    assert sorted(ended) == projects
+    assert names(out) == ["a", "b", "c"]
+    assert [seed_of(results) for results in work.values()] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_one_line(projects, tmp_path, capsys):
+    ray = pytest.importorskip("ray")
+    ray.shutdown()
+    command = ["batch", str(projects[0]), "-o", str(tmp_path / "out")]
+    assert main([*command, "--ray", "127.0.0.1:1"]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
