@@ -26,7 +26,6 @@ _KEPT = (
     "date",
     "prompt_used",
     "seconds",
-    "seconds_in_steps",
     "peak_memory",
     "metrics",
     "looked_at",

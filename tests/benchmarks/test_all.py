@@ -34,7 +34,7 @@ def test_all_are_run_kept_and_not_run_again(tmp_path, monkeypatch, capfd):
     assert "good" not in printed
 
 
-OTHERS = {"page", "promises", "soak"}  # have tests of their own
+OTHERS = {"page", "soak"}  # have tests of their own
 
 
 @pytest.mark.parametrize("name", sorted({*everything.QUICK} - OTHERS))

@@ -28,7 +28,7 @@ from regrain.editing.recipe.events import (
 pytestmark = pytest.mark.usefixtures("own_cache")
 KEYS = (
     "version comment versions date request prompt_used params masks seconds "
-    "seconds_in_steps peak_memory metrics looked_at warnings"
+    "peak_memory metrics looked_at warnings"
 )
 
 
