@@ -219,7 +219,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def frames_at_once(height: int, width: int, free: int) -> int:
     """Return how many frames of this size the autoencoder takes at once, 0 to 4; 0
     means one, in tiles."""
-    fitting = int(_SHARE * free / autoencoder_bytes(1, height * width))
+    fitting = int(_SHARE * free / (height * width * _AUTOENCODER_BYTES))
     return min(FRAMES_AT_ONCE, fitting)
 
 
@@ -227,12 +227,6 @@ def clip_frames(pixels: int, free: int) -> int:
     """Return how many frames of so many pixels a video model decodes together: three
     float32 copies each."""
     return int(_SHARE * free / (pixels * 3 * 3 * 4))
-
-
-def autoencoder_bytes(frames: int, pixels: int) -> int:
-    """Estimate the bytes, weights aside, of a call of the autoencoder: so many frames
-    of so many pixels."""
-    return frames * pixels * _AUTOENCODER_BYTES
 
 
 def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:

@@ -179,7 +179,7 @@ def _add_choices(
             filterable=False,
         )
         shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
-    quality = choices(method, usual[method], usual[method], lambda counts: "")
+    quality = choices(method, usual[method], usual[method])
     shown["quality"] = view("quality", quality, elem_id="quality")
     return shown
 
