@@ -207,8 +207,8 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
 
 
 def decided(request: EditRequest) -> dict:
-    """The parameters of a run, as its report has them."""
-    params = request.decided.model_dump()
+    """The steps of a run, and what is given, as its report has them."""
+    params = {"steps": request.decided.steps, **request.params}
     return {name: {"value": value} for name, value in params.items()}
 
 

@@ -629,7 +629,9 @@ def test_key_frames_are_marked_and_move(page):
     press_run(page)
     page.wait_for_selector("[role=alert]", state="detached")  # of what was wrong before
     wait_for_result(page)
-    assert report(page)["params"] == {"keyframes": {"value": "0, 4"}}
+    params = report(page)["params"]
+    assert params.keys() == {"steps", "keyframes"}
+    assert params["keyframes"] == {"value": "0, 4"}
     # They are the clip's, whatever the method.
     page.click("#tabs >> text=Masks")
     page.select_option(".rg-method select", "sdedit")
