@@ -42,8 +42,6 @@ COMMANDS = {
     "--task crossing --row videograin --grow 0 --margin default --jobs 2",
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",
-    "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
-    "inversion": "benchmarks.model_quality --scenes 200 --steps 50 --learn 0",
     "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin --previews 2",
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
@@ -52,7 +50,6 @@ COMMANDS = {
     '--row infedit --row "infedit, 8 steps" --row "videograin, as long" --row "SDEdit, as long" '
     '--variant \'storybook/fast:{"method":"infedit","loras":["storybook/fast"]}\' '
     "--grow 0 --margin default",
-    "few_steps": "benchmarks.few_steps --measured 2 --dtype bfloat16",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
@@ -60,12 +57,6 @@ COMMANDS = {
     "length": "benchmarks.length --scenes 1",
     "focus": "benchmarks.focus --scenes 10",
     "page": "benchmarks.page",
-    "pictures": "benchmarks.pictures --first 70000 --scenes 20",
-    "promises": "benchmarks.promises",
-    "soak": "benchmarks.soak",
-    "reader": "benchmarks.reader",
-    "remove_click": "benchmarks.remove_click",
-    "doubt": "benchmarks.doubt",
     "masks": "storybook.training.sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
@@ -75,19 +66,11 @@ QUICK = {
     "attention": "--tokens 64 --dims 40 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
     "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
-    "few_steps": "--channels 32 --frames 2 --size 64",
     "focus": """--scenes 1 --pixels 128 --size 64 --frames 2 --cost-pixels 320x180 --set '{"steps": 1}'""",
     "gpu": "--methods sdedit --frames 2 --size 64 --steps 1 --channels 32 --tokens 64 "
     "--sdxl-channels 64 --sdxl-side 8 --layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
-    "model_quality": "--scenes 2 --learn 0 --steps 1",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
-    "pictures": "--scenes 1 --shots 1 --size 64 --set steps=1",
-    "promises": "--size 64 --runs 1 --steps 2",
-    "reader": "--scenes 1 --frames 2 --drawn 1 --way 'two steps'",
-    "remove_click": "--cases 1",
-    "doubt": "--cases 2",
-    "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0 --stops 2",
 }
 
 

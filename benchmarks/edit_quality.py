@@ -6,13 +6,13 @@ drawn anew. A region is right if the requested one is nearest to the edited pixe
 (`benchmarks/judge.py`: in its best pose; or, "in pose", in the pose of the source); it
 leaks if the one requested of another region is nearest. Also measured: frames nearer to
 the true edit than to the source, distance to the true edit, changes outside the regions
-with and without compositing, how well the edit follows the true motion, and how crisp
-it is (`benchmarks/outlines.py`). Rows are methods and ablations of VideoGrain; rows "by
-words" get the composed prompt without regions and masks. `--masks clicked` makes the
-masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
-clip. `--variant` is a row with settings of one's own. Seconds are medians over the
-scenes; all rows of a scene are run in turns in one process, each with a cache that
-begins empty, but rows that tune share what was learned, which the first pays for.
+with and without compositing, and how well the edit follows the true motion. Rows are
+methods and ablations of VideoGrain; rows "by words" get the composed prompt without
+regions and masks. `--masks clicked` makes the masks from one click per actor and
+tracking. Rows "tuned" run on the model tuned on each clip. `--variant` is a row with
+settings of one's own. Seconds are medians over the scenes; all rows of a scene are run
+in turns in one process, each with a cache that begins empty, but rows that tune share
+what was learned, which the first pays for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ import torch
 from PIL import Image
 
 from benchmarks.judge import judge, summary
-from benchmarks.outlines import crispness
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
 from regrain.editing import (
     EditRequest,
@@ -106,9 +105,6 @@ _COLUMNS = {
     "outside_psnr_uncomposited": ("uncomp", ".1f"),
     "outside_median_error": ("median", ".1f"),
     "warp_error_ratio": ("warp", ".2f"),
-    "sharpness": ("sharp", ".2f"),
-    "outline_f": ("outline", ".2f"),
-    "old_outline": ("ghost", ".2f"),
     "seconds": ("seconds", ".1f"),
 }
 
@@ -238,7 +234,7 @@ def edit_one(
     began = time.perf_counter()
     frames, uncomposited = run(made, backbone, params)
     seconds = time.perf_counter() - began
-    figures = judge(made, frames, uncomposited) | crispness(made, frames)
+    figures = judge(made, frames, uncomposited)
     return Made(figures, params, middle_frames(made, frames), seconds)
 
 

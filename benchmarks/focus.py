@@ -4,9 +4,8 @@ benchmarks.focus --scenes 10`.
 `drawn`: scenes at 512 pixels with one small actor, which becomes another kind, edited
 in the whole frame and in boxes. An edit is right if what was asked for is nearest to it
 of all kinds, drawn anew and compared in a square around the actor, in the best of
-several poses. All is measured where the actor is, before or after the true edit:
-sharpness over that of the true edit, and the warp error over that of the true edit.
-`moving`: the same with an actor that crosses
+several poses. All is measured where the actor is, before or after the true edit; the
+warp error is over that of the true edit. `moving`: the same with an actor that crosses
 the frame, in a box that follows and in a still one. `cost`: a clip of 1920 x 1080 with
 a region of 5 % of the frame, in a box, and in the whole frame at the same pixels of the
 region; beside other work, the seconds that a processor worked are the ones to compare.
@@ -31,7 +30,6 @@ import torch
 from PIL import Image
 
 from benchmarks.judge import interval, warp_errors
-from benchmarks.outlines import sharpness
 from benchmarks.tasks import Task, task, true_masks, wish
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
 from regrain.editing.models.backbone import Backbone
@@ -140,7 +138,6 @@ def run(task: Task, backbone: Backbone, row: Row) -> Made:
     asked = task.truth.actors[0].kind
     figures = {
         "right": nearest(frames, task) == asked,
-        "sharpness": sharpness(frames, truth.frames, inside),
         "inside_psnr": psnr(truth.frames, frames, inside),
         "warp": float(errors[inside[:-1]].mean() / own[inside[:-1]].mean()),
         "outside_same": _keeps_outside(request, frames, source.frames),

@@ -6,9 +6,6 @@ Weights are random, so nothing is downloaded and results mean nothing. Of each e
 seconds, peak memory, how often it waits for the device (CUDA), and the share of what
 the device's own matrix product of this precision would need for the same operations. A
 first run of each edit, which warms up, counts the operations.
-
-The last line is a setting for a Space that lends such a GPU: what `estimate.operations`
-foretells of the slowest of the edits, by the second. The page asks for seconds by it.
 """
 
 from __future__ import annotations
@@ -32,12 +29,10 @@ from regrain.editing import edit, load_backbone
 from regrain.editing.attention.layers import install
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.estimate import operations
 from regrain.editing.storage.devices import choose_device, device_name
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.memory import peak_memory, reset_peak
 from regrain.editing.storage.packages import installed
-from regrain.ui.page.zero_gpu import SPEED
 
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
 _SIDE = 4096  # of the matrices that are multiplied
@@ -96,7 +91,6 @@ def edit_row(
     given |= {"tune_steps": 2} if "tune_steps" in fields else {}
     request = request_for(method, frames, size)
     request = replace(request, model=folder, params=given)
-    foretold = operations(request) or 0.0
 
     def run(seed: int) -> None:
         for _ in edit(replace(request, seed=seed), backbone):
@@ -117,8 +111,6 @@ def edit_row(
         "waits": len(found),
         "TFLOP": counter.get_total_flops() / 1e12,
         "share of the floor": counter.get_total_flops() / most / taken,
-        "foretold TFLOP": foretold / 1e12,
-        "foretold TFLOP/s": foretold / 1e12 / taken,
     }
 
 
@@ -256,10 +248,8 @@ def main() -> None:
     shape = (args.layers, args.heads, args.side)
     facts["video model"] = video_call(device, torch.bfloat16, *shape)
     show(facts["video model"])
-    facts[SPEED] = min(row["foretold TFLOP/s"] for row in facts["edits"])
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "gpu.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(f"{SPEED}={facts[SPEED]:.3g}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -37,7 +37,7 @@ _SCALES = (0.85, 1.0, 1.15)
 Pose = tuple[float, float, float, int]
 """Shares of the side to the right and down, a factor, and -1 if mirrored."""
 _POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
-STILL: Pose = (0.0, 0.0, 1.0, 1)
+_STILL: Pose = (0.0, 0.0, 1.0, 1)
 
 
 def nearest(
@@ -73,49 +73,22 @@ def distance(
 
     An actor is in its best pose.
     """
-    return min(far for far, _ in _distances(frames, scene, place, actor, at))
-
-
-def best_pose(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...] = JUDGED,
-) -> Pose:
-    """Return the pose of an actor that comes nearest to an edit."""
-    return min(_distances(frames, scene, place, actor, at))[1]
-
-
-def _distances(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...],
-) -> Iterator[tuple[float, Pose]]:
-    """Yield the mean squared difference in a place, and the pose, for each pose of a
-    candidate."""
     judged = list(at)
     seen = _blurred(_scaled(frames[judged], _GRID))
     inside = _scaled(place[judged], _GRID) > 0.5
-    poses = (STILL,) if actor is None else _POSES
-    for pose in poses:
-        picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
+    least = math.inf
+    for pose in (_STILL,) if actor is None else _POSES:
+        picture = _blurred(_posed(scene, actor, frames.shape[1], pose, at))
         error = np.square(picture - seen)
-        yield float(error[inside].mean()), pose
+        least = min(least, float(error[inside].mean()))
+    return least
 
 
-def posed(
-    scene: Scene,
-    actor: int | None,
-    size: int,
-    pose: Pose,
-    at: tuple[int, ...] = JUDGED,
-    grid: int | None = None,
+def _posed(
+    scene: Scene, actor: int | None, size: int, pose: Pose, at: tuple[int, ...]
 ) -> np.ndarray:
-    """Draw frames with one actor moved, scaled and mirrored: float32 [frames, grid,
-    grid, 3].
+    """Draw frames with one actor moved, scaled and mirrored: float32 [frames, 64, 64,
+    3].
 
     Args:
         scene: The scene to draw.
@@ -123,9 +96,8 @@ def posed(
         size: Pixels at which it is drawn.
         pose: Change of the actor.
         at: Numbers of the frames.
-        grid: Pixels of the pictures; None is `size`.
     """
-    side = grid or size
+    side = _GRID
     if actor is None:
         return _scaled(render_frames(scene, size, at), side)
     sprite, alpha, ground = _sprite(scene, actor, size, at, side)

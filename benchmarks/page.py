@@ -5,7 +5,7 @@ until the page is up and its first result plays, from choosing an example to its
 from a click until its mask is painted, from Enter in the words at a mask until the tried
 frame stands in its place, from the moment the editor yields a preview
 until the browser shows it, and from a drawn clip of one's own to its edit; and whether
-all fast clicks are kept. What times it promises, `benchmarks.promises` measures.
+all fast clicks are kept.
 """
 
 from __future__ import annotations

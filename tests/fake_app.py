@@ -31,7 +31,7 @@ from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
 from regrain.editing.models.files.hub import PICTURES, Listing
 from regrain.editing.models.files.picture_heads import PUBLISHED
-from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
@@ -192,6 +192,7 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
     metrics["attention"] = {
         n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids
     }
+    many = request.params.get("steps") == 100
     return {
         "version": 1,
         "request": {
@@ -199,11 +200,17 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
         },
         "prompt_used": request.composed.text,
         "asked": {"negative_prompt": request.negative_prompt} | named,
-        "seconds": {"inverting": 1.4, "editing": 1.6},
+        "seconds": {"inverting": 1.4, "editing": 50.0 if many else 1.6},
         "metrics": metrics,
-        "params": {name: {"value": value} for name, value in request.params.items()},
+        "params": decided(request),
         "warnings": [],
     }
+
+
+def decided(request: EditRequest) -> dict:
+    """The steps of a run, and what is given, as its report has them."""
+    params = {"steps": request.decided.steps, **request.params}
+    return {name: {"value": value} for name, value in params.items()}
 
 
 def looked(grid: np.ndarray) -> RegionAttention:
@@ -255,7 +262,7 @@ def edit_long(request: EditRequest, note) -> Iterator[events.Event]:
     _windows_done.clear()
     result = events.EditResult(done, done, frames_of(clip), request.edited_mask, {})
     seconds = {"editing": 60.0, "decoding": 7.0, "measuring": 2.0}
-    params = {name: {"value": value} for name, value in request.params.items()}
+    params = decided(request)
     made = {"windows": [{}] * len(spans), "seconds": seconds, "params": params}
     yield events.Finished(result, {"version": 1, "metrics": {}} | made)
 
@@ -320,9 +327,9 @@ def adapter(request: EditRequest, steps: int) -> Adapter:
     return tuned_model(model=request.model, frames=frames, words=words, steps=steps)
 
 
-def estimate(request: EditRequest, params, measure: bool) -> Estimate:
-    """Two minutes, whatever is to be tuned."""
-    return Estimate(params.tune_steps, 0, 130.0, 900_000_000)
+def plan_tuning(request: EditRequest, params) -> PlannedTuning:
+    """As much memory, whatever is to be tuned."""
+    return PlannedTuning(params.tune_steps, 0, 900_000_000)
 
 
 def _by_words(request: EditRequest) -> dict:
@@ -487,7 +494,7 @@ if __name__ == "__main__":
         segment,
         propagate,
         discover,
-        estimate=estimate,
+        plan_tuning=plan_tuning,
         hub=FakeHub(),
         load_ahead=lambda model: logging.warning("loaded ahead: %s", model),
     )

@@ -310,13 +310,10 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", usually("xpu"))
-def test_clusters_and_estimates_on_a_device(asked, kind):
+def test_clusters_on_a_device(asked, kind):
     from regrain.editing.methods.feature_clusters import find_clusters
-    from regrain.editing.params.tune_a_video import TuneAVideoParams
-    from regrain.editing.pipeline.estimate import counted, estimate_tuning
 
     request = asked("tune_a_video")
-    in_float32 = counted(request)
 
     @cache
     def clusters(_):
@@ -327,9 +324,6 @@ def test_clusters_and_estimates_on_a_device(asked, kind):
     expected = np.asarray(clusters("cpu"))
     load._loaded.clear()
     with SimulatedDevice(kind).at():
-        load.load_backbone(request.model)
-        assert counted(request)[1] < in_float32[1]
-        assert estimate_tuning(request, TuneAVideoParams()).seconds > 0
         there = np.asarray(clusters(kind))
     assert (expected != there).mean() < 0.05
 

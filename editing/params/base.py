@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -90,27 +90,6 @@ self_until = partial(
 )
 
 
-class Passes(NamedTuple):
-    """How often a run passes each frame through the network.
-
-    Attributes:
-        inverting: Before the edit; a row in a call each.
-        editing: Calls of the edit.
-        rows: Rows of a frame in each of these.
-        tuning: While the model is tuned; what leads backward counts, too.
-    """
-
-    inverting: float
-    editing: float
-    rows: int
-    tuning: float = 0.0
-
-    @property
-    def calls(self) -> float:
-        """Calls of the network, without those of the tuning."""
-        return self.inverting + self.editing
-
-
 class MethodParams(BaseModel):
     """Parameters that every method has."""
 
@@ -150,16 +129,6 @@ class MethodParams(BaseModel):
         Called once every value is decided: a model may recommend the one that fits.
         """
 
-    def passes(self, edits: int) -> Passes:
-        """Count the passes of a run of so many edits, by which its time is estimated:
-        here all steps are run, without inversion and without rows of the source."""
-        return Passes(0.0, float(self.steps), self.halves * edits)
-
-    @property
-    def halves(self) -> int:
-        """Rows of an edited frame: with words, and without them if they guide."""
-        return 1 if self.guidance_scale == 1 else 2
-
     @property
     def together(self) -> int:
         """Most frames that are edited together; 0 if memory decides."""
@@ -174,12 +143,6 @@ class MethodParams(BaseModel):
     def steps_again(self) -> int:
         """How many of the last steps are taken again."""
         return 0
-
-    @property
-    def is_controlled(self) -> bool:
-        """True if control networks look at each frame, too."""
-        needs = self.NEEDS.items()
-        return any(need == "control" and getattr(self, name) for name, need in needs)
 
     @property
     def averaged_frames(self) -> float:
@@ -304,11 +267,6 @@ class InvertedParams(WindowedParams):
     )
     steady: float = STEADY
 
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`; the source runs along, as the inversion left it."""
-        steps = float(self.steps + self.steps_again)
-        return Passes(float(self.steps), steps, 1 + self.halves * edits)
-
     @property
     def averaged_frames(self) -> float:
         """See `MethodParams`."""
@@ -391,8 +349,6 @@ class DrawnParams(MethodParams):
 class SampledParams(DrawnParams):
     """Parameters of methods that draw anew by any sampler."""
 
-    LOOKS: ClassVar[int] = 0  # calls in which the source alone is read
-
     sampler: Sampler = parameter(
         "ddim",
         "Sampler",
@@ -400,14 +356,6 @@ class SampledParams(DrawnParams):
         "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
     )
     strength: Share = strength(0.6)
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`; an edit begins in the middle of the schedule."""
-        run = steps_run(self.steps, self.strength)
-        if run and self.sampler in FEW_STEP:
-            run = self.steps
-        editing = float(run and run + self.LOOKS)
-        return super().passes(edits)._replace(editing=editing)
 
     def check_together(self) -> None:
         """Refuse more steps than a consistency model has levels."""

@@ -11,10 +11,8 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
     ModulatedParams,
-    Passes,
     WindowedParams,
     guidance,
-    steps_run,
     strength,
 )
 from regrain.editing.params.written import BLEND, Levels, Share, parameter
@@ -101,18 +99,6 @@ class BoundParams(ModulatedParams, WindowedParams):
         "can be decoded together.",
         (0, 1000),
     )
-
-    @property
-    def halves(self) -> int:
-        """See `MethodParams`; the most of both experts."""
-        return max(super().halves, 1 if self.guidance_low in (0, 1) else 2)
-
-    @property
-    def guided_share(self) -> float:
-        """Share of the rows of a run that are read: where one of two experts, of about
-        half of the steps each, has no guidance, its steps have one row of two."""
-        low = self.guidance_low or self.guidance_scale
-        return 0.75 if (low == 1) != (self.guidance_scale == 1) else 1.0
 
     def check_together(self) -> None:
         """Refuse another number of steps than that of levels that are given."""
@@ -201,8 +187,3 @@ class FlowRegionsParams(BoundParams):
     def overlapped(self) -> int:
         """See `MethodParams`."""
         return int(self.first_frame)
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`; of each noise, the source and the edit."""
-        calls = steps_run(self.steps, self.strength) * self.averages
-        return super().passes(edits)._replace(editing=calls * (1 + self.guided_share))

@@ -39,7 +39,6 @@ class FrescoParams(SampledParams, ModulatedParams):
         },
     }
     NEEDS = {"control": "control"}
-    LOOKS = 1
     GROUPS = {
         "Features": (
             "optimise_until",

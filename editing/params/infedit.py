@@ -10,11 +10,9 @@ from regrain.editing.params.base import (
     AgainParams,
     ModulationVariants,
     NoiseParams,
-    Passes,
     WindowedParams,
     guidance,
     self_until,
-    steps_run,
 )
 from regrain.editing.params.written import (
     ALIGNMENT,
@@ -145,9 +143,3 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
     def averaged_frames(self) -> float:
         """See `MethodParams`."""
         return self.steady
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`; the source runs along, guided as the edit is."""
-        steps = max(1, steps_run(self.steps, self.strength))
-        steps += min(self.steps_again, steps - 1)
-        return Passes(0.0, float(steps), self.halves * (1 + edits))

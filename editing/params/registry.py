@@ -100,10 +100,6 @@ class Method:
             self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run"
         )
 
-    def most_rows(self, edits: int) -> int:
-        """Return the rows of a frame for which memory is kept in a call."""
-        return 2 + 2 * edits if self.several else 2
-
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
         """The recipe `(backbone, request, params, window)`; imports it, and torch with

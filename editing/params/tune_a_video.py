@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import InvertedParams, Passes, guidance
+from regrain.editing.params.base import InvertedParams, guidance
 from regrain.editing.params.written import (
     BLEND_EDITED,
     CONTROL_NETWORKS,
@@ -12,9 +12,6 @@ from regrain.editing.params.written import (
     Controls,
     parameter,
 )
-
-TUNING_STEP = 3.3  # passes of a step of tuning, forward and backward
-RECOMPUTED = 1.0  # passes more where activations are recomputed
 
 
 class TuneAVideoParams(InvertedParams):
@@ -87,8 +84,3 @@ class TuneAVideoParams(InvertedParams):
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = BLEND_EDITED
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`."""
-        tuning = self.tune_steps * (TUNING_STEP + RECOMPUTED)
-        return super().passes(edits)._replace(tuning=tuning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.errors import RequestError
-from regrain.editing.params.base import Passes, guidance, steps_run, strength
+from regrain.editing.params.base import guidance, strength
 from regrain.editing.params.flow_regions import BINDING, BoundParams, shift, span
 from regrain.editing.params.written import Share, parameter
 
@@ -95,11 +95,6 @@ class VaceParams(BoundParams):
         "Match colours",
         "Take the colours of each window to those of the source around its regions.",
     )
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`."""
-        steps = steps_run(self.steps, self.strength)
-        return super().passes(edits)._replace(editing=steps * self.guided_share)
 
     @property
     def overlapped(self) -> int:

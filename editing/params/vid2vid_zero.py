@@ -10,12 +10,9 @@ from regrain.editing.params.base import (
     RELEASED_PRESET,
     ByWordsParams,
     Keys,
-    Passes,
     self_until,
 )
 from regrain.editing.params.written import Share, Words, parameter
-
-_LEARNING = 3.0  # passes of a step of null-text inversion, forward and backward
 
 
 class Vid2VidZeroParams(ByWordsParams):
@@ -117,12 +114,3 @@ class Vid2VidZeroParams(ByWordsParams):
         "Keep latents outside",
         "Keep the latents of the inversion outside the regions with masks.",
     )
-
-    def passes(self, edits: int) -> Passes:
-        """See `MethodParams`; a text may be learned for each step, for which guided
-        edits alone have use."""
-        passes = super().passes(edits)
-        if self.inversion != "null_text" or self.halves == 1:
-            return passes
-        learning = self.steps * (2 + _LEARNING * self.inner_steps)
-        return passes._replace(inverting=passes.inverting + learning)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from regrain.editing.recipe.events import Progress, WindowStarted
@@ -29,10 +28,6 @@ class RunClock:
     def __init__(self) -> None:
         self.device: torch.device | None = None
         self.seconds: dict[str, float] = {}
-        # The seconds of each unit, by stage: of those that follow another, and of those
-        # that begin a count, whose seconds hold what comes before them.
-        self._later: dict[str, list[float]] = defaultdict(list)
-        self._firsts: dict[str, list[float]] = defaultdict(list)
         self._stage = ""
         self._since = 0.0
         # The last progress, and when its unit ended.
@@ -66,20 +61,6 @@ class RunClock:
         self._done = 0
         self._total = 0
 
-    @property
-    def in_units(self) -> dict[str, float]:
-        """Seconds of the units alone of each stage, without what comes before the first
-        of them, which counts as the others did."""
-        seconds: dict[str, float] = {}
-        for stage, firsts in self._firsts.items():
-            later = self._later[stage]
-            spent = sum(later)
-            first = sum(firsts)
-            if later:
-                first = min(first, spent / len(later) * len(firsts))
-            seconds[stage] = round(first + spent, 3)
-        return seconds
-
     def _left_of_stage(self, done: int, total: int) -> float | None:
         """Estimate the seconds until the stage ends, when so many of its units are
         done, of so many in total.
@@ -89,16 +70,12 @@ class RunClock:
         """
         now = time.perf_counter()
         continues = total == self._total and done == self._done + 1
-        if continues:
-            self._later[self._stage].append(now - self._ended)
-        else:
-            if done == 1:
-                self._firsts[self._stage].append(now - self._ended)
-                self._first = 0
-                self._begun = self._ended
-            else:
-                self._first = done
-                self._begun = now
+        if not continues and done == 1:
+            self._first = 0
+            self._begun = self._ended
+        elif not continues:
+            self._first = done
+            self._begun = now
         self._done = done
         self._total = total
         self._ended = now

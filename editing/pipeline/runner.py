@@ -29,7 +29,6 @@ from regrain.editing.storage.devices import plain_torch
 
 T = TypeVar("T")
 P = ParamSpec("P")
-_OF_STEPS = ("inverting", "editing")  # stages whose units are the network's steps
 
 
 def _apart(run: Callable[P, Steps[None]]) -> Callable[P, Steps[None]]:
@@ -92,10 +91,6 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Steps[None]:
         report["adapter"] = told
     clock.enter("")
     report["seconds"] = clock.seconds
-    in_units = clock.in_units
-    report["seconds_in_steps"] = {
-        stage: in_units[stage] for stage in _OF_STEPS if stage in in_units
-    }
     yield Finished(result, report)
 
 

@@ -22,7 +22,6 @@ _KEPT = (
     "date",
     "prompt_used",
     "seconds",
-    "seconds_in_steps",
     "peak_memory",
     "metrics",
     "looked_at",

@@ -21,7 +21,7 @@ WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
 # Predicted quality by which a larger mask may fall behind and still be the whole thing.
 _CLOSE = 0.12
-# Predicted quality from which the mask of a click is trusted; `benchmarks.doubt`.
+# Predicted quality from which the mask of a click is trusted; see `benchmarks/README.md`.
 TRUSTED = 0.65
 Doubt = Callable[[], object]
 """What is called where the mask of a first click is not to be trusted."""

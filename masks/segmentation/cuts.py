@@ -54,7 +54,7 @@ _NEARNESS = 0.5  # weight of the evidence of what is near
 _ADVICE = 5.0  # the most of a network's answer
 _POINTS = 5  # of the first outline that a network is asked about
 # Mean overlap with the other masks that a click may mean, from which the best one is
-# trusted; `benchmarks.doubt`.
+# trusted; see `benchmarks/README.md`.
 _TRUSTED = 0.85
 
 

@@ -4,7 +4,7 @@ RUN`.
 A tiny CLIP (Radford et al. 2021, arXiv:2103.00020) learns which words fit a crop: of
 drawn actors in every look and style, of bare ground, and of broken drawings, which fit
 no words more than others. Some crops went through the autoencoder, as all edits do.
-`--edits` adds real edits with what a judge found in them (`benchmarks.reader`). The run
+`--edits` adds real edits with what a judge found in them (`read_edits`). The run
 folder keeps weights, averages and optimiser as safetensors and resumes from them;
 `--ship` writes the averages in half precision.
 """
@@ -300,8 +300,12 @@ class Drawings:
 
 
 def read_edits(folder: Path | None) -> dict[str, Tensor]:
-    """Return crops of real edits, which `benchmarks.reader` made, with the share of
-    each of the plain words, kinds and places, that fits."""
+    """Return crops of real edits, with the share of each of the plain words, kinds and
+    places, that fits.
+
+    An edit is a file `.npz` of its frames, labels and, for each region, the kind that was
+    asked for and how far it is from each kind and from bare ground.
+    """
     crops = []
     shares = []
     for path in sorted(folder.glob("*.npz")) if folder else ():
@@ -455,9 +459,7 @@ def main() -> None:
     """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=420_000, rate=2e-3, ema=0.998)
     parser.add_argument("--batch", type=int, default=128, help="samples of a worker")
-    parser.add_argument(
-        "--edits", type=Path, help="folder of judged edits from benchmarks.reader"
-    )
+    parser.add_argument("--edits", type=Path, help="folder of judged edits")
     parser.add_argument(
         "--report", type=int, default=200, help="steps between points of the curve"
     )

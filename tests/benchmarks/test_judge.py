@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.judge import interval, nearest
-from benchmarks.tasks import TASKS, true_masks
+from benchmarks.tasks import TASKS, instance, true_masks, with_margin
 from storybook.rendering import render_frames
 
 pytestmark = pytest.mark.full
@@ -67,3 +67,11 @@ def test_hard_scenes_are_what_they_are_called(name):
         assert name != "jumping" or task.source.actors[0].motion == "jump"
         assert (name == "crossing") == ((first[0] < first[1]) != (last[0] < last[1]))
     assert nearest(render_frames(task.truth, SIZE), task) == asked(task)
+
+
+def test_a_margin_lets_an_edit_reach_farther():
+    exact = instance(30_000, SIZE, true_masks(0))
+    wider = with_margin(exact, 6)
+    assert wider.request.edited_mask.sum() > 1.1 * exact.request.edited_mask.sum()
+    for before, after in zip(exact.targets, wider.targets, strict=True):
+        assert after.place.sum() > before.place.sum()

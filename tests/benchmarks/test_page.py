@@ -1,4 +1,4 @@
-"""The measurements of the page, and of what it promises, at their smallest."""
+"""The measurement of the page at its smallest."""
 
 import json
 import shlex
@@ -8,7 +8,6 @@ import sys
 import pytest
 from browser import ROOT
 
-from benchmarks import promises
 from benchmarks.__main__ import QUICK
 
 pytestmark = pytest.mark.full
@@ -35,17 +34,3 @@ def test_speed_is_measured(tmp_path):
     assert {*found["goals"]} <= {*figures}
     assert (figures["points_of_10"], figures["own_clicks"]) == (10, 3)
     assert 0 < figures["previews_shown"] <= figures["previews_made"]
-
-
-def test_promises_are_compared_with_what_runs_take(tmp_path, monkeypatch, capsys):
-    options = [*shlex.split(QUICK["promises"]), "-o", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["promises", *options])
-    promises.main()
-    printed = capsys.readouterr().out
-    found = json.loads((tmp_path / "promises.json").read_text())
-    (row,) = found
-    assert (row["method"], row["frames"], row["steps"]) == ("videograin", 8, 2)
-    assert row["promised"] > 0
-    assert row["off"] >= 1
-    assert row["taken"] > 0
-    assert f"ratio {row['promised'] / row['taken']:.2f}" in printed

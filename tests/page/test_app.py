@@ -141,6 +141,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.get_by_label("It should show").fill("\n".join(lines))
     page.wait_for_function("document.querySelectorAll('.rg-prompt').length == 3")
     run(page)
+    page.wait_for_selector(".rg-before >> text=Last time here: 3 s.")
     page.click("#tabs >> text=Side by side")
     captions = ".rg-pane:not([hidden]) figcaption"
     asked = [line if "panda" in line else line + ", a panda" for line in lines]

@@ -50,7 +50,7 @@ def are_listed(page, *models: str):
 
 def test_a_tuning_is_watched_stopped_and_goes_on(server, open_page):
     page = choose_method(open_page(server))
-    takes = "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
+    takes = "Tunes the model on this clip first: 40 steps, 0.9 GB here."
     wait(lambda: page.inner_text(".rg-takes") == takes, "what it takes is told")
     with server.hold("tuning", 24):
         press_run(page)

@@ -1,11 +1,11 @@
-"""Remarks on words and settings: what is wrong, which quality they are, what a run
-takes."""
+"""Remarks on words and settings: what is wrong, which quality they are, how large a run
+is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import gradio as gr
@@ -16,12 +16,13 @@ from regrain.editing.params.registry import METHODS
 from regrain.ui.handlers.base import Handlers, event_data, names_in
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
+from regrain.ui.session.build_request import planned
 from regrain.ui.session.session import Session
 from regrain.ui.views import checks, run_views
-from regrain.ui.views.cost_view import cost_view
+from regrain.ui.views.before_run import before_run
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.shown import ChecksView, QualityChoice, QualityView
-from regrain.ui.work.costs import Costs, planned
+from regrain.ui.work.last_runs import LastRuns
 
 _pressed = count(1)
 _HINTS = {
@@ -32,15 +33,11 @@ _HINTS = {
 
 
 def choices(
-    method: str,
-    usual: Mapping[str, object],
-    now: Mapping[str, object],
-    takes: Callable[[Mapping[str, int]], str],
+    method: str, usual: Mapping[str, object], now: Mapping[str, object]
 ) -> QualityView:
     """Return the qualities of a method, and which one the settings are `now`.
 
-    `usual` are the parameters of a run with nothing given, `takes` says how long one
-    takes with some counts.
+    `usual` are the parameters of a run with nothing given.
     """
     shown = []
     chosen = ""
@@ -49,18 +46,15 @@ def choices(
         if not chosen and all(now.get(key) == value for key, value in counts.items()):
             chosen = name
         detail = f"{counts['steps']} steps"
-        time = takes(counts)
-        if time:
-            detail += f", {time}"
         shown.append(QualityChoice(name, name.capitalize(), detail, _HINTS[name]))
     return QualityView(chosen, shown)
 
 
 @dataclass(frozen=True)
 class CheckHandlers(Handlers):
-    """Errors at the fields; Draft, Standard or Best, and the time that a run takes."""
+    """Errors at the fields; Draft, Standard or Best, and how large a run is."""
 
-    costs: Costs  # what earlier runs took
+    last_runs: LastRuns  # how long they took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
     @outputs("checks", "progress", "quality", "tries", "focus")
@@ -130,7 +124,7 @@ class CheckHandlers(Handlers):
         return checks.view(remarks, pressed, self.catalogue.groups.get("Kinds", ()))
 
     def weigh(self, request: gr.Request, *fields: object) -> Changes:
-        """Return which quality the settings are, what a run takes and where it works,
+        """Return which quality the settings are, how large a run is and where it works,
         after anything that changes them."""
         given = self.parts.named(fields)
         try:
@@ -151,28 +145,13 @@ class CheckHandlers(Handlers):
                 now,
                 self._added(session, model, given["added"]),
             )
-            boxes = focus_view(session, asked)
+            return {
+                "focus": focus_view(session, asked),
+                "quality": choices(method, usual, now),
+                "tries": before_run(asked, self.last_runs.seconds(asked)),
+            }
         except EditingError:
             return {"tries": None}  # the checks say what is wrong
-
-        known = session.computed_of(session.asks(given), session.state.layers)
-        again, left = 0.0, 1.0
-        if known:
-            again = known.seconds
-            left = known.left or 1.0
-
-        def takes(counts: Mapping[str, int]) -> str:
-            if again and now == {**now, **counts}:
-                return "computed already"
-            return self.costs.told(replace(asked, params={**now, **counts}))
-
-        return {
-            "focus": boxes,
-            "quality": choices(method, usual, now, takes),
-            "tries": cost_view(self.costs, asked, again, left)
-            if "steps" in now
-            else None,
-        }
 
     @outputs("*.steps", "*.tune_steps")
     def choose(

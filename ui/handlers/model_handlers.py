@@ -53,7 +53,6 @@ from regrain.ui.views.model_views import (
     offers_view,
 )
 from regrain.ui.views.shown import ControlView, FetchView, HubView, ListingView
-from regrain.ui.work.costs import Costs
 from regrain.ui.work.offers import Considered, consider
 from regrain.ui.work.wording import capital
 
@@ -89,7 +88,6 @@ class ModelHandlers(FetchHandlers):
     """Models, and what is added to them."""
 
     hub: Hub  # where models come from
-    costs: Costs  # what earlier runs took
 
     @outputs("hub")
     def ask(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
@@ -130,7 +128,7 @@ class ModelHandlers(FetchHandlers):
         asked = None
         with suppress(EditingError):  # no clip is open
             asked = self.session(request).opened.request
-        return [consider(one, asked, self.costs) for one in OFFERED.values()]
+        return [consider(one, asked) for one in OFFERED.values()]
 
     @outputs("hub", "model", "added", "addons", "cards", "prompt")
     def fetch(

@@ -37,13 +37,12 @@ from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import OpenedClip
-from regrain.ui.session.session import Computed, Session, StaleEvent
+from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values import method_choice
 from regrain.ui.values.history import Choices
 from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.result_views import history_view, remember
 from regrain.ui.views.shown import ProgressView, QueueView, WaitingRun
-from regrain.ui.work.costs import left_again
 from regrain.ui.work.jobs import Begun, Jobs, RunJob, Saved
 from regrain.ui.work.variants import attempt, plan, title_of
 
@@ -403,10 +402,7 @@ class _Display:
                     item.skip()  # all that comes after what was edited
                 return {"progress": self._progress.take(item)}
             case WindowStarted():
-                shown = self._progress.take(item)
-                if item.number > 1:
-                    self._note_computed(self._progress.left)
-                return {"progress": shown}
+                return {"progress": self._progress.take(item)}
             case Progress() | Losses() | Tuned():
                 return self._counted(item)
             case Preview():
@@ -433,8 +429,6 @@ class _Display:
     def _saved(self, item: Saved) -> Changes:
         """Keep the result in the history, and show it."""
         report = item.finished.report
-        if len(report.get("windows", ())) > 1:
-            self._note_computed(0.0, left_again(report))
         request = self._job.request
         asked: Session = self._run.asked.session
         choices = Choices.of(request, asked.id, asked.prompt)
@@ -461,18 +455,3 @@ class _Display:
         if self.opened.tried is None:
             changes["result"] = result
         return changes
-
-    def _note_computed(self, left: float, seconds: float = 0.0) -> None:
-        """Note that the cache has the run but for a share of its frames.
-
-        `seconds` are those of the run, once it lacks none.
-        """
-        form: RunForm = self._run.asked
-        if self._job.number == 1 and not form.attempt:
-            computed = Computed(
-                form.session.asks(form.fields),
-                form.session.state.layers,
-                left,
-                seconds,
-            )
-            self._session.note_computed(computed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -13,28 +13,25 @@ import gradio as gr
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.estimate import Estimate, check_known
+from regrain.editing.pipeline.beforehand import PlannedTuning, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers.base import Fields, Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
-from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_box_request
 from regrain.ui.session.session import Session
 from regrain.ui.views import model_views
 
-Estimator = Callable[[EditRequest, MethodParams, bool], Estimate]
+PlanTuning = Callable[[EditRequest, MethodParams], PlannedTuning]
 
 
 @dataclass(frozen=True)
 class TuningHandlers(Handlers):
-    """The list of tuned models, and the sentence beside Run; without `estimate`, only
-    the steps are said."""
+    """The list of tuned models, and the sentence beside Run; without `plan`, only the
+    steps are said."""
 
-    estimate: Estimator | None = None
-    # hands out the machine, which is timed
-    turns: RunQueue = field(default_factory=RunQueue)
+    plan: PlanTuning | None = None
 
     @outputs("adapters")
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -84,14 +81,14 @@ class TuningHandlers(Handlers):
             session = self.session(request)
         except EditingError:
             return {"takes": None}
-        problem, estimate = "", None
+        problem, planned = "", None
         # Errors are said by the run; while things are chosen they would only disturb.
         with suppress(EditingError):
             asked = self._asked(session, self.parts.named(fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
-                estimate = self._estimated(asked)
-        takes = model_views.takes(estimate)
+                planned = self._planned(asked)
+        takes = model_views.takes(planned)
         return {
             "adapters": self.tuned_models(session, problem),
             "takes": takes,
@@ -127,17 +124,14 @@ class TuningHandlers(Handlers):
         )
         return build_box_request(session, asked)
 
-    def _estimated(self, asked: EditRequest) -> Estimate:
-        """Estimate what its tuning takes; the model is timed only while nobody uses
-        it."""
+    def _planned(self, asked: EditRequest) -> PlannedTuning:
+        """Return what its tuning takes."""
         usual = self.values_of(asked)
         # checked already
         params = METHODS[asked.method].Params.model_construct(**usual)
-        if self.estimate is None:
-            return Estimate(params.tune_steps)
-        with self.turns.enter_first() as turn:
-            free = turn.wait(0)  # a run that begins meanwhile waits until this is over
-            return self.estimate(asked, params, free)
+        if self.plan is None:
+            return PlannedTuning(params.tune_steps)
+        return self.plan(asked, params)
 
 
 def _problem(asked: EditRequest, session: Session) -> str:

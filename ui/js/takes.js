@@ -1,5 +1,5 @@
 // @ts-check
-// What a run has to do first, and how long that takes.
+// What a run has to do first.
 import { make } from "./shared/dom.js";
 import { follow } from "./shared/hub.js";
 

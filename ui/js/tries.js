@@ -1,5 +1,5 @@
 // @ts-check
-// A try of the frame that is shown, beside Run, and what a whole run takes.
+// A try of the frame that is shown, beside Run, and what is said of a whole run before it.
 import { button, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { askToNotify } from "./shared/notify.js";
@@ -53,13 +53,13 @@ const start = () => {
 
 /** @type {import("./types").Mount<"tries">} */
 export function mount(element, props, trigger, watch) {
-  const cost = make("p", { className: "rg-estimate", role: "status" });
+  const said = make("p", { className: "rg-before", role: "status" });
   const quick = button("rg-tool", "Quick try", start, HINT);
-  element.replaceChildren(make("div", "rg-tries", quick, cost));
+  element.replaceChildren(make("div", "rg-tries", quick, said));
   hub.on("try", start);
   watchRun();
   follow(props, watch, (value) => {
-    cost.textContent = value?.text ?? "";
+    said.textContent = value?.text ?? "";
     takesLong = Boolean(value?.long);
   });
 }

@@ -703,7 +703,7 @@ export interface AttentionMap {
   text: string;
 }
 
-/** What a run takes. */
+/** What is said of a run before it. */
 export interface TriesView {
   text: string;
   long?: boolean;

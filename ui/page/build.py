@@ -38,8 +38,8 @@ from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.views import model_views
 from regrain.ui.work.catalogue import Catalogue
-from regrain.ui.work.costs import Costs
 from regrain.ui.work.jobs import Jobs
+from regrain.ui.work.last_runs import LastRuns
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the
 # age at which it goes.
@@ -87,12 +87,8 @@ def build(
         )
         turns = RunQueue()
         tracking = Tracking(visits, tools.propagate, tools.discover, turns)
-        costs = Costs(
-            (example.request, example.opened.made.report)
-            for example in examples.values()
-            if example.opened.made
-        )
-        jobs = Jobs(costs.watched(tools.edit), catalogue, media)
+        last_runs = LastRuns()
+        jobs = Jobs(last_runs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
         # before events of pages, some of which have the names of endpoints
         add_api(programs)
@@ -102,9 +98,9 @@ def build(
         masks = MaskHandlers(*shared, masking, tracking)
         files = ClipFiles(visits, media)
         clips = ClipHandlers(*shared, files)
-        checking = CheckHandlers(*shared, costs, tools.load_ahead)
+        checking = CheckHandlers(*shared, last_runs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
-        tuning = TuningHandlers(*shared, tools.estimate, turns)
+        tuning = TuningHandlers(*shared, tools.plan_tuning)
         sessions = SessionHandlers(*shared, files, checking.weigh)
         projects.learn(clips.asked)
         listed = ProjectHandlers(*shared, files, checking.weigh)
@@ -114,7 +110,7 @@ def build(
         changes = [restored, *opened]
         changes += _wire_clips(clips)
         _wire_canvas(masks, clips)
-        changes += _wire_models(ModelHandlers(*shared, tools.hub, costs))
+        changes += _wire_models(ModelHandlers(*shared, tools.hub))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
         changes.append(

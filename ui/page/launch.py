@@ -69,7 +69,7 @@ def _call(module: str, name: str, /, *given, **how):
 edit = partial(_call, "editing", "edit")
 segment = partial(_call, "masks", "segment")
 propagate = partial(_call, "masks", "propagate")
-estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
+plan_tuning = partial(_call, "editing.pipeline.beforehand", "plan_tuning")
 
 
 @cache
@@ -191,7 +191,7 @@ def main() -> None:
         propagate,
         discover,
         missing(),
-        estimate,
+        plan_tuning,
         load_ahead=load_ahead,
     )
     if spaces:

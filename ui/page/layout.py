@@ -19,7 +19,7 @@ from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.tracking import Discover, Propagate
-from regrain.ui.handlers.tuning_handlers import Estimator
+from regrain.ui.handlers.tuning_handlers import PlanTuning
 from regrain.ui.page import fields
 from regrain.ui.page.components import HEADER, view
 from regrain.ui.session.mask_edits import Segment
@@ -60,7 +60,7 @@ class Tools:
     propagate: Propagate  # see `Tracking`
     discover: Discover | None = None  # see `Tracking`; None where it is not offered
     remark: str | None = None  # tells users who answers clicks; None where SAM does
-    estimate: Estimator | None = None  # see `TuningHandlers`
+    plan_tuning: PlanTuning | None = None  # see `TuningHandlers`
     hub: Hub = hugging_face  # the source of models
     # Begins to load what a quick try of a model takes, while its words are written
     load_ahead: Callable[[str], None] | None = None
@@ -179,7 +179,7 @@ def _add_choices(
             filterable=False,
         )
         shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
-    quality = choices(method, usual[method], usual[method], lambda counts: "")
+    quality = choices(method, usual[method], usual[method])
     shown["quality"] = view("quality", quality, elem_id="quality")
     return shown
 

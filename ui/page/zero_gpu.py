@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -24,36 +23,22 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from regrain.editing.errors import EditingError, ResourceError
+from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
-from regrain.editing.pipeline.estimate import frame_passes, operations
-from regrain.editing.pipeline.focus import box_sizes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
-from regrain.ui.work.costs import Costs
 
 if TYPE_CHECKING:
     from regrain.ui.page.layout import Tools
 
 Heavy = Callable[..., Any]  # work for which a GPU is lent
 log = logging.getLogger(__name__)
-SPEED = "REGRAIN_GPU_SPEED"
-"""The environment variable with the speed of the GPUs that are lent: 10^12 operations
-of a run a second, as `python -m benchmarks.gpu` prints them."""
-_ASSUMED_SPEED = 60.0  # not measured: what is expected of the slowest that are lent
-# A pass of a frame of 512 x 512 pixels by Stable Diffusion 1.5, 16 frames together:
-# counted, and taken for a model whose files are not here yet.
-_PASS = 2.6e12
-_PIXELS = 512 * 512
-_MARGIN = 1.25  # on what earlier runs took
-# Seconds, assumed.
-_LOADING = 20.0
-_CLICK = 15  # for a mask
-_TRACKED = 0.3  # per frame that is tracked
-# That are asked for: a visitor has 120 a day without an account, and a call that asks
-# for more than is left is refused.
-_MOST = 110
+SECONDS = "REGRAIN_GPU_SECONDS"
+"""The environment variable with the seconds for which a GPU is asked each time."""
+# Not measured. A visitor without an account has 120 a day, and a call that asks for more
+# than is left is refused.
+_SECONDS = 60
 _HERE = (CUTS, "sam")  # what answers clicks in no time without a GPU
 
 
@@ -66,18 +51,17 @@ def package() -> ModuleType | None:
 
 def lent(tools: Tools, spaces: Any) -> Tools:
     """Return tools whose heavy work is done where the package `spaces` lends a GPU."""
+    lend = spaces.GPU(duration=gpu_seconds())
 
-    def by_request(work: Heavy) -> Heavy:
-        return _explained(spaces.GPU(duration=_seconds_of_call)(work))
+    def there(work: Heavy) -> Heavy:
+        return _explained(lend(work))
 
-    edit = by_request(partial(_portably, tools.edit))
-    segment = _explained(spaces.GPU(duration=_CLICK)(tools.segment))
-    propagate = _explained(
-        spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
-    )
+    edit = there(partial(_portably, tools.edit))
+    segment = there(tools.segment)
+    propagate = there(partial(_propagated, tools.propagate))
     discover = None
     if tools.discover:
-        discover = partial(_send, by_request(partial(_portably, tools.discover)))
+        discover = partial(_send, there(partial(_portably, tools.discover)))
     return replace(
         tools,
         edit=partial(_send, edit),
@@ -139,46 +123,18 @@ def _refusals() -> Iterator[None]:
         raise ResourceError("gpu", message) from error
 
 
-def run_seconds(request: EditRequest) -> int:
-    """Return the seconds of GPU that a run asks for, some of them to load.
-
-    What runs of its model took on this Space tells the most. Until there is one, the
-    run's operations are counted and divided by the speed of the GPU.
-    """
-    promise = Costs().about(request)
-    if promise is None or not promise.here:
-        seconds = _operations(request) / (gpu_speed() * 1e12)
-    else:
-        tuning = frame_passes(request) / frame_passes(request, tuned=True)
-        seconds = promise.seconds * promise.off * tuning * _MARGIN
-    return min(_MOST, math.ceil(_LOADING + seconds))
-
-
-def gpu_speed() -> float:
-    """Return 10^12 operations a second that edits get on the GPUs that are lent: as
-    measured, or an assumption."""
-    given = os.environ.get(SPEED, "").strip()
+def gpu_seconds() -> int:
+    """Return the seconds for which a GPU is asked: as the variable says, or a
+    constant."""
+    given = os.environ.get(SECONDS, "").strip()
     if not given:
-        return _ASSUMED_SPEED
+        return _SECONDS
     with suppress(ValueError):
-        speed = float(given)
-        if 0 < speed < math.inf:
-            return speed
-    log.warning("%s: expected a number above 0, got %r; ignored", SPEED, given[:20])
-    return _ASSUMED_SPEED
-
-
-def _operations(request: EditRequest) -> float:
-    """Return the operations of a run."""
-    with suppress(EditingError):  # said where the run begins
-        counted = operations(request)
-        if counted is not None:
-            return counted
-    width, height = request.clip.size
-    share = min(1.0, width * height / _PIXELS)
-    # A box is enlarged: it takes no less than the frame.
-    share *= len(box_sizes(request))
-    return frame_passes(request) * share * _PASS
+        seconds = int(given)
+        if seconds > 0:
+            return seconds
+    log.warning("%s: expected whole seconds, got %r; ignored", SECONDS, given[:20])
+    return _SECONDS
 
 
 def portable(value: Any) -> Any:
@@ -223,10 +179,6 @@ def held_clip(clip: Clip) -> ArrayClip:
     )
 
 
-def _seconds_of_call(request: EditRequest, how: Mapping[str, object]) -> int:
-    return run_seconds(request)
-
-
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
@@ -246,10 +198,3 @@ def _propagated(
     how: Mapping[str, object],
 ) -> Iterator[object]:
     yield from propagate(clip, keys, start=start, stop=stop, **how)
-
-
-def _tracking_seconds(
-    clip: Clip, keys: object, start: int, stop: int, how: Mapping[str, object]
-) -> int:
-    seconds = _LOADING + (stop - start) * _TRACKED
-    return min(_MOST, round(seconds))

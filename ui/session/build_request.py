@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -131,6 +132,33 @@ def build_box_request(session: Session, asked: Edit) -> EditRequest:
         tuple(regions),
         **vars(asked),
     )
+
+
+def planned(
+    session: Session,
+    model: str,
+    params: Mapping[str, object],
+    added: Mapping[str, object] = MappingProxyType({}),
+) -> EditRequest:
+    """Return what a run would be given, as far as it decides its size and where it
+    works; `added` to the model, by field of `Edit`.
+
+    Raises:
+        RequestError: Prompts are wrong.
+    """
+    prompt, *more = own_prompts(session, session.method)
+    asked = replace(
+        session.opened.request.asked,
+        method=session.method,
+        model=model,
+        params=params,
+        focus=session.focus,
+        source_prompt=session.source_prompt,
+        prompt=prompt,
+        more_prompts=tuple(more),
+        **added,
+    )
+    return build_box_request(session, asked)
 
 
 def masks_of(session: Session) -> dict[int, LazyFrames]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
@@ -22,7 +22,7 @@ from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
 from regrain.ui.values.adapters import AdapterList
 from regrain.ui.values.cutout import Cutout
 from regrain.ui.values.focus import edges_of_regions, on_other_frames
-from regrain.ui.values.history import MAX_RUNS, History
+from regrain.ui.values.history import History
 from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.values.mask_models import usual_finder
 from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
@@ -45,15 +45,6 @@ class StaleEvent(RequestError):
 
     def __init__(self) -> None:
         super().__init__("page", "the clip has changed; try again")
-
-
-class Computed(NamedTuple):
-    """The state of the cache after a whole run of several windows."""
-
-    asks: tuple[object, ...]  # identifies the run, see `Session.asks`
-    layers: Mapping[int, MaskLayer]  # its masks
-    left: float  # share of its frames that the cache lacks
-    seconds: float  # of the same again, once it lacks none
 
 
 @dataclass(eq=False)
@@ -132,7 +123,6 @@ class ClipWork(Words):
     # Runs
     # without those that ended before the last
     runs: list[RunThread] = field(default_factory=list)
-    computed: list[Computed] = field(default_factory=list)  # the last first
     found: tuple[int, ...] | None = None  # first frames of shots; None: not looked for
     # What a finder of masks was asked last, its answer, and whether that is doubtful: a
     # click takes over what was shown before it
@@ -244,23 +234,6 @@ class Session(ClipWork):
             self.adapters.path,
             fields,
         )
-
-    def note_computed(self, new: Computed) -> None:
-        """Remember what the cache has of a run, unless it has more of the same."""
-        known = self.computed_of(new.asks, new.layers)
-        if known and known.left < new.left:
-            return
-        others = [one for one in self.computed if one is not known]
-        self.computed = [new, *others][:MAX_RUNS]
-
-    def computed_of(
-        self, asks: tuple[object, ...], layers: Mapping[int, MaskLayer]
-    ) -> Computed | None:
-        """Return what the cache has of a run; None if nothing is known."""
-        for one in self.computed:
-            if one.asks == asks and one.layers == layers:
-                return one
-        return None
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.

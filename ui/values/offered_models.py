@@ -1,5 +1,4 @@
-"""Published models that edit real clips: what is known of each before it is fetched, and
-the graphics cards by which their time is told."""
+"""Published models that edit real clips: what is known of each before it is fetched."""
 
 from __future__ import annotations
 
@@ -134,39 +133,3 @@ WISHES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """What somebody may wish, by name: its title, and the models that suit it, the best
 first."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """A graphics card.
-
-    Attributes:
-        memory: GiB.
-        product: 10^12 operations a second of a matrix product in float16: measured, or
-            as its maker says.
-        measured: 10^12 operations a second of a run of Stable Diffusion 1.5 with its
-            method, as `python -m benchmarks.gpu` tells; 0 if unknown.
-    """
-
-    name: str
-    memory: int
-    product: float
-    measured: float = 0.0
-
-    def knows(self, offered: Offered) -> bool:
-        """Tell whether the speed of a model was measured."""
-        return offered.id == _SD and self.measured > 0
-
-    def speed(self, offered: Offered) -> float:
-        """Return 10^12 operations a second of a run."""
-        return self.measured if self.knows(offered) else self.product * _SHARE
-
-
-_SHARE = 67 / 638  # of the product, that the slowest edit measured there reached
-CARDS = (
-    Card("RTX 3060", 12, 25),
-    Card("T4", 16, 65),
-    Card("RTX 4090", 24, 165),
-    Card("H100", 80, 638, 136),
-)
-"""Common cards, the slowest first."""

@@ -1,5 +1,5 @@
-"""Values that the page shows: settings, costs and checks before a run, its results
-after it.
+"""Values that the page shows: settings and checks before a run, its results after
+it.
 
 Imports `work` and below.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.pipeline.focus import asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
@@ -28,8 +28,9 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
     cuts = asked.decided.cuts
     if cuts is None:
         cuts = session.found or ()
+    working = working_size_of(asked)
     as_it_is = lambda width, height: (width, height)  # noqa: E731
-    found = asked_boxes(asked, cuts, fit_of(asked) or as_it_is)
+    found = asked_boxes(asked, cuts, working.fit if working else as_it_is)
     shown_boxes = []
     for region, boxes in found:
         if not is_frame(boxes, asked.clip.size):

@@ -20,11 +20,11 @@ from regrain.editing.models.files.location import (
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
-from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.fetching import Fetched
-from regrain.editing.storage.memory import NEEDS
+from regrain.editing.storage.memory import need_of
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
 from regrain.ui.values.method_choice import SHOWN_BY, uses
@@ -50,7 +50,6 @@ from regrain.ui.views.shown import (
 )
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.offers import Considered, recommended
-from regrain.ui.work.wording import duration
 
 # What a method does with regions.
 _WHERE = {
@@ -138,8 +137,6 @@ def offers_view(
             "Licence": offered.licence or "unknown",
             "To fetch": _to_fetch(offered),
             "Memory": needed,
-            "Time here": one.here,
-            "On a GPU": one.cards,
             "Method": METHODS[offered.method].title,
         }
         shown = OfferView(
@@ -176,10 +173,8 @@ def _line(facts: Sequence[str]) -> str:
 def _fits(family: str) -> str:
     """Say how much of a family fits here, by the smallest side it is used at; empty if
     unknown."""
-    for need in NEEDS:
-        if family.startswith(need.family):
-            return f"{need.fits()} into memory at {need.side} px (estimate)"
-    return ""
+    need = need_of(family)
+    return f"{need.fits()} into memory at {need.side} px (estimate)" if need else ""
 
 
 def gigabytes(count: int) -> str:
@@ -269,22 +264,17 @@ def tuned_models(
     )
 
 
-def takes(estimate: Estimate | None) -> NoticeView | None:
+def takes(planned: PlannedTuning | None) -> NoticeView | None:
     """Say what a tuning takes, in a sentence; None where nothing is to be said."""
-    if estimate is None or not estimate.steps:
+    if planned is None or not planned.steps:
         return None
-    steps = "step" if estimate.steps == 1 else "steps"
-    if estimate.taken:
-        text = f"Goes on tuning the model on this clip: {estimate.steps} more {steps}"
+    steps = "step" if planned.steps == 1 else "steps"
+    if planned.taken:
+        text = f"Goes on tuning the model on this clip: {planned.steps} more {steps}"
     else:
-        text = f"Tunes the model on this clip first: {estimate.steps} {steps}"
-    costs = []
-    if estimate.seconds:
-        costs.append(f"about {duration(estimate.seconds)}")
-    if estimate.memory:
-        costs.append(f"{max(0.1, estimate.memory / 1e9):.1f} GB")
-    if costs:
-        text += f", {' and '.join(costs)} here"
+        text = f"Tunes the model on this clip first: {planned.steps} {steps}"
+    if planned.memory:
+        text += f", {max(0.1, planned.memory / 1e9):.1f} GB here"
     return NoticeView(f"{text}.")
 
 

@@ -809,7 +809,7 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class TriesView:
-    """What a run takes."""
+    """What is said of a run before it."""
 
     text: str
     long: bool | None = None

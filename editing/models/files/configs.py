@@ -30,7 +30,7 @@ _Width = Annotated[int, Field(ge=1, le=16_384)]
 # pixels of a latent, at which Wan 2.2 of 5 billion was
 WAN_SIZE = 480
 _WAN_SIZES = {16: 704}
-WAN_STAGES = (False, True, True)
+_WAN_STAGES = (False, True, True)
 """Of its published autoencoders: the stages that halve sides, and the time, too."""
 _Wide = Annotated[int, Field(ge=1, le=65_536)]
 _Few = Annotated[int, Field(ge=1, le=128)]
@@ -97,7 +97,7 @@ def wan_side(sample_size: int | None, factor: int) -> int:
 
 def wan_factor(vae: Json) -> int:
     """Return the pixels of a latent's side, by a Wan's vae/config.json."""
-    stages = len(vae.get("temperal_downsample", WAN_STAGES))
+    stages = len(vae.get("temperal_downsample", _WAN_STAGES))
     return 2**stages * (vae.get("patch_size") or 1)
 
 

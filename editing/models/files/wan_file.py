@@ -90,14 +90,12 @@ class WanFiles(NamedTuple):
         start: See `beginning`.
         shapes: Of its tensors, by names without that beginning.
         metadata: Its texts by key.
-        small: How many numbers of its blocks are of 8 bits.
     """
 
     paths: tuple[Path, ...]
     start: str | None
     shapes: Mapping[str, Sequence[int]]
     metadata: Mapping[str, str]
-    small: int = 0
 
     @property
     def title(self) -> str:
@@ -127,18 +125,14 @@ def read_wan(paths: Sequence[Path]) -> WanFiles:
     """Read the heads of files; a ModelError if one is damaged."""
     shapes = {}
     metadata = {}
-    small = 0
     for path in paths:
         with opened(path, "model", path.name) as file:
             metadata |= file.metadata() or {}
             for name in [*file.keys()]:
-                part = file.get_slice(name)
-                shapes[name] = part.get_shape()
-                if "blocks." in name and part.get_dtype().startswith("F8"):
-                    small += prod(shapes[name])
+                shapes[name] = file.get_slice(name).get_shape()
     start = beginning(shapes)
     named = {name.removeprefix(start or ""): shapes[name] for name in shapes}
-    return WanFiles(tuple(paths), start, named, metadata, small)
+    return WanFiles(tuple(paths), start, named, metadata)
 
 
 def config_of(parts: Sequence[WanFiles], told: Json) -> Json:

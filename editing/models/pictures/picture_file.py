@@ -31,7 +31,6 @@ from regrain.editing.storage.local_models import (
     absent,
     find_local,
 )
-from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
     no_weights,
@@ -137,11 +136,6 @@ class PictureFile:
                     self._fetch,
                 )
         return folder
-
-    def weights(self) -> tuple[int, int]:
-        """Count the numbers in the adapter, and in its encoder."""
-        files = weight_files(self.encoder, TRANSFORMERS) if self.encoder else ()
-        return count_weights(self.path), sum(count_weights(file) for file in files)
 
 
 def built_in() -> Path:

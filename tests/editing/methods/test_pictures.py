@@ -25,7 +25,6 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.errors import EditingError
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.params.registry import resolve_params
-from regrain.editing.pipeline.estimate import counted
 from regrain.editing.recipe.events import Finished, Preview
 from regrain.editing.recipe.looking import Looking
 from regrain.editing.request.runnable import check_runnable
@@ -268,29 +267,6 @@ def test_colors_go_no_further_than_all_the_way(model, asked):
     assert torch.equal(moved[0], moved[1])
     assert not torch.equal(moved[0], moved[2])
     assert not torch.equal(moved[0], x0)
-
-
-def test_the_encoder_of_pictures_counts_in_the_memory_of_a_run(
-    model, adapter, asked, monkeypatch
-):
-    """It is gone before the model's first call."""
-    from regrain.editing.models.pictures.picture_file import PictureFile
-    from regrain.editing.pipeline import estimate
-
-    source = replace(asked("sdedit"), model=str(model.id))
-    adapter_numbers, encoder_numbers = PictureFile(
-        str(adapter), model.unet.config.cross_attention_dim, fetch=False
-    ).weights()
-    assert encoder_numbers > 0
-    calls = {"call_bytes": 4 * encoder_numbers - 4, "autoencoder_bytes": 0}
-    for name, size in calls.items():
-        monkeypatch.setattr(estimate, name, lambda *_, size=size: size)
-    with_it = counted(source, 4)[1]
-    without_it = counted(without(source), 4)[1]
-    assert with_it - without_it == 4 * adapter_numbers + 4
-    monkeypatch.setattr(estimate, "call_bytes", lambda *_: 4 * encoder_numbers + 8)
-    assert counted(source, 4)[1] - counted(without(source), 4)[1] == 4 * adapter_numbers
-    assert counted(replace(source, picture_adapter="owner/name"), 4) is None
 
 
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):

@@ -24,7 +24,6 @@ from regrain.editing.methods.vace import run
 from regrain.editing.models.wan.condition import condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
-from regrain.editing.pipeline import estimate
 from regrain.editing.recipe.region_words import TokenRegions, by_frame
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
@@ -307,18 +306,6 @@ def test_pieces_have_the_pictures_of_all(vace, picture, monkeypatch):
     assert torch.equal(one[:2], other[:2])
     assert torch.equal(one[3], other[2])
     assert torch.equal(change.context[3], later.context[2])
-
-
-def test_pictures_take_time_and_memory(vace_folder, picture, monkeypatch):
-    asked = replace(requested("vace"), model=str(vace_folder))
-    with_two = replace(
-        pictured(picture("red"), picture("blue")), model=str(vace_folder)
-    )
-    plain, more = (estimate.operations(one) for one in (asked, with_two))
-    assert more > 2 * plain  # two latents and two of pictures
-    monkeypatch.setattr(estimate, "call_bytes", lambda rows, *_: rows * 10**12)
-    memory = [estimate.counted(one, 4)[1] for one in (asked, with_two)]
-    assert memory[1] - memory[0] == 2 * 10**12
 
 
 @pytest.mark.parametrize("place", ["left", "whole"])

@@ -29,7 +29,7 @@ from regrain.editing import (
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline import estimate, outputs
+from regrain.editing.pipeline import beforehand, outputs
 from regrain.editing.pipeline.assembly import DrawnClip
 from regrain.editing.pipeline.focus import (
     box_sizes,
@@ -318,7 +318,6 @@ def untimed(report):
     """A report without what is another in every run."""
     return report | {
         "seconds": {},
-        "seconds_in_steps": {},
         "date": "",
         "peak_memory": 0,
     }
@@ -722,44 +721,31 @@ def test_what_is_enlarged_much_or_left_out_is_said(small):
     assert "does not show all of the region in 3 frames" in said(focus="16x16+0+0")
 
 
-# --- Estimates
+# --- Before a run
 
 
-def test_estimates_count_the_box(small, small_folder, monkeypatch):
-    # What a call costs beside its rows does not depend on the box.
-    monkeypatch.setattr(estimate, "_CALL_CELLS", 0)
+def test_the_working_size_is_known_before_the_model_is_loaded(small, small_folder):
     asked = request(model=str(small_folder), size=64)
-    whole = replace(asked, focus="off")
-    fit = estimate.fit_of(asked)
+    fit = beforehand.working_size_of(asked).fit
     for size in ((WIDTH, HEIGHT), (90, 200), (37, 31)):
         assert fit(*size) == small.fit(*size, 64)
-    ((width, height),) = box_sizes(asked, fit)
-    assert box_sizes(whole) == [(WIDTH, HEIGHT)]
-    ratio = estimate.work(asked).editing / estimate.work(whole).editing
-    shapes = [max(size) / min(size) for size in ((width, height), (WIDTH, HEIGHT))]
-    assert ratio == pytest.approx(shapes[0] / shapes[1], rel=1e-3)
-    assert estimate.counted(asked)[1] < estimate.counted(whole)[1]
+    assert box_sizes(asked, fit) != box_sizes(replace(asked, focus="off"), fit)
+    assert box_sizes(replace(asked, focus="off")) == [(WIDTH, HEIGHT)]
     each = two(model=str(small_folder), size=64, focus="each")
-    apart = [
-        estimate.work(replace(each, focus=f"{width}x{height}+0+0")).editing
-        for width, height in box_sizes(each, fit)
-    ]
-    assert len(apart) == 2
-    assert estimate.work(each).editing == pytest.approx(sum(apart))
+    assert len(box_sizes(each, fit)) == 2
+    there = replace(asked, model="owner/elsewhere")
+    assert beforehand.working_size_of(there) is None
 
 
-def test_a_tuning_is_estimated_for_the_box(small_folder, monkeypatch):
-
+def test_a_tuning_takes_the_memory_of_the_box(small_folder):
     loaded(small_folder)
-    monkeypatch.setattr(estimate, "_seconds_of_call", lambda *call: 1.0)
-    monkeypatch.setattr(estimate, "_seconds", {})
     params = {"tune_steps": 3, "tune_preview_every": 0}
     asked = request(
         model=str(small_folder), method="tune_a_video", params=params, labels=tall()
     )
     known = check_params("tune_a_video", params)
     on, off = (
-        estimate.estimate_tuning(replace(asked, focus=focus), known).memory
+        beforehand.plan_tuning(replace(asked, focus=focus), known).memory
         for focus in ("on", "off")
     )
     assert on != off
@@ -773,9 +759,9 @@ def test_an_adapter_of_another_box_is_refused_before_the_run(small_folder, tmp_p
     path = tmp_path / "mine.safetensors"
     save_adapter(last.adapter, path)
     mine = replace(mine, adapter=str(path))
-    estimate.check_known(mine)
+    beforehand.check_known(mine)
     with pytest.raises(ModelError, match="It was tuned at"):
-        estimate.check_known(replace(mine, focus="off"))
+        beforehand.check_known(replace(mine, focus="off"))
 
 
 # --- Hostile paths

@@ -1,12 +1,15 @@
 """The runner's promises: the order of events, the report's keys, cancelling, early
 refusals."""
 
-from contextlib import contextmanager
+import threading
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from made_clips import noise
@@ -28,7 +31,7 @@ from regrain.editing.recipe.events import (
 pytestmark = pytest.mark.usefixtures("own_cache")
 KEYS = (
     "version comment versions date request prompt_used params masks seconds "
-    "seconds_in_steps peak_memory metrics looked_at warnings"
+    "peak_memory metrics looked_at warnings"
 )
 
 
@@ -225,6 +228,23 @@ class Ticks:
     def left(self, clock, seconds, done, total):
         self.now += seconds
         return clock.left(Progress("editing", done, total, None))
+
+
+def test_runs_that_are_stopped_leave_no_thread_file_or_process(small):
+    def held():
+        process = psutil.Process()
+        files = len(process.open_files())
+        return threading.active_count(), files, len(process.children())
+
+    def stop_after(count):
+        with closing(edit(request(seed=count), small)) as events:
+            return len(list(islice(events, count)))
+
+    stop_after(9)  # libraries keep what they load once
+    before = held()
+    assert [stop_after(count) for count in range(1, 13)] == [*range(1, 13)]
+    for count, most in zip(held(), before, strict=True):
+        assert count <= most
 
 
 def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):

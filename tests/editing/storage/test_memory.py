@@ -222,3 +222,29 @@ def test_what_threads_have_freed_is_returned_and_arenas_are_shared(script, least
         check=True,
     )
     assert least <= (run.stdout.count("<heap nr=") or int(run.stdout)) <= most
+
+
+@pytest.mark.parametrize(
+    ("device", "frames", "gib"),
+    [("cpu", 1, 2 * (3 + 10)), ("cpu", 40, 2 * (3 + 20)), ("cuda", 1, 10)],
+)
+def test_what_reads_the_prompts_counts_where_it_is_the_largest(
+    device, frames, gib, monkeypatch
+):
+    """On a graphics card it takes turns with the rest."""
+    need = memory.Need("a family", 480, 3.0, 0.5, reader=10.0)
+    monkeypatch.setattr(memory, "choose_device", lambda: torch.device(device))
+    assert need.memory(frames) == pytest.approx(gib * 2**30)
+    monkeypatch.setattr(memory, "free_memory", lambda _: (gib - 1) * 2**30)
+    assert (need.fits() == "does not fit") == (frames == 1)
+
+
+def test_a_frame_of_a_family_takes_memory_by_its_pixels():
+    """The tables of other sides say nearly the same."""
+    for known in memory.NEEDS:
+        need = memory.need_of(f"{known.family} for inpainting", known.side)
+        assert (need.family, need.side) == (known.family, known.side)
+        assert need.weights == known.weights
+        assert need.per_frame == pytest.approx(known.per_frame, rel=0.05)
+    assert memory.need_of("SDXL").side == 768
+    assert memory.need_of("another") is None

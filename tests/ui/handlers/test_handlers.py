@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regrain.editing.errors import RequestError
-from regrain.editing.recipe.events import Stage, WindowStarted
+from regrain.editing.recipe.events import Stage
 from regrain.ui.handlers import run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.clip_handlers import ClipHandlers
@@ -166,26 +166,6 @@ def test_a_try_has_as_many_variants_as_a_run(monkeypatch, session, runs):
     monkeypatch.setattr(RunHandlers, "values_of", lambda *_: {})
     form = RunForm(session, {"count": 4}, "quick", 0, 0, {})
     assert runs._plan(session, "page", form) == {"count": 4}
-
-
-def test_windows_of_a_run_that_was_stopped_are_kept_in_mind(session, runs):
-    form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
-
-    def left(*events, number=1):
-        asked = replace(runs, jobs=SimpleNamespace(run=lambda job: iter(events)))
-        job = replace(JOB, number=number, total=2)
-        list(asked._run(session, session.id, job, RunThread(turn(), form)))
-        known = session.computed_of(session.asks(None), session.state.layers)
-        return known and known.left
-
-    first, second, third = (WindowStarted(n, 3, 32, 128 - 32 * n) for n in (1, 2, 3))
-    assert left(first) is None
-    assert left(first, second, Stage("editing")) == pytest.approx(2 / 3, abs=1e-3)
-    assert left(first, second, third, number=2) > 0.6  # of another seed
-    assert left(first, second, third) == pytest.approx(1 / 3, abs=1e-3)
-    assert left(first, second) < 0.4  # the cache still has more
-    session.source_prompt = "a dog"
-    assert session.computed_of(session.asks(None), session.state.layers) is None
 
 
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(

@@ -120,7 +120,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     filled = []
     controls = SimpleNamespace(fill=lambda *one: filled.append(one) or {})
     parts = SimpleNamespace(added="added", controls=controls)
-    handlers = ModelHandlers(catalogue, None, None, parts, hub, None)
+    handlers = ModelHandlers(catalogue, None, None, parts, hub)
     session = SimpleNamespace(method="sdedit")
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
 
@@ -161,7 +161,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     known.seeing = lambda model, method, chosen="": (
         chosen or {"m": "pictures/ip"}[model]
     )
-    handlers = ModelHandlers(known, None, None, None, hub, None)
+    handlers = ModelHandlers(known, None, None, None, hub)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1", reader="seer"))
     opened = SimpleNamespace(request=base)
     session = SimpleNamespace(opened=opened, method="sdedit", focus="each")
@@ -199,7 +199,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
 
 def test_all_that_a_request_adds_is_in_its_field(monkeypatch):
     known = SimpleNamespace(loras=[], motions=[], pictures=[], readers=["readers/clip"])
-    handlers = ModelHandlers(known, None, None, None, hub, None)
+    handlers = ModelHandlers(known, None, None, None, hub)
     monkeypatch.setattr(ModelHandlers, "method", lambda *_: {})
     monkeypatch.setattr(ModelHandlers, "prediction", lambda *_: None)
     more = {"motion": "m@1", "picture_adapter": "p", "reader": "readers/clip"}
@@ -219,7 +219,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
         loras_of=lambda _: [],
         is_silent=lambda _: is_silent,
     )
-    handlers = ModelHandlers(known, None, None, None, hub, None)
+    handlers = ModelHandlers(known, None, None, None, hub)
     # that of the project is of its own model
     base = SimpleNamespace(asked=Edit(prediction="sample"))
     session = SimpleNamespace(
@@ -255,7 +255,7 @@ def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkey
         allowed=lambda: None,
     )
     parts = SimpleNamespace(hub="hub", added="added", addons="addons")
-    handlers = ModelHandlers(catalogue, None, None, parts, there, None)
+    handlers = ModelHandlers(catalogue, None, None, parts, there)
     asked = (
         SimpleNamespace(_data={"id": "owner/moves"}),
         SimpleNamespace(session_hash="page"),
@@ -286,15 +286,11 @@ def test_a_better_quality_does_more(method):
 
 def test_the_quality_is_the_one_whose_counts_are_set():
     usual = {"steps": 20}
-    assert (
-        choices("videograin", usual, {"steps": 20}, lambda _: "").chosen == "standard"
-    )
-    assert choices("videograin", usual, {"steps": 21}, lambda _: "").chosen == ""
-    shown = choices(
-        "videograin", usual, {"steps": 8}, lambda counts: f"{2 * counts['steps']} s"
-    )
+    assert choices("videograin", usual, {"steps": 20}).chosen == "standard"
+    assert choices("videograin", usual, {"steps": 21}).chosen == ""
+    shown = choices("videograin", usual, {"steps": 8})
     assert shown.chosen == "draft"
-    details = [f"{steps} steps, {2 * steps} s" for steps in (8, 20, 40)]
+    details = [f"{steps} steps" for steps in (8, 20, 40)]
     assert [one.detail for one in shown.qualities] == details
 
 
@@ -326,8 +322,7 @@ def test_nothing_is_asked_of_a_hub_that_does_not_answer(is_there, monkeypatch):
     )
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: no_session())
     parts = SimpleNamespace(hub="hub")
-    costs = SimpleNamespace(about=lambda *_, **__: None)
-    handlers = ModelHandlers(None, None, None, parts, there, costs)
+    handlers = ModelHandlers(None, None, None, parts, there)
     event = SimpleNamespace(_data={"id": "fox"})
     first, last = (shown["hub"] for shown in handlers.ask(event, None))
     assert [one.licence for one in OFFERED.values()] == [

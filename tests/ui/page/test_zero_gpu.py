@@ -4,7 +4,6 @@ comes back."""
 import pickle
 import sys
 import time
-from dataclasses import replace
 from fractions import Fraction
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -17,7 +16,6 @@ from regrain import masks
 from regrain.editing import ArrayClip, EditRequest, Region, ResourceError
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
-from regrain.editing.pipeline.estimate import frame_passes, operations
 from regrain.editing.recipe.events import (
     EditResult,
     Finished,
@@ -27,12 +25,10 @@ from regrain.editing.recipe.events import (
 )
 from regrain.ui.page import zero_gpu
 from regrain.ui.page.layout import Tools
-from regrain.ui.work.costs import Costs
 
 
 class Spaces:
-    """As the package has it: a decorator with a duration, a number or a function of the
-    arguments."""
+    """As the package has it: a decorator with a duration."""
 
     def __init__(self):
         self.durations = []
@@ -40,9 +36,7 @@ class Spaces:
     def GPU(self, duration):  # noqa: N802
         def decorate(work):
             def call(*arguments, **named):
-                self.durations.append(
-                    duration(*arguments, **named) if callable(duration) else duration
-                )
+                self.durations.append(duration)
                 arguments, named = pickle.loads(pickle.dumps((arguments, named)))
                 made = work(*arguments, **named)
                 if not hasattr(made, "__next__"):
@@ -104,7 +98,7 @@ def test_a_run_goes_there_and_back():
     np.testing.assert_array_equal(
         np.asarray(finished.result.edited_mask), asked.edited_mask
     )
-    assert spaces.durations == [zero_gpu.run_seconds(asked)]
+    assert spaces.durations == [60]
 
 
 def test_masks_go_there_and_back():
@@ -117,7 +111,7 @@ def test_masks_go_there_and_back():
     assert [frame for frame, *_ in tracked] == [0, 1, 2, 3]
     assert tracked[0][2].regions == {1: 1.0}
     assert next(iter(tools.discover(request()))) == 4
-    assert spaces.durations[0] == 21
+    assert spaces.durations == [60, 60]
 
 
 def test_small_mask_models_use_no_ones_seconds():
@@ -138,7 +132,7 @@ def test_small_mask_models_use_no_ones_seconds():
     published = {"method": "sam", "model": "sam_vit_b_01ec64.pth"}
     for how in ({"method": "sam2.1-hiera-tiny"}, published):
         tools.segment(picture, [(20, 20)], [1], doubt=print, **how)
-        assert spaces.durations.pop() == 15
+        assert spaces.durations.pop() == 60
         assert asked.pop()[1] is None  # a function cannot travel
 
 
@@ -200,69 +194,18 @@ def test_a_thread_that_edits_knows_whose_request_it_is():
     assert seen == ["the visitor's"]
 
 
-def test_seconds_follow_the_cost():
-    short, long = request(params={"steps": 10}), request(params={"steps": 20})
-    assert frame_passes(long) == 2 * frame_passes(short) == 20 * 4 * 4
-    assert (
-        frame_passes(request(params={"steps": 10, "redraw": 0.5}))
-        == (10 * 4 + 5 * 3) * 4
-    )
-    assert (
-        frame_passes(request(method="sdedit", params={"steps": 10, "strength": 0.5}))
-        == 5 * 2 * 4
-    )
-    seen = request(params={"steps": 10, "control": "canny=storybook/canny"})
-    assert frame_passes(seen) == 1.5 * frame_passes(short)
-    tuned = request(method="tune_a_video", params={"steps": 10, "tune_steps": 100})
-    assert frame_passes(tuned) > 100 * 4 * 3
+def test_the_variable_says_how_long_a_gpu_is_lent(monkeypatch):
+    monkeypatch.setenv("REGRAIN_GPU_SECONDS", " 90 ")
+    spaces = Spaces()
+    list(lent(spaces).edit(request()))
+    assert spaces.durations == [90]
 
 
-def test_seconds_are_operations_over_the_speed_of_the_gpu(monkeypatch, own_cache):
-    short, long = (request(params={"steps": steps}) for steps in (10, 20))
-    tuned = request(method="tune_a_video", params={"steps": 10, "tune_steps": 40})
-    counted = [operations(asked) for asked in (short, long, tuned)]
-    assert counted[1] == 2 * counted[0]
-    for speed in ("0.01", "0.02"):
-        monkeypatch.setenv(zero_gpu.SPEED, speed)
-        for asked, found in zip((short, long, tuned), counted, strict=True):
-            expected = 20 + found / (float(speed) * 1e12)
-            assert expected < 109
-            assert expected <= zero_gpu.run_seconds(asked) <= expected + 1
-    # never more than a visitor may ask for
-    huge = request(frames=40, method="tune_a_video", params={"tune_steps": 1000})
-    assert zero_gpu.run_seconds(huge) == 110
-
-
-def test_a_model_that_is_not_here_yet_counts_as_stable_diffusion(monkeypatch):
-    asked = request(model="owner/name", params={"steps": 10})
-    monkeypatch.setenv(zero_gpu.SPEED, "1")
-    share = 64 * 64 / (512 * 512)
-    expected = 20 + frame_passes(asked) * share * 2.6
-    assert expected <= zero_gpu.run_seconds(asked) <= expected + 1
-
-
-def test_what_runs_took_on_this_space_tells_the_most(monkeypatch, own_cache):
-    monkeypatch.setenv(zero_gpu.SPEED, "1")
-    asked = request(params={"steps": 10})
-    Costs().note(
-        asked,
-        {
-            "params": {"steps": {"value": 10}},
-            "seconds": {"inverting": 8.0, "editing": 24.0, "decoding": 8.0},
-        },
-    )
-    assert zero_gpu.run_seconds(asked) == 20 + 40 * 1.25
-    # decoding takes as long
-    half = request(params={"steps": 5})
-    assert zero_gpu.run_seconds(half) == 20 + 24 * 1.25
-
-
-@pytest.mark.parametrize("given", ["fast", "0", "-1", "inf", "nan"])
-def test_a_speed_that_is_none_is_said_and_not_used(given, monkeypatch, caplog):
-    usual = zero_gpu.gpu_speed()
-    monkeypatch.setenv(zero_gpu.SPEED, given)
-    assert zero_gpu.gpu_speed() == usual
-    assert f"REGRAIN_GPU_SPEED: expected a number above 0, got '{given}'" in caplog.text
+@pytest.mark.parametrize("given", ["long", "0", "-1", "1.5", "inf"])
+def test_seconds_that_are_none_are_said_and_not_used(given, monkeypatch, caplog):
+    monkeypatch.setenv("REGRAIN_GPU_SECONDS", given)
+    assert zero_gpu.gpu_seconds() == 60
+    assert f"REGRAIN_GPU_SECONDS: expected whole seconds, got '{given}'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -277,19 +220,3 @@ def test_it_is_used_only_where_gpus_are_lent(monkeypatch, said, on):
     assert zero_gpu.package() is (made if on else None)
     monkeypatch.delenv("SPACES_ZERO_GPU")
     assert zero_gpu.package() is None
-
-
-@pytest.mark.usefixtures("own_cache")
-def test_boxes_of_two_regions_ask_for_as_much_as_two_runs(open_clip, monkeypatch):
-    monkeypatch.setenv(zero_gpu.SPEED, "0.02")
-    regions = (Region("left", 1, "a fox"), Region("right", 2, "a dog"))
-    places = {1: (slice(9), slice(9)), 2: (slice(9), slice(90, 99))}
-    opened = open_clip("a", (4, 480, 480), regions, places)
-    asked = replace(opened.request, params={"steps": 20}, source_prompt="a cat")
-    took = {
-        focus: zero_gpu.run_seconds(replace(asked, focus=focus)) - zero_gpu._LOADING
-        for focus in ("off", "on", "each")
-    }
-    assert 10 < took["off"] < 40
-    assert took["on"] > took["off"]  # a box around both is wide
-    assert took["each"] == pytest.approx(2 * took["off"], abs=2)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels
-from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.pipeline.focus import asked_boxes, box_sizes
 from regrain.editing.request.boxes import read_boxes
 from regrain.editing.request.edit import Edit
@@ -18,7 +18,7 @@ from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
-from regrain.ui.session.build_request import build_request
+from regrain.ui.session.build_request import build_request, planned
 from regrain.ui.session.clips import open_picture
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
@@ -28,7 +28,6 @@ from regrain.ui.values.kept import MaskFiles
 from regrain.ui.values.layers import Key, MaskLayer
 from regrain.ui.views.focus_view import focus_view
 from regrain.ui.views.session_views import cards
-from regrain.ui.work.costs import Costs, planned
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 4, 240, 320
 CAT = slice(100, 120), slice(60, 84)
@@ -108,7 +107,7 @@ def test_the_box_is_that_of_the_run(session):
     view = shown(session, "on")
     assert (view.how, view.edits) == ("on", True)
     request = build_request(session, Edit(method="sdedit", focus="on"))
-    ((_, boxes),) = asked_boxes(request, (), fit_of(request))
+    ((_, boxes),) = asked_boxes(request, (), working_size_of(request).fit)
     assert np.array_equal(path(view), boxes)
     assert view.boxes[0].gain == round(HEIGHT / boxes[0, 2:].min(), 1)
     assert view.boxes[0].label == 0
@@ -267,25 +266,11 @@ def test_settings_of_an_earlier_run_bring_its_choice_back(session):
     assert session.focus == "each"
 
 
-def test_an_inversion_of_one_box_is_none_of_another(session):
-    costs = Costs()
-    costs._runs = []
-    session.method = "videograin"
-    asked = replace(planned(session, "storybook", QUICK), focus="on")
-    seconds = {"inverting": 5.0, "editing": 5.0}
-    params = {name: {"value": value} for name, value in asked.params.items()}
-    costs.note(asked, {"params": params, "seconds": seconds})
-    assert costs.about(asked).kept > 0
-    session.focus = "on"
-    mask_edits.add_edit(session, 1, 0, Rectangle((10.0, 20.0, 60.0, 50.0), erase=False))
-    assert costs.about(planned(session, "storybook", QUICK)).kept == 0
-
-
 def test_a_model_is_tuned_on_the_box(session, monkeypatch):
     """An adapter that was tuned on a box is looked at as one of a box."""
     given = Edit(method="tune_a_video", focus="on")
     monkeypatch.setattr(TuningHandlers, "asked", lambda *_: given)
-    asked = TuningHandlers(None, None, None, None, None, None)._asked(session, None)
+    asked = TuningHandlers(None, None, None, None)._asked(session, None)
     ((width, height),) = box_sizes(asked)
     assert width < WIDTH
     assert height < HEIGHT

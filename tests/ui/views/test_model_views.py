@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pytest
 
-from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.ui.views import model_views
 
@@ -39,22 +39,19 @@ FIRST = "Tunes the model on this clip first"
 
 
 @pytest.mark.parametrize(
-    ("estimate", "said"),
+    ("planned", "said"),
     [
+        (PlannedTuning(200, 0, 910_000_000), f"{FIRST}: 200 steps, 0.9 GB here."),
+        (PlannedTuning(1), f"{FIRST}: 1 step."),
+        (PlannedTuning(200), f"{FIRST}: 200 steps."),
         (
-            Estimate(200, 0, 121.0, 910_000_000),
-            f"{FIRST}: 200 steps, about 2 min and 0.9 GB here.",
+            PlannedTuning(70, 130, 1_000_000),
+            "Goes on tuning the model on this clip: 70 more steps, 0.1 GB here.",
         ),
-        (Estimate(1, 0, 2.0), f"{FIRST}: 1 step, about 2 s here."),
-        (Estimate(200), f"{FIRST}: 200 steps."),
-        (
-            Estimate(70, 130, 42.0),
-            "Goes on tuning the model on this clip: 70 more steps, about 42 s here.",
-        ),
-        (Estimate(0, 200, 0.0, 0), None),  # cached
+        (PlannedTuning(0, 200, 0), None),  # cached
         (None, None),
     ],
 )
-def test_what_a_tuning_takes(estimate, said):
-    view = model_views.takes(estimate)
+def test_what_a_tuning_takes(planned, said):
+    view = model_views.takes(planned)
     assert (view and view.text) == said

@@ -16,7 +16,7 @@ from wiring import requested
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import BUILT_IN_MODEL, BUILT_IN_READER
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.pipeline.runner import edit
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.texts import read_text
@@ -71,7 +71,7 @@ def test_a_run_opens_each_configuration_once(folder, tmp_path, tiny_lora, with_l
             write_json(tmp_path / "lcm-lora" / f"{name}.json", content)
     given = {"preview_every": 0, "steps": 2}
     request = replace(requested("sdedit"), model=str(folder), params=given, loras=loras)
-    fit_of(request)  # as an estimate does before
+    working_size_of(request)  # as the page asks before
     finish(edit(request))
     found = opened_in(folder)
     assert set(found.values()) == {1}

@@ -35,7 +35,7 @@ from regrain.editing.models.weights.single_file import (
     _text_encoder,
     guess_prediction,
 )
-from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.beforehand import working_size_of
 
 
 @pytest.fixture
@@ -531,7 +531,7 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
     if metadata:  # what is asked of the network is not known before loading
         given = {"model": model.id, "method": "sdedit", "prompt": "a cat"}
         request = EditRequest(black(1, 64, 96), None, (), **given)
-        assert min(fit_of(request)(96, 64)) == size
+        assert working_size_of(request).side == size
     assert model.unet.config.cross_attention_dim == 64
     padded = model.tokenizer("a cat", padding="max_length").input_ids
     assert padded == [49406, 320, 2368, 49407, *[0] * 73]

@@ -18,7 +18,7 @@ from single_files import assert_same, original_layout
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.loading.load import loaded_backbone
-from regrain.editing.pipeline.estimate import fit_of
+from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import choose_weights
@@ -367,7 +367,7 @@ def test_metadata_say_the_size_at_which_a_model_works(file, original, said, size
     clip = black(1, 64, 96)
     facts = {"model": str(file), "method": "sdedit", "prompt": "a cat"}
     request = EditRequest(clip=clip, labels=None, regions=(), **facts)
-    assert min(fit_of(request)(96, 64)) == size
+    assert working_size_of(request).side == size
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 files, and what is refused."""
 
 import shutil
-from dataclasses import replace
 from math import inf
 
 import pytest
@@ -12,7 +11,6 @@ from diffusers import WanTransformer3DModel
 from double_library import FromText, double, drawn, drawn_by_library, pipeline_of
 from made_models import load_double, loaded, randn, write_wan
 from safetensors.torch import save_file
-from wiring import requested
 
 from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.flow import FlowSchedule
@@ -24,8 +22,6 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan.experts import loras_of, notes_on
 from regrain.editing.params.registry import check_needs, check_params
-from regrain.editing.pipeline import estimate
-from regrain.editing.storage.devices import choose_device
 
 INDEX = "model_index.json"
 LOW = "transformer_2/config.json"
@@ -153,40 +149,6 @@ def test_a_second_guidance_needs_a_second_expert():
     said = "^params.guidance_low: 'mine' does not have a second expert, as Wan 2.2"
     with pytest.raises(ModelError, match=said):
         check_needs("flow_regions", {"guidance_low": 2.0}, WAN, "mine")
-
-
-@pytest.mark.parametrize(
-    ("scale", "low", "halves"), [(1, 0, 1), (1, 1, 1), (5, 0, 2), (5, 1, 2), (1, 5, 2)]
-)
-def test_a_guidance_of_either_takes_two_rows(scale, low, halves):
-    given = {"guidance_scale": scale, "guidance_low": low}
-    assert check_params("vace", given).passes(1).rows == halves
-
-
-@pytest.mark.parametrize(("low", "vace", "flow"), [(0, 8, 16), (1, 6, 14), (3, 8, 16)])
-def test_steps_of_an_expert_without_guidance_take_half_the_time(low, vace, flow):
-    """About half of the steps are its own; the source is read with guidance."""
-    for method, calls in (("vace", vace), ("flow_regions", flow)):
-        given = {"steps": 8, "strength": 1.0, "guidance_low": low}
-        passes = check_params(method, given).passes(1)
-        assert (passes.editing, passes.rows) == (calls, 2)
-
-
-def test_memory_is_that_of_one_expert_but_where_both_stay(
-    pair_folder, tmp_path, monkeypatch
-):
-    asked = requested("flow_regions", frames=5)
-    copy = without(pair_folder, "transformer_2", None, tmp_path / "one")
-    both, one = (replace(asked, model=str(at)) for at in (pair_folder, copy))
-    numbers = estimate.count_weights(pair_folder / "transformer_2")
-    assert estimate.counted(both, 4)[1] == estimate.counted(one, 4)[1] + 4 * numbers
-    monkeypatch.setattr(estimate, "choose_device", lambda: torch.device("cuda"))
-    assert estimate.counted(both, 2) == estimate.counted(one, 2)
-    assert estimate.work(both) == estimate.work(one)
-    assert choose_device().type == "cpu"
-    assert estimate.count_weights(pair_folder) == numbers + estimate.count_weights(
-        without(pair_folder, "transformer_2", None, tmp_path / "other")
-    )
 
 
 # --- LoRA files

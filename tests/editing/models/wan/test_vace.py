@@ -2,7 +2,6 @@
 add, and what is refused."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,11 +15,9 @@ from diffusers import (
 )
 from double_library import double, drawn_by_library, pipeline_of
 from made_clips import noise
-from made_models import aligned, load_double, randn, without_control, write_wan
+from made_models import aligned, load_double, randn, write_wan
 from PIL import Image
 from running import finish
-from safetensors.torch import load_file
-from wiring import requested
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import Grid, plain
@@ -30,9 +27,8 @@ from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN, family_of_configs
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import condition, mask_channels
-from regrain.editing.params.registry import METHODS, resolve_params
-from regrain.editing.pipeline import estimate
-from regrain.editing.storage.memory import NEEDS, call_bytes
+from regrain.editing.params.registry import resolve_params
+from regrain.editing.storage.memory import call_bytes, need_of
 
 HEIGHT = 32
 WIDTH = 48
@@ -296,25 +292,6 @@ def check_run(model, pipeline, monkeypatch, tmp_path, steps, scale, low=0.0):
     torch.testing.assert_close(found, expected[2:], atol=1e-9, rtol=0)
 
 
-def test_control_blocks_take_memory_and_only_where_they_run_time(
-    vace_folder, tmp_path, monkeypatch
-):
-    asked = requested("flow_regions", frames=5)
-    folders = vace_folder, without_control(vace_folder, tmp_path / "base")
-    vace, base = (replace(asked, model=str(at)) for at in folders)
-    before = estimate.work(vace), estimate._sizes(vace)[0].attention
-    sizes = load_file(vace_folder / WEIGHTS)
-    blocks = sum(sizes[name].numel() for name in sizes if name.startswith("vace_"))
-    assert blocks > 0
-    assert estimate.counted(vace, 4)[1] == estimate.counted(base, 4)[1] + 4 * blocks
-    assert before[0] == estimate.work(base)
-    needs = METHODS["flow_regions"].needs | {"vace"}
-    controlled = replace(METHODS["flow_regions"], needs=needs)
-    monkeypatch.setitem(METHODS, "flow_regions", controlled)
-    assert estimate.work(vace).editing > before[0].editing
-    assert estimate._sizes(vace)[0].attention == before[1] / 3 * (3 + 2)
-
-
 # Of the published sizes: width, heads, blocks and control blocks, hidden width; and the
 # weights that they make.
 TRUE_SIZES = {
@@ -340,12 +317,11 @@ def test_true_sizes_are_those_that_memory_is_planned_by(family):
     assert count == pytest.approx(weights, rel=2e-3)
     transformer = {"_class_name": "WanVACETransformer3DModel", **config}
     assert family_of_configs({}, {}, {}, transformer) == (family, VACE)
-    need = next(need for need in NEEDS if family.startswith(need.family))
+    need = need_of(family)
     assert need.family == family
     # what the autoencoder takes, and a little
     assert need.weights * 2**30 == pytest.approx(2 * count, rel=0.2)
     width = heads * 128
-    assert need.attention == 4 * (blocks + len(controlled)) * width / 4**2
     cells = 480 * 832 // 8**2
     frames = 80
     call = call_bytes(frames // 4, cells, width // 4, 2)

@@ -28,7 +28,7 @@ from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import FIRST, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.registry import check_needs, check_params
-from regrain.editing.pipeline import estimate
+from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.pipeline.focus import asked_boxes
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
@@ -259,10 +259,8 @@ def test_a_picture_of_the_frame_is_not_cut_to_a_box(pictured):
 
 
 def test_sizes_count_patches_of_pixels(coarse, folder):
-    (sizes,) = estimate._sizes(
-        replace(requested("flow_regions", frames=5), model=str(folder))
-    )
-    assert (sizes.factor, sizes.multiple, sizes.side) == (8, 16, 4 * 8)
+    asked = replace(requested("flow_regions", frames=5), model=str(folder))
+    assert working_size_of(asked) == (4 * 8, 16)
     assert (coarse.factor, coarse.size) == (8, 4 * 8)
     assert [wan_side(None, factor) for factor in (8, 16)] == [480, 704]
 

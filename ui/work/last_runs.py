@@ -1,0 +1,57 @@
+"""How long runs took here, since this process was started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.work.jobs import RunEdit
+
+_ONCE = ("loading", "tuning")  # stages that the same run does not take again
+
+
+class LastRuns:
+    """The seconds that the last run of each method, model, size and number of steps
+    took."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[object, ...], float] = {}
+
+    def watched(self, edit: RunEdit) -> RunEdit:
+        """Make an editor note how long its runs take, but for those that find windows
+        in the cache."""
+
+        def edit_and_note(request: EditRequest) -> Iterator[Event]:
+            window, windows = 1, 1
+            edited = set()
+            with closing(edit(request)) as events:  # type: ignore[type-var]
+                for event in events:
+                    if isinstance(event, WindowStarted):
+                        window = event.number
+                        windows = event.total
+                    elif isinstance(event, Progress) and event.stage == "editing":
+                        edited.add(window)
+                    elif isinstance(event, Finished) and len(edited) == windows:
+                        self._note(request, event.report)
+                    yield event
+
+        return edit_and_note
+
+    def _note(self, request: EditRequest, report: Mapping[str, Any]) -> None:
+        stages = report["seconds"].items()
+        seconds = sum(spent for stage, spent in stages if stage not in _ONCE)
+        steps = report["params"]["steps"]["value"]
+        self._seconds[_kind(request, steps)] = seconds
+
+    def seconds(self, request: EditRequest) -> float | None:
+        """Return how long the last run like a request took, all of whose parameters
+        are given; None if there was none."""
+        return self._seconds.get(_kind(request, request.params["steps"]))
+
+
+def _kind(request: EditRequest, steps: object) -> tuple[object, ...]:
+    size = (len(request.clip), *request.clip.size, request.size)
+    return request.method, request.model, steps, *size
