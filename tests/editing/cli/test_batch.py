@@ -174,7 +174,7 @@ def nodes():
     cluster.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_batch_outlives_a_node(nodes, projects, tmp_path):
     cluster, other = nodes
     out = tmp_path / "out"
@@ -190,7 +190,7 @@ def test_a_batch_outlives_a_node(nodes, projects, tmp_path):
     assert [seed_of(results) for results in work.values()] == [0, 1, 2]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_cluster_that_is_not_there_is_one_line(projects, tmp_path, capsys):
     ray = pytest.importorskip("ray")
     ray.shutdown()
