@@ -214,7 +214,7 @@ class Programs:
             "readers": catalogue.readers,
             "controls": catalogue.controls,
             "words": {kind: [*words] for kind, words in catalogue.groups.items()},
-            "finders": {one.name: one.about for one in able if "points" in one.takes},
+            "finders": {one.name: one.about for one in able},
             "trackers": {one.name: one.about for one in able if one.follows},
         }
 

@@ -67,30 +67,23 @@ def package() -> ModuleType | None:
 def lent(tools: Tools, spaces: Any) -> Tools:
     """Return tools whose heavy work is done where the package `spaces` lends a GPU."""
 
-    def by_request(work: Heavy) -> Heavy:
-        return _explained(spaces.GPU(duration=_seconds_of_call)(work))
-
-    edit = by_request(partial(_portably, tools.edit))
+    edit = _explained(spaces.GPU(duration=run_seconds)(partial(_portably, tools.edit)))
     segment = _explained(spaces.GPU(duration=_CLICK)(tools.segment))
     propagate = _explained(
         spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
     )
-    discover = None
-    if tools.discover:
-        discover = partial(_send, by_request(partial(_portably, tools.discover)))
     return replace(
         tools,
         edit=partial(_send, edit),
         segment=partial(_segment, tools.segment, segment),
         propagate=partial(_send_clip, propagate),
-        discover=discover,
         load_ahead=None,  # nothing is loaded without a lent GPU
     )
 
 
-def _send(work: Heavy, request: EditRequest, **how: object) -> Iterator[object]:
+def _send(work: Heavy, request: EditRequest) -> Iterator[object]:
     """Call work on a lent GPU with a request."""
-    return work(portable(request), how)
+    return work(portable(request))
 
 
 def _send_clip(
@@ -223,18 +216,12 @@ def held_clip(clip: Clip) -> ArrayClip:
     )
 
 
-def _seconds_of_call(request: EditRequest, how: Mapping[str, object]) -> int:
-    return run_seconds(request)
-
-
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
-def _portably(
-    work: Heavy, request: EditRequest, how: Mapping[str, object]
-) -> Iterator[object]:
-    yield from map(portable, work(request, **how))
+def _portably(work: Heavy, request: EditRequest) -> Iterator[object]:
+    yield from map(portable, work(request))
 
 
 def _propagated(
