@@ -5,7 +5,13 @@ from __future__ import annotations
 
 # By what a person writes: an option, a command, a parameter as `params.NAME`, an
 # endpoint as `/NAME`, a kind of file as its reader names it.
-INSTEAD: dict[str, str] = {}
+_GIF = "Make one of the edit: ffmpeg -i edited.mp4 edited.gif"
+INSTEAD: dict[str, str] = {
+    "--gif": _GIF,
+    "gif": _GIF,
+    "joined recordings": "Recordings were joined in it. Give them one clock: "
+    "ffmpeg -i JOINED -crf 12 CLIP.mp4",
+}
 
 
 def instead(name: str) -> str:
