@@ -94,7 +94,7 @@ _Device = Annotated[
     str | None,
     Option(help="cuda, mps, xpu or cpu; by default the fastest that is there."),
 ]
-_FORMATS = "Also write the edit as gif, png, prores or matte; repeatable."
+_FORMATS = "Also write the edit as png, prores or matte; repeatable."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
 _MASKS = "Masks: a folder with a picture per used frame, a picture, a video or JSON."
@@ -108,14 +108,13 @@ def run(
     project: _Project,
     out: Annotated[Path, Option("--out", "-o", help="Folder for the results.")],
     changes: _Changes,
-    gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
     formats: Annotated[list[str] | None, Option("--format", help=_FORMATS)] = None,
     whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
     device: _Device = None,
 ) -> None:
     """Edit a project and write videos and a report."""
-    wanted = dict.fromkeys([*(formats or ()), *(["gif"] if gif else ())])
+    wanted = dict.fromkeys(formats or ())
     check_formats(wanted)
     check_out(out)
     use_device(device)

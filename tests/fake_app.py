@@ -27,7 +27,6 @@ from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
-from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
 from regrain.editing.models.files.hub import PICTURES, Listing
 from regrain.editing.models.files.picture_heads import PUBLISHED
@@ -409,17 +408,6 @@ def propagate(
         yield frame, found, Confidence(sure)
 
 
-def discover(request) -> Iterator[events.Event | Clusters]:
-    """The left disc, the lawn, and something that fits no word."""
-    for step in range(1, 5):
-        for _ in held("discovering", step):
-            pass
-        yield events.Progress("inverting", step, 4, None)
-    frames, labels = _draw(True)
-    labels = np.choose(labels, [0, 1, 3, 2]).astype(np.uint8)
-    yield Clusters(labels, ("cat", "grass", "walk"), (2.0, 1.5, 0.9), frames)
-
-
 PLUS = f"{PUBLISHED}/models/ip-adapter-plus_sd15.safetensors"
 
 
@@ -493,7 +481,6 @@ if __name__ == "__main__":
         edit,
         segment,
         propagate,
-        discover,
         plan_tuning=plan_tuning,
         hub=FakeHub(),
         load_ahead=lambda model: logging.warning("loaded ahead: %s", model),

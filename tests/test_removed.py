@@ -1,12 +1,16 @@
 """What left the product is refused in one line that says what to use instead."""
 
 import shlex
+import struct
 
 import pytest
 
 from regrain.__main__ import main
 from regrain.editing.removed import INSTEAD, instead
 
+# An IVF of two frames of 1 s, whose clock goes back.
+HEAD = struct.pack("<4s2H4s2H4I", b"DKIF", 0, 32, b"VP80", 16, 16, 1, 1, 2, 0)
+JOINED = HEAD + struct.pack("<IQ8xIQ8x", 8, 5, 8, 0)
 IMAGE = b'{"id": 1, "file_name": "0.png", "width": 8, "height": 8}'
 OBJECT = b'{"image_id": 1, "category_id": 1, "track_id": 2}'
 OBJECTS = b'{"images": [%b], "annotations": [%b]}' % (IMAGE, OBJECT)
@@ -27,6 +31,9 @@ ASKED: dict[str, str | tuple[str, dict[str, bytes]]] = {
     "clean": "masks clean masks -o out --grow 1",
     "finders": "masks finders",
     "params.heat_pixel": "edit check 01_two_animals --set heat_pixel=",
+    "--gif": "edit run project -o out --gif",
+    "gif": "edit run project -o out --format gif",
+    "joined recordings": ("edit new a.ivf -o project", {"a.ivf": JOINED}),
 }
 
 

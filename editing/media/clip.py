@@ -41,26 +41,12 @@ class ColorTags(NamedTuple):
     transfer: int = 1
 
 
-class Piece(NamedTuple):
-    """A recording of several that were joined in one file: the second at which it
-    begins on its own clock, the one on the clock of the first, and whether with a key
-    frame."""
-
-    own: Fraction
-    begin: Fraction
-    is_key: bool = True
-
-
 class AudioSpan(NamedTuple):
-    """The sound of a clip: from `start` to `stop`, in seconds of the file's clock.
-
-    `pieces` are the recordings in the file, if they have clocks of their own.
-    """
+    """The sound of a clip: from `start` to `stop`, in seconds of the file's clock."""
 
     path: Path
     start: Fraction
     stop: Fraction
-    pieces: tuple[Piece, ...] = ()
 
 
 @runtime_checkable

@@ -19,8 +19,8 @@ from av.stream import Disposition
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import DEFAULT_FPS, Piece
-from regrain.editing.media.fields import Fields
+from regrain.editing.media.clip import DEFAULT_FPS
+from regrain.editing.removed import instead
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = (
@@ -57,14 +57,11 @@ _ROUNDED = 0.02  # by which the rate of a file's times may differ from the state
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
 _SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
-# Forms in which a frame comes every 0.7 s (ISO/IEC 13818-1, 2.7.5), and the seconds
-# after which another recording begins, as in FFmpeg; slide shows are slower.
-_STREAMED = ("mpegts", "mpeg")
-_SILENT = 10
-_START = 16  # bytes by which files of one form begin
-_TAIL = 16_000_000  # bytes that are looked at after the last frame
-_SLOWER = 10  # times the usual gap
 _REORDERED = 1  # second; a clock that goes back farther starts over
+# Forms whose clock has 33 bits (ISO/IEC 13818-1, 2.4.3.7): where it goes back, FFmpeg
+# adds a turn.
+_TURNING = ("mpegts", "mpeg")
+_HALF_TURN = 2**32 // 90_000  # seconds
 
 
 @dataclass(frozen=True)
@@ -129,18 +126,12 @@ class Facts:
         pixel: Width of a pixel over its height, before rotation.
         lacking: Number of frames that the header counts but the file, whose end was cut
             off, does not have.
-        has_fields: Whether some frames are coded as two fields.
-        pieces: The recordings that were joined in it, if there are several.
-        goes_on: Whether another file was put after what is read.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
     lacking: int
-    has_fields: bool
-    pieces: tuple[Piece, ...]
-    goes_on: bool
 
 
 def open_video(path: Path) -> InputContainer:
@@ -255,15 +246,14 @@ def _decoder_with_alpha(stream: av.VideoStream) -> av.VideoCodecContext | None:
 
 
 class _Packet(NamedTuple):
-    """A packet: its time stamps, its duration, whether it is a key frame, whether a
-    frame of its own is shown, and whether it is only the second field of one."""
+    """A packet: its time stamps, its duration, whether it is a key frame, and whether
+    it is shown."""
 
     pts: int | None
     dts: int | None
     duration: int
     is_key: bool
     is_shown: bool
-    is_second: bool
 
 
 def read_index(path: Path) -> tuple[Index, Facts]:
@@ -276,65 +266,61 @@ def read_index(path: Path) -> tuple[Index, Facts]:
         raise ClipError("clip.path", no_frames)
     stamps = [packet.pts for packet in shown]
     packs_frames = codec == "mpeg4" and None in stamps
-    joints = len(facts.pieces)
-    begins = [packets[0], *facts.pieces]
-    lacks_first = not all(begin.is_key for begin in begins)
-    if packs_frames or lacks_first:
-        # One packet may hold several frames (DivX in AVI), or the first ones need
-        # frames that were cut off.
+    lacks_first = not packets[0].is_key
+    may_have_fields = codec == "h264" and _is_woven(path)
+    if packs_frames or lacks_first or may_have_fields:
+        # One packet may hold several frames (DivX in AVI) or a field of one, or the
+        # first ones need frames that were cut off.
         decoded = [frame.pts for frame in decode(path)]
         if not decoded:
             raise ClipError("clip.path", no_frames)
         if not packs_frames:
-            # of joined recordings, frames that lack others come in any order
-            stamps = [decoded[0], None] if joints else decoded
-        index = _arrange(stamps, tick, rate, shown[-1:], joints)
+            stamps = decoded
+        if may_have_fields and len(decoded) < len(shown):
+            rate /= 2  # of fields
+        index = _arrange(stamps, tick, rate, shown[-1:])
         index = replace(index, count=len(decoded))
     else:
-        index = _arrange(stamps, tick, rate, shown, joints)
-        different = {packet.pts for packet in shown if packet.pts is not None}
-        # only where they identify the frames
-        if restarts and not joints and len(different) == len(shown):
-            keys = sorted(
-                packet.pts
-                for packet in packets
-                if packet.is_key and packet.pts is not None
-            )
-            index = replace(index, pts=tuple(sorted(different)), keys=tuple(keys))
+        index = _arrange(stamps, tick, rate, shown)
+    different = {stamp for stamp in stamps if stamp is not None}
+    if restarts and len(different) == len(stamps):  # they identify the frames
+        keys = different.intersection(packet.pts for packet in packets if packet.is_key)
+        index = replace(index, pts=sorted(different), keys=sorted(keys))
     return index, facts
+
+
+def _is_woven(path: Path) -> bool:
+    """Tell whether the first frame of a file is woven of two fields, which may be coded
+    apart."""
+    first = next(decode(path), None)
+    return first is not None and first.interlaced_frame
 
 
 def _read_packets(
     path: Path,
 ) -> tuple[list[_Packet], Fraction, Fraction, str, bool, Facts]:
-    """Read the packets of a file, on one clock, the seconds of one unit of their times,
-    its frames per second, its codec, whether it can be decoded from a key frame on,
-    and facts."""
+    """Read the packets of a file, the seconds of one unit of their times, its frames per
+    second, its codec, whether it can be decoded from a key frame on, and facts."""
     with open_video(path) as container:
         stream = video_stream(container)
         codec = stream.codec_context.name
-        fields = Fields(stream.codec_context.extradata) if codec == "h264" else None
         with boundary(
             "clip.path",
             f"{shorten(path.name)} cannot be read to its end. Re-encode it.",
             ClipError,
         ):
-            packets = []
-            end = 0
-            for packet in container.demux(stream):
-                if packet.size:
-                    packets.append(_describe(packet, codec, fields))
-                    end = packet.size + (packet.pos or 0)
+            packets = [
+                _describe(packet, codec)
+                for packet in container.demux(stream)
+                if packet.size
+            ]
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the
         # order of the frames.
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
         tick = Fraction(stream.time_base or 1)
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
-        silent = _SILENT if container.format.name in _STREAMED else _SLOWEST
-        packets, pieces = _follow(packets, tick, rate, silent)
-        has_fields = any(packet.is_second for packet in packets)
-        if has_fields:
-            rate = _rate_of_pairs(packets, tick, rate)
+        farthest = _HALF_TURN if container.format.name in _TURNING else inf
+        _check_clock(path, packets, tick, farthest)
         # keys may have capitals
         comments = [
             text for key, text in container.metadata.items() if key.lower() == "comment"
@@ -349,112 +335,27 @@ def _read_packets(
             comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, promised - len(packets)),
-            has_fields=has_fields,
-            pieces=pieces,
-            goes_on=container.format.name not in _STREAMED and _begins_again(path, end),
         )
     restarts = codec in _RESTARTS and not made_up
     return packets, tick, rate, codec, restarts, facts
 
 
-def _begins_again(path: Path, end: int) -> bool:
-    """Tell whether a file begins like another one after a place."""
-    with path.open("rb") as file:
-        start = file.read(_START)
-        file.seek(end)
-        return start in file.read(_TAIL)
+def _check_clock(
+    path: Path, packets: Sequence[_Packet], tick: Fraction, farthest: float
+) -> None:
+    """Refuse recordings that were joined, each with a clock of its own."""
+    stamps = [packet.dts for packet in packets if packet.dts is not None]
+    for earlier, later in pairwise(stamps):
+        if not -_REORDERED <= (later - earlier) * tick <= farthest:
+            name = shorten(path.name)
+            raise ClipError(
+                "clip.path",
+                f"The clock of {name} goes back. {instead('joined recordings')}",
+            )
 
 
-def _rate_of_pairs(
-    packets: Sequence[_Packet], tick: Fraction, stated: Fraction
-) -> Fraction:
-    """Return the frames per second of a stream whose stated rate may count fields."""
-    stamps = [packet.pts for packet in packets if packet.is_shown]
-    known = sorted(stamp for stamp in stamps if stamp is not None)
-    if len(known) < 2 or known[0] == known[-1]:
-        return stated / 2
-    mean = (len(known) - 1) / ((known[-1] - known[0]) * tick)
-    near = min(stated, stated / 2, key=lambda rate: abs(rate - mean))
-    return near if abs(near - mean) < _ROUNDED * mean else mean
-
-
-class OneClock:
-    """The clock of the first of joined recordings, by which times of all are told, in
-    the order of the file."""
-
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._left = list(pieces)
-        self._last: Fraction | float = -inf
-
-    def tell(self, seconds: Fraction) -> Fraction | None:
-        """Tell a time of what stands in the file after all that were told; None if it
-        is after the pictures of its recording."""
-        if not self._left:
-            return seconds
-        here, *later = self._left
-        if later:
-            end = here.own + later[0].begin - here.begin
-            # sound may begin a little before the pictures
-            early = here.own - seconds - _REORDERED
-            away = max(early, self._last - seconds, seconds - end)
-            near = min(later, key=lambda piece: abs(seconds - piece.own))
-            if abs(seconds - near.own) < away:
-                self._left = here, *later = later[later.index(near) :]
-        self._last = seconds
-        told = here.begin + seconds - here.own
-        return None if later and told >= later[0].begin else told
-
-
-def _follow(
-    packets: list[_Packet], tick: Fraction, rate: Fraction, silent: int
-) -> tuple[list[_Packet], tuple[Piece, ...]]:
-    """Return packets with times on the clock of the first of joined recordings, and
-    these; none if there is one."""
-    shown = [one for one in packets if one.is_shown]
-    gaps = np.diff([one.dts for one in shown if one.dts is not None])
-    usual = round(np.median([float(1 / (rate * tick)), *np.abs(gaps)]))
-    farthest = max(silent / tick, _SLOWER * usual)
-    groups: list[list[_Packet]] = [[]]
-    latest = None
-    for before, packet in pairwise([*packets[:1], *packets]):
-        pts = packet.pts if packet.is_shown else None
-        if pts is not None and latest is not None:
-            ahead = pts - latest
-            # No frame that is stored before a key frame is shown after it. That all
-            # are shown at one time is another matter.
-            overlaps = ahead < 0 or (ahead == 0 and not before.is_key)
-            is_new = ahead > farthest or (packet.is_key and overlaps)
-            if packet.dts is not None and before.dts is not None:
-                is_new |= (before.dts - packet.dts) * tick > _REORDERED
-            if is_new:
-                groups.append([])
-                latest = pts
-            pts = max(pts, latest)
-        groups[-1].append(packet)
-        latest = latest if pts is None else pts
-    if len(groups) == 1:
-        return packets, ()
-    moved = []
-    pieces = []
-    begin = None
-    for group in groups:
-        own = [one.pts for one in group if one.is_shown and one.pts is not None]
-        begin = min(own) if begin is None else begin
-        shift = begin - min(own)
-        pieces.append(Piece(min(own) * tick, begin * tick, group[0].is_key))
-        moved += [
-            one if one.pts is None else one._replace(pts=one.pts + shift)
-            for one in group
-        ]
-        gaps = np.diff(sorted(own))
-        last = round(np.median(gaps[gaps > 0])) if gaps.any() else usual
-        begin = max(own) + shift + last
-    return moved, tuple(pieces)
-
-
-def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
+def _describe(packet: av.Packet, codec: str) -> _Packet:
     is_shown = not packet.is_discard
-    is_second = fields is not None and fields.is_second(bytes(packet))
     # a frame of VP8 may serve only as a reference for others (RFC 6386, 9.1)
     if codec == "vp8":
         shows = memoryview(packet)[0] >> 4 & 1
@@ -463,9 +364,8 @@ def _describe(packet: av.Packet, codec: str, fields: Fields | None) -> _Packet:
         packet.pts,
         packet.dts,
         packet.duration or 0,
-        packet.is_keyframe and not is_second,
-        is_shown and not is_second,
-        is_second,
+        packet.is_keyframe,
+        is_shown,
     )
 
 
@@ -474,7 +374,6 @@ def _arrange(
     tick: Fraction,
     rate: Fraction,
     packets: Sequence[_Packet],
-    joints: int,
 ) -> Index:
     """Return the index of frames by their time stamps, without key frames.
 
@@ -495,7 +394,7 @@ def _arrange(
     longest = max((later - earlier for earlier, later in pairwise(known)), default=0)
     decoding = [packet.dts for packet in packets if packet.dts is not None]
     goes_back = any(earlier > later for earlier, later in pairwise(decoding))
-    is_odd = stands or longest * tick > _SLOWEST or (goes_back and not joints)
+    is_odd = stands or longest * tick > _SLOWEST or goes_back
     if len(known) < len(stamps) or is_odd:
         return index
     usual = 1 / index.fps
@@ -506,10 +405,10 @@ def _arrange(
         # decoded.
         last = final.duration * tick
     last = min(last, Fraction(_SLOWEST))
-    # whether they follow each other evenly, to within one unit, and one for each joint
+    # whether they follow each other evenly, to within one unit
     whole, parts = (usual / tick).as_integer_ratio()
     is_even = all(
-        abs((stamp - known[0]) * parts - number * whole) <= parts * (1 + joints)
+        abs((stamp - known[0]) * parts - number * whole) <= parts
         for number, stamp in enumerate(known)
     )
     if last <= _LONG * usual and is_even:

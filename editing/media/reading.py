@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Lock
+from typing import cast
 
 import av
+import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media import fields
 from regrain.editing.media.clip import (
     AudioSpan,
     Clip,
@@ -88,9 +92,9 @@ class VideoClip(Clip):
         self.duration = end - begin
         self.tags = _tags_of(first)
         if facts.has_audio:
-            self.audio = AudioSpan(path, begin, end, facts.pieces)
+            self.audio = AudioSpan(path, begin, end)
         self.has_alpha = any(part.is_alpha for part in first.format.components)
-        self.is_interlaced = first.interlaced_frame or facts.has_fields
+        self.is_interlaced = first.interlaced_frame
         self.warnings = _warnings(name, first, index, facts)
         if self.is_interlaced and not deinterlace:
             self.warnings.append(
@@ -107,7 +111,7 @@ class VideoClip(Clip):
         self.comment = facts.comment
         make_whole = None
         if deinterlace:
-            make_whole = partial(fields.deinterlace, marked=self.is_interlaced)
+            make_whole = partial(_deinterlaced, marked=self.is_interlaced)
         self._decoder = _Decoder(path, index, make_whole)
         self._lock = Lock()
 
@@ -138,16 +142,6 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
         warnings.append(
             f"{name} is HDR: it is edited in 8 bits, and looks paler to models. "
             "Convert it to SDR (Rec. 709) first."
-        )
-    if facts.pieces:
-        warnings.append(
-            f"{name} holds recordings with clocks of their own; each begins where the "
-            "one before ends."
-        )
-    if facts.goes_on:
-        warnings.append(
-            f"{name} holds another file after this one, which is not read. Join "
-            "recordings with a program for videos."
         )
     if facts.lacking > 1:  # some AVI files count one too many
         warnings.append(
@@ -234,6 +228,44 @@ class _Decoder:
             self._next += 1
         assert frame is not None
         return frame
+
+
+def _deinterlaced(
+    frames: Iterator[av.VideoFrame], *, marked: bool
+) -> Iterator[av.VideoFrame]:
+    """Make whole frames of those that are woven of two fields, by FFmpeg's filter
+    bwdif.
+
+    It looks at the frames before and after each. With `marked`, those that do not say
+    that they are woven stay as they are.
+    """
+    first = next(frames, None)
+    if first is None:
+        return
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width,
+        height=first.height,
+        format=first.format,
+        time_base=first.time_base,
+    )
+    which = "interlaced" if marked else "all"
+    weaving = graph.add("bwdif", f"mode=send_frame:deint={which}")
+    sink = graph.add("buffersink")
+    graph.link_nodes(source, weaving, sink).configure()
+    with boundary(
+        "clip.deinterlace",
+        "The clip cannot be deinterlaced. Re-encode it, or leave this out.",
+        ClipError,
+    ):
+        for frame in chain([first], frames, [None]):
+            source.push(frame)
+            with suppress(av.BlockingIOError, av.EOFError):
+                while True:
+                    made = cast(av.VideoFrame, sink.pull())
+                    if made.pts is not None:
+                        made.pts //= 2  # it counts in halves of the units
+                    yield made
 
 
 def _square(width: int, height: int, pixel: Fraction) -> Size:

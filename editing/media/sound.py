@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from regrain.editing.media.clip import AudioSpan
-from regrain.editing.media.index import CONTAINERS, OneClock
+from regrain.editing.media.index import CONTAINERS
 
 log = logging.getLogger(__name__)
 _AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
@@ -105,15 +105,12 @@ def _decode(
     """Yield blocks of sound, numbered by their times; sample 0 is at the start of the
     span."""
     at = 0
-    clock = OneClock(span.pieces)
     try:
         for decoded in frames:
             for frame in resampler.resample(decoded):
                 if frame.pts is not None and frame.time_base:
-                    told = clock.tell(frame.pts * frame.time_base)
-                    if told is None:
-                        continue
-                    at = round((told - span.start) * frame.sample_rate)
+                    seconds = frame.pts * frame.time_base
+                    at = round((seconds - span.start) * frame.sample_rate)
                 block = frame.to_ndarray()
                 is_sound = np.abs(block) <= _LOUDEST
                 block[~is_sound] = 0  # the encoder takes neither NaN nor huge values

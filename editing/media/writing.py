@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -28,6 +28,7 @@ AI_EDITED = "AI-edited video"
 CRF = 7  # hardly to be told from the frames
 _SLOW = Fraction(1, 1000)  # frames per second
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
+_HEAD = 4096  # bytes of an MP4 in which the headers of its first track are
 
 
 def write_video(
@@ -339,31 +340,13 @@ def _add_sound(
 
 
 def _declare_size(path: Path, width: int, height: int) -> None:
-    """Write the shown size into the video track of an MP4 (ISO/IEC 14496-12, 8.3.2 and
-    12.1.3)."""
+    """Write the shown size into the first track of an MP4 that begins with its index
+    (ISO/IEC 14496-12, 8.3.2 and 12.1.3): yuv420p has no odd one."""
     with path.open("r+b") as file:
-        for kind, start, stop in _boxes(file, 0, path.stat().st_size):
-            if kind not in (b"tkhd", b"stsd"):
-                continue
-            file.seek(start)
-            data = bytearray(file.read(stop - start))
-            if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
-                data[-8:] = struct.pack(">II", width << 16, height << 16)
-            elif kind == b"stsd" and data[12:16] == b"avc1":
-                data[40:44] = struct.pack(">HH", width, height)
-            file.seek(start)
-            file.write(data)
-
-
-def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Walk the boxes of an MP4 down to the sample tables: kind, start and stop of the
-    content."""
-    while start < stop:
-        file.seek(start)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        if size < 8:  # 0 and 1: media data over 4 GB; the index stands before it
-            return
-        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
-            yield from _boxes(file, start + 8, start + size)
-        yield kind, start + 8, start + size
-        start += size
+        head = file.read(_HEAD)
+        track = head.index(b"tkhd") - 4
+        size = int.from_bytes(head[track : track + 4])
+        file.seek(track + size - 8)
+        file.write(struct.pack(">II", width << 16, height << 16))
+        file.seek(head.index(b"avc1", head.index(b"stsd")) + 28)
+        file.write(struct.pack(">HH", width, height))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -44,7 +44,6 @@ MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
 _RESTARTS, _ROUNDS = 8, 50  # of k-means
-_PIECE = 0.25  # share of the largest piece of a cluster; smaller pieces stay with it
 # Words of source prompts that are not nouns.
 _NO_NOUNS = {
     "a", "an", "the", "and", "or", "of", "in", "on", "at", "by", "to", "from", "with", "without",
@@ -83,7 +82,6 @@ def find_clusters(
     steps: int = 20,
     seed: int = 0,
     size: int | None = None,
-    apart: bool = False,
 ) -> Steps[Clusters]:
     """Cluster a clip by the model's features during inversion; yields events, returns
     the clusters.
@@ -94,8 +92,6 @@ def find_clusters(
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
-        apart: Make pieces of a cluster that never touch, such as two actors, clusters
-            of their own.
 
     Raises:
         RequestError: The clip has more than 64 frames.
@@ -131,15 +127,12 @@ def find_clusters(
         yield Progress("inverting", step.index + 1, step.total, None)
     features = recorder.features()
     found = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
-    kind = tuple(range(count))
-    if apart:
-        found, kind = part(found)
-    names, fit = name_clusters(found, recorder.words(), tuple(nouns), kind)
+    names, fit = name_clusters(found, recorder.words(), tuple(nouns))
     pictures = [
         cv2.resize(colors, clip.size, interpolation=cv2.INTER_NEAREST)
         for colors in pca_rgb(features)
     ]
-    labels = _enlarge(found, len(kind), clip.size[::-1])
+    labels = _enlarge(found, count, clip.size[::-1])
     return Clusters(labels, names, fit, np.stack(pictures))
 
 
@@ -186,17 +179,13 @@ class _Recorder:
         return self._heat.means()[0].cpu()
 
 
-def maybe_nouns(prompt: str) -> list[str]:
-    """Return the words of a prompt that may name an object, each once."""
-    return list(
-        dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS)
-    )
-
-
 def find_nouns(text: PromptEmbedding) -> Columns:
     """Find the words of a prompt that may name an object, with the tokens of all their
     occurrences."""
-    return word_columns(text, maybe_nouns(text.prompts[0]))
+    known = (word.text for word in words(text.prompts[0]))
+    return word_columns(
+        text, [word for word in dict.fromkeys(known) if word not in _NO_NOUNS]
+    )
 
 
 def kmeans(x: Float[Tensor, "n c"], count: int, seed: int) -> Int[Tensor, "n"]:
@@ -212,71 +201,13 @@ def kmeans(x: Float[Tensor, "n c"], count: int, seed: int) -> Int[Tensor, "n"]:
     return order.argsort()[found]
 
 
-def part(
-    cells: Int[Tensor, "frames h w"],
-) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:
-    """Part clusters into pieces that never touch, in space and from frame to frame.
-
-    Pieces of less than a quarter of the largest one stay with it.
-
-    Returns:
-        The cells, numbered by piece, and of each piece the cluster it comes from.
-    """
-    parted = torch.zeros_like(cells)
-    kind: list[int] = []
-    for cluster in range(int(cells.max()) + 1):
-        own = cells == cluster
-        first = len(kind)
-        parted[own] = first
-        pieces = _pieces(own.numpy())
-        sizes = np.bincount(pieces.ravel())[1:]
-        falling = np.argsort(-sizes, kind="stable").tolist()
-        large = [n + 1 for n in falling if sizes[n] >= _PIECE * sizes.max()]
-        for number, piece in enumerate(large, first):
-            parted[torch.from_numpy(pieces == piece)] = number
-        kind += [cluster] * max(1, len(large))
-    return parted, tuple(kind)
-
-
-def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
-    """Number the connected pieces of a mask over all frames, from 1; 0 outside."""
-    out = np.zeros(mask.shape, np.int64)
-    # of each piece of a frame, another one that it is connected with, or itself
-    roots = [0]
-
-    def root(n: int) -> int:
-        while roots[n] != n:
-            n = roots[n]
-        return n
-
-    last = out[0]
-    for inside, own in zip(mask, out, strict=True):
-        known = len(roots) - 1
-        found, numbers = cv2.connectedComponents(inside.astype(np.uint8))
-        own[:] = np.where(numbers > 0, numbers + known, 0)
-        roots += range(known + 1, known + found)
-        both = (own > 0) & (last > 0)
-        for here, before in set(
-            zip(own[both].tolist(), last[both].tolist(), strict=True)
-        ):
-            roots[root(here)] = root(before)
-        last = own
-    _, numbers = np.unique([root(n) for n in range(len(roots))], return_inverse=True)
-    return numbers[out]
-
-
 def name_clusters(
     cells: Int[Tensor, "frames h w"],
     mass: Float[Tensor, "frames h w nouns"],
     nouns: tuple[str, ...],
-    kind: tuple[int, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Assign each cluster the unused noun it attends to most relative to the mean, best
-    pairs first.
-
-    With `kind`, a cluster that gets no noun takes that of another one of its kind: two
-    cats, one word.
-    """
+    pairs first."""
     count = int(cells.max()) + 1
     names = [""] * count
     fit = [0.0] * count
@@ -292,11 +223,6 @@ def name_clusters(
         fit[cluster] = round(float(share[cluster, noun]), 3)
         share[cluster] = -1
         share[:, noun] = -1
-    for cluster, own in enumerate(kind):
-        alike = [n for n, other in enumerate(kind) if other == own and names[n]]
-        if alike and not names[cluster]:
-            names[cluster] = names[alike[0]]
-            fit[cluster] = fit[alike[0]]
     return tuple(names), tuple(fit)
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, resize, resize_labels, within
-from regrain.editing.media.gif import write_gif
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size, frames_of
 from regrain.editing.media.reading import VideoClip, open_clip
@@ -28,6 +27,7 @@ from regrain.editing.pipeline.layers import (
 )
 from regrain.editing.pipeline.pictures import heat, tint, washed
 from regrain.editing.recipe.events import EditResult
+from regrain.editing.removed import instead
 from regrain.editing.request.edit import MAX_PROMPTS
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import (
@@ -43,7 +43,6 @@ EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
-_GIF_SIDE = 480
 _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
@@ -74,18 +73,6 @@ class Format(NamedTuple):
         return edit.removesuffix(".mp4") + self.ending
 
 
-def write_edited_gif(layers: Layers, path: Path) -> None:
-    """Write an edit as a GIF of at most 480 pixels a side, which says that it was
-    edited."""
-    clip = layers.clip
-    if clip.times is None:
-        count = len(layers.frames)
-        ends = [Fraction(number) / clip.fps for number in range(1, count + 1)]
-    else:
-        ends = [*clip.times[1:], clip.duration]
-    write_gif(path, shrunk(layers.frames, _GIF_SIDE), ends, AI_EDITED)
-
-
 def shrunk(frames: Iterable[Rgb], side: int) -> Iterator[Rgb]:
     """Scale frames down so that no side has more than `side` pixels."""
     for frame in frames:
@@ -93,11 +80,6 @@ def shrunk(frames: Iterable[Rgb], side: int) -> Iterator[Rgb]:
 
 
 FORMATS: Mapping[str, Format] = {
-    "gif": Format(
-        ".gif",
-        write_edited_gif,
-        "an animated picture of at most 480 pixels a side",
-    ),
     "png": Format(
         "_png",
         lambda layers, path: write_pictures(layers.frames, path),
@@ -289,7 +271,8 @@ def check_formats(formats: Collection[str]) -> None:
         if name not in FORMATS:
             raise RequestError(
                 "formats",
-                f"{shorten(name)} was not found. {suggest(str(name), FORMATS)}",
+                f"{shorten(name)} was not found. "
+                f"{instead(name) or suggest(name, FORMATS)}",
             )
 
 

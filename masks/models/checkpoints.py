@@ -1,9 +1,8 @@
 """Published SAM 2 and SAM 3 checkpoints in the folder $REGRAIN_MODELS: config.json,
 safetensors, processor.
 
-A folder may answer clicks, follow masks through a clip and find things by words, with
-one set of weights for the first two. Transformers and torch are imported when a network
-is first loaded.
+A folder answers clicks and may follow masks through a clip, with one set of weights.
+Transformers and torch are imported when a network is first loaded.
 """
 
 from __future__ import annotations
@@ -38,23 +37,20 @@ class Kind(NamedTuple):
     """Abilities of a type of checkpoint: prefixes of classes in transformers, None
     where it lacks one."""
 
-    clicks: str | None
+    clicks: str
     tracking: str | None
-    words: str | None
 
 
-Use = Literal["clicks", "tracking", "words"]
-"""Answering points, boxes and masks on a frame; following masks through a clip; finding
-things by words."""
+Use = Literal["clicks", "tracking"]
+"""Answering points, boxes and masks on a frame; following masks through a clip."""
 
 
 KINDS = {  # by `model_type` of config.json
-    "sam2": Kind("Sam2", None, None),
-    "sam2_video": Kind("Sam2", "Sam2Video", None),
-    "sam3": Kind(None, None, "Sam3"),
-    "sam3_tracker": Kind("Sam3Tracker", None, None),
-    "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo", None),
-    "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo", "Sam3"),
+    "sam2": Kind("Sam2", None),
+    "sam2_video": Kind("Sam2", "Sam2Video"),
+    "sam3_tracker": Kind("Sam3Tracker", None),
+    "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
+    "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
 }
 # A network for video does what the one for pictures does, with these parts of it.
 _SHARED = (

@@ -18,20 +18,19 @@ from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
 from regrain.masks.models.single_files import first_sams
 
-Prompt = Literal["points", "box", "mask", "strokes", "words"]
+Prompt = Literal["points", "box", "mask", "strokes"]
 CUTS = "cuts"
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
-_WORDS: tuple[Prompt, ...] = ("words",)
 
 
 @dataclass(frozen=True)
 class MaskModel:
-    """A model that answers clicks, follows masks, or both.
+    """A model that answers clicks; some also follow masks.
 
     Attributes:
         name: For `method` of `masks.segment` and `tracker` of `masks.propagate`.
         title: What people call it.
-        takes: What it finds masks from; empty if it only follows them.
+        takes: What it finds masks from.
         follows: Whether it follows masks through a clip.
         missing: Whether it is not at hand.
         checkpoint: Its weights, if they are in $REGRAIN_MODELS.
@@ -41,7 +40,7 @@ class MaskModel:
 
     name: str
     title: str
-    takes: tuple[Prompt, ...] = ()
+    takes: tuple[Prompt, ...]
     follows: bool = False
     missing: bool = False
     checkpoint: Checkpoint | None = None
@@ -86,12 +85,10 @@ def finders() -> dict[str, MaskModel]:
         known.append(first)
     for checkpoint in checkpoints.checkpoints():
         kind = checkpoint.kind
-        clicks = _SAM if kind.clicks else ()
-        words = _WORDS if kind.words else ()
         published = MaskModel(
             name=checkpoint.name,
             title=checkpoints.title_of(checkpoint.name),
-            takes=clicks + words,
+            takes=_SAM,
             follows=bool(kind.tracking),
             checkpoint=checkpoint,
         )
@@ -100,7 +97,7 @@ def finders() -> dict[str, MaskModel]:
 
 
 def usual(
-    drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)
+    drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: True
 ) -> MaskModel:
     """Return the default finder of those for which `can` holds.
 
@@ -132,13 +129,13 @@ def usual_tracker(drawn: bool) -> str:
 
 
 def find_finder(name: str) -> MaskModel:
-    """Return the finder of a name, which answers clicks.
+    """Return the finder of a name.
 
     Raises:
         MaskError: There is none.
         ModelError: Its folder is broken.
     """
-    return _find("method", name, lambda finder: "points" in finder.takes)
+    return _find("method", name, lambda finder: True)
 
 
 def find_tracker(name: str) -> MaskModel:

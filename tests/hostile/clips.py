@@ -16,7 +16,6 @@ import av
 from PIL import Image
 
 from regrain.editing.media.clip import ColorTags
-from tests.field_coded import write_fields
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
 from tests.hostile.faults import (
@@ -99,24 +98,12 @@ def _damaged(fault: str, key: str, of: tuple[str, str, str], path: Path) -> None
     path.write_bytes(damage(base.video(*of), fault, key))
 
 
-def _damaged_fields(fault: str, suffix: str, path: Path) -> None:
-    """H.264 whose pictures are fields, whose headers are read here, too."""
-    write_fields(path, base.pixels())
-    path.write_bytes(damage(path.read_bytes(), fault, suffix))
-
-
 def cases() -> Iterator[Case]:
     """All of them."""
     for title, of in _CODECS.items():
         for name in CONTENT:
             write = partial(_damaged, name, f"{title} {name}", of)
             yield _checked(f"{title}, {name}", write, "either", f"clip{of[0]}")
-    for suffix in (".ts", ".mkv", ".mp4"):
-        for name in CONTENT:
-            write = partial(_damaged_fields, name, suffix)
-            yield _checked(
-                f"fields in {suffix}, {name}", write, "either", f"clip{suffix}"
-            )
     for name in SPECIAL:
         yield _checked(f"is {name}", partial(put, kind=name))
     for name, text in NAMES.items():

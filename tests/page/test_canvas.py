@@ -285,40 +285,6 @@ def test_cuts_answer_where_sam_fails(page):
     assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
 
 
-def test_things_are_found_without_a_click(server, page):
-    start_empty(page)
-    with server.hold("discovering", 3):
-        page.evaluate("window.regrain.tell('find')")
-        page.wait_for_selector("text=/Looking for objects: step 2 of 4/")
-        # It can be stopped like tracking.
-        page.click(".rg-track")
-        page.wait_for_selector("text=/Stopped. No regions were added/")
-    page.wait_for_selector(".rg-editor[data-tracking=false]")
-    assert state(page)["labels"] == []
-    page.evaluate("window.regrain.tell('find')")
-    found = until(page, lambda s: len(s["labels"]) == 2, "two things are found")
-    assert all(len(frame) == 2 for frame in found["area"])
-    assert abs(found["area"][0]["1"] - 42**2 * 3.14159) < 60
-    page.wait_for_selector(".rg-card[data-label='2']")
-    names = page.eval_on_selector_all(".rg-name", "all => all.map(n => n.value)")
-    assert sorted(names) == ["cat", "grass"]
-    assert page.input_value(".rg-card-words[data-label='1'] [data-key=source]") == "cat"
-    page.locator(".rg-canvas-stage canvas").focus()
-    press_until(page, "Control+z", lambda s: s["labels"] == [], "one step undoes it")
-    empty = page.locator("#rg-source")
-    refused = lambda: empty.get_attribute("aria-invalid") == "true"  # noqa: E731
-    fill_until(
-        page,
-        empty,
-        "",
-        lambda: (
-            page.evaluate("window.regrain.tell('find')")
-            or page.wait_for_timeout(1000)
-            or refused()
-        ),
-    )
-
-
 def test_scrubbing_waits_for_nobody(server, open_page):
     # a shared one may just tell the server that it is still there
     page = open_page(server)

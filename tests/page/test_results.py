@@ -61,7 +61,6 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
         "Report",
         "Reconstruction",
         "Save",
-        "GIF",
         "PNG frames",
         "ProRes 4444",
         "Matte",
@@ -73,7 +72,6 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
         "_report.json",
         "_reconstruction.mp4",
         "_project.zip",
-        ".gif",
         "_png.zip",
         ".mov",
         "_matte.zip",
@@ -81,16 +79,13 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
     ]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
     assert json.loads(paths[1].read_text())["version"] == 1
-    with Image.open(paths[4]) as picture:
-        assert (picture.n_frames, max(picture.size)) == (8, 256)
-        assert b"AI-edited" in picture.info["comment"]
-    for path in (paths[5], paths[7]):
+    for path in (paths[4], paths[6]):
         with zipfile.ZipFile(path) as archive:
             assert len(archive.namelist()) == 8
-    with av.open(str(paths[6])) as container:
+    with av.open(str(paths[5])) as container:
         # how deep it is read is the decoder's choice: FFmpeg takes 12 bits for all
         assert container.streams.video[0].codec_context.pix_fmt.startswith("yuva444p")
-    with zipfile.ZipFile(paths[8]) as archive:
+    with zipfile.ZipFile(paths[7]) as archive:
         assert sorted(archive.namelist()) == [
             f"masks/{number:05d}.png" for number in range(8)
         ]

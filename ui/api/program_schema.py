@@ -161,7 +161,7 @@ class OfVideo(Arguments):
     )
 
 
-Formats = Literal["mp4", "gif", "png", "prores", "matte"]
+Formats = Literal["mp4", "png", "prores", "matte"]
 
 
 class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):

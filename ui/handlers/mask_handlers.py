@@ -15,16 +15,14 @@ from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.runs import Changes
-from regrain.ui.session.session import StaleEvent
 from regrain.ui.views import session_views
-from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class MaskHandlers(Handlers):
-    """Masks: made on the canvas, followed, and found."""
+    """Masks: made on the canvas, and followed."""
 
     masking: Masking
     tracking: Tracking
@@ -71,21 +69,3 @@ class MaskHandlers(Handlers):
                 return {}
             session.found = tuple(found)
             return {"canvas": session_views.canvas(session, data["have"], None)}
-
-    @outputs("canvas", "cards", "prompt")
-    def discover(
-        self, request: gr.Request, words: object, model: object
-    ) -> Iterator[Changes]:
-        """Make regions of what is found by the words alone."""
-        try:
-            session = self.described(request, words)
-            chosen = self.catalogue.model(model)
-        except StaleEvent:
-            yield {}
-            return
-        except EditingError as error:
-            yield {"canvas": session_views.lost(sentence(error))}
-            return
-        for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
-            yield {"canvas": shown} if shown else {}
-        yield self.cards(session)

@@ -254,7 +254,6 @@ const sayAndGo = (editor, value) => {
     if (value.unsure) editor.parts.note.offerBox();
     hub.tell("noted", value);
   }
-  if (value.field) hub.tell("wrong", value);
   if (value.go !== undefined) editor.go(value.go);
   goAlong(editor);
 };

@@ -12,7 +12,6 @@ export function mount(element, props, trigger, watch) {
   hub.on("method", () => deck.settle());
   hub.on("add", () => deck.act("add"));
   hub.on("rest", () => deck.act("rest"));
-  hub.on("find", () => deck.find());
   hub.on("show", (label) => deck.cards.get(label)?.open(true));
   hub.on("margin", ({ label, margin }) => deck.widen(label, margin));
   hub.on("said", () => deck.cards.forEach(({ draw }) => draw()));

@@ -115,10 +115,6 @@ export function mount(element, props, trigger, watch) {
   windows.classList.add("rg-windows");
   windows.ariaHidden = "true";
   element.replaceChildren(root);
-  // What is said elsewhere is marked at its field, too.
-  hub.on("wrong", ({ field, note }) => {
-    if (field) markWrong(field, note ?? "");
-  });
   const sayInterrupted = () => {
     root.hidden = false;
     root.dataset.state = "error";

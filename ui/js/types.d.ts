@@ -56,7 +56,7 @@ export interface Events {
     save: Nothing;
     written: Nothing;
   };
-  cards: { prompts: Nothing; discover: Nothing };
+  cards: { prompts: Nothing };
   checks: { look: Nothing };
   control: { look: { kind: string; id: string | null | undefined; frame: number } };
   fetch: { fetch: Nothing; stop: Nothing };
@@ -216,7 +216,6 @@ export interface Told {
   full: boolean;
   compare: Player["mode"];
   edits: number;
-  find: void;
   focus: FocusView | null;
   live: LiveView | null;
   margin: { label: number; margin: number };
@@ -261,7 +260,6 @@ export interface Told {
   written: Partial<Written>;
   /** Take files of weights, or let a person choose one. */
   weights: FileList | null;
-  wrong: CanvasView;
   wrote: void;
 }
 

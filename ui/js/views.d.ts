@@ -118,8 +118,6 @@ export interface CanvasView {
   redo: boolean;
   /** The note says so of a mask: a box would help */
   unsure?: boolean;
-  /** That the note is about */
-  field?: string;
   /** The frame to go to */
   go?: number;
   /** How the picture of a region is cut out, in answer to an act about it */
@@ -174,8 +172,6 @@ export interface MaskFinders {
   trackers: TrackerView[];
   tracker: string;
   usual: string;
-  /** Whether things are found by words alone */
-  words: boolean;
 }
 
 /** Who follows masks. */
@@ -731,7 +727,7 @@ export interface EventNames {
   adapters: "choose" | "rename" | "export";
   addons: "choose";
   canvas: "act" | "hover" | "scan" | "track" | "trim" | "written" | "save" | "export";
-  cards: "prompts" | "discover";
+  cards: "prompts";
   checks: "look";
   control: "look";
   fetch: "fetch" | "stop";

@@ -86,7 +86,7 @@ def build(
             first, media, finder, ended=page.drop_session, projects=projects
         )
         turns = RunQueue()
-        tracking = Tracking(visits, tools.propagate, tools.discover, turns)
+        tracking = Tracking(visits, tools.propagate)
         last_runs = LastRuns()
         jobs = Jobs(last_runs.watched(tools.edit), catalogue, media)
         programs = Programs(jobs, turns, tracking, tools.segment, finder)
@@ -214,7 +214,6 @@ def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     on(p.canvas.hover, masks.act, **MANY, queue=False)  # whose next look it would await
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
-    on(p.cards.discover, masks.discover, [p.cards, p.model], **MANY)
     on(p.canvas.save, clips.save, [p.cards, *p.fields.values()], **QUIET)
 
 

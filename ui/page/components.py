@@ -25,7 +25,7 @@ EVENTS = {
     "adapters": ("choose", "rename", "export"),
     "addons": ("choose",),
     "canvas": ("act", "hover", "scan", "track", "trim", "written", "save", "export"),
-    "cards": ("prompts", "discover"),
+    "cards": ("prompts",),
     "checks": ("look",),
     "control": ("look",),
     "fetch": ("fetch", "stop"),

@@ -82,29 +82,6 @@ def load_ahead(model: str) -> None:
         start_thread(load, "load ahead")
 
 
-def discover(request, finder=None, tracker="cuts"):
-    """Find the objects of a clip by the model's features or by words: events, and last
-    what was found."""
-    if finder:
-        from regrain.editing.methods.feature_clusters import maybe_nouns
-        from regrain.masks.track.sam3 import find_by_words
-
-        yield from find_by_words(
-            request.clip, maybe_nouns(request.source_prompt), finder, tracker
-        )
-        return
-    from regrain.editing.methods.feature_clusters import find_clusters
-    from regrain.editing.models.loading.load import load_backbone
-
-    backbone = load_backbone(request.model)
-    words = request.source_prompt
-    yield (
-        yield from find_clusters(
-            backbone, request.clip, words, size=request.size, apart=True
-        )
-    )
-
-
 def reach_directly() -> None:
     """Let this machine be asked past any proxy of the environment: Gradio calls its own
     page."""
@@ -189,7 +166,6 @@ def main() -> None:
         editor,
         segment,
         propagate,
-        discover,
         missing(),
         plan_tuning,
         load_ahead=load_ahead,

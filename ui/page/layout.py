@@ -18,7 +18,7 @@ from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
-from regrain.ui.handlers.tracking import Discover, Propagate
+from regrain.ui.handlers.tracking import Propagate
 from regrain.ui.handlers.tuning_handlers import PlanTuning
 from regrain.ui.page import fields
 from regrain.ui.page.components import HEADER, view
@@ -58,7 +58,6 @@ class Tools:
     edit: RunEdit  # runs a request
     segment: Segment  # as `masks.segment`; fast when called again for the same frame
     propagate: Propagate  # see `Tracking`
-    discover: Discover | None = None  # see `Tracking`; None where it is not offered
     remark: str | None = None  # tells users who answers clicks; None where SAM does
     plan_tuning: PlanTuning | None = None  # see `TuningHandlers`
     hub: Hub = hugging_face  # the source of models

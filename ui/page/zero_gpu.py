@@ -59,22 +59,18 @@ def lent(tools: Tools, spaces: Any) -> Tools:
     edit = there(partial(_portably, tools.edit))
     segment = there(tools.segment)
     propagate = there(partial(_propagated, tools.propagate))
-    discover = None
-    if tools.discover:
-        discover = partial(_send, there(partial(_portably, tools.discover)))
     return replace(
         tools,
         edit=partial(_send, edit),
         segment=partial(_segment, tools.segment, segment),
         propagate=partial(_send_clip, propagate),
-        discover=discover,
         load_ahead=None,  # nothing is loaded without a lent GPU
     )
 
 
-def _send(work: Heavy, request: EditRequest, **how: object) -> Iterator[object]:
+def _send(work: Heavy, request: EditRequest) -> Iterator[object]:
     """Call work on a lent GPU with a request."""
-    return work(portable(request), how)
+    return work(portable(request))
 
 
 def _send_clip(
@@ -183,10 +179,8 @@ def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
 
-def _portably(
-    work: Heavy, request: EditRequest, how: Mapping[str, object]
-) -> Iterator[object]:
-    yield from map(portable, work(request, **how))
+def _portably(work: Heavy, request: EditRequest) -> Iterator[object]:
+    yield from map(portable, work(request))
 
 
 def _propagated(

@@ -92,25 +92,6 @@ def _requested(region: Region, session: Session) -> Region:
     )
 
 
-def build_discovery(session: Session, model: str) -> EditRequest:
-    """Return the clip and its words, for a search for objects in it.
-
-    Raises:
-        RequestError: Nobody said what the clip shows, or no more regions are allowed.
-    """
-    words = session.source_prompt
-    base = session.opened.request
-    if not words.strip():
-        raise RequestError(
-            "The clip shows",
-            "It is empty. Name the objects to find, such as 'a cat and a dog'.",
-        )
-    session.state.new_region()  # refused where there are too many
-    return EditRequest(
-        base.clip, None, (), words, model=model, size=base.size, method=base.method
-    )
-
-
 def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
     """Return whole masks of a request's regions by label, bool [frames, height, width],
     if some overlap."""

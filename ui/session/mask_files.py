@@ -147,12 +147,7 @@ def _take(session: Session, tracks: Tracks, names: Mapping[int, str]) -> list[st
     for label in labels:
         name = names.get(label, "")
         wished.append("" if name.isdigit() else name)
-    return session.add_masks(
-        wished,
-        [tracks[label] for label in labels],
-        [""] * len(labels),
-        1.0,
-    )
+    return session.add_masks(wished, [tracks[label] for label in labels])
 
 
 def _take_one(session: Session, tracks: Tracks) -> str:

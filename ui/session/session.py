@@ -114,7 +114,7 @@ class ClipWork(Words):
     state: State = field(init=False)  # regions and masks
     steps: Undo = field(default_factory=Undo)
     # Tracking
-    # first label that is tracked now; -1 while objects are sought, 0 for neither
+    # first label that is tracked now; 0 for none
     tracking: int = 0
     tracked: tuple[int, ...] = ()  # labels that are tracked, or were last
     # Frames tracked, of how many, seconds left, and the last of them
@@ -281,8 +281,6 @@ class Session(ClipWork):
         self,
         names: list[str],
         tracks: Iterable[Mapping[int, bytes]],
-        sources: list[str],
-        score: float,
     ) -> list[str]:
         """Make a region of each track, the first uppermost, below the others; one step
         to undo.
@@ -290,8 +288,6 @@ class Session(ClipWork):
         Args:
             names: Wished for; an empty one stands for the usual.
             tracks: Packed masks by frame.
-            sources: The words for each as it is now; may be empty.
-            score: How sure the masks are, 0..1.
 
         Returns:
             The names they got.
@@ -301,9 +297,9 @@ class Session(ClipWork):
         """
         state = self.state
         made = []
-        for name, track, source in zip(names, tracks, sources, strict=True):
-            region = replace(state.new_region(name[:MAX_NAME].strip()), source=source)
-            layer = MaskLayer({}, track, dict.fromkeys(track, score))
+        for name, track in zip(names, tracks, strict=True):
+            region = state.new_region(name[:MAX_NAME].strip())
+            layer = MaskLayer({}, track, dict.fromkeys(track, 1.0))
             state = state.insert(region, layer)
             made.append(region.name)
         if made:

@@ -156,7 +156,7 @@ def _usual_area(state: State, label: int) -> float:
 
 
 def end(session: Session) -> None:
-    """Note that nothing is followed or sought any more."""
+    """Note that nothing is followed any more."""
     session.tracking = 0
     session.followed = None
     session.mark([])  # newer than any answer that still says it goes on

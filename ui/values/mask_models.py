@@ -1,5 +1,5 @@
-"""The mask models at hand on a page: which answer clicks, words and tracking, and which
-are usual."""
+"""The mask models at hand on a page: which answer clicks and tracking, and which are
+usual."""
 
 from __future__ import annotations
 
@@ -22,16 +22,7 @@ def usual_finder(drawn: bool, fallback: str) -> str:
     ones a SAM, or cuts."""
     if drawn:
         return fallback
-    return usual(drawn, lambda model: "points" in model.takes).name
-
-
-def finder_by_words(drawn: bool) -> str | None:
-    """Return the finder of things by words: a SAM 3 on real clips; None where none is
-    at hand."""
-    at_hand = any("words" in model.takes for model in finders().values())
-    if drawn or not at_hand:
-        return None
-    return usual(drawn, lambda model: "words" in model.takes).name
+    return usual(drawn).name
 
 
 def click_models(fallback: str) -> dict[str, MaskModel]:
@@ -41,9 +32,8 @@ def click_models(fallback: str) -> dict[str, MaskModel]:
     """
     able = []
     for model in finders().values():
-        answers = "points" in model.takes and not model.missing
         offered = model.name != "sam" or fallback == "sam"
-        if answers and offered:
+        if offered and not model.missing:
             able.append(model)
     able.sort(key=lambda model: model.checkpoint is None)
     return {model.name: model for model in able}

@@ -274,12 +274,6 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
         )
 
 
-def things(text: str) -> list[str]:
-    """List the nouns of a text that follow an article, each once, without places."""
-    nouns = dict.fromkeys(thing["noun"].lower() for thing in _THING.finditer(text))
-    return [noun for noun in nouns if not _PLACE.fullmatch(noun)]
-
-
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
     """Yield things of the source prompt that no region claims: an article, colours or
     sizes, one word."""

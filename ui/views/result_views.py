@@ -43,11 +43,6 @@ _MASKS = FileToMake(
 )
 # By format, what a person is told: its title, a hint, and what is being made.
 _MADE = {
-    "gif": (
-        "GIF",
-        "An animated picture of at most 480 pixels a side; made when you press this",
-        "GIF",
-    ),
     "png": (
         "PNG frames",
         "The frames without loss, as PNG files in a zip file; packed when you press this",

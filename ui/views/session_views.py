@@ -29,7 +29,6 @@ from regrain.ui.values.cutout import LARGE, Cutout
 from regrain.ui.values.layers import Key
 from regrain.ui.values.mask_models import (
     click_models,
-    finder_by_words,
     title,
     trackers,
 )
@@ -211,7 +210,6 @@ def _mask_models(session: Session) -> MaskFinders:
         following,
         session.tracker,
         session.finder,
-        finder_by_words(session.opened.drawn) is not None,
     )
 
 

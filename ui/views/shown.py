@@ -148,7 +148,6 @@ class CanvasView:
     undo: bool
     redo: bool
     unsure: bool = False  # the note says so of a mask: a box would help
-    field: str | None = None  # that the note is about
     go: int | None = None  # the frame to go to
     # How the picture of a region is cut out, in answer to an act about it
     cutting: Cutting | None = None
@@ -200,7 +199,6 @@ class MaskFinders:
     trackers: list[TrackerView]
     tracker: str
     usual: str
-    words: bool  # whether things are found by words alone
 
 
 @dataclass(frozen=True)

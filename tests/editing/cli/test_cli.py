@@ -156,12 +156,12 @@ def test_new_refuses_by_name_and_leaves_nothing(
 
 
 def test_run_writes_results_and_says_where(run, requests, capsys):
-    out, warnings = run("--gif", "--format", "matte")
+    out, warnings = run("--format", "matte", "--format", "png")
     assert warnings == ["from the run"]
     shown = capsys.readouterr()
     assert str(out / "edited.mp4") in shown.out
     assert "from the run" in shown.err
-    assert {"edited.mp4", "edited.gif", "edited_matte", "report.json"} <= {
+    assert {"edited.mp4", "edited_png", "edited_matte", "report.json"} <= {
         path.name for path in out.iterdir()
     }
 

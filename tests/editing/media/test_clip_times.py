@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import flat, moving, seen, write_clip
+from made_clips import flat, levels_of, moving, seen, write_clip
 
 from regrain.editing import ArrayClip, ClipError, open_clip
 from regrain.editing.media.writing import timing_of, write_lossless, write_video
@@ -167,3 +167,78 @@ def test_a_clip_in_memory_has_times_and_keeps_them_without_loss(tmp_path):
     for wrong in (times[1:], times[::-1], [time + 1 for time in times]):
         with pytest.raises(ClipError, match=r"clip\.times: Expected 8 rising times"):
             ArrayClip(frames, times=wrong)
+
+
+def write_recording(path, start=0):
+    """Write six frames of a clock that begins at these seconds."""
+    plain = write_clip(path.with_suffix(".mkv"), flat(LEVELS[:6]), bf="0")
+    options = {"mpegts_copyts": "1"}
+    with av.open(str(plain)) as old, av.open(str(path), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux():
+            if packet.size:
+                packet.pts += round(start / packet.time_base)
+                packet.dts = packet.pts
+                packet.stream = stream
+                new.mux(packet)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("first", "second"), [(5, 1), (1000, 5)])
+def test_joined_recordings_whose_clock_goes_back_are_refused(tmp_path, first, second):
+    path = tmp_path / "c.ts"
+    parts = [write_recording(tmp_path / "a.ts", start) for start in (first, second)]
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(
+        ClipError, match=r"clip.path: The clock of 'c.ts' goes back\. .*ffmpeg"
+    ):
+        open_clip(path)
+
+
+@pytest.mark.parametrize("second", [6, 3600])
+def test_a_gap_on_one_clock_stays(tmp_path, second):
+    path = tmp_path / "c.ts"
+    parts = [write_recording(tmp_path / "a.ts", start) for start in (1, second)]
+    path.write_bytes(b"".join(parts))
+    clip = open_clip(path)
+    assert clip.times[5:7] == (Fraction(1, 5), second - 1)
+    assert clip.warnings == []
+
+
+def test_slow_pictures_keep_their_rate(tmp_path):
+    stamps = [12_000 * number for number in range(6)]
+    clip = open_clip(write_clip(tmp_path / "a.ts", moving(6), stamps=stamps, bf="0"))
+    assert (clip.fps, clip.times, clip.warnings) == (Fraction(1, 12), None, [])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "duration", "fps"),
+    [
+        ("mkv", "libx264", 0, 25),
+        ("mp4", "libx264", 1, 25),
+        ("ts", "libx264", 1, 25),
+        ("nut", "mpeg4", 1, 25),
+        ("asf", "mpeg4", 1, 25),
+        # which states none
+        ("mkv", "mjpeg", 0, 8),
+    ],
+)
+def test_frames_of_one_time_take_the_stated_rate(
+    tmp_path, suffix, codec, duration, fps
+):
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    options = {"bf": "0"} if codec == "libx264" else {}
+    source = tmp_path / "a.mkv"
+    write_clip(source, flat(range(0, 120, 20)), codec=codec, pixels=pixels, **options)
+    path = tmp_path / f"b.{suffix}"
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux():
+            if packet.size:
+                packet.pts = packet.dts = 0
+                packet.duration *= duration
+                packet.stream = stream
+                new.mux(packet)
+    clip = open_clip(path)
+    assert (clip.fps, clip.times, clip.duration) == (fps, None, Fraction(6, fps))
+    assert levels_of(clip.read(0, 6)) == [0, 1, 2, 3, 4, 5]

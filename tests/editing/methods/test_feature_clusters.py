@@ -16,7 +16,6 @@ from regrain.editing.methods.feature_clusters import (
     find_nouns,
     kmeans,
     name_clusters,
-    part,
     pca_rgb,
 )
 from regrain.editing.storage.local_models import ASSETS
@@ -127,41 +126,3 @@ def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
     assert (tmp_path / "found" / "clusters.mp4").is_file()
     assert (tmp_path / "found" / "pca.mp4").is_file()
     assert "region 1" in capsys.readouterr().out
-
-
-def test_two_actors_of_one_cluster_are_told_apart():
-    cells = torch.zeros(3, 8, 12, dtype=torch.int64)
-    for frame in range(3):
-        cells[frame, 2:5, 1 + frame : 4 + frame] = 1
-        cells[frame, 3:6, 8:11] = 1
-        cells[frame, 7, 0] = 1  # a speck
-    parted, kind = part(cells)
-    assert kind == (0, 1, 1)
-    assert len({int(parted[frame, 3, 2 + frame]) for frame in range(3)}) == 1
-    assert int(parted[0, 3, 2]) != int(parted[0, 4, 9])
-    assert {int(n) for n in parted[cells == 1].unique()} == {1, 2}
-    assert (parted[cells == 0] == 0).all()
-
-
-def test_what_touches_on_any_frame_stays_one():
-    cells = torch.zeros(2, 4, 8, dtype=torch.int64)
-    cells[:, 1:3, :3], cells[:, 1:3, 5:] = 1, 1
-    assert part(cells)[1] == (0, 1, 1)
-    cells[1, 1, 3:5] = 1
-    assert part(cells)[1] == (0, 1)
-
-
-def test_two_of_a_kind_share_a_word_and_others_take_their_own():
-    cells = torch.arange(3).view(1, 1, 3)
-    mass = torch.tensor([[[[0.1, 0.2], [0.9, 0.1], [0.8, 0.1]]]])
-    assert name_clusters(cells, mass, ("cat", "grass"), (0, 1, 1))[0] == (
-        "grass",
-        "cat",
-        "cat",
-    )
-    mass[..., 2, :] = torch.tensor([0.1, 0.9])
-    assert name_clusters(cells, mass, ("cat", "dog"), (0, 1, 1))[0] == (
-        "",
-        "cat",
-        "dog",
-    )

@@ -37,8 +37,7 @@ def folders(tmp_path_factory, small, small_folder):
         "CLIPVisionModelWithProjection": write_encoder(place) / "image_encoder",
         "CLIPModel": write_reader(place / "reader"),
         "Sam2VideoModel": write_sam2(place / "sam2"),
-        "Sam3Model": (sam3 := write_sam3(place / "sam3")),
-        "Sam3TrackerVideoModel": sam3,
+        "Sam3TrackerVideoModel": write_sam3(place / "sam3"),
     }
 
 
@@ -56,10 +55,7 @@ KINDS = (
     "Sam2VideoModel",
 )
 # Read by other names than their files have, which begin so.
-RENAMED = {
-    "Sam3Model": "detector_model.",
-    "Sam3TrackerVideoModel": "tracker_model.",
-}  # fmt: skip
+RENAMED = {"Sam3TrackerVideoModel": "tracker_model."}
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 from json_files import read_json
-from made_clips import flat, off
-from PIL import Image, ImageSequence
+from made_clips import off
+from PIL import Image
 
 from regrain.editing import (
     ArrayClip,
@@ -21,7 +21,7 @@ from regrain.editing import (
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
-from regrain.editing.pipeline.layers import Layers, keep_layers, kept_layers, layers_of
+from regrain.editing.pipeline.layers import keep_layers, kept_layers, layers_of
 from regrain.editing.pipeline.outputs import (
     FORMATS,
     check_out,
@@ -82,8 +82,8 @@ def seen(path, frames=1):
 def test_everything_is_written(tmp_path, result, write):
     report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
     shown = replace(result, control=result.source)
-    out = write(shown, report, "a/out", formats=["gif"])
-    names = "comparison.mp4 control.mp4 edited.gif edited.mp4 masks.mp4 report.json"
+    out = write(shown, report, "a/out")
+    names = "comparison.mp4 control.mp4 edited.mp4 masks.mp4 report.json"
     maps = ["attention/the_cat_after.mp4", "attention/the_cat_before.mp4"]
     assert sorted(tree(out)) == [*maps, *names.split()]
     assert [*(tmp_path / "a").iterdir()] == [out]
@@ -99,9 +99,6 @@ def test_everything_is_written(tmp_path, result, write):
         FRAMES,
     )
     assert off(edited.read(0, FRAMES), result.frames).max() <= 2
-    with Image.open(out / "edited.gif") as gif:
-        assert gif.n_frames == FRAMES
-        assert gif.info["comment"] == AI_EDITED.encode()
 
 
 def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
@@ -184,45 +181,6 @@ def test_large_frames_are_shrunk_only_where_they_explain(tmp_path):
     assert not (tmp_path / "out" / "masks.mp4").exists()
 
 
-def write_gif(path, frames, fps):
-    layers = Layers(frames, frames, frames[..., 0], ArrayClip(frames, fps))
-    write_format("gif", layers, path)
-
-
-def test_a_gif_shows_every_frame_in_colours_of_its_own_for_its_time(tmp_path):
-    rng = np.random.default_rng(0)
-    palettes = rng.integers(0, 256, (6, 200, 3), dtype=np.uint8)
-    cells = rng.integers(0, 200, (6, 24, 30))
-    frames = np.stack(
-        [colors[cell] for colors, cell in zip(palettes, cells, strict=True)]
-    )
-    frames[2:4] = frames[1]  # a pause
-    frames[5] = frames[4]
-    frames[5, 3:9, 5:7] = frames[4, 0, 0]  # a small change
-    write_gif(tmp_path / "a.gif", frames, Fraction(24000, 1001))
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.info["loop"] == 0  # for ever
-        pictures = ImageSequence.all_frames(gif)
-    stays = [picture.info["duration"] for picture in pictures]
-    assert stays == [40, 40, 50, 40, 40, 40]  # they add up to a quarter of a second
-    for picture, frame in zip(pictures, frames, strict=True):
-        # FFmpeg finds colours in another space, and rounds.
-        assert off(np.asarray(picture.convert("RGB")), frame).max() <= 1
-
-
-@pytest.mark.parametrize(("fps", "shown"), [(30, 60), (60, 40), (100, 50)])
-def test_a_gif_lasts_as_long_as_its_clip(tmp_path, fps, shown):
-    """Players take a hundredth of a second for a tenth, so no frame lasts one."""
-    count = {30: 60, 60: 60, 100: 100}[fps]
-    frames = flat(range(0, 2 * count, 2), 6, 4)
-    write_gif(tmp_path / "a.gif", frames, Fraction(fps))
-    with Image.open(tmp_path / "a.gif") as gif:
-        lasting = [frame.info["duration"] for frame in ImageSequence.all_frames(gif)]
-    assert len(lasting) == shown
-    assert min(lasting) >= 20
-    assert sum(lasting) == 1000 * count // fps
-
-
 def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(result, write):
     most = 0
 
@@ -244,9 +202,9 @@ def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(result, 
     )
     given = replace(result, reconstruction=result.source, control=result.source)
     lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
-    by_frame = tree(write(lazy, formats=["gif"]))
+    by_frame = tree(write(lazy))
     assert most == 1
-    assert by_frame == tree(write(given, out="whole", formats=["gif"]))
+    assert by_frame == tree(write(given, out="whole"))
 
 
 @pytest.fixture
@@ -322,8 +280,6 @@ def test_layers_come_back_from_their_files(tmp_path, request_, soft, kept, write
     assert off(colors[outside], soft.source[outside]).mean() < 3
     with av.open(str(out / "edited.mov")) as container:
         assert container.metadata["comment"] == AI_EDITED
-    with Image.open(out / "edited.gif") as gif:
-        assert gif.n_frames == FRAMES
 
 
 def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
@@ -333,9 +289,9 @@ def test_every_edit_is_written_in_each_format_and_earlier_results_are_replaced(
         OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90)
     )
     more = replace(result, others=others, reconstruction=result.source)
-    out = write(more, formats=["gif", "png", "prores"])
+    out = write(more, formats=["png", "prores"])
     written = {
-        *("edited_2.mp4", "edited_3.mp4", "edited.gif", "edited_2.mov"),
+        *("edited_2.mp4", "edited_3.mp4", "edited_2.mov"),
         *("reconstruction.mp4", "edited_2_png/00000.png"),
     }
     assert written | {"edited.mp4"} <= set(tree(out))

@@ -1,5 +1,5 @@
-"""Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks, words
-and tracking."""
+"""Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks and
+tracking."""
 
 import json
 import shutil
@@ -19,8 +19,7 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.writing import write_lossless
 from regrain.masks.__main__ import main
 from regrain.masks.models import checkpoints, cost, finders, sam, sam2, single_files
-from regrain.masks.track import sam2_track, sam3
-from regrain.masks.track.sam3 import find_by_words, instances
+from regrain.masks.track import sam2_track
 
 SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
 WIDTH, HEIGHT, COUNT = 80, 60, 20
@@ -276,49 +275,6 @@ def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
     assert max(held) == held[-1] == 16
 
 
-def test_words_find_things_as_transformers_does(shelf):
-    model, processor = (
-        kind.from_pretrained(shelf / SAM3) for kind in (t.Sam3Model, t.Sam3Processor)
-    )
-    checkpoint = checkpoints.find(SAM3)
-    inputs = processor(images=IMAGE, text="a dog", return_tensors="pt")
-    with torch.no_grad():
-        answer = model(**inputs)
-    sizes = inputs["original_sizes"].tolist()
-    least = (
-        float((answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()).min())
-        * 0.99
-    )
-    expected = processor.post_process_instance_segmentation(
-        answer, least, target_sizes=sizes
-    )[0]
-    best = int(expected["scores"].argmax())
-    found = instances(IMAGE, ["a dog"], checkpoint, least)
-    assert found[0].words == "a dog"
-    assert found[0].score == pytest.approx(float(expected["scores"][best]), abs=1e-5)
-    assert (found[0].mask == expected["masks"][best].numpy().astype(bool)).all()
-    assert len(found) < 6  # random answers are much alike, and each thing counts once
-    assert instances(IMAGE, ["a dog"], checkpoint, least=1.0) == []
-
-
-def test_what_words_find_is_followed_through_the_clip(monkeypatch):
-    things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
-    asked = []
-    monkeypatch.setattr(
-        sam3, "instances", lambda image, *_: asked.append(image) or things
-    )
-    *steps, found = find_by_words(CLIP, ["dog", "car"], SAM3, SAM2)
-    assert (asked[0] == CLIP.read(10, 11)[0]).all()
-    assert [step.done for step in steps] == [*range(COUNT + 1)]
-    assert (found.labels[10] == LEFT + 2 * RIGHT).all()
-    assert found.names == ("dog", "car")
-    assert found.fit == pytest.approx((1.8, 1.2))
-    monkeypatch.setattr(sam3, "instances", lambda *_: [])
-    _, found = find_by_words(CLIP, ["dog"], SAM3)
-    assert found.names == ()
-    assert not found.labels.any()
-
-
 @pytest.mark.parametrize(
     ("name", "width", "blocks", "millions"),
     [  # as the authors' README lists them
@@ -359,7 +315,7 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
     known = finders.finders()
     assert list(known) == ["sam", "cuts", SAM2, SAM3]
     assert (known[SAM2].title, known[SAM3].title) == ("SAM 2.1 tiny", "SAM 3")
-    assert known[SAM3].takes == ("points", "box", "mask", "words")
+    assert known[SAM3].takes == ("points", "box", "mask")
     assert known[SAM2].follows
     assert "first click" in known[SAM2].cost()
     assert known["sam"].cost() == ""
@@ -368,10 +324,6 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(
     monkeypatch.setattr(sam, "missing", lambda: None)
     assert finders.usual(drawn=True).name == "sam"
     assert finders.usual(drawn=False).name == SAM2
-    assert (
-        finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name
-        == SAM3
-    )
     assert [finders.usual_tracker(drawn) for drawn in (True, False)] == ["cuts"] * 2
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert [finders.usual(drawn).name for drawn in (True, False)] == ["sam", "cuts"]
@@ -451,17 +403,12 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, own_models):
     assert str(error.value).endswith("again.")
 
 
-@pytest.mark.parametrize(
-    ("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")]
-)
-def test_what_a_checkpoint_is_not_made_for_is_said(
-    model_type, use, shelf, tmp_path, monkeypatch
-):
+def test_what_a_checkpoint_is_not_made_for_is_said(shelf, tmp_path, monkeypatch):
     shutil.copytree(shelf / SAM2, tmp_path / "mine")
-    change_config(tmp_path / "mine", model_type=model_type)
+    change_config(tmp_path / "mine", model_type="sam2")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match=f"is not made for {use}"):
-        checkpoints.load(checkpoints.find("mine"), use)
+    with pytest.raises(ModelError, match="is not made for tracking"):
+        checkpoints.load(checkpoints.find("mine"), "tracking")
 
 
 def test_the_size_is_read_from_the_header(shelf):

@@ -81,7 +81,6 @@ def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(
 ):
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
     assert clips.save(REQUEST, LATE, "storybook", [], 0, "") == {}
-    assert list(masks.discover(REQUEST, LATE, "storybook")) == [{}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})
     assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
@@ -258,32 +257,6 @@ def test_undo_says_that_it_keeps_no_more(more, session, masks):
     notes = [masks.masking.act("page", data)[0].note for _ in range(MAX_UNDO)]
     assert not any(notes[:-1])
     assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
-
-
-def test_find_says_what_was_not_found_and_names_what_is_clear(session, masks):
-    empty = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter(()))
-    (shown,) = empty.discover(session, session.rev, "storybook")
-    assert (shown.field, shown.alarm) == ("The clip shows", True)
-    session.source_prompt = "a big cat and a rabbit on the grass, on the left"
-    frames, width, height = len(session.opened.frames), *session.state.size
-    labels = (
-        (np.arange(width) * 4 // width)[None, None]
-        .repeat(height, 1)
-        .repeat(frames, 0)
-        .astype(np.uint8)
-    )
-    found = SimpleNamespace(
-        labels=labels, names=("rabbit", "grass", "big"), fit=(2.0, 1.3, 0.9)
-    )
-    follower = Tracking(masks.visits, lambda *_: iter(()), lambda asked: iter([found]))
-    (*_, shown) = follower.discover(session, session.rev, "storybook")
-    assert shown.note.startswith(
-        "Found: rabbit, thing 1. Not found: cat, grass. The masks are rough"
-    )
-    assert [region.source for region in session.state.regions.values()] == [
-        "rabbit",
-        "",
-    ]
 
 
 @pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])

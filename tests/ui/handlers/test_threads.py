@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from regrain.editing.recipe.events import Progress
 from regrain.editing.storage.fetching import Fetched
 from regrain.masks.track.propagate import Confidence
 from regrain.ui.handlers.model_handlers import MaskModelHandlers
@@ -52,21 +51,6 @@ def test_tracking_by_hand_sees_the_context_of_who_asked(visits, session, paint):
     for _ in shown:
         pass
     assert {*seen} == {"somebody"}
-
-
-def test_looking_for_objects_sees_the_context_of_who_asked(visits, session):
-    seen = []
-
-    def find(asked):
-        seen.append(VISITOR.get())
-        yield None
-
-    session.source_prompt = "a cat"
-    VISITOR.set("somebody")
-    tracking = Tracking(visits, lambda *_: iter(()), find)
-    for _ in tracking.discover(session, session.rev, "storybook"):
-        pass
-    assert seen == ["somebody"]
 
 
 def test_fetching_a_model_sees_the_context_of_who_asked(visits):
@@ -133,26 +117,6 @@ def test_a_stop_is_noticed_while_the_tracker_is_long_over_a_frame(
         going_on.set()
     assert session.tracking == 0
     assert session.trouble is None
-
-
-def test_a_stop_is_noticed_while_objects_are_looked_for(visits, session):
-    going_on = threading.Event()
-
-    def find(asked):
-        yield Progress("inverting", 1, 2, None)
-        going_on.wait(60)
-
-    session.source_prompt = "a cat"
-    tracking = Tracking(visits, lambda *_: iter(()), find)
-    looks = tracking.discover(session, session.rev, "storybook")
-    next(view for view in looks if view)
-    session.stop.set()
-    try:
-        *_, last = [view for view in islice(looks, MANY_LOOKS) if view]
-    finally:
-        going_on.set()
-    assert "Stopped. No regions were added." in str(last)
-    assert session.tracking == 0
 
 
 def refuse_threads(*_):

@@ -179,9 +179,9 @@ def test_variants_have_seeds_of_their_own():
 def test_downloads_begin_with_what_they_are_of():
     names = [
         download_name("x", name)
-        for name in ("edited.mp4", "edited_2.mp4", "edited.gif", "report.json")
+        for name in ("edited.mp4", "edited_2.mp4", "edited.mov", "report.json")
     ]
-    assert names == ["x.mp4", "x_2.mp4", "x.gif", "x_report.json"]
+    assert names == ["x.mp4", "x_2.mp4", "x.mov", "x_report.json"]
     request = SimpleNamespace(method="sdedit", seed=3)
     for attempt, stem in (("", "dog-sdedit-seed3"), ("A try", "dog-sdedit-try-seed3")):
         assert (

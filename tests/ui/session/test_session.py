@@ -290,9 +290,7 @@ def test_a_new_region_takes_nothing_of_others_until_somebody_clicks_there(sessio
     left = clicked(session, (0, 20.0))
     rest = session.add_rest()
     wide = clicked(session, (0, 40.0))
-    found = session.add_masks(
-        ["sky"], [{0: session.state.layers[left].keys[0].found}], [""], 1
-    )
+    found = session.add_masks(["sky"], [{0: session.state.layers[left].keys[0].found}])
     assert [region.name for region in session.state.regions.values()][2:] == [
         *found,
         "Rest of the frame",

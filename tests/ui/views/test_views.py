@@ -384,12 +384,3 @@ def test_heat_is_brightest_where_the_map_is_even_for_dark_colours():
     values[2:5, 2:5] = 1
     shown = heat(frame, values, "#0b2a8c").mean(-1)
     assert shown[14, 14] > shown[28, 28] + 60
-
-
-@pytest.mark.parametrize("name", [None, "sam3"])
-def test_things_are_offered_to_be_found_by_words_where_a_model_reads_words(
-    opened, monkeypatch, name
-):
-    """Clusters of features are not the things."""
-    monkeypatch.setattr(session_views, "finder_by_words", lambda drawn: name)
-    assert session_views.canvas(Session(opened)).who.words == bool(name)

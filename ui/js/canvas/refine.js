@@ -37,15 +37,13 @@ export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
   const redo = tool("redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
   const back = tool("back", "Previous frame (,)", () => editor.go(editor.frame - 1), "Back");
   const next = tool("next", "Next frame (.)", () => editor.go(editor.frame + 1), "Next");
-  const find = "Find the objects named in “The clip shows”, without a click";
   const rest = "Everything that no other region covers, such as the background";
-  const findAll = tool("find", find, () => hub.tell("find"), "Find the things I named", { id: "rg-find" });
   const addRest = tool("rest", rest, () => hub.tell("rest"), "Rest of the frame", { id: "rg-rest" });
   const every = make("p", "rg-caption", EVERY_FRAME);
   const sections = [
     makeSection("Mask", ...shape),
     makeSection("Finding and following", ...finders),
-    makeSection("Regions", findAll, addRest),
+    makeSection("Regions", addRest),
     makeSection("Focus", ...focus),
     makeSection("Frames", back, next, redo, ...marks, every),
     makeSection("Files", ...files),
@@ -70,7 +68,6 @@ export const makeRefine = (editor, { focus, shape, finders, files, marks }) => {
     redo.disabled = !editor.redo;
     every.hidden = hub.written.keyframes.trim() !== "all";
     addRest.hidden = hub.rest > 0;
-    findAll.hidden = !editor.who?.words;
   };
   arrange();
   return { node, refresh };

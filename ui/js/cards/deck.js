@@ -142,12 +142,6 @@ export class Deck {
   /** @param {ActName} act @param {number} [label] @param {ActData} [more] */
   act = (act, label = hub.active, more = {}) => hub.tell("act", { act, label, cards: this.#read(), ...more });
 
-  /** Find things by their words; triggered here, since the value holds these. */
-  find() {
-    this.keep();
-    this.#trigger("discover", {});
-  }
-
   /** @param {number} label @param {number} by */
   move = (label, by) => {
     const from = hub.regions.findIndex((region) => region.label === label);
