@@ -32,11 +32,15 @@ from made_models import (
     write_small_model,
     write_wan,
 )
-from tiers import leave_quick_cases
+from tiers import (  # noqa: F401
+    leave_quick_cases,
+    pytest_deselected,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 from regrain.editing.models.weights import folder as weights_folder
-
-pytest_plugins = ["tiers"]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -109,7 +109,7 @@ def test_masks_go_there_and_back():
     tracked = [*tools.propagate(clip, {0: {1: key}}, start=0, stop=4)]
     assert [frame for frame, *_ in tracked] == [0, 1, 2, 3]
     assert tracked[0][2].regions == {1: 1.0}
-    assert spaces.durations == [60, 60]
+    assert spaces.durations == [60]
 
 
 def test_small_mask_models_use_no_ones_seconds():

@@ -736,3 +736,18 @@ def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
     visits.projects.keep("another page", back)
     asked = build_request(back, request.asked)
     assert load_project(root / "saved").prompt == asked.prompt
+
+
+def test_a_clip_without_letters_is_kept_under_a_name(visits, tmp_path, root):
+    keep(visits, work(visits, written_noise(tmp_path / "!!!.mp4", HEIGHT, WIDTH)))
+    assert [folder.name for folder in root.iterdir() if folder.is_dir()] == ["clip"]
+
+
+def test_what_is_tracked_leaves_a_drawn_frame_as_it_is(session):
+    label = next(iter(session.state.layers))
+    drawn = session.state.with_layer(
+        label, MaskLayer().with_key(1, Key(((9.0, 9.0, True),), found=pack(box(2, 3))))
+    )
+    assert drawn.layers[label].drawn == [1]
+    assert drawn.tracked(label, 1, box(20, 30), 0.5) is drawn
+    assert drawn.tracked(label, 2, box(20, 30), 0.5).layers[label].score == {2: 0.5}

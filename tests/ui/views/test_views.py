@@ -384,3 +384,9 @@ def test_heat_is_brightest_where_the_map_is_even_for_dark_colours():
     values[2:5, 2:5] = 1
     shown = heat(frame, values, "#0b2a8c").mean(-1)
     assert shown[14, 14] > shown[28, 28] + 60
+
+
+def test_views_within_lists_and_objects_say_what_differs_from_the_usual():
+    said = EditView("a fox", {})
+    assert sent({"one": [said]}) == {"one": [sent(said)]}
+    assert type(sent(said)) is dict
