@@ -49,7 +49,6 @@ from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
     FRAMES_AT_ONCE,
     MOST_WINDOW,
-    Need,
     autoencoder_bytes,
     call_bytes,
     count_weights,
@@ -67,10 +66,6 @@ _PER_WEIGHT = 0.2
 # the built-in model, whose call of 1 to 16 rows of 64 to 1024 cells takes 13 ms and 35 us
 # for each cell.
 _CALL_CELLS = 400
-_FACTOR = 8  # pixels of a latent cell's side, of all published families
-# cells by which the sides of its latents divide, of a video model and a Stable Diffusion
-_PATCH = 2
-_HALVINGS = 8
 _PAIR = 4.0  # operations of attention of a channel, by pair of tokens
 _USUAL_BLOCKS = (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D")
 _STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
@@ -227,28 +222,6 @@ def work(request: EditRequest) -> Work | None:
     return _work(request, edits) if edits else None
 
 
-def work_of_family(request: EditRequest, need: Need) -> tuple[Work, int]:
-    """Estimate the work of a run, and its bytes, of a model whose files are not here,
-    by what its family needs."""
-    one = _Sizes(
-        clip=request.clip.size,
-        weights=Path(),
-        numbers=int(need.weights * 2**30 / 2),  # of two bytes each
-        factor=_FACTOR,
-        channels=0,
-        side=need.side,
-        multiple=_FACTOR * (_PATCH if need.frames_per_latent > 1 else _HALVINGS),
-        frames_per_latent=need.frames_per_latent,
-        attention=need.attention,
-    )
-    edits = [one._replace(clip=size) for size in box_sizes(request)]
-    return _work(request, edits), need.memory(_together(request))
-
-
-def _together(request: EditRequest) -> int:
-    return min(len(request.clip), request.decided.together or MOST_WINDOW)
-
-
 def _work(request: EditRequest, edits: Sequence[_Sizes]) -> Work:
     together = _windows(request)
     passes = _passes(request)
@@ -304,7 +277,7 @@ def counted(request: EditRequest, itemsize: int = 0) -> tuple[int, int] | None:
     if edits is None:
         return None
     sizes = max(edits, key=lambda one: one.pixels)
-    frames = _together(request)
+    frames = min(len(request.clip), request.decided.together or MOST_WINDOW)
     if sizes.frames_per_latent > 1:
         rows = sizes.latents(frames)
     else:

@@ -63,16 +63,13 @@ _PARTS = frozenset(
 
 class Need(NamedTuple):
     """Estimated needs of a family of models at a short side: GiB of weights and per
-    frame, in float16; frames of a latent of a video model; operations of a call's
-    self-attention for a pair of cells; GiB of what reads its prompts, where that is
-    loaded for them alone."""
+    frame, in float16; GiB of what reads its prompts, where that is loaded for them
+    alone."""
 
     family: str
     side: int
     weights: float
     per_frame: float
-    frames_per_latent: int = 1
-    attention: float = 0.0
     reader: float = 0.0
 
     def on_gpu(self, frames: int) -> int:
@@ -107,19 +104,19 @@ def _per_float16(device: torch.device) -> int:
 
 
 NEEDS = (
-    Need("storybook", 128, 0.1, 0.02, attention=868),
-    Need("Stable Diffusion", 512, 2.2, 0.3, attention=7301),
-    Need("Stable Diffusion", 768, 2.2, 0.7, attention=7301),
-    Need("SDXL", 768, 6.6, 0.35, attention=2800),
-    Need("SDXL", 1024, 6.6, 0.63, attention=2800),
+    Need("storybook", 128, 0.1, 0.02),
+    Need("Stable Diffusion", 512, 2.2, 0.3),
+    Need("Stable Diffusion", 768, 2.2, 0.7),
+    Need("SDXL", 768, 6.6, 0.35),
+    Need("SDXL", 1024, 6.6, 0.63),
     # Of two experts one at a time. Before the families with whose name their own begin.
-    Need("Wan 2.2 VACE", 480, 33.1, 0.16, 4, attention=61440, reader=10.6),
-    Need("Wan 2.2 5B", 704, 12.2, 0.3, 4, attention=23040, reader=10.6),
-    Need("Wan 2.2", 480, 27.4, 0.14, 4, attention=51200, reader=10.6),
-    Need("Wan 2.1 VACE, 14B", 480, 32.6, 0.16, 4, attention=61440, reader=10.6),
-    Need("Wan 2.1, 14B", 480, 26.9, 0.14, 4, attention=51200, reader=10.6),
-    Need("Wan 2.1 VACE", 480, 4.8, 0.14, 4, attention=17280, reader=10.6),
-    Need("Wan 2.1", 480, 3.4, 0.12, 4, attention=11520, reader=10.6),
+    Need("Wan 2.2 VACE", 480, 33.1, 0.16, reader=10.6),
+    Need("Wan 2.2 5B", 704, 12.2, 0.3, reader=10.6),
+    Need("Wan 2.2", 480, 27.4, 0.14, reader=10.6),
+    Need("Wan 2.1 VACE, 14B", 480, 32.6, 0.16, reader=10.6),
+    Need("Wan 2.1, 14B", 480, 26.9, 0.14, reader=10.6),
+    Need("Wan 2.1 VACE", 480, 4.8, 0.14, reader=10.6),
+    Need("Wan 2.1", 480, 3.4, 0.12, reader=10.6),
 )
 
 

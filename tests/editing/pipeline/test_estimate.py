@@ -38,11 +38,9 @@ from regrain.editing.pipeline.estimate import (
     estimate_tuning,
     frame_passes,
     work,
-    work_of_family,
 )
 from regrain.editing.storage import memory
-from regrain.editing.storage.local_models import ASSETS
-from regrain.editing.storage.memory import NEEDS, Need, call_bytes, count_weights
+from regrain.editing.storage.memory import Need, call_bytes, count_weights
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -215,32 +213,6 @@ def test_averages_of_the_flow_are_passes_of_their_own(request_):
     assert thrice == 3 * one > 0
 
 
-@pytest.mark.parametrize("kind", ["image", "video"])
-def test_a_family_is_as_much_work_as_a_model_of_it_that_is_here(
-    request_, wan_folder, monkeypatch, kind
-):
-    """If it has as many weights, and works at the same size."""
-    asked = request_
-    if kind == "video":
-        asked = replace(request_, method="flow_regions", model=str(wan_folder))
-    (sizes,) = estimate._sizes(asked)
-    monkeypatch.setattr(estimate, "_FACTOR", sizes.factor)
-    weights = sizes.numbers * 2 / 2**30
-    need = Need(
-        "a family",
-        sizes.side,
-        weights,
-        1.0,
-        sizes.frames_per_latent,
-        sizes.attention,
-    )
-    there = replace(asked, model="owner/elsewhere")
-    assert work(there) is None
-    found, memory = work_of_family(there, need)
-    assert found == pytest.approx(work(asked), rel=1e-6)
-    assert memory == pytest.approx(2 * 2**30 * (weights + 3))  # a CPU takes float32
-
-
 def test_frames_that_look_at_each_other_are_more_work(request_):
     """As many rows, each of which sees more of the others."""
     asked = replace(request_, method="videograin", params={"window": 3})
@@ -250,14 +222,6 @@ def test_frames_that_look_at_each_other_are_more_work(request_):
     assert alone.editing < some.editing <= every.editing
     assert alone.inverting < every.inverting
     assert alone.around == every.around
-
-
-def test_families_count_the_attention_of_their_models():
-    config = ASSETS / "storybook" / "unet" / "config.json"
-    built_in = estimate.UNetConfig.model_validate_json(config.read_bytes())
-    needs = {need.family: need.attention for need in NEEDS}
-    assert needs["storybook"] == pytest.approx(estimate._attention(built_in), rel=1e-3)
-    assert all(needs.values())
 
 
 def test_frames_of_a_video_model_share_latents(wan_folder, request_, monkeypatch):

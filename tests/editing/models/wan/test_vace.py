@@ -345,7 +345,6 @@ def test_true_sizes_are_those_that_memory_is_planned_by(family):
     # what the autoencoder takes, and a little
     assert need.weights * 2**30 == pytest.approx(2 * count, rel=0.2)
     width = heads * 128
-    assert need.attention == 4 * (blocks + len(controlled)) * width / 4**2
     cells = 480 * 832 // 8**2
     frames = 80
     call = call_bytes(frames // 4, cells, width // 4, 2)
