@@ -88,15 +88,17 @@ class SettingHandlers(Handlers):
         this clip; offer one that is not here."""
         try:
             session = self.session(request)
-            if session.filled == str(model):  # it came with values of its own
-                shown = self._notice(session, model) | self.cards(session, model)
-                return shown | {"prediction": self.prediction(model, None)}
-            if self.catalogue.lacks_files(model):
-                return {"hub": model_views.hub_view(str(model))}
-            chosen = self.catalogue.model(model)
-            shown = self._change_model(session, names_in(added), chosen)
-            shown |= self._notice(session, model) | self.cards(session, model)
-            return shown | {"prediction": self.prediction(model)}
+            came = session.filled == str(model)  # with values of its own
+            shown: Changes = {}
+            if not came:
+                if self.catalogue.lacks_files(model):
+                    return {"hub": model_views.hub_view(str(model))}
+                chosen = self.catalogue.model(model)
+                shown |= self._change_model(session, names_in(added), chosen)
+            shown |= self._notice(session, model)
+            shown |= self.cards(session, model)
+            shown["prediction"] = self.prediction(model, None if came else "")
+            return shown
         except EditingError:
             return {}
 

@@ -104,9 +104,12 @@ class ModelHandlers(FetchHandlers):
             others = (one for one in names_in(added) if split_weight(one)[0] != weights)
             done = _hub("done", "Added.", weights)
             return done | self.added([*others, f"{weights}@1"])
+        return self._choose_tuned(weights, request)
+
+    def _choose_tuned(self, name: str, request: gr.Request) -> Changes:
         try:
             session = self.session(request)
-            session.adapters.choose(f"server-{weights}", self.catalogue.adapters)
+            session.adapters.choose(f"server-{name}", self.catalogue.adapters)
         except EditingError:
             return _hub("error", f"{shorten(name)} is not there any more.")
         done = _hub("done", "The tuned model is chosen.")

@@ -76,13 +76,7 @@ async def _taken(request: Request) -> str:
 
 def _place_of(name: str, size: int, folder: Path) -> Path:
     """Return where a file of so many bytes goes; an EditingError if it must not."""
-    check_packed(name)
-    if not name.lower().endswith(_ENDING):
-        said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
-        raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")
-    if "/" in name or not is_name(name) or name.startswith("."):
-        said = f"{shorten(name)} cannot be the name of a model."
-        raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
+    _check_name(name)
     target = folder / name
     if target.exists():
         said = f"{shorten(name)} is in the folder already."
@@ -94,6 +88,17 @@ def _place_of(name: str, size: int, folder: Path) -> Path:
         )
         raise ResourceError("model", f"{said} Free some, and drop it again.")
     return target
+
+
+def _check_name(name: str) -> None:
+    """Refuse, by a ModelError, what is named as other files, or as a folder."""
+    check_packed(name)
+    if not name.lower().endswith(_ENDING):
+        said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
+        raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")
+    if "/" in name or not is_name(name) or name.startswith("."):
+        said = f"{shorten(name)} cannot be the name of a model."
+        raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
 
 
 def _is_from_here(request: Request) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import (
@@ -90,7 +90,7 @@ def fetch(id: str) -> Iterator[Fetched]:
             fetching.load(id, files)
         for name in files:
             place = _cached(id, name)
-            if place is not None and name.endswith(".safetensors"):
+            if place is not None and _is_weights(name):
                 try:
                     check_head(place, "model")
                 except ModelError:  # so that it can be fetched again
@@ -117,32 +117,38 @@ def _check_room(id: str, missing: int) -> None:
 
 
 def _files_of(id: str) -> Mapping[str, int]:
-    """Ask the hub which files of a model to fetch, with their bytes: those that
-    `download` takes, those of a variant where a part has no others."""
+    """Ask the hub which files of a model to fetch, with their bytes."""
     from huggingface_hub import HfApi
 
     with hub_error(id):
         sizes = list_files(HfApi().model_info(id, files_metadata=True))
-    chosen = {name for name in sizes if matches(name, PIPELINE_FILES)}
-    for part in {PurePosixPath(name).parent for name in chosen}:
-        paths = [PurePosixPath(name) for name in sizes]
-        inside = [path.name for path in paths if path.parent == part]
-        found = choose_weights(inside)
-        taken = (
-            name.endswith(".safetensors") and f"{part}/{name}" in chosen
-            for name in inside
-        )
-        if f"{part}/config.json" in chosen and found and not any(taken):
-            more = [name for name in inside if name.endswith(".fp16.json")]
-            chosen |= {f"{part}/{name}" for name in (*found.names, *more)}
-    weights = [name for name in chosen if name.endswith(".safetensors")]
-    if not any(name.startswith(NETWORKS) for name in weights):
+    chosen = _needed(sizes)
+    if not any(name.startswith(NETWORKS) and _is_weights(name) for name in chosen):
         raise ModelError(
             "model",
             f"{id!r} has no UNet in safetensors, and no transformer. Choose a "
             "model for diffusers.",
         )
-    return {name: sizes[name] for name in sorted(chosen)}
+    return {name: sizes[name] for name in chosen}
+
+
+def _needed(names: Iterable[str]) -> list[str]:
+    """Choose the files of a repository that `download` takes: those of a variant where
+    a part has no others."""
+    chosen = {name for name in names if matches(name, PIPELINE_FILES)}
+    for part in _PARTS:
+        inside = [name for name in names if name.startswith(f"{part}/")]
+        if any(_is_weights(name) for name in chosen.intersection(inside)):
+            continue
+        found = choose_weights([name.removeprefix(f"{part}/") for name in inside])
+        if found:
+            chosen.update(f"{part}/{name}" for name in found.names)
+            chosen.update(name for name in inside if name.endswith(".fp16.json"))
+    return sorted(chosen)
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors")
 
 
 def _cached(id: str, name: str) -> Path | None:
