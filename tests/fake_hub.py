@@ -5,11 +5,9 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from huggingface_hub import constants
 
@@ -31,15 +29,6 @@ class Handler(BaseHTTPRequestHandler):
         hub.asked.append(self.path)
         if hub.status != 200:
             self.send(hub.status, b"{}", body)
-        elif self.path.startswith("/api/models?"):
-            asked = parse_qs(urlsplit(self.path).query)
-            ours = (
-                set(asked.get("filter", [])) <= {*hub.tags}
-                and asked.get("search", [""])[0] in hub.repository
-            )
-            self.send(
-                200, json.dumps([{"id": hub.repository}] if ours else []).encode(), body
-            )
         elif self.path.startswith(f"/api/models/{hub.repository}/tree/"):
             self.send(200, json.dumps(tree(hub)).encode(), body)
         elif self.path.startswith(f"/api/models/{hub.repository}"):
@@ -96,12 +85,7 @@ def listing(hub):
     siblings = [
         {"rfilename": name, "size": size} for name, size in sizes_of(hub).items()
     ]
-    about = {
-        "sha": SHA,
-        "siblings": siblings,
-        "tags": [*hub.tags, "license:mit"],
-        "gated": hub.gated,
-    }
+    about = {"sha": SHA, "siblings": siblings, "tags": []}
     return {"id": hub.repository, "modelId": hub.repository} | about
 
 
@@ -111,21 +95,19 @@ class Hub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, repository: str, tags: Sequence[str]):
+    def __init__(self, folder: Path, repository: str):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
         self.repository = repository
-        self.tags = tags
-        self.gated = False
         self.asked, self.status, self.hold = [], 200, threading.Event()
         self.hold.set()
 
 
 @contextmanager
-def serve_hub(folder: Path, repository: str = REPOSITORY, tags: Sequence[str] = ()):
+def serve_hub(folder: Path, repository: str = REPOSITORY):
     """Serve the files of a folder as that repository; yields the hub and its
     address."""
-    with Hub(folder, repository, tags) as hub:
+    with Hub(folder, repository) as hub:
         threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield hub, f"http://127.0.0.1:{hub.server_address[1]}"

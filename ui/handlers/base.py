@@ -218,7 +218,7 @@ class Handlers:
         """Return the cards and the composed prompt; of a chosen model also whether it
         looks at pictures."""
         blind = None
-        if model in self.catalogue.models:
+        if self.catalogue.is_usable(model):
             blind = self.catalogue.blind(str(model), session.method)
         return {
             "cards": session_views.cards(session, blind),

@@ -71,6 +71,7 @@ class SettingHandlers(Handlers):
 
     @outputs(
         "useless",
+        "hub",
         "words",
         *METHOD,
         "cards",
@@ -84,15 +85,20 @@ class SettingHandlers(Handlers):
         self, request: gr.Request, model: object, added: object
     ) -> Changes:
         """Show a model's recommendations and its usual way, and whether it can edit
-        this clip."""
+        this clip; offer one that is not here."""
         try:
             session = self.session(request)
-            if session.filled == str(model):  # it came with values of its own
-                shown = self._notice(session, model) | self.cards(session, model)
-                return shown | {"prediction": self.prediction(model, None)}
-            shown = self._change_model(session, names_in(added), str(model))
-            shown |= self._notice(session, model) | self.cards(session, model)
-            return shown | {"prediction": self.prediction(model)}
+            came = session.filled == str(model)  # with values of its own
+            shown: Changes = {}
+            if not came:
+                if self.catalogue.lacks_files(model):
+                    return {"hub": model_views.hub_view(str(model))}
+                chosen = self.catalogue.model(model)
+                shown |= self._change_model(session, names_in(added), chosen)
+            shown |= self._notice(session, model)
+            shown |= self.cards(session, model)
+            shown["prediction"] = self.prediction(model, None if came else "")
+            return shown
         except EditingError:
             return {}
 
@@ -126,8 +132,8 @@ class SettingHandlers(Handlers):
         """Say how far a model is of use for the clip."""
         built_in = model == BUILT_IN_MODEL
         useless = built_in and not session.opened.drawn
-        is_offered = model in self.catalogue.models
-        lacks = self.catalogue.lacks(str(model)) if is_offered else None
+        is_usable = self.catalogue.is_usable(model)
+        lacks = self.catalogue.lacks(str(model)) if is_usable else None
         return {
             "useless": replace(_USELESS, duplicate=duplicate()) if useless else None,
             "words": gr.Accordion(visible=built_in),
@@ -137,7 +143,7 @@ class SettingHandlers(Handlers):
     def _filled(self, session: Session, model: object) -> Changes:
         """Fill all controls as the model and the project have them."""
         base = session.opened.request
-        chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
+        chosen = str(model) if self.catalogue.is_usable(model) else BUILT_IN_MODEL
         updates: Changes = {}
         for method, values in self.catalogue.usual(chosen, base).items():
             updates |= self.parts.controls.fill(method, values)

@@ -3,7 +3,7 @@
 import { iconButton, make, textField } from "./shared/dom.js";
 import { follow, hub, openFile } from "./shared/hub.js";
 
-const ADD = "Add a model, LoRA, adapter or tuned model from a .safetensors file";
+const ADD = "Add a model, LoRA or tuned model from a .safetensors file";
 
 /** @param {import("./types").AdaptersView["groups"][number]} group */
 const makeGroup = ({ title, entries }) => {

@@ -12,7 +12,7 @@ const setUseless = (on) => {
 /** @type {import("./types").Mount<"notice">} */
 export function mount(element, props, trigger, watch) {
   let wanted = ""; // of which clip nonsense is wanted all the same
-  const get = button("rg-tool rg-get", "Get a model", () => hub.tell("models", undefined));
+  const get = button("rg-tool rg-get", "Get a model", () => hub.tell("models"));
   const anyway = button("rg-link rg-anyway", "Run anyway", () => {
     wanted = hub.clip?.folder ?? "";
     draw();

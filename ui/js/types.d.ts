@@ -1,7 +1,6 @@
 // What the page tells the server, and what its components share; what the server sends is in `views.d.ts`.
 // Nothing here is served.
 import type {
-  Blind,
   CanvasView,
   CardsView,
   ClipView,
@@ -77,7 +76,7 @@ export interface Events {
     remove: { key: string };
     use: { key: string };
   };
-  hub_model: { ask: { id: string }; fetch: { id: string }; use: { id: string }; stop: Nothing };
+  hub_model: { fetch: { id: string }; use: { id: string }; stop: Nothing };
   method: { choose: { name: string } };
   quality: { choose: { name: string } };
   queue: { remove: { key: string } };
@@ -246,7 +245,7 @@ export interface Told {
   made: DownloadView;
   masks: void;
   method: MethodView;
-  models: string | undefined;
+  models: void;
   noted: CanvasView;
   offer: { title: string; goOn: () => void };
   open: void;

@@ -210,8 +210,8 @@ export interface CardsView {
   negative_prompt: string;
   /** Label of the region of all that no other covers; 0 for none */
   rest: number;
-  /** None leaves what is known */
-  blind: Blind | null;
+  /** Why the model looks at no pictures, empty if it does; None leaves what is known */
+  blind: string | null;
   full: boolean;
   regions: RegionCard[];
   /** Another number each time that the words replace what was typed */
@@ -233,12 +233,6 @@ export interface RegionCard {
   /** Pixels around its mask */
   margin: number;
   picture: string;
-}
-
-/** Why the model looks at no pictures, and what to ask the hub for; empty if it does. */
-export interface Blind {
-  text?: string;
-  ask?: string;
 }
 
 /** Remarks at the fields. */
@@ -364,60 +358,27 @@ export interface PastRunView {
   clip: string;
 }
 
-/** Models of the hub and of this machine. */
+/** Models that may be fetched from the hub. */
 export interface HubView {
-  state: "idle" | "listed" | "fetching" | "stopped" | "error" | "done";
+  state: "idle" | "asked" | "fetching" | "stopped" | "error" | "done";
   id: string;
   text: string;
-  /** Whether only models that are already here may be used */
-  fixed: boolean;
-  /** The words that this answers; the page hears the last */
-  asked?: string;
   share?: number;
-  local?: ListingView[];
-  offers?: OfferView[];
-  wishes?: WishView[];
-  /** Whether the hub answers, so that models can be fetched */
-  online?: boolean;
-  hits?: ListingView[];
-  /** Path of the folder of models; "" where it is nobody's business, or there is none */
-  folder?: string;
-  /** How a model comes there by hand */
-  byHand?: string;
+  /** None leaves those that are shown */
+  models?: ListingView[];
   /** Where files are sent that are dropped; "" for nowhere */
   drop?: string;
   turn?: number;
 }
 
-/** A model in a line. */
+/** A published model. */
 export interface ListingView {
-  id: string;
-  facts: string;
-}
-
-/** A published model, for this clip and machine. */
-export interface OfferView {
   id: string;
   title: string;
   /** What it is good for */
   good: string;
-  /** Why it is of no use here; "" if it is */
-  trouble: string;
-  /** To know before it is fetched, by name */
-  facts: Record<string, string>;
-  /** That fetches it by hand */
-  command: string;
-}
-
-/** A wish for a model, and the one that is recommended for it. */
-export interface WishView {
-  name: string;
-  title: string;
-  id: string;
-  /** What would suit it more, and why it is of no use here; else "" */
-  better: string;
-  /** Whether it is the one to begin with, on this machine */
-  first: boolean;
+  /** To know before it is fetched */
+  facts: string;
 }
 
 /** Pictures while a run goes on, of some frames. */
@@ -734,7 +695,7 @@ export interface EventNames {
   gallery: "pick" | "open";
   header: "here" | "offer" | "keep" | "back";
   history: "show" | "compare" | "remove" | "use";
-  hub_model: "ask" | "fetch" | "stop" | "use";
+  hub_model: "fetch" | "stop" | "use";
   method: "choose";
   quality: "choose";
   queue: "remove";

@@ -58,7 +58,6 @@ MANY: How = {**FREE, "trigger_mode": "multiple"}
 # At most so many at a time, of all pages.
 ONE: How = {**QUIET, "concurrency_limit": 1}
 TWO: How = {**QUIET, "concurrency_limit": 2}
-FOUR: How = {**QUIET, "concurrency_limit": 4}
 # Scripts of the browser alone.
 _RESTORED = calling("shared/calls.js", "noteRestored")
 _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
@@ -110,7 +109,7 @@ def build(
         changes = [restored, *opened]
         changes += _wire_clips(clips)
         _wire_canvas(masks, clips)
-        changes += _wire_models(ModelHandlers(*shared, tools.hub))
+        changes += _wire_models(ModelHandlers(*shared, tools.fetch))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
         changes.append(
@@ -222,14 +221,13 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     change a request."""
     p = models.parts
     on = partial(_listen, p)
-    on(p.hub.ask, models.ask, **FOUR, trigger_mode="multiple")
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     for name, helper in p.controls.helpers:
         if name == "control":
             helper.look(models.see_control, None, helper, **TWO)  # type: ignore[attr-defined]
     return [
-        on(p.hub.fetch, models.fetch, [p.added, p.model], **ONE),
-        on(p.hub.use, models.use, [p.added, p.model], **QUIET),
+        on(p.hub.fetch, models.fetch, None, **ONE),
+        on(p.hub.use, models.use, p.added, **QUIET),
         on(p.addons.choose, models.add, [p.added, p.model], **QUIET),
     ]
 

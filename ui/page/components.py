@@ -32,7 +32,7 @@ EVENTS = {
     "gallery": ("pick", "open"),
     "header": ("here", "offer", "keep", "back"),
     "history": ("show", "compare", "remove", "use"),
-    "hub_model": ("ask", "fetch", "stop", "use"),
+    "hub_model": ("fetch", "stop", "use"),
     "method": ("choose",),
     "quality": ("choose",),
     "queue": ("remove",),

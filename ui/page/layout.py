@@ -4,16 +4,17 @@ work behind them."""
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from regrain.editing.models.files import hub as hugging_face
+from regrain.editing.models.files import hub
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage.fetching import Fetched
 from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
@@ -28,7 +29,6 @@ from regrain.ui.session.session import Session
 from regrain.ui.values.adapters import AdapterList
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import (
-    Hub,
     addons_view,
     choice,
     control_view,
@@ -60,7 +60,7 @@ class Tools:
     propagate: Propagate  # see `Tracking`
     remark: str | None = None  # tells users who answers clicks; None where SAM does
     plan_tuning: PlanTuning | None = None  # see `TuningHandlers`
-    hub: Hub = hugging_face  # the source of models
+    fetch: Callable[[str], Iterator[Fetched]] = hub.fetch  # of models, by id
     # Begins to load what a quick try of a model takes, while its words are written
     load_ahead: Callable[[str], None] | None = None
 
@@ -91,7 +91,7 @@ def lay_out(
         with gr.Column(scale=8, min_width=340, elem_classes="rg-left"):
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
-            shown |= _words_column(catalogue, start, tools.hub, kept)
+            shown |= _words_column(catalogue, start, kept)
     return Components(**shown, download=view("download", elem_id="download"))
 
 
@@ -123,9 +123,7 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
     return shown
 
 
-def _words_column(
-    catalogue: Catalogue, start: Session | None, hub: Hub, kept: bool
-) -> Parts:
+def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Parts:
     method = start.method if start else next(iter(METHODS))
     asked = start.opened.request if start else Edit()
     usual = catalogue.usual(BUILT_IN_MODEL, asked)
@@ -145,7 +143,7 @@ def _words_column(
     # No accordion: Gradio makes what is in one when it is opened, but the page needs
     # the method from the beginning.
     with gr.Column(elem_id="how-body", min_width=0):
-        shown |= _add_choices(catalogue, usual, method, hub)
+        shown |= _add_choices(catalogue, usual, method)
         with gr.Column(elem_id="at-hand", min_width=0):
             at_hand = fields.make_some(usual, method, fields.AT_HAND)
         shown |= _add_settings(catalogue, usual, method, start)
@@ -161,9 +159,7 @@ def _words_column(
     return shown
 
 
-def _add_choices(
-    catalogue: Catalogue, usual: fields.Usual, method: str, hub: Hub
-) -> Parts:
+def _add_choices(catalogue: Catalogue, usual: fields.Usual, method: str) -> Parts:
     """Make the choice of method, model and quality."""
     shown: Parts = {}
     with gr.Row(elem_classes="rg-choices"):
@@ -175,9 +171,9 @@ def _add_choices(
             value=BUILT_IN_MODEL,
             label="Model",
             elem_id="model",
-            filterable=False,
+            allow_custom_value=True,
         )
-        shown["hub"] = view("hub_model", hub_view(hub), elem_id="hub")
+        shown["hub"] = view("hub_model", hub_view(), elem_id="hub")
     quality = choices(method, usual[method], usual[method])
     shown["quality"] = view("quality", quality, elem_id="quality")
     return shown

@@ -1,6 +1,5 @@
 """Weights of one's own that are dropped on the page: each file streams into the folder of
-models, under its name once it is whole; LoRA files, motion and picture adapters go to
-their folders there, and a SAM gets one of its own."""
+models, under its name once it is whole; LoRA files go to their folder there."""
 
 from __future__ import annotations
 
@@ -18,20 +17,21 @@ from starlette.types import Receive, Scope, Send
 
 from regrain.editing.errors import EditingError, ModelError, ResourceError, shorten
 from regrain.editing.models.adapters import read_facts
-from regrain.editing.models.files import picture_heads
 from regrain.editing.models.files.file_head import read_head
 from regrain.editing.models.files.location import check_packed
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
-from regrain.masks.models.single_files import FILE, describe, shapes_of, usual_name
-from regrain.ui.server.media import link_or_copy
 from regrain.ui.server.own_machine import LOCAL, is_own_machine
 
 log = logging.getLogger(__name__)
 ADDRESS = "/regrain/models"
 _ENDING = ".safetensors"
-_NO_NAMES = ("model", "sam", "cuts")  # of a SAM: the hub's file, and what is built in
+_LORA = re.compile(r"lora|lokr|hada_|dora")  # in the names of its tensors
+_OTHERS = (
+    "A LoRA can be added so, too. Adapters and SAMs belong into folders of their own: "
+    "see docs/models.md."
+)
 
 
 def can_take() -> bool:
@@ -76,13 +76,7 @@ async def _taken(request: Request) -> str:
 
 def _place_of(name: str, size: int, folder: Path) -> Path:
     """Return where a file of so many bytes goes; an EditingError if it must not."""
-    check_packed(name)
-    if not name.lower().endswith(_ENDING):
-        said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
-        raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")
-    if "/" in name or not is_name(name) or name.startswith("."):
-        said = f"{shorten(name)} cannot be the name of a model."
-        raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
+    _check_name(name)
     target = folder / name
     if target.exists():
         said = f"{shorten(name)} is in the folder already."
@@ -94,6 +88,17 @@ def _place_of(name: str, size: int, folder: Path) -> Path:
         )
         raise ResourceError("model", f"{said} Free some, and drop it again.")
     return target
+
+
+def _check_name(name: str) -> None:
+    """Refuse, by a ModelError, what is named as other files, or as a folder."""
+    check_packed(name)
+    if not name.lower().endswith(_ENDING):
+        said = f"{shorten(name)} is no {_ENDING} file, and others may run code."
+        raise ModelError("model", f"{said} Drop the same weights as {_ENDING}.")
+    if "/" in name or not is_name(name) or name.startswith("."):
+        said = f"{shorten(name)} cannot be the name of a model."
+        raise ModelError("model", f"{said} Use letters, numbers, dots, - and _.")
 
 
 def _is_from_here(request: Request) -> bool:
@@ -111,90 +116,30 @@ async def _write(request: Request, target: Path) -> Path:
         async with await anyio.open_file(partial, "wb") as file:
             async for part in request.stream():
                 await file.write(part)
-        found = await anyio.to_thread.run_sync(place_of, partial, target.name)
-        place = target.parent / found
-        if target.exists() or _is_taken(place):  # another page dropped the same
+        place = target.parent / await anyio.to_thread.run_sync(place_of, partial)
+        if target.exists() or place.exists():  # another page dropped the same
             raise ModelError("model", f"{shorten(target.name)} is there already.")
     if place != target:
-        try:
-            await anyio.to_thread.run_sync(_put, target, place)
-        finally:
-            target.unlink()
+        place.parent.mkdir(exist_ok=True)
+        target.rename(place)
     return place
 
 
-def _is_taken(place: Path) -> bool:
-    """Tell whether something is in a place already; for a SAM, in its folder."""
-    return (place.parent if place.name == FILE else place).exists()
-
-
-def _put(path: Path, place: Path) -> None:
-    """Give a file its place in a folder, with what belongs beside it there."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    describe(path, place.parent)
-    link_or_copy(path, place)
-
-
-def place_at(path: Path) -> str:
-    """Return the place, as `place_of`, of a file on one's own machine; empty of a model,
-    which is used where it is, and of everything else."""
-    if can_take() and path.is_absolute() and path.suffix == _ENDING:
-        with suppress(EditingError):
-            place = place_of(path, path.name)
-            return place if "/" in place else ""
-    return ""
-
-
-def linked(path: Path) -> str:
-    """Give a file of this machine that belongs to a model, or a SAM, its place in the
-    folder of models; returns its name there, empty of everything else.
+def place_of(path: Path) -> str:
+    """Return where a file belongs in the folder of models: `loras/NAME`; the name alone
+    of a model and a tuned model.
 
     Raises:
-        ModelError: Another file of that name is there.
+        ModelError: It is damaged, or nothing that is added so.
     """
-    found = place_at(path)
-    models = models_folder()
-    if not found or models is None:
-        return ""
-    place = models / found
-    if not place.exists():
-        _put(path, place)
-    if place.stat().st_size != path.stat().st_size:
-        said = f"Another {shorten(path.name)} is in {place.parent.name}/. Rename one."
-        raise ModelError("model", said)
-    return found
-
-
-def place_of(path: Path, name: str) -> str:
-    """Return where a file of that name belongs in the folder of models by its tensors:
-    `loras/NAME`, `FOLDER/model.safetensors` of a SAM; the name alone of a checkpoint
-    and a tuned model.
-
-    Raises:
-        ModelError: It is damaged, or nothing that is used here.
-    """
-    from regrain.editing.models.weights.lora import check_lora
-
-    shapes = shapes_of(path)
-    names = [*shapes]
-    if any(".motion_modules." in name for name in names) and not _is_lora(names):
-        return f"motion/{name}"
-    with suppress(ModelError):
-        picture_heads.read_head(path.name, shapes)
-        return f"pictures/{name}"
-    if _is_lora(names):
-        check_lora(path)
-        return f"loras/{name}"
-    if published := usual_name(shapes, name):
-        stem = name[: -len(_ENDING)]
-        folder = published if stem in _NO_NAMES else stem
-        return f"{folder}/{FILE}"
+    head = read_head(path)
+    if any(_LORA.search(name) for name in head.names):
+        return f"loras/{path.name}"
     with suppress(ModelError):
         read_facts(path)
-        return name
-    read_head(path).check_whole()
-    return name
-
-
-def _is_lora(names: list[str]) -> bool:
-    return any(re.search(r"lora|lokr|hada_|dora", name) for name in names)
+        return path.name
+    try:
+        head.check_whole()
+    except ModelError as error:
+        raise ModelError("model", f"{error.message} {_OTHERS}") from error
+    return path.name

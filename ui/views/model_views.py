@@ -1,17 +1,15 @@
-"""Models as the page shows them: of the hub, LoRA files, control networks, tuned models
+"""Models as the page shows them: those to fetch, LoRA files, control networks, tuned models
 and their tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import numpy as np
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.facts import facts_of
-from regrain.editing.models.files.hub import Listing
+from regrain.editing.models.files.hub import allowed
 from regrain.editing.models.files.location import (
     BUILT_IN_MODEL,
     moving,
@@ -22,13 +20,10 @@ from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe.events import Losses, Progress, Tuned
-from regrain.editing.storage.devices import on_gpu
-from regrain.editing.storage.fetching import Fetched
-from regrain.editing.storage.memory import need_of
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
+from regrain.ui.values.known_models import KNOWN, Known
 from regrain.ui.values.method_choice import SHOWN_BY, uses
-from regrain.ui.values.offered_models import WISHES, Offered
 from regrain.ui.views.attention_views import spread
 from regrain.ui.views.shown import (
     AdapterChoice,
@@ -44,12 +39,9 @@ from regrain.ui.views.shown import (
     MethodsView,
     MethodView,
     NoticeView,
-    OfferView,
     Weighted,
-    WishView,
 )
 from regrain.ui.work.catalogue import Catalogue
-from regrain.ui.work.offers import Considered, recommended
 
 # What a method does with regions.
 _WHERE = {
@@ -63,118 +55,31 @@ _SPAN = 10  # the line averages this share of a tuning: steps / span
 _LEAST = 10  # steps that it averages at least
 
 
-class Hub(Protocol):
-    """The source of models; see `editing.models.files.hub`."""
-
-    def reachable(self) -> bool:
-        """Tell within a few seconds whether the hub answers."""
-        ...
-
-    def describe(self, id: str) -> Listing:
-        """Describe a model of the hub."""
-        ...
-
-    def search(self, words: str) -> list[Listing]:
-        """List models to choose from."""
-        ...
-
-    def fetch(self, listing: Listing) -> Iterator[Fetched]:
-        """Fetch a model, with progress."""
-        ...
-
-    def allowed(self) -> tuple[str, ...] | None:
-        """Return the ids that may be fetched; None for all."""
-        ...
-
-
-def hub_view(hub: Hub) -> HubView | None:
-    """Show how a real model is chosen; None where none may be."""
-    allowed = hub.allowed()
-    if allowed == ():
+def hub_view(asked: str = "") -> HubView | None:
+    """Show the models that may be fetched, first one that somebody asked for by its id;
+    None where none may be."""
+    ids = allowed()
+    if ids == ():
         return None
+    known = {one.id: one for one in KNOWN}
+    named = [asked] if asked else []
+    rows = {id: _listing(id, known.get(id)) for id in (*named, *(ids or known))}
     drop = dropped_models.ADDRESS if dropped_models.can_take() else ""
-    return HubView("idle", "", "", fixed=allowed is not None, drop=drop)
+    state = "asked" if asked else "idle"
+    said = f"{shorten(asked)} is not on this machine yet." if asked else ""
+    return HubView(state, asked, said, models=[*rows.values()], drop=drop)
 
 
-def listing_view(listing: Listing) -> ListingView:
-    """Show a model of the hub in a line: family, size, how it fits into this machine's
-    memory, licence."""
-    facts = [listing.family, gigabytes(listing.size), _fits(listing.family)]
-    facts.append(f"licence {listing.licence or 'unknown'}")
-    if listing.gated:
-        facts.append("gated: accept its terms on the hub first")
-    return ListingView(listing.id, _line(facts))
-
-
-def local_view(names: Sequence[str]) -> list[ListingView]:
-    """Show the models of $REGRAIN_MODELS, each in a line."""
-    shown = []
-    for name in names:
-        try:
-            facts = facts_of(name)
-            _ = facts.head  # of a file that is whole
-            family = facts.family
-            said = ["unknown or incomplete"]
-            if family:
-                said = [family.title, _fits(family.title)]
-            said += facts.doubts
-        except ModelError as error:
-            said = [error.message]
-        shown.append(ListingView(name, _line(said)))
-    return shown
-
-
-def offers_view(
-    considered: Sequence[Considered], folder: str
-) -> dict[str, list[OfferView] | list[WishView]]:
-    """Show the published models, and which one is recommended for each wish; `folder`
-    is where one that is fetched by hand goes."""
-    offers = []
-    for one in considered:
-        offered = one.offered
-        needed = f"{one.taken}; {gigabytes(one.free)} are free here"
-        facts = {
-            "Licence": offered.licence or "unknown",
-            "To fetch": _to_fetch(offered),
-            "Memory": needed,
-            "Method": METHODS[offered.method].title,
-        }
-        shown = OfferView(
-            id=offered.id,
-            title=offered.title,
-            good=offered.good,
-            trouble=one.trouble,
-            facts=facts,
-            command=offered.command(folder),
-        )
-        offers.append(shown)
-    first = "steady" if on_gpu() else "laptop"
-    wishes = []
-    for name, chosen in recommended(considered).items():
-        title, (best, *_) = WISHES[name]
-        better = ""
-        if chosen.offered.id != best:
-            one = next(one for one in considered if one.offered.id == best)
-            better = f"{one.offered.title} would suit it more. {one.trouble}"
-        id = chosen.offered.id
-        wishes.append(WishView(name, title, id, better, name == first))
-    return {"offers": offers, "wishes": wishes}
-
-
-def _to_fetch(offered: Offered) -> str:
-    size = gigabytes(offered.size)
-    return f"at least {size} (counted)" if offered.counted else f"about {size}"
-
-
-def _line(facts: Sequence[str]) -> str:
-    return ", ".join(fact for fact in facts if fact)
-
-
-def _fits(family: str) -> str:
-    """Say how much of a family fits here, by the smallest side it is used at; empty if
-    unknown."""
-    need = need_of(family)
-    return f"{need.fits()} into memory at {need.side} px (estimate)" if need else ""
+def _listing(id: str, known: Known | None) -> ListingView:
+    """Show a model of the hub, with what is known of it before it is fetched."""
+    if known is None:
+        return ListingView(id, id, good="", facts="")
+    about = "at least" if known.counted else "about"
+    facts = (
+        f"{about} {gigabytes(known.size)} to fetch, at least "
+        f"{gigabytes(known.memory)} of memory on a GPU, licence {known.licence}"
+    )
+    return ListingView(id, known.title, known.good, facts)
 
 
 def gigabytes(count: int) -> str:

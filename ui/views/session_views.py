@@ -34,7 +34,6 @@ from regrain.ui.values.mask_models import (
 )
 from regrain.ui.values.state import MAX_REGIONS
 from regrain.ui.views.shown import (
-    Blind,
     CanvasGone,
     CanvasView,
     CardsView,
@@ -307,7 +306,7 @@ def lost(note: str) -> CanvasGone:
     return CanvasGone(note, gone=True, alarm=True)
 
 
-def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView:
+def cards(session: Session, blind: str | None = None) -> CardsView:
     """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it
     may be new."""
     regions = session.state.regions
@@ -334,7 +333,7 @@ def cards(session: Session, blind: Mapping[str, str] | None = None) -> CardsView
         prompt=session.prompt,
         negative_prompt=session.negative_prompt,
         rest=session.state.rest or 0,
-        blind=None if blind is None else Blind(**blind),
+        blind=blind,
         full=len(regions) >= MAX_REGIONS,
         regions=shown,
     )

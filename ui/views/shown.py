@@ -243,7 +243,8 @@ class CardsView:
     prompt: str
     negative_prompt: str
     rest: int  # label of the region of all that no other covers; 0 for none
-    blind: Blind | None  # None leaves what is known
+    # Why the model looks at no pictures, empty if it does; None leaves what is known
+    blind: str | None
     full: bool
     regions: list[RegionCard]
     # Another number each time that the words replace what was typed
@@ -264,15 +265,6 @@ class RegionCard:
     picture_scale: float | None  # None for the usual one
     margin: int  # pixels around its mask
     picture: str
-
-
-@dataclass(frozen=True)
-class Blind:
-    """Why the model looks at no pictures, and what to ask the hub for; empty if it
-    does."""
-
-    text: str | None = None
-    ask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -422,55 +414,25 @@ class PastRunView:
 
 @dataclass(frozen=True)
 class HubView:
-    """Models of the hub and of this machine."""
+    """Models that may be fetched from the hub."""
 
-    state: Literal["idle", "listed", "fetching", "stopped", "error", "done"]
+    state: Literal["idle", "asked", "fetching", "stopped", "error", "done"]
     id: str
     text: str
-    fixed: bool  # whether only models that are already here may be used
-    asked: str | None = None  # the words that this answers; the page hears the last
     share: float | None = None
-    local: list[ListingView] | None = None
-    offers: list[OfferView] | None = None
-    wishes: list[WishView] | None = None
-    online: bool | None = None  # whether the hub answers, so that models can be fetched
-    hits: list[ListingView] | None = None
-    # Path of the folder of models; "" where it is nobody's business, or there is none
-    folder: str | None = None
-    byHand: str | None = None  # how a model comes there by hand
+    models: list[ListingView] | None = None  # None leaves those that are shown
     drop: str | None = None  # where files are sent that are dropped; "" for nowhere
     turn: int | None = None
 
 
 @dataclass(frozen=True)
 class ListingView:
-    """A model in a line."""
-
-    id: str
-    facts: str
-
-
-@dataclass(frozen=True)
-class OfferView:
-    """A published model, for this clip and machine."""
+    """A published model."""
 
     id: str
     title: str
     good: str  # what it is good for
-    trouble: str  # why it is of no use here; "" if it is
-    facts: dict[str, str]  # to know before it is fetched, by name
-    command: str  # that fetches it by hand
-
-
-@dataclass(frozen=True)
-class WishView:
-    """A wish for a model, and the one that is recommended for it."""
-
-    name: str
-    title: str
-    id: str
-    better: str  # what would suit it more, and why it is of no use here; else ""
-    first: bool  # whether it is the one to begin with, on this machine
+    facts: str  # to know before it is fetched
 
 
 @dataclass(frozen=True)

@@ -4,28 +4,37 @@ for a stranger."""
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from regrain.editing.errors import EditingError, ModelError, RequestError, suggest
+from regrain.editing.errors import (
+    EditingError,
+    ModelError,
+    RequestError,
+    shorten,
+    suggest,
+)
 from regrain.editing.models.files.facts import UNET, ModelFacts, facts_at, facts_of
+from regrain.editing.models.files.hub import is_here, may_fetch
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
     BUILT_IN_MODEL,
     BUILT_IN_MOTION,
     ModelLocation,
+    find,
     parse_lora,
     suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora
-from regrain.editing.models.files.picture_heads import PUBLISHED, SEEING
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
+from regrain.editing.models.pictures.picture_heads import SEEING
 from regrain.editing.params.registry import METHODS, OFFERS, find_method, resolve_params
 from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit import Edit
@@ -35,8 +44,10 @@ from regrain.editing.request.usual import lacking, usual_way
 from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
+from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.examples import Example
 from regrain.ui.values.adapters import Entry, on_server
+from regrain.ui.values.known_models import KNOWN
 
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
@@ -60,12 +71,6 @@ class Catalogue:
         self.examples = examples
         self._folder = model_folder
         self.groups = self._facts(BUILT_IN_MODEL).groups or {}
-        self._fetched: dict[str, list[str]] = {
-            "models": [],
-            "motions": [],
-            "pictures": [],
-            "readers": [],
-        }
         self._first = _signature()
         self._seen: tuple[object, ...] = ()
         self._here = _Here()
@@ -85,13 +90,12 @@ class Catalogue:
         """Whether other files are here than when the page was made."""
         return _signature() != self._first
 
-    def _with_fetched(self, kind: str, here: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys([*here, *self._fetched[kind]]))
-
     @property
     def models(self) -> list[str]:
-        """Models: the built-in one, those of $REGRAIN_MODELS, those fetched here."""
-        return self._with_fetched("models", [BUILT_IN_MODEL, *self._look().models])
+        """Models: the built-in one, those of $REGRAIN_MODELS, known ones of the hub that
+        were fetched."""
+        known = (one.id for one in KNOWN if may_fetch(one.id) and is_here(one.id))
+        return [BUILT_IN_MODEL, *self._look().models, *known]
 
     @property
     def loras(self) -> list[str]:
@@ -101,19 +105,19 @@ class Catalogue:
     @property
     def motions(self) -> list[str]:
         """Motion adapters."""
-        return self._with_fetched("motions", [BUILT_IN_MOTION, *self._look().motions])
+        return [BUILT_IN_MOTION, *self._look().motions]
 
     @property
     def pictures(self) -> list[str]:
         """Picture adapters."""
         first = [BUILT_IN] if built_in().is_file() else []
-        return self._with_fetched("pictures", [*first, *self._look().pictures])
+        return [*first, *self._look().pictures]
 
     @property
     def readers(self) -> list[str]:
         """CLIP models that look at results."""
         first = filter(None, [reader_of("", BUILT_IN_MODEL)])
-        return self._with_fetched("readers", [*first, *self._look().readers])
+        return [*first, *self._look().readers]
 
     @property
     def controls(self) -> list[str]:
@@ -139,17 +143,39 @@ class Catalogue:
         return self.examples[name]
 
     def model(self, name: object) -> str:
-        """Check the choice of a model, a RequestError if it is not offered; nothing is
-        downloaded.
+        """Check the choice of a model: one that is offered, the id of one that was
+        fetched from the hub, a path on one's own machine. Nothing is downloaded.
 
         Raises:
-            ModelError: It is a file that is damaged.
+            RequestError: It is not here.
+            ModelError: It is a file that is damaged, or a path to no model.
         """
-        if name not in self.models:
+        id = str(name)
+        if id in self.models:
+            if id.lower().endswith(".safetensors"):
+                _ = facts_of(id).head
+        elif self.lacks_files(id):
+            said = f"{shorten(id)} is not on this machine yet."
+            raise RequestError("model", f"{said} Press *Get a model* to fetch it.")
+        elif is_own_machine() and os.path.isabs(id):
+            head = facts_of(id).head
+            if head:
+                head.check_whole()
+        elif not _is_of_hub(id):
             raise _not_found("model", name, self.models)
-        if str(name).lower().endswith(".safetensors"):
-            _ = facts_of(str(name)).head
-        return str(name)
+        return id
+
+    def is_usable(self, name: object) -> bool:
+        """Tell whether a model may be chosen; see `model`."""
+        try:
+            self.model(name)
+        except EditingError:
+            return False
+        return True
+
+    def lacks_files(self, name: object) -> bool:
+        """Tell whether a model is one of the hub that may be fetched and was not."""
+        return _is_of_hub(str(name)) and not is_here(str(name))
 
     def _facts(self, model: str) -> ModelFacts:
         if model == BUILT_IN_MODEL:
@@ -158,19 +184,12 @@ class Catalogue:
 
     def is_silent(self, model: object) -> bool:
         """Tell whether a model on this machine does not say what it predicts."""
-        if model not in self.models or model == BUILT_IN_MODEL:
+        if model == BUILT_IN_MODEL or not self.is_usable(model):
             return False
         try:
             return facts_of(str(model)).is_silent
         except ModelError:  # a run says what is wrong with it
             return False
-
-    def add(
-        self, kind: Literal["models", "motions", "pictures", "readers"], id: str
-    ) -> None:
-        """Offer what has been fetched from the hub."""
-        if id not in self._fetched[kind]:
-            self._fetched[kind].append(id)
 
     def reader(self, model: str) -> Reader:
         """Return how an offered model reads prompts; a ModelError if its files cannot
@@ -221,27 +240,26 @@ class Catalogue:
         fitting = self._fitting(self._wide(model))
         return next(iter([*fitting, *self.pictures]), "")
 
-    def blind(self, model: str, method: str) -> dict[str, str]:
-        """Return what to say where a model sees no pictures, and what to ask the hub;
-        empty if it does, or the method does by itself.
+    def blind(self, model: str, method: str) -> str:
+        """Return what to say where a model sees no pictures; empty if it does, or the
+        method does by itself.
 
         Raises as `reader` does.
         """
         if METHODS[method].sees_pictures:
-            return {}
+            return ""
         wide = self._wide(model)
         if self._fitting(wide):
-            return {}
+            return ""
         if wide is None or wide in SEEING:
-            return {
-                "text": "No picture adapter for this model is here.",
-                "ask": PUBLISHED,
-            }
-        text = "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
+            return (
+                "No picture adapter for this model is here. Put an IP-Adapter and its "
+                f"image_encoder/ into {_FOLDERS['picture_adapter']}."
+            )
         family = self._facts(model).family
         if family and "vace" in family.offers:
-            text = "With this model, the method VACE looks at pictures."
-        return {"text": text, "ask": ""}
+            return "With this model, the method VACE looks at pictures."
+        return "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
 
     def lacks(self, model: str) -> dict[str, str]:
         """Say of each method that a model cannot be used with why not; empty where its
@@ -289,6 +307,13 @@ class Catalogue:
             _check_offered("reader", request.reader, self.readers)
         for spec in read_control(request.params.get("control")):
             _check_offered("params.control", spec.model, self.controls)
+
+
+def _is_of_hub(id: str) -> bool:
+    """Tell whether a model is one of the hub that may be fetched here."""
+    with suppress(ModelError):
+        return may_fetch(id) and find(id).kind == "hub"
+    return False
 
 
 def values(

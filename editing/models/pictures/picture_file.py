@@ -17,7 +17,7 @@ from regrain.editing.models.files.location import (
     about,
     check_packed,
 )
-from regrain.editing.models.files.picture_heads import (
+from regrain.editing.models.pictures.picture_heads import (
     ENCODER,
     FACES,
     FIELD,

@@ -18,7 +18,7 @@ from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.writing import write_lossless
 from regrain.masks.__main__ import main
-from regrain.masks.models import checkpoints, cost, finders, sam, sam2, single_files
+from regrain.masks.models import checkpoints, cost, finders, sam, sam2
 from regrain.masks.track import sam2_track
 
 SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
@@ -273,38 +273,6 @@ def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
     assert len(list(masks.propagate(long, {0: {1: LEFT}}, tracker=SAM2))) == 50
     assert max(read) <= 16
     assert max(held) == held[-1] == 16
-
-
-@pytest.mark.parametrize(
-    ("name", "width", "blocks", "millions"),
-    [  # as the authors' README lists them
-        ("sam2.1-hiera-tiny", 96, 12, 38.9),
-        ("sam2.1-hiera-small", 96, 16, 46.0),
-        ("sam2.1-hiera-base-plus", 112, 24, 80.8),
-        ("sam2.1-hiera-large", 144, 48, 224.4),
-    ],
-)
-def test_the_network_of_a_single_file_is_told_by_its_tensors(
-    tmp_path, monkeypatch, name, width, blocks, millions
-):
-    start = "vision_encoder.backbone"
-    shapes = {
-        f"{start}.patch_embed.projection.weight": (width, 3, 7, 7),
-        "occlusion_spatial_embedding_parameter": (1, 64),
-        **{f"{start}.blocks.{i}.bias": (1,) for i in range(blocks)},
-    }
-    assert single_files.usual_name(shapes, "mine") == name
-    monkeypatch.setattr(single_files, "shapes_of", lambda _: shapes)
-    single_files.describe(tmp_path / "mine", tmp_path)
-    config = t.Sam2VideoConfig.from_pretrained(tmp_path)
-    with torch.device("meta"):
-        model = t.Sam2VideoModel(config)
-    given = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    assert single_files.usual_name(given, "mine") == name
-    count = sum(weight.numel() for weight in model.parameters())
-    assert count / 1e6 == pytest.approx(millions, abs=0.1)
-    processor = t.Sam2VideoProcessor.from_pretrained(tmp_path)
-    assert processor.target_size == processor.image_processor.size.height == 1024
 
 
 def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(

@@ -1,97 +1,30 @@
-"""Models on the page: LoRA files with weights, the hub with and without network,
-qualities."""
+"""Models on the page: LoRA files with weights, those to fetch, qualities."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.files import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
 from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers
-from regrain.ui.values.offered_models import OFFERED
+from regrain.ui.values.known_models import KNOWN
 from regrain.ui.views import checks
 from regrain.ui.views.model_views import addons_view, hub_view
 from regrain.ui.views.shown import AddonsView, Weighted
 from regrain.ui.work.catalogue import Catalogue
 
-FILES = {
-    "unet/diffusion_pytorch_model.safetensors": 3_000_000_000,
-    "unet/config.json": 500,
-    "unet/x.bin": 9,
-}
-
 
 def fields_of(added, prediction=""):
     return {"model": "m", "added": added, "seed": 0, "prediction": prediction}
-
-
-def info(files):
-    siblings = [
-        SimpleNamespace(rfilename=name, size=size) for name, size in files.items()
-    ]
-    return SimpleNamespace(
-        siblings=siblings, card_data=None, tags=["license:mit"], gated=False
-    )
-
-
-@pytest.fixture
-def listed(monkeypatch):
-    """Makes the hub list these files; at first, a model's."""
-
-    def show(files):
-        monkeypatch.setattr(
-            huggingface_hub.HfApi, "model_info", lambda self, id, **_: info(files)
-        )
-
-    show(FILES)
-    return show
-
-
-def test_a_listing_counts_what_would_be_fetched(listed):
-    found = hub.describe("owner/name")
-    assert (found.size, found.licence) == (3_000_000_500, "mit")
-    assert "unet/x.bin" not in found.files
-    listed(
-        FILES
-        | {
-            f"text_encoder_2/model.{end}": 40
-            for end in ("safetensors", "fp16.safetensors")
-        }
-    )
-    assert hub.describe("owner/xl").size == found.size + 40
-    listed({"unet/diffusion_pytorch_model.bin": 9})
-    with pytest.raises(
-        ModelError, match="has no UNet in safetensors, and no transformer"
-    ):
-        hub.describe("owner/name")
-
-
-def test_without_network_the_error_says_so():
-    # tests are offline
-    with pytest.raises(ModelError, match="the hub cannot be reached"):
-        hub.describe("owner/name")
-
-
-def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
-    monkeypatch.setenv("SPACE_ID", "owner/space")
-    assert hub.allowed() == ()
-    assert hub_view(hub) is None
-    monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", "owner/name, owner/two")
-    assert hub_view(hub).fixed
-    assert hub.describe("owner/name").licence == "mit"
-    with pytest.raises(ModelError, match="may not be fetched here"):
-        hub.describe("owner/other")
 
 
 def test_loras_have_weights():
@@ -120,7 +53,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     filled = []
     controls = SimpleNamespace(fill=lambda *one: filled.append(one) or {})
     parts = SimpleNamespace(added="added", controls=controls)
-    handlers = ModelHandlers(catalogue, None, None, parts, hub)
+    handlers = ModelHandlers(catalogue, None, None, parts, None)
     session = SimpleNamespace(method="sdedit")
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
 
@@ -161,7 +94,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
     known.seeing = lambda model, method, chosen="": (
         chosen or {"m": "pictures/ip"}[model]
     )
-    handlers = ModelHandlers(known, None, None, None, hub)
+    handlers = ModelHandlers(known, None, None, None, None)
     base = SimpleNamespace(asked=Edit(loras=("a",), motion="own@1", reader="seer"))
     opened = SimpleNamespace(request=base)
     session = SimpleNamespace(opened=opened, method="sdedit", focus="each")
@@ -199,7 +132,7 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
 
 def test_all_that_a_request_adds_is_in_its_field(monkeypatch):
     known = SimpleNamespace(loras=[], motions=[], pictures=[], readers=["readers/clip"])
-    handlers = ModelHandlers(known, None, None, None, hub)
+    handlers = ModelHandlers(known, None, None, None, None)
     monkeypatch.setattr(ModelHandlers, "method", lambda *_: {})
     monkeypatch.setattr(ModelHandlers, "prediction", lambda *_: None)
     more = {"motion": "m@1", "picture_adapter": "p", "reader": "readers/clip"}
@@ -219,7 +152,7 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
         loras_of=lambda _: [],
         is_silent=lambda _: is_silent,
     )
-    handlers = ModelHandlers(known, None, None, None, hub)
+    handlers = ModelHandlers(known, None, None, None, None)
     # that of the project is of its own model
     base = SimpleNamespace(asked=Edit(prediction="sample"))
     session = SimpleNamespace(
@@ -229,44 +162,6 @@ def test_what_a_model_predicts_is_asked_of_a_silent_one_alone(is_silent, monkeyp
     for given in ("v_prediction", "", None, "w"):
         asked = handlers.asked(session, fields_of([], given))
         assert asked.prediction == (given or "" if is_silent else "")
-
-
-@pytest.mark.parametrize(
-    ("kind", "family"),
-    [
-        ("motions", hub.MOTION),
-        ("pictures", f"{hub.PICTURES} for SDXL"),
-        ("readers", hub.READER),
-    ],
-)
-def test_an_adapter_of_the_hub_is_added_in_place_of_another(kind, family, monkeypatch):
-    catalogue = SimpleNamespace(
-        loras=[],
-        **{"motions": [], "pictures": [], "readers": []} | {kind: ["motion/lcm"]},
-    )
-    catalogue.add = lambda kind, id: getattr(catalogue, kind).append(id)
-    monkeypatch.setattr(ModelHandlers, "session", lambda self, request: None)
-    monkeypatch.setattr(
-        ModelHandlers, "cards", lambda self, session, model: {"cards": model}
-    )
-    there = SimpleNamespace(
-        describe=lambda id: hub.Listing(id, "", {}, family),
-        fetch=lambda _: (step for step in ()),
-        allowed=lambda: None,
-    )
-    parts = SimpleNamespace(hub="hub", added="added", addons="addons")
-    handlers = ModelHandlers(catalogue, None, None, parts, there)
-    asked = (
-        SimpleNamespace(_data={"id": "owner/moves"}),
-        SimpleNamespace(session_hash="page"),
-    )
-    (*_, last) = handlers.fetch(["loras/ink@1", "motion/lcm@0.5"], "storybook", *asked)
-    assert last.get("cards") == (
-        "storybook" if kind == "pictures" else None
-    )  # which ask for pictures
-    assert last["added"] == ["loras/ink@1", "owner/moves@1"]
-    assert getattr(last["addons"], kind) == ["motion/lcm", "owner/moves"]
-    assert last["hub"].state == "done"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -294,45 +189,124 @@ def test_the_quality_is_the_one_whose_counts_are_set():
     assert [one.detail for one in shown.qualities] == details
 
 
-def test_models_at_paths_are_told_of_on_ones_own_machine_alone(
-    tiny_folder, tmp_path, monkeypatch
-):
-    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SHARE"):
-        monkeypatch.delenv(name, raising=False)
-    is_there = model_handlers._is_model_at
-    assert is_there(str(tiny_folder))
-    assert not is_there(str(tmp_path))
-    monkeypatch.chdir(tiny_folder.parent)
-    assert not is_there(tiny_folder.name)
-    monkeypatch.setenv("SPACE_ID", "somebody/space")
-    assert not is_there(str(tiny_folder))
+def handlers_of(catalogue, get=None):
+    parts = SimpleNamespace(added="added", addons="addons")
+    visits = SimpleNamespace(keep=lambda page: None)
+    return ModelHandlers(catalogue, visits, None, parts, get)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_nothing_is_asked_of_a_hub_that_does_not_answer(is_there, monkeypatch):
-    """Published models are told of first, with what they take."""
-    asked = []
+def asked_for(id):
+    return SimpleNamespace(_data={"id": id}), SimpleNamespace(session_hash="page")
 
-    def search(words):
-        asked.append(words)
-        return [hub.Listing("owner/model", "", {"x": 2_000_000_000}, "SDXL")]
 
-    there = SimpleNamespace(
-        allowed=lambda: None, reachable=lambda: is_there, search=search
+def test_a_model_is_fetched_with_progress_and_chosen():
+    got = []
+
+    def get(id):
+        got.append(id)
+        yield from (Fetched(0, 2_000_000_000), Fetched(1_000_000_000, 2_000_000_000))
+
+    known = SimpleNamespace(model_choices=[("a", "a")])
+    first, *steps, last = handlers_of(known, get).fetch(*asked_for(" owner/name "))
+    assert got == ["owner/name"]
+    assert (first["hub"].state, first["hub"].text) == ("fetching", "Asking the hub.")
+    assert [one["hub"].share for one in steps] == [0, 0.5]
+    assert steps[-1]["hub"].text == "1.0 GB of 2.0 GB"
+    assert (last["hub"].state, last["hub"].id) == ("done", "owner/name")
+    assert (last["model"]["value"], last["model"]["choices"]) == (
+        "owner/name",
+        [("a", "a")],
     )
+
+
+def test_a_fetch_that_is_stopped_or_fails_chooses_nothing():
+    ended = []
+
+    def get(id):
+        try:
+            yield from [Fetched(1_000_000_000, 2_000_000_000)] * 9
+        finally:
+            ended.append(id)
+
+    handlers = handlers_of(None, get)
+    event, request = asked_for("owner/name")
+    steps = handlers.fetch(event, request)
+    for _ in range(2):
+        next(steps)
+    handlers.stop(request)
+    (stopped,) = steps
+    assert (
+        stopped["hub"].text == "Stopped at 1.0 GB of 2.0 GB. Complete files are kept."
+    )
+    assert "model" not in stopped
+    assert ended == ["owner/name"]
+
+    def refuse(id):
+        raise ModelError("model", "It is away.")
+
+    *_, failed = handlers_of(None, refuse).fetch(event, request)
+    assert (failed["hub"].state, failed["hub"].text) == ("error", "It is away.")
+
+
+def test_what_was_put_into_the_folder_is_used_by_its_kind(monkeypatch):
+    chosen = []
+    known = SimpleNamespace(
+        models=["mine.safetensors"],
+        model_choices=[],
+        loras=["loras/ink"],
+        motions=[],
+        pictures=[],
+        readers=[],
+        adapters={},
+    )
+    adapters = SimpleNamespace(choose=lambda key, _: chosen.append(key))
+    session = SimpleNamespace(adapters=adapters)
+    monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(ModelHandlers, "tuned_models", lambda *_: "shown")
+    handlers = handlers_of(known)
+
+    def use(name):
+        return handlers.use(["loras/ink@0.5", "loras/oil@1"], *asked_for(name))
+
+    assert use("mine.safetensors")["model"]["value"] == "mine.safetensors"
+    assert use("loras/ink.safetensors")["added"] == ["loras/oil@1", "loras/ink@1"]
+    assert use("tuned.safetensors")["adapters"] == "shown"
+    assert chosen == ["server-tuned"]
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: no_session())
-    parts = SimpleNamespace(hub="hub")
-    handlers = ModelHandlers(None, None, None, parts, there)
-    event = SimpleNamespace(_data={"id": "fox"})
-    first, last = (shown["hub"] for shown in handlers.ask(event, None))
-    assert [one.licence for one in OFFERED.values()] == [
-        offer.facts["Licence"] for offer in first.offers
-    ]
-    assert (first.online, last.online) == (None, is_there)
-    assert asked == ["fox"] * is_there
-    facts = [one.facts for one in last.hits]
-    assert [said.endswith("licence unknown") for said in facts] == [True] * is_there
-    assert ("cannot be reached" in last.text) != is_there
+    assert use("gone.safetensors")["hub"].state == "error"
+
+
+def test_published_models_are_shown_with_what_is_known_of_each(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    shown = hub_view()
+    assert (shown.state, shown.text) == ("idle", "")
+    assert [one.id for one in shown.models] == [one.id for one in KNOWN]
+    assert len(KNOWN) <= 8
+    for row, known in zip(shown.models, KNOWN, strict=True):
+        assert (row.title, row.good) == (known.title, known.good)
+        assert f"licence {known.licence}" in row.facts
+        assert ("at least" in row.facts.partition(" to fetch")[0]) == known.counted
+    assert shown.models[0].facts == (
+        "about 4.3 GB to fetch, at least 4.9 GB of memory on a GPU, "
+        "licence creativeml-openrail-m"
+    )
+    asked = hub_view("owner/other")
+    assert (asked.state, asked.text) == (
+        "asked",
+        "'owner/other' is not on this machine yet.",
+    )
+    first, *others = asked.models
+    assert (first.id, first.facts, others) == ("owner/other", "", shown.models)
+    again = hub_view(KNOWN[1].id).models
+    assert [one.id for one in again][:2] == [KNOWN[1].id, KNOWN[0].id]
+    assert len(again) == len(KNOWN)
+
+
+def test_a_space_offers_only_what_is_allowed(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "owner/space")
+    assert hub_view() is None
+    monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", f"owner/name, {KNOWN[2].id}")
+    assert [one.id for one in hub_view().models] == ["owner/name", KNOWN[2].id]
 
 
 def no_session():
@@ -345,7 +319,7 @@ def no_session():
 )
 def test_a_space_is_duplicated_by_a_link(space, address, monkeypatch):
     monkeypatch.setenv("SPACE_ID", space)
-    known = SimpleNamespace(models=["storybook"], lacks=lambda _: {})
+    known = SimpleNamespace(is_usable=lambda _: True, lacks=lambda _: {})
     handlers = SettingHandlers(known, None, None, None)
     session = SimpleNamespace(method="infedit", opened=SimpleNamespace(drawn=False))
     assert handlers._notice(session, "storybook")["useless"].duplicate == address

@@ -1,8 +1,6 @@
 """Models that are dropped on the page reach the folder of models whole, or not at
 all."""
 
-from types import SimpleNamespace
-
 import anyio
 import pytest
 import torch
@@ -11,14 +9,7 @@ from safetensors.torch import save
 from starlette.testclient import TestClient
 
 from regrain.editing.models.adapters import save_adapter
-from regrain.editing.models.loading.load import local_models
-from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.handlers import model_handlers
-from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.server import dropped_models
-from regrain.ui.session.session import Session
-from regrain.ui.values.mask_models import click_models
-from regrain.ui.work.catalogue import Catalogue
 
 WHOLE = {
     "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(2),
@@ -65,108 +56,31 @@ def test_a_checkpoint_is_taken_whole(folder):
     assert "'mine.safetensors' is in the folder already" in said["error"]
 
 
-IMAGES = {
-    "image_proj.proj.weight": torch.zeros(8, 4),
-    "image_proj.norm.weight": torch.zeros(2),
-    "image_proj.norm.bias": torch.zeros(2),
-    "image_proj.proj.bias": torch.zeros(8),
-    "ip_adapter.1.to_k_ip.weight": torch.zeros(2, 2),
-    "ip_adapter.1.to_v_ip.weight": torch.zeros(2, 2),
-}
-MOTION_LORA = {"down.motion_modules.0.to_q.lora_A.weight": torch.zeros(2)}
-MOTION = {"down_blocks.0.motion_modules.0.proj_in.weight": torch.zeros(2)}
-
-
-FIRST_SAM = {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 1)}
-OTHER_SAM = {"sam_mask_decoder.iou_token.weight": torch.zeros(2)}
-_ENCODER = "vision_encoder.backbone"
-SAM_2 = {
-    f"{_ENCODER}.patch_embed.projection.weight": torch.zeros(96, 1),
-    "occlusion_spatial_embedding_parameter": torch.zeros(1),
-    **{f"{_ENCODER}.blocks.{i}.bias": torch.zeros(1) for i in range(12)},
+OTHERS = {
+    "a picture adapter": "image_proj.proj.weight",
+    "motion modules": "down_blocks.0.motion_modules.0.proj_in.weight",
+    "a SAM": "vision_encoder.backbone.patch_embed.projection.weight",
+    "anything": "x.weight",
 }
 
 
-@pytest.mark.parametrize(
-    ("weights", "published", "title"),
-    [
-        (FIRST_SAM, "sam_vit_b", "SAM ViT-B"),
-        (SAM_2, "sam2.1-hiera-tiny", "SAM 2.1 tiny"),
-    ],
-)
-def test_a_sam_masks_from_the_next_click_on(
-    folder, tmp_path, monkeypatch, open_clip, weights, published, title
-):
-    content = save(weights)
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_no_model_and_no_lora_is_told_where_it_belongs(folder, kind):
+    status, said = put("mine.safetensors", save({OTHERS[kind]: torch.zeros(2)}))
+    assert status == 400
+    assert "'mine.safetensors' has no UNet" in said["error"]
+    assert "Adapters and SAMs belong into folders of their own" in said["error"]
+    assert left(folder) == []
+
+
+def test_a_lora_goes_to_its_folder(folder):
+    content = save(LORA)
     given = put("mine.safetensors", content)
-    assert given == (200, {"name": "mine/model.safetensors"})
-    assert put("mine.safetensors", content)[0] == 400
-    # By its path, under the name of what is published.
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(content)
-    assert dropped_models.linked(file) == f"{published}/model.safetensors"
-    assert not {"mine.safetensors", "model.safetensors"} & {*local_models()}
-    assert sorted(click_models("cuts")) == sorted(["cuts", "mine", published])
-    visits = SimpleNamespace(find=lambda _: Session(open_clip()))
-    hub = SimpleNamespace(allowed=lambda: None)
-    known = Catalogue({}, ASSETS / "storybook")
-    handlers = ModelHandlers(known, visits, None, None, hub)
-    monkeypatch.setattr(model_handlers, "page_of", lambda _: "")
-    event = SimpleNamespace(_data={"id": f"{published}/model.safetensors"})
-    shown = handlers.use([], "storybook", event, None)
-    assert (shown["hub"].state, shown["hub"].id) == ("done", title)
-    who = shown["canvas"].who
-    assert {"mine", published} < {one.name for one in who.choices}
-    assert who.usual in ("mine", published)
-    assert "fetch" in shown
-
-
-@pytest.mark.parametrize(
-    ("weights", "place"), [(LORA, "loras"), (IMAGES, "pictures"), (MOTION, "motion")]
-)
-def test_what_is_added_to_a_model_goes_to_its_folder(folder, weights, place):
-    content = save(weights)
-    assert put("mine.safetensors", content) == (
-        200,
-        {"name": f"{place}/mine.safetensors"},
-    )
-    assert left(folder) == [place, "mine.safetensors"]
+    assert given == (200, {"name": "loras/mine.safetensors"})
+    assert left(folder) == ["loras", "mine.safetensors"]
     status, said = put("mine.safetensors", content)
     assert status == 400
     assert "'mine.safetensors' is there already" in said["error"]
-
-
-@pytest.mark.parametrize(
-    ("weights", "place"), [(LORA, "loras"), (IMAGES, "pictures"), (MOTION, "motion")]
-)
-def test_what_is_added_to_a_model_is_used_by_its_path(
-    folder, weights, place, tmp_path, monkeypatch
-):
-    file = tmp_path / "mine.safetensors"
-    file.write_bytes(save(weights))
-    hub = SimpleNamespace(allowed=lambda: None)
-    monkeypatch.setattr(ModelHandlers, "_offered", lambda *_: [])
-    monkeypatch.setattr(ModelHandlers, "session", lambda *_: None)
-    monkeypatch.setattr(ModelHandlers, "cards", lambda *_: {})
-    known = Catalogue({}, ASSETS / "storybook")
-    handlers = ModelHandlers(known, None, None, None, hub)
-    monkeypatch.setattr(ModelHandlers, "added", lambda _, names: {"added": names})
-    monkeypatch.setattr(model_handlers, "offers_view", lambda *_: {})
-    event = SimpleNamespace(_data={"id": str(file)})
-    (listed,) = (shown["hub"] for shown in handlers.ask(event, None))
-    assert [one.id for one in listed.local] == [str(file)]
-    assert place in listed.local[0].facts
-    for _ in range(2):  # the same again
-        done = handlers.use([], "storybook", event, None)
-        assert done["added"] == [f"{place}/mine@1"]
-        assert left(folder) == [place, "mine.safetensors"]
-    (folder / place / "mine.safetensors").unlink()
-    (folder / place / "mine.safetensors").write_bytes(b"another")
-    refused = handlers.use([], "storybook", event, None)["hub"]
-    assert f"Another 'mine.safetensors' is in {place}/" in refused.text
-    monkeypatch.setenv("SPACE_ID", "a/b")
-    (listed,) = (shown["hub"] for shown in handlers.ask(event, None))
-    assert (listed.state, len(listed.local)) == ("error", 0)
 
 
 def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
@@ -181,12 +95,8 @@ def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
     [
         ("a.safetensors", b"broken", "'a.safetensors' is damaged"),
         ("a.safetensors", save(WHOLE)[:-4], "'a.safetensors' is damaged"),
-        ("a.safetensors", save({"x.weight": torch.zeros(2)}), "has no UNet"),
-        ("a.safetensors", save(LORA | {"oft_x": torch.zeros(2)}), "is an OFT"),
-        ("a.safetensors", save(MOTION_LORA), "is a motion LoRA"),
         ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
         ("sam.pth", save(WHOLE), "Drop the same weights as .safetensors."),
-        ("a.safetensors", save(OTHER_SAM), "is a SAM in a form that is not read"),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
         (".a.safetensors", save(WHOLE), "cannot be the name of a model"),
         ("", save(WHOLE), "is no .safetensors file"),

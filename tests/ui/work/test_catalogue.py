@@ -4,10 +4,12 @@ import os
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from json_files import write_json
 from made_clips import black
 from safetensors.torch import save_file
@@ -20,16 +22,20 @@ from regrain.editing.models.files.location import (
 )
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.storage.memory import NEEDS
 from regrain.ui.handlers import clip_handlers
 from regrain.ui.handlers.base import Handlers
 from regrain.ui.handlers.clip_handlers import SettingHandlers
-from regrain.ui.views.model_views import addons_view, local_view
+from regrain.ui.values.known_models import KNOWN
+from regrain.ui.views.model_views import addons_view
 from regrain.ui.work.catalogue import Catalogue
 
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
+    """The folder of models of one's own machine, to which nothing was fetched."""
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SHARE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setenv("REGRAIN_MODELS", str(folder))
@@ -54,9 +60,8 @@ def test_files_that_are_added_while_it_runs_are_offered(models, tmp_path):
     assert known.model("mine.safetensors") == "mine.safetensors"
     write(models / "loras" / "oil.safetensors")  # into a folder that is there
     assert known.loras == ["loras/ink", "loras/oil"]
-    known.add("models", "owner/name")
     os.unlink(models / "mine.safetensors")
-    assert known.models == [BUILT_IN_MODEL, "owner/name"]
+    assert known.models == [BUILT_IN_MODEL]
     with pytest.raises(RequestError, match="was not found"):
         known.model("mine.safetensors")
 
@@ -69,49 +74,28 @@ def test_the_built_in_motion_is_offered_with_the_built_in_model_alone(models, tm
     assert addons_view(known, [], "sd15").motions == ["motion/v2"]
 
 
-def test_a_vace_is_listed_with_its_own_needs(
-    models, vace_folder, wan_folder, monkeypatch
-):
-    """Not with those of the family with whose name its own begins."""
-    free = "regrain.editing.storage.memory.free_memory"
-    monkeypatch.setattr(free, lambda *_: 32 << 30)
-    needs = {need.family: need for need in NEEDS}
-    for family, folder in (("Wan 2.1 VACE", vace_folder), ("Wan 2.1", wan_folder)):
-        (models / folder.name).symlink_to(folder)
-        (listed,) = local_view([folder.name])
-        fits = f"{needs[family].fits()} into memory at 480 px (estimate)"
-        assert listed.facts == f"{family}, {fits}"
-    vace, wan = (needs[family] for family in ("Wan 2.1 VACE", "Wan 2.1"))
-    assert vace.memory(81) > wan.memory(81)
-
-
 def test_a_vace_looks_at_pictures_by_its_own_method_alone(
     vace_folder, models, tmp_path
 ):
     (models / "vace").symlink_to(vace_folder)
     catalogue = Catalogue({}, tmp_path)
-    assert catalogue.blind("vace", "vace") == {}
+    assert catalogue.blind("vace", "vace") == ""
     said = "With this model, the method VACE looks at pictures."
-    assert catalogue.blind("vace", "flow_regions") == {"text": said, "ask": ""}
+    assert catalogue.blind("vace", "flow_regions") == said
     assert catalogue.seeing("vace", "vace", "chosen") == ""
     assert catalogue.seeing("vace", "flow_regions", "chosen") == "chosen"
 
 
 @pytest.mark.parametrize("content", [b"broken!", b"", b"\x02\0\0\0\0\0\0\0{}"[:9]])
-def test_a_broken_file_is_noticed_when_it_is_listed_and_chosen(
-    models, tmp_path, content
-):
+def test_a_broken_file_is_noticed_when_it_is_chosen(models, tmp_path, content):
     file = models / "broken.safetensors"
     file.write_bytes(content)
-    (listed,) = local_view(["broken.safetensors"])
-    assert "damaged" in listed.facts
     known = Catalogue({}, tmp_path)
     with pytest.raises(ModelError, match=r"broken\.safetensors.* damaged"):
         known.model("broken.safetensors")
     write(file)
     os.utime(file, ns=(1, 1))
     assert known.model("broken.safetensors") == "broken.safetensors"
-    assert "damaged" not in local_view(["broken.safetensors"])[0].facts
 
 
 def test_a_file_that_was_cut_short_is_noticed(models, tmp_path):
@@ -120,6 +104,61 @@ def test_a_file_that_was_cut_short_is_noticed(models, tmp_path):
     file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(ModelError, match="is damaged"):
         Catalogue({}, tmp_path).model("short.safetensors")
+
+
+def cached(id):
+    """Make it seem that a Stable Diffusion was fetched from the hub."""
+    folder = Path(constants.HF_HUB_CACHE, f"models--{id.replace('/', '--')}")
+    unet = folder / "snapshots" / "0" / "unet"
+    unet.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0")
+    write_json(unet / "config.json", {"cross_attention_dim": 768})
+    save_file({"a": torch.zeros(2)}, unet / "diffusion_pytorch_model.safetensors")
+
+
+@pytest.mark.usefixtures("models")
+def test_a_model_of_the_hub_is_chosen_once_it_was_fetched(tmp_path, monkeypatch):
+    known = Catalogue({}, tmp_path)
+    other = "owner/other"
+    for id in (KNOWN[0].id, other):
+        assert known.lacks_files(id)
+        with pytest.raises(RequestError, match="is not on this machine yet. Press"):
+            known.model(id)
+        cached(id)
+        assert not known.lacks_files(id)
+        assert known.model(id) == id
+        assert known.lacks(id).keys() == {"flow_regions", "vace"}
+    assert known.models == [BUILT_IN_MODEL, KNOWN[0].id]
+    monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", other)
+    assert known.models == [BUILT_IN_MODEL]
+    assert known.is_usable(other)
+    for id in (KNOWN[0].id, KNOWN[1].id):
+        assert not known.lacks_files(id)
+        with pytest.raises(RequestError, match="was not found"):
+            known.model(id)
+
+
+def test_a_path_is_taken_on_ones_own_machine_alone(
+    models, tiny_folder, tmp_path, monkeypatch
+):
+    known = Catalogue({}, tmp_path)
+    write(tmp_path / "apart" / "lora.safetensors")
+    assert known.model(str(tiny_folder)) == str(tiny_folder)
+    for path, said in (
+        (tmp_path, "has no unet/config.json"),
+        (tmp_path / "apart" / "lora.safetensors", "has no UNet"),
+        (tmp_path / "gone", "was not found"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            known.model(str(path))
+    monkeypatch.chdir(tiny_folder.parent)
+    for name in (tiny_folder.name, "nothing like it", ""):
+        with pytest.raises(RequestError, match="was not found"):
+            known.model(name)
+    monkeypatch.setenv("SPACE_ID", "somebody/space")
+    with pytest.raises(RequestError, match="was not found"):
+        known.model(str(tiny_folder))
 
 
 def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_path):
@@ -140,10 +179,8 @@ def test_the_built_in_lora_is_allowed_with_the_built_in_model_alone(models, tmp_
 def test_readers_are_folders_of_their_own_and_others_are_refused(models, tmp_path):
     known = Catalogue({}, tmp_path)
     (models / "readers" / "clip").mkdir(parents=True)
-    known.add("readers", "owner/clip")
     assert [name for name in known.readers if name != "storybook/reader"] == [
         "readers/clip",
-        "owner/clip",
     ]
     assert addons_view(known, []).readers == known.readers
     asked = EditRequest(black(1, 8, 8), None, (), reader="readers/clip")
@@ -170,7 +207,6 @@ def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
             (models / name / part).mkdir(parents=True)
             file = "config.json" if part == "unet" else "scheduler_config.json"
             write_json(models / name / part / file, content)
-    known.add("models", "owner/name")
     silent = {name for name in known.models if known.is_silent(name)}
     assert silent == {"silent.safetensors", "bare"}
     assert not known.is_silent("not here")
@@ -204,6 +240,10 @@ def test_choosing_a_model_shows_and_empties_what_it_predicts(
     for name in ("_notice", "_filled", "added", "cards", "method"):
         monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
     choose = partial(handlers.choose_model, None)
+    asked = choose("owner/other", [])
+    assert asked["hub"].id == "owner/other"
+    assert session.filled == "mine.safetensors"
+    assert choose("nothing like it", []) == {}
     kept = choose("mine.safetensors", [])["prediction"]
     assert kept["visible"]
     assert "value" not in kept  # that of the project

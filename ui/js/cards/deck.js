@@ -62,7 +62,7 @@ const setMovable = (card, side, able) => {
 
 /** @param {CardsView["blind"]} blind */
 const takeBlind = (blind) => {
-  if (!blind || JSON.stringify(blind) === JSON.stringify(hub.blind)) return;
+  if (blind === null || blind === hub.blind) return;
   hub.blind = blind;
   hub.tell("regions");
 };

@@ -106,7 +106,7 @@ export const makePicture = (region, card, { act, changed }) => {
   /** @param {File} file */
   const send = (file) => {
     hub.tell("show", region.label); // what becomes of it is said in its card
-    waiting = hub.blind.text ? file : null;
+    waiting = hub.blind ? file : null;
     if (waiting) {
       draw();
       return;
@@ -131,33 +131,26 @@ export const makePicture = (region, card, { act, changed }) => {
   const choose = small("Choose", () => field.click(), "Or drop or paste a picture here");
   const frame = small("This frame", sendFrame, FRAME);
   const others = make("span", "rg-picture-others");
-  const lack = make("span");
-  const get = button("rg-link", "Get one", () => hub.tell("models", hub.blind.ask));
   const bin = iconButton("rg-mini", "bin", "Remove the picture", () => ask("remove"));
   const buttons = make("div", "rg-picture-buttons", choose, frame, others, bin, said);
   const scale = makeScale(region, changed);
-  const without = make("p", "rg-note", lack, " ", get);
+  const without = make("p", "rg-note");
   const side = make("div", "rg-picture-side", buttons, scale);
   const title = make("span", "rg-picture-title", "Picture");
   const node = make("div", "rg-picture", title, without, opener, side, field);
   /** @param {import("../types").Region} other */
   const offerSame = ({ name, label }) =>
     small("Same picture as " + name, () => ask("same", { other: label }), "The picture of " + name);
-  // What looks at pictures is there, or can be had, or not.
   const drawUse = () => {
-    const blind = Boolean(hub.blind.text);
-    const useful = Boolean(hub.blind.ask || region.picture || waiting);
-    node.hidden = blind && !useful;
-    without.hidden = !blind;
-    lack.textContent = hub.blind.text ?? "";
-    get.hidden = !document.querySelector(".rg-real-model");
+    const blind = Boolean(hub.blind);
+    without.textContent = hub.blind;
     for (const part of [choose, frame, others]) part.hidden = blind;
   };
   const draw = () => {
     drawUse();
     node.classList.toggle("rg-idle", !region.picture && !waiting); // seen under "More"
     for (const part of [opener, scale, bin]) part.hidden = !region.picture;
-    if (waiting && !hub.blind.text) send(waiting);
+    if (waiting && !hub.blind) send(waiting);
     if (region.picture && picture.src !== region.picture) picture.src = region.picture;
     const ready = hub.regions.filter(({ picture: has }) => has && has !== region.picture);
     others.replaceChildren(...ready.map(offerSame));

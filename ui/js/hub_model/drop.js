@@ -65,7 +65,7 @@ export const makeDrop = ({ say, setGoing, use }) => {
   const node = make(
     "div",
     "rg-model-drop",
-    make("span", {}, "Drop a model, LoRA, adapter or SAM here, as .safetensors"),
+    make("span", {}, "Drop a model or a LoRA here, as .safetensors"),
     choose,
     field,
   );

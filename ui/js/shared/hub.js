@@ -21,8 +21,8 @@ export class Hub {
   live = null;
   /** As the cards say, the uppermost first. @type {import("../types").Region[]} */
   regions = [];
-  /** @type {import("../types").Blind} */
-  blind = {};
+  /** Why the model looks at no pictures; empty if it does. */
+  blind = "";
   /** Label of the region of all that no other covers. */
   rest = 0;
   /** The canvas, once it is there. @type {import("../types").Editor | null} */

@@ -59,9 +59,7 @@ def test_one_is_refused_by_its_name(folder, what):
 BY_CONTENT = {
     "model": lambda folder: facts_of("other").head,
     "lora": lambda folder: lora_facts("other"),
-    "dropped": lambda folder: dropped_models.place_of(
-        folder / "other.safetensors", "other.safetensors"
-    ),
+    "dropped": lambda folder: dropped_models.place_of(folder / "other.safetensors"),
 }
 
 

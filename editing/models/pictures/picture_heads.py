@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
-from typing import Literal, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
 
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
-PUBLISHED = "h94/IP-Adapter"
-# The models that published adapters are made for, by the width of their text.
-SEEING = {768: "Stable Diffusion", 2048: "SDXL"}
+# The width of the text of models that published adapters are made for: Stable Diffusion
+# and SDXL.
+SEEING = (768, 2048)
 FACES = "needs faces found by InsightFace, whose models are for research alone"
 Kind = Literal["plain", "plus", "full", "drawn"]
 _OWN = "image_proj."  # of the weights that make tokens of a picture
@@ -45,8 +45,6 @@ _READ: dict[Kind, str] = {
     "plus": _RESAMPLED,
     "full": r"proj\.[023]\.(weight|bias)",
 }
-
-_Place = TypeVar("_Place", bound=PurePath)
 
 
 class Head(NamedTuple):
@@ -98,7 +96,7 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
     return Head(kind, width, cross)
 
 
-def near(weights: PurePath, encoders: Iterable[_Place]) -> list[_Place]:
+def near(weights: Path, encoders: Iterable[Path]) -> list[Path]:
     """Choose the folders of encoders that may be an adapter's, the most likely first.
 
     They are beside its weights, then in the folders above.
