@@ -201,7 +201,7 @@ def test_variants_are_kept_and_compared(server, seeded):
     said = page.locator(PICTURES).first.inner_text()
     assert said.split("\n")[1:] == [
         "a panda and a fox walk on the grass",
-        "8 frames, 3 s",
+        "8 frames, 20 steps, 3 s",
     ]
     shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
     assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false", "false"]
@@ -296,7 +296,7 @@ def test_settings_of_a_result_come_back(seeded):
     assert titles(page)[0] == "FRESCO, seed 1"
     made = report(page)
     assert made["prompt_used"] == "a robot and a fox walk on the grass"
-    assert made["params"] == {"strength": {"value": 0.6}}
+    assert made["params"] == {"steps": {"value": 20}, "strength": {"value": 0.6}}
 
 
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
