@@ -5,7 +5,7 @@ from __future__ import annotations
 
 # By what a person writes: an option, a command, a parameter as `params.NAME`, an
 # endpoint as `/NAME`, a kind of file as its reader names it.
-_GIF = "Make one of the edit: ffmpeg -i edited.mp4 edited.gif"
+_GIF = "`ffmpeg -i edited.mp4 edited.gif` makes one of the edit."
 INSTEAD: dict[str, str] = {
     "masks of another form": "Use indexed PNG, a folder per region, white on black, "
     "the page's exact colours, or a COCO data set of run lengths.",
@@ -24,8 +24,8 @@ INSTEAD: dict[str, str] = {
     "/list_models": "Leave names empty; a wrong one is refused with those there are.",
     "--gif": _GIF,
     "gif": _GIF,
-    "joined recordings": "Recordings were joined in it. Give them one clock: "
-    "ffmpeg -i JOINED -crf 12 CLIP.mp4",
+    "joined recordings": "Give recordings that were joined one clock by "
+    "`ffmpeg -i JOINED -crf 12 CLIP.mp4`.",
 }
 
 
