@@ -344,12 +344,6 @@ _LORAS: dict[str, Make] = {
     ),
     "whole numbers": lambda: _halves((4, 96), (96, 4), np.int64),
     "five dimensions": lambda: _halves((4, 96, 1, 1, 1), (96, 4, 1, 1, 1)),
-    "a core of another rank": lambda: _halves(
-        (4, 96), (96, 4), lora_mid__weight=np.zeros((5, 5, 3, 3), np.float32)
-    ),
-    "norms of other rows": lambda: _halves(
-        (4, 96), (96, 4), dora_scale=np.zeros((7, 1), np.float32)
-    ),
     "norms that are NaN": lambda: _halves(
         (4, 96), (96, 4), lora_magnitude_vector=np.full(96, np.nan, np.float32)
     ),
@@ -367,18 +361,9 @@ _LORAS: dict[str, Make] = {
     "half a LoKr": lambda: _lora(lokr_w1=np.zeros((4, 4), np.float32)),
     "a difference of another size": lambda: _lora(diff=np.zeros((3, 3), np.float32)),
     "a table where there is none": lambda: _lora(diff_m=np.zeros((1, 6), np.float32)),
-    "a motion LoRA": lambda: _lora(
-        motion_modules__lora_A__weight=np.zeros((4, 96), np.float32)
-    ),
-    "norms of columns that differ": lambda: _halves(
-        (4, 96), (96, 4), dora_scale=np.ones((1, 7), np.float32)
-    ),
     "an alpha of no number": lambda: _halves(
         (4, 96), (96, 4), alpha=np.zeros(0, np.int64)
     ),
-    "a GLoRA": lambda: _lora(a1__weight=np.zeros((4, 96), np.float32)),
-    "an embedding in one": lambda: _lora(bundle_emb__x=np.zeros((4, 96), np.float32)),
-    "an OFT": lambda: _lora(oft_R__weight=np.zeros((4, 96), np.float32)),
     "an odd name": lambda: _lora(foo__bar=np.zeros((4, 96), np.float32)),
 }
 _WRITTEN = (
