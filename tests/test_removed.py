@@ -13,7 +13,7 @@ from regrain.editing.storage.local_models import ASSETS
 ONE = np.ones(1, np.float32)
 IMAGE = b'{"id": 1, "file_name": "0.png", "width": 8, "height": 8}'
 OBJECT = b'{"image_id": 1, "category_id": 1, "track_id": 2}'
-RUN = f"edit run '{ASSETS / 'examples/02_one_animal'}' -o out --lora a.safetensors"
+RUN = f"edit run '{ASSETS / 'examples/02_one_animal'}' -o out"
 OBJECTS = b'{"images": [%b], "annotations": [%b]}' % (IMAGE, OBJECT)
 # For each thing that left, a command line that asks for it, run in an empty folder; or
 # the command line and files in that folder.
@@ -23,8 +23,18 @@ ASKED: dict[str, str | tuple[str, dict[str, bytes]]] = {
         {"a.json": b'{"shapes": []}'},
     ),
     "track_id": ("masks convert a.json -o out", {"a.json": OBJECTS}),
-    "LyCORIS": (RUN, {"a.safetensors": save({"unet.conv_in.dora_scale": ONE})}),
-    "lora_alpha": (RUN, {"a.safetensors": save({}, {"lora_alpha": "4"})}),
+    "LyCORIS": (
+        f"{RUN} --lora a.safetensors",
+        {"a.safetensors": save({"unet.conv_in.dora_scale": ONE})},
+    ),
+    ".yaml": (
+        f"{RUN} --model a.safetensors",
+        {"a.safetensors": save({"a": ONE}), "a.yaml": b""},
+    ),
+    "lora_alpha": (
+        f"{RUN} --lora a.safetensors",
+        {"a.safetensors": save({}, {"lora_alpha": "4"})},
+    ),
     "pair": "masks pair clip.mp4 masks -o out",
 }
 

@@ -135,7 +135,7 @@ def _fill(file: Path, make: Make) -> None:
 def cases() -> Iterator[Case]:
     """All of them."""
     yield from chain(_configs(), _keys(), _tensors(), _loras(), _singles())
-    yield from chain(_sidecars(), _caches())
+    yield from _caches()
 
 
 def _configs() -> Iterator[Case]:
@@ -263,39 +263,6 @@ def _singles() -> Iterator[Case]:
             _damaged, "storybook/text_encoder/model.safetensors", 200_000, name
         )
         yield _with_file(kind, name, sound, file)
-
-
-_YAMLS = {
-    "a list": "[]",
-    "not YAML": "[",
-    "an object of Python": "!!python/object/apply:os.system [ls]",
-    "an unknown output": "model: {params: {parameterization: w}}",
-    "levels of another kind": "model: {params: {linear_start: x}}",
-    "a million steps": "model: {params: {timesteps: 1000000000}}",
-    "a schedule of EDM": "a: {target: x.EDMScaling}",
-    "another layer": "model: {params: {layer: hidden}}",
-    "a scale that is none": "model: {params: {scale_factor: x}}",
-    "an infinite scale": "model: {params: {scale_factor: .inf}}",
-    "a list for a layer": "model: {params: {layer: [last]}}",
-    "an object in itself": "a: &a {b: *a}",
-    "a laugh": "\n".join(
-        f"x{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}" if n else "x0: &x0 {a: 1}"
-        for n in range(40)
-    ),
-    "not text": "\x00\x01",
-}
-
-
-def _sidecars() -> Iterator[Case]:
-    """A file of a model that lacks its weights, and a .yaml beside it."""
-    for name, text in _YAMLS.items():
-
-        def write(folder: Path, text=text) -> None:
-            base.write_project(folder / "project")
-            (folder / "model.safetensors").write_bytes(_misshaped(_NAMES[0], [1]))
-            (folder / "model.yaml").write_text(text)
-
-        yield Case("single file", f"yaml, {name}", _run("model.safetensors"), write)
 
 
 def _damaged(asset: str, most: int, fault: str) -> bytes:
