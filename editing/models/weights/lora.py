@@ -150,8 +150,7 @@ def _config(layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -> Any:
         said = "says its scale in tensors and in peft's configuration"
         raise _refused(spec.model, f"{said}. Use another.")
     if not given and not is_lora:
-        said = "is incomplete, or of LyCORIS"
-        raise _refused(spec.model, f"{said}. {instead('LyCORIS')}")
+        raise _refused(spec.model, "is incomplete. Download it again.")
     if not given:
         ranks = {
             f"^{re.escape(name)}": len(change["lora_A.weight"])
@@ -265,10 +264,8 @@ def _read(id: str) -> tuple[Tensors, Values]:
     """Read a LoRA, and peft's configuration of it."""
     path = find_lora(id)
     with opened(path, "loras", id, "pt") as file:
-        facts = _facts(path, id, file.metadata() or {})
-        names = [*file.keys()]
-        for key in names:  # before anything is read, as a large file may be no LoRA
-            _role(key, id)
+        # before anything is read, as a large file may be no LoRA
+        names, facts = _checked(file, path, id)
         tensors = {key: file.get_tensor(key) for key in names}
     if not tensors:
         raise _refused(id, "is empty. Download it again.")
@@ -314,11 +311,22 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Values:
 
 
 def check_lora(path: Path) -> None:
-    """Refuse a file that is no LoRA, by the names of its tensors alone; a ModelError
-    says what it is."""
+    """Refuse a file that is no LoRA, by its head alone; a ModelError says what it is."""
     with opened(path, "loras", path.name, "pt") as file:
-        for key in [*file.keys()]:
-            _role(key, path.name)
+        _checked(file, path, path.name)
+
+
+def _checked(file: Any, path: Path, id: str) -> tuple[list[str], Values]:
+    """Return the names of the tensors of an opened file, and peft's configuration of
+    it; a ModelError if it is no LoRA, or one that peft cannot read."""
+    facts = _facts(path, id, file.metadata() or {})
+    names = [*file.keys()]
+    for key in names:
+        *_, role = _role(key, id)
+        if role.startswith(("hada_", "lokr_")) and not facts:
+            said = f"has {role}, but no configuration of peft"
+            raise _refused(id, f"{said}. {instead('LyCORIS')}")
+    return names, facts
 
 
 def _role(key: str, id: str) -> tuple[str, str, str]:
