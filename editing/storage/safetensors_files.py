@@ -3,7 +3,6 @@ bytes, then JSON."""
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 import tempfile
@@ -157,12 +156,11 @@ def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
 
 
 def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return the names, sizes and dates of a file and the .yaml beside it, or of the
-    files of a folder and of its parts: what is replaced has others."""
+    """Return the names, sizes and dates of a file, or of the files of a folder and of
+    its parts: what is replaced has others."""
+    files = [place]
     if place.is_dir():
         files = [*place.glob("*.*"), *place.glob("*/*.*")]
-    else:
-        files = [place, *place.parent.glob(f"{glob.escape(place.stem)}.y*ml")]
     found = []
     for file in sorted(files):
         with suppress(OSError):  # loading says what is wrong with it

@@ -135,7 +135,7 @@ def _fill(file: Path, make: Make) -> None:
 def cases() -> Iterator[Case]:
     """All of them."""
     yield from chain(_configs(), _keys(), _tensors(), _loras(), _singles())
-    yield from chain(_sidecars(), _caches())
+    yield from _caches()
 
 
 def _configs() -> Iterator[Case]:
@@ -265,39 +265,6 @@ def _singles() -> Iterator[Case]:
         yield _with_file(kind, name, sound, file)
 
 
-_YAMLS = {
-    "a list": "[]",
-    "not YAML": "[",
-    "an object of Python": "!!python/object/apply:os.system [ls]",
-    "an unknown output": "model: {params: {parameterization: w}}",
-    "levels of another kind": "model: {params: {linear_start: x}}",
-    "a million steps": "model: {params: {timesteps: 1000000000}}",
-    "a schedule of EDM": "a: {target: x.EDMScaling}",
-    "another layer": "model: {params: {layer: hidden}}",
-    "a scale that is none": "model: {params: {scale_factor: x}}",
-    "an infinite scale": "model: {params: {scale_factor: .inf}}",
-    "a list for a layer": "model: {params: {layer: [last]}}",
-    "an object in itself": "a: &a {b: *a}",
-    "a laugh": "\n".join(
-        f"x{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}" if n else "x0: &x0 {a: 1}"
-        for n in range(40)
-    ),
-    "not text": "\x00\x01",
-}
-
-
-def _sidecars() -> Iterator[Case]:
-    """A file of a model that lacks its weights, and a .yaml beside it."""
-    for name, text in _YAMLS.items():
-
-        def write(folder: Path, text=text) -> None:
-            base.write_project(folder / "project")
-            (folder / "model.safetensors").write_bytes(_misshaped(_NAMES[0], [1]))
-            (folder / "model.yaml").write_text(text)
-
-        yield Case("single file", f"yaml, {name}", _run("model.safetensors"), write)
-
-
 def _damaged(asset: str, most: int, fault: str) -> bytes:
     return damage((ASSETS / asset).read_bytes()[:most], fault)
 
@@ -344,12 +311,6 @@ _LORAS: dict[str, Make] = {
     ),
     "whole numbers": lambda: _halves((4, 96), (96, 4), np.int64),
     "five dimensions": lambda: _halves((4, 96, 1, 1, 1), (96, 4, 1, 1, 1)),
-    "a core of another rank": lambda: _halves(
-        (4, 96), (96, 4), lora_mid__weight=np.zeros((5, 5, 3, 3), np.float32)
-    ),
-    "norms of other rows": lambda: _halves(
-        (4, 96), (96, 4), dora_scale=np.zeros((7, 1), np.float32)
-    ),
     "norms that are NaN": lambda: _halves(
         (4, 96), (96, 4), lora_magnitude_vector=np.full(96, np.nan, np.float32)
     ),
@@ -367,18 +328,9 @@ _LORAS: dict[str, Make] = {
     "half a LoKr": lambda: _lora(lokr_w1=np.zeros((4, 4), np.float32)),
     "a difference of another size": lambda: _lora(diff=np.zeros((3, 3), np.float32)),
     "a table where there is none": lambda: _lora(diff_m=np.zeros((1, 6), np.float32)),
-    "a motion LoRA": lambda: _lora(
-        motion_modules__lora_A__weight=np.zeros((4, 96), np.float32)
-    ),
-    "norms of columns that differ": lambda: _halves(
-        (4, 96), (96, 4), dora_scale=np.ones((1, 7), np.float32)
-    ),
     "an alpha of no number": lambda: _halves(
         (4, 96), (96, 4), alpha=np.zeros(0, np.int64)
     ),
-    "a GLoRA": lambda: _lora(a1__weight=np.zeros((4, 96), np.float32)),
-    "an embedding in one": lambda: _lora(bundle_emb__x=np.zeros((4, 96), np.float32)),
-    "an OFT": lambda: _lora(oft_R__weight=np.zeros((4, 96), np.float32)),
     "an odd name": lambda: _lora(foo__bar=np.zeros((4, 96), np.float32)),
 }
 _WRITTEN = (

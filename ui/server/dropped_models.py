@@ -19,6 +19,7 @@ from regrain.editing.errors import EditingError, ModelError, ResourceError, shor
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.models.files.file_head import read_head
 from regrain.editing.models.files.location import check_packed
+from regrain.editing.models.weights.lora import check_lora
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import models_folder
@@ -134,6 +135,7 @@ def place_of(path: Path) -> str:
     """
     head = read_head(path)
     if any(_LORA.search(name) for name in head.names):
+        check_lora(path)
         return f"loras/{path.name}"
     with suppress(ModelError):
         read_facts(path)

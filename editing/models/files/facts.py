@@ -24,7 +24,6 @@ from regrain.editing.models.files.file_head import (
     CHECKPOINTS,
     FileHead,
     read_head,
-    read_sidecar,
 )
 from regrain.editing.models.files.location import ModelLocation, find
 from regrain.editing.models.files.lora_file import lora_facts
@@ -182,11 +181,6 @@ class ModelFacts:
         return read_head(Path(self.source.location)) if is_file else None
 
     @cached_property
-    def beside(self) -> Json:
-        """Content of the .yaml beside a single file; see `read_sidecar`."""
-        return read_sidecar(self.head) if self.head else {}
-
-    @cached_property
     def family(self) -> Family | None:
         """Its kind; None if its configuration is not on this machine or cannot be
         read."""
@@ -227,7 +221,7 @@ class ModelFacts:
         """Its scheduler_config.json, checked, with the class that the index names, by
         which diffusers goes; empty without the file."""
         if self.head:
-            return self.head.scheduler(self.beside)
+            return self.head.scheduler
         return self._with_class(self._here(LEVELS))
 
     def _with_class(self, scheduler: Json) -> Json:

@@ -1,23 +1,23 @@
-"""Single .safetensors files of Stable Diffusion: what their heads, and the .yaml beside
-them, say before any weights are read."""
+"""Single .safetensors files of Stable Diffusion: what their heads say before any weights
+are read."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
 from regrain.editing.models.files.configs import check_config
 from regrain.editing.models.files.wan_file import beginning
 from regrain.editing.params.registry import SUPPORTED
+from regrain.editing.removed import instead
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import opened
-from regrain.editing.storage.texts import Json, Values
+from regrain.editing.storage.texts import Json
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -46,34 +46,6 @@ _OTHER_MARKS = {
 _V_SIDE = 768
 _SIDES = (64, 4096)  # the least and the largest, in pixels
 _OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
-_MAX_BYTES = 200_000  # of a .yaml
-_PARAMETERIZATIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
-# Classes of a .yaml, by what they say of the schedule.
-_CLASSES = {
-    "EpsScaling": {"prediction_type": "epsilon"},
-    "VScaling": {"prediction_type": "v_prediction"},
-    "ZeroSNRDDPMDiscretization": {
-        "rescale_betas_zero_snr": True,
-        "timestep_spacing": "trailing",
-    },
-}
-# Of the layer of a text encoder that is read, the names that mean what is done here.
-_LAYERS = {
-    "sd1": ("last",),
-    "sd2": ("penultimate",),
-    "sdxl": ("hidden", "penultimate"),
-}
-_ALLOWED: Mapping[str, Collection[object]] = {
-    "parameterization": tuple(_PARAMETERIZATIONS),
-    "num_heads": (8, -1),
-    "num_head_channels": (64, -1),
-}
-_LEVELS = {
-    "linear_start": "beta_start",
-    "linear_end": "beta_end",
-    "timesteps": "num_train_timesteps",
-    "scale_factor": "scaling_factor",
-}
 
 
 class FileHead(NamedTuple):
@@ -191,15 +163,10 @@ class FileHead(NamedTuple):
             )
         return layer - usual
 
-    def scheduler(self, beside: Values) -> Json:
-        """Return its schedule as scheduler_config.json would, without `prediction_type`
-        if nothing says it.
-
-        Args:
-            beside: See `read_sidecar`; comes before what the file says.
-        Raises:
-            ModelError: It has a value that is not supported.
-        """
+    @property
+    def scheduler(self) -> Json:
+        """Its schedule as scheduler_config.json would say it, without `prediction_type`
+        if nothing says it; a ModelError if it has a value that is not supported."""
         name = shorten(self.path.name)
         known = stock_config(self.version, "scheduler", "scheduler_config.json")
         del known["prediction_type"]
@@ -217,8 +184,15 @@ class FileHead(NamedTuple):
             )
         if stated:
             known["prediction_type"] = stated
-        levels = {key: beside[key] for key in beside if key != "scaling_factor"}
-        return check_config(known | levels, "scheduler", name)
+        return check_config(known, "scheduler", name)
+
+    def check_silence(self) -> None:
+        """Refuse a file that leaves what it predicts to a .yaml beside it, by a
+        ModelError."""
+        is_there = any(self.path.with_suffix(end).exists() for end in (".yaml", ".yml"))
+        if is_there and "prediction_type" not in self.scheduler:
+            said = f"A .yaml beside {shorten(self.path.name)} is not read"
+            raise ModelError("model", f"{said}. {instead('.yaml')}")
 
 
 def read_head(path: Path) -> FileHead:
@@ -248,64 +222,3 @@ def stated_prediction(metadata: Mapping[str, str]) -> str:
     if metadata.get("ss_v_parameterization") == "True" or stated == "v":
         return "v_prediction"
     return "epsilon" if stated.startswith("eps") else stated
-
-
-def read_sidecar(head: FileHead) -> Json:
-    """Read what the .yaml beside a file says, as the programs that trained it wrote it:
-    by the keys of scheduler_config.json, and as `scaling_factor` that of
-    vae/config.json; nothing without one.
-
-    Raises:
-        ModelError: It cannot be read, or says something that is not supported.
-    """
-    found = [head.path.with_suffix(end) for end in (".yaml", ".yml")]
-    path = next((one for one in found if one.exists()), None)
-    if path is None:
-        return {}
-    import yaml
-
-    check_regular(path, "model", ModelError)
-    with boundary(
-        "model",
-        f"{shorten(path.name)} cannot be read. Correct or remove it.",
-        ModelError,
-    ):
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("too large")
-        content = yaml.safe_load(path.read_bytes()) or {}
-        if not isinstance(content, Mapping):
-            raise ValueError("not an object")
-        entries = [*_entries(content)]
-    allowed = {**_ALLOWED, "layer": _LAYERS[head.version]}
-    said: Json = {}
-    for key, value in entries:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        name = str(value).rpartition(".")[2] if key == "target" else ""
-        other = name not in _CLASSES and (
-            name.endswith("Scaling") or name.startswith("EDM")
-        )
-        if value not in allowed.get(key, (value,)) or key in _LEVELS and not is_number:
-            raise unsupported(shorten(path.name), key, value)
-        if other:
-            raise unsupported(shorten(path.name), key, name)
-        if key in _LEVELS:
-            said[_LEVELS[key]] = value
-        if key == "parameterization":
-            said["prediction_type"] = _PARAMETERIZATIONS[str(value)]
-        said |= _CLASSES.get(name, {})
-    return said
-
-
-def _entries(content: object) -> Iterator[tuple[str, object]]:
-    """Yield the keys of an object, and of all objects in it, with their values; an
-    object that stands at several places is entered once."""
-    waiting = [content]
-    entered = set()
-    while waiting:
-        inner = waiting.pop()
-        if not isinstance(inner, Mapping) or id(inner) in entered:
-            continue
-        entered.add(id(inner))
-        for key, value in inner.items():
-            yield str(key), value
-            waiting.append(value)

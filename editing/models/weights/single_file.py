@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.configs import check_config
 from regrain.editing.models.files.facts import ModelFacts
 from regrain.editing.models.files.file_head import (
     OPENCLIP_TEXT,
@@ -35,7 +34,7 @@ from regrain.editing.models.weights.folder import (
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.beside_weights import check_unread
 from regrain.editing.storage.safetensors_files import opened
-from regrain.editing.storage.texts import Content, Json
+from regrain.editing.storage.texts import Content
 
 Checkpoint = Mapping[str, Tensor]
 """The tensors of a file by name."""
@@ -51,7 +50,7 @@ def read_file(
 
     Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention
     1024 wide). Most files do not say what the network predicts. It is taken from, in
-    this order: the .yaml beside the file, an empty tensor named `v_pred`, the metadata
+    this order: an empty tensor named `v_pred`, the metadata
     (`modelspec.prediction_type`), `prediction`, and for 2.x the network itself
     (`guess_prediction`). An empty tensor named `ztsnr` says that the last level has no
     signal, and the metadata may say which layer of the text encoder is read, and the
@@ -71,12 +70,10 @@ def read_file(
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     name = shorten(head.path.name)
+    if not prediction:
+        head.check_silence()
     head.check_whole()
     version = head.version
-    given: Json = {}
-    if "scaling_factor" in facts.beside:
-        given["scaling_factor"] = facts.beside["scaling_factor"]
-        check_config(given, "vae", name)
     skipped = head.skipped_layers
     head.side("")  # which is a side
     scheduler = with_prediction(facts.scheduler, prediction, name)
@@ -91,9 +88,9 @@ def read_file(
     ):
         unet, read = _unet(checkpoint, version)
         keys = [f"{VAE}encoder.down.{level}.block.0.conv2.weight" for level in range(4)]
-        given["block_out_channels"] = [len(checkpoint[key]) for key in keys]
+        widths = {"block_out_channels": [len(checkpoint[key]) for key in keys]}
         with init_empty_weights():
-            vae = AutoencoderKL.from_config(stock_config(version, "vae") | given)
+            vae = AutoencoderKL.from_config(stock_config(version, "vae") | widths)
         read |= _fill(
             vae, partial(convert_ldm_vae_checkpoint, config=vae.config), checkpoint
         )

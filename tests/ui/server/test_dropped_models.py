@@ -95,6 +95,7 @@ def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
     [
         ("a.safetensors", b"broken", "'a.safetensors' is damaged"),
         ("a.safetensors", save(WHOLE)[:-4], "'a.safetensors' is damaged"),
+        ("a.safetensors", save(LORA | {"oft_x": torch.zeros(2)}), "which is not read"),
         ("a.ckpt", save(WHOLE), "'a.ckpt' is no .safetensors file"),
         ("sam.pth", save(WHOLE), "Drop the same weights as .safetensors."),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),

@@ -195,13 +195,9 @@ def test_a_model_that_does_not_say_what_it_predicts_is_known(models, tmp_path):
         ("silent", ["a"], None),
         ("v", ["a", "v_pred"], None),
         ("spec", ["a"], {"modelspec.prediction_type": "epsilon"}),
-        ("beside", ["a"], None),
-        ("broken", ["a"], None),
     ):
         tensors = {key: torch.zeros(2) for key in names}
         save_file(tensors, models / f"{name}.safetensors", metadata)
-    (models / "beside.yaml").write_text("parameterization: v")
-    (models / "broken.yaml").write_text("[")
     for name, said in (("bare", {}), ("said", {"prediction_type": "epsilon"})):
         for part, content in (("unet", {}), ("scheduler", said)):
             (models / name / part).mkdir(parents=True)

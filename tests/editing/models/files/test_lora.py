@@ -1,5 +1,6 @@
 """LoRA files in the ways they are named, on the tiny model."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from unittest.mock import patch
@@ -86,38 +87,70 @@ def test_names_of_the_original_layout_are_known_however_many_layers_are_said(
     )
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda t: {k: v[..., :-1] if "_A" in k else v for k, v in t.items()},
-            "does not fit: unet.*, but",
-        ),
-        (
-            lambda t: {k.replace("attn1", "attn7"): v for k, v in t.items()},
-            "not fit: the model has no layer",
-        ),
-        (
-            lambda t: dict([*t.items()][:1]),
-            "is incomplete, or its factors do not match. Download",
-        ),
-        (
-            lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()},
-            "is incomplete",
-        ),
-        (
-            lambda t: {"lora_te2_" + k: v for k, v in t.items()},
-            "the model has no layer text_encoder_2",
-        ),
-        (lambda t: {}, "is empty"),
-    ],
-)
-def test_one_that_does_not_fit_is_one_line(tiny, tmp_path, change, message):
-    tensors = {k: v.contiguous() for k, v in change(query_of(tiny)).items()}
-    save_file(tensors, file := tmp_path / "a.safetensors")
+ONES, WHOLE = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.int8)
+STEM, DOWN = f"unet.{QUERY}", f"unet.{QUERY}.lora_A.weight"
+# Beside the tensors of a layer, what a file says of itself, and what is said of that.
+REFUSED = {
+    "another size": ({DOWN: torch.ones(2, 7)}, {}, "does not fit: the shapes"),
+    "another layer": ({f"{STEM}7.diff": ONES}, {}, "the model has no layer .*to_q7"),
+    "another part": ({"lora_te2_x.diff": ONES}, {}, "no layer 'lora_te2_x'"),
+    "NaN": ({DOWN: torch.full((2, 8), torch.nan)}, {}, "has NaN or Inf"),
+    "whole numbers": ({DOWN: WHOLE}, {}, "no numbers, in .*lora_A"),
+    "half a layer": ({f"{STEM}.diff_b": ONES}, {}, "does not fit: the shapes"),
+    "a plain size": ({f"{STEM}.diff": ONES}, {}, "does not fit: the shapes"),
+    "twice": ({f"{QUERY}.lora_down.weight": ONES}, {}, "says what .* is twice"),
+    "a motion LoRA": ({"motion_modules.x.diff": ONES}, {}, "which is not read. Use a"),
+    "a core": ({f"{STEM}.lora_mid.weight": ONES}, {}, "which is not read. Use a LoRA,"),
+    "LyCORIS' norms": ({f"{STEM}.dora_scale": ONES}, {}, "which is not read. Use a"),
+    "LyCORIS' LoHa": (
+        {f"{STEM}.hada_w1_a": ONES},
+        {},
+        "has hada_w1_a, but no configuration of peft",
+    ),
+    "an OFT": ({f"{STEM}.oft_R.weight": ONES}, {}, "to_q.oft_R.weight', which is not"),
+    "a header": (
+        {},
+        {"unet.lora_alpha": "1"},
+        "'unet.lora_alpha' in its header, which",
+    ),
+    "two scales": ({f"{STEM}.alpha": ONES[0, 0]}, {"r": 2}, "in tensors and in peft's"),
+    "another part's": ({}, {"vae.r": 2}, "does not fit: it changes a 'vae'"),
+    "another rank": ({}, {"r": 3}, "does not fit: the shapes"),
+    "a wrong scale": ({}, {"r": 2, "lora_alpha": "8"}, "does not fit: the shapes"),
+    "a missing norm": ({}, {"r": 2, "use_dora": True}, "lacks .*lora_magnitude_vector"),
+    "a pattern": ({}, {"rank_pattern": {"(a+)+": 2}}, "of a kind of peft that is not"),
+    "another start": (
+        {},
+        {"init_lora_weights": "olora"},
+        "of a kind of peft that is not",
+    ),
+    "another kind": ({}, {"peft_type": "VERA"}, "of a kind of peft that is not read"),
+    "more layers": (
+        {},
+        {"layer_replication": [[0, 4]]},
+        "of a kind of peft that is not",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_not_added_is_refused_in_one_line(tiny, tmp_path, kind):
+    tensors, facts, message = REFUSED[kind]
+    metadata = {"lora_adapter_metadata": json.dumps(facts)}
+    if kind == "a header":
+        metadata = facts
+    file = tmp_path / "a.safetensors"
+    save_file(query_of(tiny) | tensors, file, metadata)
     with pytest.raises(ModelError, match=f"^loras: .*{message}"):
         add_loras((str(file),), {"unet": deepcopy(tiny.unet)})
+
+
+def test_one_without_factors_is_refused(tiny, tmp_path):
+    first, *_ = query_of(tiny).items()
+    for tensors, said in (({}, "is empty"), (dict([first]), "lacks|is incomplete")):
+        save_file(tensors, file := tmp_path / "a.safetensors")
+        with pytest.raises(ModelError, match=f"^loras: .*{said}"):
+            add_loras((str(file),), {"unet": deepcopy(tiny.unet)})
 
 
 def widening(model, channels):
@@ -158,7 +191,7 @@ def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp
 @pytest.mark.parametrize(
     ("channels", "weight", "message"),
     [
-        (8, "", r"does not fit: unet\.conv_in is 8 x 72, but 8 x 36 in the model"),
+        (8, "", "does not fit: the shapes or factors of its unet"),
         (9, "@0.5", "does not fit: it turns the model into one for inpainting"),
     ],
 )
