@@ -167,7 +167,7 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/edit_video", {"regions": [{"prompt": "a unicorn", "clicks": [LEFT]}]}, "Did you mean 'robot'?"),
         ("/edit_video", {"method": "videograine"}, "method: 'videograine' was not found."),
         ("/edit_video", {"params": {"steps": 0}}, "params.steps: Expected a whole number from 1 to 1000"),
-        ("/edit_video", {"model": "owner/name"}, "model: 'owner/name' was not found."),
+        ("/edit_video", {"model": "owner/name"}, "model: 'owner/name' is not on this machine yet."),
         ("/edit_video", {"loras": ["a/b"], "method": "sdedit", "prompt": "a fox"}, "loras: 'a/b'"),
         ("/edit_video", {"tracker": "nobody"}, "tracker: 'nobody' was not found."),
         ("/edit_video", {"start": 9}, "video: The clip has 8 frames"),

@@ -246,12 +246,17 @@ def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
 def test_an_error_goes_with_its_cause_and_moves_nothing(page):
     width = lambda: page.locator("#model").bounding_box()["width"]  # noqa: E731
     before = width()
-    page.evaluate("""async () => {
+    mark = """async () => {
       const { href } = document.querySelector("link[href$='/shared/hub.js']");
       const { markWrong } = await import(href.replace("hub.js", "wrong.js"));
-      markWrong("model", "It is broken.");
-    }""")
-    page.wait_for_selector("text=It is broken.")
+      await markWrong("model", "It is broken.");
+    }"""
+
+    def marked():
+        page.evaluate(mark)
+        return page.is_visible("text=It is broken.")
+
+    wait(marked, "an answer to an earlier look no longer clears it")
     assert width() == before
     assert page.locator("#model ul.options").count() == 0  # its list stays closed
     page.evaluate(
