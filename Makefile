@@ -1,7 +1,7 @@
 # make run   install what is missing and start the app on 127.0.0.1:7860
 # make test  install what is missing and run the quick tests: at most 5 minutes
 # make test-full, make test-all  run the other tests, or all of them: 15 minutes
-# make test-processors  run what compares runs, on kernels that round otherwise
+# make test-processors  run what once held on some processors alone, on kernels that round otherwise
 # make demo  edit the first example without the app
 # make oldest, make newest   run the tests without a browser on the oldest and newest versions that pyproject.toml allows
 # make lock  choose all versions anew that requirements.txt leaves open
@@ -31,7 +31,7 @@ test-full: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python $(PYTEST)
 
-# The kernels of PyTorch for a processor without AVX: under no other setting did more tests of runs differ.
+# PyTorch without AVX: the setting under which each test of runs that was red on some processor was red here.
 test-processors: $(VENV)/.installed-dev
 	ATEN_CPU_CAPABILITY=default $(BIN)/python $(PYTEST) -m processors
 

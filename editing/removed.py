@@ -3,9 +3,9 @@ instead."""
 
 from __future__ import annotations
 
+_GIF = "`ffmpeg -i edited.mp4 edited.gif` makes one of the edit."
 # By what a person writes: an option, a command, a parameter as `params.NAME`, an
 # endpoint as `/NAME`, a kind of file as its reader names it.
-_GIF = "`ffmpeg -i edited.mp4 edited.gif` makes one of the edit."
 INSTEAD: dict[str, str] = {
     "masks of another form": "Use indexed PNG, a folder per region, white on black, "
     "the page's exact colours, or a COCO data set of run lengths.",

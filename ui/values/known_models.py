@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regrain.editing.storage.memory import LEAST_WINDOW, NEEDS
+from regrain.editing.storage.memory import LEAST_WINDOW, need_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Known:
     def memory(self) -> int:
         """Bytes that it takes at least on a graphics card, in short windows at the
         smallest side that it is used at."""
-        need = next(need for need in NEEDS if self.family.startswith(need.family))
+        need = need_of(self.family)
+        assert need is not None, self.family
         return need.on_gpu(LEAST_WINDOW)
 
 
@@ -56,7 +57,7 @@ KNOWN = (
     Known(
         id="stabilityai/stable-diffusion-xl-base-1.0",
         title="SDXL",
-        good="Draws finer detail, and takes the most memory and time.",
+        good="Draws finer detail, for twice the memory of Stable Diffusion 1.5.",
         family="SDXL",
         licence="openrail++",
         size=13_880_000_000,
@@ -81,7 +82,7 @@ KNOWN = (
     Known(
         id="Wan-AI/Wan2.1-VACE-14B-diffusers",
         title="Wan 2.1 VACE, 14B",
-        good="The same with eight times the weights, for cards of 80 GB.",
+        good="The same with eight times the weights.",
         family="Wan 2.1 VACE, 14B",
         licence="apache-2.0",
         size=46_300_000_000,

@@ -74,7 +74,7 @@ def _listing(id: str, known: Known | None) -> ListingView:
     """Show a model of the hub, with what is known of it before it is fetched."""
     if known is None:
         return ListingView(id, id, good="", facts="")
-    about = "at least" if known.counted else "about"
+    about = "At least" if known.counted else "About"
     facts = (
         f"{about} {gigabytes(known.size)} to fetch, at least "
         f"{gigabytes(known.memory)} of memory on a GPU, licence {known.licence}"

@@ -156,7 +156,7 @@ class Catalogue:
                 _ = facts_of(id).head
         elif self.lacks_files(id):
             said = f"{shorten(id)} is not on this machine yet."
-            raise RequestError("model", f"{said} Press *Get a model* to fetch it.")
+            raise RequestError("model", f"{said} Fetch it by Get a model on the page.")
         elif is_own_machine() and os.path.isabs(id):
             head = facts_of(id).head
             if head:

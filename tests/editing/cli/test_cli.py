@@ -200,6 +200,7 @@ def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
     assert requests[0].loras == tuple(loras if is_own else loras[1:])
     assert requests[0].prediction == ("epsilon" if model == "storybook" else "")
     assert any("dropped the motion adapter" in said for said in warnings) == (not kept)
+    assert any("dropped the built-in LoRA" in said for said in warnings) != is_own
     run("--prediction", "v_prediction", "--model", model, out="told")
     assert requests[1].prediction == "v_prediction"
 

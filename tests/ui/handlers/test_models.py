@@ -285,9 +285,9 @@ def test_published_models_are_shown_with_what_is_known_of_each(monkeypatch):
     for row, known in zip(shown.models, KNOWN, strict=True):
         assert (row.title, row.good) == (known.title, known.good)
         assert f"licence {known.licence}" in row.facts
-        assert ("at least" in row.facts.partition(" to fetch")[0]) == known.counted
+        assert ("At least" in row.facts.partition(" to fetch")[0]) == known.counted
     assert shown.models[0].facts == (
-        "about 4.3 GB to fetch, at least 4.9 GB of memory on a GPU, "
+        "About 4.3 GB to fetch, at least 4.9 GB of memory on a GPU, "
         "licence creativeml-openrail-m"
     )
     asked = hub_view("owner/other")

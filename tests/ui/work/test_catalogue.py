@@ -123,7 +123,7 @@ def test_a_model_of_the_hub_is_chosen_once_it_was_fetched(tmp_path, monkeypatch)
     other = "owner/other"
     for id in (KNOWN[0].id, other):
         assert known.lacks_files(id)
-        with pytest.raises(RequestError, match="is not on this machine yet. Press"):
+        with pytest.raises(RequestError, match="is not on this machine yet. Fetch"):
             known.model(id)
         cached(id)
         assert not known.lacks_files(id)
