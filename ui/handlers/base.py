@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import gradio as gr
-from gradio.blocks import Block
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError, ResourceError
@@ -28,30 +27,27 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.values import method_choice
+from regrain.ui.values.fields import Fields
 from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.model_views import addons_view, choice, tuned_models
-from regrain.ui.views.shown import AdaptersView, DownloadView
+from regrain.ui.views.shown import AdaptersView, DownloadView, SettingsView
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]
-Fields = Mapping[str, object]
-"""Values of the page's fields by name; each may be anything, as browsers send it."""
 FULL = "The disk of this machine is full, or cannot be written. Free some space, then try again."
 BROKEN = "Something went wrong inside Regrain. The log has the details."
 
 
 # Names of the components that show: the choice of a method; a session, without its
 # fields; all fields.
-METHOD = ("method", "column *")
+METHOD = ("method", "settings")
 SESSION = (
     *("gallery", "canvas", "player", "live", "result", "losses", "useless", "words"),
     *("progress", "cards", "prompt", "addons", "adapters", "history", *METHOD),
 )
-PARAMETERS = "*.*"
-FIELDS = ("model", "added", "seed", "prediction", PARAMETERS)
+FIELDS = ("model", "added", "settings")
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,6 @@ class Components:
     prompt: gr.HTML
     useless: gr.HTML  # in place of Run
     words: gr.Accordion  # what the built-in model knows
-    variants: gr.HTML
     run: gr.Button
     tries: gr.HTML
     focus: gr.HTML  # the box that is edited, on the picture
@@ -91,31 +86,13 @@ class Components:
     addons: gr.HTML
     model: Component
     added: Component
-    seed: gr.Number
-    prediction: gr.Dropdown
-    controls: settings.ParameterFields
+    settings: gr.HTML  # parameters, seed, how many variants
+    control: gr.HTML  # helps to write the parameter of control networks
 
     @property
-    def fields(self) -> dict[str, Component]:
-        """The fields by name, as a project keeps their values."""
-        return {
-            "model": self.model,
-            "added": self.added,
-            "seed": self.seed,
-            "prediction": self.prediction,
-            **self.controls.named,
-        }
-
-    def named(self, values: Sequence[object]) -> Fields:
-        """Return the values of all `fields`, in their order, by name."""
-        return dict(zip(self.fields, values, strict=True))
-
-    @cached_property
-    def by_name(self) -> dict[str, Block]:
-        """Every component that handlers may change, by name."""
-        own: dict[str, Block] = {}
-        own |= {name: part for name, part in vars(self).items() if name != "controls"}
-        return {**own, **self.controls.column_names, **self.controls.named}
+    def fields(self) -> list[Component]:
+        """Those from which events are sent what `Fields.of` reads."""
+        return [self.model, self.added, self.settings]
 
 
 @dataclass(frozen=True)
@@ -141,31 +118,23 @@ class Handlers:
     def given_params(self, session: Session, fields: Fields) -> dict[str, object]:
         """Return the parameters that a page gives; an EditingError if a model or a
         value is not allowed."""
-        model = self.catalogue.model(fields["model"])
-        method = session.method
         base = session.opened.request
-        usual = partial(
-            self.catalogue.values,
-            method,
-            model,
-            loras=self.catalogue.loras_of(names_in(fields["added"])),
-        )
-        project = base.params if method == base.method else {}
-        return self.parts.controls.given(method, fields, usual, project)
+        project = base.params if session.method == base.method else {}
+        return settings.given(self.catalogue, session.method, fields, project)
 
     def asked(self, session: Session, fields: Fields) -> Edit:
         """Return what a page asks for: its fields, and what its project says where
         there is no field."""
-        model = self.catalogue.model(fields["model"])
+        model = self.catalogue.model(fields.model)
         return replace(
             session.opened.request.asked,
             method=session.method,
             focus=session.focus,
             params=self.given_params(session, fields),
             model=model,
-            seed=fields["seed"],  # checked with the request
-            prediction=self._predicted(model, fields["prediction"]),
-            **self._added(session, model, fields["added"]),
+            seed=fields.seed,  # checked with the request
+            prediction=self._predicted(model, fields.prediction),
+            **self._added(session, model, fields.added),
         )
 
     def _predicted(self, model: str, given: object) -> str:
@@ -225,32 +194,18 @@ class Handlers:
             "prompt": session_views.prompts(session),
         }
 
-    def method(self, method: str) -> Changes:
-        """Return the choice of a method, and its fields in place of another's."""
-        return {
-            "method": choice(method),
-            **self.parts.controls.show(method),
-        }
+    def method(self, method: str, fields: Fields) -> Changes:
+        """Return the choice of a method, and its settings with what a page says of
+        them; an EditingError if the model is not offered."""
+        return {"method": choice(method), "settings": self.settings(method, fields)}
 
-    def settings(self, asked: Edit, model: object = None) -> Changes:
-        """Return method, seed and what is added to the model, in their fields."""
-        seed = {"seed": gr.Number(value=asked.seed, **seed_field(asked.method))}
-        model = model or asked.model
-        predicted = {"prediction": self.prediction(model, asked.prediction)}
-        return (
-            self.method(asked.method)
-            | seed
-            | self.added(asked.added, model)
-            | predicted
-        )
+    def settings(self, method: str, fields: Fields) -> SettingsView:
+        """Return the settings of a method; see `settings.view`."""
+        return settings.view(self.catalogue, method, fields)
 
-    def prediction(self, model: object, value: str | None = "") -> dict[str, object]:
-        """Return the choice of what a model predicts, which is shown for one that does
-        not say; its value stays where it is None."""
-        shown = self.catalogue.is_silent(model)
-        if value is None:
-            return gr.update(visible=shown)
-        return gr.update(value=value if shown else "", visible=shown)
+    def fields_of(self, asked: Edit, model: str, added: Sequence[str]) -> Fields:
+        """Return the fields that ask for an edit; see `settings.fields_of`."""
+        return settings.fields_of(self.catalogue, asked, model, added)
 
     def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> Changes:
         """Return the names of what is added to a model, in their field."""
@@ -337,17 +292,6 @@ def address_of(request: gr.Request | None) -> str:
     """Return the network address of a visitor; empty where it is not known."""
     client = request.client if request and hasattr(request, "client") else None
     return str(client.host or "") if client else ""
-
-
-def names_in(value: object) -> list[str]:
-    """Return the names in a list that a page sent; none of anything else."""
-    return [str(name) for name in value] if isinstance(value, list) else []
-
-
-def seed_field(method: str) -> dict[str, object]:
-    """Return how the seed's field looks for a method."""
-    used = method_choice.uses(method).seed != "never"
-    return {"info": method_choice.seed_words(method), "interactive": used}
 
 
 def explain(error: Exception, what: str, with_field: bool = False) -> str:

@@ -13,11 +13,12 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.handlers.base import Handlers, event_data, names_in
+from regrain.ui.handlers.base import Handlers, event_data
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import planned
 from regrain.ui.session.session import Session
+from regrain.ui.values.fields import Fields
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.before_run import before_run
 from regrain.ui.views.focus_view import focus_view
@@ -64,10 +65,10 @@ class CheckHandlers(Handlers):
         The values of the fields are kept: they are the page's last.
         """
         with suppress(EditingError):
-            given = self.parts.named(fields)
+            given = Fields.of(*fields)
             self.session(request).fields = given
             if self.load_ahead:
-                self.load_ahead(self.catalogue.model(given["model"]))
+                self.load_ahead(self.catalogue.model(given.model))
         shown: Changes = {}
         with suppress(EditingError):  # said by the run
             session, remarks = self._check(request, words, fields)
@@ -108,7 +109,7 @@ class CheckHandlers(Handlers):
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
         session = self.described(request, words)
-        fields = self.parts.named(values)
+        fields = Fields.of(*values)
         with session.lock:
             try:
                 asked = self.asked(session, fields)
@@ -126,12 +127,12 @@ class CheckHandlers(Handlers):
     def weigh(self, request: gr.Request, *fields: object) -> Changes:
         """Return which quality the settings are, how large a run is and where it works,
         after anything that changes them."""
-        given = self.parts.named(fields)
+        given = Fields.of(*fields)
         try:
             session = self.session(request)
-            model = self.catalogue.model(given["model"])
+            model = self.catalogue.model(given.model)
             method = session.method
-            loras = self.catalogue.loras_of(names_in(given["added"]))
+            loras = self.catalogue.loras_of(given.names)
             now = self.catalogue.values(
                 method,
                 model,
@@ -143,7 +144,7 @@ class CheckHandlers(Handlers):
                 session,
                 model,
                 now,
-                self._added(session, model, given["added"]),
+                self._added(session, model, given.added),
             )
             return {
                 "focus": focus_view(session, asked),
@@ -153,26 +154,25 @@ class CheckHandlers(Handlers):
         except EditingError:
             return {"tries": None}  # the checks say what is wrong
 
-    @outputs("*.steps", "*.tune_steps")
+    @outputs("settings")
     def choose(
-        self, model: object, added: object, event: gr.EventData, request: gr.Request
+        self, event: gr.EventData, request: gr.Request, *fields: object
     ) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:
             return {}
+        said = Fields.of(*fields)
         try:
-            session = self.session(request)
-            method = session.method
+            method = self.session(request).method
             usual = self.catalogue.values(
                 method,
-                self.catalogue.model(model),
+                self.catalogue.model(said.model),
                 {},
-                self.catalogue.loras_of(names_in(added)),
+                self.catalogue.loras_of(said.names),
             )
+            counts = METHODS[method].Params.scaled(usual, name)
+            given = {**said.given.get(method, {}), **counts}
+            return {"settings": self.settings(method, said.giving(method, given))}
         except EditingError:
             return {}
-        return self.parts.controls.fill(
-            method,
-            METHODS[method].Params.scaled(usual, name),
-        )

@@ -4,7 +4,7 @@ it changes."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -15,14 +15,12 @@ from regrain.editing.params.registry import find_method
 from regrain.editing.request.usual import for_method, for_model
 from regrain.ui.handlers.base import (
     METHOD,
-    PARAMETERS,
     SESSION,
     Handlers,
+    beside_run,
     event_data,
     explain,
-    names_in,
     page_of,
-    seed_field,
     told_if_full,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -31,13 +29,14 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
-from regrain.ui.views import model_views, result_views, session_views, settings
+from regrain.ui.values.fields import Fields
+from regrain.ui.views import model_views, result_views, session_views
 from regrain.ui.views.shown import GalleryFailed, NoticeView
 
 _USELESS = NoticeView(
     "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
 )
-_ALL = (*SESSION, "added", "seed", "prediction", PARAMETERS)
+_ALL = (*SESSION, "added")
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,25 @@ class SettingHandlers(Handlers):
         except EditingError:
             return {}  # said when it is run; while typing it would only disturb
 
-    @outputs(*METHOD, "cards", "prompt", "seed", "added", "addons")
+    @outputs(*METHOD, "cards", "prompt", "added", "addons")
     def switch(
-        self, added: object, model: object, event: gr.EventData, request: gr.Request
+        self, event: gr.EventData, request: gr.Request, *fields: object
     ) -> Changes:
         """Change to another method, with what is usually added to the model for it."""
+        said = Fields.of(*fields)
         try:
             method = find_method(str(event_data(event).get("name"))).name
             session = self.session(request)
-            names = for_method(names_in(added), str(model), session.method, method)
+            names = for_method(said.names, str(said.model), session.method, method)
+            before = said.given.get(session.method, {})
+            fields_then = replace(said.on_clip(method, before), added=names)
+            settings = self.method(method, fields_then)
             with session.lock:
                 session.method = method
-            shown = self.cards(session, model)
         except EditingError:
             return {}
-        shown["seed"] = gr.Number(**seed_field(method))
-        return shown | self.method(method) | self.added(names, model)
+        shown = self.cards(session, said.model) | settings
+        return shown | self.added(names, said.model)
 
     @outputs(
         "useless",
@@ -78,55 +80,47 @@ class SettingHandlers(Handlers):
         "prompt",
         "added",
         "addons",
-        "prediction",
-        PARAMETERS,
     )
-    def choose_model(
-        self, request: gr.Request, model: object, added: object
-    ) -> Changes:
+    def choose_model(self, request: gr.Request, *fields: object) -> Changes:
         """Show a model's recommendations and its usual way, and whether it can edit
         this clip; offer one that is not here."""
+        said = Fields.of(*fields)
         try:
             session = self.session(request)
-            came = session.filled == str(model)  # with values of its own
             shown: Changes = {}
-            if not came:
-                if self.catalogue.lacks_files(model):
-                    return {"hub": model_views.hub_view(str(model))}
-                chosen = self.catalogue.model(model)
-                shown |= self._change_model(session, names_in(added), chosen)
-            shown |= self._notice(session, model)
-            shown |= self.cards(session, model)
-            shown["prediction"] = self.prediction(model, None if came else "")
-            return shown
+            if session.filled != str(said.model):  # else it came with values of its own
+                if self.catalogue.lacks_files(said.model):
+                    return {"hub": model_views.hub_view(str(said.model))}
+                shown |= self._change_model(session, said)
+            shown |= self._notice(session, said.model)
+            return shown | self.cards(session, said.model)
         except EditingError:
             return {}
 
-    def _change_model(self, session: Session, added: list[str], model: str) -> Changes:
+    def _change_model(self, session: Session, said: Fields) -> Changes:
         """Take another model, and show the method, the additions, and the values."""
+        model = self.catalogue.model(said.model)
         with session.lock:
             before = session.filled or BUILT_IN_MODEL
-            session.method, names = for_model(session.method, added, before, model)
+            session.method, names = for_model(session.method, said.names, before, model)
             session.filled = model
-        shown = self.method(session.method) | self._filled(session, model)
+        asked = session.opened.request.asked
+        fields = self.fields_of(replace(asked, prediction=""), model, names)
+        shown = self.method(session.method, replace(fields, seed=said.seed))
         return shown | self.added(names, model)
 
-    def choose_preset(self, method: str) -> Callable[[object, object], Changes]:
-        """Return the handler that shows the values a preset of a method sets."""
-
-        @outputs(f"{method}.*", "progress")
-        def choose(preset: object, model: object) -> Changes:
-            try:
-                values = self.catalogue.values(
-                    method,
-                    self.catalogue.model(model),
-                    {"preset": preset},
-                )
-            except EditingError as error:
-                return self.failed(error)
-            return self.parts.controls.fill(method, values)
-
-        return choose
+    @outputs("settings", "progress")
+    @beside_run
+    def choose_preset(
+        self, event: gr.EventData, request: gr.Request, *fields: object
+    ) -> Changes:
+        """Show the values that a preset sets."""
+        said = Fields.of(*fields)
+        method = self.session(request).method
+        before = said.given.get(method, {})
+        given = {"preset": event_data(event).get("preset")}
+        fields_then = said.giving(method, given).on_clip(method, before)
+        return {"settings": self.settings(method, fields_then)}
 
     def _notice(self, session: Session, model: object) -> Changes:
         """Say how far a model is of use for the clip."""
@@ -139,15 +133,6 @@ class SettingHandlers(Handlers):
             "words": gr.Accordion(visible=built_in),
             "method": model_views.choice(session.method, lacks),
         }
-
-    def _filled(self, session: Session, model: object) -> Changes:
-        """Fill all controls as the model and the project have them."""
-        base = session.opened.request
-        chosen = str(model) if self.catalogue.is_usable(model) else BUILT_IN_MODEL
-        updates: Changes = {}
-        for method, values in self.catalogue.usual(chosen, base).items():
-            updates |= self.parts.controls.fill(method, values)
-        return updates
 
 
 @dataclass(frozen=True)
@@ -181,7 +166,13 @@ class ClipHandlers(SettingHandlers):
         return self.opened(session, note, model)
 
     @outputs(*_ALL)
-    def trim(self, event: gr.EventData, request: gr.Request, words: object) -> Changes:
+    def trim(
+        self,
+        event: gr.EventData,
+        request: gr.Request,
+        words: object,
+        *fields: object,
+    ) -> Changes:
         """Use another part of the clip; words, settings and masks of frames that are
         still used stay."""
         try:
@@ -192,7 +183,12 @@ class ClipHandlers(SettingHandlers):
         except Exception as error:
             note = explain(error, "other frames could not be used", with_field=True)
             return {"canvas": session_views.lost(note)}
-        return self._shown(session, note) | self._shared(session)
+        shown = self._shown(session, note)
+        params = session.opened.request.params
+        said = Fields.of(*fields).on_clip(session.method, params)
+        with suppress(EditingError):  # the model is not offered; the checks say so
+            shown["settings"] = self.settings(session.method, said)
+        return shown
 
     @outputs("download", "progress")
     def save(self, request: gr.Request, words: object, *fields: object) -> Changes:
@@ -201,7 +197,7 @@ class ClipHandlers(SettingHandlers):
             session = self.described(request, words)
             with told_if_full():
                 with session.lock:
-                    asked = self.requested(session, self.parts.named(fields))
+                    asked = self.requested(session, Fields.of(*fields))
                     whole = whole_masks(session.state, asked)
                 saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
@@ -226,15 +222,14 @@ class ClipHandlers(SettingHandlers):
                     str(model or BUILT_IN_MODEL),
                 )
         session.filled = str(model)
-        asked = replace(asked, method=session.method)
+        chosen = str(model) if self.catalogue.is_usable(model) else BUILT_IN_MODEL
+        fields = self.fields_of(asked.asked, chosen, names)
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
-            **self.settings(asked, model),
+            **self.method(session.method, fields),
             **self.added(names, model),
             **self._notice(session, model),
-            **self._filled(session, model),
-            **self._shared(session),
         }
 
     def _shown(self, session: Session, note: str, model: object = None) -> Changes:
@@ -250,14 +245,3 @@ class ClipHandlers(SettingHandlers):
             "history": result_views.history_view(session.history, session.id),
             **self.cards(session, model),
         }
-
-    def _shared(self, session: Session) -> Changes:
-        """Fill the fields that all methods share as the project has them."""
-        request = session.opened.request
-        given = {
-            name: value
-            for name, value in request.params.items()
-            if name in settings.SHARED
-        }
-        values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
-        return self.parts.controls.fill_shared(values)

@@ -14,11 +14,9 @@ import gradio as gr
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, write_format
-from regrain.editing.request.edit import Edit
 from regrain.ui.handlers.base import (
     FIELDS,
     METHOD,
-    PARAMETERS,
     Handlers,
     beside_run,
     event_data,
@@ -96,26 +94,21 @@ class HistoryHandlers(Handlers):
         the run began."""
         session = self.session(request)
         history = session.history
-        choices = history.used = history.get(event_data(event).get("key")).choices
+        choices = history.get(event_data(event).get("key")).choices
         with session.lock:
             note = _take(session, choices)
-        shown = self.cards(session) | self.settings(choices.edit)
+        edit = choices.edit
+        fields = self.fields_of(edit, self.catalogue.model(edit.model), edit.added)
+        shown = self.cards(session) | self.method(edit.method, fields)
+        shown |= self.added(edit.added, edit.model)
         # A field that has the value already is left alone: a change of model fills all
         # others anew.
-        if model != choices.edit.model:
-            shown["model"] = choices.edit.model
-            session.filled = choices.edit.model
+        if model != edit.model:
+            shown["model"] = edit.model
+            session.filled = edit.model
         shown["cards"] = replace(shown["cards"], anew=time.time())
         shown["history"] = history_view(history, session.id, note)
-        return shown | self._fields(choices.edit)
-
-    @outputs("progress", PARAMETERS)
-    @beside_run
-    def fill(self, request: gr.Request) -> Changes:
-        """Fill the fields of a method that was hidden, which take a value only once
-        they are shown."""
-        choices = self.session(request).history.used
-        return self._fields(choices.edit) if choices else {}
+        return shown
 
     @outputs("download")
     def make(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -132,13 +125,6 @@ class HistoryHandlers(Handlers):
             failed = explain(error, "a file could not be made")
             return {"download": DownloadView(failed=failed, time=time.time())}
         return self.download(path, path.name)
-
-    def _fields(self, edit: Edit) -> Changes:
-        """Return a run's parameters in the fields of its method; an EditingError if the
-        model has gone."""
-        controls = self.parts.controls
-        values = self.values_of(edit)
-        return {**controls.fill(edit.method, values), **controls.fill_shared(values)}
 
 
 def _take(session: Session, choices: Choices) -> str:

@@ -22,11 +22,9 @@ from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.handlers.base import (
-    PARAMETERS,
     Handlers,
     event_data,
     explain,
-    names_in,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -35,6 +33,7 @@ from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.session import Session
+from regrain.ui.values.fields import Fields, names_in
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import control_view, gigabytes
 from regrain.ui.views.shown import ControlView, FetchView, HubView
@@ -119,10 +118,8 @@ class ModelHandlers(FetchHandlers):
         chosen = gr.update(choices=self.catalogue.model_choices, value=id)
         return {**_hub("done", text, id), "model": chosen}
 
-    @outputs("added", PARAMETERS, "progress")
-    def add(
-        self, before: object, model: object, event: gr.EventData, request: gr.Request
-    ) -> Changes:
+    @outputs("added", "settings", "progress")
+    def add(self, event: gr.EventData, request: gr.Request, *fields: object) -> Changes:
         """Keep LoRA files and adapters with their weights, as a request has them, and
         show the settings that suit the model with them."""
         given = event_data(event).get("added")
@@ -132,22 +129,26 @@ class ModelHandlers(FetchHandlers):
             for one in listed
             if isinstance(one, dict)
         ]
+        said = Fields.of(*fields)
         try:
-            session = self.session(request)
-            chosen = self.catalogue.model(model)
-            method = session.method
+            method = self.session(request).method
+            chosen = self.catalogue.model(said.model)
             usual, suited = (
                 self.catalogue.values(
                     method, chosen, {}, self.catalogue.loras_of(names)
                 )
-                for names in (names_in(before), added)
+                for names in (said.names, added)
             )
+            given = {
+                name: value
+                for name, value in said.given.get(method, {}).items()
+                if suited.get(name) == usual.get(name)
+            }
+            fields_then = replace(said.giving(method, given), added=added)
+            settings = self.settings(method, fields_then)
         except EditingError as error:  # a damaged file
             return {"added": added} | self.failed(error)
-        changed = {
-            name: value for name, value in suited.items() if value != usual[name]
-        }
-        return {"added": added} | self.parts.controls.fill(method, changed)
+        return {"added": added, "settings": settings}
 
     def see_control(
         self, event: gr.EventData, request: gr.Request

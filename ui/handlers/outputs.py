@@ -39,7 +39,7 @@ def answering(
     patterns: tuple[str, ...] = getattr(handler, _NAME)
     changed = {
         name: part
-        for name, part in parts.by_name.items()
+        for name, part in vars(parts).items()
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     }
     first, *_ = changed.values()

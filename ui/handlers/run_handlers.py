@@ -23,7 +23,6 @@ from regrain.editing.recipe.events import (
 )
 from regrain.ui.handlers.base import (
     Data,
-    Fields,
     Handlers,
     address_of,
     event_data,
@@ -39,6 +38,7 @@ from regrain.ui.session.build_request import composed, whole_masks, with_cuts
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values import method_choice
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import Choices
 from regrain.ui.views import attention_views, model_views, run_views, session_views
 from regrain.ui.views.result_views import history_view, remember
@@ -54,7 +54,6 @@ class RunForm:
     """The form of a page when Run was pressed."""
 
     session: Session  # a copy of the page's, as it was
-    variants: object  # how many are wanted
     attempt: object  # what to try, in place of the whole run
     attempt_frame: object  # which frame that shows, from 0
     since: int  # the revision of masks that the page has
@@ -64,7 +63,7 @@ class RunForm:
     def said(self) -> tuple[object, ...]:
         """Its values without masks, by which a run is told from another."""
         tried = self.attempt_frame if self.attempt else None
-        return *self.session.asks(self.fields), self.variants, self.attempt, tried
+        return *self.session.asks(self.fields), self.attempt, tried
 
     @property
     def tries_what_is_drawn(self) -> bool:
@@ -93,14 +92,12 @@ class RunHandlers(Handlers):
     turns: RunQueue = field(default_factory=RunQueue)
 
     @outputs("run", "stop", "queue", "progress", "live", "losses")
-    def begin(
-        self, request: gr.Request, variants: object, words: Data, *fields: object
-    ) -> Changes:
+    def begin(self, request: gr.Request, words: Data, *fields: object) -> Changes:
         """Take a place in the queue, and show the page while it waits or the run before
         goes on."""
         page = page_of(request)
         try:
-            session, form = self._form(request, variants, words, fields)
+            session, form = self._form(request, words, fields)
             for run in session.going:  # after a double click; masks may be tracked
                 asked = run.asked.session.state.layers == form.session.state.layers
                 if run.asked.said == form.said and (asked or session.tracking):
@@ -139,19 +136,17 @@ class RunHandlers(Handlers):
     def _form(
         self,
         request: gr.Request,
-        variants: object,
         words: Data,
         fields: tuple[object, ...],
     ) -> tuple[Session, RunForm]:
         """Return the session, and what its page says; an EditingError if the model is
         not offered."""
-        given = self.parts.named(fields)
+        given = Fields.of(*fields)
         session = self.described(request, words)
-        self.catalogue.model(given["model"])
+        self.catalogue.model(given.model)
         as_it_is = copy.copy(session)
         return session, RunForm(
             as_it_is,
-            variants,
             words.get("attempt"),
             words.get("attempt_frame"),
             words["have"],
@@ -163,7 +158,7 @@ class RunHandlers(Handlers):
         jobs = []
         for run in session.going[1:]:
             form: RunForm = run.asked
-            title = title_of(form.session.method, form.fields["seed"])
+            title = title_of(form.session.method, form.fields.seed)
             jobs.append(WaitingRun(run.key, title, composed(form.session)[0].text))
         # a note said again is another
         return QueueView(jobs, note, time.time())
@@ -278,7 +273,7 @@ class RunHandlers(Handlers):
         keep = partial(session.adapters.keep, media=self.media, page=page)
         return plan(
             RunJob(request, page, opened, whole, keep),
-            form.variants,
+            form.fields.variants,
             self.values_of(request),
         )
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.ui.handlers.base import FIELDS, SESSION, event_data, names_in, page_of
+from regrain.ui.handlers.base import FIELDS, SESSION, event_data, page_of
 from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
@@ -39,18 +39,13 @@ class SessionHandlers(ClipHandlers):
         """Note that the page is still open."""
         self.visits.here(page_of(request))
 
-    def keep(self, request: gr.Request, *fields: object) -> None:
-        """Keep the values of the page's fields: model, LoRA files, seed, parameters."""
-        if session := self.visits.find(page_of(request)):
-            session.fields = self.parts.named(fields)
-
     @outputs("head", "quality", "tries", "focus", "model", "addons")
     def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
         if self.visits.arrive(page_of(request), request.session_hash or ""):
             return {"head": HeaderView(known=True)}
-        _, *others = [field.value for field in self.parts.fields.values()]  # type: ignore[attr-defined]
+        _, *others = [field.value for field in self.parts.fields]  # type: ignore[attr-defined]
         shown: Changes = {"head": HeaderView(known=False)}
         catalogue = self.catalogue
         if catalogue.changed:
@@ -86,14 +81,15 @@ class SessionHandlers(ClipHandlers):
         return shown
 
     def whole(self, session: Session, note: str) -> Changes:
-        """Show all of a session that was there before, but for the values of
-        parameters: see `refill`."""
-        model = session.fields.get("model", BUILT_IN_MODEL)
-        added = session.fields.get("added")
+        """Show all of a session that was there before."""
+        fields = session.fields
+        model = fields.model if fields else BUILT_IN_MODEL
         with session.lock:
-            shown = self.opened(session, note, model)
-            if isinstance(added, list):
-                shown |= self.added(names_in(added), model)
+            shown = self.opened(session, note, model) | {"model": model}
+            if fields:
+                shown |= self.added(fields.names, model)
+                with suppress(EditingError):  # its model has gone
+                    shown |= self.method(session.method, fields)
             if session.returned and not session.run:
                 history = session.history
                 for last in history.of_clip(session.id)[:1]:
@@ -103,20 +99,3 @@ class SessionHandlers(ClipHandlers):
         shown["cards"] = replace(shown["cards"], anew=time.time())
         shown["history"] = history_view(session.history, session.id)
         return shown
-
-    @outputs("progress", *FIELDS)
-    def refill(self, request: gr.Request) -> Changes:
-        """Fill the fields as before a reload, once they are shown: one that appears
-        forgets its value."""
-        session = self.visits.find(page_of(request))
-        filled: Changes = {}
-        values = session.fields if session else {}
-        for name, part in self.parts.fields.items():
-            if name in values:
-                # A state has no properties to update.
-                filled[name] = (
-                    values[name]
-                    if isinstance(part, gr.State)
-                    else gr.update(value=values[name])
-                )
-        return filled

@@ -16,11 +16,12 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.beforehand import PlannedTuning, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import Fields, Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_box_request
 from regrain.ui.session.session import Session
+from regrain.ui.values.fields import Fields
 from regrain.ui.views import model_views
 
 PlanTuning = Callable[[EditRequest, MethodParams], PlannedTuning]
@@ -84,7 +85,7 @@ class TuningHandlers(Handlers):
         problem, planned = "", None
         # Errors are said by the run; while things are chosen they would only disturb.
         with suppress(EditingError):
-            asked = self._asked(session, self.parts.named(fields))
+            asked = self._asked(session, Fields.of(*fields))
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
                 planned = self._planned(asked)

@@ -121,7 +121,6 @@ const listenToPage = (editor, trigger) => {
   hub.on("wrote", () => {
     line.draw();
     editor.refresh();
-    trigger("written", {});
   });
   hub.on("save", () => trigger("save", {}));
   hub.on("stage", (name) => {

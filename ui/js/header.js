@@ -1,6 +1,5 @@
 // @ts-check
 // What is done for the page as a whole: keys, and work that outlives a reload.
-import { writeInto } from "./shared/dom.js";
 import { isOpen, keepName, keptName } from "./head/page_name.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
@@ -9,7 +8,6 @@ import { apiUrl, follow, hub } from "./shared/hub.js";
 const OWN = "regrain-own"; // the page of this browser that last had a clip of one's own
 const SERVER = "regrain-server";
 const RUNNING = "regrain-running";
-const PAUSE = 400; // milliseconds
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
 
@@ -28,51 +26,9 @@ const listenOnce = () => {
     if (hub.useless) hub.tell("blocked");
     else run?.click();
   });
-  keepNumbers();
-};
-
-/**
- * Return the number of a slider, if the event is about one.
- * @param {Event} event
- */
-const numberOfSlider = ({ target }) => {
-  if (!(target instanceof HTMLInputElement) || target.type !== "number") return null;
-  const hasSlider = target.closest(".block")?.querySelector("input[type=range]");
-  return hasSlider ? target : null;
-};
-
-// The number of a slider that was emptied comes back: Gradio would take the least that is allowed.
-const keepNumbers = () => {
-  let before = "";
-  document.addEventListener("focusin", (event) => {
-    before = numberOfSlider(event)?.value ?? before;
-  });
-  /** @param {Event} event */
-  const leave = (event) => {
-    const number = numberOfSlider(event);
-    if (number?.value === "") writeInto(number, before);
-  };
-  document.addEventListener("blur", leave, true);
 };
 
 /** @typedef {import("./types").Trigger<"header">} Trigger */
-
-/**
- * Tell the server what the fields of the settings say, so that a reload finds them again.
- * @param {Trigger} trigger
- */
-const keepFields = (trigger) => {
-  let timer = 0;
-  /** @param {Event} event */
-  const keep = (event) => {
-    const isSetting = event.target instanceof Element && event.target.closest("#settings, #at-hand");
-    if (!hub.restored || !isSetting) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => trigger("keep", {}), PAUSE);
-  };
-  document.addEventListener("input", keep);
-  document.addEventListener("change", keep);
-};
 
 /**
  * Offer the clip of one's own of another page of this browser, unless that is open in another tab.
@@ -137,7 +93,6 @@ const goOn = () => {
 /** @type {import("./types").Mount<"header">} */
 export function mount(element, props, trigger, watch) {
   listenOnce();
-  keepFields(trigger);
   setInterval(() => trigger("here", {}), HERE);
   setInterval(reloadAfterRestart, RESTARTED);
   keepOwn();

@@ -53,7 +53,6 @@ export interface Events {
     trim: { start: number; stride: number; frames: number };
     export: OfClip & { form: "png" | "coco" | "mkv" | "mp4" };
     save: Nothing;
-    written: Nothing;
   };
   cards: { prompts: Nothing };
   checks: { look: Nothing };
@@ -65,8 +64,6 @@ export interface Events {
     here: Nothing;
     /** Say what the page of this name holds, to go on with it here. */
     offer: { page: string };
-    /** Remember what the fields of the settings say. */
-    keep: Nothing;
     /** Bring back what this page had. */
     back: { gone: boolean; typed: CardsSaying | null };
   };
@@ -82,6 +79,7 @@ export interface Events {
   queue: { remove: { key: string } };
   recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { place: string } };
   result: { make: { key: string; name: string } };
+  settings: { preset: { preset: string }; tuned: Nothing };
 }
 
 /** The clip that the page has open, and the revision of the masks it knows. */

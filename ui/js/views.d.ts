@@ -28,10 +28,10 @@ export interface Views {
   queue: QueueView | null;
   recent: RecentView;
   result: ResultView | null;
+  settings: SettingsView;
   tabs: null;
   takes: NoticeView | null;
   tries: TriesView | null;
-  variants: VariantsView;
   vocabulary: VocabularyView | null;
 }
 
@@ -660,15 +660,51 @@ export interface AttentionMap {
   text: string;
 }
 
+/** The parameters of the chosen method, the seed, and what the model predicts. */
+export interface SettingsView {
+  method: string;
+  /** By name */
+  parameters: Record<string, Parameter>;
+  /** As the fields show them with nothing given but the preset */
+  usual: Record<string, number | string | boolean>;
+  /** By method, what differs from that */
+  given: Record<string, Record<string, number | string | boolean>>;
+  /** A number, or what was typed */
+  seed: number | string;
+  /** When a seed is of use */
+  seed_words: string;
+  /** It is */
+  seeded: boolean;
+  /** One of those offered */
+  prediction: string;
+  /** The model does not say what it predicts */
+  silent: boolean;
+  variants: number;
+  time: number;
+}
+
+/** A parameter of a method, from its one declaration. */
+export interface Parameter {
+  title: string;
+  description: string;
+  /** Of its value: boolean, integer, number, string */
+  type: string;
+  /** The heading below which it stands */
+  group: string;
+  /** What may be chosen */
+  enum?: string[];
+  minimum?: number;
+  maximum?: number;
+  /** Where its slider ends */
+  reach?: number;
+  /** What may be typed */
+  hint?: string;
+}
+
 /** What is said of a run before it. */
 export interface TriesView {
   text: string;
   long?: boolean;
-}
-
-/** How many runs one press makes. */
-export interface VariantsView {
-  count: number;
 }
 
 /** The words that the built-in model knows. */
@@ -687,13 +723,13 @@ export interface WordGroup {
 export interface EventNames {
   adapters: "choose" | "rename" | "export";
   addons: "choose";
-  canvas: "act" | "hover" | "scan" | "track" | "trim" | "written" | "save" | "export";
+  canvas: "act" | "hover" | "scan" | "track" | "trim" | "save" | "export";
   cards: "prompts";
   checks: "look";
   control: "look";
   fetch: "fetch" | "stop";
   gallery: "pick" | "open";
-  header: "here" | "offer" | "keep" | "back";
+  header: "here" | "offer" | "back";
   history: "show" | "compare" | "remove" | "use";
   hub_model: "fetch" | "stop" | "use";
   method: "choose";
@@ -701,4 +737,5 @@ export interface EventNames {
   queue: "remove";
   recent: "list" | "open" | "delete" | "path";
   result: "make";
+  settings: "preset" | "tuned";
 }

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 from gradio.events import Dependency
 
-from regrain.editing.params.registry import METHODS
 from regrain.ui.api.programs import Programs, add_api
 from regrain.ui.handlers.base import Components, page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
@@ -36,7 +35,6 @@ from regrain.ui.session.examples import Example
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.views import model_views
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.jobs import Jobs
 from regrain.ui.work.last_runs import LastRuns
@@ -103,7 +101,7 @@ def build(
         sessions = SessionHandlers(*shared, files, checking.weigh)
         projects.learn(clips.asked)
         listed = ProjectHandlers(*shared, files, checking.weigh)
-        opened = _wire_projects(listed, sessions)
+        opened = _wire_projects(listed)
 
         restored = _wire_session(page, sessions)
         changes = [restored, *opened]
@@ -112,19 +110,11 @@ def build(
         changes += _wire_models(ModelHandlers(*shared, tools.fetch))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        changes.append(
-            _listen(
-                parts,
-                parts.quality.choose,
-                checking.choose,
-                [parts.model, parts.added],
-                **QUIET,
-            )
-        )
+        on = partial(_listen, parts)
+        changes.append(on(parts.quality.choose, checking.choose, parts.fields, **QUIET))
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
-        _wire_marks(page, parts, changes)
         _wire_leaving(page, visits, programs)
     return page
 
@@ -155,20 +145,16 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     on(page.load, sessions.arrive, **FREE)
     head.here(sessions.here, None, None, **MANY)
     on(head.offer, sessions.offer, **QUIET)
-    head.keep(sessions.keep, [*p.fields.values()], None, **MANY)
     restored = on(head.back, sessions.restore, **FREE)
-    filled = on(restored.then, sessions.refill, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled
     # in on its way back.
-    filled.then(None, None, None, js=_RESTORED, **QUIET)
+    restored.then(None, None, None, js=_RESTORED, **QUIET)
     return restored
 
 
-def _wire_projects(
-    projects: ProjectHandlers, sessions: SessionHandlers
-) -> list[Dependency]:
+def _wire_projects(projects: ProjectHandlers) -> list[Dependency]:
     """Connect the list of projects; returns the events that open something."""
-    p = sessions.parts
+    p = projects.parts
     on = partial(_listen, p)
     on(p.recent.list, projects.list, **FREE)
     on(p.recent.delete, projects.delete, **QUIET)
@@ -177,8 +163,7 @@ def _wire_projects(
         on(p.recent.path, projects.path, p.model, **TWO),
     ]
     for event in opened:
-        filled = on(event.then, sessions.refill, **FREE)
-        filled.then(None, None, None, js=_RESTORED, **QUIET)
+        event.then(None, None, None, js=_RESTORED, **QUIET)
     return opened
 
 
@@ -187,22 +172,15 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
     run would tune."""
     p = clips.parts
     on = partial(_listen, p)
-    changes = [
+    return [
         on(p.gallery.pick, clips.choose, p.model, **MANY),
         on(p.gallery.open, clips.load, p.model, **TWO),
-        on(p.canvas.trim, clips.trim, p.cards, **TWO),
+        on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
         on(p.cards.prompts, clips.describe, p.cards, **MANY),
-        on(p.method.choose, clips.switch, [p.added, p.model], **QUIET),
-        on(p.model.change, clips.choose_model, [p.model, p.added], **QUIET),  # type: ignore[attr-defined]
+        on(p.method.choose, clips.switch, p.fields, **QUIET),
+        on(p.model.change, clips.choose_model, p.fields, **QUIET),  # type: ignore[attr-defined]
+        on(p.settings.preset, clips.choose_preset, p.fields, **QUIET),
     ]
-    for method in p.controls.fields:
-        preset = p.controls.own(method).get("preset")
-        if preset:
-            chosen: Any = preset.input  # type: ignore[attr-defined]
-            handler = clips.choose_preset(method)
-            changed = on(chosen, handler, [preset, p.model], **QUIET)
-            changes.append(changed)
-    return changes
 
 
 def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
@@ -213,7 +191,7 @@ def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     on(p.canvas.hover, masks.act, **MANY, queue=False)  # whose next look it would await
     on(p.canvas.scan, masks.scan, **MANY | ONE)
     on(p.canvas.track, masks.track, **MANY)
-    on(p.canvas.save, clips.save, [p.cards, *p.fields.values()], **QUIET)
+    on(p.canvas.save, clips.save, [p.cards, *p.fields], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
@@ -222,13 +200,11 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     p = models.parts
     on = partial(_listen, p)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
-    for name, helper in p.controls.helpers:
-        if name == "control":
-            helper.look(models.see_control, None, helper, **TWO)  # type: ignore[attr-defined]
+    p.control.look(models.see_control, None, p.control, **TWO)
     return [
         on(p.hub.fetch, models.fetch, None, **ONE),
         on(p.hub.use, models.use, p.added, **QUIET),
-        on(p.addons.choose, models.add, [p.added, p.model], **QUIET),
+        on(p.addons.choose, models.add, p.fields, **QUIET),
     ]
 
 
@@ -249,9 +225,9 @@ def _wire_runs(
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
     on = partial(_listen, p)
-    given = [p.cards, *p.fields.values()]
+    given = [p.cards, *p.fields]
     permitted = on(p.run.click, checking.permit, given, **FREE)
-    began = on(permitted.success, runs.begin, [p.variants, *given], **FREE)
+    began = on(permitted.success, runs.begin, given, **FREE)
     on(began.failure, runs.ready, p.cards, **FREE)
     ended = []
     for event, handler in (
@@ -277,21 +253,13 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     on(p.history.compare, history.compare, **QUIET)
     on(p.history.remove, history.remove, **QUIET)
     on(p.result.make, history.make, **MANY | TWO)
-    used = on(p.history.use, history.use, p.model, **QUIET)
-    return on(used.then, history.fill, **QUIET)
+    return on(p.history.use, history.use, p.model, **QUIET)
 
 
 def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
     """After every change and while somebody types, say what is wrong, which quality it
     is, what it takes."""
     p = checking.parts
-    counts = {id(field) for field in p.controls.counts}
-    heard = [
-        field
-        for field in p.controls.all
-        if id(field) in counts or isinstance(field, gr.Textbox | gr.Number)
-    ]
-    typed: list[Any] = [field.change for field in heard]  # type: ignore[attr-defined]
     # Every change asks for the one event that looks. Of several looks at once, each
     # with the page's values at its time, an older one may answer last; of one event the
     # next waits for the answer.
@@ -301,11 +269,10 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
         **QUIET,
         "trigger_mode": "multiple",
     }
-    gr.on(typed, **ask)
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
     how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields.values()], **how)
+    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
@@ -319,30 +286,8 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         on(p.adapters.rename, tuning.rename, **QUIET),
         on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
     ]
-    listeners: list[Any] = [change.then for change in changes]
-    for name, method in METHODS.items():
-        if not model_views.tunes(name):
-            continue
-        fields = p.controls.fields[name]
-        parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
-        listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
-    for listen in listeners:
-        on(listen, tuning.look, [*p.fields.values()], **FREE)
-
-
-def _wire_marks(page: gr.Blocks, p: Components, changes: Sequence[Dependency]) -> None:
-    """Tie the marks below the film strip to the fields they write, both ways, within
-    the browser."""
-    fields = p.controls.shared
-    tell = calling("shared/calls.js", "takeWritten", [*fields])
-    read = calling("shared/calls.js", "readWritten", [*fields])
-    # A field that is not shown tells nothing of its changes, hence the listeners to
-    # what fills it.
-    listeners: list[Any] = [page.load, *(change.then for change in changes)]
-    listeners += [field.change for field in fields.values()]  # type: ignore[attr-defined]
-    for listen in listeners:
-        listen(None, [*fields.values()], None, js=tell, **QUIET)
-    p.canvas.written(None, None, [*fields.values()], js=read, **QUIET)
+    for listen in (p.settings.tuned, *(change.then for change in changes)):
+        on(listen, tuning.look, p.fields, **FREE)
 
 
 def _wire_leaving(page: gr.Blocks, visits: SessionStore, programs: Programs) -> None:

@@ -24,13 +24,13 @@ HEADER = _read("header.html")  # name of the page, and the switch between light 
 EVENTS = {
     "adapters": ("choose", "rename", "export"),
     "addons": ("choose",),
-    "canvas": ("act", "hover", "scan", "track", "trim", "written", "save", "export"),
+    "canvas": ("act", "hover", "scan", "track", "trim", "save", "export"),
     "cards": ("prompts",),
     "checks": ("look",),
     "control": ("look",),
     "fetch": ("fetch", "stop"),
     "gallery": ("pick", "open"),
-    "header": ("here", "offer", "keep", "back"),
+    "header": ("here", "offer", "back"),
     "history": ("show", "compare", "remove", "use"),
     "hub_model": ("fetch", "stop", "use"),
     "method": ("choose",),
@@ -38,6 +38,7 @@ EVENTS = {
     "queue": ("remove",),
     "recent": ("list", "open", "delete", "path"),
     "result": ("make",),
+    "settings": ("preset", "tuned"),
 }
 
 

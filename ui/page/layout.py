@@ -15,19 +15,18 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.fetching import Fetched
-from regrain.ui.handlers.base import Components, seed_field
+from regrain.ui.handlers.base import Components
 from regrain.ui.handlers.check_handlers import choices
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.model_handlers import offer
 from regrain.ui.handlers.tracking import Propagate
 from regrain.ui.handlers.tuning_handlers import PlanTuning
-from regrain.ui.page import fields
 from regrain.ui.page.components import HEADER, view
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.values.adapters import AdapterList
-from regrain.ui.views import session_views
+from regrain.ui.views import session_views, settings
 from regrain.ui.views.model_views import (
     addons_view,
     choice,
@@ -36,18 +35,12 @@ from regrain.ui.views.model_views import (
     tuned_models,
 )
 from regrain.ui.views.result_views import made_player, made_result
-from regrain.ui.views.shown import VariantsView, VocabularyView, WordGroup
+from regrain.ui.views.shown import VocabularyView, WordGroup
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.jobs import RunEdit
 
 Parts = dict[str, Any]  # by name in `Components`
 _KEPT = "Your clips, masks, words and results stay until you delete them."
-_PREDICTED = [
-    ("As is usual (noise)", ""),
-    ("Noise (epsilon)", "epsilon"),
-    ("Velocity (v)", "v_prediction"),
-    ("The picture (sample)", "sample"),
-]
 _REMOVED = "Files of this page are deleted two minutes after you close it, or after an hour without use."
 
 
@@ -125,8 +118,7 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
 
 def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Parts:
     method = start.method if start else next(iter(METHODS))
-    asked = start.opened.request if start else Edit()
-    usual = catalogue.usual(BUILT_IN_MODEL, asked)
+    asked = start.opened.request.asked if start else Edit(method=method)
     cards, prompts = None, None
     if start:
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL, method))
@@ -135,19 +127,14 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
         "cards": view("cards", cards, elem_id="cards"),
         "prompt": view("prompt", prompts, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
-        "adapter_file": gr.UploadButton(
-            "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
-        ),
     }
     view("how", elem_id="how")
     # No accordion: Gradio makes what is in one when it is opened, but the page needs
     # the method from the beginning.
     with gr.Column(elem_id="how-body", min_width=0):
-        shown |= _add_choices(catalogue, usual, method)
-        with gr.Column(elem_id="at-hand", min_width=0):
-            at_hand = fields.make_some(usual, method, fields.AT_HAND)
-        shown |= _add_settings(catalogue, usual, method, start)
-        shown["controls"] = at_hand | shown["controls"]
+        shown |= _add_choices(catalogue, method)
+        shown |= _add_weights(catalogue, method, asked, start)
+        shown |= _add_settings(catalogue, method, asked)
         shown["words"] = _add_words(catalogue.groups, kept)
     result = made_result(start.opened) if start else None
     for name in ("live", "losses"):
@@ -159,8 +146,8 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
     return shown
 
 
-def _add_choices(catalogue: Catalogue, usual: fields.Usual, method: str) -> Parts:
-    """Make the choice of method, model and quality."""
+def _add_choices(catalogue: Catalogue, method: str) -> Parts:
+    """Make the choice of method and model."""
     shown: Parts = {}
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
@@ -174,9 +161,42 @@ def _add_choices(catalogue: Catalogue, usual: fields.Usual, method: str) -> Part
             allow_custom_value=True,
         )
         shown["hub"] = view("hub_model", hub_view(), elem_id="hub")
-    quality = choices(method, usual[method], usual[method])
-    shown["quality"] = view("quality", quality, elem_id="quality")
     return shown
+
+
+def _add_weights(
+    catalogue: Catalogue, method: str, asked: Edit, start: Session | None
+) -> Parts:
+    """Make the choice of what is added to the model, and of what it was tuned to."""
+    own = start.adapters if start else AdapterList()
+    added = [*asked.added]
+    return {
+        "added": gr.State(added),
+        "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
+        "adapters": view(
+            "adapters",
+            tuned_models(own, catalogue.adapters, method),
+            elem_id="adapters",
+        ),
+        "adapter_file": gr.UploadButton(
+            "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
+        ),
+    }
+
+
+def _add_settings(catalogue: Catalogue, method: str, asked: Edit) -> Parts:
+    """Make quality and settings."""
+    fields = settings.fields_of(catalogue, asked, BUILT_IN_MODEL, asked.added)
+    shown = settings.view(catalogue, method, fields)
+    qualities = choices(method, shown.usual, shown.usual | shown.given[method])
+    return {
+        "quality": view("quality", qualities, elem_id="quality"),
+        "settings": view("settings", shown, elem_id="settings"),
+        # The settings take it beside its field.
+        "control": view(
+            "control", control_view(catalogue.controls), elem_id="control-networks"
+        ),
+    }
 
 
 def _add_run() -> Parts:
@@ -190,46 +210,6 @@ def _add_run() -> Parts:
     shown["useless"] = view("notice", elem_id="useless")
     for name in ("tries", "takes", "progress", "queue"):
         shown[name] = view(name, elem_id=name)
-    return shown
-
-
-def _add_settings(
-    catalogue: Catalogue, usual: fields.Usual, method: str, start: Session | None
-) -> Parts:
-    added: list[str] = []
-    seed = 0
-    own = AdapterList()
-    asked = start.opened.request if start else None
-    if start and asked:
-        added += asked.added
-        seed = asked.seed
-        own = start.adapters
-    adapters = tuned_models(own, catalogue.adapters, method)
-    help = {"control": control_view(catalogue.controls)}
-    predicted = asked.prediction if asked else ""
-    is_silent = catalogue.is_silent(asked.model if asked else "")
-    with gr.Accordion(
-        "Settings", open=False, elem_id="settings", elem_classes="rg-fold"
-    ):
-        shown: Parts = {
-            "added": gr.State(added),
-            "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
-            "prediction": gr.Dropdown(
-                _PREDICTED,
-                value=predicted if is_silent else "",
-                label="What the model predicts",
-                info="Of a file that does not say. If it is wrong, the model draws noise.",
-                elem_id="prediction",
-                visible=is_silent,
-            ),
-            "adapters": view("adapters", adapters, elem_id="adapters"),
-        }
-        first = fields.make_some(usual, method, fields.FIRST)
-        shown["seed"] = gr.Number(
-            seed, label="Seed", elem_id="seed", **seed_field(method)
-        )
-        shown["variants"] = view("variants", VariantsView(1), elem_id="variants")
-        shown["controls"] = first | fields.make_fields(usual, method, help)
     return shown
 
 

@@ -39,6 +39,7 @@ from regrain.ui.session.examples import Example
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import KeptProject, Session, first_words
 from regrain.ui.values.adapters import Entry
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import PastRun
 from regrain.ui.values.kept import MASKS, Content, MaskFiles, damaged, picture_in
 
@@ -56,7 +57,7 @@ _SIDE = 168  # pixels of the longer side of a project's picture
 _MAX_NAME = 60  # characters of a folder's name
 _PAST_RUN = TypeAdapter(PastRun)
 _ENTRY = TypeAdapter(Entry)
-Ask = Callable[[Session, Mapping[str, object]], Edit]
+Ask = Callable[[Session, Fields], Edit]
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ class Projects:
                 kept = KeptProject(self._new_folder(session.opened))
             masks = MaskFiles(kept.folder)
             content = describe_work(session, masks)
-            content["fields"] = dict(session.fields)
+            content["fields"] = vars(session.fields) if session.fields else None
             runs = session.history.of_clip(session.id)
             steps = session.steps
             states = [session.state, *steps.past, *steps.future]
@@ -344,8 +345,7 @@ class Projects:
         wrong just now."""
         asked = session.opened.request.asked
         if self._ask and session.fields:
-            # a field of another version may be missing
-            with suppress(EditingError, KeyError):
+            with suppress(EditingError):
                 asked = self._ask(session, session.fields)
         return replace(asked, method=session.method, focus=session.focus)
 
@@ -367,7 +367,8 @@ def _take(
     """Put the work of a project back into a session of its clip."""
     masks = MaskFiles(folder)
     take_work(session, content, masks)
-    session.fields = content.get("fields", {})
+    fields = content.get("fields")
+    session.fields = Fields.kept(fields) if fields else None
     session.adapters.restore(
         content.get("adapters", ()), content.get("adapter", ""), folder
     )

@@ -21,6 +21,7 @@ from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
 from regrain.ui.values.adapters import AdapterList
 from regrain.ui.values.cutout import Cutout
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.focus import edges_of_regions, on_other_frames
 from regrain.ui.values.history import History
 from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
@@ -109,8 +110,7 @@ class ClipWork(Words):
     changed: dict[int, int] = field(init=False)
     shown: int = 0  # frame that the page showed last
     acknowledged: deque[int] = field(default_factory=lambda: deque(maxlen=32))  # events
-    # values of the page's fields by name, once it has sent them
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Fields | None = None  # of the page, once it has sent them
     state: State = field(init=False)  # regions and masks
     steps: Undo = field(default_factory=Undo)
     # Tracking

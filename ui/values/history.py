@@ -71,14 +71,12 @@ class History:
     Attributes:
         runs: The newest first.
         shown: Keys of the runs that are shown: one, or two that are compared.
-        used: What was put into the form last.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.runs: tuple[PastRun, ...] = ()
         self.shown: tuple[str, ...] = ()
-        self.used: Choices | None = None
 
     @property
     def folders(self) -> frozenset[Path]:

@@ -1,169 +1,178 @@
-"""The fields of all methods' parameters: shown, filled and read."""
+"""The parameters of a method: shown as fields, and read as they were typed."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, cast
 
-import gradio as gr
-from gradio.components import Component
 from pydantic.fields import FieldInfo
 
 from regrain.editing.params.registry import METHODS
-from regrain.editing.params.written import is_text
-
-OF_CLIP = ("keyframes", "cuts")
-OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
-SHARED = (*OF_CLIP, *OF_PICTURES)  # one field for all methods
-
-
-@dataclass(frozen=True)
-class ParameterFields:
-    """Input fields of all methods, of which one's are shown."""
-
-    # what is shown and hidden as a whole, with its method
-    columns: Sequence[tuple[str, gr.Column]]
-    # By method and parameter; those of `SHARED` are the same for all methods
-    fields: Mapping[str, Mapping[str, Component]]
-    # What helps to write a text, with the name of its parameter
-    helpers: Sequence[tuple[str, gr.HTML]] = ()
-
-    def __or__(self, others: ParameterFields) -> ParameterFields:
-        """Return these and the fields of the same methods in other places of the
-        page."""
-        fields = {}
-        for method in dict.fromkeys((*self.fields, *others.fields)):
-            fields[method] = {
-                **self.fields.get(method, {}),
-                **others.fields.get(method, {}),
-            }
-        helpers = (*self.helpers, *others.helpers)
-        return ParameterFields((*self.columns, *others.columns), fields, helpers)
-
-    def _name(self, method: str, parameter: str) -> str:
-        """Name a field; one of `SHARED` after the first method alone."""
-        if parameter in SHARED:
-            method = next(iter(self.fields))
-        return f"{method}.{parameter}"
-
-    @property
-    def named(self) -> dict[str, Component]:
-        """Every field once, by name."""
-        return {
-            self._name(method, parameter): field
-            for method, fields in self.fields.items()
-            for parameter, field in fields.items()
-        }
-
-    @property
-    def all(self) -> list[Component]:
-        """Every field once."""
-        return list(self.named.values())
-
-    @property
-    def shared(self) -> dict[str, Component]:
-        """The fields of `SHARED`."""
-        fields = next(iter(self.fields.values()), {})
-        return {name: fields[name] for name in SHARED if name in fields}
-
-    @property
-    def counts(self) -> list[Component]:
-        """The fields of the counts that a quality sets, of all methods."""
-        found = []
-        for fields in self.fields.values():
-            found += [
-                fields[name] for name in ("steps", "tune_steps") if name in fields
-            ]
-        return found
-
-    def own(self, method: str) -> dict[str, Component]:
-        """Return the fields of one method alone."""
-        return {
-            name: control
-            for name, control in self.fields[method].items()
-            if name not in SHARED
-        }
-
-    @property
-    def column_names(self) -> dict[str, gr.Column]:
-        """The columns by name."""
-        return {
-            f"column {number}": column
-            for number, (_, column) in enumerate(self.columns)
-        }
-
-    def show(self, method: str) -> dict[str, object]:
-        """Return updates that show one method's, by name."""
-        return {
-            f"column {number}": gr.Column(visible=name == method)
-            for number, (name, _) in enumerate(self.columns)
-        }
-
-    def fill(self, method: str, values: Mapping[str, object]) -> dict[str, object]:
-        """Return updates that set one method's own fields, by name."""
-        return {
-            self._name(method, name): _update(control, values[name])
-            for name, control in self.own(method).items()
-            if name in values
-        }
-
-    def fill_shared(self, values: Mapping[str, object]) -> dict[str, object]:
-        """Return updates that set what all methods share, by name."""
-        return {
-            self._name("", name): _update(control, values[name])
-            for name, control in self.shared.items()
-            if name in values
-        }
-
-    def given(
-        self,
-        method: str,
-        values: Mapping[str, object],
-        usual: Callable[[Mapping[str, object]], Mapping[str, object]],
-        project: Mapping[str, object],
-    ) -> dict[str, object]:
-        """Return the parameters of a method whose fields differ from those of a run
-        with nothing given.
-
-        Args:
-            values: Of all fields by name; a browser may send 20.0.
-            usual: From what is given, at most a preset, to what a run would use.
-            project: What the project says; counts where there is no field.
-        """
-        shown = {name: values[self._name(method, name)] for name in self.fields[method]}
-        fields = METHODS[method].Params.model_fields
-        chosen = {name: _read(fields[name], value) for name, value in shown.items()}
-        kept = {name: value for name, value in project.items() if name not in chosen}
-        preset = {}
-        if "preset" in chosen:
-            recommended = usual({})["preset"]
-            # Where nobody chose it, what the model recommends counts.
-            if "preset" in project or chosen["preset"] != recommended:
-                preset["preset"] = chosen["preset"]
-        base = usual(preset)
-        changed = {}
-        for name, value in chosen.items():
-            is_usual = name in base and value == base[name]
-            looks_usual = shown[name] == as_text(base.get(name))
-            if not is_usual and not looks_usual:
-                changed[name] = value
-        return kept | preset | changed
+from regrain.editing.request.edit import Edit
+from regrain.ui.values import method_choice
+from regrain.ui.values.fields import Fields, Values
+from regrain.ui.views.shown import Parameter, SettingsView
+from regrain.ui.work.catalogue import Catalogue
 
 
-def _update(control: Component, value: Any) -> dict[str, object]:
-    if isinstance(control, gr.Textbox):
-        return gr.update(value=as_text(value))
-    # a value beyond its end would be refused with every event
-    if isinstance(control, gr.Slider):
-        return gr.update(value=value, maximum=max(control.maximum, value))
-    return gr.update(value=value)
+@cache
+def parameters(method: str) -> Mapping[str, Parameter]:
+    """Return the parameters of a method that the page shows, by name."""
+    shown = {}
+    for name, said in METHODS[method].Params.model_json_schema()["properties"].items():
+        said = _interim(method, name) | said
+        has_choice = "const" not in said
+        if has_choice and said["group"]:
+            shown[name] = Parameter(
+                said["title"],
+                said["description"],
+                said["type"],
+                said["group"],
+                said.get("enum"),
+                said.get("minimum"),
+                said.get("maximum"),
+                said.get("reach"),
+                said.get("hint"),
+            )
+    return MappingProxyType(shown)
 
 
-def choices(field: FieldInfo) -> tuple[object, ...]:
-    """Return what may be chosen for a parameter; empty where it is no choice."""
-    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+def _interim(method: str, name: str) -> dict[str, object]:
+    reach = {
+        "steps": 100,
+        "guidance_scale": 15,
+        "window": 64,
+        "tune_steps": 1000,
+        "keep_every": 1000,
+        "tune_preview_every": 1000,
+    }
+    hints = {
+        "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
+        "cuts": "auto, none, or frames from 1 like 24, 60",
+    }
+    group = "More"
+    for title, names in METHODS[method].Params.GROUPS.items():
+        if name in names:
+            group = title
+    if name == "strength":
+        group = "At hand"
+    if name in ("tune_steps", "steps", "guidance_scale"):
+        group = "First"
+    if name in ("keyframes", "cuts", "window", "frames_at_once"):
+        group = "Long clips"
+    if name.startswith("picture_"):
+        group = "Pictures"
+    if name == "preview_every":
+        group = ""
+    return {"group": group, "reach": reach.get(name), "hint": hints.get(name)}
+
+
+def fields_of(
+    catalogue: Catalogue, asked: Edit, model: str, added: Sequence[str]
+) -> Fields:
+    """Return the fields that ask for an edit by a model, with what is added to it.
+
+    Raises:
+        EditingError: A value is wrong.
+    """
+    loras = catalogue.loras_of(added)
+    values = catalogue.values(asked.method, model, asked.params, loras)
+    given = {name: values[name] for name in asked.params if name in values}
+    return Fields(
+        model, [*added], asked.seed, asked.prediction, given={asked.method: given}
+    )
+
+
+def view(catalogue: Catalogue, method: str, fields: Fields) -> SettingsView:
+    """Show the settings of a method, with what a page says of them.
+
+    Raises:
+        EditingError: The model is not offered, or the preset is none.
+    """
+    given = fields.given.get(method, {})
+    preset = {name: value for name, value in given.items() if name == "preset"}
+    usual = _usual(catalogue, method, fields)(preset)
+    given_by_method = {
+        name: _typed(name, values)
+        for name, values in fields.given.items()
+        if name in METHODS
+    }
+    seeded = method_choice.uses(method).seed != "never"
+    several = isinstance(fields.variants, int) and seeded
+    return SettingsView(
+        method,
+        dict(parameters(method)),
+        _typed(method, usual),
+        given_by_method,
+        cast("float | str", fields.seed),
+        method_choice.seed_words(method),
+        seeded,
+        str(fields.prediction),
+        catalogue.is_silent(fields.model),
+        cast(int, fields.variants) if several else 1,
+        time.time(),
+    )
+
+
+def _usual(
+    catalogue: Catalogue, method: str, fields: Fields
+) -> Callable[[Values], Values]:
+    """Return what tells, from the preset that is given, every parameter of a run of the
+    model of a page."""
+    return partial(
+        catalogue.values,
+        method,
+        catalogue.model(fields.model),
+        loras=catalogue.loras_of(fields.names),
+    )
+
+
+def _typed(method: str, values: Values) -> dict[str, Any]:
+    """Return values of a method's parameters as they stand in the fields."""
+    shown = parameters(method)
+    return {
+        name: as_text(value) if shown[name].type == "string" else value
+        for name, value in values.items()
+        if name in shown
+    }
+
+
+def given(
+    catalogue: Catalogue, method: str, fields: Fields, project: Values
+) -> dict[str, object]:
+    """Return the parameters of a method that a page gives: those that differ from a
+    run with nothing given.
+
+    Args:
+        project: What its project gives; counts where there is no field.
+
+    Raises:
+        EditingError: The model is not offered, or the preset is none.
+    """
+    shown = parameters(method)
+    usual = _usual(catalogue, method, fields)
+    kept = {name: value for name, value in project.items() if name not in shown}
+    said = {
+        name: value
+        for name, value in fields.given.get(method, {}).items()
+        if name in shown
+    }
+    types = METHODS[method].Params.model_fields
+    chosen = {name: _read(types[name], value) for name, value in said.items()}
+    preset = {name: value for name, value in chosen.items() if name == "preset"}
+    if preset == {"preset": usual({}).get("preset")} and "preset" not in project:
+        preset = {}  # nobody chose it: what the model recommends counts
+    base = usual(preset)
+    changed = {
+        name: value
+        for name, value in chosen.items()
+        if value != base[name] and said[name] != as_text(base[name])
+    }
+    return kept | preset | changed
 
 
 def _read(field: FieldInfo, value: object) -> object:
@@ -171,14 +180,11 @@ def _read(field: FieldInfo, value: object) -> object:
     left to the checks."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
-    if isinstance(value, str) and not is_text(field) and not choices(field):
-        if not value.strip():
-            return None if field.default is None else ""
+    if isinstance(value, str) and field.annotation in (int, float):
         try:
-            read = json.loads(value)
+            return json.loads(value)
         except (ValueError, RecursionError):
             return value
-        return tuple(read) if isinstance(read, list) else read
     return value
 
 

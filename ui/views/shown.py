@@ -57,10 +57,10 @@ class Views:
     queue: QueueView | None
     recent: RecentView
     result: ResultView | None
+    settings: SettingsView
     tabs: None
     takes: NoticeView | None
     tries: TriesView | None
-    variants: VariantsView
     vocabulary: VocabularyView | None
 
 
@@ -768,18 +768,45 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
+class SettingsView:
+    """The parameters of the chosen method, the seed, and what the model predicts."""
+
+    method: str
+    parameters: dict[str, Parameter]  # by name
+    # as the fields show them with nothing given but the preset
+    usual: dict[str, float | str | bool]
+    # by method, what differs from that
+    given: dict[str, dict[str, float | str | bool]]
+    seed: float | str  # a number, or what was typed
+    seed_words: str  # when a seed is of use
+    seeded: bool  # it is
+    prediction: str  # one of those offered
+    silent: bool  # the model does not say what it predicts
+    variants: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a method, from its one declaration."""
+
+    title: str
+    description: str
+    type: str  # of its value: boolean, integer, number, string
+    group: str  # the heading below which it stands
+    enum: list[str] | None = None  # what may be chosen
+    minimum: float | None = None
+    maximum: float | None = None
+    reach: float | None = None  # where its slider ends
+    hint: str | None = None  # what may be typed
+
+
+@dataclass(frozen=True)
 class TriesView:
     """What is said of a run before it."""
 
     text: str
     long: bool | None = None
-
-
-@dataclass(frozen=True)
-class VariantsView:
-    """How many runs one press makes."""
-
-    count: int
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,10 @@ const FIELDS = {
   model: "#model input",
   loras: "#addons select",
   motion: "#addons select",
-  seed: "#seed input",
+  seed: "#rg-set-seed",
   adapter: ".rg-models select",
 };
 const FOLDED = ["params", "method", "model", "loras", "motion", "seed", "adapter"];
-const CLOSED = ":is(.rg-fold, .rg-more) > button.label-wrap:not(.open)";
-const INPUTS = "textarea, select, input:not([type=range])";
 
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement | HTMLElement} Field */
 
@@ -45,14 +43,10 @@ const inCard = (name, key) => {
 };
 
 /**
- * Return the field of a parameter. Every method has fields of its own; one's are shown, maybe folded away.
+ * Return the field of a parameter, maybe folded away.
  * @param {string} name
  */
-const inSettings = (name) => {
-  const all = [...document.querySelectorAll(".rg-param-" + CSS.escape(name))];
-  const shown = all.find(isShown) ?? all.find((one) => !one.closest(".hide, .hidden"));
-  return shown ? find(shown, INPUTS) : null;
-};
+const inSettings = (name) => find(document, "#rg-set-" + CSS.escape(name));
 
 /**
  * Return the element of a field, if the page has it.
@@ -92,28 +86,16 @@ export const clearWrong = (field) => {
   for (const node of nodes) if (node?.dataset.wrong) clearNode(node);
 };
 
-const nextPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-
 /**
- * Open folds one by one until the field is there: they are empty until they are opened.
+ * Open the folds in which a field is.
  * @param {string} field
  */
-const unfoldTo = async (field) => {
+const unfoldTo = (field) => {
   hub.tell("unfold");
-  /** @type {Set<Element>} */
-  const tried = new Set();
-  while (!isShown(fieldOf(field))) {
-    /** @type {HTMLElement[]} */
-    const closed = Array.from(document.querySelectorAll(CLOSED));
-    const head = closed.find((one) => !tried.has(one) && isShown(one));
-    if (!head) break;
-    tried.add(head);
-    head.click();
-    await nextPaint();
-    const hasMore = head.parentElement?.querySelector(CLOSED);
-    if (!hasMore && !isShown(fieldOf(field))) head.click();
-  }
-  return fieldOf(field);
+  const node = fieldOf(field);
+  for (let fold = node?.closest("details"); fold; fold = fold.parentElement?.closest("details"))
+    fold.open = true;
+  return node;
 };
 
 /** @param {Field} node */
@@ -158,7 +140,7 @@ const mark = (node, message) => {
   marks += 1;
   const id = `rg-wrong-${marks}`;
   // Not into a label: the message would become part of the field's name. Nor beside a field that shares its row.
-  const row = node.closest(".rg-choices") ?? node.closest(".rg-field, .rg-shows, .block") ?? node;
+  const row = node.closest(".rg-choices") ?? node.closest(".rg-field, .rg-shows, .rg-set, .block") ?? node;
   row.after(make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message)));
   node.dataset.described = node.getAttribute("aria-describedby") ?? "";
   node.dataset.wrong = id;
@@ -186,7 +168,7 @@ const bringIntoView = (node) => {
  */
 export const markWrong = async (field, message, focus = true) => {
   const folded = FOLDED.includes(field.split(".")[0]);
-  const node = focus && folded ? await unfoldTo(field) : fieldOf(field);
+  const node = focus && folded ? unfoldTo(field) : fieldOf(field);
   if (!node) return null;
   mark(node, message);
   if (focus) bringIntoView(node);

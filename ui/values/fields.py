@@ -1,0 +1,68 @@
+"""What the fields of a page say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from regrain.editing.models.files.location import BUILT_IN_MODEL
+
+Values = Mapping[str, object]
+OF_CLIP = ("keyframes", "cuts")
+"""Parameters that tell about the clip, whatever the method."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the fields of a page say; each value may be anything, as browsers send it."""
+
+    model: object = BUILT_IN_MODEL
+    added: object = None  # to the model; None until the page has said
+    seed: object = 0
+    prediction: object = ""  # what the model is said to predict
+    variants: object = 1  # how many seeds a press of Run tries
+    # By method, the parameters that differ from those of a run with nothing given
+    given: Mapping[str, Values] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what is added, with their weights."""
+        return names_in(self.added)
+
+    def giving(self, method: str, given: Values) -> Fields:
+        """Return the same fields with other parameters of a method."""
+        return replace(self, given={**self.given, method: given})
+
+    def on_clip(self, method: str, values: Values) -> Fields:
+        """Return the same fields with those parameters of a method that tell about the
+        clip as other values have them."""
+        kept = self.given.get(method, {}).items()
+        given = {name: value for name, value in kept if name not in OF_CLIP}
+        given |= {name: values[name] for name in OF_CLIP if name in values}
+        return self.giving(method, given)
+
+    @classmethod
+    def of(cls, model: object, added: object, settings: object) -> Fields:
+        """Read what the components say from which the page sends its fields."""
+        said = settings if isinstance(settings, dict) else {}
+        return cls.kept({**said, "model": model, "added": added})
+
+    @classmethod
+    def kept(cls, content: object) -> Fields:
+        """Read what `vars` wrote; what is missing has its default."""
+        said = content if isinstance(content, dict) else {}
+        names = cls.__dataclass_fields__
+        taken = {name: value for name, value in said.items() if name in names}
+        taken["given"] = _by_method(taken.get("given"))
+        return cls(**taken)
+
+
+def names_in(value: object) -> list[str]:
+    """Return the names in a list that a page sent; none of anything else."""
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _by_method(given: object) -> dict[str, Values]:
+    """Return what is given by method; nothing of what no page sends."""
+    methods = given if isinstance(given, dict) else {}
+    return {name: said for name, said in methods.items() if isinstance(said, dict)}
