@@ -9,7 +9,6 @@ elements is in `ELEMENTS`.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from collections.abc import Callable
@@ -31,7 +30,7 @@ SEEN_ON = "6.31.0"
 INSIDES = {
     "preprocess_data": "A value that a component cannot hold raises there, whatever the error.",
     "api_defaults": "The components of `gr.api` hold defaults, yet its server asks for all arguments.",
-    "postprocess_data": "Makes every component anew that an answer names, also one it leaves as it is.",
+    "postprocess_data": "All answers pass through it, before they become JSON.",
     "process_api": "All errors of an event pass through it, before they become a trace.",
     "state_holder": "Keeps copies of components for 10,000 sessions, of sessions that have ended, too.",
     "mcp_server_obj": "Set once the page is served; its `postprocess_output_data` writes objects as Python.",
@@ -44,8 +43,6 @@ INSIDES = {
     "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
     "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
-    "state_of_inputs": "Fields that an event reads take its state once it is over, if `includes` finds them.",
-    "events_of_components": "For each component, a list of events, which it watches, is asked to `filter`.",
     "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",
     "elements": "Its elements have the classes in `ELEMENTS`.",
 }
@@ -78,8 +75,7 @@ def poll_calmly(page: gr.Blocks) -> None:
 
 
 class Page(gr.Blocks):
-    """Gradio's blocks; never shows a traceback, and re-renders only what an answer
-    changed."""
+    """Gradio's blocks; takes views for answers, and never shows a traceback."""
 
     def drop_session(self, session: str) -> None:
         """Free gradio's copies of all components for a session; it would keep those of
@@ -127,25 +123,8 @@ class Page(gr.Blocks):
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: object, state: object
     ) -> list[object]:
-        """Postprocess views as gradio does the JSON of them; it would also make every
-        component anew that stays as it is."""
-        predictions = sent(predictions)
-        by_component = isinstance(predictions, dict) and bool(predictions)
-        if not by_component or not set(predictions) <= set(block_fn.outputs):
-            return await super().postprocess_data(block_fn, predictions, state)
-        changed = {
-            block: value for block, value in predictions.items() if value != gr.skip()
-        }
-        answers: dict[object, object] = {}
-        if changed:
-            part = copy.copy(block_fn)
-            part.outputs = list(changed)
-            values = [*changed.values()]
-            # gradio takes that of a single component without a list
-            given = values if len(values) > 1 else values[0]
-            answered = await super().postprocess_data(part, given, state)
-            answers = dict(zip(changed, answered, strict=True))
-        return [answers.get(block, gr.skip()) for block in block_fn.outputs]
+        """Postprocess views as gradio does the JSON of them."""
+        return await super().postprocess_data(block_fn, sent(predictions), state)
 
     async def process_api(self, *args: object, **kwargs: object) -> dict[str, object]:
         """Process an event as gradio does; a fault is logged here and said in one

@@ -1,11 +1,9 @@
 // @ts-check
 // Runs before Gradio's own scripts.
-import { addHeader, findEventsUnwatched, keepStateFromInputs, stopSpinner } from "./gradio_insides.js";
+import { addHeader, stopSpinner } from "./gradio_insides.js";
 import { claimName } from "./page_name.js";
 
 stopSpinner();
-keepStateFromInputs();
-findEventsUnwatched();
 // Where the browser allows no storage, a page is known by its connection alone.
 try {
   sessionStorage.length; // an error, if it does not

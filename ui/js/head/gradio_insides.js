@@ -30,28 +30,3 @@ export const stopSpinner = () => {
   const nextFrame = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (callback) => (SPINS.test(String(callback)) ? 0 : nextFrame(callback));
 };
-
-/**
- * Keep the state of events from the fields that they read: none shows it. Gradio would look each of 200 fields up in the
- * tree of the page, twice, at every word of the server about any event: a second between a press of Run and what it
- * shows.
- */
-export const keepStateFromInputs = () => {
-  for (const { inputs } of window.gradio_config?.dependencies ?? [])
-    Object.defineProperty(inputs, "includes", { value: () => false });
-};
-
-/** @typedef {object[] | undefined} Events */
-
-/**
- * Look events up in their list itself. Gradio asks it for those of each of 200 components, twice, and by itself watches
- * each one that it passes: a fifth to a quarter of what scripts take as a page opens.
- * @param {Events} events
- * @returns {Events} the same, and whatever is chosen of them
- */
-export const findEventsUnwatched = (events = window.gradio_config?.dependencies) => {
-  const all = [...(events ?? [])];
-  /** @param {(event: object) => boolean} isWanted */
-  const value = (isWanted) => findEventsUnwatched(all.filter(isWanted));
-  return events && Object.defineProperty(events, "filter", { value });
-};
