@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -126,8 +125,10 @@ class Projects:
                 yield folder
 
     def _listed(self, folder: Path) -> Listed:
-        files = [file for file in folder.rglob("*") if os.path.isfile(file)]
-        size = sum(file.stat().st_size for file in files)
+        size = 0
+        for file in folder.rglob("*"):
+            with suppress(FileNotFoundError):  # another was written in its place
+                size += file.stat().st_size if file.is_file() else 0
         used = (folder / PAGE).stat().st_mtime
         try:
             content = _read(folder)

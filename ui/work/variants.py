@@ -85,19 +85,18 @@ def _seeing(request: EditRequest) -> EditRequest:
     )
 
 
-def plan(job: RunJob, wanted: object, values: Mapping[str, object]) -> list[RunJob]:
+def plan(job: RunJob, count: object, values: Mapping[str, object]) -> list[RunJob]:
     """Return the runs of one press of Run: `job` with its own seed, and with those that
     follow it.
 
     Args:
-        wanted: What the page sent, {"count": 1 to 4}; anything else is taken for 1.
+        count: What the page sent, 1 to 4; anything else is taken for 1.
         values: Every parameter as the run would have it.
 
     Raises:
         RequestError: Several are wanted where the seed would change nothing.
     """
     request = job.request
-    count = wanted.get("count") if isinstance(wanted, dict) else 1
     if not isinstance(count, int) or not 1 <= count <= MAX_VARIANTS:
         count = 1
     if count > 1:

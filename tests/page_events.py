@@ -1,0 +1,166 @@
+"""A page without a browser: its events are sent as a browser sends them, and what the
+server answers is kept by component."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import gradio as gr
+from gradio.blocks import BlockFunction
+from gradio.data_classes import GradioDataModel
+from gradio.exceptions import Error
+from gradio.state_holder import SessionState
+
+PAGE = "p" * 32
+# What differs from run to run, in texts and by key.
+_VOLATILE = re.compile(
+    r"data:[\w/]+;base64,[\w+/=]+|/[^\s\"]*/|[0-9a-f]{16,}|\d+ s$|\d+ s\b"
+)
+_UNEQUAL = {"time", "turn", "anew", "seconds", "key", "pressed", "used", "size"}
+_DECLARED = {"parameters", "methods"}  # elsewhere, and tested there
+_LONG = 120  # characters of a text, such as a mask, that is kept as a sum
+
+
+class PageEvents:
+    """A page that is open.
+
+    Attributes:
+        values: What each component shows, by name; JSON, as it is sent.
+        failed: The texts of events that were refused.
+    """
+
+    def __init__(self, page: gr.Blocks, names: dict[int, str]) -> None:
+        self._page = page
+        self._names = names
+        self._state = SessionState(page)
+        headers = {"x-regrain-page": PAGE}
+        client = SimpleNamespace(host="127.0.0.1")
+        self._request = SimpleNamespace(
+            session_hash="session", headers=headers, client=client
+        )
+        self.values: dict[str, Any] = {}
+        for number, name in names.items():
+            self.values[name] = _json(getattr(page.blocks[number], "value", None))
+        self.failed: list[str] = []
+
+    def load(self) -> None:
+        """Open the page."""
+        self._fire("load", None, {})
+
+    def send(self, component: str, event: str, **data: object) -> None:
+        """Send an event of a component, and all that follow from it."""
+        self._fire(event, component, data)
+
+    def type(self, component: str, **value: object) -> None:
+        """Change what a component says, as its script does."""
+        before = self.values[component] or {}
+        self.values[component] = {**before, **value}
+
+    def choose(self, component: str, value: object) -> None:
+        """Choose in a list of Gradio's, or upload a file."""
+        self.values[component] = value
+
+    def _fire(self, event: str, component: str | None, data: dict[str, object]) -> None:
+        heard = False
+        for fn in [*self._page.fns.values()]:
+            for number, name in fn.targets:
+                if name == event and self._names.get(number or 0) == component:
+                    heard = True
+                    anyio.run(self._run, fn, data)
+        assert heard, f"nothing hears {event} of {component}"
+
+    async def _run(self, fn: BlockFunction, data: dict[str, object]) -> None:
+        succeeded = True
+        if fn.fn:
+            succeeded = await self._answer(fn, data)
+        for after in self._page.fns.values():
+            if after.trigger_after != fn._id:
+                continue
+            if after.trigger_only_on_success and not succeeded:
+                continue
+            if after.trigger_only_on_failure and succeeded:
+                continue
+            await self._run(after, {})
+        if fn.js and "askToLook" in str(fn.js):
+            for look in self._page.fns.values():
+                if ("look" in dict(look.targets).values()) and self._is_of(
+                    look, "checks"
+                ):
+                    await self._answer(look, {})
+
+    def _is_of(self, fn: BlockFunction, component: str) -> bool:
+        return any(
+            self._names.get(number or 0) == component for number, _ in fn.targets
+        )
+
+    async def _answer(self, fn: BlockFunction, data: dict[str, object]) -> bool:
+        inputs = [self.values[self._names[block._id]] for block in fn.inputs]
+        event = gr.EventData(None, data)
+        iterator = None
+        while True:
+            try:
+                answer = await self._page.process_api(
+                    fn,
+                    inputs,
+                    state=self._state,
+                    request=self._request,  # type: ignore[arg-type]
+                    event_data=event,
+                    iterator=iterator,
+                )
+            except Error as error:
+                self.failed.append(error.message)
+                return False
+            goes_on = answer["is_generating"]
+            if goes_on or iterator is None:  # the end of a generator says nothing
+                for block, value in zip(fn.outputs, answer["data"], strict=True):
+                    self._take(self._names[block._id], value)
+            iterator = answer["iterator"]
+            if not goes_on:
+                return True
+
+    def _take(self, name: str, value: object) -> None:
+        value = _json(value)
+        is_update = isinstance(value, dict) and value.get("__type__") == "update"
+        if not is_update:
+            self.values[name] = value
+        elif "value" in value:
+            self.values[name] = value["value"]
+
+
+def _json(value: object) -> Any:
+    if isinstance(value, GradioDataModel):
+        value = value.model_dump()
+    return json.loads(json.dumps(value, default=str))
+
+
+def settled(value: Any, root: Path) -> Any:
+    """Return what is shown without what differs from run to run, as files in `root`."""
+    if isinstance(value, dict):
+        left_out = _UNEQUAL | _DECLARED
+        return {
+            key: settled(part, root)
+            for key, part in value.items()
+            if key not in left_out
+        }
+    if isinstance(value, list):
+        return [settled(part, root) for part in value]
+    if not isinstance(value, str):
+        return value
+    text = _VOLATILE.sub("…", value.replace(str(root), ""))
+    if len(text) > _LONG:
+        return f"{text[:20]}… of {len(text)}, {zlib.crc32(text.encode())}"
+    return text
+
+
+def uploaded(folder: Path, file: Path) -> str:
+    """Return the place of a file as one that a browser has uploaded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / file.name
+    place.write_bytes(file.read_bytes())
+    return str(place)

@@ -1,0 +1,232 @@
+"""A visit from the first example to a project that is opened again, without a browser:
+what each event changes on the page is as `walk.json` says.
+
+`python tests/ui/page/test_walk.py` writes that file anew; look at what has changed
+there before it is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import fake_app
+from fake_app import write_examples
+from made_clips import moving, write_clip
+from page_events import PageEvents, settled, uploaded
+
+from regrain.ui.page import build as building
+from regrain.ui.page.layout import Tools
+from regrain.ui.server.media import Media
+from regrain.ui.session.examples import load_examples
+from regrain.ui.session.projects import Projects
+
+EXPECTED = Path(__file__).with_name("walk.json")
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[PageEvents]:
+    """Open a page with the made-up editor, which keeps everything in `root`."""
+    laid_out = []
+
+    def lay_out(*given):
+        laid_out.append(real(*given))
+        return laid_out[0]
+
+    real = building.lay_out
+    (root / "model").mkdir()
+    (root / "model" / "words.json").write_text(json.dumps(fake_app.WORDS))
+    media = Media(root / "media")
+    examples = load_examples(write_examples(root / "examples"), media.examples)
+    tools = Tools(
+        fake_app.edit,
+        fake_app.segment,
+        fake_app.propagate,
+        plan_tuning=fake_app.plan_tuning,
+        fetch=fake_app.fetch,
+    )
+    environment = {
+        "REGRAIN_TEST_LOG": str(root / "steps.log"),
+        "REGRAIN_TEST_PAUSE": "0",
+        "GRADIO_TEMP_DIR": str(root / "uploads"),
+    }
+    with (
+        mock.patch.object(building, "lay_out", lay_out),
+        # as clips are opened, not from time to time
+        mock.patch.object(Projects, "_keep_all"),
+        mock.patch.dict(os.environ, environment),
+    ):
+        page = building.build(tools, examples, media, root / "model", root / "projects")
+        (parts,) = laid_out
+        names = {part._id: name for name, part in vars(parts).items()}
+        yield PageEvents(page, names)
+
+
+def act(page: PageEvents, act: str, **data: object) -> None:
+    """Send an act on the masks, as the canvas does."""
+    canvas = page.values["canvas"]
+    about = {"id": canvas["id"], "have": canvas["rev"], "frame": 0, "nonce": 1}
+    page.send("canvas", "act", **about, act=act, **data)
+
+
+def describe(page: PageEvents, **words: object) -> None:
+    """Type words into the cards, by region, and those of the whole."""
+    canvas, cards = page.values["canvas"], page.values["cards"]
+    regions = [
+        region | words.pop(region["name"], {})  # type: ignore[operator]
+        for region in cards["regions"]
+    ]
+    page.type("cards", id=canvas["id"], have=canvas["rev"], regions=regions, **words)
+    page.send("cards", "prompts")
+
+
+def set_values(page: PageEvents, **given: object) -> None:
+    """Type values into fields of the chosen method."""
+    settings = page.values["settings"]
+    before = settings["given"]
+    mine = before.get(settings["method"], {}) | given
+    page.type("settings", given=before | {settings["method"]: mine})
+
+
+def walk(page: PageEvents, root: Path) -> Iterator[str]:
+    """Visit the page; yield what was done."""
+    page.load()
+    page.send("head", "here")
+    yield "the page was opened"
+    page.send("gallery", "pick", name="02_discs_and_lawn")
+    yield "an example was picked"
+    describe(page, **{"left disc": {"prompt": "a robot"}})
+    yield "words were typed"
+    page.send("checks", "look")
+    yield "words and settings were looked at"
+    page.send("method", "choose", name="videograin")
+    page.send("settings", "preset", preset="released")
+    yield "a method and a preset were chosen"
+    page.send("quality", "choose", name="draft")
+    set_values(page, keyframes="0, 4")
+    page.send("checks", "look")
+    yield "settings were changed"
+    page.send("method", "choose", name="infedit")
+    page.type("settings", variants=2)
+    page.send("run", "click")
+    yield "two variants were run"
+    older, newer = [one["key"] for one in page.values["history"]["runs"]]
+    page.send("history", "show", key=newer)
+    yield "the first was shown"
+    page.send("history", "compare", a=older, b=newer)
+    yield "both were compared"
+    page.send("result", "make", key=older, name="masks.zip")
+    yield "its masks were packed"
+    page.send("result", "make", key=newer, name="nothing.zip")
+    yield "a file of no known kind was asked for"
+    page.send("history", "remove", key=older)
+    yield "one was removed"
+    set_values(page, steps=5)
+    page.send("history", "use", key=newer)
+    yield "the settings of the other were used again"
+    page.send("addons", "choose", added=[{"name": "storybook/fast", "weight": 0.5}])
+    yield "a LoRA was weighed"
+    page.choose("model", "owner/other")
+    page.send("model", "change")
+    yield "a model that is not here was asked for"
+    page.send("hub", "use", id="owner/other")
+    yield "it was to be used"
+    page.choose("model", "storybook")
+    page.send("model", "change")
+    yield "the built-in model was taken again"
+    set_values(page, steps=5000)
+    page.send("run", "click")
+    yield "what is wrong was run"
+    set_values(page, steps=4)
+    page.send("canvas", "save")
+    yield "the project was saved"
+    clip = uploaded(
+        root / "uploads" / "1", write_clip(root / "walk.mp4", moving(6, 64, 48))
+    )
+    page.send("gallery", "open", path=clip, name="walk.mp4")
+    yield "a clip of one's own was opened"
+    act(page, "preview", label=0, at=[20, 20], inside=True)
+    yield "a thing was pointed at"
+    act(page, "point", label=0, at=[20, 20], inside=True)
+    yield "it was clicked"
+    act(page, "stroke", label=1, path=[[5, 5], [9, 9]], radius=3, erase=False)
+    act(page, "rest")
+    act(page, "undo")
+    yield "it was painted over, and a region of the rest was taken back"
+    describe(page, source_prompt="a cat", **{"Region 1": {"prompt": "a fox"}})
+    canvas = page.values["canvas"]
+    page.send("canvas", "track", id=canvas["id"], have=canvas["rev"], frame=0)
+    yield "it was tracked"
+    page.send("canvas", "scan", id=canvas["id"], have=canvas["rev"])
+    yield "cuts were looked for"
+    page.type("cards", attempt="quick", attempt_frame=2)
+    page.send("run", "click")
+    yield "a frame was tried"
+    page.type("cards", attempt="")
+    page.send("canvas", "trim", start=1, stride=1, frames=4)
+    yield "other frames were taken"
+    page.send("canvas", "export", id=canvas["id"], have=canvas["rev"], form="png")
+    yield "its masks were saved"
+    masks = uploaded(root / "uploads" / "2", Path(page.values["download"]["path"]))
+    page.choose("mask_file", [{"path": masks, "meta": {"_type": "gradio.FileData"}}])
+    page.send("mask_file", "upload")
+    yield "and loaded"
+    page.send("head", "back", gone=False, typed=None)
+    yield "the page was loaded again"
+    page.send("recent", "list")
+    keys = [one["key"] for one in page.values["recent"]["items"]]
+    yield "projects were listed"
+    page.send("recent", "open", key=keys[-1])
+    yield "one was opened"
+    page.send("recent", "delete", key=keys[-1])
+    yield "and deleted"
+    page.send("recent", "path", place=str(root / "walk.mp4"))
+    yield "a file was opened by its path"
+    page.send("recent", "path", place="/nothing.mp4")
+    yield "one that is not there was"
+    page.send("stop", "click")
+    page.send("queue", "remove", key="none")
+    yield "nothing was stopped"
+    page.send("canvas", "hover", act="look", id="gone", have=0, nonce=9, frame=0)
+    yield "a page that is gone was looked at"
+
+
+def record(root: Path) -> dict[str, object]:
+    """Return what each step changes, by component."""
+    steps = {}
+    with opened(root) as page:
+        before: dict[str, object] = {}
+        for step in walk(page, root):
+            shown = page.values.items()
+            now = {name: settled(value, root) for name, value in shown}
+            # kept in the background: which was last is not said
+            now["recent"]["items"].sort(key=lambda item: item["title"])
+            changed = {
+                name: value for name, value in now.items() if value != before.get(name)
+            }
+            steps[step] = changed | ({"failed": page.failed} if page.failed else {})
+            page.failed = []
+            before = now
+    return steps
+
+
+def test_each_step_changes_what_it_did(tmp_path):
+    expected = json.loads(EXPECTED.read_text())
+    found = record(tmp_path)
+    assert [*found] == [*expected]
+    for step, changed in found.items():
+        assert changed == expected[step], step
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        written = json.dumps(record(Path(folder)), indent=1, ensure_ascii=False)
+    EXPECTED.write_text(written + "\n")
