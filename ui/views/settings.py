@@ -164,8 +164,6 @@ def given(
     types = METHODS[method].Params.model_fields
     chosen = {name: _read(types[name], value) for name, value in said.items()}
     preset = {name: value for name, value in chosen.items() if name == "preset"}
-    if preset == {"preset": usual({}).get("preset")} and "preset" not in project:
-        preset = {}  # nobody chose it: what the model recommends counts
     base = usual(preset)
     changed = {
         name: value

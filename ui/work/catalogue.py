@@ -28,7 +28,6 @@ from regrain.editing.models.files.location import (
     ModelLocation,
     find,
     parse_lora,
-    suits,
 )
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.models.files.reader import Reader, open_reader
@@ -40,7 +39,7 @@ from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
-from regrain.editing.request.usual import lacking, usual_way
+from regrain.editing.request.usual import lacking
 from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
@@ -206,19 +205,6 @@ class Catalogue:
         """Return every parameter as a run of a model with these LoRA files would have
         it; an EditingError if one is wrong."""
         return values(method, self._facts(model), given, loras)
-
-    def usual(self, model: str, asked: Edit) -> dict[str, dict[str, Any]]:
-        """Return the parameters that every method begins with: what is asked of its
-        own, else the model's with what is usually added to it."""
-        found = {}
-        for method in METHODS:
-            given: Mapping[str, object] = {}
-            loras = usual_way(model, method).loras
-            if method == asked.method:
-                given = asked.params
-                loras = tuple(name for name in asked.loras if suits(model, name))
-            found[method] = self.values(method, model, given, self.loras_of(loras))
-        return found
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""

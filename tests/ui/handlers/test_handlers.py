@@ -21,6 +21,7 @@ from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views.shown import ProgressView
@@ -29,11 +30,8 @@ from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 REQUEST = SimpleNamespace(session_hash="page")
 _NAMES = "canvas download history live losses player progress queue result run stop"
-_FIELDS = ("model", "added", "seed", "prediction")
-PARTS = SimpleNamespace(
-    **{name: name for name in _NAMES.split()},
-    named=lambda values: dict(zip(_FIELDS, values, strict=True)),
-)
+PARTS = SimpleNamespace(**{name: name for name in _NAMES.split()})
+FIELDS = ("storybook", [], {})
 
 
 @pytest.fixture
@@ -79,13 +77,13 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(
     clips, session, masks, runs
 ):
-    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0, "") == {}
-    assert clips.save(REQUEST, LATE, "storybook", [], 0, "") == {}
+    assert runs.begin(REQUEST, LATE, *FIELDS) == {}
+    assert clips.save(REQUEST, LATE, *FIELDS) == {}
     event = SimpleNamespace(_data=LATE | {"act": "add"})
     assert masks.act(event, REQUEST) == {}
     assert list(masks.track(event, REQUEST)) == []
     assert (session.source_prompt, session.state.regions) == ("", {})
-    shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0, "")
+    shown = runs.begin(REQUEST, {"id": None, "have": 0}, *FIELDS)
     assert "Reload" in shown["progress"].text  # of no clip that it ever had
 
 
@@ -163,8 +161,8 @@ def test_a_try_has_as_many_variants_as_a_run(monkeypatch, session, runs):
     monkeypatch.setattr(run_handlers, "plan", lambda job, wanted, values: wanted)
     monkeypatch.setattr(RunHandlers, "requested", lambda *_: JOB.request)
     monkeypatch.setattr(RunHandlers, "values_of", lambda *_: {})
-    form = RunForm(session, {"count": 4}, "quick", 0, 0, {})
-    assert runs._plan(session, "page", form) == {"count": 4}
+    form = RunForm(session, "quick", 0, 0, Fields(variants=4))
+    assert runs._plan(session, "page", form) == 4
 
 
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(
@@ -179,7 +177,7 @@ def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_as
 
     def begin(words):
         said = {"id": session.id, "have": 0, "source_prompt": words}
-        return runs.begin(REQUEST, None, said, "storybook", [], 0, "")
+        return runs.begin(REQUEST, said, *FIELDS)
 
     assert "progress" in begin("a cat")
     assert "under way" in begin("a cat")["queue"].note
@@ -201,7 +199,7 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(
     session, paint, runs
 ):
     label = paint(session)
-    form = RunForm(copy.copy(session), None, "", 0, session.rev, None)
+    form = RunForm(copy.copy(session), "", 0, session.rev, None)
     frames = range(len(session.opened.frames))
     found = (
         (frame, np.full(session.state.size[::-1], label, np.uint8), 1.0)
@@ -231,7 +229,7 @@ def test_only_a_try_of_a_frame_that_was_drawn_tracks_nothing(
     paint(session)
     asked = copy.copy(session)
     asked.adapters = SimpleNamespace(path=path)
-    form = RunForm(asked, None, attempt, frame, session.rev, None)
+    form = RunForm(asked, attempt, frame, session.rev, None)
     assert form.tries_what_is_drawn is expected
 
 
@@ -264,7 +262,7 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
     clips, said, masks
 ):
     event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None)]
+    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None, *FIELDS)]
     notes = [view["canvas"].note for view in shown] + [
         view["canvas"].note for view in masks.track(event, REQUEST)
     ]
@@ -274,7 +272,9 @@ def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
 
 def test_what_is_wrong_with_other_frames_is_named(clips, session):
     event = SimpleNamespace(_data={"id": session.id, "have": 0, "start": "x"})
-    note = clips.trim(event, REQUEST, {"id": session.id, "have": 0})["canvas"].note
+    note = clips.trim(event, REQUEST, {"id": session.id, "have": 0}, *FIELDS)[
+        "canvas"
+    ].note
     assert note.startswith("Clip: ")
 
 
@@ -288,7 +288,7 @@ def test_the_run_of_a_page_that_has_gone_ends_and_says_so(session, runs):
         raise RequestError("queue", "It is full.")
 
     begun = replace(runs, turns=SimpleNamespace(enter=refuse))
-    begun.begin(REQUEST, None, {"id": session.id, "have": 0}, "storybook", [], 0, "")
+    begun.begin(REQUEST, {"id": session.id, "have": 0}, *FIELDS)
     runs = replace(
         runs, jobs=SimpleNamespace(run=lambda job: iter([Stage("editing")] * 5))
     )
@@ -315,9 +315,8 @@ def test_a_full_disk_is_told_as_one(clips, monkeypatch, session, runs):
     monkeypatch.setattr(RunHandlers, "_plan", full)
     monkeypatch.setattr(ClipHandlers, "requested", full)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
-    form = (REQUEST, said, "storybook", [], 0, "")
-    assert "disk" in clips.save(*form)["progress"].text
-    _, form = runs._form(REQUEST, None, said, form[2:])
+    assert "disk" in clips.save(REQUEST, said, *FIELDS)["progress"].text
+    _, form = runs._form(REQUEST, said, FIELDS)
     run = SimpleNamespace(asked=form, turn=turn(), tracking=0.0)
     (*_, shown) = runs.work(session, "page", run)
     assert "disk" in shown["progress"].text
@@ -331,7 +330,7 @@ def test_where_no_thread_can_be_had_the_page_says_that_the_run_failed(
 
     monkeypatch.setattr("regrain.ui.server.runs.start_thread", refuse)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
-    shown = runs.begin(REQUEST, None, said, "storybook", [], 0, "")
+    shown = runs.begin(REQUEST, said, *FIELDS)
     assert shown["progress"].state == "error"
     assert not session.going
     assert runs.turns.enter_first().wait(0)

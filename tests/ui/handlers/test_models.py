@@ -16,6 +16,7 @@ from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
 from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
 from regrain.ui.views import checks
 from regrain.ui.views.model_views import addons_view, hub_view
@@ -24,7 +25,7 @@ from regrain.ui.work.catalogue import Catalogue
 
 
 def fields_of(added, prediction=""):
-    return {"model": "m", "added": added, "seed": 0, "prediction": prediction}
+    return Fields("m", added, 0, prediction)
 
 
 def test_loras_have_weights():
@@ -50,36 +51,41 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
         save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     catalogue = Catalogue({}, ASSETS / "storybook")
-    filled = []
-    controls = SimpleNamespace(fill=lambda *one: filled.append(one) or {})
-    parts = SimpleNamespace(added="added", controls=controls)
-    handlers = ModelHandlers(catalogue, None, None, parts, None)
+    handlers = ModelHandlers(catalogue, None, None, None, None)
     session = SimpleNamespace(method="sdedit")
     monkeypatch.setattr(ModelHandlers, "session", lambda *_: session)
+
+    said = {"given": {"sdedit": {"steps": 9, "strength": 0.4}}}
 
     def choose(before, *names):
         added = [{"name": f"loras/{name}", "weight": 1} for name in names]
         event = SimpleNamespace(_data={"added": [*added, "x"]})
-        return handlers.add(before, "storybook", event, None)["added"]
+        shown = handlers.add(event, None, "storybook", before, said)
+        return shown["added"], shown["settings"]
 
-    assert choose([], "ink") == ["loras/ink@1"]
-    assert choose(["loras/ink@1"], "lcm-lora-sdv1-5") == ["loras/lcm-lora-sdv1-5@1"]
-    assert choose(["loras/lcm-lora-sdv1-5@1"]) == []
     few = {"steps": 4, "guidance_scale": 1.0, "sampler": "lcm"}
     usual = {"steps": 20, "guidance_scale": 4.0, "sampler": "ddim"}
-    assert filled == [("sdedit", {}), ("sdedit", few), ("sdedit", usual)]
-
-    # What a word alone says is a hint at the model, and fills in nothing.
-    assert choose([], "turbo_granny") == ["loras/turbo_granny@1"]
-    assert filled[-1] == ("sdedit", {})
+    fast = ["loras/lcm-lora-sdv1-5@1"]
+    for before, names, added, values, steps in (
+        ([], ("ink",), ["loras/ink@1"], usual, 9),
+        (["loras/ink@1"], ("lcm-lora-sdv1-5",), fast, few, None),
+        (fast, (), [], usual, None),
+        # What a word alone says is a hint at the model, and fills in nothing.
+        ([], ("turbo_granny",), ["loras/turbo_granny@1"], usual, 9),
+    ):
+        listed, shown = choose(before, *names)
+        assert listed == added
+        assert {name: shown.usual[name] for name in values} == values
+        assert shown.given["sdedit"].get("steps") == steps
+        assert shown.given["sdedit"]["strength"] == 0.4
     page = SimpleNamespace(lock=nullcontext())
     asked = Edit(method="sdedit", loras=("loras/turbo_granny@1", "elsewhere/turbo"))
     monkeypatch.setattr(CheckHandlers, "described", lambda *_: page)
     monkeypatch.setattr(CheckHandlers, "asked", lambda *_: asked)
     given = []
     monkeypatch.setattr(checks, "check", lambda *all: given.append(all[-1]) or [])
-    parts = SimpleNamespace(named=lambda _: {})
-    CheckHandlers(catalogue, None, None, parts, None)._check(None, None, ())
+    fields = ("storybook", [], {})
+    CheckHandlers(catalogue, None, None, None, None)._check(None, None, fields)
     ((hint,),) = given
     assert "The name 'turbo_granny' says Turbo" in hint
 
@@ -130,13 +136,11 @@ def test_a_motion_adapter_is_told_from_lora_files(monkeypatch):
         assert asked.reader == reader
 
 
-def test_all_that_a_request_adds_is_in_its_field(monkeypatch):
+def test_all_that_a_request_adds_is_in_its_field():
     known = SimpleNamespace(loras=[], motions=[], pictures=[], readers=["readers/clip"])
     handlers = ModelHandlers(known, None, None, None, None)
-    monkeypatch.setattr(ModelHandlers, "method", lambda *_: {})
-    monkeypatch.setattr(ModelHandlers, "prediction", lambda *_: None)
     more = {"motion": "m@1", "picture_adapter": "p", "reader": "readers/clip"}
-    shown = handlers.settings(Edit(method="sdedit", loras=("a",), **more))
+    shown = handlers.added(Edit(method="sdedit", loras=("a",), **more).added)
     assert shown["added"] == ["a", "m@1", "p", "readers/clip"]
     assert shown["addons"].readers == ["readers/clip"]
 

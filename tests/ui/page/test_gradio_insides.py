@@ -22,6 +22,7 @@ from gradio.state_holder import SessionState, StateHolder
 from regrain.ui.page.components import view
 from regrain.ui.page.first_import import no_interfaces
 from regrain.ui.page.gradio_insides import INSIDES, Page, poll_calmly
+from regrain.ui.views.shown import HeaderView
 
 TESTS = [
     Path(__file__),
@@ -81,13 +82,17 @@ def test_api_defaults():
 
 
 def test_postprocess_data(page):
-    (number,) = page.fns[0].outputs
-    state = SessionState(page)
-    with page:
-        number.input(lambda: None, None, [number, gr.Button()])
-    fn = [*page.fns.values()][-1]
-    anyio.run(page.postprocess_data, fn, {number: gr.skip()}, state)
-    assert state.blocks_config.blocks[number._id] is not number
+    """All answers pass through it, and what it makes of a view is JSON."""
+    with Page() as shown:
+        part = gr.HTML()
+        shown.load(lambda: None, None, part)
+    state = SessionState(shown)
+    answered = shown.postprocess_data(shown.fns[0], HeaderView(known=True), state)
+
+    async def tell():
+        return await answered
+
+    assert anyio.run(tell) == [{"known": True}]
 
 
 def test_process_api(page):

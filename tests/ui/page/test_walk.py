@@ -1,22 +1,18 @@
 """A visit from the first example to a project that is opened again, without a browser:
 what each event changes on the page is as `walk.json` says.
 
-`python tests/ui/page/test_walk.py` writes that file anew; look at what has changed
-there before it is committed.
+`REGRAIN_WRITE=1 pytest tests/ui/page/test_walk.py` writes that file anew; look at what
+has changed there before it is committed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import fake_app
 from fake_app import write_examples
@@ -56,6 +52,7 @@ def opened(root: Path) -> Iterator[PageEvents]:
     environment = {
         "REGRAIN_TEST_LOG": str(root / "steps.log"),
         "REGRAIN_TEST_PAUSE": "0",
+        "REGRAIN_MODELS": str(root / "models"),
         "GRADIO_TEMP_DIR": str(root / "uploads"),
     }
     with (
@@ -219,14 +216,11 @@ def record(root: Path) -> dict[str, object]:
 
 
 def test_each_step_changes_what_it_did(tmp_path):
-    expected = json.loads(EXPECTED.read_text())
     found = record(tmp_path)
+    if "REGRAIN_WRITE" in os.environ:
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        EXPECTED.write_text(text + "\n")
+    expected = json.loads(EXPECTED.read_text())
     assert [*found] == [*expected]
     for step, changed in found.items():
         assert changed == expected[step], step
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        written = json.dumps(record(Path(folder)), indent=1, ensure_ascii=False)
-    EXPECTED.write_text(written + "\n")

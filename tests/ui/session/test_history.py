@@ -161,19 +161,19 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
 
 def test_variants_have_seeds_of_their_own():
     request = asking(CAT)
-    made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4})
+    made = plan(RunJob(request, "page"), 4, {"variation": 0.4})
     assert [(one.request.seed, one.number) for one in made] == [
         (7, 1),
         (8, 2),
         (9, 3),
         (10, 4),
     ]
-    for strange in ({"count": 5}, {"count": "2"}, None, 3):
+    for strange in (5, "2", None, {"count": 2}):
         assert len(plan(RunJob(request, "page"), strange, {})) == 1
     with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
-        plan(RunJob(request, "page"), {"count": 2}, {"variation": 0})
+        plan(RunJob(request, "page"), 2, {"variation": 0})
     again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
-    assert len(plan(RunJob(request, "page"), {"count": 2}, again)) == 2
+    assert len(plan(RunJob(request, "page"), 2, again)) == 2
 
 
 def test_downloads_begin_with_what_they_are_of():

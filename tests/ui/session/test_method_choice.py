@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
 from typing import Literal
 
-import gradio as gr
 import orjson
 import pytest
 from json_files import write_json
@@ -18,11 +18,12 @@ from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.local_models import ASSETS
-from regrain.ui.page import fields
 from regrain.ui.session.build_request import build_request, composed
 from regrain.ui.session.clips import prepare
 from regrain.ui.session.session import Session
 from regrain.ui.values import method_choice
+from regrain.ui.values.fields import Fields
+from regrain.ui.views import settings
 from regrain.ui.views.model_views import choice
 from regrain.ui.work import catalogue
 
@@ -31,9 +32,7 @@ EXAMPLES = ASSETS / "examples"
 
 class WholeParams(MethodParams):
     style: Literal["oil", "ink"] = Field("oil", description="Of the brush.")
-    span: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
     word: str = Field("", description="Looked at.")
-    spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
 
 
@@ -157,175 +156,98 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
 
 
-def values(method, folder, given):
-    """The parameters of a run with a model in a folder."""
+def known(folder):
+    """A catalogue of one model, in a folder, to which nothing is added."""
     model = facts_at(ModelLocation("folder", str(folder)), folder.name)
-    return catalogue.values(method, model, given)
+    return SimpleNamespace(
+        model=str,
+        loras_of=lambda names: names,
+        is_silent=lambda name: False,
+        values=lambda method, name, given, loras=(): catalogue.values(
+            method, model, given
+        ),
+    )
 
 
-def all_fields(usual, shown):
-    """The fields as they follow each other on the page."""
-    first = [
-        fields.make_some(usual, shown, names)
-        for names in (fields.AT_HAND, fields.FIRST)
-    ]
-    return first[0] | first[1] | fields.make_fields(usual, shown)
+def given(folder, method, said, project=MappingProxyType({})):
+    """What a page gives whose fields of a method say this."""
+    fields = Fields(given={method: said})
+    return settings.given(known(folder), method, fields, project)
 
 
-def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(
+def test_fields_come_from_the_declaration_and_what_is_usual_is_not_given(
     whole, tmp_path
 ):
-    usual = {
-        name: values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")
+    method = whole("inversion")
+    assert {*settings.parameters(method)} >= {"steps", "style", "word", "tries"}
+    said = {"steps": 7.0, "style": "ink", "tries": 3, "word": "", "other": 1}
+    assert given(tmp_path, method, said) == {"steps": 7, "style": "ink"}
+    # what has no field is as the project has it
+    kept = given(tmp_path, method, said, {"preview_every": 2, "steps": 9})
+    assert kept == {"preview_every": 2, "steps": 7, "style": "ink"}
+    # what cannot be read is left to the checks
+    assert given(tmp_path, method, {"tries": "many"}) == {"tries": "many"}
+    assert given(tmp_path, method, {"tries": "4"}) == {"tries": 4}
+    assert Fields.of("m", None, {"given": {method: 3, "other": {}}}).given == {
+        "other": {}
     }
-    of = {
-        name: lambda given, name=name: values(name, tmp_path, given) for name in usual
-    }
-    with gr.Blocks():
-        controls = all_fields(usual, "videograin")
-    assert dict(controls.columns)["videograin"].visible
-    assert not dict(controls.columns)["whole"].visible
-    shown = {name: control.value for name, control in controls.named.items()}
-    assert controls.given("whole", shown, of["whole"], {}) == {}
-    for name, value in {
-        "steps": 7.0,
-        "style": "ink",
-        "span": "[0.1, 0.5]",
-        "spot": "[3, 4]",
-    }.items():
-        shown[f"whole.{name}"] = value
-    chosen = {
-        "preview_every": 2,
-        "steps": 7,
-        "style": "ink",
-        "span": (0.1, 0.5),
-        "spot": (3, 4),
-    }
-    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
-    assert controls.given("videograin", shown, of["videograin"], {}) == {}
-    filled = controls.fill("whole", usual["whole"] | {"steps": 9})
-    assert filled["whole.steps"]["value"] == 9
-    # what was typed before goes
-    assert filled["whole.spot"]["value"] == ""
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
-    """With a preset, with what a model recommends, and with both: what the controls say
-    is what runs."""
+    """With a preset, with what a model recommends, and with both."""
     recommended = {"steps": 20, "guidance_scale": 4.0, "levels": "all"}
     write_json(tmp_path / "defaults.json", {"fatezero": recommended})
+    models = known(tmp_path)
 
     def of(given):
-        return values("fatezero", tmp_path, given)
-
-    with gr.Blocks():
-        controls = all_fields({"fatezero": of({})}, "fatezero")
-
-    def shown_of(given):
-        return {name: of(given)[name.partition(".")[2]] for name in controls.named}
+        return models.values("fatezero", "", given)
 
     presets = [
         {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
         {"preset": "paper"},
     ]
     for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
-        shown = shown_of(project)
-        given = controls.given("fatezero", shown, of, project)
-        assert of(given) == of(project), project
-        shown["fatezero.steps"] = 11
-        assert of(controls.given("fatezero", shown, of, project)) == of(project) | {
-            "steps": 11
-        }
-    chosen = shown_of({"preset": "released"})  # as the page shows it once it is chosen
-    assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
-    paper = shown_of({"preset": "paper"})  # and back: not what the model recommends
-    assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
-
-
-def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
-    small = [fields.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
-    assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
-    assert [fields.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [
-        0.5,
-        0.5,
-        0.05,
-    ]
-    usual = {
-        name: METHODS[name].Params().model_dump(mode="json")
-        for name in ("vid2vid_zero", "sdedit")
-    }
-    with gr.Blocks():
-        made = all_fields(usual, "sdedit")
-    slider = made.fields["vid2vid_zero"]["learning_rate"]
-    assert (slider.value, slider.step) == (0.01, 0.001)
-    (update,) = made.fill("sdedit", {"steps": 400}).values()
-    assert (update["value"], update["maximum"]) == (400, 400)
+        asked = Edit(method="fatezero", params=project)
+        fields = settings.fields_of(models, asked, "", [])
+        shown = settings.view(models, "fatezero", fields)
+        seen = shown.usual | shown.given["fatezero"]
+        assert seen == {name: of(project)[name] for name in seen}
+        found = settings.given(models, "fatezero", fields, project)
+        assert of(found) == of(project), project
+        more = fields.giving("fatezero", {**fields.given["fatezero"], "steps": 11})
+        found = settings.given(models, "fatezero", more, project)
+        assert of(found) == of(project) | {"steps": 11}
+    for preset in ("released", "paper"):  # paper is not what the model recommends
+        found = given(tmp_path, "fatezero", {"preset": preset})
+        assert of(found) == of({"preset": preset})
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_parameter_has_one_title_and_one_field(method):
-    titles = [field.title for field in METHODS[method].Params.model_fields.values()]
+    params = METHODS[method].Params
+    titles = [field.title for field in params.model_fields.values()]
     assert all(titles)
     assert len({*titles}) == len(titles)
-    usual = {method: METHODS[method].Params().model_dump()}
-    with gr.Blocks() as page:
-        made_fields = all_fields(usual, method)
-    names = [*made_fields.fields[method]]
-    assert len(names) == len(set(names))
-    assert method not in ("fresco", "sdedit") or names[0] == "strength"
-    hidden = {"preview_every"} | (
-        {"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set()
-    )
-    assert {*names} == {*METHODS[method].Params.model_fields} - hidden
-    # A field that was made twice would be seen, and not read.
-    made = list(page.blocks.values())
-    fields = {id(field) for field in made_fields.all}
-    assert {
-        id(block) for block in made if isinstance(block, gr.components.FormComponent)
-    } == fields
+    hidden = {"preview_every"} | ({"preset"} if len(params.PRESETS) == 1 else set())
+    shown = settings.parameters(method)
+    assert {*shown} == {*params.model_fields} - hidden
+    assert all(one.group for one in shown.values())
 
 
-def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow_the_method(
-    tmp_path,
-):
-    usual = {
-        name: METHODS[name].Params().model_dump(mode="json")
-        for name in ("videograin", "fresco")
-    }
-    with gr.Blocks():
-        both = all_fields(usual, "videograin")
-    of_pictures = [f"picture_{end}" for end in ("from", "until", "blocks", "colors")]
-    assert [*both.shared] == ["keyframes", "cuts", *of_pictures]
-    for name, hint, value in (
-        ("keyframes", "0, 8, 15", "all"),
-        ("cuts", "24, 60", "auto"),
-    ):
-        field = both.shared[name]
-        assert isinstance(field, gr.Textbox)
-        assert field.value == value
-        assert hint in field.placeholder
-        assert all(fields[name] is field for fields in both.fields.values())
-        assert both.all.count(field) == 1
-    assert {"keyframes", "cuts"}.isdisjoint(both.own("fresco"))
-    # Neither a preset nor a model changes what is said of the clip.
-    filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
-    assert [update["value"] for update in filled.values()] == [9]
-    shown = {name: control.value for name, control in both.named.items()}
-    shown |= {"fresco.keyframes": "every 4", "fresco.cuts": "24, 60"}  # of the first
-    for method in both.fields:
-        given = both.given(
-            method,
-            shown,
-            lambda given, m=method: values(m, tmp_path, given),
-            {},
-        )
-        assert given == {"keyframes": "every 4", "cuts": "24, 60"}
-    shown = [column.visible for column in both.show("fresco").values()]
-    names = [name for name, _ in both.columns]
-    assert names == ["fresco", *["videograin", "fresco"] * 3]
-    assert shown == [name == "fresco" for name in names]
-    assert "window" in both.own("videograin")
-    assert "frames_at_once" in both.own("fresco")
+def test_what_is_said_of_the_clip_goes_with_another_method():
+    marks = {"keyframes": "every 4", "cuts": "24, 60"}
+    before = Fields(given={"fresco": {"cuts": "9", "steps": 3}})
+    fields = before.on_clip("fresco", {**marks, "strength": 0.5})
+    assert fields.given["fresco"] == {**marks, "steps": 3}
+    assert fields.on_clip("fresco", {}).given["fresco"] == {"steps": 3}
+
+
+def test_a_seed_without_use_has_no_variants(tmp_path):
+    fields = Fields(seed=3, variants=4)
+    for method, seeded in (("sdedit", True), ("fatezero", True)):
+        shown = settings.view(known(tmp_path), method, fields)
+        assert (shown.seed, shown.seeded) == (3, seeded)
+        assert shown.variants == (4 if seeded else 1)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -44,16 +44,14 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session import WORDS
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.layers import Key, MaskLayer, Reshape
 from regrain.ui.values.state import Undo
 
-FIELDS = {
-    "model": "storybook",
-    "added": ["storybook/motion"],
-    "seed": 5,
-    "videograin.steps": 12,
-}
+FIELDS = Fields(
+    "storybook", ["storybook/motion"], 5, given={"videograin": {"steps": 12}}
+)
 FRAMES, HEIGHT, WIDTH = 3, 48, 64
 
 
@@ -82,8 +80,8 @@ def process(tmp_path, root, open_clip):
         projects = Projects(root)
         projects.wake = lambda: None
         projects.learn(
-            lambda session, values: Edit(
-                seed=values["seed"], params={"steps": values["videograin.steps"]}
+            lambda session, fields: Edit(
+                seed=fields.seed, params=fields.given["videograin"]
             )
         )
         media = Media(tmp_path / f"media{next(count)}")
@@ -284,7 +282,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     for margin in said:
         session.describe({"regions": [{"label": label, "margin": margin}]})
     session.method = "sdedit"
-    session.fields = FIELDS | {"added": [], "videograin.steps": 2}
+    session.fields = replace(FIELDS, given={"videograin": {"steps": 2}})
     session.choose_focus("on")
     keep(visits, session)
     asked = Edit(method="sdedit", seed=5, params={"steps": 2}, focus="on")
@@ -342,7 +340,7 @@ def test_each_thing_that_is_kept_is_a_change_by_itself(root, visits, session):
         "method": "sdedit",
         "focus": "each",
         "found": (1,),
-        "fields": {"seed": 6},
+        "fields": Fields(seed=6),
     }
     names = dict.fromkeys(others) | {"state": "regions", "steps": "undo"}
     label, region = next(iter(session.state.regions.items()))
@@ -531,19 +529,6 @@ def test_a_project_without_its_title_and_with_a_damaged_picture_is_listed(
     assert [one.title for one in process().projects.listed()] == ["my walk"]
 
 
-def test_a_field_that_a_project_does_not_know_is_left_as_it_is(
-    process, root, visits, session
-):
-    keep(visits, session)
-    after = process()
-    after.projects.learn(lambda session, values: Edit(seed=values["new"]))
-    back = after.arrive("page", "c")
-    assert back.fields == FIELDS
-    back.rev += 1
-    after.projects.keep("page", back)
-    assert load_project(root / "my walk").seed == 0, "as its clip came"
-
-
 def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, session):
     session.tracker = "flow"  # of earlier versions
     keep(visits, session)
@@ -662,7 +647,6 @@ def test_a_folder_of_version_1_opens_and_is_written_again_key_for_key(
     os.link(clip, folder / "clip.mp4")
     back = back_in(visits)
     assert [run.key for run in back.history.runs] == ["abc"]
-    back.fields = dict(back.fields)
     back.kept = replace(back.kept, results=set(), said=())
     shutil.rmtree(folder / "results")
     visits.projects.keep("page", back)

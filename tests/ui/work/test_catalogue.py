@@ -23,9 +23,10 @@ from regrain.editing.models.files.location import (
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers import clip_handlers
-from regrain.ui.handlers.base import Handlers
 from regrain.ui.handlers.clip_handlers import SettingHandlers
+from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
+from regrain.ui.views import settings
 from regrain.ui.views.model_views import addons_view
 from regrain.ui.work.catalogue import Catalogue
 
@@ -212,61 +213,53 @@ def test_a_choice_of_what_a_model_predicts_is_shown_where_it_does_not_say(
     models, tmp_path
 ):
     write(models / "mine.safetensors")
-    handlers = Handlers(Catalogue({}, tmp_path), None, None, None)
-    shown = handlers.prediction("mine.safetensors", "v_prediction")
-    assert (shown["visible"], shown["value"]) == (True, "v_prediction")
-    hidden = handlers.prediction(BUILT_IN_MODEL, "v_prediction")
-    assert (hidden["visible"], hidden["value"]) == (False, "")
-    kept = handlers.prediction("mine.safetensors", None)
-    assert kept["visible"]
-    assert "value" not in kept
+    known = Catalogue({}, tmp_path)
+    fields = Fields("mine.safetensors", [], prediction="v_prediction")
+    shown = settings.view(known, "videograin", fields)
+    assert (shown.silent, shown.prediction) == (True, "v_prediction")
+    assert not settings.view(known, "videograin", Fields()).silent
 
 
-def test_choosing_a_model_shows_and_empties_what_it_predicts(
+def test_choosing_a_model_shows_its_settings_and_empties_what_it_predicts(
     models, tmp_path, monkeypatch
 ):
     write(models / "mine.safetensors")
     write(models / "other.safetensors")
-    parts = SimpleNamespace(prediction="prediction", useless="useless")
-    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, parts)
+    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
+    asked = Edit(method="videograin", params={"steps": 7}, prediction="sample")
     session = SimpleNamespace(
-        filled="mine.safetensors", method="videograin", lock=nullcontext()
+        filled="mine.safetensors",
+        method="videograin",
+        lock=nullcontext(),
+        opened=SimpleNamespace(request=SimpleNamespace(asked=asked)),
     )
     monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
-    for name in ("_notice", "_filled", "added", "cards", "method"):
+    for name in ("_notice", "cards"):
         monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
+    said = {"seed": 4, "prediction": "epsilon", "given": {"videograin": {"steps": 9}}}
     choose = partial(handlers.choose_model, None)
-    asked = choose("owner/other", [])
+    asked = choose("owner/other", [], said)
     assert asked["hub"].id == "owner/other"
     assert session.filled == "mine.safetensors"
-    assert choose("nothing like it", []) == {}
-    kept = choose("mine.safetensors", [])["prediction"]
-    assert kept["visible"]
-    assert "value" not in kept  # that of the project
-    assert choose("other.safetensors", [])["prediction"]["value"] == ""
-    assert not choose(BUILT_IN_MODEL, [])["prediction"]["visible"]
+    assert choose("nothing like it", [], said) == {}
+    # it came with values of its own
+    assert "settings" not in choose("mine.safetensors", [], said)
+    shown = choose("other.safetensors", [], said)["settings"]
+    assert (shown.prediction, shown.seed) == ("", 4)
+    assert shown.given == {"videograin": {"steps": 7}}  # the project's
 
 
 def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
     handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
     session = SimpleNamespace(method="infedit", lock=nullcontext())
     monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
-    monkeypatch.setattr(SettingHandlers, "method", lambda *_: {})
     monkeypatch.setattr(SettingHandlers, "cards", lambda *_: {})
     chosen = SimpleNamespace(_data={"name": "videograin"})
     monkeypatch.setattr(clip_handlers, "event_data", lambda event: event._data)
-    shown = handlers.switch([BUILT_IN_FAST, "ink"], BUILT_IN_MODEL, chosen, None)
+    said = {"given": {"infedit": {"cuts": "2", "steps": 3}}}
+    added = [BUILT_IN_FAST, "ink"]
+    shown = handlers.switch(chosen, None, BUILT_IN_MODEL, added, said)
     assert shown["added"] == ["ink", BUILT_IN_MOTION]
     assert [one.name for one in shown["addons"].chosen] == ["ink", BUILT_IN_MOTION]
     assert session.method == "videograin"
-
-
-def test_a_method_begins_with_what_is_asked_or_usual_of_the_model(tmp_path):
-    catalogue = Catalogue({}, tmp_path)
-    asked = Edit(method="videograin", params={"steps": 7})
-    usual = catalogue.usual(BUILT_IN_MODEL, asked)
-    assert usual["videograin"]["steps"] == 7
-    assert usual["infedit"]["shown"] == "grey"
-    assert usual["infedit"]["guidance_scale"] == 1.0  # with its LoRA for few steps
-    alone = catalogue.usual(BUILT_IN_MODEL, Edit(method="infedit"))
-    assert alone["infedit"]["guidance_scale"] != 1.0
+    assert shown["settings"].given["videograin"] == {"cuts": "2"}
