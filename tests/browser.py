@@ -430,8 +430,11 @@ def press_run(page):
 def unfold(page, *folds: str):
     """Open a fold, and others within it, unless they are open."""
     for fold in folds:
-        page.wait_for_selector(f"{fold} > button")
-        heads = page.locator(f"{fold} > button:not(.open)")
+        head = ".rg-how[aria-expanded=false]"
+        if fold != "#settings":
+            head = f"{fold}:not([open]) > summary"
+        page.wait_for_selector(fold, state="attached")
+        heads = page.locator(head)
         heads.evaluate_all("heads => heads.forEach(head => head.click())")
 
 

@@ -68,8 +68,8 @@ def test_axe_finds_nothing(server, open_page, tmp_path, look):
         check(page, "tracking")
         page.click(".rg-canvas-stage canvas")
         page.wait_for_selector("[data-tracking=false]")
-    page.click("#settings button")
-    page.wait_for_selector("#settings input[type=number]")
+    unfold(page, "#settings")
+    page.wait_for_selector("#rg-set-steps")
     for label in (1, 2):
         open_card(page, label)
     for more in page.locator(".rg-card summary").all():

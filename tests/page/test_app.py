@@ -254,23 +254,12 @@ def test_words_never_become_code(page):
 @pytest.mark.full
 def test_a_preset_shows_what_it_sets(page):
     unfold(page, "#settings", "#experiments")
-    for topic in ("Regions", "More"):
-        page.locator("#settings .rg-more button:visible", has_text=topic).first.click()
-
-    def layers(value):
-        return page.locator(
-            "#settings fieldset:visible", has_text="Layers"
-        ).get_by_label(value, exact=True)
-
-    layers("all").wait_for()
-    assert layers("all").is_checked()
-    preset = page.locator("#settings fieldset:visible", has_text="Preset")
-    assert (
-        "Start from the paper's values or from those of the released code."
-        in preset.inner_text()
-    )
-    preset.get_by_label("released").check()
-    wait(lambda: layers("coarse").is_checked(), "the preset's layers")
+    unfold(page, "#regions", "#more")
+    assert page.input_value("#rg-set-levels") == "all"
+    said = "Start from the paper's values or from those of the released code."
+    assert page.inner_text("#rg-about-preset") == said
+    page.select_option("#rg-set-preset", "released")
+    wait(lambda: page.input_value("#rg-set-levels") == "coarse", "the preset's layers")
 
 
 @pytest.fixture(scope="module")

@@ -473,7 +473,7 @@ def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
 SPLIT_BUTTON = ".rg-mask-tools button:has-text('Split shot')"
 KEY_BUTTON = ".rg-mask-tools button:has-text('Key frame')"
 KEYS, CUTS = (
-    f"#long-clips label:has-text('{name}') textarea" for name in ("Key frames", "Cuts")
+    f"#long-clips .rg-set:has(label:has-text('{name}')) input" for name in ("Key frames", "Cuts")
 )
 
 
@@ -522,7 +522,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
             assert (found & want).sum() / (found | want).sum() > 0.6
     assert prompt(page).startswith("1 a fox and 2 a panda")
     unfold(page, "#settings")
-    fill_number(page, page.locator("#settings input[type=number]").first, STEPS)
+    fill_number(page, page.locator("#rg-set-steps"), STEPS)
     # Previews may come and go between two questions: the page itself notes them.
     page.evaluate(
         """() => { window.seen = new Set(); new MutationObserver(() => {

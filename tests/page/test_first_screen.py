@@ -47,9 +47,6 @@ IN_SIGHT = """(top) => { scrollTo(0, top);
   return box.height > 40 && box.top >= 0 && box.bottom <= innerHeight + 1 && on(0.1) && on(0.9); }"""
 
 
-TURNED = "(fold) => getComputedStyle(document.querySelector(fold + ' > button > .icon')).transform"
-
-
 def film(path, frames, color=(220, 40, 40)):
     """A disc on a grey ground."""
     y, x = np.mgrid[:96, :128]
@@ -77,18 +74,10 @@ def test_results_that_ship_show_at_once_and_examples_move(real_server, open_page
     said = page.inner_text(".rg-facts")
     assert "Its motion error is 0.7 times the source’s." in said
     assert "Share of each region’s attention on its own words: cat " in said
-    page.click("#settings > button")
-    page.wait_for_selector("#seed input")
-    # Folds have the arrows of a summary: to the right, and down once they are open.
-    wait(
-        lambda: (
-            page.evaluate(TURNED, "#settings") in ("none", "matrix(1, 0, 0, 1, 0, 0)")
-        ),
-        "it turns",
-    )
-    assert page.evaluate(TURNED, "#words").startswith("matrix(0, -1, 1, 0")
+    unfold(page, "#settings")
+    page.wait_for_selector("#rg-set-seed")
     # the first run begins with it
-    wait(lambda: page.input_value("#seed input") == "5", "the result's seed")
+    wait(lambda: page.input_value("#rg-set-seed") == "5", "the result's seed")
     page.wait_for_selector(".rg-result .rg-facts", state="attached")
     open_example(page, "04_style")
     page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
@@ -159,8 +148,8 @@ def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_p
 def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
     page = open_page(server, **options)
     assert page.is_visible(".rg-head h1")
-    page.click("#words > button")
-    page.click("#settings > button")
+    page.click("#words summary")
+    page.click(".rg-how")
 
     def seen() -> bool:
         return all(
@@ -351,17 +340,17 @@ def test_a_whole_edit_by_keyboard(server, open_page):
 
 def test_a_wrong_setting_is_unfolded(page):
     unfold(page, "#settings", "#long-clips")
-    page.locator(".rg-param-keyframes textarea").fill("0, 99")
-    page.click("#settings > button")
+    page.locator("#rg-set-keyframes").fill("0, 99")
+    page.click(".rg-how")
     page.wait_for_selector(".rg-param-keyframes", state="hidden")
     press_run(page)
     page.wait_for_selector(
-        ".rg-param-keyframes textarea[aria-invalid=true]", state="visible"
+        "#rg-set-keyframes[aria-invalid=true]", state="visible"
     )
     page.wait_for_function("document.activeElement.closest('.rg-param-keyframes')")
-    assert page.locator("#experiments > button.open").count() == 0
+    assert page.locator("#experiments[open]").count() == 0
     # The next run begins without marks.
-    page.locator(".rg-param-keyframes textarea").fill("all")
+    page.locator("#rg-set-keyframes").fill("all")
     press_run(page)
     page.wait_for_selector(".rg-files a")
     assert page.locator("[role=alert], .rg-wrong").count() == 0

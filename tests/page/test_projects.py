@@ -25,7 +25,7 @@ from regrain.editing.media.writing import write_video
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 WORDS = ".rg-card-words [data-key=prompt]"  # in the card or at the mask
-STEPS = "#settings .rg-param-steps input[type=number]:visible"
+STEPS = "#rg-set-steps"
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def seeded(shown):
     page = shown
     page.select_option(".rg-method select", "fresco")
     unfold(page, "#settings")
-    page.wait_for_selector("#variants .rg-variants:not([hidden])")
+    page.wait_for_selector(".rg-variants:not([hidden])")
     return page
 
 
@@ -265,7 +265,7 @@ def test_stop_keeps_the_variants_that_are_finished(server, seeded):
 def test_settings_of_a_result_come_back(seeded):
     page = seeded
     write(page, "#rg-prompt-0", "a robot")
-    strength = page.locator("#at-hand input[type=number]:visible").first
+    strength = page.locator("#rg-set-strength")
     fill_number(page, strength, "0.6")
     strength.fill("")  # not the least that is allowed
     page.keyboard.press("Tab")
@@ -276,7 +276,7 @@ def test_settings_of_a_result_come_back(seeded):
     write(page, "#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
     page.wait_for_function(
-        "document.querySelector('#at-hand input[type=number]')?.offsetParent == null"
+        "!document.querySelector('#rg-set-strength')"
     )
     page.locator(PICTURES).first.click()
     page.wait_for_function(

@@ -44,7 +44,7 @@ NOTICES = """window.Notification = class {
   constructor(title, { body }) { window.said.push(body); } };
 window.said = []; window.asked = 0;"""
 AWAY = "on => Object.defineProperty(document, 'hidden', { configurable: true, get: () => on })"
-STEPS = "#settings .rg-param-steps input[type=number]:visible"
+STEPS = "#rg-set-steps"
 
 
 def open_own(page, path, width, height):

@@ -82,13 +82,13 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, open_page):
     assert page.is_visible(".rg-losses")  # beside the masks, too
     # Settings of the tuning are together.
     unfold(page, "#experiments")
-    titles = page.locator("#experiments .rg-more:visible .label-wrap")
+    titles = page.locator("#experiments .rg-more > summary")
     wait(lambda: titles.count() >= 2, "the groups are shown")
     assert [text.split("\n")[0] for text in titles.all_inner_texts()][:2] == [
         "Tuning",
         "More",
     ]
-    first = page.locator("#settings input[type=number]:visible").first
+    first = page.locator("#rg-set-tune_steps")
     assert first.input_value() == "40"
     first.fill("80")
     first.press("Tab")
@@ -219,10 +219,8 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
     page.select_option(".rg-method select", "tune_a_video")
     page.wait_for_selector(".rg-alarm >> text=16 frames")
     unfold(page, "#experiments")
-    page.locator("#experiments .rg-more:visible button", has_text="More").click()
-    page.locator("#settings fieldset:visible", has_text="Start from").get_by_label(
-        "noise"
-    ).check()
+    unfold(page, "#more")
+    page.select_option("#rg-set-start", "noise")
     page.wait_for_function(
         "!document.querySelector('.rg-models .rg-alarm').textContent"
     )

@@ -153,7 +153,7 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
         page.wait_for_selector("[data-tracking=false]")
     write(page, "#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
-    strength = page.locator("#at-hand input[type=number]:visible").first
+    strength = page.locator("#rg-set-strength")
     fill_number(page, strength, "0.35")
     with server.hold("editing", 6):
         press_run(page)

@@ -92,7 +92,7 @@ def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
 
 def test_a_setting_that_cannot_be_read_is_marked(page):
     unfold(page, "#settings", "#long-clips")
-    field = page.locator("#long-clips textarea").first
+    field = page.locator("#rg-set-keyframes")
     note = page.locator(f"#long-clips {NOTE}")
     fill_until(page, field, "every other", note.is_visible)
     assert "every N" in note.inner_text()
@@ -101,7 +101,7 @@ def test_a_setting_that_cannot_be_read_is_marked(page):
 
 
 def test_words_of_the_model_go_where_the_cursor_was(page):
-    unfold(page, "#words")
+    unfold(page, "#words details")
     page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
     assert page.locator(".rg-wordlist button").count() == 18
     write(page, "#rg-prompt-1", "a and a dog")
@@ -152,7 +152,7 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     assert quality.nth(1).locator("input").is_checked()
     quality.nth(0).click()
     unfold(page, "#settings")
-    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
+    steps = page.locator("#rg-set-steps")
     wait(lambda: steps.input_value() == "20", "the steps of a draft")
     assert quality.nth(0).locator("input").is_checked()
     steps.fill("33")
@@ -172,7 +172,7 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):
     """Answers may overtake each other: each look says what was typed when it was
     sent."""
     unfold(page, "#settings")
-    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
+    steps = page.locator("#rg-set-steps")
     steps.wait_for()
     held = []
     page.route("**/run/predict*", lambda route: held.append(route))
@@ -192,11 +192,9 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):
 
 def test_a_control_network_is_picked_weighed_and_seen(page):
     unfold(page, "#settings", "#experiments")
-    page.get_by_role("button", name="Source", exact=False).locator(
-        "visible=true"
-    ).first.click()
+    unfold(page, "#source")
     page.get_by_text("Add control network").first.click()
-    text = page.locator(".rg-param-control textarea").first
+    text = page.locator("#rg-set-control")
     assert text.input_value() == "canny=storybook/canny@0.7"
     page.get_by_label("Weight of the control network").fill("0.5")
     assert text.input_value() == "canny=storybook/canny@0.5"

@@ -68,7 +68,7 @@ class Components:
     cards: gr.HTML
     prompt: gr.HTML
     useless: gr.HTML  # in place of Run
-    words: gr.Accordion  # what the built-in model knows
+    words: gr.HTML  # what the built-in model knows
     run: gr.Button
     tries: gr.HTML
     focus: gr.HTML  # the box that is edited, on the picture

@@ -130,7 +130,7 @@ class SettingHandlers(Handlers):
         lacks = self.catalogue.lacks(str(model)) if is_usable else None
         return {
             "useless": replace(_USELESS, duplicate=duplicate()) if useless else None,
-            "words": gr.Accordion(visible=built_in),
+            "words": gr.HTML(visible=built_in),
             "method": model_views.choice(session.method, lacks),
         }
 

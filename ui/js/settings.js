@@ -31,7 +31,7 @@ const MARKED = ["keyframes", "cuts"]; // written by marks below the film strip, 
 
 /** @param {string} title @param {...HTMLElement} fields */
 const makeFold = (title, ...fields) => {
-  const id = title.toLowerCase().replaceAll(" ", "-");
+  const id = title.toLowerCase().replace("for ", "").replaceAll(" ", "-");
   const summary = make("summary", {}, title);
   return make("details", { className: "rg-more", id }, summary, ...fields);
 };

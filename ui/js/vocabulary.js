@@ -61,6 +61,8 @@ export function mount(element, props, trigger, watch) {
   document.addEventListener("focusout", remember);
   follow(props, watch, (value) => {
     const groups = (value?.groups ?? []).map((group) => makeGroup(group, last));
-    element.replaceChildren(make("p", "rg-note", value?.note), ...groups);
+    const title = make("summary", {}, "What the built-in model knows");
+    const parts = [title, make("p", "rg-note", value?.note), ...groups];
+    element.replaceChildren(make("details", "rg-more", ...parts));
   });
 }

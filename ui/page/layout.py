@@ -213,7 +213,7 @@ def _add_run() -> Parts:
     return shown
 
 
-def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.Accordion:
+def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.HTML:
     known = set[str]()
     for phrases in groups.values():
         for phrase in phrases:
@@ -226,9 +226,4 @@ def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.Accordion:
         "Cached inversions stay on the server."
     )
     listed = [WordGroup(title, [*words]) for title, words in groups.items()]
-    title = "What the built-in model knows"
-    with gr.Accordion(
-        title, open=False, elem_id="words", elem_classes="rg-fold"
-    ) as words:
-        view("vocabulary", VocabularyView(note, listed))
-    return words
+    return view("vocabulary", VocabularyView(note, listed), elem_id="words")

@@ -140,7 +140,7 @@ const mark = (node, message) => {
   marks += 1;
   const id = `rg-wrong-${marks}`;
   // Not into a label: the message would become part of the field's name. Nor beside a field that shares its row.
-  const row = node.closest(".rg-choices") ?? node.closest(".rg-field, .rg-shows, .rg-set, .block") ?? node;
+  const row = node.closest(".rg-choices") ?? node.closest(".rg-field, .rg-shows, .rg-set") ?? node;
   row.after(make("p", { className: "rg-wrong", id, dir: "auto" }, inOrder(message)));
   node.dataset.described = node.getAttribute("aria-describedby") ?? "";
   node.dataset.wrong = id;
