@@ -324,7 +324,7 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
         if not model_views.tunes(name):
             continue
         fields = p.controls.fields[name]
-        parameters = ("tune_steps", "start", *method.Params.GROUPS["Tuning"])
+        parameters = ("tune_steps", *method.Params.GROUPS["Tuning"])
         listeners += [fields[parameter].input for parameter in parameters]  # type: ignore[attr-defined]
     for listen in listeners:
         on(listen, tuning.look, [*p.fields.values()], **FREE)

@@ -15,7 +15,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.params.written import is_text
 
 OF_CLIP = ("keyframes", "cuts")
-OF_PICTURES = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
+OF_PICTURES = ("picture_colors",)
 SHARED = (*OF_CLIP, *OF_PICTURES)  # one field for all methods
 
 
