@@ -67,8 +67,7 @@ def optimize_features(
         features.grad = gradient
         adam.step()
     result = features.mT.reshape(x.shape).contiguous()
-    if params.restore_statistics:
-        result = with_statistics(result, original, 1.0 if released else _EPSILON)
+    result = with_statistics(result, original, 1.0 if released else _EPSILON)
     return result.to(x.dtype)
 
 

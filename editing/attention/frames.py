@@ -17,18 +17,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import RunLengths, attention, attention_in_runs
-from regrain.editing.params.base import Selector
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+Selector = Literal["first", "middle", "previous", "own"]
+Selectors = Sequence[Selector] | Literal["all"]
 Seen = Int[Tensor, "frames seen"] | Literal["all"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into
 one row of tokens."""
 
 
-def frames_seen(
-    selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int = 0
-) -> Seen:
+def frames_seen(selectors: Selectors, frames: int, middle: int = 0) -> Seen:
     """List the frames that each frame of a clip sees.
 
     Args:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -40,8 +39,6 @@ class WordBinding:
             padding, -1 for none, in one row.
         strength: a_i, 0..1; None if all are 0.
         columns: Share of the second move, 0..1.
-        padding: "kept" leaves the logit of padding, "pushed" lowers it like those of
-            other regions' words.
 
     Source: rows are VideoGrain, arXiv:2502.17258, Eq. 6; columns are FlowAnchor,
         arXiv:2604.22586.
@@ -50,7 +47,6 @@ class WordBinding:
     partition: Partition
     strength: Float[Tensor, "queries"] | None
     columns: float = 0.0
-    padding: Literal["kept", "pushed"] = "kept"
 
     @property
     def codes(self) -> Int[Tensor, "queries"]:
@@ -107,7 +103,6 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
     """Return the changed logits, in a tensor of their own."""
     count = len(binding.words)
     words = scores[..., :count]
-    pads = scores[..., count:]
     low = words.amin(-1, keepdim=True)
     if binding.strength is None:
         return scores.clone()
@@ -118,9 +113,7 @@ def _bound(scores: Float[Tensor, "heads queries keys"], binding: WordBinding) ->
     moved = words + a * (target - words)
     if binding.columns:
         _move_columns(moved, binding)
-    if binding.padding == "pushed":
-        pads = pads + a * (low - pads)
-    return torch.cat([moved, pads], -1)
+    return torch.cat([moved, scores[..., count:]], -1)
 
 
 def _move_columns(

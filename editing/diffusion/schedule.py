@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.errors import shorten
@@ -362,28 +362,6 @@ def own_noise(like: Latents, fresh: torch.Generator) -> Latents:
 def common_noise(like: Latents, fresh: torch.Generator) -> Latents:
     """Draw noise for latents, the same in all frames."""
     return torch.randn(like.shape[1:], generator=fresh).to(like).expand_as(like)
-
-
-def carried_noise(
-    known: Float[Tensor, "known c h w"],
-    tracks: Int[Tensor, "frames cells"],
-    fresh: torch.Generator,
-) -> Float[Tensor, "frames c h w"]:
-    """Carry the noise of the first frames along tracks; later tracks draw their own.
-
-    The noise of every frame is white, since a track has at most one cell per frame.
-
-    Args:
-        known: Noise of the first frames, at least one.
-        tracks: Track of every cell, row by row, as `motion.flow.follow` returns them.
-        fresh: Of which a row of values is drawn for each track.
-    """
-    channels, *size = known.shape[1:]
-    count = int(tracks.max()) + 1
-    by_track = torch.randn(count, channels, generator=fresh).to(known)
-    for cells, own in zip(tracks, known, strict=False):
-        by_track[cells] = own.flatten(1).mT
-    return by_track[tracks].mT.unflatten(2, size)
 
 
 def late_steps(steps: Sequence[Step], share: float) -> list[Step]:

@@ -24,7 +24,11 @@ from torch import Tensor
 from regrain.editing.attention.averages import WordAttention
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.frames import (
+    Selectors,
+    across_frames,
+    frames_seen,
+)
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
 from regrain.editing.attention.maps import Exchange, fuse_cross
 from regrain.editing.diffusion.blending import (
@@ -57,7 +61,6 @@ from regrain.editing.recipe.events import Progress, Stage, Steps
 from regrain.editing.recipe.inversion import (
     cached,
     ddim_invert,
-    ddim_walk,
     inversion_key,
 )
 from regrain.editing.recipe.preview import StepEvents
@@ -70,6 +73,16 @@ from regrain.editing.recipe.window import (
 )
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.by_name import Tensors
+
+# Shares of the steps from which on, and up to which, latents outside are kept; and the
+# share of the strongest attention above which a place is in the area. As released.
+_BLEND_FROM, _BLEND_UNTIL, _THRESHOLD = 0.2, 0.8, 0.3
+_KEYS: dict[str, Selectors] = {
+    "own_middle": ("own", "middle"),
+    "middle": ("middle",),
+    "first_previous": ("first", "previous"),
+    "own": ("own",),
+}
 
 
 @torch.no_grad()
@@ -106,7 +119,6 @@ def run(
     return WindowResult(
         edits=x.split(prompts.frames),
         attention=edits.heats[0].maps(words),
-        reconstruction=source.rebuilt,
         words=edits.words(),
         step_areas=edits.step_areas,
     )
@@ -143,8 +155,8 @@ class FateZeroPrompts:
         self.grid = working.grid
         self.scope = HeatScope.of(working.grid, backbone.sites)
         self.patches = (joint_norm(self.frames),) if params.joint_norm else ()
-        self.edited = working.edited if params.use_masks else None
-        keys = params.selectors
+        self.edited = working.edited
+        keys = _KEYS[params.keys]
         finest = keys if params.keys_levels == "all" else ("own",)
         middle = working.window.middle
         self._seen = frames_seen(keys, self.frames, middle)
@@ -218,14 +230,12 @@ class InvertedSource:
     Attributes:
         latents: The N + 1 latents from clean to noise.
         mass: Attention to its words in every call of the model.
-        rebuilt: The clean latents rebuilt from the noise, if chosen.
         released: Use the levels of the released code: at timestep t, it takes the
             attention of the inversion step with timestep t.
     """
 
     latents: list[FrameLatents]
     mass: Float[Tensor, "calls frames grid_height grid_width tokens"]
-    rebuilt: FrameLatents | None
     released: bool
 
     def at(self, step: Step) -> FrameLatents:
@@ -242,7 +252,7 @@ class InvertedSource:
 def invert(
     backbone: Backbone, working: ResizedClip, prompts: FateZeroPrompts
 ) -> Steps[InvertedSource]:
-    """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
+    """Invert the clip with the source prompt; cached."""
     params = prompts.params
     text = prompts.source
     released = params.inversion_latents == "released"
@@ -257,7 +267,6 @@ def invert(
         "method": "fatezero",
     }
     key = inversion_key(backbone, working, **facts)
-    total = params.steps * (1 + params.reconstruct)
     heat = AttentionRecorder(prompts.scope)
     alone = Batch(prompts.frames, ("source",))
     look = watched(prompts.attend, alone, lambda _: [Look(heat, "source")])
@@ -277,28 +286,15 @@ def invert(
             working,
             predict,
             steps,
-            total,
+            params.steps,
             params.preview_every,
         )
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
-    def down() -> Steps[Tensors]:
-        clean = latents[-1]
-        falling = backbone.schedule.sampling(params.steps, inverted=True)
-        for step, x in ddim_walk(clean, predict, falling):
-            clean = x
-            yield Progress("inverting", params.steps + step.index + 1, total, None)
-        return {"latents": clean}
-
-    done = Progress("inverting", params.steps, total, None)
+    done = Progress("inverting", params.steps, params.steps, None)
     kept = yield from cached(key, up, done, backbone.device)
     latents = working.window.pin_all("inversion", kept["latents"])
-    rebuilt = None
-    if params.reconstruct:
-        done = Progress("inverting", total, total, 0.0)
-        key = key | {"kind": "reconstruction"}
-        rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]
-    return InvertedSource(latents, kept["mass"], rebuilt, released)
+    return InvertedSource(latents, kept["mass"], released)
 
 
 class Edits:
@@ -377,26 +373,22 @@ class Edits:
         step: Step,
     ) -> Tensor:
         """Compute self-attention by the source's queries and keys, everywhere or
-        outside the edited area, in the halves of guidance that take it."""
+        outside the edited area, in the half of guidance with the prompt."""
         prompts = self._prompts
-        wanted = self._params.guidance_half
-        halves = ("uncond", "cond") if wanted == "both" else (wanted,)
-        parts = [batch.rows(half) for half in halves if batch.has(half)]
+        rows = batch.rows("cond")
         edits = len(prompts.targets)
         taken_q = q.clone()
         taken_k = k.clone()
-        for rows in parts:
-            for taken in (taken_q, taken_k):
-                taken[rows] = taken[batch.rows("source")].repeat(edits, 1, 1, 1)
+        for taken in (taken_q, taken_k):
+            taken[rows] = taken[batch.rows("source")].repeat(edits, 1, 1, 1)
         out = prompts.attend(taken_q, taken_k, v, site)
         if not self._params.blend_self:
             return out
         size = prompts.grid.at(site).size
         areas = [self._area_of_source(step, edit, size) for edit in range(edits)]
         masks = rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
-        for rows in parts:
-            own = prompts.attend(q[rows], k[rows], v[rows], site)
-            out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
+        own = prompts.attend(q[rows], k[rows], v[rows], site)
+        out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
         return out
 
     def blend(self, x: RowLatents, step: Step) -> RowLatents:
@@ -423,14 +415,14 @@ class Edits:
         """Check if latents outside the edited area are the source's after this step,
         the n-th of N.
 
-        As released: int(from N) < n < int(until N), and to the end where until is 1.
+        As released: int(0.2 N) < n < int(0.8 N).
         """
         params = self._params
         wanted = ("always",) if self._prompts.edited is None else ("always", "masks")
-        if params.blend_latents not in wanted or step.within(params.blend_from):
+        if params.blend_latents not in wanted or step.within(_BLEND_FROM):
             return False
         after = replace(step, index=step.index + 1)
-        return after.within(params.blend_until) or params.blend_until == 1
+        return after.within(_BLEND_UNTIL)
 
     def _area_of_source(self, step: Step, edit: int, size: Size) -> Area:
         """Return the area of an edit: the masks, or that of the source's attention at
@@ -443,7 +435,7 @@ class Edits:
         call = min(step.total - step.index - source.released, len(source.mass) - 1)
         tokens, _ = self._prompts.areas[edit]
         mass = of_columns(source.mass[call], tokens)
-        return mask_from_attention(mass, size, self._params.blend_threshold)
+        return mask_from_attention(mass, size, _THRESHOLD)
 
     def _area_of_edit(self, step: Step, edit: int) -> Area:
         """Return the area of an edit on the latents' grid, joined with that of its own
@@ -454,7 +446,5 @@ class Edits:
         if self._prompts.edited is not None or not tokens:
             return area
         mass, _ = self.heats[edit].means()
-        own = mask_from_attention(
-            of_columns(mass, tokens), size, self._params.blend_threshold
-        )
+        own = mask_from_attention(of_columns(mass, tokens), size, _THRESHOLD)
         return torch.maximum(area, own)

@@ -179,10 +179,9 @@ class FlowModel:
         unedited = [replace(region, prompt="") for region in request.regions]
         composed = compose(request.description, request.description, unedited)
         both = params.modulated == "both"
-        alone = params.phrases == "alone"
         spoken = {"source_prompt": composed, "prompt": request.composed}
         old, new = (
-            RegionText.of(backbone, request, prompt, field, alone)
+            RegionText.of(backbone, request, prompt, field)
             for field, prompt in spoken.items()
         )
         self._old = WordAttending(old, regions, params, pieces, both)
@@ -205,7 +204,7 @@ class FlowModel:
 
     def edited(self, x: Tensor, step: Step) -> Answer:
         """Predict guided (x0, eps) with the prompt."""
-        scale = self._model.scale(step, self._params)
+        scale = self._params.guidance_scale
         return self._model.guided(x, step, self._new, scale, self._changes[1])
 
     @property

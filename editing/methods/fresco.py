@@ -39,7 +39,6 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.motion.correspondence import around, smooth_background
-from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Stage, Steps
@@ -62,6 +61,8 @@ from regrain.editing.request.edit_request import EditRequest
 # before backgrounds are smoothed. Its 7 for the foreground are pixels of a map of half
 # the size.
 _GROWTH, _OF_SIDE = 13, 512
+# Shares of the steps between which the background is smoothed in pixels, too.
+_SMOOTH_FROM, _SMOOTH_UNTIL = 0.8, 0.9
 
 
 @torch.no_grad()
@@ -79,7 +80,7 @@ def run(
     model.look_at_source()
     told = StepEvents(model.source, working, params.preview_every, len(model.steps))
     pure = backbone.inpaints and params.strength == 1
-    x = noised(model.source, model.first_noise(), model.steps, pure)
+    x = noised(model.source, model.first_noise, model.steps, pure)
     inside = working.inside() if params.blend and not backbone.inpaints else None
     for step in model.steps:
         x = working.window.pin_anchors("edit", step.index, x)
@@ -130,18 +131,16 @@ class FrescoModel:
         self.modulation = None
         if request.edited:
             layout, self._text = lay_out(backbone, request, working.grid)
-            shared = params.model_dump(include=set(ModulatedParams.__annotations__))
             recorder = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
             own = frames_seen(("own",), len(self._frames))
-            rules = ModulationVariants(**shared)
-            self.modulation = Modulation(layout, rules, own, recorder)
+            self.modulation = Modulation(layout, params, own, recorder)
         self.source = backbone.encode(working.frames)
         self._scale, self._told = guidance_of(backbone, params.guidance_scale)
-        self._beside = beside_latents(backbone, working, self.source, params.shown)
+        self._beside = beside_latents(backbone, working, self.source)
         self._background = None
         # Latents outside an edited area are the clip's, and need no smoothing.
         keeps = params.blend and working.edited is not None
-        if params.smooth_background and not keeps and request.regions:
+        if request.regions and not keeps:
             self._background = find_background(request, working)
 
     def look_at_source(self) -> None:
@@ -160,7 +159,6 @@ class FrescoModel:
             self._motion,
             self._grid,
             backbone.sites,
-            params,
             self.modulation,
         )
         fits = backbone.halves_fit(*self._grid)
@@ -180,9 +178,10 @@ class FrescoModel:
             noise.append(torch.randn(shape, generator=fresh))
         return torch.stack(noise).to(self.source)
 
+    @property
     def first_noise(self) -> FrameLatents:
-        """Draw the noise that the clip is mixed with."""
-        return self._noise(0, self._params.first_noise == "own")
+        """The noise that the clip is mixed with, the same in all frames."""
+        return self._noise(0, own=False)
 
     def stepped(
         self, x: FrameLatents, x0: FrameLatents, eps: FrameLatents, step: Step
@@ -201,7 +200,7 @@ class FrescoModel:
         """Return the clip's own latents after a step."""
         if step.index + 1 == step.total:
             return self.source
-        return advance(self.source, self.first_noise(), step)
+        return advance(self.source, self.first_noise, step)
 
     def heat(
         self, frames: Sequence[int]
@@ -221,7 +220,7 @@ class FrescoModel:
         params = self._params
         if self.modulation is not None:
             self.modulation.heat.begin(step)
-        spatial = step.index < self.steps[0].index + params.spatial_steps
+        spatial = step.index == self.steps[0].index
         optimises = step.within(params.optimise_until)
         answers = []
         for call, (entering, looks) in zip(self._calls, self._features, strict=True):
@@ -272,8 +271,7 @@ class FrescoModel:
     ) -> Answer:
         """Smooth the background of the expected frames in pixels, in a few late
         steps."""
-        params = self._params
-        due = step.within(params.smooth_until) and not step.within(params.smooth_from)
+        due = step.within(_SMOOTH_UNTIL) and not step.within(_SMOOTH_FROM)
         if self._background is None or not due:
             return x0, eps
         frames = self._backbone.decode(x0)
@@ -310,7 +308,7 @@ class FrescoModel:
 
         step = self.steps[-1]
         released = self._params.details == "released"
-        noise = self._noise(0, own=True) if released else self.first_noise()
+        noise = self._noise(0, own=True) if released else self.first_noise
         x = add_noise(self.source, noise, step)
         change = Intervention(
             look, (entering_up_blocks(enter),), beside=self._beside, guidance=self._told

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.maps import Maps, exchange, fuse_cross
 from regrain.editing.diffusion.blending import blend_latents
@@ -33,9 +33,10 @@ from regrain.editing.diffusion.schedule import (
     Step,
     add_noise,
     advance,
+    common_noise,
     generator,
 )
-from regrain.editing.diffusion.text import PromptEmbedding, Variant, find_all
+from regrain.editing.diffusion.text import PromptEmbedding, find_all
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
@@ -51,7 +52,6 @@ from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
-from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
@@ -85,14 +85,13 @@ def run(
         working,
         source,
     )
-    frame_noise = FrameNoise(working, params, request.seed)
     inside = working.inside() if params.blend == "regions" else None
     steps = steps_taken(backbone.schedule, params)
     again = steps[len(steps) - min(params.steps_again, len(steps) - 1) :]
 
     def draw(*number: int) -> FrameLatents:
         """Draw the noise of a step, the same in all windows of a clip."""
-        return frame_noise.draw(source, generator(request.seed, *number))
+        return common_noise(source, generator(request.seed, *number))
 
     yield Stage("editing")
     told = StepEvents(source, working, params.preview_every, len(steps) + len(again))
@@ -177,8 +176,8 @@ class MarkingWords:
             PromptError: A word is not in the prompt.
         """
         self._params = params
-        rule = exchange(source, target, "refine", variant=params.alignment)
-        pairs = replaced(source, target, rule.indices.tolist(), params.alignment)
+        rule = exchange(source, target, "refine")
+        pairs = replaced(source, target, rule.indices.tolist())
         self._exchange = rule.pairing(pairs)
         edited = find_all(target, params.edit_words, "params.edit_words")
         kept = find_all(target, params.keep_words, "params.keep_words")
@@ -247,7 +246,6 @@ def replaced(
     source: PromptEmbedding,
     target: PromptEmbedding,
     indices: Sequence[int],
-    variant: Variant,
 ) -> dict[int, int]:
     """Find the tokens of a prompt that stand in others' places: of each run of new ones
     the one that is most like one of those that are gone from there.
@@ -255,18 +253,15 @@ def replaced(
     Args:
         source, target: Single prompts.
         indices: The token of `source` for each of `target`, -1 for new ones.
-        variant: "original" takes the vectors of a token's number in the other prompt, as the published code
-            does.
 
     Returns:
         Tokens of the target, with those of the source.
 
     Source: the authors' code (`seq_aligner.get_mapper`).
     """
-    given = [target.vectors[0], source.vectors[0]]
-    if variant == "original":
-        given.reverse()
-    new, old = (F.normalize(vectors.double(), dim=1) for vectors in given)
+    new, old = (
+        F.normalize(text.vectors[0].double(), dim=1) for text in (target, source)
+    )
     alike = new @ old.T
     known = [i for i in range(target.lengths[0]) if indices[i] >= 0]
     pairs = {}
@@ -308,9 +303,8 @@ class Branches:
         self._backbone = backbone
         self._params = params
         self._frames = working.grid.time
-        self._seen = frames_seen(params.selectors, self._frames)
         self.control = ControlNets(params.control, working.frames, backbone)
-        self._beside = beside_latents(backbone, working, source, params.shown)
+        self._beside = beside_latents(backbone, working, source)
         self._scales = dict.fromkeys(_UNCOND, params.source_guidance)
         self._scales["cond"] = params.guidance_scale
 
@@ -321,7 +315,7 @@ class Branches:
         scope = HeatScope.of(working.grid, backbone.sites)
         self.words = MarkingWords(text, target, params, scope)
         recorder = AttentionRecorder(HeatScope.choose(working.grid, backbone.sites))
-        self._modulation = Modulation(layout, params, self._seen, recorder)
+        self._modulation = Modulation(layout, params, "all", recorder)
         self._bound = bool(layout.has_words.any())
         self._columns = {} if self._bound else telling_columns(target)
         read = dict.fromkeys(("source", "layout"), text)
@@ -397,7 +391,7 @@ class Branches:
                 return modulated(q, k, v, site)
             branches = zip(*(x.split(batch.frames) for x in (q, k, v)), strict=True)
             return torch.cat(
-                [across_frames(*own, batch.frames, self._seen) for own in branches]
+                [across_frames(*own, batch.frames, "all") for own in branches]
             )
 
         if self._bound:

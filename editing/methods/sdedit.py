@@ -6,12 +6,12 @@ import torch
 from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.blending import blend_edits
 from regrain.editing.diffusion.samplers import Sampling, noised
+from regrain.editing.diffusion.schedule import common_noise
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inpainting import beside_latents
-from regrain.editing.recipe.noise import FrameNoise
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import embed_targets, guidance_of
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
@@ -37,13 +37,12 @@ def run(
 
     yield Stage("editing")
     source = backbone.encode(working.frames)
-    beside = beside_latents(backbone, working, source, params.shown)
+    beside = beside_latents(backbone, working, source)
     change = Intervention(beside=beside, guidance=told_scale)
     # An inpainting model is shown what is outside, and keeps it by itself.
     inside = working.inside() if params.blend and not backbone.inpaints else None
     fresh = torch.Generator().manual_seed(request.seed)
-    frame_noise = FrameNoise(working, params, request.seed)
-    noise = frame_noise.draw(source, fresh)
+    noise = common_noise(source, fresh)
     told = StepEvents(source, working, params.preview_every, len(sampling.steps))
     copies = (len(conds), 1, 1, 1)
     pure = backbone.inpaints and params.strength == 1
@@ -52,7 +51,7 @@ def run(
         rows = batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, text, change)
         x0, eps = batch.guide(answer, scale)
-        added = frame_noise.draw(source, fresh) if sampling.random else noise
+        added = common_noise(source, fresh) if sampling.random else noise
         x = sampling.advance(
             x,
             x0,

@@ -19,9 +19,7 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.blending import blend_edits, mix_noise
 from regrain.editing.diffusion.schedule import (
     FrameLatents,
-    add_noise,
     advance,
-    own_noise,
 )
 from regrain.editing.methods.tuning import learn_clip, sparse_causal
 from regrain.editing.models.backbone import Backbone
@@ -36,7 +34,7 @@ from regrain.editing.recipe.attention_recorder import (
     new_columns,
     watched,
 )
-from regrain.editing.recipe.events import Progress, Stage, Steps
+from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import embed_targets
@@ -65,7 +63,7 @@ def run(
     text = batch.guided_texts(uncond, conds)
     heat = AttentionRecorder(HeatScope.of(working.grid, backbone.sites))
     words = new_columns(request.description, conds[0])
-    patches = (joint_norm(frames),) if params.joint_norm else ()
+    patches = (joint_norm(frames),)
     control = ControlNets(params.control, working.frames, backbone, patches)
     look = [Look(heat, "cond/0")]
     attend = watched(sparse_causal(frames), batch, lambda _: look)
@@ -73,23 +71,14 @@ def run(
 
     yield Stage("inverting")
     fresh = torch.Generator().manual_seed(request.seed)
-    if params.start == "noise":
-        clean = backbone.encode(working.frames)
-        noise = own_noise(clean, fresh)
-        rising = reversed(backbone.schedule.sampling(params.steps))
-        source = [clean, *[add_noise(clean, noise, step) for step in rising]]
-        x = noise
-        yield Progress("inverting", params.steps, params.steps, 0.0)
-    else:
-        source = yield from invert(backbone, working, params, control)
-        x = mix_noise(source[-1], working.inside(), params.variation, fresh)
+    source = yield from invert(backbone, working, params, control)
+    x = mix_noise(source[-1], working.inside(), params.variation, fresh)
 
     yield Stage("editing")
     told = StepEvents(source[0], working, params.preview_every, params.steps)
     inside = working.inside() if params.blend else None
     x = x.repeat(len(conds), 1, 1, 1)
-    inverted = params.start != "noise"
-    for step in backbone.schedule.sampling(params.steps, inverted=inverted):
+    for step in backbone.schedule.sampling(params.steps, inverted=True):
         x = working.window.pin_anchors("edit", step.index, x)
         heat.begin(step)
         rows = batch.join({"uncond": x, "cond": x})
@@ -124,11 +113,10 @@ def invert(
     from clean to noise; cached."""
     frames = len(working.frames)
     (empty,) = backbone.embed([""])
-    patches = (joint_norm(frames),) if params.joint_norm else ()
+    patches = (joint_norm(frames),)
     change = Intervention(sparse_causal(frames), patches, control.reading(empty))
     facts = {
         "steps": params.steps,
-        "joint_norm": params.joint_norm,
         "control": control.fingerprint,
         "method": "tune_a_video",
     }

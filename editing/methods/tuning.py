@@ -273,8 +273,7 @@ class Tuning:
     def _change(self) -> Intervention:
         """A call without tuned weights."""
         frames = len(self.latents)
-        patches = (joint_norm(frames),) if self.params.joint_norm else ()
-        return Intervention(sparse_causal(frames), patches)
+        return Intervention(sparse_causal(frames), (joint_norm(frames),))
 
     def begin(self) -> Tensors:
         """Return the latest state that is not beyond the steps to take; else the
@@ -303,7 +302,7 @@ class Tuning:
         frames, _, height, width = clean.shape
         step, noise = drawn(backbone.schedule, clean, params.tune_seed, learner.steps)
         wanted = combine(clean, noise, step, backbone.prediction)
-        change = with_weights(self._change, learner.weights, frames, params.positions)
+        change = with_weights(self._change, learner.weights, frames)
         try:
             with torch.enable_grad():
                 x0, eps = backbone.predict(
@@ -414,8 +413,6 @@ def _settings(params: TuneAVideoParams) -> Content:
         "learning_rate": params.learning_rate,
         "seed": params.tune_seed,
         "rank": params.temporal_rank,
-        "joint_norm": params.joint_norm,
-        "positions": params.positions,
     }
 
 

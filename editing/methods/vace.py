@@ -130,8 +130,7 @@ def run(
     for step in steps:
         words.heat.begin(step)
         with checked_together(step):
-            scale = model.scale(step, params)
-            x0, _ = model.guided(x, step, words, scale, shown.change)
+            x0, _ = model.guided(x, step, words, params.guidance_scale, shown.change)
         if gate is not None:
             blended = gate * x0[before:] + (1 - gate) * source
             x0 = torch.cat([x0[:before], blended])
@@ -161,8 +160,7 @@ def bound_words(
     before = regions.pictures
     pieces = pieces_of(len(regions.codes) - before, most, before)
     model = ClipModel(backbone, request.negatives, pieces)
-    alone = params.phrases == "alone"
-    text = RegionText.of(backbone, request, request.composed, "prompt", alone)
+    text = RegionText.of(backbone, request, request.composed, "prompt")
     return model, WordAttending(text, regions, params, pieces, True)
 
 
@@ -249,15 +247,13 @@ class Shown:
 
     Attributes:
         context: See `Intervention`.
-        scale: How strongly control blocks act.
-        token_scale: Times how strongly, for each token, [time, tokens]; None for 1.
+        token_scale: How strongly control blocks act on each token, [time, tokens]; None for 1.
         codes: Edited region of every token, 0 for none, [time, tokens].
         pictures: Number of latents that are pictures.
         kept: How far a region sees the pictures of others, 0..1.
     """
 
     context: FrameLatents
-    scale: float
     token_scale: Tensor | None
     codes: Int[Tensor, "time tokens"]
     pictures: int
@@ -293,7 +289,6 @@ class Shown:
                 scales[place] = one.scale
         shown = cls(
             context,
-            params.scale,
             scales,
             codes * is_edited,
             count,
@@ -321,7 +316,6 @@ class Shown:
         return Intervention(
             attend,
             context=self.context[places],
-            hints=(self.scale,),
             token_scale=None if scale is None else scale[places].flatten(),
         )
 

@@ -25,7 +25,6 @@ from regrain.editing.attention.maps import fuse_cross
 from regrain.editing.diffusion.blending import blend_edits, mix_noise
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step, advance
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
@@ -54,6 +53,15 @@ from regrain.editing.recipe.window import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content
+
+# Shares of the schedule, from pure noise, with the source's cross-attention; and layers
+# in which each frame sees all frames, of each tuple the first that there is. As released.
+_REPLACE_UNTIL, _REFINE_UNTIL = 0.8, 0.4
+_DENSE = (
+    ("down_blocks.0.attentions.0.", "down_blocks.1.attentions.0."),
+    ("mid_block.attentions.0.",),
+    ("up_blocks.1.attentions.0.",),
+)
 
 
 @torch.no_grad()
@@ -123,17 +131,15 @@ class SideBySide:
         self._frames = len(working.frames)
         self.source, self.empty, texts = embed_prompts(backbone, request)
         self.targets = [align(self.source, text, params) for text in texts]
-        self.dense = dense_sites(backbone.sites, params.dense_layers)
-        keys = params.selectors
-        self._seen = frames_seen(keys, self._frames, working.window.middle)
+        self.dense = dense_sites(backbone.sites)
+        self._seen = frames_seen(("first", "previous"), self._frames)
         self.patches = (joint_norm(self._frames),) if params.joint_norm else ()
 
     def _crosses(self, target: Target, step: Step) -> bool:
         """Check if a step computes an edit's cross-attention from the source's; a share
         of N + 1 as released."""
-        params = self._params
         swaps = target.exchange.mapper is not None
-        share = params.replace_until if swaps else params.refine_until
+        share = _REPLACE_UNTIL if swaps else _REFINE_UNTIL
         return step.within(share, of=step.total + 1)
 
     def rows(self, step: Step, learned: Tensor | None) -> tuple[Batch, PromptEmbedding]:
@@ -145,11 +151,11 @@ class SideBySide:
         params = self._params
         by_prompt = params.inversion == "negative_prompt"
         uncond = self.source if by_prompt else self.empty
-        if learned is not None and is_learned(step, params.learned_share):
+        if learned is not None and is_learned(step):
             uncond = self.empty.with_vectors(learned[step.index])
         crosses = any(self._crosses(target, step) for target in self.targets)
         source = []
-        if params.reconstruct or crosses or step.within(params.self_until):
+        if params.reconstruct or crosses:
             source = ["source"]
             if params.guidance_scale != 1 and not by_prompt:
                 source = ["source_uncond", "source"]
@@ -172,11 +178,9 @@ class SideBySide:
         """Return the attention of one denoising step; the source's rows and
         unconditional ones stay unchanged.
 
-        With `self_until` the edits also use queries and keys of the source. `heat`
-        records the first edit.
+        `heat` records the first edit.
         """
         heat.begin(step)
-        takes_self = step.within(self._params.self_until)
         exchanges = {}
         for number, target in enumerate(self.targets):
             if self._crosses(target, step):
@@ -191,51 +195,23 @@ class SideBySide:
                     batch,
                     exchanges,
                 )
-            if takes_self:
-                q = q.clone()
-                k = k.clone()
-                for x in (q, k):
-                    source = x[batch.rows("source")]
-                    x[batch.rows("cond")] = source.repeat(len(self.targets), 1, 1, 1)
             return self.across(q, k, v, site)
 
         look = Look(heat, "cond/0", exchanges.get("cond/0"))
         return watched(attend, batch, lambda _: [look])
 
 
-def dense_sites(
-    sites: tuple[AttentionLayer, ...], asked: Sequence[str]
-) -> frozenset[str]:
-    """Find the names of the self-attention layers that start with one of the listed
-    prefixes.
-
-    Of prefixes joined by `|`, the first that a layer starts with.
-
-    Raises:
-        RequestError: A prefix matches no layer; names the nearest one.
-    """
+def dense_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
+    """Find the names of the self-attention layers that see all frames."""
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
-    for part in asked:
-        matches = _first_match(names, part.split("|"))
-        if not matches:
-            layers = sorted(
-                {name.partition(".transformer_blocks")[0] for name in names}
-            )
-            message = f"{shorten(part)} was not found. {suggest(part, layers)}"
-            raise RequestError("params.dense_layers", message)
-        found.update(matches)
+    for prefixes in _DENSE:
+        for prefix in prefixes:
+            matches = [name for name in names if name.startswith(prefix)]
+            if matches:
+                found.update(matches)
+                break
     return frozenset(found)
-
-
-def _first_match(names: Sequence[str], prefixes: Sequence[str]) -> list[str]:
-    """Return the layers that start with the first prefix that any layer starts with."""
-    for prefix in prefixes:
-        whole = prefix.strip().rstrip(".") + "."
-        matches = [name for name in names if f"{name}.".startswith(whole)]
-        if matches:
-            return matches
-    return []
 
 
 def invert(
@@ -251,8 +227,8 @@ def invert(
         learned.
     """
     learns = params.inversion == "null_text"
-    from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
-    text = backbone.embed([""]) if from_empty else edits.source
+    by_prompt = params.inversion == "negative_prompt"
+    text = edits.source if by_prompt else backbone.embed([""])
     facts = {
         "prompt": text.prompts[0],
         "steps": params.steps,
@@ -292,26 +268,18 @@ def learn(
 ) -> Steps[Float[Tensor, "steps 1 L d"]]:
     """Learn the text of every step with which guidance returns to the source;
     cached."""
-    plain = params.learn_with == "plain"
-    change = Intervention(None if plain else edits.across, edits.patches)
+    change = Intervention(patches=edits.patches)
     total = 2 * params.steps
     empty = edits.empty.vectors
     settings = {
         "guidance_scale": params.guidance_scale,
         "inner_steps": params.inner_steps,
-        "learning_rate": params.learning_rate,
     }
 
     def predict(x: Tensor, step: Step, vectors: Tensor) -> Answer:
         text = edits.empty.with_vectors(vectors)
-        anew = params.recompute and torch.is_grad_enabled()
-        return backbone.predict(
-            x,
-            step,
-            text,
-            change,
-            recompute=anew,
-        )
+        learning = torch.is_grad_enabled()  # activations are recomputed, for memory
+        return backbone.predict(x, step, text, change, recompute=learning)
 
     def make() -> Steps[Tensors]:
         walk = null_text(
@@ -331,7 +299,6 @@ def learn(
     facts = {
         "kind": "null_text",
         "source": edits.source.prompts[0],
-        "attention": "plain" if plain else (sorted(edits.dense), params.keys),
         "empty": empty.cpu().numpy().tobytes(),
     }
     done = Progress("inverting", total, total, 0.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import guide_calls, guided_calls
 from regrain.editing.attention.frames import (
+    Selectors,
     TrackOrder,
     across_frames,
     frames_seen,
@@ -38,7 +39,7 @@ from regrain.editing.diffusion.schedule import (
 )
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import FREEU, Intervention, freeu, joint_norm
+from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.models.unet.features import Features, injecting, recording
 from regrain.editing.motion.flow import follow
@@ -47,7 +48,7 @@ from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatSco
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
-from regrain.editing.recipe.modulation import Modulation, along_tracks
+from regrain.editing.recipe.modulation import Modulation, Variants, along_tracks
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
@@ -59,6 +60,11 @@ from regrain.editing.recipe.window import (
 from regrain.editing.request.edit_request import EditRequest
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
+_SPANS: dict[str, Selectors] = {
+    "full": "all",
+    "sparse_causal": ("first", "previous"),
+    "own_frame": ("own",),
+}
 
 
 @torch.no_grad()
@@ -70,13 +76,7 @@ def run(
 ) -> Steps[WindowResult]:
     """Edit a clip, or a window of it; yields events, returns the latents."""
     working = working_clip(backbone, request, window)
-    scope = HeatScope.choose(
-        working.grid,
-        backbone.sites,
-        params.heat_grids,
-        params.heat_from,
-        params.heat_until,
-    )
+    scope = HeatScope.choose(working.grid, backbone.sites)
 
     yield Stage("inverting")
     model = VideoGrainModel(backbone, working, request, params)
@@ -88,6 +88,12 @@ def run(
         model.seen,
         AttentionRecorder(scope),
         model.tracks,
+        Variants(
+            half=params.guidance_half,
+            skips_finest=params.levels == "coarse",
+            repels=params.uncovered == "repelled",
+            over_frames=params.size_over_frames,
+        ),
     )
 
     yield Stage("editing")
@@ -134,7 +140,7 @@ class VideoGrainModel:
 
     Attributes:
         seen: The frames whose keys a frame sees.
-        tracks: Tracks of the tokens along the flow, on the finest grids; `tracks_key`
+        tracks: Tracks of the tokens along the flow, on the finest grid; `tracks_key`
             stands for them in cache keys.
         calls: Rows of each call of a denoising step: both halves of guidance in one, or
             one after the other.
@@ -151,10 +157,9 @@ class VideoGrainModel:
         self.params = params
         self.grid = working.grid
         frames = working.grid.time
-        self.seen = frames_seen(params.selectors, frames)
-        kinds = {site.stride for site in backbone.sites if site.kind == "self"}
-        finest = sorted(kinds)[: params.track_levels]
-        sizes = [working.grid.over(stride).size for stride in finest]
+        self.seen = frames_seen(_SPANS[params.attention_span], frames)
+        finest = min(site.stride for site in backbone.sites if site.kind == "self")
+        sizes = [working.grid.over(finest).size]
         ids = follow(working.frames, sizes, params.flow, working.window.breaks)
         self.tracks = {
             size: TrackOrder.of(own, backbone.device) for size, own in ids.items()
@@ -163,11 +168,10 @@ class VideoGrainModel:
         # removed.
         self.tracks_key = b"".join(own.numpy().tobytes() for own in ids.values())
 
-        joint = (joint_norm(frames),) if params.joint_norm else ()
-        self._patches = joint
-        if params.freeu != "off":
-            self._patches = (*joint, freeu(FREEU[params.freeu]))
-        self.control = ControlNets(params.control, working.frames, backbone, joint)
+        self._patches = (joint_norm(frames),) if params.joint_norm else ()
+        self.control = ControlNets(
+            params.control, working.frames, backbone, self._patches
+        )
 
         self.source = backbone.embed([request.description], ["source_prompt"])
         prompts = [request.negatives, request.composed.text]
@@ -251,7 +255,7 @@ def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLate
         "convention": params.inversion,
         "attention": params.attention_span,
         "tracks": model.tracks_key,
-        "norm": (params.joint_norm, params.freeu),
+        "norm": params.joint_norm,
         "control": model.control.fingerprint,
         "method": "videograin",
     }

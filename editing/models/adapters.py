@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -68,8 +68,8 @@ class AdapterFacts(BaseModel):
     steps: int = Field(ge=0)
     learning_rate: float
     seed: int
-    joint_norm: bool
-    positions: bool
+    joint_norm: Literal[True] = True
+    positions: Literal[False] = False
     rank: int = Field(ge=0)
 
 
@@ -82,7 +82,7 @@ class Adapter:
 
     def digest(self, base: str) -> str:
         """Identify a model with this adapter; `base` is the model's fingerprint."""
-        content = sha256(f"{base} {self.facts.positions}".encode())
+        content = sha256(base.encode())
         for name, weight in sorted(self.weights.items()):
             numbers = weight.detach().float().cpu().numpy()
             content.update(name.encode() + numbers.tobytes())
@@ -235,8 +235,7 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         raise ModelError(
             "adapter",
             f"It was tuned on {facts.frames} frames, but the clip has {frames}. "
-            f"Use {facts.frames} frames, tune anew, or use tune_a_video with "
-            "start=noise.",
+            f"Use {facts.frames} frames, or tune anew.",
         )
 
 

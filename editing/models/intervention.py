@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -47,8 +46,7 @@ class Intervention:
             told it.
         context: What control blocks read, a row per latent in time, the same for each
             clip of the call; without it they do not run. See `wan.condition`.
-        hints: How strongly each control block acts, or one number for all.
-        token_scale: How strongly they act on each token, times `hints`; None for 1.
+        token_scale: How strongly control blocks act on each token; None for 1.
         first: The clean latent of a first frame, which takes the place of that of each
             clip: its tokens are told that they have no noise.
     """
@@ -60,17 +58,12 @@ class Intervention:
     beside: Tensor | None = None
     guidance: tuple[float, ...] = ()
     context: Tensor | None = None
-    hints: tuple[float, ...] = (1.0,)
     token_scale: Float[Tensor, "tokens"] | None = None
     first: Float[Tensor, "1 c gh gw"] | None = None
 
 
 PLAIN = Intervention()
 """The model as it is."""
-
-# FreeU per up block: factors on backbone features and on the low frequencies of skip
-# features.
-FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
 
 
 @contextmanager
@@ -147,65 +140,6 @@ def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
         )
 
     return patch
-
-
-def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
-    """Strengthen the backbone features of an up block relative to its skip features
-    (FreeU).
-
-    Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their
-    mean over channels, scaled to 0..1 in each frame; the lowest frequencies of the skip
-    features by s.
-
-    Args:
-        factors: (b, s) of each up block, from the first; (1, 1) changes nothing.
-    Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
-    """
-
-    def register(model: nn.Module) -> Iterator[RemovableHandle]:
-        below = model.mid_block.resnets[-1].out_channels
-        for index, block in enumerate(model.up_blocks):
-            for resnet in block.resnets:
-                if index < len(factors):
-                    b, s = factors[index]
-                    yield resnet.register_forward_pre_hook(
-                        partial(_strengthened, below, b, s)
-                    )
-                below = resnet.out_channels
-
-    return lambda model: hooked(register(model))
-
-
-def _strengthened(
-    below: int, b: float, s: float, _: nn.Module, inputs: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    features, *more = inputs
-    x, skipped = features.split([below, features.shape[1] - below], 1)
-    if b != 1:
-        half = below // 2
-        mean = x.mean(1, keepdim=True)
-        low = mean.amin((2, 3), keepdim=True)
-        high = mean.amax((2, 3), keepdim=True)
-        # 1 where the mean is least, b where it is most
-        gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
-        x = torch.cat([x[:, :half] * gain, x[:, half:]], 1)
-    if s != 1:
-        skipped = scale_low_frequencies(skipped, s)
-    return torch.cat([x, skipped], 1), *more
-
-
-def scale_low_frequencies(
-    x: Float[Tensor, "rows c h w"], factor: float
-) -> Float[Tensor, "rows c h w"]:
-    """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among
-    them) by `factor`."""
-    spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
-    middle_y = x.shape[-2] // 2
-    middle_x = x.shape[-1] // 2
-    rows = slice(max(middle_y - 1, 0), middle_y + 1)
-    columns = slice(max(middle_x - 1, 0), middle_x + 1)
-    spectrum[..., rows, columns] *= factor
-    return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
 
 
 def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:

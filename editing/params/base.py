@@ -3,7 +3,7 @@ and sliders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -43,19 +43,6 @@ FEW_STEP: frozenset[Sampler] = frozenset(
 strength."""
 _LEARNED = 50  # levels on which consistency models are distilled
 Estimator = Literal["auto", "dis", "raft"]
-Selector = Literal["first", "middle", "previous", "own"]
-Selectors = Sequence[Selector] | Literal["all"]
-SEEN: Mapping[str, Selectors] = {
-    "full": "all",
-    "sparse_causal": ("first", "previous"),
-    "own_frame": ("own",),
-    "own_middle": ("own", "middle"),
-    "middle": ("middle",),
-    "first_previous": ("first", "previous"),
-    "own": ("own",),
-}
-"""The selectors of `editing.attention.frames.frames_seen`, for each choice of
-`attention_span` and of `keys`."""
 
 
 def most_consistency_steps(strength: float) -> int:
@@ -135,11 +122,6 @@ class MethodParams(BaseModel):
         return 0
 
     @property
-    def selectors(self) -> Selectors:
-        """The frames whose keys a frame sees, as values of `SEEN`."""
-        return SEEN["own"]
-
-    @property
     def steps_again(self) -> int:
         """How many of the last steps are taken again."""
         return 0
@@ -213,17 +195,6 @@ class MethodParams(BaseModel):
         "Cuts",
         "Where shots begin; each is edited on its own. auto looks for cuts, none takes the clip as one "
         "shot; or a list of first frames, like 24, 60.",
-    )
-    picture_from: Share = parameter(
-        0.0, "Pictures from", f"{FROM_NOISE}after which the pictures of regions act."
-    )
-    picture_until: Share = parameter(
-        1.0, "Pictures until", f"{FROM_NOISE}after which pictures act no more."
-    )
-    picture_blocks: Literal["all", "style", "layout"] = parameter(
-        "all",
-        "Blocks that see pictures",
-        "Where pictures act: in all blocks or, of SDXL, in those of style or of layout alone.",
     )
     picture_colors: Share = parameter(
         0.0,
@@ -304,40 +275,9 @@ class ModulatedParams(MethodParams):
     )
 
 
-class ModulationVariants(ModulatedParams):
-    """Variants of modulated attention that differ from the paper's."""
-
-    guidance_half: Literal["cond", "uncond", "both"] = parameter(
-        "cond",
-        "Half with modulated self-attention",
-        "Which half of the guided batch has its self-attention modulated.",
-    )
-    levels: Literal["all", "coarse"] = parameter(
-        "all",
-        "Modulated layers",
-        "Layers whose attention is modulated: all, or all but the finest.",
-    )
-    uncovered: Literal["region", "repelled"] = parameter(
-        "region",
-        "Pixels without words",
-        "How pixels without words are treated: as one more region, or repelled by all words.",
-    )
-    size_over_frames: bool = parameter(
-        False,
-        "Count region size per frame",
-        "Count a region's size once per frame in self-attention, as the release does.",
-    )
-
-
 class DrawnParams(MethodParams):
     """Parameters of methods that draw anew, without inversion."""
 
-    shown: Literal["grey", "source"] = parameter(
-        "grey",
-        "What inpainting models see",
-        "What an inpainting model sees of what it draws anew: grey, as such models are trained, or the "
-        "source. Other models take no notice.",
-    )
     flow: Estimator = MOTION_ESTIMATE
 
     @property
@@ -370,31 +310,15 @@ class SampledParams(DrawnParams):
 
 
 class AgainParams(MethodParams):
-    """What parameters `attention_span` and `redraw` mean, where a method has both."""
+    """What the parameter `redraw` means, where a method has it."""
 
-    if TYPE_CHECKING:  # each method has them at a place of its own
-        attention_span: Literal["full", "sparse_causal", "own_frame"]
+    if TYPE_CHECKING:  # each method has it at a place of its own
         redraw: float
 
     @property
     def steps_again(self) -> int:
         """See `MethodParams`; never all of them."""
         return min(round(self.steps * self.redraw), self.steps - 1)
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.attention_span]
-
-
-class NoiseParams(DrawnParams):
-    """Parameters of methods whose noise can follow the motion of the clip."""
-
-    noise: Literal["shared", "tracks"] = parameter(
-        "shared",
-        "Noise of the frames",
-        "Whether all frames get the same noise, or noise that follows the motion of the clip.",
-    )
 
 
 class ByWordsParams(InvertedParams):
@@ -411,19 +335,6 @@ class ByWordsParams(InvertedParams):
         "Normalise over all frames",
         "Normalise over all frames together, as the references do.",
     )
-    if TYPE_CHECKING:  # each method has them at a place of its own
-        keys: Keys
-        reconstruct: bool
-
-    @property
-    def rebuilds(self) -> bool:
-        """See `MethodParams`; both have `reconstruct`, and `keys`."""
-        return self.reconstruct
-
-    @property
-    def selectors(self) -> Selectors:
-        """See `MethodParams`."""
-        return SEEN[self.keys]
 
 
 MODULATION = (
@@ -438,8 +349,3 @@ RELEASED_PRESET = parameter(
     "Preset",
     "Start from the paper's values or from those of the released code.",
 )
-KEYS_SEEN = (
-    "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
-    "one, or only itself."
-)
-Keys = Literal["own_middle", "middle", "first_previous", "own"]

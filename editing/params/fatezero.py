@@ -6,9 +6,7 @@ from typing import Literal
 
 from regrain.editing.params.base import (
     FROM_NOISE,
-    KEYS_SEEN,
     ByWordsParams,
-    Keys,
     self_until,
 )
 from regrain.editing.params.written import (
@@ -53,12 +51,8 @@ class FateZeroParams(ByWordsParams):
             "edit_words",
         ),
         "Edited area": (
-            "use_masks",
             "blend_latents",
             "blend_self",
-            "blend_from",
-            "blend_until",
-            "blend_threshold",
             "blend_words",
             "feather",
         ),
@@ -107,26 +101,6 @@ class FateZeroParams(ByWordsParams):
         "When to keep the latents of the inversion outside the edited area: if regions have masks, always, "
         "or never.",
     )
-    blend_from: Share = parameter(
-        0.2,
-        "Keep latents from",
-        "Share of the steps from which on latents outside are kept.",
-    )
-    blend_until: Share = parameter(
-        0.8,
-        "Keep latents until",
-        "Share of the steps up to which latents outside are kept.",
-    )
-    use_masks: bool = parameter(
-        True,
-        "Use masks",
-        "Take the edited area from the regions' masks, if there are any, rather than attention.",
-    )
-    blend_threshold: Share = parameter(
-        0.3,
-        "Area threshold",
-        "Without masks, share of the strongest attention above which a place is in the area.",
-    )
     blend_words: Words = parameter(
         "",
         "Words that mark the area",
@@ -139,7 +113,12 @@ class FateZeroParams(ByWordsParams):
         "Without masks, words of the prompt that also mark the area, separated by commas; empty takes the "
         "new words.",
     )
-    keys: Keys = parameter("own_middle", "Frames each frame sees", KEYS_SEEN)
+    keys: Literal["own_middle", "middle", "first_previous", "own"] = parameter(
+        "own_middle",
+        "Frames each frame sees",
+        "Frames that each frame sees: itself and the middle one, only the middle one, the first and the "
+        "previous one, or only itself.",
+    )
     keys_levels: Literal["all", "coarse"] = parameter(
         "all",
         "Layers that see other frames",
@@ -150,17 +129,9 @@ class FateZeroParams(ByWordsParams):
         "Layers with source attention",
         "Layers that use the source's attention: all, or all but the finest.",
     )
-    guidance_half: Literal["cond", "both"] = parameter(
-        "cond",
-        "Half that keeps the layout",
-        "Half of the guided batch that keeps the layout of the source.",
-    )
     inversion_latents: Literal["aligned", "released"] = parameter(
         "aligned",
         "Noise level of source latents",
         "Noise level of the source latents: the edit's or, as released, one step cleaner for attention and "
         "one step noisier for blending.",
-    )
-    reconstruct: bool = parameter(
-        False, "Rebuild the source", "Also rebuild the source from its inversion."
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import (
@@ -17,7 +16,7 @@ from regrain.editing.params.base import (
 )
 from regrain.editing.params.written import BLEND, Levels, Share, parameter
 
-BINDING = (*MODULATION, "columns", "phrases", "padding")
+BINDING = (*MODULATION, "columns")
 """Parameters that bind regions to their words in a video model."""
 shift = partial(
     parameter,
@@ -37,15 +36,6 @@ span = partial(
 class BoundParams(ModulatedParams, WindowedParams):
     """Parameters of methods that bind regions to their words in a video model."""
 
-    NEEDS: ClassVar[Mapping[str, str]] = {"guidance_low": "experts"}
-
-    guidance_low: float = parameter(
-        0.0,
-        "Guidance of the second expert",
-        "The guidance scale where noise is low, of a model with an expert for that; 0 takes "
-        "guidance_scale there, too.",
-        (0, 50),
-    )
     self_strength: Share = parameter(
         0.0,
         "Keep regions apart",
@@ -74,16 +64,6 @@ class BoundParams(ModulatedParams, WindowedParams):
         0.0,
         "Bind words to their regions",
         "How strongly each word is also drawn to its region over the whole clip, as FlowAnchor does.",
-    )
-    phrases: Literal["prompt", "alone"] = parameter(
-        "prompt",
-        "Words of regions",
-        "Read them in the prompt, where its other words colour them, or encode them alone, too.",
-    )
-    padding: Literal["kept", "pushed"] = parameter(
-        "kept",
-        "Padding of the prompt",
-        "Leave its attention as it is, or push it down like other words.",
     )
     levels: Levels = parameter(
         "even",
@@ -114,7 +94,7 @@ class BoundParams(ModulatedParams, WindowedParams):
 class FlowRegionsParams(BoundParams):
     """FlowEdit (Kulikov et al. 2024, arXiv:2412.08629), its words bound to regions. See docs/wan.md."""
 
-    NEEDS = {**BoundParams.NEEDS, "first_frame": "first_frame"}
+    NEEDS = {"first_frame": "first_frame"}
     PRESETS = {
         "regions": {},
         "flowedit": {"steps": 50, "strength": 0.82, "cross_strength": 0.0},
@@ -130,7 +110,6 @@ class FlowRegionsParams(BoundParams):
         "Flow": (
             "shift",
             "levels",
-            "guidance_low",
             "source_guidance",
             "averages",
             "amplify",

@@ -48,43 +48,11 @@ class FrescoParams(SampledParams, ModulatedParams):
             "similarity_weight",
             "flow_loss",
             "similarity_loss",
-            "restore_statistics",
             "details",
         ),
-        "Attention": (
-            "cross_frame",
-            "spatial_steps",
-            "spatial_sharpness",
-            "temporal_until",
-            "temporal_sharpness",
-        ),
-        "Background": ("smooth_background", "smooth_from", "smooth_until"),
         "Region words": MODULATION,
     }
 
-    cross_frame: Literal["efficient", "first", "own"] = parameter(
-        "efficient",
-        "Frames each frame sees",
-        "What each frame sees: the first frame and what is new in the others, the first alone, or only "
-        "itself.",
-    )
-    temporal_until: Share = parameter(
-        0.65,
-        "Attention along motion until",
-        f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
-    )
-    spatial_sharpness: float = parameter(
-        0.2,
-        "Sharpness of spatial attention",
-        "Factor on the logits of spatial attention; a lower one mixes more places.",
-        (0, 10),
-    )
-    temporal_sharpness: float = parameter(
-        0.2,
-        "Sharpness along motion",
-        "Factor on the logits of attention along the motion; a lower one mixes more frames.",
-        (0, 10),
-    )
     # The first steps, which modulate most in VideoGrain, are skipped here unless the
     # strength is 1.
     modulate_until: Share = parameter(
@@ -107,11 +75,6 @@ class FrescoParams(SampledParams, ModulatedParams):
         "Most frames in one batch; later batches start with the first frame of the shot and the last of the "
         "batch before. Memory grows with it.",
         (3, 64),
-    )
-    first_noise: Literal["shared", "own"] = parameter(
-        "shared",
-        "First noise",
-        "Whether frames start from the same noise or their own.",
     )
     step_noise: Literal["own", "shared", "none"] = parameter(
         "own",
@@ -156,38 +119,11 @@ class FrescoParams(SampledParams, ModulatedParams):
         "Distance of similarities",
         "How similarities are compared: by squared differences, or absolute ones, as released.",
     )
-    restore_statistics: bool = parameter(
-        True,
-        "Restore statistics",
-        "Restore the mean and deviation of every channel after features are optimised.",
-    )
     details: Literal["fixed", "released"] = parameter(
         "fixed",
         "Details",
         "How the source's features are noised, the least differences that count, and how statistics are "
         "restored: corrected, or as in the published code.",
-    )
-    spatial_steps: int = parameter(
-        1,
-        "Steps with spatial attention",
-        "First steps in which places that are alike in the source get similar queries; 0 turns it off.",
-        (0, 1000),
-    )
-    smooth_background: bool = parameter(
-        True,
-        "Smooth the background",
-        "Let what no region covers follow the motion of the clip, if there are masks and its latents are "
-        "not kept.",
-    )
-    smooth_from: Share = parameter(
-        0.8,
-        "Smooth pixels from",
-        f"{FROM_NOISE}after which the background is smoothed in pixels too.",
-    )
-    smooth_until: Share = parameter(
-        0.9,
-        "Smooth pixels until",
-        f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = BLEND

@@ -8,15 +8,13 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     MODULATION,
     AgainParams,
-    ModulationVariants,
-    NoiseParams,
+    DrawnParams,
+    ModulatedParams,
     WindowedParams,
     guidance,
     self_until,
 )
 from regrain.editing.params.written import (
-    ALIGNMENT,
-    ATTENTION_SPAN,
     CONTROL_NETWORKS,
     STEADY,
     Controls,
@@ -28,7 +26,7 @@ from regrain.editing.params.written import (
 Task = Literal["paper", "replace", "attribute", "pose", "add"]
 
 
-class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams):
+class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
     """InfEdit: edit without inversion (Xu et al. 2024, arXiv:2312.04965)."""
 
     PRESETS = {
@@ -45,10 +43,8 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
             "hold",
             "self_until",
             "cross_until",
-            "alignment",
             "source_guidance",
             "control",
-            "shown",
         ),
         "Edited area": (
             "blend",
@@ -58,14 +54,8 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
             "keep_threshold",
             "feather",
         ),
-        "Regions": (
-            *MODULATION,
-            "size_over_frames",
-            "levels",
-            "uncovered",
-            "guidance_half",
-        ),
-        "Motion": ("attention_span", "noise", "steady", "redraw", "flow"),
+        "Regions": MODULATION,
+        "Motion": ("steady", "redraw", "flow"),
     }
 
     steps: int = parameter(
@@ -101,7 +91,6 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
         "Keep word attention until",
         f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
-    alignment: Literal["fixed", "original"] = ALIGNMENT
     blend: Literal["regions", "words", "never"] = parameter(
         "regions",
         "Keep the source",
@@ -128,7 +117,6 @@ class InfEditParams(AgainParams, NoiseParams, ModulationVariants, WindowedParams
         "Threshold of what is kept",
         "Share of the strongest attention above which a place is kept.",
     )
-    attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
     steady: float = STEADY
     redraw: float = parameter(
         0.0,

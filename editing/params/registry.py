@@ -38,7 +38,6 @@ OFFERS: Mapping[str, str] = {
     "image_unet": "a UNet for single images",
     "flow": "the model Wan 2.1 or 2.2",
     "vace": "the control blocks of VACE",
-    "experts": "a second expert, as Wan 2.2 has",
     "first_frame": "a place for a first frame, as Wan 2.2 5B has",
     "features": "features that can be taken from the source",
     "control": "control networks",

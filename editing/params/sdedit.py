@@ -1,10 +1,10 @@
 """Parameters of SDEdit."""
 
-from regrain.editing.params.base import NoiseParams, SampledParams, WindowedParams
+from regrain.editing.params.base import SampledParams, WindowedParams
 from regrain.editing.params.written import BLEND, parameter
 
 
-class SDEditParams(NoiseParams, SampledParams, WindowedParams):
+class SDEditParams(SampledParams, WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
     steps: int = parameter(

@@ -8,7 +8,6 @@ from regrain.editing.params.base import InvertedParams, guidance
 from regrain.editing.params.written import (
     BLEND_EDITED,
     CONTROL_NETWORKS,
-    JOINT_NORM,
     Controls,
     parameter,
 )
@@ -28,8 +27,6 @@ class TuneAVideoParams(InvertedParams):
             "tune_seed",
             "keep_every",
             "tune_preview_every",
-            "joint_norm",
-            "positions",
             "temporal_rank",
         )
     }
@@ -53,12 +50,6 @@ class TuneAVideoParams(InvertedParams):
     tune_seed: int = parameter(
         0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )
-    joint_norm: bool = JOINT_NORM
-    positions: bool = parameter(
-        False,
-        "Tell the order of frames",
-        "Encode the order of the frames in attention over time; the paper does not.",
-    )
     temporal_rank: int = parameter(
         0,
         "Convolutions over time",
@@ -76,11 +67,6 @@ class TuneAVideoParams(InvertedParams):
         "Tuning steps between previews",
         "Tuning steps between previews of the edit; 0 shows none.",
         (0, 5000),
-    )
-    start: Literal["inversion", "noise"] = parameter(
-        "inversion",
-        "Start from",
-        "Noise to start from: that of the clip, which keeps its motion, or fresh noise.",
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = BLEND_EDITED

@@ -15,8 +15,6 @@ _PLAIN = {
     "mask": "exact",
     "match": False,
 }
-# Of picture adapters, which this method does without.
-_OF_ADAPTERS = ("picture_from", "picture_until", "picture_blocks", "picture_colors")
 
 
 class VaceParams(BoundParams):
@@ -30,7 +28,7 @@ class VaceParams(BoundParams):
     }
     GROUPS = {
         "Regions": (*BINDING, "picture_binding", "feather", "blend"),
-        "Flow": ("shift", "levels", "guidance_low", "solver", "scale", "span"),
+        "Flow": ("shift", "levels", "solver", "span"),
         "Long clips": ("window", "overlap", "match"),
     }
 
@@ -51,12 +49,6 @@ class VaceParams(BoundParams):
         "Solver",
         "How a run goes from noise to clean: UniPC, Euler, or by fresh noise in each step, for weights that "
         "draw in few.",
-    )
-    scale: float = parameter(
-        1.0,
-        "Hold of the source",
-        "How strongly what is given of the clip, and pictures, act; 1 as trained.",
-        (0, 2),
     )
     mask: Literal["exact", "hull", "box"] = parameter(
         "hull",
@@ -121,10 +113,9 @@ class VaceParams(BoundParams):
                 "params.overlap",
                 f"Expected 0, or a multiple of 4 and 1 more{most}, got {self.overlap}.",
             )
-        for name in _OF_ADAPTERS:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise RequestError(
-                    f"params.{name}",
-                    "It is for picture adapters; vace sees pictures beside the clip. "
-                    "Leave it out.",
-                )
+        if self.picture_colors:
+            raise RequestError(
+                "params.picture_colors",
+                "It is for picture adapters; vace sees pictures beside the clip. "
+                "Leave it out.",
+            )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
-
 from regrain.editing.params.base import (
     MODULATION,
     RELEASED_PRESET,
     AgainParams,
     Estimator,
     InvertedParams,
-    ModulationVariants,
+    ModulatedParams,
 )
 from regrain.editing.params.written import (
     ATTENTION_SPAN,
@@ -21,13 +19,12 @@ from regrain.editing.params.written import (
     JOINT_NORM,
     MOTION_ESTIMATE,
     Controls,
-    Grids,
     Share,
     parameter,
 )
 
 
-class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
+class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -58,7 +55,6 @@ class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
         ),
         "Motion": (
             "attention_span",
-            "track_levels",
             "flow",
             "steady",
             "redraw",
@@ -72,25 +68,32 @@ class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
             "inversion",
             "control",
         ),
-        "Attention maps": ("heat_from", "heat_until", "heat_grids"),
     }
 
     preset: Literal["paper", "released"] = RELEASED_PRESET
-
-    attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
-    track_levels: int = parameter(
-        1,
-        "Levels that follow motion",
-        "Number of finest levels whose attention also follows the motion of the clip.",
-        (0, 4),
+    guidance_half: Literal["cond", "uncond", "both"] = parameter(
+        "cond",
+        "Half with modulated self-attention",
+        "Which half of the guided batch has its self-attention modulated.",
     )
+    levels: Literal["all", "coarse"] = parameter(
+        "all",
+        "Modulated layers",
+        "Layers whose attention is modulated: all, or all but the finest.",
+    )
+    uncovered: Literal["region", "repelled"] = parameter(
+        "region",
+        "Pixels without words",
+        "How pixels without words are treated: as one more region, or repelled by all words.",
+    )
+    size_over_frames: bool = parameter(
+        False,
+        "Count region size per frame",
+        "Count a region's size once per frame in self-attention, as the release does.",
+    )
+    attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
     flow: Estimator = MOTION_ESTIMATE
     joint_norm: bool = JOINT_NORM
-    freeu: Literal["off", "released", "full"] = parameter(
-        "off",
-        "FreeU",
-        "Strengthen features of deep layers (FreeU): off, in one block as released, or in full.",
-    )
     inject_until: Share = parameter(
         0.1,
         "Source features until",
@@ -115,30 +118,8 @@ class VideoGrainParams(AgainParams, ModulationVariants, InvertedParams):
         "Latents outside",
         "Latents of the source outside the regions: from its inversion, or with fresh noise.",
     )
-    heat_from: Share = parameter(
-        0.0,
-        "Attention maps from",
-        "Share of the schedule from which on attention maps are averaged.",
-    )
-    heat_until: Share = parameter(
-        1.0,
-        "Attention maps until",
-        "Share of the schedule up to which attention maps are averaged.",
-    )
-    heat_grids: Grids = parameter(
-        "",
-        "Attention map grids",
-        "Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of it, 4 or "
-        "8; empty takes those of up to 1024 cells.",
-    )
 
     @property
     def motion_estimate(self) -> Estimator:
         """See `MethodParams`."""
         return self.flow
-
-    @model_validator(mode="after")
-    def _some_steps_are_averaged(self) -> VideoGrainParams:
-        if self.heat_from >= self.heat_until:
-            raise ValueError("heat_until must be larger than heat_from")
-        return self

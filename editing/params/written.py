@@ -105,19 +105,6 @@ def read_words(given: object) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts)
 
 
-def read_grids(given: object) -> Numbers:
-    """Read divisors of the latents' grid: `2, 4`, a list of them, or one number."""
-    expected = "expected 1, 2, 4 or 8, separated by commas"
-    parts = [given] if type(given) is int else _parts(given, expected)
-    divisors = []
-    for part in parts:
-        number = str(part).strip()
-        if not isinstance(part, int | str) or number not in ("1", "2", "4", "8"):
-            raise ValueError(expected)
-        divisors.append(int(number))
-    return tuple(divisors)
-
-
 def read_keyframes(given: object) -> KeyChoice:
     """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or a text or list of
     frames from 0, `0, 8`."""
@@ -317,7 +304,6 @@ _TEXT = WithJsonSchema({"type": "string"})
 Words = Annotated[
     tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT
 ]
-Grids = Annotated[Numbers, PlainValidator(read_grids), PlainSerializer(_list), _TEXT]
 KeyFrames = Annotated[
     KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT
 ]

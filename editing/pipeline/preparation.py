@@ -152,7 +152,7 @@ def _seen_pictures(
     from regrain.editing.models.pictures.adapter import load_pictures
 
     adapter = request.picture_adapter
-    return load_pictures(adapter, asked, backbone, params.picture_blocks)
+    return load_pictures(adapter, asked, backbone)
 
 
 def tuned_on(edits: Sequence[Placed]) -> Placed:

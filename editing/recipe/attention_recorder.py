@@ -30,7 +30,6 @@ from regrain.editing.diffusion.text import (
     new_words,
     telling_words,
 )
-from regrain.editing.errors import RequestError
 
 # By default, maps come from layers of at most this many tokens per frame: the paper's
 # 32 x 32.
@@ -79,27 +78,19 @@ def _strides(sites: Sequence[AttentionLayer]) -> list[Stride]:
 
 @dataclass(frozen=True)
 class HeatScope:
-    """The layers and steps that heat is averaged over.
+    """The layers that heat is averaged over.
 
     Attributes:
         strides: Strides of the layers that are read.
         size: Height and width of the maps: those of the finest such layer.
-        first: Share of the schedule at which averaging starts, counted from pure noise.
-        last: Share at which it ends; partly covered steps count.
     """
 
     strides: frozenset[Stride]
     size: Size
-    first: float = 0.0
-    last: float = 1.0
-
-    def counts(self, step: Step) -> bool:
-        """Check if a step is averaged."""
-        return step.within(self.last, begun=True) and not step.within(self.first)
 
     @classmethod
     def of(cls, grid: Grid, sites: Sequence[AttentionLayer]) -> HeatScope:
-        """Return the scope of all steps and the layers of one stride: the coarsest with
+        """Return the layers of one stride: the coarsest with
         cross-attention and at least 16 cells per side, else the finest.
 
         `grid` is that of the latents.
@@ -110,38 +101,15 @@ class HeatScope:
         return cls(frozenset([stride]), grid.over(stride).size)
 
     @classmethod
-    def choose(
-        cls,
-        grid: Grid,
-        sites: Sequence[AttentionLayer],
-        divisors: Collection[int] = (),
-        first: float = 0.0,
-        last: float = 1.0,
-    ) -> HeatScope:
-        """Choose layers of a model; `grid` is that of the latents.
+    def choose(cls, grid: Grid, sites: Sequence[AttentionLayer]) -> HeatScope:
+        """Return all layers of up to 1024 cells, or the coarsest if none is that small.
 
-        Args:
-            divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty
-                takes all of up to 1024 cells, or the coarsest if none is that small.
-        Raises:
-            RequestError: The model has none of these grids.
+        `grid` is that of the latents.
         """
         known = _strides(sites)
-        if divisors:
-            strides = [stride for stride in known if stride[-1] in divisors]
-        else:
-            small = [
-                stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS
-            ]
-            strides = small or known[-1:]
-        if not strides:
-            given = ", ".join(str(divisor) for divisor in divisors)
-            others = ", ".join(str(stride[-1]) for stride in known)
-            raise RequestError(
-                "params.heat_grids",
-                f"This model has no attention on grid {given}. Choose from {others}.",
-            )
-        return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
+        small = [stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS]
+        strides = small or known[-1:]
+        return cls(frozenset(strides), grid.over(strides[0]).size)
 
 
 class AttentionRecorder:
@@ -158,11 +126,9 @@ class AttentionRecorder:
         self._step: _Sums | None = None
         self._part = PARTS[0]
         self._changed = False
-        self._in_scope = True
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
-        self._in_scope = self.scope.counts(step)
         self._part = PARTS[2 - step.within(1 / 3) - step.within(2 / 3)]
         self._step = None
 
@@ -198,7 +164,7 @@ class AttentionRecorder:
             mass = on_grid(after.float(), own_size, self.scope.size)
         sums = _Sums(one, mass, 1)
         self._step = _added(self._step, sums)
-        if not self._in_scope or (self._changed and not changed):
+        if self._changed and not changed:
             return
         if changed != self._changed:
             self._sums = {}

@@ -40,7 +40,6 @@ from regrain.editing.motion.correspondence import (
     token_maps,
     track_ids,
 )
-from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.modulation import (
     Bindings,
     Modulation,
@@ -53,6 +52,10 @@ Looks = Mapping[str, tuple[Tensor, Tensor]]
 """Queries and keys of the source, by layer."""
 # the last up blocks: 32 x 32 and 64 x 64 tokens in Stable Diffusion at 512 pixels
 _BLOCKS = 2
+# Factor on the logits of attention in space and along the motion; and the share of the
+# schedule, from pure noise, with the latter. As released.
+_SHARPNESS = 0.2
+_ALONG_MOTION_UNTIL = 0.65
 
 
 def guided_sites(sites: Sequence[AttentionLayer]) -> frozenset[str]:
@@ -81,11 +84,9 @@ class GuidedAttention:
         motion: Motion,
         grid: Grid,
         sites: Sequence[AttentionLayer],
-        params: FrescoParams,
         modulation: Modulation | None,
     ) -> None:
         self.sites = guided_sites(sites)
-        self._params = params
         self._modulation = modulation
         self._grid = grid
         self._frames = frames
@@ -107,25 +108,21 @@ class GuidedAttention:
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
                 return others(q, k, v, site)
-            params = self._params
             scale = q.shape[-1] ** -0.5
             guided = q
             if source is not None:
                 # a mean of queries of places that look alike in the source
                 old_q, old_k = (x.to(q) for x in source[site.name])
-                guided = attention(old_q, old_k, q, params.spatial_sharpness * scale)
-            if params.cross_frame == "own":
-                out = others(guided, k, v, site)
-            else:
-                out = self._across(
-                    guided,
-                    k,
-                    v,
-                    site,
-                    step,
-                    batch,
-                )
-            if not step.within(params.temporal_until):
+                guided = attention(old_q, old_k, q, _SHARPNESS * scale)
+            out = self._across(
+                guided,
+                k,
+                v,
+                site,
+                step,
+                batch,
+            )
+            if not step.within(_ALONG_MOTION_UNTIL):
                 return out
             order = self._tracks(self._grid.at(site).size, q.device)
             return tracks(
@@ -133,7 +130,7 @@ class GuidedAttention:
                 k,
                 out,
                 order,
-                params.temporal_sharpness * scale,
+                _SHARPNESS * scale,
             )
 
         return attend
@@ -155,7 +152,7 @@ class GuidedAttention:
         for branch in batch.branches:
             rows = batch.rows(branch)
             attend = attention
-            if modulation is not None and branch == modulation.params.guidance_half:
+            if modulation is not None and branch == "cond":
                 binding = once(
                     self._bindings, site, partial(self._bind, modulation, shared)
                 )
@@ -195,6 +192,4 @@ class GuidedAttention:
     def _find_shared(self, size: Size, device: torch.device) -> Int[Tensor, "shared"]:
         """Find the tokens, on a grid of some height and width, that all frames see."""
         seen = newly_seen(self._pairs, size)
-        if self._params.cross_frame == "first":
-            seen[1:] = False
         return seen.flatten().nonzero().flatten().to(device)

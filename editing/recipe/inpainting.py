@@ -3,8 +3,6 @@ rest."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -18,22 +16,18 @@ GREY = 127.5  # of 255; 0 for the autoencoder
 
 
 def beside_latents(
-    backbone: Backbone,
-    working: ResizedClip,
-    source: FrameLatents,
-    shown: Literal["grey", "source"],
+    backbone: Backbone, working: ResizedClip, source: FrameLatents
 ) -> Float[Tensor, "frames channels h w"] | None:
     """Return the mask and the latents that an inpainting model reads beside its own;
     None for other models.
 
-    A cell is drawn anew if an edited region touches any of its pixels.
+    A cell is drawn anew if an edited region touches any of its pixels; such models are
+    trained to see grey there.
 
     Args:
         backbone: The model.
         working: The clip at the working size; without regions all of it is drawn anew.
         source: Its latents.
-        shown: Whether what is drawn anew is hidden, as such models are trained, or the
-            model sees the source there, too.
 
     Source: Rombach et al., arXiv:2112.10752, Sec. 4.5, as released with Stable
         Diffusion: mask, then latents.
@@ -43,8 +37,6 @@ def beside_latents(
     inside = working.inside()
     if inside is None:
         inside = torch.ones_like(source[:, :1])
-    if shown == "source":
-        return torch.cat([inside, source], 1)
     seen = working.frames.astype(np.float32)
     seen[working.drawn_anew()] = GREY
     return torch.cat([inside, backbone.encode(seen)], 1)

@@ -174,15 +174,12 @@ def mean_square(
     ]
 
 
-def is_learned(step: Step, share: float) -> bool:
-    """Check if a step uses the learned text: the first share and one more, or if
-    negative, the last share.
+def is_learned(step: Step) -> bool:
+    """Check if a step uses the learned text: those of the last half.
 
     Source: vid2vid-zero as released.
     """
-    if share > 0:
-        return step.index <= step.total * share
-    return not step.within(1 + share, begun=True)
+    return not step.within(0.5, begun=True)
 
 
 def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> Content:

@@ -140,7 +140,6 @@ class Looking(View):
         self._pictures = pictures
         self._params = params
         self._cover = covered(request)
-        self._layers = pictures.acting(params.picture_blocks)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
         self._columns: dict[str, tuple[int]] = {}
@@ -171,7 +170,7 @@ class Looking(View):
             )
         if "cond" in halves:
             self._heat.begin(step)
-        attend = self._attend(change.attend or plain, halves, step)
+        attend = self._attend(change.attend or plain, halves)
         change = replace(change, attend=attend)
         x0, eps = self._backbone.predict(
             x,
@@ -180,17 +179,12 @@ class Looking(View):
             change,
             recompute=recompute,
         )
-        if not self._params.picture_colors or not self._acts(step):
+        if not self._params.picture_colors:
             return x0, eps
         colored = self._colored(x0, halves)
         new_eps = (x - step.signal * colored) / step.noise
         # Noise stays where colours do.
         return colored, torch.where(colored == x0, eps, new_eps)
-
-    def _acts(self, step: Step) -> bool:
-        params = self._params
-        begun = not step.within(params.picture_from)
-        return begun and step.within(params.picture_until, begun=True)
 
     def _colored(self, x0: Tensor, halves: Sequence[str]) -> Tensor:
         """Move the expected latents of both halves some of the way to their pictures'
@@ -214,44 +208,33 @@ class Looking(View):
                     out[part] += share * toward(x0[part], palette, cover)
         return out
 
-    def _attend(
-        self, attend: AttentionFn, halves: Sequence[str], step: Step
-    ) -> AttentionFn:
+    def _attend(self, attend: AttentionFn, halves: Sequence[str]) -> AttentionFn:
         """Return `attend`, extended so that the branches of guidance see the pictures,
         of which the first edit is recorded."""
-        acts = self._acts(step)
         first = halves.index("cond") if "cond" in halves else None
 
         def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             out = attend(q, k, v, site)
             if site.kind != "cross":
                 return out
-            acting = acts and site.name in self._layers
             reads = self._heat.reads(site)
             rows = len(q) // len(halves)
             parts = list(out.split(rows))
             for number, (half, own) in enumerate(
                 zip(halves, q.split(rows), strict=True)
             ):
-                watched = reads and number == first
-                if half not in _GUIDED or not (acting or watched):
+                if half not in _GUIDED:
                     continue
-                terms = self._terms(own, site, cast("Half", half), acting)
-                if watched:
+                terms = self._terms(own, site, cast("Half", half))
+                if reads and number == first:
                     self._note(parts[number], terms, site)
-                if acting:
-                    parts[number] = sum(terms, parts[number]).to(out)
-            return torch.cat(parts) if acting else out
+                parts[number] = sum(terms, parts[number]).to(out)
+            return torch.cat(parts)
 
         return look
 
-    def _terms(
-        self, q: Tensor, site: AttentionLayer, half: Half, acting: bool
-    ) -> list[Tensor]:
-        """Return the term that each picture adds to the attention of one branch; zeros
-        if none acts."""
-        if not acting:
-            return [torch.zeros_like(q[:, :, :, :1])] * len(self._pictures.seen)
+    def _terms(self, q: Tensor, site: AttentionLayer, half: Half) -> list[Tensor]:
+        """Return the term that each picture adds to the attention of one branch."""
         size = self._grid.at(site).size
         terms = []
         for number, picture in enumerate(self._pictures.seen):

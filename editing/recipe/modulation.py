@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from regrain.editing.attention.frames import (
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
 from regrain.editing.attention.regions import Partition, Strength, partitioned_attention
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.params.base import ModulatedParams, ModulationVariants
+from regrain.editing.params.base import ModulatedParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder
 from regrain.editing.recipe.layout import Layout, size_term
 
@@ -43,6 +43,22 @@ def fade(params: ModulatedParams, step: Step) -> float:
     """Return xi(t), the strength of modulation at this step; 0 after the window."""
     inside = step.within(params.modulate_until, begun=True)
     return step.time**params.schedule_power if inside else 0.0
+
+
+class Variants(NamedTuple):
+    """Ways in which modulated attention may differ from the paper's.
+
+    Attributes:
+        half: The half of guidance whose self-attention is modulated.
+        skips_finest: The finest layers are left out.
+        repels: Pixels without words are repelled by all words; else one more region.
+        over_frames: A region's size is counted once per frame.
+    """
+
+    half: Literal["cond", "uncond", "both"] = "cond"
+    skips_finest: bool = False
+    repels: bool = False
+    over_frames: bool = False
 
 
 class PixelBinding(NamedTuple):
@@ -84,17 +100,19 @@ class Modulation:
 
     Attributes:
         layout: Regions and words.
-        params: Strengths, levels, and the half whose self-attention is modulated.
+        params: Strengths, and when they act.
         seen: The frames whose keys a frame sees.
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
+        variants: See `Variants`.
     """
 
     layout: Layout
-    params: ModulationVariants
+    params: ModulatedParams
     seen: Seen
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
+    variants: Variants = Variants()
 
     def __post_init__(self) -> None:
         self._to_words: Bindings = {}
@@ -112,7 +130,7 @@ class Modulation:
         """Return the attention of one denoising step; branches of the source are
         unchanged."""
         xi = fade(self.params, step)
-        half = self.params.guidance_half
+        half = self.variants.half
         modulated = ("uncond", "cond") if half == "both" else (half,)
         grid = self.layout.grid
 
@@ -163,7 +181,7 @@ class Modulation:
         layout = self.layout
         codes = layout.codes(site)
         bound = layout.has_words
-        if self.params.uncovered == "repelled":
+        if self.variants.repels:
             # pixels without words too, from all words
             bound = torch.ones_like(bound)
         weight = self.params.cross_strength * layout.strength * bound
@@ -207,12 +225,12 @@ class Modulation:
         layout = self.layout
         params = self.params
         term = size_term(codes, keys, len(layout.strength))
-        if params.size_over_frames:
+        if self.variants.over_frames:
             term = 1 - (1 - term) / layout.grid.time
         weight = params.self_strength * layout.strength
         labels = (codes, keys)
         # by everything: pixels without words are no region
-        if params.uncovered == "repelled":
+        if self.variants.repels:
             labels = (torch.where(x == 0, -1, x) for x in labels)
         return self._binding(Partition.of(*labels), codes, weight, term, site)
 
@@ -226,12 +244,11 @@ class Modulation:
     ) -> PixelBinding:
         """Weigh every query for lambda, xi(t) (1 - S) times the weight of its region;
         none is bound in layers left out."""
-        params = self.params
-        if params.uncovered == "repelled":  # pixels of no region have no size
+        if self.variants.repels:  # pixels of no region have no size
             term = torch.where(codes == 0, 1.0, term)
         weights = weight[codes]
-        terms = term if params.size_term else 1.0
-        left_out = params.levels == "coarse" and site.finest
+        terms = term if self.params.size_term else 1.0
+        left_out = self.variants.skips_finest and site.finest
         acts = not left_out and bool((weights * terms).any())
         return PixelBinding(partition, weights, terms, acts)
 

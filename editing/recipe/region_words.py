@@ -22,7 +22,6 @@ from regrain.editing.attention.regions import (
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step, guide
 from regrain.editing.diffusion.text import PromptEmbedding, spans
-from regrain.editing.errors import PromptError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import BoundParams
@@ -106,7 +105,7 @@ class RegionText:
     """A prompt, and the region of each of its tokens.
 
     Attributes:
-        text: The prompt, followed by phrases that are encoded alone.
+        text: The prompt.
         words: Region of every token that is no padding, -1 for none.
     """
 
@@ -120,37 +119,20 @@ class RegionText:
         prompt: str,
         places: Sequence[tuple[int, int] | None],
         field: str,
-        alone: bool,
     ) -> RegionText:
         """Encode a prompt.
 
         Args:
             places: Characters of each region's words in it, if it has any.
-            alone: Encode these words by themselves, too, and bind the regions to those.
         Raises:
             PromptError: It does not fit; names `field`.
         """
-        bound = {code: place for code, place in enumerate(places, 1) if place}
-        phrases = [prompt[start:stop] for start, stop in bound.values() if alone]
-        prompts = [prompt, *phrases]
-        text, *encoded = backbone.embed(prompts, [field] * len(prompts))
+        (text,) = backbone.embed([prompt], [field])
         codes = [-1] * text.lengths[0]
-        for code, place in bound.items():
-            for token in () if alone else spans(text, *place):
+        for code, place in enumerate(places, 1):
+            for token in spans(text, *place) if place else ():
                 codes[token] = code
-        # The vectors of phrases follow those of the prompt.
-        vectors = text.vectors.clone()
-        for code, phrase in zip(bound, encoded, strict=False):
-            own = phrase.lengths[0] - 1  # without the end
-            free = vectors[0, len(codes) :]
-            if own > len(free):
-                raise PromptError(
-                    field, "It is too long for phrases=alone. Shorten it."
-                )
-            free[:own] = phrase.vectors[0, :own]
-            codes += [code] * own
-        words = torch.tensor(codes, device=vectors.device)
-        return cls(text.with_vectors(vectors), words)
+        return cls(text, torch.tensor(codes, device=text.vectors.device))
 
     @classmethod
     def of(
@@ -159,11 +141,10 @@ class RegionText:
         request: EditRequest,
         composed: Composed,
         field: str,
-        alone: bool,
     ) -> RegionText:
         """Encode a prompt of a request; the rest is as for `read`."""
         places = [composed.spans[region.label] for region in request.regions]
-        return cls.read(backbone, composed.text, places, field, alone)
+        return cls.read(backbone, composed.text, places, field)
 
     def columns(self, names: Sequence[str]) -> Columns:
         """Return the tokens of every region, by its name."""
@@ -231,7 +212,7 @@ class WordAttending:
         if modulates and bound.acts_on_words and params.cross_strength:
             faded = step.time**params.schedule_power
             strength = bound.weight * bound.bound * params.cross_strength * faded
-        binding = WordBinding(bound.to_words, strength, params.columns, params.padding)
+        binding = WordBinding(bound.to_words, strength, params.columns)
         time, tokens = self._regions.codes.shape
 
         def spread(mass: Float[Tensor, "tokens words"]) -> Tensor:
@@ -302,14 +283,6 @@ class ClipModel:
         self._backbone = backbone
         self._pieces = pieces
         self._uncond = backbone.embed([negative_prompt], ["negative_prompt"])
-
-    def scale(self, step: Step, params: BoundParams) -> float:
-        """Return the guidance of the prompt in a step, that of the expert which
-        answers."""
-        is_low = step.t < self._backbone.high_from
-        if is_low and params.guidance_low:
-            return params.guidance_low
-        return params.guidance_scale
 
     def guided(
         self,

@@ -145,6 +145,5 @@ def adapter_facts(request: EditRequest) -> AdapterFacts | None:
     if not request.adapter:
         return None
     facts = read_facts(find_adapter(request.adapter))
-    if request.method != "tune_a_video" or request.params.get("start") != "noise":
-        check_frames(facts, len(request.clip))
+    check_frames(facts, len(request.clip))
     return facts

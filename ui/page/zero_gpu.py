@@ -26,6 +26,7 @@ import numpy as np
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip, Clip
 from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.removed import instead
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
 
@@ -36,6 +37,7 @@ Heavy = Callable[..., Any]  # work for which a GPU is lent
 log = logging.getLogger(__name__)
 SECONDS = "REGRAIN_GPU_SECONDS"
 """The environment variable with the seconds for which a GPU is asked each time."""
+_SPEED = "REGRAIN_GPU_SPEED"  # which left
 # Not measured. A visitor without an account has 120 a day, and a call that asks for more
 # than is left is refused.
 _SECONDS = 60
@@ -122,6 +124,8 @@ def _refusals() -> Iterator[None]:
 def gpu_seconds() -> int:
     """Return the seconds for which a GPU is asked: as the variable says, or a
     constant."""
+    if _SPEED in os.environ:
+        log.warning("%s: %s", _SPEED, instead(_SPEED))
     given = os.environ.get(SECONDS, "").strip()
     if not given:
         return _SECONDS

@@ -17,6 +17,7 @@ from regrain.editing.media.labels import Labels
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
+from regrain.editing.removed import instead
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
@@ -24,6 +25,7 @@ from regrain.ui.server.media import data_url
 from regrain.ui.session.clips import OpenedClip, prepare
 
 log = logging.getLogger(__name__)
+_CREDIT = "credit.json"  # of an example, formerly shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,10 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
         if (project / "project.json").is_file():
             try:
                 found[project.name] = _prepare(project, media / project.name)
+                if (project / _CREDIT).exists():
+                    log.warning(
+                        "example %s: %s: %s", project.name, _CREDIT, instead(_CREDIT)
+                    )
             except EditingError as error:
                 log.warning("example %s left out: %s", project.name, error)
     return found

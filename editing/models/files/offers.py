@@ -19,9 +19,6 @@ WAN = frozenset({"flow"})
 VACE = WAN | {"vace"}
 """Offers of one with control blocks."""
 
-PAIR = frozenset({"experts"})
-"""Offers of one with two experts, beside these."""
-
 FIRST = frozenset({"first_frame"})
 """Offers of one whose tokens have a timestep each, beside these."""
 
@@ -143,11 +140,11 @@ def _wan(index: Mapping, transformer: Mapping) -> Family:
     channels = transformer.get("in_channels", 16)
     if channels != (transformer.get("out_channels") or channels):
         return Family(f"Wan with {channels} input channels (one from pictures has 36)")
-    title, added = ("Wan 2.2", PAIR) if is_pair else ("Wan 2.1", frozenset())
+    title = "Wan 2.2" if is_pair else "Wan 2.1"
     is_large = transformer.get("num_attention_heads") == _LARGE and not is_pair
     size = ", 14B" if is_large else ""
     if transformer["_class_name"] == CONTROLLED:
-        return Family(f"{title} VACE{size}", VACE | added)
+        return Family(f"{title} VACE{size}", VACE)
     if index.get("expand_timesteps"):
         return Family("Wan 2.2 5B", WAN | FIRST)
-    return Family(f"{title}{size}", WAN | added)
+    return Family(f"{title}{size}", WAN)

@@ -116,21 +116,14 @@ class Pictures:
             )
         return self._palettes[number]
 
-    def acting(self, blocks: str) -> frozenset[str]:
-        """Return the layers that see pictures: all, or those of the blocks of style or
-        of layout."""
-        start = _BLOCKS.get(blocks, "")
-        return frozenset(name for name in self.weights if name.startswith(start))
-
 
 def load_pictures(
-    id: str, asked: Sequence[PictureSpec], backbone: Backbone, blocks: str = "all"
+    id: str, asked: Sequence[PictureSpec], backbone: Backbone
 ) -> Pictures | None:
     """Read pictures by an adapter for a model; None if all scales are 0.
 
     Raises:
-        ModelError: The adapter or its encoder is missing or does not fit, or the model
-            has no such blocks.
+        ModelError: The adapter or its encoder is missing or does not fit.
         RequestError: A picture cannot be read.
     """
     if "image_unet" not in backbone.offers:
@@ -145,15 +138,6 @@ def load_pictures(
         raise _misfit(
             file, backbone, f": it reads text of {file.cross} numbers, the model {wide}"
         )
-    if blocks != "all":
-        layers = [site.name for site in backbone.sites if site.kind == "cross"]
-        for start in _BLOCKS.values():
-            if not any(name.startswith(start) for name in layers):
-                raise ModelError(
-                    "params.picture_blocks",
-                    f"{shorten(backbone.id)} has no blocks of {blocks}. Choose all, or "
-                    "use an SDXL model.",
-                )
     _ = file.encoder  # which must fit, too, before any weights are read
 
     tensors = file.read()

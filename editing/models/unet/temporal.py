@@ -84,33 +84,30 @@ def untuned(
     return weights
 
 
-def with_weights(
-    change: Intervention, weights: Weights, frames: int, positions: bool
-) -> Intervention:
+def with_weights(change: Intervention, weights: Weights, frames: int) -> Intervention:
     """Extend a change of a call by tuned weights.
 
     Args:
         weights: See `tunable_shapes`. Gradients flow to those that require them.
         frames: Frames per branch; rows are (branch frame).
-        positions: Whether attention over time is told the order of the frames.
     """
     queries = {
         name.removesuffix(".to_q.weight"): weight
         for name, weight in weights.items()
         if name.endswith(_QUERIES)
     }
-    patches = (*change.patches, in_time(weights, frames, positions))
+    patches = (*change.patches, in_time(weights, frames))
     return replace(change, queries=queries, patches=patches)
 
 
-def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
+def in_time(weights: Weights, frames: int) -> Patch:
     """Let the transformer blocks and convolutions that `weights` names look over time;
     see `with_weights`."""
     blocks = _grouped(weights, _ATTENTION)
     convolutions = _grouped(weights, _CONVOLUTION)
 
     def after_block(own: Weights, block: nn.Module, _: object, x: Tensor) -> Tensor:
-        return x + attend_in_time(x, own, frames, block.attn1.heads, positions)
+        return x + attend_in_time(x, own, frames, block.attn1.heads)
 
     def after_convolution(own: Weights, _: nn.Module, __: object, x: Tensor) -> Tensor:
         return x + convolve_in_time(x, own, frames)
@@ -133,7 +130,6 @@ def attend_in_time(
     weights: Weights,
     frames: int,
     heads: int,
-    positions: bool,
 ) -> Float[Tensor, "rows tokens channels"]:
     """Let each place attend to itself in all frames of its branch.
 
@@ -141,16 +137,11 @@ def attend_in_time(
         x: Rows (branch frame).
         weights: to_q, to_k, to_v, to_out.0 (with bias).
         frames, heads: Frames per branch, number of heads.
-        positions: Add sinusoidal positions of the frames; without, their order makes no
-            difference.
-    Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1; positions are those of
-        arXiv:1706.03762, Sec. 3.5.
+    Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1.
     """
     weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
     places = rearrange(x, "(branch frame) n c -> (branch n) frame c", frame=frames)
     places = F.layer_norm(places, places.shape[-1:])
-    if positions:
-        places = places + sinusoids(frames, places.shape[-1]).to(places)
     q, k, v = (F.linear(places, weights[f"to_{part}.weight"]) for part in "qkv")
     q, k, v = (rearrange(x, "b f (h d) -> b h f d", h=heads) for x in (q, k, v))
     out = rearrange(attention(q, k, v), "b h f d -> b f (h d)")
@@ -172,15 +163,6 @@ def convolve_in_time(
             places, weights[f"{part}.weight"].to(x.dtype), padding=_REACH // 2
         )
     return rearrange(places, "(branch h w) c frame -> (branch frame) c h w", h=h, w=w)
-
-
-def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
-    """Return sinusoidal positions: sines in the first half of the channels, cosines in
-    the second."""
-    half = channels // 2
-    rates = 10_000 ** (-torch.arange(half) / half)
-    angles = torch.arange(frames)[:, None] * rates
-    return F.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, channels - 2 * half))
 
 
 def _grouped(weights: Weights, part: str) -> dict[str, Tensors]:

@@ -68,4 +68,4 @@ class _Tuned(View):
 
     def extend(self, change: Intervention, frames: int) -> Intervention:
         """See `View.extend`."""
-        return with_weights(change, self._weights, frames, self._facts.positions)
+        return with_weights(change, self._weights, frames)

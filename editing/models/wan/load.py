@@ -25,7 +25,6 @@ from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import (
     CONTROLLED,
     FIRST,
-    PAIR,
     VACE,
     WAN,
     Family,
@@ -114,7 +113,7 @@ def load_wan(
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(notes),
-        offers=_offers(facts, network_config, bool(level)),
+        offers=_offers(facts, network_config),
     )
 
 
@@ -149,11 +148,9 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
     return PromptReader(tokenizer, load, identity, facts.words)
 
 
-def _offers(facts: ModelFacts, network: Json, is_pair: bool) -> frozenset[str]:
+def _offers(facts: ModelFacts, network: Json) -> frozenset[str]:
     """Return what the model offers to methods."""
     offers = VACE if _is_controlled(network) else WAN
-    if is_pair:
-        offers |= PAIR
     if facts.index.get("expand_timesteps"):
         offers |= FIRST
     return offers

@@ -278,7 +278,7 @@ class Wan(TurnTaking):
                 f"context: {tuple(context.shape[1:])} is not {tuple(whole.shape[2:])}"
             )
         blocks = len(expert.config.vace_layers)
-        hints = whole.new_tensor(change.hints).expand(blocks)
+        hints = whole.new_ones(blocks)
         if change.token_scale is not None:
             hints = hints[:, None, None] * change.token_scale.to(whole)[:, None]
         return partial(
