@@ -64,16 +64,20 @@ guidance = partial(
     title="Guidance scale",
     description="How strongly the prompt guides the edit; 1 adds no guidance.",
     span=(0, 50),
+    group="First",
+    reach=15,
 )
 strength = partial(
     parameter,
     title="Strength",
     description="How much to change: 0 keeps the clip, 1 redraws it.",
+    group="At hand",
 )
 self_until = partial(
     parameter,
     title="Keep the layout until",
     description=f"{FROM_NOISE}that keep the layout of the source.",
+    group="Source",
 )
 
 
@@ -93,8 +97,6 @@ class MethodParams(BaseModel):
     # Needs of single parameters, unless 0 or empty, of a model: keys of
     # `editing.params.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
-    # Parameters that the page shows together, by the group's title.
-    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Counts that a choice of quality scales; see `QUALITIES`.
     SCALED: ClassVar[tuple[str, ...]] = ("steps",)
 
@@ -167,6 +169,8 @@ class MethodParams(BaseModel):
         "Steps",
         "More steps: finer and slower; an inversion takes as many.",
         (1, 1000),
+        group="First",
+        reach=100,
     )
     guidance_scale: float = guidance(7.5)
     preset: Literal["paper"] = parameter(
@@ -177,29 +181,36 @@ class MethodParams(BaseModel):
         "Feather (pixels)",
         "Width in source pixels over which an edited region fades into the source.",
         (0, 3),
+        group="Edited area",
     )
     preview_every: int = parameter(
         1,
         "Steps between previews",
         "Steps between live previews; 0 shows none.",
         (0, 1000),
+        group="",
     )
     keyframes: KeyFrames = parameter(
         "all",
         "Key frames",
         "Frames to edit: all, every N, auto LEAST-MOST (where most changes, LEAST to MOST apart) or frames "
         "from 0 like 0, 8, 15. The others follow the motion of the clip.",
+        group="Long clips",
+        hint="all, every 4, auto, or frames from 0 like 0, 8, 15",
     )
     cuts: Cuts = parameter(
         "auto",
         "Cuts",
         "Where shots begin; each is edited on its own. auto looks for cuts, none takes the clip as one "
         "shot; or a list of first frames, like 24, 60.",
+        group="Long clips",
+        hint="auto, none, or frames from 1 like 24, 60",
     )
     picture_colors: Share = parameter(
         0.0,
         "Colours of pictures",
         "How far each step takes a region to the colours of its picture, beyond what the adapter does.",
+        group="Pictures",
     )
 
 
@@ -212,6 +223,8 @@ class WindowedParams(MethodParams):
         "Most frames that are edited together. Later windows start with the first frame of the shot and the "
         "last of the window before. 0 takes 32, or fewer if memory is short.",
         (0, 1000),
+        group="Long clips",
+        reach=64,
     )
 
     @field_validator("window")
@@ -235,6 +248,7 @@ class InvertedParams(WindowedParams):
         "Variation",
         "Share of fresh noise in the edited regions, or in the whole frame if there are none; another seed "
         "gives another result.",
+        group="Source",
     )
     steady: float = STEADY
 
@@ -251,27 +265,32 @@ class ModulatedParams(MethodParams):
         0.3,
         "Keep regions apart",
         "How strongly self-attention is kept within each region.",
+        group="Regions",
     )
     cross_strength: Share = parameter(
         1.0,
         "Bind regions to their words",
         "How strongly each region is bound to its own words.",
+        group="Regions",
     )
     modulate_until: Share = parameter(
         0.3,
         "Modulate until",
         "Share of the schedule, counted from pure noise, with modulated attention.",
+        group="Regions",
     )
     schedule_power: float = parameter(
         5.0,
         "Fade of modulation",
         "Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
         (0, 20),
+        group="Regions",
     )
     size_term: bool = parameter(
         True,
         "Favour small regions",
         "Modulate small regions more strongly than large ones.",
+        group="Regions",
     )
 
 
@@ -294,6 +313,7 @@ class SampledParams(DrawnParams):
         "Sampler",
         "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
         "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
+        group="More",
     )
     strength: Share = strength(0.6)
 
@@ -328,22 +348,17 @@ class ByWordsParams(InvertedParams):
         "auto",
         "Prompt fusion",
         "How the prompts are fused: replace words, add words, or whichever fits the prompts.",
+        group="Words",
     )
     alignment: Literal["fixed", "original"] = ALIGNMENT
     joint_norm: bool = parameter(
         False,
         "Normalise over all frames",
         "Normalise over all frames together, as the references do.",
+        group="Frames",
     )
 
 
-MODULATION = (
-    "self_strength",
-    "cross_strength",
-    "modulate_until",
-    "schedule_power",
-    "size_term",
-)
 RELEASED_PRESET = parameter(
     "paper",
     "Preset",

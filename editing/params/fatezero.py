@@ -41,31 +41,6 @@ class FateZeroParams(ByWordsParams):
         },
     }
 
-    GROUPS = {
-        "Words": (
-            "cross_control",
-            "alignment",
-            "cross_until",
-            "emphasis",
-            "emphasis_words",
-            "edit_words",
-        ),
-        "Edited area": (
-            "blend_latents",
-            "blend_self",
-            "blend_words",
-            "feather",
-        ),
-        "Frames": (
-            "keys",
-            "keys_levels",
-            "levels",
-            "self_until",
-            "steady",
-            "joint_norm",
-        ),
-    }
-
     preset: Literal["paper", "released", "style", "attribute", "shape"] = parameter(
         "paper",
         "Preset",
@@ -76,6 +51,7 @@ class FateZeroParams(ByWordsParams):
         0.5,
         "Keep word attention until",
         f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
+        group="Words",
     )
     self_until: Share = self_until(0.5)
     emphasis: float = parameter(
@@ -83,51 +59,60 @@ class FateZeroParams(ByWordsParams):
         "Emphasis",
         "Factor on the attention to emphasised words while the prompts are fused.",
         (0, MAX_EMPHASIS),
+        group="Words",
     )
     emphasis_words: EmphasisWords = parameter(
         "",
         "Emphasised words",
         "Words of the prompt to emphasise, separated by commas, with their own factors if given (sketch=5); "
         "empty takes the new words.",
+        group="Words",
     )
     blend_self: bool = parameter(
         False,
         "Let shapes change",
         "Keep the layout only outside the edited area, so that shapes inside can change.",
+        group="Edited area",
     )
     blend_latents: Literal["masks", "always", "never"] = parameter(
         "masks",
         "Keep latents outside",
         "When to keep the latents of the inversion outside the edited area: if regions have masks, always, "
         "or never.",
+        group="Edited area",
     )
     blend_words: Words = parameter(
         "",
         "Words that mark the area",
         "Without masks, words of the source prompt that mark the area, separated by commas; empty takes the "
         "replaced words.",
+        group="Edited area",
     )
     edit_words: Words = parameter(
         "",
         "Words that mark the edit",
         "Without masks, words of the prompt that also mark the area, separated by commas; empty takes the "
         "new words.",
+        group="Words",
     )
     keys: Literal["own_middle", "middle", "first_previous", "own"] = parameter(
         "own_middle",
         "Frames each frame sees",
         "Frames that each frame sees: itself and the middle one, only the middle one, the first and the "
         "previous one, or only itself.",
+        group="Frames",
     )
     keys_levels: Literal["all", "coarse"] = parameter(
         "all",
         "Layers that see other frames",
         "Layers in which frames see others: all, or all but the finest.",
+        group="Frames",
     )
     levels: Literal["all", "coarse"] = parameter(
         "coarse",
         "Layers with source attention",
         "Layers that use the source's attention: all, or all but the finest.",
+        group="Frames",
     )
     inversion_latents: Literal["aligned", "released"] = parameter(
         "aligned",

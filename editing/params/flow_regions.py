@@ -8,7 +8,6 @@ from typing import Literal
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import (
     FROM_NOISE,
-    MODULATION,
     ModulatedParams,
     WindowedParams,
     guidance,
@@ -16,13 +15,12 @@ from regrain.editing.params.base import (
 )
 from regrain.editing.params.written import BLEND, Levels, Share, parameter
 
-BINDING = (*MODULATION, "columns")
-"""Parameters that bind regions to their words in a video model."""
 shift = partial(
     parameter,
     title="Shift",
     description="How far steps crowd near pure noise; 1 spreads them evenly.",
     span=(0.1, 30),
+    group="Flow",
 )
 span = partial(
     parameter,
@@ -30,6 +28,7 @@ span = partial(
     description="Most frames that the model sees at once. Of a longer clip it sees overlapping pieces, "
     "which are averaged in every step.",
     span=(5, 1000),
+    group="Flow",
 )
 
 
@@ -40,36 +39,45 @@ class BoundParams(ModulatedParams, WindowedParams):
         0.0,
         "Keep regions apart",
         "How strongly self-attention is kept within each region; fades with the noise to the power of 5.",
+        group="Regions",
     )
     cross_strength: Share = parameter(
         0.6,
         "Bind regions to their words",
         "How strongly each region is bound to its own words.",
+        group="Regions",
     )
     modulate_until: Share = parameter(
-        0.77, "Modulate until", f"{FROM_NOISE}with modulated attention."
+        0.77,
+        "Modulate until",
+        f"{FROM_NOISE}with modulated attention.",
+        group="Regions",
     )
     schedule_power: float = parameter(
         0.0,
         "Fade of modulation",
         "Binding to words fades as the noise to this power; with 0 it stays constant.",
         (0, 20),
+        group="Regions",
     )
     size_term: bool = parameter(
         False,
         "Favour small regions",
         "Modulate small regions more strongly than large ones.",
+        group="Regions",
     )
     columns: Share = parameter(
         0.0,
         "Bind words to their regions",
         "How strongly each word is also drawn to its region over the whole clip, as FlowAnchor does.",
+        group="Regions",
     )
     levels: Levels = parameter(
         "even",
         "Noise levels",
         "Where steps start: spread by shift evenly, or as diffusers or the authors of Wan do; or timesteps "
         "of a model that draws in few steps, like 1000, 757, 522.",
+        group="Flow",
     )
     blend: bool = BLEND
     window: int = parameter(
@@ -78,6 +86,8 @@ class BoundParams(ModulatedParams, WindowedParams):
         "Most frames that are edited together; pieces of an edit do not know each other. 0 takes as many as "
         "can be decoded together.",
         (0, 1000),
+        group="Long clips",
+        reach=64,
     )
 
     def check_together(self) -> None:
@@ -105,18 +115,6 @@ class FlowRegionsParams(BoundParams):
             "amplify": True,
         },
     }
-    GROUPS = {
-        "Regions": (*BINDING, "modulated", "feather", "blend"),
-        "Flow": (
-            "shift",
-            "levels",
-            "source_guidance",
-            "averages",
-            "amplify",
-            "span",
-            "first_frame",
-        ),
-    }
 
     preset: Literal["regions", "flowedit", "flowanchor"] = parameter(
         "regions",
@@ -124,7 +122,12 @@ class FlowRegionsParams(BoundParams):
         "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
     )
     steps: int = parameter(
-        25, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+        25,
+        "Steps",
+        "Steps of the whole schedule; `strength` skips some.",
+        (1, 1000),
+        group="First",
+        reach=100,
     )
     strength: Share = strength(0.92)
     guidance_scale: float = guidance(12.0)
@@ -133,21 +136,28 @@ class FlowRegionsParams(BoundParams):
         "Guidance of the source",
         "The same of the source prompt, from which the edit starts.",
         (0, 50),
+        group="Flow",
     )
     shift: float = shift(5.0)
     averages: int = parameter(
-        1, "Noises per step", "Over how many noises each step is averaged.", (1, 16)
+        1,
+        "Noises per step",
+        "Over how many noises each step is averaged.",
+        (1, 16),
+        group="Flow",
     )
     modulated: Literal["both", "target"] = parameter(
         "both",
         "Modulated prompts",
         "Bind regions to their words in both prompts, so that what binding itself does cancels, or in the "
         "target's alone.",
+        group="Regions",
     )
     amplify: bool = parameter(
         False,
         "Amplify",
         "Strengthen the edit where it is strong, more so in long clips, as FlowAnchor does.",
+        group="Flow",
     )
     span: int = span(41)
     first_frame: bool = parameter(
@@ -155,6 +165,7 @@ class FlowRegionsParams(BoundParams):
         "Begin with a given frame",
         "Hold the first frame, from which the others are drawn: as the picture of the whole frame shows it "
         "or, without one, as it is. Later windows begin with the last finished frame.",
+        group="Flow",
     )
 
     @property

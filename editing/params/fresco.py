@@ -6,7 +6,6 @@ from typing import Literal
 
 from regrain.editing.params.base import (
     FROM_NOISE,
-    MODULATION,
     RELEASED_PRESET,
     ModulatedParams,
     SampledParams,
@@ -39,33 +38,29 @@ class FrescoParams(SampledParams, ModulatedParams):
         },
     }
     NEEDS = {"control": "control"}
-    GROUPS = {
-        "Features": (
-            "optimise_until",
-            "optimise_rounds",
-            "learning_rate",
-            "flow_weight",
-            "similarity_weight",
-            "flow_loss",
-            "similarity_loss",
-            "details",
-        ),
-        "Region words": MODULATION,
-    }
 
     # The first steps, which modulate most in VideoGrain, are skipped here unless the
     # strength is 1.
     modulate_until: Share = parameter(
-        0.7, "Modulate until", f"{FROM_NOISE}with modulated attention."
+        0.7,
+        "Modulate until",
+        f"{FROM_NOISE}with modulated attention.",
+        group="Regions",
     )
     schedule_power: float = parameter(
         0.0,
         "Fade of modulation",
         "Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
         (0, 20),
+        group="Regions",
     )
     steps: int = parameter(
-        20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+        20,
+        "Steps",
+        "Steps of the whole schedule; `strength` skips some.",
+        (1, 1000),
+        group="First",
+        reach=100,
     )
     preset: Literal["paper", "released"] = RELEASED_PRESET
     strength: Share = strength(0.75)
@@ -75,19 +70,26 @@ class FrescoParams(SampledParams, ModulatedParams):
         "Most frames in one batch; later batches start with the first frame of the shot and the last of the "
         "batch before. Memory grows with it.",
         (3, 64),
+        group="Long clips",
     )
     step_noise: Literal["own", "shared", "none"] = parameter(
         "own",
         "Noise of the steps",
         "Fresh noise in every step: each frame's own, the same for all, or none (DDIM).",
+        group="Source",
     )
     optimise_until: Share = parameter(
         0.75,
         "Optimise features until",
         f"{FROM_NOISE}in which features are optimised; 0 turns it off.",
+        group="Features",
     )
     optimise_rounds: int = parameter(
-        20, "Rounds", "Adam steps each time features are optimised.", (1, 200)
+        20,
+        "Rounds",
+        "Adam steps each time features are optimised.",
+        (1, 200),
+        group="Features",
     )
     learning_rate: float = parameter(
         0.4,
@@ -95,35 +97,41 @@ class FrescoParams(SampledParams, ModulatedParams):
         "Learning rate of Adam when features are optimised.",
         gt=0,
         le=10,
+        group="Features",
     )
     flow_weight: float = parameter(
         1.0,
         "Weight of motion",
         "How strongly features follow the motion of the clip; 0 turns it off.",
         (0, 1000),
+        group="Features",
     )
     similarity_weight: float = parameter(
         50.0,
         "Weight of similarity",
         "How strongly places of a frame stay as alike as in the source; 0 turns it off.",
         (0, 10000),
+        group="Features",
     )
     flow_loss: Literal["open", "circular"] = parameter(
         "open",
         "Pairs of frames",
         "Frames compared along the motion: each with the one before, or neighbours both ways and the last "
         "with the first, as released.",
+        group="Features",
     )
     similarity_loss: Literal["squared", "absolute"] = parameter(
         "squared",
         "Distance of similarities",
         "How similarities are compared: by squared differences, or absolute ones, as released.",
+        group="Features",
     )
     details: Literal["fixed", "released"] = parameter(
         "fixed",
         "Details",
         "How the source's features are noised, the least differences that count, and how statistics are "
         "restored: corrected, or as in the published code.",
+        group="Features",
     )
     control: Controls = CONTROL_NETWORKS
     blend: bool = BLEND

@@ -6,7 +6,6 @@ from typing import Literal
 
 from regrain.editing.params.base import (
     FROM_NOISE,
-    MODULATION,
     AgainParams,
     DrawnParams,
     ModulatedParams,
@@ -37,32 +36,14 @@ class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
         "add": {"self_until": 0.0, "cross_until": 0.0},
     }
     NEEDS = {"control": "control"}
-    GROUPS = {
-        "Source": (
-            "strength",
-            "hold",
-            "self_until",
-            "cross_until",
-            "source_guidance",
-            "control",
-        ),
-        "Edited area": (
-            "blend",
-            "edit_words",
-            "keep_words",
-            "edit_threshold",
-            "keep_threshold",
-            "feather",
-        ),
-        "Regions": MODULATION,
-        "Motion": ("steady", "redraw", "flow"),
-    }
 
     steps: int = parameter(
         15,
         "Steps",
         "More steps: finer and slower; all are run, whatever the strength.",
         (1, 50),
+        group="First",
+        reach=100,
     )
     guidance_scale: float = guidance(2.0)
     source_guidance: float = parameter(
@@ -70,6 +51,7 @@ class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
         "Guidance of the source",
         "How strongly the source prompt guides the estimate of the source.",
         (0, 50),
+        group="Source",
     )
     preset: Task = parameter(
         "paper", "Preset", "Start from the paper's values or from those of a task."
@@ -78,44 +60,52 @@ class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
         1.0,
         "Strength",
         "How much to change: below 1 the edit starts from the clip with noise.",
+        group="At hand",
     )
     hold: Share = parameter(
         1.0,
         "Hold the source",
         f"{FROM_NOISE}in which the edit is the clip plus what the prompts differ in; after them the edit is "
         "drawn freely inside the regions.",
+        group="Source",
     )
     self_until: Share = self_until(0.3)
     cross_until: Share = parameter(
         0.7,
         "Keep word attention until",
         f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
+        group="Source",
     )
     blend: Literal["regions", "words", "never"] = parameter(
         "regions",
         "Keep the source",
         "Where the source is kept: outside the regions (without regions nowhere), by the attention to words, "
         "or nowhere.",
+        group="Edited area",
     )
     edit_words: Words = parameter(
         "",
         "Words of the edit",
         "Words of the prompt that mark what is edited, separated by commas; empty takes everywhere.",
+        group="Edited area",
     )
     keep_words: Words = parameter(
         "",
         "Words that are kept",
         "Words of both prompts that mark what is kept, separated by commas.",
+        group="Edited area",
     )
     edit_threshold: Share = parameter(
         0.6,
         "Threshold of the edit",
         "Share of the strongest attention above which a place is edited.",
+        group="Edited area",
     )
     keep_threshold: Share = parameter(
         0.6,
         "Threshold of what is kept",
         "Share of the strongest attention above which a place is kept.",
+        group="Edited area",
     )
     steady: float = STEADY
     redraw: float = parameter(
@@ -124,6 +114,7 @@ class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
         "Share of the last steps to repeat on the finished edit, averaged along the motion, with the same "
         "noise in every frame. 0 takes none.",
         (0, 0.9),
+        group="Motion",
     )
     control: Controls = CONTROL_NETWORKS
 

@@ -13,5 +13,7 @@ class SDEditParams(SampledParams, WindowedParams):
         "Steps of the whole schedule, of which `strength` skips some; with samplers for few steps, steps "
         "that are run.",
         (1, 1000),
+        group="First",
+        reach=100,
     )
     blend: bool = BLEND

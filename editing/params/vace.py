@@ -6,7 +6,7 @@ from typing import Literal
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import guidance, strength
-from regrain.editing.params.flow_regions import BINDING, BoundParams, shift, span
+from regrain.editing.params.flow_regions import BoundParams, shift, span
 from regrain.editing.params.written import Share, parameter
 
 _PLAIN = {
@@ -26,11 +26,6 @@ class VaceParams(BoundParams):
         "diffusers": _PLAIN | {"shift": 3.0, "levels": "diffusers"},
         "fast": {"steps": 4, "guidance_scale": 1.0, "shift": 5.0, "solver": "lcm"},
     }
-    GROUPS = {
-        "Regions": (*BINDING, "picture_binding", "feather", "blend"),
-        "Flow": ("shift", "levels", "solver", "span"),
-        "Long clips": ("window", "overlap", "match"),
-    }
 
     preset: Literal["regions", "authors", "diffusers", "fast"] = parameter(
         "regions",
@@ -39,7 +34,12 @@ class VaceParams(BoundParams):
         "or from values for weights that draw in four steps.",
     )
     steps: int = parameter(
-        30, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000)
+        30,
+        "Steps",
+        "Steps of the whole schedule; `strength` skips some.",
+        (1, 1000),
+        group="First",
+        reach=100,
     )
     strength: Share = strength(1.0)
     guidance_scale: float = guidance(5.0)
@@ -49,11 +49,13 @@ class VaceParams(BoundParams):
         "Solver",
         "How a run goes from noise to clean: UniPC, Euler, or by fresh noise in each step, for weights that "
         "draw in few.",
+        group="Flow",
     )
     mask: Literal["exact", "hull", "box"] = parameter(
         "hull",
         "Area of a region",
         "What is drawn anew: the mask, which forces the old shape, its hull, or the box around it.",
+        group="Source",
     )
     keep: Literal["nothing", "grey", "canny", "depth", "pose", "flow", "layout"] = (
         parameter(
@@ -61,12 +63,14 @@ class VaceParams(BoundParams):
             "Keep of the thing",
             "What the model sees of a thing that it draws anew: grey values, depth, pose, motion, box, or "
             "edges, with which it was not trained.",
+            group="Source",
         )
     )
     picture_binding: Share = parameter(
         1.0,
         "Keep pictures apart",
         "How far a region does not see the pictures of others.",
+        group="Pictures",
     )
     span: int = span(81)
     window: int = parameter(
@@ -75,17 +79,21 @@ class VaceParams(BoundParams):
         "Most frames that are edited together; a later window begins with the last of the window before. 0 "
         "takes as many as can be decoded together.",
         (0, 1000),
+        group="Long clips",
+        reach=64,
     )
     overlap: int = parameter(
         17,
         "Frames handed on",
         "How many finished frames a later window begins with: 0, 1, 5, 9, 13, ...",
         (0, 997),
+        group="Long clips",
     )
     match: bool = parameter(
         True,
         "Match colours",
         "Take the colours of each window to those of the source around its regions.",
+        group="Long clips",
     )
 
     @property

@@ -21,32 +21,32 @@ class Vid2VidZeroParams(ByWordsParams):
         },
     }
 
-    GROUPS = {
-        "Words": ("cross_control", "alignment"),
-        "Inversion": ("inversion", "inner_steps", "reconstruct"),
-        "Frames": ("steady", "joint_norm"),
-    }
-
     preset: Literal["paper", "released"] = RELEASED_PRESET
     inversion: Literal["negative_prompt", "null_text", "plain"] = parameter(
         "negative_prompt",
         "Inversion",
         "How guidance returns to the source: with the source prompt as the negative, with a text learned "
         "for each step, or not at all.",
+        group="Inversion",
     )
     inner_steps: int = parameter(
         10,
         "Null-text: inner steps",
         "Most optimisation steps of null-text inversion per denoising step.",
         (1, 100),
+        group="Inversion",
     )
     reconstruct: bool = parameter(
-        True, "Rebuild the source", "Also rebuild the source from its inversion."
+        True,
+        "Rebuild the source",
+        "Also rebuild the source from its inversion.",
+        group="Inversion",
     )
     blend: bool = parameter(
         True,
         "Keep latents outside",
         "Keep the latents of the inversion outside the regions with masks.",
+        group="Edited area",
     )
 
     @property

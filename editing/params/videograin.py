@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.params.base import (
-    MODULATION,
     RELEASED_PRESET,
     AgainParams,
     Estimator,
@@ -44,52 +43,30 @@ class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
     }
     NEEDS = {"control": "control", "inject_until": "features"}
 
-    GROUPS = {
-        "Regions": (
-            *MODULATION,
-            "size_over_frames",
-            "levels",
-            "uncovered",
-            "guidance_half",
-            "feather",
-        ),
-        "Motion": (
-            "attention_span",
-            "flow",
-            "steady",
-            "redraw",
-            "joint_norm",
-        ),
-        "Source": (
-            "variation",
-            "inject_until",
-            "blend",
-            "blend_with",
-            "inversion",
-            "control",
-        ),
-    }
-
     preset: Literal["paper", "released"] = RELEASED_PRESET
     guidance_half: Literal["cond", "uncond", "both"] = parameter(
         "cond",
         "Half with modulated self-attention",
         "Which half of the guided batch has its self-attention modulated.",
+        group="Regions",
     )
     levels: Literal["all", "coarse"] = parameter(
         "all",
         "Modulated layers",
         "Layers whose attention is modulated: all, or all but the finest.",
+        group="Regions",
     )
     uncovered: Literal["region", "repelled"] = parameter(
         "region",
         "Pixels without words",
         "How pixels without words are treated: as one more region, or repelled by all words.",
+        group="Regions",
     )
     size_over_frames: bool = parameter(
         False,
         "Count region size per frame",
         "Count a region's size once per frame in self-attention, as the release does.",
+        group="Regions",
     )
     attention_span: Literal["full", "sparse_causal", "own_frame"] = ATTENTION_SPAN
     flow: Estimator = MOTION_ESTIMATE
@@ -98,6 +75,7 @@ class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
         0.1,
         "Source features until",
         "Share of the schedule, counted from pure noise, with the source's features.",
+        group="Source",
     )
     redraw: float = parameter(
         0.0,
@@ -105,18 +83,21 @@ class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
         "Share of the last steps to repeat on the finished edit, with the same noise in every frame; "
         "clears away what is left of the old thing. 0 takes none.",
         (0, 0.9),
+        group="Motion",
     )
     control: Controls = CONTROL_NETWORKS
     inversion: Literal["paper", "released"] = parameter(
         "paper",
         "Inversion",
         "Noise levels of the inversion: the paper's, or the release's, with one step less.",
+        group="Source",
     )
     blend: bool = BLEND_EDITED
     blend_with: Literal["inversion", "noise"] = parameter(
         "inversion",
         "Latents outside",
         "Latents of the source outside the regions: from its inversion, or with fresh noise.",
+        group="Source",
     )
 
     @property

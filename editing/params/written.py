@@ -72,6 +72,10 @@ def parameter(
     title: str,
     description: str,
     span: tuple[float | int, float | int] | None = None,
+    *,
+    group: str = "More",
+    reach: float | None = None,
+    hint: str | None = None,
     **more: Any,
 ) -> Any:
     """Declare a parameter of a method.
@@ -81,11 +85,21 @@ def parameter(
         title: As the page shows it.
         description: One or two sentences, for page, command line and schema.
         span: Least and greatest value.
+        group: The heading below which the page shows it; "" shows it nowhere.
+        reach: Where its slider ends, if not at its greatest value.
+        hint: What may be typed.
         more: As pydantic's `Field` takes it.
     """
     if span:
         more |= {"ge": span[0], "le": span[1]}
-    return Field(default, title=title, description=description, **more)
+    shown: dict[str, Any] = {"group": group}
+    if reach:
+        shown["reach"] = reach
+    if hint:
+        shown["hint"] = hint
+    return Field(
+        default, title=title, description=description, json_schema_extra=shown, **more
+    )
 
 
 def is_text(field: FieldInfo) -> bool:
@@ -336,6 +350,7 @@ MOTION_ESTIMATE = parameter(
     "auto",
     "Motion estimate",
     "How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
+    group="Motion",
 )
 STEADY = parameter(
     0.0,
@@ -343,33 +358,42 @@ STEADY = parameter(
     "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
     "averages nothing.",
     (0, 8),
+    group="Motion",
 )
 ALIGNMENT = parameter(
     "fixed",
     "Word alignment",
     "How words of the two prompts are matched: corrected, or as in the published code.",
+    group="Words",
 )
 ATTENTION_SPAN = parameter(
     "full",
     "Frames each frame sees",
     "Frames that each frame sees: all, the first and the previous one, or only itself.",
+    group="Motion",
 )
 JOINT_NORM = parameter(
     True,
     "Normalise over all frames",
     "Normalise features over all frames together.",
+    group="Motion",
 )
 BLEND = parameter(
-    True, "Keep latents outside", "Keep the source's latents outside the regions."
+    True,
+    "Keep latents outside",
+    "Keep the source's latents outside the regions.",
+    group="Edited area",
 )
 BLEND_EDITED = parameter(
     True,
     "Keep latents outside",
     "Keep the latents of the source outside the edited regions.",
+    group="Edited area",
 )
 CONTROL_NETWORKS = parameter(
     "",
     "Control networks",
     "Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth and pose; for the "
     "built-in model, canny=storybook/canny@0.7.",
+    group="Source",
 )

@@ -473,7 +473,8 @@ def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
 SPLIT_BUTTON = ".rg-mask-tools button:has-text('Split shot')"
 KEY_BUTTON = ".rg-mask-tools button:has-text('Key frame')"
 KEYS, CUTS = (
-    f"#long-clips .rg-set:has(label:has-text('{name}')) input" for name in ("Key frames", "Cuts")
+    f"#long-clips .rg-set:has(label:has-text('{name}')) input"
+    for name in ("Key frames", "Cuts")
 )
 
 

@@ -344,9 +344,7 @@ def test_a_wrong_setting_is_unfolded(page):
     page.click(".rg-how")
     page.wait_for_selector(".rg-param-keyframes", state="hidden")
     press_run(page)
-    page.wait_for_selector(
-        "#rg-set-keyframes[aria-invalid=true]", state="visible"
-    )
+    page.wait_for_selector("#rg-set-keyframes[aria-invalid=true]", state="visible")
     page.wait_for_function("document.activeElement.closest('.rg-param-keyframes')")
     assert page.locator("#experiments[open]").count() == 0
     # The next run begins without marks.

@@ -275,9 +275,7 @@ def test_settings_of_a_result_come_back(seeded):
     page.wait_for_selector(".rg-history-bar")
     write(page, "#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
-    page.wait_for_function(
-        "!document.querySelector('#rg-set-strength')"
-    )
+    page.wait_for_function("!document.querySelector('#rg-set-strength')")
     page.locator(PICTURES).first.click()
     page.wait_for_function(
         f"document.querySelector('{PICTURES}').ariaPressed == 'true'"

@@ -24,14 +24,14 @@ def parameters(method: str) -> Mapping[str, Parameter]:
     """Return the parameters of a method that the page shows, by name."""
     shown = {}
     for name, said in METHODS[method].Params.model_json_schema()["properties"].items():
-        said = _interim(method, name) | said
+        group = said.get("group", "More")
         has_choice = "const" not in said
-        if has_choice and said["group"]:
+        if has_choice and group:
             shown[name] = Parameter(
                 said["title"],
                 said["description"],
                 said["type"],
-                said["group"],
+                group,
                 said.get("enum"),
                 said.get("minimum"),
                 said.get("maximum"),
@@ -39,36 +39,6 @@ def parameters(method: str) -> Mapping[str, Parameter]:
                 said.get("hint"),
             )
     return MappingProxyType(shown)
-
-
-def _interim(method: str, name: str) -> dict[str, object]:
-    reach = {
-        "steps": 100,
-        "guidance_scale": 15,
-        "window": 64,
-        "tune_steps": 1000,
-        "keep_every": 1000,
-        "tune_preview_every": 1000,
-    }
-    hints = {
-        "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
-        "cuts": "auto, none, or frames from 1 like 24, 60",
-    }
-    group = "More"
-    for title, names in METHODS[method].Params.GROUPS.items():
-        if name in names:
-            group = title
-    if name == "strength":
-        group = "At hand"
-    if name in ("tune_steps", "steps", "guidance_scale"):
-        group = "First"
-    if name in ("keyframes", "cuts", "window", "frames_at_once"):
-        group = "Long clips"
-    if name.startswith("picture_"):
-        group = "Pictures"
-    if name == "preview_every":
-        group = ""
-    return {"group": group, "reach": reach.get(name), "hint": hints.get(name)}
 
 
 def fields_of(
