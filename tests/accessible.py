@@ -18,7 +18,7 @@ SMALL = """([all, least]) => [...document.querySelectorAll(all)]
   .map(([name, kind, box]) => `${name} (${kind}): ${Math.round(box.width)} x ${Math.round(box.height)}`)"""
 NAMELESS = """() => {
   const kinds = "button, input, select, a[href], [role=slider], canvas[tabindex]";
-  const all = [...document.querySelectorAll(kinds)].filter((node) => node.offsetParent);
+  const all = [...document.querySelectorAll(kinds)].filter((node) => node.checkVisibility());
   const labelled = (node) => [...(node.labels ?? [])].some((label) => label.innerText.trim());
   const named = (node) => node.getAttribute("aria-label") || node.innerText?.trim() || node.title;
   return all.filter((node) => !named(node) && !labelled(node)).map((node) => node.outerHTML);

@@ -88,7 +88,7 @@ def test_a_file_that_does_not_say_what_it_predicts_is_asked_for(
         save_file({mark: zeros(1)}, models / f"{name}.safetensors")
     page = open_page(own)
     unfold(page, "#settings")
-    choice = page.locator("#prediction")
+    choice = page.locator("#rg-set-prediction")
 
     def kept():
         return project_of(page, tmp_path).get("prediction")
@@ -96,8 +96,7 @@ def test_a_file_that_does_not_say_what_it_predicts_is_asked_for(
     assert not choice.is_visible()
     choose_model(page, "silent")
     choice.wait_for()
-    choice.locator("input").click()
-    page.get_by_role("option", name="Velocity (v)").click()
+    choice.select_option("v_prediction")
     wait(lambda: kept() == "v_prediction", "it is kept")
     choose_model(page, "saying")
     choice.wait_for(state="hidden")

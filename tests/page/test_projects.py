@@ -122,7 +122,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, tm
     write(page, WORDS, "a fox")
     unfold(page, "#settings")
     fill_number(page, page.locator(STEPS).first, "7")
-    is_kept(kept, "a fox", '"infedit.steps": 7')
+    is_kept(kept, "a fox", '"steps": 7')
     with kept.hold("tracking", 4):
         page.click(".rg-track")
         page.wait_for_selector(".rg-chip:has-text('Tracking frame 4 of 8')")
