@@ -12,6 +12,7 @@ from browser import (
     open_card,
     open_refine,
     press_run,
+    unfold,
     wait_for_result,
     write,
 )
