@@ -117,24 +117,6 @@ def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, dis
     assert near(unit_slope(rows, reference, distance), expected)
 
 
-@pytest.mark.parametrize("distance", ["absolute", "squared"])
-def test_similarity_does_not_depend_on_length(distance):
-    x, reference = (
-        torch.randn(2, 11, 4, dtype=torch.float64),
-        units(features(2).double())[:, :11, :4],
-    )
-    reference = normalize(reference, dim=-1)
-    expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
-    assert near(room.similarity_slope(x, reference, distance), expected)
-
-
-def test_equal_features_have_no_slope(monkeypatch):
-    monkeypatch.setattr(room, "_BLOCK", 20)
-    u = units(features())
-    for distance in ("absolute", "squared"):
-        assert not unit_slope(u, u.clone(), distance).any()
-
-
 @pytest.mark.parametrize("circular", [True, False])
 def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     x, motion = features(), random_motion()
@@ -143,17 +125,6 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
         room.flow_slope(as_places(x), room.neighbours(motion, circular)),
         as_places(expected),
     )
-
-
-@pytest.mark.parametrize("circular", [True, False])
-def test_one_frame_agrees_with_itself(circular):
-    x = features(2)
-    wanted = changed(
-        similarity_weight=0.0,
-        flow_loss="circular" if circular else "open",
-        restore_statistics=False,
-    )
-    assert torch.equal(optimised(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():

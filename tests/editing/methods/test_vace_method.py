@@ -224,16 +224,6 @@ def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner
     assert found.of("editing")[0].change.context[0, CORNER, 0, 0] == corner
 
 
-def test_a_model_may_recommend_the_area(vace, monkeypatch):
-    asked = without_a_corner({"steps": 1, "preview_every": 0})
-    contexts = []
-    note_calls(monkeypatch, vace, lambda *given: contexts.append(given[-1].context))
-    monkeypatch.setitem(vace.defaults, "vace", {"mask": "box"})
-    *_, done = edit(asked, vace)
-    assert done.report["params"]["mask"]["value"] == "box"
-    assert contexts[0][0, CORNER, 0, 0] == 1
-
-
 def test_a_thing_keeps_what_is_drawn_of_it():
     frames = np.random.default_rng(1).integers(0, 255, (3, 32, 48, 3), dtype=np.uint8)
     grey = kept_of(frames, [], "grey")
@@ -456,15 +446,6 @@ def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tm
     assert [len(context) for context in contexts] == [3, 2]
     own = drive(vace, long_request(), tmp_path, **asked.params | {"overlap": 0})
     near(own.of("editing")[8].change.context, contexts[1])
-
-
-def test_windows_that_were_edited_are_those_of_the_next_run(vace, monkeypatch):
-    asked = long_request()
-    list(edit(asked, vace))
-    calls = []
-    note_calls(monkeypatch, vace, lambda *_: calls.append(1))
-    list(edit(asked, vace))
-    assert not calls
 
 
 def test_a_window_is_drawn_again_when_what_it_was_handed_is_another(vace, monkeypatch):

@@ -14,11 +14,10 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.errors import RequestError
 from regrain.editing.methods import vid2vid_zero
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import check_params
 from regrain.editing.recipe import inversion
 from regrain.editing.recipe.events import Stage
-from regrain.editing.recipe.inversion import is_learned, null_text
+from regrain.editing.recipe.inversion import is_learned
 
 STEPS = 2
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -49,51 +48,6 @@ def test_an_unknown_layer_is_named_with_the_nearest(tiny):
 def test_share_of_the_steps_that_use_the_learned_text(tiny, ratio, used):
     steps = tiny.schedule.sampling(50)
     assert [step.index for step in steps if is_learned(step, ratio)] == list(used)
-
-
-def learn(model, scale=7.5):
-    """The text that learning starts from, and its steps."""
-    text = model.embed(["", "a horse is running"])
-    pivots = [noise(seed=i) for i in range(STEPS + 1)]
-
-    def predict(x, step, vectors):
-        return model.predict(x, step, text[0].with_vectors(vectors))
-
-    def predict_source(x, step):
-        return model.predict(x, step, text[1])
-
-    with torch.no_grad():
-        given = predict, predict_source, model.schedule.sampling(STEPS), text[0].vectors
-        return text[0].vectors, [
-            *null_text(pivots, *given, guidance_scale=scale, inner_steps=1)
-        ]
-
-
-def test_at_guidance_1_nothing_is_learned(tiny):
-    empty, walk = learn(tiny, scale=1.0)
-    assert all(torch.equal(text, empty) for _, text, _ in walk)
-
-
-def test_rates_and_the_end_of_learning(tiny, monkeypatch):
-    seen = []
-
-    def descend(reach, text, goal, inner, rate, enough):
-        seen.append((rate, enough))
-        return text, 0.0
-
-    monkeypatch.setattr(inversion, "_descend", descend)
-    x = torch.zeros(1, 1, 1, 1)
-    text = torch.zeros(1, 2, 3)
-    steps = tiny.schedule.sampling(50)
-    answer = lambda *_: (x, x)  # noqa: E731
-    list(
-        null_text(
-            [x] * 51, answer, answer, steps, text, guidance_scale=2.0, inner_steps=1
-        )
-    )
-    assert seen == [
-        pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)
-    ]
 
 
 def test_learning_stops_when_near_enough():
@@ -191,15 +145,6 @@ def test_learning_in_half_precision_loses_no_gradient():
     text, _ = inversion._descend(reach, start, goal, 1, 1e-3, 0.0)
     assert text.dtype == torch.float32
     assert float(text) == pytest.approx(1e-3, rel=0.01)
-
-
-def test_learning_with_a_model_in_bfloat16(tiny_folder):
-    half = load_backbone(str(tiny_folder), dtype=torch.bfloat16)
-    empty, walk = learn(half)
-    assert all(
-        text.dtype == torch.float32 and text.isfinite().all() for _, text, _ in walk
-    )
-    assert (walk[0][1] - empty).abs().max() == pytest.approx(1e-2, rel=0.05)
 
 
 @pytest.mark.full

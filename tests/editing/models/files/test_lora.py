@@ -8,15 +8,13 @@ from unittest.mock import patch
 import pytest
 import torch
 from commands import change
-from json_files import read_json
 from made_models import load_double, loaded
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d
 from wiring import requested
 
 from regrain.editing import load_backbone, load_project, save_project
-from regrain.editing.__main__ import main
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import EditingError, ModelError
 from regrain.editing.models.files.location import parse_lora
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.weights.lora import add_loras
@@ -219,25 +217,10 @@ def test_what_is_no_file_is_one_line(tmp_path):
             add_loras((name,), {})
 
 
-@pytest.mark.full
-def test_a_project_names_them_and_a_run_adds_them(
-    small, small_folder, tmp_path, monkeypatch, capsys, own_cache
-):
-    shelf = tmp_path / "models"
-    (shelf / "loras").mkdir(parents=True)
-    save_file(query_of(small), ink := shelf / "loras" / "ink.safetensors")
-    (shelf / "small").symlink_to(small_folder)
-    monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
-    params = {"steps": 1, "preview_every": 0}
-    asked = replace(requested("sdedit"), model="small", params=params)
-    project = tmp_path / "project"
-    save_project(replace(asked, loras=("loras/ink@0.4",)), project)
-    assert load_project(project).loras == ("loras/ink@0.4",)
-    for given in ((), ("--lora", f"{ink}@-1")):
-        out = tmp_path / f"out {len(given)}"
-        assert main(["run", str(project), "-o", str(out), *given]) == 0
-        (found,) = read_json(out / "report.json")["request"]["loras"]
-        assert found == (given[-1] if given else "loras/ink@0.4")
-    change(project, loras=["/etc/ink@0.4"])
-    assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
-    assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err
+def test_a_project_names_files_of_the_shelf_alone(tmp_path):
+    asked = replace(requested("sdedit"), loras=("loras/ink@0.4",))
+    save_project(asked, tmp_path / "p")
+    assert load_project(tmp_path / "p").loras == asked.loras
+    change(tmp_path / "p", loras=["/etc/ink@0.4"])
+    with pytest.raises(EditingError, match=r"in \$REGRAIN_MODELS, not '/etc/ink@0.4'"):
+        load_project(tmp_path / "p")

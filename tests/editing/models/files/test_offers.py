@@ -184,10 +184,3 @@ def test_control_for_a_loaded_model_that_takes_none_is_refused_before_the_recipe
         ModelError, match=r"^params.control: .* does not have control networks"
     ):
         next(events)
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_needs_are_words_that_are_known(method):
-    assert method.needs <= {"regions", "masks", "source_prompt", "seed", *OFFERS}
-    assert set(method.Params.NEEDS) <= set(method.Params.model_fields)
-    assert set(method.Params.NEEDS.values()) <= set(OFFERS)

@@ -64,14 +64,6 @@ def test_a_model_of_another_kind_is_refused_by_name(name):
     assert name in family.title
 
 
-def test_it_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
-    folder = with_scheduler(tmp_path, "EDMEulerScheduler")
-    loading = "regrain.editing.models.loading.load.load_backbone"
-    monkeypatch.setattr(loading, lambda *_, **__: pytest.fail("loaded"))
-    with pytest.raises(ModelError, match=r"^model: .*EDMEulerScheduler"):
-        finish(edit(request_for(folder)))
-
-
 @pytest.mark.parametrize(
     ("config", "sampler", "is_here"),
     [

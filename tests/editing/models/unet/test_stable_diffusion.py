@@ -12,7 +12,6 @@ import torch
 from damaged_models import config, lacking, refusal, refusal_of_copy
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors
-from huggingface_hub.utils import filter_repo_objects
 from json_files import read_json
 from made_clips import black
 from made_models import loaded, randn
@@ -28,7 +27,6 @@ from regrain.editing.errors import DivergedError, ModelError, PromptError, Resou
 from regrain.editing.models.files.file_head import CHECKPOINTS
 from regrain.editing.models.files.location import find
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.loading.build import load
 from regrain.editing.models.loading.load import load_backbone, local_models
 from regrain.editing.models.weights.single_file import (
     TEXT,
@@ -46,31 +44,6 @@ def latents():
 @pytest.fixture
 def frames():
     return np.random.default_rng(0).integers(0, 256, (5, 64, 128, 3), dtype=np.uint8)
-
-
-@pytest.mark.full
-def test_facts(tiny, tiny_folder, tiny_dc):
-    assert tiny.id == str(tiny_folder)
-    assert (tiny.size, tiny.multiple, tiny.token_limit) == (64, 64, 77)
-    assert (tiny.prediction, tiny.dtype, tiny.device.type) == (
-        "epsilon",
-        torch.float32,
-        "cpu",
-    )
-    assert (tiny.words, tiny.defaults, len(tiny.sites)) == (None, {}, 32)
-    assert tiny.grid(8, 512, 896) == (8, 64, 112)
-    assert tiny_dc.words == {
-        "a",
-        "and",
-        "cat",
-        "fox",
-        "on",
-        "red",
-        "tiger",
-        "the",
-        "left",
-    }
-    assert tiny_dc.defaults == {"videograin": {"steps": 20}}
 
 
 def test_fit_keeps_the_aspect(tiny):
@@ -279,27 +252,6 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     assert not tiny.vae.use_tiling
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(
-    tiny_folder, latents, monkeypatch
-):
-    answers = []
-    for turns in (False, True):
-        monkeypatch.setattr(
-            "regrain.editing.models.loading.build.takes_turns",
-            lambda *_, turns=turns: turns,
-        )
-        model = load(
-            find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32
-        )
-        text = model.embed(["", "a cat"])
-        answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
-    assert torch.equal(*answers)
-    assert {p.device.type for p in model.unet.parameters()} == {"cuda"}
-    assert {p.device.type for p in model.text_encoder.parameters()} == {"cpu"}
-
-
 # --- folders and ids
 
 
@@ -425,45 +377,6 @@ def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
     assert message in refusal("nobody/nothing")
 
 
-def test_a_hub_download_is_read_as_a_folder_of_safetensors(
-    monkeypatch, small_folder, small
-):
-    asked = {}
-
-    def download(id, allow_patterns, **_):
-        asked[id] = allow_patterns
-        return str(small_folder)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert_same(load_backbone("someone/something"), small)
-    weights = "unet/diffusion_pytorch_model"
-    refused = {
-        "v1-5-pruned.ckpt",
-        "v1-5-pruned-emaonly.safetensors",
-        "text_encoder/pytorch_model.bin",
-    }
-    refused |= {"safety_checker/model.safetensors", f"{weights}.bin"}
-    refused |= {f"{weights}.{kind}.safetensors" for kind in ("fp16", "non_ema")}
-    wanted = {
-        f"{weights}.safetensors",
-        f"{weights}-00001-of-00002.safetensors",
-        "unet/config.json",
-    }
-    wanted |= {
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "tokenizer/merges.txt",
-    }
-    wanted |= {
-        "text_encoder/model.safetensors",
-        "vae/diffusion_pytorch_model.safetensors",
-    }
-    taken = filter_repo_objects(
-        [*wanted, *refused], allow_patterns=asked["someone/something"]
-    )
-    assert set(taken) == wanted
-
-
 # --- single files
 
 
@@ -482,14 +395,6 @@ def test_a_single_file_equals_its_folder(tmp_path, tiny):
     assert model.prediction == "epsilon"
     assert (model.size, model.token_limit) == (512, 77)
     assert torch.equal(run(model), run(tiny))
-
-
-def test_a_single_file_in_half_precision_is_read_as_float(tmp_path, tiny):
-    halves = {key: value.half() for key, value in original_layout(tiny).items()}
-    model = load_file_of(halves, tmp_path / "half.safetensors")
-    for part in (model.unet, model.vae, model.text_encoder):
-        assert {value.dtype for value in part.parameters()} == {torch.float32}
-    torch.testing.assert_close(run(model), run(tiny), atol=0.05, rtol=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -224,16 +224,6 @@ def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(s
     )
 
 
-def test_a_view_passes_recomputation_on(small, monkeypatch):
-    asked, view = [], tuned(small, learned(small, tune_steps=0))
-    answer = small.predict
-    monkeypatch.setattr(
-        small, "predict", lambda *a, **named: asked.append(named) or answer(*a, **named)
-    )
-    view.predict(noisy(FRAMES), small.schedule.at(5), small.embed([""]), recompute=True)
-    assert asked == [{"recompute": True}]
-
-
 def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
     adapter = learned(small, tune_steps=0)
     name = next(iter(adapter.weights))

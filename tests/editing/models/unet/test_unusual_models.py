@@ -130,19 +130,6 @@ def test_the_whole_precision_comes_first(copy, same):
     assert count_weights(copy / "unet") == sum(x.numel() for x in halves.values())
 
 
-def test_a_unet_named_as_transformers_names_weights_is_read(copy, same):
-    (copy / UNET).rename(copy / "unet" / "model.safetensors")
-    same()
-
-
-def test_shards_of_a_variant_are_read(copy, same):
-    unet = UNet2DConditionModel.from_pretrained(copy / "unet")
-    (copy / UNET).unlink()
-    unet.save_pretrained(copy / "unet", max_shard_size="20KB", variant="fp16")
-    assert len([*(copy / "unet").glob("*.safetensors")]) > 1
-    same()
-
-
 def test_shards_are_read_without_their_index_and_missed_by_their_number(copy, same):
     unet = UNet2DConditionModel.from_pretrained(copy / "unet")
     (copy / UNET).unlink()

@@ -2,7 +2,6 @@
 files, and what is refused."""
 
 import shutil
-from math import inf
 
 import pytest
 import torch
@@ -12,13 +11,11 @@ from double_library import FromText, double, drawn, drawn_by_library, pipeline_o
 from made_models import load_double, loaded, randn, write_wan
 from safetensors.torch import save_file
 
-from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import PIPELINE_FILES, matches
 from regrain.editing.models.files.facts import EXPERTS, facts_of
 from regrain.editing.models.files.offers import PAIR, VACE, WAN
-from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan.experts import loras_of, notes_on
 from regrain.editing.params.registry import check_needs, check_params
@@ -76,37 +73,6 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
     assert 0 < sum(step.t < 875 for step in steps) < 6
     found = drawn(model, x, 6, lambda clip, step: clip.scale(step, params))
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
-
-
-def test_a_timestep_is_told_to_the_expert_for_it(pairs):
-    """From 875 on that for high noise; one that is alone answers everywhere."""
-    found = {
-        name: [
-            [*model.networks.values()].index(model._expert(step))
-            for step in FlowSchedule(1.0).sampling(1, (1000.0, 875.0, 874.0, 1.0))
-        ]
-        for name, model in pairs.items()
-    }
-    assert found["both"] == [0, 0, 1, 1]
-    assert found["low alone"] == found["high alone"] == [0] * 4
-    assert [model.high_from for model in pairs.values()] == [875, inf, 0]
-
-
-def test_what_computes_attention_does_so_in_both(pairs):
-    model = pairs["both"]
-    text = model.embed(["a cat"])
-    x = randn(3, 4, 4, 6, dtype=torch.float64)
-    seen = []
-
-    def attend(q, k, v, site):
-        seen.append(site)
-        return 0.5 * plain(q, k, v, site)
-
-    for step in model.schedule.sampling(2, (900.0, 100.0)):
-        usual = model.predict(x, step, text)
-        changed = model.predict(x, step, text, Intervention(attend))
-        assert not torch.equal(usual[0], changed[0])
-    assert tuple(seen) == 2 * model.sites
 
 
 def test_one_expert_is_on_the_device_at_a_time(pair_folder, monkeypatch):

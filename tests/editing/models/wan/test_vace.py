@@ -20,13 +20,13 @@ from PIL import Image
 from running import finish
 
 from regrain.editing import ArrayClip, EditRequest, Region
-from regrain.editing.attention.layers import Grid, plain
+from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.schedule import generator
 from regrain.editing.methods import vace as method
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN, family_of_configs
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.wan.condition import condition, mask_channels
+from regrain.editing.models.wan.condition import condition
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.storage.memory import call_bytes, need_of
 
@@ -123,19 +123,6 @@ def test_a_condition_is_the_librarys(pipeline, count, pictures, soft):
     found = ours(pipeline, *given)
     assert found.shape == (pictures + (count + 3) // 4, 96, HEIGHT // 8, WIDTH // 8)
     torch.testing.assert_close(found, theirs(pipeline, *given), atol=1e-6, rtol=0)
-
-
-def test_given_frames_at_an_end_do_not_show_in_the_mask():
-    """A latent reads the middle of its share of the clip, not the frames it is of."""
-
-    def kept(*given):
-        mask = np.ones((81, HEIGHT, WIDTH), np.float32)
-        mask[[*given]] = 0
-        shown = mask_channels(mask, Grid(21, HEIGHT // 8, WIDTH // 8)).amax((1, 2, 3))
-        return (shown == 0).nonzero().flatten().tolist()
-
-    assert kept(0) == kept(80) == []
-    assert kept(*range(17)) == [0, 1, 2, 3]
 
 
 def test_a_clip_that_does_not_fill_its_latents_goes_on_drawn_anew(vace):
