@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from videograin_formulas import lifted
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.regions import (
@@ -15,16 +16,10 @@ from regrain.editing.attention.regions import (
 
 
 def written_out(q, k, v, query_label, key_label, strength):
-    """The paper's formula, dense: s + a (max - s) inside the region, s - a (s - min)
-    elsewhere."""
-    s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    a = strength[:, None, :, None]
-    same = (
-        (query_label[:, :, None] == key_label[:, None, :])
-        & (query_label[:, :, None] >= 0)
-    )[:, None]
-    high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
-    return torch.where(same, s + a * (high - s), s - a * (s - low)).softmax(-1) @ v
+    """The paper's formula, dense."""
+    known = (query_label >= 0)[:, :, None]
+    same = (query_label[:, :, None] == key_label[:, None, :]) & known
+    return lifted(q, k, same, strength) @ v
 
 
 def case(

@@ -173,22 +173,11 @@ def shown_in(events, stage):
 @pytest.mark.parametrize(
     "method", [name for name in UNETS if "inverting" in METHODS[name].stages]
 )
-def test_an_inversion_shows_how_the_clip_turns_to_noise(
-    small, monkeypatch, tmp_path, method
-):
-    """Its previews lead away from the clip, and change no bit of the result."""
-    results = []
-    shown = []
-    more = CASES[method].more
-    for every in (1, 0):
-        monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / f"every {every}"))
-        given = params(method, steps=4, preview_every=every, **more)
-        result, seen = followed(edit_clip(small, requested(method), given))
-        results.append(np.asarray(result.uncomposited))
-        shown.append(shown_in(seen, "inverting"))
-    assert np.array_equal(*results)
-    rising, none = shown
-    assert not none
+def test_an_inversion_shows_how_the_clip_turns_to_noise(small, method):
+    """Its previews lead away from the clip."""
+    given = params(method, steps=4, preview_every=1, **CASES[method].more)
+    _, seen = followed(edit_clip(small, requested(method), given))
+    rising = shown_in(seen, "inverting")
     assert len(rising) == 4
     size = rising[0].frames.shape[2:0:-1]
     clip = requested(method).clip.read(0, FRAMES)

@@ -1,7 +1,6 @@
 """Pictures in every method: which rows see them, where, when, and what else must not
 change."""
 
-import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from cases import BASES
 from commands import change, command
-from made_models import loaded, write_control_net, write_small_model
-from made_motion import write_adapter
+from json_files import read_json
+from made_models import loaded, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
-from safetensors.torch import save_file
 from wiring import FRAMES, UNETS, near, requested, softmax
 
 from regrain.editing import edit, load_project, save_project
@@ -30,6 +28,7 @@ from regrain.editing.recipe.looking import Looking
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+call = command(main)
 
 
 @pytest.fixture(scope="module")
@@ -347,63 +346,13 @@ def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     )
 
 
-@pytest.fixture
-def beside(model, tmp_path, monkeypatch):
-    """What else may act in a run, by name."""
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    write_adapter(tmp_path / "moves", model.unet)
-    write_control_net(tmp_path / "net", model.unet, 0.3, (8, 8))
-    layer = "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v"
-    sides = model.unet.get_parameter(f"{layer.removeprefix('unet.')}.weight").shape
-    halves = {"A": torch.randn(1, sides[1]), "B": torch.randn(sides[0], 1)}
-    tensors = {f"{layer}.lora_{half}.weight": weight for half, weight in halves.items()}
-    save_file(tensors, tmp_path / "lora.safetensors")
-    made = {
-        "key frames": {"params": {"keyframes": "0, 2"}},
-        "a motion adapter": {"motion": "moves@1"},
-        "a LoRA": {"loras": (f"{tmp_path / 'lora.safetensors'}@1",)},
-        "a control network": {"params": {"control": "canny=net@1"}},
-    }
-    both = {"params": {"keyframes": "0, 2", "control": "canny=net@1"}}
-    return made | {"all of them": made["a motion adapter"] | made["a LoRA"] | both}
-
-
-@pytest.mark.full
-def test_pictures_act_beside_all_else(model, asked, beside):
-    """The picture changes the run, at scale 0 nothing of it; each of the others acts,
-    too."""
-
-    def edited(request):
-        few = request.params | {"steps": 2}
-        *_, finished = edit(replace(request, model=str(model.id), params=few))
-        return finished.result.uncomposited[:]
-
-    def run(**given):
-        return edited(asked("videograin", **given))
-
-    alone = run(scale=0.0)
-    seen = run()
-    for name, given in beside.items():
-        seeing = run(**given)
-        unseeing = run(scale=0.0, **given)
-        usual = edited(without(asked("videograin", **given)))
-        assert np.array_equal(unseeing, usual), name
-        assert not np.array_equal(seeing, unseeing), name
-        assert not np.array_equal(unseeing, alone), name
-        assert not np.array_equal(seeing, seen), name
-
-
 def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
     """Masks move with the frames of each window; a kept window is not that of another
     picture or scale."""
-    long = replace(
-        requested("sdedit", frames=5),
-        params=BASES["sdedit"] | {"window": 3, "cuts": "none"},
-    )
+    long = requested("sdedit", frames=5)
     seeing = replace(
-        long,
-        picture_adapter=asked("sdedit").picture_adapter,
-        regions=asked("sdedit").regions,
+        asked("sdedit", params={"window": 3, "cuts": "none"}),
+        clip=long.clip,
         labels=long.labels,
     )
     first = decoded(seeing, model)
@@ -411,27 +360,18 @@ def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):
     (region,) = seeing.regions
     other = str(write_picture(tmp_path / "other.png", 9))
     for other_one in ({"picture_scale": 0.3}, {"picture": other}):
-        again = decoded(replace(seeing, regions=(replace(region, **other_one),)), model)
-        assert not np.array_equal(again, first)
-    whole = replace(seeing, params=seeing.params | {"window": 5})
-    assert (
-        np.abs(decoded(whole, model).astype(int) - first).max() <= 1
-    )  # each frame alone, with its own mask
+        again = replace(seeing, regions=(replace(region, **other_one),))
+        assert not np.array_equal(decoded(again, model), first)
+    whole = decoded(replace(seeing, params=seeing.params | {"window": 5}), model)
+    assert np.abs(whole.astype(int) - first).max() <= 1  # each frame with its own mask
 
 
 def test_several_edits_see_the_same_pictures(model, asked):
     one = asked("sdedit")
     both = ran(replace(one, more_prompts=(one.prompt,)), model)[0].result
-    near(
-        *(
-            torch.from_numpy(x[:].astype(float))
-            for x in (both.uncomposited, both.others[0].uncomposited)
-        ),
-        atol=1,
-    )
-    assert not np.array_equal(
-        both.others[0].uncomposited[:], decoded(without(one), model)
-    )
+    other = both.others[0].uncomposited[:]
+    assert np.abs(both.uncomposited[:].astype(int) - other).max() <= 1
+    assert not np.array_equal(other, decoded(without(one), model))
 
 
 def test_a_picture_may_stand_for_words(model, asked):
@@ -445,105 +385,59 @@ def test_a_picture_may_stand_for_words(model, asked):
     assert len(decoded(request, model)) == FRAMES
 
 
-def test_a_project_and_a_command_carry_pictures(
-    model, asked, adapter, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("REGRAIN_MODELS", str(adapter.parent))
+def test_a_project_carries_pictures(asked, tmp_path):
     request = replace(asked("sdedit"), picture_adapter="adapter", picture_scale=0.3)
     request = replace(request, picture=request.regions[0].picture)
-    save_project(request, tmp_path / "project")
-    content = json.loads((tmp_path / "project" / "project.json").read_text())
-    assert (content["picture"], content["regions"][0]["picture"]) == (
-        "picture_0.png",
-        "picture_1.png",
-    )
-    again = load_project(tmp_path / "project")
+    project = tmp_path / "project"
+    save_project(request, project)
+    again = load_project(project)
+    scales = again.picture_scale, again.regions[0].picture_scale
+    assert (again.picture_adapter, *scales) == ("adapter", 0.3, 1.2)
+    names = [asked.path.relative_to(project) for asked in again.pictures]
+    assert [*map(str, names)] == ["picture_0.png", "picture_1.png"]
+    content = Path(request.picture).read_bytes()
+    assert all((project / name).read_bytes() == content for name in names)
+    change(project, picture="../toy.png")
+    with pytest.raises(EditingError, match="a relative path inside the project folder"):
+        load_project(project)
+
+
+def test_a_command_gives_a_region_its_picture(asked, model, adapter, tmp_path):
+    bare = replace(without(asked("sdedit")), picture_adapter="")
+    save_project(bare, tmp_path / "project")
+    picture = asked("sdedit").regions[0].picture
+    given = ("--picture", f"cat={picture}@0.7", "--picture-adapter", adapter)
+    out = tmp_path / "out"
     assert (
-        again.picture_adapter,
-        again.picture_scale,
-        again.regions[0].picture_scale,
-    ) == (
-        "adapter",
-        0.3,
-        1.2,
+        call("run", tmp_path / "project", "-o", out, "--model", model.id, *given) == 0
     )
-    paths = [asked.path for asked in again.pictures]
-    assert [path.read_bytes() for path in paths] == [
-        Path(request.picture).read_bytes()
-    ] * 2
-    change(tmp_path / "project", picture="../toy.png")
-    with pytest.raises(
-        EditingError, match="Expected a relative path inside the project folder"
-    ):
-        load_project(tmp_path / "project")
-    change(tmp_path / "project", picture="")
-    arguments = [
-        "run",
-        tmp_path / "project",
-        "-o",
-        tmp_path / "out",
-        "--model",
-        model.id,
-    ]
-    assert (
-        command(main)(
-            *arguments,
-            "--picture",
-            f"cat={paths[0]}@0.7",
-            "--picture-adapter",
-            "adapter",
-        )
-        == 0
-    )
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert [(one["region"], one["scale"]) for one in report["pictures"]] == [
-        ("cat", 0.7)
-    ]
-    assert list((tmp_path / "out" / "attention").glob("picture*cat*.mp4"))
+    (one,) = read_json(out / "report.json")["pictures"]
+    assert (one["region"], one["scale"]) == ("cat", 0.7)
+    assert [*(out / "attention").glob("picture*cat*.mp4")]
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "said"),
+    ("own", "rest", "field", "said"),
     [
         (
+            {},
             {"picture_adapter": ""},
             "regions.left.picture",
-            "needs a picture adapter, but none is chosen",
+            "needs a picture adapter",
         ),
-        (
-            {"picture": "nowhere.png"},
-            "regions.left.picture",
-            "'nowhere.png' does not exist",
-        ),
-        (
-            {"picture_scale": 1.6},
-            "regions.left.picture_scale",
-            "from 0 to 1.5, or null, got 1.6",
-        ),
-        (
-            {"picture_adapter": "x.bin"},
-            "picture_adapter",
-            "is a pickle.*Use 'x.safetensors'",
-        ),
-        (
-            {"picture_adapter": "a/ip-adapter-faceid_sd15.bin"},
-            "picture_adapter",
-            "InsightFace",
-        ),
+        ({"picture": "no.png"}, {}, "regions.left.picture", "'no.png' does not exist"),
+        ({"picture_scale": 1.6}, {}, "regions.left.picture_scale", "from 0 to 1.5"),
+        ({}, {"picture_adapter": "x.bin"}, "picture_adapter", "Use 'x.safetensors'"),
+        ({}, {"picture_adapter": "a/faceid.bin"}, "picture_adapter", "InsightFace"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(model, asked, change, field, said):
-    own = {
-        key: value
-        for key, value in change.items()
-        if key in ("picture", "picture_scale")
-    }
-    rest = {key: value for key, value in change.items() if key not in own}
+def test_what_cannot_be_is_refused_in_one_line(model, asked, own, rest, field, said):
+    request = asked("videograin")
+    first, *others = request.regions
 
     def attempt():
-        first, *others = asked("videograin").regions
         regions = (replace(first, **own), *others)
-        ran(replace(asked("videograin"), regions=regions, **rest), model)
+        ran(replace(request, regions=regions, **rest), model)
 
     with pytest.raises(EditingError, match=said) as caught:
         attempt()

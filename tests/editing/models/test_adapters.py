@@ -12,7 +12,7 @@ from made_clips import black
 from made_models import loaded
 from safetensors.torch import load_file, save_file
 from tables import rows
-from tuning_runs import FRAMES, clip, learned, request, same
+from tuning_runs import FRAMES, learned, request, same
 
 from regrain.editing import edit, load_adapter, save_adapter
 from regrain.editing.errors import ModelError, RequestError, ResourceError
@@ -67,33 +67,6 @@ def test_saved_is_loaded_exactly(adapter, file, monkeypatch):
     assert same(dict(again.weights), dict(adapter.weights))
 
 
-def test_the_facts_say_what_was_tuned_how(small, adapter):
-    facts = adapter.facts.model_dump()
-    assert facts.pop("sketch") == small.sketch
-    cells = clip().read(0, FRAMES).reshape(FRAMES, 4, 4, 4, 4, 3).mean((2, 4, 5))
-    assert facts.pop("clip") == pytest.approx(
-        cells[[0, 1, 1, 2]].flatten(), abs=0.01
-    )  # of four frames
-    tuned = {
-        "words": "a cat on the grass",
-        "steps": 1,
-        "learning_rate": 1e-3,
-        "seed": 0,
-    }
-    tuned |= {"joint_norm": True, "positions": False, "rank": 2}
-    of = {
-        "version": 1,
-        "name": "",
-        "model": small.id,
-        "frames": FRAMES,
-        "width": 16,
-        "height": 16,
-    }
-    assert facts == of | tuned
-    facts = learned(small, replace(request(), clip=still(16, 24)), tune_steps=0).facts
-    assert (facts.width, facts.height) == (24, 16)
-
-
 def still(height, width):
     return black(FRAMES, height, width)
 
@@ -145,23 +118,6 @@ def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
     check_fits(adapter, small, SIZE)
     check_fits(adapter, loaded(small_folder, dtype=torch.bfloat16), SIZE)
     check_frames(adapter.facts, FRAMES)
-
-
-def test_other_weights_are_refused(small, adapter, monkeypatch):
-    weight = small.unet.get_parameter(f"{small.sites[5].name}.to_k.weight")
-    monkeypatch.delitem(vars(small), "sketch", raising=False)
-    monkeypatch.setattr(weight, "data", weight.data.flip(0))
-    other, shorter = type(small).sketch.func(small), adapter.facts.sketch[:-1]
-    monkeypatch.setitem(vars(small), "sketch", adapter.facts.sketch)
-    for sketch in (other, shorter):
-        facts = adapter.facts.model_copy(update={"sketch": sketch})
-        refused(
-            "not on these weights",
-            check_fits,
-            Adapter(facts, adapter.weights),
-            small,
-            SIZE,
-        )
 
 
 @pytest.mark.parametrize("part", ["to_k", "to_v"])
