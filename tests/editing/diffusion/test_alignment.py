@@ -12,7 +12,6 @@ from regrain.editing.diffusion.text import (
     replace_map,
     words,
 )
-from regrain.editing.errors import PromptError
 
 DOG, SHIBA = "a dog is eating a watermelon", "a Shiba-Inu is eating a watermelon"
 RABBIT = "a rabbit is eating a watermelon"
@@ -59,12 +58,6 @@ def test_find_words(tiny):
     assert {
         phrase: find_words(tiny.embed([DOG]), phrase) for phrase in phrases
     } == phrases
-
-
-@pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
-def test_a_word_that_is_not_there_is_an_error_that_names_the_nearest(tiny, phrase):
-    with pytest.raises(PromptError, match=r"params.blend_words: .*(watermelon|eating)"):
-        find_words(tiny.embed([DOG]), phrase, "params.blend_words")
 
 
 def test_replace_as_published_and_mended(tiny):
@@ -118,13 +111,6 @@ def test_a_comma_makes_no_edited_word(tiny):
         last + 1: {last: 1},
         last + 2: {last + 1: 1},
     }
-
-
-def test_replacing_needs_as_many_words(tiny):
-    with pytest.raises(
-        PromptError, match="2 words, but the source prompt has 6.*refine"
-    ):
-        replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import BASES
-from made_models import write_control_net
 from running import note_calls
 from tuning_runs import FRAMES, learned, request, same
 from wiring import UNETS, check_formulas, drive, requested
@@ -88,34 +87,6 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
     assert inverted(tuned(small, other)) == first
     if method != "tune_a_video":
         assert inverted(small) == first
-
-
-@pytest.mark.full
-def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
-    small, adapter, tmp_path, monkeypatch
-):
-    net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    view = tuned(small, adapter)
-    asked = replace(requested("tune_a_video"), adapter="given")
-    base = {"steps": 2, "preview_every": 0}
-    for given in (
-        {},
-        {"steps": 3},
-        {"joint_norm": False},
-        {"control": f"canny={net.name}@0.5"},
-    ):
-        runs = [
-            drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)
-        ]
-        assert [len(run.of("inverting")) for run in runs] == [
-            (base | given)["steps"],
-            0,
-        ], given
-        assert (runs[0].result.control is not None) == ("control" in given)
-        (word,) = runs[0].result.attention  # of the edit's new words
-        assert word == "fox"
-        assert runs[0].result.attention[word].after.any()
 
 
 @pytest.mark.full

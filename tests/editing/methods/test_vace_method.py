@@ -15,7 +15,6 @@ from wiring import drive, near, requested, scores
 
 from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import fill_labels
@@ -65,39 +64,14 @@ def latents_of(model, asked, **given):
 # --- Pictures are kept apart
 
 
-def test_weakened_pairs_count_as_told():
+@pytest.mark.parametrize("binding", [1.0, 0.7])
+def test_pictures_are_apart_in_all_blocks_and_both_halves(
+    vace, picture, tmp_path, binding
+):
     """Beside the whole matrix: pairs of a picture and of another region's tokens count
     by a factor."""
-    codes = torch.tensor([1, 2, 0, 0, 1, 1, 2, 2, 0])
-    is_picture = torch.tensor([True] * 3 + [False] * 6)
-    fresh = torch.Generator().manual_seed(1)
-    q, k, v = torch.randn(3, 1, 2, 9, 6, generator=fresh, dtype=torch.float64)
-    pairs = (codes[:, None] != codes) & (codes[:, None] > 0) & (codes > 0)
-    pairs &= is_picture[:, None] | is_picture
-    for kept in (0.0, 0.3):
-        scores = q @ k.mT / 6**0.5
-        numerators = scores.exp() * torch.where(pairs, kept, 1.0)
-        expected = numerators / numerators.sum(-1, keepdim=True) @ v
-        found = Separation.of(codes, is_picture, kept).attend(q, k, v)
-        # sums of a softmax are in single precision
-        atol = 1e-6 if kept else 1e-12
-        torch.testing.assert_close(found, expected, atol=atol, rtol=0)
-    assert Separation.of(codes, is_picture, 1.0) is None
-    one_region = torch.where(codes == 2, 0, codes)
-    assert Separation.of(one_region, is_picture, 0.0) is None
-    assert Separation.of(codes, torch.zeros_like(is_picture), 0.0) is None
-
-
-def test_pictures_are_bound_as_far_as_told(vace, picture):
-    both = pictured(picture("red"), picture("blue"))
-    found = [latents_of(vace, both, picture_binding=b) for b in (1.0, 0.5, 0.0)]
-    assert not torch.equal(found[0], found[1])
-    assert not torch.equal(found[1], found[2])
-
-
-def test_pictures_are_apart_in_all_blocks_and_both_halves(vace, picture, tmp_path):
     asked = pictured(picture("red"), picture("blue"))
-    found = drive(vace, asked, tmp_path, **BASE)
+    found = drive(vace, asked, tmp_path, **BASE | {"picture_binding": binding})
     own = codes(drive(vace, pictured(), tmp_path, **BASE)).unflatten(0, (2, -1))
     beside = torch.tensor([[1], [2]]).expand(2, own.shape[1])
     every = torch.cat([beside, own]).flatten()
@@ -105,12 +79,13 @@ def test_pictures_are_apart_in_all_blocks_and_both_halves(vace, picture, tmp_pat
     pairs = (every[:, None] != every) & (every[:, None] > 0) & (every > 0)
     pairs &= is_picture[:, None] | is_picture
     assert pairs.any()
+    weaker = torch.where(pairs, torch.tensor(1 - binding).log(), 0)
     for call in found.of("editing")[:2]:
         layers = [one for one in call.layers if one.site.kind == "self"]
         assert [one.site.block[:6] for one in layers] == ["vace_b"] * 2 + ["blocks"] * 3
         for layer in layers:
-            apart = scores(layer.q, layer.k).masked_fill(pairs, -torch.inf)
-            layer.gives(apart.softmax(-1) @ layer.v, atol=1e-4)
+            maps = (scores(layer.q, layer.k) + weaker).softmax(-1)
+            layer.gives(maps @ layer.v, atol=1e-4)
 
 
 def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp_path):
@@ -293,22 +268,19 @@ def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
 
 def test_what_pictures_may_not_do_is_said(vace, picture, tmp_path):
     red = picture("red")
-    white = picture("white")
-    cut = tmp_path / "cut.png"
-    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
-    asked = replace(pictured(red, white, str(cut)), params=BASE | {"steps": 1})
-    *_, done = edit(asked, vace)
-    said = [one for one in done.report["warnings"] if "picture" in one]
-    assert said == [
-        "The picture of 'left' shows more than a thing on white, which is drawn, too. "
-        "Cut the thing out."
-    ]
-    extra = Region("third", 3, "a fox", picture=white, margin=0)
+    asked = replace(pictured(red, picture("white")), params=BASE | {"steps": 1})
+    extra = Region("third", 3, "a fox", picture=red, margin=0)
     labels = np.asarray(asked.labels).copy()
     labels[:, 28:30, 40:44] = 3
-    asked = replace(asked, regions=(*asked.regions, extra), labels=labels)
-    *_, done = edit(asked, vace)
-    assert any("There are 4 pictures" in one for one in done.report["warnings"])
+    cut = tmp_path / "cut.png"
+    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
+    more = {"regions": (*asked.regions, extra), "labels": labels, "picture": str(cut)}
+    *_, done = edit(replace(asked, **more), vace)
+    said = [one for one in done.report["warnings"] if "picture" in one]
+    alone = "shows more than a thing on white, which is drawn, too. Cut the thing out."
+    expected = [f"The picture of '{name}' {alone}" for name in ("left", "third")]
+    assert [one for one in said if "on white" in one] == expected
+    assert any("There are 4 pictures" in one for one in said)
 
 
 # --- What is refused
@@ -410,15 +382,14 @@ def test_a_window_after_one_without_regions_begins_with_the_source(vace, tmp_pat
     near(first, condition(vace.encode, seen, np.float32(anew)), atol=1e-4)
 
 
-def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tmp_path):
-    asked = long_request(9)
-    whole = drive(vace, asked, tmp_path, **asked.params | {"window": 0, "overlap": 0})
-    one = drive(vace, asked, tmp_path, **asked.params)
-    assert torch.equal(whole.decoded[0], one.decoded[0])
-    cut = drive(vace, long_request(), tmp_path, **asked.params | {"cuts": "9"})
+def test_a_cut_starts_afresh_as_without_an_overlap(vace, tmp_path):
+    asked = long_request()
+    cut, own = (
+        drive(vace, asked, tmp_path, **asked.params | given)
+        for given in ({"cuts": "9"}, {"overlap": 0})
+    )
     contexts = [call.change.context for call in cut.of("editing")[::8]]
     assert [len(context) for context in contexts] == [3, 2]
-    own = drive(vace, long_request(), tmp_path, **asked.params | {"overlap": 0})
     near(own.of("editing")[8].change.context, contexts[1])
 
 
@@ -447,18 +418,15 @@ def test_a_cast_is_taken_away_by_what_is_around():
     drawn = source.copy()
     drawn[inside] = 90
     assert np.array_equal(matched(drawn, source, inside), drawn)
-    cast = drawn * np.array([0.85, 1.1, 1.0]) + np.array([20, -15, 8])
-    cast = np.rint(cast).astype(np.uint8)
+    cast = np.rint(drawn * [0.85, 1.1, 1.0] + [20, -15, 8]).astype(np.uint8)
     found = matched(cast, source, inside).astype(int)
-    assert np.abs(found - drawn.astype(int)).max() <= 1
+    assert np.abs(found - drawn).max() <= 1
     # what no factor of a model is, and what says no factor
     far = np.rint(drawn * 0.3).astype(np.uint8)
     assert matched(far, source, inside).std() < 0.5 * drawn.std()
     flat = np.where(inside[..., None], source, np.uint8(100))
-    shifted = matched(flat + np.uint8(9), flat, inside)
-    assert np.array_equal(shifted, flat)
-    everywhere = np.ones_like(inside)
-    assert np.array_equal(matched(cast, source, everywhere), cast)
+    assert np.array_equal(matched(flat + np.uint8(9), flat, inside), flat)
+    assert np.array_equal(matched(cast, source, np.ones_like(inside)), cast)
 
 
 def test_colours_of_a_run_are_matched(vace, tmp_path):

@@ -1,6 +1,5 @@
 """Models whose last level has no signal (zero terminal SNR), beside diffusers."""
 
-import numpy as np
 import pytest
 import torch
 from damaged_models import refusal, rewrite
@@ -49,15 +48,6 @@ def ddim_in_double(config):
     scheduler.alphas_cumprod = torch.cumprod(1 - betas, 0)
     scheduler.final_alpha_cumprod = scheduler.alphas_cumprod[0]
     return scheduler
-
-
-def test_levels_are_diffusers():
-    theirs = ddim_in_double(SCHEDULER | ZERO).alphas_cumprod
-    ours = Schedule.from_config(SCHEDULER | ZERO)
-    assert np.abs(ours.alphas_cumprod - theirs.numpy()).max() < 1e-12
-    assert ours.alphas_cumprod[-1] == theirs[-1] == 0
-    assert ours.reaches_pure_noise
-    assert not Schedule.from_config(SCHEDULER).reaches_pure_noise
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sd", "sdxl"])

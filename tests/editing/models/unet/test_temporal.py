@@ -15,7 +15,6 @@ from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet import temporal
 from regrain.editing.models.unet.temporal import (
-    attend_in_time,
     tunable_shapes,
     with_weights,
 )
@@ -137,31 +136,6 @@ def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
             assert weight.abs().max() <= bound
             assert weight.abs().max() > 0.8 * bound or weight.numel() < 20
             assert weight.min() < 0 < weight.max()
-
-
-def temporal_weights(channels, seed=0):
-    parts = {
-        f"to_{part}.weight": drawn(channels, channels, seed=seed + i)
-        for i, part in enumerate("qkv")
-    }
-    out = {
-        "to_out.0.weight": drawn(channels, channels, seed=7),
-        "to_out.0.bias": drawn(channels, seed=8),
-    }
-    return parts | out
-
-
-@pytest.mark.parametrize("positions", [False, True])
-def test_attention_over_time_is_the_formula(positions):
-    x, weights = drawn(2 * 4, 6, 8) * 3 + 1, temporal_weights(8)
-    found = attend_in_time(x, weights, 4, 2, positions)
-    expected = torch.cat(
-        [reference.in_time(part, weights, 2, positions) for part in x.split(4)]
-    )
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    half = attend_in_time(x.bfloat16(), weights, 4, 2, positions)
-    assert half.dtype == torch.bfloat16
-    assert (half.float() - expected).abs().max() < 0.2 * expected.abs().max()
 
 
 def test_the_last_of_an_odd_number_of_channels_has_no_position():
