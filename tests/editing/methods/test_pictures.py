@@ -183,64 +183,39 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
     assert np.array_equal(unseeing(), usual)  # nothing stays on the model
 
 
-def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
-    """Within the region alone, by the formula; what is noised stays the same."""
-    calls = []
-    make = Looking._colored
-
-    def spy(self, x0, halves):
-        calls.append((self, x0, make(self, x0, halves)))
-        return calls[-1][-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Looking, "_colored", spy)
-        decoded(asked("sdedit", 0.6, params={"picture_colors": 0.4}), model)
-    assert len(calls) > 1
-    view, x0, colored = calls[-1]
-    area = torch.from_numpy(asked("sdedit").areas[:] == 1).float()
-    cover = F.adaptive_avg_pool2d(area, x0.shape[2:])
-    file = asked("sdedit").regions[0].picture
-    palette = model.encode(
-        np.asarray(Image.open(file).convert("RGB").resize((128, 128), 3))[None]
-    )[0]
-    near(view._pictures.palette(0, model), palette.flatten(1).T, "palette")
-    side = x0.shape[2]
-    reach = round(0.15 * max(x0.shape[2:]))
-    assert reach
-    # In both halves, the region's mean is taken for the palette's.
-    matched = torch.cat(
-        [
-            half
-            + (
-                palette.mean((1, 2))
-                - (cover[:, None] * half).sum((0, 2, 3)) / cover.sum()
-            )[:, None, None]
-            for half in x0.split(FRAMES)
-        ]
-    )
-    for row in range(len(x0)):
-        own = x0[row].movedim(0, -1)
-        weight = cover[row % FRAMES]
-        far = (matched[row].movedim(0, -1)[:, :, None] - palette.flatten(1).T).norm(
-            dim=-1
-        )
-        way = weight[..., None] * (palette.flatten(1).T[far.argmin(-1)] - own)
-        for y in range(side):
-            for x in range(x0.shape[3]):
-                around = (
-                    slice(max(0, y - reach), y + reach + 1),
-                    slice(max(0, x - reach), x + reach + 1),
-                )
-                mean = way[around].sum((0, 1)) / weight[around].sum().clamp(min=1e-2)
-                wanted = own[y, x] + 0.4 * 0.6 * weight[y, x] * mean
-                near(colored[row, :, y, x], wanted, f"{row}, {y}, {x}", atol=1e-4)
-    assert (colored != x0).any(1).sum() == len(x0) // FRAMES * (cover > 0).sum()
-
-
 def looking(model, request):
     pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
     params, _ = resolve_params(request.method, request.params, {})
     return Looking(model, pictures, request, params)
+
+
+def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
+    """Within the region alone, by the formula."""
+    request = asked("sdedit", 0.6, params={"picture_colors": 0.4})
+    view = looking(model, request)
+    area = torch.from_numpy(request.areas[:] == 1).float()
+    x0 = torch.randn(2 * FRAMES, *model.encode(request.clip.read(0, 1)).shape[1:])
+    colored = view._colored(x0, ["uncond", "cond"])
+    cover = F.adaptive_avg_pool2d(area, x0.shape[2:])
+    shown = Image.open(request.regions[0].picture).convert("RGB").resize((128, 128), 3)
+    palette = model.encode(np.asarray(shown)[None])[0].flatten(1)
+    near(view._pictures.palette(0, model), palette.T, "palette")
+    reach = round(0.15 * max(x0.shape[2:]))
+    assert reach
+
+    def summed(x):
+        return F.avg_pool2d(x, 2 * reach + 1, 1, reach, divisor_override=1)
+
+    weight = cover[:, None]
+    for half, found in zip(x0.split(FRAMES), colored.split(FRAMES), strict=True):
+        # The region's mean is taken for the palette's.
+        mean = (weight * half).sum((0, 2, 3)) / weight.sum()
+        matched = half + (palette.mean(1) - mean)[:, None, None]
+        far = (matched[:, :, None] - palette[..., None, None]).norm(dim=1)
+        way = weight * (palette[:, far.argmin(1)].movedim(0, 1) - half)
+        mean_way = summed(way) / summed(weight).clamp(min=1e-2)
+        near(found, half + 0.4 * 0.6 * weight * mean_way, "colors", atol=1e-4)
+    assert (colored != x0).any(1).sum() == 2 * (cover > 0).sum()
 
 
 @pytest.mark.parametrize(
@@ -253,33 +228,29 @@ def test_a_step_in_which_pictures_end_still_sees_them(model, asked, until, acts)
 
 
 def test_colors_go_no_further_than_all_the_way(model, asked):
-    colored = {"picture_colors": 0.5}
     x0 = torch.randn(
         2 * FRAMES, *model.encode(np.zeros((1, 32, 32, 3), "u1")).shape[1:]
     )
-    moved = [
-        looking(model, asked("sdedit", scale, params=colored))._colored(
-            x0, ["uncond", "cond"]
-        )
-        for scale in (1.0, 1.4, 0.5)
-    ]
-    assert torch.equal(moved[0], moved[1])
-    assert not torch.equal(moved[0], moved[2])
-    assert not torch.equal(moved[0], x0)
+    whole, more = (
+        looking(model, asked("sdedit", scale, params={"picture_colors": 1.0}))
+        for scale in (1.0, 1.4)
+    )
+    moved = [view._colored(x0, ["uncond", "cond"]) for view in (whole, more)]
+    assert torch.equal(*moved)
 
 
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     step = model.schedule.sampling(4)[1]
-    request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
-    view = looking(model, request)
-    free = request.params | {"picture_colors": 0.0}
-    plainly = looking(model, replace(request, params=free))
-    text = model.embed(["", "a fox"], ["negative_prompt", "prompt"])
-    rows = Batch(FRAMES, ("uncond", "cond"))
-    x = torch.randn(2 * FRAMES, *model.encode(request.clip.read(0, 1)).shape[1:])
-    both = rows.texts(dict(zip(rows.branches, text, strict=True)))
+    text = model.embed(["", "a fox"])
+    clean = model.encode(requested("sdedit").clip.read(0, 1))
+    x = torch.randn(2 * FRAMES, *clean.shape[1:])
+    both = Batch(FRAMES, ("uncond", "cond")).texts({"uncond": text[0], "cond": text[1]})
     (x0, eps), (own_x0, own_eps) = (
-        each.predict(x, step, both) for each in (view, plainly)
+        looking(
+            model,
+            asked("sdedit", params={"picture_colors": share, "picture_from": 0.0}),
+        ).predict(x, step, both)
+        for share in (0.5, 0.0)
     )
     moved = x0 != own_x0
     assert moved.any()
@@ -293,57 +264,49 @@ def test_colors_are_those_of_what_is_opaque(model, asked, tmp_path):
     half[:, 30:] = 0, 255, 0, 0
     faint = np.zeros((900, 900, 4), np.uint8)
     faint[0, 0] = faint[-1, -1] = 1
-    (usual,), found = asked("sdedit").pictures, {}
-    for name, pixels in {
-        "whole": half[:, :30],
-        "half": half,
-        "faint": faint,
-        "nothing": faint * 0,
-    }.items():
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-        spec = usual._replace(path=tmp_path / f"{name}.png")
-        found[name] = load_pictures(asked("sdedit").picture_adapter, [spec], model)
-    near(*(found[name].palette(0, model) for name in ("half", "whole")), "palette")
-    for name in ("faint", "nothing"):
-        assert found[name].palette(0, model).isfinite().all()
-        assert len(found[name].palette(0, model))
+    request = asked("sdedit")
+    (usual,) = request.pictures
+
+    def pictures_of(pixels):
+        Image.fromarray(pixels).save(path := tmp_path / "own.png")
+        spec = usual._replace(path=path)
+        return load_pictures(request.picture_adapter, [spec], model)
+
+    whole, partly = (pictures_of(one).palette(0, model) for one in (half[:, :30], half))
+    near(partly, whole, "palette")
+    hardly, nothing = pictures_of(faint), pictures_of(faint * 0)
+    for one in (hardly, nothing):
+        assert len(one.palette(0, model))
+        assert one.palette(0, model).isfinite().all()
     # The model sees grey in both, so windows kept for one would be taken for the
     # other's.
-    assert found["faint"].seen[0].fingerprint != found["nothing"].seen[0].fingerprint
+    assert hardly.seen[0].fingerprint != nothing.seen[0].fingerprint
 
 
 def test_previews_and_maps_say_where_pictures_are_looked_at(model, asked):
     finished, shown = ran(asked("videograin", params={"preview_every": 1}), model)
     previews = shown[4:]  # after those of the inversion
     assert len(previews) == 4
-    assert set(finished.result.attention["picture of left"].parts) == {
-        "early",
-        "middle",
-        "late",
-    }
-    name = "picture of left"
-    for shares in (
-        finished.result.attention[name].after,
-        *(event.attention[name] for event in previews),
-    ):
+    maps = finished.result.attention["picture of left"]
+    assert set(maps.parts) == {"early", "middle", "late"}
+    during = [event.attention["picture of left"] for event in previews]
+    for shares in (maps.after, *during):
         assert shares.shape[0] == FRAMES
         assert 0 <= shares.min() < shares.max() <= 1
         # The region drifts from the left half to the middle; the rightmost cells never
         # see the picture.
         assert shares[..., -1].max() == 0 < shares[..., 0].max()
-    whole, _ = ran(
-        replace(without(asked("sdedit")), picture=asked("sdedit").regions[0].picture),
-        model,
-    )
-    assert whole.result.attention["picture"].after.min() > 0.01
     (said,) = finished.report["pictures"]
     assert (said["region"], said["file"], said["scale"]) == ("left", "toy.png", 1.2)
-    (other,) = whole.report["pictures"]
-    assert (other["region"], other["scale"], other["fingerprint"]) == (
-        None,
-        0.8,
-        said["fingerprint"],
-    )
+
+
+def test_a_picture_of_the_whole_frame_is_looked_at_and_told(model, asked):
+    request = asked("sdedit")
+    whole = replace(without(request), picture=request.regions[0].picture)
+    finished, _ = ran(whole, model)
+    assert finished.result.attention["picture"].after.min() > 0.01
+    (said,) = finished.report["pictures"]
+    assert (said["region"], said["scale"]) == (None, 0.8)
 
 
 def test_windows_are_kept_for_the_pictures_they_saw(model, asked, tmp_path):

@@ -67,24 +67,6 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
     )
 
 
-@pytest.mark.parametrize("per_level", [2, [2, 2, 2, 2]])
-def test_names_of_the_original_layout_are_known_however_many_layers_are_said(
-    tiny, tmp_path, per_level
-):
-    original = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q.lora"
-    down, up = query_of(tiny).values()
-    save_file(
-        {f"{original}_down.weight": down, f"{original}_up.weight": up},
-        file := tmp_path / "a.safetensors",
-    )
-    unet = deepcopy(tiny.unet)
-    unet.register_to_config(layers_per_block=per_level)
-    add_loras((str(file),), {"unet": unet})
-    assert not torch.equal(
-        unet.get_submodule(QUERY).weight, weight_of(tiny, "unet", QUERY)
-    )
-
-
 ONES, WHOLE = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.int8)
 STEM, DOWN = f"unet.{QUERY}", f"unet.{QUERY}.lora_A.weight"
 # Beside the tensors of a layer, what a file says of itself, and what is said of that.

@@ -14,7 +14,6 @@ from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, load_file_of, original_layout
 
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.params.written import ControlSpec
@@ -83,18 +82,6 @@ def test_a_call_is_the_pipelines(model, pipeline, latents):
     added = {"text_embeds": text.pooled, "time_ids": sizes}
     eps = pipeline.unet(latents, step.t, text.vectors, added_cond_kwargs=added).sample
     torch.testing.assert_close(model.predict(latents, step, text)[1], eps)
-
-
-def test_rows_of_frames_read_the_text_of_their_branch(model, latents):
-    text = model.embed(PROMPTS[:2])
-    step = model.schedule.sampling(4)[0]
-    both = model.predict(latents.repeat(2, 1, 1, 1), step, text)[1]
-    alone = [model.predict(latents, step, text[row])[1] for row in range(2)]
-    torch.testing.assert_close(both, torch.cat(alone))
-    with pytest.raises(ValueError, match="pooled"):
-        model.predict(
-            latents, step, PromptEmbedding(("",), text.vectors[:1], (2,), ((),), ((),))
-        )
 
 
 def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from single_files import assert_same, original_layout
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.request.edit_request import EditRequest
@@ -120,14 +119,6 @@ def test_a_variant_is_read_where_there_is_nothing_else(copy, ending, same):
     renamed(copy, ending)
     same()
     assert count_weights(copy) == count
-
-
-def test_the_whole_precision_comes_first(copy, same):
-    file = copy / UNET
-    halves = {key: value.half() * 2 for key, value in load_file(file).items()}
-    save_file(halves, file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    same()
-    assert count_weights(copy / "unet") == sum(x.numel() for x in halves.values())
 
 
 def test_shards_are_read_without_their_index_and_missed_by_their_number(copy, same):
@@ -324,16 +315,3 @@ def test_metadata_of_the_same_kind_pass(file, original):
 def test_other_layers_are_refused(file, original, layer):
     save_file(original, file, {"modelspec.encoder_layer": layer})
     assert f"has encoder_layer {layer!r}, which is not supported" in refusal(file)
-
-
-@pytest.mark.parametrize(
-    ("key", "version"),
-    [
-        ("cond_stage_model.model.token_embedding.weight", "sd2"),
-        ("conditioner.embedders.1.x", "sdxl"),
-        ("cond_stage_model.transformer.x", "sd1"),
-    ],
-)
-def test_a_file_is_estimated_by_its_own_version(tmp_path, key, version):
-    save_file({key: torch.zeros(1)}, path := tmp_path / "a.safetensors")
-    assert facts_of(str(path)).folder.name == version

@@ -16,7 +16,6 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import PIPELINE_FILES, matches
 from regrain.editing.models.files.facts import EXPERTS, facts_of
 from regrain.editing.models.files.offers import PAIR, VACE, WAN
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan.experts import loras_of, notes_on
 from regrain.editing.params.registry import check_needs, check_params
 
@@ -189,15 +188,6 @@ def test_both_experts_are_fetched():
         for end in (".safetensors.index.json", "-00001-of-00003.safetensors"):
             name = f"{part}/diffusion_pytorch_model{end}"
             assert matches(name, PIPELINE_FILES)
-
-
-def test_a_model_of_one_expert_takes_every_lora(wan_folder, tmp_path):
-    file = tmp_path / "low_noise.safetensors"
-    name = "transformer.blocks.0.attn1.to_q.lora_{}.weight"
-    save_file(
-        {name.format("A"): torch.ones(1, 24), name.format("B"): torch.ones(24, 1)}, file
-    )
-    assert load_backbone(str(wan_folder), (str(file),)).notes == ()
 
 
 # --- What is refused
