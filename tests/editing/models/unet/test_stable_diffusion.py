@@ -258,20 +258,13 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
 def test_weights_stored_in_half_are_read_as_float(tmp_path, tiny_dc_folder, tiny_dc):
     folder = shutil.copytree(tiny_dc_folder, tmp_path / "half")
     for path in folder.rglob("*.safetensors"):
-        save_file(
-            {name: value.half() for name, value in load_file(path).items()},
-            path,
-            {"format": "pt"},
-        )
-    model = loaded(folder)
-    for part in ("unet", "vae", "text_encoder"):
-        ours, theirs = (
-            getattr(model, part).state_dict(),
-            getattr(tiny_dc, part).state_dict(),
-        )
-        for name, value in ours.items():
-            assert value.dtype == theirs[name].dtype
-            assert torch.equal(value, theirs[name].half().to(theirs[name].dtype))
+        halves = {name: value.half() for name, value in load_file(path).items()}
+        save_file(halves, path, {"format": "pt"})
+    for name, part in loaded(folder).parts.items():
+        theirs = tiny_dc.parts[name].state_dict()
+        for key, value in part.state_dict().items():
+            assert value.dtype == theirs[key].dtype
+            assert torch.equal(value, theirs[key].half().to(value.dtype))
 
 
 def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
@@ -509,27 +502,33 @@ def test_other_single_files_are_refused(tmp_path, tiny, change, message):
     assert "damaged" in refusal(tmp_path / "other.safetensors")
 
 
-def test_shipped_configurations_are_the_real_sizes():
-    """On the meta device: parameter counts and heads of Stable Diffusion 1.5, 2.x and
-    SDXL base 1.0."""
-    counts = {
-        "sd1": [859_520_964, 83_653_863, 123_060_480],
-        "sd2": [865_910_724, 83_653_863, 340_387_840],
+# Of Stable Diffusion 1.5, 2.x and SDXL base 1.0: weights of each part, and heads.
+SHIPPED = {
+    "sd1": ([859_520_964, 83_653_863, 123_060_480], 8),
+    "sd2": ([865_910_724, 83_653_863, 340_387_840], 20),
+    "sdxl": ([2_567_463_684, 83_653_863, 123_060_480, 694_659_840], 20),
+}
+
+
+@pytest.mark.parametrize("version", SHIPPED)
+def test_shipped_configurations_are_the_real_sizes(version):
+    counts, heads = SHIPPED[version]
+    build = {
+        "unet": UNet2DConditionModel.from_config,
+        "vae": AutoencoderKL.from_config,
+        "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig(**config)),
+        "text_encoder_2": lambda config: CLIPTextModelWithProjection(
+            CLIPTextConfig(**config)
+        ),
     }
-    counts["sdxl"] = [2_567_463_684, 83_653_863, 123_060_480, 694_659_840]
-    build = {"unet": UNet2DConditionModel.from_config, "vae": AutoencoderKL.from_config}
-    build["text_encoder"] = lambda config: CLIPTextModel(CLIPTextConfig(**config))
-    build["text_encoder_2"] = lambda config: CLIPTextModelWithProjection(
-        CLIPTextConfig(**config)
-    )
-    for version, expected in counts.items():
-        files = [CHECKPOINTS / version / part / "config.json" for part in build]
-        with torch.device("meta"):
-            made = zip(build.values(), files[: len(expected)], strict=False)
-            parts = [make(read_json(file)) for make, file in made]
-        assert [sum(p.numel() for p in part.parameters()) for part in parts] == expected
-        heads = parts[0].down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads
-        assert heads == (8 if version == "sd1" else 20)
+    made = []
+    with torch.device("meta"):
+        for part in [*build][: len(counts)]:
+            config = read_json(CHECKPOINTS / version / part / "config.json")
+            made.append(build[part](config))
+    assert [sum(p.numel() for p in part.parameters()) for part in made] == counts
+    unet = made[0]
+    assert unet.down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads == heads
 
 
 @pytest.mark.full

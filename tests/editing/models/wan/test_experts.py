@@ -121,34 +121,30 @@ def test_a_second_guidance_needs_a_second_expert():
 
 def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_path):
     """By alpha, which is not the rank; without such a name to both."""
-    name = "blocks.0.attn1.to_q"
     fresh = torch.Generator().manual_seed(1)
     down = torch.randn(2, 24, generator=fresh)
     up = torch.randn(24, 2, generator=fresh)
-    files = {}
-    for place, named in enumerate(("x_HIGH_noise", "wan2.2-low-noise", "x_both"), 1):
-        layer = f"diffusion_model.{name.replace('attn1.to_q', 'self_attn.q')}"
+    layer = "diffusion_model.blocks.0.self_attn.q"
+    files = []
+    for times, named in enumerate(("x_HIGH_noise", "wan2.2-low-noise", "x_both"), 1):
         weights = {
-            f"{layer}.lora_down.weight": place * down,
+            f"{layer}.lora_down.weight": times * down,
             f"{layer}.lora_up.weight": up,
             f"{layer}.alpha": torch.tensor(0.25),
         }
-        files[named] = str(tmp_path / f"{named}.safetensors")
-        save_file(weights, files[named])
-    high, low, both = files.values()
+        files.append(str(tmp_path / f"{named}.safetensors"))
+        save_file(weights, files[-1])
+    high, low, both = files
     model = loaded(pair_folder, loras=(high, f"{low}@0.5", both), dtype=torch.float64)
     change = (0.25 / 2 * up @ down).double()
     for part, times in {"transformer": 1 + 3, "transformer_2": 0.5 * 2 + 3}.items():
-        found, plain_one = (
-            one.networks[part].get_parameter(f"{name}.weight")
+        found, plain = (
+            one.networks[part].get_parameter("blocks.0.attn1.to_q.weight")
             for one in (model, pairs["both"])
         )
-        torch.testing.assert_close(found, plain_one + times * change)
-    assert [note.split(" changes ")[1] for note in model.notes] == [
-        f"the expert for {noise} noise alone, as its name says. Rename it if it is for "
-        "both."
-        for noise in ("high", "low")
-    ]
+        torch.testing.assert_close(found, plain + times * change)
+    for note, noise in zip(model.notes, ("high", "low"), strict=True):
+        assert f"changes the expert for {noise} noise alone, as its name says." in note
 
 
 FIRST, SECOND = EXPERTS
