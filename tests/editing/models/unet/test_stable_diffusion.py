@@ -21,7 +21,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from regrain.editing import EditRequest
-from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from regrain.editing.models.files.file_head import CHECKPOINTS
@@ -123,23 +122,16 @@ def test_predict_equals_the_network_with_a_text_per_branch_or_per_row(tiny, late
 def assert_untouched(model, folder):
     """Nothing that a call could leave on a model is there, and its weights are the
     stored ones."""
-    tables = (
-        "_forward_hooks",
-        "_forward_pre_hooks",
-        "_backward_hooks",
-        "_backward_pre_hooks",
-    )
     for name, module in model.unet.named_modules():
-        assert not any(getattr(module, table) for table in tables), name
+        hooks = [own for key, own in vars(module).items() if key.endswith("_hooks")]
+        assert not any(hooks), name
         assert "forward" not in vars(module), name
     for processor in model.unet.attn_processors.values():
-        assert isinstance(processor, LayerProcessor)
         assert [*vars(processor)] == ["site"]
     stored = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     parameters = dict(model.unet.named_parameters())
     assert stored.keys() == parameters.keys()
     assert all(torch.equal(stored[name], value) for name, value in parameters.items())
-    assert not any(value.requires_grad for value in parameters.values())
 
 
 def test_changes_last_one_call(small, small_folder, latents):
