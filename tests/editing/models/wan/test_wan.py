@@ -151,17 +151,18 @@ def test_the_autoencoder_takes_one_call_at_a_time(wan):
 
 def test_little_memory_lets_the_autoencoder_work_in_tiles(wan, monkeypatch):
     tiled, encode = [], wan.vae.encode
-    monkeypatch.setattr(
-        wan.vae, "encode", lambda x: tiled.append(wan.vae.use_tiling) or encode(x)
-    )
+
+    def noted(x):
+        tiled.append(wan.vae.use_tiling)
+        return encode(x)
+
+    monkeypatch.setattr(wan.vae, "encode", noted)
     for free in (1 << 40, 1):
-        monkeypatch.setattr(
-            "regrain.editing.models.turns.free_memory", lambda _, free=free: free
-        )
+        memory = "regrain.editing.models.turns.free_memory"
+        monkeypatch.setattr(memory, lambda _, free=free: free)
         wan.encode(frames_of(5))
-        assert wan.window_frames(1, 4, 6) == (max(8, int(free / 2 / (16 * 24 * 36))))
-    assert tiled == [False, True]
-    assert not wan.vae.use_tiling
+        assert wan.window_frames(1, 4, 6) == max(8, int(free / 2 / (16 * 24 * 36)))
+    assert (tiled, wan.vae.use_tiling) == ([False, True], False)
 
 
 def test_out_of_memory_says_what_to_lower(wan, monkeypatch, latents):
