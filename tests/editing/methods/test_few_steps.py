@@ -2,14 +2,15 @@
 InfEdit's round trip."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
 from made_models import load_double, write_small_model
-from running import edit_clip, finish, note_calls
-from wiring import FRAMES, requested
+from running import calls_by_window, edit_clip, finish, note_calls
+from wiring import FRAMES, REFINED, requested
 
 from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import add_noise, common_noise
@@ -142,3 +143,32 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
     frames = request.clip.read(0, FRAMES)
     kept = small.decode(small.encode(frames))
     assert np.array_equal(result.uncomposited[:], kept)
+
+
+@pytest.mark.full(but="source--given0-4-0")
+@pytest.mark.parametrize(
+    ("branch", "prompt", "given", "count", "off"),
+    [
+        ("source", "", {"redraw": 0.25, "noise": "shared"}, 4, 0),
+        ("source", "", {"redraw": 0.25, "noise": "tracks"}, 4, 0),
+        ("layout", REFINED, {"blend": "words", "edit_words": "fox"}, 3, None),
+    ],
+)
+def test_windows_agree_on_their_anchors(
+    small, monkeypatch, branch, prompt, given, count, off
+):
+    """The source with noise is that of the window before, whose last frame hands its
+    noise on to the next; so is the layout, which is walked beside an edit that is
+    blended by words."""
+
+    def noted(x, step, text, *_):
+        return x.unflatten(0, (-1, FRAMES))[text.branches.index(branch)].clone()
+
+    usual = {"steps": 4, "preview_every": 0, "window": FRAMES, "cuts": "none"}
+    params = check_params("infedit", usual | {"strength": 0.75} | given)
+    request = requested("infedit", prompt, frames=5)
+    windows = calls_by_window(monkeypatch, small, noted, request, params)
+    for before, after in pairwise(windows):
+        assert len(before) == count
+        for old, new in zip(before, after, strict=True):
+            torch.testing.assert_close(new[:2], old[[0, -1]], rtol=off, atol=off)
