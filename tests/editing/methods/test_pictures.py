@@ -15,7 +15,7 @@ from json_files import read_json
 from made_models import loaded, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
-from wiring import FRAMES, UNETS, near, requested, softmax
+from wiring import FRAMES, UNETS, near, requested
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.__main__ import main
@@ -24,7 +24,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.models.pictures.adapter import load_pictures
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.recipe.events import Finished, Preview
-from regrain.editing.recipe.looking import Looking
+from regrain.editing.recipe.looking import Looking, covered
 from regrain.editing.request.runnable import check_runnable
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -103,65 +103,42 @@ def decoded(request, model):
     [*((m, False) for m in UNETS), ("sdedit", True)],
     indirect=["sdxl"],
 )
-def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkeypatch):
-    """Every call: rows of the edit's halves get the term of the formula, those of the
-    source nothing."""
+def test_the_halves_of_the_edit_see_pictures_and_the_source_none(
+    model, asked, method, monkeypatch
+):
+    """In every call; the term itself is diffusers', see `test_picture_adapters`."""
     request = asked(method, params={"steps": 2})
-    calls = []
     make = Looking._attend
-    picture = write_picture(Path(request.regions[0].picture).parent / "scene.png", 5)
-    request = replace(request, picture=str(picture), picture_scale=0.4)
-    pictures = load_pictures(request.picture_adapter, list(request.pictures), model)
-    scales = {0: 0.4, 1: 1.2}
-
-    def cover(label, size):
-        if not label:
-            return torch.ones(FRAMES, size[0] * size[1])
-        area = torch.from_numpy(request.areas[:] == label).float()
-        return F.adaptive_avg_pool2d(area, size).flatten(1)
+    there = set()
 
     def spy(self, attend, halves, step):
         look = make(self, attend, halves, step)
-        grid = self._grid
-        calls.append(halves)
 
         def checked(q, k, v, site):
-            own = attend(q, k, v, site)
             found = look(q, k, v, site)
             if site.kind == "cross":
-                wanted = []
-                for half, one in zip(halves, q.split(FRAMES), strict=True):
-                    term = torch.zeros_like(one)
-                    for seen in pictures.seen if half in ("uncond", "cond") else ():
-                        tokens = seen.tokens[half == "uncond"]
-                        own_keys = (
-                            F.linear(tokens, w) for w in pictures.weights[site.name]
-                        )
-                        k2, v2 = (
-                            x.unflatten(-1, (q.shape[1], -1)).transpose(1, 2)
-                            for x in own_keys
-                        )
-                        share = scales[seen.asked.label] * cover(
-                            seen.asked.label, grid.at(site).size
-                        )
-                        term = term + share[:, None, :, None] * (softmax(one, k2) @ v2)
-                    wanted.append(term)
-                near(found - own, torch.cat(wanted), site.name)
+                added = (found - attend(q, k, v, site)).split(FRAMES)
+                for half, one in zip(halves, added, strict=True):
+                    assert bool(one.any()) == (half in ("uncond", "cond"))
+                    there.add(half)
             return found
 
         return checked
 
     monkeypatch.setattr(Looking, "_attend", spy)
     seeing = decoded(request, model)
-    assert {half for branches in calls for half in branches} - {
-        "source",
-        "source_uncond",
-    } == {
-        "uncond",
-        "cond",
-    }
+    assert there - {"source", "source_uncond"} == {"uncond", "cond"}
     monkeypatch.undo()
     assert (seeing != decoded(without(request), model)).mean() > 0.1
+
+
+def test_a_picture_counts_by_the_share_of_its_region(asked):
+    request = asked("sdedit")
+    cover = covered(request)
+    area = torch.from_numpy(request.areas[:] == 1).float()
+    for size in ((8, 12), (4, 6), (2, 3)):
+        near(cover(1, size), F.adaptive_avg_pool2d(area, size).flatten(1))
+        assert (cover(0, size) == 1).all()
 
 
 @pytest.mark.parametrize("method", ["sdedit", "videograin"])

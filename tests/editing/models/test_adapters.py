@@ -192,29 +192,39 @@ def test_weights_of_other_types_are_used_or_refused(small, adapter, tmp_path, dt
         refused("is not an adapter", load_adapter, path)
 
 
-def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
+@pytest.fixture
+def shelf(file, tmp_path, monkeypatch):
+    """A folder with two adapters, and a model of the same name as one of them."""
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setenv("REGRAIN_MODELS", str(models))
     for name in ("b", "a"):
         (models / f"{name}.safetensors").write_bytes(file.read_bytes())
     stranger(models / "lora.safetensors")
-    (models / "a").mkdir()  # a model of the same name
+    (models / "a").mkdir()
+    return models
+
+
+def test_they_are_found_by_name_or_path_and_listed(shelf, file):
     assert adapters.local_adapters() == ["a", "b"]
-    assert (
-        find_adapter("a") == find_adapter("a.safetensors") == models / "a.safetensors"
-    )
+    for name in ("a", "a.safetensors"):
+        assert find_adapter(name) == shelf / "a.safetensors"
     assert find_adapter(str(file)) == file
-    for name in (
-        "c",
-        "lora/a",
-        str(tmp_path),
-        "x" * 5000,
-        "x" * 300 + ".safetensors",
-        "a\0.safetensors",
-        "",
-    ):
-        refused("was not found", find_adapter, name)
+
+
+MISSING = (
+    "c",
+    "lora/a",
+    "/",
+    "x" * 5000,
+    f"{'x' * 300}.safetensors",
+    "a\0.safetensors",
+)
+
+
+@pytest.mark.parametrize("name", [*MISSING, ""])
+def test_what_is_no_adapter_is_not_found(shelf, name):
+    refused("was not found", find_adapter, name)
 
 
 def test_an_adapter_that_is_missing_or_of_other_frames_is_refused_before_the_model_is_loaded(

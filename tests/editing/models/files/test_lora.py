@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from commands import change
-from made_models import load_double, loaded
+from made_models import load_double, loaded, randn
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d
 from wiring import requested
@@ -147,25 +147,21 @@ def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp
     plain = load_double(small_folder)
     save_file(tensors := widening(plain, 9), file := tmp_path / "inpaint.safetensors")
     model = load_backbone(str(small_folder), (str(file),), dtype=torch.float64)
-    assert model.inpaints
+    assert (model.inpaints, plain.inpaints) == (True, False)
     assert "inversion" not in model.offers
-    assert not plain.inpaints
 
     down, up = (part.double() for part in tensors.values())
     first = plain.unet.conv_in
-    draw = torch.Generator().manual_seed(3)
-    x = torch.randn(2, 4, 8, 8, generator=draw, dtype=torch.float64)
-    beside = torch.randn(2, 5, 8, 8, generator=draw, dtype=torch.float64)
+    x = randn(2, 4, 8, 8, seed=3, dtype=torch.float64)
+    beside = randn(2, 5, 8, 8, seed=4, dtype=torch.float64)
     change = conv2d(conv2d(torch.cat([x, beside], 1), down, padding=1), up)
-    step = model.schedule.sampling(4)[1]
-    text = model.embed(["a cat"])
-    _, found = model.predict(x, step, text, Intervention(beside=beside))
+    given = x, model.schedule.sampling(4)[1], model.embed(["a cat"])
+    _, found = model.predict(*given, Intervention(beside=beside))
     with patch.object(first, "forward", lambda x, own=first.forward: own(x) + change):
-        _, expected = plain.predict(x, step, text)
+        _, expected = plain.predict(*given)
     far = (found - expected).abs().max() / expected.abs().max()
     assert float(far) < 1e-6  # the change itself is added up in single precision
-    _, without = plain.predict(x, step, text)
-    assert not torch.allclose(found, without, atol=1e-3)
+    assert not torch.allclose(found, plain.predict(*given)[1], atol=1e-3)
 
 
 @pytest.mark.parametrize(
