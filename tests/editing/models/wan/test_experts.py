@@ -74,24 +74,6 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
-def test_one_expert_is_on_the_device_at_a_time(pair_folder, monkeypatch):
-    """A run has one switch."""
-    monkeypatch.setattr("regrain.editing.models.wan.load.takes_turns", lambda *_: True)
-    model = loaded(pair_folder, dtype=torch.float32)
-    moved = []
-    for part, network in model.networks.items():
-
-        def move(place, part=part, network=network):
-            moved.append((part, str(place)))
-            return network
-
-        monkeypatch.setattr(network, "to", move)
-    text = model.embed(["a cat"])
-    for step in model.schedule.sampling(4, (999.0, 875.0, 800.0, 100.0)):
-        model.predict(randn(3, 4, 4, 6), step, text)
-    assert moved == [("transformer", "cpu")] * 2 + [("transformer_2", "cpu")]
-
-
 def test_a_pair_is_told_by_its_parts(pairs, pair_folder, tmp_path):
     assert facts_of(str(pair_folder)).family == ("Wan 2.2", WAN | PAIR)
     vace = write_wan(tmp_path / "vace", vace=True, experts=True)

@@ -221,13 +221,11 @@ def test_prompts_are_cleaned_as_diffusers_does(monkeypatch):
 
 
 def test_tokens_of_a_cleaned_prompt_have_their_places_in_it(wan):
-    dirty, clean = "a cat &amp;  a  dog", "a cat & a dog"
-    found, plain = wan.embed([dirty]), wan.embed([clean])
-    assert torch.equal(found.vectors, plain.vectors)
+    dirty = "a cat &amp;  a  dog"
+    found = wan.embed([dirty])
+    assert torch.equal(found.vectors, wan.embed(["a cat & a dog"]).vectors)
     assert found.prompts == (dirty,)
-    words = [dirty[start:stop] for start, stop in found.offsets[0][: found.lengths[0]]]
-    assert "dog" in words
-    assert dirty.index("dog") in [start for start, _ in found.offsets[0]]
+    assert (dirty.index("dog"), len(dirty)) in found.offsets[0]
 
 
 def test_prompts_kept_are_those_of_the_encoder_that_made_them(
