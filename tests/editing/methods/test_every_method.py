@@ -83,21 +83,6 @@ def test_the_tables_of_tests_know_every_method(method):
     assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
 
 
-@pytest.mark.parametrize("method", having("strength"))
-def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
-    for strength, taken in {0.75: 3, 0.6: 2, 0.01: 1}.items():
-        events = edit_clip(
-            fitting, requested(method), params(method, steps=4, strength=strength)
-        )
-        with torch.no_grad():
-            done = [
-                (e.done, e.total)
-                for e in events
-                if isinstance(e, Progress) and e.stage == "editing"
-            ]
-        assert done == [(i + 1, taken) for i in range(taken)], strength
-
-
 @pytest.mark.parametrize("method", TURNS)
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     rows = []
