@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from regrain.editing.diffusion.text import (
+    _word_tokens,
     find_words,
     is_swap,
     new_words,
@@ -132,3 +133,17 @@ def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, v
     first = len(start) if variant == "original" else source.lengths[0]
     pads = torch.arange(77 - len(start)) + first
     assert torch.equal(indices[len(start) :], pads.clamp(max=76))
+
+
+@pytest.mark.parametrize(
+    ("variant", "prompt", "expected"),
+    [
+        # shifted
+        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),
+        ("fixed", "A Spider-Man  rides a wooden", {"wooden": (7,), "rides": (5,)}),
+        ("original", f"{JEEP},", {"countryside": None}),  # hidden by the comma
+    ],
+)
+def test_words_after_double_spaces_and_before_commas(tiny, variant, prompt, expected):
+    by_word = dict(_word_tokens(tiny.embed([prompt]), variant))
+    assert {word: by_word.get(word) for word in expected} == expected
