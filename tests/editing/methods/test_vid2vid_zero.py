@@ -15,7 +15,7 @@ from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.params.registry import check_params
 from regrain.editing.recipe import inversion
 from regrain.editing.recipe.events import Stage
-from regrain.editing.recipe.inversion import is_learned
+from regrain.editing.recipe.inversion import is_learned, null_text
 
 STEPS = 2
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -46,6 +46,26 @@ def test_an_unknown_layer_is_named_with_the_nearest(tiny):
 def test_share_of_the_steps_that_use_the_learned_text(tiny, ratio, used):
     steps = tiny.schedule.sampling(50)
     assert [step.index for step in steps if is_learned(step, ratio)] == list(used)
+
+
+def test_learning_is_over_the_sooner_the_later_the_step(tiny, monkeypatch):
+    """The rate of learning is held by the formulas."""
+    seen = []
+
+    def descend(reach, text, goal, inner, rate, enough):
+        seen.append(enough)
+        return text, 0.0
+
+    monkeypatch.setattr(inversion, "_descend", descend)
+    x = torch.zeros(1, 1, 1, 1)
+
+    def answer(*_):
+        return x, x
+
+    steps, text = tiny.schedule.sampling(50), torch.zeros(1, 2, 3)
+    how = {"guidance_scale": 2.0, "inner_steps": 1}
+    list(null_text([x] * 51, answer, answer, steps, text, **how))
+    assert seen == pytest.approx([1e-5 + 2e-5 * number for number in range(50)])
 
 
 def test_learning_stops_when_near_enough():

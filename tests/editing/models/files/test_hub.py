@@ -14,7 +14,7 @@ from made_models import write_small_model
 from safetensors.torch import load_file
 
 from regrain.editing.errors import ModelError
-from regrain.editing.models.files.hub import allowed, fetch, may_fetch
+from regrain.editing.models.files.hub import allowed, fetch, is_here, may_fetch
 from regrain.editing.models.loading.load import load_backbone
 
 ID = "owner/fine-model"
@@ -112,3 +112,24 @@ def test_without_room_nothing_is_fetched(served, monkeypatch):
     ):
         list(fetch(ID))
     assert not any("resolve" in path for path in served.asked)
+
+
+@pytest.mark.full
+def test_what_was_complete_when_a_fetch_stopped_is_kept(served):
+    served.hold.clear()
+    steps = fetch(ID)
+    for _ in steps:
+        # of 1 MB, in two parts
+        if any("text_encoder/model" in path for path in served.asked):
+            break
+    stopped = [next(steps) for _ in range(3)][-1]
+    steps.close()
+    assert not is_here(ID)
+    served.hold.set()
+    served.asked.clear()
+    first, *_, last = fetch(ID)
+    assert 0 < stopped.done == first.done < first.total
+    assert last.done == last.total
+    assert is_here(ID)
+    assert any("text_encoder/model" in path for path in served.asked)
+    assert not any("model_index.json" in path for path in served.asked)
