@@ -8,7 +8,7 @@ import fresco_formulas
 import numpy as np
 import pytest
 import torch
-from running import edit_clip, finish
+from running import edit_clip, finish, note_calls
 from wiring import HEIGHT, WIDTH, drive, requested
 
 from regrain.editing import ArrayClip, Region
@@ -20,6 +20,13 @@ from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 STEPS = 4
+OFF = {
+    "flow_weight": 0.0,
+    "similarity_weight": 0.0,
+    "spatial_steps": 0,
+    "temporal_until": 0.0,
+    "cross_frame": "own",
+}
 
 
 def params(**given):
@@ -30,6 +37,28 @@ def params(**given):
 
 def run(model, asked, **given):
     return finish(edit_clip(model, asked, params(**given)))
+
+
+def test_noise_comes_from_seed_step_and_frame_alone(small, monkeypatch):
+    """The same frames in other batches enter the first step with the same latents."""
+    entered = []
+    starts = []
+    note_calls(monkeypatch, small, lambda x, *_: entered.append(x.clone()))
+    for frames_at_once in (8, 4):
+        run(
+            small,
+            requested("fresco", frames=5),
+            **OFF,
+            first_noise="own",
+            frames_at_once=frames_at_once,
+        )
+        starts.append(
+            [x[: len(x) // 2] for x in entered[1::STEPS]]
+        )  # a call for the source, then 3 steps
+        entered.clear()
+    ((whole,), (first, second)) = starts
+    # as the encoder's last bits
+    assert (torch.cat([first, second[2:]]) - whole).abs().max() < 1e-6
 
 
 def test_two_frames_at_once_are_refused():

@@ -8,6 +8,7 @@ from torch.nn.functional import grid_sample
 from regrain.editing.motion.flow import (
     estimate_both,
     estimate_flow,
+    follow,
     nearest_track,
     occlusion,
     trajectories,
@@ -130,3 +131,7 @@ def test_a_cell_goes_to_the_nearest_track_or_the_oldest_in_a_tie():
     assert taken.tolist() == [False, True, True, False, True, False]
     none = target[:0]
     assert not nearest_track(none, off[:0], none, 6)[1].any()
+
+
+def test_one_frame_has_no_tracks():
+    assert follow(noise(1, 8, 8, 3), [(2, 2)]) == {}
