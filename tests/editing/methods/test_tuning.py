@@ -156,6 +156,14 @@ def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
         assert getattr(facts, names.get(name, name)) == value
 
 
+def test_the_seed_draws_the_first_weights(small):
+    first, second = (
+        small.untuned(0, torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
+    assert same(learned(small, tune_steps=0, tune_seed=1).weights, second)
+    assert not same(first, second)
+
+
 def test_source_prompt_and_clip_matter_and_the_edit_does_not(small):
     usual = learned(small)
     assert not same(
