@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fresco_formulas import loss
 from torch.nn.functional import normalize
 
 from regrain.editing.attention import feature_optimization as room
@@ -11,7 +12,6 @@ from regrain.editing.attention.feature_optimization import (
     unit_slope,
 )
 from regrain.editing.motion.correspondence import Motion
-from regrain.editing.motion.flow import warp
 from regrain.editing.params.fresco import FrescoParams
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
@@ -69,37 +69,9 @@ def dense(rows, reference, distance):
     return (off.abs() if distance == "absolute" else off.square()).mean()
 
 
-def unlike(x, motion, circular):
-    """Mean distance of frames to their neighbours, warped."""
-    pairs = FRAMES if circular else FRAMES - 1
-    total = x.new_zeros(())
-    for half in x.split(FRAMES):
-        for i in range(pairs):
-            a, b, pair = half[i], half[(i + 1) % FRAMES], motion[i : i + 1]
-            total = (
-                total
-                + (
-                    (b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared
-                ).sum()
-            )
-            if circular:
-                total = (
-                    total
-                    + (
-                        (a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden
-                    ).sum()
-                )
-    return total / x.numel()
-
-
-def units(x):
-    return normalize(as_places(x), dim=-1)
-
-
 def total(x, source, motion, wanted):
-    similar = dense(units(x), units(source), wanted.similarity_loss)
-    off = unlike(x, motion, is_circular(wanted))
-    return wanted.flow_weight * off + wanted.similarity_weight * similar
+    """The losses as the formulas of FRESCO have them, on whole matrices."""
+    return loss(wanted, source, motion, x)
 
 
 def near(found, expected):
@@ -117,43 +89,16 @@ def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, dis
     assert near(unit_slope(rows, reference, distance), expected)
 
 
-@pytest.mark.parametrize("distance", ["absolute", "squared"])
-def test_similarity_does_not_depend_on_length(distance):
-    x, reference = (
-        torch.randn(2, 11, 4, dtype=torch.float64),
-        units(features(2).double())[:, :11, :4],
-    )
-    reference = normalize(reference, dim=-1)
-    expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
-    assert near(room.similarity_slope(x, reference, distance), expected)
-
-
-def test_equal_features_have_no_slope(monkeypatch):
-    monkeypatch.setattr(room, "_BLOCK", 20)
-    u = units(features())
-    for distance in ("absolute", "squared"):
-        assert not unit_slope(u, u.clone(), distance).any()
-
-
 @pytest.mark.parametrize("circular", [True, False])
 def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     x, motion = features(), random_motion()
-    expected = gradient(lambda x: unlike(x, motion, circular), x)
+    kind = "circular" if circular else "open"
+    wanted = changed(flow_weight=1.0, similarity_weight=0.0, flow_loss=kind)
+    expected = gradient(lambda x: total(x, x, motion, wanted), x)
     assert near(
         room.flow_slope(as_places(x), room.neighbours(motion, circular)),
         as_places(expected),
     )
-
-
-@pytest.mark.parametrize("circular", [True, False])
-def test_one_frame_agrees_with_itself(circular):
-    x = features(2)
-    wanted = changed(
-        similarity_weight=0.0,
-        flow_loss="circular" if circular else "open",
-        restore_statistics=False,
-    )
-    assert torch.equal(optimised(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():

@@ -6,7 +6,6 @@ import torch
 
 from regrain.editing.diffusion.text import (
     _word_tokens,
-    equalizer,
     find_words,
     is_swap,
     new_words,
@@ -14,7 +13,6 @@ from regrain.editing.diffusion.text import (
     replace_map,
     words,
 )
-from regrain.editing.errors import PromptError
 
 DOG, SHIBA = "a dog is eating a watermelon", "a Shiba-Inu is eating a watermelon"
 RABBIT = "a rabbit is eating a watermelon"
@@ -63,21 +61,6 @@ def test_find_words(tiny):
     } == phrases
 
 
-@pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
-def test_a_word_that_is_not_there_is_an_error_that_names_the_nearest(tiny, phrase):
-    with pytest.raises(PromptError, match=r"params.blend_words: .*(watermelon|eating)"):
-        find_words(tiny.embed([DOG]), phrase, "params.blend_words")
-
-
-def test_equalizer_touches_the_tokens_of_its_words_only(tiny):
-    text = tiny.embed([SHIBA])
-    factors = equalizer(text, {"Shiba-Inu": 3.0, "eating": 0.5})
-    assert factors[2:7].tolist() == [3.0] * 5
-    assert factors[8] == 0.5
-    assert (factors[[0, 1, 7, *range(9, 77)]] == 1).all()
-    assert (equalizer(text, {}) == 1).all()
-
-
 def test_replace_as_published_and_mended(tiny):
     original, fixed = (
         replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v)
@@ -96,18 +79,6 @@ def test_replace_as_published_and_mended(tiny):
     original = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
     assert float(original[:, 2].sum()) == 5
     assert [float(row.sum()) for row in original[3:7]] == [2] * 4
-
-
-@pytest.mark.parametrize(
-    ("prompts", "variant"),
-    [([JEEP] * 2, "fixed"), ([JEEP] * 2, "original"), ([JEEP.upper(), JEEP], "fixed")],
-)
-def test_equal_prompts_are_mapped_to_themselves(tiny, prompts, variant):
-    text, same = tiny.embed(prompts)
-    assert torch.equal(replace_map(text, same, variant), torch.eye(77))
-    indices, aligned = refine_map(text, same, variant)
-    assert torch.equal(indices, torch.arange(77))
-    assert aligned.all()
 
 
 def test_replacing_loses_and_doubles_no_attention(tiny):
@@ -129,27 +100,6 @@ def test_a_comma_makes_no_edited_word(tiny):
         last + 1: {last: 1},
         last + 2: {last + 1: 1},
     }
-
-
-@pytest.mark.parametrize(
-    ("variant", "prompt", "expected"),
-    [
-        # shifted
-        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),
-        ("fixed", "A Spider-Man  rides a wooden", {"wooden": (7,), "rides": (5,)}),
-        ("original", f"{JEEP},", {"countryside": None}),  # hidden by the comma
-    ],
-)
-def test_words_after_double_spaces_and_before_commas(tiny, variant, prompt, expected):
-    by_word = dict(_word_tokens(tiny.embed([prompt]), variant))
-    assert {word: by_word.get(word) for word in expected} == expected
-
-
-def test_replacing_needs_as_many_words(tiny):
-    with pytest.raises(
-        PromptError, match="2 words, but the source prompt has 6.*refine"
-    ):
-        replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
 
 
 @pytest.mark.parametrize(
@@ -185,16 +135,15 @@ def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, v
     assert torch.equal(indices[len(start) :], pads.clamp(max=76))
 
 
-def test_case_makes_an_edited_word_as_published(tiny):
-    """Between two edited words places are kept; behind the last one they are not."""
-    source, target = (
-        "a dog is eating A watermelon",
-        "a Shiba-Inu is eating a watermelon",
-    )
-    mapper = replace_map(tiny.embed([source]), tiny.embed([target]), "original")
-    assert entries(mapper, range(3, 6)) == {3: {7: 1}, 4: {8: 1}, 5: {9: 1}}
-    assert entries(mapper, [10]) == {10: {10: 1}}
-    same_case = replace_map(
-        tiny.embed([source.lower()]), tiny.embed([target]), "original"
-    )
-    assert entries(same_case, [3]) == {3: {}}
+@pytest.mark.parametrize(
+    ("variant", "prompt", "expected"),
+    [
+        # shifted
+        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),
+        ("fixed", "A Spider-Man  rides a wooden", {"wooden": (7,), "rides": (5,)}),
+        ("original", f"{JEEP},", {"countryside": None}),  # hidden by the comma
+    ],
+)
+def test_words_after_double_spaces_and_before_commas(tiny, variant, prompt, expected):
+    by_word = dict(_word_tokens(tiny.embed([prompt]), variant))
+    assert {word: by_word.get(word) for word in expected} == expected

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from running import composite
 
 from regrain.editing.diffusion.blending import (
-    blend_latents,
     differing,
-    mask_from_attention,
 )
 from regrain.editing.media.labels import fade_inwards
 
@@ -24,31 +21,6 @@ def test_composite_is_exact_inside_and_beyond_the_feather(reach):
     near[0, 8 - reach : 16 + reach, 8 - reach : 16 + reach] = True
     assert np.array_equal(out[MASK], EDITED[MASK])
     assert np.array_equal(out[~near], SOURCE[~near])
-
-
-def test_blend_latents_takes_each_side():
-    mask = torch.zeros(2, 1, 3, 3)
-    mask[0, 0, 1, 1] = 1
-    blended = blend_latents(torch.full((2, 4, 3, 3), 3.0), torch.ones(2, 4, 3, 3), mask)
-    assert torch.equal(blended, 1 + 2 * mask.expand(2, 4, 3, 3))
-
-
-def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
-    mass = torch.zeros(3, 4, 4)
-    mass[0, 0, 0], mass[0, 3, 3] = 1.0, 0.5
-    mass[1, 1, 2] = 1e-6
-    mask = mask_from_attention(mass, (8, 8), 0.5)[:, 0]
-    expected = torch.zeros(3, 8, 8)
-    expected[0, :4, :4] = (
-        # a cell and its neighbours, each two pixels wide; half the maximum is not above
-        1
-    )
-    expected[1, :6, 2:] = 1  # weak, but its frame's strongest
-    assert torch.equal(mask, expected)
-    assert not mask_from_attention(mass, (4, 4), 1.0).any()
-    assert torch.equal(
-        mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2)
-    )
 
 
 def test_feather_fades_from_edit_to_source_outside_and_opacity_inside():

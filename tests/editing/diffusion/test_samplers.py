@@ -4,7 +4,6 @@ sampling on random weights."""
 from functools import cache
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -191,24 +190,7 @@ def test_as_many_steps_are_run_as_in_diffusers(sampler, steps):
         assert len(Sampling(schedule, sampler, steps, strength).steps) == count
 
 
-def test_few_steps_lie_inside_the_wanted_share():
-    """A cut list of four would leave two or three, whatever the strength says."""
-    schedule = Schedule.from_config(SCHEDULER)
-    for sampler in ("euler", "lcm"):
-        steps = Sampling(schedule, sampler, 4, 0.6).steps
-        assert len(steps) == 4
-        assert steps[0].t == pytest.approx(599, abs=1)
-
-
 def test_without_strength_nothing_is_run():
     schedule = Schedule.from_config(SCHEDULER)
     for sampler in THEIRS:
         assert Sampling(schedule, sampler, 4, 0.0).steps == ()
-
-
-def test_karras_levels_are_even_in_the_seventh_root():
-    schedule = Schedule.from_config(SCHEDULER)
-    steps = Sampling(schedule, "dpmpp_2m_karras", 12).steps
-    roots = np.array([(step.noise / step.signal) ** (1 / 7) for step in steps])
-    assert np.ptp(np.diff(roots)) < 1e-9
-    assert all(step.between for step in steps)

@@ -58,15 +58,6 @@ def test_alphas_equal_diffusers(beta_schedule):
         assert ours[[*known]] == pytest.approx([*known.values()], abs=1e-6)
 
 
-def test_fifty_steps_visit_981_to_1(schedule):
-    steps = schedule.sampling(50)
-    assert [step.t for step in steps] == list(range(981, 0, -20))
-    assert [step.index for step in steps] == list(range(50))
-    assert {step.total for step in steps} == {50}
-    last = steps[-1].signal_next, steps[-1].noise_next
-    assert last == pytest.approx((0.999150**0.5, 0.00085**0.5), abs=1e-6)
-
-
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_levels_equal_diffusers(spacing):
     config = SD | {"timestep_spacing": spacing}

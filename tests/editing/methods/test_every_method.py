@@ -83,21 +83,6 @@ def test_the_tables_of_tests_know_every_method(method):
     assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
 
 
-@pytest.mark.parametrize("method", having("strength"))
-def test_strength_is_the_share_of_the_schedule_that_is_run(fitting, method):
-    for strength, taken in {0.75: 3, 0.6: 2, 0.01: 1}.items():
-        events = edit_clip(
-            fitting, requested(method), params(method, steps=4, strength=strength)
-        )
-        with torch.no_grad():
-            done = [
-                (e.done, e.total)
-                for e in events
-                if isinstance(e, Progress) and e.stage == "editing"
-            ]
-        assert done == [(i + 1, taken) for i in range(taken)], strength
-
-
 @pytest.mark.parametrize("method", TURNS)
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     rows = []
@@ -173,22 +158,11 @@ def shown_in(events, stage):
 @pytest.mark.parametrize(
     "method", [name for name in UNETS if "inverting" in METHODS[name].stages]
 )
-def test_an_inversion_shows_how_the_clip_turns_to_noise(
-    small, monkeypatch, tmp_path, method
-):
-    """Its previews lead away from the clip, and change no bit of the result."""
-    results = []
-    shown = []
-    more = CASES[method].more
-    for every in (1, 0):
-        monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / f"every {every}"))
-        given = params(method, steps=4, preview_every=every, **more)
-        result, seen = followed(edit_clip(small, requested(method), given))
-        results.append(np.asarray(result.uncomposited))
-        shown.append(shown_in(seen, "inverting"))
-    assert np.array_equal(*results)
-    rising, none = shown
-    assert not none
+def test_an_inversion_shows_how_the_clip_turns_to_noise(small, method):
+    """Its previews lead away from the clip."""
+    given = params(method, steps=4, preview_every=1, **CASES[method].more)
+    _, seen = followed(edit_clip(small, requested(method), given))
+    rising = shown_in(seen, "inverting")
     assert len(rising) == 4
     size = rising[0].frames.shape[2:0:-1]
     clip = requested(method).clip.read(0, FRAMES)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from running import finish, note_calls
+from running import finish
 
 from regrain.editing import ArrayClip, load_backbone, load_project
 from regrain.editing.__main__ import main
@@ -61,18 +61,6 @@ def test_long_clips_are_refused(tiny):
         match=r"clip.frames: Clusters are found in at most 64 frames.* has 65",
     ):
         next(find_clusters(tiny, clip, "a horse"))
-
-
-def test_the_half_with_less_noise_is_looked_at(small, monkeypatch):
-    looked = []
-    note_calls(
-        monkeypatch,
-        small,
-        lambda *given: looked.append(given[-1].attend.__name__ == "attend"),
-    )
-    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8))
-    finish(find_clusters(small, clip, "a horse", count=2, steps=4))
-    assert looked == [True, True, False, False]
 
 
 def test_pca_has_one_scale_for_the_clip():

@@ -12,10 +12,10 @@ from made_models import load_double, write_small_model
 from running import calls_by_window, edit_clip, finish, note_calls
 from wiring import FRAMES, REFINED, requested
 
-from regrain.editing import ArrayClip
 from regrain.editing.diffusion.samplers import Sampling
-from regrain.editing.diffusion.schedule import add_noise, carried_noise, common_noise
+from regrain.editing.diffusion.schedule import add_noise, common_noise
 from regrain.editing.errors import ModelError
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import guidance_embedding
 from regrain.editing.params.base import Sampler
@@ -106,24 +106,17 @@ def test_a_model_that_is_told_its_guidance_needs_one_row(told, monkeypatch, meth
 
 
 def test_a_told_scale_is_that_of_each_branch(told, no_grad):
-    """Two branches of one call with their own scales are as two calls."""
+    """Of two branches of one call, beside the network itself."""
     model = load_double(told)
     step = Sampling(model.schedule, "lcm", 4).steps[1]
     x = torch.randn(2 * FRAMES, 4, 8, 12, dtype=torch.float64)
     text = model.embed(["a cat", "a fox"])
-    from regrain.editing.models.intervention import Intervention
-
     both = model.predict(x, step, text, Intervention(guidance=(2.0, 8.0)))[1]
-    for row, scale in enumerate((2.0, 8.0)):
-        part = slice(row * FRAMES, (row + 1) * FRAMES)
-        change = Intervention(guidance=(scale,))
-        alone = model.predict(x[part], step, text[row], change)[1]
-        torch.testing.assert_close(both[part], alone)
-        width = model.unet.config.time_cond_proj_dim
-        w = guidance_embedding(torch.tensor([scale] * FRAMES), width).double()
-        vectors = text.vectors[row : row + 1].double().repeat(FRAMES, 1, 1)
-        theirs = model.unet(x[part], step.t, vectors, timestep_cond=w).sample
-        torch.testing.assert_close(alone, theirs)
+    scales = torch.tensor([2.0, 8.0]).repeat_interleave(FRAMES)
+    told = guidance_embedding(scales, model.unet.config.time_cond_proj_dim).double()
+    vectors = text.vectors.double().repeat_interleave(FRAMES, 0)
+    theirs = model.unet(x, step.t, vectors, timestep_cond=told).sample
+    torch.testing.assert_close(both, theirs)
 
 
 def test_a_few_step_model_is_not_inverted_and_says_what_can_be_used(told):
@@ -179,24 +172,3 @@ def test_windows_agree_on_their_anchors(
         assert len(before) == count
         for old, new in zip(before, after, strict=True):
             torch.testing.assert_close(new[:2], old[[0, -1]], rtol=off, atol=off)
-
-
-def test_noise_along_tracks_is_white_and_stays_with_what_moves():
-    """Of two cells that move right by one each frame, one leaves a 1 x 2 grid."""
-    known = torch.tensor([[[[1.0, 2.0]]]])
-    tracks = torch.tensor([[0, 1], [2, 0], [3, 2]])
-    own = torch.randn(4, 1, generator=torch.Generator().manual_seed(1))[:, 0]
-    found = carried_noise(known, tracks, torch.Generator().manual_seed(1))
-    assert found.flatten(1).tolist() == [[1, 2], [own[2], 1], [own[3], own[2]]]
-
-
-def test_what_stands_still_has_the_shared_noise(small):
-    """On a clip in which nothing moves, noise along tracks changes no bit."""
-    request = requested("sdedit")
-    still = np.repeat(request.clip.read(0, 1), FRAMES, 0)
-    request = replace(request, clip=ArrayClip(still, fps=request.clip.fps))
-    found = []
-    for noise in ("shared", "tracks"):
-        params = check_params("sdedit", {"steps": 3, "noise": noise})
-        found.append(finish(METHODS["sdedit"].run(small, request, params)).edits[0])
-    assert found[0].equal(found[1])

@@ -16,10 +16,9 @@ from regrain.editing import ArrayClip, EditRequest, edit
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import combine, split
 from regrain.editing.errors import DivergedError, ModelError, PromptError
-from regrain.editing.methods.flow_regions import FlowModel, amplified, run
+from regrain.editing.methods.flow_regions import run
 from regrain.editing.params.registry import check_params
 from regrain.editing.recipe.region_words import RegionText, pieces_of
-from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache", "no_grad")
 SAME = {"source_guidance": 3.0, "guidance_scale": 3.0, "preview_every": 0}
@@ -75,44 +74,6 @@ def test_without_guidance_no_call_is_without_the_prompt(wan, tmp_path):
     check_formulas(found)
     usual = drive(wan, requested("flow_regions"), tmp_path, **BASES["flow_regions"])
     assert 2 * len(found.of("editing")) == len(usual.of("editing"))
-
-
-def test_latents_outside_the_regions_stay_bit_for_bit(wan):
-    asked = requested("flow_regions")
-    found = latents_of(wan, asked, params())
-    source = wan.encode(asked.clip.read(0, 3))
-    touched = (found != source).any(1)
-    mask = np.asarray(asked.edited_mask).reshape(3, 4, 4, 6, 4).any((2, 4))
-    inside = torch.from_numpy(np.stack([mask[0], mask[1] | mask[2]]))
-    assert torch.equal(touched, inside)
-    free = latents_of(wan, asked, params(blend=False))
-    assert (free != source).any(1).all()
-
-
-def test_no_strength_is_the_plain_edit(wan_double):
-    wan = wan_double
-    asked = requested("flow_regions")
-    weak = {"cross_strength": 0.0, "self_strength": 0.0}
-    given = params(**weak, modulate_until=1.0)
-    calls = []
-    predict = wan.predict
-    bare = SimpleNamespace(
-        **{name: getattr(wan, name) for name in dir(wan) if not name.startswith("__")}
-    )
-    bare.predict = lambda *given: (
-        calls.append(given[-1]),
-        predict(*given),
-        predict(*given[:-1]),
-    )[-1]
-    torch.testing.assert_close(
-        latents_of(wan, asked, given),
-        latents_of(bare, asked, given),
-        atol=1e-11,
-        rtol=1e-11,
-    )
-    # Two prompts, with and without words: only those with words have an attention of
-    # their own.
-    assert [change.attend is None for change in calls[:4]] == [True, False, True, False]
 
 
 # --- A flow whose velocity is known
@@ -228,30 +189,6 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
     for maps in found.attention.values():  # every word is looked at by all 17 frames
         assert maps.before.shape == (17, 2, 3)
         assert (maps.before > 0).all()
-
-
-def test_what_two_pieces_see_counts_once_in_maps(wan):
-    asked = whole_frame(17)
-    given = params(span=9)
-    words = FlowModel(wan, working_clip(wan, asked), asked, given)._new
-    step = wan.schedule.sampling(4)[0]
-    words.heat.begin(step)
-    for part in pieces_of(5, 3):
-        words.attend(step, part)(
-            *torch.zeros(1, 1, 1, 18, 4), *torch.zeros(2, 1, 1, 512, 4), wan.sites[1]
-        )
-    assert torch.allclose(
-        words.heat.means()[0], torch.tensor(1 / 512)
-    )  # nothing looks anywhere in particular
-
-
-def test_amplification_grows_with_the_length():
-    change = torch.rand(21, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    share = amplified(change) / change
-    assert torch.allclose(share.min(), torch.tensor(1.0))
-    assert torch.allclose(share.max(), torch.tensor(2.0))
-    assert float((amplified(change[:5]) / change[:5]).max()) < 1.6
-    assert torch.equal(amplified(change[:1]), change[:1])
 
 
 # --- Words

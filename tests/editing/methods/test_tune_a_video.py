@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import BASES
-from made_models import write_control_net
 from running import note_calls
 from tuning_runs import FRAMES, learned, request, same
 from wiring import UNETS, check_formulas, drive, requested
@@ -91,34 +90,6 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
 
 
 @pytest.mark.full
-def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
-    small, adapter, tmp_path, monkeypatch
-):
-    net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    view = tuned(small, adapter)
-    asked = replace(requested("tune_a_video"), adapter="given")
-    base = {"steps": 2, "preview_every": 0}
-    for given in (
-        {},
-        {"steps": 3},
-        {"joint_norm": False},
-        {"control": f"canny={net.name}@0.5"},
-    ):
-        runs = [
-            drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)
-        ]
-        assert [len(run.of("inverting")) for run in runs] == [
-            (base | given)["steps"],
-            0,
-        ], given
-        assert (runs[0].result.control is not None) == ("control" in given)
-        (word,) = runs[0].result.attention  # of the edit's new words
-        assert word == "fox"
-        assert runs[0].result.attention[word].after.any()
-
-
-@pytest.mark.full
 def test_other_frame_counts_start_from_noise(small, tmp_path):
     """TV10."""
     path = tmp_path / "clip.safetensors"
@@ -134,44 +105,45 @@ def test_other_frame_counts_start_from_noise(small, tmp_path):
         )
 
 
-def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
-    """The same bits as tuning and editing in one run; no tuning, and the report says
-    whose weights."""
-    asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
-    events = list(edit(asked, small))
-    whole = events[-1]
-    made = [event for event in events if isinstance(event, Tuned)][-1]
-    stages = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
-    assert (
-        [e.name for e in events if isinstance(e, Stage)]
-        == stages
-        == list(whole.report["seconds"])
-    )
+STAGES = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
+
+
+def test_a_run_that_tunes_tells_its_stages_and_whose_weights_they_are(small):
+    events = list(edit(request(params=QUICK), small))
+    last = events[-1]
+    assert [e.name for e in events if isinstance(e, Stage)] == STAGES
+    assert list(last.report["seconds"]) == STAGES
     done = [e for e in events if isinstance(e, Progress)]
-    units = dict(zip(stages[1:], (2, 2, 2, FRAMES, 1), strict=True))
+    units = zip(STAGES[1:], (2, 2, 2, FRAMES, 1), strict=True)
     assert [e.stage for e in done] == [
-        stage for stage, count in units.items() for _ in range(count)
+        name for name, count in units for _ in range(count)
     ]
     assert all(e.seconds_left is not None for e in done)
+    made = [event for event in events if isinstance(event, Tuned)][-1]
+    losses = [round(float(loss), 6) for loss in made.losses]
+    assert len(losses) == 2
+    assert last.report["adapter"] == facts_of(made) | {"losses": losses}
+
+
+def facts_of(made):
+    """What a report says of an adapter."""
+    hidden = {"version", "sketch", "clip"}
+    return made.adapter.facts.model_dump(mode="json", exclude=hidden)
+
+
+def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
+    """The same bits as tuning and editing in one run; its own settings count, not those
+    of the request."""
+    asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
+    *_, made, whole = (e for e in edit(asked, small) if isinstance(e, Tuned | Finished))
     save_adapter(made.adapter, path := tmp_path / "clip.safetensors")
-    # The adapter's own settings count, not those of the request.
     chosen = replace(asked, adapter=str(path), params={"steps": 2, "preview_every": 0})
-    events = list(edit(chosen, small))
+    *events, last = edit(chosen, small)
     assert not [e for e in events if isinstance(e, Tuned | Losses)]
     assert "tuning" not in [e.name for e in events if isinstance(e, Stage)]
-    assert np.array_equal(events[-1].result.frames, whole.result.frames)
-    facts = made.adapter.facts.model_dump(
-        mode="json", exclude={"version", "sketch", "clip"}
-    )
-    assert events[-1].report["adapter"] == facts
-    assert events[-1].report["warnings"] == []
-    losses = [round(float(loss), 6) for loss in made.losses]
-    assert whole.report["adapter"] == facts | {"losses": losses}
-    assert len(losses) == 2
-    assert (
-        "adapter"
-        not in edited(small, request(method="sdedit", params={"steps": 2})).report
-    )
+    assert np.array_equal(last.result.frames, whole.result.frames)
+    assert last.report["adapter"] == facts_of(made)
+    assert last.report["warnings"] == []
 
 
 def test_the_library_tunes_for_any_method(small):

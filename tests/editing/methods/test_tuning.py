@@ -1,8 +1,6 @@
 """Tuning on a clip: against the formulas, from the cache, by several users, stopped
 anywhere."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 import tuning_reference as reference
@@ -121,68 +119,24 @@ def test_steps_are_those_of_the_formulas(
     assert learner.steps == 2
 
 
-def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_step(
-    small,
-):
+def test_levels_and_noise_are_drawn_from_the_seed_and_the_number_of_the_step(small):
     latents = torch.zeros(FRAMES, 4, 8, 8)
-    steps, noises = zip(
-        *(drawn(small.schedule, latents, 0, index) for index in range(400)), strict=True
-    )
-    levels = torch.tensor([float(step.t) for step in steps])
-    assert levels.min() < 20
-    assert levels.max() > 979
+    draws = [drawn(small.schedule, latents, 0, index) for index in range(400)]
+    levels = torch.tensor([float(step.t) for step, _ in draws])
     assert levels.mean() == pytest.approx(499.5, abs=45)  # three deviations of the mean
-    noise = torch.stack(noises)
+    assert levels.max() - levels.min() > 950
+    noise = torch.stack([one for _, one in draws])
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(1, abs=0.01)
-    assert (
-        torch.unique(noise[:, :, 0, 0, 0]).numel() == 400 * FRAMES
-    )  # no two frames or steps share theirs
+    # no two frames or steps share theirs
+    assert noise[:, :, 0, 0, 0].unique().numel() == 400 * FRAMES
     again, same_noise = drawn(small.schedule, latents, 0, 7)
-    assert (again, torch.equal(same_noise, noise[7])) == (steps[7], True)
+    assert (again.t, torch.equal(same_noise, noise[7])) == (levels[7], True)
     other, other_noise = drawn(small.schedule, latents, 1, 7)
-    assert other.t != again.t
-    assert not torch.equal(other_noise, same_noise)
+    assert (other.t == again.t, torch.equal(other_noise, same_noise)) == (False, False)
 
 
 # --- A tuning
-
-
-def test_only_the_tuned_weights_change(small):
-    """TV3: the model keeps its parameters, has no hook and no gradient; everything
-    tuned has moved."""
-    before = {name: x.clone() for name, x in small.unet.state_dict().items()}
-    adapter = learned(small, tune_steps=3, learning_rate=1e-3, temporal_rank=2)
-    assert same(small.unet.state_dict(), before)
-    assert not any(
-        m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules()
-    )
-    assert all(p.grad is None and not p.requires_grad for p in small.unet.parameters())
-    fresh = small.untuned(2, torch.Generator().manual_seed(0))
-    assert adapter.weights.keys() == small.tunable_shapes(2).keys()
-    assert all(not torch.equal(adapter.weights[name], fresh[name]) for name in fresh)
-    assert all(
-        x.dtype == torch.float32 and not x.requires_grad
-        for x in adapter.weights.values()
-    )
-
-
-@pytest.mark.full
-def test_the_loss_falls(tiny):
-    """TV7: also on levels and noises that were not learned from."""
-    asked = request(2, 32)
-    plan = tuning_of(tiny, asked, learning_rate=0.01, tune_steps=20)
-
-    def mean(weights):
-        found = []
-        for number in range(1000, 1004):
-            apart = Learner.of(weights | {"losses": torch.zeros(number)}, 1.0)
-            found.append(plan.gradients(apart)[0])
-        return sum(found) / len(found)
-
-    before = mean(tiny.untuned(0, torch.Generator().manual_seed(0)))
-    adapter = learned(tiny, asked, learning_rate=0.01, tune_steps=20)
-    assert mean(adapter.weights) < 0.85 * before
 
 
 def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
@@ -220,9 +174,7 @@ def test_source_prompt_and_clip_matter_and_the_edit_does_not(small):
     assert same(usual.weights, learned(small, asked).weights)
 
 
-def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(
-    small, tmp_path, monkeypatch
-):
+def test_events_tell_steps_losses_versions_and_previews(small, tmp_path, monkeypatch):
     events = list(tuning(small, tune_steps=5, keep_every=2, tune_preview_every=2))
     step = [Progress, Losses]
     shown = [Tuned, Preview]
@@ -232,97 +184,45 @@ def test_events_tell_steps_losses_versions_and_previews_which_change_nothing(
     curve = [e.losses for e in events if isinstance(e, Losses)]
     assert [len(losses) for losses in curve] == [1, 2, 3, 4, 5]
     versions = [e for e in events if isinstance(e, Tuned)]
-    assert [e.adapter.facts.steps for e in versions] == [2, 4, 5]
-    assert [e.losses.tolist() for e in versions] == [
-        curve[1].tolist(),
-        curve[3].tolist(),
-        curve[4].tolist(),
-    ]
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
-    assert same(versions[0].adapter.weights, learned(small, tune_steps=2).weights)
-    assert not same(versions[0].adapter.weights, versions[1].adapter.weights)
-    assert same(versions[2].adapter.weights, learned(small, tune_steps=5).weights)
-
-
-def preview(model, asked, **given):
-    """The preview of an untuned model."""
-    events = tuning(model, asked, tune_steps=0, tune_preview_every=1, **given)
-    (found,) = [event.frames for event in events if isinstance(event, Preview)]
-    return found
+    for version, steps in zip(versions, (2, 4, 5), strict=True):
+        assert version.losses.tolist() == curve[-1][:steps].tolist()
+        assert same(version.adapter.weights, learned(small, tune_steps=steps).weights)
 
 
 def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
-    """With the prompt and its guidance; without weights that changed, the same picture
-    again."""
-    runs = (
-        tuning(small, tune_steps=2, tune_preview_every=1, learning_rate=rate)
-        for rate in (1e-12, 0.01)
-    )
+    """Without weights that changed, the same picture again."""
     still, moved = (
-        [event.frames for event in run if isinstance(event, Preview)] for run in runs
+        [
+            event.frames
+            for event in tuning(
+                small, tune_steps=2, tune_preview_every=1, learning_rate=rate
+            )
+            if isinstance(event, Preview)
+        ]
+        for rate in (1e-12, 0.01)
     )
     assert len(still) == len(moved) == 3
     assert (still[0] == moved[0]).all()
     assert (still[0] == still[2]).all()
     assert (moved[0] != moved[2]).any()
-    for given in ({"guidance_scale": 1.0}, {"tune_seed": 1}, {"joint_norm": False}):
-        assert (preview(small, request(), **given) != still[0]).any(), given
-    for words in ({"prompt": "ugly"}, {"negative_prompt": "ugly"}):
-        assert (preview(small, request(**words)) != still[0]).any(), words
-    unnamed, named = (preview(small, request(prompt=prompt)) for prompt in ("", WORDS))
-    assert (unnamed == named).all()  # without a prompt, the clip's own words
 
 
-# --- Several users
-
-
-@pytest.mark.full(but="True")
-@pytest.mark.parametrize("fits", [True, False])
-def test_tunings_in_two_threads_do_not_see_each_other(
-    small, tmp_path, monkeypatch, fits
-):
-    """Also where activations are recomputed while the other one is in the network."""
-    monkeypatch.setattr(small, "activations_fit", lambda *_: fits)
-    given = [
-        {"tune_seed": seed, "tune_steps": 3, "temporal_rank": seed} for seed in (1, 2)
-    ]
-    alone = [learned(small, **each).weights for each in given]
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "threads"))
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda each: learned(small, **each), given)
-    assert [
-        same(one.weights, weights) for one, weights in zip(found, alone, strict=True)
-    ] == [
-        True,
-        True,
-    ]
-
-
-def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
-    plan = tuning_of(small, temporal_rank=2)
-    weights = shaken(small.untuned(2, torch.Generator()))
-    learner = Learner.of(weights | {"losses": torch.zeros(0)}, 1e-3)
+def test_activations_are_recomputed_where_they_do_not_fit(small, monkeypatch):
+    plan = tuning_of(small)
+    learner = Learner.of(plan.begin(), 1e-3)
     asked = []
     predict = small.predict
-    noted = lambda *a, recompute: (  # noqa: E731
-        asked.append(recompute) or predict(*a, recompute=recompute)
-    )
+
+    def noted(*given, recompute):
+        asked.append(recompute)
+        return predict(*given, recompute=recompute)
+
     monkeypatch.setattr(small, "predict", noted)
-    sizes = []
     for fits in (True, False):
-        monkeypatch.setattr(
-            small,
-            "activations_fit",
-            lambda *size, fits=fits: sizes.append(size) or fits,
-        )
-        loss, gradients = plan.gradients(learner)
-        if fits:
-            kept = loss, gradients
+        monkeypatch.setattr(small, "activations_fit", lambda *_, fits=fits: fits)
+        plan.gradients(learner)
     assert asked == [False, True]
-    assert sizes == [(FRAMES, 8, 8)] * 2
-    assert kept[0] == loss
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, kept[1][name], rtol=1e-5, atol=1e-8)
 
 
 # --- Stop, resume, cache
@@ -397,23 +297,6 @@ def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(
     (tmp_path / "other" / f"{cache.digest(state)}.safetensors").unlink()
     learned(small, tune_steps=3, learning_rate=1e-3)
     assert same(learned(small, tune_steps=5, learning_rate=1e-3).weights, whole.weights)
-
-
-@pytest.mark.parametrize("kind", [Preview, Progress, Losses, Tuned])
-def test_closed_at_any_event_it_keeps_what_was_learned(small, monkeypatch, kind):
-    given = {"tune_steps": 4, "keep_every": 2, "tune_preview_every": 2}
-    taken = counted(monkeypatch)
-    events = tuning(small, **given)
-    steps = 0
-    for event in events:
-        steps = event.done if isinstance(event, Progress) else steps
-        if isinstance(event, kind) and steps >= 2:
-            break
-    else:
-        pytest.fail(f"no {kind.__name__} after two steps")
-    events.close()
-    learned(small, **given)
-    assert taken == [0, 1, 2, 3]
 
 
 def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):

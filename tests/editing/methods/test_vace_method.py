@@ -15,11 +15,9 @@ from wiring import drive, near, requested, scores
 
 from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import matched
-from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import fill_labels
-from regrain.editing.methods import vace as method
 from regrain.editing.methods.vace import run
 from regrain.editing.models.wan.condition import condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
@@ -66,45 +64,14 @@ def latents_of(model, asked, **given):
 # --- Pictures are kept apart
 
 
-def test_weakened_pairs_count_as_told():
+@pytest.mark.parametrize("binding", [1.0, 0.7])
+def test_pictures_are_apart_in_all_blocks_and_both_halves(
+    vace, picture, tmp_path, binding
+):
     """Beside the whole matrix: pairs of a picture and of another region's tokens count
     by a factor."""
-    codes = torch.tensor([1, 2, 0, 0, 1, 1, 2, 2, 0])
-    is_picture = torch.tensor([True] * 3 + [False] * 6)
-    fresh = torch.Generator().manual_seed(1)
-    q, k, v = torch.randn(3, 1, 2, 9, 6, generator=fresh, dtype=torch.float64)
-    pairs = (codes[:, None] != codes) & (codes[:, None] > 0) & (codes > 0)
-    pairs &= is_picture[:, None] | is_picture
-    for kept in (0.0, 0.3):
-        scores = q @ k.mT / 6**0.5
-        numerators = scores.exp() * torch.where(pairs, kept, 1.0)
-        expected = numerators / numerators.sum(-1, keepdim=True) @ v
-        found = Separation.of(codes, is_picture, kept).attend(q, k, v)
-        # sums of a softmax are in single precision
-        atol = 1e-6 if kept else 1e-12
-        torch.testing.assert_close(found, expected, atol=atol, rtol=0)
-    assert Separation.of(codes, is_picture, 1.0) is None
-    one_region = torch.where(codes == 2, 0, codes)
-    assert Separation.of(one_region, is_picture, 0.0) is None
-    assert Separation.of(codes, torch.zeros_like(is_picture), 0.0) is None
-
-
-def test_where_no_pair_is_cut_a_run_is_that_without_binding(vace, picture):
-    red, blue = picture("red"), picture("blue")
-    alone = pictured(left=red, whole=blue)
-    left, right = alone.regions
-    alone = replace(alone, regions=(left, replace(right, prompt="")))
-    one, other = (latents_of(vace, alone, picture_binding=b) for b in (1.0, 0.0))
-    assert torch.equal(one, other)
-    both = pictured(red, blue)
-    found = [latents_of(vace, both, picture_binding=b) for b in (1.0, 0.5, 0.0)]
-    assert not torch.equal(found[0], found[1])
-    assert not torch.equal(found[1], found[2])
-
-
-def test_pictures_are_apart_in_all_blocks_and_both_halves(vace, picture, tmp_path):
     asked = pictured(picture("red"), picture("blue"))
-    found = drive(vace, asked, tmp_path, **BASE)
+    found = drive(vace, asked, tmp_path, **BASE | {"picture_binding": binding})
     own = codes(drive(vace, pictured(), tmp_path, **BASE)).unflatten(0, (2, -1))
     beside = torch.tensor([[1], [2]]).expand(2, own.shape[1])
     every = torch.cat([beside, own]).flatten()
@@ -112,12 +79,13 @@ def test_pictures_are_apart_in_all_blocks_and_both_halves(vace, picture, tmp_pat
     pairs = (every[:, None] != every) & (every[:, None] > 0) & (every > 0)
     pairs &= is_picture[:, None] | is_picture
     assert pairs.any()
+    weaker = torch.where(pairs, torch.tensor(1 - binding).log(), 0)
     for call in found.of("editing")[:2]:
         layers = [one for one in call.layers if one.site.kind == "self"]
         assert [one.site.block[:6] for one in layers] == ["vace_b"] * 2 + ["blocks"] * 3
         for layer in layers:
-            apart = scores(layer.q, layer.k).masked_fill(pairs, -torch.inf)
-            layer.gives(apart.softmax(-1) @ layer.v, atol=1e-4)
+            maps = (scores(layer.q, layer.k) + weaker).softmax(-1)
+            layer.gives(maps @ layer.v, atol=1e-4)
 
 
 def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp_path):
@@ -156,17 +124,7 @@ def test_tokens_of_a_picture_have_the_mean_term_of_their_region(vace):
         near(regions.size_term[row], expected.expand(regions.codes.shape[1]))
 
 
-def test_maps_of_frames_are_not_those_of_pictures(vace, picture, tmp_path, monkeypatch):
-    seen = []
-
-    def noting(maps, latents, before):
-        seen.append(before)
-        return by_frame(maps, latents, before)
-
-    monkeypatch.setattr(method, "by_frame", noting)
-    asked = pictured(picture("red"), picture("blue"))
-    drive(vace, asked, tmp_path, **BASE)
-    assert seen == [2, 2]
+def test_maps_of_frames_are_not_those_of_pictures():
     maps = np.arange(4.0)[:, None, None]
     one = by_frame({"a": RegionAttention(maps, -maps)}, (0, 1, 1), 2)["a"]
     assert one.before.ravel().tolist() == [2, 3, 3]
@@ -207,39 +165,21 @@ def test_an_area_is_the_hull_or_the_box_of_a_mask():
 CORNER = 32 + 8 * 3 + 7
 
 
-def without_a_corner(params):
-    """A region whose box has a corner that is not in its hull."""
+@pytest.mark.parametrize(("mask", "corner"), [("exact", 0), ("hull", 0), ("box", 1)])
+def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner):
+    """Of a region whose box has a corner that is not in its hull."""
     asked = requested("vace")
     labels = np.array(asked.labels)
     ys, xs = np.mgrid[:HEIGHT, :WIDTH]
     labels[(labels == 1) & (ys + xs < 16)] = 0
-    return replace(asked, labels=labels, params=params)
-
-
-@pytest.mark.parametrize(("mask", "corner"), [("exact", 0), ("hull", 0), ("box", 1)])
-def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner):
-    asked = without_a_corner({"mask": mask})
+    asked = replace(asked, labels=labels, params={"mask": mask})
     found = drive(vace, asked, tmp_path, **BASES["vace"] | {"mask": mask})
     assert np.asarray(asked.edited_mask)[1, 3, 7] == corner
     assert found.of("editing")[0].change.context[0, CORNER, 0, 0] == corner
 
 
-def test_a_model_may_recommend_the_area(vace, monkeypatch):
-    asked = without_a_corner({"steps": 1, "preview_every": 0})
-    contexts = []
-    note_calls(monkeypatch, vace, lambda *given: contexts.append(given[-1].context))
-    monkeypatch.setitem(vace.defaults, "vace", {"mask": "box"})
-    *_, done = edit(asked, vace)
-    assert done.report["params"]["mask"]["value"] == "box"
-    assert contexts[0][0, CORNER, 0, 0] == 1
-
-
-def test_a_thing_keeps_what_is_drawn_of_it():
-    frames = np.random.default_rng(1).integers(0, 255, (3, 32, 48, 3), dtype=np.uint8)
-    grey = kept_of(frames, [], "grey")
-    assert grey.shape == frames.shape
-    assert (grey == grey[..., :1]).all()
-    assert abs(float(grey.mean()) - float(frames.mean())) < 5
+def test_a_thing_keeps_its_outline_or_its_motion():
+    frames = noise(3, 32, 48, 3, seed=1)
     mask = np.zeros((3, 32, 48), bool)
     mask[:2, 4:20, 6:30] = True
     layout = kept_of(frames, [mask], "layout")
@@ -328,61 +268,57 @@ def test_a_new_picture_of_the_same_name_is_seen_in_a_kept_window(
 
 def test_what_pictures_may_not_do_is_said(vace, picture, tmp_path):
     red = picture("red")
-    white = picture("white")
-    cut = tmp_path / "cut.png"
-    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
-    asked = replace(pictured(red, white, str(cut)), params=BASE | {"steps": 1})
-    *_, done = edit(asked, vace)
-    said = [one for one in done.report["warnings"] if "picture" in one]
-    assert said == [
-        "The picture of 'left' shows more than a thing on white, which is drawn, too. "
-        "Cut the thing out."
-    ]
-    extra = Region("third", 3, "a fox", picture=white, margin=0)
+    asked = replace(pictured(red, picture("white")), params=BASE | {"steps": 1})
+    extra = Region("third", 3, "a fox", picture=red, margin=0)
     labels = np.asarray(asked.labels).copy()
     labels[:, 28:30, 40:44] = 3
-    asked = replace(asked, regions=(*asked.regions, extra), labels=labels)
-    *_, done = edit(asked, vace)
-    assert any("There are 4 pictures" in one for one in done.report["warnings"])
+    cut = tmp_path / "cut.png"
+    Image.new("RGBA", (20, 12), (200, 0, 0, 0)).save(cut)
+    more = {"regions": (*asked.regions, extra), "labels": labels, "picture": str(cut)}
+    *_, done = edit(replace(asked, **more), vace)
+    said = [one for one in done.report["warnings"] if "picture" in one]
+    alone = "shows more than a thing on white, which is drawn, too. Cut the thing out."
+    expected = [f"The picture of '{name}' {alone}" for name in ("left", "third")]
+    assert [one for one in said if "on white" in one] == expected
+    assert any("There are 4 pictures" in one for one in said)
 
 
 # --- What is refused
 
 
-def refused(asked, **given):
-    with pytest.raises((RequestError, ModelError)) as error:
-        list(edit(replace(asked, params=given)))
-    return str(error.value)
+LEVELS = "^params.levels: Expected even, diffusers"
+OVERLAP = "^params.overlap: Expected 0, or a multi"
 
 
-def test_what_does_not_go_together_is_refused(vace, picture, small_folder, monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"picture_from": 0.5}, "^params.picture_from: It is for picture"),
+        ({"picture_blocks": "style"}, "^params.picture_blocks: It is for picture"),
+        ({"levels": "1000, 757, 522"}, "^params.steps: Expected 3, since so many"),
+        ({"levels": "757, 1000"}, LEVELS),
+        ({"levels": "1001, 3"}, LEVELS),
+        ({"levels": "1000, nan"}, LEVELS),
+        ({"levels": "many"}, LEVELS),
+        ({"overlap": 4}, OVERLAP),
+        ({"overlap": 9, "window": 9}, OVERLAP),
+        ({"window": 5}, OVERLAP),
+    ],
+)
+def test_other_values_are_refused(given, said):
+    with pytest.raises(RequestError, match=said):
+        resolve_params("vace", given, {})
+
+
+def test_what_does_not_go_with_pictures_is_refused(vace, picture):
     asked = pictured(picture("red"), picture("blue"))
-    adapted = replace(asked, picture_adapter="ip")
-    with pytest.raises(
-        RequestError, match="^picture_adapter: vace sees pictures without"
-    ):
-        check_runnable(adapted)
-    message = "^params.self_strength: Regions with pictures cannot be kept apart"
-    with pytest.raises(RequestError, match=message):
+    said = "^picture_adapter: vace sees pictures without"
+    with pytest.raises(RequestError, match=said):
+        check_runnable(replace(asked, picture_adapter="ip"))
+    said = "^params.self_strength: Regions with pictures cannot be kept apart"
+    with pytest.raises(RequestError, match=said):
         latents_of(vace, asked, self_strength=0.5)
     latents_of(vace, asked, self_strength=0.5, picture_binding=0.0)
-    for name, value in (("picture_from", 0.5), ("picture_blocks", "style")):
-        with pytest.raises(RequestError, match=f"^params.{name}: It is for picture"):
-            resolve_params("vace", {name: value}, {})
-    with pytest.raises(RequestError, match="^params.steps: Expected 3, since so many"):
-        resolve_params("vace", {"levels": "1000, 757, 522"}, {})
-    for wrong in ("757, 1000", "1001, 3", "1000, nan", "many", "5, -1"):
-        with pytest.raises(
-            RequestError, match="^params.levels: Expected even, diffusers"
-        ):
-            resolve_params("vace", {"levels": wrong}, {})
-    loading = "regrain.editing.models.loading.load.load_backbone"
-    monkeypatch.setattr(loading, lambda *_, **__: pytest.fail("loaded"))
-    said = refused(replace(asked, model=str(small_folder)))
-    assert (
-        "“VACE” needs the model Wan 2.1 or 2.2 and the control blocks of VACE, not"
-        in said
-    )
 
 
 # --- Long clips
@@ -446,25 +382,15 @@ def test_a_window_after_one_without_regions_begins_with_the_source(vace, tmp_pat
     near(first, condition(vace.encode, seen, np.float32(anew)), atol=1e-4)
 
 
-def test_one_window_is_that_of_a_clip_that_fits_and_a_cut_starts_afresh(vace, tmp_path):
-    asked = long_request(9)
-    whole = drive(vace, asked, tmp_path, **asked.params | {"window": 0, "overlap": 0})
-    one = drive(vace, asked, tmp_path, **asked.params)
-    assert torch.equal(whole.decoded[0], one.decoded[0])
-    cut = drive(vace, long_request(), tmp_path, **asked.params | {"cuts": "9"})
+def test_a_cut_starts_afresh_as_without_an_overlap(vace, tmp_path):
+    asked = long_request()
+    cut, own = (
+        drive(vace, asked, tmp_path, **asked.params | given)
+        for given in ({"cuts": "9"}, {"overlap": 0})
+    )
     contexts = [call.change.context for call in cut.of("editing")[::8]]
     assert [len(context) for context in contexts] == [3, 2]
-    own = drive(vace, long_request(), tmp_path, **asked.params | {"overlap": 0})
     near(own.of("editing")[8].change.context, contexts[1])
-
-
-def test_windows_that_were_edited_are_those_of_the_next_run(vace, monkeypatch):
-    asked = long_request()
-    list(edit(asked, vace))
-    calls = []
-    note_calls(monkeypatch, vace, lambda *_: calls.append(1))
-    list(edit(asked, vace))
-    assert not calls
 
 
 def test_a_window_is_drawn_again_when_what_it_was_handed_is_another(vace, monkeypatch):
@@ -480,15 +406,6 @@ def test_a_window_is_drawn_again_when_what_it_was_handed_is_another(vace, monkey
     assert len(calls) == 2 * once
 
 
-def test_the_overlap_fits_the_window():
-    for given in ({"overlap": 4}, {"overlap": 9, "window": 9}, {"window": 5}):
-        with pytest.raises(
-            RequestError, match="^params.overlap: Expected 0, or a multi"
-        ):
-            resolve_params("vace", given, {})
-    resolve_params("vace", {"overlap": 0, "window": 5}, {})
-
-
 # --- Colours around a region
 
 
@@ -501,18 +418,15 @@ def test_a_cast_is_taken_away_by_what_is_around():
     drawn = source.copy()
     drawn[inside] = 90
     assert np.array_equal(matched(drawn, source, inside), drawn)
-    cast = drawn * np.array([0.85, 1.1, 1.0]) + np.array([20, -15, 8])
-    cast = np.rint(cast).astype(np.uint8)
+    cast = np.rint(drawn * [0.85, 1.1, 1.0] + [20, -15, 8]).astype(np.uint8)
     found = matched(cast, source, inside).astype(int)
-    assert np.abs(found - drawn.astype(int)).max() <= 1
+    assert np.abs(found - drawn).max() <= 1
     # what no factor of a model is, and what says no factor
     far = np.rint(drawn * 0.3).astype(np.uint8)
     assert matched(far, source, inside).std() < 0.5 * drawn.std()
     flat = np.where(inside[..., None], source, np.uint8(100))
-    shifted = matched(flat + np.uint8(9), flat, inside)
-    assert np.array_equal(shifted, flat)
-    everywhere = np.ones_like(inside)
-    assert np.array_equal(matched(cast, source, everywhere), cast)
+    assert np.array_equal(matched(flat + np.uint8(9), flat, inside), flat)
+    assert np.array_equal(matched(cast, source, np.ones_like(inside)), cast)
 
 
 def test_colours_of_a_run_are_matched(vace, tmp_path):

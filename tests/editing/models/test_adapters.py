@@ -12,7 +12,7 @@ from made_clips import black
 from made_models import loaded
 from safetensors.torch import load_file, save_file
 from tables import rows
-from tuning_runs import FRAMES, clip, learned, request, same
+from tuning_runs import FRAMES, learned, request, same
 
 from regrain.editing import edit, load_adapter, save_adapter
 from regrain.editing.errors import ModelError, RequestError, ResourceError
@@ -65,33 +65,6 @@ def test_saved_is_loaded_exactly(adapter, file, monkeypatch):
     # what is loaded does not change with its file
     file.write_bytes(b"\xff" * file.stat().st_size)
     assert same(dict(again.weights), dict(adapter.weights))
-
-
-def test_the_facts_say_what_was_tuned_how(small, adapter):
-    facts = adapter.facts.model_dump()
-    assert facts.pop("sketch") == small.sketch
-    cells = clip().read(0, FRAMES).reshape(FRAMES, 4, 4, 4, 4, 3).mean((2, 4, 5))
-    assert facts.pop("clip") == pytest.approx(
-        cells[[0, 1, 1, 2]].flatten(), abs=0.01
-    )  # of four frames
-    tuned = {
-        "words": "a cat on the grass",
-        "steps": 1,
-        "learning_rate": 1e-3,
-        "seed": 0,
-    }
-    tuned |= {"joint_norm": True, "positions": False, "rank": 2}
-    of = {
-        "version": 1,
-        "name": "",
-        "model": small.id,
-        "frames": FRAMES,
-        "width": 16,
-        "height": 16,
-    }
-    assert facts == of | tuned
-    facts = learned(small, replace(request(), clip=still(16, 24)), tune_steps=0).facts
-    assert (facts.width, facts.height) == (24, 16)
 
 
 def still(height, width):
@@ -147,23 +120,6 @@ def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
     check_frames(adapter.facts, FRAMES)
 
 
-def test_other_weights_are_refused(small, adapter, monkeypatch):
-    weight = small.unet.get_parameter(f"{small.sites[5].name}.to_k.weight")
-    monkeypatch.delitem(vars(small), "sketch", raising=False)
-    monkeypatch.setattr(weight, "data", weight.data.flip(0))
-    other, shorter = type(small).sketch.func(small), adapter.facts.sketch[:-1]
-    monkeypatch.setitem(vars(small), "sketch", adapter.facts.sketch)
-    for sketch in (other, shorter):
-        facts = adapter.facts.model_copy(update={"sketch": sketch})
-        refused(
-            "not on these weights",
-            check_fits,
-            Adapter(facts, adapter.weights),
-            small,
-            SIZE,
-        )
-
-
 @pytest.mark.parametrize("part", ["to_k", "to_v"])
 def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, part):
     name = f"{small.sites[2].name}.{part}"
@@ -206,7 +162,8 @@ def test_weights_of_another_network_are_refused(small, adapter):
         Adapter(facts, found)
         for found in (fewer, other, {**weights, name: weights[name][:1]})
     ]
-    for one in (of_rank, *others):
+    sketch = facts.model_copy(update={"sketch": facts.sketch[:-1]})
+    for one in (of_rank, Adapter(sketch, weights), *others):
         refused("not on these weights", check_fits, one, small, SIZE)
     for value in (float("nan"), float("inf")):
         bad.view(-1)[-1] = value
@@ -236,29 +193,39 @@ def test_weights_of_other_types_are_used_or_refused(small, adapter, tmp_path, dt
         refused("is not an adapter", load_adapter, path)
 
 
-def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
+@pytest.fixture
+def shelf(file, tmp_path, monkeypatch):
+    """A folder with two adapters, and a model of the same name as one of them."""
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setenv("REGRAIN_MODELS", str(models))
     for name in ("b", "a"):
         (models / f"{name}.safetensors").write_bytes(file.read_bytes())
     stranger(models / "lora.safetensors")
-    (models / "a").mkdir()  # a model of the same name
+    (models / "a").mkdir()
+    return models
+
+
+def test_they_are_found_by_name_or_path_and_listed(shelf, file):
     assert adapters.local_adapters() == ["a", "b"]
-    assert (
-        find_adapter("a") == find_adapter("a.safetensors") == models / "a.safetensors"
-    )
+    for name in ("a", "a.safetensors"):
+        assert find_adapter(name) == shelf / "a.safetensors"
     assert find_adapter(str(file)) == file
-    for name in (
-        "c",
-        "lora/a",
-        str(tmp_path),
-        "x" * 5000,
-        "x" * 300 + ".safetensors",
-        "a\0.safetensors",
-        "",
-    ):
-        refused("was not found", find_adapter, name)
+
+
+MISSING = (
+    "c",
+    "lora/a",
+    "/",
+    "x" * 5000,
+    f"{'x' * 300}.safetensors",
+    "a\0.safetensors",
+)
+
+
+@pytest.mark.parametrize("name", [*MISSING, ""])
+def test_what_is_no_adapter_is_not_found(shelf, name):
+    refused("was not found", find_adapter, name)
 
 
 def test_an_adapter_that_is_missing_or_of_other_frames_is_refused_before_the_model_is_loaded(

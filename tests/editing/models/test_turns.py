@@ -7,19 +7,25 @@ import torch
 from made_clips import noise
 from made_models import loaded, write_small_model, write_wan
 
-ORDER = ("text_encoder", "text_encoder_2", "vae", "unet", "transformer")
+ORDER = ("text_encoder", "text_encoder_2", "vae", "unet")
+ORDER += ("transformer", "transformer_2")
 
 
-@pytest.mark.parametrize(
-    "write", [partial(write_small_model, sdxl=True), write_wan], ids=["sdxl", "wan"]
-)
+WRITE = {
+    "sdxl": partial(write_small_model, sdxl=True),
+    "wan": write_wan,
+    "two experts": partial(write_wan, experts=True),
+}
+
+
+@pytest.mark.parametrize("write", WRITE.values(), ids=WRITE)
 def test_one_part_is_on_the_device_at_a_time_and_it_is_the_one_in_use(
     write, tmp_path, monkeypatch
 ):
     model = loaded(write(tmp_path / "model"))
-    step = model.schedule.sampling(4)[0]
+    first, *_, last = model.schedule.sampling(4)
     frames = noise(5, 32, 32, 3)
-    alone = model.predict(model.encode(frames), step, model.embed(["a cat"]))
+    alone = model.predict(model.encode(frames), last, model.embed(["a cat"]))
     model.takes_turns = True
     # A device of another name than the parts' home; all is computed on the CPU.
     model.device = torch.device("cpu", 0)
@@ -47,7 +53,7 @@ def test_one_part_is_on_the_device_at_a_time_and_it_is_the_one_in_use(
     text = model.embed(["a cat"])
     latents = model.encode(frames)
     model.halves_fit(len(latents), *latents.shape[2:])
-    for _ in range(2):  # moved once
+    for step in (first, first, last, last):  # of two experts, one after the other
         found = model.predict(latents, step, text)
     model.decode(found[0])
     assert all(map(torch.equal, found, alone))

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from regrain.editing.motion.smoothing import _followed, _Step, steady
+from regrain.editing.motion.smoothing import steady
 from storybook.rendering import render_frames
 from storybook.world import replace, sample_scene
 
@@ -110,19 +110,6 @@ def test_what_another_thing_hides_is_not_taken_from_it():
         beside = np.ones((SIDE, SIDE), bool)
         beside[26:64, 6 + 8 * t : 44 + 8 * t] = False
         assert np.abs(frame.astype(int) - source[t])[beside].max() < 30
-
-
-def test_what_is_half_hidden_does_not_count():
-    shown, flow = np.ones((4, 8), np.float32), np.full((4, 8, 2), (0.5, 0), np.float32)
-    shown[:, 5:] = 0
-    step, frame = _Step(flow, shown), np.zeros((4, 8, 3), np.uint8)
-    seen = [seen[0].tolist() for _, seen in _followed([(step, frame)] * 3)]
-    # Half of what the second frame has at 4, and the third at 3 + 1, is hidden.
-    assert seen == [
-        [1, 1, 1, 1, 1, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0, 0, 0],
-    ]
 
 
 def test_only_the_frames_in_reach_are_read(truth, source):

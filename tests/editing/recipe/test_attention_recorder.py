@@ -36,15 +36,6 @@ def test_heat_peaks_at_one():
     assert np.allclose(maps[0, 0], [0, 0.5])
 
 
-def test_a_scope_counts_the_steps_it_touches():
-    assert [step.index for step in steps(10) if scope(0.25, 0.5).counts(step)] == [
-        2,
-        3,
-        4,
-    ]
-    assert any(scope(0.5, 0.51).counts(step) for step in steps(3))
-
-
 def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
     grid, layers = Grid(3, 64, 96), sites(1, 2, 4, 8)
     assert HeatScope.choose(grid, layers).strides == {(1, 4, 4), (1, 8, 8)}
@@ -78,18 +69,6 @@ def recorded(scope, total, changed=()):
     return heat.maps({"left": (0,)})["left"]
 
 
-def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
-    inner = HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75)
-    assert [AttentionRecorder(inner).reads(site) for site in sites(1, 2)] == [
-        False,
-        True,
-    ]
-    found = recorded(inner, 4)
-    assert found.before.shape == (3, 4, 4)
-    assert np.allclose(found.before, 1.5)
-    assert np.allclose(found.after, 11.5)
-
-
 def test_heat_is_also_kept_by_thirds_of_the_schedule():
     found = recorded(scope(), 6)
     means = {
@@ -99,13 +78,6 @@ def test_heat_is_also_kept_by_thirds_of_the_schedule():
     assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
     assert np.allclose(found.before, 2.5)
     assert recorded(scope(last=1 / 3), 6).parts == {}  # one third has no parts
-
-
-def test_changed_steps_alone_are_averaged_where_there_are_any():
-    """A step may be within the window and have nothing to modulate: strength 0, or no
-    layer that is."""
-    assert np.allclose(recorded(scope(), 4, changed=(1, 2)).before, 1.5)
-    assert np.allclose(recorded(scope(), 3).before, 1.0)
 
 
 def test_a_step_has_its_own_mean_and_columns_add_up():

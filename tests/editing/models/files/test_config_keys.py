@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import transformers
 from damaged_models import config, refusal, rewrite
-from json_files import read_json
 from made_models import (
     loaded,
     write_control_net,
@@ -93,21 +92,9 @@ def test_activations_of_text_encoders_are_known_to_transformers():
 # The refusal by the damage to a small model's folder.
 REFUSED = {
     "class_embed_type 'projection'": config(UNET, class_embed_type="projection"),
-    "num_class_embeds 10": config(UNET, num_class_embeds=10),
-    "encoder_hid_dim_type 'image_proj'": config(
-        UNET, encoder_hid_dim_type="image_proj"
-    ),
-    "addition_embed_type 'image'": config(UNET, addition_embed_type="image"),
     "down_block_types ['SimpleCrossAttnDownBlock2D'": config(
         UNET, down_block_types=["SimpleCrossAttnDownBlock2D"] * 3
     ),
-    "mid_block_type 'UNetMidBlock2DSimpleCrossAttn'": config(
-        UNET, mid_block_type="UNetMidBlock2DSimpleCrossAttn"
-    ),
-    "only_cross_attention [False, True": config(
-        UNET, only_cross_attention=[False, True, False]
-    ),
-    "attention_type 'gated'": config(UNET, attention_type="gated"),
     "is of 'UNet3DConditionModel'": config(UNET, _class_name="UNet3DConditionModel"),
     "in_channels 1, which": config(VAE, in_channels=1),
     "is of 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
@@ -116,18 +103,14 @@ REFUSED = {
         VAE, latents_std=[1.0, 0.0, 1.0, 1.0]
     ),
     "is of an EDM model": config(LEVELS, _class_name="EDMEulerScheduler"),
-    "is of a flow model": config(LEVELS, _class_name="FlowMatchEulerDiscreteScheduler"),
     "is of 'SomeScheduler'": config(LEVELS, _class_name="SomeScheduler"),
     "thresholding True": config(LEVELS, thresholding=True),
     "sigma_data' 0.5, which is not known": config(LEVELS, sigma_data=0.5),
-    "'shift' 3.0, which is not known": config(LEVELS, shift=3.0),
-    "'predict_epsilon' False": config(LEVELS, predict_epsilon=False),
     "'gates' 3, which is not known": config(UNET, gates=3),
     "'quantization_config' {": config(UNET, quantization_config={"bits": 8}),
     "'gains' [1.0], which is not known": config(VAE, gains=[1.0]),
     "scheduler/scheduler_config.json is of ": config(LEVELS, _class_name=["a", "b"]),
     "in_channels: Expected": config(UNET, in_channels=[4]),
-    "out_channels: Expected": config(UNET, out_channels={"a": 4}),
     "shift_factor: Expected": config(VAE, shift_factor=10**30),
     "is of 't5', which": config(TEXT, model_type="t5"),
     "text_encoder/config.json has quantization_config": config(
@@ -192,21 +175,19 @@ def test_configurations_are_read_as_powershell_writes_them(small_folder, folder)
     assert (read.embed(["a cat"]).vectors == known.embed(["a cat"]).vectors).all()
 
 
-def test_a_control_network_is_refused_by_name(small, tmp_path):
-    folder = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
-    for change in (
+@pytest.mark.parametrize(
+    "change",
+    [
         {"global_pool_conditions": True},
         {"conditioning_channels": 4},
         {"class_embed_type": "timestep"},
-    ):
-        before = read_json(folder / "config.json")
-        rewrite(folder / "config.json", **change)
-        with pytest.raises(
-            ModelError, match=f"^params.control: .*{next(iter(change))}"
-        ):
-            load_control_net(str(folder), small)
-        rewrite(folder / "config.json", **before)
-    load_control_net(str(folder), small)
+    ],
+)
+def test_a_control_network_is_refused_by_name(small, tmp_path, change):
+    folder = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
+    rewrite(folder / "config.json", **change)
+    with pytest.raises(ModelError, match=f"^params.control: .*{next(iter(change))}"):
+        load_control_net(str(folder), small)
 
 
 def test_a_network_without_attention_is_refused(tmp_path):

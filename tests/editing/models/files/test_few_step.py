@@ -1,31 +1,23 @@
 """Few-step models are recognised by what their files say, and never by a word alone."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from commands import command
 from json_files import write_json
 from made_models import SCHEDULER, write_small_model
 from running import finish
 from safetensors.torch import save_file
 from wiring import requested
 
-from regrain.editing.__main__ import main
-from regrain.editing.cli.doctor import examine
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.schedulers import (
     by_name,
-    by_scheduler,
     proposed,
 )
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.pipeline.runner import edit
-from regrain.editing.request.project import save_project
-
-call = command(main)
 
 # As their makers, or those who convert them, publish them.
 PUBLISHED = r"""
@@ -105,7 +97,6 @@ INNOCENT = {
     "self forcing": "self_forcing, self-forcing-style, my self forcing, selfforcing, self_forcing_v2, "
     "self.forcing.dance, for-self-forcing, anime self forcing, self_forcing_lora, self forcing girl",
 }
-NAMES = {name.strip() for names in INNOCENT.values() for name in names.split(",")}
 KEYS = ("ss_output_name", "modelspec.title")
 
 
@@ -147,24 +138,6 @@ EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
 TRAILING = {"timestep_spacing": "trailing"}
 # of a whole schedule, whose first level is pure noise
 WHOLE = TRAILING | {"rescale_betas_zero_snr": True}
-
-
-@pytest.mark.parametrize(
-    ("name", "more", "sampler", "sure"),
-    [
-        ("LCMScheduler", {}, "lcm", True),
-        ("TCDScheduler", TRAILING, "tcd", True),
-        (EULER, TRAILING, "euler", False),
-        (ANCESTRAL, TRAILING, "euler_ancestral", False),
-        (EULER, {}, None, None),
-        (EULER, WHOLE, None, None),
-        ("DDIMScheduler", TRAILING, None, None),
-    ],
-)
-def test_a_scheduler_says_what_a_folder_wants(name, more, sampler, sure):
-    kind = by_scheduler({"_class_name": name, **more})
-    found = (kind.sampler, not kind.sign) if kind else (None, None)
-    assert found == (sampler, sure)
 
 
 def test_settings_are_proposed_for_methods_that_do_not_invert():
@@ -313,19 +286,6 @@ def test_a_run_inverts_and_says_what_the_names_say(guessed):
     assert "sampler=ddim_trailing where" in of_model
     assert "The name 'turbo_granny' says Turbo" in of_lora
     assert last.report["params"]["guidance_scale"]["value"] == 7.5
-
-
-def test_check_and_doctor_say_it_too(guessed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("REGRAIN_MODELS", str(Path(guessed[0]).parent))
-    name, ink = (Path(one).name for one in guessed)
-    asked = replace(requested("fatezero"), model=name, loras=(ink,))
-    save_project(asked, tmp_path / "p")
-    assert call("check", tmp_path / "p") == 0
-    said = capsys.readouterr().err
-    assert "says Hyper-SD" in said
-    assert "says Turbo" in said
-    text = dict(examine())["models"]
-    assert f"The name {name!r} says Hyper-SD, which alone changes nothing" in text
 
 
 def test_a_lora_that_is_one_is_not_inverted_with(guessed, tmp_path):

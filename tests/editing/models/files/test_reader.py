@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 
 import pytest
 from json_files import write_json
@@ -80,16 +79,6 @@ def test_the_built_in_groups_are_those_of_the_drawn_world():
     facts = facts_of("storybook")
     assert facts.words == set(vocabulary())
     assert facts.groups == vocabulary_groups()
-
-
-@pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
-def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
-    write_tokenizer(tmp_path / "tokenizer")
-    path = tmp_path / "tokenizer" / "tokenizer_config.json"
-    path.unlink()
-    os.mkfifo(path) if content is None else path.write_text(content)
-    assert open_reader(in_folder(tmp_path)).limit == 77
-    assert in_folder(tmp_path).glance("tokenizer/tokenizer_config.json") == {}
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])

@@ -163,22 +163,15 @@ def spec(folder, seed=0, size=(28, 28)):
 
 
 def test_the_reader_of_the_built_in_model_needs_no_encoder(tiny, tmp_path):
-    path = write_picture_adapter(
-        tmp_path / "drawn.safetensors", tiny.unet, "drawn", {"scale": "0.9"}
-    )
-    one, other = load_pictures(
-        str(path), [spec(tmp_path, i, (40, 20)) for i in (0, 1)], tiny
-    ).seen
-    assert (one.scale, one.tokens[0].shape) == (
-        0.9,
-        (1, 6, tiny.unet.config.cross_attention_dim),
-    )
+    path = tmp_path / "drawn.safetensors"
+    write_picture_adapter(path, tiny.unet, "drawn", {"scale": "0.9"})
+    specs = [spec(tmp_path, seed, (40, 20)) for seed in (0, 1)]
+    one, other = load_pictures(str(path), specs, tiny).seen
+    width = tiny.unet.config.cross_attention_dim
+    assert (one.scale, one.tokens[0].shape) == (0.9, (1, 6, width))
     assert torch.equal(one.tokens[1], other.tokens[1])
-    assert (
-        (one.tokens[0] - other.tokens[0]).abs().max()
-        > 1e-3
-        < (one.tokens[0] - one.tokens[1]).abs().max()
-    )
+    for unlike in (other.tokens[0], one.tokens[1]):
+        assert (one.tokens[0] - unlike).abs().max() > 1e-3
 
 
 def narrow(tensors):
@@ -215,34 +208,45 @@ def test_what_does_not_fit_is_refused_in_one_line(tiny, tmp_path, change, said):
     assert caught.value.field == "picture_adapter"
 
 
-def test_adapters_are_found_in_folders_and_on_the_hub(tiny, tmp_path, monkeypatch):
-    """The encoder may stand beside the weights, or in the folder beside theirs."""
-    shelf = tmp_path / "shelf"
-    write_encoder(shelf / "models")
+@pytest.fixture
+def shelf(tiny, tmp_path):
+    """Adapters in two folders, and their encoder in one of them."""
+    place = tmp_path / "shelf"
+    write_encoder(place / "models")
     for folder in ("models", "sdxl_models"):
-        (shelf / folder).mkdir(exist_ok=True)
-        write_picture_adapter(
-            shelf / folder / "ip-adapter_sd15.safetensors", tiny.unet, "plain"
-        )
+        (place / folder).mkdir(exist_ok=True)
+        file = place / folder / "ip-adapter_sd15.safetensors"
+        write_picture_adapter(file, tiny.unet, "plain")
+    return place
+
+
+@pytest.mark.parametrize(
+    "id", ["models", "sdxl_models", "models/ip-adapter_sd15", "SHELF/models"]
+)
+def test_adapters_are_found_in_folders(shelf, monkeypatch, id):
+    """The encoder may stand beside the weights, or in the folder beside theirs."""
     monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
-    for id in (
-        "models",
-        "sdxl_models",
-        "models/ip-adapter_sd15",
-        str(shelf / "models"),
-    ):
-        assert PictureFile(id).encoder == shelf / "models" / "image_encoder", id
-    monkeypatch.delenv("REGRAIN_MODELS")
+    found = PictureFile(id.replace("SHELF", str(shelf)))
+    assert found.encoder == shelf / "models" / "image_encoder"
+
+
+@pytest.mark.parametrize("file", ["", "/models/ip-adapter_sd15.safetensors"])
+def test_adapters_are_fetched_from_the_hub(shelf, monkeypatch, file):
     fetched = []
-    download = lambda id, names, _: fetched.append((id, *names)) or str(shelf)  # noqa: E731
+
+    def download(id, names, _):
+        fetched.append((id, *names))
+        return str(shelf)
+
     monkeypatch.setattr(picture_file, "download", download)
-    for id in ("h94/IP-Adapter", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"):
-        assert PictureFile(id).encoder == shelf / "models" / "image_encoder"
-    assert fetched == 2 * [
-        ("h94/IP-Adapter", "models/ip-adapter_sd15.safetensors"),
-        ("h94/IP-Adapter", "*image_encoder/config.json"),
-    ]  # fmt: skip
-    write_picture_adapter(shelf / "models" / "two.safetensors", tiny.unet, "plain")
+    found = PictureFile(f"h94/IP-Adapter{file}")
+    assert found.encoder == shelf / "models" / "image_encoder"
+    names = ("models/ip-adapter_sd15.safetensors", "*image_encoder/config.json")
+    assert fetched == [("h94/IP-Adapter", name) for name in names]
+
+
+def test_one_of_several_adapters_is_named(shelf):
+    (shelf / "models" / "two.safetensors").touch()
     with pytest.raises(ModelError, match="has several: .*Name one, as FOLDER/FILE"):
         PictureFile(str(shelf / "models"))
 
@@ -311,18 +315,16 @@ def test_pictures_are_upright_and_animated_ones_are_still(tmp_path):
     image.save(tmp_path / "a.png", exif=exif)
     found = shown(tmp_path / "a.png", 20, "picture")
     assert (found[5, 10, 0], found[15, 10, 0]) == (255, 0)
-    image.save(
-        tmp_path / "a.gif",
-        save_all=True,
-        append_images=[Image.new("RGB", (40, 20), "red")],
-    )
+    more = [Image.new("RGB", (40, 20), "red")]
+    image.save(tmp_path / "a.gif", save_all=True, append_images=more)
     assert shown(tmp_path / "a.gif", 40, "picture", notes.append)[20, 10].min() > 250
     assert notes == ["'a.gif' is animated; its first frame is used."]
+
+
+def test_what_is_no_picture_or_too_large_is_refused(tmp_path):
     (tmp_path / "b.png").write_bytes(b"x" * 99)
     Image.new("1", (10000, 6000)).save(tmp_path / "c.png")
-    for name, said in (
-        ("b.png", "is not a readable image"),
-        ("c.png", "10000 x 6000 pixels"),
-    ):
+    refused = {"b.png": "is not a readable image", "c.png": "10000 x 6000 pixels"}
+    for name, said in refused.items():
         with pytest.raises(RequestError, match=f"^regions.cat.picture: .*{said}"):
             shown(tmp_path / name, 20, "regions.cat.picture")

@@ -2,7 +2,6 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from damaged_models import refusal_of_copy, rewrite
@@ -15,8 +14,6 @@ from pipelines import pipeline_of
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, load_file_of, original_layout
 
-from regrain.editing.cli.doctor import examine
-from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.params.written import ControlSpec
@@ -78,14 +75,6 @@ def test_padding_and_an_empty_prompt_are_as_the_folder_says(
     torch.testing.assert_close((text.vectors, text.pooled), (vectors, pooled))
 
 
-def test_an_empty_prompt_is_zeros_unless_the_folder_says_otherwise(folder, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / "other")
-    (copy / "model_index.json").write_text("{}")
-    text = loaded(copy).embed([""])
-    assert not text.vectors.any()
-    assert not text.pooled.any()
-
-
 def test_a_call_is_the_pipelines(model, pipeline, latents):
     text = model.embed(PROMPTS)
     step = model.schedule.sampling(4)[1]
@@ -93,31 +82,6 @@ def test_a_call_is_the_pipelines(model, pipeline, latents):
     added = {"text_embeds": text.pooled, "time_ids": sizes}
     eps = pipeline.unet(latents, step.t, text.vectors, added_cond_kwargs=added).sample
     torch.testing.assert_close(model.predict(latents, step, text)[1], eps)
-
-
-def test_rows_of_frames_read_the_text_of_their_branch(model, latents):
-    text = model.embed(PROMPTS[:2])
-    step = model.schedule.sampling(4)[0]
-    both = model.predict(latents.repeat(2, 1, 1, 1), step, text)[1]
-    alone = [model.predict(latents, step, text[row])[1] for row in range(2)]
-    torch.testing.assert_close(both, torch.cat(alone))
-    with pytest.raises(ValueError, match="pooled"):
-        model.predict(
-            latents, step, PromptEmbedding(("",), text.vectors[:1], (2,), ((),), ((),))
-        )
-
-
-def test_facts(model):
-    assert (model.size, model.multiple, model.coarsest) == (64, 32, 4)
-    finest = {site.block for site in model.sites if site.finest}
-    assert finest == {"down_blocks.1", "up_blocks.1"}
-    assert {site.stride[1] for site in model.sites} == {2, 4}
-    assert model.decode(model.encode(np.zeros((1, 64, 64, 3), np.uint8))).shape == (
-        1,
-        64,
-        64,
-        3,
-    )
 
 
 def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):
@@ -168,13 +132,6 @@ DAMAGES = {
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damaged_folders_are_one_line(folder, tmp_path, message):
     assert message in refusal_of_copy(folder, tmp_path / "other", DAMAGES[message])
-
-
-def test_doctor_names_the_family_and_what_fits(folder, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(folder.parent))
-    shown = dict(examine())
-    assert "sdxl (SDXL)" in shown["models"]
-    assert shown["SDXL at 1024 px"].endswith("(estimate)")
 
 
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):

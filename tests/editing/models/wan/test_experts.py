@@ -2,7 +2,6 @@
 files, and what is refused."""
 
 import shutil
-from math import inf
 
 import pytest
 import torch
@@ -12,14 +11,11 @@ from double_library import FromText, double, drawn, drawn_by_library, pipeline_o
 from made_models import load_double, loaded, randn, write_wan
 from safetensors.torch import save_file
 
-from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import PIPELINE_FILES, matches
 from regrain.editing.models.files.facts import EXPERTS, facts_of
 from regrain.editing.models.files.offers import PAIR, VACE, WAN
-from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan.experts import loras_of, notes_on
 from regrain.editing.params.registry import check_needs, check_params
 
@@ -78,55 +74,6 @@ def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
-def test_a_timestep_is_told_to_the_expert_for_it(pairs):
-    """From 875 on that for high noise; one that is alone answers everywhere."""
-    found = {
-        name: [
-            [*model.networks.values()].index(model._expert(step))
-            for step in FlowSchedule(1.0).sampling(1, (1000.0, 875.0, 874.0, 1.0))
-        ]
-        for name, model in pairs.items()
-    }
-    assert found["both"] == [0, 0, 1, 1]
-    assert found["low alone"] == found["high alone"] == [0] * 4
-    assert [model.high_from for model in pairs.values()] == [875, inf, 0]
-
-
-def test_what_computes_attention_does_so_in_both(pairs):
-    model = pairs["both"]
-    text = model.embed(["a cat"])
-    x = randn(3, 4, 4, 6, dtype=torch.float64)
-    seen = []
-
-    def attend(q, k, v, site):
-        seen.append(site)
-        return 0.5 * plain(q, k, v, site)
-
-    for step in model.schedule.sampling(2, (900.0, 100.0)):
-        usual = model.predict(x, step, text)
-        changed = model.predict(x, step, text, Intervention(attend))
-        assert not torch.equal(usual[0], changed[0])
-    assert tuple(seen) == 2 * model.sites
-
-
-def test_one_expert_is_on_the_device_at_a_time(pair_folder, monkeypatch):
-    """A run has one switch."""
-    monkeypatch.setattr("regrain.editing.models.wan.load.takes_turns", lambda *_: True)
-    model = loaded(pair_folder, dtype=torch.float32)
-    moved = []
-    for part, network in model.networks.items():
-
-        def move(place, part=part, network=network):
-            moved.append((part, str(place)))
-            return network
-
-        monkeypatch.setattr(network, "to", move)
-    text = model.embed(["a cat"])
-    for step in model.schedule.sampling(4, (999.0, 875.0, 800.0, 100.0)):
-        model.predict(randn(3, 4, 4, 6), step, text)
-    assert moved == [("transformer", "cpu")] * 2 + [("transformer_2", "cpu")]
-
-
 def test_a_pair_is_told_by_its_parts(pairs, pair_folder, tmp_path):
     assert facts_of(str(pair_folder)).family == ("Wan 2.2", WAN | PAIR)
     vace = write_wan(tmp_path / "vace", vace=True, experts=True)
@@ -156,34 +103,30 @@ def test_a_second_guidance_needs_a_second_expert():
 
 def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_path):
     """By alpha, which is not the rank; without such a name to both."""
-    name = "blocks.0.attn1.to_q"
     fresh = torch.Generator().manual_seed(1)
     down = torch.randn(2, 24, generator=fresh)
     up = torch.randn(24, 2, generator=fresh)
-    files = {}
-    for place, named in enumerate(("x_HIGH_noise", "wan2.2-low-noise", "x_both"), 1):
-        layer = f"diffusion_model.{name.replace('attn1.to_q', 'self_attn.q')}"
+    layer = "diffusion_model.blocks.0.self_attn.q"
+    files = []
+    for times, named in enumerate(("x_HIGH_noise", "wan2.2-low-noise", "x_both"), 1):
         weights = {
-            f"{layer}.lora_down.weight": place * down,
+            f"{layer}.lora_down.weight": times * down,
             f"{layer}.lora_up.weight": up,
             f"{layer}.alpha": torch.tensor(0.25),
         }
-        files[named] = str(tmp_path / f"{named}.safetensors")
-        save_file(weights, files[named])
-    high, low, both = files.values()
+        files.append(str(tmp_path / f"{named}.safetensors"))
+        save_file(weights, files[-1])
+    high, low, both = files
     model = loaded(pair_folder, loras=(high, f"{low}@0.5", both), dtype=torch.float64)
     change = (0.25 / 2 * up @ down).double()
     for part, times in {"transformer": 1 + 3, "transformer_2": 0.5 * 2 + 3}.items():
-        found, plain_one = (
-            one.networks[part].get_parameter(f"{name}.weight")
+        found, plain = (
+            one.networks[part].get_parameter("blocks.0.attn1.to_q.weight")
             for one in (model, pairs["both"])
         )
-        torch.testing.assert_close(found, plain_one + times * change)
-    assert [note.split(" changes ")[1] for note in model.notes] == [
-        f"the expert for {noise} noise alone, as its name says. Rename it if it is for "
-        "both."
-        for noise in ("high", "low")
-    ]
+        torch.testing.assert_close(found, plain + times * change)
+    for note, noise in zip(model.notes, ("high", "low"), strict=True):
+        assert f"changes the expert for {noise} noise alone, as its name says." in note
 
 
 FIRST, SECOND = EXPERTS
@@ -223,15 +166,6 @@ def test_both_experts_are_fetched():
         for end in (".safetensors.index.json", "-00001-of-00003.safetensors"):
             name = f"{part}/diffusion_pytorch_model{end}"
             assert matches(name, PIPELINE_FILES)
-
-
-def test_a_model_of_one_expert_takes_every_lora(wan_folder, tmp_path):
-    file = tmp_path / "low_noise.safetensors"
-    name = "transformer.blocks.0.attn1.to_q.lora_{}.weight"
-    save_file(
-        {name.format("A"): torch.ones(1, 24), name.format("B"): torch.ones(24, 1)}, file
-    )
-    assert load_backbone(str(wan_folder), (str(file),)).notes == ()
 
 
 # --- What is refused

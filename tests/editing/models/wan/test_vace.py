@@ -20,13 +20,13 @@ from PIL import Image
 from running import finish
 
 from regrain.editing import ArrayClip, EditRequest, Region
-from regrain.editing.attention.layers import Grid, plain
+from regrain.editing.attention.layers import plain
 from regrain.editing.diffusion.schedule import generator
 from regrain.editing.methods import vace as method
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN, family_of_configs
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.wan.condition import condition, mask_channels
+from regrain.editing.models.wan.condition import condition
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.storage.memory import call_bytes, need_of
 
@@ -125,19 +125,6 @@ def test_a_condition_is_the_librarys(pipeline, count, pictures, soft):
     torch.testing.assert_close(found, theirs(pipeline, *given), atol=1e-6, rtol=0)
 
 
-def test_given_frames_at_an_end_do_not_show_in_the_mask():
-    """A latent reads the middle of its share of the clip, not the frames it is of."""
-
-    def kept(*given):
-        mask = np.ones((81, HEIGHT, WIDTH), np.float32)
-        mask[[*given]] = 0
-        shown = mask_channels(mask, Grid(21, HEIGHT // 8, WIDTH // 8)).amax((1, 2, 3))
-        return (shown == 0).nonzero().flatten().tolist()
-
-    assert kept(0) == kept(80) == []
-    assert kept(*range(17)) == [0, 1, 2, 3]
-
-
 def test_a_clip_that_does_not_fill_its_latents_goes_on_drawn_anew(vace):
     frames, mask = frames_of(7), np.float32(mask_of(7) / 255)
     longer = np.concatenate([frames, frames[-1:], frames[-1:]])
@@ -200,13 +187,9 @@ def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
     x = x.float()
     step = vace.schedule.sampling(4)[1]
     base = aligned(WanTransformer3DModel.from_pretrained(vace_folder / "transformer"))
-    (v,) = base(
-        x.transpose(0, 1)[None],
-        torch.tensor([float(step.t)]),
-        text[0].vectors,
-        return_dict=False,
-    )
-    v = v[0].transpose(0, 1)
+    rows, told = x.transpose(0, 1)[None], torch.tensor([float(step.t)])
+    (v,) = base(rows, told, text[0].vectors, return_dict=False)
+    expected = x - step.noise * v[0].transpose(0, 1)
     seen = []
 
     def attend(q, k, v, site):
@@ -219,16 +202,10 @@ def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
         Intervention(context=context, hints=(0.0,)),
         Intervention(context=context, token_scale=nothing),
     ):
-        x0, eps = vace.predict(x, step, text[0], change)
-        assert torch.equal(x0, x - step.noise * v)
-        assert torch.equal(eps, x + step.signal * v)
+        assert torch.equal(vace.predict(x, step, text[0], change)[0], expected)
     assert not any("vace" in block for block in seen)
-    with_it = Intervention(context=context)
-    one = vace.predict(x, step, text[0], with_it)
-    whole = Intervention(context=context, token_scale=1 + nothing)
-    again = vace.predict(x, step, text[0], whole)
-    assert all(map(torch.equal, one, again))
-    assert not torch.equal(one[0], x - step.noise * v)
+    with_it = vace.predict(x, step, text[0], Intervention(context=context))[0]
+    assert not torch.equal(with_it, expected)
 
 
 @pytest.mark.parametrize("scale", [1.0, 5.0])
@@ -321,11 +298,8 @@ def test_true_sizes_are_those_that_memory_is_planned_by(family):
     assert need.family == family
     # what the autoencoder takes, and a little
     assert need.weights * 2**30 == pytest.approx(2 * count, rel=0.2)
-    width = heads * 128
-    cells = 480 * 832 // 8**2
-    frames = 80
-    call = call_bytes(frames // 4, cells, width // 4, 2)
-    assert need.per_frame * frames * 2**30 > call  # decoding takes more
+    call = call_bytes(80 // 4, 480 * 832 // 8**2, heads * 128 // 4, 2)
+    assert need.per_frame * 80 * 2**30 > call  # decoding takes more
 
 
 # --- What is refused, and what is told

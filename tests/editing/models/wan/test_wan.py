@@ -83,27 +83,6 @@ def test_a_call_is_the_librarys_bit_for_bit(wan, wan_folder, latents):
     assert isinstance(wan, Backbone)
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0), (0, 1, 2), (1, 0, 1), (2, 1, 0)])
-def test_tokens_are_in_the_order_of_time_rows_and_columns(wan, latents, place):
-    text, seen = wan.embed(["a cat"]), []
-
-    def attend(q, k, v, site):
-        seen.append(q)
-        return plain(q, k, v, site)
-
-    t, y, x = place
-    changed = latents[:3].clone()
-    changed[t, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] += 1  # one token
-    for given in (latents[:3], changed):
-        wan.predict(given, step_of(wan), text, Intervention(attend))
-    before, after = (
-        seen[0],
-        seen[len(seen) // 2],
-    )  # of the first layer, where no token has seen another
-    (token,) = (before != after).any(-1).any(1)[0].nonzero().flatten().tolist()
-    assert token == (t * 2 + y) * 3 + x
-
-
 def test_a_scheduler_says_how_far_steps_are_shifted(wan, wan_folder, tmp_path):
     folder = shutil.copytree(wan_folder, tmp_path / "other")
     (folder / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 5.0}')
@@ -158,20 +137,6 @@ def test_a_clip_is_padded_with_its_last_frame(wan, count, time):
     assert wan.decode(found).shape == whole.shape
 
 
-def test_a_latent_stands_for_four_frames_and_the_first_for_one(wan):
-    frames = frames_of(9)
-    latents = wan.encode(frames)
-    for frame, latent in {0: 0, 1: 1, 4: 1, 5: 2}.items():
-        changed = frames.copy()
-        changed[frame] = 255 - changed[frame]
-        off = (wan.encode(changed) - latents).abs().amax((1, 2, 3)) > 1e-4
-        assert int(off.float().argmax()) == latent
-    moved = latents.clone()
-    moved[2] += 1
-    off = (wan.decode(moved) != wan.decode(latents)).any((1, 2, 3))
-    assert int(off.argmax()) == 5
-
-
 def assert_same_at_once(call, given):
     """Several threads answer as one."""
     alone = [*map(call, given)]
@@ -184,37 +149,20 @@ def test_the_autoencoder_takes_one_call_at_a_time(wan):
     assert_same_at_once(wan.encode, [frames_of(count) for count in (5, 9, 6)])
 
 
-def test_latents_are_scaled_as_the_library_does(wan):
-    frames = frames_of(5)
-    pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    mean = wan.vae.encode(pixels).latent_dist.mean[0].transpose(0, 1)
-    middle, spread = (
-        torch.tensor(getattr(wan.vae.config, f"latents_{n}")) for n in ("mean", "std")
-    )
-    found = wan.encode(frames)
-    torch.testing.assert_close(
-        found, (mean - middle[:, None, None]) / spread[:, None, None]
-    )
-    decoded = wan.vae.decode(mean.transpose(0, 1)[None]).sample[0].permute(1, 2, 3, 0)
-    assert (
-        np.abs(((decoded + 1) * 127.5).clamp(0, 255).numpy() - wan.decode(found)).max()
-        <= 0.51
-    )
-
-
 def test_little_memory_lets_the_autoencoder_work_in_tiles(wan, monkeypatch):
     tiled, encode = [], wan.vae.encode
-    monkeypatch.setattr(
-        wan.vae, "encode", lambda x: tiled.append(wan.vae.use_tiling) or encode(x)
-    )
+
+    def noted(x):
+        tiled.append(wan.vae.use_tiling)
+        return encode(x)
+
+    monkeypatch.setattr(wan.vae, "encode", noted)
     for free in (1 << 40, 1):
-        monkeypatch.setattr(
-            "regrain.editing.models.turns.free_memory", lambda _, free=free: free
-        )
+        memory = "regrain.editing.models.turns.free_memory"
+        monkeypatch.setattr(memory, lambda _, free=free: free)
         wan.encode(frames_of(5))
-        assert wan.window_frames(1, 4, 6) == (max(8, int(free / 2 / (16 * 24 * 36))))
-    assert tiled == [False, True]
-    assert not wan.vae.use_tiling
+        assert wan.window_frames(1, 4, 6) == max(8, int(free / 2 / (16 * 24 * 36)))
+    assert (tiled, wan.vae.use_tiling) == ([False, True], False)
 
 
 def test_out_of_memory_says_what_to_lower(wan, monkeypatch, latents):
@@ -273,13 +221,11 @@ def test_prompts_are_cleaned_as_diffusers_does(monkeypatch):
 
 
 def test_tokens_of_a_cleaned_prompt_have_their_places_in_it(wan):
-    dirty, clean = "a cat &amp;  a  dog", "a cat & a dog"
-    found, plain = wan.embed([dirty]), wan.embed([clean])
-    assert torch.equal(found.vectors, plain.vectors)
+    dirty = "a cat &amp;  a  dog"
+    found = wan.embed([dirty])
+    assert torch.equal(found.vectors, wan.embed(["a cat & a dog"]).vectors)
     assert found.prompts == (dirty,)
-    words = [dirty[start:stop] for start, stop in found.offsets[0][: found.lengths[0]]]
-    assert "dog" in words
-    assert dirty.index("dog") in [start for start, _ in found.offsets[0]]
+    assert (dirty.index("dog"), len(dirty)) in found.offsets[0]
 
 
 def test_prompts_kept_are_those_of_the_encoder_that_made_them(
@@ -355,14 +301,6 @@ def test_a_folder_needs_no_index_and_says_what_it_does_not_use(wan_folder, tmp_p
     assert loaded(folder).notes == ()
     write_json(folder / "model_index.json", {"painter": ["other", "Painter"]})
     assert loaded(folder).notes == ("The model's painter is not used.",)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_texts_are_read_as_windows_writes_them(wan_folder, tmp_path, encoding):
-    folder = shutil.copytree(wan_folder, tmp_path / "copy")
-    for file in (folder / "tokenizer").glob("*.json"):
-        file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
-    loaded(folder)
 
 
 # --- LoRA

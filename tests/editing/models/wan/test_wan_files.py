@@ -3,7 +3,6 @@ folders of the same weights are, told apart by their heads alone, and refused by
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,13 @@ from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from made_models import loaded, randn, without_control, write_wan
 from safetensors.torch import load_file, save_file
-from wiring import requested
 
-from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.files.wan_file import WanFiles, config_of
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.wan.network import read_network
-from regrain.editing.pipeline.beforehand import working_size_of
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -163,30 +159,15 @@ def test_published_sizes_are_told_by_shapes(kind):
         "time_embedding.0.weight": [width, 256],
     }
     shapes |= {f"blocks.{place}.ffn.0.weight": [wide, width] for place in range(depth)}
-    name = "vace_blocks.{}.after_proj.weight"
-    shapes |= {name.format(place): [width, width] for place in range(len(control))}
-    if control:
+    for place in range(len(control)):
+        shapes[f"vace_blocks.{place}.after_proj.weight"] = [width, width]
         shapes["vace_patch_embedding.weight"] = [width, 96, 1, 2, 2]
     found = config_of([WanFiles((Path("a.safetensors"),), "", shapes, {})], {})
-    usual = TransformerConfig(
-        num_attention_heads=width // 128, ffn_dim=wide, num_layers=depth
-    ).model_dump()
-    if control:
-        usual["vace_layers"] = [*control]
-    kept = {key: usual[key] for key in usual if key in found}
-    assert {key: found[key] for key in kept} == kept
+    sizes = found["num_attention_heads"], found["ffn_dim"], found["num_layers"]
+    assert sizes == (width // 128, wide, depth)
+    assert found.get("vace_layers", []) == [*control]
     named = "WanVACETransformer3DModel" if control else "WanTransformer3DModel"
-    assert found["_class_name"] == named
-    assert found.keys() - kept.keys() == {"_class_name", "freq_dim"}
-    assert found["freq_dim"] == 256
-
-
-def test_its_working_size_is_that_of_its_folder(whole, place, vace_folder):
-    shutil.rmtree(place / "transformer")
-    file = written(whole, place / "mine.safetensors")
-    asked = requested("flow_regions", frames=5)
-    one, other = (replace(asked, model=str(at)) for at in (file, vace_folder))
-    assert working_size_of(one) == working_size_of(other) is not None
+    assert (found["_class_name"], found["freq_dim"]) == (named, 256)
 
 
 def test_a_title_in_its_head_says_that_it_draws_in_few_steps(whole, place):
