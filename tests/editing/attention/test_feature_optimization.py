@@ -151,9 +151,8 @@ def test_one_frame_agrees_with_itself(circular):
     wanted = changed(
         similarity_weight=0.0,
         flow_loss="circular" if circular else "open",
-        restore_statistics=False,
     )
-    assert torch.equal(optimised(x, x, still(1), wanted), x)
+    torch.testing.assert_close(optimised(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():
@@ -182,8 +181,6 @@ def test_statistics_are_put_back():
         (found.std((2, 3)), x.std((2, 3))),
     ):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-    free = optimised(x, features(), random_motion(), changed(restore_statistics=False))
-    assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
 
@@ -220,7 +217,6 @@ def test_what_only_rounding_made_has_no_slope_but_as_released():
     x = features(1).repeat(2 * FRAMES, 1, 1, 1)
     given = {
         "similarity_weight": 0.0,
-        "restore_statistics": False,
         "optimise_rounds": 1,
     }
     x[1] += 1e-6

@@ -24,7 +24,7 @@ def case(pads, seed=0):
     return q, k, v, codes, torch.rand(40, generator=g, dtype=torch.float64)
 
 
-def written_out(q, k, v, codes, a, columns, padding):
+def written_out(q, k, v, codes, a, columns):
     """Query by query and word by word."""
     s = (q @ k.mT / 8**0.5)[0]
     n, out = len(WORDS), s.clone()
@@ -33,7 +33,7 @@ def written_out(q, k, v, codes, a, columns, padding):
             high, low = s[head, i, :n].max(), s[head, i, :n].min()
             for j in range(s.shape[2]):
                 own = j < n and WORDS[j] >= 0 and WORDS[j] == codes[i]
-                if j < n or padding == "pushed":
+                if j < n:
                     out[head, i, j] += a[i] * ((high if own else low) - s[head, i, j])
         rows = out[head].clone()
         for j in range(n if columns else 0):
@@ -54,18 +54,14 @@ def bind(codes, strength, *how, **named):
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
 @pytest.mark.parametrize("pads", [0, 1, 30])
-@pytest.mark.parametrize(
-    ("columns", "padding"), [(0.0, "kept"), (0.0, "pushed"), (0.3, "kept")]
-)
+@pytest.mark.parametrize("columns", [0.0, 0.3])
 def test_maps_follow_the_formula_and_padding_is_folded(
-    monkeypatch, columns, padding, pads, block
+    monkeypatch, columns, pads, block
 ):
     monkeypatch.setattr("regrain.editing.attention.words._BLOCK", block)
     q, k, v, codes, a = case(pads)
-    found = attend_to_words(q, k, v, bind(codes, a, columns, padding))
-    for one, other in zip(
-        found, written_out(q, k, v, codes, a, columns, padding), strict=True
-    ):
+    found = attend_to_words(q, k, v, bind(codes, a, columns))
+    for one, other in zip(found, written_out(q, k, v, codes, a, columns), strict=True):
         assert torch.allclose(
             one.double(), other, rtol=0, atol=1e-12 if one.ndim == 4 else 1e-6
         )
@@ -73,7 +69,7 @@ def test_maps_follow_the_formula_and_padding_is_folded(
 
 def test_no_strength_is_plain_attention():
     q, k, v, codes, _ = case(30)
-    binding = bind(codes, None, columns=0.3, padding="pushed")
+    binding = bind(codes, None, columns=0.3)
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)
     assert torch.allclose(before, after, rtol=0, atol=1e-6)

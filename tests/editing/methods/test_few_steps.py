@@ -12,9 +12,8 @@ from made_models import load_double, write_small_model
 from running import calls_by_window, edit_clip, finish, note_calls
 from wiring import FRAMES, REFINED, requested
 
-from regrain.editing import ArrayClip
 from regrain.editing.diffusion.samplers import Sampling
-from regrain.editing.diffusion.schedule import add_noise, carried_noise, common_noise
+from regrain.editing.diffusion.schedule import add_noise, common_noise
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import guidance_embedding
@@ -156,8 +155,7 @@ def test_equal_prompts_and_guidance_give_the_clip_back(small):
 @pytest.mark.parametrize(
     ("branch", "prompt", "given", "count", "off"),
     [
-        ("source", "", {"redraw": 0.25, "noise": "shared"}, 4, 0),
-        ("source", "", {"redraw": 0.25, "noise": "tracks"}, 4, 0),
+        ("source", "", {"redraw": 0.25}, 4, 0),
         ("layout", REFINED, {"blend": "words", "edit_words": "fox"}, 3, None),
     ],
 )
@@ -179,24 +177,3 @@ def test_windows_agree_on_their_anchors(
         assert len(before) == count
         for old, new in zip(before, after, strict=True):
             torch.testing.assert_close(new[:2], old[[0, -1]], rtol=off, atol=off)
-
-
-def test_noise_along_tracks_is_white_and_stays_with_what_moves():
-    """Of two cells that move right by one each frame, one leaves a 1 x 2 grid."""
-    known = torch.tensor([[[[1.0, 2.0]]]])
-    tracks = torch.tensor([[0, 1], [2, 0], [3, 2]])
-    own = torch.randn(4, 1, generator=torch.Generator().manual_seed(1))[:, 0]
-    found = carried_noise(known, tracks, torch.Generator().manual_seed(1))
-    assert found.flatten(1).tolist() == [[1, 2], [own[2], 1], [own[3], own[2]]]
-
-
-def test_what_stands_still_has_the_shared_noise(small):
-    """On a clip in which nothing moves, noise along tracks changes no bit."""
-    request = requested("sdedit")
-    still = np.repeat(request.clip.read(0, 1), FRAMES, 0)
-    request = replace(request, clip=ArrayClip(still, fps=request.clip.fps))
-    found = []
-    for noise in ("shared", "tracks"):
-        params = check_params("sdedit", {"steps": 3, "noise": noise})
-        found.append(finish(METHODS["sdedit"].run(small, request, params)).edits[0])
-    assert found[0].equal(found[1])

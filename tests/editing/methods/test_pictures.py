@@ -121,8 +121,8 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
         area = torch.from_numpy(request.areas[:] == label).float()
         return F.adaptive_avg_pool2d(area, size).flatten(1)
 
-    def spy(self, attend, halves, step):
-        look = make(self, attend, halves, step)
+    def spy(self, attend, halves):
+        look = make(self, attend, halves)
         grid = self._grid
         calls.append(halves)
 
@@ -166,7 +166,7 @@ def test_the_edit_sees_pictures_where_its_region_is(model, asked, method, monkey
 
 
 @pytest.mark.parametrize("method", ["sdedit", "videograin"])
-def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
+def test_at_scale_0_nothing_changes(model, asked, method):
     def drawn(scale=1.2, **given):
         return decoded(asked(method, scale, params={"steps": 2} | given), model)
 
@@ -175,11 +175,8 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
 
     usual = unseeing()
     assert np.array_equal(drawn(0.0, picture_colors=1.0), usual)
-    assert np.array_equal(drawn(picture_colors=1.0, picture_until=0.0), usual)
-    shorter = drawn(picture_from=0.5)
-    assert not np.array_equal(shorter, usual)
     seeing = drawn()
-    assert not np.array_equal(shorter, seeing)
+    assert not np.array_equal(seeing, usual)
     assert not np.array_equal(drawn(picture_colors=1.0), seeing)
     assert np.array_equal(unseeing(), usual)  # nothing stays on the model
 
@@ -244,15 +241,6 @@ def looking(model, request):
     return Looking(model, pictures, request, params)
 
 
-@pytest.mark.parametrize(
-    ("until", "acts"), [(0.3, [1, 1, 0, 0]), (0.25, [1, 0, 0, 0]), (1.0, [1] * 4)]
-)
-def test_a_step_in_which_pictures_end_still_sees_them(model, asked, until, acts):
-    given = {"picture_from": 0.0, "picture_until": until}
-    view = looking(model, asked("sdedit", params=given))
-    assert [view._acts(step) for step in model.schedule.sampling(4)] == acts
-
-
 def test_colors_go_no_further_than_all_the_way(model, asked):
     colored = {"picture_colors": 0.5}
     x0 = torch.randn(
@@ -271,7 +259,7 @@ def test_colors_go_no_further_than_all_the_way(model, asked):
 
 def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     step = model.schedule.sampling(4)[1]
-    request = asked("sdedit", params={"picture_colors": 0.5, "picture_from": 0.0})
+    request = asked("sdedit", params={"picture_colors": 0.5})
     view = looking(model, request)
     free = request.params | {"picture_colors": 0.0}
     plainly = looking(model, replace(request, params=free))

@@ -118,26 +118,10 @@ def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
         assert runs[0].result.attention[word].after.any()
 
 
-@pytest.mark.full
-def test_other_frame_counts_start_from_noise(small, tmp_path):
-    """TV10."""
-    path = tmp_path / "clip.safetensors"
-    save_adapter(learned(small, tune_steps=2, learning_rate=0.01), path)
-    given = {"steps": 2, "preview_every": 0}
-    for frames in (1, 5):
-        asked = request(frames, adapter=str(path), params={**given, "start": "noise"})
-        result = edited(small, asked).result
-        assert np.asarray(result.frames).shape == (frames, 16, 16, 3)
-        assert np.array_equal(result.frames, edited(small, asked).result.frames)
-        assert not np.array_equal(
-            result.frames, edited(small, replace(asked, seed=1)).result.frames
-        )
-
-
 def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     """The same bits as tuning and editing in one run; no tuning, and the report says
     whose weights."""
-    asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
+    asked = request(params=QUICK | {"learning_rate": 0.01})
     events = list(edit(asked, small))
     whole = events[-1]
     made = [event for event in events if isinstance(event, Tuned)][-1]

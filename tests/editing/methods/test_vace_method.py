@@ -366,9 +366,10 @@ def test_what_does_not_go_together_is_refused(vace, picture, small_folder, monke
     with pytest.raises(RequestError, match=message):
         latents_of(vace, asked, self_strength=0.5)
     latents_of(vace, asked, self_strength=0.5, picture_binding=0.0)
-    for name, value in (("picture_from", 0.5), ("picture_blocks", "style")):
-        with pytest.raises(RequestError, match=f"^params.{name}: It is for picture"):
-            resolve_params("vace", {name: value}, {})
+    with pytest.raises(
+        RequestError, match=r"^params.picture_colors: It is for picture"
+    ):
+        resolve_params("vace", {"picture_colors": 0.5}, {})
     with pytest.raises(RequestError, match="^params.steps: Expected 3, since so many"):
         resolve_params("vace", {"levels": "1000, 757, 522"}, {})
     for wrong in ("757, 1000", "1001, 3", "1000, nan", "many", "5, -1"):

@@ -27,7 +27,6 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import Partition, partitioned_attention
 from regrain.editing.diffusion.text import spans
-from regrain.editing.errors import RequestError
 from regrain.editing.methods import videograin
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.params.videograin import VideoGrainParams
@@ -82,12 +81,12 @@ def hook(tiny, request, grid=(8, 8), **given):
     """The attention that a run has in a first step whose xi were 1."""
     grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
-    params = VideoGrainParams(**given, track_levels=0, schedule_power=1)
+    params = VideoGrainParams(**given, schedule_power=1)
     model = videograin.VideoGrainModel(
         tiny, working_clip(tiny, request), request, params
     )
     heat = AttentionRecorder(HeatScope.choose(grid, tiny.sites))
-    modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
+    modulation = videograin.Modulation(layout, params, model.seen, heat)
     step = replace(tiny.schedule.sampling(params.steps)[0], time=1.0)
     return modulation.attend(step, Batch(grid.time, ("uncond", "cond"))), layout
 
@@ -294,18 +293,3 @@ def test_presets_set_what_their_source_does():
 def test_never_all_steps_are_taken_again():
     for steps, redraw, again in ((20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)):
         assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{"heat_grids": "3"}, {"heat_from": 0.5, "heat_until": 0.5}],
-)
-def test_what_to_look_at_is_checked_with_the_request(given):
-    with pytest.raises(RequestError, match="^params"):
-        two_animals(params=given)
-
-
-def test_one_grid_may_be_given_as_a_number():
-    """What the command line makes of `--set heat_grids=2`."""
-    assert two_animals(params={"heat_grids": 2}).params["heat_grids"] in (2, "2")
-    assert VideoGrainParams(heat_grids=2).heat_grids == (2,)  # type: ignore[arg-type]

@@ -266,7 +266,7 @@ def test_a_method_begins_with_what_is_asked_or_usual_of_the_model(tmp_path):
     asked = Edit(method="videograin", params={"steps": 7})
     usual = catalogue.usual(BUILT_IN_MODEL, asked)
     assert usual["videograin"]["steps"] == 7
-    assert usual["infedit"]["shown"] == "grey"
+    assert usual["infedit"]["hold"] == 0.0
     assert usual["infedit"]["guidance_scale"] == 1.0  # with its LoRA for few steps
     alone = catalogue.usual(BUILT_IN_MODEL, Edit(method="infedit"))
     assert alone["infedit"]["guidance_scale"] != 1.0

@@ -13,7 +13,6 @@ from tuning_runs import FRAMES, WORDS, learned
 from regrain.editing.methods.tuning import sparse_causal
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.unet import temporal
 from regrain.editing.models.unet.temporal import (
     attend_in_time,
     tunable_shapes,
@@ -97,8 +96,7 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-@pytest.mark.parametrize("positions", [False, True])
-def test_untuned_it_is_the_image_model(small, rank, positions):
+def test_untuned_it_is_the_image_model(small, rank):
     """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but
     nothing over time."""
     weights = small.untuned(rank, torch.Generator().manual_seed(0))
@@ -110,7 +108,7 @@ def test_untuned_it_is_the_image_model(small, rank, positions):
             noisy(2 * FRAMES),
             step,
             text,
-            with_weights(change, weights, FRAMES, positions),
+            with_weights(change, weights, FRAMES),
         )
         assert all(torch.equal(*both) for both in zip(usual, found, strict=True))
 
@@ -151,42 +149,31 @@ def temporal_weights(channels, seed=0):
     return parts | out
 
 
-@pytest.mark.parametrize("positions", [False, True])
-def test_attention_over_time_is_the_formula(positions):
+def test_attention_over_time_is_the_formula():
     x, weights = drawn(2 * 4, 6, 8) * 3 + 1, temporal_weights(8)
-    found = attend_in_time(x, weights, 4, 2, positions)
-    expected = torch.cat(
-        [reference.in_time(part, weights, 2, positions) for part in x.split(4)]
-    )
+    found = attend_in_time(x, weights, 4, 2)
+    expected = torch.cat([reference.in_time(part, weights, 2) for part in x.split(4)])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    half = attend_in_time(x.bfloat16(), weights, 4, 2, positions)
+    half = attend_in_time(x.bfloat16(), weights, 4, 2)
     assert half.dtype == torch.bfloat16
     assert (half.float() - expected).abs().max() < 0.2 * expected.abs().max()
 
 
-def test_the_last_of_an_odd_number_of_channels_has_no_position():
-    found = temporal.sinusoids(5, 7)
-    assert torch.equal(found[:, :6], temporal.sinusoids(5, 6))
-    assert not found[:, 6].any()
-
-
-@pytest.mark.parametrize(
-    "given", [{"rank": 0, "positions": False}, {"rank": 3, "positions": True}]
-)
-def test_a_call_with_weights_is_the_network_written_out(small_double, given):
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
     fresh = torch.Generator().manual_seed(1)
-    weights = model.untuned(given["rank"], fresh)
+    weights = model.untuned(rank, fresh)
     weights = {
         n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()
         for n, x in weights.items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
     joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
-    change = with_weights(joint, weights, FRAMES, given["positions"])
+    change = with_weights(joint, weights, FRAMES)
     _, eps = model.predict(x, step, text, change)
-    unet = reference.network(model.unet, weights, True, given["positions"])
+    unet = reference.network(model.unet, weights, True)
     words, told = text.vectors.double().split(1), torch.tensor(step.t)
     halves = zip(x.split(FRAMES), words, strict=True)
     expected = [
@@ -197,15 +184,13 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
 
 
 def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(small):
-    adapter = learned(small, tune_steps=1, learning_rate=0.01, positions=True)
+    adapter = learned(small, tune_steps=1, learning_rate=0.01)
     view, step = tuned(small, adapter), small.schedule.sampling(3)[1]
     text, change = small.embed([WORDS]), Intervention(sparse_causal(FRAMES))
     given = noisy(FRAMES), step, text
     plain = small.predict(*given, change)
     for changes in ((change,), ()):  # and with any attention
-        changed = with_weights(
-            *changes or (Intervention(),), adapter.weights, FRAMES, positions=True
-        )
+        changed = with_weights(*changes or (Intervention(),), adapter.weights, FRAMES)
         expected = small.predict(*given, changed)
         for found in (
             view.predict(*given, *changes),
@@ -240,11 +225,8 @@ def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
     moved = Adapter(
         adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6}
     )
-    told = Adapter(
-        adapter.facts.model_copy(update={"positions": True}), adapter.weights
-    )
-    found = [tuned(small, one).fingerprint for one in (adapter, moved, told)]
-    assert len({small.fingerprint, *found}) == 4
+    found = [tuned(small, one).fingerprint for one in (adapter, moved)]
+    assert len({small.fingerprint, *found}) == 3
     assert tuned(small, adapter).fingerprint == found[0]
     assert (
         found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")
