@@ -14,7 +14,7 @@ _HERE = "This method keeps it constant, or has none. Leave it out."
 _CONSTANTS = (
     "blend_from blend_until blend_threshold cross_frame dense_layers first_noise "
     "freeu learn_with learned_share noise padding phrases pivot positions recompute "
-    "refine_until replace_until restore_statistics shown smooth_background "
+    "refine_until replace_until restore_statistics smooth_background "
     "smooth_from smooth_until spatial_sharpness spatial_steps temporal_sharpness "
     "temporal_until track_levels"
 )
@@ -53,6 +53,7 @@ INSTEAD: dict[str, str] = {
     "params.guidance_low": "Both experts take guidance_scale. Set that.",
     "params.scale": "Control blocks act as trained. Leave it out; pictures have scales.",
     "params.start": "For fresh noise set variation to 1.",
+    "params.shown": "It is grey. For an edit of the whole frame take another method.",
     "params.use_masks": "Masks count wherever there are any. Remove them.",
     "REGRAIN_GPU_SPEED": "Set REGRAIN_GPU_SECONDS, what a Space asks for each time.",
     "credit.json": "Credits are not shown. Name the makers where you publish the edit.",

@@ -71,7 +71,7 @@ def drawn_by_library(pipeline, text, x, **how):
 def drawn(model, x, steps, scale, *more):
     """The same by ours, where no words are bound; `scale` is that of a step."""
     clip = ClipModel(model, "ugly", [(0, 1, 2)])
-    words = Unbound(RegionText.read(model, "a cat", [], "prompt", False))
+    words = Unbound(RegionText.read(model, "a cat", [], "prompt"))
     solver = UniPC()
     for step in FlowSchedule(5.0).sampling(steps, "diffusers"):
         x0, _ = clip.guided(x, step, words, scale(clip, step), *more)

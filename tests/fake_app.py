@@ -312,7 +312,7 @@ def tuned_model(**facts) -> Adapter:
         "seed": 0,
         "rank": 0,
     }
-    facts = usual | {"joint_norm": True, "positions": False} | facts
+    facts = usual | facts
     return Adapter(
         AdapterFacts(**facts), {"to_q": torch.full((2, 2), float(facts["steps"]))}
     )

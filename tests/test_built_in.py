@@ -206,7 +206,6 @@ def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(
     }
     assert edited_as(model, same_words, **off)[0] > 30
     wired = {
-        "track_levels": 1,
         "joint_norm": True,
         "control": "canny=storybook/canny@0.7",
         "steps": 12,

@@ -346,7 +346,7 @@ def test_xformers_masks_are_made_once_a_window(asked):
     """For the source, which is inverted, and for both halves of guidance."""
     device = SimulatedDevice("cuda")
     with device.at():
-        frames_of(asked("videograin", track_levels=1), torch.float16)
+        frames_of(asked("videograin"), torch.float16)
     assert device.masks == 2
 
 

@@ -4,7 +4,6 @@ engine."""
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,20 +56,11 @@ def standardized(x: Tensor, dims: tuple[int, ...], small: float = 1e-5) -> Tenso
     ).sqrt()
 
 
-def in_time(x: Tensor, own: dict[str, Tensor], heads: int, positions: bool) -> Tensor:
+def in_time(x: Tensor, own: dict[str, Tensor], heads: int) -> Tensor:
     """What attention over time adds to [frames, places, channels], place by place."""
     own = {name: weight.to(x) for name, weight in own.items()}
     frames, places, channels = x.shape
     normed = standardized(x, (-1,))
-    if positions:
-        half = channels // 2
-        angles = np.arange(frames)[:, None] / 10_000 ** (np.arange(half)[None] / half)
-        normed = (
-            normed
-            + torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)).to(
-                x
-            )[:, None]
-        )
     added = []
     for place in range(places):
         q, k, v = (normed[:, place] @ own[f"to_{part}.weight"].T for part in "qkv")
@@ -94,9 +84,7 @@ def convolved(x: Tensor, own: dict[str, Tensor]) -> Tensor:
     return x
 
 
-def network(
-    unet: nn.Module, weights: dict[str, Tensor], joint: bool, positions: bool
-) -> nn.Module:
+def network(unet: nn.Module, weights: dict[str, Tensor], joint: bool) -> nn.Module:
     """A copy of a UNet that runs one clip, with the given weights in the places that
     their names say."""
     unet = copy.deepcopy(unet)
@@ -111,7 +99,7 @@ def network(
         if name and part[".attn_temp."]:
 
             def add(module, _, x, own=part[".attn_temp."]):
-                return x + in_time(x, own, module.attn1.heads, positions)
+                return x + in_time(x, own, module.attn1.heads)
 
             module.register_forward_hook(add)
         if name and part[".conv_temporal."]:

@@ -214,13 +214,3 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
     page.wait_for_selector(
         ".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'."
     )
-    # From noise, the number of frames does not matter.
-    page.select_option(PICK, label="long")
-    page.select_option(".rg-method select", "tune_a_video")
-    page.wait_for_selector(".rg-alarm >> text=16 frames")
-    unfold(page, "#experiments")
-    unfold(page, "#more")
-    page.select_option("#rg-set-start", "noise")
-    page.wait_for_function(
-        "!document.querySelector('.rg-models .rg-alarm').textContent"
-    )

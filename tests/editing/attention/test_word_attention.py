@@ -39,7 +39,7 @@ def test_heads_go_in_blocks_to_the_same_numbers(monkeypatch):
 
 def test_no_strength_is_plain_attention():
     q, k, v, codes, _ = case(30)
-    binding = bind(codes, None, columns=0.3, padding="pushed")
+    binding = bind(codes, None, columns=0.3)
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)
     assert torch.allclose(before, after, rtol=0, atol=1e-6)

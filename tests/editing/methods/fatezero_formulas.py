@@ -20,7 +20,6 @@ from wiring import (
     any_in,
     check_inverting,
     check_latents,
-    check_unguided,
     each,
     exchanged as exchanged_words,
     finest,
@@ -32,20 +31,18 @@ from wiring import (
     see,
     softmax,
     varied,
-    walk,
 )
 
 from regrain.editing.diffusion.schedule import Step
 
+THRESHOLD = 0.8  # of which random models, which look everywhere, are told
 AREAS = {
-    "use_masks": False,
     "blend_latents": "always",
     "blend_self": True,
-    "blend_threshold": 0.8,
 }
 FULL = {"cross_until": 1.0, "self_until": 1.0}
 CASE = Case(
-    base=SHORT | {"blend_from": 0.25, "blend_until": 0.75},
+    base=SHORT,
     rows={
         "preset": "released",
         "cross_until": 1.0,
@@ -55,23 +52,17 @@ CASE = Case(
         "emphasis_words": Row("red=3, grass=2", FULL, prompt=REFINED),
         "blend_self": True,
         "blend_latents": "never",
-        "blend_from": Row(0.0, {"steps": 4}),
-        "blend_until": 1.0,
-        "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
-        "blend_threshold": Row(0.95, AREAS),
-        "blend_words": Row("grass", AREAS),
-        "edit_words": Row("grass", AREAS),
+        "blend_words": Row("grass", AREAS, masks=False),
+        "edit_words": Row("grass", AREAS, masks=False),
         "keys": "first_previous",
         "keys_levels": "coarse",
-        "levels": Row("all", AREAS | FULL),
-        "guidance_half": "both",
-        "inversion_latents": Row("released", AREAS | FULL),
+        "levels": Row("all", AREAS | FULL, masks=False),
+        "inversion_latents": Row("released", AREAS | FULL, masks=False),
         "alignment": Row("original", FULL, prompt=REFINED),
         "joint_norm": True,
-        "reconstruct": True,
     },
     heat={"fox"},
-    more={"reconstruct": True, "joint_norm": True},
+    more={"joint_norm": True},
 )
 
 
@@ -87,22 +78,12 @@ def check(run: Run) -> None:
     params = run.params
     convention = "fatezero" if params.inversion_latents == "released" else "paper"
     falling = run.steps
-    inverting = run.of("inverting")[: params.steps]
-    rebuilding = run.of("inverting")[params.steps :]
+    inverting = run.of("inverting")
     layers = partial(keys_of, run)
     latents = check_inverting(
         run, inverting, run.request.source_prompt, convention, layers
     )
-    assert (run.result.reconstruction is not None) == params.reconstruct
-    if params.reconstruct:
-        check_unguided(run, rebuilding, run.request.source_prompt, layers)
-        near(
-            run.decoded[-1],
-            walk(latents[-1], rebuilding, falling)[-1],
-            "reconstruction",
-        )
-    else:
-        assert not rebuilding
+    assert run.result.reconstruction is None
     targets = run.request.targets
     assert [call.step for call in run.of("editing")] == list(falling)
     inside = region_mask(run)
@@ -118,7 +99,7 @@ def check(run: Run) -> None:
 
 def region_mask(run: Run, tokens: int = FINEST) -> Tensor | None:
     """The regions' masks on a grid, where they say what is edited."""
-    if not (run.params.use_masks and run.request.edited):
+    if not run.request.edited:
         return None
     return any_in(run.request.edited_mask, GRIDS[tokens])
 
@@ -198,16 +179,13 @@ def source_area(
 ) -> dict[int, Tensor]:
     """Where the words that go look in the source at this level of noise, on every
     grid."""
-    if run.params.use_masks and run.request.edited:
+    if run.request.edited:
         return {
             tokens: any_in(run.request.edited_mask, grid)
             for tokens, grid in GRIDS.items()
         }
     words = looks[..., marks(run)].sum(-1)
-    return {
-        tokens: marked(words, grid, run.params.blend_threshold)
-        for tokens, grid in GRIDS.items()
-    }
+    return {tokens: marked(words, grid, THRESHOLD) for tokens, grid in GRIDS.items()}
 
 
 def blend_mask(
@@ -222,16 +200,16 @@ def blend_mask(
     )
     done = step.index + 1
     total = step.total
-    after = int(params.blend_from * total + 1e-9)
-    before = int(params.blend_until * total + 1e-9)
-    if not (wanted and after < done and (done < before or params.blend_until == 1)):
+    after = int(0.2 * total + 1e-9)
+    before = int(0.8 * total + 1e-9)
+    if not (wanted and after < done < before):
         return None
     if masks is not None:
         return masks.repeat(len(own), 1, 1, 1)
     found = []
     for target, maps in zip(run.request.targets, own, strict=True):
         gained = edit_marks(run, target)
-        edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], params.blend_threshold)
+        edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], THRESHOLD)
         found.append(torch.maximum(source_area(run, looks, target)[FINEST], edit))
     return torch.cat(found)
 
@@ -279,15 +257,10 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
                 )
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         layer.gives(expected)
-    taking = (
-        [*edits]
-        if run.params.guidance_half == "cond"
-        else [*range(first, first + count), *edits]
-    )
     for layer in each(call.layers, "self"):
         expected = layer.seeing(keys_of(run, layer))
         if within and is_taken(run, layer):
-            for branch in taking:
+            for branch in edits:
                 area = areas[(branch - first) % count][layer.tokens]
                 expected[call.branch(branch)] = taken_over(
                     run, layer, call.branch(branch), area

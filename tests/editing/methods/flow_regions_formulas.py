@@ -21,14 +21,11 @@ from wiring import (
 )
 
 BOUND_ROWS = {
-    "guidance_low": 2.0,
     "shift": 1.0,
     "levels": "1000, 757, 522",
     "modulate_until": 0.5,
     "size_term": True,
     "columns": 0.5,
-    "phrases": "alone",
-    "padding": "pushed",
 }
 CASE = Case(
     base=SHORT | MODULATED | {"strength": 1.0},
@@ -81,14 +78,14 @@ def check(run: Run) -> None:
             )
             new = [
                 check_call(run, next(calls), noised + offset, sigma, "new", half, heat)
-                for half in halves(guidance(run, sigma))
+                for half in halves(params.guidance_scale)
             ]
             old = [
                 check_call(run, next(calls), noised, sigma, "old", half, heat)
                 for half in halves(params.source_guidance)
             ]
             changes.append(
-                velocity(new, guidance(run, sigma))
+                velocity(new, params.guidance_scale)
                 - velocity(old, params.source_guidance)
             )
         change = gate * amplified(torch.stack(changes).mean(0), params.amplify)
@@ -109,12 +106,6 @@ def levels(run: Run) -> list[float]:
     else:
         every = [level / 1000 for level in (*params.levels, 0)]
     return every[-steps - 1 :]
-
-
-def guidance(run: Run, sigma: float) -> float:
-    """That of the expert for low noise below 0.875, if it has its own."""
-    params = run.params
-    return (sigma < 0.875 and params.guidance_low) or params.guidance_scale
 
 
 def halves(scale: float) -> tuple[int, ...]:
@@ -190,22 +181,11 @@ def check_layers(run: Run, call: Call, bound: bool, heat: "Heat | None") -> None
 
 
 def vectors(run: Run, prompt: str) -> Tensor:
-    """A prompt's own or, alone, with the phrases of the regions behind it."""
-    found = run.model.embed([prompt]).vectors[0]
-    if run.params.phrases == "alone":
-        phrases = run.model.embed(
-            [" ".join(prompt.split()[:2]), " ".join(prompt.split()[3:5])]
-        ).vectors
-        found = torch.cat(
-            [found[:LENGTH], phrases[0, :2], phrases[1, :2], found[LENGTH + 4 :]]
-        )
-    return found
+    return run.model.embed([prompt]).vectors[0]
 
 
 def words(run: Run) -> Tensor:
     """The region of every token of the prompt."""
-    if run.params.phrases == "alone":
-        return torch.tensor([-1] * LENGTH + [1, 1, 2, 2])
     return torch.tensor([WORDS.get(token, -1) for token in range(LENGTH)])
 
 
@@ -256,15 +236,14 @@ def modulated(layer: Layer, queries: Tensor, keys: Tensor, a: Tensor) -> Tensor:
 
 
 def to_words(run: Run, layer: Layer, a: Tensor) -> Tensor:
-    """Attention to all 512 tokens: words bound by rows, then by columns; padding kept
-    or pushed."""
+    """Attention to all 512 tokens: words bound by rows, then by columns."""
     regions = words(run)
     count = len(words(run))
     s = scores(layer.q, layer.k)
     high = s[..., :count].amax(-1, keepdim=True)
     low = s[..., :count].amin(-1, keepdim=True)
     own = (codes(run)[:, None] == regions) & (regions > 0)
-    moved = s + a[:, None] * (low - s) if run.params.padding == "pushed" else s.clone()
+    moved = s.clone()
     rows = s[..., :count]
     rows = rows + a[:, None] * (torch.where(own, high, low) - rows)
     for region in (1, 2) if run.params.columns and a.any() else ():

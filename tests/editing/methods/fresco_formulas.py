@@ -1,7 +1,6 @@
 """FRESCO written out, on whole matrices: what every call is given, and what becomes of
 its answer."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, normalize
 from videograin_formulas import (
     along,
+    as_paper,
     check_cross,
     check_readings,
     check_texts,
@@ -27,7 +27,6 @@ from wiring import (
     Call,
     Case,
     Layer,
-    Row,
     Run,
     answers,
     any_in,
@@ -49,22 +48,17 @@ from regrain.editing.motion.correspondence import (
     token_maps,
     track_ids,
 )
-from regrain.editing.params.videograin import VideoGrainParams
 
-SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
 CASE = Case(
     base=SHORT
     | MODULATED
     | {
         "strength": 1.0,
         "optimise_rounds": 2,
-        "spatial_steps": 2,
-        "temporal_sharpness": 1.0,
     },
     rows={
         "preset": "released",
         "size_term": False,
-        "first_noise": "own",
         "step_noise": "shared",
         "optimise_until": 0.5,
         "optimise_rounds": 1,
@@ -73,32 +67,16 @@ CASE = Case(
         "similarity_weight": 0.0,
         "flow_loss": "circular",
         "similarity_loss": "absolute",
-        "restore_statistics": False,
         "details": "released",
-        "cross_frame": "first",
-        "spatial_steps": 1,
-        "temporal_until": 0.0,
-        "spatial_sharpness": 1.0,
-        "temporal_sharpness": 0.2,
-        "smooth_background": Row(False, SMOOTH),
-        "smooth_from": Row(0.75, SMOOTH),
-        "smooth_until": Row(0.75, SMOOTH),
     },
     # held in test_few_steps.py and test_inpainting.py
-    elsewhere={"flow", "sampler", "shown"},
+    elsewhere={"flow", "sampler"},
     heat={"left", "right"},
 )
 
 
 UNCOND = 0
 COND = 1
-SHARED = (
-    "self_strength",
-    "cross_strength",
-    "modulate_until",
-    "schedule_power",
-    "size_term",
-)
 
 
 def check(run: Run) -> None:
@@ -113,7 +91,7 @@ def check(run: Run) -> None:
         assert not is_cut(frames[number - 1 : number], frames[number : number + 1])
     steps = run.steps[-max(1, int(params.steps * params.strength)) :]
     clean = model.encode(frames)
-    first = noise(run, 0, params.first_noise == "own")
+    first = noise(run, 0, False)
     own = first if params.details == "fixed" else noise(run, 0, True)
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     source, *calls = run.calls
@@ -130,7 +108,7 @@ def check(run: Run) -> None:
         check_attention(
             run,
             call,
-            source if step.index < steps[0].index + params.spatial_steps else None,
+            source if step.index < steps[0].index + 1 else None,
         )
         check_features(run, call, source)
         uncond = answers(call, UNCOND)
@@ -238,24 +216,20 @@ def bound(run: Run) -> Run | None:
     """The run as VideoGrain's formulas see it; None where no region has words."""
     if not run.request.edited:
         return None
-    values = {name: getattr(run.params, name) for name in SHARED}
-    return replace(run, params=VideoGrainParams(attention_span="own_frame", **values))
+    return as_paper(run, attention_span="own_frame")
 
 
 def guided_attention(
     regions: Run | None, run: Run, call: Call, layer: Layer, original: Layer | None
 ) -> Tensor:
     """Spatial, then cross-frame, then along the motion."""
-    params = run.params
     pairs = run.kept["motion"][: run.frames - 1]
     size = GRIDS[layer.tokens]
     looking = layer.q
     if original is not None:
-        alike = params.spatial_sharpness * scores(original.q, original.k)
+        alike = 0.2 * scores(original.q, original.k)
         looking = alike.softmax(-1) @ layer.q
     shared = newly_seen(pairs, size)
-    if params.cross_frame == "first":
-        shared[1:] = False
     halves = []
     for half in (UNCOND, COND):
         rows = call.branch(half)
@@ -263,7 +237,7 @@ def guided_attention(
             cross_frame(regions, call, layer.rows(rows), looking[rows], shared, half)
         )
     out = torch.cat(halves)
-    if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
+    if call.step.index >= int(0.65 * call.step.total + 1e-9):
         return out
     pixels = torch.from_numpy(run.request.clip.read(0, run.frames)).float()
     appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
@@ -272,7 +246,7 @@ def guided_attention(
     ).flatten()
     same = ids[:, None] == ids[None]
     assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
-    return along(layer, out, same, params.temporal_sharpness)
+    return along(layer, out, same, 0.2)
 
 
 def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -352,8 +326,6 @@ def adam(params: object, x: Tensor, loss: object) -> Tensor:
         second = 0.999 * second + 0.001 * slope**2
         unbiased = (second / (1 - 0.999**t)).sqrt() + 1e-8
         x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
-    if not params.restore_statistics:
-        return x
     # under the old deviation alone
     floor = 1.0 if params.details == "released" else 1e-5
     (mean, std), (old_mean, old_std) = (
@@ -410,7 +382,7 @@ def moved(x: Tensor, flow: Tensor) -> Tensor:
 def background(run: Run, size: tuple[int, int]) -> Tensor | None:
     """What no region covers; the box by which regions grow is one pixel wide at this
     size of frame."""
-    if not run.params.smooth_background or (run.params.blend and run.request.edited):
+    if run.params.blend and run.request.edited:
         return None
     covered = torch.from_numpy(np.asarray(run.request.labels) > 0).float()[:, None]
     return interpolate(1 - covered, size, mode="bilinear", align_corners=False)
@@ -437,13 +409,9 @@ def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
 def smoothed(
     run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step
 ) -> tuple[Tensor, Tensor]:
-    params = run.params
     size = run.request.clip.size[::-1]
     weight = background(run, size)
-    start, stop = (
-        int(share * step.total + 1e-9)
-        for share in (params.smooth_from, params.smooth_until)
-    )
+    start, stop = (int(share * step.total + 1e-9) for share in (0.8, 0.9))
     if weight is None or not start <= step.index < stop:
         return x0, eps
     pixels = torch.from_numpy(run.model.decode(x0)).movedim(-1, 1).float()

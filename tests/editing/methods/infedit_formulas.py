@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 from videograin_formulas import (
+    as_paper,
     averaged,
     check_readings,
     cross_maps,
     refusal,
     self_maps,
-    span,
-    spanned,
     spliced,
 )
 from wiring import (
@@ -33,7 +32,6 @@ from wiring import (
     Run,
     aligned,
     any_in,
-    carried,
     check_latents,
     each,
     finest,
@@ -59,24 +57,17 @@ CASE = Case(
     rows={
         "preset": Row("add", prompt=REFINED),
         "blend": "never",
-        "size_term": Row(False, {"attention_span": "own_frame", "hold": 0.5}),
-        "guidance_half": "uncond",
-        "levels": "coarse",
-        "uncovered": Row("repelled", {"guidance_half": "both"}),
-        "size_over_frames": True,
+        "size_term": Row(False, {"hold": 0.5}),
         "source_guidance": 2.0,
         "hold": 0.25,
         "self_until": 0.0,
         "cross_until": Row(0.25, prompt=REFINED),
-        "alignment": Row("original", {"cross_until": 1.0}, prompt=REFINED),
         "edit_words": Row("red, grass", WORDS, prompt=REFINED),
         "keep_words": Row("", WORDS, prompt=REFINED),
         "edit_threshold": Row(0.6, WORDS, prompt=REFINED),
         "keep_threshold": Row(0.4, WORDS, prompt=REFINED),
-        "attention_span": "sparse_causal",
-        "noise": Row("tracks", {"redraw": 0.5}),
     },
-    elsewhere={"flow", "shown"},
+    elsewhere={"flow"},
     heat={"left", "right"},
     more={"redraw": 0.5, "source_guidance": 2.0},
 )
@@ -153,8 +144,7 @@ def drawn(run: Run, like: Tensor, *number: int) -> Tensor:
     """Noise of a step, by the seed and its number."""
     fresh = generator(run.request.seed, *number)
     picture = torch.randn(like.shape[1:], generator=fresh).to(like)
-    run.kept["draws"] = run.kept.get("draws", 0) + 1
-    return carried(run, picture, run.kept["draws"])
+    return picture.expand_as(like)
 
 
 def started(run: Run, clean: Tensor, level: tuple[int, int]) -> dict[str, Tensor]:
@@ -277,7 +267,7 @@ def words_of(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Ten
     """Cross-attention of one branch."""
     own = parts[name]
     if name == "cond" and is_bound(run):
-        return cross_maps(run, step, own) @ own.v
+        return cross_maps(as_paper(run), step, own) @ own.v
     if name == "uncond" and is_bound(run):
         return refusal(run, own)
     if name == "cond" and fuses(run, step):
@@ -290,9 +280,7 @@ def look_aligned(run: Run, other: Layer, own: Layer) -> Tensor:
     place of the new word that is most like it; the edit's own to the other."""
     theirs, ours = (softmax(layer.q, layer.k) for layer in (other, own))
     found = aligned(run, theirs, ours, target_of(run)).clone()
-    given = list(run.model.embed([run.request.prompt, run.request.source_prompt]))
-    if run.params.alignment == "original":
-        given.reverse()
+    given = run.model.embed([run.request.prompt, run.request.source_prompt])
     new, old = (text.vectors[0].double() for text in given)
     likeness = [float(cosine_similarity(new[at], old[2], 0)) for at in (2, 3)]
     found[..., 2 + likeness.index(max(likeness))] = theirs[..., 2]
@@ -318,12 +306,9 @@ def within(run: Run, step: Step, name: str, parts: Mapping[str, Layer]) -> Tenso
         k = source.k
         v = source.v
     seen = Layer(own.site, q, k, v, own.out, own.frames)
-    halves = {"both": ("uncond", "cond")}.get(
-        run.params.guidance_half, (run.params.guidance_half,)
-    )
-    if name in halves and is_bound(run):
-        return self_maps(run, step, seen) @ gathered(v, span(run), run.frames)
-    return spanned(run, seen)
+    if name == "cond" and is_bound(run):
+        return self_maps(as_paper(run), step, seen) @ gathered(v, "all", run.frames)
+    return seen.seeing("all")
 
 
 # --- Blending by words

@@ -4,16 +4,15 @@ its answers."""
 from fractions import Fraction
 
 import torch
-from wiring import SHORT, Case, Run, carried, check_edits
+from wiring import SHORT, Case, Run, check_edits
 
 from regrain.editing.diffusion.schedule import Step
 
 CASE = Case(
     base=SHORT | {"strength": 1.0},
-    rows={"noise": "tracks"},
-    # held in test_few_steps.py and test_inpainting.py; the last in test_wiring.py
-    elsewhere={"sampler", "shown", "flow"},
-    more={"noise": "tracks"},
+    rows={},
+    # held in test_few_steps.py and test_wiring.py
+    elsewhere={"sampler", "flow"},
 )
 
 
@@ -23,7 +22,7 @@ def check(run: Run) -> None:
     request = run.request
     clean = run.clean
     fresh = torch.Generator().manual_seed(request.seed)
-    noise = carried(run, torch.randn(clean.shape[1:], generator=fresh), 1)
+    noise = torch.randn(clean.shape[1:], generator=fresh).expand_as(clean)
     steps = steps_taken(run.steps, params.strength)
     assert [(call.stage, call.step) for call in run.calls] == [
         ("editing", step) for step in steps

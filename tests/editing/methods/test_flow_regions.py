@@ -15,7 +15,7 @@ from wiring import check_formulas, drive, requested
 from regrain.editing import ArrayClip, EditRequest, edit
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import combine, split
-from regrain.editing.errors import DivergedError, ModelError, PromptError
+from regrain.editing.errors import DivergedError, ModelError
 from regrain.editing.methods.flow_regions import run
 from regrain.editing.params.registry import check_params
 from regrain.editing.recipe.region_words import RegionText, pieces_of
@@ -197,7 +197,7 @@ def test_pieces_of_a_long_clip_are_averaged(wan, monkeypatch):
 def test_words_are_found_by_their_characters(wan):
     """Pieces of words, upper case and a comma among them."""
     prompt = "Zebra, a fox"
-    bound = RegionText.read(wan, prompt, [(0, 5), (7, 12)], "prompt", False)
+    bound = RegionText.read(wan, prompt, [(0, 5), (7, 12)], "prompt")
     tokens = wan.reader.tokenizer.convert_ids_to_tokens(
         bound.text.ids[0][: bound.text.lengths[0]]
     )
@@ -205,11 +205,6 @@ def test_words_are_found_by_their_characters(wan):
     codes = bound.words.tolist()
     assert codes == [1] * (len(codes) - 4) + [-1, 2, 2, -1]
     assert bound.columns(["zebra", "fox"])["fox"] == [len(codes) - 3, len(codes) - 2]
-
-
-def test_phrases_alone_that_do_not_fit_are_refused(wan):
-    with pytest.raises(PromptError, match=r"^prompt: It is too long for phrases=alone"):
-        RegionText.read(wan, "cat " * 500, [(0, 80)], "prompt", True)
 
 
 # --- Which model

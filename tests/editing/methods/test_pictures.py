@@ -111,8 +111,8 @@ def test_the_halves_of_the_edit_see_pictures_and_the_source_none(
     make = Looking._attend
     there = set()
 
-    def spy(self, attend, halves, step):
-        look = make(self, attend, halves, step)
+    def spy(self, attend, halves):
+        look = make(self, attend, halves)
 
         def checked(q, k, v, site):
             found = look(q, k, v, site)
@@ -142,7 +142,7 @@ def test_a_picture_counts_by_the_share_of_its_region(asked):
 
 
 @pytest.mark.parametrize("method", ["sdedit", "videograin"])
-def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, method):
+def test_at_scale_0_nothing_changes(model, asked, method):
     def drawn(scale=1.2, **given):
         return decoded(asked(method, scale, params={"steps": 2} | given), model)
 
@@ -151,11 +151,8 @@ def test_at_scale_0_and_outside_the_schedule_nothing_changes(model, asked, metho
 
     usual = unseeing()
     assert np.array_equal(drawn(0.0, picture_colors=1.0), usual)
-    assert np.array_equal(drawn(picture_colors=1.0, picture_until=0.0), usual)
-    shorter = drawn(picture_from=0.5)
-    assert not np.array_equal(shorter, usual)
     seeing = drawn()
-    assert not np.array_equal(shorter, seeing)
+    assert not np.array_equal(seeing, usual)
     assert not np.array_equal(drawn(picture_colors=1.0), seeing)
     assert np.array_equal(unseeing(), usual)  # nothing stays on the model
 
@@ -195,15 +192,6 @@ def test_what_is_expected_goes_to_the_colors_of_the_picture(model, asked):
     assert (colored != x0).any(1).sum() == 2 * (cover > 0).sum()
 
 
-@pytest.mark.parametrize(
-    ("until", "acts"), [(0.3, [1, 1, 0, 0]), (0.25, [1, 0, 0, 0]), (1.0, [1] * 4)]
-)
-def test_a_step_in_which_pictures_end_still_sees_them(model, asked, until, acts):
-    given = {"picture_from": 0.0, "picture_until": until}
-    view = looking(model, asked("sdedit", params=given))
-    assert [view._acts(step) for step in model.schedule.sampling(4)] == acts
-
-
 def test_colors_go_no_further_than_all_the_way(model, asked):
     x0 = torch.randn(
         2 * FRAMES, *model.encode(np.zeros((1, 32, 32, 3), "u1")).shape[1:]
@@ -225,7 +213,7 @@ def test_colors_leave_the_noise_and_the_rest_alone(model, asked):
     (x0, eps), (own_x0, own_eps) = (
         looking(
             model,
-            asked("sdedit", params={"picture_colors": share, "picture_from": 0.0}),
+            asked("sdedit", params={"picture_colors": share}),
         ).predict(x, step, both)
         for share in (0.5, 0.0)
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import BASES
+from made_models import write_control_net
 from running import note_calls
 from tuning_runs import FRAMES, learned, request, same
 from wiring import UNETS, check_formulas, drive, requested
@@ -90,19 +91,31 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
 
 
 @pytest.mark.full
-def test_other_frame_counts_start_from_noise(small, tmp_path):
-    """TV10."""
-    path = tmp_path / "clip.safetensors"
-    save_adapter(learned(small, tune_steps=2, learning_rate=0.01), path)
-    given = {"steps": 2, "preview_every": 0}
-    for frames in (1, 5):
-        asked = request(frames, adapter=str(path), params={**given, "start": "noise"})
-        result = edited(small, asked).result
-        assert np.asarray(result.frames).shape == (frames, 16, 16, 3)
-        assert np.array_equal(result.frames, edited(small, asked).result.frames)
-        assert not np.array_equal(
-            result.frames, edited(small, replace(asked, seed=1)).result.frames
-        )
+def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
+    small, adapter, tmp_path, monkeypatch
+):
+    net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    view = tuned(small, adapter)
+    asked = replace(requested("tune_a_video"), adapter="given")
+    base = {"steps": 2, "preview_every": 0}
+    for given in (
+        {},
+        {"steps": 3},
+        {"joint_norm": False},
+        {"control": f"canny={net.name}@0.5"},
+    ):
+        runs = [
+            drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)
+        ]
+        assert [len(run.of("inverting")) for run in runs] == [
+            (base | given)["steps"],
+            0,
+        ], given
+        assert (runs[0].result.control is not None) == ("control" in given)
+        (word,) = runs[0].result.attention  # of the edit's new words
+        assert word == "fox"
+        assert runs[0].result.attention[word].after.any()
 
 
 STAGES = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]

@@ -58,8 +58,8 @@ def until(events, count):
     ("prediction", "given", "steep"),
     [
         ("epsilon", {}, 1),
-        ("epsilon", {"joint_norm": False, "positions": True, "temporal_rank": 3}, 1),
-        ("v_prediction", {"positions": True}, 1),
+        ("epsilon", {"temporal_rank": 3}, 1),
+        ("v_prediction", {}, 1),
         ("sample", {"temporal_rank": 40}, 100),
     ],
 )
@@ -80,9 +80,7 @@ def test_steps_are_those_of_the_formulas(
         own = {
             name: weight.double().requires_grad_() for name, weight in weights.items()
         }
-        unet = reference.network(
-            model.unet, own, plan.params.joint_norm, plan.params.positions
-        )
+        unet = reference.network(model.unet, own, True)
         step, noise = drawn(model.schedule, plan.latents, 4, index)
         alpha = float(model.schedule.alphas_cumprod[step.t])
         clean = plan.latents
@@ -144,9 +142,7 @@ def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
     others = {
         "tune_seed": 1,
         "learning_rate": 2e-5,
-        "positions": True,
         "temporal_rank": 1,
-        "joint_norm": False,
     }
     names = {"tune_seed": "seed", "temporal_rank": "rank"}
     for name, value in others.items():

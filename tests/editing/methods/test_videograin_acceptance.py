@@ -11,7 +11,6 @@ from wiring import check_free_words, drive, has_text, requested
 
 from regrain.editing import Region, edit
 from regrain.editing.diffusion.text import spans
-from regrain.editing.errors import RequestError
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.request.compose import compose
 
@@ -77,19 +76,3 @@ def test_odd_layouts_stay_finite(small, tmp_path, change, uncovered):
 def test_never_all_steps_are_taken_again():
     for steps, redraw, again in ((20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)):
         assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{"heat_grids": "3"}, {"heat_from": 0.5, "heat_until": 0.5}],
-)
-def test_what_to_look_at_is_checked_with_the_request(given):
-    with pytest.raises(RequestError, match="^params"):
-        replace(requested("videograin"), params=given)
-
-
-def test_one_grid_may_be_given_as_a_number():
-    """What the command line makes of `--set heat_grids=2`."""
-    asked = replace(requested("videograin"), params={"heat_grids": 2})
-    assert asked.params["heat_grids"] in (2, "2")
-    assert VideoGrainParams(heat_grids=2).heat_grids == (2,)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cases import BASES, CASES
-from fatezero_formulas import AREAS
+from fatezero_formulas import AREAS, THRESHOLD
 from made_models import (
     load_double,
     smallest_model,
@@ -37,6 +37,7 @@ from wiring import (
 )
 
 from regrain.editing.errors import ModelError
+from regrain.editing.methods import fatezero
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS
 
@@ -48,9 +49,6 @@ LATER = {
     "frames_at_once",
     "steady",
     # Held in methods/test_pictures.py.
-    "picture_from",
-    "picture_until",
-    "picture_blocks",
     "picture_colors",
 }
 # Tried on both families of UNets, since it names layers of a model or changes its text;
@@ -60,11 +58,6 @@ OF_FAMILY = {
     "control",
     "levels",
     "keys_levels",
-    "track_levels",
-    "heat_grids",
-    "dense_layers",
-    "freeu",
-    "learn_with",
     "tune_steps",
 }
 # Methods whose models are in double precision.
@@ -125,6 +118,7 @@ def model(folders, family, monkeypatch):
     """The model; the folder it is in also holds a control network made of it."""
     folder, model, _ = folders(family)
     monkeypatch.setenv("REGRAIN_MODELS", str(folder))
+    monkeypatch.setattr(fatezero, "_THRESHOLD", THRESHOLD)
     return model
 
 
@@ -136,7 +130,7 @@ def run_of(model, folders, family, tmp_path_factory):
 
     def run_of(method: str, row: Row, given: Mapping[str, object]) -> Run:
         base = BASES[method] | {"steps": 3} | row.beside
-        key = repr((method, sorted(base.items()), row.prompt, row.frames))
+        key = repr((method, sorted(base.items()), row.prompt, row.masks, row.frames))
         if given == {} and key in made:
             return made[key][0]
         # What a set-up learns shows in its events alone, so it is learned anew.
@@ -145,7 +139,7 @@ def run_of(model, folders, family, tmp_path_factory):
         before, cache = (
             made[key] if shares else (None, tmp_path_factory.mktemp("cache"))
         )
-        asked = requested(method, row.prompt, frames=row.frames)
+        asked = requested(method, row.prompt, row.masks, row.frames)
         run = drive(model, asked, cache, **(base | given))
         run.calls[:0] = calls_cached(run, before) if before else []
         check(run)

@@ -1,7 +1,6 @@
 """Tune-A-Video written out: what every call of the model should be given, and what
 comes of its answers."""
 
-import torch
 from torch import Tensor
 from wiring import (
     FINEST,
@@ -28,12 +27,9 @@ CASE = Case(
         "tune_steps": 2,
         "learning_rate": 1e-3,
         "tune_seed": 1,
-        "joint_norm": False,
-        "positions": Row(True, TUNED),
         "temporal_rank": Row(2, TUNED),
         "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
         "tune_preview_every": Row(1, shown=calls_of),
-        "start": "noise",
     },
     heat={"fox"},
 )
@@ -95,16 +91,6 @@ def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
     params = run.params
     request = run.request
     calls = run.of("inverting")
-    if params.start == "noise":
-        assert not calls
-        noise = torch.randn(
-            clean.shape, generator=torch.Generator().manual_seed(request.seed)
-        )
-        falling = run.steps
-        return [
-            clean,
-            *(step.signal * clean + step.noise * noise for step in falling[::-1]),
-        ], noise
     latents = check_inverting(run, calls, "", "fatezero", "first_previous")
     inside = any_in(request.edited_mask, GRIDS[FINEST]) if request.edited else None
     return latents, varied(latents[-1], inside, params, request.seed)

@@ -1,8 +1,6 @@
 """vid2vid-zero written out: what every call of the model should be given, and what
 becomes of its answers."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from wiring import (
@@ -16,7 +14,6 @@ from wiring import (
     Run,
     answers,
     blended_area,
-    calls_of,
     check_inverting,
     check_latents,
     check_plain,
@@ -28,14 +25,13 @@ from wiring import (
     near,
     plain,
     replaces,
-    see,
     softmax,
     varied,
 )
 
 from regrain.editing.diffusion.schedule import Step
 
-NULL = {"inversion": "null_text", "learned_share": 1.0}
+NULL = {"inversion": "null_text"}
 CASE = Case(
     base=SHORT | {"inner_steps": 1},
     rows={
@@ -43,20 +39,10 @@ CASE = Case(
         "guidance_scale": Row(2.0, NULL),
         "inversion": "plain",
         "inner_steps": Row(2, NULL),
-        "learning_rate": Row(0.002, NULL),
-        "learned_share": Row(0.4, NULL),
-        "pivot": Row("source", NULL),
-        "learn_with": Row("sampling", NULL),
-        "recompute": Row(False, NULL, shown=calls_of),
         "cross_control": "refine",
-        "replace_until": 0.3,
-        "refine_until": Row(1.0, prompt=REFINED),
-        "self_until": 0.5,
-        "dense_layers": "up_blocks.1",
-        "keys": "own",
         "alignment": Row("original", prompt=REFINED),
         "joint_norm": True,
-        "reconstruct": Row(False, {"replace_until": 0.3}),
+        "reconstruct": False,
     },
     heat={"fox"},
     more={"inversion": "null_text", "joint_norm": True},
@@ -110,9 +96,7 @@ def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
     """Each frame on its own, told the level it goes to, with the source prompt where
     that guides back."""
     params = run.params
-    empty = params.inversion == "plain" or (
-        params.inversion == "null_text" and params.pivot == "empty"
-    )
+    empty = params.inversion != "negative_prompt"
     return check_inverting(
         run, calls, "" if empty else run.request.source_prompt, "fatezero", "own"
     )
@@ -140,11 +124,8 @@ def check_learning(
         cond, *tries, last = here
         for call in here:
             near(call.x, x, f"x while learning step {step.index}")
-            assert call.recompute == (params.recompute and call.learns)
-            check_plain(
-                call,
-                partial(frames_of, run) if params.learn_with == "sampling" else "own",
-            )
+            assert call.recompute == call.learns
+            check_plain(call)
         assert has_text(cond, 0, source)
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
@@ -160,11 +141,11 @@ def check_learning(
         assert len(tries) == (
             enough.index(True) + 1 if True in enough else params.inner_steps
         )
-        rate = params.learning_rate * (1 - share / 2)
+        rate = 0.01 * (1 - share / 2)
         moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
         # Adam's first step, wherever the gradient is not tiny.
         assert float(moved.abs().amax()) <= rate * 1.01
-        if params.learn_with == "plain" and not params.joint_norm:
+        if not params.joint_norm:
             slope = gradient(run, cond, text, goal)
             steep = slope.abs() > 1e-3 * slope.abs().max()
             near(
@@ -245,29 +226,17 @@ class Branches:
 
 
 def uses_learned(params, step: Step) -> bool:
-    share = params.learned_share
-    total = step.total
-    if params.inversion != "null_text":
-        return False
-    return (
-        step.index <= total * share if share > 0 else step.index >= total * (1 + share)
-    )
+    return params.inversion == "null_text" and 2 * step.index >= step.total
 
 
 def crosses(run: Run, step: Step, target: str) -> bool:
-    share = (
-        run.params.replace_until if replaces(run, target) else run.params.refine_until
-    )
+    share = 0.8 if replaces(run, target) else 0.4
     return step.index < int((step.total + 1) * share + 1e-9)
-
-
-def is_within(run: Run, step: Step) -> bool:
-    return step.index < int(step.total * run.params.self_until + 1e-9)
 
 
 def needs_source(run: Run, step: Step) -> bool:
     taken = [crosses(run, step, target) for target in run.request.targets]
-    return run.params.reconstruct or any(taken) or is_within(run, step)
+    return run.params.reconstruct or any(taken)
 
 
 # --- Attention
@@ -276,16 +245,10 @@ def needs_source(run: Run, step: Step) -> bool:
 def frames_of(run: Run, layer: Layer) -> str:
     """All frames in the dense layers, some in the others."""
     # In SDXL, the first level has no attention.
-    names = [
-        option.strip() for name in run.params.dense_layers for option in name.split("|")
-    ]
-    names = [
-        name
-        for name in names
-        if name != "down_blocks.1.attentions.0" or finest(run) < FINEST
-    ]
-    dense = any(layer.site.name.startswith(f"{name}.") for name in names)
-    return "all" if dense else run.params.keys
+    level = 1 if finest(run) < FINEST else 0
+    names = [f"down_blocks.{level}", "mid_block", "up_blocks.1"]
+    dense = any(layer.site.name.startswith(f"{name}.attentions.0.") for name in names)
+    return "all" if dense else "first_previous"
 
 
 def check_attention(run: Run, call: Call, rows: Branches) -> None:
@@ -302,8 +265,4 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
             expected[part] = exchanged(run, *maps, target) @ layer.v[part]
         layer.gives(expected)
     for layer in each(call.layers, "self"):
-        q = layer.q.clone()
-        k = layer.k.clone()
-        for branch in rows.edits if is_within(run, call.step) else ():
-            q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        layer.gives(see(q, k, layer.v, frames_of(run, layer), run.frames))
+        layer.gives(layer.seeing(frames_of(run, layer)))

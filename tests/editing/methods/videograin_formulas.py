@@ -2,6 +2,7 @@
 becomes of its answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ from wiring import (
     gathered,
     guided,
     has_text,
-    heat_of,
     near,
     scores,
     softmax,
@@ -37,6 +37,8 @@ from wiring import (
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.smoothing import steady
+from regrain.editing.params.base import MODULATION
+from regrain.editing.params.videograin import VideoGrainParams
 
 CASE = Case(
     base=SHORT | MODULATED | {"inject_until": 0.0},
@@ -48,15 +50,10 @@ CASE = Case(
         "uncovered": Row("repelled", {"guidance_half": "both"}),
         "size_over_frames": True,
         "attention_span": "sparse_causal",
-        "track_levels": 2,
         "joint_norm": False,
-        "freeu": "full",
         "inject_until": 0.5,
         "inversion": Row("released", {"inject_until": 1.0}),
         "blend_with": "noise",
-        "heat_from": Row(0.5, shown=heat_of),
-        "heat_until": Row(0.3, shown=heat_of),
-        "heat_grids": Row("4", shown=heat_of),
     },
     elsewhere={"flow"},
     heat={"left", "right"},
@@ -93,7 +90,6 @@ def check(run: Run) -> None:
     kept = dict(zip((s.index for s in steps), sources, strict=False))
     del run.decoded[:-1]  # of the edit before its last steps were taken again
     near(run.decoded[0], check_editing(run, edits, latents, kept), "last latents")
-    check_free_u(run)
     check_control(run)
     check_heat(run, edits)
     assert set(run.result.attention) == {"left", "right"}
@@ -176,6 +172,12 @@ def check_plain(run: Run, call: Call) -> None:
         layer.gives(along_tracks(run, layer, spanned(run, layer)))
 
 
+def as_paper(run: Run, **given: object) -> Run:
+    """A run of a method that binds regions as the paper does, as it is seen here."""
+    values = {name: getattr(run.params, name) for name in MODULATION}
+    return replace(run, params=VideoGrainParams(**(values | given)))
+
+
 def spanned(run: Run, layer: Layer) -> Tensor:
     return layer.seeing(span(run))
 
@@ -185,12 +187,8 @@ def span(run: Run) -> str:
 
 
 def tracks_of(run: Run) -> dict[int, Tensor]:
-    """Track of every token, by how many a frame has: of the finest `track_levels`
-    grids."""
-    levels = [tokens for tokens in GRIDS if tokens <= finest(run)]
-    return {
-        tokens: tracks_on(run, tokens) for tokens in levels[: run.params.track_levels]
-    }
+    """Track of every token, by how many a frame has: of the finest grid."""
+    return {finest(run): tracks_on(run, finest(run))}
 
 
 def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
@@ -361,37 +359,6 @@ def self_attention(
 # --- What else changes a call
 
 
-def check_free_u(run: Run) -> None:
-    """Half of the channels from below grow where they are strong; so in inversion and
-    in denoising."""
-    factors = {"off": [], "released": [1.2], "full": [1.2, 1.4]}[run.params.freeu]
-    for call in run.calls:
-        for index, (before, after) in enumerate(call.hidden):
-            if index >= len(factors):
-                near(after, before, "features")
-                continue
-            below = 16
-            mean = before[:, :below].mean(1, keepdim=True)
-            low = mean.amin((2, 3), keepdim=True)
-            high = mean.amax((2, 3), keepdim=True)
-            gain = 1 + (factors[index] - 1) * (mean - low) / (high - low)
-            near(
-                after[:, : below // 2],
-                before[:, : below // 2] * gain,
-                "strong features",
-                atol=1e-4,
-            )
-            near(
-                after[:, below // 2 : below],
-                before[:, below // 2 : below],
-                "other features",
-            )
-            if run.params.freeu == "full":
-                assert differs(after[:, below:], before[:, below:])
-            else:
-                near(after[:, below:], before[:, below:], "skipped features")
-
-
 def check_control(run: Run) -> None:
     """The networks read the source prompt, then the negative prompt and the prompt as
     it was composed."""
@@ -423,23 +390,16 @@ def check_readings(
 
 
 def check_heat(run: Run, edits: list[Call]) -> None:
-    """Maps of each region's words, averaged over the layers and steps asked for that
-    were modulated."""
+    """Maps of each region's words, averaged over the layers and steps that were
+    modulated."""
     params = run.params
-    divisors = params.heat_grids or [1, 2, 4]
-    grids = {
-        tokens: height for tokens, (height, _) in GRIDS.items() if tokens <= finest(run)
-    }
-    read = [tokens for tokens, height in grids.items() if 8 // height in divisors]
+    read = [tokens for tokens in GRIDS if tokens <= finest(run)]
     size = GRIDS[read[0]]
     found: dict[bool, list[Tensor]] = {True: [], False: []}
     for call in edits:
         step = call.step
-        begins = step.index / step.total
-        ends = (step.index + 1) / step.total
-        counts = ends > params.heat_from and begins < params.heat_until
         for layer in each(call.layers, "cross"):
-            if not counts or layer.tokens not in read:
+            if layer.tokens not in read:
                 continue
             cond = layer.rows(call.branch(COND))
             before = softmax(cond.q, cond.k)

@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import AttentionLayer
-from regrain.editing.diffusion.schedule import Step, advance, generator, guide
+from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
 from regrain.editing.params.base import ModulatedParams
@@ -530,24 +530,6 @@ def tracks_on(run: Run, tokens: int) -> Tensor:
     return kept[tokens]
 
 
-def carried(run: Run, picture: Tensor, draw: int) -> Tensor:
-    """The noise of a draw, counted from 1: that of the picture or, along tracks, what
-    the picture has where a track is in the first frame; other tracks have their own."""
-    if run.params.noise == "shared":
-        return picture.expand(run.frames, -1, -1, -1)
-    tracks = tracks_on(run, FINEST)
-    first = {int(track): cell for cell, track in enumerate(tracks[0])}
-    fresh = generator(run.request.seed, draw, 3)
-    own = torch.randn(int(tracks.max()) + 1, len(picture), generator=fresh)
-    noise = torch.empty(run.frames, len(picture), FINEST).to(picture)
-    for frame, ids in enumerate(tracks.tolist()):
-        for cell, track in enumerate(ids):
-            begun = picture.flatten(1)[:, first[track]] if track in first else None
-            noise[frame, :, cell] = own[track] if begun is None else begun
-    assert not noise[1].equal(noise[0])
-    return noise.unflatten(2, GRIDS[FINEST])
-
-
 def check_formulas(run: Run) -> None:
     """All calls of the model, by the formulas of the method."""
     import_module(f"{run.request.method}_formulas").check(run)
@@ -564,7 +546,8 @@ def check(run: Run) -> None:
 
 def check_norm(run: Run) -> None:
     """Statistics over all frames of a branch, or of each frame, in every call."""
-    joint = getattr(run.params, "joint_norm", False)
+    tuned = run.request.method == "tune_a_video"
+    joint = getattr(run.params, "joint_norm", tuned)
     for call in run.calls:
         assert call.normed == (call.branches if joint else len(call.x)), call.stage
 
@@ -614,7 +597,7 @@ def aligned(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
     known = ALIGNED[run.request.source_prompt, target]
     length = len(known)
     limit = source.shape[-1]
-    shift = 7 - length if run.params.alignment == "fixed" else 0
+    shift = 7 - length if getattr(run.params, "alignment", "fixed") == "fixed" else 0
     indices = torch.tensor(
         known + [min(j + shift, limit - 1) for j in range(length, limit)]
     )
@@ -660,6 +643,7 @@ class Row:
     beside: Mapping[str, object] = field(default_factory=dict)
     shown: Callable[[Run], Any] = latents_of
     prompt: str = ""
+    masks: bool = True
     # of the clip; with more than three, weights between key frames differ
     frames: int = FRAMES
 

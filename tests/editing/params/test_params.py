@@ -62,10 +62,8 @@ def test_nothing_is_nothing(kind):
     ("method", "name", "wrong"),
     [
         ("videograin", "control", ["edges=a", "canny=a@3", 7, ["canny"], [["canny", "a", True]], {"a": "a"}]),
-        ("videograin", "heat_grids", ["3", "1;2", [3], [True], {"1": 2}, 2.0]),
         ("fatezero", "emphasis_words", ["a=much", "a=nan", "a=-1", "a=21", [["a", 21]], {"": 1}, 3]),
         ("fatezero", "blend_words", [[1], ["a,b"], {"a": 1}, "x" * 3000]),
-        ("vid2vid_zero", "dense_layers", [[None], 4]),
         ("videograin", "steps", [0, 1001, 2.5, True, "20"]),
         ("videograin", "guidance_scale", [math.nan, math.inf, -1]),
         ("videograin", "self_strength", [1.01]),
@@ -119,11 +117,11 @@ def test_the_schema_and_reports_keep_the_texts(method):
     ],
 )
 def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
-    given = {"steps": 7, "heat_grids": [1, 2]} | given
+    given = {"steps": 7, "cuts": [1, 2]} | given
     params, resolved = resolve_params(
         "videograin", given, {"steps": 20, "blend": False}
     )
-    assert resolved["heat_grids"] == {
+    assert resolved["cuts"] == {
         "value": "1, 2",
         "source": "given",
     }  # text, of what was given as JSON

@@ -490,10 +490,9 @@ def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(
 
 def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
+    asked = replace(asked, labels=None, regions=())
     given = params(
         "fatezero",
-        reconstruct=True,
-        use_masks=False,
         blend_latents="always",
         blend_self=True,
     )

@@ -94,4 +94,3 @@ def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
     ):
         with pytest.raises(ModelError, match=said):
             check_known(saved(**changes))
-    check_known(replace(saved(frames=5), params={"start": "noise"}))

@@ -7,7 +7,6 @@ from made_models import SCHEDULER
 
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Schedule
-from regrain.editing.errors import RequestError
 from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     HeatScope,
@@ -25,8 +24,8 @@ def steps(total):
     return Schedule.from_config(SCHEDULER).sampling(total)
 
 
-def scope(first=0.0, last=1.0):
-    return HeatScope(frozenset([(1, 1, 1)]), (8, 8), first, last)
+def scope():
+    return HeatScope(frozenset([(1, 1, 1)]), (8, 8))
 
 
 def test_heat_peaks_at_one():
@@ -36,19 +35,12 @@ def test_heat_peaks_at_one():
     assert np.allclose(maps[0, 0], [0, 0.5])
 
 
-def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
+def test_a_scope_chooses_layers_of_up_to_1024_cells():
     grid, layers = Grid(3, 64, 96), sites(1, 2, 4, 8)
     assert HeatScope.choose(grid, layers).strides == {(1, 4, 4), (1, 8, 8)}
     assert HeatScope.choose(grid, layers).size == (16, 24)
-    named = HeatScope.choose(grid, layers, (4, 1))
-    assert (named.strides, named.size) == ({(1, 1, 1), (1, 4, 4)}, (64, 96))
     # None is small enough: the coarsest.
     assert HeatScope.choose(Grid(3, 256, 256), sites(1, 2, 4)).size == (64, 64)
-    # Grids the model does not have are refused.
-    with pytest.raises(
-        RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"
-    ):
-        HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
 
 
 @pytest.mark.parametrize(

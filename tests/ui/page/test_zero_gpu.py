@@ -199,6 +199,12 @@ def test_the_variable_says_how_long_a_gpu_is_lent(monkeypatch):
     assert spaces.durations == [90]
 
 
+def test_the_former_variable_is_said(monkeypatch, caplog):
+    monkeypatch.setenv("REGRAIN_GPU_SPEED", "2")
+    assert zero_gpu.gpu_seconds() == 60
+    assert "REGRAIN_GPU_SPEED: Set REGRAIN_GPU_SECONDS" in caplog.text
+
+
 @pytest.mark.parametrize("given", ["long", "0", "-1", "1.5", "inf"])
 def test_seconds_that_are_none_are_said_and_not_used(given, monkeypatch, caplog):
     monkeypatch.setenv("REGRAIN_GPU_SECONDS", given)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from regrain.editing import EditRequest, Region, edit
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
-from regrain.editing.models.files.offers import FIRST, PAIR, STABLE_DIFFUSION, VACE, WAN
+from regrain.editing.models.files.offers import FIRST, STABLE_DIFFUSION, VACE, WAN
 from regrain.editing.params.registry import METHODS, OFFERS, SUPPORTED, check_needs
 
 
@@ -47,7 +47,7 @@ def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
 def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
     family = facts_of(str(tiny_folder)).family
     assert family == ("Stable Diffusion", STABLE_DIFFUSION)
-    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - VACE - PAIR - FIRST
+    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - VACE - FIRST
     assert facts_of("storybook").family == family
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from made_clips import noise
-from made_models import loaded, randn, write_sdxl, write_small_model
+from made_models import loaded, randn, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
 from pipelines import pipeline_of
@@ -249,33 +249,6 @@ def test_one_of_several_adapters_is_named(shelf):
     (shelf / "models" / "two.safetensors").touch()
     with pytest.raises(ModelError, match="has several: .*Name one, as FOLDER/FILE"):
         PictureFile(str(shelf / "models"))
-
-
-def style_of(model, folder):
-    """Pictures that act on blocks of style alone."""
-    path = write_encoder(folder) / "adapter.safetensors"
-    adapter = str(write_picture_adapter(path, model.unet, "plain"))
-    return load_pictures(adapter, [spec(folder)], model, "style")
-
-
-def test_other_models_have_no_blocks_of_style(small, tmp_path):
-    said = "^params.picture_blocks: .* has no blocks of style. Choose all"
-    with pytest.raises(ModelError, match=said):
-        style_of(small, tmp_path)
-
-
-@pytest.mark.full
-def test_style_and_layout_are_blocks_of_sdxl(tmp_path):
-    model = loaded(write_sdxl(tmp_path / "sdxl"))
-    pictures = style_of(model, tmp_path)
-    found = {blocks: pictures.acting(blocks) for blocks in ("all", "style", "layout")}
-    assert {name.split(".transformer")[0] for name in found["style"]} == {
-        "up_blocks.0.attentions.1"
-    }
-    assert {name.split(".transformer")[0] for name in found["layout"]} == {
-        "down_blocks.2.attentions.1"
-    }
-    assert found["all"] == {site.name for site in model.sites if site.kind == "cross"}
 
 
 def test_a_video_transformer_sees_no_pictures(wan):

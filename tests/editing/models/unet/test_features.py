@@ -7,12 +7,9 @@ import torch
 from made_models import randn
 from torch.nn.functional import scaled_dot_product_attention
 
-from regrain.editing.models import intervention as room
 from regrain.editing.models.intervention import (
-    FREEU,
     PLAIN,
     Intervention,
-    freeu,
     hooked,
 )
 from regrain.editing.models.unet.features import Features, injecting, recording
@@ -36,20 +33,6 @@ def ask(tiny):
 
 
 ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
-
-
-def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
-    assert torch.equal(ask(latents, freeu([(1.0, 1.0)] * 4)), ask(latents))
-    assert not torch.allclose(
-        ask(latents, freeu(FREEU["full"])), ask(latents), atol=1e-4
-    )
-
-
-def test_low_frequencies_are_the_mean_and_the_slowest_waves():
-    constant, fast = torch.full((1, 1, 8, 8), 3.0), torch.ones(1, 1, 8, 8)
-    fast[..., ::2] = -1
-    torch.testing.assert_close(room.scale_low_frequencies(constant, 0.5), constant / 2)
-    torch.testing.assert_close(room.scale_low_frequencies(fast, 0.5), fast)
 
 
 def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):

@@ -13,7 +13,6 @@ from tuning_runs import FRAMES, WORDS, learned
 from regrain.editing.methods.tuning import sparse_causal
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.unet import temporal
 from regrain.editing.models.unet.temporal import (
     tunable_shapes,
     with_weights,
@@ -80,8 +79,7 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-@pytest.mark.parametrize("positions", [False, True])
-def test_untuned_it_is_the_image_model(small, rank, positions):
+def test_untuned_it_is_the_image_model(small, rank):
     """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but
     nothing over time."""
     weights = small.untuned(rank, torch.Generator().manual_seed(0))
@@ -93,7 +91,7 @@ def test_untuned_it_is_the_image_model(small, rank, positions):
             noisy(2 * FRAMES),
             step,
             text,
-            with_weights(change, weights, FRAMES, positions),
+            with_weights(change, weights, FRAMES),
         )
         assert all(torch.equal(*both) for both in zip(usual, found, strict=True))
 
@@ -116,29 +114,21 @@ def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
             assert 0 < weight.abs().max() <= weight[0].numel() ** -0.5
 
 
-def test_the_last_of_an_odd_number_of_channels_has_no_position():
-    found = temporal.sinusoids(5, 7)
-    assert torch.equal(found[:, :6], temporal.sinusoids(5, 6))
-    assert not found[:, 6].any()
-
-
-@pytest.mark.parametrize(
-    "given", [{"rank": 0, "positions": False}, {"rank": 3, "positions": True}]
-)
-def test_a_call_with_weights_is_the_network_written_out(small_double, given):
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
     fresh = torch.Generator().manual_seed(1)
-    weights = model.untuned(given["rank"], fresh)
+    weights = model.untuned(rank, fresh)
     weights = {
         n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()
         for n, x in weights.items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
     joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
-    change = with_weights(joint, weights, FRAMES, given["positions"])
+    change = with_weights(joint, weights, FRAMES)
     _, eps = model.predict(x, step, text, change)
-    unet = reference.network(model.unet, weights, True, given["positions"])
+    unet = reference.network(model.unet, weights, True)
     words, told = text.vectors.double().split(1), torch.tensor(step.t)
     halves = zip(x.split(FRAMES), words, strict=True)
     expected = [
@@ -152,12 +142,12 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
 def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(
     small, recompute
 ):
-    adapter = learned(small, tune_steps=1, learning_rate=0.01, positions=True)
+    adapter = learned(small, tune_steps=1, learning_rate=0.01)
     view = tuned(small, adapter)
     given = noisy(FRAMES), small.schedule.sampling(3)[1], small.embed([WORDS])
     plain = small.predict(*given)
     for change in (Intervention(sparse_causal(FRAMES)), Intervention()):
-        bound = with_weights(change, adapter.weights, FRAMES, positions=True)
+        bound = with_weights(change, adapter.weights, FRAMES)
         expected = small.predict(*given, bound)
         found = view.predict(*given, change, recompute=recompute)
         assert all(map(torch.equal, found, expected))
@@ -172,11 +162,8 @@ def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
     moved = Adapter(
         adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6}
     )
-    told = Adapter(
-        adapter.facts.model_copy(update={"positions": True}), adapter.weights
-    )
-    found = [tuned(small, one).fingerprint for one in (adapter, moved, told)]
-    assert len({small.fingerprint, *found}) == 4
+    found = [tuned(small, one).fingerprint for one in (adapter, moved)]
+    assert len({small.fingerprint, *found}) == 3
     assert tuned(small, adapter).fingerprint == found[0]
     assert (
         found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")

@@ -12,12 +12,10 @@ from made_models import load_double, loaded, randn, write_wan
 from safetensors.torch import save_file
 
 from regrain.editing.diffusion.flow import FlowSchedule
-from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import PIPELINE_FILES, matches
 from regrain.editing.models.files.facts import EXPERTS, facts_of
-from regrain.editing.models.files.offers import PAIR, VACE, WAN
+from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.wan.experts import loras_of, notes_on
-from regrain.editing.params.registry import check_needs, check_params
 
 INDEX = "model_index.json"
 LOW = "transformer_2/config.json"
@@ -55,31 +53,29 @@ def library_of(model, folder, ratio):
 RATIOS = {"both": 0.875, "low alone": 1.0, "high alone": 0.0}
 
 
-@pytest.mark.full(but="both-0.0")
-@pytest.mark.parametrize("low", [0.0, 1.0, 3.0])
+@pytest.mark.full(but="both")
 @pytest.mark.parametrize("experts", RATIOS)
-def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts, low):
-    """With the solver's history across the switch, and a guidance for each expert."""
+def test_a_run_is_the_librarys(pairs, pair_folder, own_cache, experts):
+    """With the solver's history across the switch."""
     model = pairs[experts]
     text = model.embed(["a cat", "ugly"])
     x = randn(3, 4, 4, 6, dtype=torch.float64, seed=4)
-    how = {"num_inference_steps": 6, "guidance_scale_2": low or None}
+    how = {"num_inference_steps": 6}
     how |= {"height": 16, "width": 32}  # of which it takes no notice
     library = library_of(model, pair_folder, RATIOS[experts])
     expected = drawn_by_library(library, text, x, **how)
-    params = check_params("vace", {"guidance_low": low})
     steps = FlowSchedule(5.0).sampling(6, "diffusers")
     assert 0 < sum(step.t < 875 for step in steps) < 6
-    found = drawn(model, x, 6, lambda clip, step: clip.scale(step, params))
+    found = drawn(model, x, 6, lambda *_: 5.0)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
 def test_a_pair_is_told_by_its_parts(pairs, pair_folder, tmp_path):
-    assert facts_of(str(pair_folder)).family == ("Wan 2.2", WAN | PAIR)
+    assert facts_of(str(pair_folder)).family == ("Wan 2.2", WAN)
     vace = write_wan(tmp_path / "vace", vace=True, experts=True)
-    assert facts_of(str(vace)).family == ("Wan 2.2 VACE", VACE | PAIR)
+    assert facts_of(str(vace)).family == ("Wan 2.2 VACE", VACE)
     offers = [model.offers for model in pairs.values()]
-    assert offers == [WAN | PAIR, WAN | PAIR, WAN]
+    assert offers == [WAN, WAN, WAN]
     assert pairs["both"].parts.keys() == {"transformer", "transformer_2", "vae"}
     assert len({model.fingerprint for model in pairs.values()}) == 3
 
@@ -88,14 +84,6 @@ def test_a_ratio_belongs_to_the_weights(pairs, pair_folder, tmp_path):
     copy = shutil.copytree(pair_folder, tmp_path / "copy")
     config(INDEX, boundary_ratio=0.5)(copy)
     assert load_double(copy).fingerprint != pairs["both"].fingerprint
-
-
-def test_a_second_guidance_needs_a_second_expert():
-    check_needs("flow_regions", {"guidance_low": 0.0}, WAN, "mine")
-    check_needs("flow_regions", {"guidance_low": 2.0}, WAN | PAIR, "mine")
-    said = "^params.guidance_low: 'mine' does not have a second expert, as Wan 2.2"
-    with pytest.raises(ModelError, match=said):
-        check_needs("flow_regions", {"guidance_low": 2.0}, WAN, "mine")
 
 
 # --- LoRA files
