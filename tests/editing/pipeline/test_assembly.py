@@ -131,12 +131,6 @@ def test_window_sizes():
     assert [window_frames(4, 64, 320, 4, free) for free in memory] == [32, 16, 8, 8]
 
 
-def test_a_window_holds_at_least_its_anchors_and_a_frame():
-    for size in (1, 2, -1, 1001):
-        with pytest.raises(RequestError, match="params.window"):
-            params("videograin", window=size)
-
-
 def test_the_first_window_is_edited_like_a_clip_that_ends_there(
     small,
 ):
