@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_clips import moving
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
@@ -57,14 +58,6 @@ def test_only_the_pixels_asked_for_count(pair):
         assert figure(a, b, where & False) is None
 
 
-def moving(step, frames=4, size=128):
-    rng = np.random.default_rng(1)
-    cells = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    large = cells.repeat(4, 0).repeat(4, 1)[20 : 20 + size]
-    starts = range(20, 20 + step * frames, step)
-    return np.stack([large[:, start : start + size] for start in starts])
-
-
 def warp_error(source, edited):
     clip = ArrayClip(source)
     request = EditRequest(clip=clip, labels=None, regions=(), prompt="a fox")
@@ -73,7 +66,7 @@ def warp_error(source, edited):
 
 
 def test_warp_error_asks_whether_the_edit_moves_as_the_source_does():
-    source = moving(3)
+    source = moving(4, 128, 128)
     still = np.repeat(source[:1], 4, 0)
     flickering = (255 - source) // np.uint8([1, 2, 1, 2])[:, None, None, None]
     follows = warp_error(source, 255 - source)
@@ -89,7 +82,7 @@ def edited():
     """A request and a result of five frames whose every figure differs from frame to
     frame."""
     rng = np.random.default_rng(2)
-    source = moving(2, 5, 64)
+    source = moving(5, 64, 64)
     labels = np.zeros(source.shape[:3], np.uint8)
     for index, frame in enumerate(labels):
         frame[5 : 20 + index, 7:30], frame[40:, 30 + 3 * index :] = 1, 2
