@@ -34,40 +34,35 @@ def test_every_field_has_another_value():
         assert all(values[name] != one.default for name, one in declared(owner).items())
 
 
-@pytest.mark.parametrize("field", EDIT)
-def test_a_field_is_kept_in_the_project_and_written_to_the_report(tmp_path, field):
-    request = make_request(**{field: EDIT[field]})
-    assert getattr(request.asked, field) == EDIT[field]
+CASES = [*((Edit, field) for field in EDIT), *((Region, field) for field in REGION)]
+
+
+@pytest.mark.parametrize(("owner", "field"), CASES)
+def test_a_field_is_kept_in_the_project_and_written_to_the_report(
+    tmp_path, owner, field
+):
+    is_edit = owner is Edit
+    value = EDIT[field] if is_edit else REGION[field]
+    request = (
+        make_request(**{field: value}) if is_edit else with_region(**{field: value})
+    )
+    assert getattr(request.asked if is_edit else request.regions[0], field) == value
     save_project(request, tmp_path / "p")
     again = load_project(tmp_path / "p")
-    in_file, reported = read_json(tmp_path / "p" / FILE), describe(request)
-    if field == "size":
+    kept = getattr(again if is_edit else again.regions[0], field)
+    in_file = read_json(tmp_path / "p" / FILE)
+    reported = json.loads(json.dumps(describe(request)))
+    if not is_edit:
+        in_file, reported = in_file["regions"][0], reported["regions"][0]
+    elif field == "size":
         in_file, reported = in_file["clip"], reported["clip"]
-    check_kept(tmp_path, again, in_file, reported, declared(Edit)[field], EDIT[field])
-
-
-@pytest.mark.parametrize("field", REGION)
-def test_a_field_of_a_region_is_kept_and_reported(tmp_path, field):
-    request = with_region(**{field: REGION[field]})
-    assert getattr(request.regions[0], field) == REGION[field]
-    save_project(request, tmp_path / "p")
-    again = load_project(tmp_path / "p").regions[0]
-    (in_file,) = read_json(tmp_path / "p" / FILE)["regions"]
-    (reported,) = describe(request)["regions"]
-    one = declared(Region)[field]
-    check_kept(tmp_path, again, in_file, reported, one, REGION[field])
-
-
-def check_kept(folder, again, in_file, reported, field, value):
-    kept = getattr(again, field.name)
-    reported = json.loads(json.dumps(reported[field.name]))
-    if field.kind == "file":  # copied into the folder
-        original = "mine.safetensors" if field.name == "adapter" else "toy.png"
-        assert Path(kept).read_bytes() == (folder / original).read_bytes()
-        assert reported == value
-    else:
-        assert kept == value
-        assert in_file[field.name] == reported == json.loads(json.dumps(value))
+    if declared(owner)[field].kind == "file":  # copied into the folder
+        original = "mine.safetensors" if field == "adapter" else "toy.png"
+        assert Path(kept).read_bytes() == (tmp_path / original).read_bytes()
+        assert reported[field] == value
+        return
+    assert kept == value
+    assert in_file[field] == reported[field] == json.loads(json.dumps(value))
 
 
 def test_a_note_is_no_prompt_and_not_too_long():
