@@ -17,7 +17,7 @@ from made_clips import noise
 from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
-from regrain.editing.models.loading.load import _loaded, load_backbone
+from regrain.editing.models.loading.load import _loaded
 from regrain.editing.pipeline import clocks, preparation
 from regrain.editing.recipe.events import (
     Preview,
@@ -179,17 +179,6 @@ def test_what_a_notebook_set_changes_nothing_and_is_found_again(
 ):
     expected, found = run_apart(method, AROUND[around]())
     assert np.array_equal(found, expected)
-
-
-@pytest.mark.parametrize("around", ["double precision", "inference mode"])
-def test_a_model_that_a_notebook_loads_is_the_same(small_folder, small, around):
-    _loaded.clear()
-    with AROUND[around]():
-        found = load_backbone(str(small_folder))
-    assert found.sketch == small.sketch
-    weights = list(found.unet.parameters())
-    assert {weight.dtype for weight in weights} == {torch.float32}
-    assert not any(weight.is_inference() for weight in weights)
 
 
 def state():
