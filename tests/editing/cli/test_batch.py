@@ -2,6 +2,7 @@
 outlives one that is killed."""
 
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,15 @@ from made_projects import write_project
 
 from regrain.editing import load_project, save_project
 from regrain.editing.__main__ import main
-from regrain.editing.cli.batch import edit_on_ray, edit_project
+from regrain.editing.cli.batch import edit_on_ray
+from regrain.editing.pipeline import runner
 
 
 @pytest.fixture
 def projects(tmp_path, own_cache):
     """Three projects."""
-    return [
-        write_project(tmp_path / "in" / name, seed=seed)
-        for seed, name in enumerate("abc")
-    ]
+    folders = [tmp_path / "in" / name for name in "abc"]
+    return [write_project(at, seed=seed) for seed, at in enumerate(folders)]
 
 
 def names(folder: Path) -> list[str]:
@@ -37,8 +37,6 @@ def test_every_project_is_done_once_and_a_batch_goes_on(
 ):
     out = tmp_path / "out"
     ran = []
-    from regrain.editing.pipeline import runner
-
     edit = runner.edit
 
     def noted(request, backbone=None):
@@ -48,71 +46,65 @@ def test_every_project_is_done_once_and_a_batch_goes_on(
         yield from edit(request, backbone)
 
     monkeypatch.setattr(runner, "edit", noted)
-    command = ["batch", *map(str, projects), "-o", str(out)]
-    assert main(command) == 130
-    assert ran == [0, 1]
-    assert names(out) == ["a"]
-    assert main(command) == 0
-    assert ran == [0, 1, 1, 2]
-    assert names(out) == ["a", "b", "c"]
-    assert main(command) == 0
-    assert ran == [0, 1, 1, 2]
+
+    def batch():
+        """The code, the seeds of what was done, and the results that are there."""
+        ran.clear()
+        code = main(["batch", *map(str, projects), "-o", str(out)])
+        return code, ran, names(out)
+
+    assert batch() == (130, [0, 1], ["a"])
+    monkeypatch.setattr(
+        runner, "edit", lambda *given: ran.append(given[0].seed) or edit(*given)
+    )
+    assert batch() == (0, [1, 2], ["a", "b", "c"])
+    assert batch() == (0, [], ["a", "b", "c"])
     # Another seed is another result.
     save_project(replace(load_project(projects[1]), seed=9), projects[1])
-    assert main(command) == 0
-    assert ran[4:] == [9]
+    assert batch() == (0, [9], ["a", "b", "c"])
     assert seed_of(out / "b") == 9
 
 
 def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
-    save_project(
-        replace(load_project(projects[0]), prompt="an unheardof thing"), projects[0]
-    )
+    wrong = replace(load_project(projects[0]), prompt="an unheardof thing")
+    save_project(wrong, projects[0])
     assert main(["batch", *map(str, projects), "-o", str(tmp_path / "out")]) == 1
     assert names(tmp_path / "out") == ["b", "c"]
     said = capsys.readouterr()
-    assert "failed: a: " in said.err
-    assert "unheardof" in said.err
+    assert re.search("failed: a: .*unheardof", said.err)
     assert "2 of 3 projects done" in said.out
 
 
+@pytest.mark.parametrize(
+    ("given", "out", "said"),
+    [
+        ("in/a in", "new", "FOLDER: "),
+        ("in/a other/A", "new", "FOLDER: Two are called 'A'. Rename one."),
+        ("in/a in/b in/c", "out", "--out: 'b' contains 'mine.txt'"),
+        ("in/a", "in/a/project.json", "--out: 'project.json' is a file"),
+    ],
+)
 def test_what_is_no_project_or_in_the_way_is_refused_before_any_work(
-    projects, tmp_path, capsys
+    projects, tmp_path, monkeypatch, capsys, given, out, said
 ):
-    other = write_project(tmp_path / "other" / "A")
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path / "other" / "A")
     (tmp_path / "out" / "b").mkdir(parents=True)
     (tmp_path / "out" / "b" / "mine.txt").write_text("mine")
-    a, b, c = map(str, projects)
-    for given, out, said in (
-        ([a, str(tmp_path / "in")], "new", "FOLDER: "),
-        ([a, str(other)], "new", "FOLDER: Two are called 'A'. Rename one."),
-        ([a, b, c], "out", "--out: 'b' contains 'mine.txt'"),
-        ([a], "in/a/project.json", "--out: 'project.json' is a file"),
-    ):
-        assert main(["batch", *given, "-o", str(tmp_path / out)]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"error: {said}")
+    assert main(["batch", *given.split(), "-o", out]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}")
     assert names(tmp_path) == ["in", "other", "out"]
 
 
-def test_the_name_of_an_example_stands_for_it(tmp_path, monkeypatch, own_cache):
-    monkeypatch.chdir(tmp_path)
-    ran = []
-    monkeypatch.setattr(
-        "regrain.editing.cli.batch.edit_project", lambda *work: ran.append(work) or ""
-    )
-    assert main(["batch", "01_two_animals", "-o", "out"]) == 0
-    ((project, results),) = ran
-    assert (project.name, results) == (
-        "01_two_animals",
-        tmp_path / "out" / project.name,
-    )
-    assert (project / "project.json").is_file()
-
-
-def test_a_failure_inside_is_named(projects, tmp_path, monkeypatch):
+def test_a_failure_inside_is_named_and_examples_by_their_names(
+    tmp_path, monkeypatch, capsys, own_cache
+):
     monkeypatch.setattr("regrain.editing.cli.batch._edit", lambda *_: 1 / 0)
-    assert "ZeroDivisionError" in edit_project(projects[0], tmp_path / "out")
+    assert main(["batch", "01_two_animals", "-o", str(tmp_path / "out")]) == 1
+    assert re.search(
+        "failed: 01_two_animals: .*ZeroDivisionError", capsys.readouterr().err
+    )
 
 
 def begin_batch(project: Path, out: Path) -> int:

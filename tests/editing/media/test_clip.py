@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from made_clips import RATE, flat, levels_of, moving, off, samples, write_clip
+from made_clips import flat, levels_of, moving, noise, off, write_clip
 from PIL import Image, ImageOps, features
 
 from regrain.editing.errors import ClipError
@@ -19,42 +19,24 @@ from regrain.editing.media.clip import (
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
-RNG = np.random.default_rng(0)
-
-
-def smooth(frames, width=64, height=48):
-    """Smooth colours that differ from frame to frame, which encoders keep."""
-    y, x = np.mgrid[:height, :width]
-    waves = [
-        np.stack([x / 9 + i, y / 11 + 2 * i, (x + y) / 13 - i], -1)
-        for i in range(frames)
-    ]
-    return (128 + 60 * np.sin(waves)).astype(np.uint8)
+FILM = Fraction(24000, 1001)
 
 
 def facts(path):
     """What another program sees: size, pixel format, rate and number of frames."""
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
         frames = list(container.decode(video=0))
-        sizes = {(frame.width, frame.height, frame.format.name) for frame in frames}
-        assert sizes == {(stream.width, stream.height, stream.pix_fmt)}
-        return (
-            stream.width,
-            stream.height,
-            stream.pix_fmt,
-            stream.average_rate,
-            len(frames),
-        )
+        (shown,) = {(frame.width, frame.height, frame.format.name) for frame in frames}
+        return (*shown, container.streams.video[0].average_rate, len(frames))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 49), (101, 75), (1, 1)])
 def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size):
-    frames = smooth(5, *size)
-    write_video(tmp_path / "a.mp4", frames, Fraction(24000, 1001))
-    assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", Fraction(24000, 1001), 5)
+    frames = flat(range(0, 100, 20), *size)
+    write_video(tmp_path / "a.mp4", frames, FILM)
+    assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", FILM, 5)
     clip = open_clip(tmp_path / "a.mp4")
-    assert (clip.size, clip.fps, len(clip)) == (size, Fraction(24000, 1001), 5)
+    assert (clip.size, clip.fps, len(clip)) == (size, FILM, 5)
     assert off(clip.read(0, 5), frames).mean() < 3
 
 
@@ -62,27 +44,23 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     ("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))]
 )
 def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
-    frames = smooth(3)
-    clip = open_clip(
-        write_clip(tmp_path / "wide.mp4", frames, crf="4", aspect=Fraction(*pixel))
-    )
+    frames = moving(3)
+    how = {"crf": "4", "aspect": Fraction(*pixel)}
+    clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, **how))
     assert clip.size == size
-    assert off(clip.read(0, 3), resize(frames, size)).mean() < 4
+    assert off(clip.read(0, 3), resize(frames, size)).mean() < 8
 
 
 def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     source = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
-    noise = RNG.integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)
-    frames = np.kron(noise, np.ones((1, 8, 8, 1), np.uint8))
+    sound = open_clip(source).audio
+    frames = noise(12, 17, 23, 3).repeat(8, 1).repeat(8, 2)
     written = set()
     # x264 with a macroblock tree passes twice in a row often enough
     for _ in range(10):
-        write_video(
-            tmp_path / "a.mp4", frames, Fraction(10), audio_from=open_clip(source).audio
-        )
+        write_video(tmp_path / "a.mp4", frames, Fraction(10), audio_from=sound)
         written.add((tmp_path / "a.mp4").read_bytes())
-    assert len(written) == 1
-    data = written.pop()
+    (data,) = written
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.metadata["comment"] == "AI-edited video"
@@ -90,12 +68,10 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
 
 
 def test_a_round_trip_has_no_bias(tmp_path):
-    frames = (
-        RNG.integers(60, 190, (4, 12, 16, 3)).astype(np.uint8).repeat(8, 1).repeat(8, 2)
-    )
+    frames = (60 + noise(4, 12, 16, 3) // 2).repeat(8, 1).repeat(8, 2)
     write_video(tmp_path / "a.mp4", frames, Fraction(8))
-    again = open_clip(tmp_path / "a.mp4").read(0, 4)
-    assert np.abs((again.astype(int) - frames).mean((0, 1, 2))).max() < 0.5
+    again = open_clip(tmp_path / "a.mp4").read(0, 4).astype(int)
+    assert np.abs((again - frames).mean((0, 1, 2))).max() < 0.5
 
 
 @pytest.fixture
@@ -105,51 +81,48 @@ def numbered(tmp_path):
     return tmp_path / "n.mp4"
 
 
-def test_start_stride_and_frames_choose_the_frames_read_in_any_order(numbered):
-    clip = open_clip(numbered, start=1, stride=3, frames=3)
-    assert (len(clip), clip.fps) == (3, Fraction(10))
-    assert levels_of(clip.read(0, 3)) == [1, 4, 7]
-    assert len(open_clip(numbered, start=1, stride=3)) == 4
-    assert len(open_clip(numbered, start=11)) == 1
-    assert clip.audio is None
-    clip = open_clip(numbered, stride=2)
-    wanted = {(2, 4): [4, 6], (4, 5): [8], (0, 2): [0, 2], (5, 6): [10], (3, 3): []}
-    assert {window: levels_of(clip.read(*window)) for window in wanted} == wanted
-    for window in [(-1, 2), (3, 2), (0, 7)]:
+@pytest.mark.parametrize(
+    ("chosen", "levels"),
+    [
+        ({"start": 1, "stride": 3, "frames": 3}, [1, 4, 7]),
+        ({"start": 1, "stride": 3}, [1, 4, 7, 10]),
+        ({"start": 11}, [11]),
+        ({"stride": 2}, [0, 2, 4, 6, 8, 10]),
+        ({"stride": 1_000_000}, [0]),
+    ],
+)
+def test_start_stride_and_frames_choose_the_frames_read_in_any_order(
+    numbered, chosen, levels
+):
+    clip = open_clip(numbered, **chosen)
+    assert (len(clip), clip.audio) == (len(levels), None)
+    assert clip.fps == Fraction(30, chosen.get("stride", 1))
+    for window in ((2, 4), (4, 5), (0, 2), (0, 6), (3, 3)):
+        if max(window) <= len(levels):
+            assert levels_of(clip.read(*window)) == levels[slice(*window)]
+    for window in [(-1, 2), (3, 2), (0, len(levels) + 1)]:
         with pytest.raises(IndexError):
             clip.read(*window)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"frames": 13},
-            "clip.frames: The clip has 12 frames from frame 0 at stride 1; 13 were",
-        ),
-        ({"frames": 5, "stride": 3}, "clip.frames: The clip has 4 frames"),
-        ({"frames": 0}, "clip.frames: Expected a whole number of at least 1, got 0"),
-        ({"start": 12}, "clip.start: The clip has 12 frames, so none is left"),
-        ({"start": -1}, "clip.start: Expected a whole number of at least 0, got -1"),
-        ({"stride": 0}, "clip.stride: Expected a whole number of at least 1, got 0"),
-        ({"stride": 10**40}, "clip.stride: Expected at most 1000000"),
-    ],
-)
+REFUSED = [
+    (
+        {"frames": 13},
+        "frames: The clip has 12 frames from frame 0 at stride 1; 13 were",
+    ),
+    ({"frames": 5, "stride": 3}, "frames: The clip has 4 frames"),
+    ({"frames": 0}, "frames: Expected a whole number of at least 1, got 0"),
+    ({"start": 12}, "start: The clip has 12 frames, so none is left"),
+    ({"start": -1}, "start: Expected a whole number of at least 0, got -1"),
+    ({"stride": 0}, "stride: Expected a whole number of at least 1, got 0"),
+    ({"stride": 10**40}, "stride: Expected at most 1000000"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
 def test_more_than_there_is_is_refused(numbered, options, message):
-    assert len(open_clip(numbered, stride=1_000_000)) == 1
-    with pytest.raises(ClipError, match=message):
+    with pytest.raises(ClipError, match=f"clip.{message}"):
         open_clip(numbered, **options)
-
-
-def sound_alone(path):
-    with av.open(str(path), "w") as container:
-        stream, sound = (
-            container.add_stream("aac", rate=RATE),
-            np.zeros((1, RATE), np.float32),
-        )
-        container.mux(
-            [*stream.encode(samples(sound, "fltp", "mono")), *stream.encode(None)]
-        )
 
 
 UNREADABLE = "not a readable video"
@@ -160,13 +133,9 @@ UNREADABLE = "not a readable video"
     [
         (lambda path: path.write_bytes(b""), UNREADABLE),
         (lambda path: path.write_bytes(b"no video\n" * 200), UNREADABLE),
-        (
-            lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"),
-            UNREADABLE,
-        ),
+        (lambda path: path.write_bytes(b"#EXTM3U\n/etc/passwd\n"), UNREADABLE),
         (lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"), UNREADABLE),
         (lambda path: None, "does not exist"),
-        (sound_alone, "holds sound only"),
     ],
 )
 def test_what_is_no_video_is_refused(tmp_path, make, message):
@@ -191,40 +160,38 @@ def test_a_file_whose_only_key_frame_is_missing_is_refused(tmp_path):
         open_clip(cut)
 
 
-TURNS = {
-    "as it is": ((1, 0, 0, 1), lambda shown: shown),
-    "mirrored": ((-1, 0, 0, 1), lambda shown: shown[:, ::-1]),
-    "upside down": ((1, 0, 0, -1), lambda shown: shown[::-1]),
-    "turned by half": ((-1, 0, 0, -1), lambda shown: shown[::-1, ::-1]),
-    "turned left": ((0, -1, 1, 0), lambda shown: np.rot90(shown, 1)),
-    "turned right": ((0, 1, -1, 0), lambda shown: np.rot90(shown, -1)),
-    "mirrored, turned": ((0, 1, 1, 0), lambda shown: shown.transpose(1, 0, 2)),
-    "mirrored, turned back": (
-        (0, -1, -1, 0),
-        lambda shown: shown[::-1, ::-1].transpose(1, 0, 2),
-    ),
-    "slanted": ((0.7, 0.7, -0.7, 0.7), lambda shown: shown),
-    "of nothing": ((0, 0, 0, 0), lambda shown: shown),
-}
+STRAIGHT = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)]
+ACROSS = [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+# Slanted, and of nothing: shown as they are.
+OTHERS = [(0.7, 0.7, -0.7, 0.7), (0, 0, 0, 0)]
+
+
+def turned(frame, a, b, c, d):
+    """A frame whose pixel x, y is shown at a x + c y, b x + d y."""
+    if (a, b, c, d) in OTHERS:
+        return frame
+    if b:
+        frame = frame.transpose(1, 0, 2)
+    return frame[:: b or d, :: a or c]
 
 
 def say_how_it_is_shown(path, matrix):
     """Write a, b, c and d of the matrix of a file's first track."""
-    content = path.read_bytes()
     a, b, c, d = (round(value * 65536) for value in matrix)
-    place = content.index(b"tkhd") + 4 + 40
     said = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(content[:place] + said + content[place + len(said) :])
+    with path.open("r+b") as file:
+        file.seek(file.read().index(b"tkhd") + 4 + 40)
+        file.write(said)
 
 
-@pytest.mark.parametrize(("matrix", "turn"), TURNS.values(), ids=TURNS)
-def test_a_clip_is_turned_and_mirrored_as_its_file_says(matrix, turn, tmp_path):
+@pytest.mark.parametrize("matrix", [*STRAIGHT, *ACROSS, *OTHERS])
+def test_a_clip_is_turned_and_mirrored_as_its_file_says(matrix, tmp_path):
     stored = moving(2)
     path = write_clip(tmp_path / "a.mp4", stored, crf="1")
     say_how_it_is_shown(path, matrix)
     clip = open_clip(path)
-    expected = turn(stored[1])
-    assert clip.size == (expected.shape[1], expected.shape[0])
+    expected = turned(stored[1], *matrix)
+    assert clip.size == expected.shape[1::-1]
     assert off(clip.read(1, 2)[0], expected).mean() < 8
 
 
@@ -244,31 +211,25 @@ def test_files_of_research_and_of_the_web_are_clips(name, tmp_path):
 @pytest.mark.parametrize(("transfer", "is_hdr"), [(16, 1), (18, 1), (1, 0), (14, 0)])
 def test_hdr_is_said(transfer, is_hdr, tmp_path):
     tags = ColorTags(9, 1, 9, transfer)
-    path = write_clip(tmp_path / "a.mp4", moving(2), tags=tags)
-    said = [line for line in open_clip(path).warnings if "is HDR" in line]
-    assert len(said) == is_hdr
+    clip = open_clip(write_clip(tmp_path / "a.mp4", moving(2), tags=tags))
+    assert ("is HDR" in " ".join(clip.warnings)) == is_hdr
 
 
-def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(
-    tmp_path,
-):
+def test_an_image_on_its_side_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=exif)
     clip = open_clip(tmp_path)
     assert (clip.size, clip.read(0, 1).shape) == ((4, 6), (1, 6, 4, 3))
+
+
+def test_an_image_of_16_bits_keeps_its_brightness_and_one_of_32_is_refused(tmp_path):
     ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
-    (tmp_path / "deep").mkdir()
-    Image.fromarray(ramp).save(tmp_path / "deep" / "00000.png")
-    frame = open_clip(tmp_path / "deep").read(0, 1)[0]
-    assert off(frame[..., 0], ramp // 257).max() <= 1
-    Image.fromarray(np.zeros((32, 48), np.float32)).save(
-        tmp_path / "deep" / "00000.tiff"
-    )
-    with pytest.raises(
-        ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"
-    ):
-        open_clip(tmp_path / "deep").read(1, 2)
+    Image.fromarray(ramp).save(tmp_path / "00000.png")
+    assert off(open_clip(tmp_path).read(0, 1)[0, ..., 0], ramp // 257).max() <= 1
+    Image.fromarray(np.float32(ramp)).save(tmp_path / "00000.tiff")
+    with pytest.raises(ClipError, match="'00000.tiff' has neither 8 nor 16 bits a"):
+        open_clip(tmp_path).read(1, 2)
 
 
 def test_folders_without_images_of_two_sizes_or_of_floats_are_refused(tmp_path):
@@ -285,9 +246,8 @@ def test_rare_pictures_are_frames_where_there_are_no_usual_ones(tmp_path, ending
     if ending == "avif" and not features.check("avif"):
         pytest.skip("this Pillow reads no AVIF")
     kind = {"jfif": "JPEG"}.get(ending)
-    for number, level in enumerate((40, 200)):
-        picture = Image.new("RGB", (32, 24), (level, level, level))
-        picture.save(tmp_path / f"{number}.{ending}", kind)
+    for number, frame in enumerate(flat((40, 200), 32, 24)):
+        Image.fromarray(frame).save(tmp_path / f"{number}.{ending}", kind)
     clip = open_clip(tmp_path)
     assert clip.size == (32, 24)
     assert off(clip.read(0, 2)[:, 5, 5, 0], (40, 200)).max() <= 3
@@ -302,14 +262,13 @@ def test_a_folder_of_other_files_says_what_it_has(tmp_path):
         open_clip(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("mode", "said"), [("RGBA", "partly transparent"), ("LA", "partly"), ("RGB", "")]
-)
-def test_what_of_a_picture_is_left_out_is_said(tmp_path, mode, said):
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB"])
+def test_what_of_a_picture_is_left_out_is_said(tmp_path, mode):
     picture = Image.new(mode, (6, 4))
     picture.save(tmp_path / "a.png")
-    assert said in "".join(open_clip(tmp_path).warnings)
-    if "A" in mode:
+    said = "".join(open_clip(tmp_path).warnings)
+    assert ("partly transparent" in said) == (mode != "RGB")
+    if mode != "RGB":
         picture.putalpha(255)
     picture.save(tmp_path / "a.png")
     assert open_clip(tmp_path).warnings == []
@@ -333,10 +292,10 @@ def test_pictures_of_a_camera_in_a_video_are_turned_as_their_exif_says(
 ):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    corner = np.zeros((32, 48, 3), np.uint8)
-    corner[:16, :24] = 255
+    corner = Image.new("RGB", (48, 32))
+    corner.paste("white", (0, 0, 24, 16))
     stored = io.BytesIO()
-    Image.fromarray(corner).save(stored, "jpeg", exif=exif)
+    corner.save(stored, "jpeg", exif=exif)
     file = tmp_path / "a.mov"
     with av.open(str(file), "w") as container:
         stream = container.add_stream("mjpeg", rate=8)
@@ -355,20 +314,13 @@ def test_pictures_of_a_camera_in_a_video_are_turned_as_their_exif_says(
 @pytest.mark.parametrize("opacity", [255, 90])
 def test_a_transparent_video_says_so(tmp_path, opacity):
     frames = np.full((2, 16, 32, 4), opacity, np.uint8)
-    file = tmp_path / "a.mov"
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("png", rate=8)
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "rgba"
-        for frame in frames:
-            made = av.VideoFrame.from_ndarray(frame, "rgba")
-            container.mux(stream.encode(made))
-        container.mux(stream.encode())
-    said = " ".join(open_clip(file).warnings)
+    path = write_clip(tmp_path / "a.mov", frames, codec="png", pixels="rgba")
+    said = " ".join(open_clip(path).warnings)
     assert ("partly transparent" in said) == (opacity < 255)
 
 
 def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
-    frames = np.stack([np.full((32, 32, 4), 20 * n, np.uint8) for n in range(8)])
+    frames = flat(range(0, 160, 20), 32, 32)[..., [0, 0, 0, 0]]
     how = {"codec": "libvpx-vp9", "pixels": "yuva420p", "g": "4"}
     clip = open_clip(write_clip(tmp_path / "a.webm", frames, **how))
     assert clip.has_alpha
@@ -376,26 +328,28 @@ def test_a_clip_with_alpha_can_be_entered_anywhere(tmp_path):
         assert off(clip.read(number, number + 1), 20 * number).mean() < 4
 
 
+FRAMES = moving(9)
+NO_CLIPS = {
+    "one frame": FRAMES[0],
+    "no frames": FRAMES[:0],
+    "real numbers": FRAMES.astype(np.float32),
+    "one channel": FRAMES[..., :1],
+    "narrow": np.zeros((1, 1, 33, 3), np.uint8),
+    "wide": np.zeros((1, 300, 8193, 3), np.uint8),
+}
+
+
 def test_array_clip():
-    frames = moving(9)
-    clip = ArrayClip(frames, Fraction(12))
+    clip = ArrayClip(FRAMES, Fraction(12))
     assert isinstance(clip, Clip)
     assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
-    assert (clip.read(2, 5) == frames[2:5]).all()
-    narrow, wide = (
-        np.zeros((1, 1, 33, 3), np.uint8),
-        np.zeros((1, 300, 8193, 3), np.uint8),
-    )
-    for wrong in (
-        frames[0],
-        frames[:0],
-        frames.astype(np.float32),
-        frames[..., :1],
-        narrow,
-        wide,
-    ):
-        with pytest.raises(ClipError):
-            ArrayClip(wrong)
+    assert (clip.read(2, 5) == FRAMES[2:5]).all()
+
+
+@pytest.mark.parametrize("frames", NO_CLIPS.values(), ids=NO_CLIPS)
+def test_arrays_that_are_no_clips_are_refused(frames):
+    with pytest.raises(ClipError):
+        ArrayClip(frames)
 
 
 NARROW = [(1, 32), (32, 1), (1, 1)]  # the narrowest there are
@@ -404,7 +358,7 @@ RATES = [(fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))]
 
 @pytest.mark.parametrize(("fps", "size"), [*RATES, *((8, size) for size in NARROW)])
 def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps, size):
-    frames = RNG.integers(0, 256, (6, *size[::-1], 3), dtype=np.uint8)
+    frames = noise(6, *size, 3)
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, fps))
     clip = open_clip(tmp_path / "a.mkv")
     assert (clip.read(0, 6) == frames).all()
@@ -423,24 +377,25 @@ def test_resize_averages_down_and_is_smooth_up():
 def test_labels_lie_where_the_picture_shows_them(scale):
     """The middle of a region by its labels and by a picture of it, wherever it is."""
     size = (round(80 * scale), round(60 * scale))
-    off = []
+    apart = []
     for at in range(20):
         region = np.zeros((60, 80), np.uint8)
         region[at : at + 29, at : at + 37] = 1
-        found = np.argwhere(resize_labels(region, size)).mean(0)
-        picture = resize(np.repeat(255 * region[None, ..., None], 3, -1), size)
-        weights = picture[0, ..., 0] / picture[0, ..., 0].sum()
-        off.append(found - (np.indices(weights.shape) * weights).sum((1, 2)))
-    np.testing.assert_allclose(np.mean(off, 0), 0, atol=0.06)
+        labels = resize_labels(region, size)
+        (picture,) = resize(np.repeat(255 * region[None, ..., None], 3, -1), size)
+        apart.append(middle(labels) - middle(picture[..., 0]))
+    np.testing.assert_allclose(np.mean(apart, 0), 0, atol=0.06)
+
+
+def middle(weights):
+    return (np.indices(weights.shape) * weights).sum((1, 2)) / weights.sum()
 
 
 def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(
     tmp_path,
 ):
     path = tmp_path / "n.mp4"
-    write_video(
-        path, RNG.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8), Fraction(30)
-    )
+    write_video(path, noise(60, 64, 64, 3), Fraction(30))
     assert open_clip(path).warnings == []
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

@@ -2,8 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
+from made_clips import levels_of
 from PIL import Image
 
 from regrain.editing import open_clip
@@ -33,34 +33,40 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("kind", ORDERS)
-@pytest.mark.parametrize("form", ["png", "coco"])
-def test_numbers_in_names_count_by_value(tmp_path, kind, form):
-    stems = ORDERS[kind]
-    images = []
-    for number, stem in reversed(list(enumerate(stems))):
-        grey = np.full((16, 20), 20 * number, np.uint8)
-        (tmp_path / "clip").mkdir(exist_ok=True)
-        Image.fromarray(grey).save(tmp_path / "clip" / f"{stem}.png")
-        size = {"width": 20, "height": 16}
-        images.append({"id": 99 - number, "file_name": f"{stem}.png", **size})
-    clip = open_clip(tmp_path / "clip")
-    shown = [round(level / 20) for level in clip.read(0, len(clip)).mean((1, 2, 3))]
-    assert shown == list(range(len(stems)))
-    # the object is on the last frame
-    if form == "coco":
-        masks = tmp_path / "masks.json"
-        one = {"id": 1, "image_id": 100 - len(stems), "category_id": 1}
-        one["segmentation"] = {"counts": [0, 20 * 16]}
-        named = [{"id": 1, "name": "dog"}]
-        facts = {"images": images, "annotations": [one], "categories": named}
-        masks.write_text(json.dumps(facts))
-    else:
-        masks = tmp_path / "masks"
-        masks.mkdir()
-        for stem in stems:
-            level = 255 if stem == stems[-1] else 0
-            picture = Image.fromarray(np.full((16, 20), level, np.uint8))
-            picture.save(masks / f"{stem}.png")
-    (found,) = read_regions(masks, len(stems), (20, 16)).values()
-    assert found.any((1, 2)).tolist() == [False] * (len(stems) - 1) + [True]
+SIZE = (20, 16)
+
+
+def save(folder, names, levels):
+    folder.mkdir()
+    for name, level in zip(names, levels, strict=True):
+        Image.new("L", SIZE, level).save(folder / f"{name}.png")
+    return folder
+
+
+def write_coco(path, names, level):
+    """An object of the last frame; images in another order."""
+    size = dict(zip(("width", "height"), SIZE, strict=True))
+    images = [
+        {"id": number, "file_name": f"{name}.png", **size}
+        for number, name in enumerate(names)
+    ]
+    one = {"id": 1, "image_id": len(names) - 1, "category_id": 1}
+    one["segmentation"] = {"counts": [0, SIZE[0] * SIZE[1]]}
+    named = [{"id": 1, "name": "dog"}]
+    facts = {"images": images[::-1], "annotations": [one], "categories": named}
+    path.write_text(json.dumps(facts))
+    return path
+
+
+@pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
+def test_numbers_in_names_count_by_value(tmp_path, names):
+    count = len(names)
+    clip = open_clip(save(tmp_path / "clip", names, range(0, 20 * count, 20)))
+    assert levels_of(clip.read(0, count)) == [*range(count)]
+    last = [*[0] * (count - 1), 255]
+    for masks in (
+        save(tmp_path / "masks", names, last),
+        write_coco(tmp_path / "masks.json", names, last),
+    ):
+        (found,) = read_regions(masks, count, SIZE).values()
+        assert (255 * found.any((1, 2))).tolist() == last

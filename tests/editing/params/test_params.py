@@ -20,6 +20,7 @@ from regrain.editing.params.registry import (
 from regrain.editing.params.written import (
     Controls,
     ControlSpec as Spec,
+    Cuts,
     Emphasis,
     EmphasisWords,
     Grids,
@@ -35,6 +36,8 @@ CASES = [
     (Grids, "2", 2, (2,)),
     (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
+    (Cuts, "none", [], ()),
+    (Cuts, "8, 24", [24, 8, 8], (8, 24)),
     (Words, "a cat, the grass", ["a cat", "the grass"], ("a cat", "the grass")),
 ]  # fmt: skip
 
@@ -42,11 +45,9 @@ CASES = [
 @pytest.mark.parametrize(("kind", "text", "plain", "value"), CASES)
 def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain, value):
     adapter = TypeAdapter(kind)
-    assert adapter.validate_python(text) == adapter.validate_python(plain) == value
-    assert adapter.validate_python(value) == value
-    assert (
-        adapter.validate_python(json.loads(json.dumps(value))) == value
-    )  # as a project file keeps it
+    kept = json.loads(json.dumps(value))  # as a project file keeps it
+    for given in (text, plain, value, kept):
+        assert adapter.validate_python(given) == value
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
 
 
@@ -73,6 +74,8 @@ def test_nothing_is_nothing(kind):
         ("videograin", "levels", ["fine"]),
         ("videograin", "preset", ["mine"]),
         ("videograin", "stepz", [1]),
+        ("videograin", "window", [1, 2, -1, 1001]),
+        ("videograin", "cuts", ["0", "-3", "all", "1;2", "1.5", 7, "9" * 8, None, "1," * 2000]),
     ],
 )  # fmt: skip
 def test_what_is_not_allowed_is_refused_by_name(method, name, wrong):
@@ -84,24 +87,17 @@ def test_what_is_not_allowed_is_refused_by_name(method, name, wrong):
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_schema_and_reports_keep_the_texts(method):
-    assert {"steps", "guidance_scale", "preset"} <= set(method.Params.model_fields)
-    assert all(
-        field.title and field.description
-        for field in method.Params.model_fields.values()
-    )
     defaults = method.Params()
-    described = schema()["properties"]["params"]["anyOf"][
-        list(METHODS).index(method.name)
-    ]["properties"]
+    kept = defaults.model_dump()
+    place = list(METHODS).index(method.name)
+    described = schema()["properties"]["params"]["anyOf"][place]["properties"]
     for name, field in method.Params.model_fields.items():
+        assert field.title
+        assert field.description
         if is_text(field):
             assert described[name]["type"] == "string"
-            assert (
-                described[name]["default"]
-                == field.default
-                == defaults.model_dump()[name]
-            )
-    assert method.Params.model_validate(defaults.model_dump()) == defaults
+            assert described[name]["default"] == field.default == kept[name]
+    assert method.Params.model_validate(kept) == defaults
 
 
 @pytest.mark.parametrize(
@@ -171,12 +167,7 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
         assert line.endswith("it is left out")
 
 
-def test_only_methods_that_invert_say_what_an_inversion_takes():
-    said = {
-        name: method.Params.model_fields["steps"].description
-        for name, method in METHODS.items()
-    }
-    inverting = {name for name, text in said.items() if "inversion" in text}
-    assert inverting == {
-        name for name, method in METHODS.items() if "inversion" in method.needs
-    }
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_only_methods_that_invert_say_what_an_inversion_takes(method):
+    said = method.Params.model_fields["steps"].description
+    assert ("inversion" in said) == ("inversion" in method.needs)

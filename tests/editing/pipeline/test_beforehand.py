@@ -1,6 +1,7 @@
 """What is said before a run, loading nothing: what a tuning takes, whether an adapter
 fits."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,7 +14,6 @@ from regrain.editing import (
     ArrayClip,
     EditRequest,
     ModelError,
-    Tuned,
     load_backbone,
     save_adapter,
 )
@@ -38,14 +38,6 @@ def request_(small_folder):
     )
 
 
-def tune(request, steps):
-    """The result of a tuning of so many steps."""
-    given = {"tune_steps": steps, "tune_preview_every": 0}
-    return [
-        e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)
-    ][-1].adapter
-
-
 def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypatch):
     monkeypatch.setattr("regrain.editing.models.loading.load._loaded", {})
     assert plan_tuning(request_, PARAMS) == PlannedTuning(4)
@@ -60,37 +52,43 @@ def test_memory_is_of_weights_and_activations(request_, monkeypatch):
     assert plan_tuning(request_, PARAMS) == PlannedTuning(4)
 
 
-def replace_params(**changes):
-    return PARAMS.model_copy(update=changes)
-
-
 def test_cached_steps_are_not_taken_again(request_):
-    tune(request_, 2)
+    finish(request_, 2)
     found = plan_tuning(request_, PARAMS)
     assert (found.steps, found.taken) == (2, 2)
-    assert plan_tuning(request_, replace_params(tune_steps=2)).steps == 0
+
+    def left(asked=request_, **changes):
+        plan = plan_tuning(asked, PARAMS.model_copy(update=changes))
+        return plan.steps, plan.taken
+
+    assert left(tune_steps=2) == (0, 2)
     # Another tuning has none of them.
-    assert plan_tuning(request_, replace_params(learning_rate=1e-4)).steps == 4
-    assert plan_tuning(replace(request_, source_prompt="a dog"), PARAMS).steps == 4
+    assert left(learning_rate=1e-4) == (4, 0)
+    assert left(replace(request_, source_prompt="a dog")) == (4, 0)
     # The latest state is beyond what is to be learned, and no such version was kept.
-    assert plan_tuning(request_, replace_params(tune_steps=1)).taken == 0
+    assert left(tune_steps=1) == (1, 0)
 
 
-def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
-    made = tune(request_, 1)
+def finish(request, steps):
+    """The adapter of a tuning of so many steps."""
+    given = {"tune_steps": steps, "tune_preview_every": 0}
+    *_, last = runner.tune(replace(request, params=given))
+    return last.adapter
 
-    def saved(**changes):
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
-        save_adapter(Adapter(made.facts.model_copy(update=changes), made.weights), path)
-        return replace(request_, adapter=str(path))
 
-    check_known(saved())
-    check_known(request_)
-    unfit = {"sketch": (0.0,)}, "not on these weights"
-    for changes, said in (
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
         ({"frames": 5}, "5 frames"),
         ({"width": 64}, "64 x 16"),
-        unfit,
-    ):
-        with pytest.raises(ModelError, match=said):
-            check_known(saved(**changes))
+        ({"sketch": (0.0,)}, "not on these weights"),
+    ],
+)
+def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path, changes, said):
+    made = finish(request_, 1)
+    path = tmp_path / "a.safetensors"
+    save_adapter(Adapter(made.facts.model_copy(update=changes), made.weights), path)
+    asked = replace(request_, adapter=str(path))
+    with pytest.raises(ModelError, match=said) if said else nullcontext():
+        check_known(asked)

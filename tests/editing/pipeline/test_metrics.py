@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_clips import moving
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
@@ -33,12 +34,11 @@ def everywhere(frames):
 
 def test_psnr_and_ssim_agree_with_torchmetrics(pair):
     a, b = pair
-    expected = peak_signal_noise_ratio(to_torch(b), to_torch(a), data_range=255.0)
+    given = to_torch(b), to_torch(a)
+    expected = peak_signal_noise_ratio(*given, data_range=255.0)
     assert psnr(a, b, everywhere(a)) == pytest.approx(float(expected), abs=1e-6)
     options = {"data_range": 255.0, "sigma": 1.5, "return_full_image": True}
-    _, expected = structural_similarity_index_measure(
-        to_torch(b), to_torch(a), **options
-    )
+    _, expected = structural_similarity_index_measure(*given, **options)
     inner = ~everywhere(a)
     inner[:, 6:-6, 6:-6] = True
     expected = float(expected[..., 6:-6, 6:-6].mean())
@@ -49,22 +49,13 @@ def test_only_the_pixels_asked_for_count(pair):
     a, b = pair
     where = everywhere(a)
     where[:, :, :40] = False
-    b = b.copy()
     b[where] = a[where]
     assert psnr(a, b, where) == BEST_PSNR
-    assert psnr(a, b, everywhere(a)) < 40
+    assert psnr(a, b, ~where) < 40
     where[:, :, 40:50] = False  # the window of SSIM reaches across
     assert ssim(a, b, where) == pytest.approx(1)
-    assert psnr(a, b, np.zeros_like(where)) is None
-    assert ssim(a, b, np.zeros_like(where)) is None
-
-
-def moving(step, frames=4, size=128):
-    rng = np.random.default_rng(1)
-    cells = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    large = cells.repeat(4, 0).repeat(4, 1)[20 : 20 + size]
-    starts = range(20, 20 + step * frames, step)
-    return np.stack([large[:, start : start + size] for start in starts])
+    for figure in (psnr, ssim):
+        assert figure(a, b, where & False) is None
 
 
 def warp_error(source, edited):
@@ -75,14 +66,13 @@ def warp_error(source, edited):
 
 
 def test_warp_error_asks_whether_the_edit_moves_as_the_source_does():
-    source = moving(3)
-    negative = 255 - source
-    dimmed = np.array([1, 2, 1, 2], np.uint8)[:, None, None, None]
-    follows = warp_error(source, negative)
-    assert follows < 0.05
-    assert warp_error(source, negative // dimmed) > 3 * follows  # flickers
+    source = moving(4, 128, 128)
     still = np.repeat(source[:1], 4, 0)
-    assert warp_error(source, still) > 3 * follows
+    flickering = (255 - source) // np.uint8([1, 2, 1, 2])[:, None, None, None]
+    follows = warp_error(source, 255 - source)
+    assert follows < 0.05
+    for edited in (flickering, still):
+        assert warp_error(source, edited) > 3 * follows
     assert warp_error(source[:1], source[:1]) is None
     assert warp_error(still, still) == pytest.approx(0, abs=1e-3)
 
@@ -92,18 +82,15 @@ def edited():
     """A request and a result of five frames whose every figure differs from frame to
     frame."""
     rng = np.random.default_rng(2)
-    source = moving(2, 5, 64)
+    source = moving(5, 64, 64)
     labels = np.zeros(source.shape[:3], np.uint8)
     for index, frame in enumerate(labels):
         frame[5 : 20 + index, 7:30], frame[40:, 30 + 3 * index :] = 1, 2
     regions = (Region("left", 1, "a fox", margin=3), Region("right", 2))
-    request = EditRequest(clip=ArrayClip(source), labels=labels, regions=regions)
-    changed = (source + rng.integers(0, 30, source.shape)).clip(0, 255).astype(np.uint8)
-    maps = rng.random((2, 2, 5, 4, 6), np.float32)
-    attention = {
-        name: RegionAttention(*one)
-        for name, one in zip(("left", "right"), maps, strict=True)
-    }
+    request = EditRequest(ArrayClip(source), labels, regions)
+    changed = source // 2 + rng.integers(0, 30, source.shape, np.uint8)
+    left, right = rng.random((2, 2, 5, 4, 6), np.float32)
+    attention = {"left": RegionAttention(*left), "right": RegionAttention(*right)}
     mask = request.edited_mask
     return request, EditResult(changed // 2, changed, source, mask, attention)
 
@@ -113,29 +100,37 @@ def test_figures_are_those_of_their_pixels_and_cells_count_by_the_share_they_are
 ):
     request, result = edited
     found = measure(result, request)
-    source, frames = result.source, result.frames
-    inside = request.edited_mask[:]
-    areas = request.areas[:]
-    assert found["outside_psnr"] == psnr(source, frames, ~inside)
-    assert found["outside_ssim"] == ssim(source, frames, ~inside)
-    alone = psnr(source, result.uncomposited, ~inside)
-    assert found["outside_psnr_uncomposited"] == alone
-    assert found["inside_psnr"] == psnr(source, frames, inside)
-    assert found["inside_psnr_by_region"] == {"left": psnr(source, frames, areas == 1)}
-    assert found["warp_error"] == warp_error(source, frames)
-    assert found["warp_error_source"] == warp_error(source, source)
-    assert set(found["attention"]) == {"left", "right"}
+    source, frames, alone = result.source, result.frames, result.uncomposited
+    inside, areas = request.edited_mask[:], request.areas[:]
+    figures = {
+        "outside_psnr": psnr(source, frames, ~inside),
+        "outside_ssim": ssim(source, frames, ~inside),
+        "outside_psnr_uncomposited": psnr(source, alone, ~inside),
+        "inside_psnr": psnr(source, frames, inside),
+        "inside_psnr_by_region": {"left": psnr(source, frames, areas == 1)},
+        "warp_error": warp_error(source, frames),
+        "warp_error_source": warp_error(source, source),
+    }
+    assert {name: found[name] for name in figures} == figures
+    shares = {}
     for name, label in (("left", 1), ("right", 2)):
-        covered = [
-            cv2.resize(area, (6, 4), interpolation=cv2.INTER_AREA)
-            for area in (areas == label).astype(np.float32)
-        ]
-        shares = {"inside": np.stack(covered), "outside": 1 - np.stack(covered)}
+        covered = np.stack(
+            [
+                cv2.resize(
+                    np.float32(area == label), (6, 4), interpolation=cv2.INTER_AREA
+                )
+                for area in areas
+            ]
+        )
         maps = result.attention[name]
-        for place, weights in shares.items():
-            for when, values in (("before", maps.before), ("after", maps.after)):
-                expected = pytest.approx(np.average(values, weights=weights), abs=1e-6)
-                assert found["attention"][name][f"{place}_{when}"] == expected
+        shares[name] = {
+            f"{place}_{when}": pytest.approx(
+                np.average(values, weights=weights), abs=1e-6
+            )
+            for place, weights in (("inside", covered), ("outside", 1 - covered))
+            for when, values in (("before", maps.before), ("after", maps.after))
+        }
+    assert found["attention"] == shares
 
 
 def test_a_result_on_disk_measures_as_one_in_memory(edited):
@@ -148,8 +143,7 @@ def test_a_result_on_disk_measures_as_one_in_memory(edited):
 
 def test_what_is_not_there_has_no_figure(edited):
     request, result = edited
-    everything = replace(result, edited_mask=~np.zeros((5, 64, 64), bool))
+    everything = replace(result, edited_mask=everywhere(result.source))
     found = measure(everything, request)
-    assert found["outside_psnr"] is None
-    assert found["outside_ssim"] is None
+    assert (found["outside_psnr"], found["outside_ssim"]) == (None, None)
     assert found["inside_psnr"] < 40

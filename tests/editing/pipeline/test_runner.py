@@ -17,11 +17,9 @@ from made_clips import noise
 from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
-from regrain.editing.models.loading.load import _loaded, load_backbone
-from regrain.editing.pipeline import preparation
-from regrain.editing.pipeline.clocks import RunClock
+from regrain.editing.models.loading.load import _loaded
+from regrain.editing.pipeline import clocks, preparation
 from regrain.editing.recipe.events import (
-    Finished,
     Preview,
     Progress,
     Stage,
@@ -59,26 +57,20 @@ def request(**changes) -> EditRequest:
 
 def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatch):
     asked = []  # of the memory of this run's own device
-
-    def peak(device):
-        asked.append(("peak", device))
-        return 7
-
     room = "regrain.editing.pipeline"
-    monkeypatch.setattr(f"{room}.clocks.peak_memory", peak)
-    monkeypatch.setattr(f"{room}.report.peak_memory", peak)
-    monkeypatch.setattr(
-        f"{room}.preparation.reset_peak", lambda on: asked.append(("reset", on))
-    )
-    events = list(edit(request(), small))
-    assert asked[0] == ("reset", small.device)
-    assert set(asked[1:]) == {("peak", small.device)}
+    for name in ("clocks.peak_memory", "report.peak_memory", "preparation.reset_peak"):
+        note = lambda on, name=name: asked.append((name, on)) or 7  # noqa: E731
+        monkeypatch.setattr(f"{room}.{name}", note)
+    doubts = lambda edit, regions: ["Hm."]  # noqa: E731
+    monkeypatch.setattr(preparation, "picture_doubts", doubts)
+    *events, last = edit(request(), small)
+    assert asked[0][0] == "preparation.reset_peak"
+    assert {device for _, device in asked} == {small.device}
     stages = ["loading", "inverting", "editing", "decoding", "measuring"]
     assert [e.name for e in events if isinstance(e, Stage)] == stages
     assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
     assert sum(isinstance(e, Preview) for e in events) == 2 * 2  # both ways
-    assert isinstance(events[-1], Finished)
-    report = events[-1].report
+    report = last.report
     assert report["comment"] == "AI-edited video"
     assert set(report) == set(KEYS.split())
     assert report["prompt_used"] == "a fox on the left"
@@ -86,57 +78,52 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == set(stages)
-    assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(
-        report["metrics"]
-    )
-    shares = {
-        f"{place}_{when}"
-        for place in ("inside", "outside")
-        for when in ("before", "after")
-    }
-    assert set(report["metrics"]["attention"]["thing"]) == shares
+    figures = {"outside_psnr", "outside_ssim", "warp_error", "attention"}
+    assert figures <= set(report["metrics"])
     assert report["request"]["regions"][0]["prompt"] == "a fox"
-    assert report["warnings"] == []
+    assert report["warnings"] == ["Hm."]
     assert report["peak_memory"] == 7
-
-
-def test_doubts_about_pictures_are_in_the_report(small, monkeypatch):
-    monkeypatch.setattr(preparation, "picture_doubts", lambda edit, regions: ["Hm."])
-    assert list(edit(request(), small))[-1].report["warnings"] == ["Hm."]
 
 
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(
     tiny_dc,
 ):
-    (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
+    *_, last = edit(request(), tiny_dc)
+    (warning,) = last.report["warnings"]
     assert "are meaningless" in warning
-    report = list(
-        edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc)
-    )[-1].report
-    assert report["warnings"] == []
+    given = {"guidance_scale": 2.0, "steps": 2}
+    *_, last = edit(request(drawn=True, params=given), tiny_dc)
+    assert last.report["warnings"] == []
     # What the user gives outweighs what the model recommends.
-    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
-    assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert tiny_dc.defaults["videograin"]["steps"] == 20
+    for name, value in given.items():
+        assert last.report["params"][name] == {"value": value, "source": "given"}
 
 
-def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
-    tigre, wombat = (
+@pytest.mark.parametrize(
+    ("field", "words", "said"),
+    [
         ("becomes", "a tigre", '"tigre".*tiger'),
         ("source_prompt", "a wombat", '"wombat"'),
-    )
-    for given, words, said in (tigre, wombat):
-        with pytest.raises(PromptError, match=said):
-            list(edit(request(**{given: words}), tiny_dc))
+    ],
+)
+def test_an_unknown_word_is_named_with_the_nearest(tiny_dc, field, words, said):
+    with pytest.raises(PromptError, match=said):
+        list(edit(request(**{field: words}), tiny_dc))
 
 
-def test_words_that_are_too_many_are_named_by_their_field(small):
-    long = " ".join(["cat"] * 80)
-    fields = {"source_prompt": "source_prompt", "negative_prompt": "negative_prompt"}
-    for given, field in (fields | {"becomes": "regions.thing.prompt"}).items():
-        with pytest.raises(PromptError, match="80 tokens") as caught:
-            list(edit(request(**{"prompt": "a fox", given: long}), small))
-        assert caught.value.field == field
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ("source_prompt", "source_prompt"),
+        ("negative_prompt", "negative_prompt"),
+        ("becomes", "regions.thing.prompt"),
+    ],
+)
+def test_words_that_are_too_many_are_named_by_their_field(small, given, field):
+    words = {"prompt": "a fox", given: "cat " * 80}
+    with pytest.raises(PromptError, match=f"^{field}: .*80 tokens"):
+        list(edit(request(**words), small))
 
 
 AROUND = {
@@ -194,17 +181,6 @@ def test_what_a_notebook_set_changes_nothing_and_is_found_again(
     assert np.array_equal(found, expected)
 
 
-@pytest.mark.parametrize("around", ["double precision", "inference mode"])
-def test_a_model_that_a_notebook_loads_is_the_same(small_folder, small, around):
-    _loaded.clear()
-    with AROUND[around]():
-        found = load_backbone(str(small_folder))
-    assert found.sketch == small.sketch
-    weights = list(found.unet.parameters())
-    assert {weight.dtype for weight in weights} == {torch.float32}
-    assert not any(weight.is_inference() for weight in weights)
-
-
 def state():
     """What is set in PyTorch."""
     return (
@@ -214,20 +190,6 @@ def state():
         torch.is_inference_mode_enabled(),
         torch.is_grad_enabled(),
     )
-
-
-class Ticks:
-    """A clock that is told what time it is."""
-
-    def __init__(self, monkeypatch):
-        self.now = 100.0
-        monkeypatch.setattr(
-            "regrain.editing.pipeline.clocks.time.perf_counter", lambda: self.now
-        )
-
-    def left(self, clock, seconds, done, total):
-        self.now += seconds
-        return clock.left(Progress("editing", done, total, None))
 
 
 def test_runs_that_are_stopped_leave_no_thread_file_or_process(small):
@@ -247,56 +209,70 @@ def test_runs_that_are_stopped_leave_no_thread_file_or_process(small):
         assert count <= most
 
 
-def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.enter("loading")
-    ticks.now += 50
-    clock.enter("inverting")
-    assert ticks.left(clock, 2, 1, 4) == pytest.approx(6)
-    assert ticks.left(clock, 4, 2, 4) == pytest.approx(6)
-    assert ticks.left(clock, 0, 3, 4) == pytest.approx(2)
+# What happens, and what is left then: a stage, a window of its work and the work left, or
+# seconds, units done and of how many.
+TIMES = {
+    "by the units of the stage": [
+        ("loading", None),
+        ((50, 1, 1), 0),
+        ("inverting", None),
+        ((2, 1, 4), 6),
+        ((4, 2, 4), 6),
+        ((0, 3, 4), 2),
+    ],
+    "a stage that counts anew": [
+        ("inverting", None),
+        ((10, 1, 2), 10),
+        ((10, 2, 2), 0),
+        # quicker units, and more of them
+        ((1, 1, 5), 4),
+        ((1, 2, 5), 3),
+        # What was kept takes no time: it tells nothing of the units that follow.
+        ("inverting", None),
+        ((0.1, 10, 20), None),
+        ((3, 11, 20), 27),
+        ((5, 12, 20), 32),
+    ],
+    "a long clip by its windows": [
+        ("editing", None),
+        (WindowStarted(1, 4, 8, 32), None),
+        # of the stage: no window is known
+        ((5, 1, 4), 15),
+        ((5, 2, 4), 10),
+        ((5, 3, 4), 5),
+        ((5, 4, 4), 0),
+        ("editing", None),
+        (WindowStarted(2, 4, 8, 24), None),
+        ((5, 1, 4), 55),  # 8 frames took 20 s, so 24 take 60 s
+        ((100, 2, 4), 0),
+        ("editing", None),
+        (WindowStarted(3, 4, 8, 16), None),
+        ((5, 1, 4), 125 - 5),  # 16 frames took 125 s
+    ],
+    "windows that were kept tell nothing": [
+        (WindowStarted(1, 3, 8, 24), None),
+        (WindowStarted(2, 3, 8, 16), None),
+        ("editing", None),
+        ((5, 1, 2), 5),
+        ((5, 2, 2), 0),
+        (WindowStarted(3, 3, 8, 8), None),
+        ((2, 1, 2), 8),
+    ],
+}
 
 
-def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.enter("inverting")
-    for done in (1, 2):
-        ticks.left(clock, 10, done, 2)
-    # quicker units, and more of them
-    assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)
-    assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
-    # What was kept takes no time: it tells nothing of the units that follow.
-    clock.enter("inverting")
-    assert ticks.left(clock, 0.1, 10, 20) is None
-    assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
-    assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
-
-
-def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), RunClock()
-
-    def begin(number, work, left):
-        clock.enter("editing")
-        clock.begin(WindowStarted(number, 4, work, left))
-
-    begin(1, 8, 32)
-    # of the stage: no window is known
-    assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)
-    for done in (2, 3, 4):
-        ticks.left(clock, 5, done, 4)
-    begin(2, 8, 24)  # 8 frames took 20 s, so 24 take 60 s
-    assert ticks.left(clock, 5, 1, 4) == pytest.approx(55)
-    assert ticks.left(clock, 100, 2, 4) == 0
-    begin(3, 8, 16)  # 16 frames took 125 s
-    assert ticks.left(clock, 5, 1, 4) == pytest.approx(125 - 5)
-
-
-def test_windows_that_were_kept_tell_nothing(monkeypatch):
-    ticks, clock = Ticks(monkeypatch), RunClock()
-    clock.begin(WindowStarted(1, 3, 8, 24))
-    clock.begin(WindowStarted(2, 3, 8, 16))
-    clock.enter("editing")
-    assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
-    ticks.left(clock, 5, 2, 2)
-    clock.begin(WindowStarted(3, 3, 8, 8))
-    assert ticks.left(clock, 2, 1, 2) == pytest.approx(8)
+@pytest.mark.parametrize("steps", TIMES.values(), ids=TIMES)
+def test_the_time_left(monkeypatch, steps):
+    now = 100.0
+    monkeypatch.setattr(clocks.time, "perf_counter", lambda: now)
+    clock = clocks.RunClock()
+    for step, expected in steps:
+        if isinstance(step, str):
+            clock.enter(step)
+        elif isinstance(step, WindowStarted):
+            clock.begin(step)
+        else:
+            seconds, done, total = step
+            now += seconds
+            left = clock.left(Progress("editing", done, total, None))
+            assert left == (expected and pytest.approx(expected)), step

@@ -7,7 +7,12 @@ import pytest
 from json_files import read_json
 from other_values import EDIT, REGION, make_request, with_region, write_files
 
-from regrain.editing import RequestError, load_project, save_project
+from regrain.editing import (
+    RequestError,
+    __main__ as command,
+    load_project,
+    save_project,
+)
 from regrain.editing.cli.changes import REPLACED
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.fields import declared
@@ -63,15 +68,10 @@ def test_a_field_is_kept_in_the_project_and_written_to_the_report(
 def test_a_note_is_no_prompt_and_not_too_long():
     request = with_region(prompt="a fox", note="not the\u200b red one")
     assert request.regions[0].note == "not the red one"
-    assert "not the red one" not in {
-        request.negatives,
-        *request.targets,
-        *dict(request.texts()).values(),
-    }
-    assert "note" not in describe(with_region())["regions"][0]
-    with pytest.raises(
-        RequestError, match=r"^regions.left.note: 1001 characters are too many."
-    ):
+    texts = {request.negatives, *request.targets, *dict(request.texts()).values()}
+    assert "not the red one" not in texts
+    said = r"^regions.left.note: 1001 characters are too many."
+    with pytest.raises(RequestError, match=said):
         with_region(note="x" * 1001)
 
 
@@ -80,7 +80,6 @@ def test_project_files_have_every_key():
     assert set(Project.model_fields) == keys
     region = Project.model_json_schema()["$defs"]["ProjectRegion"]
     assert set(region["properties"]) == set(REGION)
-    assert all(one["description"] for one in region["properties"].values())
 
 
 # What replaces a field, and what the request then has.
@@ -115,23 +114,18 @@ OPTIONS = {
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_an_option_of_the_command_line_replaces_a_value(tmp_path, monkeypatch, key):
-    from regrain.editing import __main__ as command
-
     asked = []
-
-    def note(request):
-        asked.append(request)
-        raise SystemExit
-
-    monkeypatch.setattr(command, "check_runnable", note)
+    monkeypatch.setattr(
+        command, "check_runnable", lambda one: asked.append(one) or 1 / 0
+    )
     save_project(make_request(prompt="a cat"), tmp_path / "p")
     value, expected = CHANGES[key]
-    values = (
-        [f"{name}={one}" for name, one in value.items()] if key == "params" else value
-    )
+    if key == "params":
+        value = [f"{name}={one}" for name, one in value.items()]
+    option = OPTIONS.get(key, f"--{key.replace('_', '-')}")
     arguments = ["run", "p", "-o", "out"]
-    for one in values if isinstance(values, list) else [values]:
-        arguments += [OPTIONS.get(key, f"--{key.replace('_', '-')}"), str(one)]
-    with pytest.raises(SystemExit):
+    for one in value if isinstance(value, list) else [value]:
+        arguments += [option, str(one)]
+    with pytest.raises(ZeroDivisionError):
         command.main(arguments)
     assert {name: getattr(asked[0], name) for name in expected} == expected

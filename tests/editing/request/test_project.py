@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from json_files import read_json, write_json
-from made_clips import black, flat, noise
+from made_clips import black, flat, levels_of, noise
 from tables import rows
 
 from regrain.editing import (
@@ -19,12 +19,11 @@ from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.project import (
     FILE,
-    Project,
     load_project,
     save_project,
-    schema,
 )
 from regrain.editing.storage.local_models import ASSETS
+from tests.hostile.base import changed
 
 PROJECT = {
     "version": 1,
@@ -64,12 +63,7 @@ def folder(tmp_path):
 
 def change(folder, path, value):
     """Set one key of project.json by its dotted path."""
-    content = read_json(folder / FILE)
-    *parents, key = path.split(".")
-    place = content
-    for parent in parents:
-        place = place[int(parent) if parent.isdigit() else parent]
-    place[key] = value
+    content = changed(read_json(folder / FILE), path, value)
     write_json(folder / FILE, content)
 
 
@@ -77,9 +71,7 @@ def test_a_project_becomes_a_request(folder):
     for path in (folder, folder / FILE):
         request = load_project(path)
         assert (len(request.clip), request.clip.fps, request.seed) == (3, 6, 7)
-        assert request.clip.read(0, 3)[:, 0, 0, 0].tolist() == pytest.approx(
-            [20, 60, 100], abs=2
-        )
+        assert levels_of(request.clip.read(0, 3)) == [1, 3, 5]
         assert (request.labels == halves(3)).all()
         assert request.composed.text == "a panda and a fox walk on the grass"
         assert request.regions[1] == Region("right", 2, "a fox", "a dog", "#112233")
@@ -101,7 +93,7 @@ REFUSED = {
     "clip.start": [-1],
     "clip.stride": [0],
     "clip.frames": [5, 3.5, True],
-    "clip.size": [10],
+    "clip.size": [8],
     "clip.path": [
         *OUTSIDE,
         "missing.mp4",
@@ -114,17 +106,18 @@ REFUSED = {
     "masks": ["../masks", "clip.mp4", None],
     "regions.0.strength": [1.5, "1"],
     "regions.0.colour": ["#112233"],
-    "regions.0.color": ["red"],
-    "regions.0.label": [0],
+    "regions.0.color": ["red", "#12345g"],
+    "regions.0.margin": [-1, 2000],
+    "regions.0.label": [0, 256, True],
     "regions.1.label": [1],
-    "regions.1.name": ["left"],
+    "regions.1.name": ["left", "LEFT"],
     "method": ["videograim"],
     "params.steps": [0],
     "params.stepz": [1],
     "params.control": [f"canny={model}@0.5" for model in ("/etc", "../net", "a/b/c")],
-    "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", ""],
+    "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", "", " "],
     "adapter": ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None],
-    "seed": [-1, 2**63],
+    "seed": [-1, 2**63, True],
     "prompt": [None],
 }
 
@@ -155,17 +148,11 @@ def test_what_is_no_project_is_refused(folder, text):
         load_project(folder)
 
 
-def test_infinity_written_as_a_number_and_a_folder_without_a_project_are_refused(
-    folder, tmp_path
-):
+def test_infinity_written_as_a_number_is_refused(folder):
     text = (folder / FILE).read_text().replace('"steps": 5', '"guidance_scale": 1e999')
     (folder / FILE).write_text(text)
-    for path, said in (
-        (folder, "^params.guidance_scale: "),
-        (tmp_path, "^project: .* has no project.json"),
-    ):
-        with pytest.raises(RequestError, match=said):
-            load_project(path)
+    with pytest.raises(RequestError, match="^params.guidance_scale: "):
+        load_project(folder)
 
 
 def test_the_name_of_an_example_stands_for_it_where_there_is_no_such_folder(
@@ -197,51 +184,27 @@ def test_links_that_stay_inside_are_allowed(folder):
     assert len(load_project(folder).clip) == 3
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_masks_of_the_wrong_count_are_refused(folder, count):
-    (folder / "masks" / "00002.png").unlink()
-    if count == 4:
-        write_labels(halves(4), folder / "masks", {})
-    with pytest.raises(
-        RequestError, match=rf"^masks: .* has {count} masks, but the clip uses 3 frames"
-    ):
-        load_project(folder)
-
-
 def test_overlapping_masks_follow_the_order_of_the_regions(folder):
-    everywhere = np.ones((3, 16, 32), np.uint8)
     write_labels(halves(3) // 2, folder / "over" / "2", {})
-    write_labels(everywhere, folder / "over" / "1", {})
+    write_labels(halves(3) // halves(3), folder / "over" / "1", {})
     change(folder, "masks", "over")
     change(folder, "regions", PROJECT["regions"][::-1])
     assert (load_project(folder).labels == halves(3)).all()
 
 
-def test_saved_is_loaded_again(folder, tmp_path):
-    request = load_project(folder)
-    save_project(request, tmp_path / "copy")
-    again = load_project(tmp_path / "copy")
-    assert (again.clip.read(0, 3) == request.clip.read(0, 3)).all()
-    assert (again.labels == request.labels).all()
-    assert again.clip.fps == request.clip.fps
-    assert again.regions == request.regions
-
-
 def test_frames_in_memory_are_saved_without_loss(tmp_path):
     frames = noise(3, 5, 7, 3)
-    request = EditRequest(
-        clip=ArrayClip(frames, Fraction(25, 2)), labels=None, regions=(), size=128
-    )
-    save_project(request, tmp_path / "p")
+    clip = ArrayClip(frames, Fraction(25, 2))
+    save_project(EditRequest(clip, None, (), size=128), tmp_path / "p")
     again = load_project(tmp_path / "p")
     assert (again.clip.read(0, 3) == frames).all()
-    assert (again.clip.fps, again.size, again.labels) == (Fraction(25, 2), 128, None)
+    assert (again.clip.fps, again.size, again.labels) == (clip.fps, 128, None)
 
 
 def test_a_folder_of_images_is_saved_whole(tmp_path):
     write_labels(halves(4), tmp_path / "images", {1: "#ff0000"})
     clip = open_clip(tmp_path / "images", start=1, stride=2)
-    save_project(EditRequest(clip=clip, labels=None, regions=()), tmp_path / "p")
+    save_project(EditRequest(clip, None, ()), tmp_path / "p")
     again = load_project(tmp_path / "p").clip
     assert len(list((tmp_path / "p" / "clip").iterdir())) == 4
     assert (again.read(0, 2) == clip.read(0, 2)).all()
@@ -251,14 +214,18 @@ def test_a_folder_of_images_is_saved_whole(tmp_path):
 def test_saving_replaces_a_project_and_nothing_else(folder, tmp_path):
     (folder / "notes.txt").write_text("mine")
     request = load_project(folder)
+    frames = request.clip.read(0, 3)
     save_project(request, folder)  # onto the clip it reads from
     assert (folder / "notes.txt").read_text() == "mine"
-    assert (load_project(folder).labels == request.labels).all()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.pdf").write_text("mine")
+    again = load_project(folder)
+    assert (again.labels == request.labels).all()
+    assert (again.clip.read(0, 3) == frames).all()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.pdf").write_text("mine")
     with pytest.raises(RequestError, match="--out"):
-        save_project(request, tmp_path / "other")
-    assert [entry.name for entry in (tmp_path / "other").iterdir()] == ["thesis.pdf"]
+        save_project(request, other)
+    assert [entry.name for entry in other.iterdir()] == ["thesis.pdf"]
 
 
 def test_a_local_model_is_not_written_into_a_project(tmp_path):
@@ -266,12 +233,3 @@ def test_a_local_model_is_not_written_into_a_project(tmp_path):
     with pytest.raises(RequestError, match=r"^model: "):
         save_project(EditRequest(clip, None, (), model="/models/sd"), tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_schema_describes_every_key():
-    described = schema()
-    assert set(described["properties"]) == set(Project.model_fields)
-    assert described["additionalProperties"] is False
-    assert (
-        "self_strength" in described["properties"]["params"]["anyOf"][0]["properties"]
-    )

@@ -45,18 +45,18 @@ def test_the_usual_method_is_one_that_the_model_can_be_used_with(
     assert usual_way(str(tmp_path), "sdedit") == Way("sdedit")
 
 
-def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another():
-    assert for_model("infedit", [FAST], "storybook", OTHER) == ("videograin", [])
-    assert for_model("videograin", ["ink@1"], OTHER, "storybook") == (
-        "infedit",
-        ["ink@1", FAST],
-    )
+MODELS = [
+    (("infedit", [FAST], "storybook", OTHER), ("videograin", [])),
+    (("videograin", ["ink@1"], OTHER, "storybook"), ("infedit", ["ink@1", FAST])),
+    # what was chosen stays, where the other model can have it
+    (("videograin", [MOTION, "ink@1"], "storybook", OTHER), ("videograin", ["ink@1"])),
+    (("infedit", ["ink@1"], "storybook", OTHER), ("infedit", ["ink@1"])),
+]
 
 
-def test_what_was_chosen_stays_for_another_model_where_that_can_have_it():
-    kept = for_model("videograin", [MOTION, "ink@1"], "storybook", OTHER)
-    assert kept == ("videograin", ["ink@1"])
-    assert for_model("infedit", ["ink@1"], "storybook", OTHER) == ("infedit", ["ink@1"])
+@pytest.mark.parametrize(("given", "kept"), MODELS)
+def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another(given, kept):
+    assert for_model(*given) == kept
 
 
 def test_another_method_has_its_own_additions():

@@ -71,20 +71,19 @@ def test_damaged_entries_go_and_what_is_refused_stays(
 
 
 def test_the_least_recently_used_go_first(folder):
-    for i in range(3):
-        cache.store(KEY | {"steps": i}, {"latents": torch.zeros(1000)})
-        for age, path in enumerate(
-            sorted(folder.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime)
-        ):
-            os.utime(path, (1e9 - age, 1e9 - age))
+    def store(number, **how):
+        cache.store(KEY | {"steps": number}, {"latents": torch.zeros(1000)}, **how)
+
+    for number in range(3):
+        store(number)
+        newest = max(
+            folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime
+        )
+        os.utime(newest, (1e9 + number, 1e9 + number))
     cache.load(KEY | {"steps": 0})
-    cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
-    assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [
-        True,
-        False,
-        False,
-        True,
-    ]
+    store(3, cap=9000)
+    kept = [cache.load(KEY | {"steps": number}) is not None for number in range(4)]
+    assert kept == [True, False, False, True]
 
 
 def test_small_entries_outlive_large_ones():
@@ -102,20 +101,16 @@ def test_what_is_kept_says_how_far_its_stage_is():
     """The second part of a stage goes on from the first: never 10 of 10, then 6 of
     10."""
     made = []
+    half = Progress("inverting", 5, 10, None)
 
     def make():
         made.append(True)
-        yield Progress("inverting", 5, 10, None)
+        yield half
         return {"latents": torch.zeros(2)}
 
-    def progress(key):
-        events = cached(
-            {"kind": key}, make, Progress("inverting", 5, 10, None), torch.device("cpu")
-        )
-        return [event.done for event in events]
-
-    assert progress("a") == [5]
-    assert progress("a") == [5]
+    for _ in range(2):
+        events = cached({"kind": "a"}, make, half, torch.device("cpu"))
+        assert [event.done for event in events] == [5]
     assert made == [True]
 
 

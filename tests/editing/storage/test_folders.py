@@ -4,6 +4,7 @@ what lives stays."""
 import os
 import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -80,16 +81,11 @@ def test_a_link_to_another_disk_is_written_there(tmp_path):
     shared = Path("/dev/shm")
     if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no other disk")
-    real = shared / f"regrain-{os.getpid()}"
-    real.mkdir()
-    try:
+    with TemporaryDirectory(dir=shared) as real:
         (tmp_path / "out").symlink_to(real)
         write(tmp_path / "out")
-        assert [entry.name for entry in real.iterdir()] == ["b.txt"]
+        assert os.listdir(real) == ["b.txt"]
         assert (tmp_path / "out").is_symlink()
-    finally:
-        (real / "b.txt").unlink()
-        real.rmdir()
 
 
 def test_a_disk_of_its_own_is_written_from_within(tmp_path, monkeypatch):
@@ -100,17 +96,17 @@ def test_a_disk_of_its_own_is_written_from_within(tmp_path, monkeypatch):
 
 
 def test_a_failure_keeps_the_old_file(tmp_path):
-    (tmp_path / "a").write_text("old")
+    old = tmp_path / "a"
+    old.write_text("old")
 
     def fail():
-        with replacing(tmp_path / "a") as part:
+        with replacing(old) as part:
             part.write_text("new")
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
         fail()
-    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [
-        ("a", "old")
-    ]
-    with pytest.raises(ResourceError), staged(tmp_path / "a" / "b"):
+    assert [*tmp_path.iterdir()] == [old]
+    assert old.read_text() == "old"
+    with pytest.raises(ResourceError), staged(old / "b"):
         pass

@@ -1,7 +1,6 @@
 """Folders in variables, and lists of which one entry is bad: the others stay."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,6 @@ from regrain.ui.session.examples import load_examples
 from regrain.ui.session.projects import Projects
 from regrain.ui.work.catalogue import Catalogue
 
-KINDS = ("gone", "round", "pipe", "locked", "half", "empty")
-
 
 def put_bad(folder, suffix=".safetensors"):
     """Put one entry of each kind into a folder, as files and as folders."""
@@ -37,10 +34,9 @@ def put_bad(folder, suffix=".safetensors"):
         os.mkfifo(folder / f"pipe{end}")
     (folder / f"empty{suffix}").write_bytes(b"")
     (folder / f"folder{suffix}").mkdir()
-    for name in ("locked", "half"):
-        (folder / name / "unet").mkdir(parents=True)
-        for part in ("", "unet/"):
-            (folder / name / f"{part}config.json").write_text("{")
+    for part in ("locked", "locked/unet", "half", "half/unet"):
+        (folder / part).mkdir()
+        (folder / part / "config.json").write_text("{")
 
 
 @pytest.fixture
@@ -72,10 +68,9 @@ def lock(monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return stat(path, *given, **how)
 
+    allow = lambda path, mode: access(path, mode) and not is_locked(path)  # noqa: E731
     monkeypatch.setattr(os, "stat", refuse)
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: access(path, mode) and not is_locked(path)
-    )
+    monkeypatch.setattr(os, "access", allow)
 
 
 LISTS = {
@@ -104,12 +99,15 @@ def test_a_bad_model_never_hides_the_others(models, kind):
 
 
 def test_doctor_names_what_cannot_be_read_and_goes_on(models):
-    shown = list(doctor._models())
-    assert shown[0] == "storybook"
-    assert "half (unknown or incomplete)" in shown
-    assert "gone.safetensors (a link to nothing)" in shown
-    assert "pipe (no file or folder)" in shown
-    assert "locked (cannot be read)" in shown
+    first, *shown = doctor._models()
+    assert first == "storybook"
+    for name, said in (
+        ("half", "unknown or incomplete"),
+        ("gone.safetensors", "a link to nothing"),
+        ("pipe", "no file or folder"),
+        ("locked", "cannot be read"),
+    ):
+        assert f"{name} ({said})" in shown
     (empty,) = [one for one in shown if one.startswith("empty.safetensors (")]
     assert "damaged" in empty
 
@@ -130,9 +128,14 @@ def test_a_bad_project_never_hides_the_others(tmp_path, monkeypatch, caplog):
         assert f"{name} " in said
 
 
-@pytest.mark.parametrize(
-    "variable", ["REGRAIN_MODELS", "REGRAIN_CACHE", "REGRAIN_PROJECTS"]
-)
+PLACES = {
+    "REGRAIN_MODELS": models_folder,
+    "REGRAIN_CACHE": cache_folder,
+    "REGRAIN_PROJECTS": projects_folder,
+}
+
+
+@pytest.mark.parametrize("variable", PLACES)
 @pytest.mark.parametrize(
     "given",
     ["{}/a b", "'{}/a b'", '"{}/a b"', "~/a b", "'~/a b'", "$HOME/a b", " {}/a b "],
@@ -140,24 +143,18 @@ def test_a_bad_project_never_hides_the_others(tmp_path, monkeypatch, caplog):
 def test_paths_in_variables_are_expanded(tmp_path, monkeypatch, variable, given):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(variable, given.format(tmp_path))
-    places = {
-        "REGRAIN_MODELS": models_folder,
-        "REGRAIN_CACHE": cache_folder,
-        "REGRAIN_PROJECTS": projects_folder,
-    }
-    assert places[variable]() == tmp_path / "a b"
+    assert PLACES[variable]() == tmp_path / "a b"
 
 
-def test_an_empty_variable_is_none(monkeypatch):
-    for variable in ("REGRAIN_MODELS", "REGRAIN_PROJECTS"):
-        monkeypatch.setenv(variable, "")
-    assert models_folder() is None
-    assert projects_folder() is None
+@pytest.mark.parametrize("variable", ["REGRAIN_MODELS", "REGRAIN_PROJECTS"])
+def test_an_empty_variable_is_none(monkeypatch, variable):
+    monkeypatch.setenv(variable, "")
+    assert PLACES[variable]() is None
 
 
-@pytest.mark.parametrize("kind", ["missing", "a file", "locked"])
+@pytest.mark.parametrize("kind", ["missing", "file", "locked"])
 @pytest.mark.parametrize(
-    "asked",
+    "ask",
     [
         lambda: find("nothing"),
         lambda: find_adapter("nothing"),
@@ -167,19 +164,14 @@ def test_an_empty_variable_is_none(monkeypatch):
         lambda: estimate_flow(noise(1, 8, 8, 3), noise(1, 8, 8, 3), "raft"),
     ],
 )
-def test_a_folder_of_models_that_is_not_there_is_said(
-    tmp_path, monkeypatch, kind, asked
-):
-    folder = tmp_path / kind
-    if kind == "a file":
-        folder.write_bytes(b"")
-    elif kind == "locked":
-        folder.mkdir()
-        lock(monkeypatch)
-    monkeypatch.setenv("REGRAIN_MODELS", str(folder))
-    said = "$REGRAIN_MODELS names no folder that can be read."
-    with pytest.raises(EditingError, match=re.escape(said)):
-        asked()
+def test_a_folder_of_models_that_is_not_there_is_said(tmp_path, monkeypatch, kind, ask):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "locked").mkdir()
+    lock(monkeypatch)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / kind))
+    said = r"\$REGRAIN_MODELS names no folder that can be read\."
+    with pytest.raises(EditingError, match=said):
+        ask()
     assert local_models() == []
 
 

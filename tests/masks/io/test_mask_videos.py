@@ -26,31 +26,30 @@ def labels():
     return labels
 
 
-def test_mkv_comes_back_and_mp4_is_for_viewing(tmp_path, labels):
-    write_mask_video(labels, tmp_path / "masks.mkv", Fraction(8), COLORS)
-    back = read_labels(tmp_path / "masks.mkv", FRAMES, SIZE, colors=COLORS)
-    assert np.array_equal(back, labels)
-    write_mask_video(labels, tmp_path / "masks.mp4", Fraction(8), COLORS)
-    shown = open_clip(tmp_path / "masks.mp4").read(0, FRAMES).astype(int)
+def test_mp4_is_for_viewing(tmp_path, labels):
+    path = tmp_path / "masks.mp4"
+    write_mask_video(labels, path, Fraction(8), COLORS)
+    shown = open_clip(path).read(0, FRAMES).astype(int)
     assert np.abs(shown - palette(COLORS)[labels]).mean() < 9
     with pytest.raises(MaskError, match="'masks.mp4' has #"):
-        read_labels(tmp_path / "masks.mp4", FRAMES, SIZE, colors=COLORS)
-    write_mask_video(labels * 0, tmp_path / "none.mp4", Fraction(8), COLORS)
-    assert not read_labels(tmp_path / "none.mp4", FRAMES, SIZE).present
+        read_labels(path, FRAMES, SIZE, colors=COLORS)
+    write_mask_video(labels * 0, path, Fraction(8), COLORS)
+    assert not read_labels(path, FRAMES, SIZE).present
 
 
-def test_labels_are_read_a_frame_at_a_time(tmp_path, labels):
-    read = []
+@pytest.mark.parametrize("name", ["masks.mkv", "masks.mp4"])
+def test_labels_are_read_a_frame_at_a_time(tmp_path, labels, name):
+    read = set()
 
     def window(start, stop):
-        read.append(stop - start)
+        read.add(stop - start)
         return labels[start:stop]
 
     lazy = LazyFrames(labels.shape, np.uint8, window)
-    for name in ("masks.mkv", "masks.mp4"):
-        write_mask_video(lazy, tmp_path / name, Fraction(8), COLORS)
-        write_mask_video(labels, tmp_path / f"whole_{name}", Fraction(8), COLORS)
-        assert (tmp_path / name).read_bytes() == (
-            tmp_path / f"whole_{name}"
-        ).read_bytes()
-    assert set(read) == {1}
+    written = []
+    for number, given in enumerate((lazy, labels)):
+        path = tmp_path / f"{number}{name}"
+        write_mask_video(given, path, Fraction(8), COLORS)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert read == {1}

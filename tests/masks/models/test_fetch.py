@@ -40,17 +40,17 @@ def online(served, tmp_path, monkeypatch):
 
 
 def test_json_and_safetensors_of_one_revision_arrive(online, published, tmp_path):
-    steps = list(fetch())
-    folder = tmp_path / "models" / SUGGESTED.name
-    assert {file.name for file in folder.iterdir()} == {
-        file.name for file in published.iterdir()
-    }
-    for file in published.iterdir():
-        assert (folder / file.name).read_bytes() == file.read_bytes()
-    total = sum(file.stat().st_size for file in published.iterdir())
-    assert steps[-1] == Fetched(total, total)
+    *_, last = fetch()
+    models = tmp_path / "models"
+    assert [path.name for path in models.iterdir()] == [SUGGESTED.name]
+    contents, fetched = (
+        {file.name: file.read_bytes() for file in folder.iterdir()}
+        for folder in (published, models / SUGGESTED.name)
+    )
+    assert fetched == contents
+    total = sum(map(len, contents.values()))
+    assert last == Fetched(total, total)
     assert not any(".pt" in path or "more.json" in path for path in online.asked)
-    assert [path.name for path in (tmp_path / "models").iterdir()] == [SUGGESTED.name]
     assert [one.name for one in checkpoints.checkpoints()] == [SUGGESTED.name]
 
 

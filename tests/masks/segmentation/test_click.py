@@ -37,17 +37,9 @@ class Circles:
 
     def predict(self, points, labels, box, mask_input, multimask_output):
         self.asked.append((points, labels, box, mask_input))
-        center = (
-            box.reshape(2, 2).mean(0)
-            if points is None
-            else points[labels == labels.max()].mean(0)
-        )
-        masks = np.stack(
-            [
-                disc(*center, radius)
-                for radius in ((10, 5, 2) if multimask_output else (8,))
-            ]
-        )
+        given = box.reshape(2, 2) if points is None else points[labels == labels.max()]
+        radii = (10, 5, 2) if multimask_output else (8,)
+        masks = np.stack([disc(*given.mean(0), radius) for radius in radii])
         return masks, np.linspace(0.9, 0.8, len(masks)), None
 
 
@@ -72,26 +64,24 @@ def untrained(tmp_path_factory):
     return folder
 
 
-def test_a_first_click_means_the_whole_thing_or_a_part_and_more_clicks_what_fits_them(
-    circles,
-):
-    for index, radius in ((None, 10), (0, 10), (1, 5), (2, 2)):
-        assert (
-            click.segment(IMAGE, [(50, 40)], [1], index=index) == disc(50, 40, radius)
-        ).all()
-    assert (
-        click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0]) == disc(50, 40, 8)
-    ).all()
+@pytest.mark.parametrize(("index", "radius"), [(None, 10), (0, 10), (1, 5), (2, 2)])
+def test_a_first_click_means_the_whole_thing_or_a_part(circles, index, radius):
+    found = click.segment(IMAGE, [(50, 40)], [1], index=index)
+    assert (found == disc(50, 40, radius)).all()
 
 
-def test_published_models_do_not_order_their_masks(circles, monkeypatch):
+def test_more_clicks_mean_what_fits_them(circles):
+    found = click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0])
+    assert (found == disc(50, 40, 8)).all()
+
+
+@pytest.mark.parametrize(("last", "radius"), [(0.85, 10), (0.5, 5)])
+def test_published_models_do_not_order_their_masks(circles, monkeypatch, last, radius):
     circles.image_encoder.img_size = 1024
     masks = np.stack([disc(50, 40, radius) for radius in (2, 5, 10)])
-    for quality, radius in (((0.9, 0.9, 0.85), 10), ((0.9, 0.9, 0.5), 5)):
-        monkeypatch.setattr(
-            Circles, "predict", lambda *_, q=quality, **__: (masks, np.array(q), None)
-        )
-        assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, radius)).all()
+    answer = masks, np.array([0.9, 0.9, last]), None
+    monkeypatch.setattr(Circles, "predict", lambda *_, **__: answer)
+    assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, radius)).all()
 
 
 @pytest.mark.parametrize(
@@ -109,8 +99,7 @@ def test_a_click_of_which_a_network_is_not_sure_is_doubted(
     circles, monkeypatch, quality, radius, more, told, side
 ):
     circles.image_encoder.img_size = side
-    masks = np.stack([disc(50, 40, radius)] * 3)
-    answer = (masks, np.array([quality, 0, 0]), None)
+    answer = (disc(50, 40, radius)[None].repeat(3, 0), np.array([quality, 0, 0]), None)
     monkeypatch.setattr(Circles, "predict", lambda *_, **__: answer)
     doubts = []
     click.segment(IMAGE, [(50, 40)], [1], doubt=lambda: doubts.append(1), **more)
@@ -120,12 +109,9 @@ def test_a_click_of_which_a_network_is_not_sure_is_doubted(
 def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     click.segment(IMAGE, [(50, 40)], [1], previous=X < 60)
     prompt = Circles.asked[-1][3]
-    assert prompt.shape == (1, 128, 128)
-    assert np.unique(prompt).tolist() == [-PRIOR, PRIOR]
-    inside = prompt[0] > 0
-    assert inside[:96, :64].all()
-    assert not inside[96:].any()  # beyond the frame
-    assert not inside[:, 64:].any()
+    expected = np.full((1, 128, 128), -PRIOR)
+    expected[0, :96, :64] = PRIOR  # nothing beyond the frame
+    assert np.array_equal(prompt, expected)
 
 
 def test_cuts_take_away_from_an_earlier_mask(circles):
@@ -138,11 +124,9 @@ def test_cuts_take_away_from_an_earlier_mask(circles):
 
 
 def test_strokes_are_asked_as_clicks(circles):
-    strokes = [
-        BrushStroke(((20, 20), (30, 20), (40, 20)), 2),
-        BrushStroke(((80, 80),), 2, erase=True),
-    ]
-    click.segment(IMAGE, [], [], strokes=strokes)
+    line = BrushStroke(((20, 20), (30, 20), (40, 20)), 2)
+    dot = BrushStroke(((80, 80),), 2, erase=True)
+    click.segment(IMAGE, [], [], strokes=[line, dot])
     points, labels = Circles.asked[-1][:2]
     assert labels.tolist() == [1, 1, 1, 0]
     assert points[-1].tolist() == [80, 80]
@@ -153,8 +137,9 @@ def test_the_same_pixels_are_embedded_once_and_few_frames_are_kept(
 ):
     two = 5_000_000  # bytes: a picture and its features take 2.1 million
     monkeypatch.setattr(sam, "_frames", encoded_frames(two))
-    images = np.zeros((4, 20, 30, 3), np.uint8)
-    images[:, 0, 0, 0] = range(4)
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (20, 30, 3), np.uint8
+    )
     frames = [sam.embed(image, untrained) for image in images]
     assert sam.embed(images[2].copy(), untrained) is frames[2]
     assert sam.embed(images[0], untrained) is not frames[0]
@@ -168,12 +153,10 @@ def test_the_real_network_answers_at_the_frames_size(untrained, shape):
     frame = sam.embed(image, untrained)
     assert frame.features.shape[2:] == (32, 32)
     one = click.segment(frame, [(5, 6)], [1])
-    everywhere = np.ones(shape, bool)
-    two = click.segment(
-        frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=everywhere
-    )
-    assert one.shape == two.shape == shape
-    assert one.dtype == two.dtype == bool
+    more = {"box": (1, 2, 60, 50), "previous": np.ones(shape, bool)}
+    two = click.segment(frame, [(5, 6), (20, 30)], [1, 0], **more)
+    for found in (one, two):
+        assert (found.shape, found.dtype) == (shape, bool)
     assert (click.segment(image, [(5, 6)], [1], model=untrained) == one).all()
     # of weights that fit the page
     assert (untrained / FILE).stat().st_size <= 4_000_000
@@ -248,47 +231,46 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
         click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
 
-@pytest.mark.parametrize(
-    ("field", "change"),
-    [
-        ("points", {"points": [(5, 5), (6, 6)]}),
-        ("points", {"points": [(120, 5)]}),
-        ("points", {"points": [(5, -1)]}),
-        ("points", {"points": [(float("nan"), 5)]}),
-        ("points", {"point_labels": [0]}),
-        ("points", {"points": [], "point_labels": []}),
-        ("point_labels", {"point_labels": [2]}),
-        ("box", {"box": (50, 10, 20, 30)}),
-        ("box", {"box": (50, 10, 60)}),
-        ("previous", {"previous": np.zeros((9, 12), bool)}),
-        ("method", {"method": "magic"}),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_name(field, change):
+REFUSED = [
+    {"points": [(5, 5), (6, 6)]},
+    {"points": [(120, 5)]},
+    {"points": [(5, -1)]},
+    {"points": [(float("nan"), 5)]},
+    {"points": [(5, 5)], "point_labels": [0]},
+    {"points": [], "point_labels": []},
+    {"point_labels": [2]},
+    {"box": (50, 10, 20, 30)},
+    {"box": (50, 10, 60)},
+    {"previous": np.zeros((9, 12), bool)},
+    {"method": "magic"},
+]
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_what_does_not_fit_is_refused_by_name(change):
     with pytest.raises(MaskError) as caught:
         click.segment(IMAGE, **{"points": [(5, 5)], "point_labels": [1]} | change)
-    assert caught.value.field == field
+    assert caught.value.field == next(iter(change))
 
 
 def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        sam, "predict", lambda sam, frame, *given: asked.append(given[:2]) or mask
-    )
-    monkeypatch.setattr(sam, "load_sam", lambda _: None)
-    frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
-    click.segment(frame, [(50, 20)], [1], previous=mask)
-    points, labels = asked.pop()
-    assert points.tolist() == [[20, 20], [50, 20]]
-    assert labels.tolist() == [1, 1]
+    asked = []
+    predict = lambda sam, frame, *given: asked.append(given[:2]) or mask  # noqa: E731
+    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "load_sam", lambda _: None)
+    frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
+
+    def corrected(points, labels):
+        click.segment(frame, points, labels, previous=mask)
+        return [one.tolist() for one in asked.pop()]
+
+    assert corrected([(50, 20)], [1]) == [[[20, 20], [50, 20]], [1, 1]]
     # Not where it would contradict what is taken away, nor where a click already
     # confirms the mask.
-    click.segment(frame, [(20, 20)], [0], previous=mask)
-    points, labels = asked.pop()
-    assert labels.tolist() == [1, 0]
-    assert mask[int(points[0][1]), int(points[0][0])]
-    assert np.hypot(*(points[0] - (20, 20))) > 4
-    click.segment(frame, [(12, 12), (50, 20)], [1, 0], previous=mask)
-    assert asked.pop()[0].tolist() == [[12, 12], [50, 20]]
+    ((x, y), _), labels = corrected([(20, 20)], [0])
+    assert labels == [1, 0]
+    assert mask[int(y), int(x)]
+    assert np.hypot(x - 20, y - 20) > 4
+    assert corrected([(12, 12), (50, 20)], [1, 0])[0] == [[12, 12], [50, 20]]

@@ -18,11 +18,8 @@ from regrain.masks.track.propagate import propagate
 HEIGHT, WIDTH, COUNT = 96, 160, 12
 
 
-def followed(clip, keys, **how):
-    return {
-        t: (labels, sure)
-        for t, labels, sure in propagate(clip, keys, tracker=CUTS, **how)
-    }
+def followed(clip, keys):
+    return {t: found for t, *found in propagate(clip, keys, tracker=CUTS)}
 
 
 def test_what_only_motion_shows_is_followed():
@@ -36,22 +33,23 @@ def test_what_only_motion_shows_is_followed():
     assert (found[0][0] == 1).tolist() == truth[0][1].tolist()
 
 
+def blurred(low, high, extra, sigma, seed):
+    """A texture, wider than a frame by so much."""
+    size = (HEIGHT, WIDTH + extra, 3)
+    noise = np.random.default_rng(seed).integers(low, high, size, np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), sigma)
+
+
 def test_thin_parts_do_not_wear_away():
     """A pole, narrower than a pixel of the working grid is wide at the smallest clips
     people use."""
-    rng = np.random.default_rng(5)
-    behind = cv2.GaussianBlur(
-        rng.integers(90, 140, (HEIGHT, WIDTH + 40, 3), np.uint8), (0, 0), 1.5
-    )
-    frames, truth = [], []
-    for t in range(COUNT):
-        picture, pole = behind[:, 20:-20].copy(), np.zeros((HEIGHT, WIDTH), bool)
+    frames = np.stack([blurred(90, 140, 0, 1.5, 5)] * COUNT)
+    poles = np.zeros(frames.shape[:3], bool)
+    for t, pole in enumerate(poles):
         pole[20:76, 40 + 2 * t : 44 + 2 * t] = True
-        picture[pole] = (230, 60, 40)
-        frames.append(picture)
-        truth.append(pole)
-    found = followed(ArrayClip(np.stack(frames), Fraction(8)), {0: {1: truth[0]}})
-    assert iou(found[COUNT - 1][0] == 1, truth[-1]) > 0.7
+    frames[poles] = (230, 60, 40)
+    found = followed(ArrayClip(frames, Fraction(8)), {0: {1: poles[0]}})
+    assert iou(found[COUNT - 1][0] == 1, poles[-1]) > 0.7
 
 
 def test_edges_and_the_colours_of_the_frame_before_draw_a_loose_mask_in(monkeypatch):
@@ -75,10 +73,7 @@ def test_edges_and_the_colours_of_the_frame_before_draw_a_loose_mask_in(monkeypa
 def test_what_comes_in_is_not_taken_for_the_thing():
     """The thing touches the border; what the camera uncovers there is rather
     background."""
-    rng = np.random.default_rng(2)
-    wide = cv2.GaussianBlur(
-        rng.integers(60, 200, (HEIGHT, WIDTH + 60, 3), np.uint8), (0, 0), 2
-    )
+    wide = blurred(60, 200, 60, 2, 2)
     frames = np.stack([wide[:, 48 - 4 * t : 48 - 4 * t + WIDTH] for t in range(COUNT)])
     key = np.zeros((HEIGHT, WIDTH), bool)
     key[30:70, :20] = True
@@ -115,15 +110,10 @@ def test_what_comes_in_at_each_side_is_told_by_its_motion(move, place):
 
 def test_after_a_cut_a_mask_is_not_believed():
     clip, truth = drifting((40, 1), colors=RED)
-    other = np.stack(
-        [
-            texture(70 + t, ((0, 0, 60), (90, 90, 250)))[:HEIGHT, :WIDTH]
-            for t in range(4)
-        ]
-    )
-    found = followed(
-        ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8)), {0: truth[0]}
-    )
+    blue = ((0, 0, 60), (90, 90, 250))
+    other = [texture(70 + t, blue)[:HEIGHT, :WIDTH] for t in range(4)]
+    both = ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8))
+    found = followed(both, {0: truth[0]})
     assert found[5][1].regions[1] > 0.9
     assert found[9][1].regions[1] < 0.5
 
