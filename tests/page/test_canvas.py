@@ -273,18 +273,6 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(
     assert state(page)["frame"] == 4  # where the run found it
 
 
-def test_cuts_answer_where_sam_fails(page):
-    start_empty(page)
-    mask_disc(page)
-    open_refine(page)
-    page.wait_for_selector("text=Found: Learned")
-    page.click("[data-finder=cuts]")
-    page.wait_for_selector("text=Found: By colour")
-    page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Found: Learned")
-    assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
-
-
 def test_scrubbing_waits_for_nobody(server, open_page):
     # a shared one may just tell the server that it is still there
     page = open_page(server)

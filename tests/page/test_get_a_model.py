@@ -6,9 +6,7 @@ import shutil
 import pytest
 from accessible import LOOKS, check
 from browser import (
-    choose_model,
     drop,
-    project_of,
     run,
     serving,
     unfold,
@@ -77,31 +75,6 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     )
     dialog.wait_for(state="detached")
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
-
-
-def test_a_file_that_does_not_say_what_it_predicts_is_asked_for(
-    own, open_page, tmp_path
-):
-    models = own.folder / "models"
-    models.mkdir()
-    for name, mark in (("silent", "a"), ("saying", "v_pred")):
-        save_file({mark: zeros(1)}, models / f"{name}.safetensors")
-    page = open_page(own)
-    unfold(page, "#settings")
-    choice = page.locator("#prediction")
-
-    def kept():
-        return project_of(page, tmp_path).get("prediction")
-
-    assert not choice.is_visible()
-    choose_model(page, "silent")
-    choice.wait_for()
-    choice.locator("input").click()
-    page.get_by_role("option", name="Velocity (v)").click()
-    wait(lambda: kept() == "v_prediction", "it is kept")
-    choose_model(page, "saying")
-    choice.wait_for(state="hidden")
-    wait(lambda: kept() is None, "it is gone")
 
 
 def test_a_lora_that_is_dropped_on_the_page_is_used(own, page, tmp_path):

@@ -315,10 +315,3 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
         entry for entry in own.iterdir() if not entry.name.startswith("clip-")
     ] == []
     wait(lambda: plays(page, "source"), "the open clip plays")
-
-
-def test_several_variants_need_a_seed_that_acts(seeded):
-    seeded.select_option(".rg-method select", "videograin")
-    seeded.wait_for_function("window.regrain.method.name === 'videograin'")
-    begin_variants(seeded, 2)
-    seeded.wait_for_selector("[role=alert] >> text=Set Variation above 0")

@@ -1,16 +1,12 @@
 """Words and settings in a real Chromium: checked at their fields, before any work; kept
 whole; inserted."""
 
-import re
-
 import pytest
 from browser import (
-    fill_until,
     open_card,
     press_run,
     press_stop,
     prompt,
-    refine,
     report,
     run,
     unfold,
@@ -60,46 +56,6 @@ def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
     page.wait_for_function("!document.querySelector('[aria-invalid], .rg-wrong')")
 
 
-def test_no_words_at_all_are_said_on_run_and_not_before(page):
-    for number in (0, 1):
-        write(page, f"#rg-prompt-{number}", "")
-    page.wait_for_function("document.querySelectorAll('.rg-kept').length == 2")
-    assert page.locator(NOTE).count() == 0
-    assert page.get_attribute("#rg-prompt-0", "placeholder") == "stays a cat"
-    press_run(page)
-    page.wait_for_selector("[role=alert] >> text=Write under “Make it”")
-    page.wait_for_function("document.activeElement.id == 'rg-prompt-0'")
-
-
-def test_words_that_replace_nothing_say_so_and_offer_what_they_might(page):
-    write(page, "#rg-source-1", "")
-    page.wait_for_selector(".rg-hint >> text=only added to the prompt")
-    page.click(".rg-hint >> text=a dog")
-    assert page.input_value("#rg-source-1") == "a dog"
-    page.wait_for_selector(".rg-hint", state="detached")
-    assert prompt(page) == "1 a panda and 2 a fox walk on the grass"
-
-
-def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
-    write(page, "#rg-prompt-0", "")
-    page.focus("#rg-prompt-0")
-    page.keyboard.insert_text("a cat and a dog " * 30)
-    assert len(page.input_value("#rg-prompt-0")) > 470
-    page.wait_for_selector(f"{NOTE} >> text=at most")
-    said = page.inner_text(NOTE)
-    assert re.search(r"\d+ tokens, but at most 75 fit", said)
-
-
-def test_a_setting_that_cannot_be_read_is_marked(page):
-    unfold(page, "#settings", "#long-clips")
-    field = page.locator("#long-clips textarea").first
-    note = page.locator(f"#long-clips {NOTE}")
-    fill_until(page, field, "every other", note.is_visible)
-    assert "every N" in note.inner_text()
-    field.fill("every 2")
-    note.wait_for(state="detached")
-
-
 def test_words_of_the_model_go_where_the_cursor_was(page):
     unfold(page, "#words")
     page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
@@ -116,22 +72,6 @@ def test_words_of_the_model_go_where_the_cursor_was(page):
     )
 
 
-def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
-    refine(page, "#rg-rest")
-    page.wait_for_selector("#rg-prompt-2")
-    write(page, "#rg-source-2", "on the grass")
-    write(page, "#rg-prompt-2", "in the snow")
-    wait(lambda: prompt(page).endswith("3 in the snow"), "the rest has its words")
-    wait(
-        lambda: page.locator("#rg-rest[hidden]").count() == 1,
-        "the rest is not asked for again",
-    )
-    card = page.locator(".rg-card[data-label='3']")
-    assert card.locator("[aria-label*=margin]").count() == 0
-    assert "no other region covers" in card.inner_text()
-    run(page)
-
-
 def test_strength_and_negative_words_of_a_region_reach_the_run(page):
     open_card(page, 1)
     page.locator(".rg-card .rg-details summary").first.click()
@@ -143,29 +83,6 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(page):
         "negative_prompt": "snow",
         "left disc": ["green", 0.4],
     }
-
-
-def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
-    quality = page.locator(".rg-quality")
-    said = lambda: "".join(quality.all_inner_texts()[1:2])  # noqa: E731
-    wait(lambda: said().startswith("Standard\n50 steps"), "its steps are said")
-    assert quality.nth(1).locator("input").is_checked()
-    quality.nth(0).click()
-    unfold(page, "#settings")
-    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
-    wait(lambda: steps.input_value() == "20", "the steps of a draft")
-    assert quality.nth(0).locator("input").is_checked()
-    steps.fill("33")
-    steps.press("Tab")
-    wait(
-        lambda: page.locator(".rg-quality :checked").count() == 0,
-        "no quality has 33 steps",
-    )
-    page.locator(".rg-method select").select_option("sdedit")
-    wait(
-        lambda: quality.all_inner_texts()[1].startswith("Standard"),
-        "another method's steps",
-    )
 
 
 def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):
