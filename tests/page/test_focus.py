@@ -9,7 +9,6 @@ from browser import (
     CONTROLS,
     PHONE,
     drag,
-    open_example,
     open_refine,
     overflow,
     project_of,
@@ -192,18 +191,6 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     boxes_are(page, 0, "the box is gone")
     chosen(page, "off")
     assert project_of(page, tmp_path)["focus"] == "off"
-
-
-def test_each_region_has_its_box(page):
-    choose(page, "each")
-    boxes_are(page, 2, "two boxes")
-    assert page.locator(".rg-box-grip:visible").count() == 0
-    says(page, "in a box of its own")
-    choose(page, "on")
-    boxes_are(page, 0, "both together fill the frame")
-    says(page, "most of the frame")
-    open_example(page, "02_discs_and_lawn")
-    chosen(page, "off")  # another clip has its own choice
 
 
 def test_a_finger_drags_the_box_on_a_phone(server, open_page, tmp_path):

@@ -282,17 +282,6 @@ def test_masks_of_programs_wait_for_no_run(server, client, clip):
     run.result()
 
 
-def test_one_address_has_three_calls_at_a_time(server, client, clip):
-    with server.hold("editing", 3):
-        runs = [
-            client.submit(handle_file(clip), CLICKED, api_name="/edit_video")
-            for _ in range(4)
-        ]
-        wait(lambda: any(run.done() for run in runs), "one is refused")
-    failed = [str(run.exception()) for run in runs if run.exception()]
-    assert [said.partition(":")[0] for said in failed] == ["queue"]
-
-
 def test_a_program_that_leaves_ends_its_run(server, clip):
     client = Client(server.url, verbose=False)
     with server.hold("editing", 5), server.closes():

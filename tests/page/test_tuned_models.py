@@ -210,19 +210,3 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(
     page.wait_for_selector("[role=alert]")
     assert "TUNED MODEL" in page.inner_text("[role=alert]").upper()
     page.wait_for_selector("#run:text-is('Run')")
-    add_file(page, tmp_path / "other.safetensors", model="owner/other")
-    page.wait_for_selector(
-        ".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'."
-    )
-    # From noise, the number of frames does not matter.
-    page.select_option(PICK, label="long")
-    page.select_option(".rg-method select", "tune_a_video")
-    page.wait_for_selector(".rg-alarm >> text=16 frames")
-    unfold(page, "#experiments")
-    page.locator("#experiments .rg-more:visible button", has_text="More").click()
-    page.locator("#settings fieldset:visible", has_text="Start from").get_by_label(
-        "noise"
-    ).check()
-    page.wait_for_function(
-        "!document.querySelector('.rg-models .rg-alarm').textContent"
-    )

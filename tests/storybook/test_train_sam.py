@@ -1,6 +1,3 @@
-import json
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -52,30 +49,3 @@ def test_without_edges_the_decoder_is_the_librarys():
         )
         assert torch.allclose(masks[i], wanted[0][0], atol=1e-4)
         assert torch.allclose(quality[i], wanted[1][0], atol=1e-4)
-
-
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained_sam, "BLOCK", 4)
-    monkeypatch.setattr(trained_sam, "held_out", lambda sam, scenes: {"actor": 0.0})
-
-    def train(run, samples):
-        trained_sam._picture.cache_clear()
-        options = f"--run {tmp_path / run} --samples 8 --batch 2 --every 1 --small 1 --small-size 64".split()
-        monkeypatch.setattr(
-            sys, "argv", ["train_sam", *options, "--until", str(samples)]
-        )
-        trained_sam.main()
-
-    train("whole", 8)
-    train("parts", 4)
-    train("parts", 8)
-    whole, parts = (
-        (tmp_path / run / "state.safetensors").read_bytes()
-        for run in ("whole", "parts")
-    )
-    assert whole == parts
-    curve = [
-        json.loads(line)
-        for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()
-    ]
-    assert [line["samples"] for line in curve] == [2, 4, 6, 8]
