@@ -5,7 +5,6 @@ import pytest
 from browser import (
     open_card,
     press_run,
-    press_stop,
     prompt,
     report,
     run,
@@ -122,26 +121,3 @@ def test_a_control_network_is_picked_weighed_and_seen(page):
     assert "Canny of frame 1" in page.inner_text(".rg-control-map")
     run(page)
     assert report(page)["params"]["control"]["value"] == "canny=storybook/canny@0.5"
-
-
-LCM = "SimianLuo/LCM_Dreamshaper_v7"
-
-
-def test_a_real_model_is_chosen_in_a_dialog_and_fetched_with_progress(server, page):
-    unfold(page, "#settings")
-    page.get_by_text("Get a model").first.click()
-    hub = page.locator("dialog.rg-real-model[open]")
-    fetch = hub.get_by_role("button", name="Fetch LCM Dreamshaper")
-    with server.hold("fetching", 3):
-        fetch.click()
-        hub.get_by_text("2.1 GB of 4.3 GB").wait_for()
-        assert hub.locator("progress").evaluate("bar => bar.value") == 0.5
-        press_stop(page, hub)
-    hub.get_by_text("Stopped at 2.1 GB of 4.3 GB").wait_for()
-    fetch.click()
-    hub.wait_for(state="detached")
-    wait(lambda: page.input_value("#model input") == LCM, "it is chosen")
-    page.wait_for_selector("#words", state="hidden")  # what the built-in one knows
-    write(page, "#rg-prompt-0", "a unicorn")  # this model takes any word
-    wait(lambda: "a unicorn" in prompt(page), "the words are composed")
-    assert page.locator(NOTE).count() == 0
