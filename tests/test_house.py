@@ -99,15 +99,6 @@ def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
         assert "==" in line, line
 
 
-def test_the_readme_lists_the_methods():
-    listed = re.findall(
-        r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
-    assert listed == [
-        name for name, method in METHODS.items() if method.entry.startswith("regrain.")
-    ]
-
-
 def test_checkout_stays_small():
     sizes = {path: path.stat().st_size for path in tracked()}
     assets = {
@@ -118,55 +109,6 @@ def test_checkout_stays_small():
     assert [path.name for path, size in sizes.items() if size >= 10 * MEGABYTE] == []
     assert sum(assets.values()) <= 55 * MEGABYTE
     assert sum(sizes.values()) <= 61 * MEGABYTE
-
-
-PRODUCT = ("editing", "masks", "ui")
-PACKAGES = (*PRODUCT, "regrain", "storybook", "benchmarks", "tests")
-
-
-def functions(packages=PRODUCT):
-    """Place and node of every function."""
-    paths = (
-        path for package in packages for path in sorted((ROOT / package).rglob("*.py"))
-    )
-    for path in paths:
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for node in (
-            node
-            for node in nodes
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ):
-            yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
-
-
-def user_messages():
-    """Place and text of every literal message that a user can see; what is filled in is
-    an x."""
-    kinds = {"Request", "Clip", "Mask", "Prompt", "Model", "Resource", "Diverged"}
-    for name, function in functions():
-        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-            kind = getattr(call.func, "id", "").removesuffix("Error")
-            text = call.args[1] if kind in kinds and len(call.args) == 2 else None
-            if isinstance(text, ast.Constant | ast.JoinedStr):
-                parts = getattr(text, "values", [text])
-                yield (
-                    name,
-                    "".join(
-                        p.value if isinstance(p, ast.Constant) else "x" for p in parts
-                    ),
-                )
-
-
-def test_messages_are_sentences():
-    messages = list(user_messages())
-    assert len(messages) > 100
-    translated = re.compile(
-        r"\b(was|were) given\b|\ballowed (is|are)\b|\bis no\b|\bmend\b|; change it"
-    )
-    for name, text in messages:
-        assert re.match(r"[A-Z'\"x`“]", text), (name, text)
-        assert text.endswith((".", "?", "x")), (name, text)
-        assert not translated.search(text), (name, text)
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -2,7 +2,6 @@
 the CPU gives, and few steps wait for the device."""
 
 import os
-import pickle
 from collections import OrderedDict
 from dataclasses import replace
 from functools import cache
@@ -362,46 +361,3 @@ def test_a_run_as_the_page_makes_it(asked):
         assert backbone.device.type == "mps"
         assert backbone.dtype == torch.float16
     assert isinstance(events[-1], Finished)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_simulated_device_refuses_what_a_device_refuses(kind):
-    with SimulatedDevice(kind).at():
-        there = torch.ones(2, 2, device=kind)
-        assert there.device == torch.device(kind, 0)
-        assert (there + torch.tensor(1.0)).tolist() == [[2.0, 2.0]] * 2
-        with pytest.raises(RuntimeError, match="on the same device"):
-            there + torch.ones(2, 2)
-        with pytest.raises(TypeError, match="to numpy"):
-            there.numpy()
-        with pytest.raises(RuntimeError, match="type for generator but found 'cpu'"):
-            torch.randn(2, device=kind, generator=torch.Generator())
-        with pytest.raises(RuntimeError, match="is pickled"):
-            pickle.dumps(there)
-        if kind == "mps":
-            with pytest.raises(TypeError, match="float64"):
-                there.double()
-    assert torch.ones(2).device.type == "cpu"
-    assert not torch.cuda.is_available()
-
-
-def test_a_simulated_device_counts_what_waits_for_it():
-    device = SimulatedDevice()
-    with device.at():
-        x = torch.arange(4.0).to("cuda")
-        (x * 2).sum() + x[1:].mean()
-        x[torch.tensor([0, 1])]
-        assert device.waits.total() == 0
-        waiting = [
-            lambda: x.sum().item(),
-            lambda: x[x > 1],
-            lambda: x.nonzero(),
-            lambda: x.cpu(),
-            lambda: torch.empty(4).copy_(x),
-            lambda: torch.equal(x, x),
-            lambda: bool(x.any()),
-            lambda: x.unique_consecutive(),
-        ]
-        for number, wait in enumerate(waiting, 1):
-            wait()
-            assert device.waits.total() == number, number

@@ -3,7 +3,6 @@
 import shlex
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ import benchmarks.__main__ as everything
 from benchmarks import judge
 
 pytestmark = pytest.mark.full
-
-
-def test_each_name_stands_in_the_readme():
-    readme = (Path(everything.__file__).parent / "README.md").read_text()
-    assert [name for name in everything.COMMANDS if f"`{name}`" not in readme] == []
 
 
 def test_all_are_run_kept_and_not_run_again(tmp_path, monkeypatch, capfd):

@@ -10,8 +10,8 @@ import torch
 from made_models import write_small_model
 from PIL import Image
 
-from benchmarks.real_checkpoint import ClipScore, main, table, unchanged
-from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
+from benchmarks.real_checkpoint import ClipScore, main, unchanged
+from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import Grid
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
@@ -136,37 +136,6 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
     } <= rows.keys()
 
 
-def test_the_table_says_what_is_not_good():
-    facts = {
-        "model": "m",
-        "family": "SDXL",
-        "dtype": "x",
-        "device": "x",
-        "loading seconds": 1,
-        "frames": 2,
-        "size": [64, 64],
-        "seconds": {},
-        "params": {"steps": {"value": 2}},
-        "peak memory GB": 1,
-        "round trip dB": 30.0,
-        "reconstruction dB": 26.0,
-        "CLIP score": [0.2, 0.3],
-        "pixels outside": 5,
-    }
-    attention = {"inside_before": 0.2, "inside_after": 0.3, "outside_after": 0.1}
-    facts |= {"attention": attention, "of them changed": 0}
-    assert table(facts)[1]
-    for key, value in (
-        ("of them changed", 1),
-        ("CLIP score", [0.3, 0.2]),
-        ("reconstruction dB", 24.9),
-    ):
-        text, good = table(facts | {key: value})
-        assert (text.count("**no**"), good) == (1, False)
-    for key, value in (("inside_before", 0.4), ("outside_after", 0.4)):
-        assert not table(facts | {"attention": attention | {key: value}})[1]
-
-
 def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     from transformers import CLIPImageProcessor, CLIPModel
 
@@ -184,22 +153,6 @@ def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     assert ClipScore(str(place), tiny)(frames, "a red fox") == pytest.approx(
         float(logits.mean()), abs=1e-5
     )
-
-
-def test_sdxl_s_second_encoder_reads_for_an_image_encoder_alone(tmp_path):
-    model = load_backbone(str(write_small_model(tmp_path / "xl", sdxl=True)))
-    score = ClipScore(str(write_clip(tmp_path / "eyes", 24)), model)
-    frames = np.zeros((1, 32, 32, 3), np.uint8)
-    with torch.no_grad():
-        image = score._image(
-            torch.tensor([-1.7923, -1.7521, -1.4802])
-            .view(1, 3, 1, 1)
-            .expand(1, 3, 32, 32)
-        )
-    expected = torch.cosine_similarity(
-        image.image_embeds, model.embed(["a fox"]).pooled
-    )
-    assert score(frames, "a fox") == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):

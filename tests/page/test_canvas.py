@@ -176,48 +176,6 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     wait(lambda: pixel(page, (200, 40))[0] < 150, "masks are hidden")
 
 
-def test_mask_tools_change_the_selected_region(page):
-    before = state(page)["area"]
-    open_refine(page)
-    page.select_option(".rg-mask-tools .rg-pick .rg-pixels", "4")
-    refine(page, "[data-reshape=grow]")
-    grown = until(
-        page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown"
-    )["area"]
-    assert [frame["2"] for frame in grown] == [frame["2"] for frame in before]
-    assert [frame["1"] for frame in grown[1:]] == [frame["1"] for frame in before[1:]]
-    press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
-    # All frames, by keys.
-    refine(page, ">> text=All frames")
-    page.keyboard.press("q")
-    until(
-        page,
-        lambda s: all(a["1"] < b["1"] for a, b in zip(s["area"], before, strict=True)),
-        "all shrunk",
-    )
-    assert state(page)["stale"] == []
-    press_until(page, "Control+z", lambda s: s["area"] == before, "one step undoes it")
-    # A dab beside the disc is a speck, one of the eraser within it a hole.
-    refine(page, ">> text=This frame")
-    press(page, "b", *["["] * 4)
-    paint(page, (200, 40), (206, 40))
-    page.keyboard.press("e")
-    paint(page, LEFT, (LEFT[0] + 2, LEFT[1]))
-    until(
-        page,
-        lambda s: not s["waiting"] and s["area"][0]["1"] != before[0]["1"],
-        "painted and erased",
-    )
-    press(page, "f", "s")
-    until(page, lambda s: s["area"] == before, "the hole is filled and the speck gone")
-    # Nothing to change, nothing to press.
-    press_until(page, "n", lambda s: len(s["labels"]) == 3, "an empty region")
-    assert page.locator("[data-reshape]:disabled").count() == 5
-    page.keyboard.press("w")
-    page.wait_for_selector(".rg-say.rg-alarm")
-    assert "Click the object or paint it first" in page.inner_text(".rg-say")
-
-
 def test_regions_are_renamed_recoloured_reordered_and_restored(page):
     evil = "${alert(1)} <img src=x onerror=alert(2)>"
     for label in (1, 2):
@@ -271,18 +229,6 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(
     wait_for_result(page)
     assert all("1" in frame for frame in state(page)["area"])
     assert state(page)["frame"] == 4  # where the run found it
-
-
-def test_cuts_answer_where_sam_fails(page):
-    start_empty(page)
-    mask_disc(page)
-    open_refine(page)
-    page.wait_for_selector("text=Found: Learned")
-    page.click("[data-finder=cuts]")
-    page.wait_for_selector("text=Found: By colour")
-    page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Found: Learned")
-    assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
 
 
 def test_scrubbing_waits_for_nobody(server, open_page):
@@ -470,8 +416,6 @@ def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
     until(page, lambda s: s["points"][0].get("1") == 1, "the example still works")
 
 
-SPLIT_BUTTON = ".rg-mask-tools button:has-text('Split shot')"
-KEY_BUTTON = ".rg-mask-tools button:has-text('Key frame')"
 KEYS, CUTS = (
     f"#long-clips .rg-set:has(label:has-text('{name}')) input"
     for name in ("Key frames", "Cuts")
@@ -617,20 +561,6 @@ def test_key_frames_are_moved_by_keys(page):
     says(page, "0, 1, 7")
     page.keyboard.press("Delete")
     says(page, "0, 7")
-    page.locator(".rg-canvas-stage canvas").focus()
-    press(page, ".", "k")
-    says(page, "0, 2, 7")
-    assert page.get_attribute(KEY_BUTTON, "aria-pressed") == "true"
-    for key, frame in ((">", 8), ("<", 3), ("<", 1)):
-        page.keyboard.press(key)
-        assert state(page)["frame"] == frame
-    assert page.locator(KEY_BUTTON).is_disabled()
-    # All of them are "all".
-    page.fill(KEYS, "0,1,2,3,5,6,7")
-    wait(lambda: len(keys(page)) == 7, "marked")
-    page.evaluate("window.regrain.editor.go(4)")
-    refine(page, ">> text=Key frame")
-    says(page, "all")
 
 
 def write_shots(path, frames, cuts):
@@ -702,7 +632,7 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
     assert page.inner_text(".rg-cuts .rg-marks-quiet") == "One shot"
 
 
-def test_touch_and_the_small_screen(server, open_page, tmp_path):
+def test_touch_and_the_small_screen(server, open_page):
     page = open_page(server, **PHONE)
     all_loaded(page)
     page.locator(".rg-canvas-stage canvas").scroll_into_view_if_needed()
@@ -736,21 +666,6 @@ def test_touch_and_the_small_screen(server, open_page, tmp_path):
         page.locator(one).first.bounding_box() for one in ("#tabs", ".rg-card")
     )
     assert (card["x"], card["width"]) == (column["x"], column["width"])
-    # Cuts, of a clip that is long enough for them.
-    write_shots(tmp_path / "shots.mp4", 60, (24,))
-    open_shots(page, tmp_path / "shots.mp4", 1, 60)
-    wait(lambda: cuts_of(page) == [24], "the cut is found")
-    assert overflow(page) <= 0
-    open_refine(page)
-    for part in (SPLIT_BUTTON, ".rg-cuts .rg-marks-track"):
-        assert page.locator(part).bounding_box()["height"] >= 44, part
-    for frame, cuts in ((48, [24, 48]), (24, [48])):
-        page.evaluate("frame => window.regrain.editor.go(frame)", frame)
-        page.locator(SPLIT_BUTTON).tap()
-        wait(
-            lambda cuts=cuts: cuts_of(page) == cuts,
-            "a tap adds one, and removes one",
-        )
 
 
 def test_a_long_clip_shows_its_first_frames_while_it_runs(server, page, tmp_path):

@@ -6,10 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import (
-    ENDED,
     PHONE,
     PREVIEW,
-    USUAL,
     choose_in_menu,
     drag,
     drop,
@@ -23,15 +21,11 @@ from browser import (
     write,
 )
 
-from regrain.editing.errors import ClipError
 from regrain.editing.media.writing import write_video
-from regrain.ui.session.clip_files import uploaded
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 MOVING = """[...document.querySelectorAll('.rg-gallery video')]
   .filter(v => !v.paused && v.currentTime > 0).length"""
-CONTROLS = """[...document.querySelectorAll('main :is(button, input, select, textarea, a[href], summary)')]
-  .filter(n => n.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true })).length"""
 LOADED = """['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
   .reduce((sum, { transferSize }) => sum + transferSize, 0)"""  # bytes
 COUNTING = """() => { const next = window.requestAnimationFrame.bind(window); window.asked = 0;
@@ -203,17 +197,6 @@ def test_an_upload_tells_how_far_it_is_and_can_fail(page, tmp_path):
     page.wait_for_selector(".rg-upload[data-state=idle]", state="attached")
 
 
-def test_the_menu_of_a_clip_covers_no_tool(page, tmp_path):
-    page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
-    wait(lambda: title(page) == "disc.mp4", "the clip is open")
-    for width in (500, 800):
-        page.set_viewport_size({"width": width, "height": 800})
-        menu = page.locator(".rg-tabs > .rg-menu").bounding_box()
-        tools = page.locator(".rg-toolbar").bounding_box()
-        assert menu["y"] + menu["height"] < tools["y"]
-    page.set_viewport_size(USUAL["viewport"])
-
-
 def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
     wait(lambda: title(page) == "first.mp4", "the first is open")
@@ -242,19 +225,6 @@ def test_a_second_clip_of_ones_own_is_asked_for(page, tmp_path):
     page.wait_for_selector(".rg-upload:has-text('“first.mp4” was left out')")
 
 
-def test_only_what_was_uploaded_is_opened():
-    for said in (
-        {"path": "/etc/passwd"},
-        {"path": "../x"},
-        {"path": 3},
-        {},
-        None,
-        ["x"],
-    ):
-        with pytest.raises(ClipError, match="did not arrive"):
-            uploaded(said)
-
-
 def test_the_trim_bar_by_mouse(page, tmp_path):
     page.set_input_files("#upload", film(tmp_path / "long.mp4", 60))
     choose_in_menu(page, "Frames")
@@ -278,31 +248,6 @@ def test_the_trim_bar_by_mouse(page, tmp_path):
     assert f"{count} frames" in page.inner_text(".rg-trim-said")
     page.click("text=Use these frames")
     page.wait_for_function(f"window.regrain.editor.clip.count === {count}")
-
-
-def test_tries_take_less_and_say_so(page):
-    page.wait_for_selector("#tries p:has-text('8 frames')", state="attached")
-    page.click("#tabs >> text=Masks")
-    page.evaluate("window.regrain.editor.go(2)")
-    page.click("text=Quick try")
-    page.wait_for_selector(".rg-still:has-text('Try')")
-    assert page.evaluate("window.regrain.editor.still.frame") == 2
-    page.wait_for_function(ENDED)
-
-    def kinds() -> set[str]:
-        titles = page.locator(".rg-run-title").all_inner_texts()
-        return {title.rpartition(", ")[2] for title in titles}
-
-    wait(lambda: kinds() == {"try"}, "the try is in the list of results")
-    page.click(".rg-still >> text=Show the source")
-    assert page.is_hidden(".rg-still")
-    press_run(page)
-    page.wait_for_selector("video.edited")
-    wait_for_result(page)
-    assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
-    page.wait_for_selector(
-        "#tries p:has-text('Last time here: 3 s.')", state="attached"
-    )
 
 
 def test_a_whole_edit_by_keyboard(server, open_page):

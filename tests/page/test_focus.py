@@ -9,7 +9,6 @@ from browser import (
     CONTROLS,
     PHONE,
     drag,
-    open_example,
     open_refine,
     overflow,
     project_of,
@@ -192,46 +191,6 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     boxes_are(page, 0, "the box is gone")
     chosen(page, "off")
     assert project_of(page, tmp_path)["focus"] == "off"
-
-
-def test_a_box_goes_with_masks_words_zoom_and_frames(page, tmp_path):
-    open_thing(page, tmp_path)
-    choose(page, "on")
-    found = box_when(page, lambda _: True, "a box is found")
-    # Zoomed in, it is around the same pixels.
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("+")
-    page.keyboard.press("+")
-    page.wait_for_function("window.regrain.view.zoom > 1.5")
-    box_when(page, lambda box: is_near(box, found, 1), "it is zoomed")
-    page.keyboard.press("0")
-    # A mask that grows takes it along; so does another frame.
-    page.evaluate("window.regrain.editor.ask('reshape', { kind: 'grow', pixels: 16 })")
-    grown = box_when(page, lambda box: box[2] > found[2] + 8, "it has grown")
-    assert grown[0] < found[0]
-    page.evaluate("window.regrain.editor.go(3)")
-    until(page, lambda s: s["frame"] == 4, "another frame is shown")
-    box_when(page, lambda box: is_near(box, grown, 1), "it is as large there")
-    # Without words nothing is edited; hidden with the masks.
-    page.keyboard.press("h")
-    boxes_are(page, 0, "it is hidden")
-    page.keyboard.press("h")
-    boxes_are(page, 1, "it is shown again")
-    write(page, "#rg-prompt-0", "")
-    boxes_are(page, 0, "nothing is edited")
-    says(page, "Say what a region becomes")
-
-
-def test_each_region_has_its_box(page):
-    choose(page, "each")
-    boxes_are(page, 2, "two boxes")
-    assert page.locator(".rg-box-grip:visible").count() == 0
-    says(page, "in a box of its own")
-    choose(page, "on")
-    boxes_are(page, 0, "both together fill the frame")
-    says(page, "most of the frame")
-    open_example(page, "02_discs_and_lawn")
-    chosen(page, "off")  # another clip has its own choice
 
 
 def test_a_finger_drags_the_box_on_a_phone(server, open_page, tmp_path):

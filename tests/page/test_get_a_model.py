@@ -6,9 +6,7 @@ import shutil
 import pytest
 from accessible import LOOKS, check
 from browser import (
-    choose_model,
     drop,
-    project_of,
     run,
     serving,
     unfold,
@@ -79,30 +77,6 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     assert [one.name for one in (own.folder / "models").iterdir()] == [mine.name]
 
 
-def test_a_file_that_does_not_say_what_it_predicts_is_asked_for(
-    own, open_page, tmp_path
-):
-    models = own.folder / "models"
-    models.mkdir()
-    for name, mark in (("silent", "a"), ("saying", "v_pred")):
-        save_file({mark: zeros(1)}, models / f"{name}.safetensors")
-    page = open_page(own)
-    unfold(page, "#settings")
-    choice = page.locator("#rg-set-prediction")
-
-    def kept():
-        return project_of(page, tmp_path).get("prediction")
-
-    assert not choice.is_visible()
-    choose_model(page, "silent")
-    choice.wait_for()
-    choice.select_option("v_prediction")
-    wait(lambda: kept() == "v_prediction", "it is kept")
-    choose_model(page, "saying")
-    choice.wait_for(state="hidden")
-    wait(lambda: kept() is None, "it is gone")
-
-
 def test_a_lora_that_is_dropped_on_the_page_is_used(own, page, tmp_path):
     lora = tmp_path / "ink.safetensors"
     save_file({"unet.x.lora_A.weight": zeros(2, 2)}, lora)
@@ -123,19 +97,6 @@ def test_a_lora_that_is_dropped_on_the_page_is_used(own, page, tmp_path):
 def test_the_model_field_takes_a_path_and_an_id(own, page, tiny_folder):
     unfold(page, "#settings")
     field = page.locator("#model input")
-    box = page.locator("#model .container .wrap")
-    box.scroll_into_view_if_needed()
-    for across, down in ((0.02, 0.1), (0.8, 0.9)):  # all of the box opens it
-        place = box.bounding_box()
-        x, y = (
-            place["x"] + across * place["width"],
-            place["y"] + down * place["height"],
-        )
-        page.mouse.click(x, y)
-        page.locator("[role=option]").first.wait_for()
-        page.keyboard.press("Escape")
-        page.locator("[role=option]").first.wait_for(state="detached")
-        field.blur()
     field.fill(str(tiny_folder))
     field.press("Enter")
     page.wait_for_selector("#words", state="hidden")  # what the built-in one knows

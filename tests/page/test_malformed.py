@@ -156,9 +156,3 @@ def test_events_of_the_wrong_length(server, events):
         for data in ([None] * (count + 3), [])
     ]
     send_all(server, {"length": bodies})
-
-
-def test_events_of_a_session_that_nobody_has(server):
-    before = server.output.read_text().count("Traceback")
-    assert answers(server, "nobody", 1) == []
-    assert server.output.read_text().count("Traceback") == before

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from browser import drop, open_refine, saved, wait
+from browser import drop, saved
 from canvas import SIDE, mask, start_empty, state, until
 from PIL import Image
 
@@ -83,16 +83,3 @@ def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
     load(page, tmp_path / "notes.json")
     page.wait_for_selector("text=is not a COCO data set")
-
-
-def test_nothing_is_exported_without_masks(page):
-    start_empty(page)
-    open_refine(page)
-    page.click("[data-act=files]")
-    page.wait_for_selector(".rg-mask-files[open]")
-    wait(
-        lambda: page.locator(".rg-mask-forms button:disabled").count() == 4,
-        "nothing to export",
-    )
-    page.keyboard.press("Escape")
-    page.wait_for_selector(".rg-mask-files[open]", state="hidden")

@@ -119,6 +119,12 @@ def test_invert_and_feather_are_steps_that_undo(page):
         "",
     )
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
+    page.keyboard.press("w")
+    until(page, lambda s: s["area"][0]["1"] > before[0]["1"], "grown")
+    press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
+    page.keyboard.press("q")
+    until(page, lambda s: s["area"][0]["1"] < before[0]["1"], "shrunk")
+    press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     # The wash fades towards the edge, and the region keeps the choice.
     chosen = lambda: page.input_value(".rg-feather select")  # noqa: E731
     edge = (LEFT[0] - 37, LEFT[1])

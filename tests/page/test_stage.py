@@ -292,22 +292,6 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
         page.wait_for_selector(f".rg-changes [data-key={change}][aria-pressed=true]")
 
 
-def test_a_mask_is_made_by_keys_without_the_picture_in_focus(page):
-    start_empty(page)
-    page.evaluate("document.activeElement.blur()")
-    press(page, *["Shift+ArrowLeft"] * 2)
-    near = page.evaluate("window.regrain.editor.cursor[0]")
-    page.keyboard.down("Shift")
-    for _ in range(12):
-        page.keyboard.down("ArrowLeft")  # the first goes down, the others repeat
-    page.keyboard.up("ArrowLeft")
-    page.keyboard.up("Shift")
-    step = 4 / page.evaluate("window.regrain.editor.scale")
-    assert near - page.evaluate("window.regrain.editor.cursor[0]") > 20 * step
-    page.keyboard.press("Enter")
-    until(page, lambda s: s["points"][0].get("1") == 1, "Enter uses the tool")
-
-
 def test_refine_holds_the_rest_and_remembers_what_is_used(page):
     open_refine(page)
     parts = page.locator(".rg-refine-part").evaluate_all(

@@ -3,10 +3,8 @@ nothing is lost."""
 
 import json
 import shutil
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -67,29 +65,6 @@ def outcome(server, name: str, event: str) -> str:
         f"{server.url}/gradio_api/call/{name}/{event}", timeout=LONGEST
     ) as answer:
         return answer.read().decode()
-
-
-def test_a_page_without_visitors_hardly_wakes(server):
-    """Its threads look for events 100 times a second, not 1000, as Gradio's would."""
-    tasks = Path(f"/proc/{server.process.pid}/task")
-    if not tasks.is_dir():
-        pytest.skip("only Linux counts it")
-
-    def wakes() -> int:
-        lines = [
-            line
-            for file in tasks.glob("*/status")
-            for line in file.read_text().splitlines()
-        ]
-        return sum(
-            int(line.split()[1])
-            for line in lines
-            if line.startswith("voluntary_ctxt_switches")
-        )
-
-    before = wakes()
-    time.sleep(1)
-    assert wakes() - before < 400
 
 
 def running(page):

@@ -6,20 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from transformers import CLIPModel, CLIPProcessor
 
 from storybook import render, sample_scene
 from storybook.rendering import render_frames
 from storybook.training.reader import (
     TARGET,
-    WIDER,
-    Look,
-    Words,
     box_of,
     cut,
-    draw_sample,
-    shown,
 )
 from storybook.world import KINDS, WHERE, replace
 
@@ -90,30 +84,3 @@ def test_a_box_is_a_square_around_the_mask_and_edges_are_repeated():
     picture = np.arange(20, dtype=np.uint8)[None, :, None].repeat(20, 0).repeat(3, 2)
     crop = cut(picture, box_of(mask), 12)
     assert crop[0, :, 0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
-
-
-def test_words_fit_looks():
-    rng = np.random.default_rng(0)
-    words = {Words().of(Look(9, 8, 0, 0), rng) for _ in range(100)}
-    assert {"an astronaut wearing a hat", "an astronaut with a hat"} <= words
-    places = {Words().of(Look(-1, 8, 4, 3), rng) for _ in range(50)}
-    assert places == {"in the snow", "the snow", "snow", "a snow"}
-
-
-def test_crops_are_drawn_alike_and_what_is_broken_is_not_what_it_was():
-    samples = draw_sample(5)
-    assert {look.kind for _, look in samples} >= {-1}
-    again = draw_sample(5)
-    for (crop, look), (same, its) in zip(samples, again, strict=True):
-        assert crop.shape == (WIDER, WIDER, 3)
-        assert np.array_equal(crop, same)
-        assert look == its
-    crops = torch.from_numpy(np.stack([crop for crop, _ in samples]))
-    half = torch.arange(len(crops)) % 2 == 0
-    whole, broken = (
-        shown(crops, torch.Generator().manual_seed(1), some)
-        for some in (torch.zeros_like(half), half)
-    )
-    far = F.mse_loss(whole, broken, reduction="none").mean((1, 2, 3))
-    assert (far[half] > 1e-3).all()
-    assert (far[~half] < 1e-6).all()

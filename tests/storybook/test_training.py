@@ -19,23 +19,15 @@ import storybook
 from regrain.editing import load_backbone
 from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.unet.motion_modules import between_frames, load_motion
-from storybook import dataset
 from storybook.rendering import render_frames
 from storybook.tokenizer import MAX_TOKENS, build
 from storybook.training import autoencoder as train_autoencoder, motion as train_motion
 from storybook.training.control import copied, edges, predict
-from storybook.training.muon import Muon, orthogonal, shares
-from storybook.training.pool import SHARD, USES, Pool, read_truth, truth_of
+from storybook.training.pool import read_truth, truth_of
 from storybook.training.runs import Run
 from storybook.training.ship import ASSETS, ship_decoder
 from storybook.training.unet import (
-    UNET,
-    ReadingHead,
-    UNet2DConditionModel,
-    begun,
-    carry_over,
     noised,
-    reading_loss,
 )
 from storybook.world import KINDS, sample_scene, vocabulary
 
@@ -124,68 +116,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         assert torch.allclose(whole.ema[name], parts.ema[name])
 
 
-def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
-    few, many = (("a", "cat", "runs"), ("a", "astronaut", "cat", "on", "runs", "the"))
-    tokenizers = [build(words, tmp_path / str(len(words))) for words in (few, many)]
-    old, new = (begun(t, None)[1].eval() for t in tokenizers)
-    carry_over(old, tokenizers[0], new, tokenizers[1])
-
-    def states(model, tokenizer, text):
-        with torch.no_grad():
-            return model(torch.tensor([tokenizer(text).input_ids])).last_hidden_state
-
-    before, after = (
-        states(old, tokenizers[0], "a cat runs"),
-        states(new, tokenizers[1], "a cat runs"),
-    )
-    assert torch.allclose(before, after, atol=1e-6)
-    assert states(new, tokenizers[1], "an astronaut").isfinite().all()
-
-
-def test_muon_steps_are_orthogonal_inside_and_adams_at_the_ends():
-    torch.manual_seed(0)
-    model = nn.ModuleDict(
-        {"inner": nn.Conv2d(16, 24, 3), "conv_out": nn.Conv2d(24, 16, 3)}
-    )
-    before = {k: p.detach().clone() for k, p in model.named_parameters()}
-    optimiser = Muon(model, 0.1, ends=("conv_out",), decay=0.0)
-    model["conv_out"](
-        model["inner"](torch.randn(2, 16, 8, 8))
-    ).square().mean().backward()
-    optimiser.step()
-    moved = {k: p.detach() - before[k] for k, p in model.named_parameters()}
-    turned = torch.linalg.svdvals(moved["inner.weight"].flatten(1)) / (
-        0.1 * 0.2 * 144**0.5
-    )
-    assert turned.min() > 0.6
-    assert turned.max() < 1.3
-    # AdamW's first step is the learning rate, whatever the gradient.
-    assert torch.allclose(moved["conv_out.weight"].abs(), torch.tensor(0.1), atol=1e-3)
-
-
-def test_orthogonal_turns_neither_rows_nor_columns_away():
-    torch.manual_seed(0)
-    u, _, v = torch.linalg.svd(torch.randn(20, 50), full_matrices=False)
-    for sides in ((u, v), (v.T, u.T)):
-        matrix = sides[0] @ torch.diag(torch.linspace(0.1, 3, 20)) @ sides[1]
-        got = orthogonal(matrix)
-        along = torch.diagonal(sides[0].T @ got @ sides[1].T)
-        assert along.min() > 0.6
-        assert along.max() < 1.3
-
-
-def test_work_is_shared_out_about_equally():
-    costs = [1, 9, 2, 2, 3, 7, 1, 5]
-    for count in (1, 2, 3):
-        owners = shares(costs, count)
-        loads = [
-            sum(c for c, o in zip(costs, owners, strict=True) if o == who)
-            for who in range(count)
-        ]
-        assert sum(loads) == 30
-        assert max(loads) - min(loads) <= 1
-
-
 def test_every_word_is_one_token_and_captions_fit_and_keep_offsets(tmp_path):
     tokenizer = build(vocabulary(), tmp_path)
     for word in vocabulary():
@@ -197,22 +127,6 @@ def test_every_word_is_one_token_and_captions_fit_and_keep_offsets(tmp_path):
             assert len(tokens.input_ids) == len(caption.split()) + 2 <= MAX_TOKENS
             spans = [caption[a:b].strip() for a, b in tokens.offset_mapping[1:-1]]
             assert spans == caption.split()
-
-
-def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "SHARD", 3)
-    for shard in (0, 1):
-        assert dataset.write_shard(shard, tmp_path, 32) == shard
-    maps = dataset.load(tmp_path)
-    assert [m.shape for m in maps] == [(3, 32, 32, 3)] * 2
-    assert np.array_equal(
-        maps[1], dataset.render_shard(dataset.FIRST_TRAINING_SEED + 3, 3, 32)
-    )
-
-    kept = np.zeros((3, 32, 32, 3), np.uint8)
-    np.save(tmp_path / "pictures_00001.npy", kept)
-    dataset.write_shard(1, tmp_path, 32)
-    assert np.array_equal(dataset.load(tmp_path)[1], kept)
 
 
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(
@@ -322,22 +236,6 @@ def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
         )
 
 
-def test_frames_share_noise_as_those_of_an_edit_do():
-    for kind, near, far in (
-        ("own", 0, 0),
-        ("half", 0.5, 0.5),
-        ("shared", 1, 1),
-        ("falling", 0.9, 0.729),
-    ):
-        noise = train_motion.noise_like(
-            torch.zeros(4, 4, 10_000), kind, torch.Generator().manual_seed(1)
-        )
-        assert noise.std().item() == pytest.approx(1, abs=0.02)
-        assert [
-            (noise[:, 0] * noise[:, i]).mean().item() for i in (1, 3)
-        ] == pytest.approx([near, far], abs=0.03)
-
-
 def truth(seed=7, frame=3):
     scene = storybook.sample_scene(seed, frames=8, actors=2)
     kept = {
@@ -358,21 +256,3 @@ def test_truth_is_that_of_the_drawing():
     x = np.nonzero(drawn.labels[3] == 1)[1].mean()
     row, column = np.argwhere(labels == 1)[0]
     assert abs(told.middle[0, 0, row, column] * 128 - (x - (8 * column + 4))) < 1
-
-
-def test_the_oldest_drawings_give_way(tmp_path):
-    pool = Pool(tmp_path, lambda _: torch.empty(0), lambda _: {}, shards=6)
-    assert pool.wanted(0) == range(6)
-    assert pool.wanted(2 * USES * SHARD - 1) == range(6)
-    assert pool.wanted(2 * USES * SHARD) == range(2, 8)
-
-
-def test_the_head_teaches_the_middle_of_the_network():
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(**UNET)
-    head = ReadingHead(unet)
-    unet(torch.randn(1, 16, 16, 16), torch.tensor([500]), torch.randn(1, 4, 128))
-    reading_loss(head(), truth()[1]).backward()
-    assert unet.mid_block.resnets[0].conv1.weight.grad.abs().sum() > 0
-    assert head.read[1].weight.grad.abs().sum() > 0
-    assert unet.conv_out.weight.grad is None

@@ -1,5 +1,4 @@
-"""Every training, as small as it can be: its steps, what it reports, and how it goes on;
-on a device made of memory as on the processor."""
+"""Every training, as small as it can be: its steps, what it reports, and how it goes on."""
 
 import json
 import os
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from simulated_device import SimulatedDevice
 
 from storybook import dataset
 from storybook.training import autoencoder as train_autoencoder, edits, muon, pool, runs
@@ -22,10 +20,6 @@ from storybook.training.ship import ASSETS
 
 pytestmark = pytest.mark.full
 
-EVERY = pytest.mark.skipif(
-    not os.environ.get("REGRAIN_EVERY_DEVICE"),
-    reason="takes minutes; REGRAIN_EVERY_DEVICE=1 runs every training on a device",
-)
 FEW = range(500, 502)
 # By script: its options, and what is smaller than usual.
 SMALL = {
@@ -109,23 +103,6 @@ def test_a_training_learns_reports_and_goes_on(name, train, tmp_path):
     assert moved
     for line in curve:
         assert np.isfinite([*line.values()]).all(), line
-
-
-@EVERY
-@pytest.mark.parametrize("name", SMALL)
-def test_a_training_on_a_device_learns_what_it_learns_on_the_cpu(name, train, tmp_path):
-    def stopped_once(place):
-        train(name, tmp_path / place, 1)
-        return train(name, tmp_path / place, 2)
-
-    expected, curve = stopped_once("here")
-    with SimulatedDevice("cuda").at():
-        found, curve_there = stopped_once("there")
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        if key.startswith("w/"):
-            torch.testing.assert_close(found[key], value, atol=2e-3, rtol=1e-2)
-    assert curve_there[-1]["loss"] == pytest.approx(curve[-1]["loss"], rel=0.01)
 
 
 def test_other_processes_draw_what_this_one_draws(monkeypatch):

@@ -207,64 +207,6 @@ def test_a_moving_camera_shifts_the_background_by_its_flow(pan, size):
             assert np.array_equal(moved[beside == 0], drawn.frames[t + 1][beside == 0])
 
 
-def test_those_who_stand_stay_on_the_ground_when_the_camera_moves():
-    drawn = storybook.render(one("stand", "car", pan=0.02, speed=0.0), 128)
-    for t in range(7):
-        wheels = (drawn.parts[t] == 3) & (drawn.labels[t] == 1)
-        assert np.allclose(
-            drawn.flow[t][0][wheels],
-            drawn.flow[t][0][drawn.labels[t] == 0][0],
-            atol=0.3,
-        )
-
-
-def test_runners_stride_further_and_jumpers_leave_the_ground():
-    # the lowest row of the actor, and how wide its legs stand, in each frame
-    def low(motion):
-        drawn = storybook.render(one(motion, "fox"), 128)
-        rows = [np.nonzero(labels.any(1))[0].max() for labels in drawn.labels]
-        legs = [np.nonzero((parts == 3).any(0))[0] for parts in drawn.parts]
-        return max(rows) - min(rows), max(int(np.ptp(columns)) for columns in legs)
-
-    (walk, stride), (run, long_stride), (jump, _), (stand, _) = (
-        low(motion) for motion in MOTIONS
-    )
-    assert long_stride > stride
-    assert jump > 12 > run > walk >= stand
-
-
-@pytest.mark.parametrize("accessory", storybook.ACCESSORIES)
-def test_things_worn_span_three_latent_cells(accessory):
-    for kind in storybook.KINDS:
-        worn = (
-            storybook.render(one("stand", kind, accessory=accessory), 128).parts[0] == 4
-        )
-        assert max(np.ptp(np.nonzero(worn), axis=1)) >= 24, kind
-
-
-def test_light_comes_from_the_left_whichever_way_an_actor_faces():
-    for kind in storybook.KINDS:
-        right, left = (
-            primitives(one("stand", kind, facing=facing))[0] for facing in (1, -1)
-        )
-        assert any(patch.lean > 0 for patch in right)
-        for a, b in zip(right, left, strict=True):
-            # An actor who faces left is mirrored; its shapes are the same, its lighter
-            # patches are not.
-            assert np.allclose(
-                a.points[:, 0].mean() - b.points[:, 0].mean(), -2 * a.lean
-            )
-
-
-@pytest.mark.parametrize("style", storybook.STYLES)
-def test_a_style_rests_where_the_picture_rests(style):
-    scene = dataclasses.replace(one("stand"), style=style)
-    frames = storybook.render(scene, 128).frames.astype(int)
-    assert np.abs(np.diff(frames[:, :40], axis=0)).max() == 0
-    plain = storybook.render(one("stand"), 128).frames.astype(int)
-    assert style == "storybook" or np.abs(frames - plain).mean() > 10
-
-
 def test_parts_lie_in_their_actor_and_depth_orders_actors():
     drawn = storybook.render(storybook.sample_scene(11, actors=2), 128)
     assert np.array_equal(drawn.parts > 0, drawn.labels > 0)

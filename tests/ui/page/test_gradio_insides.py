@@ -5,7 +5,6 @@ Each test has the name of an entry. One that fails says that a new Gradio works
 otherwise: what the entry was for may have become needless, or no longer works.
 """
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,13 +20,8 @@ from gradio.state_holder import SessionState, StateHolder
 
 from regrain.ui.page.components import view
 from regrain.ui.page.first_import import no_interfaces
-from regrain.ui.page.gradio_insides import INSIDES, Page, poll_calmly
+from regrain.ui.page.gradio_insides import Page, poll_calmly
 from regrain.ui.views.shown import HeaderView
-
-TESTS = [
-    Path(__file__),
-    Path(__file__).parents[2] / "page" / "test_gradio_in_browser.py",
-]
 
 
 @pytest.fixture
@@ -36,15 +30,6 @@ def page():
         number = gr.Number(0, precision=0)
         number.change(lambda value: value, number, number)
     return page
-
-
-def test_each_has_a_test():
-    named = {
-        name
-        for path in TESTS
-        for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.M)
-    }
-    assert {*INSIDES} <= named
 
 
 def test_preprocess_data(page):
