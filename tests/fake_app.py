@@ -129,7 +129,7 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     }
     grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
 
-    def preview(step: int) -> Preview:
+    def preview(step: int) -> events.Preview:
         share = step / STEPS
         shape = next(iter(grids.values())).shape
         noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
@@ -140,7 +140,7 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
         frames = (source * (1 - share) + target * share).astype(np.uint8)
         return events.Preview(frames, tuple(range(len(frames))), heat)
 
-    def noisy(step: int) -> Preview:
+    def noisy(step: int) -> events.Preview:
         random = np.random.default_rng(step).bytes(source.size)
         noise = np.frombuffer(random, np.uint8).reshape(source.shape)
         share = step / STEPS

@@ -14,6 +14,7 @@ from browser import (
     press_run,
     report,
     run,
+    unfold,
     wait,
     wait_for_result,
     write,
