@@ -407,13 +407,6 @@ def open_refine(page):
         page.click(".rg-refine")
 
 
-def press_stop(page, dialog):
-    """Press Stop in a dialog; returns once the server has heard it."""
-    with page.expect_request("**/run/predict*") as asked:
-        dialog.get_by_role("button", name="Stop").click()
-    asked.value.response()
-
-
 def choose_in_menu(page, text: str):
     """Choose from the menu of the clip: Frames, Save, Keys."""
     page.click(".rg-clip-menu")

@@ -28,7 +28,7 @@ NAMES = (
 def server(tmp_path_factory):
     """A page with a folder of models, and no way to the hub."""
     folder = tmp_path_factory.mktemp("served")
-    own = {"REGRAIN_MODELS": str(folder / "models"), "REGRAIN_TEST_OFFLINE": "1"}
+    own = {"REGRAIN_MODELS": str(folder / "models")}
     yield from serving(folder, GRADIO_SERVER_NAME="127.0.0.1", **own)
 
 

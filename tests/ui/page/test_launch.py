@@ -1,12 +1,9 @@
 """How the page starts: behind a company's proxy, and in notebooks."""
 
 import os
-import signal
-import subprocess
 import sys
 
 import av
-import browser
 import gradio as gr
 import httpx
 import pytest
@@ -16,6 +13,7 @@ from gradio_client import handle_file
 from other_systems import BARE
 
 from regrain.ui.page import launch as page
+from regrain.ui.page.gradio_insides import POLL
 from regrain.ui.page.layout import Tools
 
 NOWHERE = "http://127.0.0.1:9"  # no proxy answers there
@@ -47,18 +45,6 @@ def test_this_machine_is_asked_past_a_proxy_and_others_by_it(proxies, monkeypatc
         for host in ("localhost", "127.0.0.1", "[::1]", "192.168.1.5"):
             assert way(f"http://{host}:7860") is client._transport
         assert way("http://example.com") is not client._transport
-
-
-def test_a_server_of_tests_that_never_answers_is_ended(tmp_path, monkeypatch):
-    script = tmp_path / "silent.py"
-    script.write_text("import time; time.sleep(600)")
-    monkeypatch.setattr(browser, "wait", lambda *given: pytest.fail("it waited"))
-    started, start = [], subprocess.Popen
-    keep = lambda *given, **how: started.append(start(*given, **how)) or started[0]  # noqa: E731
-    monkeypatch.setattr(subprocess, "Popen", keep)
-    with pytest.raises(pytest.fail.Exception, match="it waited"):
-        Server([script], tmp_path, python=[sys.executable])
-    assert started[0].wait(60) == -signal.SIGKILL
 
 
 # After what `BARE` takes away; the script's folder is where it finds its own modules.
@@ -111,7 +97,11 @@ def launched(monkeypatch, tmp_path):
     """Launches a page that serves nothing; returns what Gradio was told."""
     told = {}
     monkeypatch.setattr(page, "FOLDER", tmp_path / "held")
-    monkeypatch.setattr(gr.Blocks, "launch", lambda self, **how: told.update(how))
+
+    def note(self, **how):
+        told.update(how, waits_for_events=self._queue.sleep_when_free)
+
+    monkeypatch.setattr(gr.Blocks, "launch", note)
     monkeypatch.setattr(gr.Blocks, "block_thread", lambda self: told.update(waits=True))
     monkeypatch.setattr(page.signal, "signal", lambda *given: None)
     monkeypatch.setattr(os, "_exit", lambda code: told.update(code=code))
@@ -132,6 +122,10 @@ def test_gradio_decides_whether_a_link_is_shared(launched):
     told = launched()
     assert told["share"] is None
     assert (told["waits"], told["code"]) == (True, 0)
+
+
+def test_an_idle_page_hardly_wakes(launched):
+    assert launched()["waits_for_events"] == POLL
 
 
 def test_a_notebook_lives_on(launched, monkeypatch):
