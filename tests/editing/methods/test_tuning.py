@@ -261,7 +261,7 @@ def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
     assert (still[0] == moved[0]).all()
     assert (still[0] == still[2]).all()
     assert (moved[0] != moved[2]).any()
-    for given in ({"guidance_scale": 1.0}, {"tune_seed": 1}, {"joint_norm": False}):
+    for given in ({"guidance_scale": 1.0}, {"tune_seed": 1}):
         assert (preview(small, request(), **given) != still[0]).any(), given
     for words in ({"prompt": "ugly"}, {"negative_prompt": "ugly"}):
         assert (preview(small, request(**words)) != still[0]).any(), words

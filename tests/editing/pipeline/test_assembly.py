@@ -303,7 +303,7 @@ def test_a_margin_shows_each_edit_where_it_differs_from_the_source():
 
 
 def test_key_frames_are_kept_and_the_others_follow():
-    result = keyed("0, 3", reconstruct=True)
+    result = keyed("0, 3", method="vid2vid_zero")
     negative = 255 - moving().astype(int)
     alone = result.uncomposited[:]
     keys = [0, 3, 7]
@@ -332,7 +332,9 @@ def test_key_frames_are_kept_and_the_others_follow():
 
 @pytest.mark.parametrize("size", [3, 4])
 def test_windows_change_nothing_between_key_frames(size):
-    whole, parts = (keyed("every 2", most, reconstruct=True) for most in (32, size))
+    whole, parts = (
+        keyed("every 2", most, method="vid2vid_zero") for most in (32, size)
+    )
     assert len(parts.plan.windows) > 1
     assert np.array_equal(whole.frames, parts.frames)
     assert np.array_equal(whole.reconstruction, parts.reconstruction)
@@ -490,7 +492,9 @@ def test_another_request_is_edited_anew_and_what_comes_after_the_latents_is_not(
 
 def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
-    asked = replace(asked, labels=None, regions=())
+    asked = replace(
+        asked, labels=None, regions=(), source_prompt="a horse", prompt="a cat"
+    )
     given = params(
         "fatezero",
         blend_latents="always",
@@ -514,7 +518,7 @@ def arrays(result):
         (one.before, one.after) for _, one in sorted(result.attention.items())
     ]
     return [
-        *(result.frames[:], result.uncomposited[:], result.reconstruction[:]),
+        *(result.frames[:], result.uncomposited[:]),
         *(one.frames[:] for one in result.others),
         *(array for one in maps for _, array in sorted(one.items())),
         *(array for pair in of_regions for array in pair),
@@ -540,7 +544,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     generator = torch.Generator().manual_seed(0)
     shape = (2, count, 4, *working.grid.size)
     first, back = torch.randn(shape, generator=generator)
-    given = check_params("fatezero", {"reconstruct": True})
+    given = check_params("vid2vid_zero", {})
     draft = WindowResult((first,), reconstruction=back)
     result = assembled(tiny, asked, given, count, lambda keys: draft)
     edited = resize(tiny.decode(first), asked.clip.size)
@@ -556,14 +560,11 @@ def test_decoding_by_window_changes_no_bit(tiny):
 
 
 @pytest.mark.full(but="infedit")
-@pytest.mark.parametrize("method", ["fatezero", "infedit"])
+@pytest.mark.parametrize("method", ["vid2vid_zero", "infedit"])
 def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
-    asked, more = (
-        request(method),
-        {"reconstruct": True} if has(method, "reconstruct") else {},
-    )
-    plain = run(tiny, asked, params(method, FRAMES, **more))
-    calm = run(tiny, asked, params(method, FRAMES, steady=2, **more))
+    asked = request(method)
+    plain = run(tiny, asked, params(method, FRAMES))
+    calm = run(tiny, asked, params(method, FRAMES, steady=2))
     source = np.asarray(plain.source)
     expected = np.stack([*steady(iter(plain.uncomposited), iter(source), 2.0)])
     assert not np.array_equal(expected, plain.uncomposited)
@@ -574,5 +575,5 @@ def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, me
     )
     assert check_params(method, {}).feather < 4
     assert np.array_equal(np.asarray(calm.frames)[away], source[away])
-    if more:
+    if has(method, "reconstruct"):
         assert np.array_equal(calm.reconstruction, plain.reconstruction)

@@ -61,8 +61,8 @@ def recorded(scope, total, changed=()):
     return heat.maps({"left": (0,)})["left"]
 
 
-def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
-    inner = HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75)
+def test_heat_is_averaged_over_the_layers_of_its_scope_alone():
+    inner = HeatScope(frozenset([(1, 2, 2)]), (4, 4))
     assert [AttentionRecorder(inner).reads(site) for site in sites(1, 2)] == [
         False,
         True,
@@ -81,7 +81,7 @@ def test_heat_is_also_kept_by_thirds_of_the_schedule():
     }
     assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
     assert np.allclose(found.before, 2.5)
-    assert recorded(scope(last=1 / 3), 6).parts == {}  # one third has no parts
+    assert recorded(scope(), 1).parts == {}  # one third has no parts
 
 
 def test_changed_steps_alone_are_averaged_where_there_are_any():
