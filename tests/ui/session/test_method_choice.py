@@ -292,8 +292,7 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share_and_columns_follow
     }
     with gr.Blocks():
         both = all_fields(usual, "videograin")
-    of_pictures = [f"picture_{end}" for end in ("from", "until", "blocks", "colors")]
-    assert [*both.shared] == ["keyframes", "cuts", *of_pictures]
+    assert [*both.shared] == ["keyframes", "cuts", "picture_colors"]
     for name, hint, value in (
         ("keyframes", "0, 8, 15", "all"),
         ("cuts", "24, 60", "auto"),
