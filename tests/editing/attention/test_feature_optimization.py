@@ -170,7 +170,7 @@ def test_what_only_rounding_made_has_no_slope_but_as_released():
         optimised(x, x, still(), changed(**given, details=details)) - x
         for details in ("fixed", "released")
     ]
-    assert not moved[0].any()
+    assert moved[0].abs().amax() < 1e-6
     assert moved[1].abs().amax() > WANTED.learning_rate / 2
 
 

@@ -102,7 +102,6 @@ def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
     for given in (
         {},
         {"steps": 3},
-        {"joint_norm": False},
         {"control": f"canny={net.name}@0.5"},
     ):
         runs = [

@@ -23,7 +23,6 @@ from regrain.editing.params.written import (
     Cuts,
     Emphasis,
     EmphasisWords,
-    Grids,
     Words,
     is_text,
 )
@@ -32,8 +31,6 @@ from regrain.editing.request.project import schema
 CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
-    (Grids, "2, 4", [2, 4], (2, 4)),
-    (Grids, "2", 2, (2,)),
     (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
     (Cuts, "none", [], ()),
@@ -51,7 +48,7 @@ def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain,
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
 
 
-@pytest.mark.parametrize("kind", [Controls, Grids, EmphasisWords, Words])
+@pytest.mark.parametrize("kind", [Controls, EmphasisWords, Words])
 def test_nothing_is_nothing(kind):
     adapter = TypeAdapter(kind)
     for empty in ("", " ", None, []):

@@ -289,7 +289,7 @@ def test_a_margin_shows_each_edit_where_it_differs_from_the_source():
 
 
 def test_key_frames_are_kept_and_the_others_follow():
-    result = keyed("0, 3", reconstruct=True)
+    result = keyed("0, 3", method="vid2vid_zero")
     negative = 255 - moving().astype(int)
     alone = result.uncomposited[:]
     keys = [0, 3, 7]
@@ -313,7 +313,9 @@ def test_key_frames_are_kept_and_the_others_follow():
 
 @pytest.mark.parametrize("size", [3, 4])
 def test_windows_change_nothing_between_key_frames(size):
-    whole, parts = (keyed("every 2", most, reconstruct=True) for most in (32, size))
+    whole, parts = (
+        keyed("every 2", most, method="vid2vid_zero") for most in (32, size)
+    )
     assert len(parts.plan.windows) > 1
     assert np.array_equal(whole.frames, parts.frames)
     assert np.array_equal(whole.reconstruction, parts.reconstruction)
@@ -458,7 +460,9 @@ def test_another_request_is_edited_anew(small, monkeypatch, change):
 
 def test_all_of_a_draft_is_kept(small, monkeypatch):
     asked = request("fatezero", more_prompts=("a cat on the beach",))
-    asked = replace(asked, labels=None, regions=())
+    asked = replace(
+        asked, labels=None, regions=(), source_prompt="a horse", prompt="a cat"
+    )
     given = params("fatezero", blend_latents="always", blend_self=True)
     first = run(small, asked, given)
     calls = calls_of(small, monkeypatch)
@@ -500,7 +504,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     generator = torch.Generator().manual_seed(0)
     shape = (2, count, 4, *working.grid.size)
     first, back = torch.randn(shape, generator=generator)
-    given = check_params("fatezero", {"reconstruct": True})
+    given = check_params("vid2vid_zero", {})
     draft = WindowResult((first,), reconstruction=back)
     result = assembled(tiny, asked, given, count, lambda keys: draft)
     assert isinstance(result.uncomposited, DiskFrames)
@@ -513,7 +517,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
 
 
 @pytest.mark.full(but="infedit")
-@pytest.mark.parametrize("method", ["fatezero", "infedit"])
+@pytest.mark.parametrize("method", ["vid2vid_zero", "infedit"])
 def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
     asked = request(method)
     more = {"reconstruct": True} if has(method, "reconstruct") else {}

@@ -55,6 +55,12 @@ def example(opened, tmp_path):
     return example
 
 
+def test_a_credit_is_said_not_to_be_shown(example, tmp_path, caplog):
+    (tmp_path / "projects" / "01_two_things" / "credit.json").write_text("{}")
+    load_examples(tmp_path / "projects", tmp_path / "again")
+    assert "01_two_things: credit.json: Credits are not shown." in caplog.text
+
+
 def outcome_of(count=9, attention=None, **more):
     """A result of black frames, everything edited."""
     frames = np.zeros((count, 32, 48, 3), np.uint8)
