@@ -30,7 +30,7 @@ def bind(codes, strength, *how, **named):
 def test_heads_go_in_blocks_to_the_same_numbers(monkeypatch):
     """The formula itself is held by `flow_regions_formulas`, on whole matrices."""
     q, k, v, codes, a = case(30)
-    binding = bind(codes, a, 0.3, "pushed")
+    binding = bind(codes, a, 0.3)
     whole = attend_to_words(q, k, v, binding)
     monkeypatch.setattr("regrain.editing.attention.words._BLOCK", 1)
     for one, other in zip(attend_to_words(q, k, v, binding), whole, strict=True):

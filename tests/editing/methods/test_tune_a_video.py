@@ -146,7 +146,7 @@ def facts_of(made):
 def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     """The same bits as tuning and editing in one run; its own settings count, not those
     of the request."""
-    asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
+    asked = request(params=QUICK | {"learning_rate": 0.01})
     *_, made, whole = (e for e in edit(asked, small) if isinstance(e, Tuned | Finished))
     save_adapter(made.adapter, path := tmp_path / "clip.safetensors")
     chosen = replace(asked, adapter=str(path), params={"steps": 2, "preview_every": 0})

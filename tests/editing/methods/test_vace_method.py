@@ -293,8 +293,7 @@ OVERLAP = "^params.overlap: Expected 0, or a multi"
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"picture_from": 0.5}, "^params.picture_from: It is for picture"),
-        ({"picture_blocks": "style"}, "^params.picture_blocks: It is for picture"),
+        ({"picture_colors": 0.5}, "^params.picture_colors: It is for picture"),
         ({"levels": "1000, 757, 522"}, "^params.steps: Expected 3, since so many"),
         ({"levels": "757, 1000"}, LEVELS),
         ({"levels": "1001, 3"}, LEVELS),

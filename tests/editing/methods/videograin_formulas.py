@@ -37,7 +37,7 @@ from wiring import (
 
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.smoothing import steady
-from regrain.editing.params.base import MODULATION
+from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.videograin import VideoGrainParams
 
 CASE = Case(
@@ -174,7 +174,8 @@ def check_plain(run: Run, call: Call) -> None:
 
 def as_paper(run: Run, **given: object) -> Run:
     """A run of a method that binds regions as the paper does, as it is seen here."""
-    values = {name: getattr(run.params, name) for name in MODULATION}
+    names = ModulatedParams.__annotations__
+    values = {name: getattr(run.params, name) for name in names}
     return replace(run, params=VideoGrainParams(**(values | given)))
 
 
