@@ -25,7 +25,7 @@ from regrain.editing.attention.frames import (
     across_frames,
     frames_seen,
 )
-from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.attention.layers import AttentionLayer, Size
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import (
     Answer,
@@ -159,14 +159,15 @@ class VideoGrainModel:
         frames = working.grid.time
         self.seen = frames_seen(_SPANS[params.attention_span], frames)
         finest = min(site.stride for site in backbone.sites if site.kind == "self")
-        sizes = [working.grid.over(finest).size]
-        ids = follow(working.frames, sizes, params.flow, working.window.breaks)
-        self.tracks = {
-            size: TrackOrder.of(own, backbone.device) for size, own in ids.items()
-        }
-        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or
-        # removed.
-        self.tracks_key = b"".join(own.numpy().tobytes() for own in ids.values())
+        size = working.grid.over(finest).size
+        ids = follow(working.frames, size, params.flow, working.window.breaks)
+        self.tracks: dict[Size, TrackOrder] = {}
+        self.tracks_key = b""
+        if ids is not None:
+            self.tracks[size] = TrackOrder.of(ids, backbone.device)
+            # The tracks themselves, not the `flow` setting: weights of RAFT may be added
+            # or removed.
+            self.tracks_key = ids.numpy().tobytes()
 
         self._patches = (joint_norm(frames),) if params.joint_norm else ()
         self.control = ControlNets(

@@ -321,22 +321,22 @@ def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
 
 def follow(
     frames: Frames,
-    sizes: Sequence[Shape],
+    size: Shape,
     method: FlowMethod = "auto",
     breaks: Sequence[int] = (),
-) -> dict[Shape, Int[Tensor, "frames tokens"]]:
-    """Follow a clip on some attention grids: the track of every token, by height and
-    width of the grid.
+) -> Int[Tensor, "frames tokens"] | None:
+    """Follow a clip on an attention grid of some height and width: the track of every
+    token; None of a single frame.
 
     Tokens are the cells of a grid, row by row. Every track begins anew in the frames of
     `breaks`, from 1. Method and errors are those of `estimate_flow`.
     """
-    if len(frames) < 2 or not sizes:
-        return {}
+    if len(frames) < 2:
+        return None
     forward, backward = estimate_both(frames[:-1], frames[1:], method)
     occluded = occlusion(forward, backward)
     occluded[[frame - 1 for frame in breaks]] = True
-    return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
+    return trajectories(forward, occluded, size).flatten(1)
 
 
 def targets_of(flow: Flows) -> Flows:

@@ -26,6 +26,7 @@ from regrain.editing.storage import cache
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content, Values
 
+_LEARNING_RATE = 0.01  # of null-text inversion at the first step; it falls to half
 Predict = Callable[[Tensor, Step], Answer]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
 PredictWithText = Callable[[Tensor, Step, Tensor], Answer]
@@ -57,7 +58,6 @@ def null_text(
     *,
     guidance_scale: float,
     inner_steps: int,
-    learning_rate: float = 1e-2,
 ) -> Iterator[tuple[Step, Float[Tensor, "1 L d"], float]]:
     """Learn, step by step, an "empty" text with which guided sampling retraces an
     inversion.
@@ -77,7 +77,6 @@ def null_text(
         empty: The encoded text at the start of the first step.
         guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
         inner_steps: Most Adam steps per step.
-        learning_rate: Learning rate of the first step; it falls linearly to half.
     Yields:
         The step, its text, and the mean squared distance to the pivot before its last
         Adam step.
@@ -96,7 +95,7 @@ def null_text(
             guided=predict_source(x, step),
             guidance_scale=guidance_scale,
         )
-        rate = learning_rate * (1 - share / 2)
+        rate = _LEARNING_RATE * (1 - share / 2)
         enough = 1e-5 + 1e-3 * share
         learned, loss = _descend(
             reach,

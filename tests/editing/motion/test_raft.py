@@ -65,7 +65,7 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
     with pytest.raises(ModelError, match=missing):
         estimate_flow(here, there, "raft")
     with pytest.raises(ModelError, match=missing):
-        follow(np.concatenate([here, there]), [(8, 8)], "raft")
+        follow(np.concatenate([here, there]), (8, 8), "raft")
 
 
 def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_over(
