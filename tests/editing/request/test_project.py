@@ -118,7 +118,7 @@ REFUSED = {
     "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", "", " "],
     "adapter": ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None],
     "seed": [-1, 2**63, True],
-    "prompt": [None],
+    "prompt": [None, "a fox\0", "\ud800"],
 }
 
 

@@ -179,6 +179,14 @@ def test_points_strokes_undo_and_redo(session):
     assert session.can == {"undo": False, "redo": True}
 
 
+def test_a_mask_model_that_is_not_at_hand_is_not_offered(monkeypatch):
+    here = mask_models.click_models("sam")["cuts"]
+    gone = replace(here, name="gone", missing=True)
+    monkeypatch.setattr(mask_models, "finders", lambda: {"here": here, "gone": gone})
+    assert [*mask_models.click_models("sam")] == ["cuts"]
+    assert [*mask_models.trackers()] == ["cuts"]
+
+
 def test_a_region_asks_another_finder_where_the_usual_one_fails(session, monkeypatch):
     known = mask_models.click_models("sam")
     other_one = replace(known["cuts"], name="other")
