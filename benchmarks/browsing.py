@@ -182,8 +182,7 @@ def set_steps(page: Any, steps: int) -> None:
     """Set the number of steps of the next run."""
     if page.is_hidden("#how-body"):
         page.click(".rg-how")
-    page.click("#settings button")
-    field = page.locator("#settings input[type=number]").first
+    field = page.locator("#rg-set-steps")
     field.fill(str(steps))
     field.press("Tab")
     page.wait_for_timeout(500)

@@ -74,7 +74,7 @@ def parameter(
     span: tuple[float | int, float | int] | None = None,
     *,
     group: str = "More",
-    reach: float | None = None,
+    reach: int | None = None,
     hint: str | None = None,
     **more: Any,
 ) -> Any:
