@@ -163,10 +163,9 @@ def given_to(model):
     return x, model.embed(["a cat", "ugly"]), found
 
 
-@pytest.mark.parametrize("hints", [(1.0,), (0.0, 1.0), (0.7, 0.3)])
-def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline, hints):
+def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline):
     """With the condition in all rows, what computes attention in control blocks, too,
-    and hints that count by a number for each token."""
+    which counts by a number for each token."""
     x, text, context = given_to(vace_double)
     step = vace_double.schedule.sampling(4)[1]
     seen = []
@@ -176,8 +175,8 @@ def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline, hints):
         return plain(q, k, v, site)
 
     tokens = torch.linspace(0.2, 1.5, len(x) * 6).double()
-    scales = torch.tensor(hints * 2).double()[:2, None] * tokens
-    change = Intervention(attend, context=context, hints=hints, token_scale=tokens)
+    scales = tokens.expand(2, -1)
+    change = Intervention(attend, context=context, token_scale=tokens)
     x0, eps = vace_double.predict(torch.cat([x, x]), step, text, change)
     assert tuple(seen) == vace_double.sites
     assert [site.block for site in seen[:4:2]] == ["vace_blocks.0", "vace_blocks.1"]
@@ -216,7 +215,6 @@ def test_without_hints_it_is_the_wan_of_its_base_layers(vace, vace_folder):
     nothing = torch.zeros(len(x) * 6)
     for change in (
         Intervention(attend),
-        Intervention(context=context, hints=(0.0,)),
         Intervention(context=context, token_scale=nothing),
     ):
         x0, eps = vace.predict(x, step, text[0], change)
