@@ -152,7 +152,7 @@ def given_to(model):
 
 def test_a_call_is_the_librarys_for_every_prompt(vace_double, pipeline):
     """With the condition in all rows, what computes attention in control blocks, too,
-    and hints that count by a number for each token."""
+    which counts by a number for each token."""
     x, text, context = given_to(vace_double)
     step = vace_double.schedule.sampling(4)[1]
     seen = []
