@@ -552,14 +552,14 @@ def test_each_window_of_each_region_is_counted(small):
 # --- Tuned models
 
 
-def test_a_model_is_tuned_on_the_boxes(small, small_folder, tmp_path):
+def test_a_model_is_tuned_on_the_boxes(small, tmp_path, monkeypatch):
     asked = request(step=20, method="tune_a_video", params=TUNING)
     made = {}
     for focus in ("on", "off"):
         *_, last = tune(replace(asked, focus=focus), small)
         made[focus] = str(tmp_path / f"{focus}.safetensors")
         save_adapter(last.adapter, Path(made[focus]))
-    edited = request(step=20, adapter=made["on"], model=str(small_folder))
+    edited = request(step=20, adapter=made["on"])
 
     def warned(asked):
         warnings = run(asked, small)[1]["warnings"]
@@ -568,6 +568,7 @@ def test_a_model_is_tuned_on_the_boxes(small, small_folder, tmp_path):
     assert not warned(edited)
     assert not warned(replace(edited, adapter=made["off"], focus="off"))
     assert warned(replace(edited, focus="120x120+180+100"))
+    monkeypatch.setattr(beforehand, "loaded_backbone", lambda *_: small)
     beforehand.check_known(edited)
     whole = replace(edited, focus="off")
     for refuse in (warned, beforehand.check_known):
