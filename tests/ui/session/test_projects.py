@@ -44,6 +44,7 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
 from regrain.ui.session.session import WORDS
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
+from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.layers import Key, MaskLayer, Reshape
@@ -543,6 +544,12 @@ def test_an_example_is_kept_once_something_is_changed(root, visits):
     session.add_region()
     keep(visits, session)
     assert [one.title for one in visits.projects.listed()] == ["Example"]
+
+
+def test_a_tuned_model_of_the_server_is_kept_by_its_name(root, visits, session):
+    session.adapters.chosen = Entry("server-mine", "Mine", "mine", None, "Here")
+    keep(visits, session)
+    assert read_json(root / "my walk" / PAGE)["adapter"] == "mine"
 
 
 def test_another_part_of_the_clip_stays_in_its_project(process, visits, session):

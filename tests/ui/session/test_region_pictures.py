@@ -113,7 +113,9 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert session_views.cards(session).regions[0].picture.startswith("data:image/jpeg")
     view = act(how="open")[0].cutting
     assert (view.label, view.veil, view.points) == (label, "", [])
-    view = act(how="cut", points=[[0.5, 0.5, 1]])[0].cutting
+    answer = act(how="cut", points=[[0.5, 0.5, 1]])[0]
+    assert not answer.note
+    view = answer.cutting
     assert view.points == [(0.5, 0.5, 1)]
     assert veil_of(view)[20, 30, 3] == 0
     assert veil_of(view)[0, 0, 3] > 0  # the stray patch is no part of the thing
