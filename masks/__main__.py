@@ -176,7 +176,6 @@ def convert(
     _save(found, out, colors, fps)
 
 
-@app.command()
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     return call(app, name, arguments)

@@ -37,6 +37,7 @@ from regrain.editing.diffusion.schedule import (
     generator,
 )
 from regrain.editing.diffusion.text import PromptEmbedding, find_all
+from regrain.editing.errors import RequestError
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
@@ -317,6 +318,11 @@ class Branches:
         recorder = AttentionRecorder(HeatScope.choose(working.grid, backbone.sites))
         self._modulation = Modulation(layout, params, "all", recorder)
         self._bound = bool(layout.has_words.any())
+        if self._bound and self.words.any:
+            raise RequestError(
+                "params.blend",
+                "Where regions have words, their masks say what stays. Set it to regions.",
+            )
         self._columns = {} if self._bound else telling_columns(target)
         read = dict.fromkeys(("source", "layout"), text)
         read |= dict.fromkeys(_UNCOND.values(), uncond)
