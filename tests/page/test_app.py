@@ -156,8 +156,8 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
 
 @pytest.mark.full
 def test_a_preset_shows_what_it_sets(page):
-    unfold(page, "#settings", "#experiments")
-    unfold(page, "#regions", "#more")
+    unfold(page, "#settings", "#set-experiments")
+    unfold(page, "#set-regions", "#set-more")
     assert page.input_value("#rg-set-levels") == "all"
     said = "Start from the paper's values or from those of the released code."
     assert page.inner_text("#rg-about-preset") == said

@@ -417,7 +417,7 @@ def test_what_cannot_be_opened_changes_nothing(page, tmp_path):
 
 
 KEYS, CUTS = (
-    f"#long-clips .rg-set:has(label:has-text('{name}')) input"
+    f"#set-long-clips .rg-set:has(label:has-text('{name}')) input"
     for name in ("Key frames", "Cuts")
 )
 
@@ -487,7 +487,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
 
 def set_keys(page, text, frames):
     """Type which frames are keys; those are marked then."""
-    unfold(page, "#settings", "#long-clips")
+    unfold(page, "#settings", "#set-long-clips")
     fill_until(page, page.locator(KEYS), text, lambda: keys(page) == frames)
 
 
@@ -499,7 +499,7 @@ def keys(page):
 
 
 def says(page, text):
-    unfold(page, "#settings", "#long-clips")
+    unfold(page, "#settings", "#set-long-clips")
     wait(lambda: page.input_value(KEYS) == text, f"the field says {text}")
 
 

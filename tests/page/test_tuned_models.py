@@ -79,8 +79,8 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, open_page):
     page.click("#tabs >> text=Masks")
     assert page.is_visible(".rg-losses")  # beside the masks, too
     # Settings of the tuning are together.
-    unfold(page, "#experiments")
-    titles = page.locator("#experiments .rg-more > summary")
+    unfold(page, "#set-experiments")
+    titles = page.locator("#set-experiments .rg-more > summary")
     wait(lambda: titles.count() >= 2, "the groups are shown")
     assert "Tuning" in titles.all_inner_texts()
     first = page.locator("#rg-set-tune_steps")

@@ -100,6 +100,11 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
         lambda: page.locator(".rg-quality :checked").count() == 0,
         "no quality has 33 steps",
     )
+    seed = page.locator("#rg-set-seed")
+    seed.fill("")  # none, not 0
+    page.locator(f"#settings {NOTE}").wait_for()
+    seed.fill("3")
+    page.locator(f"#settings {NOTE}").wait_for(state="detached")
     page.locator(".rg-method select").select_option("sdedit")
     wait(
         lambda: quality.all_inner_texts()[1].startswith("Standard"),
@@ -130,8 +135,8 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):
 
 
 def test_a_control_network_is_picked_weighed_and_seen(page):
-    unfold(page, "#settings", "#experiments")
-    unfold(page, "#source")
+    unfold(page, "#settings", "#set-experiments")
+    unfold(page, "#set-source")
     page.get_by_text("Add control network").first.click()
     text = page.locator("#rg-set-control")
     assert text.input_value() == "canny=storybook/canny@0.7"

@@ -106,7 +106,8 @@ class SettingHandlers(Handlers):
             session.filled = model
         asked = session.opened.request.asked
         fields = self.fields_of(replace(asked, prediction=""), model, names)
-        shown = self.method(session.method, replace(fields, seed=said.seed))
+        fields = replace(fields, seed=said.seed, variants=said.variants)
+        shown = self.method(session.method, fields)
         return shown | self.added(names, model)
 
     @outputs("settings", "progress")

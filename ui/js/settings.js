@@ -31,7 +31,7 @@ const MARKED = ["keyframes", "cuts"]; // written by marks below the film strip, 
 
 /** @param {string} title @param {...HTMLElement} fields */
 const makeFold = (title, ...fields) => {
-  const id = title.toLowerCase().replace("for ", "").replaceAll(" ", "-");
+  const id = "set-" + title.toLowerCase().replace("for ", "").replaceAll(" ", "-");
   const summary = make("summary", {}, title);
   return make("details", { className: "rg-more", id }, summary, ...fields);
 };
@@ -144,7 +144,7 @@ class Settings {
   #makeSeed() {
     const { view } = this;
     const seed = makeNumber((value) => {
-      view.seed = Number(value);
+      view.seed = /** @type {number | string} */ (value); // what is no number is refused, not 0
       this.say();
     });
     seed.show(view.seed);

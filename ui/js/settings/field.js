@@ -55,13 +55,12 @@ export const makeNumber = (take, step = "any") => {
 
 /**
  * Make a slider with a number beside it, which takes what lies beyond the slider's end, too.
- * @param {string} name
  * @param {Parameter} parameter
  * @param {number} usual
  * @param {Take} take
  * @returns {Control}
  */
-const makeRange = (name, parameter, usual, take) => {
+const makeRange = (parameter, usual, take) => {
   const { title, type, minimum = 0, maximum = 0, reach = maximum } = parameter;
   const step = type === "integer" ? 1 : stepOf(maximum, usual);
   const oninput = () => {
@@ -89,12 +88,11 @@ const makeRange = (name, parameter, usual, take) => {
 
 /**
  * Make what a parameter is chosen or typed by.
- * @param {string} name
  * @param {Parameter} parameter
  * @param {Value} usual
  * @param {Take} take
  */
-const makeControl = (name, parameter, usual, take) => {
+const makeControl = (parameter, usual, take) => {
   const { type, minimum, maximum, hint = "", enum: offered } = parameter;
   if (type === "boolean") return makeSwitch(take);
   if (offered)
@@ -104,7 +102,7 @@ const makeControl = (name, parameter, usual, take) => {
     );
   if (type === "string") return makeText(hint, take);
   const isRange = minimum !== undefined && maximum !== undefined && maximum <= MOST_SLIDER;
-  return isRange ? makeRange(name, parameter, Number(usual), take) : makeNumber(take);
+  return isRange ? makeRange(parameter, Number(usual), take) : makeNumber(take);
 };
 
 /**
@@ -133,7 +131,7 @@ export const frame = (name, title, description, { nodes }, ...more) => {
  * @param {Take} take
  */
 export const makeField = (name, parameter, usual, take) => {
-  const control = makeControl(name, parameter, usual, (value) => {
+  const control = makeControl(parameter, usual, (value) => {
     mark(value);
     take(value);
   });
