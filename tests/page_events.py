@@ -48,6 +48,7 @@ class PageEvents:
         for number, name in names.items():
             self.values[name] = _json(getattr(page.blocks[number], "value", None))
         self.failed: list[str] = []
+        self._changed: list[str] = []
 
     def load(self) -> None:
         """Open the page."""
@@ -74,6 +75,8 @@ class PageEvents:
                     heard = True
                     anyio.run(self._run, fn, data)
         assert heard, f"nothing hears {event} of {component}"
+        while self._changed:
+            self._fire("change", self._changed.pop(), {})
 
     async def _run(self, fn: BlockFunction, data: dict[str, object]) -> None:
         succeeded = True
@@ -126,11 +129,12 @@ class PageEvents:
 
     def _take(self, name: str, value: object) -> None:
         value = _json(value)
-        is_update = isinstance(value, dict) and value.get("__type__") == "update"
-        if not is_update:
-            self.values[name] = value
-        elif "value" in value:
-            self.values[name] = value["value"]
+        if isinstance(value, dict) and value.get("__type__") == "update":
+            value = value.get("value", self.values[name])
+        changed = value != self.values[name]
+        self.values[name] = value
+        if name == "model" and changed:  # as a list of Gradio's says
+            self._changed.append(name)
 
 
 def _json(value: object) -> Any:

@@ -64,9 +64,9 @@ class CheckHandlers(Handlers):
 
         The values of the fields are kept: they are the page's last.
         """
-        with suppress(EditingError):
+        with suppress(EditingError):  # of a clip that the page has left
             given = Fields.of(*fields)
-            self.session(request).fields = given
+            self.described(request, words).fields = given
             if self.load_ahead:
                 self.load_ahead(self.catalogue.model(given.model))
         shown: Changes = {}

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import gradio as gr
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.files.location import BUILT_IN_MODEL, suits
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.params.registry import find_method
 from regrain.editing.request.usual import for_method, for_model
 from regrain.ui.handlers.base import (
+    FIELDS,
     METHOD,
     SESSION,
     Handlers,
@@ -36,7 +37,7 @@ from regrain.ui.views.shown import GalleryFailed, NoticeView
 _USELESS = NoticeView(
     "The built-in model knows drawings only: of this clip it would make nonsense. Masks work."
 )
-_ALL = (*SESSION, "added")
+_ALL = (*SESSION, *FIELDS)
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ class SettingHandlers(Handlers):
         said = Fields.of(*fields)
         try:
             session = self.session(request)
+            if self.catalogue.lacks_files(said.model):
+                return {"hub": model_views.hub_view(str(said.model))}
             shown: Changes = {}
             if session.filled != str(said.model):  # else it came with values of its own
-                if self.catalogue.lacks_files(said.model):
-                    return {"hub": model_views.hub_view(str(said.model))}
                 shown |= self._change_model(session, said)
             shown |= self._notice(session, said.model)
             return shown | self.cards(session, said.model)
@@ -104,6 +105,7 @@ class SettingHandlers(Handlers):
             before = session.filled or BUILT_IN_MODEL
             session.method, names = for_model(session.method, said.names, before, model)
             session.filled = model
+            session.chosen_model = model
         asked = session.opened.request.asked
         fields = self.fields_of(replace(asked, prediction=""), model, names)
         fields = replace(fields, seed=said.seed, variants=said.variants)
@@ -143,19 +145,13 @@ class ClipHandlers(SettingHandlers):
     files: ClipFiles
 
     @outputs(*_ALL)
-    def choose(
-        self, event: gr.EventData, request: gr.Request, model: object
-    ) -> Changes:
+    def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
-        return self.opened(
-            self.files.begin(page_of(request), example.opened),
-            "",
-            model,
-        )
+        return self.opened(self.files.begin(page_of(request), example.opened), "")
 
     @outputs(*_ALL)
-    def load(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
+    def load(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a clip of the user's own that was uploaded."""
         try:
             session, note = self.files.upload(
@@ -164,7 +160,7 @@ class ClipHandlers(SettingHandlers):
         except Exception as error:
             failed = explain(error, "a clip could not be opened", with_field=True)
             return {"gallery": GalleryFailed(failed, time.time())}
-        return self.opened(session, note, model)
+        return self.opened(session, note)
 
     @outputs(*_ALL)
     def trim(
@@ -207,31 +203,43 @@ class ClipHandlers(SettingHandlers):
             return self.failed(error)
         return self.download(saved, "project.zip")
 
-    def opened(self, session: Session, note: str, model: object) -> Changes:
-        """Show a session from its beginning."""
+    def opened(self, session: Session, note: str) -> Changes:
+        """Show a session from its beginning, with the model of its clip."""
         opened = session.opened
-        asked = opened.request
-        added = asked.added
-        if session.filled:
-            names = [name for name in added if suits(model, name)]
-        else:
-            with session.lock:
-                session.method, names = for_model(
-                    session.method,
-                    added,
-                    BUILT_IN_MODEL,
-                    str(model or BUILT_IN_MODEL),
-                )
-        session.filled = str(model)
-        chosen = str(model) if self.catalogue.is_usable(model) else BUILT_IN_MODEL
-        fields = self.fields_of(asked.asked, chosen, names)
+        with session.lock:
+            model, names = self._model_of(session)
+            session.filled = model
+        known = model if self.catalogue.is_usable(model) else BUILT_IN_MODEL
+        fields = session.fields
+        if fields is None:
+            fields = self.fields_of(opened.request.asked, known, names)
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),
-            **self.method(session.method, fields),
+            **self.method(session.method, replace(fields, model=known)),
+            "model": model,
             **self.added(names, model),
             **self._notice(session, model),
         }
+
+    def _model_of(self, session: Session) -> tuple[str, list[str]]:
+        """Return the model of a session's clip, and what is added to it.
+
+        A video of which nothing is said has the one that was chosen last, which it is
+        edited by in its usual way.
+        """
+        asked = session.opened.request
+        if session.fields:
+            return str(session.fields.model), session.fields.names
+        if session.opened.file is None:
+            return asked.model, asked.added
+        model = session.chosen_model
+        if not self.catalogue.is_usable(model):  # its file has gone
+            model = BUILT_IN_MODEL
+        session.method, names = for_model(
+            session.method, asked.added, BUILT_IN_MODEL, model
+        )
+        return model, names
 
     def _shown(self, session: Session, note: str, model: object = None) -> Changes:
         """Show the clip, its masks and words, and no run."""

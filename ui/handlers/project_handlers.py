@@ -60,7 +60,7 @@ class ProjectHandlers(SessionHandlers):
         return self._listed(request, said)
 
     @outputs(*SESSION, *FIELDS, "recent")
-    def path(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
+    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         shown: Changes = {}
         said = ""
@@ -75,7 +75,7 @@ class ProjectHandlers(SessionHandlers):
             shown = (
                 self.whole(session, _NOTE)
                 if session.returned
-                else self.opened(session, note, model)
+                else self.opened(session, note)
             )
         except Exception as error:
             said = explain(error, "a file could not be opened")

@@ -82,14 +82,8 @@ class SessionHandlers(ClipHandlers):
 
     def whole(self, session: Session, note: str) -> Changes:
         """Show all of a session that was there before."""
-        fields = session.fields
-        model = fields.model if fields else BUILT_IN_MODEL
         with session.lock:
-            shown = self.opened(session, note, model) | {"model": model}
-            if fields:
-                shown |= self.added(fields.names, model)
-                with suppress(EditingError):  # its model has gone
-                    shown |= self.method(session.method, fields)
+            shown = self.opened(session, note)
             if session.returned and not session.run:
                 history = session.history
                 for last in history.of_clip(session.id)[:1]:

@@ -160,7 +160,7 @@ def _wire_projects(projects: ProjectHandlers) -> list[Dependency]:
     on(p.recent.delete, projects.delete, **QUIET)
     opened = [
         on(p.recent.open, projects.open, **TWO),
-        on(p.recent.path, projects.path, p.model, **TWO),
+        on(p.recent.path, projects.path, **TWO),
     ]
     for event in opened:
         event.then(None, None, None, js=_RESTORED, **QUIET)
@@ -173,8 +173,8 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
     p = clips.parts
     on = partial(_listen, p)
     return [
-        on(p.gallery.pick, clips.choose, p.model, **MANY),
-        on(p.gallery.open, clips.load, p.model, **TWO),
+        on(p.gallery.pick, clips.choose, **MANY),
+        on(p.gallery.open, clips.load, **TWO),
         on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
         on(p.cards.prompts, clips.describe, p.cards, **MANY),
         on(p.method.choose, clips.switch, p.fields, **QUIET),

@@ -369,7 +369,9 @@ def _take(
     masks = MaskFiles(folder)
     take_work(session, content, masks)
     fields = content.get("fields")
-    session.fields = Fields.kept(fields) if fields else None
+    if fields:
+        session.fields = Fields.kept(fields)
+        session.chosen_model = str(session.fields.model)
     session.adapters.restore(
         content.get("adapters", ()), content.get("adapter", ""), folder
     )

@@ -14,6 +14,7 @@ from typing import cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.request.boxes import check_focus
 from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
@@ -166,6 +167,7 @@ class Session(ClipWork):
         self.refused = False  # the last run did not begin, and the page still says why
         self.saved: Path | None = None  # folder of the last project that was downloaded
         self.exported: Path | None = None  # and of the last masks
+        self.chosen_model = BUILT_IN_MODEL  # last; new videos of one's own have it
         self.adapters = AdapterList()
         self.history = History()
         self._past: set[str] = set()  # identities of clips that the page has left

@@ -1,12 +1,19 @@
 """What opening a clip and choosing a preset fill in, without a browser."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from regrain.editing.storage.local_models import ASSETS
+from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.clip_handlers import ClipHandlers
+from regrain.ui.values.fields import Fields
 from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.last_runs import LastRuns
 
 
 @pytest.fixture
@@ -17,17 +24,38 @@ def handlers(open_clip, visits_of):
     return ClipHandlers(catalogue, visits, visits.media, None, None)
 
 
-@pytest.mark.parametrize("model", [None, "", "storybook"])
-def test_a_clip_begins_in_the_usual_way_of_the_model(
-    handlers, model, open_clip, monkeypatch
-):
+def test_a_project_begins_in_its_own_way(handlers, open_clip):
     session = handlers.visits.get("page")
     asked = {"method": "infedit", "loras": ("storybook/fast",), "params": {"hold": 0.5}}
     session.open(open_clip("own", **asked), "own")
-    shown = handlers.opened(session, "", model)
+    shown = handlers.opened(session, "")
     assert (session.method, shown["added"]) == ("infedit", ["storybook/fast"])
     assert shown["settings"].given == {"infedit": {"hold": 0.5}}
     assert shown["settings"].usual["guidance_scale"] == 1.0  # of the LoRA
+
+
+def test_the_model_is_the_clips_and_new_videos_have_the_one_chosen_last(
+    handlers, open_clip, monkeypatch, tmp_path
+):
+    mine = "mine.safetensors"
+    save_file({"a": torch.zeros(2)}, tmp_path / mine)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    session = handlers.visits.get("page")
+    video = replace(open_clip("walk"), name="", file=Path("walk.mp4"))
+
+    def model_of(clip, identity, fields=None):
+        session.open(clip, identity)
+        session.fields = fields
+        shown = handlers.opened(session, "")
+        assert session.filled == shown["model"]
+        return shown["model"]
+
+    session.chosen_model = mine
+    assert model_of(open_clip("example"), "1") == "storybook"
+    assert model_of(video, "2") == mine
+    assert model_of(video, "3", Fields("gone")) == "gone"
+    session.chosen_model = "gone"
+    assert model_of(video, "4") == "storybook"
 
 
 def test_a_preset_shows_what_it_sets_and_marks_stay(handlers):
@@ -46,3 +74,18 @@ def test_a_preset_shows_what_it_sets_and_marks_stay(handlers):
     event = SimpleNamespace(_data={"preset": "none"})
     answer = handlers.choose_preset(event, page, "storybook", [], said)
     assert "preset" in answer["progress"].field
+
+
+def test_fields_of_a_clip_that_the_page_has_left_are_not_the_next_ones(
+    handlers, open_clip
+):
+    page = SimpleNamespace(session_hash="page")
+    session = handlers.visits.get("page")
+    shared = (handlers.catalogue, handlers.visits, handlers.media, None)
+    checking = CheckHandlers(*shared, LastRuns())
+    left = {"id": session.id, "have": session.rev}
+    session.open(open_clip("next"), "next")
+    checking.look(page, left, "storybook", [], {"seed": 5})
+    assert session.fields is None
+    checking.look(page, {"id": "next", "have": 0}, "storybook", [], {"seed": 5})
+    assert session.fields.seed == 5
