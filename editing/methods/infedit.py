@@ -323,7 +323,7 @@ class Branches:
                 "params.blend",
                 "Where regions have words, their masks say what stays. Set it to regions.",
             )
-        self._columns = {} if self._bound else telling_columns(target)
+        self._columns = telling_columns(target)
         read = dict.fromkeys(("source", "layout"), text)
         read |= dict.fromkeys(_UNCOND.values(), uncond)
         self._texts = read | bound

@@ -206,12 +206,12 @@ class Compositor:
             return None
         if self._drawn[0].placed.fills(self._request):
             return shown[0]  # nothing is beside it
-        put = partial(self._over, pictures, below, differs=differs, whole=True)
+        put = partial(self._over, shown, below, differs=differs, whole=True)
         return self._lazy(lambda start, stop: put(start, stop)[0], 3)
 
     def _over(
         self,
-        pictures: Sequence[Frames | None],
+        pictures: Sequence[Frames],
         below: Read,
         start: int,
         stop: int,
@@ -232,8 +232,6 @@ class Compositor:
         fades = request.opacity
         opacities = None if fades is None else fades.read(start, stop)
         for one, size, shown in zip(self._drawn, self._sizes, pictures, strict=True):
-            if shown is None:
-                continue
             placed = one.placed
             if placed.region is None:
                 masks = request.edited_mask.read(start, stop)

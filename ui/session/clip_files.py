@@ -48,8 +48,7 @@ class ClipFiles:
                 session.open(opened, identity)
             else:
                 session.open_part(opened, identity)
-        if old is not opened:
-            self.media.drop(old.folder)
+        self.media.drop(old.folder)
         return session
 
     def upload(self, page: str, file: Path) -> tuple[Session, str]:

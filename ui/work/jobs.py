@@ -85,7 +85,7 @@ class RunJob:
     page: str
     opened: OpenedClip | None = None
     whole: dict[int, LazyFrames] | None = None
-    keep: Callable[[Adapter], object] | None = None
+    keep: Callable[[Adapter], object] = lambda adapter: None
     kept: Collection[Path] = ()
     number: int = 1
     total: int = 1
@@ -124,7 +124,7 @@ class Jobs:
         with closing(self.edit(job.request)) as events:  # type: ignore[type-var]
             for event in events:
                 finished = event if isinstance(event, Finished) else None
-                if isinstance(event, Tuned) and job.keep:
+                if isinstance(event, Tuned):
                     job.keep(event.adapter)
                 if isinstance(event, Ready):
                     shown = begun.write(event.frames)

@@ -79,6 +79,11 @@ def test_replace_as_published_and_mended(tiny):
     original = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
     assert float(original[:, 2].sum()) == 5
     assert [float(row.sum()) for row in original[3:7]] == [2] * 4
+    # Up to the last changed word, what follows one is shifted; after it, no more.
+    both = tiny.embed([SHIBA.replace("watermelon", "orange")])
+    original = replace_map(tiny.embed([DOG]), both, "original")
+    shifted = {row: {row + 4: 1} for row in range(3, 7)}
+    assert entries(original, range(3, 6)).items() <= shifted.items()
 
 
 def test_replacing_loses_and_doubles_no_attention(tiny):

@@ -48,7 +48,7 @@ KEYS = [
     *(0, -1, np.int64(3), slice(2, 5), slice(None, None, 3), slice(None, None, -2)),
     *(slice(5, 2), slice(9, None), (2, 1), (-2, slice(1, 3), 0)),
     *((slice(1, 4), ..., 0), (slice(None), 2), (..., None), (2, ..., None)),
-    *((0, slice(None), [2, 0]), [0, 6, 3], np.array([1, 1]), FRAMES[..., 0] > 99),
+    *((), (0, slice(None), [2, 0]), [0, 6, 3], np.array([1, 1]), FRAMES[..., 0] > 99),
 ]
 
 

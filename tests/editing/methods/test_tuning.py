@@ -7,7 +7,13 @@ import tuning_reference as reference
 from tuning_runs import FRAMES, WORDS, counted, learned, params, request, same, tuning
 
 from regrain.editing.errors import DivergedError
-from regrain.editing.methods.tuning import Learner, Tuning, drawn, state_key
+from regrain.editing.methods.tuning import (
+    Learner,
+    Tuning,
+    _latest as latest_state,
+    drawn,
+    state_key,
+)
 from regrain.editing.recipe.events import Losses, Preview, Progress, Tuned
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage import cache
@@ -293,6 +299,11 @@ def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(
     (tmp_path / "other" / f"{cache.digest(state)}.safetensors").unlink()
     learned(small, tune_steps=3, learning_rate=1e-3)
     assert same(learned(small, tune_steps=5, learning_rate=1e-3).weights, whole.weights)
+
+
+def test_the_last_state_and_one_kept_on_the_way_may_be_of_the_same_step(monkeypatch):
+    monkeypatch.setattr("regrain.editing.methods.tuning._steps", lambda key: 2)
+    assert latest_state({"clip": "a"}, 3)[0] == 2
 
 
 def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):

@@ -17,7 +17,7 @@ from regrain.editing.cli.changes import REPLACED
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.fields import declared
 from regrain.editing.request.project import FILE, Project, describe
-from regrain.editing.request.region import Region
+from regrain.editing.request.region import MAX_PROMPT, TEXTS, Region
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +70,10 @@ def test_a_note_is_no_prompt_and_not_too_long():
     assert request.regions[0].note == "not the red one"
     texts = {request.negatives, *request.targets, *dict(request.texts()).values()}
     assert "not the red one" not in texts
-    said = r"^regions.left.note: 1001 characters are too many."
-    with pytest.raises(RequestError, match=said):
-        with_region(note="x" * 1001)
+    for key in ("note", *TEXTS):
+        said = rf"^regions.left.{key}: \d+ characters are too many."
+        with pytest.raises(RequestError, match=said):
+            with_region(**{key: "x" * (MAX_PROMPT + 1)})
 
 
 def test_project_files_have_every_key():

@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.clip_handlers import ClipHandlers
+from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.values.fields import Fields
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.last_runs import LastRuns
@@ -89,3 +91,20 @@ def test_fields_of_a_clip_that_the_page_has_left_are_not_the_next_ones(
     assert session.fields is None
     checking.look(page, {"id": "next", "have": 0}, "storybook", [], {"seed": 5})
     assert session.fields.seed == 5
+
+
+def test_what_is_tuned_is_the_model_with_what_is_added(handlers, tmp_path, monkeypatch):
+    (tmp_path / "loras").mkdir()
+    save_file({"a": torch.zeros(2)}, tmp_path / "loras" / "ink.safetensors")
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    handlers.visits.get("page").method = "tune_a_video"
+    asked = []
+
+    def plan(request, params):
+        asked.append(request.loras)
+        return PlannedTuning(params.tune_steps)
+
+    shared = (handlers.catalogue, handlers.visits, handlers.media, None)
+    page = SimpleNamespace(session_hash="page")
+    TuningHandlers(*shared, plan).look(page, "storybook", ["loras/ink"], {})
+    assert asked == [("loras/ink",)]

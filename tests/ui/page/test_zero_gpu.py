@@ -100,6 +100,13 @@ def test_a_run_goes_there_and_back():
     assert spaces.durations == [60]
 
 
+def test_a_clip_keeps_its_clock():
+    times = tuple(Fraction(at, 24) for at in (0, 1, 4, 5))
+    clip = ArrayClip(request().clip.read(0, 4), times=times, duration=Fraction(1, 3))
+    there = zero_gpu.held_clip(clip)
+    assert (there.times, there.duration) == (clip.times, clip.duration)
+
+
 def test_masks_go_there_and_back():
     spaces, clip = Spaces(), request().clip
     tools = lent(spaces)

@@ -712,6 +712,7 @@ def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
     assert expected.keys() >= {*EDIT} - {"size", "more_prompts"}
     keep(visits, session)
     assert said_by(root / "saved") == expected
+    assert not (root / "saved" / "adapter.safetensors").exists(), "written twice"
     archive = files.save(session, build_request(session, request.asked), None, "page")
     zipfile.ZipFile(archive).extractall(tmp_path / "exported")
     assert said_by(tmp_path / "exported") == expected
