@@ -18,10 +18,11 @@ from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import fill_labels
-from regrain.editing.methods.vace import run
-from regrain.editing.models.wan.condition import condition, cut_out
+from regrain.editing.methods.vace import kept_frames, run, subjects_of
+from regrain.editing.models.wan.condition import condition, cut_out, on_canvas
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
+from regrain.editing.recipe.events import Preview
 from regrain.editing.recipe.region_words import TokenRegions, by_frame
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
@@ -86,6 +87,11 @@ def test_pictures_are_apart_in_all_blocks_and_both_halves(
         for layer in layers:
             maps = (scores(layer.q, layer.k) + weaker).softmax(-1)
             layer.gives(maps @ layer.v, atol=1e-4)
+
+
+def test_a_picture_belongs_to_its_region_or_to_the_whole_clip(picture):
+    asked = pictured(right=picture("red"), whole=picture("blue"))
+    assert [one.code for one in subjects_of(asked)] == [0, 2]
 
 
 def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp_path):
@@ -178,14 +184,32 @@ def test_the_area_of_a_region_is_what_is_drawn_anew(vace, tmp_path, mask, corner
     assert found.of("editing")[0].change.context[0, CORNER, 0, 0] == corner
 
 
+def test_what_is_not_edited_keeps_nothing(vace):
+    asked = requested("vace")
+    left, right = asked.regions
+    asked = replace(asked, regions=(left, replace(right, prompt="")))
+    assert asked.edited == (left,)
+    working = working_clip(vace, asked)
+    kept = kept_frames(asked, working, params(keep="layout"))
+    expected = kept_of(working.frames, [asked.areas == left.label], "layout")
+    assert np.array_equal(kept, expected)
+
+
+def test_a_picture_lies_in_the_middle_or_a_pixel_higher():
+    canvas = on_canvas(np.zeros((13, 20, 3), np.uint8), (32, 48))
+    assert canvas[..., 0].max(1).tolist() == [0.0] * 31 + [255.0]
+
+
 def test_a_thing_keeps_its_outline_or_its_motion():
     frames = noise(3, 32, 48, 3, seed=1)
     mask = np.zeros((3, 32, 48), bool)
     mask[:2, 4:20, 6:30] = True
     layout = kept_of(frames, [mask], "layout")
     assert (layout[0, 4, 6:30] == 0).all()
-    assert (layout[1, 19, 29] == 0).all()
-    assert (layout[0, 10, 15] == 255).all()
+    black = (layout[1] == 0).all(-1)
+    assert [*np.flatnonzero(black.any(1))] == [*range(3, 21)]
+    assert [*np.flatnonzero(black.any(0))] == [*range(5, 31)]
+    assert not black[6:18, 8:28].any()
     assert (layout[2] == 255).all()
     moving = np.stack([np.roll(frames[0], 2 * at, 1) for at in range(3)])
     flow = kept_of(moving, [], "flow")
@@ -439,3 +463,14 @@ def test_colours_of_a_run_are_matched(vace, tmp_path):
     expected = matched(drawn, np.asarray(plain.source), mask)
     assert np.array_equal(taken.uncomposited, expected)
     assert not np.array_equal(expected, drawn)
+
+
+def test_previews_show_the_clip_and_no_picture(vace, picture):
+    """With one step, its maps are those of the run."""
+    asked = pictured(left=picture("red"), whole=picture("blue"))
+    asked = replace(asked, params=BASE | {"steps": 1, "preview_every": 1})
+    *events, last = edit(asked, vace)
+    (preview,) = (event for event in events if isinstance(event, Preview))
+    kept = last.result.attention["left"]
+    shown, kept = preview.attention["left"], kept.after[[*preview.indices]]
+    np.testing.assert_allclose(shown, kept / kept.max(), atol=1e-6)

@@ -1,8 +1,11 @@
 """How a model edits where nothing else is asked."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
@@ -11,6 +14,7 @@ from regrain.editing.request.usual import (
     for_method,
     for_model,
     picture_doubts,
+    reference_doubts,
     usual_way,
 )
 
@@ -79,3 +83,26 @@ def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
     assert "picture (cat)" in said
     assert picture_doubts(fast, [Region("fox", 2)]) == []
     assert picture_doubts(Edit(loras=("loras/lcm",)), [like]) == []
+
+
+@pytest.mark.parametrize(
+    ("ground", "count", "said"),
+    [
+        ((0, 0, 0, 0), 3, []),
+        ((255, 255, 255, 255), 1, []),
+        ((90, 90, 90, 255), 1, ["of 'cat' shows more than a thing on white"]),
+        ((255, 255, 255, 255), 4, ["4 pictures"]),
+    ],
+)
+def test_pictures_that_a_model_may_not_heed_are_doubted(ground, count, said, tmp_path):
+    pixels = np.full((8, 8, 4), ground, np.uint8)
+    pixels[2:6, 2:6] = (200, 0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "cat.png")
+    picture = SimpleNamespace(path=tmp_path / "cat.png", field="picture", name="cat")
+    doubts = reference_doubts(
+        SimpleNamespace(method="vace", pictures=[picture] * count)
+    )
+    assert len(doubts) == len(said)
+    assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+    asked = SimpleNamespace(method="videograin", pictures=[picture] * count)
+    assert reference_doubts(asked) == []

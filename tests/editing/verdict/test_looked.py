@@ -145,6 +145,7 @@ def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
         )
         return right["there"]
 
+    monkeypatch.setattr(by_colour, "rule", Rule(margin=-1))
     assert not is_there()
     monkeypatch.setattr(by_colour, "rule", Rule(margin=-1, frames=0.5))
     assert is_there()
@@ -270,10 +271,10 @@ def test_colours_and_clothes_are_compared_together_with_what_wears_them():
 
 def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypatch):
     labels = np.zeros((1, 48, 64), np.uint8)
-    labels[0, 30:48, 0:40] = 1  # 40 wide: 48 with its surroundings
+    labels[0, 30:48, 24:64] = 1  # 40 wide: 48 with its surroundings
     request = asked(LEFT, labels=labels)
     (wish,) = wishes(request, "")
-    assert wish.boxes.tolist() == [[-4, 15, 44, 63]]
+    assert wish.boxes.tolist() == [[20, 15, 68, 63]]
     kept = []
 
     def keep(self, crops, phrases, device):
@@ -285,9 +286,9 @@ def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypat
     looking(request, frames)
     (crop,) = kept
     assert crop.shape == (48, 48, 3)
-    np.testing.assert_array_equal(crop[:33, 4:], frames[0, 15:, :44])
-    assert (crop[33:, 4:] == frames[0, -1, :44]).all()
-    assert (crop[:33, :4] == frames[0, 15:, :1]).all()
+    np.testing.assert_array_equal(crop[:33, :44], frames[0, 15:, 20:])
+    assert (crop[33:, :44] == frames[0, -1, 20:]).all()
+    assert (crop[:33, 44:] == frames[0, 15:, -1:]).all()
 
 
 def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():
