@@ -106,6 +106,14 @@ def test_a_difference_that_grows_is_shown_more_and_more():
     assert steps.max() < 0.03
 
 
+def test_a_mask_too_small_for_the_size_of_the_edit_is_shown():
+    speck = np.zeros((480, 480), bool)
+    speck[100, 100] = True
+    flat = np.zeros((480, 480, 3), np.uint8)
+    alpha = np.ones(speck.shape, np.float32)
+    assert differing(alpha, speck, flat, flat, (10, 10))[100, 100] == 1
+
+
 def test_a_large_frame_is_compared_at_the_size_of_the_edit():
     """Its detail, which no small picture has, is no difference."""
     size = (SIDE // 4, SIDE // 4)

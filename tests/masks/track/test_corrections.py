@@ -36,6 +36,8 @@ def test_other_regions_begin_where_they_are_known():
         3: False,
     }
     assert list(one.keys[20]) == [1, 2, 3]
+    (one,) = plan({0: {1: MASK}, 10: {1: MASK}}, {1: [0]}, known, 40)
+    assert list(one.keys[10]) == [1, 3]  # the second is nowhere there
 
 
 def test_regions_take_new_masks_on_their_own_frames_only():

@@ -357,6 +357,25 @@ def test_each_thing_that_is_kept_is_a_change_by_itself(root, visits, session):
         before = after
 
 
+@pytest.mark.usefixtures("session")
+def test_a_page_comes_back_to_what_it_had_open_last(process, visits, tmp_path):
+    keep(visits, visits.get("page"))
+    later = written_noise(tmp_path / "a later clip.mp4", HEIGHT, WIDTH)
+    keep(visits, opened(visits, later))
+    assert back_in(process()).opened.title == later.name
+
+
+def test_the_command_line_is_told_once_nothing_changes(
+    root, visits, session, monkeypatch
+):
+    told = root / "my walk" / "project.json"
+    for quiet, tracking, is_told in ((60, 0, False), (-1, 1, False), (-1, 0, True)):
+        monkeypatch.setattr("regrain.ui.session.projects._QUIET", quiet)
+        session.tracking = tracking
+        visits.projects.keep("page", session, whole=False)
+        assert told.exists() == is_told
+
+
 @pytest.mark.parametrize("lost", range(12))
 def test_an_end_in_the_middle_leaves_the_last_whole_state(
     process, root, monkeypatch, lost, visits, session

@@ -3,6 +3,7 @@ one line."""
 
 import base64
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_a_finder_that_finds_nothing_leaves_the_picture(act, toy, monkeypatch):
     assert answer.note == region_pictures.NOTHING
     assert answer.cutting.points == []
     assert picture_of(act.session) == whole
+
+
+def test_what_is_half_transparent_stays_so_when_it_is_cut_out(act, toy):
+    Image.new("RGBA", (60, 40), (200, 30, 30, 128)).save(toy)
+    act(how="file", path=toy)
+    act(how="cut", points=[[0.5, 0.5, 1]])
+    assert pixels_of(act.session)[8, 8].tolist() == [200, 30, 30, 128]
+
+
+def test_a_picture_that_was_written_anew_is_shown_anew(toy):
+    before = region_pictures.as_seen(toy)
+    Image.new("RGB", (60, 40), (0, 200, 0)).save(toy)
+    os.utime(toy, ns=(1, 1))
+    assert region_pictures.as_seen(toy) != before
 
 
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):

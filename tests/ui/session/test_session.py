@@ -497,6 +497,19 @@ def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(session, tracki
     assert session.state.to_track() == []
 
 
+def test_what_is_tracked_anew_is_not_ended_by_what_was_tracked_before(
+    session, tracking
+):
+    label = clicked(session, (0, 20.0))
+    before, after = (tracking.follow(session, [label]) for _ in range(2))
+    next(before)
+    next(after)
+    before.close()
+    assert session.tracking == label
+    after.close()
+    assert session.tracking == 0
+
+
 def test_what_was_corrected_but_not_tracked_to_the_end_is_tracked_again(
     session, tracking
 ):
@@ -808,6 +821,9 @@ def test_a_box_goes_when_a_click_says_that_the_object_is_outside_it(open_clip):
     assert asked == [BOX] * 3
     mask_edits.add_point(session, label, 0, (40, 40), True, segment)
     assert asked[3] is None
+    mask_edits.add_box(session, label, 0, BOX, segment)
+    points = session.state.layers[label].keys[0].points
+    assert points == ((20, 20, True), (40, 20, False))
 
 
 def test_a_tuned_model_stays_chosen_for_other_frames_and_not_for_another_clip(
