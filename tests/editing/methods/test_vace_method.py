@@ -18,7 +18,7 @@ from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import fill_labels
-from regrain.editing.methods.vace import kept_frames, run, subjects_of
+from regrain.editing.methods.vace import Shown, kept_frames, run, subjects_of
 from regrain.editing.models.wan.condition import condition, cut_out, on_canvas
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
@@ -193,6 +193,17 @@ def test_what_is_not_edited_keeps_nothing(vace):
     kept = kept_frames(asked, working, params(keep="layout"))
     expected = kept_of(working.frames, [asked.areas == left.label], "layout")
     assert np.array_equal(kept, expected)
+
+
+def test_pictures_are_apart_by_what_is_edited(vace, picture):
+    asked = pictured(left=picture("red"))
+    left, right = asked.regions
+    asked = replace(asked, regions=(left, replace(right, prompt="")))
+    subjects = subjects_of(asked)
+    regions = TokenRegions(vace, asked, working_clip(vace, asked), [1])
+    shown = Shown.of(torch.zeros(1), subjects, regions, asked, params())
+    assert regions.codes.unique().tolist() == [0, 1, 2]
+    assert shown.codes.unique().tolist() == [0, 1]
 
 
 def test_a_picture_lies_in_the_middle_or_a_pixel_higher():
