@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_clips import black
+from running import negative
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import RequestError
@@ -37,14 +38,6 @@ def shelf(tmp_path, monkeypatch):
     (tmp_path / "models" / "motion" / "lcm.safetensors").write_bytes(b"")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
     return folder
-
-
-def negative(request):
-    """An edit that turns every frame into its negative."""
-    frames = request.clip.read(0, len(request.clip))
-    yield Finished(
-        EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {}
-    )
 
 
 def asking(**more):
