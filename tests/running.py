@@ -1,6 +1,8 @@
 """Running a recipe in a test."""
 
-from collections.abc import Generator
+import os
+import signal
+from collections.abc import Callable, Generator
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -12,7 +14,7 @@ from regrain.editing.models.intervention import PLAIN
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.placing import edit_placed
-from regrain.editing.recipe.events import EditResult, Event, WindowStarted
+from regrain.editing.recipe.events import EditResult, Event, Finished, WindowStarted
 
 Result = TypeVar("Result")
 
@@ -70,6 +72,13 @@ def edit_clip(
     return result
 
 
+def negative(request, backbone=None) -> Generator[Event, None, None]:
+    """An engine that turns every frame into its negative."""
+    frames = request.clip.read(0, len(request.clip))
+    result = EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {})
+    yield Finished(result, {"version": 1, "warnings": []})
+
+
 def composite(
     source, edited, masks, feather, opacity=None, painted=None, size=None
 ) -> np.ndarray:
@@ -84,3 +93,28 @@ def composite(
             alpha = differing(alpha, painted[number], *both, size)
         made[number] = over(source[number], edited[number], alpha)
     return made
+
+
+def hanging(act: Callable[[Callable[[], None]], object]) -> int:
+    """Another process that acts, and says when it hangs in the middle of that; its
+    number, once it does."""
+    ready, tell = os.pipe()
+    child = os.fork()
+
+    def hang() -> None:
+        os.write(tell, b".")
+        signal.pause()
+
+    if not child:
+        act(hang)
+        os._exit(0)
+    os.close(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    return child
+
+
+def kill(child: int) -> None:
+    """End a process, and notice its end."""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

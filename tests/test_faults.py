@@ -77,22 +77,6 @@ def test_a_killed_run_ends_in_the_same_bytes(
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
-def test_a_killed_run_of_a_video_model_ends_in_the_same_bytes(
-    wan_folder, tmp_path, own_cache, monkeypatch
-):
-    monkeypatch.setenv("REGRAIN_MODELS", str(wan_folder.parent))
-    load_backbone(wan_folder.name)
-    how = {"method": "flow_regions", "model": wan_folder.name, "params": {"steps": 4}}
-    film = base.write_project(tmp_path / "project" / "film", base.content() | how)
-    complete(run(film, tmp_path / "whole"))
-    for stage in ("editing", "decoding"):
-        out = tmp_path / stage
-        assert run(film, out, dies_while(stage)).end().code == -9
-        assert not out.exists()
-        complete(run(film, out))
-        assert videos(out) == videos(tmp_path / "whole") != {}
-
-
 def one_line(ended) -> str:
     assert ended.code == 2, ended.said
     (line,) = [line for line in ended.said.splitlines() if line.startswith("error:")]

@@ -3,15 +3,12 @@
 import ast
 import re
 import subprocess
-import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
-import browser
 import pytest
 import yaml
 from rooms import FOR_MASKS, NEVER, OURS, PATHS, ROOMS, module_names
@@ -52,32 +49,6 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
         "make test-full",
         "make test-processors",
     ]
-
-
-def test_tests_that_open_a_browser_say_so(request):
-    opening = [
-        item for item in request.session.items if "chromium_there" in item.fixturenames
-    ]
-    assert [
-        item.nodeid for item in opening if not item.get_closest_marker("browser")
-    ] == []
-
-
-@pytest.mark.parametrize(
-    ("found", "required", "skips"),
-    [("", "", True), ("", "1", False), (sys.executable, "", False)],
-)
-def test_without_chromium_they_are_skipped_unless_it_is_required(
-    monkeypatch, found, required, skips
-):
-    monkeypatch.setattr(browser, "CHROMIUM", found)
-    monkeypatch.setenv("REGRAIN_REQUIRE_BROWSER", required)
-    added: list[pytest.MarkDecorator] = []
-    marked = SimpleNamespace(
-        get_closest_marker="browser".__eq__, add_marker=added.append
-    )
-    browser.skip_without_chromium([marked])
-    assert [mark.name for mark in added] == ["skip"] * skips
 
 
 def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():

@@ -66,7 +66,6 @@ def installed(tmp_path_factory) -> Path:
     (folder / "elsewhere" / "app.py").write_text("1 / 0")
     for program in (ROOT / "docs" / "library").glob("*.py"):
         text = program.read_text()
-        assert len(text.splitlines()) <= 50
         fewer = text.replace(STEPS, FEWER_STEPS)
         (folder / "elsewhere" / program.name).write_text(fewer)
         assert (fewer != text) == (program.name == "own_clip.py")
@@ -182,7 +181,7 @@ def test_the_command_edits_from_any_folder_by_a_method_of_the_documents(installe
     )
 
 
-def test_one_name_with_every_file_and_the_versions_of_python(installed):
+def test_one_name_with_every_file(installed):
     """Site-packages have one new name, and below it all that the checkout has in these
     folders."""
     (packages,) = installed.glob("lib/python*/site-packages")
@@ -203,21 +202,10 @@ def test_one_name_with_every_file_and_the_versions_of_python(installed):
         missing = {str(file) for file in files - there if file.suffix != ".md"}
         assert missing <= {"assets/readme.webp"}  # the README's picture
     (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
-    metadata = PathDistribution(info).metadata
-    versions = [
-        line.split()[-1]
-        for line in metadata.get_all("Classifier", [])
-        if "Python :: 3." in line
-    ]
-    assert versions == ["3.11", "3.12", "3.13"]
-    assert metadata["Requires-Python"] == ">=3.11"
-    assert "ray" in metadata.get_all("Provides-Extra", [])
-    told = metadata["Description"].strip()
-    assert told.startswith("# Regrain\n")
+    told = PathDistribution(info).metadata["Description"]
     # There, files and commands of the repository are nowhere.
     assert re.findall(r"\]\((?!https:)", told) == []
     assert re.findall(r"assets/|make run|make demo|python -m editing", told) == []
-    assert "regrain edit run 01_two_animals" in told
 
 
 def test_wrong_commands_are_one_line(installed):

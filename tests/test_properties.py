@@ -1,11 +1,9 @@
-"""Whatever a stranger writes into a project, setting, click, prompt or archive: it
-works or is one line."""
+"""Whatever a stranger writes into a prompt or an archive: it works or is one line."""
 
 import io
-import json
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -14,14 +12,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from regrain.editing import ArrayClip, EditingError, EditRequest, RequestError
 from regrain.editing.boundary import boundary
-from regrain.editing.cli.commands import parse_settings
-from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.compose import compose
-from regrain.editing.request.project import FILE, Project, load_project
 from regrain.editing.request.region import Region, clean
-from regrain.masks.__main__ import _parse_clicks
 from regrain.ui.session.clips import unpack
-from tests.hostile import base
 from tests.hostile.cases import _check_line
 
 own = [HealthCheck.function_scoped_fixture]
@@ -33,13 +26,6 @@ quick = settings(
     suppress_health_check=own,
 )
 texts = st.text(st.characters(codec=None), max_size=40)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4)
-    ),
-    max_leaves=8,
-)
 
 
 @contextmanager
@@ -51,78 +37,6 @@ def one_line() -> Iterator[None]:
     except EditingError as error:
         line = f"error: {error}"
     assert not line or _check_line(line) == "", line
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return base.write_project(tmp_path_factory.mktemp("properties") / "project")
-
-
-places = [
-    *Project.model_fields,
-    "clip.path",
-    "regions.0.label",
-    "regions.0.color",
-    "params.steps",
-]
-
-
-@pytest.mark.full
-@quick
-@given(st.lists(st.tuples(st.sampled_from(places), values), min_size=1, max_size=3))
-def test_any_value_in_a_project_is_taken_or_refused_in_one_line(project, changes):
-    content = base.content()
-    for place, value in changes:
-        with suppress(
-            TypeError, KeyError, IndexError, ValueError
-        ):  # an earlier change may have taken it
-            content = base.changed(content, place, value)
-    (project / FILE).write_text(json.dumps(content))
-    with one_line():
-        assert len(load_project(project).clip) == base.FRAMES
-
-
-@quick
-@given(st.binary(max_size=200))
-def test_any_bytes_for_a_project_are_refused_in_one_line(project, data):
-    (project / FILE).write_bytes(data)
-    with pytest.raises(RequestError) as caught:
-        load_project(project)
-    assert _check_line(f"error: {caught.value}") == ""
-
-
-@quick
-@given(st.sampled_from(sorted(METHODS)), st.data())
-def test_any_setting_is_taken_or_refused_in_one_line(method, data):
-    key = data.draw(
-        st.sampled_from(sorted(METHODS[method].Params.model_fields)) | texts
-    )
-    value = data.draw(
-        texts | values.map(json.dumps) | st.text("0123456789,-@:. every", max_size=20)
-    )
-    with one_line():
-        check_params(method, parse_settings([f"{key}={value}"]))
-
-
-almost = st.text("0123456789:,.-", max_size=20)
-sound = st.from_regex(r"\A\d{1,4}:\d{1,9},\d{1,9},\d{1,9}(,[01])?\Z")
-
-
-@pytest.mark.full
-@quick
-@given(st.lists(texts | almost | sound, min_size=1, max_size=3))
-def test_any_click_is_taken_or_refused_in_one_line(clicks):
-    with one_line():
-        found = _parse_clicks(clicks)
-        points = [
-            point
-            for frames in found.values()
-            for given, _ in frames.values()
-            for point in given
-        ]
-        assert len(points) == len(clicks)
-        assert all(1 <= label <= 255 for label in found)
-        assert np.isfinite(points).all()
 
 
 @quick

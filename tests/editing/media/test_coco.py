@@ -149,12 +149,6 @@ OTHERS = {
         "videos": [VIDEO],
         "annotations": [{"id": 1, "segmentations": [MASK] * FRAMES}],
     },
-    "LabelMe": {
-        "imageWidth": 9,
-        "imageHeight": 6,
-        "shapes": [{"label": "1", "points": POLYGON}],
-    },
-    "SA-1B": {"image": {"width": 9, "height": 6}, "annotations": [square(1)]},
     "masks without images": [square(1)],
     "no annotations": {"images": []},
     "no images": data_set([square(1)], images=[]),

@@ -1,7 +1,5 @@
 """The order of pictures by the numbers in their names, of clips and of masks alike."""
 
-import json
-
 import pytest
 from made_clips import levels_of
 from PIL import Image
@@ -43,30 +41,11 @@ def save(folder, names, levels):
     return folder
 
 
-def write_coco(path, names, level):
-    """An object of the last frame; images in another order."""
-    size = dict(zip(("width", "height"), SIZE, strict=True))
-    images = [
-        {"id": number, "file_name": f"{name}.png", **size}
-        for number, name in enumerate(names)
-    ]
-    one = {"id": 1, "image_id": len(names) - 1, "category_id": 1}
-    one["segmentation"] = {"counts": [0, SIZE[0] * SIZE[1]]}
-    named = [{"id": 1, "name": "dog"}]
-    facts = {"images": images[::-1], "annotations": [one], "categories": named}
-    path.write_text(json.dumps(facts))
-    return path
-
-
 @pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
 def test_numbers_in_names_count_by_value(tmp_path, names):
     count = len(names)
     clip = open_clip(save(tmp_path / "clip", names, range(0, 20 * count, 20)))
     assert levels_of(clip.read(0, count)) == [*range(count)]
     last = [*[0] * (count - 1), 255]
-    for masks in (
-        save(tmp_path / "masks", names, last),
-        write_coco(tmp_path / "masks.json", names, last),
-    ):
-        (found,) = read_regions(masks, count, SIZE).values()
-        assert (255 * found.any((1, 2))).tolist() == last
+    (found,) = read_regions(save(tmp_path / "masks", names, last), count, SIZE).values()
+    assert (255 * found.any((1, 2))).tolist() == last

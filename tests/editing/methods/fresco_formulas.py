@@ -314,18 +314,15 @@ def check_features(run: Run, call: Call, source: Call) -> None:
 
 
 def adam(params: object, x: Tensor, loss: object) -> Tensor:
-    """Adam of Kingma and Ba, written out, then the old statistics."""
-    original = x.clone()
-    first = torch.zeros_like(x)
-    second = torch.zeros_like(x)
-    for t in range(1, params.optimise_rounds + 1):
-        x = x.detach().requires_grad_(True)
+    """Adam of Kingma and Ba, then the old statistics."""
+    original, x = x, x.clone().requires_grad_(True)
+    steps = torch.optim.Adam([x], params.learning_rate, (0.9, 0.999), 1e-8)
+    for _ in range(params.optimise_rounds):
+        steps.zero_grad()
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(loss(x), [x])
-        first = 0.9 * first + 0.1 * slope
-        second = 0.999 * second + 0.001 * slope**2
-        unbiased = (second / (1 - 0.999**t)).sqrt() + 1e-8
-        x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
+            loss(x).backward()
+        steps.step()
+    x = x.detach()
     # under the old deviation alone
     floor = 1.0 if params.details == "released" else 1e-5
     (mean, std), (old_mean, old_std) = (

@@ -14,7 +14,6 @@ from wiring import FRAMES, REFINED, requested
 
 from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import add_noise, common_noise
-from regrain.editing.errors import ModelError
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import guidance_embedding
@@ -117,12 +116,6 @@ def test_a_told_scale_is_that_of_each_branch(told, no_grad):
     vectors = text.vectors.double().repeat_interleave(FRAMES, 0)
     theirs = model.unet(x, step.t, vectors, timestep_cond=told).sample
     torch.testing.assert_close(both, theirs)
-
-
-def test_a_few_step_model_is_not_inverted_and_says_what_can_be_used(told):
-    request = replace(requested("fatezero"), model=str(told))
-    with pytest.raises(ModelError, match=r"^model: “FateZero” needs .*infedit"):
-        finish(edit(request))
 
 
 def test_negative_words_without_guidance_are_told_to_do_nothing(small):

@@ -17,10 +17,8 @@ from wiring import drive, requested
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.diffusion.schedule import common_noise
-from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.pipeline.runner import edit
 from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.window import working_clip
 
@@ -156,9 +154,3 @@ def test_methods_that_draw_anew_take_an_inpainting_model(folder_of, tmp_path, me
     run = drive(model, requested(method), tmp_path, **given)
     assert all(call.change.beside is not None for call in run.calls)
     assert not np.array_equal(run.result.frames, run.result.source)
-
-
-def test_methods_that_invert_refuse_an_inpainting_model(folder_of):
-    request = replace(requested("videograin"), model=str(folder_of(False, True)))
-    with pytest.raises(ModelError, match=r"for inpainting.*infedit"):
-        finish(edit(request))

@@ -155,6 +155,7 @@ def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
     assert "tuning" not in [e.name for e in events if isinstance(e, Stage)]
     assert np.array_equal(last.result.frames, whole.result.frames)
     assert last.report["adapter"] == facts_of(made)
+    assert last.report["request"]["adapter"] == path.name
     assert last.report["warnings"] == []
 
 

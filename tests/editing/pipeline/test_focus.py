@@ -478,12 +478,6 @@ def test_each_region_is_edited_in_its_own_box_and_pasted_where_it_is(small, left
     assert np.array_equal(result.frames[:], made)
 
 
-@pytest.mark.parametrize(("focus", "boxes"), [("on", [None]), ("on 2", [])])
-def test_one_box_holds_regions_that_are_not_too_far_apart(small, focus, boxes):
-    _, report, _ = run(two(focus=focus), small)
-    assert [one["region"] for one in report.get("focus", [])] == boxes
-
-
 def test_of_each_what_is_ready_shows_the_regions_that_are_done(small):
     asked = two(8, focus="each", params=QUICK | {"window": 4})
     result, _, events = run(asked, small)
@@ -651,44 +645,3 @@ def test_a_tuning_takes_the_memory_of_the_box(small_folder):
         for focus in ("100x200+60+20", "off")
     ]
     assert plans[0].memory != plans[1].memory
-
-
-# --- Hostile paths
-
-
-def hostile():
-    """Masks that make bad paths, by name."""
-    jumping, pixel, corners = np.zeros((3, 6, HEIGHT, WIDTH), np.uint8)
-    for t in range(6):
-        top = 5 + 80 * (t % 2)
-        jumping[t, top : top + 7, 5 + 25 * t : 12 + 25 * t] = 1
-    gone = labels(6)
-    gone[[0, 2, 3, 5]] = 0
-    pixel[3, 0, 0] = 1
-    corners[:, :3, :3] = corners[:, -3:, -3:] = 1
-    return {
-        "jumping": jumping,
-        "masks missing": gone,
-        "one pixel": pixel,
-        "far apart": corners,
-    }
-
-
-PATHS = [
-    (name, focus) for name in hostile() for focus in ("on", "auto", "each", "on 0")
-]
-# which go by no mask
-PATHS += [
-    ("jumping", "8x8+0+0"),
-    ("one pixel", "8x8+0+0"),
-    ("far apart", "1x1+319+239"),
-]
-
-
-@pytest.mark.full(but="jumping-on")
-@pytest.mark.parametrize(("name", "focus"), PATHS)
-def test_regions_that_make_bad_paths_work(small, name, focus):
-    asked = request(6, labels=hostile()[name], focus=focus, params=QUICK)
-    result, _, _ = run(asked, small)
-    far = beyond_fade(asked)
-    assert np.array_equal(result.frames[:][far], asked.clip.read(0, 6)[far])

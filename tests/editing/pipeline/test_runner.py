@@ -101,18 +101,6 @@ def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that
 
 
 @pytest.mark.parametrize(
-    ("field", "words", "said"),
-    [
-        ("becomes", "a tigre", '"tigre".*tiger'),
-        ("source_prompt", "a wombat", '"wombat"'),
-    ],
-)
-def test_an_unknown_word_is_named_with_the_nearest(tiny_dc, field, words, said):
-    with pytest.raises(PromptError, match=said):
-        list(edit(request(**{field: words}), tiny_dc))
-
-
-@pytest.mark.parametrize(
     ("given", "field"),
     [
         ("source_prompt", "source_prompt"),

@@ -12,6 +12,7 @@ from commands import command, last_error
 from json_files import read_json
 from made_clips import RATE, flat, heard, off, seen, write_clip
 from PIL import Image
+from running import negative
 
 from regrain.editing.__main__ import main
 from regrain.editing.errors import RequestError
@@ -19,7 +20,6 @@ from regrain.editing.media.clip import ArrayClip, ColorTags
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.outputs import check_whole, write_whole
-from regrain.editing.recipe import events
 
 STAMPS = [0, 40, 80, 200, 240, 500, 540, 580, 700, 740]
 SDEDIT = ("--method", "sdedit")  # edits without regions
@@ -36,26 +36,11 @@ def source(tmp_path):
     )
 
 
-@pytest.fixture
-def _inverts(monkeypatch):
-    """Replaces the engine by one that turns frames into their negative."""
-
-    def edit(request, backbone=None):
-        frames = request.clip.read(0, len(request.clip))
-        result = events.EditResult(
-            255 - frames, 255 - frames, frames, request.edited_mask, {}
-        )
-        yield events.Finished(result, {"version": 1, "warnings": []})
-
-    monkeypatch.setitem(
-        sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit)
-    )
-
-
-@pytest.mark.usefixtures("_inverts")
 def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copied(
-    tmp_path, source
+    tmp_path, source, monkeypatch
 ):
+    engine = types.SimpleNamespace(edit=negative)
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", engine)
     options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
     out = tmp_path / "out"
     assert call("new", source, "-o", tmp_path / "p", *options) == 0

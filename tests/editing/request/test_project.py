@@ -116,6 +116,7 @@ REFUSED = {
     "params.stepz": [1],
     "params.control": [f"canny={model}@0.5" for model in ("/etc", "../net", "a/b/c")],
     "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", "", " "],
+    "picture": ["../toy.png"],
     "adapter": ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None],
     "seed": [-1, 2**63, True],
     "prompt": [None, "a fox\0", "\ud800"],

@@ -2,11 +2,11 @@
 what lives stays."""
 
 import os
-import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from running import hanging, kill
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.storage import folders
@@ -21,23 +21,13 @@ def write(target):
 
 def begin(target: Path) -> int:
     """Another process that writes to a place, and goes on until it is killed."""
-    ready, tell = os.pipe()
-    child = os.fork()
-    if not child:
+
+    def write_half(hang):
         with staged(target) as folder:
             (folder / "a.txt").write_text("half")
-            os.write(tell, b".")
-            signal.pause()
-        os._exit(0)
-    os.read(ready, 1)
-    os.close(ready)
-    os.close(tell)
-    return child
+            hang()
 
-
-def kill(child: int) -> None:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    return hanging(write_half)
 
 
 def test_a_living_process_keeps_its_folder_and_what_a_killed_one_left_goes_with_the_next_run(

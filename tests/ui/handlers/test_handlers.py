@@ -118,9 +118,9 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     assert run.skipped
 
 
-@pytest.mark.parametrize("still", [False, True])
 @pytest.mark.parametrize(
-    ("ranks", "shown"), [([0.5, 1.0, 0.0], "1"), ([-1.0, -1.0, -1.0], "2")]
+    ("ranks", "shown", "still"),
+    [([0.5, 1.0, 0.0], "1", False), ([-1.0, -1.0, -1.0], "2", True)],
 )
 def test_after_the_last_variant_the_best_is_shown_or_the_last_if_nobody_looked(
     monkeypatch, session, runs, tmp_path, ranks, shown, still

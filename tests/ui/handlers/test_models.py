@@ -46,7 +46,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     """Those of few-step files are proposed; without the file they are the model's
     again, and nothing else is touched."""
     (tmp_path / "loras").mkdir()
-    for name in ("ink", "lcm-lora-sdv1-5", "turbo_granny"):
+    for name in ("ink", "lcm-lora-sdv1-5"):
         path = tmp_path / "loras" / f"{name}.safetensors"
         save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
@@ -70,23 +70,26 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
         ([], ("ink",), ["loras/ink@1"], usual, 9),
         (["loras/ink@1"], ("lcm-lora-sdv1-5",), fast, few, None),
         (fast, (), [], usual, None),
-        # What a word alone says is a hint at the model, and fills in nothing.
-        ([], ("turbo_granny",), ["loras/turbo_granny@1"], usual, 9),
     ):
         listed, shown = choose(before, *names)
         assert listed == added
         assert {name: shown.usual[name] for name in values} == values
         assert shown.given["sdedit"].get("steps") == steps
         assert shown.given["sdedit"]["strength"] == 0.4
+
+
+def test_what_the_name_of_a_lora_that_is_here_says_is_hinted_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    (tmp_path / "loras").mkdir()
+    file = tmp_path / "loras" / "turbo_granny.safetensors"
+    save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, file)
     page = SimpleNamespace(lock=nullcontext())
     asked = Edit(method="sdedit", loras=("loras/turbo_granny@1", "elsewhere/turbo"))
     monkeypatch.setattr(CheckHandlers, "described", lambda *_: page)
     monkeypatch.setattr(CheckHandlers, "asked", lambda *_: asked)
-    given = []
-    monkeypatch.setattr(checks, "check", lambda *all: given.append(all[-1]) or [])
-    fields = ("storybook", [], {})
-    CheckHandlers(catalogue, None, None, None, None)._check(None, None, fields)
-    ((hint,),) = given
+    monkeypatch.setattr(checks, "check", lambda *given: given)
+    handlers = CheckHandlers(Catalogue({}, ASSETS / "storybook"), *[None] * 4)
+    _, (*_, (hint,)) = handlers._check(None, None, ("storybook", [], {}))
     assert "The name 'turbo_granny' says Turbo" in hint
 
 
@@ -283,27 +286,17 @@ def test_what_was_put_into_the_folder_is_used_by_its_kind(monkeypatch):
 def test_published_models_are_shown_with_what_is_known_of_each(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     shown = hub_view()
-    assert (shown.state, shown.text) == ("idle", "")
     assert [one.id for one in shown.models] == [one.id for one in KNOWN]
-    assert len(KNOWN) <= 8
     for row, known in zip(shown.models, KNOWN, strict=True):
-        assert (row.title, row.good) == (known.title, known.good)
         assert f"licence {known.licence}" in row.facts
         assert ("At least" in row.facts.partition(" to fetch")[0]) == known.counted
-    assert shown.models[0].facts == (
-        "About 4.3 GB to fetch, at least 4.9 GB of memory on a GPU, "
-        "licence creativeml-openrail-m"
-    )
     asked = hub_view("owner/other")
-    assert (asked.state, asked.text) == (
-        "asked",
-        "'owner/other' is not on this machine yet.",
-    )
     first, *others = asked.models
-    assert (first.id, first.facts, others) == ("owner/other", "", shown.models)
+    assert (asked.state, first.id, others) == ("asked", "owner/other", shown.models)
     again = hub_view(KNOWN[1].id).models
-    assert [one.id for one in again][:2] == [KNOWN[1].id, KNOWN[0].id]
-    assert len(again) == len(KNOWN)
+    assert [one.id for one in again] == [KNOWN[1].id, KNOWN[0].id] + [
+        one.id for one in KNOWN[2:]
+    ]
 
 
 def test_a_space_offers_only_what_is_allowed(monkeypatch):

@@ -56,17 +56,8 @@ def test_a_checkpoint_is_taken_whole(folder):
     assert "'mine.safetensors' is in the folder already" in said["error"]
 
 
-OTHERS = {
-    "a picture adapter": "image_proj.proj.weight",
-    "motion modules": "down_blocks.0.motion_modules.0.proj_in.weight",
-    "a SAM": "vision_encoder.backbone.patch_embed.projection.weight",
-    "anything": "x.weight",
-}
-
-
-@pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_model_and_no_lora_is_told_where_it_belongs(folder, kind):
-    status, said = put("mine.safetensors", save({OTHERS[kind]: torch.zeros(2)}))
+def test_what_is_no_model_and_no_lora_is_told_where_it_belongs(folder):
+    status, said = put("mine.safetensors", save({"x.weight": torch.zeros(2)}))
     assert status == 400
     assert "'mine.safetensors' has no UNet" in said["error"]
     assert "Adapters and SAMs belong into folders of their own" in said["error"]
@@ -100,7 +91,6 @@ def test_a_tuned_model_lies_beside_checkpoints(folder, tmp_path):
         ("sam.pth", save(WHOLE), "Drop the same weights as .safetensors."),
         ("../a.safetensors", save(WHOLE), "cannot be the name of a model"),
         (".a.safetensors", save(WHOLE), "cannot be the name of a model"),
-        ("", save(WHOLE), "is no .safetensors file"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_by_name_and_leaves_nothing(

@@ -292,5 +292,5 @@ def test_a_lora_that_is_one_is_not_inverted_with(guessed, tmp_path):
     model, _ = guessed
     few = lora(tmp_path, "lcm-lora-sdv1-5")
     asked = replace(requested("fatezero"), model=model, loras=(few,))
-    with pytest.raises(ModelError, match=r"not .* \(LCM\)"):
+    with pytest.raises(ModelError, match=r"not .* \(LCM\).*infedit"):
         finish(edit(asked))

@@ -128,7 +128,7 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
     joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
     change = with_weights(joint, weights, FRAMES)
     _, eps = model.predict(x, step, text, change)
-    unet = reference.network(model.unet, weights, True)
+    unet = reference.network(model.unet, weights)
     words, told = text.vectors.double().split(1), torch.tensor(step.t)
     halves = zip(x.split(FRAMES), words, strict=True)
     expected = [
