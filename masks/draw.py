@@ -14,6 +14,7 @@ from regrain.editing.media.lazy_frames import Mask, Size
 
 _SUBPIXEL_BITS = 4
 _SUBPIXELS = 1 << _SUBPIXEL_BITS  # to a pixel
+SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 
 
 Number = float | int
