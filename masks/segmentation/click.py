@@ -19,7 +19,6 @@ from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
 from regrain.masks.draw import (
-    SPECK,
     BrushStroke,
     Number,
     deepest,
@@ -127,11 +126,10 @@ def _tidied(mask: Mask, prompts: Prompts) -> Mask:
     held = marked.inside if previous is None else marked.inside | previous
     reach = max(1, round(_REACH * min(mask.shape)))
     near = touching(mask, held, reach)
-    area = near.sum()
-    tidy = drop_specks(near, SPECK * area)
+    tidy = drop_specks(near)
     if (marked.inside & near).any():
         tidy |= touching(near, marked.inside)
-    return tidy if marked.outside.any() else fill_holes(tidy, _HOLE * area)
+    return tidy if marked.outside.any() else fill_holes(tidy, _HOLE * near.sum())
 
 
 def _by_sam(seen: Embedded, prompts: Prompts, index: int | None, doubt: Doubt) -> Mask:

@@ -19,7 +19,6 @@ from pydantic import (
 
 from regrain.editing.media.coco import runs
 from regrain.masks.draw import (
-    SPECK,
     BrushStroke,
     Rectangle,
     brush,
@@ -186,7 +185,7 @@ def touched_up(mask: Mask, edits: Sequence[Stroke]) -> Mask:
             case Reshape("fill"):
                 mask = fill_holes(mask, mask.size)
             case Reshape("drop"):
-                mask = drop_specks(mask, mask.sum() * SPECK)
+                mask = drop_specks(mask)
             case Reshape("invert"):
                 mask = ~mask
     return mask
