@@ -14,6 +14,7 @@ from regrain.editing.media.lazy_frames import Mask, Size
 
 _SUBPIXEL_BITS = 4
 _SUBPIXELS = 1 << _SUBPIXEL_BITS  # to a pixel
+_SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 
 
 Number = float | int
@@ -100,12 +101,27 @@ def fill_holes(mask: Mask, most: Number) -> Mask:
     return mask | np.isin(numbers, holes)
 
 
-def drop_specks(mask: Mask, least: Number) -> Mask:
-    """Remove pieces of fewer than `least` pixels."""
+def drop_specks(mask: Mask, least: Number | None = None) -> Mask:
+    """Remove pieces of fewer than `least` pixels, or of a small share of the mask."""
+    if least is None:
+        least = _SPECK * mask.sum()
+    numbers, areas = _pieces(mask)
+    return mask & np.isin(numbers, np.flatnonzero(areas >= least))
+
+
+def largest_piece(mask: Mask) -> Mask:
+    """Return the largest piece of a mask."""
+    numbers, areas = _pieces(mask)
+    areas[0] = 0  # around it
+    return mask & (numbers == areas.argmax())
+
+
+def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each pixel's piece, 0 around the mask, and pixels of each."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
     )
-    return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
+    return numbers, stats[:, cv2.CC_STAT_AREA]
 
 
 def pack(mask: Mask) -> bytes:

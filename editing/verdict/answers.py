@@ -25,9 +25,8 @@ def unseen(reader: str, why: str) -> Looked:
 
 
 def say(reader: str, regions: Sequence[Looked]) -> Looked:
-    """Return what is said of an edit by its regions, the worst of them first."""
-    if not regions:
-        return unseen(reader, "no region has words")
+    """Return what is said of an edit by its regions, the worst of them first; nothing
+    without any."""
     ordered = sorted(regions, key=_place)
     for one in ordered:
         one["says"] = _sentence(one)
@@ -61,6 +60,13 @@ def seen(report: Report) -> list[bool | None]:
     return [one["there"] for edit in _edits(report) for one in edit["regions"]]
 
 
+def fewest(report: Report) -> tuple[int, int]:
+    """Return on how many frames of how many the region is there that is seen least; all
+    were looked at."""
+    counts = [_counted(one) for edit in _edits(report) for one in edit["regions"]]
+    return min(counts, key=lambda count: count[0] / count[1])
+
+
 def rank(report: Report) -> tuple[float, float]:
     """Return what the better of two runs has more of: the share of regions that are
     there, then the mean margin. Least of all has a run at which nobody looked."""
@@ -81,14 +87,18 @@ def _edits(report: Report) -> list[Looked]:
     return [edit["looked_at"] for edit in edits if "looked_at" in edit]
 
 
+def _counted(one: Looked) -> tuple[int, int]:
+    """Return on how many frames a region looks as it should, and how many there are."""
+    return one["nearest"].count(one["words"]), len(one["frames"])
+
+
 def _sentence(one: Looked) -> str:
     """Say what was seen of a region."""
     start = f"{one['region']}: " if one["region"] else ""
-    words = _short(one["words"], one)
     if "share" not in one:
-        return f"{start}not looked at: there is nothing to tell {words} from"
-    total = len(one["frames"])
-    own = one["nearest"].count(one["words"])
+        return f"{start}not checked. Say what it was"
+    own, total = _counted(one)
+    words = _short(one["words"], one)
     looks = f"{start}looks like {words} on {own} of {total} frames"
     if one["there"] is not False:
         return looks if one["there"] else f"{looks}, but only just: look yourself"

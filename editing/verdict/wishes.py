@@ -70,7 +70,10 @@ def wishes(
 
     if not request.edited:
         words = told(prompt)
-        others = _different(words, told(request.description), (), (), ())
+        before = told(request.description)
+        if words != prompt.strip() and _content(words) == _content(before):
+            return []
+        others = _different(words, before, (), (), ())
         edges = np.tile((0.0, 0.0, *request.clip.size), (len(request.clip), 1))
         return [Wish(None, words, others, *_squares(edges, 1.0))]
     extents = cast(Labels, request.labels).extents
@@ -82,14 +85,14 @@ def wishes(
         asked = whole_phrase(region.prompt.strip(), region.source)
         words = told(asked)
         before = told(region.source)
+        if words != asked and _content(words) == _content(before):
+            continue  # nothing changes but what cannot be told
         edges = extents[region.label]
         beside = []
         for other in request.regions:
             if not _lies_in(extents[other.label], edges):
                 beside += [told(other.prompt), told(other.source)]
         others = _different(words, before, beside, kinds, places)
-        if words != asked and _content(words) == _content(before):
-            others = []  # nothing changes but what cannot be told
         name = names[region.name]
         found.append(Wish(name, words, others, *_squares(edges, _GROWN)))
     return found

@@ -18,7 +18,13 @@ from jaxtyping import Bool, Float
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
-from regrain.masks.draw import BrushStroke, Number, deepest
+from regrain.masks.draw import (
+    BrushStroke,
+    Number,
+    deepest,
+    drop_specks,
+    fill_holes,
+)
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
 from regrain.masks.models.embedded import Doubt, Embedded, is_first, trusting
@@ -26,9 +32,12 @@ from regrain.masks.models.finders import CUTS, find_finder
 from regrain.masks.segmentation import cuts
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
+from regrain.masks.segmentation.cut_solver import touching
 from regrain.masks.segmentation.cuts import Box, Points, Prompts
 
 _MOST = 0.5  # share of the picture that a thing rarely has
+_REACH = 0.004  # of the short side; pieces less than twice that apart touch
+_HOLE = 0.01  # share of a mask below which a hole is a mistake
 
 
 def segment(
@@ -103,9 +112,24 @@ def segment(
         mask = _by_cuts(pixels, prompts, scene, doubt)
     else:
         mask = _by_sam(encoded or embed(pixels, model), prompts, index, doubt)
+    mask = _tidied(mask, prompts)
     if mask.mean() > _MOST:
         doubt()
     return mask
+
+
+def _tidied(mask: Mask, prompts: Prompts) -> Mask:
+    """Keep the pieces that are clicked, drawn over or in the mask so far, and those that
+    touch them; without specks and, where nothing is taken away, small holes."""
+    points, labels, _, previous, strokes = prompts
+    marked = cuts.seeds_of(mask.shape, points, labels, strokes)
+    held = marked.inside if previous is None else marked.inside | previous
+    reach = max(1, round(_REACH * min(mask.shape)))
+    near = touching(mask, held, reach)
+    tidy = drop_specks(near)
+    if (marked.inside & near).any():
+        tidy |= touching(near, marked.inside)
+    return tidy if marked.outside.any() else fill_holes(tidy, _HOLE * near.sum())
 
 
 def _by_sam(seen: Embedded, prompts: Prompts, index: int | None, doubt: Doubt) -> Mask:

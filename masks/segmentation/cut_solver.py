@@ -134,10 +134,12 @@ def nearest_share(far: Soft, share: float) -> Mask:
     return far <= np.partition(far.ravel(), count - 1)[count - 1]
 
 
-def touching(mask: Mask, seeds: Mask) -> Mask:
-    """Keep the pieces of a mask that a seed lies in; all of it if there are no seeds in
-    it."""
-    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+def touching(mask: Mask, seeds: Mask, reach: int = 0) -> Mask:
+    """Keep the pieces of a mask that a seed lies in, and with them pieces that are less
+    than twice `reach` pixels apart; all of it if there are no seeds in it."""
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    wide = cv2.dilate(mask.astype(np.uint8), around)
+    count, numbers = cv2.connectedComponents(wide, connectivity=8)
     found = np.zeros(count, bool)
     found[numbers[seeds & mask]] = True
-    return found[numbers] if found.any() else mask.copy()
+    return mask & found[numbers] if found.any() else mask.copy()

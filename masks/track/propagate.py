@@ -6,7 +6,7 @@ Between two key frames, both directions are blended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 import cv2
@@ -15,8 +15,9 @@ import numpy as np
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
-from regrain.masks.draw import signed_distance
+from regrain.masks.draw import drop_specks, largest_piece, signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
+from regrain.masks.segmentation.cut_solver import touching
 from regrain.masks.track import cut_track
 from regrain.masks.track.corrections import ByLabel, Stated
 from regrain.masks.track.sam2_track import Seen, Seens, Tracked, packed, track, unpacked
@@ -25,6 +26,8 @@ Labelled = np.ndarray | Mapping[int, np.ndarray]
 """Labels of a key frame, or its masks by label."""
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
 _WINDOW = 16  # frames read at once
+# Of the side of a square as large as a mask: a piece twice as far from others is far.
+_FAR = 0.2
 
 
 class Confidence(float):
@@ -92,7 +95,12 @@ def propagate(
         found = track(checkpoint, clip, stated, start, stop)
     else:
         found = _both_ways(clip, stated, start, stop)
-    return (_finish(frame, seen, stated, clip.size) for frame, seen in found)
+    keyed = ((label, mask) for one in stated.values() for label, mask in one.items())
+    scattered = {label for label, mask in keyed if (_together(mask) != mask).any()}
+    return (
+        _finish(frame, _kept(seen, scattered), stated, clip.size)
+        for frame, seen in found
+    )
 
 
 def _check(
@@ -193,6 +201,22 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
         mask = weights[0] * distance + weights[1] * other_distance > 0
         blended[label] = Seen(mask, max(one.sure, other.sure))
     return blended
+
+
+def _together(mask: Mask) -> Mask:
+    """Return a mask without specks and without pieces far from the largest one."""
+    whole = drop_specks(mask)
+    reach = round(_FAR * float(np.sqrt(whole.sum())))
+    return touching(whole, largest_piece(whole), reach)
+
+
+def _kept(seen: Seens, scattered: Collection[int]) -> Seens:
+    """Take from regions what a tracker has added far away, but for those that are
+    scattered on a key frame."""
+    return {
+        label: one if label in scattered else one._replace(mask=_together(one.mask))
+        for label, one in seen.items()
+    }
 
 
 def _finish(

@@ -95,6 +95,7 @@ const listenToPage = (editor, trigger) => {
     note.hintAnew();
     redraw();
   });
+  hub.on("said", line.draw);
   hub.on("choose", (label) => {
     hub.active = label;
     hub.correcting = true;

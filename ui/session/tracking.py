@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.request.region import called
 from regrain.masks.track.corrections import Pass
 from regrain.masks.track.propagate import Confidence
 from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
@@ -105,7 +106,7 @@ class Tracker:
             clip = session.opened.clip
             tracker = session.tracker
             areas = {label: _usual_area(state, label) for label in labels}
-            name = session.state.regions[labels[0]].name
+            name = _names(session.state)[labels[0]]
         if len(labels) > 1:
             name = f"{len(labels)} regions"
         total = sum(len(part.frames) for part in passes)
@@ -147,6 +148,12 @@ class Tracker:
                     yield part, tracked
 
 
+def _names(state: State) -> dict[int, str]:
+    """Return what to call each region, by its label."""
+    names = called([*state.regions.values()])
+    return {label: names[region.name] for label, region in state.regions.items()}
+
+
 def _usual_area(state: State, label: int) -> float:
     """Return the mean area of a region's masks that were drawn, in pixels; 1 without
     any."""
@@ -171,13 +178,14 @@ def uncertain(state: State, label: int) -> list[UncertainSpan]:
 def unsure(session: Session) -> str:
     """Say where to look next: all stretches on which a mask was lost or doubtful."""
     state = session.state
+    names = _names(state)
     stretches = []
     for label in session.tracked:
         if label not in state.regions:
             continue
         words = in_words(uncertain(state, label), first=1)
         if words:
-            stretches.append(f"“{state.regions[label].name}”: {words}")
+            stretches.append(f"“{names[label]}”: {words}")
     if not stretches:
         return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
     more = len(stretches) - _NAMED

@@ -31,7 +31,6 @@ from regrain.masks.draw import (
 from regrain.ui.values.kept import Content, Packed
 
 Mask = Bool[np.ndarray, "height width"]
-_SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 CLICKS = "clicks"  # finder of a mask, where a project says no more
 
 
@@ -186,7 +185,7 @@ def touched_up(mask: Mask, edits: Sequence[Stroke]) -> Mask:
             case Reshape("fill"):
                 mask = fill_holes(mask, mask.size)
             case Reshape("drop"):
-                mask = drop_specks(mask, mask.sum() * _SPECK)
+                mask = drop_specks(mask)
             case Reshape("invert"):
                 mask = ~mask
     return mask

@@ -13,7 +13,7 @@ from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import called
-from regrain.editing.verdict.answers import lines, rank, seen, tally
+from regrain.editing.verdict.answers import fewest, lines, rank, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
@@ -66,18 +66,18 @@ def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
 
 
 def _there(report: Mapping[str, Any]) -> Fact | None:
-    """Say what was seen; nothing of a run from before anybody looked."""
+    """Say what was seen; nothing where nobody was to look."""
     said = lines(report)
-    if not said:
+    if not said or not report["looked_at"]["reader"]:
         return None
     text = f"{'. '.join(map(capital, said))}."
     there = seen(report)
     if False in there:
         return f"No: {tally(report)}", text, True
-    if there and all(there):
-        return "Yes", text, False
-    looked = any(there) or rank(report)[0] >= 0
-    return "Not known" if looked else "Nobody looked", text, False
+    if None in there or not there:
+        return "Not known" if rank(report)[0] >= 0 else "Not checked", text, False
+    own, total = fewest(report)
+    return "Yes" if own == total else f"On {own} of {total} frames", text, False
 
 
 def _in_vain(fact: Fact | None) -> Fact | None:

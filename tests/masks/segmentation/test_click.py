@@ -106,6 +106,33 @@ def test_a_click_of_which_a_network_is_not_sure_is_doubted(
     assert bool(doubts) == told
 
 
+THING = disc(50, 40, 10)
+SPECK, FAR, NEAR = disc(50, 53, 1), disc(90, 40, 8), disc(65, 40, 3)
+HOLE = (X == 46) & (Y == 40)
+
+
+@pytest.mark.parametrize(
+    ("marks", "more", "left"),
+    [
+        ({(54, 40): 1}, {}, THING | NEAR),
+        ({(54, 40): 1, (46, 40): 0}, {}, THING & ~HOLE | NEAR),
+        ({(54, 40): 1, (90, 40): 1, (50, 53): 1}, {}, THING | NEAR | FAR | SPECK),
+        ({(54, 40): 1}, {"previous": THING | FAR}, THING | NEAR | FAR),
+        ({}, {"box": (30, 20, 110, 60)}, THING | NEAR | FAR),
+    ],
+)
+@pytest.mark.parametrize("method", ["sam", "cuts"])
+def test_a_mask_is_the_pieces_that_are_clicked_and_those_that_touch_them(
+    circles, monkeypatch, marks, more, left, method
+):
+    """A thing hidden in its middle has two, as its earlier mask."""
+    answer = (THING & ~HOLE | NEAR | FAR | SPECK)[None].repeat(3, 0)
+    monkeypatch.setattr(Circles, "predict", lambda *_, **__: (answer, np.ones(3), None))
+    monkeypatch.setattr(click, "_by_cuts", lambda *_: answer[0])
+    found = click.segment(IMAGE, [*marks], [*marks.values()], method=method, **more)
+    assert (found == left).all()
+
+
 def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     click.segment(IMAGE, [(50, 40)], [1], previous=X < 60)
     prompt = Circles.asked[-1][3]

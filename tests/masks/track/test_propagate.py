@@ -74,6 +74,25 @@ def test_between_two_key_frames_nothing_is_far_from_either():
         assert confidence > 0.8
 
 
+@pytest.mark.parametrize("hidden", [False, True])  # in its middle, on the key frame
+def test_a_mask_gains_no_far_pieces_and_no_specks(monkeypatch, hidden):
+    y, x = np.mgrid[:48, :120]
+    main, near, far = (np.hypot(x - at, y - 24) < 9 for at in (20, 40, 100))
+    speck = np.hypot(x - 60, y - 4) < 2
+    added = main | near | far | speck
+
+    def follow(frames, stated):
+        for frame, _ in frames:
+            yield frame, (added * 1).astype(np.uint8), {1: 1.0}
+
+    monkeypatch.setattr(track.cut_track, "follow", follow)
+    clip = ArrayClip(np.zeros((3, 48, 120, 3), np.uint8))
+    key = {0: {1: main | far if hidden else main}}
+    for frame, labels in labels_of(clip, key).items():
+        left = (added if hidden else main | near) if frame else key[0][1]
+        assert (labels == left).all()
+
+
 def edges(columns, sure):
     """Masks of one region, white up to a column."""
     _, x = np.mgrid[:48, :120]

@@ -48,9 +48,10 @@ test("an outline reaches the frame's edge, and two labels that touch have each t
   );
 });
 
-test("a number sits in the middle of the first run of its region's uppermost row", () => {
-  const top = grid("000000 011100 222011");
-  assert.deepEqual(outline.crowns(top, 6), { 1: [2, 1], 2: [1, 2] });
+test("a number sits over the first run of the uppermost row of its region's largest piece", () => {
+  const crown = (text) => outline.crownOf(outline.outlines(grid(text), 7, 4)[1]);
+  assert.deepEqual(crown("0000000 0011101 0111101 0000000"), [3.5, 1]);
+  assert.deepEqual(crown("1000000 0010010 0111110 0111110"), [2.5, 1]);
 });
 
 test("a cell says drawn, tracked, uncertain or none; on long clips, cells that are alike are joined", () => {

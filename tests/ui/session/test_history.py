@@ -9,7 +9,7 @@ from made_clips import black
 
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.request.region import called
-from regrain.editing.verdict.answers import rank, say
+from regrain.editing.verdict.answers import rank, say, unseen
 from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
 from regrain.ui.session.session import Session
@@ -293,7 +293,6 @@ THERE = "Is it there?"
         ),
         ((None,), ("Not known", False), "Clearly changed", "Yes"),
         ((True, None), ("Not known", False), "Clearly changed", "Yes"),
-        ((), ("Nobody looked", False), "Clearly changed", "Yes"),
     ],
 )
 def test_what_failed_is_no_success_and_what_nobody_saw_is_not_called_right(
@@ -325,9 +324,31 @@ def test_regions_that_nobody_named_are_called_by_their_words():
     assert called(alike.regions) == names
 
 
-def test_nothing_is_said_of_a_run_from_before_anybody_looked():
+def test_the_region_that_is_seen_least_says_on_how_many_frames():
+    report = looked_at(True, True)
+    least = report["looked_at"]["regions"][0]
+    least |= {"frames": [*range(8)], "nearest": ["a fox"] * 5 + ["grass"] * 3}
+    (there, *_) = facts(report, asking(CAT))
+    assert (there.value, there.doubt) == ("On 5 of 8 frames", False)
+
+
+def test_what_could_not_be_checked_says_what_it_needs():
+    alone = {"region": "cat", "words": "a fox", "there": None}
+    broken = unseen("mine", "it is damaged")
+    for seen, text in (
+        (say("mine", [alone]), "Cat: not checked. Say what it was."),
+        (broken, "Nobody looked at the result: it is damaged."),
+    ):
+        (there,) = facts({"looked_at": seen}, asking(CAT))
+        assert (there.value, there.text) == ("Not checked", text)
+
+
+@pytest.mark.parametrize("seen", [say("mine", []), unseen("", "no reader"), None])
+def test_nothing_is_said_of_a_run_at_which_nobody_was_to_look(seen):
     report = looked_at(True)
     del report["looked_at"]
+    if seen:
+        report["looked_at"] = seen
     assert THERE not in {one.name for one in facts(report, asking(CAT))}
 
 

@@ -536,9 +536,10 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(visits, tracking):
             yield frame, labels, 0.3 if frame == 4 else 0.9
 
     session, tracking.propagate = visits.get("page"), propagate
-    clicked(session, (0, 20.0))
+    label = clicked(session, (0, 20.0))
+    session.state = session.state.change_region(label, source="a man")
     *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
-    assert last.note.startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
+    assert last.note.startswith("“a man”: lost in frames 2-3, doubtful in frame 5. ")
     assert last.lanes == {"1": "c--939"}
 
 

@@ -2,7 +2,7 @@
 // One lane per region: where its mask is, how sure the tracker is, which frames were drawn.
 import { badge, isColor } from "../shared/color.js";
 import { childrenOf, fillWith, make } from "../shared/dom.js";
-import { hub } from "../shared/hub.js";
+import { hub, titleOf } from "../shared/hub.js";
 import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
 const SIGNS = {
@@ -29,7 +29,7 @@ const drawLane = (row, region, lane, total) => {
   row.dataset.label = String(region.label);
   row.classList.toggle("rg-active", region.label === hub.active);
   if (isColor(region.color)) row.style.setProperty("--region", region.color);
-  name.replaceChildren(badge(region.label, region.color), make("span", {}, region.name));
+  name.replaceChildren(badge(region.label, region.color), make("span", {}, titleOf(region)));
   /** @param {HTMLElement} node @param {[cell: string, frames: number]} part */
   const draw = (node, [cell, frames]) => {
     node.className = "rg-cell " + cellKind(cell);

@@ -212,26 +212,25 @@ export const fadingPixels = (top, width, height, label, [red, green, blue], full
 };
 
 /**
- * Return by label the middle of the first run of its uppermost row, as [x, y].
- * @param {Grid} top
- * @param {number} width
- * @returns {Record<string, number[]>}
+ * Return how much an outline encloses, in pixels.
+ * @param {number[][]} ring
  */
-export const crowns = (top, width) => {
-  /** @type {Record<number, { first: number, last: number, y: number }>} */
-  const found = {};
-  for (let i = 0; i < top.length; i++) {
-    const label = top[i];
-    if (!label) continue;
-    const x = i % width;
-    const y = (i - x) / width;
-    const run = found[label];
-    if (!run) found[label] = { first: x, last: x, y };
-    else if (run.y === y && run.last === x - 1) run.last = x;
-  }
-  const middles = Object.entries(found).map(([label, { first, last, y }]) => [
-    label,
-    [(first + last) / 2, y],
-  ]);
-  return Object.fromEntries(middles);
+const areaOf = (ring) => {
+  const sum = ring.reduce((sum, [x, y], i) => {
+    const [left, above] = ring.at(i - 1) ?? [0, 0];
+    return sum + left * y - x * above;
+  }, 0);
+  return Math.abs(sum / 2);
+};
+
+/**
+ * Return the middle of the first run of the uppermost row of the largest outline, as [x, y].
+ * @param {number[][][]} rings each begins with that run, and ends with the rest of it, see `outlines`
+ */
+export const crownOf = (rings) => {
+  const largest = rings.reduce((most, ring) => (areaOf(ring) > areaOf(most) ? ring : most));
+  const [first, y] = largest[0];
+  const before = largest.findLastIndex((place) => place[1] !== y);
+  const [last] = largest[before + 1] ?? largest[0];
+  return [(first + last) / 2, y];
 };

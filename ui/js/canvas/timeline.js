@@ -1,7 +1,7 @@
 // @ts-check
 // Frames and, below, one lane per region.
 import { contextOf, dotsPerPixel, icon, iconButton, make } from "../shared/dom.js";
-import { hub } from "../shared/hub.js";
+import { hub, titleOf } from "../shared/hub.js";
 import { drawLanes, makeLegend } from "./lanes.js";
 import { makeCutMarks, makeKeyMarks } from "./marks.js";
 import { filmFrames, isShort } from "./nearby.js";
@@ -167,7 +167,7 @@ export const makeTimeline = (editor) => {
     tell(frame, total);
     cuts.draw();
     keys.draw();
-    const looks = hub.regions.map(({ label, color, name }) => [label, color, name]);
+    const looks = hub.regions.map((region) => [region.label, region.color, titleOf(region)]);
     const wanted = JSON.stringify([editor.id, total, editor.rev, hub.active, looks]);
     if (wanted === shown) return;
     shown = wanted;

@@ -6,7 +6,7 @@ import {
   WASH,
   WASH_OF_ACTIVE,
   boxAround,
-  crowns,
+  crownOf,
   decodeRuns,
   fadingPixels,
   outlines,
@@ -65,7 +65,6 @@ export const shapesOn = (editor, frame) => {
   const layers = shown.map(({ label }) => ({ label, grid: decodeRuns(masks[label].runs, width * height) }));
   const top = stackLabels(layers, width * height);
   const rings = outlines(top, width, height);
-  const places = crowns(top, width);
   const seen = shown.filter(({ label }) => rings[label]);
   return seen.map((region) => {
     const { label, color } = region;
@@ -74,6 +73,6 @@ export const shapesOn = (editor, frame) => {
     const fade = () => fadingPixels(top, width, height, label, channels(color), full, feather ?? 0);
     const fading = feather ? pictureOf(fade(), width, height) : null;
     const path = pathOf(rings[label]);
-    return { region, path, box: boxAround(rings[label]), fading, crown: places[label] };
+    return { region, path, box: boxAround(rings[label]), fading, crown: crownOf(rings[label]) };
   });
 };
