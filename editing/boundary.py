@@ -67,6 +67,19 @@ def boundary(
         raise kind(field, said) from failure
 
 
+@contextmanager
+def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
+    """Keep what was made, whatever fails inside the block, which only looks at it; that
+    is said in `unseen`. A full disk is still an error."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as failure:
+        log.debug("%s", what, exc_info=True)
+        unseen.append(f"There is no {what}, the edit is whole: {shorten(failure)}.")
+
+
 def check_regular(
     path: Path, field: str, kind: type[EditingError] = RequestError
 ) -> None:

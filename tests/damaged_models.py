@@ -44,6 +44,14 @@ def holding(file, name):
     return damage
 
 
+def spoil(file):
+    """Make a number of a file of weights no number."""
+    weights = load_file(file)
+    name = max(name for name in weights if weights[name].is_floating_point())
+    weights[name].view(-1)[-1] = torch.nan
+    save_file(weights, file, {"format": "pt"})
+
+
 def lacking(file, name):
     """A damage: a weight less."""
 

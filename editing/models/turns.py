@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import (
     DivergedError,
-    ModelError,
     ResourceError,
     shorten,
 )
@@ -26,6 +25,7 @@ from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
+from regrain.editing.storage.ready import check_finite
 
 Latents = Float[Tensor, "rows c gh gw"]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
@@ -61,9 +61,7 @@ class TurnTaking:
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         for name, part in self.parts.items():
-            for key, weight in part.named_parameters():
-                if weight.is_floating_point() and weight.numel() and not weight.is_meta:
-                    self._check_finite(f"{name} has NaN or Inf in {key}", weight)
+            check_finite(part.named_parameters(), f"{shorten(self.id)}: {name}")
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at
             # unaligned addresses.
@@ -71,16 +69,6 @@ class TurnTaking:
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
-
-    def _check_finite(self, said: str, weight: Tensor) -> None:
-        if weight.itemsize == 1:
-            weight = weight.float()
-        ends = torch.stack(torch.aminmax(weight.detach()))  # NaN if one is
-        if not ends.isfinite().all():
-            advice = "Download it again, or use another model"
-            if weight.dtype == torch.float16:
-                advice = "Use --dtype float32, or another model"
-            raise ModelError("model", f"{shorten(self.id)}: {said}. {advice}.")
 
     @cached_property
     def fingerprint(self) -> str:

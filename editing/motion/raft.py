@@ -19,6 +19,7 @@ from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import Shape
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING
 
 KINDS = ("raft_large", "raft_small")
@@ -109,6 +110,7 @@ def _load(path: Path, _changed: int) -> nn.Module:
         else:
             _check_published(path, getattr(optical_flow, f"{kind.title()}_Weights"))
             weights = torch.load(path, map_location="cpu", weights_only=True)
+        check_finite(weights.items(), repr(path.name), "flow")
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from regrain.editing.boundary import looking_on
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, resize, resize_labels, within
 from regrain.editing.media.images import ImageClip
@@ -242,18 +243,19 @@ def write_outputs(
             written["whole"] = write_whole(
                 folder / WHOLE, stretch, result.frames, clip.size
             )
+        unseen: list[str] = []
         for name, frames in _explaining(result, request):
             path = folder / name
+            times = {} if "by_step" in name else timing
             path.parent.mkdir(exist_ok=True)
-            write_video(path, frames, clip.fps, **timing)
-        if result.step_areas:
-            path = folder / "attention" / "areas_by_step.mp4"
-            path.parent.mkdir(exist_ok=True)
-            write_video(path, _areas_by_step(result), clip.fps)
-        # A NaN in it is a bug; fractions become text, NumPy scalars numbers.
-        text = json.dumps(
-            written, indent=2, ensure_ascii=False, allow_nan=False, default=_plain
-        )
+            with looking_on(name, unseen), replacing(path) as part:
+                write_video(part, frames, clip.fps, **times)
+        if unseen:
+            written["warnings"] = [*written.get("warnings", ()), *unseen]
+        # JSON has no NaN; fractions become text, NumPy scalars numbers.
+        text = json.dumps(written, default=_plain)
+        plain = json.loads(text, parse_constant=lambda _: None)
+        text = json.dumps(plain, indent=2, ensure_ascii=False)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     return written
 
@@ -344,6 +346,8 @@ def _explaining(result: EditResult, request: EditRequest) -> _Videos:
         yield "reconstruction.mp4", result.reconstruction
     if result.control is not None:
         yield "control.mp4", result.control
+    if result.step_areas:
+        yield "attention/areas_by_step.mp4", _areas_by_step(result)
 
 
 def _attention(result: EditResult, request: EditRequest) -> _Videos:

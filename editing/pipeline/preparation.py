@@ -78,7 +78,7 @@ def prepare_run(
     """
     adapter = adapter_facts(request)
     if request.reader:
-        CropReader(request.reader)  # which must be there, before anything is edited
+        CropReader(request.reader).check()  # before anything is edited
     if backbone is None:
         _check_model(request)
     # words that a small model does not know are refused before loading it

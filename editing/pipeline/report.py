@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from regrain import __version__
+from regrain.editing.boundary import looking_on
 from regrain.editing.errors import shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.labels import understood
@@ -46,6 +47,7 @@ def make_report(
     from regrain.editing.request.project import describe
 
     enough = threading.Event()
+    unseen: list[str] = []
     edited = run.request
     yield Stage("measuring", enough.set)
     others: list[Content] = []
@@ -53,7 +55,7 @@ def make_report(
         edit = replace(
             result, frames=other.frames, uncomposited=other.uncomposited, attention={}
         )
-        metrics = yield from _until(enough, measuring(edit, edited))
+        metrics = yield from _until(enough, measuring(edit, edited), unseen)
         others.append(
             {
                 "file": f"edited_{number}.mp4",
@@ -71,10 +73,10 @@ def make_report(
         result = replace(result, attention={})
         alone = replace(one, placed=Placed.whole(placed.request, placed.params))
         made = Compositor(placed.request, [alone], run.backbone).result()
-        own = yield from _until(enough, measuring(made, placed.request))
+        own = yield from _until(enough, measuring(made, placed.request), unseen)
         focus.append(placed.describe(edited.clip.size, one.plan) | {"metrics": own})
         attention |= own.get("attention", {})
-    metrics = yield from _until(enough, measuring(result, edited))
+    metrics = yield from _until(enough, measuring(result, edited), unseen)
     if metrics and focus:
         metrics["attention"] = attention
     versions = {name: installed(name) for name in _PACKAGES}
@@ -116,19 +118,24 @@ def make_report(
         *_of_prompts(request, run.resolved),
         *_of_frames(request, result.plan, run.backbone),
         *run.warnings,
+        *unseen,
     ]
     return report
 
 
 def _until(
-    stopped: threading.Event, steps: Generator[Progress, None, Metrics]
+    stopped: threading.Event,
+    steps: Generator[Progress, None, Metrics],
+    unseen: list[str],
 ) -> Generator[Progress, None, Metrics]:
-    """Return the result of `steps`, or {} if stopped."""
-    try:
-        while not stopped.is_set():
-            yield next(steps)
-    except StopIteration as stop:
-        return stop.value
+    """Return the result of `steps`, or {} if they are stopped or fail; see
+    `looking_on`."""
+    with looking_on("measurement", unseen):
+        try:
+            while not stopped.is_set():
+                yield next(steps)
+        except StopIteration as stop:
+            return stop.value
     return {}
 
 

@@ -25,6 +25,7 @@ from regrain.editing.models.files.location import (
 )
 from regrain.editing.models.files.words import read_groups, with_article
 from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
     read_weights,
@@ -82,7 +83,7 @@ class CropReader:
         """
         self.id = id
         with about(FIELD):
-            self._folder = obtain(id, CONFIG, READER_FILES)
+            self._folder = obtain(id, BUILT_IN_READER, READER_FILES)
             if self._folder.is_file():
                 raise ModelError(
                     FIELD, f"{shorten(id)} is a file. Use the folder of a CLIP model."
@@ -110,6 +111,17 @@ class CropReader:
         ]
         self.styles = known.get("styles", ())
 
+    def check(self) -> None:
+        """Ask it once, about small pictures on the processor.
+
+        Raises:
+            ModelError: It cannot do its work.
+        """
+        import torch
+
+        black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+        self.cosines([black, white], ["a cat", "the dog"], torch.device("cpu"))
+
     def cosines(
         self,
         crops: Sequence[Rgb],
@@ -132,7 +144,9 @@ class CropReader:
             order = {"input_data_format": "channels_last"}
             seen = pictures([*crops], return_tensors="pt", **order)
             found = model.to(device)(**words.to(device), **seen.to(device))
-            return (found.image_embeds @ found.text_embeds.T).cpu().numpy()
+            cosines = found.image_embeds @ found.text_embeds.T
+            check_finite([("what it sees", cosines)], shorten(self.id), FIELD)
+            return cosines.cpu().numpy()
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -145,6 +159,7 @@ class CropReader:
 
         with about(FIELD):
             model = read_weights(CLIPModel, self._folder, self.id, torch.float32)
+            check_finite(model.named_parameters(), shorten(self.id))
             texts = read_tokenizer(self._folder, self.id)
         said = f"{shorten(self.id)} has no preprocessor_config.json that fits. Add it."
         with boundary(FIELD, said, ModelError):

@@ -18,10 +18,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, NamedTuple
 
-from regrain.editing.errors import ModelError
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.editing.storage.memory import count_weights
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import (
     LOADING,
     read_weights,
@@ -52,6 +54,7 @@ KINDS = {  # by `model_type` of config.json
     "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
     "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
 }
+_OTHERS = {"sam": "a first SAM in transformers' form", "sam_hq": "an HQ-SAM"}
 # A network for video does what the one for pictures does, with these parts of it.
 _SHARED = (
     "shared_image_embedding",
@@ -143,16 +146,17 @@ def _read(folder: Path, _state: object) -> Checkpoint:
     """Read a folder; `_state` is that of its files, which the cache compares."""
     name = folder.name
     weights = sorted(folder.glob("*.safetensors"))
-    try:
+    said = f"{name!r} has no config.json with a model_type. Download the model again."
+    with boundary("model", said, ModelError):
         config = json.loads(read_text(folder / "config.json"))
-        kind = KINDS[config["model_type"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        known = ", ".join(KINDS)
+        stated = str(config["model_type"])
+    if stated not in KINDS:
         raise ModelError(
             "model",
-            f"{name!r} has no config.json with a model_type of {known}. Download "
-            "the model again.",
-        ) from error
+            f"{name!r} is {_OTHERS.get(stated, shorten(stated))}, which is not read. Use "
+            f"a folder of {', '.join(KINDS)}, or sam_vit_b_01ec64.pth.",
+        )
+    kind = KINDS[stated]
     if not weights:
         raise ModelError(
             "model", f"{name!r} has no .safetensors weights. Download the model again."
@@ -207,6 +211,7 @@ def _loaded(folder: Path, _state: object, prefix: str) -> Network:
     model_class = getattr(transformers, f"{prefix}Model")
     processor_class = getattr(transformers, f"{prefix}Processor")
     model = read_weights(model_class, folder, folder.name, torch.float32)
+    check_finite(model.named_parameters(), repr(folder.name))
     try:
         with without_marks(folder) as place:
             processor = processor_class.from_pretrained(place, local_files_only=True)

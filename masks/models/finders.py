@@ -16,7 +16,7 @@ from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.local_models import absent, find_local
 from regrain.masks.models import checkpoints, cost, sam
 from regrain.masks.models.checkpoints import Checkpoint
-from regrain.masks.models.single_files import first_sams
+from regrain.masks.models.single_files import first_sams, first_size
 
 Prompt = Literal["points", "box", "mask", "strokes"]
 CUTS = "cuts"
@@ -152,7 +152,8 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
     able = {finder.name: finder for finder in finders().values() if can(finder)}
     if name in able:
         return able[name]
-    checkpoints.find(name)  # says what is wrong with a broken one
+    if checkpoints.find(name) is None and (folder := find_local(name)):
+        first_size(folder)  # which say what is wrong with a broken one
     raise MaskError(
         field, f"{name[:60]!r} was not found. {suggest(name, able)}{absent()}"
     )

@@ -18,6 +18,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, state_of
 from regrain.masks.models.embedded import (
     PRIOR,
@@ -29,7 +30,7 @@ from regrain.masks.models.embedded import (
     encoded_frames,
     is_first,
 )
-from regrain.masks.models.single_files import FILE, first_size, shapes_of
+from regrain.masks.models.single_files import FILE, first_size
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -199,7 +200,7 @@ def _load(path: Path, _state: object) -> Sam:
                 f"{shorten(path.name)} is a folder without {FILE}. Use a "
                 "checkpoint's file.",
             )
-        size = first_size(shapes_of(path / FILE))
+        size = first_size(path)
         if not size:
             with LOADING:
                 return load_tiny_sam(path)
@@ -211,6 +212,7 @@ def _load(path: Path, _state: object) -> Sam:
     with LOADING, boundary("model", damaged, ModelError):
         sam = sam_model_registry[size]()
         sam.load_state_dict(read())
+    check_finite(sam.named_parameters(), shorten(path.name))
     return sam.to(choose_device())
 
 

@@ -3,46 +3,62 @@ in which they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from regrain.editing.errors import ModelError
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.local_models import local_entries
-from regrain.editing.storage.safetensors_files import opened, state_of
+from regrain.editing.storage.safetensors_files import LOADING, opened, state_of
 
 FILE = "model.safetensors"
-Shapes = Mapping[str, Sequence[int]]
 # Of the first SAM, as segment-anything has it, by the width of its encoder.
 _FIRST = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _FIRST_WIDTH = "image_encoder.patch_embed.proj.weight"
 
 
-def first_size(shapes: Shapes) -> str:
-    """Return which first SAM weights are, as the library names them (`vit_b`); empty
-    of others."""
-    return _FIRST.get(shapes.get(_FIRST_WIDTH, [0])[0], "")
-
-
 def first_sams() -> dict[str, str]:
     """Return the sizes of the first SAMs in $REGRAIN_MODELS that are folders with such
     a file, by their names."""
-    found = {one.name: _first_in(one, state_of(one)) for one in local_entries()}
+    found = {}
+    for one in local_entries():
+        with suppress(ModelError):  # others, and broken ones
+            found[one.name] = first_size(one)
     return {name: size for name, size in found.items() if size}
 
 
+def first_size(folder: Path) -> str:
+    """Return which first SAM a folder has, as the library names it (`vit_b`); empty of
+    other files.
+
+    Raises:
+        ModelError: There is no file, it is damaged, or differs from the published.
+    """
+    size, other = _first_in(folder, state_of(folder))
+    if other:
+        raise ModelError(
+            "model",
+            f"{folder.name!r} differs from the first SAM at {shorten(other, 90)}, as "
+            "HQ-SAM does. Use sam_vit_b_01ec64.pth, or a SAM 2.",
+        )
+    return size
+
+
 @lru_cache(maxsize=64)
-def _first_in(folder: Path, _state: object) -> str:
-    """Read the size of a first SAM in a folder; `_state` is that of its files, which
-    the cache compares."""
-    try:
-        return first_size(shapes_of(folder / FILE))
-    except ModelError:  # others, and broken ones
-        return ""
-
-
-def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of the tensors of a file; raises as `opened` does."""
-    with opened(path, "model", path.name) as file:
+def _first_in(folder: Path, _state: object) -> tuple[str, str]:
+    """Read the size of a first SAM in a folder, and the name of a tensor in which it
+    differs from it; `_state` is that of its files, which the cache compares."""
+    with opened(folder / FILE, "model", folder.name) as file:
         names = [*file.keys()]
-        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    size = _FIRST.get(shapes.get(_FIRST_WIDTH, (0,))[0], "")
+    if not size:
+        return "", ""
+    import torch
+    from segment_anything import sam_model_registry
+
+    with LOADING, torch.device("meta"):
+        network = sam_model_registry[size]()
+    known = {name: tuple(one.shape) for name, one in network.state_dict().items()}
+    name, _ = min(known.items() ^ shapes.items(), default=("", ()))
+    return size, name

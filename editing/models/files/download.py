@@ -41,10 +41,10 @@ READER_FILES = (
 )
 
 
-def obtain(id: str, config: str, files: Sequence[str]) -> Path:
+def obtain(id: str, built_in: str, files: Sequence[str]) -> Path:
     """Return the file or folder of a model, downloaded if it is a hub id; see `find`
     and `download`."""
-    source = find(id, config)
+    source = find(id, "config.json", built_in)
     if source.kind == "hub":
         return Path(download(id, files))
     return Path(source.location)
@@ -120,11 +120,11 @@ def hub_error(id: str) -> Iterator[None]:
         raise ModelError(
             "model",
             f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
-            "once, or use storybook.",
+            "once, or use one that is here.",
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(
             "model",
             f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
-            "use storybook.",
+            "use one that is here.",
         ) from error

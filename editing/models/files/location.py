@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,12 +24,13 @@ from regrain.editing.storage.safetensors_files import GGUF, PACKED
 # The model, its control network, motion adapter, LoRA for few steps, and what looks at
 # its edits, shipped with the code.
 BUILT_IN_MODEL = "storybook"
+BUILT_IN_CONTROL = "storybook/canny"
 BUILT_IN_MOTION = "storybook/motion"
 BUILT_IN_FAST = "storybook/fast"
 BUILT_IN_READER = "storybook/reader"
 BUILT_IN_IDS = (
     BUILT_IN_MODEL,
-    "storybook/canny",
+    BUILT_IN_CONTROL,
     BUILT_IN_MOTION,
     BUILT_IN_FAST,
     BUILT_IN_READER,
@@ -120,66 +122,62 @@ def about(field: str) -> Iterator[None]:
         raise ModelError(field, error.message) from error
 
 
-def find(id: str, config: str = _UNET) -> ModelLocation:
+def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelLocation:
     """Find a model by id without loading it; takes at most a tenth of a second.
 
     Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS
     (".safetensors" may be left out); a path; a hub id "owner/name". A folder must
-    contain `config`. A file in a folder that `takes_transformers` is found as that
-    folder with the file.
+    contain `config`, or be the hub's own folder of such. A file in a folder that
+    `takes_transformers` is found as that folder with the file. An error proposes what
+    is `built_in`.
 
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
     """
-    if len(id) > MAX_TEXT or not id.isprintable():
-        raise ModelError(
-            "model", f"{shorten(id)} was not found. Use storybook, a hub id or a path."
-        )
-    if id in BUILT_IN_IDS:
-        return _check(ASSETS / id, id, config)
-    check_packed(id)
-    if Path(id).suffix.lower() in PICKLES:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is a pickle and could run code when opened. Use its "
-            ".safetensors version.",
-        )
-    if path := find_local(id, ".safetensors"):
-        return _check(path, id, config)
-    if id and os.path.exists(id):  # unlike Path.exists, does not raise
-        return _check(Path(id), id, config)
-    if _HUB_ID.fullmatch(id):
-        return ModelLocation("hub", id)
-    raise ModelError(
+    refused = partial(_refused, id, built_in)
+    if not id or len(id) > MAX_TEXT or not id.isprintable():
+        raise refused("was not found")
+    path = ASSETS / id
+    if id not in BUILT_IN_IDS:
+        check_packed(id)
+        if Path(id).suffix.lower() in PICKLES:
+            raise refused("is a pickle and could run code when opened")
+        path = find_local(id, ".safetensors") or Path(id)
+        if not os.path.exists(path):  # unlike Path.exists, does not raise
+            if _HUB_ID.fullmatch(id):
+                return ModelLocation("hub", id)
+            raise refused("was not found")
+    if not path.is_file():
+        folder = _folder(path, config)
+        if not folder:
+            raise refused(f"has no {config}")
+        return ModelLocation("folder", str(folder.resolve()))
+    if path.suffix.lower() != ".safetensors":
+        raise refused("is not a .safetensors file")
+    place = Path(os.path.abspath(path))  # of a link, not of what it leads to
+    if config == _UNET and takes_transformers(place.parent):
+        return ModelLocation("folder", str(place.parent), str(place))
+    return ModelLocation("file", str(path.resolve()))
+
+
+def _refused(id: str, built_in: str, why: str) -> ModelError:
+    return ModelError(
         "model",
-        f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a "
-        f"name in ${MODELS_VARIABLE}, a diffusers folder or a .safetensors file."
-        f"{absent()}",
+        f"{shorten(id)} {why}. Use {built_in}, a hub id like owner/name, or a path or a "
+        f"name in ${MODELS_VARIABLE} with .safetensors weights.{absent()}",
     )
 
 
-def _check(path: Path, id: str, config: str) -> ModelLocation:
-    if path.is_file():
-        if path.suffix.lower() != ".safetensors":
-            raise ModelError(
-                "model",
-                f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers "
-                "folder.",
-            )
-        place = Path(os.path.abspath(path))  # of a link, not of what it leads to
-        if config == _UNET and takes_transformers(place.parent):
-            return ModelLocation("folder", str(place.parent), str(place))
-        return ModelLocation("file", str(path.resolve()))
+def _folder(path: Path, config: str) -> Path | None:
+    """Return a folder with a model, or that with the newest one in a folder of the
+    hub's client; None if it has none."""
+    newest = path / "refs" / "main"
+    if newest.is_file():
+        path = path / "snapshots" / newest.read_text()
     # Other families of models have no UNet; `family_of` tells what they are.
     others = ("model_index.json", "transformer/config.json")
     names = (config, *others) if config == _UNET else (config,)
-    if any((path / name).is_file() for name in names):
-        return ModelLocation("folder", str(path.resolve()))
-    raise ModelError(
-        "model",
-        f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors "
-        "file.",
-    )
+    return path if any((path / name).is_file() for name in names) else None
 
 
 def takes_transformers(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from regrain.editing.models.files.configs import read_defaults
 from regrain.editing.models.files.download import download
 from regrain.editing.models.files.file_head import stated_prediction
 from regrain.editing.models.files.location import (
+    BUILT_IN_FAST,
     ModelLocation,
     about,
     find,
@@ -130,7 +131,7 @@ def locate_lora(id: str) -> ModelLocation:
         ModelError: There is none.
     """
     try:
-        return find(id, FILE)
+        return find(id, FILE, BUILT_IN_FAST)
     except ModelError:
         with suppress(ModelError):
             return find(id, PEFT_FILE)

@@ -21,15 +21,24 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.config_keys import check_known
 from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
-from regrain.editing.models.files.location import about
+from regrain.editing.models.files.location import BUILT_IN_CONTROL, about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 FIELD = "params.control"
+# Of the UNet, what a network must share for its residuals to fit.
+_FACTS = (
+    "cross_attention_dim",
+    "block_out_channels",
+    "in_channels",
+    "layers_per_block",
+    "down_block_types",
+)
 
 
 class _Net(NamedTuple):
@@ -114,7 +123,7 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
     """
     try:
         with about(FIELD):
-            folder = obtain(id, "config.json", PART_FILES)
+            folder = obtain(id, BUILT_IN_CONTROL, PART_FILES)
             if folder.is_file():
                 raise ModelError(
                     FIELD,
@@ -142,7 +151,7 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
     check_known(config, "control", place)
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
-    for fact in ("cross_attention_dim", "block_out_channels", "in_channels"):
+    for fact in _FACTS:
         given = config.get(fact)
         needed = unet[fact]
         if isinstance(needed, tuple):
@@ -163,4 +172,5 @@ def _load(
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     net = read_weights(ControlNetModel, folder, id, dtype)
+    check_finite(net.named_parameters(), shorten(id))
     return net.eval().requires_grad_(False).to(device), Lock()

@@ -49,6 +49,7 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
+from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import (
     read_weights,
     state_of,
@@ -141,6 +142,7 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         without_marks(facts.folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+        check_vocabulary(tokenizer, f"{shorten(facts.id)}: tokenizer/")
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
     files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]

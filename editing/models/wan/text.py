@@ -16,6 +16,7 @@ from torch import nn
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.storage import cache
+from regrain.editing.storage.ready import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,7 +112,9 @@ class PromptReader:
             }
             kept = cache.load(key)
             if kept is None:
-                encoder = encoder or self.load().to(device)
+                if encoder is None:
+                    encoder = self.load().to(device)
+                    check_finite(encoder.named_parameters(), "text_encoder/")
                 states = encoder(torch.tensor([own], device=device)).last_hidden_state
                 kept = {"vectors": states[0].float().cpu().contiguous()}
                 cache.store(key, kept)

@@ -19,6 +19,7 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.reader import USUAL_LENGTH, clip_vocabulary
+from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import read_weights, without_marks
 from regrain.editing.storage.texts import Json, Values
 
@@ -197,7 +198,9 @@ def read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
         ),
         without_marks(folder) as place,
     ):
-        return CLIPTokenizer.from_pretrained(place, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(place, local_files_only=True)
+        check_vocabulary(tokenizer, f"{shorten(id)}: {folder.name}/")
+        return tokenizer
 
 
 def _read_padding(folder: Path, id: str, end: int) -> int:

@@ -12,9 +12,10 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_known
 from regrain.editing.models.files.configs import check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
-from regrain.editing.models.files.location import about
+from regrain.editing.models.files.location import BUILT_IN_MOTION, about
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import (
     no_weights,
     opened,
@@ -64,6 +65,7 @@ class MotionFile:
         path, config = _locate(id)
         with opened(path, FIELD, id, "pt") as file:
             tensors = read_tensors(file, FIELD, id)
+        check_finite(tensors.items(), shorten(id), FIELD)
         for old, new in _RENAMED:
             tensors = {re.sub(old, new, name): one for name, one in tensors.items()}
         if any("lora" in name for name in tensors):
@@ -112,7 +114,7 @@ def _locate(id: str) -> tuple[Path, Json]:
     """Find the file with the weights, and read the config beside it, if there is
     one."""
     with about(FIELD):
-        folder = obtain(id, "config.json", PART_FILES)
+        folder = obtain(id, BUILT_IN_MOTION, PART_FILES)
         if folder.is_file():
             return folder, {}
         path = folder / "config.json"

@@ -21,6 +21,7 @@ from regrain.editing import (
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
+from regrain.editing.pipeline import outputs
 from regrain.editing.pipeline.layers import keep_layers, kept_layers, layers_of
 from regrain.editing.pipeline.outputs import (
     FORMATS,
@@ -122,19 +123,32 @@ def test_explaining_videos_show_what_they_say(write):
     assert np.abs(after[15, 40] - before[15, 40]).max() < 12
 
 
-@pytest.mark.parametrize("report", [{"loss": float("nan")}, {"object": object()}])
+@pytest.mark.parametrize("report", [{(0, 1): "a key"}, {"object": object()}])
 def test_a_failure_leaves_nothing_and_keeps_what_was_there(
     tmp_path, result, report, write
 ):
     wrong = replace(result, frames=result.source)
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(TypeError):
         write(report=report)
     assert tree(tmp_path) == {}
     write()
     before = tree(tmp_path)
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(TypeError):
         write(wrong, report)
     assert tree(tmp_path) == before
+
+
+def test_what_explains_an_edit_never_loses_it(result, write, monkeypatch):
+    monkeypatch.setattr(outputs, "heat", lambda *_: 1 / 0)
+    report = {"warnings": ["One."], "metrics": {"outside_psnr": float("nan")}}
+    out = write(result, report)
+    found = read_json(out / "report.json")
+    assert found["metrics"] == {"outside_psnr": None}
+    one, *said = found["warnings"]
+    assert (one, len(said)) == ("One.", 2)
+    assert said[0].startswith("There is no attention/the_cat_before.mp4, the edit is")
+    names = ["comparison.mp4", "edited.mp4", "masks.mp4", "report.json"]
+    assert sorted(tree(out)) == names
 
 
 def test_foreign_content_is_refused_before_any_work(tmp_path):

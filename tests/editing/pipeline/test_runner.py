@@ -18,7 +18,7 @@ from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import PromptError
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.models.loading.load import _loaded
-from regrain.editing.pipeline import clocks, preparation
+from regrain.editing.pipeline import clocks, metrics, preparation
 from regrain.editing.recipe.events import (
     Preview,
     Progress,
@@ -83,6 +83,15 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == ["Hm."]
     assert report["peak_memory"] == 7
+
+
+def test_an_edit_that_cannot_be_measured_is_kept(small, monkeypatch):
+    monkeypatch.setattr(metrics, "_squares", lambda *_: 1 / 0)
+    *_, last = edit(request(), small)
+    assert len(last.result.frames) == 2
+    assert last.report["metrics"] == {}
+    (warning,) = last.report["warnings"]
+    assert warning.startswith("There is no measurement, the edit is whole")
 
 
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(

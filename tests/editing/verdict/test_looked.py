@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from damaged_models import spoil
 from json_files import write_json
 from made_clips import noise
 from made_pictures import write_reader
@@ -370,22 +371,59 @@ def test_a_run_is_looked_at_last_and_says_how_long_that_took(
     assert "looking" not in plain["seconds"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "huge"])
+def missing(reader, _):
+    (reader / "preprocessor_config.json").unlink()
+    return "preprocessor_config.json"
+
+
+def huge(reader, _):
+    sides = {"crop_size": {"height": 10**6, "width": 28}}
+    file = reader / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | sides))
+    return "preprocessor_config.json"
+
+
+def no_number(reader, _):
+    spoil(reader / "model.safetensors")
+    return "has NaN or Inf in visual_projection.weight. Download it again"
+
+
+def no_vocabulary(reader, _):
+    for name in ("vocab.json", "merges.txt", "tokenizer.json"):
+        (reader / name).unlink(missing_ok=True)
+    return "has no vocabulary, or a part of one"
+
+
+def a_bug(_, monkeypatch):
+    monkeypatch.setattr(looked, "_look", lambda *_: 1 / 0)
+    return "A library failed at it"
+
+
+DAMAGES = {
+    "missing": missing,
+    "huge": huge,
+    "NaN": no_number,
+    "no words": no_vocabulary,
+    "a bug": a_bug,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_goes_wrong_while_looking_leaves_the_edit(
     small, own_cache, reader, monkeypatch, damage
 ):
     monkeypatch.setattr(looked, "CropReader", CropReader)
-    file = reader / "preprocessor_config.json"
-    if damage == "missing":
-        file.unlink()
-    else:
-        sides = {"crop_size": {"height": 10**6, "width": 28}}
-        file.write_text(json.dumps(json.loads(file.read_text()) | sides))
     request = replace(asked(params={"steps": 2}, method="sdedit"), reader=str(reader))
-    finished = list(edit(request, small))[-1]
+    events = edit(request, small)
+    next(events)  # which asks the reader
+    said = DAMAGES[damage](reader, monkeypatch)
+    *_, finished = events
     (line,) = lines(finished.report)
-    assert "preprocessor_config.json" in line
+    assert said in line
     assert len(finished.result.frames) == FRAMES
+    # Known before, it is refused before anything is edited.
+    if damage != "a bug":
+        assert said in refused(reader)
 
 
 def refused(reader) -> str:

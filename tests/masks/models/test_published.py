@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers as t
 from commands import last_error
+from damaged_models import spoil
 from published_sam import change_config, write_sam2, write_sam3
 from safetensors.torch import load_file
 
@@ -311,7 +312,15 @@ BROKEN = {
     "cut off": (lambda at: os.truncate(at / WEIGHTS, 5000), "is damaged"),
     "no processor": (lambda at: (at / "processor_config.json").unlink(), NO_PROCESSOR),
     "other sizes": (lambda at: change_config(at, memory_fuser_embed_dim=64), UNFIT),
-    "another model": (lambda at: change_config(at, model_type="clip"), NO_CONFIG),
+    "another model": (
+        lambda at: change_config(at, model_type="clip"),
+        "is 'clip', which is not read. Use a folder of sam2",
+    ),
+    "the first SAM": (
+        lambda at: change_config(at, model_type="sam"),
+        "is a first SAM in transformers' form, which is not read",
+    ),
+    "NaN": (lambda at: spoil(at / WEIGHTS), "has NaN or Inf in .*\\. Download it"),
     "no JSON": (lambda at: (at / "config.json").write_text("{"), NO_CONFIG),
 }
 
@@ -324,7 +333,7 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, own_models):
     do(folder)
     with pytest.raises(ModelError, match=f"^model: 'mine'.*{said}") as error:
         masks.segment(IMAGE, [(1, 1)], [1], method="mine")
-    assert str(error.value).endswith("again.")
+    assert str(error.value).endswith(("again.", "model.", ".pth."))
 
 
 def test_what_a_checkpoint_is_not_made_for_is_said(shelf, tmp_path, monkeypatch):

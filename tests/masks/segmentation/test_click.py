@@ -251,11 +251,20 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
     for name, weight in network.state_dict().items():
         assert (weight == tiny.state_dict()[name]).all()
     assert found.shape == (90, 120)
-    broken = dict(tiny.state_dict())
-    broken.pop("mask_decoder.iou_token.weight")
-    save_file(broken, tmp_path / "mine" / FILE)
-    with pytest.raises(ModelError, match="'mine' is damaged. Download it again."):
-        click.segment(IMAGE, [(6, 6)], [1], method="mine")
+    whole = dict(tiny.state_dict())
+    lacking = {name: whole[name] for name in whole if "iou_token" not in name}
+    hq, token = (f"mask_decoder.{name}.weight" for name in ("hf_token", "iou_token"))
+    nan = {**whole, token: torch.full_like(whole[token], torch.nan)}
+    for broken, said in (
+        (lacking, f"'mine' differs from the first SAM at '{token}'"),
+        ({**whole, hq: torch.zeros(1, 9)}, f"SAM at '{hq}', as HQ-SAM does. Use sam_"),
+        (nan, f"'mine' has NaN or Inf in {token}"),
+    ):
+        save_file(broken, tmp_path / "mine" / FILE)
+        # What cannot work is not chosen for anybody; NaN is found with the first click.
+        assert bool(single_files.first_sams()) == (broken is nan)
+        with pytest.raises(ModelError, match=said):
+            click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
 
 REFUSED = [

@@ -233,6 +233,26 @@ def test_weights_that_are_no_numbers_are_refused(part, value, folder):
     )
 
 
+def no_files(tokenizer):
+    for file in tokenizer.iterdir():
+        file.unlink()
+
+
+def settings_alone(tokenizer):
+    (tokenizer / "tokenizer.json").unlink()
+
+
+def no_merges(tokenizer):
+    no_files(tokenizer)
+    (write_tokenizer(tokenizer) / "merges.txt").write_text("#version: 0.2\n")
+
+
+@pytest.mark.parametrize("damage", [no_files, settings_alone, no_merges])
+def test_a_tokenizer_that_cannot_tell_words_apart_is_refused(damage, folder):
+    damage(folder / "tokenizer")
+    assert "tokenizer/ has no vocabulary, or a part of one." in refusal(folder)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

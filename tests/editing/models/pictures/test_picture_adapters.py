@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damaged_models import spoil
 from diffusers.image_processor import IPAdapterMaskProcessor
 from made_clips import noise
 from made_models import loaded, randn, write_small_model
@@ -196,6 +197,7 @@ def wider(tensors):
         (lambda t: t | {"1.to_k_lora.down.weight": torch.zeros(2)}, "has '1.to_k_lora.down.weight'"),
         (lambda t: {k: v for k, v in t.items() if ".3.to_v" not in k}, "does not fit .*ip_adapter.3.to_v_ip"),
         (lambda t: t | {"ip_adapter.99.to_k_ip.weight": torch.zeros(2, 32)}, "does not fit .*99"),
+        (lambda t: t | {"image_proj.norm.bias": torch.full((32,), torch.nan)}, "NaN or Inf in image_proj"),
         (narrow, "text of 8 numbers, the model 32"),
         (wider, "that gives 1024 numbers, but the one there gives 24"),
     ],
@@ -206,6 +208,14 @@ def test_what_does_not_fit_is_refused_in_one_line(tiny, tmp_path, change, said):
     with pytest.raises(ModelError, match=said) as caught:
         load_pictures(str(path), [spec(tmp_path)], tiny)
     assert caught.value.field == "picture_adapter"
+
+
+def test_an_encoder_that_is_no_number_is_refused(tiny, tmp_path, own_cache):
+    path = write_encoder(tmp_path) / "adapter.safetensors"
+    write_picture_adapter(path, tiny.unet, "plain")
+    spoil(tmp_path / "image_encoder" / "model.safetensors")
+    with pytest.raises(ModelError, match="picture_adapter: image_encoder/ has NaN"):
+        load_pictures(str(path), [spec(tmp_path)], tiny)
 
 
 @pytest.fixture

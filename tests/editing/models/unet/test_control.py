@@ -1,11 +1,13 @@
 """Control maps without a model, and control networks in diffusers' format with random
 weights."""
 
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from damaged_models import spoil
 from json_files import read_json, write_json
 from made_clips import noise
 from made_models import randn, write_control_net
@@ -120,6 +122,7 @@ def test_a_weight_of_0_is_the_model(tiny, net_folder):
 
 OTHERS = {
     "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
+    "layers_per_block is 1, the model's is 2": {"layers_per_block": 1},
     "is a UNet2DConditionModel. Use a ControlNetModel": {
         "_class_name": "UNet2DConditionModel"
     },
@@ -145,6 +148,13 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
     for id, message in known.items():
         with pytest.raises(ModelError, match=f"params.control: .*{message}"):
             load_control_net(id, tiny)
+
+
+def test_a_network_that_is_no_number_is_refused(tiny, net_folder, tmp_path):
+    folder = shutil.copytree(net_folder, tmp_path / "net")
+    spoil(folder / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(ModelError, match=r"^params.control: .* has NaN or Inf in time"):
+        load_control_net(str(folder), tiny)
 
 
 def test_a_network_that_backbones_share_is_held_while_it_is_patched(tiny, net_folder):

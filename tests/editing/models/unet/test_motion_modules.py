@@ -216,6 +216,7 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
         (lambda t: t | {f"down_blocks.0.{NORM}": torch.zeros(64)}, "64 channels, the model 32"),
         (lambda t: {k: v for k, v in t.items() if "0.attn1.to_q" not in k}, "does not fit.*be computed"),
         (lambda t: t | {f"down_blocks.0.{NORM}_scale_2": torch.zeros(1)}, "has '.*norm.weight_scale_2'"),
+        (lambda t: t | {f"down_blocks.0.{NORM}": torch.full((32,), torch.inf)}, "has NaN or Inf in down"),
         (lambda t: {}, "has no motion modules"),
     ],
 )  # fmt: skip

@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from damaged_models import config, holding, lacking
+from damaged_models import config, holding, lacking, spoil
 from diffusers.pipelines.wan import pipeline_wan
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from json_files import write_json
 from made_clips import noise
 from made_models import aligned, loaded, randn
 from safetensors.torch import load_file, save_file
+from transformers import T5TokenizerFast
 
 from regrain.editing.attention.layers import Grid, plain
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
@@ -285,6 +286,24 @@ REFUSED = {
     ),
     "lacks 1 weights, such as proj_out.bias": lacking(WEIGHTS, "proj_out.bias"),
 }
+
+
+def no_vocabulary(folder):
+    shutil.rmtree(folder / "tokenizer")
+    unknown = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0)]
+    T5TokenizerFast(vocab=unknown, extra_ids=0).save_pretrained(folder / "tokenizer")
+
+
+REFUSED["tokenizer/ has no vocabulary"] = no_vocabulary
+
+
+def test_a_text_encoder_that_is_no_number_is_refused_with_the_first_prompt(
+    wan_folder, tmp_path, own_cache
+):
+    folder = shutil.copytree(wan_folder, tmp_path / "copy")
+    spoil(folder / "text_encoder" / "model.safetensors")
+    with pytest.raises(ModelError, match="text_encoder/ has NaN or Inf"):
+        loaded(folder).embed(["a cat"])
 
 
 @pytest.mark.parametrize("said", REFUSED)
