@@ -3,11 +3,12 @@
 PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient
 kernel also takes keys wider than values. xformers 0.0.35 runs PyTorch's own kernels
 (`cutlassF-pt`, `fa2F-pt`) and adds one thing: sequences of unequal length in one call,
-for which it is used. Nothing is timed at run time.
+for which it is used. Nothing is timed at run time: see `WAYS`.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -17,10 +18,33 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 
 if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import AttentionBias
 
+# Ways to compute the same, up to rounding, in half precision on a card of NVIDIA or
+# AMD, by whether they are used. No card has measured one: what they save is predicted,
+# in seconds of VideoGrain on an H100, 16 frames in 50 steps.
+WAYS = {
+    # The range of logits without logits in memory: 7. Checked when a model is loaded.
+    "fused_range": True,
+    # Flash kernels take no values narrower than keys: 3.
+    "padded_values": True,
+    # The memory-efficient kernel is not the only one that tells its sums: 0.1, and half
+    # of a call of Wan whose regions are bound.
+    "flash_sums": True,
+    # cuDNN before FlashAttention: 6. Off, since it has had faults and is no faster but
+    # on Hopper, where newer versions of PyTorch prefer it by themselves.
+    "cudnn": False,
+    # Convolutions' weights as tensor cores read them: below 1. Off, since PyTorch
+    # normalises in the other order.
+    "channels_last": False,
+}
+VARIABLE = "REGRAIN_KERNELS"
+"""The environment variable that, if it is 0, leaves all of `WAYS` alone."""
+LANES = 8
+"""Fused kernels want widths of heads in multiples of this."""
 # Gathering all runs at once would copy q, k and v of the whole clip.
 _RUNS_AT_ONCE = 4096
 Queries = Float[Tensor, "batch heads queries dim"]
@@ -29,6 +53,19 @@ Values = Float[Tensor, "batch heads keys width"]
 Answers = Float[Tensor, "batch heads queries width"]
 Mask = Bool[Tensor, "batch 1 queries keys"]
 Runs = Float[Tensor, "batch tokens heads dim"]
+RowRange = Float[Tensor, "batch heads queries"]
+
+
+def uses(way: str, device: torch.device, dtype: torch.dtype) -> bool:
+    """Check if one of `WAYS` is used on a device."""
+    in_half = device.type == "cuda" and dtype.itemsize == 2
+    return in_half and WAYS[way] and os.environ.get(VARIABLE) != "0"
+
+
+def _takes_flash(way: str, q: Queries, k: Keys, v: Values) -> bool:
+    """Check if one of `WAYS` is used, and a flash kernel takes these: from Ampere on."""
+    given = SDPAParams(q, k, v, None, 0.0, False, False)
+    return uses(way, q.device, q.dtype) and can_use_flash_attention(given)
 
 
 def attention(
@@ -43,7 +80,8 @@ def attention(
     """
     dim = q.shape[-1]
     width = v.shape[-1]
-    if dim == width or q.device.type == "cuda":
+    narrow = width < dim and _takes_flash("padded_values", q, k, k)
+    if dim == width or (q.device.type == "cuda" and not narrow):
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     # The kernels of a CPU need keys and values of one width; otherwise PyTorch silently
     # falls back to the full matrix.
@@ -68,6 +106,10 @@ def attention_and_sums(
     kernels = torch.ops.aten
     if q.device.type == "cpu":
         out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, scale=scale
+        )
+    elif q.shape[-1] % LANES == 0 and _takes_flash("flash_sums", q, k, v):
+        out, sums, *_ = kernels._scaled_dot_product_flash_attention(
             q, k, v, scale=scale
         )
     else:

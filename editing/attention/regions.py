@@ -13,9 +13,10 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -24,13 +25,19 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from regrain.editing.attention.backends import (
+    LANES,
     Answers,
     Keys,
     Queries,
+    RowRange,
     Values,
     attention,
     attention_and_sums,
+    uses,
 )
+from regrain.editing.errors import shorten
+
+log = logging.getLogger(__name__)
 
 # Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they
 # are worked on; a GPU needs more to be kept busy.
@@ -47,8 +54,8 @@ _QUARTER = 0.25
 # Widening queries of this width would pad them by a quarter; two merged calls are then
 # cheaper.
 _MERGED = 128
-# Fused kernels want widths in multiples of this.
-_LANES = 8
+# Widths of Stable Diffusion's heads, each for another size of the fused row range.
+_HEADS = (40, 80, 160)
 
 QueryLabels = Int[Tensor, "#batch queries"]
 KeyLabels = Int[Tensor, "#batch keys"]
@@ -201,48 +208,67 @@ def _cover(
     return torch.stack(shares).flatten(2)
 
 
-def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
+def row_range(q: Queries, k: Keys) -> RowRange:
     """Compute largest minus smallest logit of every row of q k^T / sqrt(dim), in at
-    least single precision.
+    least single precision."""
+    return range_kernel(q.device.type, q.dtype)(q, k)
 
-    Streams over blocks of queries.
+
+@cache
+def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
+    """Return what computes `row_range` on a kind of device: one kernel, if that runs
+    there and gives the same, else `blockwise_range`.
+
+    The first call compiles and checks it; that is when a model is loaded.
     """
+    is_used = uses("fused_range", torch.device(kind), dtype)
+    # Before Ampere, Triton multiplies without tensor cores.
+    if not is_used or not torch.cuda.is_bf16_supported(including_emulation=False):
+        return blockwise_range
+    fresh = torch.Generator().manual_seed(0)
+    try:
+        from regrain.editing.attention.fused_range import fused_range
+
+        for dim in _HEADS:
+            q, k = torch.randn(2, 1, 2, 300, dim, generator=fresh).to(kind, dtype)
+            right = blockwise_range(q.float(), k.float())
+            torch.testing.assert_close(fused_range(q, k), right, atol=1e-3, rtol=1e-3)
+    # Triton is not there, finds no compiler, cannot take the card, or is wrong: each of
+    # these raises another error.
+    except Exception as error:
+        log.warning("Ranges of logits without Triton: %s", shorten(error))
+        return blockwise_range
+    return fused_range
+
+
+def blockwise_range(q: Queries, k: Keys) -> RowRange:
+    """Compute `row_range` on any device, in blocks of queries."""
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    # With the few keys of a text, so many small products would cost more than they gain.
-    by_head = _multiplies_fast(q, k) and k.shape[2] >= _MANY_KEYS
-    apart = len(k) * k.shape[1] if by_head else 1
-    scores_of_row = k.shape[0] * k.shape[1] * k.shape[2]
-    rows = max(1, apart * block_size // scores_of_row)
+    rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
     precise = torch.promote_types(q.dtype, torch.float32)
     out = q.new_empty(q.shape[:-1], dtype=precise)
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        given = block / unit if unit != 1 else block
-        parts = [(given, k, result)]
-        if by_head:
-            parts = zip(*(x.flatten(0, 1) for x in parts[0]), strict=True)
-        for own_q, own_k, one in parts:
-            scores = _product(own_q, own_k) if by_head else own_q @ own_k.mT
-            # Two passes: aminmax is several times slower than amax and amin on a CPU.
-            high = scores.amax(-1).to(out.dtype)
-            low = scores.amin(-1).to(out.dtype)
-            torch.sub(high, low, out=one)
+        low, high = _ends((block / unit) @ k.mT)
+        torch.sub(high.to(precise), low.to(precise), out=result)
     return out.mul_(unit * q.shape[-1] ** -0.5)
 
 
-def _multiplies_fast(*tensors: Tensor) -> bool:
-    """Check if oneDNN multiplies these, in single precision on a CPU: about twice as
-    fast as MKL on processors that are not Intel's."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+def _ends(scores: Float[Tensor, "*rows keys"]) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest score of every row."""
+    if scores.device.type == "cpu":
+        # Two passes: aminmax is several times slower than amax and amin on a CPU.
+        return scores.amin(-1), scores.amax(-1)
+    return torch.aminmax(scores, dim=-1)
 
 
 def _product(
     rows: Float[Tensor, "rows dim"], columns: Float[Tensor, "columns dim"]
 ) -> Float[Tensor, "rows columns"]:
-    """Multiply rows by columns, both contiguous."""
-    if _multiplies_fast(rows, columns) and not rows.requires_grad:
+    """Multiply rows by columns on a CPU, both contiguous."""
+    # In single precision oneDNN is about twice as fast as MKL on processors that are
+    # not Intel's.
+    if torch.backends.mkldnn.is_available() and rows.dtype == torch.float32:
         multiply = torch.ops.mkldnn._linear_pointwise
         return multiply(rows, columns, None, "none", [], "")
     return rows @ columns.mT
@@ -289,9 +315,10 @@ def modulated_attention(
 ) -> Answers:
     """Compute attention with `modulate`d logits; with no strength, or 0 everywhere, it
     is plain attention, bit for bit."""
+    if strength is not None and not strength.any():
+        strength = None
     partition = Partition.of(query_label, key_label)
-    is_plain = strength is None or not bool(strength.any())
-    return partitioned_attention(q, k, v, partition, None if is_plain else strength)
+    return partitioned_attention(q, k, v, partition, strength)
 
 
 def partitioned_attention(
@@ -311,7 +338,7 @@ def partitioned_attention(
     if q.shape[-1] >= _MERGED and alike and not learns:
         return merged(q, k, v, partition, strength)
     q2, k2 = modulate(q, k, partition, strength)
-    lanes = (0, -q2.shape[-1] % _LANES)
+    lanes = (0, -q2.shape[-1] % LANES)
     return attention(
         F.pad(q2, lanes),
         F.pad(k2, lanes),
@@ -386,17 +413,15 @@ def _fill_head(
 ) -> None:
     """Write one head's modulated attention into `out`; `own` is 1 for the keys of each
     region, else 0."""
-    if _multiplies_fast(q, k, v):  # which wants both in order
-        k = k.contiguous()
-        v = v.mT.contiguous().mT
+    k = k.contiguous()
+    v = v.mT.contiguous().mT
     rows = max(_LEAST_ROWS, _BLOCK // len(k))
     for region, same in zip(regions, own, strict=True):
         for some in region.queries.split(rows):
             scores = _product(q[some] * q.shape[-1] ** -0.5, k)
-            # Two passes: aminmax is several times slower than amax and amin on a CPU.
-            span = scores.amax(-1, keepdim=True) - scores.amin(-1, keepdim=True)
+            low, high = _ends(scores)
             a = strength[some, None]
             scores.mul_(1 - a)
             if region.own is not None:
-                scores.addcmul_(a * span, same)
+                scores.addcmul_(a * (high - low)[:, None], same)
             out[some] = _product(torch.softmax(scores, -1, out=scores), v.mT)

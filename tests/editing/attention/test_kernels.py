@@ -1,0 +1,143 @@
+"""What a graphics card computes otherwise, on one that is made of memory."""
+
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import simulated_device
+import torch
+from made_models import loaded, randn, write_small_model
+from simulated_device import SimulatedDevice
+from torch.nn.attention import SDPBackend
+
+from regrain.editing.attention import backends, regions
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.regions import Partition, merged
+from regrain.editing.models.loading import load
+
+FUSED = "regrain.editing.attention.fused_range"
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A device whose flash kernels take whatever they are given."""
+    monkeypatch.setattr(backends, "can_use_flash_attention", lambda _: True)
+    with SimulatedDevice("cuda").at():
+        yield
+    regions.range_kernel.cache_clear()
+
+
+@pytest.mark.full
+def test_ranges_by_triton_are_those_of_the_formula():
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("interpreted_range.py")
+    given = {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, script], env=os.environ | given, check=True)
+
+
+KERNELS = {
+    "right": (regions.blockwise_range, "1", True),
+    "turned off": (regions.blockwise_range, "0", False),
+    "wrong": (lambda q, k: regions.blockwise_range(q, k) * 1.01, "1", False),
+    "absent": (None, "1", False),
+}
+
+
+@pytest.mark.parametrize(("kernel", "said", "taken"), KERNELS.values(), ids=KERNELS)
+def test_ranges_by_a_kernel_are_checked_once(
+    card, kernel, said, taken, monkeypatch, caplog
+):
+    calls = []
+
+    def fused_range(q, k):
+        calls.append(q.dtype)
+        return kernel(q, k)
+
+    module = SimpleNamespace(fused_range=fused_range) if kernel else None
+    monkeypatch.setitem(sys.modules, FUSED, module)
+    monkeypatch.setenv(backends.VARIABLE, said)
+    q, k = randn(2, 1, 2, 70, 40).half().to("cuda")
+    for _ in range(2):
+        found = regions.row_range(q, k)
+    assert torch.equal(found.cpu(), regions.blockwise_range(q, k).cpu())
+    assert len(calls) == (len(regions._HEADS) + 2 if taken else len(calls))
+    assert len(caplog.records) == (said == "1" and not taken)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_device_reads_logits_once_to_the_same_numbers(card, dtype, monkeypatch):
+    q, k = randn(2, 2, 3, 70, 40).to(dtype)
+    expected = regions.blockwise_range(q, k)
+    monkeypatch.setattr(torch.Tensor, "amax", None)
+    found = regions.blockwise_range(q.to("cuda"), k.to("cuda"))
+    assert torch.equal(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("said", ["0", "1"])
+def test_values_are_as_wide_as_keys_where_flash_kernels_want_it(
+    card, said, monkeypatch
+):
+    monkeypatch.setenv(backends.VARIABLE, said)
+    usual = torch.nn.functional.scaled_dot_product_attention
+    widths = []
+
+    def watched(q, k, v, *args, **kwargs):
+        widths.append(v.shape[-1])
+        return usual(q, k, v, *args, **kwargs)
+
+    monkeypatch.setattr(backends.F, "scaled_dot_product_attention", watched)
+    q, k, v = randn(3, 1, 2, 70, 48).half()
+    found = attention(*(x.to("cuda") for x in (q, k, v[..., :40])))
+    expected = torch.softmax(q.double() @ k.double().mT * 48**-0.5, -1)
+    assert widths == [48 if said == "1" else 40]
+    right = expected @ v[..., :40].double()
+    torch.testing.assert_close(found.cpu().double(), right, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("said", ["0", "1"])
+def test_wide_heads_are_merged_by_the_sums_of_a_flash_kernel(card, said, monkeypatch):
+    calls = []
+
+    def flash(q, k, v, scale):
+        calls.append(q.shape)
+        out = simulated_device._efficient(q, k, v, None, True, scale=scale)
+        found, sums, none, _ = out
+        return found, sums, none, none, 0, 0, none, none, none
+
+    op = torch.ops.aten._scaled_dot_product_flash_attention
+    monkeypatch.setitem(simulated_device._INSTEAD, op, flash)
+    monkeypatch.setenv(backends.VARIABLE, said)
+    q, k, v = randn(3, 1, 2, 90, 128).half()
+    labels = torch.arange(90)[None] % 4 - 1
+    strength = randn(1, 90).sigmoid().half()
+    exact = (x.double() for x in (q, k, v, strength))
+    *values, a = exact
+    right = merged(*values, Partition.of(labels, labels), a)
+    there = (x.to("cuda") for x in (q, k, v, labels, strength))
+    *values, labels, a = there
+    found = merged(*values, Partition.of(labels, labels), a).cpu().double()
+    torch.testing.assert_close(found, right, atol=5e-3, rtol=5e-3)
+    assert bool(calls) == (said == "1")
+
+
+@pytest.mark.parametrize("way", ["cudnn", "channels_last"])
+def test_kernels_are_chosen_when_a_model_is_loaded(way, tmp_path, monkeypatch):
+    path = write_small_model(tmp_path / "model")
+    monkeypatch.setattr(load, "_loaded", OrderedDict())
+    monkeypatch.setitem(backends.WAYS, way, True)
+    order = torch._C._get_sdp_priority_order()
+    regions.range_kernel.cache_clear()
+    try:
+        with SimulatedDevice("cuda").at():
+            weight = loaded(path, dtype=torch.float16).unet.conv_in.weight
+        is_last = weight.held.is_contiguous(memory_format=torch.channels_last)
+        first = torch._C._get_sdp_priority_order()[0]
+    finally:
+        torch._C._set_sdp_priority_order(order)
+    assert regions.range_kernel.cache_info().misses == 1
+    is_first = first == int(SDPBackend.CUDNN_ATTENTION)
+    assert (is_first, is_last) == (way == "cudnn", way == "channels_last")
