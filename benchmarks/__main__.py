@@ -42,8 +42,9 @@ COMMANDS = {
     "--task crossing --row videograin --grow 0 --margin default --jobs 2",
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",
-    "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin --previews 2",
+    "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin",
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
+    "around": "benchmarks.edit_cost --around noise --channels 32 --frames 16 --size 512 --set steps=10",
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
     "--set steps=10",
     "few": "benchmarks.edit_quality --first 500000 --scenes 8 --task instance --row videograin "

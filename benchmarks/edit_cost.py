@@ -7,6 +7,9 @@ those of the method's release, and the edit's time over that of its own calls an
 that of as many bare ones. VideoGrain: memory of kept features over the release's.
 FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of
 processor time in one process, since others may use the machine.
+
+With `--around`: the processor time of each stage of an edit, by a network and an
+autoencoder that do nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,17 +34,20 @@ import numpy as np
 import torch
 
 from benchmarks.attention import peak_bytes
-from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
+from regrain.editing import ArrayClip, EditRequest, Region, edit, load_backbone
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
 from regrain.editing.cli.commands import parse_settings
-from regrain.editing.diffusion.schedule import advance, guide
+from regrain.editing.diffusion.schedule import Answer, Step, advance, guide
+from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.features import Features
 from regrain.editing.models.weights.folder import clip_tokenizer
 from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
 
@@ -54,6 +62,7 @@ RELEASED_HALVES = {
 }
 # The release keeps the features of 49 steps, of both halves, in 16 bits.
 RELEASED_STEPS_KEPT = 49 * 2
+_CHANNELS = 320  # of the finest level of Stable Diffusion 1.5
 
 
 def random_model(channels: int) -> Path:
@@ -74,7 +83,8 @@ def random_model(channels: int) -> Path:
     text = _config_of(sd1 / "text_encoder")
     text["num_hidden_layers"] = 1
     vae = _config_of(sd1 / "vae")
-    vae["block_out_channels"] = [32, 32, 32, 32]
+    if channels < _CHANNELS:  # for a quick look, the autoencoder is small, too
+        vae["block_out_channels"] = [32, 32, 32, 32]
     torch.manual_seed(0)
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
@@ -88,11 +98,23 @@ def _config_of(part: Path) -> dict[str, Any]:
     return json.loads((part / "config.json").read_text())
 
 
-def request_for(method: str, frames: int, size: int) -> EditRequest:
-    """Return an edit of two regions in a clip of noise, in words the built-in model
-    knows."""
-    shape = (frames, size, size, 3)
-    clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+def clip_of(kind: str, frames: int, size: int, seed: int = 0) -> np.ndarray:
+    """Draw a clip of "noise", in which cuts are found, or of one over which the camera
+    is "panning"."""
+    fresh = np.random.default_rng(seed)
+    if kind == "noise":
+        return fresh.integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
+    cells = fresh.integers(0, 256, (size // 16, size // 8, 3), dtype=np.uint8)
+    wide = resize(cells[None], (2 * size, size))[0]
+    starts = (size * number // (2 * frames) for number in range(frames))
+    return np.stack([wide[:, start : start + size] for start in starts])
+
+
+def request_for(
+    method: str, frames: int, size: int, kind: str = "noise"
+) -> EditRequest:
+    """Return an edit of two regions in a clip, in words the built-in model knows."""
+    clip = clip_of(kind, frames, size)
     labels = np.zeros((frames, size, size), np.uint8)
     labels[:, size // 8 : size // 2, size // 8 : size // 2] = 1
     labels[:, size // 2 :, size // 2 :] = 2
@@ -132,17 +154,90 @@ def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
             handle.remove()
 
 
+def by_stage(events: Iterable[object], clock: Callable[[], float]) -> dict[str, float]:
+    """Follow a run, and return how far a clock went on in each of its stages."""
+    taken: Counter[str] = Counter()
+    stage = "loading"
+    since = clock()
+    for event in events:
+        if isinstance(event, Stage):
+            now = clock()
+            taken[stage] += now - since
+            since = now
+            stage = event.name
+    taken[stage] += clock() - since
+    return dict(taken)
+
+
+@contextmanager
+def idle(backbone: Backbone, frames: int, size: int) -> Iterator[None]:
+    """Let a model answer at once: it draws noise, and of its attention only that to
+    words is computed, once in each layer, of one channel."""
+    drawn = clip_of("noise", frames, size, seed=1)
+    sites = {site.stride: site for site in backbone.sites if site.kind == "cross"}
+    vectors = backbone.embed([""]).vectors
+
+    def encode(given: np.ndarray) -> torch.Tensor:
+        return torch.zeros(len(given), 4, size // 8, size // 8)
+
+    def decode(latents: torch.Tensor) -> np.ndarray:
+        return drawn[: len(latents)]
+
+    def read(prompts: Sequence[str], _: object) -> tuple[torch.Tensor, None]:
+        return vectors.repeat(len(prompts), 1, 1), None
+
+    def predict(
+        x: torch.Tensor, step: Step, text: PromptEmbedding, change: Intervention
+    ) -> Answer:
+        # where regions are is found for each size of layers, in the first step
+        for site in () if step.index else sites.values():
+            tokens = Grid(1, *x.shape[2:]).at(site).tokens
+            q = torch.zeros(len(x), 1, tokens, 1)
+            k = torch.zeros(len(x), 1, text.vectors.shape[1], 1)
+            (change.attend or plain)(q, k, k, site)
+        return x, torch.zeros_like(x)
+
+    nothing = {"encode": encode, "decode": decode, "_encode": read, "predict": predict}
+    with patch.multiple(backbone, **nothing):
+        yield
+
+
+def around(
+    backbone: Backbone,
+    method: str,
+    kind: str,
+    given: Mapping[str, object],
+    frames: int,
+    size: int,
+) -> dict[str, float]:
+    """Return the processor time of each stage of an edit, by a network and an
+    autoencoder that do nothing; all of them as "around"."""
+    request = request_for(method, frames, size, kind)
+    request = replace(request, params=dict(given))
+    assert backbone.fingerprint  # which a loaded model knows
+    with idle(backbone, frames, size), empty_cache():
+        taken = by_stage(edit(request, backbone), time.process_time)
+    return {"around": sum(taken.values()), **taken}
+
+
 def params_of(backbone: Backbone, method: str, given: Mapping[str, object]) -> Any:
     """Return the parameters of a method on a model."""
     return resolve_params(method, given, backbone.defaults.get(method, {}))[0]
 
 
-def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
-    """Run an edit on an empty cache, and return its processor time."""
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """Have a cache that is empty."""
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
     ):
+        yield
+
+
+def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
+    """Run an edit on an empty cache, and return its processor time."""
+    with empty_cache():
         began = time.process_time()
         for _ in METHODS[request.method].run(backbone, request, params):
             pass
@@ -174,7 +269,7 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
 
 def measure(
     backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int
-) -> dict:
+) -> dict[str, Any]:
     """Return one row: an edit, and its calls repeated with nothing around them."""
     request = request_for(method, frames, size)
     params = params_of(backbone, method, given)
@@ -189,7 +284,7 @@ def measure(
     floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in calls)
     halves = sum(len(inputs[0]) for inputs in calls) / frames
     released = RELEASED_HALVES[method] * params.steps / 50
-    return {
+    row = {
         "method": method,
         "frames": frames,
         "size": size,
@@ -200,27 +295,11 @@ def measure(
         "edit / its UNet calls": whole / sum(taken),
         "edit / bare UNet calls": whole / floor,
     }
-
-
-def previews_ratio(
-    backbone: Backbone,
-    method: str,
-    given: Mapping[str, object],
-    frames: int,
-    size: int,
-    rounds: int,
-) -> float:
-    """Return the processor time of an edit with a preview at every step over that
-    without, in turns."""
-    request = request_for(method, frames, size)
-    with_previews = params_of(backbone, method, {**given, "preview_every": 1})
-    without = params_of(backbone, method, {**given, "preview_every": 0})
-    ratios = []
-    for _ in range(rounds):
-        each = edit_afresh(backbone, request, with_previews)
-        none = edit_afresh(backbone, request, without)
-        ratios.append(each / none)
-    return statistics.median(ratios)
+    if method == "videograin":
+        row["kept features / release's"] = features_ratio(backbone, frames, size)
+    elif method == "fatezero":
+        row |= memory_ratios(backbone, given, frames, size)
+    return row
 
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
@@ -292,7 +371,7 @@ def main() -> None:
         help="default: random weights of Stable Diffusion 1.5's shape",
     )
     parser.add_argument(
-        "--channels", type=int, default=320, help="channels of its finest level"
+        "--channels", type=int, default=_CHANNELS, help="of its finest level"
     )
     parser.add_argument(
         "--methods", nargs="+", default=["videograin"], choices=list(METHODS)
@@ -303,28 +382,22 @@ def main() -> None:
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE"
     )
     parser.add_argument(
-        "--previews", type=int, default=0, help="rounds of timing live previews"
+        "--around",
+        choices=["noise", "panning"],
+        help="a clip of which only what is around the network is timed",
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
     args = parser.parse_args()
     backbone = load_backbone(args.model or str(random_model(args.channels)))
     given = {"preview_every": 0} | parse_settings(args.settings)
-    rows = []
+    sizes = (args.frames, args.size)
+    rows: list[dict[str, Any]] = []
     for method in args.methods:
-        row = measure(backbone, method, given, args.frames, args.size)
-        if method == "videograin":
-            row["kept features / release's"] = features_ratio(
-                backbone, args.frames, args.size
-            )
-        elif method == "fatezero":
-            row |= memory_ratios(backbone, given, args.frames, args.size)
-        if args.previews:
-            ratio = previews_ratio(
-                backbone, method, given, args.frames, args.size, args.previews
-            )
-            row["with live previews / without"] = ratio
-        rows.append(row)
-        for name, value in row.items():
+        if args.around:
+            rows.append(around(backbone, method, args.around, given, *sizes))
+        else:
+            rows.append(measure(backbone, method, given, *sizes))
+        for name, value in rows[-1].items():
             shown = f"{value:.3g}" if isinstance(value, float) else value
             print(f"{name:28}{shown}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)

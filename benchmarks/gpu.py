@@ -2,10 +2,11 @@
 attention beside plain attention, and a call of a UNet as large as SDXL's and of a video
 model as large as Wan 2.1's smaller one.
 
-Weights are random, so nothing is downloaded and results mean nothing. Of each edit:
-seconds, peak memory, how often it waits for the device (CUDA), and the share of what
-the device's own matrix product of this precision would need for the same operations. A
-first run of each edit, which warms up, counts the operations.
+Weights are random, so nothing is downloaded and results mean nothing. Of each edit of a
+clip over which the camera pans, in one window: seconds, in all and of each stage, peak
+memory, how often it waits for the device (CUDA), and of its editing alone the share of
+what the device's own matrix product of this precision would need for the same
+operations. A first run of each edit, which warms up, counts the operations.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.attention import measure
-from benchmarks.edit_cost import full_frame_attention, random_model, request_for
+from benchmarks.edit_cost import (
+    by_stage,
+    full_frame_attention,
+    random_model,
+    request_for,
+)
 from regrain.editing import edit, load_backbone
 from regrain.editing.attention.layers import install
 from regrain.editing.models.backbone import Backbone
@@ -44,13 +50,17 @@ def wait(device: torch.device) -> None:
         torch.get_device_module(device).synchronize()
 
 
+def clock(device: torch.device) -> float:
+    """Return the time when a device has done everything, in seconds."""
+    wait(device)
+    return time.perf_counter()
+
+
 def seconds(device: torch.device, run: Callable[[], object]) -> float:
     """Return the seconds that a call takes on a device."""
-    wait(device)
-    began = time.perf_counter()
+    began = clock(device)
     run()
-    wait(device)
-    return time.perf_counter() - began
+    return clock(device) - began
 
 
 def speed(device: torch.device, dtype: torch.dtype, side: int = _SIDE) -> float:
@@ -86,31 +96,26 @@ def edit_row(
 ) -> dict[str, Any]:
     """Measure one edit by the model in a folder; `most` are the operations per second
     of a matrix product."""
-    given = {"steps": steps, "preview_every": 0}
+    given = {"steps": steps, "preview_every": 0, "cuts": "none"}
     fields = METHODS[method].Params.model_fields
     given |= {"tune_steps": 2} if "tune_steps" in fields else {}
-    request = request_for(method, frames, size)
+    request = request_for(method, frames, size, "panning")
     request = replace(request, model=folder, params=given)
-
-    def run(seed: int) -> None:
-        for _ in edit(replace(request, seed=seed), backbone):
-            pass
-
     # nothing of the first run may be found in the cache by the second
     first = replace(request, source_prompt="a dog and a cat on the grass")
     with FlopCounterMode(display=False) as counter:
-        for _ in edit(first, backbone):
-            pass
+        done = by_stage(edit(first, backbone), counter.get_total_flops)
     reset_peak(backbone.device)
     with counted_waits(backbone.device) as found:
-        taken = seconds(backbone.device, lambda: run(1))
+        taken = by_stage(edit(request, backbone), lambda: clock(backbone.device))
     return {
         "method": method,
-        "seconds": taken,
+        "seconds": sum(taken.values()),
+        **taken,
         "peak GiB": peak_memory(backbone.device) / 2**30,
         "waits": len(found),
-        "TFLOP": counter.get_total_flops() / 1e12,
-        "share of the floor": counter.get_total_flops() / most / taken,
+        "TFLOP": sum(done.values()) / 1e12,
+        "share of the floor": done["editing"] / most / taken["editing"],
     }
 
 
