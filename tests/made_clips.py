@@ -3,6 +3,7 @@ choice."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -136,6 +137,23 @@ def write_clip(
         if sound:
             container.mux([*audio.encode(sound[1]), *audio.encode(None)])
     return path
+
+
+_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+
+
+def add_box(path: Path, entry: bytes, kind: bytes, content: bytes) -> None:
+    """Put a box at the end of the only sample entry of an MP4."""
+    data = bytearray(path.read_bytes())
+    box = struct.pack(">I4s", 8 + len(content), kind) + content
+    end = 0
+    for name in (*_BOXES, entry):
+        at = data.index(name, end and at) - 4
+        (size,) = struct.unpack_from(">I", data, at)
+        struct.pack_into(">I", data, at, size + len(box))
+        end = at + size
+    data[end:end] = box
+    path.write_bytes(data)
 
 
 def _lasting(

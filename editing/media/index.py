@@ -3,6 +3,7 @@ without decoding."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from fractions import Fraction
 from itertools import chain, pairwise
 from math import inf
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, cast
 
 import av
+import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
@@ -52,6 +55,14 @@ _RESTARTS = {
 _PICTURES = (
     Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 )
+# What FFmpeg says of a stream, and what that means here.
+_NOTES = {
+    r"DOVI .*profile: (\d+),.*compatibility id: 0": "is Dolby Vision {}, whose colours "
+    "are no YCbCr and come out wrong. Convert it to SDR (Rec. 709) first.",
+    r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)": "hides its edges in players (left {}, "
+    "right {}, top {}, bottom {} pixels); they are shown here. Cut them off first.",
+}
+_DESCRIBING = Lock()
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ROUNDED = 0.02  # by which the rate of a file's times may differ from the stated one
 # A frame that lasts this many times longer than the others makes a rate vary.
@@ -126,12 +137,14 @@ class Facts:
         pixel: Width of a pixel over its height, before rotation.
         lacking: Number of frames that the header counts but the file, whose end was cut
             off, does not have.
+        notes: What it says of picture and sound that is not done.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
     lacking: int
+    notes: list[str]
 
 
 def open_video(path: Path) -> InputContainer:
@@ -330,14 +343,32 @@ def _read_packets(
         if stream.duration and stream.time_base and stream.average_rate:
             shown = round(stream.duration * stream.time_base * stream.average_rate)
             promised = min(promised, shown)
+        has_audio = any(audio.codec_context for audio in container.streams.audio)
         facts = Facts(
-            has_audio=any(audio.codec_context for audio in container.streams.audio),
+            has_audio=has_audio,
             comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, promised - len(packets)),
+            notes=[*_notes(container, has_audio)],
         )
     restarts = codec in _RESTARTS and not made_up
     return packets, tick, rate, codec, restarts, facts
+
+
+def _notes(container: InputContainer, has_audio: bool) -> Iterator[str]:
+    """Say what a file says of its picture that no decoder does, and what sound it has
+    that none reads."""
+    with _DESCRIBING:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.INFO)  # without which nothing is described
+        described = container.dumps_format()
+        av.logging.set_level(level)
+    for pattern, note in _NOTES.items():
+        for found in re.finditer(pattern, described):
+            yield note.format(*found.groups())
+    sound = container.streams.audio
+    if sound and not has_audio:
+        yield "has sound that cannot be read; the edit has none. Convert it to AAC."
 
 
 def _check_clock(

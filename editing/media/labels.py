@@ -80,7 +80,7 @@ class Labels(LazyFrames):
 
     Creating it reads every frame once, unless the labels that occur, without 0, are
     given as `present`. `extents_of` finds `extents` where there is a faster way than to
-    read every frame.
+    read every frame. `whole` are the masks that they were made of, where those overlap.
 
     Raises:
         MaskError: The source is not uint8 [frames, height, width].
@@ -93,6 +93,7 @@ class Labels(LazyFrames):
         extents_of: Callable[[], Extents] | None = None,
     ) -> None:
         self._extents_of = extents_of
+        self.whole: ByLabel = {}
         if isinstance(source, np.ndarray):
             view = source.view()
             view.flags.writeable = False
@@ -121,6 +122,26 @@ class Labels(LazyFrames):
                 )
             found[part] = True
         return frozenset(np.flatnonzero(found).tolist()) - {0}
+
+    def hidden(self, names: Mapping[int, str]) -> dict[int, str]:
+        """Say by names of each label of which others cover more than half how much is
+        left."""
+        if not self.whole:
+            return {}
+        shares = np.zeros((256, 256))
+        for frame, *masks in zip(self, *self.whole.values(), strict=True):
+            for label, mask in zip(self.whole, masks, strict=True):
+                shares[label] += np.bincount(frame[mask], minlength=256)
+        said = {}
+        for label in self.whole:
+            left = shares[label, label] / max(1, shares[label].sum())
+            cover = names.get(int(shares[label].argmax()))
+            if left < 0.5 and shares[label].any():
+                said[label] = (
+                    f"Region {names.get(label)!r} is hidden by {cover!r}: "
+                    f"{left:.0%} of it is left. List it first."
+                )
+        return said
 
     @cached_property
     def extents(self) -> Extents:
@@ -246,7 +267,10 @@ def read_labels(
     # those of other labels by number; the first covers the others
     first = [label for label in order if label in masks]
     ordered = [*first, *sorted(masks.keys() - set(first))]
-    return Labels(flattened({label: masks[label] for label in ordered}))
+    whole = {label: masks[label] for label in ordered}
+    labels = Labels(flattened(whole))
+    labels.whole = whole
+    return labels
 
 
 def write_labels(
@@ -580,8 +604,8 @@ def names_of(path: Path) -> Mapping[int, str]:
 
 
 def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
-    """Say what was read as masks: "2 regions: 14 % and 3 % of the picture, on 24 of 24
-    frames". Sizes are means of the frames that show the region."""
+    """Say what was read as masks: "2 regions: 14 % and 3 % of the picture, on 24 and 9
+    of 24 frames". Sizes are means of the frames that show the region."""
     if isinstance(masks, Labels):
         labels = sorted(masks.present)
         frames = ([frame == label for label in labels] for frame in masks)
@@ -590,10 +614,15 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
     shares = np.array([[mask.mean() for mask in of_frame] for of_frame in frames])
     sizes = 100 * shares.sum(0) / np.maximum(np.count_nonzero(shares, 0), 1)
     said = [f"{size:.0f} %" if size >= 9.5 else f"{size:.1g} %" for size in sizes]
-    listed = " and ".join(", ".join(said).rsplit(", ", 1)) or "0 %"
-    on = f"on {np.count_nonzero(shares.any(1))} of {len(shares)} frames"
+    counts = np.count_nonzero(shares, 0).tolist() or [0]
+    on = _listed(map(str, counts if len({*counts}) > 1 else counts[:1]))
     many = "" if len(said) == 1 else "s"
-    return f"{len(said)} region{many}: {listed} of the picture, {on}"
+    start = f"{len(said)} region{many}: {_listed(said) or '0 %'} of the picture"
+    return f"{start}, on {on} of {len(shares)} frames"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(", ".join(words).rsplit(", ", 1))
 
 
 def mask_of(labels: LazyFrames, label: int) -> LazyMasks:

@@ -135,7 +135,7 @@ class VideoClip(Clip):
 
 
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
-    warnings: list[str] = []
+    warnings = [f"{name} {note}" for note in facts.notes]
     if int(first.colorspace) not in _SUPPORTED:
         warnings.append(f"{name} has colours in a rare form; they may be a little off.")
     if int(first.color_trc) in _HDR:

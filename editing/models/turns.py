@@ -20,14 +20,12 @@ from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import (
     DivergedError,
     ResourceError,
-    shorten,
 )
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
-from regrain.editing.storage.ready import check_finite
 
 Latents = Float[Tensor, "rows c gh gw"]
 # PyTorch's numbers of cuDNN, FlashAttention, the memory-efficient kernel, the formula.
@@ -67,8 +65,7 @@ class TurnTaking:
         range_kernel(self.device.type, self.dtype)
         if uses("cudnn", self.device, self.dtype):
             torch._C._set_sdp_priority_order(_CUDNN_FIRST)
-        for name, part in self.parts.items():
-            check_finite(part.named_parameters(), f"{shorten(self.id)}: {name}")
+        for part in self.parts.values():
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at
             # unaligned addresses.

@@ -14,6 +14,7 @@ _PLAIN = {
     "picture_binding": 0.0,
     "mask": "exact",
     "match": False,
+    "blend": False,
 }
 
 

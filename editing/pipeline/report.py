@@ -114,6 +114,7 @@ def make_report(
         report["others"] = others
     report["warnings"] = [
         *request.clip.warnings,
+        *request.hidden.values(),
         *_of_model(request, run),
         *_of_prompts(request, run.resolved),
         *_of_frames(request, result.plan, run.backbone),

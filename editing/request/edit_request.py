@@ -293,6 +293,12 @@ class EditRequest(Draft):
                 )
             seen.add(value)
 
+    @property
+    def hidden(self) -> dict[int, str]:
+        """What is said of regions that others hide, by their labels."""
+        names = {region.label: region.name for region in self.regions}
+        return self.labels.hidden(names) if isinstance(self.labels, Labels) else {}
+
     def _check_labels(self) -> None:
         labels = self.labels
         width, height = self.clip.size
@@ -316,12 +322,11 @@ class EditRequest(Draft):
                 "or erase the label.",
             )
         empty = sorted(set(known) - labels.present)
-        if empty:
-            raise MaskError(
-                "masks",
-                f"Region {known[empty[0]].name!r} (label {empty[0]}) is empty in "
-                "every frame. Draw it.",
+        for label in empty:
+            said = (
+                f"Region {known[label].name!r} (label {label}) is empty in every frame"
             )
+            raise MaskError("masks", self.hidden.get(label, f"{said}. Draw it."))
 
 
 def override(

@@ -123,7 +123,7 @@ class Region:
     )
 
     def __post_init__(self) -> None:
-        prefix = f"regions.{self.name}."
+        prefix = f"regions.{str(self.name).strip() or self.label}."
         for key, text in cleaned(self, Region, prefix).items():
             object.__setattr__(self, key, text)
         require(f"{prefix}name", self.name, self.name.strip() != "", "a name")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.beside_weights import read_marks, settle
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.texts import is_plain, read_text
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     """Read one diffusers or transformers model from its folder.
 
     Raises:
-        ModelError: There are no safetensors, weights are missing, or some are not used
-            or have scales that are not known.
+        ModelError: There are no safetensors, weights are missing, or some are not used,
+            have scales that are not known, NaN or Inf.
     """
     library, *_ = kind.__module__.split(".")
     stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
@@ -204,6 +205,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         )
         settle(model, marks, report["unexpected_keys"], title)
     check_read(report["missing_keys"], title)
+    check_finite(model.named_parameters(), title)
     return model
 
 

@@ -3,17 +3,22 @@ in which they are used."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.local_models import local_entries
-from regrain.editing.storage.safetensors_files import LOADING, opened, state_of
+from regrain.editing.storage.safetensors_files import opened, state_of
 
 FILE = "model.safetensors"
 # Of the first SAM, as segment-anything has it, by the width of its encoder.
 _FIRST = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+_KNOWN = (
+    r"image_encoder\.|prompt_encoder\.|mask_decoder\.(transformer|iou_|mask_tokens|"
+    r"output_)"
+)
 _FIRST_WIDTH = "image_encoder.patch_embed.proj.weight"
 
 
@@ -32,33 +37,26 @@ def first_size(folder: Path) -> str:
     other files.
 
     Raises:
-        ModelError: There is no file, it is damaged, or differs from the published.
+        ModelError: There is no file, it is damaged, or has other tensors as well.
     """
     size, other = _first_in(folder, state_of(folder))
     if other:
         raise ModelError(
             "model",
-            f"{folder.name!r} differs from the first SAM at {shorten(other, 90)}, as "
-            "HQ-SAM does. Use sam_vit_b_01ec64.pth, or a SAM 2.",
+            f"{folder.name!r} has {shorten(other, 90)}, which the first SAM has not: it "
+            "may be HQ-SAM. Use sam_vit_b_01ec64.pth, or a SAM 2.",
         )
     return size
 
 
 @lru_cache(maxsize=64)
 def _first_in(folder: Path, _state: object) -> tuple[str, str]:
-    """Read the size of a first SAM in a folder, and the name of a tensor in which it
-    differs from it; `_state` is that of its files, which the cache compares."""
+    """Read the size of a first SAM in a folder, and the name of a tensor that is none of
+    it; `_state` is that of its files, which the cache compares."""
     with opened(folder / FILE, "model", folder.name) as file:
         names = [*file.keys()]
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    size = _FIRST.get(shapes.get(_FIRST_WIDTH, (0,))[0], "")
-    if not size:
-        return "", ""
-    import torch
-    from segment_anything import sam_model_registry
-
-    with LOADING, torch.device("meta"):
-        network = sam_model_registry[size]()
-    known = {name: tuple(one.shape) for name, one in network.state_dict().items()}
-    name, _ = min(known.items() ^ shapes.items(), default=("", ()))
-    return size, name
+        if _FIRST_WIDTH not in names:
+            return "", ""
+        width, *_ = file.get_slice(_FIRST_WIDTH).get_shape()
+    others = [name for name in names if not re.match(_KNOWN, name)]
+    return _FIRST.get(width, ""), min(others, default="")

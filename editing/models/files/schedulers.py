@@ -176,14 +176,15 @@ _TITLES = ("ss_output_name", "modelspec.title")
 
 
 def by_name(name: str, metadata: Values) -> FewStep | None:
-    """Recognise a file by its published name, or the titles in its metadata, which may
-    also say the number of steps.
+    """Recognise a file by its published name, its folder's together with its own, or
+    the titles in its metadata, which may also say the number of steps.
 
     One word of them alone is a sign that proves nothing; None without any.
     """
     guess = None
     titles = (str(metadata.get(key, "")) for key in _TITLES)
-    for title, line in product((name, *titles), _NAMES.strip().splitlines()):
+    folder = re.sub(r"[/\\](?=[^/\\]+\.safetensors$)", "-", name)
+    for title, line in product((name, folder, *titles), _NAMES.strip().splitlines()):
         last = re.sub(r".*[/\\](?=.)|[/\\]$|\.safetensors$", "", title)
         own = re.sub("[-_. ]+", "-", last.lower())
         word, published, sampler, steps, scale, kind = line.split(maxsplit=5)

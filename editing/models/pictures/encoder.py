@@ -21,7 +21,6 @@ from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
 from regrain.editing.storage import cache
 from regrain.editing.storage.memory import is_out_of_memory
-from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import read_weights
 
 _HEAD = 64  # numbers of a head of the resampler
@@ -135,7 +134,6 @@ class PictureEncoder:
             dtype = self._place["dtype"]
             with about(FIELD):
                 model = read_weights(kind, self._folder, self._file.id, dtype)
-                check_finite(model.named_parameters(), f"{self._folder.name}/")
             self._model = model.eval().requires_grad_(False).to(self._place["device"])
         return self._model
 

@@ -12,7 +12,6 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import unsupported
 from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
 from regrain.editing.models.files.location import parse_lora
-from regrain.editing.models.files.lora_file import FILE, PEFT_FILE
 
 _WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
 
@@ -77,7 +76,7 @@ def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
                 f"{name} changes the expert for {_WORDS[part]} noise alone, as its name "
                 "says. Rename it if it is for both."
             )
-        elif part := _named(text):
+        elif part := _named(text)[0]:
             notes.append(
                 f"The name of {name} says {_WORDS[part]}, which alone changes nothing: "
                 f"it changes both experts. If it is for {_WORDS[part]} noise, write "
@@ -90,30 +89,31 @@ def _meant(text: str, loras: Sequence[str]) -> str:
     """Return the folder of the expert that a LoRA file is for; empty for both.
 
     Its name says high or low noise, or one of the words where another file of the run
-    is named alike with the other word.
+    is named alike with the other word; if it says neither, that of its folder does.
     """
-    part = _named(text)
-    own = _own_name(text)
+    part, own = _named(text)
     word = _WORDS.get(part, "")
     if re.search(rf"{word}[-_. ]?noise", own):
         return part
     other = own.replace(word, "low" if word == "high" else "high") if word else ""
-    return part if other in map(_own_name, loras) else ""
+    return part if any(other in _names(one) for one in loras) else ""
 
 
-def _named(text: str) -> str:
-    """Return the folder of the expert whose word the name of a file has; empty if it
-    has none or both."""
-    named = [
-        part
-        for part, word in _WORDS.items()
-        if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", _own_name(text))
-    ]
-    return named[0] if len(named) == 1 else ""
+def _named(text: str) -> tuple[str, str]:
+    """Return the folder of the expert whose word a file has in its name, or else in that
+    of its folder, and that name; empty if it has none or both."""
+    for name in _names(text):
+        named = [
+            part
+            for part, word in _WORDS.items()
+            if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", name)
+        ]
+        if named:
+            return named[0] if len(named) == 1 else "", name
+    return "", ""
 
 
-def _own_name(text: str) -> str:
-    """Return the name of a LoRA file or, of one that libraries named, of its folder."""
-    place = Path(parse_lora(text).model)
-    own = place.parent.name if place.name in (FILE, PEFT_FILE) else place.name
-    return own.lower()
+def _names(text: str) -> tuple[str, str]:
+    """Return the name of a LoRA file, and that with its folder."""
+    place = Path(parse_lora(text).model.lower())
+    return place.name, f"{place.parent.name}/{place.name}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from regrain.editing.media.lazy_frames import Masks, RgbFrames
+from regrain.editing.models.files.location import about
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.motion.flow import estimate_flow
 
@@ -37,7 +38,8 @@ def kept_of(frames: RgbFrames, areas: list[Masks], kind: Kept) -> RgbFrames:
         return _flow(frames)
     if kind == "layout":
         return _layout(frames, areas)
-    return CONTROL_MAPS[kind](frames)
+    with about("params.keep"):
+        return CONTROL_MAPS[kind](frames)
 
 
 def _flow(frames: RgbFrames) -> RgbFrames:

@@ -16,6 +16,7 @@ from regrain.editing.models.files.wan_file import WanFiles, weight_in_diffusers
 from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.storage.beside_weights import multiplied, read_scaled
 from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, check_read, opened
 from regrain.editing.storage.texts import Json
 
@@ -65,6 +66,7 @@ def read_network(
     check_read(missing.values(), title)
     with boundary("model", f"{title} is damaged. Download it again.", ModelError):
         network.load_state_dict(weights, strict=False, assign=True)
+    check_finite(network.named_parameters(), title)
     return network
 
 

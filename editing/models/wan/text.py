@@ -16,7 +16,6 @@ from torch import nn
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.storage import cache
-from regrain.editing.storage.ready import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -112,9 +111,7 @@ class PromptReader:
             }
             kept = cache.load(key)
             if kept is None:
-                if encoder is None:
-                    encoder = self.load().to(device)
-                    check_finite(encoder.named_parameters(), "text_encoder/")
+                encoder = encoder or self.load().to(device)
                 states = encoder(torch.tensor([own], device=device)).last_hidden_state
                 kept = {"vectors": states[0].float().cpu().contiguous()}
                 cache.store(key, kept)

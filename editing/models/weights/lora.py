@@ -47,11 +47,14 @@ _ENDS = {
     r"\.diff_m": "scale_shift_table",
 }
 _PLAIN = ("weight", "bias", "scale_shift_table")
-# Names that older versions of diffusers wrote.
+# Names that older versions of diffusers, and other programs, write.
 _OLD = {
     r"\.processor\.(to_[qkv])_lora\.": r".\1.lora.",
     r"\.processor\.to_out_lora\.": ".to_out.0.lora.",
     r"\.self_attn\.to_(q|k|v|out)_lora\.": r".self_attn.\1_proj.lora.",
+    # as ComfyUI saves them
+    r"^text_encoders\.clip_l\.transformer\.": "text_encoder.",
+    r"^text_encoders\.clip_g\.transformer\.": "text_encoder_2.",
 }
 # Of peft's configuration, what decides the size of a change.
 _SIZES = {
@@ -109,6 +112,10 @@ def _add(part: Any, layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -
     factors = {}
     for name, change in layers.items():
         layer = part.get_submodule(name)
+        down = change.get("lora_A.weight")
+        if down is not None and down.ndim != layer.weight.ndim:
+            kind = "linear layer" if down.ndim == 2 else "convolution"
+            raise _misfit(spec, f"{shorten(name, 80)} has the factors of a {kind}")
         if isinstance(layer, EightBitLinear):
             layer.widen()
         for role in change.keys() & {*_PLAIN}:

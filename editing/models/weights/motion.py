@@ -15,7 +15,6 @@ from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_MOTION, about
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.by_name import Tensors
-from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import (
     no_weights,
     opened,
@@ -65,7 +64,6 @@ class MotionFile:
         path, config = _locate(id)
         with opened(path, FIELD, id, "pt") as file:
             tensors = read_tensors(file, FIELD, id)
-        check_finite(tensors.items(), shorten(id), FIELD)
         for old, new in _RENAMED:
             tensors = {re.sub(old, new, name): one for name, one in tensors.items()}
         if any("lora" in name for name in tensors):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from regrain.editing.errors import shorten
 from regrain.editing.models.files.location import about
 from regrain.editing.storage.beside_weights import read_settled
+from regrain.editing.storage.ready import check_finite
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def read_tensors(file: safe_open, field: str, title: str) -> Tensors:
-    """Read the weights of an opened file, by name; see `read_settled`."""
+    """Read the weights of an opened file, by name; see `read_settled` and
+    `check_finite`."""
     with about(field):
-        return read_settled(file, shorten(title))
+        weights = read_settled(file, shorten(title))
+        check_finite(weights.items(), shorten(title))
+    return weights
 
 
 def sums_of(weights: Iterable[Tensor]) -> list[float]:

@@ -1,6 +1,7 @@
 """Clips of cameras, phones and other programs: single fields, interlaced frames, cover
 pictures, animated AVIF."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,12 +10,69 @@ import av.filter
 import numpy as np
 import pytest
 from av.stream import Disposition
-from made_clips import RATE, moving, samples, write_clip
+from made_clips import RATE, add_box, moving, samples, write_clip
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.index import read_index
 from regrain.editing.media.reading import EXACT, open_clip
+
+
+def dolby(profile, compatible):
+    """A damage: an HEVC that says that it is Dolby Vision."""
+
+    def write(path):
+        video = {
+            "codec": "libx265",
+            "pixels": "yuv420p10le",
+            "x265_params": "log-level=none",
+        }
+        write_clip(path.with_suffix(".mp4"), moving(3), **video)
+        record = bytes([1, 0, profile << 1, 0b101, compatible << 4]) + bytes(19)
+        add_box(path.with_suffix(".mp4"), b"hev1", b"dvcC", record)
+        return path.with_suffix(".mp4")
+
+    return write
+
+
+def aperture(path):
+    path = write_clip(path.with_suffix(".mp4"), moving(3))
+    add_box(path, b"avc1", b"clap", struct.pack(">8I", 48, 1, 40, 1, 0, 1, 0, 1))
+    return path
+
+
+def cropped(path):
+    """An unit of display becomes what is cropped on the left."""
+    path = write_clip(path.with_suffix(".mkv"), moving(3))
+    unit, crop = bytes.fromhex("54b28104 54cc8106".replace(" ", "")), 4
+    path.write_bytes(path.read_bytes().replace(unit[:crop], unit[crop:]))
+    return path
+
+
+def unread_sound(path):
+    sound = "ac3", samples(np.zeros((1, 4096), np.float32), "fltp", "mono")
+    path = write_clip(path.with_suffix(".mp4"), moving(3), sound=sound)
+    path.write_bytes(path.read_bytes().replace(b"ac-3", b"apac"))
+    return path
+
+
+SAID = {
+    "Dolby Vision 5": (dolby(5, 0), "is Dolby Vision 5, whose colours are no YCbCr"),
+    "Dolby Vision 10": (dolby(10, 0), "is Dolby Vision 10, whose colours are no YCbCr"),
+    "Dolby Vision on HDR10": (dolby(8, 1), ""),
+    "an aperture": (aperture, "its edges in players (left 8, right 8, top 4, bottom 4"),
+    "a crop": (cropped, "its edges in players (left 6, right 0, top 0, bottom 0"),
+    "sound of APAC": (unread_sound, "has sound that cannot be read; the edit has none"),
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
+    write, said = SAID[kind]
+    clip = open_clip(write(tmp_path / "a"))
+    assert [said in warning for warning in clip.warnings] == [True] * bool(said)
+    assert clip.audio is None
+    assert av.logging.get_level() is None
 
 
 def decoded(path, stream=0):

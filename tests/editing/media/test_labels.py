@@ -43,6 +43,29 @@ def test_the_earlier_in_the_list_covers_the_later(tmp_path, write, name, order):
     assert row == [1, 1, 1, 2 if order else 1, 2, 2, 2]
 
 
+# Of masks of 7 x 5 pixels, how many columns the first, the second and the third have.
+HIDDEN = {
+    (7, 3): {2: "'b' is hidden by 'a': 0% of it is left. List it first."},
+    (5, 7, 7): {
+        2: "'b' is hidden by 'a': 29% of it is left. List it first.",
+        3: "'c' is hidden by 'a': 0% of it is left. List it first.",
+    },
+    (3, 7): {},
+    (0, 7): {},
+}
+
+
+@pytest.mark.parametrize("columns", HIDDEN)
+def test_what_others_hide_is_said_by_names(tmp_path, columns):
+    for label, count in enumerate(columns, 1):
+        mask = np.zeros((2, 5, 7), np.uint8)
+        mask[:, :, :count] = 255
+        save(tmp_path / str(label), *mask)
+    labels = read_labels(tmp_path, 2, SIZE, [1])
+    said = {label: f"Region {one}" for label, one in HIDDEN[columns].items()}
+    assert labels.hidden(dict(enumerate("abc", 1))) == said
+
+
 def cut(folder):
     save(folder, np.tile(SOME[0], (40, 40)))
     file = folder / "00000.png"

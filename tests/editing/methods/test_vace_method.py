@@ -16,9 +16,10 @@ from wiring import drive, near, requested, scores
 from regrain.editing import ArrayClip, Region, edit
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.diffusion.blending import matched
-from regrain.editing.errors import RequestError
+from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.labels import fill_labels
 from regrain.editing.methods.vace import Shown, kept_frames, run, subjects_of
+from regrain.editing.models.unet import control_maps
 from regrain.editing.models.wan.condition import condition, cut_out, on_canvas
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
@@ -260,6 +261,22 @@ def test_the_whole_clip_is_drawn_anew_without_regions(vace, tmp_path):
     near(context[:, :16], vace.encode(grey), atol=1e-4)
     assert (context[:, 32:] == 1).all()
     assert "fox" in found.result.attention
+
+
+@pytest.mark.parametrize("kind", ["depth", "pose"])
+def test_weights_that_are_missing_are_said_of_what_was_set(monkeypatch, kind):
+    def lacking(frames):
+        raise control_maps._missing(kind, "weights")
+
+    monkeypatch.setitem(control_maps.CONTROL_MAPS, kind, lacking)
+    with pytest.raises(ModelError, match=f"^params.keep: {kind} needs weights, which"):
+        kept_of(noise(1, 16, 16, 3), [], kind)
+
+
+@pytest.mark.parametrize("preset", ["authors", "diffusers"])
+def test_presets_of_others_leave_the_latents_alone(preset):
+    params, _ = resolve_params("vace", {"preset": preset}, {})
+    assert (params.blend, params.match, params.cross_strength) == (False, False, 0)
 
 
 def test_none_of_the_schedule_keeps_the_clip(vace):

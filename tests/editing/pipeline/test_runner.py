@@ -63,6 +63,7 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
         monkeypatch.setattr(f"{room}.{name}", note)
     doubts = lambda edit, regions: ["Hm."]  # noqa: E731
     monkeypatch.setattr(preparation, "picture_doubts", doubts)
+    monkeypatch.setattr(EditRequest, "hidden", {1: "Hidden."})
     *events, last = edit(request(), small)
     assert asked[0][0] == "preparation.reset_peak"
     assert {device for _, device in asked} == {small.device}
@@ -81,7 +82,7 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     figures = {"outside_psnr", "outside_ssim", "warp_error", "attention"}
     assert figures <= set(report["metrics"])
     assert report["request"]["regions"][0]["prompt"] == "a fox"
-    assert report["warnings"] == ["Hm."]
+    assert report["warnings"] == ["Hidden.", "Hm."]
     assert report["peak_memory"] == 7
 
 

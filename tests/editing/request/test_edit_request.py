@@ -101,8 +101,9 @@ def test_regions_have_the_colours_of_the_palette_in_turn():
 
 
 def test_a_name_is_no_blank():
-    with pytest.raises(RequestError, match=r"^regions\. \.name: "):
-        region(1, name=" ")
+    for name in (" ", "\n"):
+        with pytest.raises(RequestError, match=r"^regions\.3\.name: Expected a name"):
+            region(3, name=name)
 
 
 def test_runnable_needs_something_to_do():

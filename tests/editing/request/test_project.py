@@ -11,11 +11,12 @@ from regrain.editing import (
     ArrayClip,
     EditingError,
     EditRequest,
+    MaskError,
     Region,
     RequestError,
     open_clip,
 )
-from regrain.editing.media.labels import write_labels
+from regrain.editing.media.labels import write_labels, write_regions
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.project import (
     FILE,
@@ -43,6 +44,18 @@ PROJECT = {
     "params": {"steps": 5},
     "seed": 7,
 }
+
+
+def test_a_hidden_region_is_refused_by_the_name_of_what_hides_it(folder):
+    whole = np.ones((3, 16, 32), bool)
+    write_regions({1: whole, 2: halves(3) == 2}, folder / "masks")
+    said = "Region 'right' is hidden by 'left': 0% of it is left. List it first."
+    with pytest.raises(MaskError, match=said):
+        load_project(folder)
+    # As it says.
+    write_json(folder / FILE, PROJECT | {"regions": PROJECT["regions"][::-1]})
+    request = load_project(folder)
+    assert request.hidden == {}
 
 
 def halves(frames, height=16, width=32):

@@ -242,6 +242,9 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
     save_file(tiny.state_dict(), tmp_path / "mine" / FILE)
     monkeypatch.setattr(single_files, "_FIRST_WIDTH", "image_encoder.coarse.weight")
     monkeypatch.setattr(single_files, "_FIRST", {WIDTH: "vit_b"})
+    monkeypatch.setattr(
+        single_files, "_KNOWN", single_files._KNOWN + r"|mask_decoder.mix"
+    )
     registry = segment_anything.sam_model_registry
     monkeypatch.setitem(registry, "vit_b", lambda: build_tiny_sam().eval())
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
@@ -256,13 +259,13 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
     hq, token = (f"mask_decoder.{name}.weight" for name in ("hf_token", "iou_token"))
     nan = {**whole, token: torch.full_like(whole[token], torch.nan)}
     for broken, said in (
-        (lacking, f"'mine' differs from the first SAM at '{token}'"),
-        ({**whole, hq: torch.zeros(1, 9)}, f"SAM at '{hq}', as HQ-SAM does. Use sam_"),
+        (lacking, "'mine' is damaged. Download it again."),
+        ({**whole, hq: torch.zeros(1, 9)}, f"has '{hq}', which .* HQ-SAM. Use sam_vit"),
         (nan, f"'mine' has NaN or Inf in {token}"),
     ):
         save_file(broken, tmp_path / "mine" / FILE)
-        # What cannot work is not chosen for anybody; NaN is found with the first click.
-        assert bool(single_files.first_sams()) == (broken is nan)
+        # What is another kind is not chosen for anybody.
+        assert bool(single_files.first_sams()) == (hq not in broken)
         with pytest.raises(ModelError, match=said):
             click.segment(IMAGE, [(6, 6)], [1], method="mine")
 

@@ -228,7 +228,7 @@ def test_weights_that_are_no_numbers_are_refused(part, value, folder):
     *_, name = (name for name in weights if weights[name].is_floating_point())
     weights[name].view(-1)[-1] = value
     save_file(weights, file, {"format": "pt"})
-    assert f"{shorten(str(folder))}: {part} has NaN or Inf in {name}." in refusal(
+    assert f"{shorten(str(folder))}: {part}/ has NaN or Inf in {name}." in refusal(
         folder
     )
 

@@ -108,6 +108,17 @@ def test_a_published_name_says_what_a_file_wants(line):
         assert said == kind
 
 
+def test_a_folder_and_a_file_say_it_together():
+    folder = "loras/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1"
+    for part in ("high_noise_model", "low_noise_model"):
+        kind = by_name(f"{folder}/{part}.safetensors", {})
+        assert (kind.title, kind.steps, kind.sign) == ("Lightning for Wan", 4, "")
+    split = by_name(r"sdxl_lightning\8step_lora.safetensors", {})
+    assert (split.title, split.steps, split.sign) == ("Lightning", 8, "")
+    assert by_name("lightning/ink.safetensors", {}).sign == "The name 'lightning-ink'"
+    assert by_name("lightning/ink", {}) is None
+
+
 @pytest.mark.parametrize("word", INNOCENT)
 def test_a_word_is_no_more_than_a_proposal(word):
     names = [name.strip() for name in INNOCENT[word].split(",")]

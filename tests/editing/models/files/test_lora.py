@@ -67,11 +67,22 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
     )
 
 
+CONV = "down_blocks.1.resnets.0.conv1"
 ONES, WHOLE = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.int8)
 STEM, DOWN = f"unet.{QUERY}", f"unet.{QUERY}.lora_A.weight"
 # Beside the tensors of a layer, what a file says of itself, and what is said of that.
 REFUSED = {
     "another size": ({DOWN: torch.ones(2, 7)}, {}, "does not fit: the shapes"),
+    "factors of a linear layer": (
+        {f"unet.{CONV}.lora_A.weight": ONES, f"unet.{CONV}.lora_B.weight": ONES + 1},
+        {},
+        f"does not fit: '{CONV}' has the factors of a linear layer. Use a LoRA",
+    ),
+    "factors of a convolution": (
+        {DOWN: torch.ones(2, 8, 1, 1)},
+        {},
+        f"does not fit: '{QUERY}' has the factors of a convolution. Use a LoRA",
+    ),
     "another layer": ({f"{STEM}7.diff": ONES}, {}, "the model has no layer .*to_q7"),
     "another part": ({"lora_te2_x.diff": ONES}, {}, "no layer 'lora_te2_x'"),
     "NaN": ({DOWN: torch.full((2, 8), torch.nan)}, {}, "has NaN or Inf"),

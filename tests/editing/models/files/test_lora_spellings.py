@@ -409,6 +409,18 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
     assert same_weights(changed(tensors, *given), changed(named, *given))
 
 
+@pytest.mark.parametrize(
+    ("clip", "part"), [("clip_l", "text_encoder"), ("clip_g", "text_encoder_2")]
+)
+def test_text_encoders_have_the_names_of_comfyui_too(pipelines, changed, clip, part):
+    stem = f"text_encoders.{clip}.transformer.{WORDS}"
+    theirs, ours = (
+        layer(Draw(pipelines["sdxl"]), part, WORDS, *names)
+        for names in ((stem, KOHYA), (f"{part}.{WORDS}", PEFT))
+    )
+    assert same_weights(*(changed(one, "sdxl", part) for one in (theirs, ours)))
+
+
 def test_plain_differences_are_added(pipelines, changed):
     """Diffusers leaves these out."""
     (old, *_) = pipelines["wan"].transformer.blocks

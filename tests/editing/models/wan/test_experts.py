@@ -136,7 +136,26 @@ FIRST, SECOND = EXPERTS
         ),
         ("high_detail", "", [FIRST, SECOND], "says high, which alone changes nothing"),
         ("highlands", "", [FIRST, SECOND], ""),
-        ("high/ink.safetensors", "", [FIRST, SECOND], ""),
+        ("high/ink.safetensors", "", [FIRST, SECOND], "says high, which alone"),
+        (
+            "HIGH/ink.safetensors",
+            "LOW/ink.safetensors",
+            [FIRST],
+            "for high noise alone",
+        ),
+        (
+            "b/low/ink.safetensors",
+            "c/high/ink.safetensors@2",
+            [SECOND],
+            "for low noise",
+        ),
+        ("high_noise/low_noise.safetensors", "", [SECOND], "for low noise alone"),
+        (
+            "HIGH/low.safetensors",
+            "LOW/ink.safetensors",
+            [FIRST, SECOND],
+            "says low, which",
+        ),
         ("high-and-low", "", [FIRST, SECOND], ""),
     ],
 )

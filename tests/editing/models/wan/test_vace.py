@@ -257,7 +257,7 @@ def check_run(model, pipeline, monkeypatch, tmp_path, steps, scale):
     shown = given_to_library(frames, mask, pictures)
     expected = drawn_by_library(pipeline, text, x, **how, **shown)
     given = {"steps": steps, "guidance_scale": scale, "shift": 5.0}
-    given |= {"preset": "diffusers", "blend": False, "preview_every": 0}
+    given |= {"preset": "diffusers", "preview_every": 0}
     params, _ = resolve_params("vace", given, {})
     found = finish(method.run(model, asked, params)).edits[0]
     torch.testing.assert_close(found, expected[2:], atol=1e-9, rtol=0)

@@ -449,4 +449,4 @@ def test_models_whose_scales_alone_differ_are_told_apart(whole, place):
     assert one.fingerprint != other.fingerprint
     bad = {"blocks.0.attn1.to_q.scale_weight": torch.tensor(torch.nan)}
     file = written(found | bad, place / "bad.safetensors")
-    assert "transformer has NaN or Inf in blocks.0.attn1.to_q.scale" in refusal(file)
+    assert "has NaN or Inf in blocks.0.attn1.to_q.scale" in refusal(file)
