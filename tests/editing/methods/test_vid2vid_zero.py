@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from cases import BASES
+from made_models import randn
 from running import edit_clip
 from wiring import FRAMES, requested
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def noise(seed=0):
-    return torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return randn(FRAMES, 4, 8, 8, seed=seed)
 
 
 def test_the_last_half_of_the_steps_uses_the_learned_text(tiny):

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from commands import change
-from made_models import load_double, loaded, randn
+from made_models import load_double, loaded, randn, seeded
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d
 from wiring import requested
@@ -36,7 +36,7 @@ def halves(weight, draw, rank=2):
 
 def query_of(model):
     """Tensors of a file that changes one layer, as peft names them."""
-    down, up = halves(weight_of(model, "unet", QUERY), torch.Generator().manual_seed(0))
+    down, up = halves(weight_of(model, "unet", QUERY), seeded(0))
     return {f"unet.{QUERY}.lora_A.weight": down, f"unet.{QUERY}.lora_B.weight": up}
 
 
@@ -136,7 +136,7 @@ def test_one_without_factors_is_refused(tiny, tmp_path):
 def widening(model, channels):
     """Tensors of a file that gives the first layer so many channels, as peft names
     them."""
-    draw = torch.Generator().manual_seed(2)
+    draw = seeded(2)
     width = len(weight_of(model, "unet", "conv_in"))
     down, up = halves(torch.empty(width, channels, 3, 3), draw)
     return {"unet.conv_in.lora_A.weight": down, "unet.conv_in.lora_B.weight": up}
