@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -168,15 +167,6 @@ def test_every_room_is_listed_and_says_what_lives_there():
         tree = ast.parse((room / "__init__.py").read_text())
         assert ast.get_docstring(tree), room
         assert len(tree.body) == 1
-
-
-def test_no_class_name_twice():
-    trees = (
-        ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in module_names()
-    )
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
-    assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_methods_do_not_import_methods():

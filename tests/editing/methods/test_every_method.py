@@ -77,12 +77,6 @@ def test_motion_does_not_lead_over_a_break(small, method):
     assert differs(one, other)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_tables_of_tests_know_every_method(method):
-    """Here a new method is told what it lacks; elsewhere it is a KeyError."""
-    assert method in CASES, f"add {method}_formulas.py with a CASE and a function check"
-
-
 @pytest.mark.parametrize("method", TURNS)
 def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
     rows = []

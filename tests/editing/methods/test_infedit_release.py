@@ -37,10 +37,6 @@ def tiny(tmp_path_factory):
     return model
 
 
-def test_numbers_are_of_every_case():
-    assert list(RELEASED) == list(CASES)
-
-
 def swapped(source, target, indices):
     """The tokens in others' places, by the vectors of the two prompts the wrong way
     round."""
