@@ -1,13 +1,10 @@
 """What the page shows is true to what happened."""
 
-import base64
-import io
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from regrain.editing import Region, RegionAttention, WordAttention, save_project
 from regrain.editing.params.registry import METHODS
@@ -190,12 +187,6 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
     assert [(row.word, len(row.frames)) for row in shown.words.edit] == [("fox", 4)]
     steps = shown.areas.steps
     assert (len(steps), steps[0].step, steps[-1].step) == (8, 1, 20)
-    with Image.open(
-        io.BytesIO(base64.b64decode(steps[0].frames[0].partition(",")[2]))
-    ) as picture:
-        small = np.asarray(picture).astype(int).sum(-1)
-    height, width = small.shape
-    assert small[: height // 2 - 3].max() < 60 < small[height * 3 // 4, width * 3 // 4]
 
 
 @pytest.mark.parametrize(
