@@ -1,8 +1,9 @@
 """Commands in tests: how they are called, what they say, and projects that are changed
 by hand."""
 
-import json
 from pathlib import Path
+
+from json_files import read_json, write_json
 
 from regrain.editing.request.project import FILE
 
@@ -19,6 +20,6 @@ def last_error(capsys) -> str:
 
 def change(project: Path, **values) -> Path:
     """Write values into a project's file."""
-    content = json.loads((project / FILE).read_text()) | values
-    (project / FILE).write_text(json.dumps(content))
+    content = read_json(project / FILE) | values
+    write_json(project / FILE, content)
     return project

@@ -1,7 +1,6 @@
 """Tiny random models with the shape of the real ones, written once per session and
 loaded as a user's are."""
 
-import json
 import os
 from hashlib import sha1
 from pathlib import Path
@@ -24,6 +23,7 @@ from browser import (  # noqa: F401
     shared_page,
     skip_without_chromium,
 )
+from json_files import write_json
 from made_models import (
     load_double,
     loaded,
@@ -127,8 +127,8 @@ def tiny_dc_folder(tmp_path_factory) -> Path:
         tmp_path_factory.mktemp("models") / "tiny-dc", vae="AutoencoderDC", seed=1
     )
     words = ["a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"]
-    (folder / "words.json").write_text(json.dumps(words))
-    (folder / "defaults.json").write_text(json.dumps({"videograin": {"steps": 20}}))
+    write_json(folder / "words.json", words)
+    write_json(folder / "defaults.json", {"videograin": {"steps": 20}})
     return folder
 
 
@@ -166,12 +166,6 @@ def wan_folder(tmp_path_factory) -> Path:
 def wan(wan_folder):
     """That folder, loaded."""
     return loaded(wan_folder)
-
-
-@pytest.fixture(scope="session")
-def wan_double(wan_folder):
-    """That folder in double precision."""
-    return load_double(wan_folder)
 
 
 @pytest.fixture(scope="session")

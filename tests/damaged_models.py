@@ -1,10 +1,10 @@
 """Damages to folders of models, and the line with which a damaged one is refused."""
 
-import json
 import shutil
 
 import pytest
 import torch
+from json_files import read_json, write_json
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.errors import ModelError
@@ -26,7 +26,7 @@ def refusal_of_copy(folder, copy, damage):
 
 
 def rewrite(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_json(path, read_json(path) | changes)
 
 
 def config(file, **changes):

@@ -1,11 +1,11 @@
 """Tiny random models with the shape of the real ones, written as diffusers folders."""
 
-import json
 import shutil
 from functools import cache
 from pathlib import Path
 
 import torch
+from json_files import read_json, write_json
 
 from regrain.editing.models.weights import folder as weights_folder
 
@@ -76,7 +76,7 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
         save_parts(folder, unet, autoencoder)
     if vae == "AutoencoderDC":
         path = folder / "vae" / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_size": 64}))
+        write_json(path, read_json(path) | {"sample_size": 64})
     return folder
 
 
@@ -188,7 +188,7 @@ def save_parts(
         second.save_pretrained(folder / "text_encoder_2")
         clip_tokenizer(pad="!").save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
 
 
 def write_tokenizer(folder: Path) -> Path:
@@ -282,8 +282,7 @@ def write_wan(
     for part, network in networks.items():
         network.save_pretrained(folder / part)
         config = folder / part / "config.json"
-        said = json.loads(config.read_text()) | {"sample_size": 4}
-        config.write_text(json.dumps(said))
+        write_json(config, read_json(config) | {"sample_size": 4})
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("▁", -3.0)]
     pieces += [(f"▁{word}", -2.0) for word in WORDS.split()]
     pieces += [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz,."]
@@ -295,7 +294,7 @@ def write_wan(
         index["boundary_ratio"] = 0.875
     if coarse:
         index["expand_timesteps"] = True
-    (folder / "model_index.json").write_text(json.dumps(index))
+    write_json(folder / "model_index.json", index)
     return folder
 
 
@@ -308,10 +307,10 @@ def without_control(vace: Path, copy: Path) -> Path:
     kept = load_file(weights)
     kept = {name: kept[name] for name in kept if not name.startswith("vace_")}
     save_file(kept, weights, {"format": "pt"})
-    said = json.loads((part / "config.json").read_text())
+    said = read_json(part / "config.json")
     said = {key: said[key] for key in said if not key.startswith("vace_")}
     said["_class_name"] = "WanTransformer3DModel"
-    (part / "config.json").write_text(json.dumps(said))
+    write_json(part / "config.json", said)
     return copy
 
 
@@ -371,7 +370,11 @@ def aligned(network: torch.nn.Module) -> torch.nn.Module:
     return network.eval()
 
 
+def seeded(seed: int) -> torch.Generator:
+    """Draws the same for a seed."""
+    return torch.Generator().manual_seed(seed)
+
+
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Normal numbers, the same for a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=dtype)
+    return torch.randn(shape, generator=seeded(seed), dtype=dtype)

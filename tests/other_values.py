@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from made_clips import black
 from PIL import Image
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import EditRequest, Region
 
 EDIT = {
     "source_prompt": "a cat walks",
@@ -49,7 +50,7 @@ REGION = {
 
 def make_request(**edit) -> EditRequest:
     """A request for two frames without regions."""
-    return EditRequest(ArrayClip(np.zeros((2, 16, 16, 3), np.uint8)), None, (), **edit)
+    return EditRequest(black(2, 16, 16), None, (), **edit)
 
 
 def with_region(**values) -> EditRequest:

@@ -1,9 +1,9 @@
 """SAM 2 and SAM 3 in the published layout, tiny and with random weights."""
 
-import json
 from pathlib import Path
 
 import torch
+from json_files import read_json, write_json
 
 from regrain.editing.models.weights.folder import clip_tokenizer
 
@@ -165,4 +165,4 @@ def _save(kind, config, folder: Path, seed: int) -> None:
 def change_config(folder: Path, **values) -> None:
     """Change entries of config.json."""
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    write_json(path, read_json(path) | values)

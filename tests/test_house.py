@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -44,11 +43,7 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
     assert {"run", "test", "demo"} <= commands <= targets
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert script.read_text().splitlines()[-3:] == [
-        "make test",
-        "make test-full",
-        "make test-processors",
-    ]
+    assert "make test" in script.read_text().splitlines()
 
 
 def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
@@ -172,15 +167,6 @@ def test_every_room_is_listed_and_says_what_lives_there():
         tree = ast.parse((room / "__init__.py").read_text())
         assert ast.get_docstring(tree), room
         assert len(tree.body) == 1
-
-
-def test_no_class_name_twice():
-    trees = (
-        ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in module_names()
-    )
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
-    assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_methods_do_not_import_methods():

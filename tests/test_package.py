@@ -1,7 +1,6 @@
 """The wheel: built from the tracked files, it works from any folder, without network
 and without a home."""
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from browser import Server, as_program, wait
 from gradio_client import handle_file
+from json_files import read_json, write_json
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parents[1]
@@ -128,7 +128,7 @@ def folder_of_a_pipeline(model: Path, folder: Path) -> None:
         "feature_extractor": (None, None),
     } | parts
     shutil.copytree(model, folder)
-    (folder / "model_index.json").write_text(json.dumps(index))
+    write_json(folder / "model_index.json", index)
 
 
 def test_programs_of_the_documents_edit_a_clip_compare_videos_and_bind_words(
@@ -175,10 +175,7 @@ def test_the_command_edits_from_any_folder_by_a_method_of_the_documents(installe
     ran = regrain(installed, "edit", "run", "02_one_animal", "-o", "own", *given)
     assert ran.returncode == 0, ran.stderr
     assert (folder / "own" / "edited.mp4").stat().st_size > 1000
-    assert (
-        json.loads((folder / "own" / "report.json").read_text())["request"]["method"]
-        == "gentle"
-    )
+    assert read_json(folder / "own" / "report.json")["request"]["method"] == "gentle"
 
 
 def test_one_name_with_every_file(installed):

@@ -4,13 +4,12 @@ import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from made_clips import black
 
-from regrain.editing import ArrayClip, EditingError, EditRequest, RequestError
+from regrain.editing import EditingError, EditRequest, RequestError
 from regrain.editing.boundary import boundary
 from regrain.editing.request.compose import compose
 from regrain.editing.request.region import Region, clean
@@ -57,7 +56,7 @@ def test_any_words_compose_to_a_prompt_that_can_be_written(source, prompt, now, 
 def test_words_are_cleaned_once_and_for_all(text):
     cleaned = clean("prompt", text)
     assert clean("prompt", cleaned) == cleaned
-    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8), Fraction(8))
+    clip = black(1, 64, 64)
     assert EditRequest(clip, None, (), prompt=text).prompt == cleaned
 
 

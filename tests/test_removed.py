@@ -53,7 +53,7 @@ ASKED: dict[str, str | tuple[str, dict[str, bytes]]] = {
 }
 
 
-# `tests/ui/page/test_zero_gpu.py` and `tests/ui/session/test_examples.py` ask for these.
+# `tests/ui/page/test_zero_gpu.py` and `tests/ui/views/test_views.py` ask for these.
 OF_THE_PAGE = {"REGRAIN_GPU_SPEED", "credit.json"}
 ASKED |= {
     name: f"edit check 01_two_animals --method {method} --set {name[7:]}=0"

@@ -1,12 +1,12 @@
 """The measurement of the page at its smallest."""
 
-import json
 import shlex
 import subprocess
 import sys
 
 import pytest
 from browser import ROOT
+from json_files import read_json
 
 from benchmarks.__main__ import QUICK
 
@@ -29,7 +29,7 @@ def test_speed_is_measured(tmp_path):
         command, cwd=ROOT, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "page.json").read_text())
+    found = read_json(tmp_path / "page.json")
     figures = found["figures"]
     assert {*found["goals"]} <= {*figures}
     assert (figures["points_of_10"], figures["own_clicks"]) == (10, 3)

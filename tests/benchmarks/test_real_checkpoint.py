@@ -1,12 +1,13 @@
 """The check of a real checkpoint, run whole on a random one: every figure is there,
 whatever it is worth."""
 
-import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from json_files import read_json
+from made_clips import noise
 from made_models import write_small_model
 from PIL import Image
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture
 def clip(tmp_path, own_cache):
-    frames = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
+    frames = noise(3, 96, 128, 3)
     write_video(tmp_path / "clip.mp4", frames, Fraction(8))
     labels = np.zeros((2, 96, 128), np.uint8)
     labels[:, 20:60, 20:60] = 2
@@ -99,7 +100,7 @@ def test_it_runs_from_a_folder_to_figures_a_table_and_a_sheet(
             "64",
         ]
     assert call(folder, clip, *more) == 1  # random weights cannot reconstruct
-    facts = json.loads((clip.parent / "out" / "real_checkpoint.json").read_text())
+    facts = read_json(clip.parent / "out" / "real_checkpoint.json")
     assert facts["size"] == [88 if sdxl else 64, 64]
     assert facts["frames"] == 2
     for name in (
@@ -124,7 +125,7 @@ def test_the_score_is_the_cosine_of_clip(tmp_path, tiny):
     from transformers import CLIPImageProcessor, CLIPModel
 
     place = write_clip(tmp_path / "clip", 16, whole=True)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    frames = noise(2, 40, 60, 3)
     whole = CLIPModel.from_pretrained(place)
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     pixels = CLIPImageProcessor(**sizes)(list(frames), return_tensors="pt").pixel_values
@@ -153,14 +154,3 @@ def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):
     for half, prompt in (("uncond", ""), ("cond", request.source_prompt)):
         expected = tiny.embed([prompt]).vectors
         torch.testing.assert_close(text[half].vectors, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_what_cannot_be_done_is_one_line(tiny_folder, clip, capsys):
-    assert call("nonsense", clip) == 2
-    assert call(tiny_folder, clip, "--set", "steps") == 2
-    assert call(tiny_folder, clip, "--frames", "9") == 2
-    for eyes in ("nowhere", write_clip(clip.parent / "eyes", 24)):
-        assert call(tiny_folder, clip, "--clip-model", eyes) == 2
-    fields = [line.split(": ")[:2] for line in capsys.readouterr().err.splitlines()]
-    known = ("model", "--set", "clip.frames", "--clip-model", "--clip-model")
-    assert fields == [["error", name] for name in known]

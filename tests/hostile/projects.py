@@ -131,7 +131,7 @@ def cases() -> Iterator[Case]:
                 _sound(place, name, value),
             )
     yield from chain(
-        _files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches()
+        _files(), _sizes(), _settings(), _options(), _places(), _overlaps()
     )
     yield from chain(_words(), _pictures())
 
@@ -333,9 +333,18 @@ def _options() -> Iterator[Case]:
                 )
 
 
+_OF_A_PLACE = (
+    "editing run",
+    "editing new",
+    "editing batch",
+    "masks convert",
+    "editing check",
+)
+
+
 def _places() -> Iterator[Case]:
     for name, value in _ODD.items():
-        for command in ("editing run", "editing new", "masks convert", "editing check"):
+        for command in _OF_A_PLACE:
             given = [*command.split(), f"./{value}" if value.startswith("-") else value]
             given += [] if "check" in command else ["-o", "out"]
             yield Case("command", f"{command} of {name}", given, lambda folder: None)
@@ -424,21 +433,6 @@ def _overlapping(folder: Path) -> None:
     (made / "clip.mp4").rename(made / "out" / "edited.mp4")
     write_regions({1: base.labels() == 1}, folder / "labels")
     (folder / "model.safetensors").write_bytes(b"weights")
-
-
-_PATHS = {
-    "a null in a path": "a\0b",
-    "a link to itself": "loop",
-    "a long path": "x" * 3000,
-}
-
-
-def _batches() -> Iterator[Case]:
-    for name, path in _PATHS.items():
-        command = ["editing", "batch", path, "-o", "out"]
-        yield Case(
-            "command", f"editing batch of {name}", command, base.with_project(_loop)
-        )
 
 
 def _words() -> Iterator[Case]:

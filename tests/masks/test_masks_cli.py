@@ -295,10 +295,3 @@ def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, refused):
     for arguments in (("track", clip, *CLICK), ("convert", tmp_path / "new")):
         said = "masks of another clip, 4 frames of 96x64"
         refused(said, *arguments, "-o", tmp_path / "out")
-
-
-def test_help_lists_the_commands(capsys):
-    assert main(["--help"]) == 0
-    said = capsys.readouterr().out
-    assert "convert" in said
-    assert "main" not in said

@@ -1,11 +1,11 @@
 """The shipped examples are those that the table makes."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from json_files import read_json, write_json
 from PIL import Image, ImageSequence
 
 from regrain.editing import load_project
@@ -33,9 +33,7 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     theirs = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
     assert files == {path for path in theirs if path.parts[0] != RESULT}
     for file in (f for f in files if f.suffix == ".json" and f.name != FILE):
-        assert json.loads((shipped / file).read_text()) == json.loads(
-            (ours / file).read_text()
-        ), file
+        assert read_json(shipped / file) == read_json(ours / file), file
     projects = [
         Project.model_validate_json((folder / FILE).read_text())
         for folder in (ours, shipped)
@@ -92,8 +90,8 @@ def test_a_result_is_made_again(tmp_path):
     tests/test_built_in.py."""
     project = tmp_path / "project"
     shutil.copytree(EXAMPLES / "11_mask_by_name", project)
-    asked = json.loads((project / FILE).read_text())
-    (project / FILE).write_text(json.dumps(asked | {"params": {"steps": 1}}))
+    asked = read_json(project / FILE)
+    write_json(project / FILE, asked | {"params": {"steps": 1}})
     before = (project / RESULT / "edited.mp4").read_bytes()
     make_result(project)
     made = read_made(project, tmp_path / "media")

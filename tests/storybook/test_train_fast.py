@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from made_models import randn
 
 from regrain.editing.methods.infedit import Branches, steps_taken
 from regrain.editing.models.loading.load import load_backbone
@@ -87,7 +88,7 @@ def test_what_is_trained_is_what_runs(tmp_path, monkeypatch):
     source = backbone.encode(working.frames)
     branches = Branches(backbone, request, AS_TRAINED, working, source)
     step = steps_taken(backbone.schedule, AS_TRAINED)[2]
-    x = torch.randn(source.shape, generator=torch.Generator().manual_seed(1))
+    x = randn(*source.shape, seed=1)
     ran = branches.predict({"source": x, "cond": x, "layout": x}, step)["cond"]
 
     level = torch.tensor([step.t])

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_clips import noise
+from made_models import seeded
 from safetensors.torch import load_file
 from torch import nn
 
@@ -135,7 +137,7 @@ def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were
     held_out = train_autoencoder.held_out_pictures
     few = lambda seeds: held_out([*seeds][:2])  # noqa: E731
     monkeypatch.setattr(train_autoencoder, "held_out_pictures", few)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
+    pictures = noise(4, 128, 128, 3)
     np.save(tmp_path / "pictures_00000.npy", pictures)
     command = ["train", "--decoder", "--samples", "4"]
     command += [
@@ -172,7 +174,7 @@ def test_edges_begin_as_nothing_and_are_shipped(tmp_path):
         np.stack([render_frames(sample_scene(s), 128, (0,))[0] for s in (0, 1)])
     )
     assert set(hint.unique().tolist()) == {0.0, 1.0}
-    rng = torch.Generator().manual_seed(0)
+    rng = seeded(0)
     abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
     x, t, _ = noised(torch.randn(2, 16, 16, 16, generator=rng), abar, rng)
     text = model.embed(["a cat walks", "a dog walks"]).vectors
@@ -191,7 +193,7 @@ def test_edges_begin_as_nothing_and_are_shipped(tmp_path):
 def test_motion_begins_as_nothing_and_is_shipped(tmp_path):
     model = load_backbone("storybook")
     motion = train_motion.Motion(model.unet)
-    rng = torch.Generator().manual_seed(0)
+    rng = seeded(0)
     clips, t = torch.randn(1, 4, 16, 16, 16, generator=rng), torch.tensor([500])
     text = model.embed(["a cat walks"]).vectors
     with torch.no_grad():

@@ -10,6 +10,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from made_clips import noise
 from safetensors.torch import load_file
 
 from storybook import dataset
@@ -63,7 +64,7 @@ SAMPLES = {"autoencoder": 4, "motion": 8, "reader": 8}  # of a step; else 2
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     """Run a training for so many steps in all, in single precision."""
-    drawn = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    drawn = noise(2, 128, 128, 3)
     np.save(tmp_path / "pictures_00000.npy", drawn)
     monkeypatch.setattr(dataset, "SHARD", 2)
     monkeypatch.setattr(pool, "SHARD", 2)

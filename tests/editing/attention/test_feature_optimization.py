@@ -114,34 +114,6 @@ def test_statistics_of_a_single_place_are_put_back():
     torch.testing.assert_close(room.with_statistics(single + 5, single), single)
 
 
-def test_one_round_as_released():
-    """Down every slope by the learning rate; then 1 stands for the epsilon of the old
-    variance."""
-    x, source, motion = 0.3 * features(), features(), random_motion()
-    wanted = changed(
-        flow_weight=2.0,
-        similarity_weight=100.0,
-        optimise_rounds=1,
-        learning_rate=0.2,
-        details="released",
-    )
-    slope = gradient(lambda x: total(x, source, motion, wanted), x)
-    moved, cells = x - 0.2 * slope / (slope.abs() + 1e-8), HEIGHT * WIDTH
-    (mean, spread), (old_mean, old_spread) = (
-        (
-            y.sum((2, 3), keepdim=True) / cells,
-            y.var((2, 3), keepdim=True, correction=0) * cells / (cells - 1),
-        )
-        for y in (moved, x)
-    )
-    expected = (moved - mean) / (spread + 1e-5) ** 0.5 * (
-        old_spread + 1
-    ) ** 0.5 + old_mean
-    torch.testing.assert_close(
-        optimised(x, source, motion, wanted), expected, atol=1e-4, rtol=1e-4
-    )
-
-
 def test_what_only_rounding_made_has_no_slope_but_as_released():
     x = features(1).repeat(2 * FRAMES, 1, 1, 1)
     given = {

@@ -148,12 +148,11 @@ def test_run_refuses_an_adapter_before_a_model_is_loaded(
 
 
 def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(
-    project, file, tmp_path, monkeypatch
+    project, file, own_models
 ):
     shutil.copy(file, project / "walk.safetensors")
     inside = load_project(change(project, adapter="walk.safetensors"))
     assert inside.adapter == str(project / "walk.safetensors")
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     asked = load_project(change(project, adapter="clip"))
     assert asked.adapter == "clip"
     assert adapter_facts(asked) == read_facts(file)

@@ -20,7 +20,14 @@ from diffusers.schedulers import (
     scheduling_lcm,
     scheduling_tcd,
 )
-from made_models import SCHEDULER, load_double, randn, write_sdxl, write_small_model
+from made_models import (
+    SCHEDULER,
+    load_double,
+    randn,
+    seeded,
+    write_sdxl,
+    write_small_model,
+)
 from pipelines import pipeline_of
 
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
@@ -78,7 +85,7 @@ def noise(monkeypatch):
     """The same noise for both, in order."""
 
     def draws():
-        fresh = torch.Generator().manual_seed(5)
+        fresh = seeded(5)
         while True:
             yield torch.randn(1, 4, 8, 16, generator=fresh, dtype=torch.float64)
 
@@ -171,9 +178,3 @@ def test_as_many_steps_are_run_as_in_diffusers(sampler, steps):
         kept, _ = of_theirs(shell, steps, strength, None)
         count = steps if sampler in FEW_STEP else max(1, len(kept))
         assert len(Sampling(schedule, sampler, steps, strength).steps) == count
-
-
-def test_without_strength_nothing_is_run():
-    schedule = Schedule.from_config(SCHEDULER)
-    for sampler in THEIRS:
-        assert Sampling(schedule, sampler, 4, 0.0).steps == ()

@@ -5,6 +5,7 @@ from math import log
 
 import numpy as np
 import torch
+from made_models import seeded
 from torch import Tensor
 from videograin_formulas import check_maps
 from wiring import (
@@ -59,7 +60,7 @@ def check(run: Run) -> None:
     params = run.params
     request = run.request
     clean = run.clean
-    fresh = torch.Generator().manual_seed(request.seed)
+    fresh = seeded(request.seed)
     inside = any_in(request.edited_mask, clean.shape[2:])
     gate = (
         torch.stack([inside[part].amax(0) for part in parts(run)])

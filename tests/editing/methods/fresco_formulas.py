@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from made_models import randn
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, normalize
 from videograin_formulas import (
@@ -148,7 +149,7 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
         seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(
             1, np.uint64
         )[0]
-        return torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)))
+        return randn(*shape, seed=int(seed))
 
     return torch.stack([one(frame if own else 0) for frame in range(run.frames)])
 

@@ -4,6 +4,7 @@ its answers."""
 from fractions import Fraction
 
 import torch
+from made_models import seeded
 from wiring import SHORT, Case, Run, check_edits
 
 from regrain.editing.diffusion.schedule import Step
@@ -21,7 +22,7 @@ def check(run: Run) -> None:
     params = run.params
     request = run.request
     clean = run.clean
-    fresh = torch.Generator().manual_seed(request.seed)
+    fresh = seeded(request.seed)
     noise = torch.randn(clean.shape[1:], generator=fresh).expand_as(clean)
     steps = steps_taken(run.steps, params.strength)
     assert [(call.stage, call.step) for call in run.calls] == [

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from made_clips import black
+from made_models import randn, seeded
 from running import finish
 
 from regrain.editing import ArrayClip, load_backbone, load_project
@@ -22,7 +24,7 @@ from regrain.editing.storage.local_models import ASSETS
 
 
 def test_kmeans_finds_blobs_and_numbers_the_largest_first():
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     truth = torch.cat([torch.full((n,), i) for i, n in enumerate((20, 50, 30))])
     points = centres[truth] + torch.randn(100, 2, generator=generator)
@@ -55,7 +57,7 @@ def test_nouns_of_several_tokens_and_repeated_ones(tiny):
 
 
 def test_long_clips_are_refused(tiny):
-    clip = ArrayClip(np.zeros((65, 64, 64, 3), np.uint8))
+    clip = black(65, 64, 64)
     with pytest.raises(
         RequestError,
         match=r"clip.frames: Clusters are found in at most 64 frames.* has 65",
@@ -64,7 +66,7 @@ def test_long_clips_are_refused(tiny):
 
 
 def test_pca_has_one_scale_for_the_clip():
-    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    features = randn(2, 3, 4, 5)
     rgb = pca_rgb(features)
     assert rgb.shape == (2, 3, 4, 3)
     assert (rgb.min((0, 1, 2)) == 0).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline
-from made_models import load_double, write_small_model
+from made_models import load_double, seeded, write_small_model
 from running import calls_by_window, edit_clip, finish, note_calls
 from wiring import FRAMES, REFINED, requested
 
@@ -45,7 +45,7 @@ def test_sdedit_walks_as_its_sampler_says(small, no_grad, sampler):
     clean = small.encode(working.frames)
     inside = working.inside()
     text = small.embed([request.targets[0]])
-    fresh = torch.Generator().manual_seed(request.seed)
+    fresh = seeded(request.seed)
     noise = common_noise(clean, fresh)
     sampling = Sampling(small.schedule, sampler, 4, 0.8)
     x = add_noise(clean, noise, sampling.steps[0])

@@ -7,7 +7,7 @@ import pytest
 from cases import BASES
 from made_models import write_control_net
 from running import note_calls
-from tuning_runs import FRAMES, learned, request, same
+from tuning_runs import learned, request, same
 from wiring import UNETS, check_formulas, drive, requested
 
 from regrain.editing import Adapter, RequestError, edit, save_adapter, tune
@@ -91,30 +91,14 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
 
 
 @pytest.mark.full
-def test_an_inversion_is_cached_by_all_it_depends_on_and_shows_maps(
-    small, adapter, tmp_path, monkeypatch
-):
+def test_an_inversion_is_cached_by_its_control(small, adapter, tmp_path, own_models):
     net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     view = tuned(small, adapter)
     asked = replace(requested("tune_a_video"), adapter="given")
-    base = {"steps": 2, "preview_every": 0}
-    for given in (
-        {},
-        {"steps": 3},
-        {"control": f"canny={net.name}@0.5"},
-    ):
-        runs = [
-            drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)
-        ]
-        assert [len(run.of("inverting")) for run in runs] == [
-            (base | given)["steps"],
-            0,
-        ], given
-        assert (runs[0].result.control is not None) == ("control" in given)
-        (word,) = runs[0].result.attention  # of the edit's new words
-        assert word == "fox"
-        assert runs[0].result.attention[word].after.any()
+    for given in ({}, {"control": f"canny={net.name}@0.5"}):
+        base = {"steps": 2, "preview_every": 0} | given
+        runs = [drive(view, asked, tmp_path / "cache", **base) for _ in range(2)]
+        assert [len(run.of("inverting")) for run in runs] == [2, 0], given
 
 
 STAGES = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]
@@ -126,10 +110,6 @@ def test_a_run_that_tunes_tells_its_stages_and_whose_weights_they_are(small):
     assert [e.name for e in events if isinstance(e, Stage)] == STAGES
     assert list(last.report["seconds"]) == STAGES
     done = [e for e in events if isinstance(e, Progress)]
-    units = zip(STAGES[1:], (2, 2, 2, FRAMES, 1), strict=True)
-    assert [e.stage for e in done] == [
-        name for name, count in units for _ in range(count)
-    ]
     assert all(e.seconds_left is not None for e in done)
     made = [event for event in events if isinstance(event, Tuned)][-1]
     losses = [round(float(loss), 6) for loss in made.losses]

@@ -4,6 +4,7 @@ anywhere."""
 import pytest
 import torch
 import tuning_reference as reference
+from made_models import seeded
 from torch.testing import assert_close as close
 from tuning_runs import FRAMES, WORDS, counted, learned, params, request, same, tuning
 
@@ -34,7 +35,7 @@ def tuning_of(model, asked=None, **given) -> Tuning:
 
 def shaken(weights, by=0.1):
     """Weights away from where a tuning begins, so that everything has a gradient."""
-    fresh = torch.Generator().manual_seed(5)
+    fresh = seeded(5)
     return {
         name: x + by * torch.randn(x.shape, generator=fresh)
         for name, x in weights.items()
@@ -146,9 +147,7 @@ def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
 
 
 def test_the_seed_draws_the_first_weights(small):
-    first, second = (
-        small.untuned(0, torch.Generator().manual_seed(seed)) for seed in (0, 1)
-    )
+    first, second = (small.untuned(0, seeded(seed)) for seed in (0, 1))
     assert same(learned(small, tune_steps=0, tune_seed=1).weights, second)
     assert not same(first, second)
 

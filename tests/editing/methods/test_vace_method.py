@@ -9,6 +9,7 @@ import torch
 from cases import BASES
 from flow_regions_formulas import codes
 from made_clips import noise
+from made_models import seeded
 from PIL import Image
 from running import finish, note_calls
 from wiring import drive, near, requested, scores
@@ -244,7 +245,7 @@ def test_outside_the_path_is_that_of_the_source(vace, tmp_path, solver):
     outside = ~torch.from_numpy(np.stack([mask[0], mask[1] | mask[2]]))
     cells = outside[:, None].expand_as(found.clean)
     near(found.decoded[0][cells], found.clean[cells])
-    fresh = torch.Generator().manual_seed(7)
+    fresh = seeded(7)
     noise = torch.randn(found.clean.shape, generator=fresh)
     for call in found.of("editing")[::2]:
         there = call.step.signal * found.clean + call.step.noise * noise

@@ -40,7 +40,7 @@ def check(run: Run) -> None:
     of the paper."""
     params = run.params
     clean = run.clean
-    check_tuning(run, clean)
+    check_tuning(run)
     source, x = start(run, clean)
     calls = run.of("editing")
     assert [call.step for call in calls] == list(run.steps)
@@ -54,9 +54,9 @@ def check(run: Run) -> None:
     check_control(run)
 
 
-def check_tuning(run: Run, clean: Tensor) -> None:
-    """Noised to one level with the source prompt; previews apart, which have two
-    branches."""
+def check_tuning(run: Run) -> None:
+    """With the source prompt; previews apart, which have two branches. What a step
+    learns is held in test_tuning.py."""
     params = run.params
     model = run.model
     words = model.embed([run.request.source_prompt]).vectors
@@ -65,14 +65,6 @@ def check_tuning(run: Run, clean: Tensor) -> None:
     for call in calls:
         assert call.branches == 1
         assert has_text(call, 0, words)
-        assert (call.step.signal, call.step.noise) == model.schedule.level(call.step.t)
-        noise = (call.x - call.step.signal * clean) / call.step.noise
-        # The clip is small beside its noise, whose numbers are many enough for their
-        # deviation.
-        assert 0.8 < noise.std() < 1.2
-        assert abs(noise.mean()) < 0.15
-        check_plain(call, "first_previous")
-    assert len({call.step.t for call in calls}) == len(calls)
     shown = [call for call in run.of("tuning") if not call.learns]
     every = params.tune_preview_every
     tuned_at = range(params.tune_steps + 1)

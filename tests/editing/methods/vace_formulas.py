@@ -13,6 +13,7 @@ from flow_regions_formulas import (
     levels,
     parts,
 )
+from made_models import seeded
 from wiring import MODULATED, SHORT, Case, Run, any_in, near
 
 from regrain.editing.diffusion.flow import UniPC
@@ -48,7 +49,7 @@ def check(run: Run) -> None:
     )
     seen = np.where(mask[..., None], seen, np.float32(frames))
     context = condition(run.model.encode, seen, np.float32(mask))
-    fresh = torch.Generator().manual_seed(request.seed)
+    fresh = seeded(request.seed)
 
     def draw():
         return torch.randn(clean.shape, generator=fresh)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from made_models import seeded
 from torch import Tensor
 from torch.nn.functional import interpolate
 from wiring import (
@@ -104,7 +105,7 @@ def check_editing(
     steps = run.steps
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     x = varied(latents[-1], inside, params, request.seed)
-    fresh = torch.Generator().manual_seed(request.seed)
+    fresh = seeded(request.seed)
     again = round(params.steps * params.redraw)
     assert [call.step for call in edits] == [*steps, *steps[len(steps) - again :]]
     for number, call in enumerate(edits):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from made_clips import drifting
+from made_models import randn
 from running import composite, edit_clip
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
@@ -513,7 +514,7 @@ def answers(call: Call, branch: int) -> tuple[Tensor, Tensor]:
 def varied(x: Tensor, mask: Tensor | None, params, seed: int) -> Tensor:
     """Inverted latents with the share of fresh noise that `variation` asks for, the
     same in all frames."""
-    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
+    noise = randn(*x.shape[1:], seed=seed)
     mixed = (1 - params.variation) ** 0.5 * x + params.variation**0.5 * noise
     return mixed if mask is None else mask * mixed + (1 - mask) * x
 
@@ -620,10 +621,6 @@ def latents_of(run: Run) -> list[Any]:
 
 def frames_of(run: Run) -> list[Any]:
     return np.asarray(run.result.frames).tolist()
-
-
-def heat_of(run: Run) -> list[Any]:
-    return [maps.after.tolist() for maps in run.result.attention.values()]
 
 
 def steps_shown(run: Run) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from made_clips import black
-from made_models import loaded
+from made_models import loaded, seeded
 from safetensors.torch import load_file, save_file
 from tables import rows
 from tuning_runs import FRAMES, learned, request, same
@@ -124,7 +124,7 @@ def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
 def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, part):
     name = f"{small.sites[2].name}.{part}"
     rows, columns = small.unet.get_parameter(f"{name}.weight").shape
-    fresh = torch.Generator().manual_seed(0)
+    fresh = seeded(0)
     halves = {
         "A": torch.randn(2, columns, generator=fresh),
         "B": torch.randn(rows, 2, generator=fresh),

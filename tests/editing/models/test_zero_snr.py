@@ -9,7 +9,7 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
-from made_models import SCHEDULER, load_double, write_small_model
+from made_models import SCHEDULER, load_double, seeded, write_small_model
 from pipelines import in_double, pipeline_of
 from single_files import load_file_of, original_layout
 from wiring import UNETS, drive, requested
@@ -62,7 +62,7 @@ def pair(request, tmp_path_factory):
 @pytest.mark.parametrize("steps", [1, 4, 25])
 def test_a_sampled_picture_is_the_pipelines(pair, steps):
     model, pipeline = pair
-    fresh = torch.Generator().manual_seed(1)
+    fresh = seeded(1)
     x = torch.randn(1, 4, 8, 16, dtype=torch.float64, generator=fresh)
     theirs = pipeline(
         "a cat on a mat",
@@ -91,7 +91,7 @@ def test_samplers_by_sigma_start_where_diffusers_do(sampler, monkeypatch):
     """With a little signal, where a run from pure noise would have none."""
     theirs = BY_SIGMA[sampler].from_config(SCHEDULER | ZERO)
     theirs.set_timesteps(4)
-    fresh = torch.Generator().manual_seed(4)
+    fresh = seeded(4)
     start, *added = torch.randn(5, 1, 4, 8, 16, dtype=torch.float64, generator=fresh)
     drawn = iter(added)
     module = "diffusers.schedulers.scheduling_euler_ancestral_discrete"

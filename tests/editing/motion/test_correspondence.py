@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from made_models import seeded
 from made_motion import constant
 from torch.nn.functional import interpolate
 
@@ -23,7 +24,7 @@ from storybook.world import sample_scene
 def case(frames, side, seed=0):
     """Smooth motion, few colours so that there are ties, and a tenth of the tokens
     occluded."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     coarse = 3 * torch.randn(frames - 1, 2, 5, 5, generator=generator)
     backward = interpolate(coarse, (side, side), mode="bilinear")
     appeared = torch.rand(frames - 1, side, side, generator=generator) < 0.1

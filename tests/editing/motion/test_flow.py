@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from made_clips import noise
+from made_models import seeded
 from made_motion import constant
 from torch.nn.functional import grid_sample
 
@@ -110,7 +111,7 @@ def followed(flow, lost, height, width):
 
 @pytest.mark.parametrize("grid", [(6, 8), (5, 7), (12, 16)])
 def test_trajectories_equal_following_cell_by_cell(grid):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     coarse = torch.randn(5, 2, 4, 5, generator=generator) * 3
     flow = torch.nn.functional.interpolate(coarse, (12, 16), mode="bilinear")
     lost = torch.rand(5, 12, 16, generator=generator) < 0.1

@@ -162,9 +162,3 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
     for line, problem in zip(lines, problems, strict=True):
         assert problem in line
         assert line.endswith("it is left out")
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_only_methods_that_invert_say_what_an_inversion_takes(method):
-    said = method.Params.model_fields["steps"].description
-    assert ("inversion" in said) == ("inversion" in method.needs)

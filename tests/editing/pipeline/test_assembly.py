@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from made_clips import noise
+from made_models import seeded
 from running import composite, edit_clip, finish, followed, note_calls
 
 from regrain.editing import ArrayClip, EditRequest, Region, edit
@@ -501,7 +502,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     size = tiny.fit(48, 40, 64)
     working = working_clip(tiny, asked)
     assert np.array_equal(working.frames, resize(frames, size))
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     shape = (2, count, 4, *working.grid.size)
     first, back = torch.randn(shape, generator=generator)
     given = check_params("vid2vid_zero", {})

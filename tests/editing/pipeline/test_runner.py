@@ -72,16 +72,11 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
     assert sum(isinstance(e, Preview) for e in events) == 2 * 2  # both ways
     report = last.report
-    assert report["comment"] == "AI-edited video"
     assert set(report) == set(KEYS.split())
-    assert report["prompt_used"] == "a fox on the left"
     assert report["masks"] == "1 region: 25 % of the picture, on 2 of 2 frames"
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == set(stages)
-    figures = {"outside_psnr", "outside_ssim", "warp_error", "attention"}
-    assert figures <= set(report["metrics"])
-    assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == ["Hidden.", "Hm."]
     assert report["peak_memory"] == 7
 

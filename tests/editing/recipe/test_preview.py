@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from made_models import SCHEDULER
+from made_clips import off
+from made_models import SCHEDULER, seeded
 
 from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Schedule
@@ -12,7 +13,7 @@ from regrain.editing.recipe.window import ResizedClip, WindowFrames
 
 
 def test_preview_recovers_colours_that_depend_linearly_on_latents():
-    latents = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = torch.rand(4, 3, 8, 8, generator=seeded(0))
     frames = (
         (latents * 200 + 20)
         .round()
@@ -23,10 +24,7 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
         .repeat(8, 2)
     )
     preview = LatentPreview(latents, frames, zoom=1)
-    assert (
-        np.abs(preview(latents).astype(int) - frames[:, ::8, ::8].astype(int)).max()
-        <= 4
-    )
+    assert off(preview(latents), frames[:, ::8, ::8].astype(int)).max() <= 4
 
 
 def test_a_clip_of_one_colour_has_previews_in_it():
@@ -34,7 +32,7 @@ def test_a_clip_of_one_colour_has_previews_in_it():
     latents = torch.full((2, 3, 4, 4), 0.5)
     frames = np.full((2, 32, 32, 3), 90, np.uint8)
     shown = LatentPreview(latents, frames)(latents)
-    assert np.abs(shown.astype(int) - 90).max() <= 1
+    assert off(shown, 90).max() <= 1
 
 
 def previewed(piece, every, steps):

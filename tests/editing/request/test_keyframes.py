@@ -1,7 +1,10 @@
+"""Key frames where most changes, and their batches; what is written is held by
+tests/ui/test_twins.py."""
+
 import numpy as np
 import pytest
 
-from regrain.editing.params.written import KeyChoice, read_keyframes
+from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import batches, choose_keyframes, spread
 from storybook.rendering import render_frames
 from storybook.world import sample_scene
@@ -9,28 +12,6 @@ from storybook.world import sample_scene
 
 def frames(count):
     return np.zeros((count, 8, 8, 3), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("written", "count", "keys"),
-    [
-        ("all", 4, [0, 1, 2, 3]),
-        # the release loses the frames after 30
-        ("every 2", 32, [*range(0, 32, 2), 31]),
-        ("every 5", 80, [*range(0, 80, 5), 79]),
-        ("every 4", 9, [0, 4, 8]),
-        ("every 99", 3, [0, 2]),
-        ("5, 2", 9, [0, 2, 5, 8]),
-        ("0, 8", 9, [0, 8]),
-        ("all", 1, [0]),
-        ("auto", 1, [0]),
-        ("0", 1, [0]),
-        ("every 3", 2, [0, 1]),
-        ("auto", 2, [0, 1]),
-    ],
-)
-def test_first_and_last_frame_are_key_frames(written, count, keys):
-    assert choose_keyframes(read_keyframes(written), frames(count)) == tuple(keys)
 
 
 @pytest.mark.parametrize(

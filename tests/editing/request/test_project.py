@@ -129,6 +129,8 @@ REFUSED = {
     "params.stepz": [1],
     "params.control": [f"canny={model}@0.5" for model in ("/etc", "../net", "a/b/c")],
     "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", "", " "],
+    "loras": [["/etc/ink@0.4"]],
+    "motion": ["/etc/motion@0.5"],
     "picture": ["../toy.png"],
     "adapter": ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None],
     "seed": [-1, 2**63, True],

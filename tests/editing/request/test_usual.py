@@ -1,10 +1,10 @@
 """How a model edits where nothing else is asked."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from json_files import write_json
 from PIL import Image
 
 from regrain.editing.request.edit import Edit
@@ -43,7 +43,7 @@ def test_the_usual_method_is_one_that_the_model_can_be_used_with(
 ):
     (tmp_path / part).mkdir()
     unet = {"_class_name": "UNet2DConditionModel", "cross_attention_dim": 768}
-    (tmp_path / part / "config.json").write_text(json.dumps(unet | config))
+    write_json(tmp_path / part / "config.json", unet | config)
     (tmp_path / "model_index.json").write_text("{}")
     assert usual_way(str(tmp_path)) == Way(method)
     assert usual_way(str(tmp_path), "sdedit") == Way("sdedit")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from damaged_models import spoil
-from json_files import write_json
-from made_clips import noise
+from json_files import read_json, write_json
+from made_clips import black, noise
 from made_pictures import write_reader
 from PIL import Image
 from running import finish
@@ -167,7 +167,7 @@ def test_every_edit_of_a_run_is_looked_at_on_its_own():
 
 
 def test_the_whole_frame_is_compared_with_the_description():
-    clip = ArrayClip(np.zeros((3, 48, 64, 3), np.uint8))
+    clip = black(3, 48, 64)
     words = {"source_prompt": "a cat and a dog", "prompt": "a fox and a robot"}
     request = EditRequest(clip, None, (), reader="mine", **words)
     frames = np.full((3, 48, 64, 3), LOOKS["a fox and a robot"], np.uint8)
@@ -229,7 +229,7 @@ def test_where_the_kind_stays_other_kinds_do_not_count_but_places_do():
 
 def test_what_a_reader_cannot_tell_is_left_out_of_words():
     said = {"source_prompt": "a cat walks", "reader": "mine"}
-    clip = ArrayClip(np.zeros((3, 48, 64, 3), np.uint8))
+    clip = black(3, 48, 64)
 
     def others(prompt):
         request = EditRequest(clip, None, (), prompt=prompt, **said)
@@ -435,13 +435,13 @@ def refused(reader) -> str:
 
 
 def test_what_is_no_clip_model_is_refused_in_a_line(reader, tmp_path, small_folder):
-    config = json.loads((reader / "config.json").read_text())
-    (reader / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    config = read_json(reader / "config.json")
+    write_json(reader / "config.json", config | {"model_type": "bert"})
     assert "has no CLIP model" in refused(reader)
     huge = config | {"vision_config": {"num_hidden_layers": 10**6}}
-    (reader / "config.json").write_text(json.dumps(huge))
+    write_json(reader / "config.json", huge)
     assert "vision_config.num_hidden_layers" in refused(reader)
-    (reader / "config.json").write_text(json.dumps(config))
+    write_json(reader / "config.json", config)
     (reader / "rule.json").write_text('{"margins": 2}')
     assert "rule.json has other values" in refused(reader)
     (reader / "rule.json").unlink()

@@ -216,7 +216,9 @@ def test_only_published_pickles_are_opened(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
+def test_a_published_checkpoint_is_known_by_its_content(
+    tmp_path, monkeypatch, own_models
+):
     import hashlib
 
     import segment_anything
@@ -229,11 +231,12 @@ def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
     monkeypatch.setitem(
         segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval()
     )
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
 
 
-def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
+def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
+    tmp_path, monkeypatch, own_models
+):
     import segment_anything
 
     torch.manual_seed(0)
@@ -247,7 +250,6 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(tmp_path, monkeypatch):
     )
     registry = segment_anything.sam_model_registry
     monkeypatch.setitem(registry, "vit_b", lambda: build_tiny_sam().eval())
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert single_files.first_sams() == {"mine": "vit_b"}
     found = click.segment(IMAGE, [(5, 5)], [1], method="mine")
     network = sam.load_sam("mine")

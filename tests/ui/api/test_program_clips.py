@@ -6,7 +6,7 @@ from PIL import Image
 from regrain.ui.api.program_clips import open_frame
 
 
-@pytest.mark.parametrize("ending", [".png", ".gif"])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".gif"])
 def test_a_picture_and_what_may_be_a_video_are_opened(tmp_path, ending):
     file = tmp_path / f"a{ending}"
     Image.new("RGB", (96, 64), "teal").save(file)

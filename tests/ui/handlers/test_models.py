@@ -41,7 +41,7 @@ def test_loras_have_weights():
 
 
 def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, own_models
 ):
     """Those of few-step files are proposed; without the file they are the model's
     again, and nothing else is touched."""
@@ -49,7 +49,6 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     for name in ("ink", "lcm-lora-sdv1-5"):
         path = tmp_path / "loras" / f"{name}.safetensors"
         save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     catalogue = Catalogue({}, ASSETS / "storybook")
     handlers = ModelHandlers(catalogue, None, None, None, None)
     session = SimpleNamespace(method="sdedit")
@@ -78,8 +77,9 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
         assert shown.given["sdedit"]["strength"] == 0.4
 
 
-def test_what_the_name_of_a_lora_that_is_here_says_is_hinted_at(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+def test_what_the_name_of_a_lora_that_is_here_says_is_hinted_at(
+    tmp_path, monkeypatch, own_models
+):
     (tmp_path / "loras").mkdir()
     file = tmp_path / "loras" / "turbo_granny.safetensors"
     save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, file)

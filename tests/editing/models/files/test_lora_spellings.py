@@ -11,7 +11,7 @@ from diffusers import (
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
-from made_models import write_small_model, write_wan
+from made_models import seeded, write_small_model, write_wan
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
@@ -73,7 +73,7 @@ class Draw:
     """Random tensors, of the same seed in every test."""
 
     def __init__(self, pipeline):
-        self.fresh = torch.Generator().manual_seed(0)
+        self.fresh = seeded(0)
         self.parts = parts_of(pipeline)
 
     def of(self, *shape):
@@ -364,7 +364,7 @@ def test_a_file_of_peft_changes_what_it_changes_there(pipelines, tmp_path, kind)
     unet = pipelines["sd"].unet
     config = BY_PEFT[kind]
     theirs = inject_adapter_in_model(config, deepcopy(unet))
-    fresh = torch.Generator().manual_seed(1)
+    fresh = seeded(1)
     for name, weight in theirs.named_parameters():
         if "lora_" in name or "hada" in name or "lokr" in name:
             weight.add_(torch.randn(weight.shape, generator=fresh).to(weight) / 4)

@@ -24,9 +24,8 @@ CONTENT = b"GGUF\x03\0\0\0" + 60 * b"\0"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, own_models):
     """A folder of models with one under its own name, and one under another."""
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     for name in ("packed.GGUF", "other.safetensors"):
         (tmp_path / name).write_bytes(CONTENT)
     return tmp_path

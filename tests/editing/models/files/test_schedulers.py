@@ -136,9 +136,7 @@ def warnings_of(request):
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(
-    tmp_path, monkeypatch
-):
+def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(tmp_path, own_models):
     folder = with_scheduler(tmp_path, "UniPCMultistepScheduler")
     (said,) = warnings_of(request_for(folder))
     assert "is not here; the nearest sampler is used, dpmpp_2m. Set sampler" in said
@@ -146,7 +144,6 @@ def test_a_run_says_what_is_used_for_a_scheduler_that_is_not_here(
     # say.
     assert not warnings_of(request_for(folder, sampler="dpmpp_2m"))
     assert not warnings_of(request_for(folder, method="infedit"))
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     named = "model (Stable Diffusion, dpmpp_2m for its UniPCMultistepScheduler)"
     assert named in dict(examine())["models"]
 

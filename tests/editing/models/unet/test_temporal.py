@@ -7,7 +7,7 @@ import pytest
 import torch
 import tuning_reference as reference
 from json_files import read_json
-from made_models import randn
+from made_models import randn, seeded
 from tuning_runs import FRAMES, WORDS, learned
 
 from regrain.editing.methods.tuning import sparse_causal
@@ -82,7 +82,7 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
 def test_untuned_it_is_the_image_model(small, rank):
     """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but
     nothing over time."""
-    weights = small.untuned(rank, torch.Generator().manual_seed(0))
+    weights = small.untuned(rank, seeded(0))
     step, text = small.schedule.sampling(3)[1], small.embed([WORDS, "a fox"])
     for patches in ((), (joint_norm(FRAMES),)):
         change = Intervention(sparse_causal(FRAMES), patches)
@@ -97,9 +97,7 @@ def test_untuned_it_is_the_image_model(small, rank):
 
 
 def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
-    weights, again, other = (
-        small.untuned(3, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
-    )
+    weights, again, other = (small.untuned(3, seeded(seed)) for seed in (0, 0, 1))
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     assert shapes == small.tunable_shapes(3)
     for name, weight in weights.items():
@@ -118,7 +116,7 @@ def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
 def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
-    fresh = torch.Generator().manual_seed(1)
+    fresh = seeded(1)
     weights = model.untuned(rank, fresh)
     weights = {
         n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()

@@ -10,7 +10,7 @@ from damaged_models import refusal, rewrite
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from json_files import read_json, write_json
 from made_clips import black, noise, off
-from made_models import SDXL, load_double, loaded, randn, write_small_model
+from made_models import SDXL, load_double, loaded, randn, seeded, write_small_model
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, original_layout
 
@@ -86,7 +86,7 @@ def test_pruned_models_draw_what_diffusers_draws(tmp_path, pruned):
     )
     model = load_double(folder)
     theirs = UNet2DConditionModel.from_pretrained(folder / "unet").double()
-    fresh = torch.Generator().manual_seed(0)
+    fresh = seeded(0)
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64, generator=fresh)
     text = model.embed(["a cat", "a dog"])
     step = model.schedule.sampling(4)[1]

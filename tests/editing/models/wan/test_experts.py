@@ -8,7 +8,7 @@ import torch
 from damaged_models import config, holding, refusal_of_copy
 from diffusers import WanTransformer3DModel
 from double_library import FromText, double, drawn, drawn_by_library, pipeline_of
-from made_models import load_double, loaded, randn, write_wan
+from made_models import load_double, loaded, randn, seeded, write_wan
 from safetensors.torch import save_file
 
 from regrain.editing.diffusion.flow import FlowSchedule
@@ -91,7 +91,7 @@ def test_a_ratio_belongs_to_the_weights(pairs, pair_folder, tmp_path):
 
 def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_path):
     """By alpha, which is not the rank; without such a name to both."""
-    fresh = torch.Generator().manual_seed(1)
+    fresh = seeded(1)
     down = torch.randn(2, 24, generator=fresh)
     up = torch.randn(24, 2, generator=fresh)
     layer = "diffusion_model.blocks.0.self_attn.q"

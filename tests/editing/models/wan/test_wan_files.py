@@ -9,6 +9,7 @@ import pytest
 import torch
 from damaged_models import refusal
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+from json_files import read_json, write_json
 from made_models import loaded, randn, without_control, write_wan
 from safetensors.torch import load_file, save_file
 
@@ -60,9 +61,9 @@ def vace_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "vace"
     sizes = {"num_attention_heads": 1, "attention_head_dim": 128, "num_layers": 4}
     write_wan(folder, vace=True, **sizes)
-    config = json.loads((folder / CONFIG).read_text())
+    config = read_json(folder / CONFIG)
     del config["sample_size"]
-    (folder / CONFIG).write_text(json.dumps(config))
+    write_json(folder / CONFIG, config)
     return folder
 
 
