@@ -95,12 +95,10 @@ def propagate(
         found = track(checkpoint, clip, stated, start, stop)
     else:
         found = _both_ways(clip, stated, start, stop)
-    keyed = ((label, mask) for one in stated.values() for label, mask in one.items())
-    scattered = {label for label, mask in keyed if (_together(mask) != mask).any()}
-    return (
-        _finish(frame, _kept(seen, scattered), stated, clip.size)
-        for frame, seen in found
-    )
+    scattered = set()  # on key frames
+    for masks in stated.values():
+        scattered |= {n for n, mask in masks.items() if (_together(mask) != mask).any()}
+    return (_finish(frame, seen, stated, clip.size, scattered) for frame, seen in found)
 
 
 def _check(
@@ -210,23 +208,18 @@ def _together(mask: Mask) -> Mask:
     return touching(whole, largest_piece(whole), reach)
 
 
-def _kept(seen: Seens, scattered: Collection[int]) -> Seens:
-    """Take from regions what a tracker has added far away, but for those that are
-    scattered on a key frame."""
-    return {
-        label: one if label in scattered else one._replace(mask=_together(one.mask))
-        for label, one in seen.items()
-    }
-
-
 def _finish(
-    frame: int, seen: Mapping[int, Seen], stated: Stated, size: Size
+    frame: int, seen: Seens, stated: Stated, size: Size, scattered: Collection[int]
 ) -> tuple[int, Grey, Confidence]:
     """Return the labels of a frame at the size of the clip, those of a key frame as
-    they were given; the earlier covers the later."""
+    they were given; the earlier covers the later.
+
+    What a tracker adds far from a region goes, unless the region is `scattered`.
+    """
     labels = np.zeros(size[::-1], np.uint8)
     for label, (mask, _) in reversed(seen.items()):
-        labels[_scaled(mask, size)] = label
+        kept = mask if label in scattered else _together(mask)
+        labels[_scaled(kept, size)] = label
     given = stated.get(frame, {})
     labels[np.isin(labels, [*given])] = 0
     for label, mask in reversed(given.items()):
