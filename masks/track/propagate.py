@@ -15,7 +15,7 @@ import numpy as np
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
-from regrain.masks.draw import drop_specks, largest_piece, signed_distance
+from regrain.masks.draw import drop_specks, signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.segmentation.cut_solver import touching
 from regrain.masks.track import cut_track
@@ -202,10 +202,11 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
 
 
 def _together(mask: Mask) -> Mask:
-    """Return a mask without specks and without pieces far from the largest one."""
+    """Return a mask without specks and without pieces far from the one that is most of
+    it."""
     whole = drop_specks(mask)
-    reach = round(_FAR * float(np.sqrt(whole.sum())))
-    return touching(whole, largest_piece(whole), reach)
+    area = float(whole.sum())
+    return touching(whole, drop_specks(whole, area / 2), round(_FAR * area**0.5))
 
 
 def _finish(
