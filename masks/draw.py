@@ -92,13 +92,12 @@ def grow(mask: Mask, pixels: Number) -> Mask:
 
 def fill_holes(mask: Mask, most: Number) -> Mask:
     """Fill enclosed holes of at most `most` pixels."""
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(
-        (~mask).astype(np.uint8), connectivity=4
-    )
-    edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
-    small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)
-    holes = np.setdiff1d(small, [0, *edge])  # 0 is the mask itself
-    return mask | np.isin(numbers, holes)
+    numbers, areas = _pieces(~mask, connectivity=4)
+    small = areas <= most
+    small[0] = False  # the mask itself
+    for edge in (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]):
+        small[edge] = False
+    return mask | small[numbers]
 
 
 def drop_specks(mask: Mask, least: Number | None = None) -> Mask:
@@ -106,20 +105,13 @@ def drop_specks(mask: Mask, least: Number | None = None) -> Mask:
     if least is None:
         least = _SPECK * mask.sum()
     numbers, areas = _pieces(mask)
-    return mask & np.isin(numbers, np.flatnonzero(areas >= least))
+    return mask & (areas >= least)[numbers]
 
 
-def largest_piece(mask: Mask) -> Mask:
-    """Return the largest piece of a mask."""
-    numbers, areas = _pieces(mask)
-    areas[0] = 0  # around it
-    return mask & (numbers == areas.argmax())
-
-
-def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pieces(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of each pixel's piece, 0 around the mask, and pixels of each."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8
+        mask.astype(np.uint8), connectivity=connectivity
     )
     return numbers, stats[:, cv2.CC_STAT_AREA]
 

@@ -57,21 +57,20 @@ def tally(report: Report) -> str:
 def seen(report: Report) -> list[bool | None]:
     """Return of each region of each edit whether it is there; None if nobody can
     tell."""
-    return [one["there"] for edit in _edits(report) for one in edit["regions"]]
+    return [one["there"] for one in _regions(report)]
 
 
 def fewest(report: Report) -> tuple[int, int]:
     """Return on how many frames of how many the region is there that is seen least; all
     were looked at."""
-    counts = [_counted(one) for edit in _edits(report) for one in edit["regions"]]
-    return min(counts, key=lambda count: count[0] / count[1])
+    least = min(_regions(report), key=lambda one: one["share"])
+    return _counted(least)
 
 
 def rank(report: Report) -> tuple[float, float]:
     """Return what the better of two runs has more of: the share of regions that are
     there, then the mean margin. Least of all has a run at which nobody looked."""
-    regions = [one for edit in _edits(report) for one in edit["regions"]]
-    told = [_place(one) for one in regions if "share" in one]
+    told = [_place(one) for one in _regions(report) if "share" in one]
     shares, margins = zip(*told, strict=True) if told else ([-1.0], [0.0])
     return fmean(shares), fmean(margins)
 
@@ -85,6 +84,11 @@ def _edits(report: Report) -> list[Looked]:
     """Return what was seen of each edit; nothing of reports that are older."""
     edits = (report, *report.get("others", ()))
     return [edit["looked_at"] for edit in edits if "looked_at" in edit]
+
+
+def _regions(report: Report) -> list[Looked]:
+    """Return what was seen of each region of each edit."""
+    return [one for edit in _edits(report) for one in edit["regions"]]
 
 
 def _counted(one: Looked) -> tuple[int, int]:

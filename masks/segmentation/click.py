@@ -36,7 +36,6 @@ from regrain.masks.segmentation.cut_solver import touching
 from regrain.masks.segmentation.cuts import Box, Points, Prompts
 
 _MOST = 0.5  # share of the picture that a thing rarely has
-_REACH = 0.004  # of the short side; pieces less than twice that apart touch
 _HOLE = 0.01  # share of a mask below which a hole is a mistake
 
 
@@ -124,8 +123,7 @@ def _tidied(mask: Mask, prompts: Prompts) -> Mask:
     points, labels, _, previous, strokes = prompts
     marked = cuts.seeds_of(mask.shape, points, labels, strokes)
     held = marked.inside if previous is None else marked.inside | previous
-    reach = max(1, round(_REACH * min(mask.shape)))
-    near = touching(mask, held, reach)
+    near = touching(mask, held, reach=1)
     tidy = drop_specks(near)
     if (marked.inside & near).any():
         tidy |= touching(near, marked.inside)

@@ -139,7 +139,6 @@ def touching(mask: Mask, seeds: Mask, reach: int = 0) -> Mask:
     than twice `reach` pixels apart; all of it if there are no seeds in it."""
     around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     wide = cv2.dilate(mask.astype(np.uint8), around)
-    count, numbers = cv2.connectedComponents(wide, connectivity=8)
-    found = np.zeros(count, bool)
-    found[numbers[seeds & mask]] = True
-    return mask & found[numbers] if found.any() else mask.copy()
+    _, numbers = cv2.connectedComponents(wide, connectivity=8)
+    held = numbers[seeds & mask]
+    return mask & np.isin(numbers, held) if held.size else mask.copy()

@@ -347,13 +347,10 @@ def _loose_piece(mask: Mask, held: Mask, spot: Mask) -> Mask:
     wide = float(depth[spot].max())
     for width in np.linspace(0, _NECK * wide, _NECKS):
         left = depth > width
-        _, numbers = cv2.connectedComponents(left.astype(np.uint8))
-        here = set(numbers[spot & left])
-        there = set(numbers[held & left])
-        if here and there and not here & there:
-            piece = np.isin(numbers, [*here])
-            others = (numbers > 0) & ~piece
-            return mask & (_way(piece, mask) < _way(others, mask))
+        piece = touching(left, spot)
+        apart = (spot & left).any() and not (held & piece).any()
+        if apart and (held & left).any():
+            return mask & (_way(piece, mask) < _way(left & ~piece, mask))
     return np.zeros_like(mask)
 
 

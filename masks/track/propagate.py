@@ -15,7 +15,7 @@ import numpy as np
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
-from regrain.masks.draw import drop_specks, largest_piece, signed_distance
+from regrain.masks.draw import drop_specks, signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.segmentation.cut_solver import touching
 from regrain.masks.track import cut_track
@@ -95,12 +95,10 @@ def propagate(
         found = track(checkpoint, clip, stated, start, stop)
     else:
         found = _both_ways(clip, stated, start, stop)
-    keyed = ((label, mask) for one in stated.values() for label, mask in one.items())
-    scattered = {label for label, mask in keyed if (_together(mask) != mask).any()}
-    return (
-        _finish(frame, _kept(seen, scattered), stated, clip.size)
-        for frame, seen in found
-    )
+    scattered = set()  # on key frames
+    for masks in stated.values():
+        scattered |= {n for n, mask in masks.items() if (_together(mask) != mask).any()}
+    return (_finish(frame, seen, stated, clip.size, scattered) for frame, seen in found)
 
 
 def _check(
@@ -204,29 +202,25 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
 
 
 def _together(mask: Mask) -> Mask:
-    """Return a mask without specks and without pieces far from the largest one."""
+    """Return a mask without specks and without pieces far from the one that is most of
+    it."""
     whole = drop_specks(mask)
-    reach = round(_FAR * float(np.sqrt(whole.sum())))
-    return touching(whole, largest_piece(whole), reach)
-
-
-def _kept(seen: Seens, scattered: Collection[int]) -> Seens:
-    """Take from regions what a tracker has added far away, but for those that are
-    scattered on a key frame."""
-    return {
-        label: one if label in scattered else one._replace(mask=_together(one.mask))
-        for label, one in seen.items()
-    }
+    area = float(whole.sum())
+    return touching(whole, drop_specks(whole, area / 2), round(_FAR * area**0.5))
 
 
 def _finish(
-    frame: int, seen: Mapping[int, Seen], stated: Stated, size: Size
+    frame: int, seen: Seens, stated: Stated, size: Size, scattered: Collection[int]
 ) -> tuple[int, Grey, Confidence]:
     """Return the labels of a frame at the size of the clip, those of a key frame as
-    they were given; the earlier covers the later."""
+    they were given; the earlier covers the later.
+
+    What a tracker adds far from a region goes, unless the region is `scattered`.
+    """
     labels = np.zeros(size[::-1], np.uint8)
     for label, (mask, _) in reversed(seen.items()):
-        labels[_scaled(mask, size)] = label
+        kept = mask if label in scattered else _together(mask)
+        labels[_scaled(kept, size)] = label
     given = stated.get(frame, {})
     labels[np.isin(labels, [*given])] = 0
     for label, mask in reversed(given.items()):

@@ -152,7 +152,7 @@ def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
     wait(lambda: page.evaluate("window.regrain.view.zoom") == 1, "fitted again")
 
 
-def test_words_are_written_at_the_thing_and_tried_in_place(page):
+def test_words_are_written_at_the_thing_and_tried_in_place(server, page):
     start_empty(page)
     mask_disc(page)
     bubble = page.locator(".rg-bubble")
@@ -174,6 +174,13 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     assert page.evaluate("document.body.dataset.stage") == "masks"
     page.wait_for_function(ENDED)
     assert page.locator("text=Download video").count() == 0  # of a try
+    # The next one begins without what was seen of it.
+    with server.hold("inverting", 1):
+        prompt.press("Enter")
+        page.wait_for_selector(".rg-still", state="hidden")
+        assert "try" not in page.inner_text(".rg-say")
+    page.wait_for_selector(".rg-still:has-text('Try')")
+    page.wait_for_function(ENDED)
     # A click on another thing begins the next region, below the first, and says so.
     click(page, RIGHT)
     made = until(page, lambda s: len(s["labels"]) == 2 and not s["waiting"], "the next")
@@ -215,8 +222,9 @@ def test_a_result_stays_until_there_is_another(server, page):
         page.wait_for_selector("text=/step 4 of 12/")
         assert page.get_attribute("video.edited", "src") == shown
         assert page.is_visible(".rg-files a")
-        dim = "getComputedStyle(document.querySelector('video.edited')).opacity"
-        wait(lambda: float(page.evaluate(dim)) < 0.6, "it is dimmed")
+        for old in ("video.edited", ".rg-facts"):
+            dim = f"getComputedStyle(document.querySelector('{old}')).opacity"
+            wait(lambda: float(page.evaluate(dim)) < 0.6, f"{old} is dimmed")  # noqa: B023
     wait_for_result(page)
     page.wait_for_selector(f"video.edited:not([src='{shown}'])")
     shown = page.get_attribute("video.edited", "src")

@@ -157,6 +157,11 @@ const showStills = (editor) => {
     if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
   });
   hub.on("pressed", drop);
+  hub.on("running", (on) => {
+    if (!on) return;
+    drop();
+    editor.say(""); // what was seen of the try before
+  });
   still.querySelector("button")?.addEventListener("click", drop);
 };
 

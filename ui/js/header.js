@@ -66,6 +66,7 @@ const askBack = (value, trigger) => {
 const reloadAfterRestart = async () => {
   const answer = await fetch(apiUrl("/app_id")).catch(() => null);
   hub.lost = !answer?.ok || (await answer.json()).app_id !== window.gradio_config.app_id;
+  document.body.classList.toggle("rg-lost", hub.lost);
   if (answer?.ok && hub.lost) location.reload();
 };
 

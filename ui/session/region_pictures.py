@@ -17,7 +17,7 @@ from regrain.editing.media.images import GREY, read_picture, shown
 from regrain.ui.server.media import data_url
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
-from regrain.ui.values.cutout import Cutout, Point, parts_clicked, veil_over
+from regrain.ui.values.cutout import Cutout, Point, veil_over
 from regrain.ui.values.layers import Mask
 
 FIELD = "picture"
@@ -81,10 +81,7 @@ def cut_out(
     alpha = pixels[..., 3]
     places = (clicks[:, :2] * (width, height)).astype(np.float32)
     found = segment(image, places, inside, method=session.finder)
-    mask = parts_clicked(
-        np.asarray(found, bool) & (alpha > 0),
-        places[inside == 1],
-    )
+    mask = np.asarray(found, bool) & (alpha > 0)
     if not mask.any():
         return False
     cut = np.dstack([image, np.where(mask, alpha, 0)]).astype(np.uint8)

@@ -106,7 +106,7 @@ class Tracker:
             clip = session.opened.clip
             tracker = session.tracker
             areas = {label: _usual_area(state, label) for label in labels}
-            name = _names(session.state)[labels[0]]
+            name = _name_of(session.state, labels[0])
         if len(labels) > 1:
             name = f"{len(labels)} regions"
         total = sum(len(part.frames) for part in passes)
@@ -148,10 +148,10 @@ class Tracker:
                     yield part, tracked
 
 
-def _names(state: State) -> dict[int, str]:
-    """Return what to call each region, by its label."""
-    names = called([*state.regions.values()])
-    return {label: names[region.name] for label, region in state.regions.items()}
+def _name_of(state: State, label: int) -> str:
+    """Return what to call a region."""
+    regions = state.regions
+    return called([*regions.values()])[regions[label].name]
 
 
 def _usual_area(state: State, label: int) -> float:
@@ -178,14 +178,13 @@ def uncertain(state: State, label: int) -> list[UncertainSpan]:
 def unsure(session: Session) -> str:
     """Say where to look next: all stretches on which a mask was lost or doubtful."""
     state = session.state
-    names = _names(state)
     stretches = []
     for label in session.tracked:
         if label not in state.regions:
             continue
         words = in_words(uncertain(state, label), first=1)
         if words:
-            stretches.append(f"“{names[label]}”: {words}")
+            stretches.append(f"“{_name_of(state, label)}”: {words}")
     if not stretches:
         return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
     more = len(stretches) - _NAMED

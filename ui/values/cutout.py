@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -30,20 +29,6 @@ class Cutout:
     whole: str
     points: tuple[Point, ...]
     veil: str
-
-
-def parts_clicked(mask: Mask, places: np.ndarray) -> Mask:
-    """Return the parts of a mask that hold a place; the largest if none does."""
-    count, parts, about, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if count == 1:  # the ground alone
-        return mask
-    height, width = mask.shape
-    columns = np.clip(places[:, 0].astype(int), 0, width - 1)
-    rows = np.clip(places[:, 1].astype(int), 0, height - 1)
-    clicked = set(parts[rows, columns].tolist()) - {0}
-    if not clicked:
-        clicked = {1 + int(about[1:, cv2.CC_STAT_AREA].argmax())}
-    return np.isin(parts, [*clicked])
 
 
 def veil_over(mask: Mask) -> str:

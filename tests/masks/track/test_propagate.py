@@ -77,7 +77,8 @@ def test_between_two_key_frames_nothing_is_far_from_either():
 @pytest.mark.parametrize("hidden", [False, True])  # in its middle, on the key frame
 def test_a_mask_gains_no_far_pieces_and_no_specks(monkeypatch, hidden):
     y, x = np.mgrid[:48, :120]
-    main, near, far = (np.hypot(x - at, y - 24) < 9 for at in (20, 40, 100))
+    sizes = {20: 14, 42: 6, 100: 6}
+    main, near, far = (np.hypot(x - at, y - 24) < sizes[at] for at in sizes)
     speck = np.hypot(x - 60, y - 4) < 2
     added = main | near | far | speck
 

@@ -327,7 +327,8 @@ def test_regions_that_nobody_named_are_called_by_their_words():
 def test_the_region_that_is_seen_least_says_on_how_many_frames():
     report = looked_at(True, True)
     least = report["looked_at"]["regions"][0]
-    least |= {"frames": [*range(8)], "nearest": ["a fox"] * 5 + ["grass"] * 3}
+    nearest = ["a fox"] * 5 + ["grass"] * 3
+    least |= {"frames": [*range(8)], "nearest": nearest, "share": 5 / 8}
     (there, *_) = facts(report, asking(CAT))
     assert (there.value, there.doubt) == ("On 5 of 8 frames", False)
 
