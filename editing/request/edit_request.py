@@ -323,8 +323,10 @@ class EditRequest(Draft):
             )
         empty = sorted(set(known) - labels.present)
         for label in empty:
-            name = f"Region {known[label].name!r} (label {label})"
-            said = f"{name} is empty in every frame. Draw it."
+            said = (
+                f"Region {known[label].name!r} (label {label}) is empty in every frame. "
+                "Draw it."
+            )
             raise MaskError("masks", self.hidden.get(label, said))
 
 

@@ -53,7 +53,6 @@ KINDS = {  # by `model_type` of config.json
     "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
     "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
 }
-_OTHERS = {"sam": "a first SAM in transformers' form"}
 # A network for video does what the one for pictures does, with these parts of it.
 _SHARED = (
     "shared_image_embedding",
@@ -152,8 +151,8 @@ def _read(folder: Path, _state: object) -> Checkpoint:
     if stated not in KINDS:
         raise ModelError(
             "model",
-            f"{name!r} is {_OTHERS.get(stated, shorten(stated))}, which is not read. Use "
-            f"a folder of {', '.join(KINDS)}, or sam_vit_b_01ec64.pth.",
+            f"{name!r} is {shorten(stated)} in transformers' form, which is not read. Use "
+            f"{', '.join(KINDS)}, or for the first SAM sam_vit_b_01ec64.pth.",
         )
     kind = KINDS[stated]
     if not weights:
