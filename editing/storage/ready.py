@@ -18,10 +18,10 @@ def check_finite(weights: Iterable[tuple[str, Tensor]], title: str) -> None:
     for name, weight in weights:
         wide = weight.float() if weight.itemsize == 1 else weight
         if not wide.isfinite().all():
+            other = "--dtype float32" if weight.itemsize == 2 else "another model"
             raise ModelError(
                 "model",
-                f"{title} has NaN or Inf in {name}. Download it again, or use --dtype "
-                "float32 if its numbers are large.",
+                f"{title} has NaN or Inf in {name}. Download it again, or use {other}.",
             )
 
 

@@ -118,8 +118,7 @@ class CropReader:
         """
         import torch
 
-        black = np.zeros((8, 8, 3), np.uint8)
-        self.cosines([black], ["a cat"], torch.device("cpu"))
+        self.cosines([np.zeros((8, 8, 3), np.uint8)], ["a"], torch.device("cpu"))
 
     def cosines(
         self,
