@@ -76,7 +76,6 @@ def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
     except OSError:
         raise
     except Exception as failure:
-        log.debug("%s", what, exc_info=True)
         unseen.append(f"There is no {what}, the edit is whole: {shorten(failure)}.")
 
 

@@ -61,6 +61,8 @@ _NOTES = {
     "are no YCbCr and come out wrong. Convert it to SDR (Rec. 709) first.",
     r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)": "hides its edges in players (left {}, "
     "right {}, top {}, bottom {} pixels); they are shown here. Cut them off first.",
+    r"(?s)^(?!.*Audio: (?!none)).*Audio: none": "has sound that cannot be read; the edit "
+    "has none. Convert it to AAC.",
 }
 _DESCRIBING = Lock()
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -343,32 +345,28 @@ def _read_packets(
         if stream.duration and stream.time_base and stream.average_rate:
             shown = round(stream.duration * stream.time_base * stream.average_rate)
             promised = min(promised, shown)
-        has_audio = any(audio.codec_context for audio in container.streams.audio)
         facts = Facts(
-            has_audio=has_audio,
+            has_audio=any(audio.codec_context for audio in container.streams.audio),
             comment=comments[-1] if comments else "",
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
             lacking=max(0, promised - len(packets)),
-            notes=[*_notes(container, has_audio)],
+            notes=[*_notes(container)],
         )
     restarts = codec in _RESTARTS and not made_up
     return packets, tick, rate, codec, restarts, facts
 
 
-def _notes(container: InputContainer, has_audio: bool) -> Iterator[str]:
-    """Say what a file says of its picture that no decoder does, and what sound it has
-    that none reads."""
+def _notes(container: InputContainer) -> Iterator[str]:
+    """Say what a file says of its picture that no decoder does, and that its sound is
+    none that can be decoded."""
     with _DESCRIBING:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)  # without which nothing is described
-        described = container.dumps_format()
+        described = container.dumps_format()  # pyright: ignore[reportAttributeAccessIssue]
         av.logging.set_level(level)
     for pattern, note in _NOTES.items():
         for found in re.finditer(pattern, described):
             yield note.format(*found.groups())
-    sound = container.streams.audio
-    if sound and not has_audio:
-        yield "has sound that cannot be read; the edit has none. Convert it to AAC."
 
 
 def _check_clock(

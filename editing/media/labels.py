@@ -128,18 +128,18 @@ class Labels(LazyFrames):
         left."""
         if not self.whole:
             return {}
-        shares = np.zeros((256, 256))
+        counts = np.zeros((256, 256))  # pixels of a mask that are of a label
         for frame, *masks in zip(self, *self.whole.values(), strict=True):
             for label, mask in zip(self.whole, masks, strict=True):
-                shares[label] += np.bincount(frame[mask], minlength=256)
+                counts[label] += np.bincount(frame[mask], minlength=256)
         said = {}
         for label in self.whole:
-            left = shares[label, label] / max(1, shares[label].sum())
-            cover = names.get(int(shares[label].argmax()))
-            if left < 0.5 and shares[label].any():
+            left = counts[label, label] / max(1, counts[label].sum())
+            cover = names.get(int(counts[label].argmax()))
+            if left < 0.5 and cover:
                 said[label] = (
-                    f"Region {names.get(label)!r} is hidden by {cover!r}: "
-                    f"{left:.0%} of it is left. List it first."
+                    f"Region {names.get(label)!r} is hidden by {cover!r}: {left:.0%} of "
+                    "it is left. List it first."
                 )
         return said
 

@@ -180,23 +180,14 @@ class MarkingWords:
         rule = exchange(source, target, "refine")
         pairs = replaced(source, target, rule.indices.tolist())
         self._exchange = rule.pairing(pairs)
-        field = "params.edit_words"
-        gone = {
-            word
-            for word in params.edit_words
-            if word in source.prompts[0] and word not in target.prompts[0]
-        }
-        edited = find_all(target, [*{*params.edit_words} - gone], field)
+        edited = find_all(target, params.edit_words, "params.edit_words")
         kept = find_all(target, params.keep_words, "params.keep_words")
         marking = {target.ids[0][token] for token in edited}
-        marking |= {source.ids[0][token] for token in find_all(source, gone, field)}
         came = [new for new, old in pairs.items() if source.ids[0][old] in marking]
-        if gone and not came:  # no word stands in its place
-            find_all(target, gone, field)
         self._edited = sorted({*edited, *came})
         self._kept = [token for token in kept if token not in self._edited]
         self._both = [token for token in kept if token in self._edited]
-        self.any = params.blend == "words" and bool(self._edited or kept)
+        self.any = params.blend == "words" and bool(edited or kept)
         self.heat = AttentionRecorder(scope)
         self._source_heat = AttentionRecorder(scope)
         self._layout_heat = AttentionRecorder(scope)

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import Shape
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
-from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING
 
 KINDS = ("raft_large", "raft_small")
@@ -97,25 +97,20 @@ def _prepare(
 
 @lru_cache(maxsize=1)
 def _load(path: Path, _changed: int) -> nn.Module:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from torchvision.models import optical_flow
 
     kind = next(kind for kind in KINDS if path.name.startswith(kind))
     with LOADING:
         network = getattr(optical_flow, kind)(weights=None)
-    try:
+    said = f"{path.name!r} has no weights of {kind}. Download it again."
+    with boundary("flow", said, ModelError):
         if path.suffix == ".safetensors":
             weights = load_file(path)
         else:
             _check_published(path, getattr(optical_flow, f"{kind.title()}_Weights"))
             weights = torch.load(path, map_location="cpu", weights_only=True)
-        check_finite(weights.items(), repr(path.name), "flow")
         network.load_state_dict(weights)
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            "flow", f"{path.name!r} has no weights of {kind}. Download it again."
-        ) from error
     return network.eval().requires_grad_(False).to(choose_device())
 
 

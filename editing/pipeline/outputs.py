@@ -251,7 +251,7 @@ def write_outputs(
             with looking_on(name, unseen), replacing(path) as part:
                 write_video(part, frames, clip.fps, **times)
         if unseen:
-            written["warnings"] = [*written.get("warnings", ()), *unseen]
+            written["warnings"] = cast(list[str], written["warnings"]) + unseen
         # JSON has no NaN; fractions become text, NumPy scalars numbers.
         text = json.dumps(written, default=_plain)
         plain = json.loads(text, parse_constant=lambda _: None)

@@ -324,9 +324,10 @@ class EditRequest(Draft):
         empty = sorted(set(known) - labels.present)
         for label in empty:
             said = (
-                f"Region {known[label].name!r} (label {label}) is empty in every frame"
+                f"Region {known[label].name!r} (label {label}) is empty in every frame. "
+                "Draw it."
             )
-            raise MaskError("masks", self.hidden.get(label, f"{said}. Draw it."))
+            raise MaskError("masks", self.hidden.get(label, said))
 
 
 def override(

@@ -111,15 +111,14 @@ class CropReader:
         self.styles = known.get("styles", ())
 
     def check(self) -> None:
-        """Ask it once, about small pictures on the processor.
+        """Ask it once, about a small picture on the processor.
 
         Raises:
             ModelError: It cannot do its work.
         """
         import torch
 
-        black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
-        self.cosines([black, white], ["a cat", "the dog"], torch.device("cpu"))
+        self.cosines([np.zeros((8, 8, 3), np.uint8)], ["a"], torch.device("cpu"))
 
     def cosines(
         self,

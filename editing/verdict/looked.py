@@ -11,14 +11,12 @@ from collections import Counter
 
 import numpy as np
 
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import EditingError, ModelError
 from regrain.editing.media.lazy_frames import Frames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.verdict.answers import Looked, say, unseen
-from regrain.editing.verdict.crop_reader import FIELD, CropReader, reader_of
+from regrain.editing.verdict.crop_reader import CropReader, reader_of
 from regrain.editing.verdict.wishes import Wish, wishes
 
 
@@ -45,11 +43,10 @@ def look_at(
             for wish in wishes(request, prompt, *known):
                 if enough.is_set():
                     return [unseen(name, "that was skipped")] * len(edits)
-                with boundary(FIELD, "A library failed at it.", ModelError):
-                    regions.append(_look(reader, wish, frames, backbone))
+                regions.append(_look(reader, wish, frames, backbone))
             found.append(say(name, regions))
             yield Progress("looking", number, len(edits), None)
-    except EditingError as error:
+    except Exception as error:
         return [unseen(name, str(error))] * len(edits)
     return found
 

@@ -53,7 +53,6 @@ KINDS = {  # by `model_type` of config.json
     "sam3_tracker_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
     "sam3_video": Kind("Sam3Tracker", "Sam3TrackerVideo"),
 }
-_OTHERS = {"sam": "a first SAM in transformers' form", "sam_hq": "an HQ-SAM"}
 # A network for video does what the one for pictures does, with these parts of it.
 _SHARED = (
     "shared_image_embedding",
@@ -152,8 +151,8 @@ def _read(folder: Path, _state: object) -> Checkpoint:
     if stated not in KINDS:
         raise ModelError(
             "model",
-            f"{name!r} is {_OTHERS.get(stated, shorten(stated))}, which is not read. Use "
-            f"a folder of {', '.join(KINDS)}, or sam_vit_b_01ec64.pth.",
+            f"{name!r} is {shorten(stated)} in transformers' form, which is not read. Use "
+            f"{', '.join(KINDS)}, or for the first SAM sam_vit_b_01ec64.pth.",
         )
     kind = KINDS[stated]
     if not weights:
@@ -210,15 +209,12 @@ def _loaded(folder: Path, _state: object, prefix: str) -> Network:
     model_class = getattr(transformers, f"{prefix}Model")
     processor_class = getattr(transformers, f"{prefix}Processor")
     model = read_weights(model_class, folder, folder.name, torch.float32)
-    try:
-        with without_marks(folder) as place:
-            processor = processor_class.from_pretrained(place, local_files_only=True)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ModelError(
-            "model",
-            f"{folder.name!r} lacks files of its processor, such as "
-            "processor_config.json. Download the model again.",
-        ) from error
+    said = (
+        f"{folder.name!r} lacks files of its processor, such as processor_config.json. "
+        "Download the model again."
+    )
+    with boundary("model", said, ModelError), without_marks(folder) as place:
+        processor = processor_class.from_pretrained(place, local_files_only=True)
     model = model.eval().requires_grad_(False).to(choose_device())
     _in_memory.add(folder)
     logger.info("loaded %sModel in %.1f s", prefix, time.perf_counter() - began)

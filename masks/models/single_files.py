@@ -37,8 +37,10 @@ def first_size(folder: Path) -> str:
     other files.
 
     Raises:
-        ModelError: There is no file, it is damaged, or has other tensors as well.
+        ModelError: The file is damaged, or has other tensors as well.
     """
+    if not (folder / FILE).is_file():
+        return ""
     size, other = _first_in(folder, state_of(folder))
     if other:
         raise ModelError(

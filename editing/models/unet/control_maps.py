@@ -4,10 +4,12 @@ when needed."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 from jaxtyping import Float
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.storage.devices import choose_device
@@ -40,15 +42,13 @@ def depth(
     import cv2
     import torch
 
-    try:
+    with _needing(f"depth needs the weights of {DEPTH_MODEL}"):
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         processor = AutoImageProcessor.from_pretrained(DEPTH_MODEL)
         model = AutoModelForDepthEstimation.from_pretrained(
             DEPTH_MODEL, use_safetensors=True
         )
-    except (ImportError, OSError, ValueError) as error:
-        raise _missing("depth", f"the weights of {DEPTH_MODEL}") from error
     device = choose_device()
     model.eval().to(device)
     height, width = frames.shape[1:3]
@@ -85,14 +85,10 @@ def pose(
     """
     import cv2
 
-    try:
+    with _needing(f"pose needs the package controlnet-aux, and {POSE_MODEL}"):
         from controlnet_aux import OpenposeDetector  # pyright: ignore[reportMissingImports]
 
         detector = OpenposeDetector.from_pretrained(POSE_MODEL)
-    except (ImportError, OSError, ValueError) as error:
-        raise _missing(
-            "pose", f"the package controlnet-aux and the weights of {POSE_MODEL}"
-        ) from error
     height, width = frames.shape[1:3]
     drawn = []
     for frame in frames:
@@ -103,11 +99,9 @@ def pose(
     return np.stack(drawn)
 
 
-def _missing(kind: str, what: str) -> ModelError:
-    return ModelError(
-        "params.control",
-        f"{kind} needs {what}, which are missing. Install them, or use canny instead.",
-    )
+def _needing(what: str) -> AbstractContextManager[None]:
+    said = f"{what}, which are missing. Install them, or use canny instead."
+    return boundary("params.control", said, ModelError)
 
 
 CONTROL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

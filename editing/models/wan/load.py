@@ -142,7 +142,7 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         without_marks(facts.folder / "tokenizer") as place,
     ):
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-        check_vocabulary(tokenizer, f"{shorten(facts.id)}: tokenizer/")
+        check_vocabulary(tokenizer, "tokenizer/")
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
     files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]

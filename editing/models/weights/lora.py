@@ -114,8 +114,10 @@ def _add(part: Any, layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -
         layer = part.get_submodule(name)
         down = change.get("lora_A.weight")
         if down is not None and down.ndim != layer.weight.ndim:
-            kind = "linear layer" if down.ndim == 2 else "convolution"
-            raise _misfit(spec, f"{shorten(name, 80)} has the factors of a {kind}")
+            raise _misfit(
+                spec,
+                f"...{name[-50:]!r} has linear factors for a convolution, or the reverse",
+            )
         if isinstance(layer, EightBitLinear):
             layer.widen()
         for role in change.keys() & {*_PLAIN}:

@@ -1,6 +1,7 @@
 """vace: pictures bound to their regions, areas, what things keep, pieces of long clips,
 and what is refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,6 @@ from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.media.labels import fill_labels
 from regrain.editing.methods.vace import Shown, kept_frames, run, subjects_of
-from regrain.editing.models.unet import control_maps
 from regrain.editing.models.wan.condition import condition, cut_out, on_canvas
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
@@ -266,11 +266,9 @@ def test_the_whole_clip_is_drawn_anew_without_regions(vace, tmp_path):
 
 @pytest.mark.parametrize("kind", ["depth", "pose"])
 def test_weights_that_are_missing_are_said_of_what_was_set(monkeypatch, kind):
-    def lacking(frames):
-        raise control_maps._missing(kind, "weights")
-
-    monkeypatch.setitem(control_maps.CONTROL_MAPS, kind, lacking)
-    with pytest.raises(ModelError, match=f"^params.keep: {kind} needs weights, which"):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "controlnet_aux", None)
+    with pytest.raises(ModelError, match=f"^params.keep: {kind} needs the .* missing"):
         kept_of(noise(1, 16, 16, 3), [], kind)
 
 

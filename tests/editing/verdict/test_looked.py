@@ -385,18 +385,18 @@ def huge(reader, _):
 
 def no_number(reader, _):
     spoil(reader / "model.safetensors")
-    return "has NaN or Inf in visual_projection.weight. Download it again"
+    return "has NaN or Inf in visual_projection.weight. Download it"
 
 
 def no_vocabulary(reader, _):
     for name in ("vocab.json", "merges.txt", "tokenizer.json"):
         (reader / name).unlink(missing_ok=True)
-    return "has no vocabulary, or a part of one"
+    return "has no vocabulary. Download it again"
 
 
 def a_bug(_, monkeypatch):
     monkeypatch.setattr(looked, "_look", lambda *_: 1 / 0)
-    return "A library failed at it"
+    return "division by zero"
 
 
 DAMAGES = {

@@ -311,11 +311,11 @@ BROKEN = {
     "other sizes": (lambda at: change_config(at, memory_fuser_embed_dim=64), UNFIT),
     "another model": (
         lambda at: change_config(at, model_type="clip"),
-        "is 'clip', which is not read. Use a folder of sam2",
+        "is 'clip' in transformers' form, which is not read. Use sam2, sam2_video,",
     ),
     "the first SAM": (
         lambda at: change_config(at, model_type="sam"),
-        "is a first SAM in transformers' form, which is not read",
+        "is 'sam' in transformers' form, .* for the first SAM sam_vit_b_01ec64",
     ),
     "NaN": (lambda at: spoil(at / WEIGHTS), "has NaN or Inf in .*\\. Download it"),
     "no JSON": (lambda at: (at / "config.json").write_text("{"), NO_CONFIG),

@@ -4,8 +4,13 @@ import pytest
 from json_files import write_json
 from made_models import SCHEDULER, write_small_model
 
+from regrain.editing.errors import ModelError
 from regrain.editing.models.files.facts import facts_of
-from regrain.editing.models.files.location import BUILT_IN_MODEL, BUILT_IN_READER
+from regrain.editing.models.files.location import (
+    BUILT_IN_MODEL,
+    BUILT_IN_READER,
+    find,
+)
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.verdict.crop_reader import CropReader
 
@@ -20,6 +25,23 @@ def folder(tmp_path):
 def test_the_built_in_reader_knows_the_words_of_its_model():
     groups = facts_of(BUILT_IN_MODEL).groups
     assert CropReader(BUILT_IN_READER).styles == groups["Styles"]
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_hubs_own_folder_stands_for_its_newest_snapshot(folder, tmp_path, is_named):
+    hub = tmp_path / "models--owner--name"
+    snapshot = hub / "snapshots" / "0123abcd"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (snapshot.parent / "older").mkdir()
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("0123abcd")
+    assert find(str(snapshot if is_named else hub)).location == str(snapshot.resolve())
+    (hub / "refs" / "main").write_text("older")
+    with pytest.raises(
+        ModelError, match="has no unet/config.json. Use storybook, a hub"
+    ):
+        find(str(hub))
 
 
 def test_what_is_replaced_is_read_again(folder):

@@ -73,12 +73,12 @@ REFUSED = {
     "factors of a linear layer": (
         {f"unet.{CONV}.lora_A.weight": ONES, f"unet.{CONV}.lora_B.weight": ONES + 1},
         {},
-        f"does not fit: '{CONV}' has the factors of a linear layer. Use a LoRA",
+        f"'{CONV}' has linear factors for a convolution, or the reverse. Use a LoRA",
     ),
     "factors of a convolution": (
         {DOWN: torch.ones(2, 8, 1, 1)},
         {},
-        f"does not fit: '{QUERY}' has the factors of a convolution. Use a LoRA",
+        f"does not fit: ...'{QUERY[-50:]}' has linear factors for a convolution, or the",
     ),
     "another layer": ({f"{STEM}7.diff": ONES}, {}, "the model has no layer .*to_q7"),
     "another part": ({"lora_te2_x.diff": ONES}, {}, "no layer 'lora_te2_x'"),

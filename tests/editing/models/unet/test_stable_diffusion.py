@@ -310,9 +310,8 @@ def test_unknown_ids_are_refused(id):
 
 @pytest.mark.parametrize("name", ["v1-5.ckpt", "model.pt", "pytorch_model.bin"])
 def test_pickles_are_refused_before_they_are_looked_for(tmp_path, name):
-    assert (
-        "is a pickle and could run code when opened. Use its .safetensors"
-        in refusal(tmp_path / name)
+    assert "is a pickle and could run code when opened. Use storybook" in refusal(
+        tmp_path / name
     )
     (tmp_path / name).write_bytes(b"\x80\x04.")
     assert "is a pickle" in refusal(tmp_path / name)
