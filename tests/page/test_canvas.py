@@ -225,7 +225,7 @@ def test_tracking_stops_when_asked_and_run_tracks_what_was_drawn_on_one_frame(
     write(page, "#rg-prompt-0", "a robot")
     with server.hold("tracking", 4):
         press_run(page)
-        page.wait_for_selector("text=/Tracking Region 1/")
+        page.wait_for_selector("text=/Tracking a robot/")
     wait_for_result(page)
     assert all("1" in frame for frame in state(page)["area"])
     assert state(page)["frame"] == 4  # where the run found it
