@@ -62,8 +62,9 @@ def uses(way: str, device: torch.device, dtype: torch.dtype) -> bool:
 
 def _takes_flash(way: str, q: Queries, k: Keys, v: Values) -> bool:
     """Check if one of `WAYS` is used, and a flash kernel takes these: from Ampere on."""
-    given = SDPAParams(q, k, v, None, 0.0, False, False)
-    return uses(way, q.device, q.dtype) and can_use_flash_attention(given)
+    return uses(way, q.device, q.dtype) and can_use_flash_attention(
+        SDPAParams(q, k, v, None, 0.0, False, False)
+    )
 
 
 def attention(

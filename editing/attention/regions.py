@@ -216,10 +216,10 @@ def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
     """
     if not uses("fused_range", torch.device(kind), dtype):
         return blockwise_range
-    # Before Ampere, Triton multiplies without tensor cores.
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
-        return blockwise_range
     try:
+        # Before Ampere, Triton multiplies without tensor cores.
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return blockwise_range
         from regrain.editing.attention.fused_range import fused_range
 
         for dim in (40, 80, 160):  # each for another size of the kernel
