@@ -55,6 +55,7 @@ COMMANDS = {
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "gpu": "benchmarks.gpu",
+    "predicted": "benchmarks.predicted",
     "length": "benchmarks.length --scenes 1",
     "focus": "benchmarks.focus --scenes 10",
     "page": "benchmarks.page",
@@ -71,6 +72,7 @@ QUICK = {
     "gpu": "--methods sdedit --frames 2 --size 64 --steps 1 --channels 32 --tokens 64 "
     "--sdxl-channels 64 --sdxl-side 8 --layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
+    "predicted": "",
     "page": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
 }
 

@@ -24,25 +24,23 @@ if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import AttentionBias
 
 # Ways to compute the same, up to rounding, in half precision on a card of NVIDIA or
-# AMD, by whether they are used. No card has measured one: what they save is predicted,
-# in seconds of VideoGrain on an H100, 16 frames in 50 steps.
+# AMD, by whether they are used. No card has measured one. What they save is predicted,
+# in seconds of VideoGrain on an H100, 16 frames in 50 steps, which took 38.
 WAYS = {
-    # The range of logits without logits in memory: 7. Checked when a model is loaded.
+    # The range of logits without logits in memory: 5. Checked when a model is loaded.
     "fused_range": True,
     # Flash kernels take no values narrower than keys: 3.
     "padded_values": True,
-    # The memory-efficient kernel is not the only one that tells its sums: 0.1, and half
+    # The memory-efficient kernel is not the only one that tells its sums: 0.04, and half
     # of a call of Wan whose regions are bound.
     "flash_sums": True,
-    # cuDNN before FlashAttention: 6. Off, since it has had faults and is no faster but
+    # cuDNN before FlashAttention: 8. Off, since it has had faults and is no faster but
     # on Hopper, where newer versions of PyTorch prefer it by themselves.
     "cudnn": False,
     # Convolutions' weights as tensor cores read them: below 1. Off, since PyTorch
     # normalises in the other order.
     "channels_last": False,
 }
-VARIABLE = "REGRAIN_KERNELS"
-"""The environment variable that, if it is 0, leaves all of `WAYS` alone."""
 LANES = 8
 """Fused kernels want widths of heads in multiples of this."""
 # Gathering all runs at once would copy q, k and v of the whole clip.
@@ -57,15 +55,16 @@ RowRange = Float[Tensor, "batch heads queries"]
 
 
 def uses(way: str, device: torch.device, dtype: torch.dtype) -> bool:
-    """Check if one of `WAYS` is used on a device."""
+    """Check if one of `WAYS` is used on a device; with $REGRAIN_KERNELS 0 none is."""
     in_half = device.type == "cuda" and dtype.itemsize == 2
-    return in_half and WAYS[way] and os.environ.get(VARIABLE) != "0"
+    return in_half and WAYS[way] and os.environ.get("REGRAIN_KERNELS") != "0"
 
 
 def _takes_flash(way: str, q: Queries, k: Keys, v: Values) -> bool:
     """Check if one of `WAYS` is used, and a flash kernel takes these: from Ampere on."""
-    given = SDPAParams(q, k, v, None, 0.0, False, False)
-    return uses(way, q.device, q.dtype) and can_use_flash_attention(given)
+    return uses(way, q.device, q.dtype) and can_use_flash_attention(
+        SDPAParams(q, k, v, None, 0.0, False, False)
+    )
 
 
 def attention(
@@ -104,18 +103,12 @@ def attention_and_sums(
     PyTorch's public call does not return it; its kernels do.
     """
     kernels = torch.ops.aten
+    kernel, options = kernels._scaled_dot_product_efficient_attention, (None, True)
     if q.device.type == "cpu":
-        out, sums = kernels._scaled_dot_product_flash_attention_for_cpu(
-            q, k, v, scale=scale
-        )
+        kernel, options = kernels._scaled_dot_product_flash_attention_for_cpu, ()
     elif q.shape[-1] % LANES == 0 and _takes_flash("flash_sums", q, k, v):
-        out, sums, *_ = kernels._scaled_dot_product_flash_attention(
-            q, k, v, scale=scale
-        )
-    else:
-        out, sums, *_ = kernels._scaled_dot_product_efficient_attention(
-            q, k, v, None, True, scale=scale
-        )
+        kernel, options = kernels._scaled_dot_product_flash_attention, ()
+    out, sums, *_ = kernel(q, k, v, *options, scale=scale)
     return out, sums[..., : q.shape[2]]  # a GPU's is rounded up
 
 

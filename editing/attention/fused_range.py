@@ -12,11 +12,6 @@ import triton.language as tl
 
 from regrain.editing.attention.backends import Keys, Queries, RowRange
 
-# Numbers of a tile of queries or keys: 16 KiB, of which the least cards hold six.
-_TILE = 8192
-# All usual heads then need but three kernels: of 64, 128 and 256.
-_NARROWEST = 64
-
 
 @triton.jit
 def _range_kernel(
@@ -44,8 +39,10 @@ def _range_kernel(
 def fused_range(q: Queries, k: Keys) -> RowRange:
     """Compute `regions.row_range` in single precision."""
     count, dim = q.shape[2:]
-    width = max(_NARROWEST, 1 << (dim - 1).bit_length())
-    tile = min(128, _TILE // width)
+    # All usual heads need but three kernels: of 64, 128 and 256.
+    width = max(64, 1 << (dim - 1).bit_length())
+    # A tile of queries or keys has 16 KiB; the least cards hold six.
+    tile = min(128, 8192 // width)
     out = q.new_empty(q.shape[:-1], dtype=torch.float32)
     q, k = (F.pad(x, (0, width - dim)).contiguous() for x in (q, k))
     grid = (triton.cdiv(count, tile), len(q) * q.shape[1])

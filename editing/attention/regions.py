@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -54,8 +54,6 @@ _QUARTER = 0.25
 # Widening queries of this width would pad them by a quarter; two merged calls are then
 # cheaper.
 _MERGED = 128
-# Widths of Stable Diffusion's heads, each for another size of the fused row range.
-_HEADS = (40, 80, 160)
 
 QueryLabels = Int[Tensor, "#batch queries"]
 KeyLabels = Int[Tensor, "#batch keys"]
@@ -105,11 +103,6 @@ class Partition:
         """Return the partition by some labels."""
         most = torch.maximum(queries.max(), keys.max())
         return cls(queries, keys, int(most) + 1)
-
-    @cached_property
-    def numbers(self) -> Int[Tensor, "regions"]:
-        """The number of every region."""
-        return torch.arange(self.count, device=self.queries.device)
 
     @property
     def alike(self) -> bool:
@@ -221,16 +214,17 @@ def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
 
     The first call compiles and checks it; that is when a model is loaded.
     """
-    is_used = uses("fused_range", torch.device(kind), dtype)
-    # Before Ampere, Triton multiplies without tensor cores.
-    if not is_used or not torch.cuda.is_bf16_supported(including_emulation=False):
+    if not uses("fused_range", torch.device(kind), dtype):
         return blockwise_range
-    fresh = torch.Generator().manual_seed(0)
     try:
+        # Before Ampere, Triton multiplies without tensor cores.
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return blockwise_range
         from regrain.editing.attention.fused_range import fused_range
 
-        for dim in _HEADS:
-            q, k = torch.randn(2, 1, 2, 300, dim, generator=fresh).to(kind, dtype)
+        for dim in (40, 80, 160):  # each for another size of the kernel
+            drawn = torch.arange(1200.0 * dim).sin().view(2, 1, 2, 300, dim)
+            q, k = drawn.to(kind, dtype)
             right = blockwise_range(q.float(), k.float())
             torch.testing.assert_close(fused_range(q, k), right, atol=1e-3, rtol=1e-3)
     # Triton is not there, finds no compiler, cannot take the card, or is wrong: each of
@@ -245,7 +239,7 @@ def blockwise_range(q: Queries, k: Keys) -> RowRange:
     """Compute `row_range` on any device, in blocks of queries."""
     unit = _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
-    rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
+    rows = max(1, block_size // k[..., 0].numel())
     precise = torch.promote_types(q.dtype, torch.float32)
     out = q.new_empty(q.shape[:-1], dtype=precise)
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
@@ -294,8 +288,9 @@ def modulate(
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim +
         number of regions.
     """
-    same_q = (partition.queries[..., None] == partition.numbers).to(q.dtype)
-    same_k = (partition.keys[..., None] == partition.numbers).to(k.dtype)
+    regions = torch.arange(partition.count, device=q.device)
+    same_q = (partition.queries[..., None] == regions).to(q.dtype)
+    same_k = (partition.keys[..., None] == regions).to(k.dtype)
     a = strength[:, None, :, None]
     unit = _unit(q)
     lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
