@@ -63,6 +63,8 @@ _MAKERS = {
     torch.tensor,
     torch.zeros,
 }
+# Those that are given numbers, which are copied to the device.
+_COPYING = {torch.as_tensor, torch.tensor}
 _BRACKETS = (Tensor.__getitem__, Tensor.__setitem__)
 
 
@@ -214,20 +216,29 @@ class SimulatedDevice:
             )
 
     def _count(self, packet, args: tuple, kwargs: dict[str, Any]) -> None:
-        """Count a wait."""
+        """Count a wait: for what is asked of the device, and for what is copied to it."""
         waits = packet in _WAITING
         device = kwargs.get("device")
         if packet is _aten._to_copy:
             waits = device is not None and not self.names(device)
         elif packet is _aten.copy_:
-            waits = not isinstance(args[0], DeviceTensor)
+            ends = [isinstance(x, DeviceTensor) for x in args[:2]]
+            waits = not all(ends)
         elif packet in _INDEXING:
             mask_types = (torch.bool, torch.uint8)
-            waits = any(x is not None and x.dtype in mask_types for x in args[1])
+            waits = any(
+                x.dtype in mask_types or not isinstance(x, DeviceTensor)
+                for x in args[1]
+                if x is not None
+            )
         elif packet is _aten.repeat_interleave:
             waits = kwargs.get("output_size") is None
         if waits:
-            self.waits[_caller(packet)] += 1
+            self.wait(packet)
+
+    def wait(self, packet) -> None:
+        """Count a wait for an operation."""
+        self.waits[_caller(packet)] += 1
 
     @contextmanager
     def at(self) -> Iterator[SimulatedDevice]:
@@ -331,6 +342,7 @@ class _Names(TorchFunctionMode):
             return func(*args)
         if isinstance(args[0] if args else None, DeviceTensor):
             if func is Tensor.new_tensor:
+                home.wait(func)
                 x, *numbers = args
                 return home.put(torch.tensor(*numbers, **{"dtype": x.dtype} | kwargs))
             if func in _BRACKETS:
@@ -365,6 +377,8 @@ class _Names(TorchFunctionMode):
         home._check_generator(kwargs.get("generator"))
         if func is torch.as_tensor and isinstance(args[0], Tensor):
             return args[0].to(_INSIDE)
+        if func in _COPYING:
+            home.wait(func)
         learns = kwargs.pop("requires_grad", False)
         kwargs["device"] = _CPU
         return home.put(func(*args, **kwargs)).requires_grad_(learns)
@@ -408,6 +422,7 @@ class _Makes(TorchDispatchMode):
             return func(*args, **kwargs)
         kwargs["device"] = _CPU
         if func.overloadpacket is _aten._to_copy:
+            self.home.wait(_aten._to_copy)
             return self.home.put(func(*args, **kwargs).clone())
         self.home._check_generator(kwargs.get("generator"))
         return _each(Tensor, self.home.put, func(*args, **kwargs))

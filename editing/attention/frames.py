@@ -22,24 +22,27 @@ Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Selector = Literal["first", "middle", "previous", "own"]
 Selectors = Sequence[Selector] | Literal["all"]
-Seen = Int[Tensor, "frames seen"] | Literal["all"]
+Seen = Int[Tensor, "frames seen"] | Literal["all", "own"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into
-one row of tokens."""
+one row of tokens, of "own" each frame sees itself alone."""
 
 
-def frames_seen(selectors: Selectors, frames: int, middle: int = 0) -> Seen:
-    """List the frames that each frame of a clip sees.
+def frames_seen(
+    selectors: Selectors, frames: int, device: torch.device, middle: int = 0
+) -> Seen:
+    """List the frames that each frame of a clip sees, on the device where they are.
 
     Args:
         selectors: "first" and `middle` are frames of the clip, "own" is the frame
             itself, "previous" the one before it, of the first the first. Or "all", as
             in VideoGrain, arXiv:2502.17258, Sec. 3.1.
         frames: Number of frames in the clip.
+        device: Where attention is computed.
         middle: Index of the frame that "middle" selects.
     """
-    if selectors == "all":
-        return "all"
-    own = torch.arange(frames)
+    if selectors == "all" or tuple(selectors) == ("own",):
+        return "all" if selectors == "all" else "own"
+    own = torch.arange(frames, device=device)
     named = {
         "first": own * 0,
         "middle": own * 0 + middle,
@@ -77,19 +80,18 @@ def across_frames(
         attend: Called once: for "all" with the folded q, k, v [branch, heads, (frame tokens), dim]; else with
             unchanged q and keys and values [(branch frame), heads, (seen tokens), dim].
     """
-    if isinstance(seen, str):
+    if seen == "all":
         folded = (fold_frames(x, frames) for x in (q, k, v))
         return unfold_frames(attend(*folded), frames)
-    if seen.shape[1] == 1 and torch.equal(seen[:, 0], torch.arange(frames)):
-        return attend(q, k, v)  # each frame sees itself alone
-    index = seen.to(k.device)
+    if seen == "own":
+        return attend(q, k, v)
 
     def gather(x: Tensor) -> Tensor:
         by_frame = rearrange(
             x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames
         )
         return rearrange(
-            by_frame[:, index],
+            by_frame[:, seen],
             "branch frame s heads n dim -> (branch frame) heads (s n) dim",
         )
 
@@ -101,10 +103,10 @@ def labels_seen(
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
     """Return the labels of the queries and keys that `across_frames` passes to
     `attend`, for one branch."""
-    if isinstance(seen, str):
+    if seen == "all":
         folded = labels.reshape(1, -1)
         return folded, folded
-    return labels, labels[seen.to(labels.device)].flatten(1)
+    return labels, labels if seen == "own" else labels[seen].flatten(1)
 
 
 class TrackOrder(NamedTuple):

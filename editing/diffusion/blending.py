@@ -176,8 +176,8 @@ def over(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Put a frame over another, RGB; where `alpha` (0..1) is 0, that is kept bit for
     bit."""
-    out = below.copy()
-    touched = alpha > 0
+    out = np.where(alpha[..., None] >= 1, above, below)
+    touched = (alpha > 0) & (alpha < 1)
     weight = alpha[touched][:, None]
     mixed = weight * above[touched] + (1 - weight) * below[touched]
     out[touched] = np.rint(mixed).astype(np.uint8)

@@ -158,9 +158,9 @@ class FateZeroPrompts:
         self.edited = working.edited
         keys = _KEYS[params.keys]
         finest = keys if params.keys_levels == "all" else ("own",)
-        middle = working.window.middle
-        self._seen = frames_seen(keys, self.frames, middle)
-        self._seen_finest = frames_seen(finest, self.frames, middle)
+        among = (self.frames, backbone.device, working.window.middle)
+        self._seen = frames_seen(keys, *among)
+        self._seen_finest = frames_seen(finest, *among)
 
         self.source, self._uncond, texts = embed_prompts(backbone, request)
         blends = params.blend_self or params.blend_latents == "always"

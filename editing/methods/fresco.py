@@ -10,7 +10,7 @@ the motion. With regions that have words, VideoGrain's modulation binds them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from torch import Tensor
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
 from regrain.editing.attention.feature_optimization import neighbours, optimize_features
-from regrain.editing.attention.frames import frames_seen
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import Area, blend_latents
 from regrain.editing.diffusion.samplers import Sampling, noised
@@ -132,8 +131,7 @@ class FrescoModel:
         if request.edited:
             layout, self._text = lay_out(backbone, request, working.grid)
             recorder = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
-            own = frames_seen(("own",), len(self._frames))
-            self.modulation = Modulation(layout, params, own, recorder)
+            self.modulation = Modulation(layout, params, "own", recorder)
         self.source = backbone.encode(working.frames)
         self._scale, self._told = guidance_of(backbone, params.guidance_scale)
         self._beside = beside_latents(backbone, working, self.source)
@@ -178,7 +176,7 @@ class FrescoModel:
             noise.append(torch.randn(shape, generator=fresh))
         return torch.stack(noise).to(self.source)
 
-    @property
+    @cached_property
     def first_noise(self) -> FrameLatents:
         """The noise that the clip is mixed with, the same in all frames."""
         return self._noise(0, own=False)

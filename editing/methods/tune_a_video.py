@@ -66,7 +66,7 @@ def run(
     patches = (joint_norm(frames),)
     control = ControlNets(params.control, working.frames, backbone, patches)
     look = [Look(heat, "cond/0")]
-    attend = watched(sparse_causal(frames), batch, lambda _: look)
+    attend = watched(sparse_causal(frames, backbone.device), batch, lambda _: look)
     change = Intervention(attend, patches, control.reading(text))
 
     yield Stage("inverting")
@@ -114,7 +114,9 @@ def invert(
     frames = len(working.frames)
     (empty,) = backbone.embed([""])
     patches = (joint_norm(frames),)
-    change = Intervention(sparse_causal(frames), patches, control.reading(empty))
+    change = Intervention(
+        sparse_causal(frames, backbone.device), patches, control.reading(empty)
+    )
     facts = {
         "steps": params.steps,
         "control": control.fingerprint,

@@ -103,10 +103,10 @@ def learned_clip(backbone: Backbone, request: EditRequest) -> ResizedClip:
     return working_clip(backbone, pick(request, numbers), WindowFrames(numbers))
 
 
-def sparse_causal(frames: int) -> AttentionFn:
+def sparse_causal(frames: int, device: torch.device) -> AttentionFn:
     """Return the attention of tuning and editing: each frame sees the first and the
     previous one."""
-    seen = frames_seen(("first", "previous"), frames)
+    seen = frames_seen(("first", "previous"), frames, device)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         return (
@@ -200,7 +200,8 @@ class Learner:
         interruption."""
         if self._updating:
             return False
-        return all(bool(weight.isfinite().all()) for weight in self.weights.values())
+        finite = [weight.isfinite().all() for weight in self.weights.values()]
+        return bool(torch.stack(finite).all())
 
     @property
     def can_go_on(self) -> bool:
@@ -273,7 +274,9 @@ class Tuning:
     def _change(self) -> Intervention:
         """A call without tuned weights."""
         frames = len(self.latents)
-        return Intervention(sparse_causal(frames), (joint_norm(frames),))
+        return Intervention(
+            sparse_causal(frames, self._backbone.device), (joint_norm(frames),)
+        )
 
     def begin(self) -> Tensors:
         """Return the latest state that is not beyond the steps to take; else the
@@ -355,7 +358,7 @@ class Tuning:
         """Yield the prompt as drawn by now, from a fixed noise, every few steps;
         without the autoencoder."""
         every = self.params.tune_preview_every
-        if not every or learner.steps % every:
+        if not self.params.preview_every or not every or learner.steps % every:
             return
         backbone = tuned(self._backbone, self.adapter(learner))
         batch = Batch(len(self.latents), ("uncond", "cond"))

@@ -259,6 +259,7 @@ class Shown:
     pictures: int
     kept: float
     _separations: dict[Piece, Separation | None] = field(default_factory=dict)
+    _places: dict[Piece, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -307,7 +308,9 @@ class Shown:
         self, words: WordAttending | None, step: Step, part: Piece
     ) -> Intervention:
         """Return what alters the call of a piece; see `ChangeFn`."""
-        places = [*part]
+        if part not in self._places:  # copied to the device once
+            self._places[part] = torch.tensor(part, device=self.codes.device)
+        places = self._places[part]
         attend = words.attend(step, part) if words else None
         separation = self._separation(part)
         if separation is not None:

@@ -132,7 +132,7 @@ class SideBySide:
         self.source, self.empty, texts = embed_prompts(backbone, request)
         self.targets = [align(self.source, text, params) for text in texts]
         self.dense = dense_sites(backbone.sites)
-        self._seen = frames_seen(("first", "previous"), self._frames)
+        self._seen = frames_seen(("first", "previous"), self._frames, backbone.device)
         self.patches = (joint_norm(self._frames),) if params.joint_norm else ()
 
     def _crosses(self, target: Target, step: Step) -> bool:

@@ -157,7 +157,8 @@ class VideoGrainModel:
         self.params = params
         self.grid = working.grid
         frames = working.grid.time
-        self.seen = frames_seen(_SPANS[params.attention_span], frames)
+        span = _SPANS[params.attention_span]
+        self.seen = frames_seen(span, frames, backbone.device)
         finest = min(site.stride for site in backbone.sites if site.kind == "self")
         size = working.grid.over(finest).size
         ids = follow(working.frames, size, params.flow, working.window.breaks)

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from regrain.editing.errors import ModelError, ResourceError
-from regrain.editing.media.lazy_frames import Shape
+from regrain.editing.media.lazy_frames import Rgb, Shape
+from regrain.editing.motion.known_flows import once
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
 from regrain.editing.storage.local_models import absent
 from regrain.editing.storage.memory import is_out_of_memory
+from regrain.editing.storage.threads import each
 
 Frames = UInt8[np.ndarray, "frames h w 3"]
 Flows = Float[Tensor, "frames 2 h w"]
@@ -73,17 +75,20 @@ def estimate_flow(
 
 
 def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
+    pairs = zip(frames, targets, strict=True)
+    flows = each(lambda pair: once(*pair, _dis_flow), pairs)
     height, width = frames.shape[1:3]
+    return torch.from_numpy(np.array(flows, np.float32).reshape(-1, 2, height, width))
+
+
+def _dis_flow(frame: Rgb, target: Rgb) -> Float32[np.ndarray, "2 h w"]:
+    height, width = frame.shape[:2]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     large_size = (round(width * scale), round(height * scale))
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flows = np.empty((len(frames), 2, height, width), np.float32)
-    for flow, frame, target in zip(flows, frames, targets, strict=True):
-        grey = _grey(frame, large_size)
-        grey_target = _grey(target, large_size)
-        large = estimator.calc(grey, grey_target, None)
-        flow[:] = _shrunk(large, (width, height)).transpose(2, 0, 1)
-    return torch.from_numpy(flows)
+    grey = _grey(frame, large_size)
+    large = estimator.calc(grey, _grey(target, large_size), None)
+    return _shrunk(large, (width, height)).transpose(2, 0, 1)
 
 
 def estimate_both(
@@ -91,9 +96,8 @@ def estimate_both(
 ) -> tuple[Estimate, Estimate]:
     """Call `estimate_flow` from frames to targets, on the frames' grid, and back, on
     the targets' grid."""
-    return estimate_flow(frames, targets, method), estimate_flow(
-        targets, frames, method
-    )
+    there = estimate_flow(frames, targets, method)
+    return there, estimate_flow(targets, frames, method)
 
 
 def warp(
@@ -142,7 +146,11 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
     Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large
     displacement optical flow", Eq. 5.
     """
-    back = warp(backward, forward)
+    return hidden_by(forward, warp(backward, forward))
+
+
+def hidden_by(forward: Flows, back: Flows) -> Bool[Tensor, "frames h w"]:
+    """Return the `occlusion` of flows, of which those back are moved along `forward`."""
     mismatch = (forward + back).square().sum(1)
     allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
     height, width = forward.shape[2:]
@@ -334,7 +342,8 @@ def follow(
     if len(frames) < 2:
         return None
     forward, backward = estimate_both(frames[:-1], frames[1:], method)
-    occluded = occlusion(forward, backward)
+    flows = zip(forward.split(1), backward.split(1), strict=True)
+    occluded = torch.cat(each(lambda pair: occlusion(*pair), flows))
     occluded[[frame - 1 for frame in breaks]] = True
     return trajectories(forward, occluded, size).flatten(1)
 

@@ -70,7 +70,7 @@ class TuneAVideoParams(InvertedParams):
     tune_preview_every: int = parameter(
         100,
         "Tuning steps between previews",
-        "Tuning steps between previews of the edit; 0 shows none.",
+        "Tuning steps between previews of the edit; 0 shows none, nor does `preview_every` 0.",
         (0, 5000),
         group="Tuning",
         reach=1000,

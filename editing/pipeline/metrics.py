@@ -6,23 +6,34 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from regrain.editing.attention.averages import RegionAttention
-from regrain.editing.media.lazy_frames import Frames, LazyFrames, Mask, Rgb, windows
-from regrain.editing.motion.flow import estimate_both, occlusion, warp
+from regrain.editing.media.lazy_frames import (
+    Frames,
+    Grey,
+    LazyFrames,
+    Mask,
+    Rgb,
+    windows,
+)
+from regrain.editing.motion.flow import estimate_both, hidden_by, warp
 from regrain.editing.recipe.events import EditResult, Progress
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.texts import Content
+from regrain.editing.storage.threads import each
 
 Metrics = Content
 Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
+_WINDOW = 11  # pixels of a side of SSIM's window
+_BAND = 64  # rows of a frame that are looked at together
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
 
 
@@ -51,6 +62,17 @@ class _Mean:
 
 
 _Means = defaultdict[str, _Mean]
+
+
+class _Frame(NamedTuple):
+    """A frame of the source, with the edit, the edit alone, where that is, and the
+    label of each pixel."""
+
+    source: Rgb
+    edit: Rgb
+    alone: Rgb
+    inside: Mask
+    areas: Grey
 
 
 def measure(result: EditResult, request: EditRequest) -> Metrics:
@@ -82,25 +104,26 @@ def measuring(
     attention: dict[str, _Means] = {
         name: defaultdict(_Mean) for name in labels if name in result.attention
     }
-    last: tuple[Rgb, Rgb] | None = None
+    last: list[_Frame] = []
     shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
         read = [frames[start:stop] for frames in (*shown, request.areas)]
-        for index, frames in enumerate(zip(*read, strict=True), start):
-            source, frame, alone, inside, areas = frames
-            means["outside"].add(_squares(source, frame, ~inside))
-            means["similar"].add(_similarity(source, frame, ~inside))
-            means["alone"].add(_squares(source, alone, ~inside))
-            means["inside"].add(_squares(source, frame, inside))
-            if last:
-                _add_warping(means, last, (source, frame))
-            last = source, frame
+        frames = [_Frame(*frame) for frame in zip(*read, strict=True)]
+        # the longest pieces of work first
+        pairs = [(_warping, pair) for pair in pairwise([*last, *frames])]
+        jobs = [*pairs, *((_sums_of, frame) for frame in frames)]
+        for sums in each(lambda job: job[0](job[1]), jobs):
+            for name, more in sums.items():
+                means[name].add(more)
+        for index, frame in enumerate(frames, start):
             for name, mean in by_region.items():
-                mean.add(_squares(source, frame, areas == labels[name]))
+                own = frame.areas == labels[name]
+                mean.add(_squares(frame.source, frame.edit, own))
             for name, shares in attention.items():
-                area = areas == labels[name]
+                area = frame.areas == labels[name]
                 _add_attention(shares, result.attention[name], index, area)
+        last = frames[-1:]
         yield Progress("measuring", number, len(parts), None)
     return {
         "outside_psnr": means["outside"].decibels,
@@ -133,15 +156,6 @@ def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
     return _mean_of(_similarity, a, b, where).value
 
 
-def warp_error(source: Frames, edited: Frames) -> float | None:
-    """Measure the deviation of an edit from the source's motion, 0..1; see
-    `_add_warping`. None for one frame."""
-    means: _Means = defaultdict(_Mean)
-    for last, now in pairwise(zip(source, edited, strict=True)):
-        _add_warping(means, last, now)
-    return means["edit"].value
-
-
 def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Mean:
     mean = _Mean()
     for frames in zip(a, b, where, strict=True):
@@ -149,33 +163,70 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
     return mean
 
 
+def _sums_of(frame: _Frame) -> dict[str, Sum]:
+    """Add up what a frame is measured by alone."""
+    source, edit, alone, inside, _ = frame
+    return {
+        "outside": _squares(source, edit, ~inside),
+        "similar": _similarity(source, edit, ~inside),
+        "alone": _squares(source, alone, ~inside),
+        "inside": _squares(source, edit, inside),
+    }
+
+
 def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    difference = a[where].astype(np.float64) - b[where]
-    return float(np.square(difference).sum()), difference.size
+    total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
+    return round(total), 3 * int(where.sum())  # whole, but for rounding
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    if not where.any():
-        return 0.0, 0
-    blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
-    x = a.astype(np.float64)
-    y = b.astype(np.float64)
-    mean_x = blur(x)
-    mean_y = blur(y)
-    var_x = blur(x * x) - mean_x**2
-    var_y = blur(y * y) - mean_y**2
-    covariance = blur(x * y) - mean_x * mean_y
-    c1 = (0.01 * 255) ** 2
-    c2 = (0.03 * 255) ** 2
-    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    denominator = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    similarity = (numerator / denominator)[where]
-    return float(similarity.sum()), similarity.size
+    """Add up the similarity of pixels: 1 where all that a window shows is equal, so
+    that it is computed elsewhere, band by band."""
+    apart = np.maximum.reduce(cv2.split(cv2.absdiff(a, b)))
+    found = where & (cv2.dilate(apart, np.ones((_WINDOW, _WINDOW))) > 0)
+    pixels = 3 * int(where.sum())
+    lost = 0.0
+    beyond = _WINDOW // 2
+    for top in range(0, len(a), _BAND):
+        band = found[top : top + _BAND].view(np.uint8)
+        left, first, width, height = cv2.boundingRect(band)
+        if not width:
+            continue
+        first += top
+        own = slice(first, first + height), slice(left, left + width)
+        around = tuple(slice(max(s.start - beyond, 0), s.stop + beyond) for s in own)
+        inner = tuple(
+            slice(s.start - wide.start, s.stop - wide.start)
+            for s, wide in zip(own, around, strict=True)
+        )
+        unlike = 1 - _similar(a[around], b[around])[inner]
+        lost += float(unlike[found[own]].sum(dtype=np.float64))
+    return pixels - lost, pixels
 
 
-def _add_warping(means: _Means, last: tuple[Rgb, Rgb], now: tuple[Rgb, Rgb]) -> None:
-    """Add the deviation of a frame and its edit, from those before, from the source's
-    motion: 0 for an edit that moves exactly like the source.
+def _similar(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
+    """Compute the structural similarity of each pixel, of the halves of sum and
+    difference of two frames: in single precision, too, equal frames give exactly 1."""
+    blur = partial(cv2.GaussianBlur, ksize=(_WINDOW, _WINDOW), sigmaX=1.5)
+    x = a.astype(np.float32)
+    y = b.astype(np.float32)
+    middle = np.float32(128)  # less is lost of squares of small numbers
+    both = (x + y) / 2 - middle
+    half = (x - y) / 2
+    mean = blur(both)
+    off = np.square(blur(half))
+    var_both = blur(np.square(both)) - np.square(mean)
+    var_half = blur(np.square(half)) - off
+    light = np.square(mean + middle)
+    c1 = np.float32((0.01 * 255) ** 2 / 2)
+    c2 = np.float32((0.03 * 255) ** 2 / 2)
+    numerator = (light - off + c1) * (var_both - var_half + c2)
+    return numerator / ((light + off + c1) * (var_both + var_half + c2))
+
+
+def _warping(pair: tuple[_Frame, _Frame]) -> dict[str, Sum]:
+    """Add up the deviation of the second of two frames, and of its edit, from those
+    before, moved along the source: 0 for an edit that moves exactly like the source.
 
     Mean absolute difference between each frame and the next one warped back by the
     source's flow, over pixels that the next frame shows, 0..1.
@@ -183,14 +234,23 @@ def _add_warping(means: _Means, last: tuple[Rgb, Rgb], now: tuple[Rgb, Rgb]) -> 
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
+    first, second = pair
     # Always DIS, so that figures of different machines compare.
-    forward, backward = estimate_both(last[0][None], now[0][None], "dis")
-    visible = ~occlusion(forward, backward)[0]
-    for name, before, after in zip(("own", "edit"), last, now, strict=True):
-        frames = torch.from_numpy(np.stack([before, after])).float() / 255
-        first, second = frames.movedim(-1, 1).split(1)
-        difference = (warp(second, forward) - first).abs().mean(1)[0][visible]
-        means[name].add((float(difference.sum()), len(difference)))
+    flows = estimate_both(first.source[None], second.source[None], "dis")
+    forward, backward = flows
+    before, after = (
+        np.concatenate([frame.source, frame.edit], 2).transpose(2, 0, 1)
+        for frame in pair
+    )
+    planes = torch.from_numpy(after)[None].float() / 255
+    moved = warp(torch.cat([backward, planes], 1), forward)
+    visible = ~hidden_by(forward, moved[:, :2])[0]
+    off = (moved[0, 2:] - torch.from_numpy(before).float() / 255).abs()
+    found = {}
+    for name, planes in (("own", off[:3]), ("edit", off[3:])):
+        difference = planes.mean(0)[visible]
+        found[name] = (float(difference.sum()), len(difference))
+    return found
 
 
 def _add_attention(

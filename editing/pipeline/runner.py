@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.motion import known_flows
 from regrain.editing.pipeline.clocks import RunClock
 from regrain.editing.pipeline.preparation import prepare_run, tuned_on
 from regrain.editing.pipeline.report import make_report
@@ -47,6 +48,7 @@ def _apart(run: Callable[P, Steps[None]]) -> Callable[P, Steps[None]]:
                 yield event
         finally:
             events.close()
+            known_flows.forget()
 
     return apart
 

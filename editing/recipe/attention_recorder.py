@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from numpy import ndarray
@@ -201,23 +202,17 @@ class AttentionRecorder:
         """Return maps over all steps, and over each third of them if there are several;
         probabilities."""
         seen = [part for part in PARTS if part in self._sums]
-        thirds = {part: self._maps(columns, part) for part in seen if len(seen) > 1}
-        return {
-            name: replace(
-                whole, parts={part: maps[name] for part, maps in thirds.items()}
+        every = [seen, *([part] for part in seen if len(seen) > 1)]
+        # one copy, since the program waits for each
+        means = torch.stack([torch.stack(self.means(*parts)) for parts in every]).cpu()
+        found = {}
+        for name, chosen in columns.items():
+            whole, *thirds = (
+                RegionAttention(*of_columns(both, chosen).numpy()) for both in means
             )
-            for name, whole in self._maps(columns, *seen).items()
-        }
-
-    def _maps(self, columns: Columns, *parts: str) -> dict[str, RegionAttention]:
-        before, after = (mean.cpu() for mean in self.means(*parts))
-        return {
-            name: RegionAttention(
-                before=of_columns(before, chosen).numpy(),
-                after=of_columns(after, chosen).numpy(),
-            )
-            for name, chosen in columns.items()
-        }
+            parts = dict(zip(seen, thirds, strict=False))
+            found[name] = replace(whole, parts=parts)
+        return found
 
 
 class Look(NamedTuple):

@@ -65,9 +65,10 @@ class Layout:
         @cache
         def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
             def pool(part: Tensor) -> Tensor:
-                return grid_labels(part.to(device), height, width, count)
+                return grid_labels(part, height, width, count)
 
-            return coded(request, pool)
+            # found on the processor: on a device each frame would wait for it
+            return coded(request, pool).to(device)
 
         self._cells = cells
 

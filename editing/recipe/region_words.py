@@ -163,6 +163,8 @@ class _BoundPart(NamedTuple):
         to_words: Regions of tokens and of words.
         weight: Strength of every token's region.
         bound: Whether its region has words.
+        places: The latents.
+        share: By how much maps of each count.
         acts: False if no token has a strength.
         acts_on_words: False if no token that is bound has one.
     """
@@ -171,6 +173,8 @@ class _BoundPart(NamedTuple):
     to_words: Partition
     weight: Float[Tensor, "tokens"]
     bound: Bool[Tensor, "tokens"]
+    places: Int[Tensor, "latents"]
+    share: Float[Tensor, "latents 1 1"]
     acts: bool
     acts_on_words: bool
 
@@ -218,9 +222,8 @@ class WordAttending:
         def spread(mass: Float[Tensor, "tokens words"]) -> Tensor:
             """Put the maps of a part of the clip among zeros for the rest of it."""
             whole = mass.new_zeros(time, tokens, mass.shape[-1])
-            places = [*part]
-            share = self._share[places].to(mass)
-            whole[places] = mass.unflatten(0, (-1, tokens)) * share
+            share = bound.share.to(mass)
+            whole[bound.places] = mass.unflatten(0, (-1, tokens)) * share
             return whole
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
@@ -242,7 +245,7 @@ class WordAttending:
         """Bind the tokens of some latents, which is the same in all steps."""
         if part not in self._parts:
             regions = self._regions
-            places = [*part]
+            places = torch.tensor(part, device=regions.codes.device)
             codes = regions.codes[places].flatten()
             words = self.bound.words
             weight = regions.strength[codes]
@@ -254,6 +257,8 @@ class WordAttending:
                 to_words=Partition.of(codes[None], words[None]),
                 weight=weight,
                 bound=bound,
+                places=places,
+                share=self._share.to(places.device)[places],
                 acts=bool(weight.any()),
                 acts_on_words=bool((weight * bound).any()),
             )

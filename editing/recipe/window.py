@@ -36,6 +36,7 @@ from regrain.editing.models.intervention import Weights
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.texts import Content
+from regrain.editing.storage.threads import each
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +116,12 @@ class WindowFrames:
 
 
 def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `pool` to all frames of labels or masks, of which few are read at a
-    time."""
-    return torch.cat(
-        [pool(torch.tensor(areas.read(*window))) for window in windows(len(areas))]
-    )
+    """Apply `pool`, which works on the processor, to all frames of labels or masks, of
+    which few are read at a time."""
+    found = []
+    for start, stop in windows(len(areas)):
+        found += each(pool, torch.tensor(areas.read(start, stop)).split(1))
+    return torch.cat(found)
 
 
 EditedCells = Callable[[Size], Area]

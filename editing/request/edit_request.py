@@ -188,7 +188,7 @@ class EditRequest(Draft):
         begins with one."""
         return METHODS[self.method].sees_pictures or self.decided.begins_given
 
-    @property
+    @cached_property
     def areas(self) -> LazyLabels:
         """`labels` with every edited region grown by its margin, and as its method fills
         it: where each edit may reach."""
@@ -206,7 +206,11 @@ class EditRequest(Draft):
             reach = self.decided.reach
             return grown if reach == "exact" else fill_labels(grown, margins, reach)
 
-        return LazyFrames((len(self.clip), height, width), np.uint8, read)
+        return LazyFrames((len(self.clip), height, width), np.uint8, read).kept()
+
+    def __getstate__(self) -> Json:
+        """Return what is pickled: all but the frames that were read."""
+        return {name: value for name, value in vars(self).items() if name != "areas"}
 
     @property
     def edited_mask(self) -> LazyMasks:

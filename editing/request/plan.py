@@ -15,6 +15,7 @@ from regrain.editing.media.lazy_frames import LazyRgb, Numbers, windows as spans
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.frame_subset import chosen
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
+from regrain.editing.storage.threads import each
 
 # long side in pixels of the frames in which cuts are sought: the threshold was measured
 # there
@@ -136,17 +137,28 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     """Look for cuts: yield each frame from 1 on, and whether a shot, of at least 4
     frames, begins with it."""
     # torch is slow to import
+    from torch import get_num_threads
+
     from regrain.editing.motion.correspondence import is_cut
 
     size = within(clip.size, SCANNED)
     frames = len(clip)
     last = 0  # first frame of the present shot
     before = resize(clip.read(0, 1), size)
-    for number in range(1, frames):
-        frame = resize(clip.read(number, number + 1), size)
-        possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
-        begins = possible and is_cut(before, frame)
-        if begins:
-            last = number
-        before = frame
-        yield number, begins
+    for start, stop in spans(frames - 1, get_num_threads()):
+        numbers = range(start + 1, stop + 1)
+        shown = [resize(clip.read(number, number + 1), size) for number in numbers]
+        pairs = zip(numbers, pairwise([before, *shown]), strict=True)
+        possible = {
+            number: pair
+            for number, pair in pairs
+            if number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
+        }
+        found = each(lambda pair: is_cut(*pair), possible.values())
+        cuts = {number for number, cut in zip(possible, found, strict=True) if cut}
+        for number in numbers:
+            begins = number in cuts and number - last >= LEAST_SHOT
+            if begins:
+                last = number
+            yield number, begins
+        before = shown[-1]

@@ -4,9 +4,7 @@ used."""
 from __future__ import annotations
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import ASSETS, find_local
 from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, state_of
+from regrain.editing.storage.threads import alone
 from regrain.masks.models.embedded import (
     PRIOR,
     TRUSTED,
@@ -112,26 +111,7 @@ def logits(
 ) -> Float32[np.ndarray, "answers height width"]:
     """Return the built-in SAM's logits of each pixel for each point on the object by
     itself or, without points, for a box."""
-    return _alone().submit(_logits, frame, points, box).result()
-
-
-@cache
-def _alone() -> ThreadPoolExecutor:
-    """Return a thread that does all of its work itself: the built-in SAM is so small
-    that the threads of PyTorch would wait for each other, longest beside a run."""
-    import torch
-
-    usual = torch.get_num_threads()
-    with ThreadPoolExecutor(1) as another:
-        alone = ThreadPoolExecutor(1)
-        alone.submit(torch.set_num_threads, 1).result()
-        # A thread has what was set last, in whichever thread, when it first asks.
-        alone.submit(torch.get_num_threads).result()
-        another.submit(torch.set_num_threads, usual).result()
-    return alone
-
-
-os.register_at_fork(after_in_child=_alone.cache_clear)  # where that thread is not
+    return alone(1).submit(_logits, frame, points, box).result()
 
 
 def _logits(

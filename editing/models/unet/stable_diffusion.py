@@ -358,7 +358,9 @@ class StableDiffusion(TurnTaking):
                 none.
         """
         rows = x.to(self.device, self.dtype)
-        t = torch.tensor(step.t, device=self.device)
+        t = torch.full(
+            (), step.t, device=self.device
+        )  # without a copy, unlike `tensor`
         given = self.read_by(rows, text)
         wide = rows
         if self.inpaints != (change.beside is not None):

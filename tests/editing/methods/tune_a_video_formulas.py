@@ -29,7 +29,7 @@ CASE = Case(
         "tune_seed": 1,
         "temporal_rank": Row(2, TUNED),
         "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
-        "tune_preview_every": Row(1, shown=calls_of),
+        "tune_preview_every": Row(1, {"preview_every": 9}, shown=calls_of),
     },
     heat={"fox"},
 )
@@ -66,7 +66,7 @@ def check_tuning(run: Run) -> None:
         assert call.branches == 1
         assert has_text(call, 0, words)
     shown = [call for call in run.of("tuning") if not call.learns]
-    every = params.tune_preview_every
+    every = params.preview_every and params.tune_preview_every
     tuned_at = range(params.tune_steps + 1)
     previews = [step for step in tuned_at if every and step % every == 0]
     assert len(shown) == 8 * len(previews)

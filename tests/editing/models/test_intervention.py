@@ -14,7 +14,7 @@ SEEN = {"sparse-causal": ("first", "previous"), "dense": "all", "middle": ("midd
 
 
 def attend_over(frames, selectors):
-    seen = frames_seen(selectors, frames)
+    seen = frames_seen(selectors, frames, torch.device("cpu"))
 
     def attend(q, k, v, site):
         return (

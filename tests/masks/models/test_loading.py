@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import init_empty_weights
 
+from regrain.editing.storage import threads
 from regrain.editing.storage.safetensors_files import LOADING
 from regrain.masks.models import sam
 
@@ -37,7 +38,7 @@ def test_the_built_in_sam_is_asked_in_one_thread_and_others_are_as_many(monkeypa
     monkeypatch.setattr(sam, "_logits", lambda *_: seen.append(torch.get_num_threads()))
     usual = torch.get_num_threads()
     torch.set_num_threads(3)
-    sam._alone.cache_clear()
+    threads.alone.cache_clear()
     try:
         sam.logits(None, np.zeros((1, 2)))
         with ThreadPoolExecutor(1) as later:

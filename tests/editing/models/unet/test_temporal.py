@@ -85,7 +85,7 @@ def test_untuned_it_is_the_image_model(small, rank):
     weights = small.untuned(rank, seeded(0))
     step, text = small.schedule.sampling(3)[1], small.embed([WORDS, "a fox"])
     for patches in ((), (joint_norm(FRAMES),)):
-        change = Intervention(sparse_causal(FRAMES), patches)
+        change = Intervention(sparse_causal(FRAMES, CPU), patches)
         usual = small.predict(noisy(2 * FRAMES), step, text, change)
         found = small.predict(
             noisy(2 * FRAMES),
@@ -123,7 +123,7 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
         for n, x in weights.items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
-    joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
+    joint = Intervention(sparse_causal(FRAMES, CPU), (joint_norm(FRAMES),))
     change = with_weights(joint, weights, FRAMES)
     _, eps = model.predict(x, step, text, change)
     unet = reference.network(model.unet, weights)
@@ -144,7 +144,7 @@ def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(
     view = tuned(small, adapter)
     given = noisy(FRAMES), small.schedule.sampling(3)[1], small.embed([WORDS])
     plain = small.predict(*given)
-    for change in (Intervention(sparse_causal(FRAMES)), Intervention()):
+    for change in (Intervention(sparse_causal(FRAMES, CPU)), Intervention()):
         bound = with_weights(change, adapter.weights, FRAMES)
         expected = small.predict(*given, bound)
         found = view.predict(*given, change, recompute=recompute)
