@@ -259,7 +259,6 @@ class Shown:
     pictures: int
     kept: float
     _separations: dict[Piece, Separation | None] = field(default_factory=dict)
-    _places: dict[Piece, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -308,9 +307,8 @@ class Shown:
         self, words: WordAttending | None, step: Step, part: Piece
     ) -> Intervention:
         """Return what alters the call of a piece; see `ChangeFn`."""
-        if part not in self._places:  # copied to the device once
-            self._places[part] = torch.tensor(part, device=self.codes.device)
-        places = self._places[part]
+        # one copy, which a list as an index would be each time
+        places = torch.tensor(part, device=self.codes.device)
         attend = words.attend(step, part) if words else None
         separation = self._separation(part)
         if separation is not None:
