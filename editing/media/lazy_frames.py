@@ -7,7 +7,6 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +18,6 @@ from numpy.typing import DTypeLike
 from regrain.editing.errors import ResourceError
 
 WINDOW = 4  # frames that are read at a time
-_KEPT = 1 << 25  # bytes of frames that are kept
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -108,17 +106,6 @@ class LazyFrames(NDArrayOperatorsMixin):
             return change(self.read(start, stop))
 
         return LazyFrames((*self.shape[:3], *channels), dtype, read)
-
-    def kept(self) -> LazyFrames:
-        """Return these frames so that those read last need not be read again; nothing
-        is to be written into them."""
-        frame = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-        last = lru_cache(max(1, _KEPT // max(1, WINDOW * frame)))(self._read)
-
-        def read(start: int, stop: int) -> np.ndarray:
-            return (last if stop - start <= WINDOW else self._read)(start, stop)
-
-        return LazyFrames(self.shape, self.dtype, read)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.read(index, index + 1)[0] for index in range(len(self)))

@@ -258,8 +258,7 @@ class Shown:
     codes: Int[Tensor, "time tokens"]
     pictures: int
     kept: float
-    _separations: dict[Piece, Separation | None] = field(default_factory=dict)
-    _places: dict[Piece, Tensor] = field(default_factory=dict)
+    _pieces: dict[Piece, tuple[Tensor, Separation | None]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -296,7 +295,7 @@ class Shown:
             1 - params.picture_binding,
         )
         every = tuple(range(len(codes)))
-        if params.self_strength and shown._separation(every):
+        if params.self_strength and shown._piece(every)[1]:
             raise RequestError(
                 "params.self_strength",
                 "Regions with pictures cannot be kept apart by it, too. Set it to 0, or "
@@ -308,11 +307,8 @@ class Shown:
         self, words: WordAttending | None, step: Step, part: Piece
     ) -> Intervention:
         """Return what alters the call of a piece; see `ChangeFn`."""
-        if part not in self._places:  # copied to the device once
-            self._places[part] = torch.tensor(part, device=self.codes.device)
-        places = self._places[part]
+        places, separation = self._piece(part)
         attend = words.attend(step, part) if words else None
-        separation = self._separation(part)
         if separation is not None:
             attend = _apart(separation, attend or plain)
         scale = self.token_scale
@@ -322,17 +318,17 @@ class Shown:
             token_scale=None if scale is None else scale[places].flatten(),
         )
 
-    def _separation(self, part: Piece) -> Separation | None:
-        """Return what keeps pictures apart in a piece, which is the same in all
-        steps."""
-        if part not in self._separations:
-            codes = self.codes[[*part]]
+    def _piece(self, part: Piece) -> tuple[Tensor, Separation | None]:
+        """Return the latents of a piece, and what keeps pictures apart in it: the same
+        in all steps, so that they go to the device once."""
+        if part not in self._pieces:
+            places = torch.tensor(part, device=self.codes.device)
+            codes = self.codes[places]
             is_picture = torch.zeros_like(codes, dtype=torch.bool)
             is_picture[: self.pictures] = True
-            self._separations[part] = Separation.of(
-                codes.flatten(), is_picture.flatten(), self.kept
-            )
-        return self._separations[part]
+            separation = Separation.of(codes.flatten(), is_picture.flatten(), self.kept)
+            self._pieces[part] = places, separation
+        return self._pieces[part]
 
 
 def _apart(separation: Separation, others: AttentionFn) -> AttentionFn:

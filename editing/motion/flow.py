@@ -76,7 +76,7 @@ def estimate_flow(
 
 def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
     pairs = zip(frames, targets, strict=True)
-    flows = each(lambda pair: once(*pair, _dis_flow), pairs)
+    flows = each(lambda pair: once(pair, _dis_flow), pairs)
     height, width = frames.shape[1:3]
     return torch.from_numpy(np.array(flows, np.float32).reshape(-1, 2, height, width))
 

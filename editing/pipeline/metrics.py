@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import (
@@ -32,8 +31,6 @@ Metrics = Content
 Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
-_WINDOW = 11  # pixels of a side of SSIM's window
-_BAND = 64  # rows of a frame that are looked at together
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
 
 
@@ -64,15 +61,8 @@ class _Mean:
 _Means = defaultdict[str, _Mean]
 
 
-class _Frame(NamedTuple):
-    """A frame of the source, with the edit, the edit alone, where that is, and the
-    label of each pixel."""
-
-    source: Rgb
-    edit: Rgb
-    alone: Rgb
-    inside: Mask
-    areas: Grey
+_Frame = tuple[Rgb, Rgb, Rgb, Mask, Grey]
+"""A frame of the source, the edit, the edit alone, where that is, and labels."""
 
 
 def measure(result: EditResult, request: EditRequest) -> Metrics:
@@ -109,19 +99,20 @@ def measuring(
     parts = list(windows(len(result.source)))
     for number, (start, stop) in enumerate(parts, 1):
         read = [frames[start:stop] for frames in (*shown, request.areas)]
-        frames = [_Frame(*frame) for frame in zip(*read, strict=True)]
-        # the longest pieces of work first
-        pairs = [(_warping, pair) for pair in pairwise([*last, *frames])]
-        jobs = [*pairs, *((_sums_of, frame) for frame in frames)]
-        for sums in each(lambda job: job[0](job[1]), jobs):
-            for name, more in sums.items():
-                means[name].add(more)
-        for index, frame in enumerate(frames, start):
+        frames: list[_Frame] = [*zip(*read, strict=True)]
+        for alike in each(lambda one: _similarity(one[0], one[1], ~one[3]), frames):
+            means["similar"].add(alike)
+        for own, of_edit in each(_warping, pairwise([*last, *frames])):
+            means["own"].add(own)
+            means["edit"].add(of_edit)
+        for index, (source, frame, alone, inside, areas) in enumerate(frames, start):
+            means["outside"].add(_squares(source, frame, ~inside))
+            means["alone"].add(_squares(source, alone, ~inside))
+            means["inside"].add(_squares(source, frame, inside))
             for name, mean in by_region.items():
-                own = frame.areas == labels[name]
-                mean.add(_squares(frame.source, frame.edit, own))
+                mean.add(_squares(source, frame, areas == labels[name]))
             for name, shares in attention.items():
-                area = frame.areas == labels[name]
+                area = areas == labels[name]
                 _add_attention(shares, result.attention[name], index, area)
         last = frames[-1:]
         yield Progress("measuring", number, len(parts), None)
@@ -163,54 +154,19 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
     return mean
 
 
-def _sums_of(frame: _Frame) -> dict[str, Sum]:
-    """Add up what a frame is measured by alone."""
-    source, edit, alone, inside, _ = frame
-    return {
-        "outside": _squares(source, edit, ~inside),
-        "similar": _similarity(source, edit, ~inside),
-        "alone": _squares(source, alone, ~inside),
-        "inside": _squares(source, edit, inside),
-    }
-
-
 def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
     total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
     return round(total), 3 * int(where.sum())  # whole, but for rounding
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    """Add up the similarity of pixels: 1 where all that a window shows is equal, so
-    that it is computed elsewhere, band by band."""
-    apart = np.maximum.reduce(cv2.split(cv2.absdiff(a, b)))
-    found = where & (cv2.dilate(apart, np.ones((_WINDOW, _WINDOW))) > 0)
-    pixels = 3 * int(where.sum())
-    lost = 0.0
-    beyond = _WINDOW // 2
-    for top in range(0, len(a), _BAND):
-        band = found[top : top + _BAND].view(np.uint8)
-        left, first, width, height = cv2.boundingRect(band)
-        if not width:
-            continue
-        first += top
-        own = slice(first, first + height), slice(left, left + width)
-        around = tuple(slice(max(s.start - beyond, 0), s.stop + beyond) for s in own)
-        inner = tuple(
-            slice(s.start - wide.start, s.stop - wide.start)
-            for s, wide in zip(own, around, strict=True)
-        )
-        unlike = 1 - _similar(a[around], b[around])[inner]
-        lost += float(unlike[found[own]].sum(dtype=np.float64))
-    return pixels - lost, pixels
-
-
-def _similar(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
-    """Compute the structural similarity of each pixel, of the halves of sum and
-    difference of two frames: in single precision, too, equal frames give exactly 1."""
-    blur = partial(cv2.GaussianBlur, ksize=(_WINDOW, _WINDOW), sigmaX=1.5)
+    if not where.any():
+        return 0.0, 0
+    blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
+    # Halves of sum and difference, near 0: single precision is enough for their squares.
+    middle = np.float32(128)
     x = a.astype(np.float32)
     y = b.astype(np.float32)
-    middle = np.float32(128)  # less is lost of squares of small numbers
     both = (x + y) / 2 - middle
     half = (x - y) / 2
     mean = blur(both)
@@ -221,10 +177,12 @@ def _similar(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
     c1 = np.float32((0.01 * 255) ** 2 / 2)
     c2 = np.float32((0.03 * 255) ** 2 / 2)
     numerator = (light - off + c1) * (var_both - var_half + c2)
-    return numerator / ((light + off + c1) * (var_both + var_half + c2))
+    denominator = (light + off + c1) * (var_both + var_half + c2)
+    similarity = (numerator / denominator)[where]
+    return float(similarity.sum(dtype=np.float64)), similarity.size
 
 
-def _warping(pair: tuple[_Frame, _Frame]) -> dict[str, Sum]:
+def _warping(pair: tuple[_Frame, _Frame]) -> tuple[Sum, Sum]:
     """Add up the deviation of the second of two frames, and of its edit, from those
     before, moved along the source: 0 for an edit that moves exactly like the source.
 
@@ -234,23 +192,17 @@ def _warping(pair: tuple[_Frame, _Frame]) -> dict[str, Sum]:
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    first, second = pair
-    # Always DIS, so that figures of different machines compare.
-    flows = estimate_both(first.source[None], second.source[None], "dis")
-    forward, backward = flows
-    before, after = (
-        np.concatenate([frame.source, frame.edit], 2).transpose(2, 0, 1)
-        for frame in pair
+    before, after = (np.concatenate(frames[:2], 2) for frames in pair)
+    first, second = (
+        torch.from_numpy(one).movedim(2, 0)[None] for one in (before, after)
     )
-    planes = torch.from_numpy(after)[None].float() / 255
-    moved = warp(torch.cat([backward, planes], 1), forward)
+    # Always DIS, so that figures of different machines compare.
+    forward, backward = estimate_both(pair[0][0][None], pair[1][0][None], "dis")
+    moved = warp(torch.cat([backward, second.float() / 255], 1), forward)
     visible = ~hidden_by(forward, moved[:, :2])[0]
-    off = (moved[0, 2:] - torch.from_numpy(before).float() / 255).abs()
-    found = {}
-    for name, planes in (("own", off[:3]), ("edit", off[3:])):
-        difference = planes.mean(0)[visible]
-        found[name] = (float(difference.sum()), len(difference))
-    return found
+    off = (moved[0, 2:] - first[0].float() / 255).abs()
+    own, edit = (planes.mean(0)[visible] for planes in off.split(3))
+    return (float(own.sum()), len(own)), (float(edit.sum()), len(edit))
 
 
 def _add_attention(

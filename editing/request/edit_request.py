@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,6 +60,7 @@ from regrain.editing.storage.texts import Json, Values
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
+_KEPT = 4  # times that frames are read, of which the areas are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +200,7 @@ class EditRequest(Draft):
             for region in self.edited
         }
 
+        @lru_cache(_KEPT)
         def read(start: int, stop: int) -> LabelFrames:
             if labels is None:
                 return np.zeros((stop - start, height, width), np.uint8)
@@ -206,7 +208,7 @@ class EditRequest(Draft):
             reach = self.decided.reach
             return grown if reach == "exact" else fill_labels(grown, margins, reach)
 
-        return LazyFrames((len(self.clip), height, width), np.uint8, read).kept()
+        return LazyFrames((len(self.clip), height, width), np.uint8, read)
 
     def __getstate__(self) -> Json:
         """Return what is pickled: all but the frames that were read."""

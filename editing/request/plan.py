@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
 from regrain.editing.media.clip import Clip, resize, within
-from regrain.editing.media.lazy_frames import LazyRgb, Numbers, windows as spans
+from regrain.editing.media.lazy_frames import (
+    LazyRgb,
+    Numbers,
+    RgbFrames,
+    windows as spans,
+)
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.frame_subset import chosen
 from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
@@ -144,21 +149,17 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     size = within(clip.size, SCANNED)
     frames = len(clip)
     last = 0  # first frame of the present shot
-    before = resize(clip.read(0, 1), size)
-    for start, stop in spans(frames - 1, get_num_threads()):
-        numbers = range(start + 1, stop + 1)
-        shown = [resize(clip.read(number, number + 1), size) for number in numbers]
-        pairs = zip(numbers, pairwise([before, *shown]), strict=True)
-        possible = {
-            number: pair
-            for number, pair in pairs
-            if number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
-        }
-        found = each(lambda pair: is_cut(*pair), possible.values())
-        cuts = {number for number, cut in zip(possible, found, strict=True) if cut}
-        for number in numbers:
-            begins = number in cuts and number - last >= LEAST_SHOT
+    shown = (resize(clip.read(number, number + 1), size) for number in range(frames))
+    pairs = enumerate(pairwise(shown), 1)
+
+    def may_begin(pair: tuple[int, Sequence[RgbFrames]]) -> bool:
+        number, both = pair
+        possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
+        return possible and is_cut(*both)
+
+    while some := [*islice(pairs, get_num_threads())]:
+        for (number, _), begins in zip(some, each(may_begin, some), strict=True):
+            begins = begins and number - last >= LEAST_SHOT
             if begins:
                 last = number
             yield number, begins
-        before = shown[-1]

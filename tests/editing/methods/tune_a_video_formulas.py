@@ -21,7 +21,7 @@ from wiring import (
 
 TUNED = {"learning_rate": 1e-3, "tune_steps": 3}
 CASE = Case(
-    base=SHORT | {"tune_preview_every": 0, "tune_steps": 1},
+    base=SHORT | {"tune_steps": 1},
     rows={
         "preset": "fatezero",
         "tune_steps": 2,

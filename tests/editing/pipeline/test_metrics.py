@@ -12,7 +12,9 @@ from torchmetrics.functional.image import (
 
 from regrain.editing import ArrayClip, EditRequest, EditResult, Region, RegionAttention
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
+from regrain.editing.motion import flow, known_flows
 from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim
+from regrain.editing.request import edit_request
 
 
 @pytest.fixture
@@ -147,3 +149,28 @@ def test_what_is_not_there_has_no_figure(edited):
     found = measure(everything, request)
     assert (found["outside_psnr"], found["outside_ssim"]) == (None, None)
     assert found["inside_psnr"] < 40
+
+
+def test_flows_are_estimated_and_areas_grown_once(edited, monkeypatch):
+    """By tracks and metrics of a run; another run estimates them anew."""
+    request, result = edited
+    estimated, grown = [], []
+    estimate, grow = flow._dis_flow, edit_request.grow_labels
+    monkeypatch.setattr(
+        flow, "_dis_flow", lambda *pair: estimated.append(0) or estimate(*pair)
+    )
+    monkeypatch.setattr(
+        edit_request, "grow_labels", lambda *given: grown.append(0) or grow(*given)
+    )
+    measure(result, request)
+    assert len(grown) == 2  # windows of four frames, read for areas and the mask
+    large = moving(3, 128, 128).repeat(2, 1).repeat(2, 2)
+    shown = replace(result, frames=large, uncomposited=large, source=large)
+    asked = EditRequest(ArrayClip(large), None, ())
+    estimated.clear()
+    for _ in range(2):
+        known_flows.forget()
+        flow.follow(large, (32, 32), "dis")
+        mask = asked.edited_mask
+        measure(replace(shown, edited_mask=mask, attention={}), asked)
+    assert len(estimated) == 2 * 4

@@ -20,6 +20,7 @@ from regrain.editing.models.unet.temporal import (
 from regrain.editing.models.unet.tuned import tuned
 
 ASSETS = Path(__file__).parents[4] / "assets"
+CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
