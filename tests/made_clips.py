@@ -146,9 +146,9 @@ def add_box(path: Path, entry: bytes, kind: bytes, content: bytes) -> None:
     """Put a box at the end of the only sample entry of an MP4."""
     data = bytearray(path.read_bytes())
     box = struct.pack(">I4s", 8 + len(content), kind) + content
-    end = 0
+    at = end = 0
     for name in (*_BOXES, entry):
-        at = data.index(name, end and at) - 4
+        at = data.index(name, at) - 4
         (size,) = struct.unpack_from(">I", data, at)
         struct.pack_into(">I", data, at, size + len(box))
         end = at + size
