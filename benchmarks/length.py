@@ -7,8 +7,7 @@ time.
 - `windows`: a clip in several windows. `seams` is the warp error across their borders over that inside them;
   `first` and `last` are the shares of regions that show what was asked for in the first and the last second;
   `drift` is the distance between a region's colours in the first and the last second over that in the true
-  edit, and `growth` the same for how many times that distance exceeds the one between the first two seconds;
-  `left` is the time left that is said when the second window begins over what the rest took.
+  edit.
 - `keys`: every 8th frame is edited, the others are filled. dB to the true edit inside the regions for both,
   and how many times faster this is than editing all frames.
 """
@@ -25,7 +24,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -38,7 +36,7 @@ from regrain.editing import edit, load_backbone, save_project
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.pipeline.metrics import psnr
-from regrain.editing.recipe.events import EditResult, Finished, Progress, WindowStarted
+from regrain.editing.recipe.events import EditResult, Finished
 from storybook import render
 
 # The kind of edit by which each method is measured.
@@ -84,46 +82,25 @@ def memory(method: str, frames: int, settings: Sequence[str]) -> int:
     return usage.ru_maxrss * 1024
 
 
-class Run(NamedTuple):
-    """An edit on an empty cache: its result, its seconds without loading the model, and
-    the time left.
-
-    `left` is what was said after the first window over what the rest took; NaN without
-    a second window.
-    """
-
-    result: EditResult
-    seconds: float
-    left: float
-
-
-def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
-    """Edit a clip."""
+def run(
+    task: Task, backbone: Backbone, method: str, **given: object
+) -> tuple[EditResult, float]:
+    """Edit a clip on an empty cache; returns its seconds without loading the model,
+    too."""
     params = params_for(KINDS[method], {"method": method}, backbone)
     del params["method"]
     params |= QUIET.get(method, {})
     params |= {"preview_every": 0, **given}
     request = replace(task.request, method=method, params=params)
-    window = 0
-    told = float("nan")
-    told_at = 0.0
-    last = None
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, {"REGRAIN_CACHE": folder}),
     ):
         began = time.perf_counter()
-        for last in edit(request, backbone):
-            if isinstance(last, WindowStarted):
-                window = last.number
-            if window == 2 and not told_at and isinstance(last, Progress):
-                left = last.seconds_left
-                if left is not None:
-                    told = left
-                    told_at = time.perf_counter()
+        *_, last = edit(request, backbone)
         ended = time.perf_counter()
     assert isinstance(last, Finished)
-    return Run(last.result, ended - began, told / (ended - told_at))
+    return last.result, ended - began
 
 
 def in_windows(task: Task, result: EditResult) -> dict[str, float]:
@@ -131,13 +108,11 @@ def in_windows(task: Task, result: EditResult) -> dict[str, float]:
     frames = np.asarray(result.frames)
     truth = render(task.truth, SIZE)
     last_second = len(frames) - SECOND
-    drift = _drift(task, frames, truth.frames, last_second)
     return {
         "seams": _seams(task, result, truth.flow),
         "first": _right(task, frames, 0),
         "last": _right(task, frames, last_second),
-        "drift": drift,
-        "growth": drift / _drift(task, frames, truth.frames, SECOND),
+        "drift": _drift(task, frames, truth.frames, last_second),
     }
 
 
@@ -216,16 +191,13 @@ def measure(
     make = TASKS[KINDS[method]]
     for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
         task = make(seed, SIZE, true_masks(MARGIN), args.frames)
-        whole = run(task, backbone, method, **given)
-        figures = in_windows(task, whole.result)
-        figures["left"] = whole.left
-        parts["windows"].append(figures)
+        whole, seconds = run(task, backbone, method, **given)
+        parts["windows"].append(in_windows(task, whole))
         if "keys" in args.part:
             interval = f"every {args.every}"
-            fewer = run(task, backbone, method, **given, keyframes=interval)
-            figures = with_keys(task, fewer.result)
-            figures["faster"] = whole.seconds / fewer.seconds
-            parts["keys"].append(figures)
+            fewer, less = run(task, backbone, method, **given, keyframes=interval)
+            figures = with_keys(task, fewer)
+            parts["keys"].append(figures | {"faster": seconds / less})
     for part, rows in parts.items():
         if rows:
             yield part, _means(rows)
