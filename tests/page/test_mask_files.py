@@ -7,14 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 from browser import drop, saved
-from canvas import SIDE, mask, start_empty, state, until
+from canvas import SIDE, mask, press_at_picture, start_empty, state, until
 from PIL import Image
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def export(page, form, folder):
-    page.keyboard.press("m")
+    press_at_picture(page, "m")
     page.wait_for_selector(".rg-mask-files[open]")
     return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
 

@@ -154,11 +154,11 @@ def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
 
 def test_words_are_written_at_the_thing_and_tried_in_place(page):
     start_empty(page)
-    mask_disc(page)
+    click(page, LEFT)
+    page.keyboard.type("a robot")  # while its mask is on its way, and after
     bubble = page.locator(".rg-bubble")
     bubble.wait_for()
     prompt = bubble.locator("[data-key=prompt]")
-    prompt.fill("a robot")
     line = page.locator(".rg-card-line")
     wait(
         lambda: line.inner_text().split() == ["1", "becomes", "a", "robot"],
@@ -180,6 +180,11 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     assert made["labels"] == [1, 2]
     assert made["points"][0] == {"1": 1, "2": 1}
     assert "A new region" in page.inner_text(".rg-say")
+    page.wait_for_function("document.activeElement.matches('#rg-prompt-1')")
+    page.keyboard.press("Control+z")  # nothing is written there yet
+    until(page, lambda s: not s["points"][0].get("2"), "its mask is undone")
+    page.keyboard.press("Control+y")
+    until(page, lambda s: s["points"][0].get("2"), "and back")
     page.wait_for_selector(".rg-bubble [data-key=prompt]")
     # One more click goes to it while that has no words.
     click(page, (RIGHT[0] + 8, RIGHT[1]))

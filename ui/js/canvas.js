@@ -65,7 +65,7 @@ const layOut = (editor, trigger) => {
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
   const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
-  const shown = [makeTrim(), toolbar.node, surface.node, line.node, note.node, finders.cost];
+  const shown = [makeTrim(), toolbar.node, surface.node, bubble.node, line.node, note.node, finders.cost];
   const root = make("div", "rg-editor", ...shown, heard, help, files.dialog);
   const back = button("rg-link", "Show the source", undefined, "Or click the picture");
   const still = make("span", { className: "rg-chip rg-still", hidden: true }, make("span"), back);
@@ -101,9 +101,7 @@ const listenToPage = (editor, trigger) => {
     editor.say("");
     redraw();
     // Whoever is at the list of regions writes there.
-    const atList = document.activeElement?.closest(".rg-card");
-    if (atList) bubble.close();
-    else bubble.open();
+    if (document.activeElement?.closest(".rg-card")) bubble.close();
     editor.refresh();
   });
   hub.on("pressed", () => bubble.close());
@@ -201,7 +199,7 @@ const openClip = (editor, { id, clip, tracking }) => {
 
 /** @param {Editor} editor @param {string} note */
 const showLost = (editor, note) => {
-  Object.assign(editor, { pending: [], held: [], adding: 0, tracking: 0 });
+  Object.assign(editor, { pending: [], held: [], marked: new Set(), adding: 0, tracking: 0 });
   editor.say(note, true);
   editor.refresh();
   editor.draw();

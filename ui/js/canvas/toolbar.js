@@ -68,7 +68,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const { sizes, resize } = makeSizes(editor);
   surface.node.append(sizes);
   const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => editor.ask("undo"), "Undo");
-  const hint = "Follow the regions through the clip (T)";
+  const hint = "Follow the regions through the clip";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
   const { tools, choose } = makeTools(editor, surface.canvas, sizes, heard);
