@@ -44,7 +44,10 @@ def all_loaded(page):
 
 def press_at_picture(page, key):
     """Press a key there, which words at a mask would take."""
-    page.evaluate("window.regrain.editor.parts.bubble.close()")
+    page.evaluate(
+        """(({ bubble, surface }) => { bubble.close();
+          surface.canvas.focus({ preventScroll: true }); })(window.regrain.editor.parts)"""
+    )
     page.keyboard.press(key)
 
 

@@ -178,17 +178,23 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     wait(lambda: pixel(page, (200, 40))[0] < 150, "masks are hidden")
 
 
-def test_regions_are_renamed_recoloured_reordered_and_restored(page):
+def test_regions_are_named_recoloured_reordered_and_restored(page):
     evil = "${alert(1)} <img src=x onerror=alert(2)>"
     for label in (1, 2):
         open_card(page, label)
-    page.fill(".rg-card[data-label='1'] .rg-name", evil)
+    write(page, "#rg-prompt-0", evil)
     page.locator(".rg-card[data-label='1'] input[type=color]").evaluate(
         "node => { node.value = '#ff00ff'; node.dispatchEvent(new Event('input', { bubbles: true })); }"
     )
-    assert evil[:30] in page.inner_text(".rg-card[data-label='1'] .rg-card-line")
+    said = page.locator(".rg-card[data-label='1'] .rg-card-line")
+    wait(lambda: evil in said.inner_text(), "said as it is")
     assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
-    assert page.is_visible("#cards >> text=Upper regions cover lower ones.")
+    # Which one is above matters where their masks overlap.
+    order = page.locator("#cards >> text=Upper regions cover lower ones.")
+    assert order.is_hidden()
+    press_at_picture(page, "b")
+    paint(page, LEFT, RIGHT)
+    order.wait_for()
     page.click(".rg-card[data-label='2'] >> text=Move up")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
     color = "document.querySelector('.rg-words').style.getPropertyValue('--region')"
@@ -201,8 +207,9 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
         page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back"
     )
     page.wait_for_selector(".rg-card[data-label='1']")
-    assert page.input_value(".rg-card[data-label='1'] .rg-name") == evil[:40]
+    assert evil in said.inner_text()
     assert page.locator("#cards img[src='x'], #canvas .rg-time img").count() == 0
+    write(page, ".rg-card-words[data-label='1'] [data-key=prompt]", "a robot")
     run(page)
 
 

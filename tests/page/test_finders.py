@@ -11,7 +11,7 @@ from browser import (
     overflow,
     serving,
 )
-from canvas import noise, write_film
+from canvas import noise, press_at_picture, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
 

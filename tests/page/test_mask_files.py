@@ -58,7 +58,7 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
         r"Read: 2 regions: \d+ % and \d+ % of the picture, on 8 of 8", said
     )
     if form == "coco":  # names come along
-        names = page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)")
+        names = page.evaluate("window.regrain.regions.map(({ name }) => name)")
         assert names == ["left disc", "right disc"]
     page.keyboard.press("Control+z")
     until(page, lambda s: s["labels"] == [], "one step undoes it")

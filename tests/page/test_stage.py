@@ -173,7 +173,7 @@ def test_words_are_written_at_the_thing_and_tried_in_place(page):
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("document.body.dataset.stage") == "masks"
     page.wait_for_function(ENDED)
-    assert page.locator("text=Download video").count() == 0  # of a try
+    assert page.locator(".rg-download").count() == 0  # of a try
     # A click on another thing begins the next region, below the first, and says so.
     click(page, RIGHT)
     made = until(page, lambda s: len(s["labels"]) == 2 and not s["waiting"], "the next")
@@ -219,7 +219,7 @@ def test_a_result_stays_until_there_is_another(server, page):
         press_run(page)
         page.wait_for_selector("text=/step 4 of 12/")
         assert page.get_attribute("video.edited", "src") == shown
-        assert page.is_visible(".rg-files a")
+        assert page.is_visible(".rg-download")
         dim = "getComputedStyle(document.querySelector('video.edited')).opacity"
         wait(lambda: float(page.evaluate(dim)) < 0.6, "it is dimmed")
     wait_for_result(page)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellKind, cellsOf, coverage, strength } from "../../../ui/js/canvas/cells.js";
+import { cellKind, cellsOf, coverage, overlap, strength } from "../../../ui/js/canvas/cells.js";
 import * as outline from "../../../ui/js/canvas/outline.js";
 
 const grid = (text) => Uint8Array.from(text.replaceAll(/\s/g, ""), Number);
@@ -51,6 +51,12 @@ test("an outline reaches the frame's edge, and two labels that touch have each t
 test("a number sits in the middle of the first run of its region's uppermost row", () => {
   const top = grid("000000 011100 222011");
   assert.deepEqual(outline.crowns(top, 6), { 1: [2, 1], 2: [1, 2] });
+});
+
+test("masks overlap where both cover a pixel", () => {
+  assert.equal(overlap(["2 3 5", "5 2 3", "0 2 8"]), false);
+  assert.equal(overlap(["2 3 5", "4 2 4"]), true);
+  assert.equal(overlap(["10", ""]), false);
 });
 
 test("a cell says drawn, tracked, uncertain or none; on long clips, cells that are alike are joined", () => {
