@@ -61,7 +61,7 @@ def test_results_that_ship_show_at_once_and_examples_move(real_server, open_page
         lambda: plays(page, "edited") and plays(page, "source"),
         "the first result plays",
     )
-    assert 300_000 < page.evaluate(LOADED) <= 640_000
+    assert 300_000 < page.evaluate(LOADED) <= 560_000
     assert page.inner_text(".rg-made").startswith("Click a thing in the picture")
     said = page.inner_text(".rg-facts")
     assert "Its motion error is 0.7 times the source’s." in said
