@@ -275,7 +275,7 @@ def test_an_error_goes_with_its_cause_and_moves_nothing(page):
 def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open_page):
     page = open_page(real_server, settings=False, **DESK)
     page.wait_for_selector("video.edited")
-    wait(lambda: len(page.evaluate(CONTROLS)) <= 15, "few controls are in sight")
+    wait(lambda: len(page.evaluate(CONTROLS)) <= 16, "few controls are in sight")
     wait(lambda: page.evaluate(PICTURE)["height"] >= 560, "a large picture")
     page.click(".rg-how")
     option = page.locator(".rg-method option[value=flow_regions]")

@@ -33,9 +33,9 @@ test("words stand beside the mask, off other masks, and nowhere on the stage wit
   const room = { width: 600, height: 400 };
   const size = { width: 200, height: 50 };
   const box = [250, 150, 350, 250];
-  assert.deepEqual(besideMask(box, [], size, room), [360, 175]);
-  assert.deepEqual(besideMask(box, [[400, 100, 500, 300]], size, room), [40, 175]);
-  assert.deepEqual(besideMask([0, 0, 590, 100], [], size, room), [195, 110]);
+  assert.deepEqual(besideMask(box, [], size, room), [200, 260]);
+  assert.deepEqual(besideMask(box, [[100, 255, 400, 330]], size, room), [200, 90]);
+  assert.deepEqual(besideMask([100, 0, 200, 400], [], size, room), [210, 175]);
   assert.equal(besideMask([0, 0, 600, 400], [], size, room), null);
 });
 

@@ -38,10 +38,10 @@ export const besideMask = ([left, top, right, bottom], others, { width, height }
   const x = clamp((left + right - width) / 2, EDGE, Math.max(EDGE, last[0]));
   const y = clamp((top + bottom - height) / 2, EDGE, Math.max(EDGE, last[1]));
   const sides = [
-    [right + GAP, y],
-    [left - GAP - width, y],
     [x, bottom + GAP],
     [x, top - GAP - height],
+    [right + GAP, y],
+    [left - GAP - width, y],
   ];
   /** @param {number[]} at */
   const covered = ([x, y]) => coveredBy([x, y, x + width, y + height], others);
