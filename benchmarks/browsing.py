@@ -227,7 +227,7 @@ def measure_own(
     if page.is_visible(".rg-anyway"):
         page.click(".rg-anyway")
     page.click("#run")
-    page.wait_for_selector(".rg-files a", timeout=_LONG)
+    page.wait_for_selector(".rg-download", timeout=_LONG)
     ended = time.monotonic()
     return {"own_clicks": 3, "own_ready_s": ready - began, "own_edit_s": ended - began}
 

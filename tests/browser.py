@@ -349,6 +349,7 @@ def page(shared_page):
     shared_page.evaluate(THIS_FRAME)
     shared_page.keyboard.press("Escape")  # the tool that points
     shared_page.keyboard.press("1")
+    shared_page.evaluate("window.regrain.editor.parts.bubble.close()")
     shared_page.evaluate("window.regrain.editor.hide = false; scrollTo(0, 0)")
     yield shared_page
     shared_page.evaluate(PAUSED)  # they take a fifth of a core beside other tests

@@ -42,8 +42,17 @@ def all_loaded(page):
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
 
 
-def press_until(page, key, test, what):
+def press_at_picture(page, key):
+    """Press a key there, which words at a mask would take."""
+    page.evaluate(
+        """(({ bubble, surface }) => { bubble.close();
+          surface.canvas.focus({ preventScroll: true }); })(window.regrain.editor.parts)"""
+    )
     page.keyboard.press(key)
+
+
+def press_until(page, key, test, what):
+    press_at_picture(page, key)
     return until(page, test, what)
 
 

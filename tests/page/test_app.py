@@ -114,7 +114,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     assert page.locator("figcaption img").count() == 0
     page.wait_for_function(IN_STEP, arg=4)
     names = page.eval_on_selector_all(
-        ".rg-files a", "all => all.map(a => a.dataset.file)"
+        ".rg-downloads a", "all => all.map(a => a.dataset.file)"
     )
     assert names[:3] == ["edited.mp4", "edited_2.mp4", "edited_3.mp4"]
     # Two of them at a time.

@@ -44,6 +44,7 @@ from canvas import (
     noise,
     paint,
     pixel,
+    press_at_picture,
     press_until,
     spot,
     start_empty,
@@ -76,7 +77,7 @@ def test_what_a_new_user_does(server, page, open_page):
     )
     page.locator(".rg-canvas-stage canvas").focus()
     with server.hold("tracking", 4):
-        page.keyboard.press("t")
+        page.click(".rg-track")
         seen = until(
             page,
             lambda s: sum("2" in frame for frame in s["area"]) == 4,
@@ -95,7 +96,8 @@ def test_what_a_new_user_does(server, page, open_page):
     click(page, (LEFT[0] + 28, LEFT[1]))
     until(page, lambda s: s["points"][7].get("1"), "a point on the last frame")
     assert state(page)["stale"] != []
-    press_until(page, "t", lambda s: s["score"][5] > 0.7, "tracked from both ends")
+    page.click(".rg-track")
+    until(page, lambda s: s["score"][5] > 0.7, "tracked from both ends")
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     with server.hold("editing", 4):
         page.keyboard.press("Control+Enter")
@@ -132,7 +134,7 @@ def test_ten_fast_clicks_are_ten_points(page):
 def test_a_click_right_after_a_new_region_was_wanted_is_its_own(page):
     before = state(page)
     page.evaluate("document.body.focus()")
-    page.keyboard.press("n")
+    press_at_picture(page, "n")
     click(page, (40, 40))
     made = until(
         page, lambda s: len(s["labels"]) == 3 and not s["waiting"], "a third region"
@@ -155,7 +157,7 @@ def test_what_a_click_would_make_is_shown_at_once(page):
 def test_brush_eraser_undo_and_what_is_seen(page):
     assert pixel(page, (200, 40))[0] < 150
     area = state(page)["area"][0]["1"]
-    page.keyboard.press("b")
+    press_at_picture(page, "b")
     paint(page, (190, 40), (215, 40))
     painted = until(
         page, lambda s: s["area"][0]["1"] > area + 300 and not s["waiting"], "painted"
@@ -163,7 +165,7 @@ def test_brush_eraser_undo_and_what_is_seen(page):
     more = painted["area"][0]["1"]
     page.mouse.move(5, 5)
     wait(lambda: pixel(page, (200, 40))[0] > 150, "the yellow mask is seen")
-    page.keyboard.press("e")
+    press_at_picture(page, "e")
     paint(page, (190, 40), (215, 40))
     until(page, lambda s: s["area"][0]["1"] < area + 60, "erased")
     press_until(page, "Control+z", lambda s: s["area"][0]["1"] == more, "undone")
@@ -172,21 +174,27 @@ def test_brush_eraser_undo_and_what_is_seen(page):
         page, "Control+Shift+z", lambda s: s["area"][0]["1"] == more, "done again"
     )
     page.mouse.move(5, 5)
-    page.keyboard.press("h")
+    press_at_picture(page, "h")
     wait(lambda: pixel(page, (200, 40))[0] < 150, "masks are hidden")
 
 
-def test_regions_are_renamed_recoloured_reordered_and_restored(page):
+def test_regions_are_named_recoloured_reordered_and_restored(page):
     evil = "${alert(1)} <img src=x onerror=alert(2)>"
     for label in (1, 2):
         open_card(page, label)
-    page.fill(".rg-card[data-label='1'] .rg-name", evil)
+    write(page, "#rg-prompt-0", evil)
     page.locator(".rg-card[data-label='1'] input[type=color]").evaluate(
         "node => { node.value = '#ff00ff'; node.dispatchEvent(new Event('input', { bubbles: true })); }"
     )
-    assert evil[:30] in page.inner_text(".rg-card[data-label='1'] .rg-card-line")
+    said = page.locator(".rg-card[data-label='1'] .rg-card-line")
+    wait(lambda: evil in said.inner_text(), "said as it is")
     assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
-    assert page.is_visible("#cards >> text=Upper regions cover lower ones.")
+    # Which one is above matters where their masks overlap.
+    order = page.locator("#cards >> text=Upper regions cover lower ones.")
+    assert order.is_hidden()
+    press_at_picture(page, "b")
+    paint(page, LEFT, RIGHT)
+    order.wait_for()
     page.click(".rg-card[data-label='2'] >> text=Move up")
     assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
     color = "document.querySelector('.rg-words').style.getPropertyValue('--region')"
@@ -199,8 +207,9 @@ def test_regions_are_renamed_recoloured_reordered_and_restored(page):
         page, "Control+z", lambda s: sorted(s["labels"]) == [1, 2], "it is back"
     )
     page.wait_for_selector(".rg-card[data-label='1']")
-    assert page.input_value(".rg-card[data-label='1'] .rg-name") == evil[:40]
+    assert evil in said.inner_text()
     assert page.locator("#cards img[src='x'], #canvas .rg-time img").count() == 0
+    write(page, ".rg-card-words[data-label='1'] [data-key=prompt]", "a robot")
     run(page)
 
 
@@ -255,7 +264,7 @@ def test_scrubbing_waits_for_nobody(server, open_page):
     )
     assert state(page)["frame"] == 8
     for key, frame in ((",", 7), ("Home", 1), (".", 2), ("ArrowRight", 3), ("End", 8)):
-        page.keyboard.press(key)
+        press_at_picture(page, key)
         assert state(page)["frame"] == frame
     press_until(page, " ", lambda s: s["frame"] not in (8,), "it plays")
     page.keyboard.press(" ")
@@ -314,7 +323,7 @@ def test_a_long_clip_is_loaded_as_it_is_shown(page, tmp_path):
         lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"),
         "masked",
     )
-    page.keyboard.press("t")
+    page.click(".rg-track")
     wait(
         lambda: (
             long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: ")
@@ -427,7 +436,10 @@ def test_keys_move_a_cursor_and_click(page):
     press(page, "2", *["Shift+ArrowRight"] * 20, "Enter")
     until(page, lambda s: s["points"][0].get("2") == 1, "Enter clicks")
     area = until(page, lambda s: not s["waiting"], "quiet")["area"][0]["2"]
-    press(page, "b", *["Shift+ArrowUp"] * 12, "Enter")
+    caret = "document.activeElement.dataset.key === 'prompt'"
+    page.wait_for_function(caret)  # the next letters are its words
+    press_at_picture(page, "b")
+    press(page, *["Shift+ArrowUp"] * 12, "Enter")
     until(page, lambda s: s["area"][0]["2"] > area + 50, "with the brush it paints")
     page.keyboard.press("?")
     page.wait_for_selector(".rg-help[open]")
@@ -453,9 +465,9 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
         until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers")
         describe(page, label, words, source)
         page.locator(".rg-canvas-stage canvas").focus()
-    press_until(
+    page.click(".rg-track")
+    until(
         page,
-        "t",
         lambda s: all(len(frame) == 2 for frame in s["area"]),
         "both are tracked",
     )
@@ -615,7 +627,7 @@ def test_cuts_are_found_and_corrected(page, tmp_path):
     wait(lambda: keys(page) == [0, 23, 24, 54, 59], "the key frames follow")
     page.evaluate("window.regrain.editor.go(40)")
     page.locator(".rg-canvas-stage canvas").focus()
-    page.keyboard.press("d")
+    press_at_picture(page, "d")
     wait(lambda: page.input_value(CUTS) == "auto", "as it was found")
     # By the mouse.
     box = page.locator(".rg-cuts .rg-marks-track").bounding_box()

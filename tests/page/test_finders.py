@@ -11,7 +11,7 @@ from browser import (
     overflow,
     serving,
 )
-from canvas import noise, write_film
+from canvas import noise, press_at_picture, write_film
 from fake_hub import serve_hub
 from published_sam import write_sam2
 
@@ -117,7 +117,7 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     page.click("[data-finder=cuts]")
     page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")
     page.wait_for_selector(".rg-cost", state="hidden")
-    page.keyboard.press("c")
+    press_at_picture(page, "c")
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     trackers = page.locator(".rg-trackers select")
     assert trackers.evaluate("s => [...s.options].map(o => o.text)") == [

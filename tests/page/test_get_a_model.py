@@ -53,6 +53,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     unfold(page, "#settings")
     page.get_by_text("Get a model").first.click()
     dialog = page.locator("dialog.rg-real-model[open]")
+    dialog.get_by_text("Others", exact=True).click()
     facts = dialog.locator("li", has_text="LCM Dreamshaper")
     facts.get_by_text("about 4.3 GB to fetch, at least 4.9 GB of memory").wait_for()
     assert dialog.locator("li").count() == 6

@@ -7,14 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 from browser import drop, saved
-from canvas import SIDE, mask, start_empty, state, until
+from canvas import SIDE, mask, press_at_picture, start_empty, state, until
 from PIL import Image
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 
 def export(page, form, folder):
-    page.keyboard.press("m")
+    press_at_picture(page, "m")
     page.wait_for_selector(".rg-mask-files[open]")
     return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
 
@@ -58,7 +58,7 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
         r"Read: 2 regions: \d+ % and \d+ % of the picture, on 8 of 8", said
     )
     if form == "coco":  # names come along
-        names = page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)")
+        names = page.evaluate("window.regrain.regions.map(({ name }) => name)")
         assert names == ["left disc", "right disc"]
     page.keyboard.press("Control+z")
     until(page, lambda s: s["labels"] == [], "one step undoes it")

@@ -10,6 +10,7 @@ from canvas import (
     mask,
     paint,
     pixel,
+    press_at_picture,
     press_until,
     spot,
     start_empty,
@@ -23,7 +24,7 @@ DISC = 42**2 * 3.14159
 
 def test_a_box_finds_what_it_holds(page):
     start_empty(page)
-    page.keyboard.press("r")
+    press_at_picture(page, "r")
     paint(page, (25, 75), (118, 165))
     area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")[
         "area"
@@ -81,7 +82,7 @@ def test_where_a_click_is_doubtful_a_box_is_offered(server, page):
 def test_a_box_is_drawn_by_keys(page):
     start_empty(page)
     page.locator(".rg-canvas-stage canvas").focus()
-    page.keyboard.press("r")
+    press_at_picture(page, "r")
 
     def move(at):
         where = "[...(e.cursor ?? [e.clip.width / 2, e.clip.height / 2]), 4 / e.scale]"
@@ -119,10 +120,10 @@ def test_invert_and_feather_are_steps_that_undo(page):
         "",
     )
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
-    page.keyboard.press("w")
+    press_at_picture(page, "w")
     until(page, lambda s: s["area"][0]["1"] > before[0]["1"], "grown")
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
-    page.keyboard.press("q")
+    press_at_picture(page, "q")
     until(page, lambda s: s["area"][0]["1"] < before[0]["1"], "shrunk")
     press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     # The wash fades towards the edge, and the region keeps the choice.
@@ -147,7 +148,7 @@ def test_invert_and_feather_are_steps_that_undo(page):
         ("Control+z", "0"),
         ("Control+Shift+z", "16"),
     ):
-        page.keyboard.press(key)
+        press_at_picture(page, key)
         wait(lambda value=value: chosen() == value, f"{value} after {key}")
     assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], (
         "a feather leaves the mask as it is"

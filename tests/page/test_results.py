@@ -1,6 +1,7 @@
 """What a page keeps of its runs, in a real Chromium with a made-up editor."""
 
 import json
+from functools import partial
 
 import pytest
 from browser import (
@@ -50,11 +51,10 @@ def seeded(shown):
 
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
-    shown.click(".rg-figures summary")  # the report lies below the figures
-    row = shown.locator(".rg-files, .rg-figures")
+    panel = shown.locator(".rg-downloads")
     stem = "01_two_discs-videograin-seed0"
     names = [
-        "Download video",
+        "Video",
         "Report",
         "Reconstruction",
         "Save",
@@ -63,7 +63,12 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
         "Matte",
         "Masks",
     ]
-    paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
+
+    def take(name):
+        shown.click(".rg-download")
+        panel.get_by_text(name, exact=True).click()
+
+    paths = [saved(shown, partial(take, name), tmp_path) for name in names]
     endings = [
         ".mp4",
         "_report.json",
@@ -161,7 +166,8 @@ def run_variants(page, count: int):
 
 
 def titles(page) -> list[str]:
-    return page.locator(".rg-run-title").all_inner_texts()
+    labels = page.locator(PICTURES).evaluate_all("all => all.map((n) => n.ariaLabel)")
+    return [label.removeprefix("Show ").split(":")[0] for label in labels]
 
 
 def press_letter(page, which: int, letter: str):
@@ -214,7 +220,7 @@ def test_variants_are_kept_and_compared(server, seeded):
     )
     # A picture leads back to one result.
     page.locator(PICTURES).first.click()
-    page.wait_for_selector(".rg-files a")
+    page.wait_for_selector(".rg-download")
     assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
 
 
@@ -241,7 +247,7 @@ def test_stop_keeps_the_variants_that_are_finished(server, seeded):
         lambda: server.steps().count("closed") == before + kept + 1,
         "the last one is closed",
     )
-    assert page.locator(".rg-files a").count() > 0
+    assert page.locator(".rg-download").count() == 1
 
 
 def test_settings_of_a_result_come_back(seeded):
@@ -286,11 +292,11 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     page.click("#tabs >> text=Edit")
     page.click(".rg-history summary:text-is('Of other clips (1)')")
     page.click(PICTURES)
-    page.wait_for_selector(".rg-files a")
+    page.wait_for_selector(".rg-download")
     wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")
     page.click(".rg-history-bar >> text=Remove")
     page.wait_for_selector(PICTURES, state="detached")
-    assert page.locator(".rg-files a").count() == 0
+    assert page.locator(".rg-download").count() == 0
     assert [
         entry for entry in own.iterdir() if not entry.name.startswith("clip-")
     ] == []

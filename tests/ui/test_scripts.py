@@ -72,6 +72,8 @@ def test_a_module_is_served_for_good_and_only_under_its_version():
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert headers["cache-control"] == "public, max-age=31536000, immutable"
     assert headers["x-content-type-options"] == "nosniff"
+    style = fetch(scripts.ADDRESS + scripts.STYLE)[1]
+    assert style["content-type"] == "text/css; charset=utf-8"
     status, headers, packed = fetch(address, **{"accept-encoding": "br, gzip"})
     assert (status, headers["content-encoding"], headers["vary"]) == (
         200,
@@ -95,7 +97,7 @@ def test_modules_are_only_read():
 
 
 def test_a_version_is_of_all_that_modules_say():
-    texts = dict(scripts.MODULES)
+    texts = dict(scripts.FILES)
     version = scripts.version_of(texts)
     assert version == scripts.version_of(texts)
     assert version in scripts.ADDRESS

@@ -1,6 +1,6 @@
 // @ts-check
 // The frame with its masks, and everything around it.
-import { button, icon, isStacked, make } from "./shared/dom.js";
+import { icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking, fitView } from "./shared/looking.js";
 import { makeBubble } from "./canvas/bubble.js";
@@ -65,10 +65,13 @@ const layOut = (editor, trigger) => {
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
   const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
-  const shown = [makeTrim(), toolbar.node, surface.node, line.node, note.node, finders.cost];
+  const shown = [makeTrim(), toolbar.node, surface.node, bubble.node, line.node, note.node, finders.cost];
   const root = make("div", "rg-editor", ...shown, heard, help, files.dialog);
-  const back = button("rg-link", "Show the source", undefined, "Or click the picture");
-  const still = make("span", { className: "rg-chip rg-still", hidden: true }, make("span"), back);
+  const still = make("span", {
+    className: "rg-chip rg-still",
+    hidden: true,
+    title: "A click shows the source",
+  });
   surface.node.append(chip, still);
   Object.assign(root, { editor }); // for tests
   const views = { root, chip, still, surface, note, previews, bubble, help };
@@ -102,9 +105,7 @@ const listenToPage = (editor, trigger) => {
     editor.say("");
     redraw();
     // Whoever is at the list of regions writes there.
-    const atList = document.activeElement?.closest(".rg-card");
-    if (atList) bubble.close();
-    else bubble.open();
+    if (document.activeElement?.closest(".rg-card")) bubble.close();
     editor.refresh();
   });
   hub.on("pressed", () => bubble.close());
@@ -136,7 +137,6 @@ const listenToPage = (editor, trigger) => {
  */
 const showStills = (editor) => {
   const { still } = editor.parts;
-  const [said] = still.getElementsByTagName("span");
   const drop = () => {
     editor.still = null;
     still.hidden = true;
@@ -149,7 +149,7 @@ const showStills = (editor) => {
     await image.decode();
     editor.still = { frame, picture: image };
     still.hidden = frame !== editor.frame;
-    said.textContent = words;
+    still.textContent = words;
     editor.draw();
   };
   hub.on("still", (tried) => show(tried, "Try"));
@@ -162,7 +162,6 @@ const showStills = (editor) => {
     drop();
     editor.say(""); // what was seen of the try before
   });
-  still.querySelector("button")?.addEventListener("click", drop);
 };
 
 /**
@@ -201,13 +200,14 @@ const openClip = (editor, { id, clip, tracking }) => {
   editor.load();
   surface.fit();
   hub.clip = clip;
+  document.body.style.setProperty("--of-clip", String(clip.width / clip.height));
   hub.tell("clip", clip);
   showStage(clip.made && !tracking ? "edit" : "masks");
 };
 
 /** @param {Editor} editor @param {string} note */
 const showLost = (editor, note) => {
-  Object.assign(editor, { pending: [], held: [], adding: 0, tracking: 0 });
+  Object.assign(editor, { pending: [], held: [], marked: new Set(), adding: 0, tracking: 0 });
   editor.say(note, true);
   editor.refresh();
   editor.draw();
@@ -231,13 +231,12 @@ const goAlong = (editor) => {
   }
 };
 
-// Bring what was opened into view, with all that stands around it; a clip of one's own where columns are stacked.
+// Bring what was opened into view, with all that stands around it; where columns are stacked, a clip of one's own.
 /** @param {Editor} editor @param {import("./types").ClipView} clip */
 const bringIntoView = ({ parts: { surface } }, clip) => {
   requestAnimationFrame(() => {
     surface.fit();
-    const top = document.querySelector(".rg-top");
-    if (clip.own && isStacked()) top?.scrollIntoView({ block: "start" });
+    if (clip.own || !isStacked()) scrollTo(0, 0);
   });
 };
 

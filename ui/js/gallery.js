@@ -1,7 +1,7 @@
 // @ts-check
 // A clip of one's own, and the examples, behind one button.
 import { icon, iconButton, make } from "./shared/dom.js";
-import { follow, hub } from "./shared/hub.js";
+import { fileUrl, follow, hub } from "./shared/hub.js";
 import { makeMenu } from "./shared/menu.js";
 import { makeExample } from "./gallery/cards.js";
 import { makeRow } from "./gallery/row.js";
@@ -71,7 +71,9 @@ export function mount(element, props, trigger, watch) {
     }
     shown = names;
     const pictured = items.filter(({ after }) => after);
-    hub.pictures = Object.fromEntries(pictured.map(({ name, picture, after }) => [name, [picture, after]]));
+    hub.pictures = Object.fromEntries(
+      pictured.map(({ name, picture, after }) => [name, [picture, after].map(fileUrl)]),
+    );
     hub.tell("examples");
     fill([own, ...items.map((item) => makeExample(item, chosen, () => pick(item.name)))]);
   });

@@ -41,7 +41,6 @@ const makePicture = (run, ariaPressed, onclick) => {
     "button",
     about,
     make("img", { src: run.picture, alt: "" }),
-    makeLine("title", title),
     makeLine("text", text),
     makeLine("facts", clip || facts),
   );
@@ -59,13 +58,13 @@ const makeLetters = (run, { pair, pick }) => {
   return make("div", "rg-letters", makeLetter("a"), makeLetter("b"));
 };
 
-/** @param {PastRun} run @param {Trigger} trigger */
-const makeBar = ({ key }, trigger) => {
+/** @param {PastRun} run @param {boolean} isOnly whose settings are in the form @param {Trigger} trigger */
+const makeBar = ({ key }, isOnly, trigger) => {
   const hint = "Put its words and settings into the form";
   const use = button("rg-tool", "Use these settings", () => trigger("use", { key }), hint);
   const removeRun = () => trigger("remove", { key });
   const remove = iconButton("rg-tool", "bin", "Remove this result and its files", removeRun, "Remove");
-  return make("div", "rg-history-bar", use, remove);
+  return make("div", "rg-history-bar", !isOnly && use, remove);
 };
 
 /** @param {HistoryView} value @param {Pair} pair */
@@ -126,7 +125,7 @@ export function mount(element, props, trigger, watch) {
     const fold = others.length > 0 && make("details", { className: "rg-details", open }, title, rest);
     if (fold) fold.addEventListener("toggle", () => (unfolded = fold.open));
     const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
-    const bar = alone && makeBar(alone, trigger);
+    const bar = alone && makeBar(alone, runs.length === 1, trigger);
     const note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
     element.replaceChildren(make("div", "rg-history", list, fold, bar, note));
     if (focused) focus(focused);

@@ -27,7 +27,7 @@ export function mount(element, props, trigger, watch) {
   const setGoing = (share) => {
     bar.value = share ?? 0;
     going.hidden = share === null;
-    list.inert = share !== null;
+    for (const one of [list, others]) one.inert = share !== null;
   };
   const drop = makeDrop({ say: said.say, setGoing, use: (id) => trigger("use", { id }) });
   /** @param {import("./types").ListingView} model */
@@ -37,7 +37,9 @@ export function mount(element, props, trigger, watch) {
     const fetch = () => trigger("fetch", { id });
     return make("li", {}, about, button("rg-tool", "Fetch", fetch, id, { ariaLabel: `Fetch ${title}` }));
   };
-  const content = make("div", "rg-models rg-hub", list, drop.node, said.node, going);
+  const others = make("ul", "rg-model-list");
+  const rest = make("details", "rg-details", make("summary", {}, "Others"), others);
+  const content = make("div", "rg-models rg-hub", list, rest, drop.node, said.node, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const open = () => {
     if (dialog.isConnected && !dialog.open) dialog.showModal();
@@ -59,7 +61,10 @@ export function mount(element, props, trigger, watch) {
       element.closest(".rg-right")?.append(dialog); // a closed fold would hide it
     }
     if (models) {
-      list.replaceChildren(...models.map(makeRow));
+      const [first, ...more] = models.map(makeRow);
+      list.replaceChildren(first ?? "");
+      others.replaceChildren(...more);
+      rest.hidden = !more.length;
       drop.offer(place ?? "");
       hub.takesWeights = Boolean(place);
     }

@@ -15,7 +15,6 @@ export function mount(element, props, trigger, watch) {
   element.replaceChildren(make("div", "rg-method", changes, label, said, uses));
   /** @type {Record<string, string>} */
   let lacks = {}; // why the model cannot be used with a method
-  let wish = ""; // what should change, as it was pressed
   /** @param {string} change */
   const bestFor = (change) => {
     const { methods } = props.value;
@@ -26,7 +25,7 @@ export function mount(element, props, trigger, watch) {
   const take = (change) => {
     const best = bestFor(change);
     if (!best) return;
-    wish = change;
+    hub.wish = change;
     if (best.name === hub.method?.name) draw();
     else trigger("choose", { name: best.name });
   };
@@ -37,17 +36,21 @@ export function mount(element, props, trigger, watch) {
     const hint = best ? `By ${best.title}` : "Needs another model";
     const about = { title: hint, disabled: !best, data: { key: name } };
     const one = button("rg-change-by", "", () => take(name), "", about);
-    one.append(...pictures.map((src) => make("img", { src, alt: "" })), make("span", {}, title));
-    one.ariaPressed = String(name === wish);
+    one.append(
+      ...pictures.map((src) => make("img", { loading: "lazy", src, alt: "" })),
+      make("span", {}, title),
+    );
+    one.ariaPressed = String(name === hub.wish);
     return one;
   };
   const draw = () => {
     const { methods, changes: all } = props.value;
     const chosen = methods.find(({ name }) => name === hub.method?.name);
-    if (!chosen?.changes.includes(wish)) wish = chosen?.changes[0] ?? "";
+    if (!chosen?.changes.includes(hub.wish)) hub.wish = chosen?.changes[0] ?? "";
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
     const had = changes.contains(document.activeElement);
     changes.replaceChildren(...all.map(makeChange));
+    if (chosen) hub.tell("method", chosen);
     if (had) /** @type {HTMLElement | null} */ (changes.querySelector(`[data-key="${focused}"]`))?.focus();
   };
   hub.on("examples", draw);
@@ -74,6 +77,5 @@ export function mount(element, props, trigger, watch) {
     uses.replaceChildren(...used.map(makeUse));
     hub.method = chosen;
     draw();
-    hub.tell("method", chosen);
   });
 }

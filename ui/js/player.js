@@ -1,5 +1,6 @@
 // @ts-check
 // The edits on the stage, with the source beside, below or in place of them.
+import { labelAt, placeIn } from "./canvas/state.js";
 import { isStacked, make, mayMove } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking } from "./shared/looking.js";
@@ -30,6 +31,31 @@ const makePlayer = (value) => {
   return player;
 };
 
+const SHORT = 350; // milliseconds of a press that is a click, and not a hold
+
+/**
+ * Open the words of the thing that is clicked in the picture, on the frame that is shown.
+ * @param {Player} player
+ */
+const openWordsOnClick = ({ stage, seek, value }) => {
+  let since = 0;
+  stage.addEventListener("pointerdown", () => (since = Date.now()));
+  stage.addEventListener("click", ({ target, clientX, clientY }) => {
+    const { editor } = hub;
+    const pane = target instanceof Element ? (target.closest(".rg-pane") ?? stage) : stage;
+    if (!editor?.clip || value.names || Date.now() - since > SHORT) return;
+    const frame = Number(seek.value) - 1;
+    const at = placeIn(pane.getBoundingClientRect(), editor.clip, clientX, clientY, hub.view);
+    const { masks, clip, labels } = editor;
+    const label = labelAt({ masks, clip, labels, frame }, at);
+    if (!label) return;
+    editor.go(frame);
+    showStage("masks");
+    hub.tell("choose", label);
+    editor.parts.bubble.open();
+  });
+};
+
 /**
  * Tell whether a player plays by itself: unless less motion is wanted, or there is a single frame.
  * @param {Player} player
@@ -41,6 +67,7 @@ const build = (value) => {
   const player = makePlayer(value);
   const bar = make("div", "rg-bar", player.play, player.seek, player.count);
   watchLooking(player.stage);
+  openWordsOnClick(player);
   if (player.edits.length) addComparison(player, bar, () => arrange(player));
   else arrange(player);
   setPlaying(player, moves(player));

@@ -3,6 +3,7 @@
 import { Inspector } from "./result/inspector.js";
 import { icon, iconButton, make } from "./shared/dom.js";
 import { fileUrl, follow, hub } from "./shared/hub.js";
+import { makeMenu } from "./shared/menu.js";
 import { nearest } from "./shared/numbers.js";
 
 /** @typedef {import("./types").ResultView} ResultView */
@@ -11,10 +12,9 @@ import { nearest } from "./shared/numbers.js";
  * @typedef {(picture: HTMLImageElement, sources: string[], indices: number[]) => void} Follows
  */
 
-const REPORT = "report.json";
 /** @type {Record<string, [text: string, hint: string]>} */
 const FILES = {
-  "edited.mp4": ["Download video", "edited.mp4"],
+  "edited.mp4": ["Video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
@@ -35,22 +35,27 @@ const describeFile = (name) => {
 /** @param {ResultView["files"][number]} file */
 const linkTo = ({ name, path, saves }) => {
   const [text, title] = describeFile(name);
-  const about = { className: "rg-tool", href: fileUrl(path), download: saves, title, data: { file: name } };
+  const about = { className: "rg-item", href: fileUrl(path), download: saves, title, data: { file: name } };
   return make("a", about, icon("save"), make("span", {}, text));
 };
 
-/**
- * @param {ResultView} value
- * @param {(file: ResultView["makes"][number], button: HTMLButtonElement) => void} wants asks for a file that is yet to be made
- */
-const makeFiles = (value, wants) => {
-  /** @param {ResultView["makes"][number]} file @returns {HTMLButtonElement} */
-  const makeButton = (file) => {
-    const node = iconButton("rg-tool", "save", file.hint, () => wants(file, node), file.title);
-    return node;
+/** Make the menu of all that can be taken away. */
+const makeFiles = () => {
+  const panel = make("div", "rg-downloads");
+  const about = "The video, other forms of it, and the project";
+  const opener = iconButton("rg-tool rg-download", "save", about, undefined, "Download");
+  const { node, open } = makeMenu(opener, panel);
+  panel.addEventListener("click", () => open(false));
+  /**
+   * @param {ResultView} value
+   * @param {(file: ResultView["makes"][number]) => void} wants asks for a file that is yet to be made
+   */
+  const fill = ({ files, makes }, wants) => {
+    /** @param {ResultView["makes"][number]} file */
+    const makeButton = (file) => iconButton("rg-item", "save", file.hint, () => wants(file), file.title);
+    panel.replaceChildren(...files.map(linkTo), ...makes.map(makeButton));
   };
-  const taken = value.files.filter(({ name }) => name !== REPORT);
-  return make("div", "rg-files", ...taken.map(linkTo), ...value.makes.map(makeButton));
+  return { node, opener, fill };
 };
 
 /** @param {ResultView["facts"]} facts */
@@ -63,12 +68,11 @@ const makeFacts = (facts) => {
 };
 
 /** @param {ResultView} value */
-const makeFigures = ({ figures, files }) => {
-  const report = files.filter(({ name }) => name === REPORT);
-  if (!figures.length && !report.length) return null;
+const makeFigures = ({ figures }) => {
+  if (!figures.length) return null;
   const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
   const list = make("dl", {}, ...lines);
-  return make("details", "rg-figures", make("summary", {}, "Figures"), list, ...report.map(linkTo));
+  return make("details", "rg-figures", make("summary", {}, "Figures"), list);
 };
 
 /**
@@ -109,23 +113,20 @@ const makeAreas = (areas, follows) => {
 
 /**
  * Ask for files that are made when they are wanted: one at a time, and what went wrong is said.
+ * @param {HTMLButtonElement} opener of their menu
  * @param {import("./types").Trigger<"result">} trigger
  */
-const makeWanting = (trigger) => {
-  /** @type {HTMLButtonElement | null} */
-  let busy = null;
+const makeWanting = (opener, trigger) => {
   const said = make("p", { className: "rg-note", role: "status" });
-  /** @param {string} key @param {ResultView["makes"][number]} file @param {HTMLButtonElement} button */
-  const want = (key, { name, kind }, button) => {
-    if (busy) return;
-    busy = button;
-    button.ariaBusy = "true";
+  /** @param {string} key @param {ResultView["makes"][number]} file */
+  const want = (key, { name, kind }) => {
+    if (opener.ariaBusy) return;
+    opener.ariaBusy = "true";
     said.textContent = `Making the ${kind}…`;
     trigger("make", { key, name });
   };
   hub.on("made", ({ failed }) => {
-    if (busy) busy.ariaBusy = null;
-    busy = null;
+    opener.ariaBusy = null;
     said.textContent = failed ?? "";
   });
   return { want, said };
@@ -137,7 +138,8 @@ export function mount(element, props, trigger, watch) {
   let shown = [];
   /** @type {Inspector | null} null where no method kept any maps */
   let inspector = null;
-  const wanting = makeWanting(trigger);
+  const menu = makeFiles();
+  const wanting = makeWanting(menu.opener, trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
   /** @param {number} frame */
   const turn = (frame) => {
@@ -158,10 +160,11 @@ export function mount(element, props, trigger, watch) {
     inspector = maps?.maps.length ? new Inspector(maps) : null;
     element.replaceChildren();
     if (!value) return;
+    menu.fill(value, (file) => wanting.want(value.key, file));
     const root = make(
       "div",
       "rg-result",
-      makeFiles(value, (file, button) => wanting.want(value.key, file, button)),
+      menu.node,
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),

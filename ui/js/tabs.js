@@ -29,6 +29,9 @@ const factsOf = ({ count, fps, width, height, total, start, stride }) => {
   return `${which} · ${hundredths(fps)} fps · ${width}×${height}`;
 };
 
+// Gradio shows it by a button in its foot, which is not seen here.
+const openApi = () => /** @type {HTMLElement | null} */ (document.querySelector("footer button"))?.click();
+
 const makeClipMenu = () => {
   /**
    * @param {Parameters<typeof iconButton>[1]} picture
@@ -46,8 +49,10 @@ const makeClipMenu = () => {
     name.textContent = on ? "Leave full screen" : "Full screen";
   });
   const keys = tool("keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys");
-  const panel = make("div", "rg-clip-tools", full, trim, save, keys, makeDarkSwitch());
-  const opener = iconButton("rg-tool rg-clip-menu", "more", "Full screen, Frames, Save, Keys, dark or light");
+  const api = tool("files", "How programs use this page", openApi, "API and MCP");
+  const panel = make("div", "rg-clip-tools", full, trim, save, keys, makeDarkSwitch(), api);
+  const about = "Full screen, Frames, Save, Keys, dark or light, API";
+  const opener = iconButton("rg-tool rg-clip-menu", "more", about);
   const menu = makeMenu(opener, panel);
   trim.hidden = true;
   return { node: menu.node, trim };

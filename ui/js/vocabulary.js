@@ -3,7 +3,7 @@
 import { button, make, writeInto } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 
-const TAKES = ":is(#cards, .rg-bubble) :is(input[type=text], textarea):not(.rg-name)";
+const TAKES = ":is(#cards, .rg-bubble) :is(input[type=text], textarea)";
 
 /** @typedef {HTMLInputElement | HTMLTextAreaElement} Field */
 /** @typedef {{ field: Field | null, start: number, stop: number }} Selection in the field that was used last */

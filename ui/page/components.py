@@ -10,15 +10,8 @@ from gradio.themes import Base
 from regrain.ui.page.scripts import IDLE, module_url
 from regrain.ui.views.shown import sent
 
-_HERE = Path(__file__).parents[1]
-
-
-def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
-
-
-STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
-HEADER = _read("header.html")  # name of the page, and the switch between light and dark
+_HEADER = Path(__file__).parents[1] / "header.html"
+HEADER = _HEADER.read_text(encoding="utf-8")  # the name of the page
 # What each component tells the server; `Events` in `ui/js/types.d.ts` says with which
 # data.
 EVENTS = {

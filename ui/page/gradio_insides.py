@@ -39,6 +39,7 @@ INSIDES = {
     "html_empty": "In the browser, the value of a gr.HTML that has none is an empty text.",
     "head_request": "At its start it asks itself for HEAD /, and gives a busy machine up.",
     "interfaces": "Its import renders what editors read of each component whose file `inspect` finds.",
+    "config_file": "The configuration repeats what each component takes; its server reads `api_info`.",
     "own_tags": "The page has Open Graph tags that name Gradio.",
     "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
@@ -92,6 +93,16 @@ class Page(gr.Blocks):
                 _as_json, server.postprocess_output_data
             )
         self.__dict__["mcp_server_obj"] = server
+
+    def get_config_file(self) -> Any:
+        """Return the configuration without what it says twice."""
+        config = super().get_config_file()
+        for component in config["components"]:
+            component["props"].pop("_api_info", None)
+            for key in ("api_info_as_input", "api_info_as_output"):
+                if component.get(key) == component.get("api_info"):
+                    component.pop(key, None)
+        return config
 
     async def preprocess_data(
         self,

@@ -65,22 +65,23 @@ def _own_answer(scope: Scope) -> ASGIApp | None:
     if _is_asked(scope, SHARE_IMAGE, "GET", "HEAD"):
         return FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})
     if scope["type"] == "http" and scope["path"].startswith(scripts.ADDRESS):
-        return _module(scope)
+        return _file(scope)
     if _is_asked(scope, dropped_models.ADDRESS, "PUT"):
         return dropped_models.take
     return None
 
 
-def _module(scope: Scope) -> Response:
-    """Return a module of the page's scripts, which a browser keeps for good: its
-    address has its version."""
+def _file(scope: Scope) -> Response:
+    """Return a script or the style sheet of the page, which a browser keeps for good:
+    its address has its version."""
     name = scope["path"].removeprefix(scripts.ADDRESS)
-    if name not in scripts.MODULES:
+    if name not in scripts.FILES:
         return PlainTextResponse("Not found", 404)
     if scope["method"] not in ("GET", "HEAD"):
         return PlainTextResponse("Method not allowed", 405, {"allow": "GET, HEAD"})
     packed = _takes_gzip(scope)
-    text = scripts.MODULES[name].encode()
+    text = scripts.FILES[name].encode()
+    kind = "text/css" if name == scripts.STYLE else "text/javascript"
     headers = {
         "cache-control": "public, max-age=31536000, immutable",
         "vary": "accept-encoding",
@@ -88,14 +89,12 @@ def _module(scope: Scope) -> Response:
     }
     if packed:
         headers["content-encoding"] = "gzip"
-    return Response(
-        _packed(name) if packed else text, headers=headers, media_type="text/javascript"
-    )
+    return Response(_packed(name) if packed else text, headers=headers, media_type=kind)
 
 
 @cache
 def _packed(name: str) -> bytes:
-    return gzip.compress(scripts.MODULES[name].encode(), 9, mtime=0)
+    return gzip.compress(scripts.FILES[name].encode(), 9, mtime=0)
 
 
 def _takes_gzip(scope: Scope) -> bool:

@@ -46,7 +46,7 @@ from regrain.editing.storage.local_models import ASSETS  # noqa: E402
 from regrain.editing.storage.memory import share_arenas  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
 from regrain.ui.page.build import build  # noqa: E402
-from regrain.ui.page.components import STYLE, theme  # noqa: E402
+from regrain.ui.page.components import theme  # noqa: E402
 from regrain.ui.page.gradio_insides import poll_calmly  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
 from regrain.ui.page.layout import Tools  # noqa: E402
@@ -126,7 +126,6 @@ def launch(
         poll_calmly(page)
         page.launch(
             theme=theme(),
-            css=STYLE,
             allowed_paths=[str(media.root)],
             ssr_mode=False,
             # Gradio knows where only a shared link can be reached (Colab, Kaggle), reads

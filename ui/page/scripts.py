@@ -1,6 +1,7 @@
-"""The page's scripts: ES modules below `ui/js`, which browsers import from one address.
+"""The page's scripts and its style sheet: ES modules below `ui/js`, which browsers import
+from one address.
 
-The address holds a version made of what all modules say, so that a browser never mixes
+The address holds a version made of what all of them say, so that a browser never mixes
 those of two versions and may keep each for good.
 """
 
@@ -41,8 +42,15 @@ def version_of(texts: dict[str, str]) -> str:
 
 
 MODULES = _read_modules()
+STYLE = "page.css"  # all sheets in one, which the first script takes
+_SHEETS = (FOLDER.parent / f"{name}.css" for name in ("page", "canvas", "results"))
+FILES = {
+    **MODULES,
+    STYLE: "".join(sheet.read_text(encoding="utf-8") for sheet in _SHEETS),
+}
+"""All that is served, by its path."""
 COMPONENTS = sorted(name.removesuffix(".js") for name in MODULES if "/" not in name)
-ADDRESS = f"/regrain/js/{version_of(MODULES)}/"  # below the app's own
+ADDRESS = f"/regrain/js/{version_of(FILES)}/"  # below the app's own
 
 
 def module_url(name: str) -> str:

@@ -139,10 +139,9 @@ def link_tree(folder: Path, target: Path) -> None:
     )
 
 
-def data_url(frame: Frame, side: int, quality: int = 82, kind: str = "jpeg") -> str:
-    """Return a data URL of a frame, scaled down to at most `side` pixels; `kind` is
-    jpeg, which is made fast, or webp, which is half as large."""
-    return as_url(shrunk(frame, side), kind, quality=quality)
+def data_url(frame: Frame, side: int, quality: int = 82) -> str:
+    """Return a data URL of a frame, scaled down to at most `side` pixels."""
+    return as_url(shrunk(frame, side), "jpeg", quality=quality)
 
 
 def shrunk(frame: Frame, side: int) -> Image.Image:

@@ -21,10 +21,11 @@ from regrain.editing.removed import instead
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
-from regrain.ui.server.media import data_url
+from regrain.ui.server.media import shrunk
 from regrain.ui.session.clips import OpenedClip, prepare
 
 log = logging.getLogger(__name__)
+_SIDE = 200  # pixels of a picture's longer side
 _CREDIT = "credit.json"  # of an example, formerly shown
 
 
@@ -33,10 +34,10 @@ class Example:
     """A project folder, ready to be shown."""
 
     opened: OpenedClip  # its frames and what it asks for
-    # Data URL of the middle frame, with its regions in their colours where no result is
+    # File of the middle frame, with its regions in their colours where no result is
     # shipped
     thumbnail: str
-    after: str = ""  # data URL of the same frame of the shipped result; else empty
+    after: str = ""  # file of the same frame of the shipped result; else empty
 
     @property
     def request(self) -> EditRequest:
@@ -97,16 +98,18 @@ def _prepare(project: Path, media: Path) -> Example:
     frame = opened.frames[middle]
     if made:
         edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
-        return Example(opened, _picture(frame), _picture(edited))
+        after = _picture(edited, media / "after.webp")
+        return Example(opened, _picture(frame, media / "before.webp"), after)
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
         frame = tint(frame, cast(Labels, request.labels)[middle], colors)
-    return Example(opened, _picture(frame))
+    return Example(opened, _picture(frame, media / "before.webp"))
 
 
-def _picture(frame: UInt8[np.ndarray, "height width 3"]) -> str:
-    """Return a small picture as a data URL; every first load carries all of them."""
-    return data_url(frame, side=200, quality=75, kind="webp")
+def _picture(frame: UInt8[np.ndarray, "height width 3"], path: Path) -> str:
+    """Write a small picture of a frame, and return its path."""
+    shrunk(frame, _SIDE).save(path, quality=75)
+    return str(path)
 
 
 def _apart(now: str, then: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from regrain.editing.storage.memory import MOST_WINDOW, need_of
 from regrain.ui.views.shown import TriesView
 from regrain.ui.work.wording import duration
 
+_LITTLE = 0.05  # GB, which would be said as none
 _ELSEWHERE = 30.0  # seconds after which one goes elsewhere while a run goes on
 
 
@@ -42,4 +43,6 @@ def _memory(asked: EditRequest) -> str:
         return ""
     together = min(len(asked.clip), asked.decided.together or MOST_WINDOW)
     memory = need.memory(together) / 1e9
+    if memory < _LITTLE:
+        return f" at {need.side} px"
     return f" at {need.side} px, about {memory:.1f} GB of memory"

@@ -1,5 +1,4 @@
-"""The figures of a run in words: what is there, what changed, what stayed, how steady,
-where words look.
+"""The figures of a run in words: what is there, what stayed, how steady.
 
 The meaning of a figure is taken from `benchmarks/README.md`: measured on the built-in
 model and drawn clips, the only ones whose true edit is known. Nothing is said of what
@@ -19,27 +18,12 @@ from regrain.ui.work.wording import capital
 
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
-KEPT = 25.0
-"""dB to the source. The model alone leaves what it should keep at 24.2 to 27.8
-(outside, before compositing), so a region this near has changed no more than one that
-nobody touched."""
-NEAR = 20.0
-"""dB to the source. Methods without masks leave what surrounds a thing at 20.4 to 22.3:
-a change, but a slight one."""
 STEADY = 1.4
 """Times the source's own motion error. The steadiest edits measured, by tuned models
 from fresh noise, have 0.99 to 1.36."""
 FLICKERS = 3.8
 """Times the source's own motion error. Frames edited each on its own have 4.4 to 4.8;
 the least steady row of VideoGrain, with guidance 7, has 3.74."""
-FOUND = 0.39
-"""Attention of a region's pixels to its words. Under modulation every layer that was
-measured gives 0.39 to 1.00."""
-LOST = 0.14
-"""The same without modulation: 0.00 to 0.14, where 0.36 of the edits come out right."""
-_REDRAWN = (
-    "No more than what the model redraws anyway. Try more guidance or other words."
-)
 _BY_REGION = ("inside_psnr_by_region", "attention")
 Fact = tuple[str, str, bool]
 Metrics = Mapping[str, Any]  # of a report
@@ -50,17 +34,11 @@ _LEVEL = 1 / 255
 def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
-    metrics = _named(report.get("metrics", {}), request)
-    changed = _changed(metrics, request)
-    placed = _placed(metrics)
-    if False in seen(report):
-        changed, placed = _in_vain(changed), _in_vain(placed)
+    metrics = report.get("metrics", {})
     found = {
         "Is it there?": _there(report),
-        "What changed": changed,
         "What stayed": _stayed(metrics, request),
         "How steady": _steady(metrics),
-        "Did words find their place?": placed,
     }
     return [FactView(name, *fact) for name, fact in found.items() if fact]
 
@@ -78,11 +56,6 @@ def _there(report: Mapping[str, Any]) -> Fact | None:
         return "Not known" if rank(report)[0] >= 0 else "Not checked", text, False
     own, total = fewest(report)
     return "Yes" if own == total else f"On {own} of {total} frames", text, False
-
-
-def _in_vain(fact: Fact | None) -> Fact | None:
-    """Return a fact of a run that failed, which is no success."""
-    return fact and (f"{fact[0]}, in vain", fact[1], True)
 
 
 def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:
@@ -126,34 +99,6 @@ def _inside(metrics: Metrics, request: EditRequest) -> dict[str, float]:
     return {} if whole is None or request.edited else {"the frame": whole}
 
 
-def _changed(metrics: Metrics, request: EditRequest) -> Fact | None:
-    inside = _inside(metrics, request)
-    if not inside:
-        return None
-    hardly = [name for name, value in inside.items() if value >= KEPT]
-    if len(inside) == 1:
-        (value,) = inside.values()
-        text = _REDRAWN if hardly else "Compared with the source, pixel by pixel."
-        return capital(_how_much(value)), text, bool(hardly)
-    changes = [f"{name}: {_how_much(value)}" for name, value in inside.items()]
-    text = capital("; ".join(changes)) + "."
-    count = len(inside)
-    changed = count - len(hardly)
-    if changed == count:
-        return "Both regions" if count == 2 else f"All {count} regions", text, False
-    if not changed:
-        return "Hardly anything", text, True
-    return f"{changed} of {count} regions", text, True
-
-
-def _how_much(psnr: float) -> str:
-    if psnr >= KEPT:
-        return "hardly changed"
-    if psnr >= NEAR:
-        return "slightly changed"
-    return "clearly changed"
-
-
 def _stayed(metrics: Metrics, request: EditRequest) -> Fact | None:
     if "outside_psnr" not in metrics:
         return None
@@ -184,31 +129,6 @@ def _steady(metrics: Metrics) -> Fact | None:
         f"{text} Try less guidance, or a method that ties frames together.",
         True,
     )
-
-
-def _placed(metrics: Metrics) -> Fact | None:
-    """Say whether the words of each region are looked at inside its mask."""
-    shares = []
-    lost = []
-    found = []
-    for name, entry in metrics.get("attention", {}).items():
-        inside = entry.get("inside_after")
-        if inside is None:
-            continue
-        shares.append(f"{name} {100 * inside:.0f} %")
-        outside = entry.get("outside_after") or 0.0
-        if inside < max(LOST, outside):
-            lost.append(name)
-        elif inside >= FOUND:
-            found.append(name)
-    if not shares:
-        return None
-    text = f"Share of each region’s attention on its own words: {'; '.join(shares)}."
-    if lost:
-        return f"No: {', '.join(lost)}" if found else "No", text, True
-    if len(found) == len(shares):
-        return "Yes", text, False
-    return "Partly", text, True
 
 
 def _decibels(value: float) -> str:

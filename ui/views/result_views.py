@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
@@ -60,6 +59,8 @@ _MADE = {
     ),
 }
 _THUMBNAIL = 168  # pixels of its longer side
+_OF_THINGS = "Click a thing in the picture, change its words, press Enter."
+_OF_ALL = "Change the words, and press Run."
 _NO_VERDICT = "No verdict: the built-in model does not know what this clip shows."
 
 
@@ -130,19 +131,10 @@ def made_player(opened: OpenedClip) -> PlayerView | None:
     if opened.made is None:
         return player(opened)
     pairs = zip(opened.request.targets, opened.made.edits, strict=True)
-    model = opened.request.model
-    used_model = "the built-in model" if model == BUILT_IN_MODEL else model
-    settings = [METHODS[opened.request.method].title, used_model]
-    steps = opened.made.report.get("params", {}).get("steps", {}).get("value")
-    if steps:
-        settings.append(f"{steps} steps")
-    settings.append(f"seed {opened.request.seed}")
-    used = ", ".join(settings)
-    note = f"The clip is drawn. This result was made earlier with this example’s settings: {used}."
     return replace(
         player(opened, [EditView(*pair) for pair in pairs]),
         caption="Edited earlier",
-        note=f"{note} Press Run to make it again.",
+        note=_OF_THINGS if opened.request.regions else _OF_ALL,
     )
 
 
@@ -213,7 +205,8 @@ def remember(
     layered = (saved.folder / LAYERS).is_dir()
     shown = result(outcome, report, request, files, stem, key, layered, known)
     frames = len(request.clip)
-    facts = [f"{frames} frame{'s' if frames > 1 else ''}"]
+    facts = ["try"] if opened.attempt else []
+    facts.append(f"{frames} frame{'s' if frames > 1 else ''}")
     steps = report.get("params", {}).get("steps", {}).get("value")
     if steps:
         facts.append(f"{steps} steps")

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellKind, cellsOf, coverage, strength } from "../../../ui/js/canvas/cells.js";
+import { cellKind, cellsOf, coverage, overlap, strength } from "../../../ui/js/canvas/cells.js";
 import * as outline from "../../../ui/js/canvas/outline.js";
 
 const grid = (text) => Uint8Array.from(text.replaceAll(/\s/g, ""), Number);
@@ -52,6 +52,12 @@ test("a number sits over the first run of the uppermost row of its region's larg
   const crown = (text) => outline.crownOf(outline.outlines(grid(text), 7, 4)[1]);
   assert.deepEqual(crown("0000000 0011101 0111101 0000000"), [3.5, 1]);
   assert.deepEqual(crown("1000000 0010010 0111110 0111110"), [2.5, 1]);
+});
+
+test("masks overlap where both cover a pixel", () => {
+  assert.equal(overlap(["2 3 5", "5 2 3", "0 2 8"]), false);
+  assert.equal(overlap(["2 3 5", "4 2 4"]), true);
+  assert.equal(overlap(["10", ""]), false);
 });
 
 test("a cell says drawn, tracked, uncertain or none; on long clips, cells that are alike are joined", () => {

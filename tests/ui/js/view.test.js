@@ -29,13 +29,14 @@ test("a view ends at the picture's edges, at the whole of it and at eight times"
   assert.deepEqual(within({ zoom: 4, x: 0.9, y: -1 }), { zoom: 4, x: 0.75, y: 0 });
 });
 
-test("words stand below the mask, else above it, and always within the stage", () => {
+test("words stand beside the mask, off other masks, and nowhere on the stage without room", () => {
   const room = { width: 600, height: 400 };
   const size = { width: 200, height: 50 };
-  assert.deepEqual(besideMask([100, 50, 200, 150], size, room), [50, 160]);
-  assert.deepEqual(besideMask([100, 150, 200, 390], size, room), [50, 90]);
-  assert.deepEqual(besideMask([0, 0, 600, 400], size, room), [200, 344]);
-  assert.deepEqual(besideMask([590, 50, 600, 60], size, room)[0], 394);
+  const box = [250, 150, 350, 250];
+  assert.deepEqual(besideMask(box, [], size, room), [200, 260]);
+  assert.deepEqual(besideMask(box, [[100, 255, 400, 330]], size, room), [200, 90]);
+  assert.deepEqual(besideMask([100, 0, 200, 400], [], size, room), [210, 175]);
+  assert.equal(besideMask([0, 0, 600, 400], [], size, room), null);
 });
 
 test("the uppermost mask at a place is the one that was clicked", () => {

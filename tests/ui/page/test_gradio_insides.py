@@ -41,6 +41,23 @@ def test_preprocess_data(page):
         anyio.run(give, "no number")
 
 
+def test_config_file():
+    """What is left out of it is nothing that a program is told."""
+
+    def told(example: str, params: str = "{}") -> str:
+        return ""
+
+    sizes = {}
+    infos = []
+    for kind in (Blocks, Page):
+        with kind() as page:
+            gr.api(told)
+        sizes[kind] = len(str(page.config["components"]))
+        infos.append(page.get_api_info())
+    assert infos[0] == infos[1]
+    assert sizes[Page] < 0.75 * sizes[Blocks]
+
+
 def test_api_defaults():
     """A program that gives its arguments by place may leave out the last ones, as one
     written before they were added."""

@@ -24,8 +24,7 @@ from regrain.editing.media.images import FRAME_SUFFIXES
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
-from regrain.ui.server.media import data_url
-from regrain.ui.session import clips, examples
+from regrain.ui.session import clips
 from regrain.ui.session.clip_files import pack_project, uploaded
 from regrain.ui.session.clips import (
     MAX_SIDE,
@@ -328,10 +327,3 @@ def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path
 def test_only_what_was_uploaded_is_opened(said):
     with pytest.raises(ClipError, match="did not arrive"):
         uploaded(said)
-
-
-def test_pictures_of_examples_are_smaller_than_others():
-    """Every first load carries all of them."""
-    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-    usual = data_url(noise, side=200, kind="webp")
-    assert len(examples._picture(noise)) < 0.9 * len(usual)

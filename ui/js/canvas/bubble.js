@@ -5,6 +5,7 @@ import { badge } from "../shared/color.js";
 import { button, iconButton, isStacked, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
+import { makeCaret } from "./caret.js";
 
 /** @typedef {import("../types").Editor} Editor */
 
@@ -12,18 +13,41 @@ const GAP = 10; // pixels of the screen between a mask and its words
 const EDGE = 6; // and between them and the edge of the picture
 
 /**
- * Return where on the stage the words stand: below the mask, or above it, or at the lower edge.
+ * Return how much of a box others cover, in square pixels.
+ * @param {number[]} box left, top, right and bottom
+ * @param {number[][]} others
+ */
+const coveredBy = ([left, top, right, bottom], others) => {
+  const shares = others.map(([l, t, r, b]) => {
+    const width = Math.max(0, Math.min(right, r) - Math.max(left, l));
+    return width * Math.max(0, Math.min(bottom, b) - Math.max(top, t));
+  });
+  return shares.reduce((sum, share) => sum + share, 0);
+};
+
+/**
+ * Return where on the stage the words stand beside a mask, off other masks if possible; null where there is no room.
  * @param {number[]} box of the mask on the stage: left, top, right and bottom, in pixels of the screen
+ * @param {number[][]} others boxes of other masks
  * @param {{ width: number, height: number }} size of the words
  * @param {{ width: number, height: number }} room of the stage
+ * @returns {number[] | null}
  */
-export const besideMask = ([left, top, right, bottom], size, room) => {
-  const x = clamp((left + right - size.width) / 2, EDGE, Math.max(EDGE, room.width - size.width - EDGE));
-  const below = bottom + GAP;
-  const above = top - GAP - size.height;
-  const lowest = room.height - size.height - EDGE;
-  if (below <= lowest) return [x, Math.max(EDGE, below)];
-  return [x, above >= EDGE ? above : Math.max(EDGE, lowest)];
+export const besideMask = ([left, top, right, bottom], others, { width, height }, room) => {
+  const last = [room.width - width - EDGE, room.height - height - EDGE];
+  const x = clamp((left + right - width) / 2, EDGE, Math.max(EDGE, last[0]));
+  const y = clamp((top + bottom - height) / 2, EDGE, Math.max(EDGE, last[1]));
+  const sides = [
+    [x, bottom + GAP],
+    [x, top - GAP - height],
+    [right + GAP, y],
+    [left - GAP - width, y],
+  ];
+  /** @param {number[]} at */
+  const covered = ([x, y]) => coveredBy([x, y, x + width, y + height], others);
+  const fits = sides.filter((at) => at.every((value, i) => value >= EDGE && value <= last[i]));
+  fits.sort((a, b) => covered(a) - covered(b));
+  return fits[0] ?? null;
 };
 
 /**
@@ -42,21 +66,36 @@ const riseAboveKeyboard = (sheet) => {
   seen.addEventListener("scroll", rise);
 };
 
+/**
+ * Tell whether the selected region's words may stand at its mask now.
+ * @param {Editor} editor
+ */
+const mayShow = (editor) => {
+  const region = hub.regions.find(({ label }) => label === hub.active);
+  const busy = editor.playing || editor.tracking || editor.stroke || editor.box || editor.hide;
+  const masked = Boolean(editor.masks[editor.frame]?.[hub.active]?.runs);
+  if (document.body.dataset.stage === "edit") return false;
+  return Boolean(region) && !busy && masked && hub.method?.regions !== "ignored";
+};
+
 /** @param {Editor} editor @param {HTMLElement} stage */
 export const makeBubble = (editor, stage) => {
   let wanted = false; // until it is closed
   let shown = 0; // label of the region whose words are here
+  let opening = false; // until they are here and have the caret
   const head = make("span", "rg-bubble-head");
   const close = () => {
     wanted = false;
+    opening = false;
+    caret.forget();
     refresh();
   };
   const bin = iconButton("rg-mini", "close", "Close (Esc)", close);
   const attempt = button("rg-tool rg-bubble-try", "Try", () => hub.tell("try"), "Try this frame (Enter)");
   const hint = make("span", "rg-bubble-hint", "Enter: try");
   const node = make("div", { className: "rg-bubble", role: "group", hidden: true }, head, attempt, hint, bin);
-  stage.append(node);
   riseAboveKeyboard(node);
+  const caret = makeCaret(editor, node, stage);
 
   const giveBack = () => {
     hub.wordsOf(shown)?.home();
@@ -64,7 +103,9 @@ export const makeBubble = (editor, stage) => {
   };
   const place = () => {
     const [canvas] = stage.getElementsByTagName("canvas");
-    const shape = editor.shapes().find(({ region }) => region.label === hub.active);
+    node.classList.remove("rg-under");
+    const shapes = editor.shapes();
+    const shape = shapes.find(({ region }) => region.label === hub.active);
     if (!shape || !editor.clip || isStacked()) return;
     const { zoom, x, y } = hub.view;
     const { width, height } = editor.clip;
@@ -76,20 +117,15 @@ export const makeBubble = (editor, stage) => {
     };
     const size = { width: node.offsetWidth, height: node.offsetHeight };
     const room = { width: stage.clientWidth, height: stage.clientHeight };
-    const [left, top] = besideMask(shape.box.map(onStage), size, room);
+    const others = shapes.filter((one) => one !== shape).map(({ box }) => box.map(onStage));
+    const at = besideMask(shape.box.map(onStage), others, size, room);
+    node.classList.toggle("rg-under", !at);
     // Told to the style sheet, which knows where the words are a sheet.
-    node.style.setProperty("--left", `${left}px`);
-    node.style.setProperty("--top", `${top}px`);
-  };
-  const isMeant = () => {
-    const region = hub.regions.find(({ label }) => label === hub.active);
-    const busy = editor.playing || editor.tracking || editor.stroke || editor.box || editor.hide;
-    const masked = Boolean(editor.masks[editor.frame]?.[hub.active]?.runs);
-    if (document.body.dataset.stage === "edit") return false;
-    return wanted && Boolean(region) && !busy && masked && hub.method?.regions !== "ignored";
+    node.style.setProperty("--left", `${stage.offsetLeft + (at?.[0] ?? 0)}px`);
+    node.style.setProperty("--top", `${stage.offsetTop + (at?.[1] ?? 0)}px`);
   };
   const refresh = () => {
-    const words = isMeant() ? hub.wordsOf(hub.active) : null;
+    const words = wanted && mayShow(editor) ? hub.wordsOf(hub.active) : null;
     if (shown && (!words || shown !== hub.active)) giveBack();
     node.hidden = !words;
     document.body.classList.toggle("rg-has-bubble", Boolean(words));
@@ -100,6 +136,9 @@ export const makeBubble = (editor, stage) => {
     head.replaceChildren(badge(hub.active, region?.color));
     if (words.node.parentElement !== node) head.after(words.node);
     place();
+    const begins = opening;
+    opening = false;
+    if (begins) caret.begin();
   };
   node.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -110,8 +149,9 @@ export const makeBubble = (editor, stage) => {
   // A press on the words is none on the picture below them.
   for (const kind of ["pointerdown", "dblclick", "wheel"])
     node.addEventListener(kind, (event) => event.stopPropagation());
-  const open = () => {
+  const open = (withCaret = true) => {
     wanted = true;
+    opening = withCaret;
     refresh();
   };
   new ResizeObserver(refresh).observe(stage);
@@ -120,8 +160,6 @@ export const makeBubble = (editor, stage) => {
   hub.on("regions", refresh);
   hub.on("close", close);
   // A sheet would lie over Run, over what is said in its place, and over how far the try is.
-  hub.on("try", () => {
-    if (isStacked()) close();
-  });
-  return { node, refresh, open, close };
+  hub.on("try", () => isStacked() && close());
+  return { node, refresh, open, close, ...caret };
 };

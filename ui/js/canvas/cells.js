@@ -37,6 +37,26 @@ export const isMasked = (cell) => cell === "k" || cell === "c" || isTracked(cell
 export const countMasked = (lane) => [...lane].filter(isMasked).length;
 
 /**
+ * Return the stretches of pixels that a mask covers, each with its end.
+ * @param {string} runs
+ */
+const spansOf = (runs) => {
+  let at = 0;
+  const ends = runs.split(" ").map((run) => (at += Number(run)));
+  return ends.flatMap((end, i) => (i % 2 ? [[ends[i - 1], end]] : []));
+};
+
+/**
+ * Tell whether any of the masks of a frame overlap.
+ * @param {string[]} masks as runs
+ */
+export const overlap = (masks) => {
+  const spans = masks.flatMap(spansOf).filter(([start, end]) => start < end);
+  spans.sort(([one], [other]) => one - other);
+  return spans.some(([start], i) => i > 0 && start < spans[i - 1][1]);
+};
+
+/**
  * Return the cells of a lane; on long clips, frames in a row that are alike are one.
  * @param {string} lane
  */

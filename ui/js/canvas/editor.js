@@ -186,7 +186,9 @@ export class Editor extends Content {
     const { id, rev: have, frame } = this;
     const label = hub.active;
     if (wait) this.pending.push({ nonce, frame, label, ...wait });
-    if (MARKS.includes(act)) this.marked.add(nonce);
+    // A stroke on a region that has its words only mends its mask.
+    const hasWords = hub.regions.some((region) => region.label === label && region.prompt.trim());
+    if (MARKS.includes(act) && !(act === "stroke" && hasWords)) this.marked.add(nonce);
     const said = { act, id, have, nonce, frame, label, ...data };
     if (act === "preview") {
       this.#trigger("hover", said); // nothing here looks different

@@ -33,7 +33,6 @@ const KEYS = {
     ["L", "full screen, or back"],
     ["N", "new region"],
     ["1 to 9", "select a region"],
-    ["T", "start or stop tracking"],
     ["Ctrl+Z", "undo"],
     ["Ctrl+Y | Ctrl+Shift+Z", "redo"],
     ["Ctrl+Enter", "run"],

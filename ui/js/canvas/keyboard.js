@@ -27,7 +27,7 @@ const nextFinder = (editor) => {
  * @returns {Record<string, () => void>}
  */
 const keysOf = (editor, showHelp) => {
-  const { maskTools, line, files } = editor.parts;
+  const { maskTools, line, files, bubble } = editor.parts;
   /** @param {number} by */
   const step = (by) => () => editor.go(editor.frame + by);
   return {
@@ -63,7 +63,6 @@ const keysOf = (editor, showHelp) => {
     " ": () => armDrag(true), // plays once it is let go, unless the picture was dragged meanwhile
     n: () => hub.tell("add"),
     m: () => files.show(),
-    t: () => editor.track(),
     c: () => nextFinder(editor),
     h: () => {
       editor.hide = !editor.hide;
@@ -76,6 +75,7 @@ const keysOf = (editor, showHelp) => {
       editor.box = null;
       editor.cursor = null;
       hub.correcting = false;
+      bubble.close();
       editor.choose("add");
     },
   };
@@ -105,6 +105,16 @@ const useTool = (editor, cursor) => {
   else sendStroke(editor, strokeFrom(editor, cursor, editor.tool === "erase"));
 };
 
+/**
+ * Choose a region and show its words, which take letters from now on; other keys stay with the picture.
+ * @param {Editor} editor
+ * @param {number} label
+ */
+const chooseByKey = ({ parts }, label) => {
+  hub.tell("choose", label);
+  parts.bubble.open(false);
+};
+
 let held = 0; // how often the key that moves the cursor has repeated
 
 /** @param {Editor} editor @param {number[]} side @param {boolean} repeats */
@@ -129,7 +139,7 @@ const actOf = (editor, keys, event) => {
   if (presses && target.closest("button, a, summary")) return null;
   if (key === "enter" && cursor) return () => useTool(editor, cursor);
   if (key === " " && isArmed()) return () => {}; // it repeats
-  if (editor.labels.includes(Number(key))) return () => hub.tell("choose", Number(key));
+  if (editor.labels.includes(Number(key))) return () => chooseByKey(editor, Number(key));
   if (target.type === "range" && key.startsWith("arrow")) return null;
   return keys[key];
 };
@@ -147,6 +157,18 @@ const commandOf = (editor, event) => {
 };
 
 /**
+ * Tell whether a key is none of the picture's: it is written into a field, or something else is in front.
+ * @param {KeyboardEvent} event
+ * @param {boolean} undoes whether it may undo, which an untouched field leaves to the mask
+ * @param {Editor} editor
+ */
+const isElsewhere = ({ target }, undoes, { parts }) => {
+  const field = target instanceof Element && target.closest(FIELDS);
+  const takesIt = field && !(undoes && parts.bubble.isUntouched(field));
+  return takesIt || document.querySelector("dialog[open]") || document.body.dataset.stage === "edit";
+};
+
+/**
  * @param {Editor} editor
  * @param {HTMLElement} root
  * @param {() => void} showHelp
@@ -159,15 +181,10 @@ export const listenToKeys = (editor, root, showHelp) => {
       document.removeEventListener("keydown", press);
       return;
     }
-    const target = /** @type {Element} */ (event.target);
-    if (
-      target.closest(FIELDS) ||
-      document.querySelector("dialog[open]") ||
-      document.body.dataset.stage === "edit"
-    )
-      return;
     const typed = event.getModifierState("AltGraph"); // some keyboards have [ and ] there
     const commands = !typed && (event.ctrlKey || event.metaKey);
+    if (isElsewhere(event, commands, editor)) return;
+    if (!commands && !event.altKey && editor.parts.bubble.takes(event)) return;
     const usable = editor.clip && (typed || !event.altKey);
     const actHere = () => (usable ? actOf(editor, keys, event) : null);
     const act = commands ? commandOf(editor, event) : actHere();

@@ -22,6 +22,8 @@ export const makeNote = (editor) => {
     const { does, hit = hub.active } = aimAt(editor, editor.hover, false);
     const region = hub.regions.find((one) => one.label === hit);
     const name = region ? `“${titleOf(region)}”` : "a new region";
+    const isOpen = document.body.classList.contains("rg-has-bubble");
+    if (isOpen && does === "begin") return `${name} is open. ${click} another thing for a new region.`;
     return hintFor(editor.tool, name, touch.matches, does, hub.correcting);
   };
   /** @param {string} text without one, what a click does now @param {boolean} [alarm] */

@@ -57,6 +57,7 @@ export const clickAt = (editor, at, other) => {
   }
   if (hit) {
     hub.tell("choose", hit);
+    editor.parts.bubble.open();
     return;
   }
   const begins = does === "begin";

@@ -1,6 +1,6 @@
 // @ts-check
 // The tools that are in sight, above the picture; the size of the brush in it.
-import { group, iconButton, make, slider } from "../shared/dom.js";
+import { childrenOf, group, iconButton, make, slider } from "../shared/dom.js";
 import { makeMenu } from "../shared/menu.js";
 import { clamp } from "../shared/numbers.js";
 import { isBrush, isDrawn } from "./state.js";
@@ -16,6 +16,8 @@ const TOOLS = [
   ["brush", "Brush", "Brush (B)", "Brush"],
   ["erase", "Erase", "Eraser (E)", "Eraser"],
 ];
+
+const LATER = ["remove", "erase"]; // of no use without a region
 
 /**
  * @param {Editor} editor
@@ -68,7 +70,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const { sizes, resize } = makeSizes(editor);
   surface.node.append(sizes);
   const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => editor.ask("undo"), "Undo");
-  const hint = "Follow the regions through the clip (T)";
+  const hint = "Follow the regions through the clip";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
   const { tools, choose } = makeTools(editor, surface.canvas, sizes, heard);
@@ -81,6 +83,11 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const refresh = () => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
+    undo.hidden = !editor.undo;
+    // There is nothing to follow or to take from before the first region.
+    const isEmpty = !editor.labels.length;
+    track.hidden = isEmpty && !busy;
+    for (const one of childrenOf(tools)) one.hidden = isEmpty && LATER.includes(one.dataset.tool ?? "");
     trackWords.textContent = busy ? "Cancel" : "Track";
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);

@@ -4,7 +4,7 @@ import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub, titleOf } from "../shared/hub.js";
 import { makePicture } from "./picture.js";
-import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
+import { makeChange, makeMargin, makeStrength, makeText } from "./fields.js";
 
 /** @typedef {import("../types").Region} Region */
 /** @typedef {import("../types").Deck} Deck */
@@ -49,7 +49,7 @@ const makeEye = (region) => {
 };
 
 /**
- * Make what moves a region above or below its neighbours; shown where there are several.
+ * Make what moves a region above or below its neighbours; shown where masks overlap.
  * @param {Region} region
  * @param {Deck} deck
  */
@@ -171,19 +171,17 @@ export const makeCard = (region, deck) => {
   const picture = makePicture(region, card, deck);
   const remove = () => act("delete", label);
   const bin = tool(region, "bin", "Delete this region", remove, { act: "delete" });
-  const tools = make("div", "rg-card-tools", makeEye(region), bin);
   const margin = label === rest ? null : makeMargin(region, changed);
   const { show, note } = picture;
-  const head = make("div", "rg-card-head", swatch, makeName(region, changed), tools);
+  const foot = make("div", "rg-card-foot", swatch, make("p", "rg-covered"), makeEye(region), bin);
   const elsewhere = make("p", "rg-note rg-elsewhere", "Its words stand at its mask, in the picture.");
   body.append(
     words,
     elsewhere,
-    head,
     makeOrder(region, deck),
     makeMore(region, deck, margin?.node ?? null),
     picture.node,
-    make("p", "rg-covered"),
+    foot,
   );
   card.append(line.node, body);
   selectOnUse(card, label);

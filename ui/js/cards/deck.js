@@ -1,6 +1,6 @@
 // @ts-check
 // The cards of all regions together. What is typed in them is the truth; which regions there are, the server says.
-import { coverage } from "../canvas/cells.js";
+import { coverage, overlap } from "../canvas/cells.js";
 import { iconButton, make } from "../shared/dom.js";
 import { keepDraft } from "../shared/draft.js";
 import { hub } from "../shared/hub.js";
@@ -87,7 +87,8 @@ export class Deck {
   #timer = 0;
   #column = make("div", "rg-cards");
   #empty = make("p", "rg-note", EMPTY); // shown without regions
-  #order = make("p", "rg-caption", ORDER); // shown with several
+  #order = make("p", "rg-caption", ORDER); // shown where masks overlap
+  #overlaps = false; // masks on a frame that was shown
   #unused = make("p", "rg-note"); // says that regions are not used
   #add = iconButton("rg-mini", "plus", "New region (N)", () => this.act("add"), "", { id: "rg-add" });
   /** What is about regions. */
@@ -190,11 +191,19 @@ export class Deck {
       this.have = editor.rev;
       if (this.#props.value) this.keep();
     }
+    this.#overlaps ||= overlap(Object.values(editor.masks[editor.frame] ?? {}).map(({ runs }) => runs));
+    this.#showOrder();
     for (const [label, { card }] of this.cards) {
       const covered = coverage(editor.lanes[label] ?? "", editor.clip.count);
       const said = card.querySelector(".rg-covered");
       if (said) said.textContent = label === this.rest ? REST : covered;
     }
+  }
+
+  #showOrder() {
+    const isMeant = this.#overlaps && hub.regions.length > 1;
+    this.#order.hidden = !isMeant;
+    this.root.classList.toggle("rg-ordered", isMeant);
   }
 
   /** Take what the server says. @param {CardsView | null} value */
@@ -222,6 +231,7 @@ export class Deck {
     hub.tell("close");
     this.cards.clear();
     this.#column.replaceChildren();
+    this.#overlaps = false;
     this.prompts.fill(value);
     this.id = value.id;
     this.have = value.have;
@@ -273,7 +283,8 @@ export class Deck {
       setMovable(card, "down", i < last);
     });
     this.#empty.hidden = hub.regions.length > 0;
-    this.#order.hidden = hub.regions.length < 2;
+    this.#add.hidden = !hub.regions.length; // a click makes the first
+    this.#showOrder();
     this.markActive();
   }
 }

@@ -108,15 +108,3 @@ export const makeMargin = (region, changed) => {
   };
   return { node, draw };
 };
-
-/** @param {Region} region @param {() => void} changed */
-export const makeName = (region, changed) => {
-  const oninput = () => {
-    region.name = name.value;
-    hub.tell("regions");
-    changed();
-  };
-  const about = { className: "rg-name", maxLength: 40, value: region.name, oninput };
-  const name = textField({ ...about, ariaLabel: "Name of region " + region.label });
-  return name;
-};

@@ -37,7 +37,9 @@ export const makePrompts = (changed) => {
     const unread = method?.source_prompt === false;
     // It is composed from the words of regions, where a method binds these.
     const composed = method?.binds && hub.regions.some(({ prompt }) => prompt) && !whole.value;
-    becomes.hidden = !method || method.regions === "needed" || Boolean(composed);
+    // Without regions, things are clicked; only the whole look is told in words alone.
+    const isOfThings = !hub.regions.length && hub.wish !== "look" && !whole.value;
+    becomes.hidden = !method || method.regions === "needed" || Boolean(composed) || isOfThings;
     hint.hidden = becomes.hidden || !method?.several;
     shows.classList.toggle("rg-off", unread);
     source.disabled = unread;

@@ -50,7 +50,9 @@ const playOnInterest = (card, box, paths) => {
 export const makeExample = (item, chosen, onclick) => {
   const { name, title, hint, change } = item;
   const pictures = [item.picture, item.after].filter(Boolean);
-  const halves = pictures.map((src) => make("span", "rg-half", make("img", { src, alt: "" })));
+  // Not before the menu is open
+  const show = (/** @type {string} */ path) => make("img", { loading: "lazy", src: fileUrl(path), alt: "" });
+  const halves = pictures.map((path) => make("span", "rg-half", show(path)));
   const box = make("span", "rg-halves", ...halves);
   const words = [make("strong", {}, title), make("span", "rg-change", change)];
   const ariaPressed = name === chosen;

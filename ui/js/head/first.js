@@ -2,7 +2,9 @@
 // Runs before Gradio's own scripts.
 import { addHeader, stopSpinner } from "./gradio_insides.js";
 import { claimName } from "./page_name.js";
+import { addStyle } from "./style.js";
 
+addStyle();
 stopSpinner();
 // Where the browser allows no storage, a page is known by its connection alone.
 try {

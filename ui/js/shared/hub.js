@@ -54,6 +54,8 @@ export class Hub {
   compare = "wipe";
   /** What part of the picture is seen. @type {import("../types").View} */
   view = { zoom: 1, x: 0, y: 0 };
+  /** What should change, as it was pressed or as the method does it best: "look". */
+  wish = "";
   /** What the settings are called: "Draft". */
   quality = "";
   /** Whether a run goes on, or waits. */

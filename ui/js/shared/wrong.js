@@ -39,7 +39,7 @@ const inCard = (name, key) => {
   const card = of && find(document, ".rg-card" + of);
   if (!card || key === "mask") return find(document, CANVAS);
   const field = `[data-key="${CSS.escape(key)}"]`;
-  return find(document, `.rg-card-words${of} ${field}`) ?? find(card, field) ?? find(card, ".rg-name");
+  return find(document, `.rg-card-words${of} ${field}`) ?? find(card, field) ?? find(card, "button");
 };
 
 /**
