@@ -65,9 +65,9 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     )
     assert [name for name, _ in links] == [
         "edited.mp4",
+        "report.json",
         "reconstruction.mp4",
         "project.zip",
-        "report.json",
     ]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
