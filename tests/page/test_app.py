@@ -79,9 +79,14 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     wait(lambda: plays(page, "source"), "the source plays")
     page.click("#tabs >> text=Wipe")
     wipe = page.locator(".rg-stage").bounding_box()
-    page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
-    cut = "document.querySelector('.rg-stage').style.getPropertyValue('--cut')"
-    page.wait_for_function(f"parseFloat({cut}) > 70")
+    cut = "parseFloat(document.querySelector('.rg-stage').style.getPropertyValue('--cut'))"
+    page.mouse.move(
+        wipe["x"] + page.evaluate(cut) / 100 * wipe["width"], wipe["y"] + 20
+    )
+    page.mouse.down()
+    page.mouse.move(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
+    page.mouse.up()
+    page.wait_for_function(f"{cut} > 70")
     page.click("#tabs >> text=Masks")  # where nobody sees the videos
     assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
     page.click("#tabs >> text=Edit")
