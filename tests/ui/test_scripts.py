@@ -10,6 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit import Edit
+from regrain.editing.request.fields import declared
+from regrain.editing.request.region import Region
 from regrain.ui.page import scripts
 from regrain.ui.page.components import EVENTS, view
 from regrain.ui.page.head import PageHead, with_head
@@ -120,3 +124,22 @@ def test_the_pure_parts_pass_nodes_own_tests():
     )
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)[1]) > 20
+
+
+def test_no_script_says_again_what_stands_beside_a_field_but_these_titles():
+    said = set()
+    for method in METHODS.values():
+        for field in method.Params.model_json_schema()["properties"].values():
+            said |= {field["title"], field["description"], field.get("hint")}
+    for owner in (Edit, Region):
+        for field in declared(owner).values():
+            said |= {field.title, field.description}
+    again = {
+        text
+        for text in filter(None, said)
+        if any(f'"{text}"' in module for module in scripts.MODULES.values())
+    }
+    assert again == {
+        *("Focus", "It should show", "Key frames", "Make it", "Never show", "Picture"),
+        *("Strength", "The clip shows", "This is", "Tuned model"),
+    }
