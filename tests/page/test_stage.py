@@ -140,6 +140,7 @@ def test_wheel_and_keys_zoom_at_the_pointer_and_clicks_hit_what_is_seen(page):
     assert page.evaluate(thin) == pytest.approx(
         page.evaluate("window.regrain.view.zoom")
     )
+    page.keyboard.press("Escape")  # out of its words
     page.keyboard.press("0")
     assert page.evaluate("window.regrain.view.zoom") == 1
     page.keyboard.press("+")

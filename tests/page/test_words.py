@@ -20,7 +20,6 @@ NOTE = ".rg-wrong"
 def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(
     page,
 ):
-    page.click("#rg-prompt-0")
     write(page, "#rg-prompt-0", "a robat and a cat")
     page.wait_for_selector(f"{NOTE} >> text=robat")
     assert page.inner_text(".rg-copy u") == "robat"

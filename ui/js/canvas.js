@@ -158,7 +158,7 @@ const showStills = (editor) => {
   });
   hub.on("pressed", drop);
   hub.on("running", (on) => {
-    if (!on) return;
+    if (!on || !editor.still) return;
     drop();
     editor.say(""); // what was seen of the try before
   });
