@@ -140,7 +140,7 @@ def test_a_box_is_found_dragged_and_saved(server, open_page, tmp_path):
     )
     says(page, f"{gain:.1f}× larger")
     # Few controls are in sight while words are typed; then those of the box are.
-    assert len(page.evaluate(CONTROLS)) <= 21, page.evaluate(CONTROLS)
+    assert len(page.evaluate(CONTROLS)) <= 20, page.evaluate(CONTROLS)
     assert page.is_hidden(".rg-box-grip")
     page.press("#rg-prompt-0", "Escape")  # the words go back to their card
     page.wait_for_selector(".rg-box-grip", state="visible")
