@@ -64,6 +64,12 @@ def test_levels_equal_diffusers(spacing):
         assert [step.t for step in ours.sampling(steps)] == theirs.timesteps.tolist()
 
 
+def test_levels_that_have_signal_are_inverted_to_the_last():
+    ours = Schedule.from_config(SD | {"timestep_spacing": "trailing"})
+    assert ours.levels(4, inverted=True) == ours.levels(4)
+    assert max(ours.levels(4)) == 999
+
+
 def test_any_number_of_steps_is_a_falling_walk(schedule):
     for steps in (1, 3, 7, 30, 333, 700, 999, 1000):
         walk = [step.t for step in schedule.sampling(steps)]

@@ -1,5 +1,9 @@
 import numpy as np
+import pytest
+from made_clips import black
 
+from regrain.editing.errors import MaskError
+from regrain.masks.track import following
 from regrain.masks.track.corrections import changed_by, plan
 
 MASK, NONE = np.ones((4, 6), bool), np.zeros((4, 6), bool)
@@ -51,3 +55,10 @@ def test_regions_take_new_masks_on_their_own_frames_only():
         [2],
     ]
     assert plan({0: {1: MASK}}, {1: []}, known, 40) == []
+
+
+def test_a_click_that_finds_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(following, "segment", lambda *_, **how: NONE)
+    clicks = {1: {0: ([(3.0, 3.0)], [1])}}
+    with pytest.raises(MaskError, match="found for label 1 in frame 0"):
+        following.masks_of_clicks(black(1, 16, 16), clicks, "cuts", None)

@@ -124,6 +124,13 @@ def test_gradio_decides_whether_a_link_is_shared(launched):
     assert (told["waits"], told["code"]) == (True, 0)
 
 
+@pytest.mark.parametrize(("own", "most"), [(True, None), (False, "400mb")])
+def test_ones_own_files_may_have_any_size(launched, monkeypatch, tmp_path, own, most):
+    monkeypatch.setattr(page, "_PROJECTS", tmp_path / "projects")
+    monkeypatch.setattr(page, "is_own_machine", lambda: own)
+    assert launched()["max_file_size"] == most
+
+
 def test_an_idle_page_hardly_wakes(launched):
     assert launched()["waits_for_events"] == POLL
 
