@@ -495,3 +495,12 @@ def test_a_reader_may_have_words_and_a_rule_of_its_own(own_reader):
     assert (found.kinds, found.places) == (["a car"], [])
     shares = [found.rule.holds(*given) for given in ((0.75, 0.1), (0.74, 0.1))]
     assert (*shares, found.rule.holds(0.75, 0.09)) == (True, False, None)
+
+
+def test_what_is_seen_on_fewer_frames_is_not_what_it_looks_like():
+    nearest = ["a fox"] * 5 + ["a dog"] * 3
+    one = {"region": "cat", "words": "a fox", "there": False, "instead": "a dog"}
+    one |= {"share": 0.625, "frames": [*range(8)], "nearest": nearest}
+    (line,) = say("mine", [one])["says"]
+    assert "a fox on 5 of 8 frames alone" in line
+    assert "a dog" not in line
