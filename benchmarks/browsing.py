@@ -151,7 +151,6 @@ def measure_tries(page: Any) -> dict[str, float]:
         page.wait_for_selector(".rg-still:has-text('Try')")
         seconds.append(time.monotonic() - began)
         page.wait_for_selector("#stop", state="hidden", timeout=_LONG)
-        page.click(".rg-still >> text=Show the source")
     _undo_all(page)
     first, other = seconds
     return {"first_try_s": first, "try_s": other}

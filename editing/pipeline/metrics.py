@@ -102,7 +102,9 @@ def measuring(
         frames: list[_Frame] = [*zip(*read, strict=True)]
         for alike in each(lambda one: _similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
-        for own, of_edit in each(_warping, pairwise([*last, *frames])):
+        for own, of_edit in each(
+            _warping, pairwise(one[:2] for one in [*last, *frames])
+        ):
             means["own"].add(own)
             means["edit"].add(of_edit)
         for index, (source, frame, alone, inside, areas) in enumerate(frames, start):
@@ -147,6 +149,15 @@ def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
     return _mean_of(_similarity, a, b, where).value
 
 
+def warp_error(source: Frames, edited: Frames) -> float | None:
+    """Measure the deviation of an edit from the source's motion, 0..1; see `_warping`.
+    None for one frame."""
+    mean = _Mean()
+    for pair in pairwise(zip(source, edited, strict=True)):
+        mean.add(_warping(pair)[1])
+    return mean.value
+
+
 def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Mean:
     mean = _Mean()
     for frames in zip(a, b, where, strict=True):
@@ -182,7 +193,7 @@ def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     return float(similarity.sum(dtype=np.float64)), similarity.size
 
 
-def _warping(pair: tuple[_Frame, _Frame]) -> tuple[Sum, Sum]:
+def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     """Add up the deviation of the second of two frames, and of its edit, from those
     before, moved along the source: 0 for an edit that moves exactly like the source.
 
@@ -192,7 +203,7 @@ def _warping(pair: tuple[_Frame, _Frame]) -> tuple[Sum, Sum]:
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    before, after = (np.concatenate(frames[:2], 2) for frames in pair)
+    before, after = (np.concatenate(frames, 2) for frames in pair)
     first, second = (
         torch.from_numpy(one).movedim(2, 0)[None] for one in (before, after)
     )

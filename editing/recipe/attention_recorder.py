@@ -261,7 +261,9 @@ def _added(sums: _Sums | None, more: _Sums) -> _Sums:
     return _Sums(before, after, sums.terms + more.terms)
 
 
-def of_columns(mass: MassMaps, columns: Collection[int]) -> Float[Tensor, "frames h w"]:
+def of_columns(
+    mass: Float[Tensor, "*means frames h w columns"], columns: Collection[int]
+) -> Float[Tensor, "*means frames h w"]:
     """Add up some columns of a mass."""
     return mass[..., list(columns)].sum(-1)
 

@@ -1,13 +1,15 @@
 """How a model edits where nothing else is asked."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from json_files import write_json
+from made_clips import black
 from PIL import Image
 
 from regrain.editing.request.edit import Edit
+from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.editing.request.usual import (
     Way,
@@ -90,7 +92,7 @@ def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
     [
         ((0, 0, 0, 0), 3, []),
         ((255, 255, 255, 255), 1, []),
-        ((90, 90, 90, 255), 1, ["of 'cat' shows more than a thing on white"]),
+        ((90, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
         ((255, 255, 255, 255), 4, ["4 pictures"]),
     ],
 )
@@ -98,11 +100,14 @@ def test_pictures_that_a_model_may_not_heed_are_doubted(ground, count, said, tmp
     pixels = np.full((8, 8, 4), ground, np.uint8)
     pixels[2:6, 2:6] = (200, 0, 0, 255)
     Image.fromarray(pixels).save(tmp_path / "cat.png")
-    picture = SimpleNamespace(path=tmp_path / "cat.png", field="picture", name="cat")
-    doubts = reference_doubts(
-        SimpleNamespace(method="vace", pictures=[picture] * count)
-    )
+    labels = np.zeros((1, 16, 16), np.uint8)
+    regions = []
+    for label in range(1, count + 1):
+        labels[0, label] = label
+        picture = str(tmp_path / "cat.png")
+        regions.append(Region(f"cat {label}", label, "a cat", picture=picture))
+    asked = EditRequest(black(1, 16, 16), labels, tuple(regions), method="vace")
+    doubts = reference_doubts(asked)
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
-    asked = SimpleNamespace(method="videograin", pictures=[picture] * count)
-    assert reference_doubts(asked) == []
+    assert reference_doubts(replace(asked, method="videograin")) == []
