@@ -23,8 +23,6 @@ from PIL import Image
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.removed import INSTEAD, instead
 
-pytestmark = pytest.mark.full
-
 ENDPOINTS = ["edit_video", "track", "segment"]
 
 
