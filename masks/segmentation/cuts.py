@@ -241,12 +241,7 @@ def _grown(
         )
         # evidence for what is near the mask so far, against what is far
         sigma = _NEAR * max(inside.shape)
-        wide = cv2.GaussianBlur(
-            inside,
-            (0, 0),
-            sigma,
-            borderType=cv2.BORDER_REPLICATE,
-        )
+        wide = cv2.GaussianBlur(inside, (0, 0), sigma)
         near = (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
         evidence = seen + near + _BIAS
         if hint is not None:
