@@ -127,6 +127,23 @@ def test_new_takes_one_mask_at_a_frame(material, capsys):
     assert last_error(capsys).startswith("error: --at: Needs --masks.")
 
 
+INTO_AN_INPUT = [
+    "run project -o project/masks/out",
+    "new clip.mp4 -o masks/in --masks masks",
+    "batch project -o project/out",
+    "clusters project -o project/in",
+]
+
+
+@pytest.mark.parametrize("line", INTO_AN_INPUT)
+def test_no_output_lies_in_an_input(project, capsys, monkeypatch, line):
+    monkeypatch.chdir(project.parent)
+    before = {*project.rglob("*")}
+    assert call(*line.split()) == 2
+    assert "overlaps the input" in last_error(capsys)
+    assert {*project.rglob("*")} == before
+
+
 NOT_NEW = {
     "masks": ["--masks masks", "--masks missing", "--region 1=fox"],
     "--region": ["--region fox", "--region x=fox", "--region 1=a --region 1=b"],
