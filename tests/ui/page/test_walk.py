@@ -17,8 +17,9 @@ from unittest import mock
 import fake_app
 from fake_app import write_examples
 from made_clips import moving, write_clip
-from page_events import PageEvents, settled, uploaded
+from page_events import PAGE, PageEvents, settled, uploaded
 
+from regrain.editing.models.adapters import save_adapter
 from regrain.ui.page import build as building
 from regrain.ui.page.layout import Tools
 from regrain.ui.server.media import Media
@@ -67,11 +68,15 @@ def opened(root: Path) -> Iterator[PageEvents]:
         yield PageEvents(page, names)
 
 
+def about(page: PageEvents) -> dict[str, object]:
+    """Return what the canvas says of the masks that it shows."""
+    canvas = page.values["canvas"]
+    return {"id": canvas["id"], "have": canvas["rev"], "frame": 0}
+
+
 def act(page: PageEvents, act: str, **data: object) -> None:
     """Send an act on the masks, as the canvas does."""
-    canvas = page.values["canvas"]
-    about = {"id": canvas["id"], "have": canvas["rev"], "frame": 0, "nonce": 1}
-    page.send("canvas", "act", **about, act=act, **data)
+    page.send("canvas", "act", **about(page), nonce=1, act=act, **data)
 
 
 def describe(page: PageEvents, **words: object) -> None:
@@ -122,6 +127,8 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "both were compared"
     page.send("result", "make", key=older, name="masks.zip")
     yield "its masks were packed"
+    page.send("result", "make", key=older, name="edited.mov")
+    yield "its frames were written for a cutting program"
     page.send("result", "make", key=newer, name="nothing.zip")
     yield "a file of no known kind was asked for"
     page.send("history", "remove", key=older)
@@ -131,9 +138,23 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "the settings of the other were used again"
     page.send("addons", "choose", added=[{"name": "storybook/fast", "weight": 0.5}])
     yield "a LoRA was weighed"
+    page.send("control", "look", kind="canny", frame=1)
+    yield "what a control network sees was looked at"
+    save_adapter(fake_app.tuned_model(), root / "tuned.safetensors")
+    file = uploaded(root / "uploads" / "0", root / "tuned.safetensors")
+    page.choose("adapter_file", {"path": file, "meta": {"_type": "gradio.FileData"}})
+    page.send("adapter_file", "upload")
+    tuned = page.values["adapters"]["chosen"]
+    page.send("adapters", "rename", key=tuned, name="mine")
+    yield "a tuned model was added and named"
+    page.send("adapters", "export", key=tuned)
+    page.send("adapters", "choose", key="")
+    yield "and saved, and left again"
     page.choose("model", "owner/other")
     page.send("model", "change")
     yield "a model that is not here was asked for"
+    page.send("hub", "fetch", id="owner/other")
+    yield "it could not be fetched"
     page.send("hub", "use", id="owner/other")
     yield "it was to be used"
     page.choose("model", "storybook")
@@ -158,11 +179,23 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     act(page, "rest")
     act(page, "undo")
     yield "it was painted over, and a region of the rest was taken back"
+    act(page, "unpoint", label=1, at=[20, 20])
+    act(page, "redo")
+    act(page, "undo")
+    yield "its point was taken back, and brought again"
+    act(page, "box", label=1, how="erase", **{"from": [12, 12], "to": [2, 2]})
+    act(page, "feather", label=1, pixels=3)
+    act(page, "tracker", by="cuts", wanted=[0, 1])
+    yield "a part was erased, its edge made soft, and a tracker chosen"
+    act(page, "add")
+    act(page, "box", label=2, **{"from": [12, 12], "to": [30, 30]})
+    act(page, "find", label=2, by="cuts")
+    act(page, "delete", label=2)
+    yield "another region was made by a box, and deleted"
     describe(page, source_prompt="a cat", **{"Region 1": {"prompt": "a fox"}})
-    canvas = page.values["canvas"]
-    page.send("canvas", "track", id=canvas["id"], have=canvas["rev"], frame=0)
+    page.send("canvas", "track", **about(page))
     yield "it was tracked"
-    page.send("canvas", "scan", id=canvas["id"], have=canvas["rev"])
+    page.send("canvas", "scan", **about(page))
     yield "cuts were looked for"
     page.type("cards", attempt="quick", attempt_frame=2)
     page.send("run", "click")
@@ -170,12 +203,13 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.type("cards", attempt="")
     page.send("canvas", "trim", start=1, stride=1, frames=4)
     yield "other frames were taken"
-    page.send("canvas", "export", id=canvas["id"], have=canvas["rev"], form="png")
+    page.send("canvas", "export", **about(page), form="png")
     yield "its masks were saved"
     masks = uploaded(root / "uploads" / "2", Path(page.values["download"]["path"]))
     page.choose("mask_file", [{"path": masks, "meta": {"_type": "gradio.FileData"}}])
     page.send("mask_file", "upload")
     yield "and loaded"
+    page.send("head", "offer", page=PAGE)
     page.send("head", "back", gone=False, typed=None)
     yield "the page was loaded again"
     page.send("recent", "list")
