@@ -82,6 +82,8 @@ class VideoClip(Clip):
         self._pixel = facts.pixel
         # before it is made
         check_size(_square(first.width, first.height, facts.pixel))
+        # Before it is converted, which settles its rare colours.
+        self.warnings = _warnings(name, first, index, facts)
         height, width = _upright(first, facts.pixel).shape[:2]
         self.size = width, height
         self.fps = index.fps / stride
@@ -95,7 +97,6 @@ class VideoClip(Clip):
             self.audio = AudioSpan(path, begin, end)
         self.has_alpha = any(part.is_alpha for part in first.format.components)
         self.is_interlaced = first.interlaced_frame
-        self.warnings = _warnings(name, first, index, facts)
         if self.is_interlaced and not deinterlace:
             self.warnings.append(
                 f"{name} is interlaced: what moves has combs. Use --deinterlace, "

@@ -56,7 +56,14 @@ def unread_sound(path):
     return path
 
 
+def rare(path):
+    """Colours of a matrix that FFmpeg does not convert: YCgCo."""
+    options = {"x264_params": "colormatrix=YCgCo:log-level=none"}
+    return write_clip(path.with_suffix(".mp4"), moving(3), **options)
+
+
 SAID = {
+    "a rare matrix": (rare, "has colours in a rare form; they may be a little off."),
     "Dolby Vision 5": (dolby(5, 0), "is Dolby Vision 5, whose colours are no YCbCr"),
     "Dolby Vision 10": (dolby(10, 0), "is Dolby Vision 10, whose colours are no YCbCr"),
     "Dolby Vision on HDR10": (dolby(8, 1), ""),
@@ -74,6 +81,7 @@ def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
     clip = open_clip(path)
     assert [said in warning for warning in clip.warnings] == [True] * bool(said)
     assert clip.audio is None
+    assert clip.read(1, 2).shape[0] == 1
     assert av.logging.get_level() == level
 
 
