@@ -133,10 +133,9 @@ def write_reader(folder: Path, **beside: object) -> Path:
             text_config=sizes, vision_config=seen, projection_dim=PROJECTED
         )
         CLIPModel(config).save_pretrained(folder)
-    sides = {"height": SIDE, "width": SIDE}
-    CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=sides).save_pretrained(
-        folder
-    )
+    # Crops are squares: a reader need not cut them further.
+    whole = {"do_center_crop": False, "crop_size": None}
+    CLIPImageProcessor(size={"shortest_edge": SIDE}, **whole).save_pretrained(folder)
     clip_tokenizer().save_pretrained(folder)
     for name, content in beside.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
