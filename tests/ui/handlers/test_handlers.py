@@ -11,7 +11,7 @@ import pytest
 
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
-from regrain.ui.handlers import run_handlers
+from regrain.ui.handlers import mask_handlers, run_handlers
 from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.mask_handlers import MaskHandlers
@@ -85,6 +85,27 @@ def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(
     assert (session.source_prompt, session.state.regions) == ("", {})
     shown = runs.begin(REQUEST, {"id": None, "have": 0}, *FIELDS)
     assert "Reload" in shown["progress"].text  # of no clip that it ever had
+
+
+@pytest.mark.parametrize("leaves", [None, 1, 3])
+def test_cuts_are_shown_on_the_clip_in_which_they_were_sought(
+    monkeypatch, open_clip, masks, session, leaves
+):
+    """The page opens another one before a frame, or after the last."""
+
+    def scan(_):
+        for number in range(3):
+            if number == leaves:
+                session.open(other, "third")
+            yield number, number == 2
+        if leaves == 3:
+            session.open(other, "third")
+
+    other = open_clip("three")
+    monkeypatch.setattr(mask_handlers, "scan", scan)
+    event = SimpleNamespace(_data={"id": session.id, "have": session.rev})
+    shown = masks.scan(event, REQUEST)
+    assert (session.found, bool(shown)) == (None if leaves else (2,), not leaves)
 
 
 def turn(**more):
