@@ -358,11 +358,8 @@ class SessionStore:
         """Free a page's session and its files. That it has gone stays known: more of it
         may be answered."""
         known = self._free(page)
-        with self._lock:
-            known.connected.clear()
-            connections = tuple(known.connections)
         self.media.forget(page)
-        for connection in connections:
+        for connection in tuple(known.connections):  # others arrive meanwhile
             self._tell_ended(connection)
         gc.collect()  # what gradio had made for the page refers to itself
         return_freed()

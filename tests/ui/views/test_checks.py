@@ -181,6 +181,9 @@ def test_words_that_change_nothing_are_hinted_at(session):
     assert (missing.field, missing.kind) == ("regions.left.prompt", "missing")
     assert "nothing to edit" in missing.text
     assert checks.view([missing]).remarks == []  # said once a run is wanted
+    session.prompt = "a dog and a panda on the snow"
+    assert look(session) == []  # the whole is edited
+    session.prompt = ""
     describe(
         session, 1, source="a robat", prompt="a robat"
     )  # what is wrong is said in place of the hint
