@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from commands import change, command, last_error
 from json_files import read_json
-from made_clips import flat
+from made_clips import flat, moving, write_clip
+from made_pictures import write_picture
 from PIL import Image
+from safetensors.numpy import save
 from tables import rows
 
 from regrain.editing.__main__ import main
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.errors import ResourceError
+from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.recipe import events
@@ -125,6 +128,31 @@ def test_new_takes_one_mask_at_a_frame(material, capsys):
     assert said in capsys.readouterr().out
     assert call("new", clip, "-o", material / "q", "--at", 1) == 2
     assert last_error(capsys).startswith("error: --at: Needs --masks.")
+
+
+def test_what_is_odd_about_a_clip_is_said_of_a_new_project_and_of_a_checked_one(
+    material, own_models, capsys
+):
+    hdr = ColorTags(9, 1, 9, 16)
+    clip = write_clip(material / "hdr.mp4", moving(3, 32, 16), tags=hdr)
+    project = material / "p"
+    words = ["--region", "1:cat=a fox", "--source-prompt", "a cat"]
+    masks = ["--masks", material / "masks"]
+    assert call("new", clip, "-o", project, *masks, *words) == 0
+    assert "is HDR" in capsys.readouterr().err
+    guessed = "loras/my-lightning"
+    (material / "loras").mkdir()
+    content = save({"unet.x.lora_A.weight": np.zeros(2)})
+    (material / f"{guessed}.safetensors").write_bytes(content)
+    regions = read_json(project / "project.json")["regions"]
+    regions[0]["picture"] = write_picture(project / "a.png").name
+    added = {"regions": regions, "picture_adapter": "storybook/pictures"}
+    for lora, said in ((guessed, "Lightning"), ("storybook/fast@1", "picture")):
+        change(project, loras=[lora], method="infedit", **added)
+        assert call("check", project) == 0
+        told = capsys.readouterr().err
+        assert "is HDR" in told
+        assert said in told
 
 
 INTO_AN_INPUT = [
