@@ -159,6 +159,9 @@ OTHERS = {
     "sizes that are no numbers": data_set(
         [], images=[{"id": 1, "file_name": "a", "width": 9.5, "height": "6"}]
     ),
+    "no size": data_set(
+        [], images=[{"id": 1, "file_name": "a", "width": 0, "height": 6}]
+    ),
     "no counts": data_set([square(1, segmentation={"size": [6, 9]})]),
     "a number for counts": data_set([square(1, segmentation={"counts": 5})]),
     "nothing": "",

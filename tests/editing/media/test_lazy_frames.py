@@ -84,7 +84,7 @@ def test_an_index_reads_only_the_frames_it_names(key, read):
     [
         lambda frames: frames.astype(int) - FRAMES,
         lambda frames: FRAMES.astype(int) - frames,
-        lambda frames: np.asarray(frames, np.float32),
+        lambda frames: frames.__array__(np.float32),
     ],
 )
 def test_arithmetic_and_methods_are_those_of_an_array(act):

@@ -591,7 +591,11 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         ({}, ""),
         (
             {"act": "reshape", "kind": "grow", "pixels": 2},
-            "Click the object or paint it first",
+            "none on this frame. Click the object or paint it first",
+        ),
+        (
+            {"act": "reshape", "kind": "grow", "pixels": 2, "all": True},
+            "none on any frame",
         ),
         (
             {"act": "reshape", "kind": "melt", "pixels": 2},
