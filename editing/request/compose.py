@@ -76,7 +76,7 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     result += text[done:]
     for label, words in prompts.items():
         if words and label not in places:
-            if text.strip() and sought[label].strip():
+            if sought[label].strip():
                 missing[label] = sought[label]
             result = result.rstrip()
             if result:

@@ -496,7 +496,7 @@ def test_pages_that_have_left_are_put_away_first(monkeypatch, visits):
     assert visits.find("drawing") is not None
 
 
-def test_projects_are_opened_and_deleted_by_their_key(clip, visits, session):
+def test_projects_are_opened_and_deleted_by_their_key(clip, root, visits, session):
     keep(visits, session)
     with pytest.raises(RequestError, match="open in another window"):
         visits.open_project("second", "my walk")
@@ -513,6 +513,7 @@ def test_projects_are_opened_and_deleted_by_their_key(clip, visits, session):
     assert {one.key for one in visits.projects.listed()} == {"my walk", "my walk 2"}
     visits.projects.delete("my walk")
     assert [one.key for one in visits.projects.listed()] == ["my walk 2"]
+    assert [one.name for one in root.iterdir()] == ["my walk 2"]
     for key in ("my walk", "../my walk 2", "", None, ".open"):
         with pytest.raises(RequestError, match="not there any more"):
             visits.open_project("second", key)
