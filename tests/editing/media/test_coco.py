@@ -162,6 +162,8 @@ OTHERS = {
     "no size": data_set(
         [], images=[{"id": 1, "file_name": "a", "width": 0, "height": 6}]
     ),
+    "counts below 0": data_set([square(1, segmentation={"counts": [-1, 55]})]),
+    "counts too large": data_set([square(1, segmentation={"counts": [1 << 31]})]),
     "no counts": data_set([square(1, segmentation={"size": [6, 9]})]),
     "a number for counts": data_set([square(1, segmentation={"counts": 5})]),
     "nothing": "",

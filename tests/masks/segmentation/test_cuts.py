@@ -11,7 +11,7 @@ from made_masks import RED, discs, drifting
 from regrain.editing.media.clip import ArrayClip
 from regrain.masks.draw import BrushStroke, deepest, iou
 from regrain.masks.models import sam
-from regrain.masks.segmentation import click, cut_motion, cuts
+from regrain.masks.segmentation import click, cut_motion, cut_solver, cuts
 from regrain.masks.segmentation.click import segment
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
@@ -355,6 +355,14 @@ def test_a_cut_looks_as_far_as_a_mask_moves():
     assert whole[15].any()
     single = (one.astype(np.float32) for one in (evidence, right, down, start))
     assert divide(*single) == pytest.approx(whole, abs=1e-4)
+
+
+def test_a_cut_is_sought_only_where_something_can_move():
+    """40 turns reach as many pixels, and one more is beside the last."""
+    evidence = np.full((200, 300), -1, np.float32)
+    evidence[100, 150] = 1
+    part = cut_solver._moving_part(np.zeros_like(evidence), evidence)
+    assert part == (slice(59, 142), slice(109, 192))
 
 
 def test_ways_are_as_short_as_they_can_be():
