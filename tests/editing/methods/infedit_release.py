@@ -8,15 +8,17 @@ processors draw it with other last bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from regrain.editing import ArrayClip, EditRequest
 from regrain.editing.diffusion.schedule import generator
 
 NUMBERS = Path(__file__).with_suffix(".json")
@@ -70,9 +72,10 @@ CASES = {
 }
 
 
-def write_tiny(folder: Path) -> Path:
+def write_tiny(folder: Path, first: str = "") -> Path:
     """Write a model with Stable Diffusion's blocks of cross-attention that the code
-    reads, and weights that no library draws."""
+    reads, and weights that no library draws. Its finest blocks are of the kind
+    `first`."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from made_models import autoencoder_blocks, save_parts
     from transformers import CLIPTextModel
@@ -84,39 +87,67 @@ def write_tiny(folder: Path) -> Path:
         attention_head_dim=2,
         norm_num_groups=4,
         cross_attention_dim=32,
-        down_block_types=("DownBlock2D", *2 * ["CrossAttnDownBlock2D"], "DownBlock2D"),
-        up_block_types=("UpBlock2D", *2 * ["CrossAttnUpBlock2D"], "UpBlock2D"),
+        down_block_types=(
+            f"{first}DownBlock2D",
+            *2 * ["CrossAttnDownBlock2D"],
+            "DownBlock2D",
+        ),
+        up_block_types=(
+            "UpBlock2D",
+            *2 * ["CrossAttnUpBlock2D"],
+            f"{first}UpBlock2D",
+        ),
     )
     autoencoder = AutoencoderKL(
         **autoencoder_blocks(2), block_out_channels=(8, 8), norm_num_groups=4
     )
-    fill(unet)
+    fill(dict(unet.named_parameters()))
     save_parts(folder, unet, autoencoder)
     texts = CLIPTextModel.from_pretrained(folder / "text_encoder")
-    fill(texts)
+    fill(dict(texts.named_parameters()))
     texts.save_pretrained(folder / "text_encoder")
     return folder
 
 
-def fill(model: nn.Module) -> None:
-    """Draw a model's weights by its own names. NumPy's old generator never changes."""
-    for name, weight in sorted(model.named_parameters()):
+def load_tiny(folder: Path, first: str = "", frames: int = 1) -> Any:
+    """Such a model in double precision; the latents of every clip are given."""
+    from made_models import load_double
+
+    model = load_double(write_tiny(folder / "tiny", first))
+    model.encode = lambda _: latents(frames)
+    return model
+
+
+def fill(weights: Mapping[str, Tensor]) -> None:
+    """Draw weights by their own names. NumPy's old generator never changes."""
+    for name, weight in sorted(weights.items()):
         fresh = np.random.RandomState(list(name.removeprefix("text_model.").encode()))  # noqa: NPY002
         drawn = torch.from_numpy(fresh.standard_normal(weight.shape))
         spread = 1.0 if "embedding" in name else weight[0].numel() ** -0.5
-        if name.endswith(("to_q.weight", "to_k.weight")):
+        if name.endswith(("to_q.weight", "to_k.weight")) and "_temp." not in name:
             spread *= 3  # attention looks somewhere
         if weight.ndim == 1:
             spread = 0.1
-        weight.data = (spread * drawn + ("norm" in name and name.endswith("t"))).to(
-            weight
-        )
+        drawn = spread * drawn + ("norm" in name and name.endswith("t"))
+        weight.data = drawn.to(torch.float32)
 
 
-def latents() -> Tensor:
+def request(source: str, prompt: str, frames: int = 1) -> EditRequest:
+    """An edit of black frames, whose latents are given."""
+    height, width = (2 * side for side in SIZE)
+    clip = ArrayClip(np.zeros((frames, height, width, 3), np.uint8), fps=8)
+    return EditRequest(clip, None, (), source_prompt=source, prompt=prompt, seed=SEED)
+
+
+def normal(*shape: int, seed: int = SEED) -> Tensor:
+    """Normal numbers that no processor draws otherwise."""
+    fresh = np.random.RandomState(seed)  # noqa: NPY002
+    return torch.from_numpy(fresh.standard_normal(shape))
+
+
+def latents(frames: int = 1) -> Tensor:
     """The clean latents of every edit."""
-    fresh = np.random.RandomState(SEED)  # noqa: NPY002
-    return torch.from_numpy(fresh.standard_normal((1, 4, *SIZE)))
+    return normal(frames, 4, *SIZE)
 
 
 def drawn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -133,3 +164,10 @@ def is_of(fresh: torch.Generator, number: int) -> bool:
 def kept(found: Tensor) -> Tensor:
     """The values that are kept of an edit."""
     return found.flatten()[::EVERY]
+
+
+def is_released(found: Tensor, values: Sequence[float]) -> None:
+    """Compare values that are kept."""
+    released = torch.tensor(values, dtype=torch.float64)
+    largest = released.abs().max()
+    torch.testing.assert_close(found, released, rtol=0, atol=1e-6 * largest)
