@@ -127,9 +127,10 @@ def warp(
     height, width = flow.shape[2:]
     positions = targets_of(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    positions.mul_(2).div_(spans.view(2, 1, 1)).sub_(1)
     out = grid_sample(
         x.float(),
-        2 * positions.permute(0, 2, 3, 1) / spans - 1,
+        positions.permute(0, 2, 3, 1),
         mode="bilinear",
         padding_mode="border" if outside == "border" else "zeros",
         align_corners=True,
@@ -151,12 +152,18 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
 
 def hidden_by(forward: Flows, back: Flows) -> Bool[Tensor, "frames h w"]:
     """Return the `occlusion` of flows, of which those back are moved along `forward`."""
-    mismatch = (forward + back).square().sum(1)
-    allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
     height, width = forward.shape[2:]
-    x, y = targets_of(forward).unbind(1)
+    x, y = targets_of(forward).numpy().swapaxes(0, 1)
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
-    return (mismatch > allowed) | outside
+    there = forward.numpy()
+    returned = back.numpy()
+    allowed = 0.01 * (_squared(there) + _squared(returned)) + 0.5
+    return torch.from_numpy(outside | (_squared(there + returned) > allowed))
+
+
+def _squared(flow: Float[np.ndarray, "frames 2 h w"]) -> np.ndarray:
+    x, y = flow.swapaxes(0, 1)
+    return x * x + y * y
 
 
 def trajectories(
@@ -301,6 +308,8 @@ def _shrunk(
     """Shrink a flow to a size (width, height), in its pixels."""
     width, height = size
     large_height, large_width = flow.shape[:2]
+    if (large_width, large_height) == size:
+        return flow
     scale = np.float32([width / large_width, height / large_height])
     return cv2.resize(flow * scale, size, interpolation=cv2.INTER_AREA)
 
@@ -350,7 +359,11 @@ def follow(
 
 def targets_of(flow: Flows) -> Flows:
     """Return the position that each pixel moves to, (x, y)."""
-    return _pixels(*flow.shape[2:], flow.device) + flow
+    height, width = flow.shape[2:]
+    columns = torch.arange(width, device=flow.device).to(flow)
+    rows = torch.arange(height, device=flow.device).to(flow)
+    x, y = flow.unbind(1)
+    return torch.stack([x + columns, y + rows[:, None]], 1)
 
 
 def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:

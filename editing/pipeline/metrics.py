@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import (
@@ -32,6 +32,8 @@ Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
+_TILE = 64  # pixels of a side, so that what is computed of it stays in the cache
+_REACH = 5  # of the window of the structural similarity, from its middle
 
 
 class _Mean:
@@ -167,13 +169,30 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
 
 def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
     total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
-    return round(total), 3 * int(where.sum())  # whole, but for rounding
+    return round(total), 3 * np.count_nonzero(where)  # whole, but for rounding
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    if not where.any():
-        return 0.0, 0
-    blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
+    """Add up the similarity, tile by tile: alike ones, most of an edit, are 1."""
+    total = 0.0
+    for top, left in product(*(range(0, side, _TILE) for side in where.shape)):
+        seen = where[top : top + _TILE, left : left + _TILE]
+        rows = slice(max(0, top - _REACH), top + _TILE + _REACH)
+        columns = slice(max(0, left - _REACH), left + _TILE + _REACH)
+        x = a[rows, columns]
+        y = b[rows, columns]
+        if not seen.any() or np.array_equal(x, y):
+            total += 3 * np.count_nonzero(seen)
+            continue
+        tile = _similarities(x, y)[top - rows.start :, left - columns.start :]
+        tile = tile[: len(seen), : seen.shape[1]]
+        total += float(tile[seen].sum(dtype=np.float64))
+    return total, 3 * np.count_nonzero(where)
+
+
+def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
+    size = (2 * _REACH + 1, 2 * _REACH + 1)
+    blur = partial(cv2.GaussianBlur, ksize=size, sigmaX=1.5)
     # Halves of sum and difference, near 0: single precision is enough for their squares.
     middle = np.float32(128)
     x = a.astype(np.float32)
@@ -189,8 +208,7 @@ def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     c2 = np.float32((0.03 * 255) ** 2 / 2)
     numerator = (light - off + c1) * (var_both - var_half + c2)
     denominator = (light + off + c1) * (var_both + var_half + c2)
-    similarity = (numerator / denominator)[where]
-    return float(similarity.sum(dtype=np.float64)), similarity.size
+    return numerator / denominator
 
 
 def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
@@ -203,17 +221,23 @@ def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    before, after = (np.concatenate(frames, 2) for frames in pair)
-    first, second = (
-        torch.from_numpy(one).movedim(2, 0)[None] for one in (before, after)
-    )
+    before, after = pair
     # Always DIS, so that figures of different machines compare.
-    forward, backward = estimate_both(pair[0][0][None], pair[1][0][None], "dis")
-    moved = warp(torch.cat([backward, second.float() / 255], 1), forward)
-    visible = ~hidden_by(forward, moved[:, :2])[0]
-    off = (moved[0, 2:] - first[0].float() / 255).abs()
-    own, edit = (planes.mean(0)[visible] for planes in off.split(3))
-    return (float(own.sum()), len(own)), (float(edit.sum()), len(edit))
+    forward, backward = estimate_both(before[0][None], after[0][None], "dis")
+    planes = np.stack([*backward[0].numpy(), *_planes(after)])
+    moved = warp(torch.from_numpy(planes)[None], forward)
+    visible = ~hidden_by(forward, moved[:, :2])[0].numpy()
+    off = [
+        cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
+        for one, other in zip(_planes(before), moved[0, 2:].numpy(), strict=True)
+    ]
+    seen = np.count_nonzero(visible)
+    largest = 3 * 255
+    return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
+
+
+def _planes(frames: Iterable[Rgb]) -> list[Grey]:
+    return [plane for frame in frames for plane in cv2.split(frame)]
 
 
 def _add_attention(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -14,6 +16,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
+from regrain.editing.media.lazy_frames import LabelFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.window import pooled
 from regrain.editing.request.compose import compose_negatives
@@ -80,10 +83,14 @@ class Layout:
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply `pool` to the codes of all pixels, few frames at a time: 0 is background, i
     + 1 is region i."""
-    codes = torch.zeros(256, dtype=torch.uint8)
+    codes = np.zeros(256, np.uint8)
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
-    return pooled(request.areas, lambda part: pool(codes[part.long()]))
+
+    def code(areas: LabelFrames) -> LabelFrames:
+        return cv2.LUT(areas.reshape(len(areas), -1), codes).reshape(areas.shape)
+
+    return pooled(request.areas.changed(code, np.uint8), pool)
 
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
