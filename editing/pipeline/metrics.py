@@ -169,7 +169,7 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
 
 def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
     total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
-    return round(total), 3 * np.count_nonzero(where)  # whole, but for rounding
+    return round(total), 3 * int(np.count_nonzero(where))  # whole, but for rounding
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
@@ -182,12 +182,12 @@ def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
         x = a[rows, columns]
         y = b[rows, columns]
         if not seen.any() or np.array_equal(x, y):
-            total += 3 * np.count_nonzero(seen)
+            total += 3 * int(np.count_nonzero(seen))
             continue
         tile = _similarities(x, y)[top - rows.start :, left - columns.start :]
         tile = tile[: len(seen), : seen.shape[1]]
         total += float(tile[seen].sum(dtype=np.float64))
-    return total, 3 * np.count_nonzero(where)
+    return total, 3 * int(np.count_nonzero(where))
 
 
 def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
@@ -231,7 +231,7 @@ def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
         cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
         for one, other in zip(_planes(before), moved[0, 2:].numpy(), strict=True)
     ]
-    seen = np.count_nonzero(visible)
+    seen = int(np.count_nonzero(visible))
     largest = 3 * 255
     return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
 

@@ -87,10 +87,10 @@ def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
 
-    def code(areas: LabelFrames) -> LabelFrames:
+    def by_code(areas: LabelFrames) -> LabelFrames:
         return cv2.LUT(areas.reshape(len(areas), -1), codes).reshape(areas.shape)
 
-    return pooled(request.areas.changed(code, np.uint8), pool)
+    return pooled(request.areas.changed(by_code, np.uint8), pool)
 
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
