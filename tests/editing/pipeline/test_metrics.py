@@ -45,7 +45,7 @@ def test_psnr_and_ssim_agree_with_torchmetrics(pair):
     inner = ~everywhere(a)
     inner[:, 6:-6, 6:-6] = True
     expected = float(expected[..., 6:-6, 6:-6].mean())
-    assert ssim(a, b, inner) == pytest.approx(expected, abs=1e-3)
+    assert ssim(a, b, inner) == pytest.approx(expected, abs=1e-6)
 
 
 def test_only_the_pixels_asked_for_count(pair):
