@@ -178,11 +178,10 @@ def over(
     bit."""
     out = below.copy()
     cv2.copyTo(above, (alpha >= 1).view(np.uint8), out)
-    touched = np.flatnonzero((alpha > 0) & (alpha < 1))
-    weight = alpha.reshape(-1, 1)[touched]
-    front, back = (colours.reshape(-1, 3)[touched] for colours in (above, below))
-    mixed = weight * front + (1 - weight) * back
-    out.reshape(-1, 3)[touched] = np.rint(mixed).astype(np.uint8)
+    touched = (alpha > 0) & (alpha < 1)
+    weight = alpha[touched][:, None]
+    mixed = weight * above[touched] + (1 - weight) * below[touched]
+    out[touched] = np.rint(mixed).astype(np.uint8)
     return out
 
 

@@ -643,19 +643,13 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
         # distance of the nearest label so far
         nearest = np.full(frame.shape, np.inf, np.float32)
         for label, reach in pixels.items():
-            outside = (frame != label).view(np.uint8)
-            left, top, width, height = cv2.boundingRect(1 - outside)
-            if not reach or not width:
+            outside = frame != label
+            if not reach or outside.all():
                 continue
-            far = int(reach) + 1  # beyond it nothing is reached
-            near = (
-                slice(max(0, top - far), top + height + far),
-                slice(max(0, left - far), left + width + far),
-            )
-            distance = cv2.distanceTransform(outside[near], cv2.DIST_L2, 5)
-            nearer = (distance <= reach) & (distance < nearest[near])
-            grown[near][free[near] & nearer] = label
-            nearest[near][nearer] = distance[nearer]
+            distance = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, 5)
+            nearer = (distance <= reach) & (distance < nearest)
+            grown[free & nearer] = label
+            nearest[nearer] = distance[nearer]
     return out
 
 

@@ -333,7 +333,7 @@ def sampled(
 @lru_cache(maxsize=1)
 def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
     """Return x and y of every pixel."""
-    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).float().numpy()
+    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).numpy()
 
 
 def follow(
@@ -359,17 +359,13 @@ def follow(
 
 def targets_of(flow: Flows) -> Flows:
     """Return the position that each pixel moves to, (x, y)."""
-    height, width = flow.shape[2:]
-    columns = torch.arange(width, device=flow.device).to(flow)
-    rows = torch.arange(height, device=flow.device).to(flow)
-    x, y = flow.unbind(1)
-    return torch.stack([x + columns, y + rows[:, None]], 1)
+    return _pixels(*flow.shape[2:], flow.device) + flow
 
 
-def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
+def _pixels(height: int, width: int, device: torch.device) -> Float32[Tensor, "2 h w"]:
     """Return x and y of every pixel."""
-    rows = torch.arange(height, device=device)
-    columns = torch.arange(width, device=device)
+    rows = torch.arange(float(height), device=device)
+    columns = torch.arange(float(width), device=device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y])
 

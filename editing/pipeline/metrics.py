@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from itertools import pairwise, product
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
-_TILE = 64  # pixels of a side, so that what is computed of it stays in the cache
+_ROWS = 32  # so few that what is computed of them stays in the cache
 _REACH = 5  # of the window of the structural similarity, from its middle
 
 
@@ -169,30 +169,27 @@ def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Me
 
 def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
     total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
-    return round(total), 3 * int(np.count_nonzero(where))  # whole, but for rounding
+    return round(total), 3 * int(where.sum())  # whole, but for rounding
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    """Add up the similarity, tile by tile: alike ones, most of an edit, are 1."""
+    """Add up the similarity, few rows at a time: where frames are alike it is 1."""
+    edge = (_REACH,) * 4
+    a, b = (cv2.copyMakeBorder(x, *edge, cv2.BORDER_REFLECT_101) for x in (a, b))
     total = 0.0
-    for top, left in product(*(range(0, side, _TILE) for side in where.shape)):
-        seen = where[top : top + _TILE, left : left + _TILE]
-        rows = slice(max(0, top - _REACH), top + _TILE + _REACH)
-        columns = slice(max(0, left - _REACH), left + _TILE + _REACH)
-        x = a[rows, columns]
-        y = b[rows, columns]
-        if not seen.any() or np.array_equal(x, y):
-            total += 3 * int(np.count_nonzero(seen))
-            continue
-        tile = _similarities(x, y)[top - rows.start :, left - columns.start :]
-        tile = tile[: len(seen), : seen.shape[1]]
-        total += float(tile[seen].sum(dtype=np.float64))
-    return total, 3 * int(np.count_nonzero(where))
+    for top in range(0, len(where), _ROWS):
+        rows = slice(top, top + _ROWS + 2 * _REACH)
+        seen = where[top : top + _ROWS]
+        if np.array_equal(a[rows], b[rows]):
+            total += 3 * int(seen.sum())
+        else:
+            inner = _similarities(a[rows], b[rows])[_REACH:-_REACH, _REACH:-_REACH]
+            total += float(inner[seen].sum(dtype=np.float64))
+    return total, 3 * int(where.sum())
 
 
 def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
-    size = (2 * _REACH + 1, 2 * _REACH + 1)
-    blur = partial(cv2.GaussianBlur, ksize=size, sigmaX=1.5)
+    blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
     # Halves of sum and difference, near 0: single precision is enough for their squares.
     middle = np.float32(128)
     x = a.astype(np.float32)
@@ -231,7 +228,7 @@ def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
         cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
         for one, other in zip(_planes(before), moved[0, 2:].numpy(), strict=True)
     ]
-    seen = int(np.count_nonzero(visible))
+    seen = int(visible.sum())
     largest = 3 * 255
     return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,6 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
-from regrain.editing.media.lazy_frames import LabelFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.window import pooled
 from regrain.editing.request.compose import compose_negatives
@@ -86,11 +84,7 @@ def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
     codes = np.zeros(256, np.uint8)
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
-
-    def by_code(areas: LabelFrames) -> LabelFrames:
-        return cv2.LUT(areas.reshape(len(areas), -1), codes).reshape(areas.shape)
-
-    return pooled(request.areas.changed(by_code, np.uint8), pool)
+    return pooled(request.areas.changed(codes.take, np.uint8), pool)
 
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:
