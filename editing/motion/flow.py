@@ -152,18 +152,12 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
 
 def hidden_by(forward: Flows, back: Flows) -> Bool[Tensor, "frames h w"]:
     """Return the `occlusion` of flows, of which those back are moved along `forward`."""
+    mismatch = (forward + back).square().sum(1)
+    allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
     height, width = forward.shape[2:]
-    x, y = targets_of(forward).numpy().swapaxes(0, 1)
+    x, y = targets_of(forward).unbind(1)
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
-    there = forward.numpy()
-    returned = back.numpy()
-    allowed = 0.01 * (_squared(there) + _squared(returned)) + 0.5
-    return torch.from_numpy(outside | (_squared(there + returned) > allowed))
-
-
-def _squared(flow: Float[np.ndarray, "frames 2 h w"]) -> np.ndarray:
-    x, y = flow.swapaxes(0, 1)
-    return x * x + y * y
+    return (mismatch > allowed) | outside
 
 
 def trajectories(

@@ -10,7 +10,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import (
@@ -32,8 +32,6 @@ Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
-_ROWS = 32  # so few that what is computed of them stays in the cache
-_REACH = 5  # of the window of the structural similarity, from its middle
 
 
 class _Mean:
@@ -173,22 +171,8 @@ def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
 
 
 def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    """Add up the similarity, few rows at a time: where frames are alike it is 1."""
-    edge = (_REACH,) * 4
-    a, b = (cv2.copyMakeBorder(x, *edge, cv2.BORDER_REFLECT_101) for x in (a, b))
-    total = 0.0
-    for top in range(0, len(where), _ROWS):
-        rows = slice(top, top + _ROWS + 2 * _REACH)
-        seen = where[top : top + _ROWS]
-        if np.array_equal(a[rows], b[rows]):
-            total += 3 * int(seen.sum())
-        else:
-            inner = _similarities(a[rows], b[rows])[_REACH:-_REACH, _REACH:-_REACH]
-            total += float(inner[seen].sum(dtype=np.float64))
-    return total, 3 * int(where.sum())
-
-
-def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
+    if not where.any():
+        return 0.0, 0
     blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
     # Halves of sum and difference, near 0: single precision is enough for their squares.
     middle = np.float32(128)
@@ -205,7 +189,8 @@ def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
     c2 = np.float32((0.03 * 255) ** 2 / 2)
     numerator = (light - off + c1) * (var_both - var_half + c2)
     denominator = (light + off + c1) * (var_both + var_half + c2)
-    return numerator / denominator
+    similarity = (numerator / denominator)[where]
+    return float(similarity.sum(dtype=np.float64)), similarity.size
 
 
 def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:

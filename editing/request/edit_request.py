@@ -235,9 +235,7 @@ class EditRequest(Draft):
         edited = [region.label for region in self.edited]
 
         def inside(some: LabelFrames) -> Masks:
-            if not edited:
-                return np.ones(some.shape, bool)
-            return np.any([some == label for label in edited], 0)
+            return np.isin(some, edited) if edited else np.ones(some.shape, bool)
 
         return labels.changed(inside, bool)
 
