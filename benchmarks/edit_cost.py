@@ -4,9 +4,8 @@ Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a 
 model. Counts its calls of the UNet and repeats some of each size bare: same rows, same
 grid, full-frame attention, nothing else. Prints the half-forwards of the edit over
 those of the method's release, and the edit's time over that of its own calls and over
-that of as many bare ones. VideoGrain: memory of kept features over the release's.
-FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of
-processor time in one process, since others may use the machine.
+that of as many bare ones. Times are ratios of processor time in one process, since
+others may use the machine.
 
 With `--around`: the processor time of each stage of an edit, by a network and an
 autoencoder that do nothing.
@@ -33,22 +32,19 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.attention import peak_bytes
 from regrain.editing import ArrayClip, EditRequest, Region, edit, load_backbone
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
 from regrain.editing.cli.commands import parse_settings
-from regrain.editing.diffusion.schedule import Answer, Step, advance, guide
+from regrain.editing.diffusion.schedule import Answer, Step
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.models.unet.features import Features
 from regrain.editing.models.weights.folder import clip_tokenizer
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.events import Stage
-from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
 
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of
@@ -60,8 +56,7 @@ RELEASED_HALVES = {
     "fatezero": 50 + 2 * 50,
     "vid2vid_zero": 50 + 4 * 50,
 }
-# The release keeps the features of 49 steps, of both halves, in 16 bits.
-RELEASED_STEPS_KEPT = 49 * 2
+SD1 = ASSETS / "checkpoints" / "sd1"
 _CHANNELS = 320  # of the finest level of Stable Diffusion 1.5
 
 
@@ -72,17 +67,16 @@ def random_model(channels: int) -> Path:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     folder = Path(tempfile.mkdtemp())
-    sd1 = ASSETS / "checkpoints" / "sd1"
-    unet = _config_of(sd1 / "unet")
+    unet = config_of("unet")
     unet["block_out_channels"] = [
         channels,
         2 * channels,
         4 * channels,
         4 * channels,
     ]
-    text = _config_of(sd1 / "text_encoder")
+    text = config_of("text_encoder")
     text["num_hidden_layers"] = 1
-    vae = _config_of(sd1 / "vae")
+    vae = config_of("vae")
     if channels < _CHANNELS:  # for a quick look, the autoencoder is small, too
         vae["block_out_channels"] = [32, 32, 32, 32]
     torch.manual_seed(0)
@@ -90,12 +84,13 @@ def random_model(channels: int) -> Path:
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
     CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
     clip_tokenizer().save_pretrained(folder / "tokenizer")
-    shutil.copytree(sd1 / "scheduler", folder / "scheduler")
+    shutil.copytree(SD1 / "scheduler", folder / "scheduler")
     return folder
 
 
-def _config_of(part: Path) -> dict[str, Any]:
-    return json.loads((part / "config.json").read_text())
+def config_of(part: str) -> dict[str, Any]:
+    """Read how a part of Stable Diffusion 1.5 is built."""
+    return json.loads((SD1 / part / "config.json").read_text())
 
 
 def clip_of(kind: str, frames: int, size: int, seed: int = 0) -> np.ndarray:
@@ -284,7 +279,7 @@ def measure(
     floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in calls)
     halves = sum(len(inputs[0]) for inputs in calls) / frames
     released = RELEASED_HALVES[method] * params.steps / 50
-    row = {
+    return {
         "method": method,
         "frames": frames,
         "size": size,
@@ -295,71 +290,6 @@ def measure(
         "edit / its UNet calls": whole / sum(taken),
         "edit / bare UNet calls": whole / floor,
     }
-    if method == "videograin":
-        row["kept features / release's"] = features_ratio(backbone, frames, size)
-    elif method == "fatezero":
-        row |= memory_ratios(backbone, given, frames, size)
-    return row
-
-
-def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
-    """Return bytes of source features held at once over those of the release.
-
-    The release keeps both halves of 49 steps in 16 bits.
-    """
-    from regrain.editing.methods.videograin import VideoGrainModel
-
-    request = request_for("videograin", frames, size)
-    params, _ = resolve_params("videograin", {"preset": "paper"}, {})
-    model = VideoGrainModel(backbone, working_clip(backbone, request), request, params)
-    latents = backbone.encode(request.clip.read(0, frames))
-    last_step = backbone.schedule.inversion(50)[-1]
-    kept = Features()
-    with torch.no_grad():
-        model.predict_source(latents, last_step, keep=kept)
-    in_half = kept.bytes / backbone.dtype.itemsize * 2
-    return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
-
-
-def memory_ratios(
-    backbone: Backbone, given: Mapping[str, object], frames: int, size: int
-) -> dict:
-    """Return peak memory of a FateZero edit over that of plain sampling with as many
-    rows, in one process."""
-    request = request_for("fatezero", frames, size)
-    params = params_of(backbone, "fatezero", given)
-
-    def edit() -> None:
-        edit_afresh(backbone, request, params)
-
-    def sample() -> None:
-        sample_plainly(backbone, request, params)
-
-    device = backbone.device.type
-    whole = peak_bytes(edit, device) / peak_bytes(sample, device)
-    # The autoencoder may need the most, and is the same for both.
-    with patch.object(
-        backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)
-    ):
-        network = peak_bytes(edit, device) / peak_bytes(sample, device)
-    return {"peak memory / plain's": whole, "the same, undecoded": network}
-
-
-@torch.no_grad()
-def sample_plainly(backbone: Backbone, request: EditRequest, params: Any) -> None:
-    """Sample with the rows of source, uncond and cond, and with no more than
-    guidance."""
-    texts = backbone.embed([request.source_prompt, "", request.composed.text])
-    frames = request.clip.read(0, len(request.clip))
-    x = backbone.encode(resize(frames, backbone.fit(*request.clip.size)))
-    for step in backbone.schedule.sampling(params.steps):
-        x0, eps = backbone.predict(x.repeat(3, 1, 1, 1), step, texts)
-        _, *x0_halves = x0.chunk(3)
-        _, *eps_halves = eps.chunk(3)
-        x0 = guide(*x0_halves, params.guidance_scale)
-        eps = guide(*eps_halves, params.guidance_scale)
-        x = advance(x0, eps, step)
-    backbone.decode(x)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
@@ -191,13 +192,13 @@ def _cover(
     labels: Tensor, height: int, width: int, count: int
 ) -> Float[Tensor, "frames labels cells"]:
     """Measure how much of each cell each label covers, 0..1."""
-    kinds = torch.arange(count, device=labels.device)[:, None, None]
+    shares = []
     # A frame at a time: at the size of the source, shares of all would be many times
     # the clip.
-    shares = [
-        F.adaptive_avg_pool2d((frame == kinds).float(), (height, width))
-        for frame in labels
-    ]
+    for frame in labels.numpy():
+        covered = np.stack([frame == kind for kind in range(count)])
+        planes = torch.from_numpy(covered.view(np.uint8)).float()
+        shares.append(F.adaptive_avg_pool2d(planes, (height, width)))
     return torch.stack(shares).flatten(2)
 
 

@@ -176,7 +176,8 @@ def over(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Put a frame over another, RGB; where `alpha` (0..1) is 0, that is kept bit for
     bit."""
-    out = np.where(alpha[..., None] >= 1, above, below)
+    out = below.copy()
+    cv2.copyTo(above, (alpha >= 1).view(np.uint8), out)
     touched = (alpha > 0) & (alpha < 1)
     weight = alpha[touched][:, None]
     mixed = weight * above[touched] + (1 - weight) * below[touched]

@@ -127,9 +127,10 @@ def warp(
     height, width = flow.shape[2:]
     positions = targets_of(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    positions.mul_(2).div_(spans.view(2, 1, 1)).sub_(1)
     out = grid_sample(
         x.float(),
-        2 * positions.permute(0, 2, 3, 1) / spans - 1,
+        positions.permute(0, 2, 3, 1),
         mode="bilinear",
         padding_mode="border" if outside == "border" else "zeros",
         align_corners=True,
@@ -301,6 +302,8 @@ def _shrunk(
     """Shrink a flow to a size (width, height), in its pixels."""
     width, height = size
     large_height, large_width = flow.shape[:2]
+    if (large_width, large_height) == size:
+        return flow
     scale = np.float32([width / large_width, height / large_height])
     return cv2.resize(flow * scale, size, interpolation=cv2.INTER_AREA)
 
@@ -324,7 +327,7 @@ def sampled(
 @lru_cache(maxsize=1)
 def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
     """Return x and y of every pixel."""
-    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).float().numpy()
+    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).numpy()
 
 
 def follow(
@@ -353,10 +356,10 @@ def targets_of(flow: Flows) -> Flows:
     return _pixels(*flow.shape[2:], flow.device) + flow
 
 
-def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
+def _pixels(height: int, width: int, device: torch.device) -> Float32[Tensor, "2 h w"]:
     """Return x and y of every pixel."""
-    rows = torch.arange(height, device=device)
-    columns = torch.arange(width, device=device)
+    rows = torch.arange(float(height), device=device)
+    columns = torch.arange(float(width), device=device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y])
 

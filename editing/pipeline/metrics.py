@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from itertools import pairwise
 
@@ -203,17 +203,23 @@ def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    before, after = (np.concatenate(frames, 2) for frames in pair)
-    first, second = (
-        torch.from_numpy(one).movedim(2, 0)[None] for one in (before, after)
-    )
+    before, after = pair
     # Always DIS, so that figures of different machines compare.
-    forward, backward = estimate_both(pair[0][0][None], pair[1][0][None], "dis")
-    moved = warp(torch.cat([backward, second.float() / 255], 1), forward)
-    visible = ~hidden_by(forward, moved[:, :2])[0]
-    off = (moved[0, 2:] - first[0].float() / 255).abs()
-    own, edit = (planes.mean(0)[visible] for planes in off.split(3))
-    return (float(own.sum()), len(own)), (float(edit.sum()), len(edit))
+    forward, backward = estimate_both(before[0][None], after[0][None], "dis")
+    planes = np.stack([*backward[0].numpy(), *_planes(after)])
+    moved = warp(torch.from_numpy(planes)[None], forward)
+    visible = ~hidden_by(forward, moved[:, :2])[0].numpy()
+    off = [
+        cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
+        for one, other in zip(_planes(before), moved[0, 2:].numpy(), strict=True)
+    ]
+    seen = int(visible.sum())
+    largest = 3 * 255
+    return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
+
+
+def _planes(frames: Iterable[Rgb]) -> list[Grey]:
+    return [plane for frame in frames for plane in cv2.split(frame)]
 
 
 def _add_attention(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -80,10 +81,10 @@ class Layout:
 def coded(request: EditRequest, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply `pool` to the codes of all pixels, few frames at a time: 0 is background, i
     + 1 is region i."""
-    codes = torch.zeros(256, dtype=torch.uint8)
+    codes = np.zeros(256, np.uint8)
     for code, region in enumerate(request.regions, 1):
         codes[region.label] = code
-    return pooled(request.areas, lambda part: pool(codes[part.long()]))
+    return pooled(request.areas.changed(codes.take, np.uint8), pool)
 
 
 def strengths(request: EditRequest, device: torch.device) -> Float[Tensor, "codes"]:

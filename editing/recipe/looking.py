@@ -48,15 +48,15 @@ _GUIDED = frozenset(["uncond", "cond"])
 Recipe = Callable[..., Steps[WindowResult]]
 
 
-def covered(request: EditRequest) -> Cover:
+def covered(request: EditRequest, device: torch.device) -> Cover:
     """Return a function that measures how much of each token a region covers; label 0
-    is the whole frame."""
+    is the whole frame. Each is measured once."""
 
     def cover(label: int, size: Size) -> Float[Tensor, "frames tokens"]:
         def pool(part: Tensor) -> Tensor:
             return F.adaptive_avg_pool2d((part == label).float(), size)
 
-        area = pooled(request.areas, pool).flatten(1)
+        area = pooled(request.areas, pool).flatten(1).to(device)
         return area if label else torch.ones_like(area)
 
     return cache(cover)
@@ -139,7 +139,7 @@ class Looking(View):
         self.fingerprint = backbone.fingerprint
         self._pictures = pictures
         self._params = params
-        self._cover = covered(request)
+        self._cover = covered(request, backbone.device)
         self._grid = backbone.grid(*working_frames(backbone, request).shape[:3])
         self._heat = AttentionRecorder(HeatScope.choose(self._grid, backbone.sites))
         self._columns: dict[str, tuple[int]] = {}

@@ -60,7 +60,7 @@ from regrain.editing.storage.texts import Json, Values
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
-_KEPT = 4  # times that frames are read, of which the areas are kept
+_KEPT = 16  # frames of which the areas are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,12 +201,17 @@ class EditRequest(Draft):
         }
 
         @lru_cache(_KEPT)
-        def read(start: int, stop: int) -> LabelFrames:
+        def one(frame: int) -> LabelFrames:
             if labels is None:
-                return np.zeros((stop - start, height, width), np.uint8)
-            grown = grow_labels(labels.read(start, stop), margins)
+                return np.zeros((1, height, width), np.uint8)
+            grown = grow_labels(labels.read(frame, frame + 1), margins)
             reach = self.decided.reach
             return grown if reach == "exact" else fill_labels(grown, margins, reach)
+
+        none = np.zeros((0, height, width), np.uint8)
+
+        def read(start: int, stop: int) -> LabelFrames:
+            return np.concatenate([none, *map(one, range(start, stop))])
 
         return LazyFrames((len(self.clip), height, width), np.uint8, read)
 

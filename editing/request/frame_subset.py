@@ -46,13 +46,16 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     if read_focus(focus).kind == "boxes":
         boxes = read_boxes(focus, len(request.clip), request.clip.size)
         focus = write_boxes(boxes[list(numbers)])
-    return replace(
+    picked = replace(
         request,
         clip=clip,
         labels=labels,
         regions=regions,
         focus=focus,
     )
+    # found once for all that read the same frames
+    vars(picked)["areas"] = chosen(request.areas, numbers)
+    return picked
 
 
 def chosen(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:

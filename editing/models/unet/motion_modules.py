@@ -251,7 +251,8 @@ def _transformed(
     tokens: Float[Tensor, "places frames channels"], weights: Weights, heads: int
 ) -> Float[Tensor, "places frames channels"]:
     tokens = linear(tokens, weights, "proj_in")
-    positions = interleaved_sinusoids(tokens.shape[1], tokens.shape[2]).to(tokens)
+    # made on the device, which would wait for a copy
+    positions = interleaved_sinusoids(*tokens.shape[1:], tokens.device).to(tokens)
     for block in range(blocks(weights, "transformer_blocks.")):
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
@@ -289,13 +290,13 @@ def normed(x: Tensor, weights: Weights, name: str) -> Tensor:
 
 
 def interleaved_sinusoids(
-    frames: int, channels: int
+    frames: int, channels: int, device: torch.device
 ) -> Float[Tensor, "frames channels"]:
     """Return sinusoidal positions, a sine and a cosine in turn.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, Sec. 3.5.
     """
     slope = -torch.log(torch.tensor(10_000.0)) / channels
-    rates = torch.exp(torch.arange(0, channels, 2) * slope)
-    angles = torch.arange(frames)[:, None] * rates
+    rates = torch.exp(torch.arange(0, channels, 2, device=device) * slope)
+    angles = torch.arange(frames, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)

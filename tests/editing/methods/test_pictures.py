@@ -133,7 +133,7 @@ def test_the_halves_of_the_edit_see_pictures_and_the_source_none(
 
 def test_a_picture_counts_by_the_share_of_its_region(asked):
     request = asked("sdedit")
-    cover = covered(request)
+    cover = covered(request, torch.device("cpu"))
     area = torch.from_numpy(request.areas[:] == 1).float()
     for size in ((8, 12), (4, 6), (2, 3)):
         near(cover(1, size), F.adaptive_avg_pool2d(area, size).flatten(1))
