@@ -199,8 +199,6 @@ def clean(field: str, text: object, limit: int | None = MAX_PROMPT) -> str:
         raise RequestError(
             field, f"{len(text)} characters are too many. Shorten it to {limit}."
         )
-    if text.isascii() and text.isprintable():
-        return text
     return "".join(_seen(c) for c in unicodedata.normalize("NFC", text))
 
 
