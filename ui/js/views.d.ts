@@ -660,7 +660,6 @@ export interface AttentionMap {
   parts: string[];
   /** A column per frame, and two rows per part: before and after */
   sheet: string;
-  text: string;
 }
 
 /** The parameters of the chosen method, the seed, and what the model predicts. */

@@ -766,7 +766,6 @@ class AttentionMap:
     label: int
     parts: list[str]
     sheet: str  # a column per frame, and two rows per part: before and after
-    text: str
 
 
 @dataclass(frozen=True)
