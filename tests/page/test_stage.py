@@ -426,6 +426,9 @@ def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, ope
 def test_small_things_are_said_and_stay_where_they_are(page):
     start_empty(page)
     mask_disc(page)
+    page.mouse.move(0, 0)
+    page.keyboard.type("a fox")
+    page.wait_for_selector(".rg-say:has-text('“a fox” is open.')")
     change = page.locator(".rg-bubble [data-key=prompt]")
     fits = "node => { node.value = node.placeholder; return node.scrollWidth <= node.clientWidth; }"
     assert change.evaluate(fits)
