@@ -14,8 +14,8 @@ SMALL = """([all, least]) => [...document.querySelectorAll(all)]
   .filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.closest('footer'))
   .map(e => e.matches('[type=radio], [type=checkbox]') ? e.closest('label') ?? e : e)
   .map(e => [e.ariaLabel ?? e.innerText, e.className, e.getBoundingClientRect()])
-  .filter(([, , box]) => box.width && (box.width < least - 0.5 || box.height < least - 0.5))
-  .map(([name, kind, box]) => `${name} (${kind}): ${Math.round(box.width)} x ${Math.round(box.height)}`)"""
+  .filter(([, , box]) => box.width && (Math.min(box.width, box.height) < least - 0.5 || box.left < 0))
+  .map(([name, kind, box]) => `${name} (${kind}): ${JSON.stringify(box)}`)"""
 NAMELESS = """() => {
   const kinds = "button, input, select, a[href], [role=slider], canvas[tabindex]";
   const all = [...document.querySelectorAll(kinds)].filter((node) => node.checkVisibility());

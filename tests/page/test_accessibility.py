@@ -98,6 +98,12 @@ def test_axe_finds_nothing(server, open_page, tmp_path, look):
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
     check(page, "a result")
+    if several:
+        page.set_viewport_size({"width": 320, "height": 700})
+        page.click(".rg-history .rg-menu > button")
+        check(page, "the menu of a result on the smallest screen")
+        page.keyboard.press("Escape")
+        page.set_viewport_size(PHONE["viewport"])
     choose_in_menu(page, "Full screen")
     for name in ("Masks", "Edit"):
         page.click(f"#tabs >> text={name}")

@@ -89,6 +89,7 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
     page.wait_for_function(f"{cut} > 70")
     page.click("#tabs >> text=Masks")  # where nobody sees the videos
     assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
+    page.click("#tabs >> text=Edit")  # as it was looked at
     page.click("#tabs >> text=Edit")
     wait(lambda: plays(page, "edited"), "the edit plays again")
     page.locator(".rg-stage").scroll_into_view_if_needed()
@@ -136,6 +137,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
         *asked,
     ]
     # Words of source and edit, and the area at the steps, follow the player.
+    page.click(".rg-figures summary")
     words = page.get_by_role("list", name="Source").locator("li")
     assert words.all_inner_texts() == [
         "a",

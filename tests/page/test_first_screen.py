@@ -74,7 +74,7 @@ def test_results_that_ship_show_at_once_and_examples_move(real_server, open_page
     box = page.locator(".rg-stage").bounding_box()
     page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.6 * box["height"])
     page.wait_for_function("document.activeElement.value === 'a panda'")
-    page.click("#tabs >> text=Wipe")
+    page.click("#tabs >> text=Edit")  # under a wipe, as it was
     # Whatever was scrolled to, a clip is opened from its top.
     page.evaluate("scrollTo(0, 200)")
     open_example(page, "04_style")

@@ -21,6 +21,7 @@ from browser import (
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 PICTURES = ".rg-run-picture"
+MORE = ".rg-history .rg-menu > button"
 HOLE = """() => { let hole = 0, end = Infinity;
   const boxes = [...document.querySelector('#run').closest('.rg-columns > .column').querySelectorAll('*')]
     .filter((node) => !node.childElementCount && node.checkVisibility() && !node.closest('.rg-run'))
@@ -90,6 +91,7 @@ def pixel(page, which: int, x: float, y: float) -> list[int]:
 
 def test_attention_is_inspected_by_region_step_and_frame(shown):
     page = shown
+    page.click(".rg-figures summary")
     assert (
         page.evaluate(HOLE) < 100
     )  # in the column of words, which the result makes as long as it is
@@ -170,10 +172,6 @@ def titles(page) -> list[str]:
     return [label.removeprefix("Show ").split(":")[0] for label in labels]
 
 
-def press_letter(page, which: int, letter: str):
-    page.locator(".rg-letters").nth(which).get_by_text(letter, exact=True).click()
-
-
 def source_of(page, name: str) -> str:
     return page.eval_on_selector(f"video.{name}", "video => video.src")
 
@@ -203,9 +201,7 @@ def test_variants_are_kept_and_compared(server, seeded):
         f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))"
     )
     # Two edits in the place of source and edit, in step.
-    press_letter(page, 1, "A")
-    assert "Now press B" in page.inner_text(".rg-history")
-    press_letter(page, 0, "B")
+    page.get_by_role("button", name="Compare: FRESCO, seed 1").click()
     page.wait_for_function(
         "src => document.querySelector('video.source').src == src", arg=first
     )
@@ -218,10 +214,10 @@ def test_variants_are_kept_and_compared(server, seeded):
     assert (
         page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
     )
-    # A picture leads back to one result.
-    page.locator(PICTURES).first.click()
+    # What is pressed again leads back to one result.
+    page.get_by_role("button", name="Compare: FRESCO, seed 1", pressed=True).click()
     page.wait_for_selector(".rg-download")
-    assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
+    assert source_of(page, "edited") == first
 
 
 def test_stop_keeps_the_variants_that_are_finished(server, seeded):
@@ -260,7 +256,6 @@ def test_settings_of_a_result_come_back(seeded):
     wait(lambda: strength.input_value() == "0.6", "what was emptied comes back")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
-    page.wait_for_selector(".rg-history-bar")
     write(page, "#rg-prompt-0", "snow")
     page.select_option(".rg-method select", "videograin")
     page.wait_for_function("!document.querySelector('#rg-set-strength')")
@@ -268,6 +263,7 @@ def test_settings_of_a_result_come_back(seeded):
     page.wait_for_function(
         f"document.querySelector('{PICTURES}').ariaPressed == 'true'"
     )
+    page.click(MORE)
     page.click("text=Use these settings")
     page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
     page.wait_for_function(
@@ -294,7 +290,8 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     page.click(PICTURES)
     page.wait_for_selector(".rg-download")
     wait(lambda: plays(page, "source") and plays(page, "edited"), "both videos play")
-    page.click(".rg-history-bar >> text=Remove")
+    page.click(MORE)
+    page.click(".rg-history >> text=Remove")
     page.wait_for_selector(PICTURES, state="detached")
     assert page.locator(".rg-download").count() == 0
     assert [

@@ -1,6 +1,8 @@
 """The stage in a real Chromium: how large the picture is, how few tools are in sight,
 zoom, words at the thing, and what stays while a run goes on."""
 
+from functools import partial
+
 import pytest
 from browser import (
     CONTROLS,
@@ -12,6 +14,7 @@ from browser import (
     open_refine,
     press,
     press_run,
+    refine,
     run,
     unfold,
     wait,
@@ -25,6 +28,7 @@ from canvas import (
     click,
     film,
     mask_disc,
+    press_at_picture,
     spot,
     start_empty,
     state,
@@ -76,7 +80,7 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     until(page, lambda s: s["area"][0].get("1"), "the box is masked")
     page.wait_for_selector(".rg-bubble", state="visible")
     # One of them is the whole frame, until the region has words.
-    wait(lambda: len(page.evaluate(CONTROLS)) <= 21, "few controls are in sight")
+    wait(lambda: len(page.evaluate(CONTROLS)) <= 19, "few controls are in sight")
     # It stays in sight on the longest form.
     page.click(".rg-how")
     page.evaluate("scrollTo(0, 9999)")
@@ -84,6 +88,16 @@ def test_the_picture_is_the_page(server, open_page, tmp_path):
     seen = page.evaluate(PICTURE)
     assert seen["top"] >= 0
     assert seen["bottom"] <= 900
+    page.click(".rg-how")
+    write(page, "#rg-prompt-0", "a robot")
+    refine(page, "#rg-rest")
+    page.click("[aria-expanded=true].rg-card-line")
+    run(page)
+    # The box that is edited is one of them.
+    for stage, most in (("Edit", 20), ("Masks", 21)):
+        page.click(f"#tabs >> text={stage}")
+        few = partial(lambda most: len(page.evaluate(CONTROLS)) <= most, most)
+        wait(few, f"few controls at {stage}")
 
 
 def has_the_screen_alone(page):
@@ -250,9 +264,10 @@ def test_run_is_off_where_the_model_knows_nothing_of_the_clip(page, tmp_path):
     press(page, "Control+Enter")
     page.wait_for_function("document.activeElement.textContent === 'Get a model'")
     page.click(".rg-get")
-    page.wait_for_selector(".rg-real-model[open] .rg-model-list li")
+    page.wait_for_selector(".rg-real-model[open] .rg-model-list")
     page.click(".rg-real-model >> text=Close")
     page.click("text=Run anyway")
+    page.wait_for_selector("[role=alert]")  # it is pressed, though nothing is asked
     page.wait_for_selector("#run", state="visible")
     # The offer is back with another clip.
     choose_in_menu(page, "Frames")
@@ -411,6 +426,9 @@ def test_where_there_is_room_source_and_edit_stand_beside_each_other(server, ope
 def test_small_things_are_said_and_stay_where_they_are(page):
     start_empty(page)
     mask_disc(page)
+    page.mouse.move(0, 0)
+    page.keyboard.type("a fox")
+    page.wait_for_selector(".rg-say:has-text('“a fox” is open.')")
     change = page.locator(".rg-bubble [data-key=prompt]")
     fits = "node => { node.value = node.placeholder; return node.scrollWidth <= node.clientWidth; }"
     assert change.evaluate(fits)
@@ -419,11 +437,10 @@ def test_small_things_are_said_and_stay_where_they_are(page):
       node.style.cssText = 'position: absolute; top: 2000px'; node.focus(); const moved = stage.scrollTop;
       node.remove(); return moved; }"""
     assert page.locator(".rg-canvas-stage").evaluate(slip) == 0
-    page.keyboard.press("Escape")
     for count in range(2, 9):
-        page.click("#rg-add")
+        press_at_picture(page, "n")
         until(page, lambda s, count=count: len(s["labels"]) == count, "another region")
-    page.click("#rg-add", force=True)  # which says that it is of no use
+    press_at_picture(page, "n")  # which says that it is of no use
     page.wait_for_selector(".rg-say.rg-alarm:has-text('At most 8 are allowed')")
 
 

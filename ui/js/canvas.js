@@ -98,7 +98,10 @@ const listenToPage = (editor, trigger) => {
     note.hintAnew();
     redraw();
   });
-  hub.on("said", line.draw);
+  hub.on("said", () => {
+    note.hintAnew();
+    line.draw();
+  });
   hub.on("choose", (label) => {
     hub.active = label;
     hub.correcting = true;

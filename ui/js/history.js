@@ -1,34 +1,11 @@
 // @ts-check
-// The results of this page, the newest first; two of them can be compared.
+// The results of this page, the newest first; the one that is shown can be compared with another.
 import { button, iconButton, make } from "./shared/dom.js";
 import { follow, showStage } from "./shared/hub.js";
+import { makeMenu } from "./shared/menu.js";
 
-const PICK = "Press A on one result and B on another to compare them.";
 /** @typedef {import("./types").PastRunView} PastRun */
 /** @typedef {import("./types").HistoryView} HistoryView */
-/** @typedef {import("./types").Trigger<"history">} Trigger */
-/** @typedef {import("./types").Pair} Pair */
-
-/** @param {"a" | "b"} letter */
-const other = (letter) => (letter === "a" ? "b" : "a");
-
-/**
- * Keep which two are compared; the second choice of a letter moves it, pressing it again takes it back.
- * @param {Trigger} trigger
- * @param {() => void} changed
- */
-const makePairing = (trigger, changed) => {
-  /** @type {Pair} */
-  const pair = { a: null, b: null };
-  /** @param {"a" | "b"} letter @param {string} key */
-  const pick = (letter, key) => {
-    pair[letter] = pair[letter] === key ? null : key;
-    if (pair[other(letter)] === key) pair[other(letter)] = null;
-    changed();
-    if (pair.a && pair.b) trigger("compare", { ...pair });
-  };
-  return { pair, pick };
-};
 
 /** @param {PastRun} run @param {boolean} ariaPressed @param {() => void} onclick */
 const makePicture = (run, ariaPressed, onclick) => {
@@ -46,59 +23,64 @@ const makePicture = (run, ariaPressed, onclick) => {
   );
 };
 
-/** @param {PastRun} run @param {ReturnType<typeof makePairing>} pairing */
-const makeLetters = (run, { pair, pick }) => {
-  /** @param {"a" | "b"} letter */
-  const makeLetter = (letter) => {
-    const name = letter.toUpperCase();
-    const ariaLabel = `Compare as ${name}: ${run.title}`;
-    const about = { ariaLabel, ariaPressed: pair[letter] === run.key };
-    return button("rg-tool", name, () => pick(letter, run.key), ariaLabel, about);
-  };
-  return make("div", "rg-letters", makeLetter("a"), makeLetter("b"));
-};
-
-/** @param {PastRun} run @param {boolean} isOnly whose settings are in the form @param {Trigger} trigger */
-const makeBar = ({ key }, isOnly, trigger) => {
-  const hint = "Put its words and settings into the form";
-  const use = button("rg-tool", "Use these settings", () => trigger("use", { key }), hint);
-  const removeRun = () => trigger("remove", { key });
-  const remove = iconButton("rg-tool", "bin", "Remove this result and its files", removeRun, "Remove");
-  return make("div", "rg-history-bar", !isOnly && use, remove);
-};
-
-/** @param {HistoryView} value @param {Pair} pair */
-const noteOf = (value, { a, b }) => {
-  if (a && b) return "A and B play above. Choose a picture to see one result with its figures.";
-  if (a || b) return `Now press ${a ? "B" : "A"} on another result.`;
-  return value.note || (value.runs.length > 1 ? PICK : "");
+/** Make the menu of what can be done with the result that is shown. */
+const makeMore = () => {
+  const opener = iconButton("rg-tool", "more", "Use its settings, remove it");
+  const panel = make("div");
+  const menu = makeMenu(opener, panel);
+  panel.addEventListener("click", () => menu.open(false));
+  return { node: menu.node, panel };
 };
 
 /** @type {import("./types").Mount<"history">} */
 export function mount(element, props, trigger, watch) {
-  const pairing = makePairing(trigger, () => draw());
   let unfolded = false; // results of other clips
+  const more = makeMore();
   /** @param {string} key */
   const show = (key) => {
-    Object.assign(pairing.pair, { a: null, b: null });
     trigger("show", { key });
     showStage("edit");
   };
-  /** @param {import("./types").PastRunView} run @param {HistoryView} all */
-  const makeItem = (run, { runs, shown }) => {
-    const picture = makePicture(run, shown.includes(run.key), () => show(run.key));
-    return make("li", {}, picture, runs.length > 1 && makeLetters(run, pairing));
+  /** @param {string} a @param {string} b */
+  const compare = (a, b) => {
+    trigger("compare", { a, b });
+    showStage("edit");
+  };
+  /** @param {PastRun} run @param {string[]} shown keys */
+  const makeItem = (run, [first, second]) => {
+    const { key, title } = run;
+    const picture = makePicture(run, [first, second].includes(key), () => show(key));
+    const hint = `Compare what is shown with ${title}`;
+    const isOther = first && key !== first;
+    const about = { ariaLabel: `Compare: ${title}`, ariaPressed: String(key === second) };
+    return make(
+      "li",
+      {},
+      picture,
+      isOther &&
+        button("rg-tool", "Compare", () => (key === second ? show(first) : compare(first, key)), hint, about),
+    );
   };
   // What has the focus is made anew, and is known again by its name.
   const focusedName = () => {
     const active = document.activeElement;
-    return active?.closest("#history") ? active.ariaLabel : null;
+    return active?.closest(".rg-runs") ? active.ariaLabel : null;
   };
   /** @param {string} name */
   const focus = (name) => {
     /** @type {HTMLElement | null} */
     const node = element.querySelector(`[aria-label="${CSS.escape(name)}"]`);
     node?.focus();
+  };
+  /** @param {string} key @param {boolean} isOnly whose settings are in the form */
+  const fillMore = (key, isOnly) => {
+    const use = () => trigger("use", { key });
+    const remove = () => trigger("remove", { key });
+    const hint = "Put its words and settings into the form";
+    more.panel.replaceChildren(
+      isOnly ? "" : iconButton("rg-item", "back", hint, use, "Use these settings"),
+      iconButton("rg-item", "bin", "Remove this result and its files", remove, "Remove"),
+    );
   };
   const draw = () => {
     const { value } = props;
@@ -107,15 +89,10 @@ export function mount(element, props, trigger, watch) {
       return;
     }
     const { runs, shown } = value;
-    const { pair } = pairing;
-    /** @param {string | null} wanted */
-    const isThere = (wanted) => runs.some(({ key }) => key === wanted);
-    if (!isThere(pair.a)) pair.a = null;
-    if (!isThere(pair.b)) pair.b = null;
     const focused = focusedName();
     /** @param {PastRun[]} some @param {string} ariaLabel */
     const makeRuns = (some, ariaLabel) =>
-      make("ul", { className: "rg-runs", ariaLabel }, ...some.map((run) => makeItem(run, value)));
+      make("ul", { className: "rg-runs", ariaLabel }, ...some.map((run) => makeItem(run, shown)));
     const own = runs.filter(({ clip }) => !clip);
     const others = runs.filter(({ clip }) => clip);
     const list = makeRuns(own, "Results of this clip, the newest first");
@@ -124,14 +101,12 @@ export function mount(element, props, trigger, watch) {
     const rest = makeRuns(others, "Results of other clips");
     const fold = others.length > 0 && make("details", { className: "rg-details", open }, title, rest);
     if (fold) fold.addEventListener("toggle", () => (unfolded = fold.open));
-    const alone = shown.length === 1 && runs.find(({ key }) => key === shown[0]);
-    const bar = alone && makeBar(alone, runs.length === 1, trigger);
-    const note = make("p", { className: "rg-note", role: "status" }, noteOf(value, pair));
-    element.replaceChildren(make("div", "rg-history", list, fold, bar, note));
+    more.node.hidden = shown.length !== 1;
+    if (shown.length === 1) fillMore(shown[0], runs.length === 1);
+    const bar = make("div", "rg-history-bar", list, more.node);
+    const note = make("p", { className: "rg-note", role: "status" }, value.note);
+    element.replaceChildren(make("div", "rg-history", bar, fold, note));
     if (focused) focus(focused);
   };
-  follow(props, watch, (value) => {
-    if (value && value.shown.length === 1) Object.assign(pairing.pair, { a: null, b: null });
-    draw();
-  });
+  follow(props, watch, draw);
 }

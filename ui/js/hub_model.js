@@ -5,6 +5,8 @@ import { button, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeDrop } from "./hub_model/drop.js";
 
+const COLUMNS = ["Model", "Good for", "To fetch", "Memory on a GPU", "Licence"];
+
 /** Make the line that says what is done, and what went wrong. */
 const makeSaid = () => {
   const node = make("p", { className: "rg-note", role: "status" });
@@ -18,7 +20,7 @@ const makeSaid = () => {
 
 /** @type {import("./types").Mount<"hub_model">} */
 export function mount(element, props, trigger, watch) {
-  const list = make("ul", "rg-model-list");
+  const list = make("div");
   const said = makeSaid();
   const bar = make("progress", { ariaLabel: "Fetching the model" });
   const stop = button("rg-tool", "Stop", () => drop.stop() || trigger("stop", {}));
@@ -31,13 +33,22 @@ export function mount(element, props, trigger, watch) {
   };
   const drop = makeDrop({ say: said.say, setGoing, use: (id) => trigger("use", { id }) });
   /** @param {import("./types").ListingView} model */
-  const makeRow = ({ id, title, good, facts }) => {
-    const lines = [good, facts].filter(Boolean).map((text) => make("span", {}, text));
-    const about = make("span", "rg-model-facts", make("strong", {}, title), ...lines);
+  const makeRow = ({ id, title, good, licence, size, memory }) => {
+    const name = make("th", { scope: "row" }, title && make("strong", {}, title), make("span", {}, id));
+    const facts = [good, size, memory, licence].map((text, i) => {
+      return make("td", text ? { data: { about: COLUMNS[i + 1] } } : {}, text);
+    });
     const fetch = () => trigger("fetch", { id });
-    return make("li", {}, about, button("rg-tool", "Fetch", fetch, id, { ariaLabel: `Fetch ${title}` }));
+    const press = button("rg-tool", "Fetch", fetch, id, { ariaLabel: `Fetch ${title || id}` });
+    return make("tr", {}, name, ...facts, make("td", {}, press));
   };
-  const others = make("ul", "rg-model-list");
+  /** @param {import("./types").ListingView[]} models */
+  const makeTable = (models) => {
+    const names = COLUMNS.map((text) => make("th", { scope: "col" }, text));
+    const head = make("thead", {}, make("tr", {}, ...names, make("td")));
+    return make("table", "rg-model-list", head, make("tbody", {}, ...models.map(makeRow)));
+  };
+  const others = make("div");
   const rest = make("details", "rg-details", make("summary", {}, "Others"), others);
   const content = make("div", "rg-models rg-hub", list, rest, drop.node, said.node, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
@@ -61,9 +72,9 @@ export function mount(element, props, trigger, watch) {
       element.closest(".rg-right")?.append(dialog); // a closed fold would hide it
     }
     if (models) {
-      const [first, ...more] = models.map(makeRow);
-      list.replaceChildren(first ?? "");
-      others.replaceChildren(...more);
+      const [first, ...more] = models;
+      list.replaceChildren(makeTable([first]));
+      others.replaceChildren(makeTable(more));
       rest.hidden = !more.length;
       drop.offer(place ?? "");
       hub.takesWeights = Boolean(place);

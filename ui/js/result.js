@@ -67,12 +67,17 @@ const makeFacts = (facts) => {
   return make("dl", "rg-facts", ...boxes);
 };
 
-/** @param {ResultView} value */
-const makeFigures = ({ figures }) => {
-  if (!figures.length) return null;
+/**
+ * Fold away what few need to see: figures, and where attention went.
+ * @param {ResultView["figures"]} figures
+ * @param {(Node | undefined)[]} maps
+ */
+const makeFigures = (figures, ...maps) => {
+  const shown = maps.filter((one) => one !== undefined);
+  if (!figures.length && !shown.length) return null;
   const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
-  const list = make("dl", {}, ...lines);
-  return make("details", "rg-figures", make("summary", {}, "Figures"), list);
+  const title = shown.length ? "Figures and attention" : "Figures";
+  return make("details", "rg-figures", make("summary", {}, title), make("dl", {}, ...lines), ...shown);
 };
 
 /**
@@ -168,10 +173,12 @@ export function mount(element, props, trigger, watch) {
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),
-      makeFigures(value),
-      inspector?.root,
-      ...makeWords(value.words, follows),
-      ...makeAreas(value.areas, follows),
+      makeFigures(
+        value.figures,
+        inspector?.root,
+        ...makeWords(value.words, follows),
+        ...makeAreas(value.areas, follows),
+      ),
       ...value.warnings.map((warning) => make("p", "rg-warning", warning)),
     );
     turn(1);

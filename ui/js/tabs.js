@@ -60,9 +60,11 @@ const makeClipMenu = () => {
 
 /** @type {import("./types").Mount<"tabs">} */
 export function mount(element) {
+  const atEdit = () => document.body.dataset.stage === "edit";
+  // From the masks one comes back to the look that was left.
   /** @param {import("./types").Look} name */
   const look = (name) => {
-    if (name !== "masks") {
+    if (name !== "masks" && atEdit()) {
       keepLook(name);
       hub.tell("compare", name);
     }
@@ -75,8 +77,9 @@ export function mount(element) {
   element.replaceChildren(make("div", "rg-tabs", facts, looks, menu));
   let hasEdits = false;
   const draw = () => {
-    const isEdit = document.body.dataset.stage === "edit";
+    const isEdit = atEdit();
     pressOnly(looks, isEdit ? hub.compare : "masks");
+    for (const one of childrenOf(looks).slice(2)) one.hidden = !isEdit;
     looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
   };
   /** @param {import("./types").ClipView} clip */

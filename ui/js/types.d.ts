@@ -69,7 +69,7 @@ export interface Events {
   };
   history: {
     show: { key: string };
-    compare: Pair;
+    compare: { a: string; b: string };
     remove: { key: string };
     use: { key: string };
   };
@@ -146,11 +146,6 @@ export type ActData = Partial<Omit<Act, "act" | "nonce">>;
 
 /** In pixels of the clip, [x, y]. */
 export type Place = number[];
-
-export interface Pair {
-  a: string | null;
-  b: string | null;
-}
 
 /** What the cards say; also the value that a run reads. */
 export interface CardsSaying {

@@ -371,14 +371,17 @@ export interface HubView {
   turn?: number;
 }
 
-/** A published model. */
+/** A published model, and what is known of it before it is fetched. */
 export interface ListingView {
   id: string;
-  title: string;
+  title?: string;
   /** What it is good for */
-  good: string;
-  /** To know before it is fetched */
-  facts: string;
+  good?: string;
+  licence?: string;
+  /** Of what is fetched */
+  size?: string;
+  /** That it takes on a graphics card */
+  memory?: string;
 }
 
 /** Pictures while a run goes on, of some frames. */
@@ -657,7 +660,6 @@ export interface AttentionMap {
   parts: string[];
   /** A column per frame, and two rows per part: before and after */
   sheet: string;
-  text: string;
 }
 
 /** The parameters of the chosen method, the seed, and what the model predicts. */

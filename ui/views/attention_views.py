@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -95,14 +94,9 @@ def _caption(name: str, request: EditRequest) -> str:
     return f"Attention on “{words.get(name, name)}”"
 
 
-def attention(
-    outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]
-) -> AttentionView:
+def attention(outcome: EditResult, request: EditRequest) -> AttentionView:
     """Show maps to be laid over the clip, by region or word: of all steps, and of the
-    first, middle and last.
-
-    `measured` is `metrics.attention` of the report.
-    """
+    first, middle and last."""
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)
     names = called(request.regions)
@@ -114,13 +108,6 @@ def attention(
         color, label = colors[name]
         caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
-        entry = measured.get(name, {})
-        before = entry.get("inside_before")
-        inside = entry.get("inside_after")
-        text = ""
-        if before is not None and inside is not None:
-            shares = f"{100 * before:.0f} % without guidance, {100 * inside:.0f} %"
-            text = f"Attention inside the mask: {shares} with it."
         of_map = AttentionMap(
             name=names.get(name, caption if by_regions else name),
             caption=caption,
@@ -128,7 +115,6 @@ def attention(
             label=label,
             parts=[*parts],
             sheet=_sheet([*parts.values()], picked),
-            text=text,
         )
         shown.append(of_map)
     return AttentionView(heading, captions, [i + 1 for i in picked], shown)

@@ -73,13 +73,16 @@ def hub_view(asked: str = "") -> HubView | None:
 def _listing(id: str, known: Known | None) -> ListingView:
     """Show a model of the hub, with what is known of it before it is fetched."""
     if known is None:
-        return ListingView(id, id, good="", facts="")
-    about = "At least" if known.counted else "About"
-    facts = (
-        f"{about} {gigabytes(known.size)} to fetch, at least "
-        f"{gigabytes(known.memory)} of memory on a GPU, licence {known.licence}"
+        return ListingView(id)
+    size = gigabytes(known.size)
+    return ListingView(
+        id,
+        known.title,
+        known.good,
+        known.licence,
+        size=f"at least {size}" if known.counted else size,
+        memory=f"at least {gigabytes(known.memory)}",
     )
-    return ListingView(id, known.title, known.good, facts)
 
 
 def gigabytes(count: int) -> str:

@@ -93,12 +93,11 @@ def result(
         makes += [FileToMake(file_in(name), *_MADE[name]) for name in FORMATS]
     if outcome and request.regions:
         makes.append(_MASKS)
-    measured = metrics.get("attention", {})
     return ResultView(
         key=key,
         facts=facts(report, request) if known else [],
         figures=figures(metrics, request),
-        attention=outcome and attention(outcome, request, measured),
+        attention=outcome and attention(outcome, request),
         words=outcome and words(outcome),
         areas=outcome and areas(outcome),
         warnings=[

@@ -427,12 +427,14 @@ class HubView:
 
 @dataclass(frozen=True)
 class ListingView:
-    """A published model."""
+    """A published model, and what is known of it before it is fetched."""
 
     id: str
-    title: str
-    good: str  # what it is good for
-    facts: str  # to know before it is fetched
+    title: str = ""
+    good: str = ""  # what it is good for
+    licence: str = ""
+    size: str = ""  # of what is fetched
+    memory: str = ""  # that it takes on a graphics card
 
 
 @dataclass(frozen=True)
@@ -764,7 +766,6 @@ class AttentionMap:
     label: int
     parts: list[str]
     sheet: str  # a column per frame, and two rows per part: before and after
-    text: str
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,8 @@ def test_published_models_are_shown_with_what_is_known_of_each(monkeypatch):
     shown = hub_view()
     assert [one.id for one in shown.models] == [one.id for one in KNOWN]
     for row, known in zip(shown.models, KNOWN, strict=True):
-        assert f"licence {known.licence}" in row.facts
-        assert ("At least" in row.facts.partition(" to fetch")[0]) == known.counted
+        assert (row.good, row.licence) == (known.good, known.licence)
+        assert ("at least" in row.size) == known.counted
     asked = hub_view("owner/other")
     first, *others = asked.models
     assert (asked.state, first.id, others) == ("asked", "owner/other", shown.models)

@@ -36,6 +36,7 @@ test("words stand beside the mask, off other masks, and nowhere on the stage wit
   assert.deepEqual(besideMask(box, [], size, room), [200, 260]);
   assert.deepEqual(besideMask(box, [[100, 255, 400, 330]], size, room), [200, 90]);
   assert.deepEqual(besideMask([100, 0, 200, 400], [], size, room), [210, 175]);
+  assert.deepEqual(besideMask([100, 20, 200, 380], [[205, 150, 600, 250]], size, room), [210, 20]);
   assert.equal(besideMask([0, 0, 600, 400], [], size, room), null);
 });
 

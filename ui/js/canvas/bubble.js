@@ -37,11 +37,12 @@ export const besideMask = ([left, top, right, bottom], others, { width, height }
   const last = [room.width - width - EDGE, room.height - height - EDGE];
   const x = clamp((left + right - width) / 2, EDGE, Math.max(EDGE, last[0]));
   const y = clamp((top + bottom - height) / 2, EDGE, Math.max(EDGE, last[1]));
+  const levels = [y, top, bottom - height];
   const sides = [
     [x, bottom + GAP],
     [x, top - GAP - height],
-    [right + GAP, y],
-    [left - GAP - width, y],
+    ...levels.map((level) => [right + GAP, level]),
+    ...levels.map((level) => [left - GAP - width, level]),
   ];
   /** @param {number[]} at */
   const covered = ([x, y]) => coveredBy([x, y, x + width, y + height], others);

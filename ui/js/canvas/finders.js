@@ -36,7 +36,8 @@ export const makeFinders = (editor) => {
   const who = make("span", "rg-who");
   const pick = group("Finder of the selected region's masks");
   const trackers = makeTrackers(editor);
-  const node = make("div", "rg-finders", make("span", {}, "Finder"), pick, trackers.node, who);
+  const again = button("rg-tool rg-small", "Track again", () => editor.track(), "Follow all regions anew");
+  const node = make("div", "rg-finders", make("span", {}, "Finder"), pick, trackers.node, again, who);
   /** @param {import("../types").FinderView} finder */
   const makeChoice = ({ name, title, hint }) => {
     const ask = () => editor.ask("find", { by: name });
@@ -57,6 +58,7 @@ export const makeFinders = (editor) => {
     }
     for (const one of childrenOf(pick)) one.ariaPressed = String(one.dataset.finder === finder);
     trackers.refresh(editor.who);
+    again.hidden = editor.tracking > 0 || editor.stale.length > 0 || !editor.labels.length;
     who.textContent = originOf(mask);
     const chosen = choices.find(({ name }) => name === finder);
     cost.textContent = chosen?.cost && !mask?.by ? `${chosen.title} takes ${chosen.cost}.` : "";

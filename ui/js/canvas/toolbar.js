@@ -1,6 +1,6 @@
 // @ts-check
 // The tools that are in sight, above the picture; the size of the brush in it.
-import { childrenOf, group, iconButton, make, slider } from "../shared/dom.js";
+import { group, iconButton, make, slider } from "../shared/dom.js";
 import { makeMenu } from "../shared/menu.js";
 import { clamp } from "../shared/numbers.js";
 import { isBrush, isDrawn } from "./state.js";
@@ -16,8 +16,6 @@ const TOOLS = [
   ["brush", "Brush", "Brush (B)", "Brush"],
   ["erase", "Erase", "Eraser (E)", "Eraser"],
 ];
-
-const LATER = ["remove", "erase"]; // of no use without a region
 
 /**
  * @param {Editor} editor
@@ -35,6 +33,7 @@ const makeTools = (editor, canvas, sizes, heard) => {
     editor.tool = name;
     for (const one of buttons) one.ariaPressed = String(one.dataset.tool === name);
     sizes.hidden = !isBrush(name);
+    arrange();
     editor.box = null;
     canvas.style.touchAction = isDrawn(name) ? "none" : "pan-x pan-y";
     canvas.style.cursor = isBrush(name) ? "none" : "crosshair";
@@ -42,7 +41,13 @@ const makeTools = (editor, canvas, sizes, heard) => {
     editor.say("");
     editor.draw();
   };
-  return { tools: group("Tools", ...buttons), choose };
+  const [, remove, , , erase] = buttons;
+  // There is nothing to take from before the first region; what the brush paints is erased beside it.
+  const arrange = () => {
+    remove.hidden = !editor.labels.length;
+    erase.hidden = remove.hidden || !isBrush(editor.tool);
+  };
+  return { tools: group("Tools", ...buttons), choose, arrange };
 };
 
 /** @param {Editor} editor */
@@ -73,7 +78,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const hint = "Follow the regions through the clip";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
   const [trackWords] = track.getElementsByTagName("span");
-  const { tools, choose } = makeTools(editor, surface.canvas, sizes, heard);
+  const { tools, choose, arrange } = makeTools(editor, surface.canvas, sizes, heard);
   const about = "Shrink, grow, holes, feather, focus, files, finder, shots, key frames";
   const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
   /** @param {Element} target */
@@ -84,12 +89,11 @@ export const makeToolbar = (editor, surface, heard, refining) => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
     undo.hidden = !editor.undo;
-    // There is nothing to follow or to take from before the first region.
-    const isEmpty = !editor.labels.length;
-    track.hidden = isEmpty && !busy;
-    for (const one of childrenOf(tools)) one.hidden = isEmpty && LATER.includes(one.dataset.tool ?? "");
+    const isDue = !busy && editor.stale.length > 0;
+    track.hidden = !busy && !isDue;
     trackWords.textContent = busy ? "Cancel" : "Track";
-    track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
+    track.classList.toggle("rg-due", isDue);
+    arrange();
     track.dataset.busy = String(busy);
   };
   return { node, refresh, choose, resize };

@@ -99,6 +99,7 @@ const makeWords = (region, { changed, rest }) => {
   node.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.isComposing;
     if (event.key !== "Enter" || !plain || !(event.target instanceof HTMLInputElement)) return;
+    event.preventDefault(); // or it would press what has the focus next
     hub.correcting = false; // the region has all it needs
     hub.tell("try");
   });

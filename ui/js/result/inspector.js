@@ -113,7 +113,6 @@ export class Inspector {
   /** The player's, whose picture is below. @type {HTMLVideoElement | null} */
   #video = null;
   #about = make("div", "rg-row-name");
-  #text = make("p", "rg-note");
   #opacity = slider(0, 100, 5, 85, { oninput: () => this.draw() });
 
   /** @param {AttentionView} value with at least one map */
@@ -139,7 +138,6 @@ export class Inspector {
       make("div", "rg-pair", ...this.panes.map(({ figure }) => figure)),
       make("div", "rg-inspector-tools", steps, fade),
       missing,
-      this.#text,
     );
     this.#choosePart("all");
     this.#chooseMap(value.maps[0]);
@@ -190,7 +188,6 @@ export class Inspector {
       step.toggleAttribute("disabled", !map.parts.includes(step.dataset.key ?? ""));
     if (!map.parts.includes(this.#part)) this.#choosePart("all");
     this.#about.replaceChildren(make("span", {}, map.caption), heatLegend(map.color));
-    this.#text.textContent = map.text;
     const asked = this.#sheets.get(map) ?? readSheet(map.sheet);
     this.#sheets.set(map, asked);
     const sheet = await asked;
