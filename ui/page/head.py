@@ -10,15 +10,17 @@ from functools import cache
 from pathlib import Path
 
 import anyio
+from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from regrain.ui.page import scripts
 from regrain.ui.server import dropped_models
 
 log = logging.getLogger(__name__)
+_CALL = re.compile("/(?:call/v2|call|run|api)/([^/]+)")  # of a program, by its endpoint
 TITLE = "Regrain"
 DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
@@ -50,6 +52,15 @@ class PageHead:
             # to send them.
             log.info("events of an unknown session: %s", error.__cause__.status_code)
             await send({"type": "http.response.body", "body": b""})
+        except (FnIndexInferError, KeyError, TypeError) as error:
+            called = _CALL.search(scope["path"])
+            if not called:
+                raise
+            # Before a call is queued, Gradio raises what does not fit its endpoint.
+            said = f"Call: There is no endpoint {called[1]}. See /gradio_api/info."
+            if isinstance(error, TypeError):
+                said = f"Call: {str(error).partition('. ')[0]}. Correct it."
+            await JSONResponse({"error": said}, 400)(scope, receive, send)
 
 
 def _is_asked(scope: Scope, path: str, *methods: str) -> bool:
