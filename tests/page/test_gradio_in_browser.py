@@ -110,8 +110,8 @@ def test_unknown_session(server):
     ("call", "said"),
     [
         ("v2/segment", "`data` is not"),
-        ("v2/no", "endpoint no."),
-        ("no", "endpoint no."),
+        ("v2/no", "endpoint: '/no'."),
+        ("no", "API name: no."),
     ],
 )
 def test_wrong_calls(server, call, said):

@@ -20,7 +20,6 @@ from regrain.ui.page import scripts
 from regrain.ui.server import dropped_models
 
 log = logging.getLogger(__name__)
-_CALL = re.compile("/(?:call/v2|call|run|api)/([^/]+)")  # of a program, by its endpoint
 TITLE = "Regrain"
 DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
@@ -53,13 +52,11 @@ class PageHead:
             log.info("events of an unknown session: %s", error.__cause__.status_code)
             await send({"type": "http.response.body", "body": b""})
         except (FnIndexInferError, KeyError, TypeError) as error:
-            called = _CALL.search(scope["path"])
-            if not called:
+            if not re.search("/(call|run|api)/", scope["path"]):
                 raise
             # Before a call is queued, Gradio raises what does not fit its endpoint.
-            said = f"Call: There is no endpoint {called[1]}. See /gradio_api/info."
-            if isinstance(error, TypeError):
-                said = f"Call: {str(error).partition('. ')[0]}. Correct it."
+            why = str(error).partition(". ")[0]
+            said = f"Call: It fits no endpoint: {why}. See /gradio_api/info."
             await JSONResponse({"error": said}, 400)(scope, receive, send)
 
 

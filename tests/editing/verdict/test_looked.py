@@ -391,7 +391,7 @@ def no_number(reader, _):
 def no_vocabulary(reader, _):
     for name in ("vocab.json", "merges.txt", "tokenizer.json"):
         (reader / name).unlink(missing_ok=True)
-    return "has no vocabulary. Download it again"
+    return "lacks its vocabulary. Download it again"
 
 
 def a_bug(_, monkeypatch):
