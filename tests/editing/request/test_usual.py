@@ -92,7 +92,7 @@ def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
     [
         ((0, 0, 0, 0), 3, []),
         ((255, 255, 255, 255), 1, []),
-        ((90, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
+        ((255, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
         ((255, 255, 255, 255), 4, ["4 pictures"]),
     ],
 )
