@@ -20,7 +20,7 @@ from regrain.editing import ArrayClip, EditRequest, ModelError, Region, edit
 from regrain.editing.models.files import location
 from regrain.editing.recipe.events import EditResult, OtherEdit, Stage
 from regrain.editing.verdict import crop_reader, looked
-from regrain.editing.verdict.answers import lines, rank, say, seen, tally
+from regrain.editing.verdict.answers import fewest, lines, rank, say, seen, tally
 from regrain.editing.verdict.crop_reader import CropReader, Rule
 from regrain.editing.verdict.wishes import whole_phrase, wishes
 
@@ -505,3 +505,9 @@ def test_what_is_seen_on_fewer_frames_is_not_what_it_looks_like(own):
     (line,) = say("mine", [one])["says"]
     assert (f"a fox on {own} of 8 frames alone" in line) == (own == 5)
     assert ("looks like a dog on 4 of 8" in line) == (own == 4)
+
+
+def test_the_region_is_told_that_is_seen_on_the_fewest_frames():
+    seen = {"words": "a fox", "frames": [0, 1]}
+    regions = [seen | {"share": n / 2, "nearest": ["a fox"] * n} for n in (2, 1)]
+    assert fewest({"looked_at": {"regions": regions}}) == (1, 2)
