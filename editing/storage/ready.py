@@ -11,7 +11,7 @@ from regrain.editing.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerFast
 
 _LETTERS = 2 * 256  # tokens that no merge makes: bytes, and those that end a word
 
@@ -28,7 +28,7 @@ def check_finite(weights: Iterable[tuple[str, Tensor]], title: str) -> None:
             )
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, title: str) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerFast, title: str) -> None:
     """Refuse a tokenizer that reads all texts alike, or lacks merges of its tokens."""
     one, other = tokenizer(["a cat", "the dog"])["input_ids"]
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
