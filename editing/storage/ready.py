@@ -3,6 +3,7 @@ minutes are spent on it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from regrain.editing.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerFast
+
+_LETTERS = 2 * 256  # tokens that no merge makes: bytes, and those that end a word
 
 
 def check_finite(weights: Iterable[tuple[str, Tensor]], title: str) -> None:
@@ -25,8 +28,10 @@ def check_finite(weights: Iterable[tuple[str, Tensor]], title: str) -> None:
             )
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, title: str) -> None:
-    """Refuse a tokenizer that reads all texts alike."""
+def check_vocabulary(tokenizer: PreTrainedTokenizerFast, title: str) -> None:
+    """Refuse a tokenizer that reads all texts alike, or lacks merges of its tokens."""
     one, other = tokenizer(["a cat", "the dog"])["input_ids"]
-    if {*one} == {*other}:
-        raise ModelError("model", f"{title} has no vocabulary. Download it again.")
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    least = len(model["vocab"]) - _LETTERS - len(tokenizer.get_added_vocab())
+    if {*one} == {*other} or len(model.get("merges", model["vocab"])) < least:
+        raise ModelError("model", f"{title} lacks its vocabulary. Download it again.")

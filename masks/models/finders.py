@@ -33,6 +33,7 @@ class MaskModel:
         takes: What it finds masks from.
         follows: Whether it follows masks through a clip.
         missing: Whether it is not at hand.
+        damaged: Whether its file is not whole, as it says itself once it is asked.
         checkpoint: Its weights, if they are in $REGRAIN_MODELS.
         built_in: Whether it is here without a file, and answers within a second on a
             processor.
@@ -43,6 +44,7 @@ class MaskModel:
     takes: tuple[Prompt, ...]
     follows: bool = False
     missing: bool = False
+    damaged: bool = False
     checkpoint: Checkpoint | None = None
     built_in: bool = False
 
@@ -71,18 +73,10 @@ def finders() -> dict[str, MaskModel]:
             built_in=True,
         ),
     ]
-    sizes = {
-        file.removesuffix(".pth"): size
-        for size, file in sam.PUBLISHED.values()
-        if find_local(file)
-    }
-    for name, size in (sizes | first_sams()).items():
-        first = MaskModel(
-            name=name,
-            title=f"SAM ViT-{size[-1].upper()}",
-            takes=_SAM,
-        )
-        known.append(first)
+    for size, file, length in sam.PUBLISHED.values():
+        if path := find_local(file):
+            known.append(_first(path.stem, size, path.stat().st_size != length))
+    known += [_first(name, size) for name, size in first_sams().items()]
     for checkpoint in checkpoints.checkpoints():
         kind = checkpoint.kind
         published = MaskModel(
@@ -96,6 +90,11 @@ def finders() -> dict[str, MaskModel]:
     return {finder.name: finder for finder in known}
 
 
+def _first(name: str, size: str, damaged: bool = False) -> MaskModel:
+    title = f"SAM ViT-{size[-1].upper()}"
+    return MaskModel(name, title, _SAM, damaged=damaged)
+
+
 def usual(
     drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: True
 ) -> MaskModel:
@@ -105,9 +104,9 @@ def usual(
     is much better: the smallest on a processor, where seconds count, and the largest on
     a graphics card. Where there is none, cuts are the default.
     """
-    able = [
-        finder for finder in finders().values() if not finder.missing and can(finder)
-    ]
+    known = finders().values()
+    here = [one for one in known if not (one.missing or one.damaged)]
+    able = [finder for finder in here if can(finder)]
     if drawn:
         return able[0]
     published = [finder for finder in able if finder.checkpoint]

@@ -35,19 +35,22 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 BUILT_IN_SAM = ASSETS / "storybook" / "sam"
-# Published checkpoints by SHA-256; every other pickle could run code.
+# Published checkpoints by SHA-256: size, file, bytes. Every other pickle could run code.
 PUBLISHED = {
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": (
         "vit_b",
         "sam_vit_b_01ec64.pth",
+        375_042_383,
     ),
     "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": (
         "vit_l",
         "sam_vit_l_0b3195.pth",
+        1_249_524_607,
     ),
     "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": (
         "vit_h",
         "sam_vit_h_4b8939.pth",
+        2_564_550_879,
     ),
 }
 
@@ -150,7 +153,7 @@ def load_sam(model: str | Path | None = None) -> Sam:
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
     is_bare_name = path.name == name
-    allowed = " or ".join(file for _, file in PUBLISHED.values())
+    allowed = " or ".join(file for _, file, _ in PUBLISHED.values())
     unknown = (
         f"{shorten(path.name)} was not found. Download {allowed} and use its path."
     )
@@ -201,7 +204,7 @@ def _size_of(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
-        allowed = ", ".join(file for _, file in PUBLISHED.values())
+        allowed = ", ".join(file for _, file, _ in PUBLISHED.values())
         raise ModelError(
             "model",
             f"{shorten(path.name)} is not a published checkpoint ({allowed}), and "

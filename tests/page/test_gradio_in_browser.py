@@ -1,6 +1,7 @@
 """What `ui/page/gradio_insides.py` says of Gradio still holds in a real Chromium, each
 under its name."""
 
+import json
 import urllib.request
 
 import pytest
@@ -102,4 +103,23 @@ def test_unknown_session(server):
     ) as answer:
         assert b'"session_not_found":true' in answer.read()
     # which Gradio would end with
+    assert server.output.read_text().count("Traceback") == before
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("v2/segment", "`data` is not"),
+        ("v2/no", "endpoint: '/no'."),
+        ("no", "API name: no."),
+    ],
+)
+def test_wrong_calls(server, call, said):
+    """A program that calls by hand is told in one line what is wrong."""
+    before = server.output.read_text().count("Traceback")
+    url = f"{server.url}/gradio_api/call/{call}"
+    kind = {"Content-Type": "application/json"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, b'{"data": []}', kind))
+    assert said in json.loads(refused.value.read())["error"]
     assert server.output.read_text().count("Traceback") == before

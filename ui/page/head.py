@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import anyio
+from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from regrain.ui.page import scripts
@@ -50,6 +51,13 @@ class PageHead:
             # to send them.
             log.info("events of an unknown session: %s", error.__cause__.status_code)
             await send({"type": "http.response.body", "body": b""})
+        except (FnIndexInferError, KeyError, TypeError) as error:
+            if not re.search("/(call|run|api)/", scope["path"]):
+                raise
+            # Before a call is queued, Gradio raises what does not fit its endpoint.
+            why = str(error).partition(". ")[0]
+            said = f"Call: It fits no endpoint: {why}. See /gradio_api/info."
+            await JSONResponse({"error": said}, 400)(scope, receive, send)
 
 
 def _is_asked(scope: Scope, path: str, *methods: str) -> bool:

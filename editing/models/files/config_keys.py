@@ -90,6 +90,7 @@ _NETWORK: Runnable = {
     "class_embed_type": _OFF,
     "num_class_embeds": _OFF,
     "addition_embed_type": (None, "text_time"),
+    "downsample_padding": (1,),  # with another, halves have other sides
 }
 _COLOURS: Runnable = {"in_channels": (3,), "out_channels": (3,)}
 _VIDEO: Runnable = {
@@ -102,6 +103,8 @@ ALLOWED: Mapping[str, Runnable] = {
     "UNet2DConditionModel": {
         **_NETWORK,
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "conv_in_kernel": (3,),
+        "conv_out_kernel": (3,),
         "dual_cross_attention": _OFF,
         "attention_type": ("default",),
         "class_embeddings_concat": _OFF,
@@ -111,6 +114,7 @@ ALLOWED: Mapping[str, Runnable] = {
     "ControlNetModel": {
         **_NETWORK,
         "conditioning_channels": (3,),
+        "controlnet_conditioning_channel_order": ("rgb", "bgr"),
         "global_pool_conditions": _OFF,
     },
     "MotionAdapter": {"conv_in_channels": (None, 0)},

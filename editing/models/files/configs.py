@@ -83,6 +83,15 @@ class UNetConfig(_Config):
     projection_class_embeddings_input_dim: _Wide | None = None
 
 
+class ControlConfig(_Config):
+    """config.json of a control network."""
+
+    # layers that take in the hint; each after the first halves its sides
+    conditioning_embedding_out_channels: list[_Width] = Field(
+        [16, 32, 96, 256], min_length=1, max_length=8
+    )
+
+
 def short_side(sample_size: int | Sequence[int]) -> int:
     """Return the short side of a UNet's `sample_size`, in latents."""
     return sample_size if isinstance(sample_size, int) else min(sample_size)
@@ -219,6 +228,7 @@ class ReaderConfig(_Config):
 _TYPES: dict[str, type[_Config]] = {
     "scheduler": SchedulerConfig,
     "unet": UNetConfig,
+    "control": ControlConfig,
     "transformer": TransformerConfig,
     "transformer_2": TransformerConfig,
     "vae": AutoencoderConfig,

@@ -19,7 +19,7 @@ from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import check_config, read_json
+from regrain.editing.models.files.configs import ControlConfig, check_config, read_json
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_CONTROL, about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
@@ -30,6 +30,7 @@ from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 FIELD = "params.control"
+_FACTOR = "size of a latent in pixels"
 # Of the UNet, what a network must share for its residuals to fit.
 _FACTS = (
     "cross_attention_dim",
@@ -37,6 +38,7 @@ _FACTS = (
     "in_channels",
     "layers_per_block",
     "down_block_types",
+    _FACTOR,
 )
 
 
@@ -150,6 +152,9 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
     check_known(config, "control", place)
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
+    layers = ControlConfig.model_validate(config).conditioning_embedding_out_channels
+    config[_FACTOR] = 2 ** (len(layers) - 1)
+    unet[_FACTOR] = backbone.factor
     for fact in _FACTS:
         given = config.get(fact)
         needed = unet[fact]

@@ -493,11 +493,15 @@ def test_colours_of_a_run_are_matched(vace, tmp_path):
 
 
 def test_previews_show_the_clip_and_no_picture(vace, picture):
-    """With one step, its maps are those of the run."""
-    asked = pictured(left=picture("red"), whole=picture("blue"))
-    asked = replace(asked, params=BASE | {"steps": 1, "preview_every": 1})
-    *events, last = edit(asked, vace)
-    (preview,) = (event for event in events if isinstance(event, Preview))
-    kept = last.result.attention["left"]
-    shown, kept = preview.attention["left"], kept.after[[*preview.indices]]
-    np.testing.assert_allclose(shown, kept / kept.max(), atol=1e-6)
+    """With one step, its maps are those of the run; beside the regions is the clip."""
+    corners = []
+    for whole in ("", picture("blue")):
+        asked = pictured(left=picture("red"), whole=whole)
+        asked = replace(asked, params=BASE | {"steps": 1, "preview_every": 1})
+        *events, last = edit(asked, vace)
+        (preview,) = (event for event in events if isinstance(event, Preview))
+        kept = last.result.attention["left"]
+        shown, kept = preview.attention["left"], kept.after[[*preview.indices]]
+        np.testing.assert_allclose(shown, kept / kept.max(), atol=1e-6)
+        corners.append(preview.frames[:, -1, 0])
+    np.testing.assert_allclose(*np.int16(corners), atol=2)

@@ -6,6 +6,7 @@ from made_models import seeded
 from made_motion import constant
 from torch.nn.functional import grid_sample
 
+from regrain.editing.motion import known_flows
 from regrain.editing.motion.flow import (
     estimate_both,
     estimate_flow,
@@ -136,3 +137,20 @@ def test_a_cell_goes_to_the_nearest_track_or_the_oldest_in_a_tie():
 
 def test_one_frame_has_no_tracks():
     assert follow(noise(1, 8, 8, 3), (2, 2)) is None
+
+
+def test_large_flows_are_kept_by_size_until_there_are_many(monkeypatch):
+    sizes = [(255, 512), (256, 512), (512, 256), (512, 512)]
+    estimated = []
+
+    def estimate(frame, _):
+        estimated.append(frame.shape[:2])
+        return np.zeros((2, *estimated[-1]), np.float32)
+
+    known_flows.forget()
+    monkeypatch.setattr(known_flows, "_MOST", 2 * 2 * 4 * 256 * 512)
+    for size in 2 * sizes:
+        black = np.zeros((*size, 3), np.uint8)
+        assert known_flows.once((black, black), estimate).shape[1:] == size
+    assert estimated == [*sizes, sizes[0], sizes[3]]
+    known_flows.forget()

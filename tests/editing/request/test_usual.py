@@ -92,7 +92,9 @@ def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
     [
         ((0, 0, 0, 0), 3, []),
         ((255, 255, 255, 255), 1, []),
-        ((90, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
+        ((255, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
+        ([(90, 90, 90, 255)] * 3 + [(0, 0, 0, 0)] * 5, 1, []),  # 14 of 32 at the edges
+        ((90, 90, 90, 255), 0, ["of the clip shows more"]),
         ((255, 255, 255, 255), 4, ["4 pictures"]),
     ],
 )
@@ -102,11 +104,12 @@ def test_pictures_that_a_model_may_not_heed_are_doubted(ground, count, said, tmp
     Image.fromarray(pixels).save(tmp_path / "cat.png")
     labels = np.zeros((1, 16, 16), np.uint8)
     regions = []
+    picture = str(tmp_path / "cat.png")
     for label in range(1, count + 1):
         labels[0, label] = label
-        picture = str(tmp_path / "cat.png")
         regions.append(Region(f"cat {label}", label, "a cat", picture=picture))
     asked = EditRequest(black(1, 16, 16), labels, tuple(regions), method="vace")
+    asked = asked if count else replace(asked, picture=picture)
     doubts = reference_doubts(asked)
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))

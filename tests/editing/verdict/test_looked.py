@@ -20,7 +20,7 @@ from regrain.editing import ArrayClip, EditRequest, ModelError, Region, edit
 from regrain.editing.models.files import location
 from regrain.editing.recipe.events import EditResult, OtherEdit, Stage
 from regrain.editing.verdict import crop_reader, looked
-from regrain.editing.verdict.answers import lines, rank, say, seen, tally
+from regrain.editing.verdict.answers import fewest, lines, rank, say, seen, tally
 from regrain.editing.verdict.crop_reader import CropReader, Rule
 from regrain.editing.verdict.wishes import whole_phrase, wishes
 
@@ -391,7 +391,7 @@ def no_number(reader, _):
 def no_vocabulary(reader, _):
     for name in ("vocab.json", "merges.txt", "tokenizer.json"):
         (reader / name).unlink(missing_ok=True)
-    return "has no vocabulary. Download it again"
+    return "lacks its vocabulary. Download it again"
 
 
 def a_bug(_, monkeypatch):
@@ -497,10 +497,17 @@ def test_a_reader_may_have_words_and_a_rule_of_its_own(own_reader):
     assert (*shares, found.rule.holds(0.75, 0.09)) == (True, False, None)
 
 
-def test_what_is_seen_on_fewer_frames_is_not_what_it_looks_like():
-    nearest = ["a fox"] * 5 + ["a dog"] * 3
+@pytest.mark.parametrize("own", [4, 5])
+def test_what_is_seen_on_fewer_frames_is_not_what_it_looks_like(own):
+    nearest = ["a fox"] * own + ["a dog"] * (8 - own)
     one = {"region": "cat", "words": "a fox", "there": False, "instead": "a dog"}
-    one |= {"share": 0.625, "frames": [*range(8)], "nearest": nearest}
+    one |= {"share": own / 8, "frames": [*range(8)], "nearest": nearest}
     (line,) = say("mine", [one])["says"]
-    assert "a fox on 5 of 8 frames alone" in line
-    assert "a dog" not in line
+    assert (f"a fox on {own} of 8 frames alone" in line) == (own == 5)
+    assert ("looks like a dog on 4 of 8" in line) == (own == 4)
+
+
+def test_the_region_is_told_that_is_seen_on_the_fewest_frames():
+    seen = {"words": "a fox", "frames": [0, 1]}
+    regions = [seen | {"share": n / 2, "nearest": ["a fox"] * n} for n in (2, 1)]
+    assert fewest({"looked_at": {"regions": regions}}) == (1, 2)

@@ -227,7 +227,7 @@ def test_a_published_checkpoint_is_known_by_its_content(
     path = tmp_path / "renamed.pth"
     torch.save(build_tiny_sam().state_dict(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(sam.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth"))
+    monkeypatch.setitem(sam.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth", 1))
     monkeypatch.setitem(
         segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval()
     )

@@ -16,6 +16,7 @@ def test_a_correction_reaches_to_the_key_frames_next_to_it():
     assert changed_by(keys, [30], 40) == [range(20, 40)]
     assert changed_by(keys, [24], 40) == [range(20, 31)]  # was a key frame
     assert changed_by([10], [10], 40) == [range(0, 40)]
+    assert changed_by([0, 10, 11, 20], [5, 15], 40) == [range(0, 11), range(11, 21)]
     # Those that change the same frames are joined.
     assert changed_by([0, 10, 20, 30], [10, 20], 40) == [range(0, 31)]
     assert changed_by([0, 10, 20, 30, 35, 39], [10, 35], 40) == [
@@ -47,7 +48,7 @@ def test_other_regions_begin_where_they_are_known():
 def test_regions_take_new_masks_on_their_own_frames_only():
     keys = {0: {1: MASK, 2: MASK}, 10: {1: MASK}, 20: {1: MASK}, 30: {2: MASK}}
     (one,) = plan(keys, {1: [0], 2: [30]}, known, 40)
-    assert one.frames == range(0, 40)
+    assert (one.frames, [*one.keys]) == (range(0, 40), [*keys])
     assert [one.labels_at(frame) for frame in (0, 10, 11, 39)] == [
         [1, 2],
         [1, 2],

@@ -20,6 +20,7 @@ from made_clips import moving, write_clip
 from page_events import PAGE, PageEvents, settled, uploaded
 
 from regrain.editing.models.adapters import save_adapter
+from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.page import build as building
 from regrain.ui.page.layout import Tools
 from regrain.ui.server.media import Media
@@ -228,6 +229,21 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "nothing was stopped"
     page.send("canvas", "hover", act="look", id="gone", have=0, nonce=9, frame=0)
     yield "a page that is gone was looked at"
+
+
+def test_a_new_page_shows_what_ships_and_frees_sessions_that_end(tmp_path):
+    media = Media(tmp_path)
+    examples = load_examples(ASSETS / "examples", media.examples)
+    tools = Tools(fake_app.edit, fake_app.segment, fake_app.propagate)
+    with mock.patch.object(building, "SessionStore") as visits:
+        page = building.build(tools, examples, media, ASSETS / "storybook")
+    assert visits.call_args.kwargs["ended"] == page.drop_session
+    (shown,) = (
+        part
+        for part in page.blocks.values()
+        if getattr(part, "elem_id", "") == "result"
+    )
+    assert shown.value["facts"]
 
 
 def record(root: Path) -> dict[str, object]:

@@ -188,6 +188,7 @@ def test_fields_come_from_the_declaration_and_what_is_usual_is_not_given(
     # what cannot be read is left to the checks
     assert given(tmp_path, method, {"tries": "many"}) == {"tries": "many"}
     assert given(tmp_path, method, {"tries": "4"}) == {"tries": 4}
+    assert given(tmp_path, method, {"tries": 2.5}) == {"tries": 2.5}
     assert Fields.of("m", None, {"given": {method: 3, "other": {}}}).given == {
         "other": {}
     }

@@ -104,6 +104,9 @@ def test_what_is_half_transparent_stays_so_when_it_is_cut_out(act, toy):
     act(how="file", path=toy)
     act(how="cut", points=[[0.5, 0.5, 1]])
     assert pixels_of(act.session)[8, 8].tolist() == [200, 30, 30, 128]
+    Image.new("RGBA", (60, 40)).save(toy)
+    act(how="file", path=toy)
+    assert act(how="cut", points=[[0.5, 0.5, 1]])[0].note == region_pictures.NOTHING
 
 
 def test_a_picture_that_was_written_anew_is_shown_anew(toy):
@@ -111,6 +114,8 @@ def test_a_picture_that_was_written_anew_is_shown_anew(toy):
     Image.new("RGB", (60, 40), (0, 200, 0)).save(toy)
     os.utime(toy, ns=(1, 1))
     assert region_pictures.as_seen(toy) != before
+    Path(toy).unlink()
+    assert region_pictures.as_seen(toy) == ""
 
 
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):

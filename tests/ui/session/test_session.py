@@ -20,6 +20,7 @@ from regrain.ui.session.build_request import build_request, composed, whole_mask
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.session.tracking import unsure
 from regrain.ui.values import mask_models
 from regrain.ui.values.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.views import session_views
@@ -685,6 +686,17 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
         session.commit(session.state.with_layer(label, layer))
     assert len(orjson.dumps(session_views.canvas(session))) < 300_000
     assert len(orjson.dumps(session_views.canvas(session, session.rev))) < 5000
+
+
+def test_three_regions_to_look_at_are_named_and_the_others_counted(visits):
+    session = visits.get("page")
+    session.tracked = tuple(session.add_region() for _ in range(5))
+    for label in session.tracked:
+        layer = MaskLayer({}, {}, {0: 0.0})
+        session.commit(session.state.with_layer(label, layer))
+    said = unsure(session)
+    assert said.count("lost in frame 1") == 3
+    assert "; 2 more regions to check. Go there" in said
 
 
 def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):

@@ -95,6 +95,7 @@ REFUSED = {
         UNET, down_block_types=["SimpleCrossAttnDownBlock2D"] * 3
     ),
     "is of 'UNet3DConditionModel'": config(UNET, _class_name="UNet3DConditionModel"),
+    "downsample_padding 0, which": config(UNET, downsample_padding=0),
     "in_channels 1, which": config(VAE, in_channels=1),
     "is of 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
     "latents_mean: Expected 4 numbers": config(VAE, latents_mean=[0.0, 0.1]),
@@ -238,10 +239,16 @@ def settings_alone(tokenizer):
     (tokenizer / "tokenizer.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [no_files, settings_alone])
+def no_last_merge(tokenizer):
+    no_files(tokenizer)
+    merges = write_tokenizer(tokenizer) / "merges.txt"
+    merges.write_text("".join(merges.read_text().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize("damage", [no_files, settings_alone, no_last_merge])
 def test_a_tokenizer_that_cannot_tell_words_apart_is_refused(damage, folder):
     damage(folder / "tokenizer")
-    assert "tokenizer/ has no vocabulary. Download it again." in refusal(folder)
+    assert "tokenizer/ lacks its vocabulary. Download it again." in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,7 @@ def no_vocabulary(folder):
     T5TokenizerFast(vocab=unknown, extra_ids=0).save_pretrained(folder / "tokenizer")
 
 
-REFUSED["tokenizer/ has no vocabulary"] = no_vocabulary
+REFUSED["tokenizer/ lacks its vocabulary"] = no_vocabulary
 
 
 def test_a_text_encoder_that_is_no_number_is_refused_with_the_first_prompt(
