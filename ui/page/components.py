@@ -36,10 +36,10 @@ EVENTS = {
 
 
 def view(
-    script: str, value: object = None, template: str = "<div></div>", **options: object
+    script: str, value: object = None, template: str = "<div></div>", elem_id: str = ""
 ) -> gr.HTML:
-    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows
-    nothing.
+    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`, whose name
+    it has on the page unless it has an own one; None shows nothing.
 
     Its template is constant, so that what a person wrote never becomes markup. It is no
     subclass of gr.HTML, for which Gradio would write a stub file beside this one.
@@ -49,7 +49,7 @@ def view(
         html_template=template,
         js_on_load=_mounting(script),
         apply_default_css=False,
-        **options,
+        elem_id=elem_id or script,
     )
 
 

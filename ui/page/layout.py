@@ -77,15 +77,15 @@ def lay_out(
     with gr.Row(elem_classes="rg-top"):
         shown["head"] = view("header", template=HEADER, elem_id="head")
         # The gallery takes it into its menu.
-        shown["recent"] = view("recent", recent, elem_id="recent")
+        shown["recent"] = view("recent", recent)
         shown["gallery"] = view("gallery", gallery, elem_id="examples")
-        view("tabs", elem_id="tabs")
+        view("tabs")
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340, elem_classes="rg-left"):
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, kept)
-    return Components(**shown, download=view("download", elem_id="download"))
+    return Components(**shown, download=view("download"))
 
 
 def _stage_column(start: Session | None, tools: Tools) -> Parts:
@@ -95,10 +95,10 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
         canvas = session_views.canvas(start)
         player = made_player(start.opened)
     shown: Parts = {
-        "canvas": view("canvas", canvas, elem_id="canvas"),
-        "player": view("player", player, elem_id="player"),
-        "focus": view("focus", elem_id="focus"),
-        "fetch": view("fetch", offer(), elem_id="fetch"),
+        "canvas": view("canvas", canvas),
+        "player": view("player", player),
+        "focus": view("focus"),
+        "fetch": view("fetch", offer()),
         "mask_file": gr.UploadButton(
             "Masks",
             elem_id="mask-file",
@@ -106,7 +106,7 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
             file_types=MASK_FILES,
             visible="hidden",
         ),
-        "history": view("history", elem_id="history"),
+        "history": view("history"),
     }
     if tools.remark:
         gr.HTML(
@@ -124,11 +124,11 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
         cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL, method))
         prompts = session_views.prompts(start)
     shown: Parts = {
-        "cards": view("cards", cards, elem_id="cards"),
-        "prompt": view("prompt", prompts, elem_id="prompt"),
-        "checks": view("checks", elem_id="checks"),
+        "cards": view("cards", cards),
+        "prompt": view("prompt", prompts),
+        "checks": view("checks"),
     }
-    view("how", elem_id="how")
+    view("how")
     # No accordion: Gradio makes what is in one when it is opened, but the page needs
     # the method from the beginning.
     with gr.Column(elem_id="how-body", min_width=0):
@@ -138,8 +138,8 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
         shown["words"] = _add_words(catalogue.groups, kept)
     result = made_result(start.opened) if start else None
     for name in ("live", "losses"):
-        shown[name] = view(name, elem_id=name)
-    shown["result"] = view("result", result, elem_id="result")
+        shown[name] = view(name)
+    shown["result"] = view("result", result)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         shown |= _add_run()
@@ -152,7 +152,7 @@ def _add_choices(catalogue: Catalogue, method: str) -> Parts:
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
         chosen = choice(method, lacks)
-        shown["method"] = view("method", chosen, elem_id="method")
+        shown["method"] = view("method", chosen)
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
             value=BUILT_IN_MODEL,
@@ -172,11 +172,10 @@ def _add_weights(
     added = [*asked.added]
     return {
         "added": gr.State(added),
-        "addons": view("addons", addons_view(catalogue, added), elem_id="addons"),
+        "addons": view("addons", addons_view(catalogue, added)),
         "adapters": view(
             "adapters",
             tuned_models(own, catalogue.adapters, method),
-            elem_id="adapters",
         ),
         "adapter_file": gr.UploadButton(
             "Add", elem_id="adapter-file", file_types=[".safetensors"], visible="hidden"
@@ -190,8 +189,8 @@ def _add_settings(catalogue: Catalogue, method: str, asked: Edit) -> Parts:
     shown = settings.view(catalogue, method, fields)
     qualities = choices(method, shown.usual, shown.usual | shown.given[method])
     return {
-        "quality": view("quality", qualities, elem_id="quality"),
-        "settings": view("settings", shown, elem_id="settings"),
+        "quality": view("quality", qualities),
+        "settings": view("settings", shown),
         # The settings take it beside its field.
         "control": view(
             "control", control_view(catalogue.controls), elem_id="control-networks"
@@ -209,7 +208,7 @@ def _add_run() -> Parts:
         }
     shown["useless"] = view("notice", elem_id="useless")
     for name in ("tries", "takes", "progress", "queue"):
-        shown[name] = view(name, elem_id=name)
+        shown[name] = view(name)
     return shown
 
 

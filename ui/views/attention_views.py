@@ -49,7 +49,7 @@ _LOOKS = {
 
 def live(event: Preview, request: EditRequest, stage: str = "editing") -> LiveView:
     """Show the frames the model expects at a step of a stage, and the attention on
-    regions' words, or of a pixel."""
+    words."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
 
@@ -71,14 +71,9 @@ def live(event: Preview, request: EditRequest, stage: str = "editing") -> LiveVi
     )
 
 
-def _by_regions(request: EditRequest) -> bool:
-    """Return whether the method guides attention by the masks of regions."""
-    return issubclass(METHODS[request.method].Params, ModulatedParams)
-
-
 def _caption(name: str, request: EditRequest) -> str:
     """Say what a map of attention shows: a region's words, a word of the prompt, or a
-    chosen pixel's view."""
+    picture's share."""
     words = {
         region.name: region.prompt or region.source or region.name
         for region in request.regions
@@ -89,8 +84,6 @@ def _caption(name: str, request: EditRequest) -> str:
     if name.startswith(of_region):
         whose = called(request.regions).get(name.removeprefix(of_region))
         return f"Share of the picture of “{whose}”"
-    if _by_regions(request) and name not in words:
-        return f"Attention of the pixel in {name}"
     return f"Attention on “{words.get(name, name)}”"
 
 
@@ -100,8 +93,8 @@ def attention(outcome: EditResult, request: EditRequest) -> AttentionView:
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)
     names = called(request.regions)
-    by_regions = _by_regions(request)
-    heading, *captions = _LOOKS[by_regions]
+    by_masks = issubclass(METHODS[request.method].Params, ModulatedParams)
+    heading, *captions = _LOOKS[by_masks]
 
     shown = []
     for name, maps in outcome.attention.items():
@@ -109,7 +102,7 @@ def attention(outcome: EditResult, request: EditRequest) -> AttentionView:
         caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
         of_map = AttentionMap(
-            name=names.get(name, caption if by_regions else name),
+            name=names.get(name, caption if name.startswith(PICTURE) else name),
             caption=caption,
             color=color,
             label=label,

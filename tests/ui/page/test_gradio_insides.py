@@ -135,6 +135,7 @@ def test_sleep_when_free(page):
 
 def test_html_events():
     told = view("canvas")
+    assert told.elem_id == "canvas"
     assert "value" not in told.html_template  # never becomes markup
     assert callable(told.track)
     with pytest.raises(AttributeError):

@@ -164,8 +164,11 @@ def test_every_edit_has_its_prompt(opened):
 )
 def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, guided):
     spot = np.ones((9, 4, 6), np.float32)
-    outcome = outcome_of(attention={"left": RegionAttention(spot, spot)})
+    maps = RegionAttention(spot, spot)
+    outcome = outcome_of(attention={"left": maps, "snow": maps, "picture": maps})
     shown = result_views.result(outcome, {}, replace(opened.request, method=method), {})
+    names = [one.name for one in shown.attention.maps]
+    assert names == ["left", "snow", "Share of the picture"]
     assert (shown.attention.captions[1] == "guided by the masks") is guided
 
 
@@ -295,7 +298,7 @@ def test_long_clips_show_eight_frames_with_the_ends_and_words_get_colours_of_the
         ("snow", 8),
         ("moon", 8),
     ]
-    captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
+    captions = ["Attention on “a panda”", "Attention on “snow”"]
     assert [row.caption for row in rows[:2]] == captions
     assert rows[0].color == opened.request.regions[0].color
     assert (
