@@ -117,7 +117,7 @@ def test_tokens_a_call_and_a_short_sampling_equal_the_pipeline(
     backbone, adapter, asked, monkeypatch
 ):
     masks, cover = theirs(asked)
-    monkeypatch.setattr(looking, "covered", lambda _: cover)
+    monkeypatch.setattr(looking, "covered", lambda *_: cover)
     pictures = load_pictures(str(adapter), list(asked.pictures), backbone)
     view = Looking(backbone, pictures, asked, SDEditParams())
     pipe = pipeline(backbone, adapter)

@@ -114,7 +114,7 @@ def test_a_weight_of_0_is_the_model(tiny, net_folder):
 OTHERS = {
     "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
     "_per_block is 1, the model's is 2": {"layers_per_block": 1},
-    "a latent in pixels is 4, the model's is 8": {
+    "in pixels is 4, the model's is 8": {
         "conditioning_embedding_out_channels": [8, 8, 8]
     },
     "is a UNet2DConditionModel. Use a ControlNetModel": {
