@@ -8,10 +8,11 @@ import orjson
 import pytest
 from fake_app import tuned_model
 
-from regrain.editing.errors import RequestError
+from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, brush, pack, unpack
+from regrain.masks.track.propagate import Confidence
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.media import Media
@@ -20,7 +21,7 @@ from regrain.ui.session.build_request import build_request, composed, whole_mask
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
-from regrain.ui.session.tracking import unsure
+from regrain.ui.session.tracking import end, unsure
 from regrain.ui.values import mask_models
 from regrain.ui.values.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.views import session_views
@@ -534,14 +535,31 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(visits, tracking):
     def propagate(clip, keys, start, stop, **how):
         for frame in range(start, stop):
             labels = keys[0][1].astype(np.uint8) * (frame not in (1, 2))
-            yield frame, labels, 0.3 if frame == 4 else 0.9
+            if frame == 3:
+                labels[1:, 1:] = 0  # hardly anything is left
+            sure = 0.3 if frame == 4 else 0.9
+            yield frame, labels, Confidence({1: sure, 9: 0.1}) if frame > 3 else sure
 
-    session, tracking.propagate = visits.get("page"), propagate
+    def fail(*_, **__):
+        raise MaskError("masks", "It fails.")
+
+    session = visits.get("page")
     label = clicked(session, (0, 20.0))
     session.state = session.state.change_region(label, source="a man")
-    *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
-    assert last.note.startswith("“a man”: lost in frames 2-3, doubtful in frame 5. ")
-    assert last.lanes == {"1": "c--939"}
+    for tracking.propagate in (fail, propagate):
+        *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
+        assert last.alarm is ("It fails." in last.note) is (tracking.propagate is fail)
+    assert last.note.startswith("“a man”: lost in frames 2-3, doubtful in frames 4-5. ")
+    assert last.lanes == {"1": "c--239"}
+    # What is gone is neither followed nor told of; without corrections, all is followed.
+    steps = followed(tracking, session, [label, 7])
+    assert (len(steps), unsure(session)) == (FRAMES + 1, last.note)
+    before = session.rev
+    end(session)
+    assert session.rev > before
+    tracking.begin(session)
+    assert session.tracking == label
+    session.stop.set()
 
 
 def test_nothing_is_handed_out_under_the_lock(visits, tracking):
