@@ -140,6 +140,7 @@ def signed_distance(
     without an edge."""
     if mask.all():
         return np.full(mask.shape, sum(mask.shape), np.float32)
+    # Of an empty mask OpenCV says itself that the edge is far.
     inside = mask.astype(np.uint8)
     inner = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -38,8 +38,8 @@ EVENTS = {
 def view(
     script: str, value: object = None, template: str = "<div></div>", elem_id: str = ""
 ) -> gr.HTML:
-    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`, whose name
-    it has on the page unless it has an own one; None shows nothing.
+    """Make a component drawn from a value by the module `ui/js/SCRIPT.js`; None shows
+    nothing. On the page it has the name of its script, unless `elem_id` gives another.
 
     Its template is constant, so that what a person wrote never becomes markup. It is no
     subclass of gr.HTML, for which Gradio would write a stub file beside this one.

@@ -42,7 +42,7 @@ INSIDES = {
     "config_file": "The configuration repeats what each component takes; its server reads `api_info`.",
     "own_tags": "The page has Open Graph tags that name Gradio.",
     "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
-    "wrong_calls": "What does not fit an endpoint raises a TypeError, what fits none two others.",
+    "wrong_calls": "A call that does not fit its endpoint raises a TypeError; of no endpoint, two others.",
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
     "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
     "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",

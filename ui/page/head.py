@@ -56,6 +56,7 @@ class PageHead:
                 raise
             # Before a call is queued, Gradio raises what does not fit its endpoint.
             why = str(error).partition(". ")[0]
+            log.info("a call that fits no endpoint: %s", why)
             said = f"Call: It fits no endpoint: {why}. See /gradio_api/info."
             await JSONResponse({"error": said}, 400)(scope, receive, send)
 

@@ -92,7 +92,7 @@ class State:
         order = list(self.regions)
         for other in order[: order.index(label)]:
             if self.mask(other, frame)[row, column]:
-                # The regions keep the first of its two places.
+                order.remove(label)
                 order.insert(order.index(other), label)
                 break
         return replace(self, regions={one: self.regions[one] for one in order})

@@ -31,6 +31,7 @@ _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _MAPPED = 16  # frames with a map to be inspected
 _WHOLE = "all"  # steps together
+_OF_REGION = f"{PICTURE} of "  # begins the name of a map of a region's picture
 _STRIP_SIDE = 128  # pixels of a frame in a strip
 _PREVIEW_SIDE = 320  # pixels of a frame that is shown as large as the clip
 _NOTHING = 1e-12
@@ -80,9 +81,8 @@ def _caption(name: str, request: EditRequest) -> str:
     }
     if name == PICTURE:
         return "Share of the picture"
-    of_region = f"{PICTURE} of "
-    if name.startswith(of_region):
-        whose = called(request.regions).get(name.removeprefix(of_region))
+    if name.startswith(_OF_REGION):
+        whose = called(request.regions).get(name.removeprefix(_OF_REGION))
         return f"Share of the picture of “{whose}”"
     return f"Attention on “{words.get(name, name)}”"
 
@@ -101,8 +101,9 @@ def attention(outcome: EditResult, request: EditRequest) -> AttentionView:
         color, label = colors[name]
         caption = _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
+        is_picture = name == PICTURE or name.startswith(_OF_REGION)
         of_map = AttentionMap(
-            name=names.get(name, caption if name.startswith(PICTURE) else name),
+            name=names.get(name, caption if is_picture else name),
             caption=caption,
             color=color,
             label=label,
@@ -177,7 +178,7 @@ def _colors(
     """Return colour and label of each heat map: its region's; for a word of the prompt,
     the next free."""
     colors = {region.name: (region.color, region.label) for region in regions}
-    colors |= {f"{PICTURE} of {name}": color for name, color in colors.items()}
+    colors |= {f"{_OF_REGION}{name}": color for name, color in colors.items()}
     label = max((region.label for region in regions), default=0)
     for name in names:
         if name not in colors:
