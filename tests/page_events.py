@@ -24,6 +24,40 @@ _VOLATILE = re.compile(
 )
 _UNEQUAL = {"time", "turn", "anew", "seconds", "key", "pressed", "used", "size"}
 _DECLARED = {"parameters", "methods"}  # elsewhere, and tested there
+# What is told of a component and of an event; the rest is Gradio's own.
+_PART = (
+    "elem_id",
+    "elem_classes",
+    "label",
+    "show_label",
+    "visible",
+    "interactive",
+    "container",
+    "padding",
+    "apply_default_css",
+    "html_template",
+    "js_on_load",
+    "choices",
+    "allow_custom_value",
+    "file_types",
+    "file_count",
+    "variant",
+    "scale",
+    "min_width",
+)
+_EVENT = (
+    "js",
+    "queue",
+    "api_name",
+    "api_visibility",
+    "show_progress",
+    "trigger_mode",
+    "trigger_after",
+    "trigger_only_on_success",
+    "trigger_only_on_failure",
+    "concurrency_limit",
+    "api_description",
+)
 _LONG = 120  # characters of a text, such as a mask, that is kept as a sum
 
 
@@ -49,6 +83,35 @@ class PageEvents:
             self.values[name] = _json(getattr(page.blocks[number], "value", None))
         self.failed: list[str] = []
         self._changed: list[str] = []
+
+    def parts(self) -> list[dict[str, object]]:
+        """Return what the page is made of, each with what lies in it."""
+        config = self._page.get_config_file()
+        told = {part["id"]: part for part in config["components"]}
+
+        def about(place: dict[str, Any]) -> dict[str, object]:
+            part = told[place["id"]]
+            name = self._names.get(part["id"], part["type"])
+            within = [about(one) for one in place.get("children", ())]
+            return {"is": name, **_said(part["props"], _PART), "within": within}
+
+        return [about(place) for place in config["layout"]["children"]]
+
+    def events(self) -> list[dict[str, object]]:
+        """Return what each event takes, gives and follows."""
+        return [
+            {
+                "on": [f"{self._called(part)}.{name}" for part, name in event.targets],
+                "takes": " ".join(self._called(part._id) for part in event.inputs),
+                "gives": " ".join(self._called(part._id) for part in event.outputs),
+                **_said(vars(event), _EVENT),
+            }
+            for event in self._page.fns.values()
+        ]
+
+    def _called(self, number: int | None) -> str:
+        part = self._page.blocks.get(number or 0)  # none is the page itself
+        return self._names.get(number or 0, type(part or self._page).__name__)
 
     def load(self) -> None:
         """Open the page."""
@@ -135,6 +198,10 @@ class PageEvents:
         self.values[name] = value
         if name == "model" and changed:  # as a list of Gradio's says
             self._changed.append(name)
+
+
+def _said(given: dict[str, Any], keys: tuple[str, ...]) -> dict[str, object]:
+    return {key: given[key] for key in keys if given.get(key)}
 
 
 def _json(value: object) -> Any:
