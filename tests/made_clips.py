@@ -3,8 +3,10 @@ choice."""
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,6 +69,21 @@ def levels_of(frames: np.ndarray) -> list[int]:
     return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
 
 
+@contextmanager
+def as_scheduled() -> Iterator[None]:
+    """Leave the thread scheduled as it is: for root, SVT-AV1 makes it, and with it each
+    process that it starts, more urgent than the rest of the machine."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, param)
+
+
+@as_scheduled()
 def write_clip(
     path: Path,
     frames: np.ndarray,
