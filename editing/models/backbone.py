@@ -44,6 +44,7 @@ class Backbone(Protocol):
     few_step: str
     other_scheduler: "OtherScheduler | None"
     notes: tuple[str, ...]
+    loras: tuple[str, ...]
     inpaints: bool
     told_guidance: bool
     offers: frozenset[str]

@@ -93,6 +93,13 @@ def prepare_run(
         backbone = load_backbone(
             request.model, request.loras, prediction=request.prediction
         )
+    for lora in request.loras:
+        if lora not in backbone.loras:
+            raise ModelError(
+                "loras",
+                f"The model given was loaded without {shorten(lora)}. Give "
+                "load_backbone the request's loras, too, or give no model.",
+            )
     _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
         from regrain.editing.models.unet.motion_modules import load_motion, moving

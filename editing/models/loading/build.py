@@ -102,6 +102,7 @@ def load(
         other_scheduler=facts.other_scheduler(loras),
         takes_turns=turns,
         notes=tuple(notes),
+        loras=tuple(loras),
         **parts.more,
     )
     megabytes = sum(weights.values()) / 1e6

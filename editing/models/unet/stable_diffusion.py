@@ -71,6 +71,7 @@ class StableDiffusion(TurnTaking):
             ordinary one. Such models cannot be inverted.
         other_scheduler: The scheduler that it names, if it is not here.
         notes: What its files say that is not done, for the report.
+        loras: The LoRAs that were added to it, as `load_backbone` was told.
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
@@ -87,6 +88,7 @@ class StableDiffusion(TurnTaking):
     few_step: str = ""
     other_scheduler: OtherScheduler | None = None
     notes: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
 
     frames_per_latent: ClassVar[int] = 1
     high_from: ClassVar[float] = 0.0

@@ -114,6 +114,7 @@ def load_wan(
         defaults=facts.recommended(loras),
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(notes),
+        loras=tuple(loras),
         offers=_offers(facts, network_config),
     )
 

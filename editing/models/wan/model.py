@@ -59,6 +59,7 @@ class Wan(TurnTaking):
     defaults: Defaults = field(default_factory=dict)
     takes_turns: bool = False
     notes: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
     offers: frozenset[str] = WAN
 
     few_step: ClassVar[str] = ""

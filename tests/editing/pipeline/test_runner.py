@@ -15,7 +15,7 @@ import torch
 from made_clips import noise
 
 from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
-from regrain.editing.errors import PromptError
+from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.models.loading.load import _loaded
 from regrain.editing.pipeline import clocks, metrics, preparation
@@ -269,3 +269,9 @@ def test_the_time_left(monkeypatch, steps):
             now += seconds
             left = clock.left(Progress("editing", done, total, None))
             assert left == (expected and pytest.approx(expected)), step
+
+
+def test_a_model_that_is_given_has_the_loras_of_the_request(tiny):
+    bare = request(loras=("storybook/fast",))
+    with pytest.raises(ModelError, match="^loras: .* without .storybook/fast.. Give"):
+        list(edit(bare, tiny))
