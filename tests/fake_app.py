@@ -275,7 +275,7 @@ def tune(request: EditRequest, note) -> Iterator[events.Event]:
     losses = [
         0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)
     ]
-    frames = request.clip.read(0, 4)
+    frames = request.clip.read(0, min(4, len(request.clip)))
     yield events.Stage("tuning")
     for step in range(_tuned.get(request.source_prompt, 0) + 1, total + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))

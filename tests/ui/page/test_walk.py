@@ -17,6 +17,7 @@ from unittest import mock
 import fake_app
 from fake_app import write_examples
 from made_clips import moving, write_clip
+from made_pictures import write_picture
 from page_events import PAGE, PageEvents, settled, uploaded
 
 from regrain.editing.models.adapters import save_adapter
@@ -151,6 +152,26 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.send("adapters", "export", key=tuned)
     page.send("adapters", "choose", key="")
     yield "and saved, and left again"
+    page.send("method", "choose", name="fatezero")
+    page.type("settings", variants=1)
+    page.send("run", "click")
+    yield "an edit by words was run"
+    page.send("method", "choose", name="tune_a_video")
+    page.type("cards", attempt="quick", attempt_frame=1)
+    page.send("checks", "look")
+    page.send("run", "click")
+    page.type("cards", attempt="")
+    yield "a model was tuned, and tried"
+    page.send("run", "click")
+    yield "and run"
+    describe(page, **{"left disc": {"prompt": "a unicorn, a unicorn"}})
+    page.send("checks", "look")
+    page.send("run", "click")
+    yield "a word that the model does not know was run"
+    describe(page, **{"left disc": {"prompt": "a crash"}})
+    page.send("run", "click")
+    yield "a run failed"
+    page.send("method", "choose", name="infedit")
     page.choose("model", "owner/other")
     page.send("model", "change")
     yield "a model that is not here was asked for"
@@ -166,6 +187,8 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "what is wrong was run"
     set_values(page, steps=4)
     page.send("canvas", "save")
+    saved = Path(page.values["download"]["path"])
+    project = uploaded(root / "uploads" / "5", saved)
     yield "the project was saved"
     clip = uploaded(
         root / "uploads" / "1", write_clip(root / "walk.mp4", moving(6, 64, 48))
@@ -188,6 +211,21 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     act(page, "feather", label=1, pixels=3)
     act(page, "tracker", by="cuts", wanted=[0, 1])
     yield "a part was erased, its edge made soft, and a tracker chosen"
+    act(page, "reshape", label=1, kind="grow", pixels=2, all=True)
+    act(page, "reshape", label=1, kind="melt", pixels=2)
+    act(page, "focus", how="on")
+    yield "it grew, and the clip was to be edited at its focus"
+    drawn = uploaded(root / "uploads" / "3", write_picture(root / "look.png"))
+    act(page, "picture", label=1, path=drawn, name="look.png")
+    act(page, "picture", label=1, how="open")
+    yield "it was given a picture"
+    act(page, "picture", label=1, how="cut", points=[[0.5, 0.5, 1]])
+    yield "of which a thing was cut out"
+    act(page, "picture", label=1, how="cut", points=[[2, 0.5, 1]])
+    act(page, "picture", label=1, how="same", other=1)
+    act(page, "picture", label=1, how="remove")
+    act(page, "focus", how="off")
+    yield "and it left again"
     act(page, "add")
     act(page, "box", label=2, **{"from": [12, 12], "to": [30, 30]})
     act(page, "find", label=2, by="cuts")
@@ -204,6 +242,10 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.type("cards", attempt="")
     page.send("canvas", "trim", start=1, stride=1, frames=4)
     yield "other frames were taken"
+    page.type("cards", attempt="quick", attempt_frame=9)
+    page.send("run", "click")
+    page.type("cards", attempt="")
+    yield "a frame that is not there was tried"
     page.send("canvas", "export", **about(page), form="png")
     yield "its masks were saved"
     masks = uploaded(root / "uploads" / "2", Path(page.values["download"]["path"]))
@@ -220,6 +262,16 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "one was opened"
     page.send("recent", "delete", key=keys[-1])
     yield "and deleted"
+    page.send("gallery", "open", path=project, name="walk.zip")
+    yield "the project that was saved was opened"
+    wide = write_clip(root / "wide.mp4", moving(40, 1400, 100))
+    wide = uploaded(root / "uploads" / "4", wide)
+    page.send("gallery", "open", path=wide, name="wide.mp4", start=1, stride=2)
+    yield "a wide clip of many frames was opened"
+    act(page, "point", label=0, at=[20, 20], inside=True)
+    describe(page, source_prompt="a cat", **{"Region 1": {"prompt": "a fox"}})
+    page.send("run", "click")
+    yield "it was run, and tracked before"
     page.send("recent", "path", place=str(root / "walk.mp4"))
     yield "a file was opened by its path"
     page.send("recent", "path", place="/nothing.mp4")
