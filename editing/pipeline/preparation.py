@@ -93,13 +93,7 @@ def prepare_run(
         backbone = load_backbone(
             request.model, request.loras, prediction=request.prediction
         )
-    for lora in request.loras:
-        if lora not in backbone.loras:
-            raise ModelError(
-                "loras",
-                f"The model given was loaded without {shorten(lora)}. Give "
-                "load_backbone the request's loras, too, or give no model.",
-            )
+    _check_loras(request, backbone)
     _check_addons(request, backbone.offers, backbone.id)
     if request.motion:
         from regrain.editing.models.unet.motion_modules import load_motion, moving
@@ -205,6 +199,17 @@ def _check_model(request: EditRequest) -> None:
     if facts.source.kind != "hub":
         usual = facts.recommended(request.loras)
         resolve_params(request.method, request.params, usual.get(request.method, {}))
+
+
+def _check_loras(request: EditRequest, backbone: Backbone) -> None:
+    """Refuse a model that was given without what the request adds to it."""
+    for lora in request.loras:
+        if lora not in backbone.loras:
+            raise ModelError(
+                "loras",
+                f"The model given was loaded without {shorten(lora)}. Give "
+                "load_backbone the request's loras, too, or give no model.",
+            )
 
 
 def _check_addons(request: EditRequest, offers: Collection[str], model: str) -> None:
