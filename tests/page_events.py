@@ -86,7 +86,7 @@ class PageEvents:
 
     def parts(self) -> list[dict[str, object]]:
         """Return what the page is made of, each with what lies in it."""
-        config = self._page.get_config_file()
+        config: Any = self._page.get_config_file()
         told = {part["id"]: part for part in config["components"]}
 
         def about(place: dict[str, Any]) -> dict[str, object]:
