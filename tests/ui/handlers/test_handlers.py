@@ -17,7 +17,7 @@ from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.run_handlers import RunForm, RunHandlers
-from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
@@ -85,6 +85,7 @@ def test_what_a_page_sends_late_changes_nothing_and_shows_no_error(
     assert (session.source_prompt, session.state.regions) == ("", {})
     shown = runs.begin(REQUEST, {"id": None, "have": 0}, *FIELDS)
     assert "Reload" in shown["progress"].text  # of no clip that it ever had
+    assert look(session, "another", 0) is None
 
 
 @pytest.mark.parametrize("leaves", [None, 1, 3])
@@ -263,7 +264,9 @@ def test_undo_leads_to_the_frame_that_it_changes(session, paint, masks):
         return masks.masking.act("page", data)[0].go
 
     assert frame > 0
+    session.stop.clear()
     assert undone(0) == frame
+    assert session.stop.is_set()  # what is tracked was undone
     assert undone(0, "redo") == frame
     assert undone(frame) is None
 

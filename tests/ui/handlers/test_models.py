@@ -13,9 +13,10 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import ASSETS
+from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers, choices
 from regrain.ui.handlers.clip_handlers import SettingHandlers
-from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.handlers.model_handlers import ModelHandlers, offer
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
 from regrain.ui.views import checks
@@ -322,3 +323,9 @@ def test_a_space_is_duplicated_by_a_link(space, address, monkeypatch):
     assert handlers._notice(session, "storybook")["useless"].duplicate == address
     session.opened.drawn = True
     assert handlers._notice(session, "storybook")["useless"] is None
+
+
+def test_without_a_folder_for_models_it_is_said_where_one_is_named(monkeypatch):
+    monkeypatch.setattr(model_handlers, "finders", dict)
+    monkeypatch.setattr(model_handlers, "models_folder", lambda: None)
+    assert "REGRAIN_MODELS" in offer().note

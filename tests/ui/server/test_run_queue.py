@@ -59,6 +59,7 @@ def test_what_runs_counts_as_the_first_of_its_visitor(turns, enter):
     assert running.wait(0)
     other = enter("x")
     assert (other.before()[0], second.before()[0]) == (1, 2)
+    assert running.before() == (0, 0.0)
     running.leave(finished=True)
     assert order([second, other]) == ["x", second.visitor.name]
 

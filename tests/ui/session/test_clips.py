@@ -174,6 +174,15 @@ def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(
         upload(archive)
 
 
+@pytest.mark.parametrize("name", ["../x.png", "/x.png", "..\\x.png", "a/../../x.png"])
+def test_nothing_is_unpacked_elsewhere(name, tmp_path, upload):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr("project.json", OF_FRAMES)
+        archive.writestr(name, b"x")
+    with pytest.raises(RequestError, match="^project: .* points outside the archive"):
+        upload("p.zip")
+
+
 @pytest.mark.parametrize("inside", ["", "folder"])
 def test_a_packed_project_comes_back_and_says_where_it_comes_from(
     tmp_path, inside, upload
