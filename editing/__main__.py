@@ -426,7 +426,7 @@ def doctor(device: _Device = None) -> None:
 
 def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:
     """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig()
     return call(app, name, arguments)
 
 

@@ -322,6 +322,23 @@ def test_windows_change_nothing_between_key_frames(size):
     assert np.array_equal(whole.reconstruction, parts.reconstruction)
 
 
+@pytest.mark.parametrize("edited", [0, 1])
+def test_what_controls_is_black_where_nothing_is_edited(edited):
+    def draft(keys):
+        if (keys[0] > 0) != edited:
+            return None
+        frames = moving()[keys]
+        shown = torch.from_numpy(frames).movedim(-1, 1).float()
+        return WindowResult((shown,), control=frames)
+
+    given = params("fatezero", feather=0.0, keyframes="all")
+    result = assembled(Inverting(), request("fatezero"), given, 4, draft)
+    expected = moving()
+    expected[:4] *= np.uint8(1 - edited)
+    expected[4:] *= np.uint8(edited)
+    assert np.array_equal(result.control[:], expected)
+
+
 @pytest.mark.parametrize("flow", ["auto", "dis"])
 def test_frames_between_key_frames_follow_the_flow_that_was_asked_for(
     monkeypatch, flow
