@@ -105,10 +105,6 @@ def _check(
     clip: Clip, keys: Mapping[int, Labelled], start: int, stop: int
 ) -> dict[int, ByLabel]:
     """Check key frames; return their masks by frame, in order, and by label."""
-    if not keys:
-        raise MaskError(
-            "keys", "No key frame is given. Give the labels of at least one frame."
-        )
     stated: dict[int, ByLabel] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
