@@ -8,9 +8,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from running import hanging, kill
 
-from regrain.editing.errors import ResourceError
+from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.storage import folders
-from regrain.editing.storage.folders import remove_stale, replacing, staged
+from regrain.editing.storage.folders import (
+    check_writable,
+    remove_stale,
+    replacing,
+    staged,
+)
 
 
 def write(target):
@@ -100,3 +105,10 @@ def test_a_failure_keeps_the_old_file(tmp_path):
     assert old.read_text() == "old"
     with pytest.raises(ResourceError), staged(old / "b"):
         pass
+
+
+def test_a_link_that_leads_to_itself_is_no_place_for_results(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    check_writable(tmp_path / "new" / "out")
+    with pytest.raises(RequestError, match="^--out: .* cannot be written"):
+        check_writable(tmp_path / "loop" / "out")
