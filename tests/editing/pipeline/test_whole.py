@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import command, last_error
 from json_files import read_json
-from made_clips import RATE, flat, heard, off, seen, write_clip
+from made_clips import RATE, flat, heard, moving, off, seen, write_clip
 from PIL import Image
 from running import negative
 
@@ -81,6 +81,15 @@ def test_a_stretch_may_touch_the_ends_and_images_may_be_whole(
     levels[start:stop] = 0
     found = open_clip(tmp_path / "w.mp4").read(0, 10)
     assert np.abs(found.mean((1, 2, 3)) - levels).max() < 3
+
+
+def test_what_is_interlaced_is_made_whole_frames_around_an_edit_too(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1", crf="4")
+    clip = open_clip(path, 1, 1, 2, deinterlace=True)
+    write_whole(tmp_path / "w.mp4", clip, iter(clip.read(0, 2)))
+    found = open_clip(tmp_path / "w.mp4").read(0, 6)
+    expected = open_clip(path, deinterlace=True).read(0, 6)
+    assert off(found, expected).mean() < 2  # 3 with its fields
 
 
 def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(
