@@ -186,6 +186,9 @@ def test_words_are_written_at_the_thing_and_tried_in_place(server, page):
         lambda: line.inner_text().split() == ["1", "a", "cat", "→", "a", "robot"],
         "named",
     )
+    page.focus("[title^=Undo]")
+    press(page, "s", "Backspace")  # a letter there goes to the end of the words
+    assert prompt.input_value() == "a robot"
     prompt.press("Enter")
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("document.body.dataset.stage") == "masks"
