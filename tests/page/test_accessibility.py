@@ -4,7 +4,7 @@ editor is made up."""
 from io import BytesIO
 
 import pytest
-from accessible import AT_REST, LOOKS, check
+from accessible import AT_REST, FINGER, LOOKS, check
 from browser import (
     PHONE,
     PREVIEW,
@@ -97,6 +97,8 @@ def test_axe_finds_nothing(server, open_page, tmp_path, look):
     if several:
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
+        box = page.get_by_role("button", name="Compare").bounding_box()
+        assert box["x"] + box["width"] <= PHONE["viewport"]["width"] - 2 * FINGER
     check(page, "a result")
     if several:
         page.set_viewport_size({"width": 320, "height": 700})

@@ -54,7 +54,7 @@ def test_run_shows_what_happens_and_then_the_result(server, page):
         page.wait_for_selector(".rg-coming-said:text-is('Preview')")
         assert page.evaluate(COPIES) == 1
         assert "Attention on “a robot”" in page.inner_text(".rg-live")
-        page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
+        page.wait_for_selector("text=/step 6 of 12, about 2 s of editing left/")
     wait_for_result(page)
     assert page.locator(".rg-live").count() == 0
     page.wait_for_function(IN_STEP, arg=2)

@@ -25,7 +25,6 @@ _STAGES = {
 }
 _BY_FRAME = ("scanning", "decoding")  # their units are frames, not steps
 _AFTER = ("measuring", "looking", "saving")  # after all windows
-_LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
 
@@ -112,12 +111,10 @@ class RunProgress:
         if progress.total > 1:
             parts.append(self._counted(progress))
         if progress.seconds_left is not None and progress.done < progress.total:
-            until = _LEFT.get(
-                progress.stage, "left in this window" if window else "left"
-            )
-            if window and self._timed:
-                until = "left"  # for all windows
-            parts.append(f"about {duration(progress.seconds_left)} {until}")
+            rest = f"of {progress.stage} left"
+            if window:  # what is left of them all is known after one of them
+                rest = "left" if self._timed else f"{rest} in this window"
+            parts.append(f"about {duration(progress.seconds_left)} {rest}")
         return ", ".join(parts)
 
     def _counted(self, progress: Progress) -> str:

@@ -207,11 +207,11 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 def test_progress_fills_the_stages_before():
     shown = told(EDITING)
     assert shares(shown) == [1, 1, 0.25, 0, 0, 0]
-    assert shown.detail == "step 5 of 20, about 12 s left"
+    assert shown.detail == "step 5 of 20, about 12 s of editing left"
     shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
     assert (shown.text, shown.detail) == (
         "Looking for cuts",
-        "frame 30 of 239, about 2 s left",
+        "frame 30 of 239, about 2 s of scanning left",
     )
     assert shares(shown) == [1, 0, 0, 0, 0, 0]
     assert shown.stages[1].now
@@ -220,7 +220,8 @@ def test_progress_fills_the_stages_before():
 def test_windows_have_a_bar_and_stages_start_over():
     first = [WINDOW_1, Progress("inverting", 20, 20, 0.0), EDITING]
     shown = told(*first)
-    assert shown.detail == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    of_stage = "step 5 of 20, about 12 s of editing left in this window"
+    assert shown.detail == f"window 1 of 3, {of_stage}"
     assert shown.windows == WindowsBar("0 of 3 windows done", 0, 0)
     begun = told(*first, WINDOW_2)
     assert shares(begun) == [1, 0, 0, 0, 0, 0]
@@ -230,11 +231,11 @@ def test_windows_have_a_bar_and_stages_start_over():
     shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
     assert shown.detail == "window 2 of 3, step 5 of 20, about 4 min left"
     after = told(*first, Progress("measuring", 3, 24, 2.0))
-    assert after.detail == "step 3 of 24, about 2 s left"
+    assert after.detail == "step 3 of 24, about 2 s of measuring left"
     assert after.windows is None
     # one that was kept tells no time
     shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)
-    assert shown.detail == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+    assert shown.detail == f"window 2 of 3, {of_stage}"
 
 
 def test_the_stages_are_the_methods(monkeypatch):

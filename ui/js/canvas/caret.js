@@ -11,15 +11,16 @@ import { writeInto } from "../shared/dom.js";
  * @param {HTMLElement} stage
  */
 export const makeCaret = (editor, node, stage) => {
-  let written = false; // since it was put there
+  /** @type {Node | null} */
+  let written = null; // the field, since the caret was put there
+  const isWritten = () => node.contains(written);
   let early = ""; // what was typed before they were there
-  node.addEventListener("input", () => (written = true));
+  node.addEventListener("input", ({ target }) => (written = /** @type {Node} */ (target)));
   const enter = () => {
     /** @type {HTMLInputElement | null} */
     const field = node.querySelector("[data-key=prompt]");
     field?.focus({ preventScroll: true });
-    written = false;
-    field?.select(); // other words replace those that are there
+    if (!isWritten()) field?.select(); // other words replace those that were there
     return field;
   };
   // The caret goes there from the picture alone: somebody may have gone to another field meanwhile.
@@ -29,6 +30,7 @@ export const makeCaret = (editor, node, stage) => {
     const [words, isDone] = [early.replace("\n", ""), early.includes("\n")];
     early = "";
     if (!isHere) return;
+    written = null;
     const field = enter();
     if (words) writeInto(field, words);
     if (isDone) field?.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
@@ -52,7 +54,7 @@ export const makeCaret = (editor, node, stage) => {
     return isLetter && !node.hidden;
   };
   /** Tell whether nothing has been written into a field here. @param {Element} field */
-  const isUntouched = (field) => node.contains(field) && !written;
+  const isUntouched = (field) => node.contains(field) && !isWritten();
   const forget = () => {
     early = "";
   };
