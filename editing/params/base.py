@@ -313,7 +313,6 @@ class SampledParams(DrawnParams):
         "Sampler",
         "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
         "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
-        group="More",
     )
     strength: Share = strength(0.6)
 

@@ -188,7 +188,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     for path in files:
         with opened(path, "model", path.name, "pt") as file:
             marks |= read_marks(file, title)
-    said = f"{title} cannot be loaded. Its files are damaged, or of several models."
+    said = f"{title} cannot be loaded. config.json and weights do not fit together, or are damaged."
     chosen = choose_weights([file.name for file in files], stem)
     with (
         LOADING,

@@ -229,7 +229,7 @@ def _facts(entry: Entry, tuning: bool) -> str:
     if facts is None:
         return ""
     size = f"{facts.frames} frames of {facts.width} x {facts.height} pixels"
-    words = shorten(facts.words, 60)
+    words = shorten(facts.words)
     model = shorten(facts.model, 40)
     tuned_on = f"{facts.steps} steps on {words}, {size}, model {model}."
     return f"{tuned_on} The run does not tune again." if tuning else tuned_on

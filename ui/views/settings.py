@@ -135,11 +135,7 @@ def given(
     chosen = {name: _read(types[name], value) for name, value in said.items()}
     preset = {name: value for name, value in chosen.items() if name == "preset"}
     base = usual(preset)
-    changed = {
-        name: value
-        for name, value in chosen.items()
-        if value != base[name] and said[name] != as_text(base[name])
-    }
+    changed = {name: value for name, value in chosen.items() if value != base[name]}
     return kept | preset | changed
 
 

@@ -80,7 +80,10 @@ def _words(text: str) -> frozenset[str]:
 Runnable = Mapping[str, tuple[object, ...]]
 """Of each key that is not honoured, the values that we can run; of a list, every entry
 is one of them."""
+_FUNCTIONS = ("silu", "swish", "mish", "gelu", "relu")  # as diffusers names them
 _NETWORK: Runnable = {
+    "act_fn": _FUNCTIONS,
+    "resnet_time_scale_shift": ("default", "scale_shift"),
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
     "only_cross_attention": _OFF,
@@ -92,7 +95,11 @@ _NETWORK: Runnable = {
     "addition_embed_type": (None, "text_time"),
     "downsample_padding": (1,),  # with another, halves have other sides
 }
-_COLOURS: Runnable = {"in_channels": (3,), "out_channels": (3,)}
+_COLOURS: Runnable = {
+    "in_channels": (3,),
+    "out_channels": (3,),
+    "act_fn": _FUNCTIONS,
+}
 _VIDEO: Runnable = {
     "qk_norm": ("rms_norm_across_heads",),
     "image_dim": _OFF,
@@ -103,6 +110,9 @@ ALLOWED: Mapping[str, Runnable] = {
     "UNet2DConditionModel": {
         **_NETWORK,
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "time_embedding_type": ("positional", "fourier"),
+        "time_embedding_act_fn": (None, *_FUNCTIONS),
+        "timestep_post_act": (None, *_FUNCTIONS),
         "conv_in_kernel": (3,),
         "conv_out_kernel": (3,),
         "dual_cross_attention": _OFF,

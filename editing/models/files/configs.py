@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -37,12 +38,35 @@ _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
 _Level = Annotated[float, Field(ge=-1000, le=1000)]
 _Deep = Annotated[int, Field(ge=0, le=128)]
+_Small = Annotated[float, Field(ge=0, le=1)]
+
+
+def _dividing(key: str) -> AfterValidator:
+    """Return what checks that a number divides that, or those, of a key before it."""
+
+    def check(given: int, known: Any) -> int:
+        others = known.data.get(key) or []
+        for other in others if isinstance(others, list) else [others]:
+            if other % given:
+                raise ValueError(f"expected a divisor of {key}")
+        return given
+
+    return AfterValidator(check)
 
 
 class _Config(BaseModel):
     """Base of the checked files; keys that are not listed pass."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Convolutional(_Config):
+    """What networks of convolutions have in common."""
+
+    block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
+    norm_num_groups: Annotated[_Few, _dividing("block_out_channels")] = 32
+    norm_eps: _Small = 1e-5
+    mid_block_scale_factor: float = Field(1, gt=0, le=1000)
 
 
 class SchedulerConfig(_Config):
@@ -60,7 +84,7 @@ class SchedulerConfig(_Config):
     rescale_betas_zero_snr: bool = False
 
 
-class UNetConfig(_Config):
+class UNetConfig(_Convolutional):
     """unet/config.json."""
 
     in_channels: _Width = 4
@@ -68,9 +92,6 @@ class UNetConfig(_Config):
     sample_size: (
         _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] | None
     ) = None
-    block_out_channels: list[_Width] = Field(
-        [320, 640, 1280, 1280], min_length=1, max_length=8
-    )
     layers_per_block: _Few | list[_Few] = 2
     # of SSD-1B, a number for each layer of a block
     transformer_layers_per_block: _Deep | list[_Deep | list[_Deep]] = 1
@@ -83,7 +104,7 @@ class UNetConfig(_Config):
     projection_class_embeddings_input_dim: _Wide | None = None
 
 
-class ControlConfig(_Config):
+class ControlConfig(_Convolutional):
     """config.json of a control network."""
 
     # layers that take in the hint; each after the first halves its sides
@@ -130,6 +151,8 @@ class TransformerConfig(_Config):
     num_attention_heads: _Few = 40
     attention_head_dim: Annotated[int, Field(ge=6, le=1024)] = 128
     ffn_dim: _Wide = 13_824
+    eps: _Small = 1e-6
+    rope_max_seq_len: Annotated[int, Field(ge=64, le=65_536)] = 1024
     text_dim: _Width = 4096
     patch_size: list[Annotated[int, Field(ge=1, le=16)]] = Field(
         [1, 2, 2], min_length=3, max_length=3
@@ -152,7 +175,7 @@ class TransformerConfig(_Config):
         return given
 
 
-class AutoencoderConfig(_Config):
+class AutoencoderConfig(_Convolutional):
     """vae/config.json."""
 
     class_name: Literal["AutoencoderKL", "AutoencoderDC"] | str = Field(
@@ -160,23 +183,28 @@ class AutoencoderConfig(_Config):
     )
     in_channels: _Few = 3
     latent_channels: _Few = 4
-    z_dim: _Few | None = None  # of Wan
+    # of Wan
+    z_dim: _Few | None = None
+    scale_factor_spatial: _Few = 8
+    dim_mult: list[_Few] = [1, 2, 4, 4]
+    temperal_downsample: list[bool] | None = None
     scaling_factor: float = Field(0.18215, gt=0, le=1000)
     layers_per_block: _Few | list[_Few] = 2
-    block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
     shift_factor: _Level | None = None
     latents_mean: list[_Level] | None = Field(None, max_length=128)
     latents_std: list[_Level] | None = Field(None, max_length=128)
 
-    @field_validator("latents_mean", "latents_std")
+    @field_validator("latents_mean", "latents_std", "temperal_downsample")
     @classmethod
     def _of_every_channel(
         cls, given: list[float] | None, known: Any
     ) -> list[float] | None:
-        """Check that there is a number for each channel."""
-        channels = known.data.get("z_dim") or known.data.get("latent_channels")
-        if given is not None and len(given) != channels:
-            raise ValueError(f"expected {channels} numbers")
+        """Check that there is a number for each channel, or between two levels."""
+        count = known.data.get("z_dim") or known.data.get("latent_channels")
+        if known.field_name == "temperal_downsample":
+            count = len(known.data.get("dim_mult", ())) - 1
+        if given is not None and len(given) != count:
+            raise ValueError(f"expected {count} of them")
         if given is not None and known.data.get("shift_factor"):
             raise ValueError("expected nothing beside shift_factor")
         if known.field_name == "latents_std" and min(given or [1.0]) <= 0:
@@ -190,7 +218,7 @@ class TextEncoderConfig(_Config):
     hidden_size: _Width = 512
     intermediate_size: _Wide = 2048
     num_hidden_layers: _Few = 12
-    num_attention_heads: _Few = 8
+    num_attention_heads: Annotated[_Few, _dividing("hidden_size")] = 8
     max_position_embeddings: Annotated[int, Field(ge=4, le=4096)] = 77
     projection_dim: _Width = 512
     vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
@@ -199,20 +227,12 @@ class TextEncoderConfig(_Config):
     eos_token_id: int = Field(49_407, ge=0)
     zero_padding: bool = False
 
-    @field_validator("num_attention_heads")
-    @classmethod
-    def _of_one_width(cls, given: int, known: Any) -> int:
-        """Check that each head is as wide as the others."""
-        if known.data.get("hidden_size", 0) % given:
-            raise ValueError("expected a divisor of hidden_size")
-        return given
-
 
 class ImageEncoderConfig(TextEncoderConfig):
     """The part of a CLIP model that reads pictures."""
 
     hidden_size: _Width = 768
-    num_attention_heads: _Few = 12
+    num_attention_heads: Annotated[_Few, _dividing("hidden_size")] = 12
     image_size: _Side = 224
     patch_size: _Side = 32
 

@@ -24,6 +24,7 @@ from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.weights.folder import (
     ModelParts,
     check_configs,
+    check_fit,
     read_folder,
     read_schedule,
 )
@@ -159,22 +160,28 @@ def _check_architecture(parts: ModelParts, id: str) -> None:
     text = parts.modules["text_encoder"].config
     tokens = len(parts.tokenizer)
     width = text.hidden_size
-    decodes = parts.modules["vae"].config.latent_channels == unet.out_channels
-    fits = [decodes, tokens <= text.vocab_size, parts.tokenizer.model_max_length > 2]
+    channels = parts.modules["vae"].config.latent_channels
+    fits = {
+        "latent_channels of vae/, out_channels of unet/": channels == unet.out_channels,
+        "tokenizer/, vocab_size of text_encoder/": tokens <= text.vocab_size,
+        "model_max_length of tokenizer/": parts.tokenizer.model_max_length > 2,
+    }
     if "text_encoder_2" in parts.modules:
         second = parts.modules["text_encoder_2"].config
         width += second.hidden_size
         pooled_and_sizes = second.projection_dim
         pooled_and_sizes += 6 * (unet.addition_time_embed_dim or 0)
-        fits += [
-            second.vocab_size >= tokens,
-            second.max_position_embeddings >= text.max_position_embeddings,
-            pooled_and_sizes == unet.projection_class_embeddings_input_dim,
-        ]
+        positions = second.max_position_embeddings
+        fits |= {
+            "tokenizer/, vocab_size of text_encoder_2/": second.vocab_size >= tokens,
+            "max_position_embeddings of text_encoder/ and text_encoder_2/": positions
+            >= text.max_position_embeddings,
+            "projection_dim of text_encoder_2/, projection_class_embeddings_input_dim "
+            "of unet/": pooled_and_sizes == unet.projection_class_embeddings_input_dim,
+        }
     given = unet.cross_attention_dim
     widths = {*given} if isinstance(given, list | tuple) else {given}
-    if widths != {width} or not all(fits):
-        raise ModelError(
-            "model",
-            f"The parts of {shorten(id)} do not fit together. Download it again.",
-        )
+    fits["hidden_size of text_encoder/, cross_attention_dim of unet/"] = widths == {
+        width
+    }
+    check_fit(id, fits)

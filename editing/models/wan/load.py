@@ -41,7 +41,7 @@ from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
 from regrain.editing.models.weights.eight_bits import EightBitLinear
-from regrain.editing.models.weights.folder import check_folders
+from regrain.editing.models.weights.folder import check_fit, check_folders
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
     count_weights,
@@ -146,8 +146,7 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         check_vocabulary(tokenizer, "tokenizer/")
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
-    files = [one for one in state_of(folder) if one[0].endswith(".safetensors")]
-    identity = repr([(size, date) for _, size, date in files])
+    identity = repr([(size, date) for _, size, date in state_of(folder)])
     return PromptReader(tokenizer, load, identity, facts.words)
 
 
@@ -189,15 +188,17 @@ def _check_configs(facts: ModelFacts) -> Json:
     name = f"{_TEXT}/config.json"
     text = facts.config(name)
     check_text_encoder(text, facts.place(name), "UMT5Config")
-    latents_fit = vae.get("z_dim", 16) == network.get("in_channels", 16)
     colours = 3 * (vae.get("patch_size") or 1) ** 2
-    for key in ("in_channels", "out_channels"):
-        latents_fit = latents_fit and vae.get(key, 3) == colours
-    if not latents_fit or text.get("d_model") != network.get("text_dim", 4096):
-        raise ModelError(
-            "model",
-            f"The parts of {shorten(facts.id)} do not fit together. Download it again.",
-        )
+    fits = {
+        f"{key} and patch_size of vae/": vae.get(key, 3) == colours
+        for key in ("in_channels", "out_channels")
+    }
+    latents, width = network.get("in_channels", 16), network.get("text_dim", 4096)
+    fits["z_dim of vae/, in_channels of transformer/"] = vae.get("z_dim", 16) == latents
+    fits["d_model of text_encoder/, text_dim of transformer/"] = (
+        text.get("d_model") == width
+    )
+    check_fit(facts.id, fits)
     for part in facts.networks:
         _check_control(facts, part, vae)
     return network

@@ -170,6 +170,17 @@ def check_folders(folder: Path, parts: Sequence[str], id: str) -> None:
             )
 
 
+def check_fit(id: str, fits: Mapping[str, bool]) -> None:
+    """Refuse a model by the keys that should agree, of those that do not."""
+    for keys, fit in fits.items():
+        if not fit:
+            raise ModelError(
+                "model",
+                f"The parts of {shorten(id)} do not fit together: {keys}. "
+                "Download it again.",
+            )
+
+
 def _check_text_encoder(facts: ModelFacts, part: str) -> Json:
     """Read and check the configuration of a text encoder."""
     name = f"{part}/config.json"

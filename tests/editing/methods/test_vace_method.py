@@ -119,6 +119,24 @@ def test_a_call_has_pictures_ahead_of_the_clip_and_drops_them(vace, picture, tmp
     assert found.result.attention["left"].after.shape[0] == found.frames
 
 
+def test_pictures_are_denoised_along_and_leave_the_noise_of_the_clip(
+    vace, picture, tmp_path
+):
+    given = BASE | {"solver": "lcm", "guidance_scale": 1.0}
+
+    def second(asked, **more):
+        """The latents and the fresh noise of the second call."""
+        before, call, *_ = drive(vace, asked, tmp_path, **given, **more).of("editing")
+        own = call.x - (1 - call.step.noise) * before.x0
+        return call.x, own / call.step.noise
+
+    asked = pictured(left=picture("red"))
+    (free, noise), (kept, _) = (second(asked, blend=blend) for blend in (False, True))
+    assert torch.equal(kept[0], free[0])
+    assert not torch.equal(kept[1:], free[1:])
+    near(noise[1:], second(pictured(), blend=False)[1], atol=1e-4)
+
+
 def test_tokens_of_a_picture_have_the_mean_term_of_their_region(vace):
     asked = requested("vace")
     working = working_clip(vace, asked)

@@ -57,6 +57,7 @@ def as_released(method, **more):
     return check_params(method, presets.get("released", {}) | more)
 
 
+@pytest.mark.full
 def test_tune_a_video_learns_and_edits_as_released(tiny, monkeypatch):
     asked = request(CAT, PROMPTS["replaced"], FRAMES)
     params = as_released("tune_a_video")
@@ -75,6 +76,7 @@ def test_tune_a_video_learns_and_edits_as_released(tiny, monkeypatch):
     is_released(kept(joined(gradients)), RELEASED["gradients"])
 
 
+@pytest.mark.full(but="replaced")
 @pytest.mark.parametrize("name", PROMPTS)
 def test_vid2vid_zero_edits_as_released(tiny, name):
     params = as_released("vid2vid_zero", inner_steps=TRIES)

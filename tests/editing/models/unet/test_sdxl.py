@@ -125,7 +125,10 @@ DAMAGES = {
         f / "tokenizer_2" / "tokenizer.json"
     ).write_text("x"),
     "vocab_size": lambda f: rewrite(f / "text_encoder_2" / "config.json", vocab_size=0),
-    "do not fit together": widen,
+    "fit together: projection_dim of text_encoder_2/": widen,
+    "fit together: model_max_length": lambda f: rewrite(
+        f / "tokenizer" / "tokenizer_config.json", model_max_length=0
+    ),
 }
 
 

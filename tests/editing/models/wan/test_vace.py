@@ -312,7 +312,7 @@ def test_a_condition_fits_the_latents_and_the_model(vace, wan):
 SAYS = "says {} control blocks of {} channels, but its weights have {} of {}."
 REFUSED = {
     "has vace_in_channels 36, which is not": config(CONFIG, vace_in_channels=36),
-    "do not fit together": config(
+    "do not fit together: z_dim of vae/, in_channels": config(
         "vae/config.json", z_dim=4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
     ),
     SAYS.format(3, 96, 2, 96): config(CONFIG, vace_layers=[0, 1, 2]),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from damaged_models import config, holding, lacking, spoil
+from damaged_models import config, holding, lacking, rewrite, spoil
 from diffusers.pipelines.wan import pipeline_wan
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from json_files import write_json
@@ -239,6 +239,8 @@ def test_prompts_kept_are_those_of_the_encoder_that_made_them(
     save_file({name: x * 1.5 for name, x in weights.items()}, path, {"format": "pt"})
     other = loaded(folder).embed(["a cat"])
     assert not torch.equal(one.vectors, other.vectors)
+    rewrite(folder / TEXT, layer_norm_epsilon=0.5)
+    assert not torch.equal(loaded(folder).embed(["a cat"]).vectors, other.vectors)
 
 
 def test_a_prompt_too_long_is_refused_by_its_first_word_too_many(wan):
@@ -276,7 +278,13 @@ REFUSED = {
     "has 'add_cross_attention' True": config(TEXT, add_cross_attention=True),
     "has feed_forward_proj 'gated-loud'": config(TEXT, feed_forward_proj="gated-loud"),
     "layer_norm_epsilon: ": config(TEXT, layer_norm_epsilon=0.0),
-    "do not fit together": config(TEXT, d_model=48),
+    "do not fit together: d_model of text_encoder/, text": config(TEXT, d_model=48),
+    "eps: ": config(CONFIG, eps=-1.0),
+    "rope_max_seq_len: ": config(CONFIG, rope_max_seq_len=0),
+    "scale_factor_spatial: ": config("vae/config.json", scale_factor_spatial=0),
+    "temperal_downsample: Expected 2 of them": config(
+        "vae/config.json", temperal_downsample=[True] * 3
+    ),
     "num_layers: .* Use another model": config(CONFIG, num_layers=2_000_000),
     "tokenizer/ cannot be loaded": lambda f: (
         f / "tokenizer" / "tokenizer.json"

@@ -257,8 +257,8 @@ def test_sizes_count_patches_of_pixels(coarse, folder):
 
 
 REFUSED = {
-    "do not fit together": config(VAE, patch_size=None),
-    "parts of": config(VAE, out_channels=3),
+    "fit together: in_channels and patch_size": config(VAE, patch_size=None),
+    "fit together: out_channels and patch_size": config(VAE, out_channels=3),
     "has patch_size 4, which is not": config(VAE, patch_size=4),
     "is Wan with 52 input channels": config("transformer/config.json", in_channels=52),
 }
