@@ -98,7 +98,7 @@ def test_axe_finds_nothing(server, open_page, tmp_path, look):
         page.click(".rg-figures summary")
         assert "Motion error of the source" in page.inner_text(".rg-figures")
         box = page.get_by_role("button", name="Compare").bounding_box()
-        assert box["x"] + box["width"] <= PHONE["viewport"]["width"] - 2 * FINGER
+        assert box["x"] + box["width"] <= PHONE["viewport"]["width"] - FINGER
     check(page, "a result")
     if several:
         page.set_viewport_size({"width": 320, "height": 700})

@@ -257,7 +257,7 @@ def compared(first: PastRun, second: PastRun) -> PlayerView:
     frames = min(one["frames"], other["frames"])
     note = ""
     if one["frames"] != other["frames"]:
-        note = f"The first {frames} frames play: one of the two has no more."
+        note = f"They play to frame {frames}: one of the two has no more."
     two = {
         "source": one["edits"][0]["path"],
         "edits": [EditView("", other["edits"][0]["path"])],

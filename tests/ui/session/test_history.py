@@ -100,7 +100,7 @@ def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
         pair[-1].write({"player": sent(played)})
     shown = compared(*pair)
     assert shown.names == ["A: VideoGrain, cat.mp4", "B: VideoGrain, dog.mp4"]
-    assert shown.note.startswith("The first 8 frames play")
+    assert shown.note.startswith("They play to frame 8")
     same = compared(pair[0], pair[0])
     assert (same.names, same.note) == (["A: VideoGrain", "B: VideoGrain"], "")
 
