@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,16 +21,21 @@ from regrain.editing.errors import EditingError
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.outputs import EDITS
-from regrain.editing.pipeline.shipped_results import (
-    REPORT,
-    RESULT,
-    digest,
-    trimmed,
-)
+from regrain.editing.pipeline.shipped_results import REPORT, RESULT, digest
 from regrain.editing.storage.folders import staged
 from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit
+# Of a report, what the page shows.
+_KEPT = (
+    "date",
+    "prompt_used",
+    "seconds",
+    "peak_memory",
+    "metrics",
+    "looked_at",
+    "warnings",
+)
 _WIDE = 488  # pixels of the README's picture
 
 
@@ -45,7 +52,7 @@ def make_result(project: Path) -> None:
     assert isinstance(finished, Finished)
     edits = [finished.result.frames]
     edits += [other.frames for other in finished.result.others]
-    report = trimmed(finished.report)
+    report = _trimmed(finished.report)
     report["project"] = digest(project)
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
         for name, frames in zip(EDITS, edits, strict=False):
@@ -54,6 +61,17 @@ def make_result(project: Path) -> None:
                 folder / name, iter(frames), clip.fps, **timing, tags=clip.tags, crf=CRF
             )
         (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
+
+
+def _trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a report that the page shows, without parameters that the
+    method itself decided."""
+    kept = {key: report[key] for key in _KEPT if key in report}
+    params = report["params"]
+    kept["params"] = {
+        name: params[name] for name in params if params[name]["source"] != "method"
+    }
+    return kept
 
 
 def write_picture(project: Path, path: Path) -> None:

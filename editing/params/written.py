@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
-from pydantic.fields import FieldInfo
 
 from regrain.editing.media.lazy_frames import Numbers
 
@@ -100,13 +99,6 @@ def parameter(
     return Field(
         default, title=title, description=description, json_schema_extra=shown, **more
     )
-
-
-def is_text(field: FieldInfo) -> bool:
-    """Tell whether users write a parameter as text, whatever its type."""
-    if field.annotation is str:
-        return True
-    return any(isinstance(part, WithJsonSchema) for part in field.metadata)
 
 
 def read_words(given: object) -> tuple[str, ...]:

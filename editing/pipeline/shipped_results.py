@@ -17,16 +17,6 @@ from regrain.editing.request.project import FILE
 
 log = logging.getLogger(__name__)
 RESULT, REPORT = "result", "report.json"
-# Of a report, what the page shows.
-_KEPT = (
-    "date",
-    "prompt_used",
-    "seconds",
-    "peak_memory",
-    "metrics",
-    "looked_at",
-    "warnings",
-)
 
 
 @dataclass(frozen=True)
@@ -45,17 +35,6 @@ class ShippedResult:
     def edits(self) -> list[str]:
         """Paths of the edits, in the order of the prompts."""
         return [self.files[name] for name in EDITS if name in self.files]
-
-
-def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a report that the page shows, without parameters that the
-    method itself decided."""
-    kept = {key: report[key] for key in _KEPT if key in report}
-    params = report["params"]
-    kept["params"] = {
-        name: params[name] for name in params if params[name]["source"] != "method"
-    }
-    return kept
 
 
 def digest(project: Path) -> str:

@@ -62,17 +62,17 @@ def lay_out(
     catalogue: Catalogue,
     start: Session | None,
     tools: Tools,
-    projects: Projects | None = None,
+    projects: Projects,
 ) -> Components:
     """Make all components, showing the session a new page begins with: the header, and
     those that events change."""
     gallery = session_views.gallery(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
-    recent = session_views.recent(projects or Projects(None))
+    recent = session_views.recent(projects)
     # Their pictures come once the menu is open.
     recent = replace(recent, items=[])
-    kept = bool(projects and projects.root)
+    kept = projects.root is not None
     shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
         shown["head"] = view("header", template=HEADER, elem_id="head")

@@ -126,13 +126,12 @@ def given(
     shown = parameters(method)
     usual = _usual(catalogue, method, fields)
     kept = {name: value for name, value in project.items() if name not in shown}
-    said = {
-        name: value
+    types = METHODS[method].Params.model_fields
+    chosen = {
+        name: _read(types[name], value)
         for name, value in fields.given.get(method, {}).items()
         if name in shown
     }
-    types = METHODS[method].Params.model_fields
-    chosen = {name: _read(types[name], value) for name, value in said.items()}
     preset = {name: value for name, value in chosen.items() if name == "preset"}
     base = usual(preset)
     changed = {name: value for name, value in chosen.items() if value != base[name]}

@@ -16,7 +16,6 @@ from regrain.editing.models.files.configs import read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_NEAR = 3  # known words that are named beside an unknown one
 _ALIKE = 0.72  # how far they must be spelt alike, 0..1
 
 
@@ -75,7 +74,7 @@ def unknown_words(words: Words, text: str) -> list[Unknown]:
     for word in dict.fromkeys(split_words(text)):
         if word not in words:  # somebody may have meant another; for "man", not "an"
             alike = sorted(known for known in words if known[0] == word[0])
-            near = get_close_matches(word, alike, n=_NEAR, cutoff=_ALIKE)
+            near = get_close_matches(word, alike, cutoff=_ALIKE)
             found.append(Unknown(word, tuple(near)))
     return found
 
