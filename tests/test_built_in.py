@@ -188,14 +188,14 @@ def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(
 @pytest.mark.parametrize(
     "example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else []
 )
-def test_every_example_runs_on_words_the_model_knows(example, model):
+def test_every_example_runs_on_words_the_model_knows(example):
     request = load_project(EXAMPLES / example)
     assert request.model == "storybook"
     params = {**request.params, "steps": 1, "preview_every": 0}
     if request.method == "tune_a_video" and not request.adapter:
         params |= {"tune_steps": 1, "tune_preview_every": 0}
     quick = dataclasses.replace(request, params=params)
-    last = finished(quick, model)
+    last = finished(quick, load_backbone("storybook", request.loras))
     assert last.report["warnings"] == []
     assert len(last.result.others) == len(request.more_prompts)
 

@@ -83,7 +83,7 @@ def lay_out(
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340, elem_classes="rg-left"):
             shown |= _stage_column(start, tools)
-        with gr.Column(scale=3, min_width=320, elem_classes="rg-right"):
+        with gr.Column(scale=3, elem_classes="rg-right"):
             shown |= _words_column(catalogue, start, kept)
     return Components(**shown, download=view("download"))
 
@@ -213,10 +213,12 @@ def _add_run() -> Parts:
 
 
 def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.HTML:
-    known = set[str]()
-    for phrases in groups.values():
-        for phrase in phrases:
-            known.update(phrase.split())
+    known = {
+        word
+        for phrases in groups.values()
+        for phrase in phrases
+        for word in phrase.split()
+    }
     vocabulary = f"{len(known)} words" if known else "the words of its own small world"
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "

@@ -197,8 +197,8 @@ class AutoencoderConfig(_Convolutional):
     @field_validator("latents_mean", "latents_std", "temperal_downsample")
     @classmethod
     def _of_every_channel(
-        cls, given: list[float] | None, known: Any
-    ) -> list[float] | None:
+        cls, given: list[float] | list[bool] | None, known: Any
+    ) -> list[float] | list[bool] | None:
         """Check that there is a number for each channel, or between two levels."""
         count = known.data.get("z_dim") or known.data.get("latent_channels")
         if known.field_name == "temperal_downsample":
