@@ -69,10 +69,8 @@ def lay_out(
     gallery = session_views.gallery(
         catalogue.examples, next(iter(catalogue.examples), None)
     )
-    recent = session_views.recent(projects)
     # Their pictures come once the menu is open.
-    recent = replace(recent, items=[])
-    kept = projects.root is not None
+    recent = replace(session_views.recent(projects), items=[])
     shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
         shown["head"] = view("header", template=HEADER, elem_id="head")
@@ -84,7 +82,7 @@ def lay_out(
         with gr.Column(scale=8, min_width=340, elem_classes="rg-left"):
             shown |= _stage_column(start, tools)
         with gr.Column(scale=3, elem_classes="rg-right"):
-            shown |= _words_column(catalogue, start, kept)
+            shown |= _words_column(catalogue, start, kept=projects.root is not None)
     return Components(**shown, download=view("download"))
 
 

@@ -234,7 +234,7 @@ def _found(
             before = np.zeros(size[::-1], bool)
     inside = any(inside for *_, inside in key.points)
     # points outside alone take away from a mask
-    cuts_off = bool(key.points) and before.any()
+    cuts_off = key.points and before.any()
     found = None
     if key.box is not None or inside or cuts_off:
         asked = (frame, by, key.points, key.box, before.tobytes())

@@ -178,7 +178,7 @@ def _colors(
     """Return colour and label of each heat map: its region's; for a word of the prompt,
     the next free."""
     colors = {region.name: (region.color, region.label) for region in regions}
-    colors |= {f"{_OF_REGION}{name}": color for name, color in colors.items()}
+    colors |= {_OF_REGION + name: color for name, color in colors.items()}
     label = max((region.label for region in regions), default=0)
     for name in names:
         if name not in colors:

@@ -117,7 +117,7 @@ def player(
     inversion."""
     clip = opened.request.clip
     width, height = clip.size
-    tried = bool(opened.attempt and edits)
+    tried = opened.attempt and edits
     return PlayerView(
         source=str(opened.source),
         edits=[*edits],

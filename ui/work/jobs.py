@@ -196,7 +196,7 @@ class _FirstFrames:
             timing = {"times": clip.times[:count], "duration": clip.times[count]}
         write_video(path, shrunk(frames, _BEGUN_SIDE), clip.fps, **timing)
         for old in self._paths[:-1]:  # the last one may still be playing
-            old.unlink()
+            old.unlink(missing_ok=True)
         self._written = count
         self._paths = [*self._paths[-1:], path]
         return Begun(str(path), count)

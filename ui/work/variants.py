@@ -41,7 +41,7 @@ def attempt(
     """
     if kind != "quick":
         return request, opened
-    seeing = bool(picture_doubts(request.asked, request.regions))
+    seeing = picture_doubts(request.asked, request.regions)
     if seeing:
         request = _seeing(request)
     count = len(request.clip)

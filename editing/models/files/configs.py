@@ -38,6 +38,7 @@ _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
 _Level = Annotated[float, Field(ge=-1000, le=1000)]
 _Deep = Annotated[int, Field(ge=0, le=128)]
+_Widths = Annotated[list[_Width], Field(min_length=1, max_length=8)]
 _Small = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -63,7 +64,7 @@ class _Config(BaseModel):
 class _Convolutional(_Config):
     """What networks of convolutions have in common."""
 
-    block_out_channels: list[_Width] | None = Field(None, min_length=1, max_length=8)
+    block_out_channels: _Widths | None = None
     norm_num_groups: Annotated[_Few, _dividing("block_out_channels")] = 32
     norm_eps: _Small = 1e-5
     mid_block_scale_factor: float = Field(1, gt=0, le=1000)
@@ -92,6 +93,7 @@ class UNetConfig(_Convolutional):
     sample_size: (
         _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] | None
     ) = None
+    block_out_channels: _Widths = [320, 640, 1280, 1280]
     layers_per_block: _Few | list[_Few] = 2
     # of SSD-1B, a number for each layer of a block
     transformer_layers_per_block: _Deep | list[_Deep | list[_Deep]] = 1
@@ -108,9 +110,7 @@ class ControlConfig(_Convolutional):
     """config.json of a control network."""
 
     # layers that take in the hint; each after the first halves its sides
-    conditioning_embedding_out_channels: list[_Width] = Field(
-        [16, 32, 96, 256], min_length=1, max_length=8
-    )
+    conditioning_embedding_out_channels: _Widths = [16, 32, 96, 256]
 
 
 def short_side(sample_size: int | Sequence[int]) -> int:

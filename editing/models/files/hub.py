@@ -94,7 +94,7 @@ def fetch(id: str) -> Iterator[Fetched]:
                 try:
                     check_head(place, "model")
                 except ModelError:  # so that it can be fetched again
-                    place.resolve().unlink()
+                    place.resolve().unlink(missing_ok=True)
                     place.unlink(missing_ok=True)
                     raise
 

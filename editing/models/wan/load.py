@@ -193,11 +193,11 @@ def _check_configs(facts: ModelFacts) -> Json:
         f"{key} and patch_size of vae/": vae.get(key, 3) == colours
         for key in ("in_channels", "out_channels")
     }
-    latents, width = network.get("in_channels", 16), network.get("text_dim", 4096)
+    latents = network.get("in_channels", 16)
     fits["z_dim of vae/, in_channels of transformer/"] = vae.get("z_dim", 16) == latents
-    fits["d_model of text_encoder/, text_dim of transformer/"] = (
-        text.get("d_model") == width
-    )
+    width = network.get("text_dim", 4096)
+    read = text.get("d_model")
+    fits["d_model of text_encoder/, text_dim of transformer/"] = read == width
     check_fit(facts.id, fits)
     for part in facts.networks:
         _check_control(facts, part, vae)

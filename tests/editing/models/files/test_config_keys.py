@@ -29,7 +29,7 @@ from regrain.editing.models.files.config_keys import (
     check_keys,
     check_text_encoder,
 )
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import UNetConfig, read_config
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.models.unet.control_net import load_control_net
 
@@ -71,6 +71,15 @@ def test_the_defaults_of_diffusers_are_allowed(name):
         default = defaults[key].default
         for one in default if isinstance(default, tuple) else [default]:
             assert one in allowed, key
+
+
+def test_what_a_unet_leaves_out_is_as_diffusers_has_it():
+    defaults = inspect.signature(diffusers.UNet2DConditionModel.__init__).parameters
+    unsaid = UNetConfig.model_validate({})
+    for key in ("block_out_channels", "norm_num_groups", "layers_per_block"):
+        default = defaults[key].default
+        expected = list(default) if isinstance(default, tuple) else default
+        assert getattr(unsaid, key) == expected
 
 
 @pytest.mark.parametrize("name", OF_TEXT)
