@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regrain.editing.attention.backends import uses
 from regrain.editing.attention.regions import range_kernel
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import (
@@ -28,8 +27,6 @@ from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 Latents = Float[Tensor, "rows c gh gw"]
-# PyTorch's numbers of cuDNN, FlashAttention, the memory-efficient kernel, the formula.
-_CUDNN_FIRST = [3, 1, 2, 0]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
@@ -63,8 +60,6 @@ class TurnTaking:
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         range_kernel(self.device.type, self.dtype)
-        if uses("cudnn", self.device, self.dtype):
-            torch._C._set_sdp_priority_order(_CUDNN_FIRST)
         for part in self.parts.values():
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at

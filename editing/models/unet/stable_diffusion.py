@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from regrain.editing.attention.backends import uses
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
@@ -100,8 +99,6 @@ class StableDiffusion(TurnTaking):
         self.vae = self.parts["vae"]
         self.text_encoder = self.parts["text_encoder"]
         self._settle(self.prediction)
-        if uses("channels_last", self.device, self.dtype):
-            self.unet.to(memory_format=torch.channels_last)
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
         vae = self.vae.config
