@@ -23,6 +23,7 @@ from regrain.editing.diffusion.schedule import (
     late_steps,
 )
 from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import FEW_STEP, Sampler, most_consistency_steps
 
 _RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
@@ -178,7 +179,7 @@ class Sampling:
 
 def consistency_levels(
     schedule: Schedule, steps: int, strength: float = 1.0
-) -> tuple[int, ...]:
+) -> Numbers:
     """Return the levels that a consistency model visits, falling.
 
     Of the 50 levels on which it was distilled those in the share `strength`, counted
@@ -200,9 +201,7 @@ def consistency_levels(
     return tuple(falling[places].tolist())
 
 
-def trailing_levels(
-    schedule: Schedule, steps: int, strength: float = 1.0
-) -> tuple[int, ...]:
+def trailing_levels(schedule: Schedule, steps: int, strength: float = 1.0) -> Numbers:
     """Return evenly spaced levels, falling, of which the first is the noisiest of the
     share `strength`."""
     top = len(schedule.alphas_cumprod) * strength
@@ -247,7 +246,7 @@ def _with_signal(schedule: Schedule, levels: Sequence[int]) -> tuple[Step, ...]:
     return tuple(replace(step, between=between) for step in walk)
 
 
-def _solver_levels(schedule: Schedule, steps: int) -> tuple[int, ...]:
+def _solver_levels(schedule: Schedule, steps: int) -> Numbers:
     """Return the levels of DPM-Solver++ for a schedule's spacing, as diffusers chooses
     them, falling."""
     count = len(schedule.alphas_cumprod)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.errors import shorten
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import steps_run
 
 Latents = Float[Tensor, "*shape"]
@@ -142,7 +143,7 @@ class Schedule:
         )
         return alpha**0.5, (1 - alpha) ** 0.5
 
-    def levels(self, steps: int, inverted: bool = False) -> tuple[int, ...]:
+    def levels(self, steps: int, inverted: bool = False) -> Numbers:
         """Return the levels of a run of `steps` steps, rising, without the end of
         sampling (-1).
 
@@ -162,7 +163,7 @@ class Schedule:
             return tuple(min(level, last) for level in levels)
         return levels
 
-    def _spaced(self, steps: int) -> tuple[int, ...]:
+    def _spaced(self, steps: int) -> Numbers:
         count = len(self.alphas_cumprod)
         if not 1 <= steps <= count:
             raise ValueError(f"steps: expected 1 to {count}, got {steps}")
@@ -260,7 +261,7 @@ def without_last_signal(alphas: np.ndarray) -> np.ndarray:
     return ((signals - last) * first / (first - last)) ** 2
 
 
-def _listed(levels: np.ndarray) -> tuple[int, ...]:
+def _listed(levels: np.ndarray) -> Numbers:
     return tuple(levels.astype(int).tolist())
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.errors import PromptError, shorten, suggest
+from regrain.editing.media.lazy_frames import Numbers
 
 Variant = Literal["fixed", "original"]
 """Alignment of prompts with the bugs of the published code fixed, or unchanged."""
@@ -43,9 +44,9 @@ class PromptEmbedding:
 
     prompts: tuple[str, ...]
     vectors: Float[Tensor, "n L d"]
-    lengths: tuple[int, ...]
+    lengths: Numbers
     offsets: tuple[tuple[tuple[int, int], ...], ...]
-    ids: tuple[tuple[int, ...], ...]
+    ids: tuple[Numbers, ...]
     pooled: Float[Tensor, "n p"] | None = None
     branches: tuple[str, ...] = ()
 
@@ -87,7 +88,7 @@ class PromptEmbedding:
         )
 
 
-def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
+def spans(text: PromptEmbedding, start: int, stop: int) -> Numbers:
     """Find the tokens that touch the characters [start, stop) of a single prompt
     (`text[i]` of several).
 
@@ -107,7 +108,7 @@ def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
 
 
 def splice(
-    text: PromptEmbedding, phrases: Mapping[tuple[int, ...], PromptEmbedding]
+    text: PromptEmbedding, phrases: Mapping[Numbers, PromptEmbedding]
 ) -> PromptEmbedding:
     """Replace the vectors of some phrases of a prompt by those of the phrases encoded
     alone.
@@ -196,9 +197,7 @@ def _told(found: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(told or found))
 
 
-def find_words(
-    text: PromptEmbedding, phrase: str, field: str = "prompt"
-) -> tuple[int, ...]:
+def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> Numbers:
     """Find the tokens of every occurrence of a phrase in a single prompt, ignoring case
     and punctuation.
 
@@ -223,9 +222,7 @@ def find_words(
     return tuple(sorted(found))
 
 
-def find_all(
-    text: PromptEmbedding, phrases: Iterable[str], field: str
-) -> tuple[int, ...]:
+def find_all(text: PromptEmbedding, phrases: Iterable[str], field: str) -> Numbers:
     """Find the tokens of several words or phrases in a single prompt, in rising order;
     errors are those of `find_words`."""
     found: set[int] = set()
@@ -308,9 +305,7 @@ def _map_along(
         mapper[i, min(j, stop - 1)] = 1
 
 
-def _share(
-    mapper: Float[Tensor, "L L"], s: tuple[int, ...], t: tuple[int, ...]
-) -> None:
+def _share(mapper: Float[Tensor, "L L"], s: Numbers, t: Numbers) -> None:
     """Map a word's tokens to another's: one to one if there are as many, else each to
     all."""
     shares = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
@@ -318,7 +313,7 @@ def _share(
 
 
 def _walk(
-    changed: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], limit: int
+    changed: Sequence[tuple[Numbers, Numbers]], limit: int
 ) -> Float[Tensor, "L L"]:
     """Build the map as published, from the tokens of each changed word in source and
     target."""
@@ -402,9 +397,7 @@ def _alignment_scores(
     return score
 
 
-def _word_tokens(
-    text: PromptEmbedding, variant: Variant
-) -> list[tuple[str, tuple[int, ...]]]:
+def _word_tokens(text: PromptEmbedding, variant: Variant) -> list[tuple[str, Numbers]]:
     """Return each word of a prompt with its tokens."""
     (prompt,) = text.prompts
     if variant == "fixed":
@@ -415,9 +408,7 @@ def _word_tokens(
     return list(zip(pieces, _published_tokens(text, pieces), strict=True))
 
 
-def _published_tokens(
-    text: PromptEmbedding, pieces: Sequence[str]
-) -> list[tuple[int, ...]]:
+def _published_tokens(text: PromptEmbedding, pieces: Sequence[str]) -> list[Numbers]:
     """Return the tokens of each piece of a prompt, as published.
 
     A piece ends at the token with which its character count reaches its length.

@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.averages import NamedMaps, WordAttention
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import (
@@ -308,7 +308,7 @@ class Edits:
         self.heats = [AttentionRecorder(prompts.scope) for _ in prompts.targets]
         self.step_areas: dict[int, np.ndarray] = {}
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of the first edit's new words, for a preview."""
         return self.heats[0].now(self._prompts.targets[0].words, frames)
 

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import (
+    Heat,
+    NamedMaps,
+    WordAttention,
+)
 from regrain.editing.diffusion.blending import over
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import (
@@ -217,20 +220,18 @@ class FlowModel:
             )
         return new_columns(self._request.description, self._new.bound.text)
 
-    def now(
-        self, latents: Sequence[int]
-    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def now(self, latents: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some latents, for a preview."""
         return self._new.heat.now(self._columns, latents)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run, by frame: of regions or new words."""
         return by_frame(self._new.heat.maps(self._columns), self._working.latents)
 
     def word_maps(self) -> WordAttention:
         """Return the maps over the run, by frame, of every word of both prompts."""
 
-        def before(words: WordAttending) -> dict[str, np.ndarray]:
+        def before(words: WordAttending) -> NamedMaps:
             maps = words.heat.maps(telling_columns(words.bound.text))
             by_word = by_frame(maps, self._working.latents)
             return {word: one.before for word, one in by_word.items()}

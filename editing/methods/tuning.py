@@ -40,7 +40,7 @@ from regrain.editing.models.adapters import (
     learned_frames,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Intervention, Weights, joint_norm
+from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet.temporal import with_weights
 from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.tune_a_video import TuneAVideoParams
@@ -55,7 +55,7 @@ from regrain.editing.recipe.window import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.storage import cache
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content, Values
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.averages import NamedMaps, WordAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
 from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import Area
@@ -123,7 +123,7 @@ def run(
     told = StepEvents(source, working, params.preview_every, len(steps))
     columns = shown_columns(request, words.bound)
 
-    def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def now(latents: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some latents of the clip."""
         return words.heat.now(columns, [before + latent for latent in latents])
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
-from regrain.editing.media.lazy_frames import RgbFrames, Size
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames, Size
 from regrain.editing.models.files.location import check_packed
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
@@ -34,7 +34,7 @@ from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.intervention import Weights
+    from regrain.editing.storage.by_name import Weights
 
 _KEY = "regrain_adapter"
 _LONGEST_NAME = 100
@@ -218,7 +218,7 @@ def local_adapters() -> list[str]:
     return names
 
 
-def learned_frames(frames: int) -> tuple[int, ...]:
+def learned_frames(frames: int) -> Numbers:
     """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly
     spread."""
     learned = np.linspace(0, frames - 1, min(frames, MOST_LEARNED))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from regrain.editing.media.lazy_frames import Size
+from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.storage.texts import Json, Values
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regrain.editing.models.intervention import Intervention
 
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = dict[str, Numbers]
 """Shapes of weights by name."""
 
 

@@ -8,7 +8,7 @@ from math import lcm
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.averages import (
@@ -23,6 +23,7 @@ from regrain.editing.media.clip import resize, resize_labels
 from regrain.editing.media.lazy_frames import (
     DiskFrames,
     Frames,
+    LabelFrames,
     LazyFrames,
     Numbers,
     Rgb,
@@ -30,7 +31,6 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
@@ -56,6 +56,7 @@ from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.frame_subset import chosen, pick, read_some
 from regrain.editing.request.plan import Plan, Window, make_plan
+from regrain.editing.storage.by_name import Weights
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
 
 # Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at
@@ -314,7 +315,7 @@ class Assembly:
             next(frames)  # it is finished
         yield from frames
 
-    def _labels(self, start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+    def _labels(self, start: int, stop: int) -> LabelFrames:
         """Read the areas of the regions at the working size."""
         height, width = self._source.shape[1:3]
         areas = self._placed.request.areas.read(start, stop)

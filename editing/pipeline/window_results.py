@@ -15,12 +15,11 @@ from torch import Tensor
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.media.images import read_picture
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content, Values
 
 # Parameters that act after the latents, or through the frames of the window.

@@ -12,13 +12,12 @@ from dataclasses import replace
 from functools import cache
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import PICTURE, RegionAttention
+from regrain.editing.attention.averages import PICTURE, Heat, NamedMaps
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step
@@ -254,10 +253,10 @@ class Looking(View):
         self._heat.add(shares, size=self._grid.at(site).size)
         self._looked = True
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         return self._heat.now(self._columns, frames) if self._looked else {}
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run."""
         return self._heat.maps(self._columns) if self._looked else {}

@@ -22,6 +22,7 @@ from regrain.editing.attention.regions import (
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step, guide
 from regrain.editing.diffusion.text import PromptEmbedding, spans
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import BoundParams
@@ -39,7 +40,7 @@ _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
 # Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after
 # each other.
 _STRIDE = 8 / 11
-Piece = tuple[int, ...]
+Piece = Numbers
 """The latents of a call."""
 
 
@@ -327,9 +328,7 @@ class ClipModel:
         return x0, eps
 
 
-def by_frame(
-    maps: Heat, latents: Sequence[int], before: int = 0
-) -> dict[str, RegionAttention]:
+def by_frame(maps: Heat, latents: Sequence[int], before: int = 0) -> Heat:
     """Turn maps of latents into maps of frames; `latents` has the latent of each frame,
     counted after those `before` the clip."""
     places = [before + latent for latent in latents]

@@ -32,9 +32,8 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content
 from regrain.editing.storage.threads import each
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.lazy_frames import Numbers
 
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
@@ -60,7 +61,7 @@ class Head(NamedTuple):
         return "projection_dim" if self.kind == "plain" else "hidden_size"
 
 
-def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
+def read_head(id: str, shapes: Mapping[str, Numbers]) -> Head:
     """Recognise an adapter by the names and shapes of its weights.
 
     Raises:

@@ -26,9 +26,10 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
+from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
+from regrain.editing.storage.by_name import Weights
 
 _NORM_EPS = 1e-6
 # attended at once: some CUDA kernels end at 65,535 rows of batch and heads

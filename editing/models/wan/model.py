@@ -28,6 +28,7 @@ from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
+from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
 
 
@@ -172,7 +173,7 @@ class Wan(TurnTaking):
         """Return nothing, since no adapter fits."""
         return {}
 
-    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Tensor]:
+    def untuned(self, rank: int, fresh: torch.Generator) -> Tensors:
         """Return nothing, since no adapter fits."""
         return {}
 
