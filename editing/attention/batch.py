@@ -99,7 +99,7 @@ class Batch(NamedTuple):
         return any(name in (branch, _group(branch)) for branch in self.branches)
 
 
-def guided_calls(frames: int, together: bool, scale: float = 0.0) -> tuple[Batch, ...]:
+def guided_calls(frames: int, together: bool, scale: float) -> tuple[Batch, ...]:
     """Return the calls of a step of one edit: both halves together, or one after the
     other; without guidance, at a scale of 1, only the half with words."""
     if scale == 1:

@@ -232,7 +232,7 @@ def find_all(text: PromptEmbedding, phrases: Iterable[str], field: str) -> Numbe
 
 
 def equalizer(
-    text: PromptEmbedding, weights: Mapping[str, float], field: str = "prompt"
+    text: PromptEmbedding, weights: Mapping[str, float], field: str
 ) -> Float[Tensor, "L"]:
     """Return a factor per token: the given weight for tokens of listed words and
     phrases, 1 for all others.
@@ -334,7 +334,7 @@ def _walk(
 
 
 def refine_map(
-    source: PromptEmbedding, target: PromptEmbedding, variant: Variant = "fixed"
+    source: PromptEmbedding, target: PromptEmbedding, variant: Variant
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
     """Find the token of `source` for each token of `target`, with 1 if there is one, 0
     if it is new.

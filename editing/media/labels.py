@@ -185,7 +185,7 @@ class _Wanted:
 
     frames: int
     size: Size
-    original: Size | None = None
+    original: Size | None
     at: int | None = None
     colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()

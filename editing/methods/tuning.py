@@ -41,7 +41,7 @@ from regrain.editing.models.adapters import (
 )
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.unet.temporal import with_weights
+from regrain.editing.models.unet.temporal import untuned, with_weights
 from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Steps, Tuned
@@ -285,7 +285,7 @@ class Tuning:
         state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
-            state = self._backbone.untuned(self.params.temporal_rank, fresh)
+            state = untuned(self._backbone.unet, self.params.temporal_rank, fresh)
             state = state | {"losses": torch.zeros(0)}
         device = self._backbone.device
         return {

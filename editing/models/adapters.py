@@ -33,7 +33,7 @@ from regrain.editing.storage.packages import program
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone, Shapes
     from regrain.editing.storage.by_name import Weights
 
 _KEY = "regrain_adapter"
@@ -239,15 +239,17 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         )
 
 
-def check_fits(adapter: Adapter, backbone: Backbone, size: Size) -> None:
-    """Check that an adapter was tuned on this model and working size, (width, height)
-    in pixels.
+def check_fits(
+    adapter: Adapter, backbone: Backbone, shapes: Shapes, size: Size
+) -> None:
+    """Check that an adapter was tuned on this model, of whose weights these shapes are
+    tuned, and working size, (width, height) in pixels.
 
     Raises:
         ModelError: It was not; names what differs.
     """
-    shapes = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
-    if shapes != backbone.tunable_shapes(adapter.facts.rank):
+    own = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
+    if own != shapes:
         raise _other_model(adapter.facts, backbone)
     check_facts(adapter.facts, backbone, size)
     if not all(bool(weight.isfinite().all()) for weight in adapter.weights.values()):
@@ -299,9 +301,7 @@ def is_of_clip(facts: AdapterFacts, frames: RgbFrames) -> bool:
 
 
 def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
-    if len(a) != len(b):
-        return False
-    return all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and np.allclose(a, b, rtol=0, atol=most)
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:

@@ -89,7 +89,7 @@ class DrawnClip:
 def edit_clip(
     backbone: Backbone,
     placed: Placed,
-    pictures: Pictures | None = None,
+    pictures: Pictures | None,
 ) -> Steps[DrawnClip]:
     """Draw an edit by the method of its request; yields events.
 

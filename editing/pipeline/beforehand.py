@@ -59,6 +59,7 @@ def plan_tuning(request: EditRequest, params: TuneAVideoParams) -> PlannedTuning
     if backbone is None:
         return PlannedTuning(params.tune_steps)
     from regrain.editing.methods.tuning import learned_clip, steps_taken
+    from regrain.editing.models.unet.temporal import tunable_shapes
 
     # A clip whose cuts are not known counts as one shot.
     known = params.model_copy(update={"cuts": params.cuts or ()})
@@ -70,7 +71,7 @@ def plan_tuning(request: EditRequest, params: TuneAVideoParams) -> PlannedTuning
         return PlannedTuning(0, taken, 0)
     memory = None
     if backbone.activations_fit(*working.grid):
-        shapes = backbone.tunable_shapes(params.temporal_rank).values()
+        shapes = tunable_shapes(backbone.unet, params.temporal_rank).values()
         state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
         memory = state + backbone.activation_bytes(*working.grid)
     return PlannedTuning(steps, taken, memory)

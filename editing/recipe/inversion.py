@@ -244,7 +244,7 @@ def ddim_invert(
     predict: Predict,
     steps: Sequence[Step],
     total: int,
-    preview_every: int = 0,
+    preview_every: int,
 ) -> Steps[list[FrameLatents]]:
     """Invert a clip and return its latents from clean to noise. Each step is one unit
     of `total`; previews as for `invert_cached`."""

@@ -44,7 +44,7 @@ class Layout:
         request: EditRequest,
         grid: Grid,
         words: Int[Tensor, "tokens"],
-        refused: Int[Tensor, "tokens"] | None = None,
+        refused: Int[Tensor, "tokens"] | None,
     ) -> None:
         device = words.device
         self.names = tuple(region.name for region in request.regions)

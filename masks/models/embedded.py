@@ -52,7 +52,7 @@ class KeptFrames(Generic[T]):
     """The last frames of which something was found, by pixels: as many as fit into
     `limit`, but at least one. Each counts by its `size`, 1 by default."""
 
-    def __init__(self, limit: int, size: Callable[[T], int] = lambda found: 1) -> None:
+    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
         self._limit = limit
         self._size = size
         self._lock = Lock()

@@ -34,9 +34,9 @@ class Encoder(nn.Module):
             frame.
     """
 
-    def __init__(self, channels: tuple[int, int] = (48, 96), depth: int = 3) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        fine, middle = channels
+        fine, middle = 48, 96  # channels
         self.img_size = SIZE
         self.fine = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), _Residual(fine)
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
                 batch_first=True,
                 norm_first=True,
             )
-            for _ in range(depth)
+            for _ in range(3)
         )
         self.lateral = nn.Conv2d(middle, WIDTH, 1)
         self.out = nn.Sequential(

@@ -354,7 +354,7 @@ def check_text_encoder(
     _refuse_unknown(content, known, place)
 
 
-def check_index(content: Values, place: str, is_video: bool = False) -> None:
+def check_index(content: Values, place: str, is_video: bool) -> None:
     """Refuse a model_index.json that names a part of another class than those that are
     read, or needs what nobody gives here, by a ModelError."""
     for part, allowed in (_OF_VIDEO if is_video else _OF_INDEX).items():

@@ -138,6 +138,7 @@ def tokenise(
         PromptError: See `check_words` and `check_length`; the field is that of
             `fields`.
     """
+    fields = fields or ["prompt"] * len(prompts)
     for prompt, name in zip(prompts, fields, strict=True):
         check_words(words, prompt, name)
     found = tokenizer(

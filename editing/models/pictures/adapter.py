@@ -67,7 +67,7 @@ class Pictures:
     seen: Sequence[SeenPicture]
     weights: Mapping[str, tuple[Tensor, Tensor]]
     fingerprint: str
-    warnings: Sequence[str] = ()
+    warnings: Sequence[str]
     _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(
         default_factory=dict
     )

@@ -53,8 +53,8 @@ class MotionModules:
     modules: Mapping[str, Weights]
     heads: Mapping[str, int]
     positions: int
-    groups: int = 32
-    schedule: Schedule | None = None
+    groups: int
+    schedule: Schedule | None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -230,7 +230,7 @@ def seen_in_time(
     weights: Weights,
     heads: int,
     frames: int,
-    groups: int = 32,
+    groups: int,
 ) -> Float[Tensor, "rows channels h w"]:
     """Compute the term that a motion module adds to its input; see `between_frames`."""
     height, width = x.shape[-2:]

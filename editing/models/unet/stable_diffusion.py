@@ -18,7 +18,6 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
@@ -32,7 +31,6 @@ from regrain.editing.models.intervention import (
     patched,
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
-from regrain.editing.models.unet.temporal import tunable_shapes, untuned
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
     activations_fit,
@@ -138,18 +136,6 @@ class StableDiffusion(TurnTaking):
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
 
-    def tunable_shapes(self, rank: int) -> Shapes:
-        """Return names and shapes of the weights that Tune-A-Video tunes; see
-        `temporal.tunable_shapes`."""
-        return tunable_shapes(self.unet, rank)
-
-    def untuned(
-        self, rank: int, fresh: torch.Generator
-    ) -> dict[str, Float[Tensor, "..."]]:
-        """Make the weights of `tunable_shapes` before the first step; see
-        `temporal.untuned`."""
-        return untuned(self.unet, rank, fresh)
-
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether the activations of a call fit until its backward pass; height,
         width in latents."""
@@ -246,12 +232,10 @@ class StableDiffusion(TurnTaking):
 
     @torch.no_grad()
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+        self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in
         `check_prompts`."""
-        if fields is None:
-            fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
         return PromptEmbedding(

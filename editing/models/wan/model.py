@@ -18,7 +18,6 @@ from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import wan_factor, wan_side
 from regrain.editing.models.files.offers import WAN
 from regrain.editing.models.files.schedulers import Defaults
@@ -28,7 +27,6 @@ from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
-from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
 
 
@@ -159,7 +157,7 @@ class Wan(TurnTaking):
             yield
 
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+        self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in
         `check_prompts`."""
@@ -168,14 +166,6 @@ class Wan(TurnTaking):
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
         """See `StableDiffusion`."""
         return self.reader.check(prompts, fields)
-
-    def tunable_shapes(self, rank: int) -> Shapes:
-        """Return nothing, since no adapter fits."""
-        return {}
-
-    def untuned(self, rank: int, fresh: torch.Generator) -> Tensors:
-        """Return nothing, since no adapter fits."""
-        return {}
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Return False, since it is not tuned."""
