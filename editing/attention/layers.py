@@ -114,13 +114,6 @@ class LayerProcessor:
     ) -> Tensor:
         """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in
         `Intervention`."""
-        is_flat = (
-            hidden_states.ndim == 3 and not attn.group_norm and not attn.spatial_norm
-        )
-        if attention_mask is not None or not is_flat:
-            raise ValueError(
-                f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
-            )
         text = hidden_states
         if encoder_hidden_states is not None:
             text = encoder_hidden_states

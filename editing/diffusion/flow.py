@@ -42,16 +42,11 @@ class FlowSchedule:
         That of Wan's authors starts at u = 0.999. Levels that are given, as timesteps
         that fall from at most 1000, take no notice of `steps` and `shift`.
 
-        Raises:
-            ValueError: `steps` is not in 1 .. 1000.
-
         Source: Esser et al., arXiv:2403.03206, Eq. 23.
         """
         if not isinstance(levels, str):
             sigmas = [level / TRAINED_STEPS for level in levels]
             return _steps_at(sigmas, [round(level) for level in levels])
-        if not 1 <= steps <= TRAINED_STEPS:
-            raise ValueError(f"steps: expected 1 to {TRAINED_STEPS}, got {steps}")
         if levels != "even":
             return self._as_unipc(steps, levels)
         sigmas = self._shifted([1 - index / steps for index in range(steps)])

@@ -204,16 +204,12 @@ class Schedule:
                 that the latents are going to.
 
         Raises:
-            ValueError: The convention is unknown, or see `levels`.
+            ValueError: See `levels`.
         """
         rising = self.levels(steps, inverted=True)
         lower = rising[:-1]
         if convention == "videograin":
             return self.walk(lower, rising[1:])
-        if convention not in ("paper", "fatezero"):
-            raise ValueError(
-                f"unknown convention {convention!r}, not paper, videograin or fatezero"
-            )
         given = rising if convention == "fatezero" else (rising[0], *lower)
         return self.walk((-1, *lower), rising, given)
 
@@ -299,9 +295,6 @@ def split(
 ) -> tuple[Latents, Latents]:
     """Convert a network's output for `x` at a level to (x0, eps).
 
-    Raises:
-        ValueError: The prediction is unknown.
-
     Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D;
     of a rectified flow, where signal + noise = 1, it is eps - x0 (Liu et al.,
     arXiv:2209.03003).
@@ -312,11 +305,7 @@ def split(
         return signal * x - noise * output, signal * output + noise * x
     if prediction == "sample":
         return output, (x - signal * output) / noise
-    if prediction == "flow":
-        return x - noise * output, x + signal * output
-    raise ValueError(
-        f"unknown prediction {prediction!r}, not epsilon, v_prediction, sample or flow"
-    )
+    return x - noise * output, x + signal * output
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:

@@ -68,18 +68,10 @@ class Motion:
         return Motion(*map(change, parts))
 
     def at(self, size: Shape) -> Motion:
-        """Return the motion on a coarser grid: flow is interpolated; cells with
-        occluded pixels are occluded.
-
-        Raises:
-            ValueError: Height and width do not divide those of this grid.
-        """
+        """Return the motion on a coarser grid, whose height and width divide those of this
+        one: flow is interpolated; cells with occluded pixels are occluded."""
         height, width = self.hidden.shape[1:]
         rows, columns = size
-        if height % rows or width % columns:
-            raise ValueError(
-                f"cells of a grid of {size} do not divide {(height, width)} pixels"
-            )
         if size == (height, width):
             return self
         scale = self.forward.new_tensor([columns / width, rows / height]).view(

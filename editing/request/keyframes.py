@@ -91,14 +91,10 @@ def batches(keys: Sequence[int], size: int) -> tuple[Numbers, ...]:
 
     Every batch but the first starts with two anchors: the first key frame, and the last
     of the batch before. The last batch takes key frames from the one before until it
-    has 3 new ones, or as many as fit.
+    has 3 new ones, or as many as fit. `size`, the most frames of a batch, is at least 3.
 
-    Raises:
-        ValueError: `size`, the most frames of a batch, is less than 3.
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
-    if size <= ANCHORS:
-        raise ValueError(f"a batch needs at least 3 frames, got {size}")
     new = size - ANCHORS
     starts = [0, *range(size, len(keys), new)]
     if len(starts) > 1:

@@ -294,12 +294,9 @@ class StableDiffusion(TurnTaking):
             recompute: Recompute activations in the backward pass to save memory, each
                 part under the same patches and the same lock as the call itself.
         Raises:
-            ValueError: The prompts do not divide the rows.
             DivergedError: The output of the network has NaN or Inf.
             ResourceError: Out of memory.
         """
-        if len(x) % len(text):
-            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
         frames = len(x) // len(text)
         size = self._pixels(x)
 
@@ -334,20 +331,13 @@ class StableDiffusion(TurnTaking):
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
-        """Make one forward of the UNet, to be called once its patches are entered.
-
-        Raises:
-            ValueError: Channels beside the latents are missing, or the model takes
-                none.
-        """
+        """Make one forward of the UNet, to be called once its patches are entered."""
         rows = x.to(self.device, self.dtype)
         t = torch.full(
             (), step.t, device=self.device
         )  # without a copy, unlike `tensor`
         given = self.read_by(rows, text)
         wide = rows
-        if self.inpaints != (change.beside is not None):
-            raise ValueError("beside: inpainting models need it, others take none")
         if change.beside is not None:
             copies = len(rows) // len(change.beside)
             beside = change.beside.to(rows).repeat(copies, 1, 1, 1)

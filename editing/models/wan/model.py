@@ -212,8 +212,6 @@ class Wan(TurnTaking):
         """
         change = change or PLAIN
         clips = len(text)
-        if len(x) % clips:
-            raise ValueError(f"text: {clips} prompts do not divide {len(x)} rows")
         self._check_change(change)
         time = len(x) // clips
         whole = x.unflatten(0, (clips, time)).transpose(1, 2)
@@ -265,10 +263,6 @@ class Wan(TurnTaking):
             # it has all that one has, under the same names
             return partial(WanTransformer3DModel.forward, expert, return_dict=False)
         context = change.context.to(whole).transpose(0, 1)
-        if context.shape[1:] != whole.shape[2:]:
-            raise ValueError(
-                f"context: {tuple(context.shape[1:])} is not {tuple(whole.shape[2:])}"
-            )
         blocks = len(expert.config.vace_layers)
         hints = whole.new_ones(blocks)
         if change.token_scale is not None:
