@@ -30,7 +30,6 @@ from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import (
     Family,
     family_of_configs,
-    family_of_names,
 )
 from regrain.editing.models.files.schedulers import (
     GUIDED_LCM,
@@ -64,11 +63,11 @@ class ModelFacts:
         weights: The file or folder of its weights.
     """
 
-    def __init__(self, id: str, source: ModelLocation, place: Path, read: Json) -> None:
+    def __init__(self, id: str, source: ModelLocation, place: Path) -> None:
         self.id = id
         self.source = source
         self.weights = place
-        self._read = read
+        self._read: Json = {}
 
     @cached_property
     def folder(self) -> Path:
@@ -188,7 +187,7 @@ class ModelFacts:
         with suppress(ModelError):  # loading says what is wrong
             others = [one.other_kind for one in self.network if one.other_kind]
             if self.head:
-                family = family_of_names(self.head.names, self.head.other_kind)
+                family = self.head.family
             elif others:
                 family = others[0]
             else:
@@ -338,11 +337,4 @@ def facts_at(source: ModelLocation, id: str) -> ModelFacts:
 @lru_cache(maxsize=16)
 def _facts(id: str, source: ModelLocation, place: Path, state: object) -> ModelFacts:
     """Make facts; `state` is that of the files, which the cache compares."""
-    return ModelFacts(id, source, place, _contents(place, state))
-
-
-@lru_cache(maxsize=16)
-def _contents(place: Path, state: object) -> Json:
-    """Return the contents of files at a place by name, to be filled as they are read;
-    one on the hub is a folder once it is fetched."""
-    return {}
+    return ModelFacts(id, source, place)
