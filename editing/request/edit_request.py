@@ -53,7 +53,6 @@ from regrain.editing.request.region import (
     Region,
     clean,
     cleaned,
-    is_whole,
     require,
 )
 from regrain.editing.storage.texts import Json, Values
@@ -253,12 +252,12 @@ class EditRequest(Draft):
         return areas.changed(fade, np.float32)
 
     def _check_values(self) -> None:
+        check_declared(self, Edit)
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
-        fits = self.size is None or is_whole(self.size, MIN_SIZE, most)
         require(
             "size",
             self.size,
-            fits,
+            (self.size or 0) <= most,
             f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing",
         )
         for key, holds in (
@@ -272,7 +271,6 @@ class EditRequest(Draft):
                 holds,
                 declared(Edit)[key].expected,
             )
-        check_declared(self, Edit)
         check_focus(self.focus, len(self.clip), self.clip.size)
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)
