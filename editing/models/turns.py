@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -22,8 +23,8 @@ from regrain.editing.errors import (
 )
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
+from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.weights.tensors import sums_of
-from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 Latents = Float[Tensor, "rows c gh gw"]
@@ -39,6 +40,7 @@ def diverged(layer: str, step: Step) -> DivergedError:
     )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TurnTaking:
     """A model whose parts share a device and a lock.
 
@@ -46,13 +48,12 @@ class TurnTaking:
     """
 
     id: str
-    parts: Modules
     device: torch.device
     dtype: torch.dtype
+    defaults: Defaults
     takes_turns: bool
-    factor: int
-    multiple: int
-    size: int
+    notes: tuple[str, ...]
+    loras: tuple[str, ...]
 
     def _settle(self, identity: str) -> None:
         """Freeze the parts and put them where they stay; `identity` is for the

@@ -43,6 +43,8 @@ from regrain.editing.storage.safetensors_files import (
 if TYPE_CHECKING:
     import torch
 
+    from regrain.editing.storage.by_name import Modules
+
 FRAMES_AT_ONCE = 4
 LEAST_WINDOW = 8
 MOST_WINDOW = 32
@@ -214,6 +216,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     if "allocate memory" in said or "out of memory" in said:
         return True
     return isinstance(error, torch.OutOfMemoryError)
+
+
+def bytes_of(parts: Modules) -> dict[str, int]:
+    """Return the bytes of the weights of each part."""
+    return {
+        name: sum(weight.nbytes for weight in part.parameters())
+        for name, part in parts.items()
+    }
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:

@@ -14,6 +14,7 @@ from regrain.editing.models.files.config_keys import (
     check_index,
     check_known,
     class_in_index,
+    unused_parts,
 )
 from regrain.editing.models.files.configs import (
     check_config,
@@ -258,6 +259,16 @@ class ModelFacts:
         if self.few_step(loras):
             return []
         return [kind.guess for kind in self._kinds(loras)]
+
+    def notes(
+        self, loras: Sequence[str], prediction: str, reads_last_layer: bool
+    ) -> list[str]:
+        """Say what its files, and LoRA files, tell that is not done; see
+        `LoraFacts.notes`."""
+        said = self.guesses(loras) + unused_parts(self.index)
+        for text in loras:
+            said += lora_facts(text).notes(prediction, reads_last_layer)
+        return said
 
     def other_scheduler(self, loras: Sequence[str] = ()) -> OtherScheduler | None:
         """Return the scheduler that it names, if that is not here; a few-step model's

@@ -3,7 +3,7 @@ text encoder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from math import log, prod
 from typing import TYPE_CHECKING, ClassVar
@@ -20,7 +20,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
-from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
+from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
@@ -72,20 +72,13 @@ class StableDiffusion(TurnTaking):
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
-    id: str
     parts: Modules
     tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction
-    device: torch.device
-    dtype: torch.dtype
-    defaults: Defaults = field(default_factory=dict)
-    words: Words = None
-    takes_turns: bool = False
-    few_step: str = ""
-    other_scheduler: OtherScheduler | None = None
-    notes: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
+    words: Words
+    few_step: str
+    other_scheduler: OtherScheduler | None
 
     frames_per_latent: ClassVar[int] = 1
     high_from: ClassVar[float] = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,8 +19,6 @@ from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import wan_factor, wan_side
-from regrain.editing.models.files.offers import WAN
-from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import PLAIN, Intervention
@@ -30,7 +28,7 @@ from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Wan(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
@@ -45,21 +43,14 @@ class Wan(TurnTaking):
     Others are those of `StableDiffusion`.
     """
 
-    id: str
     networks: Mapping[str, nn.Module]
     vae: nn.Module
     reader: PromptReader
     # a `FlowSchedule`; methods that ask more of one are refused by what they need
     schedule: Any
-    device: torch.device
-    dtype: torch.dtype
-    high_from: float = 0.0
-    sample_size: int | None = None
-    defaults: Defaults = field(default_factory=dict)
-    takes_turns: bool = False
-    notes: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
-    offers: frozenset[str] = WAN
+    high_from: float
+    sample_size: int | None
+    offers: frozenset[str]
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
