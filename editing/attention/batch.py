@@ -37,18 +37,12 @@ class Batch(NamedTuple):
         return cls(frames, (*source, *names))
 
     def rows(self, name: str) -> slice:
-        """Return the rows of a branch or a group.
-
-        Raises:
-            ValueError: The branch is not in this batch.
-        """
+        """Return the rows of a branch or a group of this batch."""
         places = [
             i
             for i, branch in enumerate(self.branches)
             if name in (branch, _group(branch))
         ]
-        if not places:
-            raise ValueError(f"no branch {name!r} among {', '.join(self.branches)}")
         return slice(places[0] * self.frames, (places[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import exp, log
+from math import exp
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def consistency_step(x: Latents, x0: Latents, step: Step, fresh: Latents) -> Lat
     scaled = _BOUNDARY_SCALE * step.t
     total = scaled**2 + _DATA_DEVIATION**2
     denoised = scaled / total**0.5 * x0 + _DATA_DEVIATION**2 / total * x
-    return step.signal_next * denoised + step.noise_next * fresh
+    return advance(denoised, fresh, step)
 
 
 def trajectory_step(
@@ -89,22 +89,14 @@ def second_order_step(
     """
     if not step.noise_next:
         return step.signal_next * x0
-    length = _log_ratio(step.signal_next, step.noise_next)
-    length -= _log_ratio(step.signal, step.noise)
+    length = step.log_length
     gain = step.signal_next * (1 - exp(-length))
     straight = step.noise_next / step.noise * x + gain * x0
     if before is None:
         return straight
     last, estimate = before
-    length_before = _log_ratio(step.signal, step.noise)
-    length_before -= _log_ratio(last.signal, last.noise)
-    slope = (x0 - estimate) * (length / length_before)
+    slope = (x0 - estimate) * (length / last.log_length)
     return straight + 0.5 * gain * slope
-
-
-def _log_ratio(signal: float, noise: float) -> float:
-    """Return lambda, half the logarithm of the signal-to-noise ratio."""
-    return log(signal) - log(noise)
 
 
 class Sampling:
@@ -174,7 +166,7 @@ class Sampling:
         or, if it adds none, with the run's own; after the last they are clean."""
         if step.index + 1 == step.total:
             return source
-        return step.signal_next * source + step.noise_next * noise
+        return advance(source, noise, step)
 
 
 def consistency_levels(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf, log
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -66,6 +66,14 @@ class Step:
     noise_next: float
     time: float
     between: bool = False
+
+    @property
+    def log_length(self) -> float:
+        """Its length in half the logarithm of the signal-to-noise ratio."""
+        if not self.signal:
+            return inf
+        ends = log(self.signal_next) - log(self.noise_next)
+        return ends - (log(self.signal) - log(self.noise))
 
     def within(
         self, share: float, *, of: int | None = None, begun: bool = False

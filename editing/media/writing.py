@@ -130,12 +130,9 @@ def write_prores(path: Path, frames: Iterable[Rgba], clip: Clip) -> None:
 
 
 def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """Return the first of some frames, and all of them; ValueError if there are
-    none."""
+    """Return the first of some frames, and all of them."""
     frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
+    first = next(frames)
     return first, chain([first], frames)
 
 

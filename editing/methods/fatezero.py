@@ -293,7 +293,7 @@ def invert(
 
     done = Progress("inverting", params.steps, params.steps, None)
     kept = yield from cached(key, up, done, backbone.device)
-    latents = working.window.pin_all("inversion", kept["latents"])
+    latents = working.window.pin_inversion(kept["latents"])
     return InvertedSource(latents, kept["mass"], released)
 
 

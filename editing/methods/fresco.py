@@ -195,9 +195,7 @@ class FrescoModel:
 
     def outside(self, step: Step) -> FrameLatents:
         """Return the clip's own latents after a step."""
-        if step.index + 1 == step.total:
-            return self.source
-        return advance(self.source, self.first_noise, step)
+        return self._sampling.known(self.source, self.first_noise, step)
 
     def heat(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""

@@ -122,12 +122,13 @@ def invert(
         "control": control.fingerprint,
         "method": "tune_a_video",
     }
-    latents = yield from invert_cached(
-        backbone,
-        working,
-        partial(backbone.predict, text=empty, change=change),
-        backbone.schedule.inversion(params.steps, "fatezero"),
-        preview_every=params.preview_every,
-        **facts,
+    return (
+        yield from invert_cached(
+            backbone,
+            working,
+            partial(backbone.predict, text=empty, change=change),
+            backbone.schedule.inversion(params.steps, "fatezero"),
+            preview_every=params.preview_every,
+            **facts,
+        )
     )
-    return latents

@@ -261,15 +261,16 @@ def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLate
         "control": model.control.fingerprint,
         "method": "videograin",
     }
-    latents = yield from invert_cached(
-        backbone,
-        working,
-        model.predict_source,
-        steps,
-        preview_every=params.preview_every,
-        **facts,
+    return (
+        yield from invert_cached(
+            backbone,
+            working,
+            model.predict_source,
+            steps,
+            preview_every=params.preview_every,
+            **facts,
+        )
     )
-    return latents
 
 
 def outside(

@@ -13,6 +13,7 @@ from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     TransformerConfig,
     UNetConfig,
+    image_factor,
     short_side,
     wan_factor,
     wan_side,
@@ -119,10 +120,8 @@ def _size_of_wan(request: EditRequest, facts: ModelFacts) -> WorkingSize:
 
 
 def _size_of_unet(request: EditRequest, facts: ModelFacts) -> WorkingSize:
-    vae = facts.config("vae/config.json")
     config = UNetConfig.model_validate(facts.config(UNET))
-    stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-    factor = 2 ** (len(stages) - 1)
+    factor = image_factor(facts.config("vae/config.json"))
     side = request.size
     if facts.head and not side:
         predicts = facts.scheduler.get("prediction_type", request.prediction)

@@ -235,7 +235,7 @@ def invert_cached(
     seconds_left = 0.0 if total == len(steps) else None
     done = Progress("inverting", len(steps), total, seconds_left)
     kept = yield from cached(key, make, done, backbone.device)
-    return working.window.pin_all("inversion", kept["latents"])
+    return working.window.pin_inversion(kept["latents"])
 
 
 def ddim_invert(

@@ -159,18 +159,12 @@ class Looking(View):
     ) -> Answer:
         """Predict (x0, eps); the edits look at the pictures."""
         halves = [branch.partition("/")[0] for branch in text.branches]
-        if not _GUIDED.intersection(halves):
-            return self._backbone.predict(
-                x,
-                step,
-                text,
-                change,
-                recompute=recompute,
-            )
+        looks = not _GUIDED.isdisjoint(halves)
+        if looks:
+            attend = self._attend(change.attend or plain, halves)
+            change = replace(change, attend=attend)
         if "cond" in halves:
             self._heat.begin(step)
-        attend = self._attend(change.attend or plain, halves)
-        change = replace(change, attend=attend)
         x0, eps = self._backbone.predict(
             x,
             step,
@@ -178,7 +172,7 @@ class Looking(View):
             change,
             recompute=recompute,
         )
-        if not self._params.picture_colors:
+        if not (looks and self._params.picture_colors):
             return x0, eps
         colored = self._colored(x0, halves)
         new_eps = (x - step.signal * colored) / step.noise

@@ -95,11 +95,13 @@ class WindowFrames:
             self.paths[key] = rows[:, [0, -1]].clone()
         return x
 
-    def pin_all(
-        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
+    def pin_inversion(
+        self, latents: Float[Tensor, "steps rows c h w"]
     ) -> list[RowLatents]:
-        """Call `pin_anchors` for all steps of a walk that was taken."""
-        return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
+        """Call `pin_anchors` for all steps of an inversion that was taken."""
+        return [
+            self.pin_anchors("inversion", step, x) for step, x in enumerate(latents)
+        ]
 
     @property
     def cache_key(self) -> Content:

@@ -125,6 +125,12 @@ def wan_side(sample_size: int | None, factor: int) -> int:
     return _WAN_SIZES.get(factor, WAN_SIZE)
 
 
+def image_factor(vae: Json) -> int:
+    """Return the pixels of a latent's side, by a vae/config.json for images."""
+    stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+    return 2 ** (len(stages) - 1)
+
+
 def wan_factor(vae: Json) -> int:
     """Return the pixels of a latent's side, by a Wan's vae/config.json."""
     stages = len(vae.get("temperal_downsample", _WAN_STAGES))

@@ -18,7 +18,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.files.configs import short_side
+from regrain.editing.models.files.configs import image_factor, short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
@@ -92,14 +92,12 @@ class StableDiffusion(TurnTaking):
         self._settle(self.prediction)
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
-        vae = self.vae.config
         self.inpaints: bool = unet.in_channels != unet.out_channels
         self.told_guidance: bool = bool(unet.time_cond_proj_dim)
         self.offers: frozenset[str] = STABLE_DIFFUSION
         if self.few_step or self.inpaints:
             self.offers -= {"inversion"}
-        levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-        self.factor: int = 2 ** (len(levels) - 1)  # pixels per latent
+        self.factor = image_factor(self.vae.config)
         self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple: int = self.factor * self.coarsest
         self.size: int = short_side(unet.sample_size) * self.factor
