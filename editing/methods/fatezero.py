@@ -291,7 +291,7 @@ def invert(
         )
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
-    done = Progress("inverting", params.steps, params.steps, None)
+    done = Progress("inverting", params.steps, params.steps)
     kept = yield from cached(key, up, done, backbone.device)
     latents = working.window.pin_inversion(kept["latents"])
     return InvertedSource(latents, kept["mass"], released)

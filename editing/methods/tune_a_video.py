@@ -117,11 +117,6 @@ def invert(
     change = Intervention(
         sparse_causal(frames, backbone.device), patches, control.reading(empty)
     )
-    facts = {
-        "steps": params.steps,
-        "control": control.fingerprint,
-        "method": "tune_a_video",
-    }
     return (
         yield from invert_cached(
             backbone,
@@ -129,6 +124,8 @@ def invert(
             partial(backbone.predict, text=empty, change=change),
             backbone.schedule.inversion(params.steps, "fatezero"),
             preview_every=params.preview_every,
-            **facts,
+            steps=params.steps,
+            control=control.fingerprint,
+            method="tune_a_video",
         )
     )

@@ -81,12 +81,12 @@ def learn_clip(
     kept = cache.load(state_key(tuning.inputs, "version", params.tune_steps))
     learner = Learner.of(kept or tuning.begin(), params.learning_rate)
     if kept:
-        yield Progress("tuning", params.tune_steps, params.tune_steps, 0.0)
+        yield Progress("tuning", params.tune_steps, params.tune_steps)
     try:
         yield from tuning.preview(learner)
         while learner.steps < params.tune_steps:
             learner.descend(*tuning.gradients(learner))
-            yield Progress("tuning", learner.steps, params.tune_steps, None)
+            yield Progress("tuning", learner.steps, params.tune_steps)
             yield Losses(learner.curve)
             yield from tuning.keep(learner)
             yield from tuning.preview(learner)

@@ -251,16 +251,6 @@ def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLate
     backbone = model.backbone
     params = model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
-    facts = {
-        "text": model.source.vectors.cpu().numpy().tobytes(),
-        "steps": params.steps,
-        "convention": params.inversion,
-        "attention": params.attention_span,
-        "tracks": model.tracks_key,
-        "norm": params.joint_norm,
-        "control": model.control.fingerprint,
-        "method": "videograin",
-    }
     return (
         yield from invert_cached(
             backbone,
@@ -268,7 +258,14 @@ def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLate
             model.predict_source,
             steps,
             preview_every=params.preview_every,
-            **facts,
+            text=model.source.vectors.cpu().numpy().tobytes(),
+            steps=params.steps,
+            convention=params.inversion,
+            attention=params.attention_span,
+            tracks=model.tracks_key,
+            norm=params.joint_norm,
+            control=model.control.fingerprint,
+            method="videograin",
         )
     )
 

@@ -278,12 +278,7 @@ class Assembly:
             for frames, picture in zip(self._frames, pictures, strict=True):
                 frames.append(resize(picture[None], size))
             if stop - start > 1:
-                yield Progress(
-                    "decoding",
-                    number + 1 - start,
-                    stop - start,
-                    None,
-                )
+                yield Progress("decoding", number + 1 - start, stop - start)
         self.done = stop
         self._key = window.keys[-1]
         self._pictures = pictures

@@ -240,7 +240,7 @@ def find_cuts(clip: Clip) -> Steps[Numbers]:
     for number, is_cut in scan(clip):
         if is_cut:
             cuts.append(number)
-        yield Progress("scanning", number, len(clip) - 1, None)
+        yield Progress("scanning", number, len(clip) - 1)
     return tuple(cuts)
 
 

@@ -87,7 +87,7 @@ class Progress:
     stage: str
     done: int
     total: int
-    seconds_left: float | None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
