@@ -239,8 +239,14 @@ def write_outputs(
     with staged(Path(out), replaces=NAMES) as folder:
         every = layers_of(result, clip)
         for name, layers in zip(EDITS, every, strict=False):
-            sound = {"audio_from": clip.audio, "tags": clip.tags}
-            write_video(folder / name, layers.frames, clip.fps, **timing, **sound)
+            write_video(
+                folder / name,
+                layers.frames,
+                clip.fps,
+                **timing,
+                audio_from=clip.audio,
+                tags=clip.tags,
+            )
             for one in formats:
                 form = FORMATS[one]
                 form.write(layers, folder / form.file_of(name))
