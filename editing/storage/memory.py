@@ -55,12 +55,14 @@ _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
 # Weights as `editing.models.weights.folder` reads them, each whole or in shards.
-_PARTS = frozenset(
-    {
-        *("unet", "transformer", "transformer_2", "vae"),
-        *("text_encoder", "text_encoder_2"),
-    }
-)
+_PARTS = {
+    "unet",
+    "transformer",
+    "transformer_2",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+}
 
 
 class Need(NamedTuple):

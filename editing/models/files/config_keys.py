@@ -178,8 +178,14 @@ FLOW: Runnable = {
     "use_beta_sigmas": _OFF,
 }
 _ACTIVATIONS = (
-    *("quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
-    *("relu", "silu", "swish"),
+    "quick_gelu",
+    "gelu",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_pytorch_tanh",
+    "relu",
+    "silu",
+    "swish",
 )
 OF_TEXT: Mapping[str, Runnable] = {
     "CLIPTextConfig": {"hidden_act": _ACTIVATIONS},
