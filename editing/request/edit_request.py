@@ -242,14 +242,12 @@ class EditRequest(Draft):
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
         """How much of the edit is shown inside its area, 0..1; None where no edited
         region is feathered."""
-        areas = self.areas
-        feathers = {region.label: region.feather for region in self.edited}
-        if not any(feathers.values()):
+        feathers = {one.label: one.feather for one in self.edited if one.feather}
+        if not feathers:
             return None
-        some = {label: feather for label, feather in feathers.items() if feather}
-
-        fade = partial(fade_inwards, pixels=some, edited=list(feathers))
-        return areas.changed(fade, np.float32)
+        edited = [region.label for region in self.edited]
+        fade = partial(fade_inwards, pixels=feathers, edited=edited)
+        return self.areas.changed(fade, np.float32)
 
     def _check_values(self) -> None:
         check_declared(self, Edit)

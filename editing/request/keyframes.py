@@ -19,13 +19,8 @@ ANCHORS = 2  # key frames of earlier batches with which a batch starts
 
 def choose_keyframes(choice: KeyChoice, frames: Frames) -> Numbers:
     """Choose the key frames of a clip, RGB at the working size: from 0, rising, with
-    the first and the last.
-
-    Raises:
-        RequestError: A chosen frame is outside the clip.
-    """
+    the first and the last."""
     last = len(frames) - 1
-    check_inside("params.keyframes", choice.frames, len(frames))
     if choice.every is not None:
         return tuple(sorted({*range(0, last, choice.every), last}))
     if not choice.frames:
