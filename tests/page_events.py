@@ -112,6 +112,17 @@ class PageEvents:
             for event in self._page.fns.values()
         ]
 
+    def endpoints(self) -> dict[str, dict[str, object]]:
+        """Return what programs are told of the arguments of each endpoint."""
+        told: Any = self._page.get_api_info()
+        return {
+            endpoint: {
+                one["parameter_name"]: [one["parameter_default"], _own(one["type"])]
+                for one in about["parameters"]
+            }
+            for endpoint, about in told["named_endpoints"].items()
+        }
+
     def _called(self, number: int | None) -> str:
         part = self._page.blocks.get(number or 0)  # none is the page itself
         return self._names.get(number or 0, type(part or self._page).__name__)
@@ -227,6 +238,20 @@ class PageEvents:
 
 def _said(given: dict[str, Any], keys: tuple[str, ...]) -> dict[str, object]:
     return {key: given[key] for key in keys if given.get(key)}
+
+
+def _own(schema: Any) -> Any:
+    """Return a schema without what is Gradio's: what a file is."""
+    if isinstance(schema, list):
+        return [_own(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_file = "orig_name" in schema.get("properties", {})
+    return {
+        key: _own(one)
+        for key, one in schema.items()
+        if not (is_file and key in ("properties", "title"))
+    }
 
 
 def _json(value: object) -> Any:

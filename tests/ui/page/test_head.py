@@ -39,7 +39,9 @@ def client():
         Route("/events", no_session),
         Route("/plain", lambda _: HTMLResponse(PAGE)),
     ]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(PageHead)]))
+    app = Starlette(routes=routes, middleware=[Middleware(PageHead)])
+    with TestClient(app) as client:  # which tells of the server's start and end, too
+        yield client
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "identity"])

@@ -342,6 +342,7 @@ def record(root: Path) -> dict[str, object]:
     with opened(root) as page:
         steps["the page is laid out"] = settled(page.parts(), root)
         steps["it hears"] = settled(page.events(), root)
+        steps["programs are told"] = settled(page.endpoints(), root)
         before: dict[str, object] = {}
         for step in chain(walk(page, root), programs(page, root)):
             shown = page.values.items()
