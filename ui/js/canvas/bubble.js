@@ -127,9 +127,11 @@ export const makeBubble = (editor, stage) => {
   };
   const refresh = () => {
     const words = wanted && mayShow(editor) ? hub.wordsOf(hub.active) : null;
+    const hadFocus = node.contains(document.activeElement);
     if (shown && (!words || shown !== hub.active)) giveBack();
     node.hidden = !words;
     document.body.classList.toggle("rg-has-bubble", Boolean(words));
+    if (!words && hadFocus) stage.querySelector("canvas")?.focus({ preventScroll: true });
     if (!words) return;
     const region = hub.regions.find(({ label }) => label === hub.active);
     shown = hub.active;
@@ -145,7 +147,6 @@ export const makeBubble = (editor, stage) => {
     if (event.key !== "Escape") return;
     event.stopPropagation();
     close();
-    stage.querySelector("canvas")?.focus();
   });
   // A press on the words is none on the picture below them.
   for (const kind of ["pointerdown", "dblclick", "wheel"])
@@ -155,7 +156,8 @@ export const makeBubble = (editor, stage) => {
     opening = withCaret;
     refresh();
   };
-  new ResizeObserver(refresh).observe(stage);
+  const sizes = new ResizeObserver(refresh);
+  for (const part of [stage, node]) sizes.observe(part); // a hint below what is written makes the words taller
   hub.on("stage", refresh);
   hub.on("view", refresh);
   hub.on("regions", refresh);
