@@ -68,6 +68,15 @@ const riseAboveKeyboard = (sheet) => {
 };
 
 /**
+ * Let a press on the words be none on the picture below them.
+ * @param {HTMLElement} node
+ */
+const keepPresses = (node) => {
+  for (const kind of ["pointerdown", "dblclick", "wheel"])
+    node.addEventListener(kind, (event) => event.stopPropagation());
+};
+
+/**
  * Tell whether the selected region's words may stand at its mask now.
  * @param {Editor} editor
  */
@@ -148,9 +157,7 @@ export const makeBubble = (editor, stage) => {
     event.stopPropagation();
     close();
   });
-  // A press on the words is none on the picture below them.
-  for (const kind of ["pointerdown", "dblclick", "wheel"])
-    node.addEventListener(kind, (event) => event.stopPropagation());
+  keepPresses(node);
   const open = (withCaret = true) => {
     wanted = true;
     opening = withCaret;
