@@ -67,6 +67,12 @@ const riseAboveKeyboard = (sheet) => {
   seen.addEventListener("scroll", rise);
 };
 
+/** @param {HTMLElement[]} parts @param {() => void} act */
+const watchSizes = (parts, act) => {
+  const sizes = new ResizeObserver(act);
+  for (const part of parts) sizes.observe(part);
+};
+
 /**
  * Let a press on the words be none on the picture below them.
  * @param {HTMLElement} node
@@ -136,11 +142,11 @@ export const makeBubble = (editor, stage) => {
   };
   const refresh = () => {
     const words = wanted && mayShow(editor) ? hub.wordsOf(hub.active) : null;
-    const hadFocus = node.contains(document.activeElement);
+    if (!words && node.contains(document.activeElement))
+      stage.querySelector("canvas")?.focus({ preventScroll: true });
     if (shown && (!words || shown !== hub.active)) giveBack();
     node.hidden = !words;
     document.body.classList.toggle("rg-has-bubble", Boolean(words));
-    if (!words && hadFocus) stage.querySelector("canvas")?.focus({ preventScroll: true });
     if (!words) return;
     const region = hub.regions.find(({ label }) => label === hub.active);
     shown = hub.active;
@@ -163,8 +169,7 @@ export const makeBubble = (editor, stage) => {
     opening = withCaret;
     refresh();
   };
-  const sizes = new ResizeObserver(refresh);
-  for (const part of [stage, node]) sizes.observe(part); // a hint below what is written makes the words taller
+  watchSizes([stage, node], refresh); // a hint below what is written makes the words taller
   hub.on("stage", refresh);
   hub.on("view", refresh);
   hub.on("regions", refresh);
