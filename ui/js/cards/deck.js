@@ -93,12 +93,7 @@ export class Deck {
   #add = iconButton("rg-mini", "plus", "New region (N)", () => this.act("add"), "", { id: "rg-add" });
   #title = make("h2", { tabIndex: -1 }, "Regions");
   /** What is about regions. */
-  #parts = [
-    make("div", "rg-cards-head", this.#title, this.#add),
-    this.#column,
-    this.#order,
-    this.#empty,
-  ];
+  #parts = [make("div", "rg-cards-head", this.#title, this.#add), this.#column, this.#order, this.#empty];
 
   /**
    * @param {{ value: CardsView | null }} props
