@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import av
 import cv2
@@ -28,6 +29,7 @@ from regrain.masks.__main__ import main as masks
 
 EXPECTED = Path(__file__).with_name("command_lines.json")
 _UNEQUAL = {"date", "seconds", "peak_memory"}
+_LONG = 400  # characters of a text that is kept as a sum
 _VOLATILE = re.compile(r"/[^\s\"']*/|\d[\d.]* (s|MB)\b|[0-9a-f]{16,}|- Regrain .*")
 MANY = {
     "steps": 2,
@@ -103,6 +105,7 @@ def commands(root: Path) -> Iterator[tuple[str, ...]]:
     yield ("editing", "batch", "short", "-o", "all")
     yield ("editing", "cache")
     yield ("editing", "cache", "--clear", "inversion")
+    yield ("editing", "schema")
 
 
 def levels(frames: list[np.ndarray]) -> list[float]:
@@ -144,11 +147,17 @@ def told(path: Path, root: Path) -> object:
             return {"shape": picture.shape, "levels": levels([picture])}
         case ".safetensors":
             with safe_open(path, "np") as weights:
+                header = {k: lines(text) for k, text in weights.metadata().items()}
                 return {
-                    "header": settled(weights.metadata(), root),
+                    "header": settled(header, root),
                     "keys": len([*weights.keys()]),
                 }
     return path.stat().st_size
+
+
+def lines(text: str) -> object:
+    """Return the lines of what was said, or what it is as JSON."""
+    return json.loads(text) if text.startswith("{") else text.splitlines()
 
 
 def plain(text: str) -> list[str]:
@@ -163,7 +172,8 @@ def settled(value: Any, root: Path) -> Any:
     if isinstance(value, list | tuple):
         return [settled(one, root) for one in value]
     if isinstance(value, str):
-        return _VOLATILE.sub("…", value.replace(str(root), "…"))
+        text = _VOLATILE.sub("…", value.replace(str(root), "…"))
+        return text if len(text) < _LONG else f"{text[:20]}… {crc32(text.encode())}"
     return value
 
 
@@ -180,7 +190,7 @@ def record(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
         line = settled(" ".join([program, *arguments]), root)
         visited[f"{number}: {line}"] = {
             "ended": ended,
-            "said": settled(said.out.splitlines(), root),
+            "said": settled(lines(said.out), root),
             "warned": settled(plain(said.err), root),
             "wrote": {
                 str(path.relative_to(root)): told(path, root) for path in changed
