@@ -69,6 +69,7 @@ def commands(root: Path) -> Iterator[tuple[str, ...]]:
     given = (*stretch, "--masks", "masks.json", *words, *cat, *rabbit)
     yield ("editing", "new", clip, "-o", "project", *given)
     yield ("editing", "new", clip, "-o", "project")
+    yield ("editing", "new", clip, "-o", "whole", *stretch, *words)
     yield ("editing", "check", "project", "--set", "feather=0")
 
     run = ("editing", "run", "project", "--set", "steps=2", "-o")
@@ -90,7 +91,8 @@ def commands(root: Path) -> Iterator[tuple[str, ...]]:
     yield (*run, "refused", "--method", "sdedit", "--set", "steady=0")
 
     style = ("--prompt", "a cat walks on the beach in watercolor")
-    yield (*run, "style", "--method", "fatezero", *style)
+    few = ("--set", "steps=2", "--method", "fatezero")
+    yield ("editing", "run", "whole", "-o", "style", *few, *style)
     moon = ("--prompt", "a cat walks on the moon", "--set", "inner_steps=1")
     yield (*run, "several", "--method", "vid2vid_zero", *style, *moon)
     few = ("--set", "tune_steps=2", "--set", "tune_preview_every=1")
