@@ -19,3 +19,9 @@ def test_a_clip_that_is_not_described_is_described_by_its_regions():
         "a robot",
     ]
     assert made.spans[3] is None
+
+
+def test_a_region_that_says_not_what_it_is_is_appended_and_nothing_is_missed():
+    region = Region(name="left", label=1, prompt="a fox")
+    composed = compose("a cat walks", "", (region,))
+    assert (composed.text, composed.missing) == ("a cat walks, a fox", {})
