@@ -202,8 +202,12 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             local_files_only=True,
             output_loading_info=True,
             variant=chosen.variant or None if chosen else None,
+            ignore_mismatched_sizes=stem == TRANSFORMERS,  # which names them
         )
         settle(model, marks, report["unexpected_keys"], title)
+    for name, found, expected in sorted(report["mismatched_keys"]):
+        said = f"{title} has {name} of {[*found]}, config.json says {[*expected]}"
+        raise ModelError("model", f"{said}. Download it again.")
     check_read(report["missing_keys"], title)
     check_finite(model.named_parameters(), title)
     return model
