@@ -364,11 +364,11 @@ def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
 # --- single files
 
 
-def run(model, steps=2):
+def run(model):
     """Two steps from fixed noise."""
     x = randn(1, 4, 8, 8)
     text = model.embed(["a cat"])
-    for step in model.schedule.sampling(steps):
+    for step in model.schedule.sampling(2):
         x = advance(*model.predict(x, step, text), step)
     return x
 
