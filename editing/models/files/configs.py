@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import (
@@ -178,9 +178,6 @@ class TransformerConfig(_Config):
 class AutoencoderConfig(_Convolutional):
     """vae/config.json."""
 
-    class_name: Literal["AutoencoderKL", "AutoencoderDC"] | str = Field(
-        "AutoencoderKL", alias="_class_name"
-    )
     in_channels: _Few = 3
     latent_channels: _Few = 4
     # of Wan
@@ -232,6 +229,7 @@ class TextEncoderConfig(_Config):
     layer_norm_eps: float = Field(1e-5, gt=0, le=1)
     # of Wan
     layer_norm_epsilon: float = Field(1e-6, gt=0, le=1)
+    dropout_rate: _Small = 0.1
     d_model: _Width = 512
     d_kv: _Width = 64
     d_ff: _Wide = 1024

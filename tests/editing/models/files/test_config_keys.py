@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 
 import diffusers
@@ -179,6 +180,12 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(message, fold
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     assert message in refusal(folder)
+
+
+def test_a_weight_of_another_size_is_named_with_both(folder):
+    rewrite(folder / VAE, block_out_channels=[8, 16])
+    sizes = r"vae/ has \S+ of \[[\d, ]+\], config.json says \[[\d, ]+\]\. Download"
+    assert re.search(sizes, refusal(folder))
 
 
 # Of each part, the class and the values that it allows.

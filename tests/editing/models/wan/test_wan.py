@@ -284,6 +284,7 @@ REFUSED = {
     "has feed_forward_proj 'gated-loud'": config(TEXT, feed_forward_proj="gated-loud"),
     "layer_norm_epsilon: ": config(TEXT, layer_norm_epsilon=0.0),
     "d_kv: Expected a whole number": config(TEXT, d_kv=0),
+    "dropout_rate: Expected a number from 0 to 1": config(TEXT, dropout_rate=1.5),
     "relative_attention_num_buckets: ": config(TEXT, relative_attention_num_buckets=3),
     "relative_attention_max_distance: Expected a whole number from 33": config(
         TEXT, relative_attention_max_distance=32
