@@ -43,6 +43,8 @@ CARDS = {
 # Calls of the network with one half of guidance. 15 are modulated; the others invert
 # (50), give source features (5), and are all other halves of the steps.
 PLAIN, BOUND = 140, 15
+# In so many steps both halves are alike in the first layer, which no text has reached.
+ALIKE = 35
 # At most, in a call: those of the source, without and with the prompt.
 BRANCHES = {
     "videograin": 2,
@@ -127,8 +129,9 @@ def main() -> None:
     rows = {}
     for card, (flash, efficient, others, memory) in CARDS.items():
         before = after = (PLAIN + BOUND) * operations / others
-        for pairs, width in layers:
-            plain = PLAIN * 4 * width / (flash or efficient)
+        for number, (pairs, width) in enumerate(layers):
+            once = 4 * width / (flash or efficient)
+            plain = PLAIN * once
             # Eight more channels mark regions; wide heads go in parts.
             wide = width if width >= 128 else width + 8
             modulated = 2 * (wide + width) / efficient
@@ -137,6 +140,8 @@ def main() -> None:
             bound = modulated + 4 / memory
             if flash:
                 bound = (4 * wide + 2 * width) / flash
+            if number == 0:
+                plain -= ALIKE * once
             after += pairs * (plain + BOUND * bound)
         rows[card] = {"before": before / 1e12, "after": after / 1e12}
         print(f"{card}: predicted seconds {rows[card]}")
