@@ -459,19 +459,6 @@ def test_a_cast_is_taken_away_by_what_is_around():
     assert np.array_equal(matched(cast, source, np.ones_like(inside)), cast)
 
 
-def test_colours_of_a_run_are_matched(vace, tmp_path):
-    asked = requested("vace")
-    plain, taken = (
-        drive(vace, asked, tmp_path, **BASE | {"match": match}).result
-        for match in (False, True)
-    )
-    drawn = np.asarray(plain.uncomposited)
-    mask = np.asarray(asked.edited_mask)
-    expected = matched(drawn, np.asarray(plain.source), mask)
-    assert np.array_equal(taken.uncomposited, expected)
-    assert not np.array_equal(expected, drawn)
-
-
 def test_previews_show_the_clip_and_no_picture(vace, picture):
     """With one step, its maps are those of the run; beside the regions is the clip."""
     corners = []

@@ -107,7 +107,6 @@ REFUSED = {
     "has _class_name 'UNet3DConditionModel'": config(
         UNET, _class_name="UNet3DConditionModel"
     ),
-    "downsample_padding 0, which": config(UNET, downsample_padding=0),
     "in_channels 1, which": config(VAE, in_channels=1),
     "has _class_name 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
     "norm_num_groups: Expected a divisor of block_out_channels": config(
@@ -116,8 +115,6 @@ REFUSED = {
     "vae/config.json, norm_num_groups: ": config(VAE, norm_num_groups=-1),
     "norm_eps: ": config(UNET, norm_eps=-1.0),
     "mid_block_scale_factor: ": config(UNET, mid_block_scale_factor=0),
-    "unet/config.json has act_fn 'loud'": config(UNET, act_fn="loud"),
-    "vae/config.json has act_fn 'loud'": config(VAE, act_fn="loud"),
     "latents_mean: Expected 4 of them": config(VAE, latents_mean=[0.0, 0.1]),
     "latents_std.1: Expected a number from 1e-06": config(
         VAE, latents_std=[1.0, 0.0, 1.0, 1.0]
