@@ -106,14 +106,6 @@ def test_new_makes_a_project_that_loads_and_is_not_overwritten(
     assert request.composed.text == "a fox sits"
 
 
-def test_new_without_masks_has_no_regions(material):
-    given = [material / "clip.mp4", "--frames", 2, "--size", 256]
-    assert call("new", *given, "-o", material / "p") == 0
-    request = load_project(material / "p")
-    assert (request.regions, request.labels) == ((), None)
-    assert (len(request.clip), request.size) == (2, 256)
-
-
 def test_new_takes_one_mask_at_a_frame(material, capsys):
     clip = material / "clip.mp4"
     inside = np.zeros((16, 32), np.uint8)
