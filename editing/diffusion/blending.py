@@ -5,13 +5,16 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
+from regrain.editing.media.lazy_frames import Mask, Masks, Rgb, RgbFrames
 
 Area = Float[Tensor, "frames 1 h w"]
 """How much of each cell is inside, 0..1."""
+Matte = Float[np.ndarray, "height width"]
+"""How much of an edit each pixel shows, 0..1."""
 
 # Differences, of 255, of which an edit shows nothing and all; they are smoothed over so
 # many pixels. Around what it draws, an edit is the source after a round trip through the
@@ -77,10 +80,10 @@ def mask_from_attention(
 
 
 def matte(
-    inside: Bool[np.ndarray, "height width"],
+    inside: Mask,
     feather: float,
-    opacity: Float32[np.ndarray, "height width"] | None = None,
-) -> Float[np.ndarray, "height width"]:
+    opacity: Matte | None = None,
+) -> Matte:
     """Return how much of the edit a frame shows, 0..1: all inside a mask, nothing from
     `feather` pixels outside it, and a linear fade between.
 
@@ -98,12 +101,12 @@ def matte(
 
 
 def differing(
-    alpha: Float[np.ndarray, "height width"],
-    inside: Bool[np.ndarray, "height width"],
-    edit: UInt8[np.ndarray, "height width 3"],
-    source: UInt8[np.ndarray, "height width 3"],
+    alpha: Matte,
+    inside: Mask,
+    edit: Rgb,
+    source: Rgb,
     size: tuple[int, int],
-) -> Float[np.ndarray, "height width"]:
+) -> Matte:
     """Return the part of a matte where an edit differs from the source.
 
     That is all inside a mask and a pixel around it, where the source's edge is blended.
@@ -137,10 +140,10 @@ def differing(
 
 
 def matched(
-    edit: UInt8[np.ndarray, "frames height width 3"],
-    source: UInt8[np.ndarray, "frames height width 3"],
-    inside: Bool[np.ndarray, "frames height width"],
-) -> UInt8[np.ndarray, "frames height width 3"]:
+    edit: RgbFrames,
+    source: RgbFrames,
+    inside: Masks,
+) -> RgbFrames:
     """Take the colours of an edit to those of the source on a ring around a mask, where
     the model was to keep it.
 
@@ -170,10 +173,10 @@ def matched(
 
 
 def over(
-    below: UInt8[np.ndarray, "height width 3"],
-    above: UInt8[np.ndarray, "height width 3"],
-    alpha: Float[np.ndarray, "height width"],
-) -> UInt8[np.ndarray, "height width 3"]:
+    below: Rgb,
+    above: Rgb,
+    alpha: Matte,
+) -> Rgb:
     """Put a frame over another, RGB; where `alpha` (0..1) is 0, that is kept bit for
     bit."""
     out = below.copy()
@@ -186,10 +189,10 @@ def over(
 
 
 def _faded(
-    alpha: Float[np.ndarray, "height width"],
-    mask: Bool[np.ndarray, "height width"],
-    opacity: Float32[np.ndarray, "height width"],
-) -> Float[np.ndarray, "height width"]:
+    alpha: Matte,
+    mask: Mask,
+    opacity: Matte,
+) -> Matte:
     """Multiply a fade by the opacity inside the mask and, outside, by that of the
     mask's nearest pixel."""
     outside = (~mask).astype(np.uint8)

@@ -31,7 +31,7 @@ from regrain.editing.media.clip import (
 )
 from regrain.editing.media.images import TRANSPARENT, ImageClip
 from regrain.editing.media.index import Facts, Index, decode, read_index
-from regrain.editing.media.lazy_frames import RgbFrames, Size, check_window
+from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Size, check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
 # by ISO/IEC 23091-2.
@@ -277,9 +277,7 @@ def _square(width: int, height: int, pixel: Fraction) -> Size:
     return width, round(height / pixel)
 
 
-def _upright(
-    frame: av.VideoFrame, pixel: Fraction
-) -> UInt8[np.ndarray, "height width 3"]:
+def _upright(frame: av.VideoFrame, pixel: Fraction) -> Rgb:
     """Convert a frame to RGB as it is shown: turned, with square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -228,7 +228,7 @@ def name_clusters(
 
 def pca_rgb(
     features: Float[Tensor, "frames h w c"],
-) -> UInt8[np.ndarray, "frames h w 3"]:
+) -> RgbFrames:
     """Show the first three principal components of the whole clip as red, green and
     blue, 0..255."""
     flat = features.flatten(0, 2)

@@ -17,6 +17,7 @@ from regrain.editing.media.labels import LabelFrames
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.motion.flow import (
     FlowMethod,
+    Frames,
     enlarged,
     estimate_both,
     estimate_flow,
@@ -28,7 +29,6 @@ Frame = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Flow = Float32[np.ndarray, "h w 2"]
 Picture = Float32[np.ndarray, "h w 3"]
-Frames = UInt8[np.ndarray, "frames h w 3"]
 Read = Callable[[int, int], Frames]
 ReadLabels = Callable[[int, int], LabelFrames]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from regrain.editing.motion.flow import (
     FlowMethod,
@@ -24,9 +24,8 @@ from regrain.editing.motion.flow import (
     sampled,
     shrunk,
 )
+from regrain.editing.motion.interpolation import Frame, Picture
 
-Frame = UInt8[np.ndarray, "h w 3"]
-Picture = Float32[np.ndarray, "h w 3"]
 Grey = Float32[np.ndarray, "h w"]
 
 # Measured on edits of drawn clips whose true edit is known; see `benchmarks/README.md`.

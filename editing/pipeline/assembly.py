@@ -8,7 +8,7 @@ from math import lcm
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.averages import (
@@ -23,6 +23,7 @@ from regrain.editing.media.clip import resize, resize_labels
 from regrain.editing.media.lazy_frames import (
     DiskFrames,
     Frames,
+    LabelFrames,
     LazyFrames,
     Numbers,
     Rgb,
@@ -314,7 +315,7 @@ class Assembly:
             next(frames)  # it is finished
         yield from frames
 
-    def _labels(self, start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+    def _labels(self, start: int, stop: int) -> LabelFrames:
         """Read the areas of the regions at the working size."""
         height, width = self._source.shape[1:3]
         areas = self._placed.request.areas.read(start, stop)

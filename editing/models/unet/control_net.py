@@ -19,7 +19,7 @@ from regrain.editing.errors import ModelError, ResourceError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import ControlConfig, check_config, read_json
+from regrain.editing.models.files.configs import ControlConfig, read_config
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_CONTROL, about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
@@ -142,14 +142,8 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    config = read_json(path, id)
-    kind = config.get("_class_name") if isinstance(config, dict) else None
-    kind = kind or "model of unknown kind"
-    if kind != "ControlNetModel":
-        raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
-    place = f"{shorten(id)}: {path.parent.name}/{path.name}"
-    check_config(config, "control", place)
-    check_known(config, "control", place)
+    config = dict(read_config(path, id, "control"))
+    check_known(config, "control", shorten(id))
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     layers = ControlConfig.model_validate(config).conditioning_embedding_out_channels

@@ -10,7 +10,7 @@ from pathlib import Path
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import check_config, read_json
+from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_MOTION, about
 from regrain.editing.models.weights.tensors import read_tensors
@@ -115,19 +115,8 @@ def _locate(id: str) -> tuple[Path, Json]:
         folder = obtain(id, BUILT_IN_MOTION, PART_FILES)
         if folder.is_file():
             return folder, {}
-        path = folder / "config.json"
-        config = read_json(path, id)
-    kind = ""
-    if isinstance(config, dict):
-        kind = config.get("_class_name", "MotionAdapter")
-    if kind != "MotionAdapter":
-        raise ModelError(
-            FIELD, f"{shorten(id)} is a {shorten(kind)}. Use a MotionAdapter."
-        )
-    with about(FIELD):
-        place = f"{shorten(id)}: {folder.name}/{path.name}"
-        check_config(config, "motion", place)
-        check_known(config, "motion", place)
+        config = read_config(folder / "config.json", id, "motion")
+        check_known(config, "motion", shorten(id))
     found = weight_files(folder)
     if not found:
         raise no_weights(folder, shorten(id), FIELD)

@@ -168,7 +168,7 @@ def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp
     ("channels", "weight", "message"),
     [
         (8, "", "does not fit: the shapes or factors of its unet"),
-        (9, "@0.5", "does not fit: it turns the model into one for inpainting"),
+        (9, "@0.5", "turns the model into one for inpainting, at weight 1 alone"),
     ],
 )
 def test_one_with_other_channels_or_in_part_is_one_line(

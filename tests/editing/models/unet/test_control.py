@@ -107,7 +107,7 @@ OTHERS = {
     "in pixels is 4, the model's is 8": {
         "conditioning_embedding_out_channels": [8, 8, 8]
     },
-    "is a UNet2DConditionModel. Use a ControlNetModel": {
+    "has _class_name 'UNet2DConditionModel', which is not supported": {
         "_class_name": "UNet2DConditionModel"
     },
 }

@@ -265,10 +265,10 @@ REFUSED = {
     "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
     "but transformer_2/ is missing": config("model_index.json", boundary_ratio=0.875),
     "has no boundary_ratio": lambda f: (f / "transformer_2").mkdir(),
-    "names 'DDIMScheduler' as scheduler, which": config(
+    "has scheduler 'DDIMScheduler', which": config(
         "model_index.json", scheduler=["diffusers", "DDIMScheduler"]
     ),
-    "names 'CLIPTextModel' as text_encoder, which": config(
+    "has text_encoder 'CLIPTextModel', which": config(
         "model_index.json", text_encoder=["transformers", "CLIPTextModel"]
     ),
     "has _class_name 'DDIMScheduler'": config(FLOW, _class_name="DDIMScheduler"),
@@ -278,13 +278,22 @@ REFUSED = {
     ),
     "is Wan with 36 input channels": config(CONFIG, in_channels=36),
     "is WanPipeline, which": config(CONFIG, _class_name="Other3DModel"),
-    "is of 't5', which is not supported. Use a model with UMT5": config(
-        TEXT, model_type="t5"
-    ),
+    "has model_type 't5', which is not supported": config(TEXT, model_type="t5"),
     "text_encoder/config.json has is_decoder True": config(TEXT, is_decoder=True),
     "has 'add_cross_attention' True": config(TEXT, add_cross_attention=True),
     "has feed_forward_proj 'gated-loud'": config(TEXT, feed_forward_proj="gated-loud"),
     "layer_norm_epsilon: ": config(TEXT, layer_norm_epsilon=0.0),
+    "d_kv: Expected a whole number": config(TEXT, d_kv=0),
+    "dropout_rate: Expected a number from 0 to 1": config(TEXT, dropout_rate=1.5),
+    "relative_attention_num_buckets: ": config(TEXT, relative_attention_num_buckets=3),
+    "relative_attention_max_distance: Expected a whole number from 33": config(
+        TEXT, relative_attention_max_distance=32
+    ),
+    "'return_dict' None, which is not known": config(TEXT, return_dict=None),
+    "'output_hidden_states' 'x', which is not known": config(
+        TEXT, output_hidden_states="x"
+    ),
+    "field 'is_encoder_decoder'": config(TEXT, is_encoder_decoder=0),
     "do not fit together: d_model of text_encoder/, text": config(TEXT, d_model=48),
     "eps: ": config(CONFIG, eps=-1.0),
     "rope_max_seq_len: ": config(CONFIG, rope_max_seq_len=0),
@@ -296,7 +305,7 @@ REFUSED = {
     "tokenizer/ cannot be loaded": lambda f: (
         f / "tokenizer" / "tokenizer.json"
     ).write_text("["),
-    "says 0 control blocks of 0 channels, but its weights have 1 of 0": holding(
+    "has 'vace_blocks.0.proj_in.bias', which nothing here reads": holding(
         WEIGHTS, "vace_blocks.0.proj_in.bias"
     ),
     "lacks 1 weights, such as proj_out.bias": lacking(WEIGHTS, "proj_out.bias"),
@@ -318,6 +327,16 @@ def test_a_text_encoder_that_is_no_number_is_refused_with_the_first_prompt(
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     spoil(folder / "text_encoder" / "model.safetensors")
     with pytest.raises(ModelError, match="text_encoder/ has NaN or Inf"):
+        loaded(folder).embed(["a cat"])
+
+
+def test_a_text_encoder_of_other_sizes_is_refused_with_the_first_prompt(
+    wan_folder, tmp_path, own_cache
+):
+    folder = shutil.copytree(wan_folder, tmp_path / "copy")
+    rewrite(folder / TEXT, d_ff=48)
+    sizes = r"of \[32, 32\], config.json says \[48, 32\]"
+    with pytest.raises(ModelError, match=f"text_encoder/ has .*wi_0.weight {sizes}"):
         loaded(folder).embed(["a cat"])
 
 

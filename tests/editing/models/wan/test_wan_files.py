@@ -302,7 +302,7 @@ OTHERS = {
     "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
         "vace_blocks.2.odd"
     ),
-    "has vace_in_channels 4, which": sized(
+    "do not fit together: vace_in_channels and": sized(
         "vace_patch_embedding.weight", 128, 4, 1, 2, 2
     ),
     "is not a Wan with the names of its authors": lambda _: {"x": torch.zeros(2)},
