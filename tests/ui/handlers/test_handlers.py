@@ -12,7 +12,6 @@ import pytest
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
 from regrain.ui.handlers import mask_handlers, run_handlers
-from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
@@ -279,27 +278,6 @@ def test_undo_says_that_it_keeps_no_more(more, session, masks):
     notes = [masks.masking.act("page", data)[0].note for _ in range(MAX_UNDO)]
     assert not any(notes[:-1])
     assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
-
-
-@pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
-def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
-    clips, said, masks
-):
-    event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None, *FIELDS)]
-    notes = [view["canvas"].note for view in shown] + [
-        view["canvas"].note for view in masks.track(event, REQUEST)
-    ]
-    assert len(notes) == 3
-    assert BROKEN not in " ".join(notes)
-
-
-def test_what_is_wrong_with_other_frames_is_named(clips, session):
-    event = SimpleNamespace(_data={"id": session.id, "have": 0, "start": "x"})
-    note = clips.trim(event, REQUEST, {"id": session.id, "have": 0}, *FIELDS)[
-        "canvas"
-    ].note
-    assert note.startswith("Clip: ")
 
 
 def test_the_run_of_a_page_that_has_gone_ends_and_says_so(session, runs):
