@@ -4,7 +4,7 @@ without one: `python -m benchmarks.predicted`.
 Counts the operations of Stable Diffusion 1.5's UNet on 16 frames of 512 pixels, in 50
 steps, on tensors without numbers, and divides them by speeds that are assumed. All
 around the network is left out. "before" is without the kernels of
-`attention.backends.WAYS`, and with two passes over logits for their range.
+`attention.backends.uses_kernels`, and with two passes over logits for their range.
 
 Memory is of one call of the network in float16, with all branches of a method and
 attention in one kernel, and of the autoencoder in float32, which decodes four frames at

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import (
@@ -29,6 +28,7 @@ from regrain.editing.attention.frames import (
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
 from regrain.editing.attention.regions import Partition, Strength, partitioned_attention
 from regrain.editing.diffusion.schedule import Step
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder
 from regrain.editing.recipe.layout import Layout, size_term
@@ -84,7 +84,7 @@ class PixelBinding(NamedTuple):
         return xi * self.weight * self.term
 
 
-Bindings = dict[tuple[int, ...], PixelBinding]
+Bindings = dict[Numbers, PixelBinding]
 """Bindings by the stride of their layers."""
 
 
@@ -118,11 +118,11 @@ class Modulation:
         self._to_words: Bindings = {}
         self._among_pixels: Bindings = {}
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         return self.heat.now(self.layout.columns, frames)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run."""
         return self.heat.maps(self.layout.columns)
 

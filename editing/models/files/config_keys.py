@@ -15,8 +15,8 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What the network of a Stable Diffusion may output."""
 
 
-# What trainers and older programs write beside them: averages of weights, and the side
-# of pictures where the network does not ask for it.
+# What trainers and older programs write beside them: averages of weights, the side of
+# pictures where the network does not ask for it, and levels of a motion adapter's model.
 _BESIDE = (
     "decay",
     "inv_gamma",
@@ -27,6 +27,7 @@ _BESIDE = (
     "use_ema_warmup",
     "tensor_format",
     "sample_size",
+    "beta_schedule",
 )
 # Of keys of older versions, and of what is returned, the values that change nothing.
 _OLD: Mapping[str, tuple[object, ...]] = {
@@ -125,7 +126,7 @@ ALLOWED: Mapping[str, Runnable] = {
         "decoder_block_types": _BLOCKS,
         "upsample_block_type": ("pixel_shuffle", "interpolate"),
         "downsample_block_type": ("pixel_unshuffle", "conv", "Conv"),
-        "decoder_norm_types": ("rms_norm", "layer_norm", "batch_norm"),
+        "decoder_norm_types": ("rms_norm", "batch_norm"),
         "decoder_act_fns": _FUNCTIONS,
         "decoder_conv_act_fn": _FUNCTIONS,
     },
@@ -178,8 +179,14 @@ FLOW: Runnable = {
     "use_beta_sigmas": _OFF,
 }
 _ACTIVATIONS = (
-    *("quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
-    *("relu", "silu", "swish"),
+    "quick_gelu",
+    "gelu",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_pytorch_tanh",
+    "relu",
+    "silu",
+    "swish",
 )
 OF_TEXT: Mapping[str, Runnable] = {
     "CLIPTextConfig": {
@@ -257,7 +264,7 @@ def check_keys(content: Values, part: str, place: str) -> None:
         classes = CLASSES[part]
         _refuse_values(content, {"_class_name": (None, *classes)}, place)
         name = str(content.get("_class_name") or classes[0])
-        _refuse_values(content, ALLOWED.get(name, {}), place)
+        _refuse_values(content, ALLOWED[name], place)
 
 
 def check_known(content: Values, part: str, place: str) -> None:
@@ -266,10 +273,8 @@ def check_known(content: Values, part: str, place: str) -> None:
     import diffusers
 
     name = str(content.get("_class_name") or CLASSES[part][0])
-    if name in ALLOWED:
-        known = signature(getattr(diffusers, name).__init__).parameters
-        ours = ("beta_schedule",) if part == "motion" else ()  # of its model
-        _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
+    known = signature(getattr(diffusers, name).__init__).parameters
+    _refuse_unknown(content, {*known, *_BESIDE}, place)
 
 
 def with_defaults(content: Values, place: str) -> Content:

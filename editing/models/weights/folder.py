@@ -13,6 +13,7 @@ from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     PREDICTIONS,
+    unsupported,
     with_defaults,
 )
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
@@ -65,9 +66,7 @@ def with_prediction(scheduler: Json, prediction: str, name: str) -> Json:
     return {**scheduler, "prediction_type": prediction}
 
 
-def read_folder(
-    facts: ModelFacts, dtype: torch.dtype, prediction: str = ""
-) -> ModelParts:
+def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> ModelParts:
     """Read a diffusers folder; `prediction` is for one that does not say what it
     predicts.
 
@@ -96,11 +95,7 @@ def read_folder(
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a "
-            f"model with {' or '.join(autoencoders)}.",
-        )
+        raise unsupported(facts.place("vae/config.json"), "_class_name", autoencoder)
     if unet.get("sample_size") is None:
         raise ModelError(
             "model", f"{shorten(id)}: unet/config.json has no sample_size. Add it."
@@ -118,8 +113,7 @@ def read_folder(
         second = facts.known_config("text_encoder_2/config.json")
         end = second.get("eos_token_id", 49_407)
         more["padding_2"] = _read_padding(folder / "tokenizer_2", id, end)
-        zero = index.get("force_zeros_for_empty_prompt", True)
-        more["empty_is_zero"] = bool(zero)
+        more["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", True))
         readers["text_encoder_2"] = CLIPTextModelWithProjection
     modules = {}
     for part, kind in readers.items():

@@ -42,7 +42,7 @@ def params(method, **given):
 # Of InfEdit, a layout is walked beside an edit that is blended by words.
 ANCHORED = [
     *((name, "", {}) for name in METHODS if METHODS[name].anchors),
-    ("infedit", REFINED, {"blend": "words", "edit_words": "fox"}),
+    ("infedit", REFINED, {"blend": "words", "edit_words": "fox", "steps": 4}),
 ]
 
 

@@ -17,12 +17,7 @@ from regrain.editing.recipe import inversion
 from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.inversion import null_text
 
-STEPS = 2
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def noise(seed=0):
-    return randn(FRAMES, 4, 8, 8, seed=seed)
 
 
 def test_learning_is_over_the_sooner_the_later_the_step(tiny, monkeypatch):
@@ -31,7 +26,7 @@ def test_learning_is_over_the_sooner_the_later_the_step(tiny, monkeypatch):
 
     def descend(reach, text, goal, inner, rate, enough):
         seen.append(enough)
-        return text, 0.0
+        return text
 
     monkeypatch.setattr(inversion, "_descend", descend)
     x = torch.zeros(1, 1, 1, 1)
@@ -52,17 +47,20 @@ def test_learning_stops_when_near_enough():
         asked.append(1)
         return text
 
-    text, loss = inversion._descend(
+    text = inversion._descend(
         reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6
     )
-    assert (len(asked), loss) == (3, pytest.approx(0, abs=1e-6))
+    assert len(asked) == 3
     assert abs(float(text)) < 1e-3
 
 
 def gradient(tiny, text, **how):
     vectors = text.vectors.clone().requires_grad_(True)
     x0, eps = tiny.predict(
-        noise(), tiny.schedule.sampling(STEPS)[1], text.with_vectors(vectors), **how
+        randn(FRAMES, 4, 8, 8),
+        tiny.schedule.sampling(2)[1],
+        text.with_vectors(vectors),
+        **how,
     )
     return torch.autograd.grad((x0 + eps).square().sum(), vectors)[0]
 
@@ -99,7 +97,7 @@ def test_learning_in_half_precision_loses_no_gradient():
     assert not torch.autograd.grad(loss, start)[0].any()
 
     reach = lambda text: (text.half() * 0.01).float().expand(1, 100, 100)[0]  # noqa: E731
-    text, _ = inversion._descend(reach, start, goal, 1, 1e-3, 0.0)
+    text = inversion._descend(reach, start, goal, 1, 1e-3, 0.0)
     assert text.dtype == torch.float32
     assert float(text) == pytest.approx(1e-3, rel=0.01)
 
@@ -116,16 +114,12 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
         "null_text",
         lambda *a, **k: learned.append(1) or original(*a, **k),
     )
-    base = BASES["vid2vid_zero"] | {
-        "inversion": "null_text",
-        "inner_steps": 1,
-        "steps": 2,
-    }
-    others = [{"guidance_scale": 3.0}, {"inner_steps": 2}]
+    given = {"inversion": "null_text", "inner_steps": 1, "steps": 2}
+    given = check_params("vid2vid_zero", BASES["vid2vid_zero"] | given)
 
     @torch.no_grad()
-    def invert(asked, given):
-        events = edit_clip(small, asked, check_params("vid2vid_zero", base | given))
+    def invert(asked):
+        events = edit_clip(small, asked, given)
         next(
             event
             for event in events
@@ -133,9 +127,8 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
         )
         events.close()
 
-    for number, given in enumerate(({}, *others), 1):
-        for _ in range(2):
-            invert(asked, given)
-            assert len(learned) == number, given
-    invert(replace(asked, negative_prompt="ugly"), {})
-    assert len(learned) == number + 1
+    for _ in range(2):
+        invert(asked)
+    assert len(learned) == 1
+    invert(replace(asked, negative_prompt="ugly"))
+    assert len(learned) == 2

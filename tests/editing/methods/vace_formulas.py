@@ -14,7 +14,7 @@ from flow_regions_formulas import (
     parts,
 )
 from made_models import seeded
-from wiring import MODULATED, SHORT, Case, Run, any_in, near
+from wiring import MODULATED, SHORT, Case, Row, Run, any_in, frames_of, near
 
 from regrain.editing.diffusion.flow import UniPC
 from regrain.editing.models.wan.condition import condition
@@ -27,9 +27,10 @@ CASE = Case(
         "preset": "fast",
         "solver": "euler",
         "keep": "grey",
+        "match": Row(True, shown=frames_of),
     },
     # held in test_vace_method.py
-    elsewhere={"span", "mask", "picture_binding", "overlap", "match"},
+    elsewhere={"span", "mask", "picture_binding", "overlap"},
     heat={"left", "right"},
 )
 

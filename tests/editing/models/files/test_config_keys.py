@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 
 import diffusers
@@ -106,7 +107,6 @@ REFUSED = {
     "has _class_name 'UNet3DConditionModel'": config(
         UNET, _class_name="UNet3DConditionModel"
     ),
-    "downsample_padding 0, which": config(UNET, downsample_padding=0),
     "in_channels 1, which": config(VAE, in_channels=1),
     "has _class_name 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
     "norm_num_groups: Expected a divisor of block_out_channels": config(
@@ -115,8 +115,6 @@ REFUSED = {
     "vae/config.json, norm_num_groups: ": config(VAE, norm_num_groups=-1),
     "norm_eps: ": config(UNET, norm_eps=-1.0),
     "mid_block_scale_factor: ": config(UNET, mid_block_scale_factor=0),
-    "unet/config.json has act_fn 'loud'": config(UNET, act_fn="loud"),
-    "vae/config.json has act_fn 'loud'": config(VAE, act_fn="loud"),
     "latents_mean: Expected 4 of them": config(VAE, latents_mean=[0.0, 0.1]),
     "latents_std.1: Expected a number from 1e-06": config(
         VAE, latents_std=[1.0, 0.0, 1.0, 1.0]
@@ -179,6 +177,12 @@ def test_what_cannot_be_run_is_refused_before_any_weights_are_read(message, fold
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     assert message in refusal(folder)
+
+
+def test_a_weight_of_another_size_is_named_with_both(folder):
+    rewrite(folder / VAE, block_out_channels=[8, 16])
+    sizes = r"vae/ has \S+ of \[[\d, ]+\], config.json says \[[\d, ]+\]\. Download"
+    assert re.search(sizes, refusal(folder))
 
 
 # Of each part, the class and the values that it allows.

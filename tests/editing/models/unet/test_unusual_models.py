@@ -192,15 +192,9 @@ def file(original, tmp_path):
     return path
 
 
-def test_one_who_knows_says_what_a_file_predicts(file, tiny):
-    told = loaded(file, prediction="v_prediction")
-    assert told.prediction == "v_prediction"
+def test_one_who_knows_says_what_a_file_predicts(file):
+    assert loaded(file, prediction="v_prediction").prediction == "v_prediction"
     assert loaded(file).prediction == "epsilon"
-    x, step = randn(1, 4, 8, 8), tiny.schedule.sampling(4)[0]
-    text = tiny.embed(["a cat"])
-    v = tiny.predict(x, step, text)[1]  # the bare output
-    expected = step.signal * x - step.noise * v, step.signal * v + step.noise * x
-    torch.testing.assert_close(told.predict(x, step, text), expected)
 
 
 def test_a_yaml_beside_a_file_that_does_not_say_is_refused(file, original):
