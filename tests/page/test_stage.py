@@ -193,6 +193,7 @@ def test_words_are_written_at_the_thing_and_tried_in_place(server, page):
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.evaluate("document.body.dataset.stage") == "masks"
     page.wait_for_function(ENDED)
+    assert page.inner_text(".rg-say").startswith("A quick try: frame 1, 12 steps of")
     assert page.locator(".rg-download").count() == 0  # of a try
     # The next one begins without what was seen of it.
     with server.hold("inverting", 1):

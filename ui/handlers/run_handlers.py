@@ -300,7 +300,8 @@ class RunHandlers(Handlers):
         except EditingError:
             return shown
         with session.lock:
-            return shown | {"canvas": session_views.canvas(session, words["have"])}
+            said = session_views.canvas(session, words["have"], note=None)
+            return shown | {"canvas": said}
 
     def _complete(self, session: Session, form: RunForm) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that

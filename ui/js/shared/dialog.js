@@ -11,7 +11,9 @@ import { button, make } from "./dom.js";
 export const makeDialog = (className, title, ...content) => {
   const id = className.split(" ").at(-1) + "-title";
   const close = button("rg-tool", "Close", () => dialog.close());
-  const dialog = make("dialog", className, make("h2", { id }, title), ...content, close);
+  // It has the focus at first: nothing is done by the key that opened the dialog, pressed twice.
+  const head = make("h2", { id, tabIndex: -1, autofocus: true }, title);
+  const dialog = make("dialog", className, head, ...content, close);
   dialog.setAttribute("aria-labelledby", id);
   // What opened it has the focus again; the page stays where it is.
   dialog.addEventListener("close", () => {
