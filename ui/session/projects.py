@@ -409,10 +409,12 @@ def _said(session: Session) -> tuple[object, ...]:
 
 
 def is_worth(session: Session) -> bool:
-    """Tell whether there is anything to keep: one's own clip, or a change of an
+    """Tell whether there is anything to keep: one's own clip, or a change or a run of an
     example."""
     opened = session.opened
-    if opened.own or session.rev or session.history.of_clip(session.id):
+    if opened.own or session.rev or session.runs:
+        return True
+    if session.history.of_clip(session.id):
         return True
     # a tracker changes nothing by itself
     first = replace(first_words(opened), tracker=session.tracker)

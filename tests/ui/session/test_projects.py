@@ -43,6 +43,7 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
+from regrain.ui.session.session import WORDS, Session
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
@@ -545,12 +546,13 @@ def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, se
     assert back_in(process()).tracker == "cuts"
 
 
-def test_an_example_is_kept_once_something_is_changed(root, visits):
+@pytest.mark.parametrize("change", [Session.add_region, lambda one: one.runs.append(1)])
+def test_an_example_is_kept_once_something_is_changed_or_run(root, visits, change):
     session = visits.get("page")
     session.opened = replace(session.opened, name="01_example", title="Example")
     keep(visits, session)
     assert not root.exists()
-    session.add_region()
+    change(session)
     keep(visits, session)
     assert [one.title for one in visits.projects.listed()] == ["Example"]
 
