@@ -29,12 +29,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.judge import interval, warp_errors
+from benchmarks.judge import interval, psnr, warp_errors
 from benchmarks.tasks import Task, task, true_masks, wish
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.pipeline.metrics import psnr
 from storybook import KINDS, Scene, render, replace, sample_scene, shrink
 from storybook.world import FPS
 

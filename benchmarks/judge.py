@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from benchmarks.tasks import Task
+from regrain.editing.media.lazy_frames import Frames, LazyFrames
 from regrain.editing.motion.flow import warp
-from regrain.editing.pipeline.metrics import psnr, ssim
+from regrain.editing.pipeline.metrics import Mean, Sum, similarity, squares
 from storybook import Scene, render
 from storybook.rendering import cast_of, center, render_frames, surface_ids
 
+Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 JUDGED = (1, 3, 6)  # frames that are judged
 _GRID = 64  # pixels on which pictures are compared
 _BLUR = 1.0  # of them
@@ -38,6 +41,25 @@ Pose = tuple[float, float, float, int]
 """Shares of the side to the right and down, a factor, and -1 if mirrored."""
 _POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
 _STILL: Pose = (0.0, 0.0, 1.0, 1)
+
+
+def psnr(a: Frames, b: Frames, where: Masks) -> float | None:
+    """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100;
+    None for no pixel."""
+    return _mean_of(squares, a, b, where).decibels
+
+
+def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
+    """Compute the structural similarity averaged over the pixels `where` and channels;
+    None for no pixel."""
+    return _mean_of(similarity, a, b, where).value
+
+
+def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> Mean:
+    mean = Mean()
+    for frames in zip(a, b, where, strict=True):
+        mean.add(add(*frames))
+    return mean
 
 
 def nearest(

@@ -30,12 +30,11 @@ import numpy as np
 import torch
 
 from benchmarks.edit_quality import FIRST_SEED, params_for
-from benchmarks.judge import JUDGED, nearest, warp_errors
+from benchmarks.judge import JUDGED, nearest, psnr, warp_errors
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
 from regrain.editing import edit, load_backbone, save_project
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import EditResult, Finished
 from storybook import render
 

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.judge import psnr
 from regrain.editing import (
     EditRequest,
     EditResult,
@@ -47,7 +48,6 @@ from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import read_labels
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.facts import facts_of
-from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.storage.memory import peak_memory
 
 UNTOUCHED = {

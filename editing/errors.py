@@ -182,9 +182,10 @@ def _number(field: FieldInfo | None) -> str:
     number from 0 to 9`."""
     if field is None:
         return "a number"
-    # `list[Annotated[int, Field(ge=0)]]` and `Annotated[...] | None` carry limits in
-    # their arguments.
-    kinds = (field.annotation, *get_args(field.annotation))
+    # `list[Annotated[int, Field(ge=0)]] | None` carries limits in its arguments.
+    kinds = [field.annotation]
+    for kind in kinds:
+        kinds += get_args(kind)
     limits = list(field.metadata)
     for kind in kinds:
         for info in getattr(kind, "__metadata__", ()):

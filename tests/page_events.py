@@ -3,6 +3,7 @@ server answers is kept by component."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import zlib
@@ -67,6 +68,7 @@ class PageEvents:
     Attributes:
         values: What each component shows, by name; JSON, as it is sent.
         failed: The texts of events that were refused.
+        answered: What calls of programs were answered.
     """
 
     def __init__(self, page: gr.Blocks, names: dict[int, str]) -> None:
@@ -82,6 +84,7 @@ class PageEvents:
         for number, name in names.items():
             self.values[name] = _json(getattr(page.blocks[number], "value", None))
         self.failed: list[str] = []
+        self.answered: list[Any] = []
         self._changed: list[str] = []
 
     def parts(self) -> list[dict[str, object]]:
@@ -109,6 +112,17 @@ class PageEvents:
             for event in self._page.fns.values()
         ]
 
+    def endpoints(self) -> dict[str, dict[str, object]]:
+        """Return what programs are told of the arguments of each endpoint."""
+        told: Any = self._page.get_api_info()
+        return {
+            endpoint: {
+                one["parameter_name"]: [one["parameter_default"], _own(one["type"])]
+                for one in about["parameters"]
+            }
+            for endpoint, about in told["named_endpoints"].items()
+        }
+
     def _called(self, number: int | None) -> str:
         part = self._page.blocks.get(number or 0)  # none is the page itself
         return self._names.get(number or 0, type(part or self._page).__name__)
@@ -129,6 +143,28 @@ class PageEvents:
     def choose(self, component: str, value: object) -> None:
         """Choose in a list of Gradio's, or upload a file."""
         self.values[component] = value
+
+    def call(self, name: str, **given: object) -> None:
+        """Call an endpoint, as a program does."""
+        (fn,) = (one for one in self._page.fns.values() if one.api_name == name)
+        values = []
+        for argument, about in inspect.signature(fn.fn).parameters.items():
+            if argument != "request":
+                values.append(given.get(argument, about.default))
+        anyio.run(self._call, fn, values)
+
+    async def _call(self, fn: BlockFunction, values: list[object]) -> None:
+        try:
+            answer = await self._page.process_api(
+                fn,
+                values,
+                state=self._state,
+                request=self._request,  # type: ignore[arg-type]
+            )
+        except Error as error:
+            self.failed.append(error.message)
+        else:
+            self.answered.append(_json(answer["data"]))
 
     def _fire(self, event: str, component: str | None, data: dict[str, object]) -> None:
         heard = False
@@ -202,6 +238,20 @@ class PageEvents:
 
 def _said(given: dict[str, Any], keys: tuple[str, ...]) -> dict[str, object]:
     return {key: given[key] for key in keys if given.get(key)}
+
+
+def _own(schema: Any) -> Any:
+    """Return a schema without what is Gradio's: what a file is."""
+    if isinstance(schema, list):
+        return [_own(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_file = "orig_name" in schema.get("properties", {})
+    return {
+        key: _own(one)
+        for key, one in schema.items()
+        if not (is_file and key in ("properties", "title"))
+    }
 
 
 def _json(value: object) -> Any:

@@ -11,6 +11,8 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+PROMPT = "a cat on a mat"
+
 
 def inpainting_of(folder):
     """Diffusers' own for inpainting, of the parts in a folder."""
@@ -57,3 +59,18 @@ def in_double(pipe):
         if getattr(pipe, part, None) is not None:
             getattr(pipe, part).double()
     return pipe
+
+
+def sampled_by(pipeline, start, steps, **how):
+    """The latents that a pipeline draws by `PROMPT` from these, without guidance."""
+    height, width = (side * pipeline.vae_scale_factor for side in start.shape[2:])
+    return pipeline(
+        PROMPT,
+        height=height,
+        width=width,
+        latents=start.clone(),
+        guidance_scale=1.0,
+        num_inference_steps=steps,
+        output_type="latent",
+        **how,
+    ).images

@@ -6,6 +6,8 @@ from safetensors.torch import save_file
 
 from regrain.editing.models.loading.load import load_backbone
 
+EIGHT = torch.float8_e4m3fn
+
 
 def original_layout(model, version="sd1"):
     """Rename the weights of a diffusers model to the layout of the original
@@ -125,3 +127,25 @@ def assert_same(model, expected, parts=("unet", "vae", "text_encoder")):
         theirs = expected.parts[part].state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def in_eight_bits(weights):
+    """All matrices in 8 bits, their scales in one spelling after the other; and what
+    they should be read as."""
+    found, expected = dict(weights), {}
+    matrices = [name for name in weights if name.endswith(".weight")]
+    matrices = [name for name in matrices if weights[name].ndim > 1]
+    for number, name in enumerate(matrices):
+        whole, layer = weights[name].float(), name.removesuffix(".weight")
+        rows = [1] * (whole.ndim - 1)
+        by_row = whole.flatten(1).abs().amax(1).view(-1, *rows) / 300 + 1e-6
+        scale = by_row if number % 2 else by_row.max()
+        found[name] = (whole / scale).to(EIGHT)
+        expected[name] = found[name].float() * scale
+        shape = (((), (1,)), ((-1,), (-1, *rows)))[number % 2][number // 2 % 2]
+        end = "weight_scale" if number % 3 else "scale_weight"
+        found[f"{layer}.{end}"] = scale.reshape(shape).contiguous()
+        found[f"{layer}.{'input_scale' if number % 3 else 'scale_input'}"] = scale.max()
+        found[f"{layer}.comfy_quant"] = torch.tensor([*b"{}"], dtype=torch.uint8)
+    found["scaled_fp8"] = torch.zeros(2, dtype=EIGHT)
+    return found, expected

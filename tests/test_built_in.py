@@ -10,7 +10,7 @@ import pytest
 from json_files import read_json
 from made_models import randn
 
-from benchmarks.judge import distance
+from benchmarks.judge import distance, psnr
 from regrain.editing import (
     ArrayClip,
     EditRequest,
@@ -27,7 +27,6 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.models.unet.motion_modules import load_motion, moving
 from regrain.editing.params.written import read_control
-from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.pipeline.shipped_results import RESULT
 from regrain.editing.recipe.events import Finished, Stage
 from storybook import KINDS, replace, sample_scene

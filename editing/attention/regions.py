@@ -196,7 +196,7 @@ def _cover(
     # A frame at a time: at the size of the source, shares of all would be many times
     # the clip.
     for frame in labels.numpy():
-        covered = np.stack([frame == kind for kind in range(count)])
+        covered = frame == np.arange(count, dtype=frame.dtype)[:, None, None]
         planes = torch.from_numpy(covered.view(np.uint8)).float()
         shares.append(F.adaptive_avg_pool2d(planes, (height, width)))
     return torch.stack(shares).flatten(2)

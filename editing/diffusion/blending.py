@@ -13,8 +13,8 @@ from regrain.editing.media.lazy_frames import Mask, Masks, Rgb, RgbFrames
 
 Area = Float[Tensor, "frames 1 h w"]
 """How much of each cell is inside, 0..1."""
-Share = Float[np.ndarray, "height width"]
-"""How much of each pixel is shown, 0..1."""
+Matte = Float[np.ndarray, "height width"]
+"""How much of an edit each pixel shows, 0..1."""
 
 # Differences, of 255, of which an edit shows nothing and all; they are smoothed over so
 # many pixels. Around what it draws, an edit is the source after a round trip through the
@@ -82,8 +82,8 @@ def mask_from_attention(
 def matte(
     inside: Mask,
     feather: float,
-    opacity: Share | None = None,
-) -> Share:
+    opacity: Matte | None = None,
+) -> Matte:
     """Return how much of the edit a frame shows, 0..1: all inside a mask, nothing from
     `feather` pixels outside it, and a linear fade between.
 
@@ -101,12 +101,12 @@ def matte(
 
 
 def differing(
-    alpha: Share,
+    alpha: Matte,
     inside: Mask,
     edit: Rgb,
     source: Rgb,
     size: tuple[int, int],
-) -> Share:
+) -> Matte:
     """Return the part of a matte where an edit differs from the source.
 
     That is all inside a mask and a pixel around it, where the source's edge is blended.
@@ -175,7 +175,7 @@ def matched(
 def over(
     below: Rgb,
     above: Rgb,
-    alpha: Share,
+    alpha: Matte,
 ) -> Rgb:
     """Put a frame over another, RGB; where `alpha` (0..1) is 0, that is kept bit for
     bit."""
@@ -189,10 +189,10 @@ def over(
 
 
 def _faded(
-    alpha: Share,
+    alpha: Matte,
     mask: Mask,
-    opacity: Share,
-) -> Share:
+    opacity: Matte,
+) -> Matte:
     """Multiply a fade by the opacity inside the mask and, outside, by that of the
     mask's nearest pixel."""
     outside = (~mask).astype(np.uint8)

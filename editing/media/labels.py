@@ -612,9 +612,10 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
     else:
         frames = zip(*masks.values(), strict=True)
     shares = np.array([[mask.mean() for mask in of_frame] for of_frame in frames])
-    sizes = 100 * shares.sum(0) / np.maximum(np.count_nonzero(shares, 0), 1)
+    shown = np.count_nonzero(shares, 0)
+    sizes = 100 * shares.sum(0) / np.maximum(shown, 1)
     said = [f"{size:.0f} %" if size >= 9.5 else f"{size:.1g} %" for size in sizes]
-    counts = np.count_nonzero(shares, 0).tolist() or [0]
+    counts = shown.tolist() or [0]
     on = _listed(map(str, counts if len({*counts}) > 1 else counts[:1]))
     many = "" if len(said) == 1 else "s"
     start = f"{len(said)} region{many}: {_listed(said) or '0 %'} of the picture"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import cv2
@@ -142,17 +143,23 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames height wi
     Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large
     displacement optical flow", Eq. 5.
     """
-    return hidden_by(forward, warp(backward, forward))
-
-
-def hidden_by(forward: Flows, back: Flows) -> Bool[Tensor, "frames height width"]:
-    """Return the `occlusion` of flows, of which those back are moved along `forward`."""
-    mismatch = (forward + back).square().sum(1)
-    allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
+    back = warp(backward, forward)
+    mismatch = (forward + back).square_().sum(1)
+    allowed = forward.square().sum(1).add_(back.square_().sum(1)).mul_(0.01).add_(0.5)
+    hidden = mismatch > allowed
     height, width = forward.shape[2:]
     x, y = targets_of(forward).unbind(1)
-    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
-    return (mismatch > allowed) | outside
+    for outside in (x < 0, x > width - 1, y < 0, y > height - 1):
+        hidden |= outside
+    return hidden
+
+
+def occluded_once(
+    pair: tuple[Rgb, Rgb], there: Flows, back: Flows, method: FlowMethod
+) -> Bool[np.ndarray, "h w"]:
+    """Return the `occlusion` of the flows of a pair of frames by some method, which
+    tracks and metrics of a run share."""
+    return once(pair, lambda *_: occlusion(there, back)[0].numpy(), method)
 
 
 def trajectories(
@@ -312,15 +319,10 @@ def sampled(
     `interpolation` and `border`, the rule for positions outside, are OpenCV's.
     """
     height, width = flow.shape[:2]
-    positions = _pixel_grid(height, width) + flow
+    pixels = _pixels(height, width, torch.device("cpu"))
+    positions = pixels.permute(1, 2, 0).numpy() + flow
     read = cv2.remap(x, positions, None, interpolation, borderMode=border)
     return read.reshape(height, width, *x.shape[2:])  # OpenCV drops a single channel
-
-
-@lru_cache(maxsize=1)
-def _pixel_grid(height: int, width: int) -> Flow:
-    """Return x and y of every pixel."""
-    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).numpy()
 
 
 def follow(
@@ -338,8 +340,10 @@ def follow(
     if len(frames) < 2:
         return None
     forward, backward = estimate_both(frames[:-1], frames[1:], method)
-    flows = zip(forward.split(1), backward.split(1), strict=True)
-    occluded = torch.cat(each(lambda pair: occlusion(*pair), flows))
+    flows = zip(pairwise(frames), forward.split(1), backward.split(1), strict=True)
+    used = method if find_raft() else "dis"
+    found = each(lambda pair: occluded_once(*pair, used), flows)
+    occluded = torch.from_numpy(np.array(found))
     occluded[[frame - 1 for frame in breaks]] = True
     return trajectories(forward, occluded, size).flatten(1)
 
@@ -349,9 +353,8 @@ def targets_of(flow: Flows) -> Flows:
     return _pixels(*flow.shape[2:], flow.device) + flow
 
 
-def _pixels(
-    height: int, width: int, device: torch.device
-) -> Float32[Tensor, "2 height width"]:
+@lru_cache(maxsize=2)
+def _pixels(height: int, width: int, device: torch.device) -> Float32[Tensor, "2 h w"]:
     """Return x and y of every pixel."""
     rows = torch.arange(float(height), device=device)
     columns = torch.arange(float(width), device=device)

@@ -13,13 +13,17 @@ _LEAST_SIDE = 256  # of smaller frames, which are scanned for cuts, flow costs l
 _known: dict[object, np.ndarray] = {}
 
 
-def once(pair: tuple[Rgb, Rgb], estimate: Callable[..., np.ndarray]) -> np.ndarray:
-    """Return the flow between a pair of frames, which is estimated once in a run."""
-    key = (pair[0].shape, *(hash(frame.tobytes()) for frame in pair))
+def once(
+    pair: tuple[Rgb, Rgb], estimate: Callable[..., np.ndarray], kind: str = "flow"
+) -> np.ndarray:
+    """Return the flow between a pair of frames, or another kind of answer about it,
+    which is found once in a run."""
+    seen = (hash(frame.tobytes()) for frame in pair)
+    key = (kind, pair[0].shape, *seen)
     flow = _known.get(key)
     if flow is None:
         flow = estimate(*pair)
-        is_large = min(flow.shape[1:]) >= _LEAST_SIDE
+        is_large = min(pair[0].shape[:2]) >= _LEAST_SIDE
         # The first are kept, not the last: metrics begin at the first frame again.
         if is_large and (len(_known) + 1) * flow.nbytes <= _MOST:
             _known[key] = flow

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Float32
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.lazy_frames import (
-    Frames,
     Grey,
-    LazyFrames,
     Mask,
     Rgb,
     windows,
 )
-from regrain.editing.motion.flow import estimate_both, hidden_by, warp
+from regrain.editing.motion.flow import estimate_both, occluded_once, warp
 from regrain.editing.recipe.events import EditResult, Progress
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.texts import Content
 from regrain.editing.storage.threads import each
 
 Metrics = Content
-Masks = Bool[np.ndarray | LazyFrames, "frames height width"]
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
+_TILE = 64  # pixels of a side, so that what is computed of it stays in the cache
+_REACH = 5  # of the window of the structural similarity, from its middle
 
 
-class _Mean:
+class Mean:
     """A running mean; None while it is empty."""
 
     def __init__(self) -> None:
@@ -42,12 +41,14 @@ class _Mean:
         self._weight = 0.0
 
     def add(self, more: Sum) -> None:
+        """Add a sum."""
         total, weight = more
         self._total += total
         self._weight += weight
 
     @property
     def value(self) -> float | None:
+        """The mean so far."""
         return self._total / self._weight if self._weight else None
 
     @property
@@ -58,7 +59,7 @@ class _Mean:
         return min(BEST_PSNR, 10 * float(np.log10(255**2 / self.value)))
 
 
-_Means = defaultdict[str, _Mean]
+_Means = defaultdict[str, Mean]
 
 
 _Frame = tuple[Rgb, Rgb, Rgb, Mask, Grey]
@@ -88,11 +89,11 @@ def measuring(
         inside_before, inside_after, outside_before, outside_after (0..1). None if there
         is nothing to measure: no pixel outside, or only one frame.
     """
-    means: _Means = defaultdict(_Mean)
-    by_region = {region.name: _Mean() for region in request.edited}
+    means: _Means = defaultdict(Mean)
+    by_region = {region.name: Mean() for region in request.edited}
     labels = {region.name: region.label for region in request.regions}
     attention: dict[str, _Means] = {
-        name: defaultdict(_Mean) for name in labels if name in result.attention
+        name: defaultdict(Mean) for name in labels if name in result.attention
     }
     last: list[_Frame] = []
     shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
@@ -100,7 +101,7 @@ def measuring(
     for number, (start, stop) in enumerate(parts, 1):
         read = [frames[start:stop] for frames in (*shown, request.areas)]
         frames: list[_Frame] = [*zip(*read, strict=True)]
-        for alike in each(lambda one: _similarity(one[0], one[1], ~one[3]), frames):
+        for alike in each(lambda one: similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
         for own, of_edit in each(
             _warping, pairwise(one[:2] for one in [*last, *frames])
@@ -108,11 +109,11 @@ def measuring(
             means["own"].add(own)
             means["edit"].add(of_edit)
         for index, (source, frame, alone, inside, areas) in enumerate(frames, start):
-            means["outside"].add(_squares(source, frame, ~inside))
-            means["alone"].add(_squares(source, alone, ~inside))
-            means["inside"].add(_squares(source, frame, inside))
+            means["outside"].add(squares(source, frame, ~inside))
+            means["alone"].add(squares(source, alone, ~inside))
+            means["inside"].add(squares(source, frame, inside))
             for name, mean in by_region.items():
-                mean.add(_squares(source, frame, areas == labels[name]))
+                mean.add(squares(source, frame, areas == labels[name]))
             for name, shares in attention.items():
                 area = areas == labels[name]
                 _add_attention(shares, result.attention[name], index, area)
@@ -133,46 +134,42 @@ def measuring(
     }
 
 
-def psnr(a: Frames, b: Frames, where: Masks) -> float | None:
-    """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100;
-    None for no pixel."""
-    return _mean_of(_squares, a, b, where).decibels
+def squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
+    """Add up the squares of differences over the pixels `where` and channels."""
+    asked = where.view(np.uint8)
+    total = cv2.norm(a, b, cv2.NORM_L2SQR, asked)
+    return round(total), 3 * cv2.countNonZero(asked)  # whole, but for rounding
 
 
-def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
-    """Compute the structural similarity averaged over the pixels `where` and channels;
-    None for no pixel.
+def similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
+    """Add up the structural similarity over the pixels `where` and channels.
+
+    Where all that a window reaches is alike, it is 1; else it is computed tile by tile.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to
     structural similarity", Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
-    return _mean_of(_similarity, a, b, where).value
+    asked = where.view(np.uint8)
+    pixels = cv2.countNonZero(asked)
+    alike = cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0))
+    window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+    changed = cv2.bitwise_and(asked, cv2.dilate(~alike, window))
+    total = 3.0 * (pixels - cv2.countNonZero(changed))
+    edges = (_REACH,) * 4
+    both = [cv2.copyMakeBorder(x, *edges, cv2.BORDER_REFLECT_101) for x in (a, b)]
+    for y, x in product(*(range(0, side, _TILE) for side in where.shape)):
+        left, top, wide, high = cv2.boundingRect(changed[y : y + _TILE, x : x + _TILE])
+        if wide:
+            rows = slice(y + top, y + top + high + 2 * _REACH)
+            columns = slice(x + left, x + left + wide + 2 * _REACH)
+            found = _similarities(*(frame[rows, columns] for frame in both))
+            inner = changed[rows, columns][:high, :wide] > 0
+            total += float(found[inner].sum(dtype=np.float64))
+    return total, 3 * pixels
 
 
-def warp_error(source: Frames, edited: Frames) -> float | None:
-    """Measure the deviation of an edit from the source's motion, 0..1; see `_warping`.
-    None for one frame."""
-    mean = _Mean()
-    for pair in pairwise(zip(source, edited, strict=True)):
-        mean.add(_warping(pair)[1])
-    return mean.value
-
-
-def _mean_of(add: Callable[..., Sum], a: Frames, b: Frames, where: Masks) -> _Mean:
-    mean = _Mean()
-    for frames in zip(a, b, where, strict=True):
-        mean.add(add(*frames))
-    return mean
-
-
-def _squares(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    total = cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
-    return round(total), 3 * int(where.sum())  # whole, but for rounding
-
-
-def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
-    if not where.any():
-        return 0.0, 0
+def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
+    """Return the similarity of all pixels but the outermost."""
     blur = partial(cv2.GaussianBlur, ksize=(11, 11), sigmaX=1.5)
     # Halves of sum and difference, near 0: single precision is enough for their squares.
     middle = np.float32(128)
@@ -189,8 +186,7 @@ def _similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     c2 = np.float32((0.03 * 255) ** 2 / 2)
     numerator = (light - off + c1) * (var_both - var_half + c2)
     denominator = (light + off + c1) * (var_both + var_half + c2)
-    similarity = (numerator / denominator)[where]
-    return float(similarity.sum(dtype=np.float64)), similarity.size
+    return (numerator / denominator)[_REACH:-_REACH, _REACH:-_REACH]
 
 
 def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
@@ -206,14 +202,15 @@ def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     before, after = pair
     # Always DIS, so that figures of different machines compare.
     forward, backward = estimate_both(before[0][None], after[0][None], "dis")
-    planes = np.stack([*backward[0].numpy(), *_planes(after)])
-    moved = warp(torch.from_numpy(planes)[None], forward)
-    visible = ~hidden_by(forward, moved[:, :2])[0].numpy()
+    shown = (before[0], after[0])
+    visible = ~occluded_once(shown, forward, backward, "dis")
+    planes = np.float32(_planes(after))
+    moved = warp(torch.from_numpy(planes)[None], forward)[0].numpy()
     off = [
         cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
-        for one, other in zip(_planes(before), moved[0, 2:].numpy(), strict=True)
+        for one, other in zip(_planes(before), moved, strict=True)
     ]
-    seen = int(visible.sum())
+    seen = cv2.countNonZero(visible.view(np.uint8))
     largest = 3 * 255
     return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
 

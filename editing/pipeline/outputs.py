@@ -255,15 +255,14 @@ def write_outputs(
             written["whole"] = write_whole(
                 folder / WHOLE, stretch, result.frames, clip.size
             )
-        unseen: list[str] = []
+        warnings = [*cast(list[str], written.get("warnings", []))]
         for name, frames in _explaining(result, request):
             path = folder / name
             times = {} if "by_step" in name else timing
             path.parent.mkdir(exist_ok=True)
-            with looking_on(name, unseen), replacing(path) as part:
+            with looking_on(name, warnings), replacing(path) as part:
                 write_video(part, frames, clip.fps, **times)
-        if unseen:
-            written["warnings"] = cast(list[str], written["warnings"]) + unseen
+        written["warnings"] = warnings
         # JSON has no NaN; fractions become text, NumPy scalars numbers.
         text = json.dumps(written, default=_plain)
         plain = json.loads(text, parse_constant=lambda _: None)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import Frames, LabelFrames, LazyFrames, Rgb, Size
+from regrain.editing.media.lazy_frames import AnyLabels, Frames, LazyFrames, Rgb, Size
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
@@ -183,7 +183,7 @@ class Compositor:
     def _edits(self, number: int) -> list[Frames]:
         return [one.edits[number] for one in self._drawn]
 
-    def _matte(self, edit: int, start: int, stop: int) -> LabelFrames:
+    def _matte(self, edit: int, start: int, stop: int) -> AnyLabels:
         """Read how much of an edit, by its number, is shown in all places."""
         _, shares = self._over(self._edits(edit), self._source, start, stop)
         return np.rint(255 * shares).astype(np.uint8)

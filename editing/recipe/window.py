@@ -121,7 +121,7 @@ def pooled(areas: LazyFrames, pool: Callable[[Tensor], Tensor]) -> Tensor:
     which few are read at a time."""
     found = []
     for start, stop in windows(len(areas)):
-        found += each(pool, torch.tensor(areas.read(start, stop)).split(1))
+        found += each(pool, torch.from_numpy(areas.read(start, stop)).split(1))
     return torch.cat(found)
 
 

@@ -198,7 +198,7 @@ def find_boxes(
     views = [_view(edges[start:stop], fps) for start, stop in spans]
     wanted = [_wanted(view, size, focus) for view in views]
     known = [side for side in wanted if side]
-    if not known or all(side == size for side in known):
+    if all(side == size for side in known):
         return None
     largest = max(known, key=math.prod)
     # all in the ratio of the largest or, where that does not fit, the frame's

@@ -234,7 +234,9 @@ class EditRequest(Draft):
         edited = [region.label for region in self.edited]
 
         def inside(some: LabelFrames) -> Masks:
-            return np.isin(some, edited) if edited else np.ones(some.shape, bool)
+            if not edited:
+                return np.ones(some.shape, bool)
+            return np.logical_or.reduce([some == label for label in edited])
 
         return labels.changed(inside, bool)
 

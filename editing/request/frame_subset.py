@@ -75,6 +75,5 @@ def read_some(
         return read(0, 0)
     breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     runs = pairwise([0, *breaks, len(numbers)])
-    return np.concatenate(
-        [read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs]
-    )
+    found = [read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs]
+    return np.concatenate(found) if breaks else found[0]

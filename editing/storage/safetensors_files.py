@@ -32,6 +32,8 @@ _NAME = re.compile(
 )
 _ENDING = ".safetensors"
 _TEXTS = (".json", ".txt")
+# What diffusers says of a weight of another size than that of its network.
+_SHAPES = re.compile(r"because (\S+) expected shape .*?(\[.*?\]).*?(\[.*?\])")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 PACKED = ".gguf"
@@ -195,18 +197,31 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         boundary("model", f"{said} Download it again.", ModelError),
         _named(folder, files, stem) as place,
     ):
-        model, report = kind.from_pretrained(
-            place,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            variant=chosen.variant or None if chosen else None,
-        )
+        try:
+            model, report = kind.from_pretrained(
+                place,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                variant=chosen.variant or None if chosen else None,
+                ignore_mismatched_sizes=stem == TRANSFORMERS,  # which reports them
+            )
+        except ValueError as error:
+            if shapes := _SHAPES.search(str(error)):
+                raise _other_size(title, *shapes.groups()) from error
+            raise
         settle(model, marks, report["unexpected_keys"], title)
+    for name, found, expected in sorted(report["mismatched_keys"]):
+        raise _other_size(title, name, [*expected], [*found])
     check_read(report["missing_keys"], title)
     check_finite(model.named_parameters(), title)
     return model
+
+
+def _other_size(title: str, name: str, expected: object, found: object) -> ModelError:
+    said = f"{title} has {name} of {found}, config.json says {expected}"
+    return ModelError("model", f"{said}. Download it again.")
 
 
 def check_read(missing: Collection[str], title: str) -> None:

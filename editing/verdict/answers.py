@@ -48,6 +48,14 @@ def lines(report: Report) -> list[str]:
     return said
 
 
+def doubts(report: Report) -> list[str]:
+    """Return what was said of the regions of the first edit that are not there, or only
+    just: of a quick try nothing else, since many that nobody could name are nearest to
+    their words (`benchmarks/README.md`)."""
+    looked = [one for edit in _edits(report)[:1] for one in edit["regions"]]
+    return [one["says"] for one in looked if "share" in one and not one["there"]]
+
+
 def tally(report: Report) -> str:
     """Say how many regions of a run are there; nothing if nobody looked."""
     there = [one for one in seen(report) if one is not None]

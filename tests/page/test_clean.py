@@ -59,6 +59,7 @@ def say_a_wrong_word(page):
 
 def try_a_frame(page):
     page.click("text=Quick try")
+    assert page.evaluate("document.activeElement.id") == "run"  # it has to go away
     page.wait_for_selector(".rg-still:not([hidden])")
     page.wait_for_selector("#history li")
 

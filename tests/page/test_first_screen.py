@@ -268,8 +268,15 @@ def test_a_whole_edit_by_keyboard(server, open_page):
 
     tab_to(".rg-opener")
     press(page, "Enter")
+    page.wait_for_selector(".rg-gallery", state="visible")
+    # Its cards are one stop; behind it the focus would be below what is open.
+    tab_to(".rg-gallery > *")
+    press(page, "Tab")
+    page.wait_for_selector(".rg-gallery", state="hidden")
+    press(page, "Shift+Tab", "Enter")
     tab_to(".rg-gallery > *")
     press(page, "End", "Enter")
+    page.wait_for_function("document.activeElement.matches('.rg-opener')")
     page.wait_for_selector(
         "[data-name='02_discs_and_lawn'][aria-pressed=true]", state="attached"
     )
@@ -284,6 +291,11 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     page.wait_for_selector(".rg-download, [role=alert]")
     assert page.locator("[role=alert]").count() == 0
     tab_to(".rg-download")
+    tab_to(".rg-card-line")
+    press(page, "Enter")
+    tab_to("[data-act=delete]")
+    press(page, "Enter")  # the focus does not vanish with what had it
+    page.wait_for_function("document.activeElement.innerText === 'Regions'")
 
 
 def test_a_wrong_setting_is_unfolded(page):

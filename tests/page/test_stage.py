@@ -369,6 +369,7 @@ def test_on_a_phone_words_come_from_below_and_run_is_one_line(server, open_page)
     page.locator(".rg-bubble-try").tap()
     page.wait_for_selector(".rg-still:has-text('Try')")
     assert page.is_hidden(".rg-bubble")  # it lay over Run
+    assert page.evaluate("document.activeElement.localName") == "canvas"
     page.wait_for_function(ENDED)
     open_sheet(page, RIGHT)
     page.get_by_label("Close (Esc)").tap()

@@ -3,6 +3,7 @@
 import { isOpen, keepName, keptName } from "./head/page_name.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
+import { TITLE } from "./shared/notify.js";
 
 // Under which the browser keeps things.
 const OWN = "regrain-own"; // the page of this browser that last had a clip of one's own
@@ -67,6 +68,7 @@ const reloadAfterRestart = async () => {
   const answer = await fetch(apiUrl("/app_id")).catch(() => null);
   hub.lost = !answer?.ok || (await answer.json()).app_id !== window.gradio_config.app_id;
   document.body.classList.toggle("rg-lost", hub.lost);
+  if (hub.lost) document.title = TITLE;
   if (answer?.ok && hub.lost) location.reload();
 };
 

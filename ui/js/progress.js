@@ -2,7 +2,7 @@
 // How far the run is, and what went wrong.
 import { childrenOf, fillWith, inOrder, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
-import { notify } from "./shared/notify.js";
+import { notify, TITLE } from "./shared/notify.js";
 import { clearWrong, markWrong, whenChanged } from "./shared/wrong.js";
 
 /** @typedef {import("./types").ProgressView} ProgressView */
@@ -82,7 +82,6 @@ const noteRunning = (on) => {
   hub.tell("running", on);
 };
 
-const TITLE = "Regrain";
 const INTERRUPTED = "The run was interrupted: the server has begun anew. Press Run again.";
 
 /** @param {ProgressView} value */

@@ -45,6 +45,7 @@ const start = () => {
   hub.attemptFrame = frameShown();
   hub.tell("attempt");
   hub.trying = true;
+  if (document.activeElement?.closest(".rg-tries")) run.focus({ preventScroll: true }); // a run hides the try
   run.click();
   hub.trying = false;
   hub.editor?.go(hub.attemptFrame);

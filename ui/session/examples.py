@@ -9,11 +9,9 @@ from os.path import commonprefix
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-from jaxtyping import UInt8
-
 from regrain.editing.errors import EditingError
 from regrain.editing.media.labels import Labels
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
@@ -106,7 +104,7 @@ def _prepare(project: Path, media: Path) -> Example:
     return Example(opened, _picture(frame, media / "before.webp"))
 
 
-def _picture(frame: UInt8[np.ndarray, "height width 3"], path: Path) -> str:
+def _picture(frame: Rgb, path: Path) -> str:
     """Write a small picture of a frame, and return its path."""
     shrunk(frame, _SIDE).save(path, quality=75)
     return str(path)

@@ -222,9 +222,11 @@ class Projects:
 
     def _keep_all(self) -> None:
         while self._awake.wait():
+            # before it looks: who comes meanwhile wakes it again
+            self._awake.clear()
             open_now = list(self._sessions())
-            if not open_now:
-                self._awake.clear()
+            if open_now:
+                self._awake.set()
             for page, session in open_now:
                 self.keep(page, session, whole=False)
             time.sleep(_PAUSE)

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import GREY, read_picture, shown
+from regrain.editing.media.lazy_frames import Rgba
 from regrain.ui.server.media import data_url
 from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
@@ -126,9 +126,7 @@ def _as_seen(path: str, ground: int, changed: int) -> str:
     return data_url(shown(Path(path), _SHOWN, FIELD, ground=ground), _SHOWN)
 
 
-def _keep(
-    session: Session, label: int, pixels: UInt8[np.ndarray, "h w 4"], folder: Path
-) -> str:
+def _keep(session: Session, label: int, pixels: Rgba, folder: Path) -> str:
     """Write a picture under its fingerprint, give it to a region, and return where it
     is."""
     buffer = io.BytesIO()

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-import numpy as np
-from jaxtyping import Bool
 from pydantic import (
     Discriminator,
     PlainSerializer,
@@ -18,6 +16,7 @@ from pydantic import (
 )
 
 from regrain.editing.media.coco import runs
+from regrain.editing.media.lazy_frames import Mask
 from regrain.masks.draw import (
     BrushStroke,
     Rectangle,
@@ -30,7 +29,6 @@ from regrain.masks.draw import (
 )
 from regrain.ui.values.kept import Content, Packed
 
-Mask = Bool[np.ndarray, "height width"]
 CLICKS = "clicks"  # finder of a mask, where a project says no more
 
 

@@ -16,6 +16,7 @@ from regrain.editing.verdict.answers import fewest, lines, rank, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
+IS_THERE = "Is it there?"
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""
 STEADY = 1.4
@@ -36,7 +37,7 @@ def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     and maybe doubt."""
     metrics = report.get("metrics", {})
     found = {
-        "Is it there?": _there(report),
+        IS_THERE: _there(report),
         "What stayed": _stayed(metrics, request),
         "How steady": _steady(metrics),
     }

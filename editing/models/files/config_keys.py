@@ -15,8 +15,8 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What the network of a Stable Diffusion may output."""
 
 
-# What trainers and older programs write beside them: averages of weights, and the side
-# of pictures where the network does not ask for it.
+# What trainers and older programs write beside them: averages of weights, the side of
+# pictures where the network does not ask for it, and levels of a motion adapter's model.
 _BESIDE = (
     "decay",
     "inv_gamma",
@@ -27,24 +27,14 @@ _BESIDE = (
     "use_ema_warmup",
     "tensor_format",
     "sample_size",
+    "beta_schedule",
 )
 # Of keys of older versions, and of what is returned, the values that change nothing.
 _OLD: Mapping[str, tuple[object, ...]] = {
     "predict_epsilon": (None, True),
-    "return_dict": (None, True),
+    "return_dict": (True,),
+    "output_hidden_states": (None, False, True),
     "pruned_heads": (None, {}),
-}
-_TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
-_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-# Of the parts that model_index.json names, the classes that are read.
-_OF_INDEX: Mapping[str, tuple[str, ...]] = {
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL", "AutoencoderDC"),
-    "text_encoder": _TEXT_ENCODERS,
-    "text_encoder_2": _TEXT_ENCODERS,
-    "tokenizer": _TOKENIZERS,
-    "tokenizer_2": _TOKENIZERS,
-    "scheduler": tuple(NEAREST),
 }
 _FLOWS = (
     "FlowMatchEulerDiscreteScheduler",
@@ -57,24 +47,24 @@ _FLOWS = (
     "SASolverScheduler",
 )
 _WANS = ("WanTransformer3DModel", "WanVACETransformer3DModel")
-_OF_VIDEO: Mapping[str, tuple[str, ...]] = {
-    "transformer": _WANS,
-    "transformer_2": _WANS,
-    "vae": ("AutoencoderKLWan",),
-    "text_encoder": ("UMT5EncoderModel",),
-    "scheduler": _FLOWS,
-}
-_NEVER_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
-# Of each class of text encoder, the kinds that files may say, and its title.
-_TEXT_KINDS: Mapping[str, tuple[str | None, ...]] = {
-    "CLIPTextConfig": (None, "clip_text_model", "clip"),
-    "UMT5Config": (None, "umt5"),
-}
-_TEXT_TITLES = {"CLIPTextConfig": "CLIP", "UMT5Config": "UMT5"}
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+# Of model_index.json, the parts that are read and the classes that they may have, and
+# parts that change no result.
+_READ = _words(
+    "unet transformer transformer_2 vae text_encoder text_encoder_2 tokenizer "
+    "tokenizer_2 scheduler"
+)
+_CLASSES = _words(
+    "UNet2DConditionModel AutoencoderKL AutoencoderDC CLIPTextModel "
+    "CLIPTextModelWithProjection CLIPTokenizer CLIPTokenizerFast"
+).union(NEAREST)
+_OF_VIDEO = _words("AutoencoderKLWan UMT5EncoderModel").union(_FLOWS, _WANS)
+_NEVER_NEEDED = _words("safety_checker feature_extractor image_encoder")
 
 
 Runnable = Mapping[str, tuple[object, ...]]
@@ -95,6 +85,7 @@ _NETWORK: Runnable = {
     "addition_embed_type": (None, "text_time"),
     "downsample_padding": (1,),  # with another, halves have other sides
 }
+_BLOCKS = ("ResBlock", "EfficientViTBlock")
 _COLOURS: Runnable = {
     "in_channels": (3,),
     "out_channels": (3,),
@@ -129,7 +120,16 @@ ALLOWED: Mapping[str, Runnable] = {
     },
     "MotionAdapter": {"conv_in_channels": (None, 0)},
     "AutoencoderKL": _COLOURS,
-    "AutoencoderDC": {"in_channels": (3,)},
+    "AutoencoderDC": {
+        "in_channels": (3,),
+        "encoder_block_types": _BLOCKS,
+        "decoder_block_types": _BLOCKS,
+        "upsample_block_type": ("pixel_shuffle", "interpolate"),
+        "downsample_block_type": ("pixel_unshuffle", "conv", "Conv"),
+        "decoder_norm_types": ("rms_norm", "batch_norm"),
+        "decoder_act_fns": _FUNCTIONS,
+        "decoder_conv_act_fn": _FUNCTIONS,
+    },
     "WanTransformer3DModel": _VIDEO,
     "WanVACETransformer3DModel": _VIDEO,
     "AutoencoderKLWan": {
@@ -155,6 +155,7 @@ HONOURED = _words(
 )
 """Keys of schedulers that are read, or that a sampler takes the place of."""
 SCHEDULER: Runnable = {
+    "_class_name": (None, *NEAREST),
     "thresholding": _OFF,
     "use_flow_sigmas": _OFF,
     "use_dynamic_shifting": _OFF,
@@ -188,8 +189,14 @@ _ACTIVATIONS = (
     "swish",
 )
 OF_TEXT: Mapping[str, Runnable] = {
-    "CLIPTextConfig": {"hidden_act": _ACTIVATIONS},
+    "CLIPTextConfig": {
+        "model_type": (None, "clip_text_model", "clip"),
+        "quantization_config": _OFF,
+        "hidden_act": _ACTIVATIONS,
+    },
     "UMT5Config": {
+        "model_type": (None, "umt5"),
+        "quantization_config": _OFF,
         "feed_forward_proj": (
             "gated-gelu",
             *_ACTIVATIONS,
@@ -222,11 +229,6 @@ BESIDE_TEXT = _words(
 )
 """Keys beside those of text encoders that change no vector that is read."""
 
-_FAMILIES = {
-    "EDM": "an EDM model",
-    "FlowM": "a flow model with a UNet",
-    "Karras": "an EDM model",
-}
 # Of each part of a model, the classes that are read, the first where the file names
 # none.
 CLASSES: Mapping[str, tuple[str, ...]] = {
@@ -250,25 +252,19 @@ def check_keys(content: Values, part: str, place: str) -> None:
     Raises:
         ModelError: It is of another class, or a key has such a value.
     """
-    name = content.get("_class_name")
     if part == "flow":
         _refuse_values(content, FLOW, place)
         both = [content.get("flow_shift"), content.get("shift")]
         if all(both) and both[0] != both[1]:
             raise unsupported(place, "flow_shift and shift", both, "Keep one")
     elif part == "scheduler":
-        if name is not None and str(name) not in NEAREST:
-            raise _other_class(place, family_of_scheduler(name) or shorten(name))
         _refuse_values(content, SCHEDULER, place)
         _refuse_unknown(content, HONOURED.union(SCHEDULER, _BESIDE), place)
     elif part in CLASSES:
         classes = CLASSES[part]
-        if name not in (None, *classes):
-            raise _other_class(
-                place, shorten(name), f"Use a model with {' or '.join(classes)}"
-            )
-        allowed = ALLOWED.get(str(name or classes[0]), {})
-        _refuse_values(content, allowed, place)
+        _refuse_values(content, {"_class_name": (None, *classes)}, place)
+        name = str(content.get("_class_name") or classes[0])
+        _refuse_values(content, ALLOWED[name], place)
 
 
 def check_known(content: Values, part: str, place: str) -> None:
@@ -277,10 +273,8 @@ def check_known(content: Values, part: str, place: str) -> None:
     import diffusers
 
     name = str(content.get("_class_name") or CLASSES[part][0])
-    if name in ALLOWED:
-        known = signature(getattr(diffusers, name).__init__).parameters
-        ours = ("beta_schedule",) if part == "motion" else ()  # of its model
-        _refuse_unknown(content, {*known, *_BESIDE, *ours}, place)
+    known = signature(getattr(diffusers, name).__init__).parameters
+    _refuse_unknown(content, {*known, *_BESIDE}, place)
 
 
 def with_defaults(content: Values, place: str) -> Content:
@@ -298,17 +292,19 @@ def with_defaults(content: Values, place: str) -> Content:
     # a class without the key spaces its levels so
     whole = {"timestep_spacing": "linspace", **usual, **content}
     if not whole.keys() >= {"beta_start", "beta_end", "beta_schedule"}:
-        given = f"{name} without levels"
-        raise _other_class(place, given, "Add beta_start, beta_end and beta_schedule")
+        advice = "Add beta_start, beta_end and beta_schedule"
+        raise unsupported(place, "no levels, but", name, advice)
     return whole
 
 
-def _refuse_values(content: Values, values: Runnable, place: str) -> None:
+def _refuse_values(
+    content: Values, values: Runnable, place: str, advice: str = "Use another model"
+) -> None:
     for key, allowed in values.items():
         value = content.get(key, allowed[0])
         entries = value if isinstance(value, list | tuple) else [value]
         if not all(entry in allowed for entry in entries):
-            raise unsupported(place, key, value)
+            raise unsupported(place, key, value, advice)
 
 
 def unsupported(
@@ -333,50 +329,32 @@ def _refuse_unknown(content: Values, known: Collection[str], place: str) -> None
             )
 
 
-def check_text_encoder(
-    content: Values, place: str, name: str = "CLIPTextConfig"
-) -> None:
+def check_text_encoder(content: Values, place: str, name: str) -> None:
     """Refuse the configuration of a text encoder of another class than that of `name`,
     whose weights are packed, or that asks for what is not done, by a ModelError.
     Imports transformers."""
     import transformers
 
-    kind = content.get("model_type")
-    if kind not in _TEXT_KINDS[name]:
-        raise ModelError(
-            "model",
-            f"{place} is of {shorten(kind)}, which is not supported. Use a model "
-            f"with {_TEXT_TITLES[name]}'s text encoder.",
-        )
-    if content.get("quantization_config"):
-        raise ModelError(
-            "model",
-            f"{place} has quantization_config, which is not supported. Use a "
-            "model of 16 bits.",
-        )
     _refuse_values(content, OF_TEXT[name], place)
-    written = getattr(transformers, name)().to_dict()
-    known = BESIDE_TEXT.union(written).difference(_OLD)
+    kind = getattr(transformers, name)
+    known = BESIDE_TEXT.union(kind().to_dict()).difference(_OLD)
     _refuse_unknown(content, known, place)
+    try:
+        kind(**content)
+    except Exception as error:  # the library names the key
+        raise ModelError("model", f"{place}: {error}. Use another model.") from error
 
 
 def check_index(content: Values, place: str, is_video: bool) -> None:
     """Refuse a model_index.json that names a part of another class than those that are
     read, or needs what nobody gives here, by a ModelError."""
-    for part, allowed in (_OF_VIDEO if is_video else _OF_INDEX).items():
+    allowed = _OF_VIDEO if is_video else _CLASSES
+    for part in _READ.difference({"tokenizer"} if is_video else ()):
         named = class_in_index(content, part)
         if named not in (None, *allowed):
-            raise ModelError(
-                "model",
-                f"{place} names {shorten(named)} as {part}, which is not "
-                "supported. Use another model.",
-            )
-    if content.get("requires_aesthetics_score"):
-        raise ModelError(
-            "model",
-            f"{place} has requires_aesthetics_score, as SDXL's refiner. Use its "
-            "base model.",
-        )
+            raise unsupported(place, part, named)
+    refiner = {"requires_aesthetics_score": _OFF}
+    _refuse_values(content, refiner, place, "Use the base model, not the refiner")
 
 
 def class_in_index(content: Values, part: str) -> str | None:
@@ -392,24 +370,6 @@ def unused_parts(content: Values) -> list[str]:
     return [
         f"The model's {part} is not used."
         for part in content
-        if part not in {*_OF_INDEX, *_OF_VIDEO}
-        and part not in _NEVER_NEEDED
+        if part not in _READ | _NEVER_NEEDED
         and class_in_index(content, part) is not None
     ]
-
-
-def family_of_scheduler(name: object) -> str | None:
-    """Return what a model with this scheduler is, if it is none of `NEAREST`, as
-    shown to users; None without a word for it."""
-    for start, title in _FAMILIES.items():
-        if str(name).startswith(start):
-            return f"{title} ({name})"
-    return None
-
-
-def _other_class(
-    place: str, given: str, advice: str = "Use another model"
-) -> ModelError:
-    return ModelError(
-        "model", f"{place} is of {given}, which is not supported. {advice}."
-    )

@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -37,6 +38,7 @@ _Wide = Annotated[int, Field(ge=1, le=65_536)]
 _Few = Annotated[int, Field(ge=1, le=128)]
 _Side = Annotated[int, Field(ge=1, le=1024)]
 _Level = Annotated[float, Field(ge=-1000, le=1000)]
+_Spread = Annotated[float, Field(ge=1e-6, le=1000)]
 _Deep = Annotated[int, Field(ge=0, le=128)]
 _Widths = Annotated[list[_Width], Field(min_length=1, max_length=8)]
 _Small = Annotated[float, Field(ge=0, le=1)]
@@ -46,10 +48,8 @@ def _dividing(key: str) -> AfterValidator:
     """Return what checks that a number divides that, or those, of a key before it."""
 
     def check(given: int, known: Any) -> int:
-        others = known.data.get(key) or []
-        for other in others if isinstance(others, list) else [others]:
-            if other % given:
-                raise ValueError(f"expected a divisor of {key}")
+        if np.any(np.mod(known.data.get(key) or 0, given)):
+            raise ValueError(f"expected a divisor of {key}")
         return given
 
     return AfterValidator(check)
@@ -76,10 +76,10 @@ class SchedulerConfig(_Config):
     num_train_timesteps: int = Field(1000, ge=2, le=100_000)
     beta_start: float = Field(0.0001, gt=0, lt=1)
     beta_end: float = Field(0.02, gt=0, lt=1)
-    beta_schedule: str = Field("linear", max_length=100)
+    beta_schedule: str = "linear"
     trained_betas: list[float] | None = Field(None, min_length=2, max_length=100_000)
-    timestep_spacing: str = Field("leading", max_length=100)
-    prediction_type: str = Field("epsilon", max_length=100)
+    timestep_spacing: str = "leading"
+    prediction_type: str = "epsilon"
     steps_offset: int = Field(0, ge=0, le=1000)
     set_alpha_to_one: bool = True
     rescale_betas_zero_snr: bool = False
@@ -101,7 +101,7 @@ class UNetConfig(_Convolutional):
     attention_head_dim: _Side | list[_Width] = 8
     down_block_types: list[str] | None = Field(None, max_length=8)
     up_block_types: list[str] | None = Field(None, max_length=8)
-    addition_embed_type: str | None = Field(None, max_length=100)
+    addition_embed_type: str | None = None
     addition_time_embed_dim: _Width | None = None
     projection_class_embeddings_input_dim: _Wide | None = None
 
@@ -184,9 +184,6 @@ class TransformerConfig(_Config):
 class AutoencoderConfig(_Convolutional):
     """vae/config.json."""
 
-    class_name: Literal["AutoencoderKL", "AutoencoderDC"] | str = Field(
-        "AutoencoderKL", alias="_class_name"
-    )
     in_channels: _Few = 3
     latent_channels: _Few = 4
     # of Wan
@@ -194,27 +191,34 @@ class AutoencoderConfig(_Convolutional):
     scale_factor_spatial: _Few = 8
     dim_mult: list[_Few] = [1, 2, 4, 4]
     temperal_downsample: list[bool] | None = None
+    # of AutoencoderDC; of each level
+    encoder_block_out_channels: _Widths = []
+    decoder_block_out_channels: _Widths = []
+    encoder_layers_per_block: list[_Deep] = []
+    decoder_layers_per_block: list[_Deep] = []
+    encoder_qkv_multiscales: list[list[_Few]] = []
+    decoder_qkv_multiscales: list[list[_Few]] = []
+    attention_head_dim: _Side = 32
     scaling_factor: float = Field(0.18215, gt=0, le=1000)
     layers_per_block: _Few | list[_Few] = 2
     shift_factor: _Level | None = None
     latents_mean: list[_Level] | None = Field(None, max_length=128)
-    latents_std: list[_Level] | None = Field(None, max_length=128)
+    latents_std: list[_Spread] | None = Field(None, max_length=128)
 
     @field_validator("latents_mean", "latents_std", "temperal_downsample")
     @classmethod
     def _of_every_channel(
-        cls, given: list[float] | list[bool] | None, known: Any
-    ) -> list[float] | list[bool] | None:
+        cls, given: Sequence[float] | None, known: Any
+    ) -> Sequence[float] | None:
         """Check that there is a number for each channel, or between two levels."""
-        count = known.data.get("z_dim") or known.data.get("latent_channels")
+        before = known.data
+        count = before.get("z_dim") or before.get("latent_channels")
         if known.field_name == "temperal_downsample":
-            count = len(known.data.get("dim_mult", ())) - 1
+            count = len(before.get("dim_mult", ())) - 1
         if given is not None and len(given) != count:
             raise ValueError(f"expected {count} of them")
-        if given is not None and known.data.get("shift_factor"):
+        if given is not None and before.get("shift_factor"):
             raise ValueError("expected nothing beside shift_factor")
-        if known.field_name == "latents_std" and min(given or [1.0]) <= 0:
-            raise ValueError("expected numbers above 0")
         return given
 
 
@@ -229,7 +233,17 @@ class TextEncoderConfig(_Config):
     projection_dim: _Width = 512
     vocab_size: Annotated[int, Field(ge=4, le=1_000_000)] = 49_408
     layer_norm_eps: float = Field(1e-5, gt=0, le=1)
-    layer_norm_epsilon: float = Field(1e-6, gt=0, le=1)  # of Wan
+    # of Wan
+    layer_norm_epsilon: float = Field(1e-6, gt=0, le=1)
+    dropout_rate: _Small = 0.1
+    d_model: _Width = 512
+    d_kv: _Width = 64
+    d_ff: _Wide = 1024
+    num_layers: _Few = 8
+    num_heads: _Few = 6
+    # half of the buckets are for each direction, half of those for a distance each
+    relative_attention_num_buckets: Annotated[int, Field(ge=4, le=128)] = 32
+    relative_attention_max_distance: Annotated[int, Field(ge=33, le=65_536)] = 128
     eos_token_id: int = Field(49_407, ge=0)
     zero_padding: bool = False
 

@@ -13,6 +13,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     check_index,
     check_known,
+    check_text_encoder,
     class_in_index,
     unused_parts,
 )
@@ -103,9 +104,14 @@ class ModelFacts:
 
     def known_config(self, name: str) -> Json:
         """Return a configuration as `config` does, of which the library knows all keys.
-        Imports diffusers."""
+        Imports that library."""
         content = self.config(name)
-        check_known(content, name.split("/")[0], self.place(name))
+        part, _, _ = name.partition("/")
+        if part.startswith("text_encoder"):
+            kind = "UMT5Config" if self.is_video else "CLIPTextConfig"
+            check_text_encoder(content, self.place(name), kind)
+        else:
+            check_known(content, part, self.place(name))
         return content
 
     def place(self, name: str) -> str:

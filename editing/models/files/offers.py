@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import family_of_scheduler
+from regrain.editing.models.files.config_keys import CLASSES
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.params.registry import SUPPORTED
 
@@ -38,7 +38,12 @@ _CONDITIONS = {
 CONTROLLED = "WanVACETransformer3DModel"
 """The class of a Wan with control blocks."""
 _LARGE = 40  # heads of Wan with 14 billion weights
-_WAN_CLASSES = ("WanTransformer3DModel", CONTROLLED)
+# How the names of schedulers of other models begin.
+_FAMILIES = {
+    "EDM": "an EDM model",
+    "FlowM": "a flow model with a UNet",
+    "Karras": "an EDM model",
+}
 
 
 class Family(NamedTuple):
@@ -67,7 +72,7 @@ def family_of_configs(
 ) -> Family | None:
     """Find the kind of a model by its index, and the configuration of its parts; all
     may be empty."""
-    if transformer and transformer.get("_class_name") in _WAN_CLASSES:
+    if transformer and transformer.get("_class_name") in CLASSES["transformer"]:
         return _wan(index, transformer)
     if unet:
         return _stable_diffusion(index, unet, scheduler)
@@ -87,7 +92,8 @@ def _other_kind(unet: Mapping, scheduler: Mapping) -> str | None:
     name = scheduler.get("_class_name")
     if name is None or str(name) in NEAREST:
         return None
-    return family_of_scheduler(name) or f"a model with {shorten(name)}"
+    known = [_FAMILIES[start] for start in _FAMILIES if str(name).startswith(start)]
+    return f"{[*known, 'a model'][0]} with {shorten(name)}"
 
 
 def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:

@@ -13,7 +13,7 @@ from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     PREDICTIONS,
-    check_text_encoder,
+    unsupported,
     with_defaults,
 )
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
@@ -91,15 +91,11 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
     scheduler = with_defaults(scheduler, facts.place(LEVELS))
     vae = facts.known_config("vae/config.json")
     unet = facts.known_config(UNET)
-    _check_text_encoder(facts, "text_encoder")
+    facts.known_config("text_encoder/config.json")
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     autoencoder = vae.get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a "
-            f"model with {' or '.join(autoencoders)}.",
-        )
+        raise unsupported(facts.place("vae/config.json"), "_class_name", autoencoder)
     if unet.get("sample_size") is None:
         raise ModelError(
             "model", f"{shorten(id)}: unet/config.json has no sample_size. Add it."
@@ -114,10 +110,10 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
     more: dict[str, int] = {}
     if unet.get("addition_embed_type"):
         check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
-        end = _check_text_encoder(facts, "text_encoder_2").get("eos_token_id", 49_407)
+        second = facts.known_config("text_encoder_2/config.json")
+        end = second.get("eos_token_id", 49_407)
         more["padding_2"] = _read_padding(folder / "tokenizer_2", id, end)
-        zero = index.get("force_zeros_for_empty_prompt", True)
-        more["empty_is_zero"] = bool(zero)
+        more["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", True))
         readers["text_encoder_2"] = CLIPTextModelWithProjection
     modules = {}
     for part, kind in readers.items():
@@ -177,14 +173,6 @@ def check_fit(id: str, fits: Mapping[str, bool]) -> None:
                 f"The parts of {shorten(id)} do not fit together: {keys}. "
                 "Download it again.",
             )
-
-
-def _check_text_encoder(facts: ModelFacts, part: str) -> Json:
-    """Read and check the configuration of a text encoder."""
-    name = f"{part}/config.json"
-    content = facts.config(name)
-    check_text_encoder(content, facts.place(name))
-    return content
 
 
 def clip_tokenizer(pad: str = "<|endoftext|>") -> "PreTrainedTokenizerBase":

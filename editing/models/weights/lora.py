@@ -199,7 +199,11 @@ def _widen(unet: Any, change: Tensors, spec: LoraSpec) -> None:
     if down is None or down.ndim != 4 or down.shape[1] != wanted:
         return
     if spec.weight != 1:
-        raise _misfit(spec, "it turns the model into one for inpainting, at weight 1")
+        raise _refused(
+            spec.model,
+            "turns the model into one for inpainting, at weight 1 alone."
+            " Set its weight to 1.",
+        )
     wide: Any = nn.Conv2d(
         wanted, old.out_channels, old.kernel_size, padding=old.padding
     )

@@ -3,6 +3,7 @@ are held by the formulas of the methods."""
 
 import pytest
 import torch
+from made_models import randn
 
 from regrain.editing.attention import frames as room
 from regrain.editing.attention.frames import tracks
@@ -12,10 +13,7 @@ BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
 
 @pytest.fixture
 def qkv():
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(
-        3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=generator
-    ).unbind()
+    return randn(3, BRANCHES * FRAMES, HEADS, TOKENS, DIM).unbind()
 
 
 def ordered(ids):

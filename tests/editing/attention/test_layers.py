@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor2_0
+from made_models import randn
 from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing.attention.layers import Grid, install
@@ -14,12 +15,7 @@ from regrain.editing.attention.layers import Grid, install
 
 @pytest.fixture(scope="module")
 def inputs():
-    generator = torch.Generator().manual_seed(0)
-    return (
-        torch.randn(3, 4, 8, 16, generator=generator),
-        501,
-        torch.randn(3, 77, 32, generator=generator),
-    )
+    return randn(3, 4, 8, 16), 501, randn(3, 77, 32, seed=1)
 
 
 @pytest.fixture(scope="module")

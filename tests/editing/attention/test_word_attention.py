@@ -9,13 +9,10 @@ from regrain.editing.attention.words import WordBinding, attend_to_words
 WORDS = torch.tensor([-1, 1, 1, -1, 2, -1])
 
 
-def case(pads, seed=0):
-    g = torch.Generator().manual_seed(seed)
+def case():
+    g = torch.Generator().manual_seed(0)
     q = torch.randn(1, 3, 40, 8, generator=g, dtype=torch.float64)
-    k, v = (
-        torch.randn(1, 3, len(WORDS) + pads, 8, generator=g, dtype=torch.float64)
-        for _ in range(2)
-    )
+    k, v = torch.randn(2, 1, 3, len(WORDS) + 30, 8, generator=g, dtype=torch.float64)
     for x in (k, v):
         x[:, :, len(WORDS) :] = x[:, :, -1:]
     codes = torch.randint(0, 3, (40,), generator=g)
@@ -29,7 +26,7 @@ def bind(codes, strength, *how, **named):
 
 def test_heads_go_in_blocks_to_the_same_numbers(monkeypatch):
     """The formula itself is held by `flow_regions_formulas`, on whole matrices."""
-    q, k, v, codes, a = case(30)
+    q, k, v, codes, a = case()
     binding = bind(codes, a, 0.3)
     whole = attend_to_words(q, k, v, binding)
     monkeypatch.setattr("regrain.editing.attention.words._BLOCK", 1)
@@ -38,7 +35,7 @@ def test_heads_go_in_blocks_to_the_same_numbers(monkeypatch):
 
 
 def test_no_strength_is_plain_attention():
-    q, k, v, codes, _ = case(30)
+    q, k, v, codes, _ = case()
     binding = bind(codes, None, columns=0.3)
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)

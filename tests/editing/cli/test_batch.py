@@ -67,16 +67,6 @@ def test_every_project_is_done_once_and_a_batch_goes_on(
     assert seed_of(out / "b") == 9
 
 
-def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
-    wrong = replace(load_project(projects[0]), prompt="an unheardof thing")
-    save_project(wrong, projects[0])
-    assert main(["batch", *map(str, projects), "-o", str(tmp_path / "out")]) == 1
-    assert names(tmp_path / "out") == ["b", "c"]
-    said = capsys.readouterr()
-    assert re.search("failed: a: .*unheardof", said.err)
-    assert "2 of 3 projects done" in said.out
-
-
 @pytest.mark.parametrize(
     ("given", "out", "said"),
     [

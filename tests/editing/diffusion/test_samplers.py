@@ -28,7 +28,7 @@ from made_models import (
     write_sdxl,
     write_small_model,
 )
-from pipelines import pipeline_of
+from pipelines import PROMPT, in_double, pipeline_of, sampled_by
 
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
 from regrain.editing.diffusion.schedule import Schedule
@@ -71,11 +71,7 @@ def pair(tmp_path_factory):
         folder = tmp_path_factory.mktemp("models") / kind
         write = write_sdxl if kind == "sdxl" else write_small_model
         write(folder)
-        pipeline = pipeline_of(folder)
-        for part in ("unet", "text_encoder", "text_encoder_2"):
-            if getattr(pipeline, part, None) is not None:
-                getattr(pipeline, part).double()
-        return load_double(folder), pipeline
+        return load_double(folder), in_double(pipeline_of(folder))
 
     return made
 
@@ -109,19 +105,9 @@ def test_a_sampled_picture_is_the_pipelines(pair, noise, kind, sampler):
     scheduler, steps = scheduler_of(sampler)
     pipeline.scheduler = scheduler
     start = randn(1, 4, 8, 16, seed=1, dtype=torch.float64)
-    factor = pipeline.vae_scale_factor
-    theirs = pipeline(
-        "a cat on a mat",
-        height=8 * factor,
-        width=16 * factor,
-        latents=start.clone(),
-        guidance_scale=1.0,
-        num_inference_steps=steps,
-        eta=0.3 if sampler == "tcd" else 0.0,
-        output_type="latent",
-    ).images
+    theirs = sampled_by(pipeline, start, steps, eta=0.3 if sampler == "tcd" else 0.0)
     sampling = Sampling(model.schedule, sampler, steps)
-    text = model.embed(["a cat on a mat"])
+    text = model.embed([PROMPT])
     x = start * initial(scheduler, sampling.steps[0])
     for step in sampling.steps:
         x0, eps = model.predict(x, step, text)

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from made_models import SCHEDULER, randn, seeded
 
+from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import (
     Schedule,
     add_noise,
@@ -106,16 +107,19 @@ def test_inversion_conventions(schedule):
     assert schedule.inversion(50)[0].signal == pytest.approx(0.999150**0.5, abs=1e-6)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample", "flow"])
 def test_parametrisations_agree(schedule, tensors, prediction):
-    """One denoiser, asked in three ways, gives one (x0, eps)."""
+    """One denoiser, asked in four ways, gives one (x0, eps)."""
     x0, eps = tensors
+    if prediction == "flow":
+        schedule = FlowSchedule(5.0)
     for step in schedule.sampling(10):
         x = add_noise(x0, eps, step)
         outputs = {
             "epsilon": eps,
             "sample": x0,
             "v_prediction": step.signal * eps - step.noise * x0,
+            "flow": eps - x0,
         }
         both = split(outputs[prediction], x, step.signal, step.noise, prediction)
         torch.testing.assert_close(both, (x0, eps), atol=1e-12, rtol=1e-12)
@@ -163,5 +167,6 @@ def test_unknown_schedules_and_impossible_step_counts_are_refused(schedule):
         with pytest.raises(ValueError, match=key):
             Schedule.from_config(SD | {key: value})
     for steps in (0, -1, 1001):
-        with pytest.raises(ValueError, match="1 to 1000"):
-            schedule.sampling(steps)
+        for one in (schedule, FlowSchedule(1.0)):
+            with pytest.raises(ValueError, match="1 to 1000"):
+                one.sampling(steps)

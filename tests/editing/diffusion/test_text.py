@@ -39,13 +39,7 @@ def test_a_partly_covered_token_counts_and_spaces_are_none_in_one_prompt(tiny):
     assert spans(text[1], 0, 4) == spans(text[-1], 0, 4) == (1,)
 
 
-def test_vocabulary_is_openais_and_prompts_are_padded_to_the_limit(tiny):
-    """Ids as CLIP's own tokenizer gives them."""
-    ids = tiny.tokenizer("a photo of an astronaut riding a horse on mars").input_ids
-    assert ids == [49406, 320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496, 49407]
-    beyond = tiny.tokenizer("Élan — 日本 \N{DOG FACE}!!").input_ids[1:-1]
-    assert beyond == [3459, 4872, 2005, 39121, 19277, 361, 14466, 748]
-    assert len(tiny.tokenizer) == 49408
+def test_prompts_are_padded_to_the_limit(tiny):
     text = tiny.embed(["", "a cat"])
     assert text.vectors.shape == (2, 77, 32)
     assert text.lengths == (2, 4)

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps, features
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import (
     ArrayClip,
-    Clip,
     ColorTags,
     resize,
     resize_labels,
@@ -337,13 +336,6 @@ NO_CLIPS = {
     "narrow": np.zeros((1, 1, 33, 3), np.uint8),
     "wide": np.zeros((1, 300, 8193, 3), np.uint8),
 }
-
-
-def test_array_clip():
-    clip = ArrayClip(FRAMES, Fraction(12))
-    assert isinstance(clip, Clip)
-    assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
-    assert (clip.read(2, 5) == FRAMES[2:5]).all()
 
 
 @pytest.mark.parametrize("frames", NO_CLIPS.values(), ids=NO_CLIPS)

@@ -14,8 +14,8 @@ STAMPS = [0, 40, 47, 120, 160, 161, 400, 433]
 LEVELS = [30 * i for i in range(len(STAMPS))]
 
 
-def seconds(stamps, unit=Fraction(1, 1000)):
-    return [(stamp - stamps[0]) * unit for stamp in stamps]
+def seconds(stamps):
+    return [Fraction(stamp - stamps[0], 1000) for stamp in stamps]
 
 
 @pytest.mark.parametrize(

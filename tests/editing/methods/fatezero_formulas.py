@@ -97,11 +97,11 @@ def check(run: Run) -> None:
     check_shown(run, inverting)
 
 
-def region_mask(run: Run, tokens: int = FINEST) -> Tensor | None:
-    """The regions' masks on a grid, where they say what is edited."""
+def region_mask(run: Run) -> Tensor | None:
+    """The regions' masks on the finest grid, where they say what is edited."""
     if not run.request.edited:
         return None
-    return any_in(run.request.edited_mask, GRIDS[tokens])
+    return any_in(run.request.edited_mask, GRIDS[FINEST])
 
 
 def check_editing(
@@ -127,11 +127,7 @@ def check_editing(
         for branch, text in enumerate(order):
             near(call.text(branch), texts[text], f"text of step {step.index}")
         area = min(step.total - step.index - cleaner, len(looks) - 1)
-        check_attention(
-            run,
-            call,
-            [source_area(run, looks[area], t) for t in targets] if first else [],
-        )
+        check_attention(run, call, source_area(run, looks[area]) if first else {})
         halves = [
             [answers(call, first + i + count * half) for i in range(count)]
             for half in (0, 1)
@@ -174,9 +170,7 @@ def edit_marks(run: Run, target: str) -> list[int]:
     return [token for tokens in NEW[target].values() for token in tokens]
 
 
-def source_area(
-    run: Run, looks: Tensor, target: str, tokens: int = FINEST
-) -> dict[int, Tensor]:
+def source_area(run: Run, looks: Tensor) -> dict[int, Tensor]:
     """Where the words that go look in the source at this level of noise, on every
     grid."""
     if run.request.edited:
@@ -210,7 +204,7 @@ def blend_mask(
     for target, maps in zip(run.request.targets, own, strict=True):
         gained = edit_marks(run, target)
         edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], THRESHOLD)
-        found.append(torch.maximum(source_area(run, looks, target)[FINEST], edit))
+        found.append(torch.maximum(source_area(run, looks)[FINEST], edit))
     return torch.cat(found)
 
 
@@ -220,7 +214,7 @@ def check_areas(
     """The result tells the area of the first edit, at every step that used one."""
     expected = mask
     if mask is None and run.params.blend_self and within:
-        expected = source_area(run, looks, run.request.targets[0])[FINEST]
+        expected = source_area(run, looks)[FINEST]
     if expected is None or region_mask(run) is not None:
         assert step.index not in run.result.step_areas
     else:
@@ -240,7 +234,7 @@ def keys_of(run: Run, layer: Layer) -> str:
     )
 
 
-def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
+def check_attention(run: Run, call: Call, areas: dict[int, Tensor]) -> None:
     """The source and, by default, the unconditional half are free; the edits take over
     what they should."""
     cross, within = windows(run, call.step)
@@ -261,10 +255,8 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
         expected = layer.seeing(keys_of(run, layer))
         if within and is_taken(run, layer):
             for branch in edits:
-                area = areas[(branch - first) % count][layer.tokens]
-                expected[call.branch(branch)] = taken_over(
-                    run, layer, call.branch(branch), area
-                )
+                rows = call.branch(branch)
+                expected[rows] = taken_over(run, layer, rows, areas[layer.tokens])
         layer.gives(expected)
 
 

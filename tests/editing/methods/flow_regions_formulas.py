@@ -33,7 +33,8 @@ CASE = Case(
     rows=BOUND_ROWS
     | {
         "preset": "flowanchor",
-        "source_guidance": 2.0,
+        "guidance_scale": 1.0,
+        "source_guidance": 1.0,
         "averages": 2,
         "modulated": "target",
         "amplify": True,

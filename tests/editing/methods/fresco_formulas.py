@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from made_models import randn
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate, normalize
+from torch.nn.functional import interpolate, normalize
 from videograin_formulas import (
     along,
     as_paper,
@@ -40,7 +40,7 @@ from wiring import (
     scores,
 )
 
-from regrain.editing.diffusion.schedule import Step, guide
+from regrain.editing.diffusion.schedule import Step, advance, ddpm_step, guide
 from regrain.editing.motion.correspondence import (
     Motion,
     around,
@@ -49,6 +49,7 @@ from regrain.editing.motion.correspondence import (
     token_maps,
     track_ids,
 )
+from regrain.editing.motion.flow import warp
 
 CASE = Case(
     base=SHORT
@@ -155,18 +156,13 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
 
 
 def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
-    """DDIM, or a draw from the posterior (Ho et al. 2020, Eq. 7), which ends clean."""
+    """DDIM, or a draw from the posterior, which ends clean."""
     if run.params.step_noise == "none":
-        return step.signal_next * x0 + step.noise_next * eps
+        return advance(x0, eps, step)
     if step.index == step.total - 1:
         return x0
-    x = step.signal * x0 + step.noise * eps
-    now = step.signal**2
-    then = step.signal_next**2
-    beta = 1 - now / then
-    mean = (then**0.5 * beta * x0 + (now / then) ** 0.5 * (1 - then) * x) / (1 - now)
     fresh = noise(run, step.index + 1, run.params.step_noise == "own")
-    return mean + (beta * (1 - then) / (1 - now)) ** 0.5 * fresh
+    return ddpm_step(x0, eps, step, fresh)
 
 
 def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
@@ -337,25 +333,15 @@ def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor
     total = torch.zeros(())
     if params.flow_weight:
         off = torch.zeros(())
+        is_circular = params.flow_loss == "circular"
         for half in x.chunk(2):
-            frames = len(half)
-            pairs = frames if params.flow_loss == "circular" else frames - 1
-            for k in range(pairs):
-                a = half[k, None]
-                b = half[(k + 1) % frames, None]
-                off = (
-                    off
-                    + (
-                        (b - moved(a, motion.backward[k])).abs() * ~motion.appeared[k]
-                    ).sum()
-                )
-                if params.flow_loss == "circular":
-                    off = (
-                        off
-                        + (
-                            (a - moved(b, motion.forward[k])).abs() * ~motion.hidden[k]
-                        ).sum()
-                    )
+            for k in range(len(half) if is_circular else len(half) - 1):
+                here, there = half[k, None], half[(k + 1) % len(half), None]
+                far = (there - moved(here, motion.backward[k])).abs()
+                off = off + (far * ~motion.appeared[k]).sum()
+                if is_circular:
+                    far = (here - moved(there, motion.forward[k])).abs()
+                    off = off + (far * ~motion.hidden[k]).sum()
         total = total + params.flow_weight * off / x.numel()
     if params.similarity_weight:
         u, r = (normalize(y.flatten(2), dim=1) for y in (x, reference))
@@ -367,11 +353,7 @@ def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor
 
 def moved(x: Tensor, flow: Tensor) -> Tensor:
     """x at displaced places; outside it is 0."""
-    h, w = x.shape[2:]
-    ys, xs = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    spans = torch.tensor([max(w - 1, 1), max(h - 1, 1)])
-    grid = 2 * (torch.stack([xs, ys], -1) + flow.movedim(0, -1)) / spans - 1
-    return grid_sample(x, grid[None].float(), align_corners=True)
+    return warp(x, flow[None], "zero")
 
 
 # --- Background

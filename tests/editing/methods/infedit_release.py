@@ -9,7 +9,6 @@ processors draw it with other last bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,48 +26,51 @@ SEED = 5
 SIZE = (16, 24)  # of latents; their attention is read at a quarter of it
 EVERY = 13  # of the values are kept, beginning with the first
 CAT = "a cat and a fox on the grass"
-POSE = "a cat sitting on the grass"
 
 
-@dataclass(frozen=True)
-class Release:
-    """An edit.
-
-    Attributes:
-        source, prompt: Prompts.
-        edited, kept: Words that mark what is edited, and what is kept.
-        steps, strength, guidance, cross, own: Parameters; the last are the shares that
-            take the source's attention to words, and self-attention.
-        least: Threshold of both kinds of words.
-    """
-
-    source: str
-    prompt: str
-    edited: str = ""
-    kept: str = ""
-    steps: int = 4
-    strength: float = 1.0
-    guidance: float = 2.0
-    source_guidance: float = 1.0
-    cross: float = 0.7
-    own: float = 0.3
-    least: float = 0.6
-
-
+# Prompts of source and edit, and parameters.
 CASES = {
-    "a word in another's place": Release(CAT, "a dog and a fox on the grass"),
-    "the nearest of several words": Release(
-        CAT, "a very old dog and a fox on the grass"
+    "a word in another's place": (CAT, "a dog and a fox on the grass", {}),
+    "the nearest of several words": (CAT, "a very old dog and a fox on the grass", {}),
+    "edited in place of an edited word": (
+        CAT,
+        "a horse and a cat on the grass",
+        {"edit_words": "cat", "edit_threshold": 0.8, "keep_threshold": 0.8},
     ),
-    "edited in place of an edited word": Release(
-        CAT, "a horse and a cat on the grass", "cat", least=0.8
+    "a word of both lists": (
+        "a cat sitting on the grass",
+        "a cat standing on the grass",
+        {
+            "steps": 3,
+            "edit_words": "cat standing",
+            "keep_words": "cat",
+            "edit_threshold": 0.25,
+            "keep_threshold": 0.25,
+        },
     ),
-    "a word of both lists": Release(
-        POSE, "a cat standing on the grass", "cat standing", "cat", 3, least=0.25
+    "less strength": (
+        CAT,
+        "a dog and a fox on the grass",
+        {
+            "steps": 6,
+            "strength": 0.5,
+            "edit_words": "dog",
+            "keep_words": "grass",
+            "edit_threshold": 0.9,
+            "keep_threshold": 0.9,
+        },
     ),
-    "less strength": Release(
-        CAT, "a dog and a fox on the grass", "dog", "grass", 6, 0.5, least=0.9
-    ),
+}
+USUAL = {
+    "steps": 4,
+    "guidance_scale": 2.0,
+    "source_guidance": 1.0,
+    "cross_until": 0.7,
+    "self_until": 0.3,
+    "blend": "words",
+    "edit_threshold": 0.6,
+    "keep_threshold": 0.6,
+    "preview_every": 0,
 }
 
 

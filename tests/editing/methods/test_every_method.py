@@ -10,7 +10,7 @@ import torch
 from cases import BASES, CASES
 from made_motion import write_adapter
 from running import calls_by_window, edit_clip, finish, followed, note_calls
-from wiring import FRAMES, UNETS, differs, near, requested
+from wiring import FRAMES, REFINED, UNETS, differs, near, requested
 
 from regrain.editing import edit
 from regrain.editing.errors import ModelError
@@ -39,19 +39,28 @@ def params(method, **given):
     return check_params(method, BASES[method] | {"steps": 2} | given)
 
 
-@pytest.mark.full(but="videograin")
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchors])
-def test_anchors_take_the_same_way_again(small, monkeypatch, method):
+# Of InfEdit, a layout is walked beside an edit that is blended by words.
+ANCHORED = [
+    *((name, "", {}) for name in METHODS if METHODS[name].anchors),
+    ("infedit", REFINED, {"blend": "words", "edit_words": "fox", "steps": 4}),
+]
+
+
+@pytest.mark.full(but="videograin--given0")
+@pytest.mark.parametrize(("method", "prompt", "given"), ANCHORED)
+def test_anchors_take_the_same_way_again(small, monkeypatch, method, prompt, given):
     """In every call, rows of anchors hold what they held in the same call for the
-    window before."""
+    window before; also in steps that are taken again."""
     size = "window" if method in having("window") else "frames_at_once"
-    given = params(method, **{size: FRAMES, "cuts": "none"})
+    given = {size: FRAMES, "cuts": "none"} | given
+    if method in having("redraw"):
+        given["redraw"] = 0.5
     windows = calls_by_window(
         monkeypatch,
         small,
         lambda x, step, *_: (x.clone(), step),
-        requested(method, frames=5),
-        given,
+        requested(method, prompt, frames=5),
+        params(method, **given),
     )
     for before, after in pairwise(windows):
         assert [step for _, step in before] == [step for _, step in after]
@@ -214,16 +223,6 @@ def moved_by(small, tmp_path):
 def test_a_motion_adapter_moves_every_method(moved_by, method):
     usual, _ = moved_by(method)
     assert not np.array_equal(usual, moved_by(method, 1)[0])
-
-
-def test_at_scale_0_a_motion_adapter_moves_nothing(moved_by):
-    usual, report = moved_by("sdedit")
-    assert "motion" not in report["request"]
-    still, report = moved_by("sdedit", 0)
-    assert report["request"]["motion"].endswith("motion@0")
-    assert np.array_equal(usual, still)
-    moved_by("sdedit", 1)
-    assert np.array_equal(moved_by("sdedit")[0], usual)  # nothing stays on the model
 
 
 def test_what_is_no_name_of_a_motion_adapter_is_refused():

@@ -4,7 +4,7 @@ steps to formulas."""
 import pytest
 from wiring import requested
 
-from regrain.editing.errors import PromptError, RequestError
+from regrain.editing.errors import PromptError
 from regrain.editing.methods import fatezero
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.registry import check_params
@@ -50,10 +50,3 @@ def test_words_that_are_not_there_are_named(small, prompt, given, field, message
     with pytest.raises(PromptError, match=message) as caught:
         prompts_of(small, requested("fatezero", prompt, masks=False), params(**given))
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize("factor", ["much", "nan", "-1", "21"])
-def test_factors_of_emphasis_are_checked(factor):
-    said = "WORD=FACTOR with a factor from 0 to 20"
-    with pytest.raises(RequestError, match=said):
-        check_params("fatezero", {"emphasis_words": f"sketch={factor}"})

@@ -8,6 +8,7 @@ import torch
 from infedit_release import (
     CASES,
     NUMBERS,
+    USUAL,
     drawn,
     is_released,
     kept,
@@ -50,22 +51,8 @@ def test_an_edit_is_the_released_one(tiny, no_grad, monkeypatch, name):
     # Words are aligned as in their code, and found by the other prompt's vectors.
     monkeypatch.setattr(infedit, "exchange", partial(exchange, variant="original"))
     monkeypatch.setattr(infedit, "replaced", swapped)
-    case = CASES[name]
-    given = {
-        "steps": case.steps,
-        "strength": case.strength,
-        "guidance_scale": case.guidance,
-        "source_guidance": case.source_guidance,
-        "cross_until": case.cross,
-        "self_until": case.own,
-        "blend": "words",
-        "edit_words": case.edited,
-        "keep_words": ", ".join(case.kept.split()),
-        "edit_threshold": case.least,
-        "keep_threshold": case.least,
-        "preview_every": 0,
-    }
-    params = check_params("infedit", given)
-    asked = request(case.source, case.prompt)
+    source, prompt, given = CASES[name]
+    params = check_params("infedit", USUAL | given)
+    asked = request(source, prompt)
     (found,) = finish(METHODS["infedit"].run(tiny, asked, params)).edits
     is_released(kept(found), RELEASED[name])

@@ -1,13 +1,14 @@
 """Pictures and words bound to regions by a trained VACE, which does not know by itself
 which square is meant."""
 
+import numpy as np
 import pytest
 import two_squares
 from PIL import Image
 from running import finish
 from two_squares import COLOURS, SIDE
 
-from regrain.editing import EditRequest, Region
+from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.methods import vace
 from regrain.editing.params.registry import resolve_params
 
@@ -41,22 +42,29 @@ def test_every_square_gets_the_colour_of_its_picture_or_words(
             return {"prompt": f"a {colour} square"}
         return {"picture": str(pictures / f"{colour}.png")}
 
-    def choose(colours):
-        return colours[:2], colours[3:1:-1] if exchanged else colours[2:4]
-
     def right(scenes, **more):
+        """Share of the squares that got their colour; what changed outside them."""
         params, _ = resolve_params("vace", SHORT | more, {})
-
-        def edited(number, clip, labels, _, wanted):
+        found, outside = [], []
+        for number in range(scenes):
+            fresh = np.random.default_rng(1000 + number)
+            one, other, *others = fresh.permutation([*COLOURS])
+            wanted = others[1::-1] if exchanged else others[:2]
+            frames, labels = two_squares.scene(fresh, one, other)
+            pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
             regions = [
                 Region(f"square {label}", label, margin=0, **given(colour))
                 for label, colour in enumerate(wanted, 1)
             ]
             how = {"method": "vace", "seed": number}
-            asked = EditRequest(clip, labels, tuple(regions), **how)
-            return finish(vace.run(model, asked, params)).edits[0]
-
-        return two_squares.right(scenes, choose, edited)
+            asked = EditRequest(ArrayClip(pixels, 8), labels, tuple(regions), **how)
+            latents = finish(vace.run(model, asked, params)).edits[0]
+            shown = latents.permute(0, 2, 3, 1).numpy()
+            outside.append(np.abs(shown - frames)[labels == 0].max())
+            for label, colour in enumerate(wanted, 1):
+                off = np.abs(shown[labels == label].mean(0) - [*COLOURS.values()])
+                found.append([*COLOURS][off.sum(1).argmin()] == colour)
+        return np.mean(found), max(outside)
 
     free = {"picture_binding": 0.0}
     least = 0.95

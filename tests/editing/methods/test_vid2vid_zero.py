@@ -17,12 +17,7 @@ from regrain.editing.recipe import inversion
 from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.inversion import null_text
 
-STEPS = 2
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def noise(seed=0):
-    return randn(FRAMES, 4, 8, 8, seed=seed)
 
 
 def test_learning_is_over_the_sooner_the_later_the_step(tiny, monkeypatch):
@@ -62,7 +57,10 @@ def test_learning_stops_when_near_enough():
 def gradient(tiny, text, **how):
     vectors = text.vectors.clone().requires_grad_(True)
     x0, eps = tiny.predict(
-        noise(), tiny.schedule.sampling(STEPS)[1], text.with_vectors(vectors), **how
+        randn(FRAMES, 4, 8, 8),
+        tiny.schedule.sampling(2)[1],
+        text.with_vectors(vectors),
+        **how,
     )
     return torch.autograd.grad((x0 + eps).square().sum(), vectors)[0]
 
@@ -116,16 +114,12 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
         "null_text",
         lambda *a, **k: learned.append(1) or original(*a, **k),
     )
-    base = BASES["vid2vid_zero"] | {
-        "inversion": "null_text",
-        "inner_steps": 1,
-        "steps": 2,
-    }
-    others = [{"guidance_scale": 3.0}, {"inner_steps": 2}]
+    given = {"inversion": "null_text", "inner_steps": 1, "steps": 2}
+    given = check_params("vid2vid_zero", BASES["vid2vid_zero"] | given)
 
     @torch.no_grad()
-    def invert(asked, given):
-        events = edit_clip(small, asked, check_params("vid2vid_zero", base | given))
+    def invert(asked):
+        events = edit_clip(small, asked, given)
         next(
             event
             for event in events
@@ -133,9 +127,8 @@ def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(
         )
         events.close()
 
-    for number, given in enumerate(({}, *others), 1):
-        for _ in range(2):
-            invert(asked, given)
-            assert len(learned) == number, given
-    invert(replace(asked, negative_prompt="ugly"), {})
-    assert len(learned) == number + 1
+    for _ in range(2):
+        invert(asked)
+    assert len(learned) == 1
+    invert(replace(asked, negative_prompt="ugly"))
+    assert len(learned) == 2

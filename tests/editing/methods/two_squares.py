@@ -5,7 +5,6 @@ Latents are pixels, without an autoencoder. The script that trained the weights 
 this file in about 15 minutes of one core is `two_pictures.py` in commit 4317661c.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ from diffusers.configuration_utils import FrozenDict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from regrain.editing import ArrayClip
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.models.files.offers import VACE
 from regrain.editing.models.wan.model import Wan
@@ -152,31 +150,3 @@ def load() -> Wan:
         notes=(),
         loras=(),
     )
-
-
-def right(
-    scenes: int, choose: Callable[..., tuple], edited: Callable[..., Tensor]
-) -> tuple[float, float]:
-    """Share of the squares of all scenes that got their colour; and what changed
-    outside them.
-
-    Args:
-        choose: Returns of shuffled colours those that both squares have, and those that
-            they should get.
-        edited: Edits the scene of a number, given its clip, labels and those colours.
-    """
-    found = []
-    outside = []
-    for number in range(scenes):
-        fresh = np.random.default_rng(1000 + number)
-        was, wanted = choose(fresh.permutation([*COLOURS]))
-        frames, labels = scene(fresh, *was)
-        pixels = ((frames + 1) * 127.5).round().astype(np.uint8)
-        latents = edited(number, ArrayClip(pixels, fps=8), labels, was, wanted)
-        shown = latents.permute(0, 2, 3, 1).numpy()
-        for label, colour in zip((1, 2), wanted, strict=True):
-            mean = shown[labels == label].mean(0)
-            nearest = min(COLOURS, key=lambda name: np.abs(mean - COLOURS[name]).sum())
-            found.append(nearest == colour)
-        outside.append(np.abs(shown - frames)[labels == 0].max())
-    return np.mean(found), max(outside)

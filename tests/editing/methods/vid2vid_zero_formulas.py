@@ -178,7 +178,7 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
 
 
 class Branches:
-    """Which rows of a call are whose, known by their texts and latents."""
+    """Which rows of a call are whose: those of the source, if it runs, come first."""
 
     def __init__(
         self,
@@ -188,41 +188,29 @@ class Branches:
         rebuilt: Tensor,
         learned: dict[int, Tensor],
     ) -> None:
-        params = run.params
         model = run.model
-        targets = run.request.targets
         step = call.step
-        texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)
-        negative = params.inversion == "negative_prompt"
-        unguided = (
-            texts[0] if negative else model.embed([run.request.negatives]).vectors
-        )
-        if uses_learned(params, step):
+        prompts = [run.request.source_prompt, *run.request.targets]
+        source, *targets = model.embed(prompts).vectors.split(1)
+        negative = run.params.inversion == "negative_prompt"
+        unguided = source if negative else model.embed([run.request.negatives]).vectors
+        if uses_learned(run.params, step):
             unguided = learned[step.index]
-        left = list(range(call.branches))
-
-        def take(text: Tensor, latents: Tensor) -> int:
-            for branch in left:
-                near_by = torch.allclose(
-                    call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4
-                )
-                if near_by and has_text(call, branch, text):
-                    left.remove(branch)
-                    return branch
-            raise AssertionError(
-                f"step {step.index} has no row of such a text and such latents"
-            )
-
+        given = []
+        if needs_source(run, step):
+            texts = [source] if negative else [unguided, source]
+            given = [(text, rebuilt) for text in texts]
+        first, edits = len(given), len(targets)
+        self.source_uncond, self.source = (0, first - 1) if first else (None, None)
+        self.unconds = range(first, first + edits)
+        self.edits = range(first + edits, first + 2 * edits)
         parts = x.split(run.frames)
-        self.edits = [
-            take(text, part) for text, part in zip(texts[1:], parts, strict=True)
-        ]
-        self.unconds = [take(unguided, part) for part in parts]
-        self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
-        self.source_uncond = self.source
-        if self.source is not None and not negative:
-            self.source_uncond = take(unguided, rebuilt)
-        assert not left
+        given += [(unguided, part) for part in parts]
+        given += zip(targets, parts, strict=True)
+        assert call.branches == len(given)
+        for branch, (text, latents) in enumerate(given):
+            assert has_text(call, branch, text), f"step {step.index}"
+            near(call.x[call.branch(branch)], latents, f"x of step {step.index}")
 
 
 def uses_learned(params, step: Step) -> bool:

@@ -24,6 +24,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.diffusion.blending import matched
 from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
@@ -456,10 +457,15 @@ def blended_area(run: Run) -> Tensor | None:
 
 
 def check_edits(
-    run: Run, calls: list[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str
+    run: Run,
+    calls: list[Call],
+    x: Tensor,
+    known: Callable[[Step], Tensor],
+    frames: str,
+    take: Callable[[Tensor, Tensor, Tensor, Step], Tensor] | None = None,
 ) -> None:
     """Every edit from the same latents, without and with its prompt; `known` gives what
-    is outside."""
+    is outside, and `take` what a step leads to, if not that of `advance`."""
     params = run.params
     request = run.request
     inside = blended_area(run)
@@ -476,11 +482,10 @@ def check_edits(
             near(call.x[call.branch(edits + i)], xs[i], "x, with it")
             assert has_text(call, i, uncond)
             assert has_text(call, edits + i, texts[i])
-            xs[i] = guided(
-                answers(call, i),
-                answers(call, edits + i),
-                params.guidance_scale,
-                call.step,
+            halves = zip(answers(call, i), answers(call, edits + i), strict=True)
+            x0, eps = (guide(u, c, params.guidance_scale) for u, c in halves)
+            xs[i] = (
+                take(xs[i], x0, eps, call.step) if take else advance(x0, eps, call.step)
             )
             if inside is not None:
                 xs[i] = inside * xs[i] + (1 - inside) * known(call.step)
@@ -558,8 +563,11 @@ def check_pixels(run: Run) -> None:
     source, alone, frames = (
         np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames")
     )
-    assert np.array_equal(alone, run.model.decode(run.decoded[0])[: len(alone)])
     mask = np.asarray(run.request.edited_mask)
+    drawn = run.model.decode(run.decoded[0])[: len(alone)]
+    if getattr(run.params, "match", False):
+        drawn = matched(drawn, source, mask)
+    assert np.array_equal(alone, drawn)
     assert np.array_equal(frames, composite(source, alone, mask, run.params.feather))
 
 

@@ -10,14 +10,12 @@ from made_motion import write_adapter
 from made_pictures import write_encoder, write_reader
 from published_sam import write_sam2, write_sam3
 from safetensors.torch import load_file, save_file
-from single_files import load_file_of, original_layout
+from single_files import EIGHT, in_eight_bits, load_file_of, original_layout
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.weights.motion import MotionFile
 from regrain.editing.storage.beside_weights import read_marks, read_settled, settle
 from regrain.editing.storage.safetensors_files import opened, read_weights
-
-EIGHT = torch.float8_e4m3fn
 
 
 @pytest.fixture(scope="module")
@@ -80,28 +78,6 @@ def part(request, folders, tmp_path):
     if name == "CLIPTextModel":  # as it is published
         weights = {f"text_model.{name}": one for name, one in weights.items()}
     return weights, read
-
-
-def in_eight_bits(weights):
-    """All matrices in 8 bits, their scales in one spelling after the other; and what
-    they should be read as."""
-    found, expected = dict(weights), {}
-    matrices = [name for name in weights if name.endswith(".weight")]
-    matrices = [name for name in matrices if weights[name].ndim > 1]
-    for number, name in enumerate(matrices):
-        whole, layer = weights[name].float(), name.removesuffix(".weight")
-        rows = [1] * (whole.ndim - 1)
-        by_row = whole.flatten(1).abs().amax(1).view(-1, *rows) / 300 + 1e-6
-        scale = by_row if number % 2 else by_row.max()
-        found[name] = (whole / scale).to(EIGHT)
-        expected[name] = found[name].float() * scale
-        shape = (((), (1,)), ((-1,), (-1, *rows)))[number % 2][number // 2 % 2]
-        end = "weight_scale" if number % 3 else "scale_weight"
-        found[f"{layer}.{end}"] = scale.reshape(shape).contiguous()
-        found[f"{layer}.{'input_scale' if number % 3 else 'scale_input'}"] = scale.max()
-        found[f"{layer}.comfy_quant"] = torch.tensor([*b"{}"], dtype=torch.uint8)
-    found["scaled_fp8"] = torch.zeros(2, dtype=EIGHT)
-    return found, expected
 
 
 def assert_read(expected, state):

@@ -9,8 +9,8 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
-from made_models import SCHEDULER, load_double, seeded, write_small_model
-from pipelines import in_double, pipeline_of
+from made_models import SCHEDULER, load_double, randn, write_small_model
+from pipelines import PROMPT, in_double, pipeline_of, sampled_by
 from single_files import load_file_of, original_layout
 from wiring import UNETS, drive, requested
 
@@ -62,18 +62,9 @@ def pair(request, tmp_path_factory):
 @pytest.mark.parametrize("steps", [1, 4, 25])
 def test_a_sampled_picture_is_the_pipelines(pair, steps):
     model, pipeline = pair
-    fresh = seeded(1)
-    x = torch.randn(1, 4, 8, 16, dtype=torch.float64, generator=fresh)
-    theirs = pipeline(
-        "a cat on a mat",
-        height=16,
-        width=32,
-        latents=x.clone(),
-        guidance_scale=1.0,
-        num_inference_steps=steps,
-        output_type="latent",
-    ).images
-    text = model.embed(["a cat on a mat"])
+    x = randn(1, 4, 8, 16, seed=1, dtype=torch.float64)
+    theirs = sampled_by(pipeline, x, steps)
+    text = model.embed([PROMPT])
     for step in model.schedule.sampling(steps):
         x = advance(*model.predict(x, step, text), step)
     far = (x - theirs).abs().max() / theirs.abs().max()
@@ -91,8 +82,7 @@ def test_samplers_by_sigma_start_where_diffusers_do(sampler, monkeypatch):
     """With a little signal, where a run from pure noise would have none."""
     theirs = BY_SIGMA[sampler].from_config(SCHEDULER | ZERO)
     theirs.set_timesteps(4)
-    fresh = seeded(4)
-    start, *added = torch.randn(5, 1, 4, 8, 16, dtype=torch.float64, generator=fresh)
+    start, *added = randn(5, 1, 4, 8, 16, seed=4, dtype=torch.float64)
     drawn = iter(added)
     module = "diffusers.schedulers.scheduling_euler_ancestral_discrete"
     monkeypatch.setattr(f"{module}.randn_tensor", lambda *_, **__: next(drawn))

@@ -11,12 +11,10 @@ from regrain.editing.motion.correspondence import (
     find_motion,
     is_cut,
     newly_seen,
-    planes,
     smooth_background,
     token_maps,
     track_ids,
 )
-from regrain.editing.motion.flow import warp
 from storybook.rendering import render_frames
 from storybook.world import sample_scene
 
@@ -112,7 +110,7 @@ def test_a_moving_square_hides_and_shows_what_it_passes(known_flow, monkeypatch)
     assert motion.hidden.float().mean() < 3 * 24 * 6 / (72 * 96)
 
 
-def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
+def test_a_shift_is_consistent_inside(known_flow):
     large = texture(96, 128)
     a, b = (
         large[8:80, 8:104],
@@ -125,10 +123,6 @@ def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
     expected[70:], expected[:, 93:] = True, True
     assert torch.equal(motion.hidden[0], expected)
     assert torch.equal(motion.appeared[0], expected.flip(0, 1))
-    moved = warp(planes(a[None].copy()), motion.backward, "zero")
-    assert torch.allclose(
-        moved[..., 2:, 3:], planes(b[None].copy())[..., 2:, 3:], atol=1e-3
-    )
 
 
 @pytest.mark.parametrize(("off", "occluded"), [(0.8, False), (1.2, True)])

@@ -18,9 +18,8 @@ from regrain.editing.motion.flow import (
 )
 
 
-def texture(height=96, width=128, seed=0):
-    shape = (height // 4 + 8, width // 4 + 8, 3)
-    return noise(*shape, seed=seed).repeat(4, 0).repeat(4, 1)
+def texture():
+    return noise(32, 40, 3).repeat(4, 0).repeat(4, 1)
 
 
 def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():
@@ -49,7 +48,7 @@ def test_warp_keeps_the_type_and_one_pixel_grids_and_refuses_what_does_not_fit()
 
 
 @pytest.mark.parametrize("size", [(96, 128), (40, 56)])
-def test_flow_finds_a_shift_and_warp_undoes_it(size):
+def test_flow_finds_a_shift(size):
     height, width = size
     large = texture()
     here = large[None, 8 : 8 + height, 8 : 8 + width]
@@ -60,11 +59,6 @@ def test_flow_finds_a_shift_and_warp_undoes_it(size):
     assert flow.shape == (1, 2, height, width)
     middle = flow[0, :, 8:-8, 8:-8].flatten(1).median(1)[0]
     assert torch.allclose(middle, torch.tensor([3.0, 2.0]), atol=0.3)
-    one, other = (
-        torch.from_numpy(x).float().permute(0, 3, 1, 2) for x in (here, there)
-    )
-    off = (warp(other, flow) - one).abs()[..., 8:-8, 8:-8].mean()
-    assert off < 12 < (other - one).abs().mean()
 
 
 def test_occlusion_is_where_the_flows_do_not_cancel_or_leave_the_frame():
@@ -78,35 +72,36 @@ def test_occlusion_is_where_the_flows_do_not_cancel_or_leave_the_frame():
 
 
 def followed(flow, lost, height, width):
-    """`trajectories`, cell by cell in plain Python."""
-    tall, wide = flow.shape[2:]
-    fields = torch.cat([flow, lost[:, None].float()], 1)
+    """`trajectories`, track by track: of each cell how far off its track is, its
+    number, and its place."""
+    size = torch.tensor([width, height])
+    zoom = size / torch.tensor(flow.shape[:1:-1])
     cells = [*np.ndindex(height, width)]
-    alive = {cell: (track, cell[1], cell[0]) for track, cell in enumerate(cells)}
+    tracks = {
+        cell: (0.0, number, torch.tensor(cell[::-1]))
+        for number, cell in enumerate(cells)
+    }
     begun = len(cells)
-    out = [[alive[cell][0] for cell in cells]]
-    for field in fields:
+    out = [[tracks[cell][1] for cell in cells]]
+    for field in torch.cat([flow, lost[:, None].float()], 1):
         after = {}
-        for track, x, y in alive.values():
-            place = torch.tensor(
-                [2 * (x + 0.5) / width - 1, 2 * (y + 0.5) / height - 1]
-            )
-            place = place.view(1, 1, 1, 2)
-            at = grid_sample(field[None], place, "bilinear", "border", False).flatten()
-            right, down, hidden = at.tolist()
-            if hidden > 0.5:
+        for _, number, place in tracks.values():
+            at = (2 * (place + 0.5) / size - 1).view(1, 1, 1, 2)
+            found = grid_sample(field[None], at, "bilinear", "border", False).flatten()
+            if found[2] > 0.5:
                 continue
-            x, y = x + right * width / wide, y + down * height / tall
-            cell = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
-            off = (x - cell[1]) ** 2 + (y - cell[0]) ** 2
-            if cell in alive and (cell not in after or (off, track) < after[cell][0]):
-                after[cell] = ((off, track), (track, x, y))
-        alive = {cell: kept for cell, (_, kept) in after.items()}
+            place = place + found[:2] * zoom
+            nearest = (place + 0.5).floor()
+            off = float((place - nearest).square().sum())
+            cell = tuple(nearest.int().tolist()[::-1])
+            if cell in tracks and (off, number) < after.get(cell, (9.0,))[:2]:
+                after[cell] = off, number, place
         for cell in cells:
-            if cell not in alive:
-                alive[cell] = (begun, cell[1], cell[0])
+            if cell not in after:
+                after[cell] = 0.0, begun, torch.tensor(cell[::-1])
                 begun += 1
-        out.append([alive[cell][0] for cell in cells])
+        tracks = after
+        out.append([tracks[cell][1] for cell in cells])
     return torch.tensor(out).view(len(out), height, width)
 
 

@@ -24,15 +24,6 @@ def filled(edited, keys, source, labels=None):
     )
 
 
-def test_key_frames_stay_as_they_are_and_every_frame_is_there():
-    source = render_frames(sample_scene(3, 5), 64)
-    edited = 255 - source
-    for keys in ([0, 2, 4], [0, 4], [0, 1, 2, 4]):
-        out = filled(edited, keys, source)
-        assert (out.shape, out.dtype) == (source.shape, np.uint8)
-        assert np.array_equal(out[keys], edited[keys])
-
-
 def test_only_one_span_of_the_source_is_read_at_a_time_and_none_between_neighbours():
     source, read = render_frames(sample_scene(3, 6), 32), []
 

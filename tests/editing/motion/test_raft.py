@@ -3,7 +3,6 @@
 import hashlib
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torchvision.models.optical_flow import raft_small
 
 from regrain.editing.errors import ModelError
 from regrain.editing.motion import raft
-from regrain.editing.motion.flow import estimate_flow, follow
+from regrain.editing.motion.flow import estimate_flow
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +63,6 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
     missing = r"^flow: The weights of RAFT are missing. Put raft_large.safetensors"
     with pytest.raises(ModelError, match=missing):
         estimate_flow(here, there, "raft")
-    with pytest.raises(ModelError, match=missing):
-        follow(np.concatenate([here, there]), (8, 8), "raft")
 
 
 def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_over(

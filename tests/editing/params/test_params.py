@@ -29,6 +29,7 @@ from regrain.editing.request.project import schema
 
 CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
+    (Controls, "pose=my folder@0.5", " pose = my folder @0.5", (Spec("pose", "my folder", 0.5),)),
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
     (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),

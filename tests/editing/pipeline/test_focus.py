@@ -324,8 +324,6 @@ SEVERAL = {
         ("on", SEVERAL),
         ("on", {"step": 60}),
         ("auto", {"regions": (AUTO,)}),
-        ("120x100+40+60", {"regions": (AUTO,)}),
-        ("120x100+40+60+43+62+46+64", {}),
         ("each", {"left": 200}),
         ("each", {"left": 125}),  # each in the box of the other
         ("each", {"left": 106}),  # and so near that they fade over each other

@@ -10,10 +10,11 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from benchmarks.judge import psnr, ssim
 from regrain.editing import ArrayClip, EditRequest, EditResult, Region, RegionAttention
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
 from regrain.editing.motion import flow, known_flows
-from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim
+from regrain.editing.pipeline.metrics import BEST_PSNR, measure
 from regrain.editing.request import edit_request
 from regrain.editing.request.frame_subset import pick
 
@@ -155,10 +156,14 @@ def test_what_is_not_there_has_no_figure(edited):
 def test_flows_are_estimated_and_areas_grown_once(edited, monkeypatch):
     """By tracks and metrics of a run; another run estimates them anew."""
     request, result = edited
-    estimated, grown = [], []
-    estimate, grow = flow._dis_flow, edit_request.grow_labels
+    estimated, hidden, grown = [], [], []
+    estimate, hide = flow._dis_flow, flow.occlusion
+    grow = edit_request.grow_labels
     monkeypatch.setattr(
         flow, "_dis_flow", lambda *pair: estimated.append(0) or estimate(*pair)
+    )
+    monkeypatch.setattr(
+        flow, "occlusion", lambda *flows: hidden.append(0) or hide(*flows)
     )
     monkeypatch.setattr(
         edit_request, "grow_labels", lambda *given: grown.append(0) or grow(*given)
@@ -170,9 +175,10 @@ def test_flows_are_estimated_and_areas_grown_once(edited, monkeypatch):
     shown = replace(result, frames=large, uncomposited=large, source=large)
     asked = EditRequest(ArrayClip(large), None, ())
     estimated.clear()
+    hidden.clear()
     for _ in range(2):
         known_flows.forget()
         flow.follow(large, (32, 32), "dis")
         mask = asked.edited_mask
         measure(replace(shown, edited_mask=mask, attention={}), asked)
-    assert len(estimated) == 2 * 4
+    assert (len(estimated), len(hidden)) == (2 * 4, 2 * 2)

@@ -61,8 +61,8 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     for name in ("clocks.peak_memory", "report.peak_memory", "preparation.reset_peak"):
         note = lambda on, name=name: asked.append((name, on)) or 7  # noqa: E731
         monkeypatch.setattr(f"{room}.{name}", note)
-    doubts = lambda edit, regions: ["Hm."]  # noqa: E731
-    monkeypatch.setattr(preparation, "picture_doubts", doubts)
+    monkeypatch.setattr(preparation, "picture_doubts", lambda *_: ["Hm."])
+    monkeypatch.setattr(preparation, "reference_doubts", lambda _: ["Well."])
     monkeypatch.setattr(EditRequest, "hidden", {1: "Hidden."})
     *events, last = edit(request(), small)
     assert asked[0][0] == "preparation.reset_peak"
@@ -77,7 +77,7 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == set(stages)
-    assert report["warnings"] == ["Hidden.", "Hm."]
+    assert report["warnings"] == ["Hidden.", "Hm.", "Well."]
     assert report["peak_memory"] == 7
 
 

@@ -51,25 +51,25 @@ def test_words_are_read_on_the_coarsest_grid_with_sixteen_cells_a_side(size, rea
     assert HeatScope.of(Grid(3, *size), known).strides == {(1, read, read)}
 
 
-def recorded(scope, total, changed=()):
+def recorded(total):
     """Maps of steps whose mass is their number, and 10 more after the change."""
-    heat = AttentionRecorder(scope)
+    heat = AttentionRecorder(scope())
     for step in steps(total):
         heat.begin(step)
-        mass = torch.full((3, scope.size[0] * scope.size[1], 1), float(step.index))
-        heat.add(mass, mass + 10, changed=step.index in changed)
+        mass = torch.full((3, 64, 1), float(step.index))
+        heat.add(mass, mass + 10)
     return heat.maps({"left": (0,)})["left"]
 
 
 def test_heat_is_also_kept_by_thirds_of_the_schedule():
-    found = recorded(scope(), 6)
+    found = recorded(6)
     means = {
         part: (maps.before.mean(), maps.after.mean())
         for part, maps in found.parts.items()
     }
     assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
     assert np.allclose(found.before, 2.5)
-    assert recorded(scope(), 1).parts == {}  # one third has no parts
+    assert recorded(1).parts == {}  # one third has no parts
 
 
 def test_a_step_has_its_own_mean_and_columns_add_up():

@@ -13,7 +13,6 @@ from regrain.editing.media.labels import Labels
 from regrain.editing.request.boxes import (
     Focus,
     find_boxes,
-    median,
     read_boxes,
     read_focus,
     smooth,
@@ -85,9 +84,9 @@ def test_auto_wants_less_than_half_of_the_frame_and_things_that_become_half_as_l
 # --- Boxes that follow
 
 
-def walking(frames=16, step=20, side=60):
+def walking(frames=16, step=20):
     left = 20.0 + step * np.arange(frames)
-    return np.stack([left, left * 0 + 200, left + side, left * 0 + 200 + side], 1)
+    return np.stack([left, left * 0 + 200, left + 60, left * 0 + 260], 1)
 
 
 def test_a_box_follows_where_the_union_is_more_than_half_as_large_again():
@@ -137,19 +136,6 @@ def test_a_box_stays_inside_the_frame_and_has_whole_pixels(seed):
         assert (boxes[:, :2] >= 0).all()
         assert (boxes[:, :2] + boxes[:, 2:] <= FRAME).all()
         assert len(np.unique(boxes[:, 2:], axis=0)) == 1
-
-
-def test_median_of_five():
-    found = median(np.array([[9.0], [1], [2], [8], [4], [5], [0]]))[:, 0]
-    assert found[3] == np.median([1, 2, 8, 4, 5])
-    # slopes -8 1 6 -4, of which the median is -1.5; heights 9 2.5 5 12.5 10
-    assert found[0] == np.median([9 + 3, 9 + 1.5, 9, 1, 2])
-    assert found[1] == np.median([9 + 1.5, 9, 1, 2, 8])
-    # from the end: slopes 5 -1 4 -6, median 1.5; heights 0 3.5 1 3.5 -4
-    assert found[6] == np.median([4, 5, 0, 1 - 1.5, 1 - 3])
-    for count in (1, 2, 3, 9):
-        line = np.arange(count)[:, None] * 7.0
-        np.testing.assert_allclose(median(line), line, atol=1e-12)
 
 
 @pytest.mark.parametrize(("fps", "reach"), [(8.0, 2), (24.0, 6), (1.0, 1), (60.0, 15)])
@@ -280,10 +266,10 @@ def test_boxes_that_are_not_in_the_clip_are_refused_in_one_line(text, said):
     assert "\n" not in str(caught.value)
 
 
-def request(frames=4, **changes):
-    labels = np.zeros((frames, 64, 64), np.uint8)
+def request(**changes):
+    labels = np.zeros((4, 64, 64), np.uint8)
     labels[:, 8:16, 8:16] = 1
-    clip = black(frames, 64, 64)
+    clip = black(4, 64, 64)
     return EditRequest(clip, labels, (Region("cat", 1, "a fox"),), **changes)
 
 

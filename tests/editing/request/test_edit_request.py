@@ -9,7 +9,7 @@ from regrain.editing import EditRequest, MaskError, RequestError
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.mask_pictures import PALETTE
-from regrain.editing.request.compose import compose
+from regrain.editing.request.compose import compose, describe
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable
 
@@ -51,6 +51,9 @@ FOX, PANDA = region(1, "a fox", "a cat"), region(1, "a panda", "a cat")
          "a fairy and a panda jump", {1: (0, 7), 2: (12, 19), 3: None}),
         ("", "a fairy and a panda jump", [region(2, "  ", "a panda")],
          "a fairy and a panda jump", {2: (12, 19)}),
+        # All that is known are the regions.
+        ("", "", [FOX, region(2, "a robot"), region(3)], "a fox and a robot",
+         {1: (0, 5), 2: (10, 17), 3: None}),
         ("", "", [], "", {}),
         ("", " ", [FOX], "a fox", {1: (0, 5)}),
     ],
@@ -58,6 +61,12 @@ FOX, PANDA = region(1, "a fox", "a cat"), region(1, "a panda", "a cat")
 def test_prompts_are_composed(source, prompt, regions, text, spans):
     composed = compose(source, prompt, regions)
     assert composed[:2] == (text, spans)
+
+
+def test_a_clip_that_is_not_described_is_described_by_its_regions():
+    regions = [FOX, region(2, "a robot"), region(3)]
+    said = [describe(given, regions) for given in ("", "a cat runs")]
+    assert said == ["a cat and a robot", "a cat runs"]
 
 
 LABELS = np.zeros((2, 4, 6), np.uint8)

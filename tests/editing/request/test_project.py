@@ -58,9 +58,9 @@ def test_a_hidden_region_is_refused_by_the_name_of_what_hides_it(folder):
     assert request.hidden == {}
 
 
-def halves(frames, height=16, width=32):
-    labels = np.ones((frames, height, width), np.uint8)
-    labels[:, :, width // 2 :] = 2
+def halves(frames):
+    labels = np.ones((frames, 16, 32), np.uint8)
+    labels[:, :, 16:] = 2
     return labels
 
 

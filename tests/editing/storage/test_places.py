@@ -25,15 +25,15 @@ from regrain.ui.session.projects import Projects
 from regrain.ui.work.catalogue import Catalogue
 
 
-def put_bad(folder, suffix=".safetensors"):
+def put_bad(folder):
     """Put one entry of each kind into a folder, as files and as folders."""
     folder.mkdir(parents=True, exist_ok=True)
-    for end in (suffix, ""):
+    for end in (".safetensors", ""):
         (folder / f"gone{end}").symlink_to("/nowhere/at-all")
         (folder / f"round{end}").symlink_to(f"round{end}")
         os.mkfifo(folder / f"pipe{end}")
-    (folder / f"empty{suffix}").write_bytes(b"")
-    (folder / f"folder{suffix}").mkdir()
+    (folder / "empty.safetensors").write_bytes(b"")
+    (folder / "folder.safetensors").mkdir()
     for part in ("locked", "locked/unet", "half", "half/unet"):
         (folder / part).mkdir()
         (folder / part / "config.json").write_text("{")

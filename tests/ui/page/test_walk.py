@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from unittest import mock
 
@@ -283,6 +284,43 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "a page that is gone was looked at"
 
 
+def programs(page: PageEvents, root: Path) -> Iterator[str]:
+    """Call the endpoints; yield what was done."""
+
+    def sent(file: Path) -> dict[str, object]:
+        place = uploaded(root / "uploads" / f"of {file.name}", file)
+        return {"path": place, "meta": {"_type": "gradio.FileData"}}
+
+    thing = {"x": 20, "y": 20}
+    clip = sent(write_clip(root / "sent.mp4", moving(4, 64, 48)))
+    page.call("segment", image=clip, clicks=[thing], frame=2, finder="cuts")
+    page.call("segment", image=clip, box=[12, 12, 30, 30])
+    page.call("segment", image=clip, box=[30, 12, 12, 30])
+    page.call("segment", image=clip, clicks=[{**thing, "x": 64}])
+    page.call("segment", image=clip)
+    yield "programs had masks of frames"
+    regions = [{"name": "cat", "clicks": [thing | {"frame": 1}]}]
+    page.call("track", video=clip, regions=regions, tracker="cuts", start=1)
+    masks = sent(Path(page.answered[-1][0]["path"]))
+    page.call("track", video=clip, regions=[{"clicks": [thing | {"frame": 4}]}])
+    page.call("track", video=sent(EXPECTED), regions=regions)
+    yield "and masks that follow a thing"
+    few = {"steps": 3}
+    words = [{"name": "cat", "source": "a cat", "prompt": "a fox"}]
+    given = {"source_prompt": "a cat", "seed": 3, "method": "infedit"}
+    page.call("edit_video", regions=words, video=clip, masks=masks, start=1, **given)
+    clicked = [words[0] | regions[0]]
+    given |= {"video": clip}
+    page.call("edit_video", regions=clicked, format="matte", params=few, **given)
+    other = [words[0] | {"label": 2}]
+    page.call("edit_video", regions=other, masks=masks, start=1, **given)
+    page.call("edit_video", regions=words, **given | {"method": "none"})
+    page.call("edit_video", regions=words * 2, **given)
+    page.call("edit_video", regions=words, params={"stops": 1}, **given)
+    page.call("list_methods")
+    yield "and edits"
+
+
 def test_a_new_page_shows_what_ships_and_frees_sessions_that_end(tmp_path):
     media = Media(tmp_path)
     examples = load_examples(ASSETS / "examples", media.examples)
@@ -304,8 +342,9 @@ def record(root: Path) -> dict[str, object]:
     with opened(root) as page:
         steps["the page is laid out"] = settled(page.parts(), root)
         steps["it hears"] = settled(page.events(), root)
+        steps["programs are told"] = settled(page.endpoints(), root)
         before: dict[str, object] = {}
-        for step in walk(page, root):
+        for step in chain(walk(page, root), programs(page, root)):
             shown = page.values.items()
             now = {name: settled(value, root) for name, value in shown}
             # kept in the background: which was last is not said
@@ -313,8 +352,10 @@ def record(root: Path) -> dict[str, object]:
             changed = {
                 name: value for name, value in now.items() if value != before.get(name)
             }
-            steps[step] = changed | ({"failed": page.failed} if page.failed else {})
+            told = {"failed": page.failed, "answered": settled(page.answered, root)}
+            steps[step] = changed | {name: one for name, one in told.items() if one}
             page.failed = []
+            page.answered = []
             before = now
     return steps
 

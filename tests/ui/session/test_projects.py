@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -374,6 +375,22 @@ def test_the_command_line_is_told_once_nothing_changes(
         session.tracking = tracking
         visits.projects.keep("page", session, whole=False)
         assert told.exists() == is_told
+
+
+def test_work_is_kept_as_it_goes_on(visits, session, monkeypatch):
+    projects = visits.projects
+    coming = [[], [("page", session)], []]
+    kept = Queue()
+
+    def sessions():
+        if len(coming) == 3:  # one comes while the thread finds nobody
+            Projects.wake(projects)  # these tests' own does nothing
+        return coming.pop(0)
+
+    monkeypatch.setattr(projects, "keep", lambda *given, whole: kept.put(given))
+    projects.watch(sessions)
+    Projects.wake(projects)
+    assert kept.get(timeout=20) == ("page", session)
 
 
 @pytest.mark.parametrize("lost", range(12))

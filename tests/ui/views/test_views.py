@@ -95,7 +95,9 @@ def test_a_run_took_its_tracking_too():
 
 
 @pytest.mark.parametrize("there", [True, False, None])
-def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, there):
+def test_what_was_seen_is_in_the_history_and_doubts_below_a_try(
+    example, tmp_path, there
+):
     one = {"region": "left", "words": "a panda", "there": there, "frames": [0]}
     one |= {"share": 1.0, "margin": 0.25, "nearest": ["a panda"], "instead": None}
     report = {"looked_at": say("mine", [one])}
@@ -103,7 +105,7 @@ def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, ther
     history = History()
 
     def keep(**changes):
-        opened = replace(example.opened, tried=0, attempt="A try.", **changes)
+        opened = replace(example.opened, **changes)
         folder = tmp_path / str(len(history.runs))
         folder.mkdir()
         saved = Saved(finished, {"edited.mp4": "x.mp4"}, folder)
@@ -119,18 +121,30 @@ def test_what_was_seen_is_in_the_history_and_below_a_try(example, tmp_path, ther
             {True: "Yes", False: "No: 0 of 1 there", None: "Not known"}[there],
             "p",
         )
-        assert ("Left: looks like a panda on 1 of 1 frames." in played.note) is (
-            there is True
-        )
         assert run.facts.startswith(f"{int(bool(there))} of 1 there") is (
             there is not None
         )
         place = 0.5 if there is None else float(there)
         assert run.rank == (place, 0.25)
+        # A smear is near to some words, too: of one frame in few steps, doubts alone.
+        tried = {"tried": 0, "attempt": "A try."}
+        played, shown, run = keep(**tried)
+        said = {
+            True: "A try.",
+            False: "A try. Left: the panda is not there (a panda on 1 of 1 frames "
+            "alone): try another seed, a larger margin, more steps.",
+            None: "A try. Left: looks like a panda on 1 of 1 frames, but only just: "
+            "look yourself.",
+        }
+        assert played.note == said[there]
+        assert run.facts.startswith("try, 5 frames")
+        assert [fact.value for fact in shown.facts] == (
+            ["No: 0 of 1 there"] if there is False else []
+        )
         # Of what the model does not know, nothing is said.
-        played, shown, run = keep(name="")  # one's own clip
+        played, shown, run = keep(name="", **tried)  # one's own clip
         assert shown.facts == []
-        assert "looks like" not in played.note
+        assert played.note == "A try."
         assert run.rank == (-1.0, 0.0)
 
 

@@ -67,6 +67,21 @@ const riseAboveKeyboard = (sheet) => {
   seen.addEventListener("scroll", rise);
 };
 
+/** @param {HTMLElement[]} parts @param {() => void} act */
+const watchSizes = (parts, act) => {
+  const sizes = new ResizeObserver(act);
+  for (const part of parts) sizes.observe(part);
+};
+
+/**
+ * Let a press on the words be none on the picture below them.
+ * @param {HTMLElement} node
+ */
+const keepPresses = (node) => {
+  for (const kind of ["pointerdown", "dblclick", "wheel"])
+    node.addEventListener(kind, (event) => event.stopPropagation());
+};
+
 /**
  * Tell whether the selected region's words may stand at its mask now.
  * @param {Editor} editor
@@ -127,6 +142,8 @@ export const makeBubble = (editor, stage) => {
   };
   const refresh = () => {
     const words = wanted && mayShow(editor) ? hub.wordsOf(hub.active) : null;
+    if (!words && node.contains(document.activeElement))
+      stage.querySelector("canvas")?.focus({ preventScroll: true });
     if (shown && (!words || shown !== hub.active)) giveBack();
     node.hidden = !words;
     document.body.classList.toggle("rg-has-bubble", Boolean(words));
@@ -145,17 +162,14 @@ export const makeBubble = (editor, stage) => {
     if (event.key !== "Escape") return;
     event.stopPropagation();
     close();
-    stage.querySelector("canvas")?.focus();
   });
-  // A press on the words is none on the picture below them.
-  for (const kind of ["pointerdown", "dblclick", "wheel"])
-    node.addEventListener(kind, (event) => event.stopPropagation());
+  keepPresses(node);
   const open = (withCaret = true) => {
     wanted = true;
     opening = withCaret;
     refresh();
   };
-  new ResizeObserver(refresh).observe(stage);
+  watchSizes([stage, node], refresh); // a hint below what is written makes the words taller
   hub.on("stage", refresh);
   hub.on("view", refresh);
   hub.on("regions", refresh);

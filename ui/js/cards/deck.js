@@ -91,13 +91,9 @@ export class Deck {
   #overlaps = false; // masks on a frame that was shown
   #unused = make("p", "rg-note"); // says that regions are not used
   #add = iconButton("rg-mini", "plus", "New region (N)", () => this.act("add"), "", { id: "rg-add" });
+  #title = make("h2", { tabIndex: -1 }, "Regions");
   /** What is about regions. */
-  #parts = [
-    make("div", "rg-cards-head", make("h2", {}, "Regions"), this.#add),
-    this.#column,
-    this.#order,
-    this.#empty,
-  ];
+  #parts = [make("div", "rg-cards-head", this.#title, this.#add), this.#column, this.#order, this.#empty];
 
   /**
    * @param {{ value: CardsView | null }} props
@@ -251,6 +247,7 @@ export class Deck {
     for (const [label, { card, words }] of [...cards]) {
       if (labels.includes(label)) continue;
       words.home();
+      if (card.contains(document.activeElement)) this.#title.focus({ preventScroll: true });
       card.remove();
       cards.delete(label);
     }

@@ -14,7 +14,7 @@ const labelled = (title, input) => make("label", "rg-shows", title, underlined(i
 /** @param {() => void} changed */
 export const makePrompts = (changed) => {
   const source = textField({ id: "rg-source", placeholder: "a short description (optional)" });
-  const avoid = textField({ id: "rg-avoid", placeholder: "what the edit should not show (optional)" });
+  const avoid = textField({ id: "rg-avoid", placeholder: "e.g. blurry (optional)" });
   const whole = make("textarea", { id: "rg-whole", rows: 1, autocomplete: "off", spellcheck: false });
   const hint = make("span", { className: "rg-caption", id: "rg-whole-hint" }, HINT);
   const shows = labelled("The clip shows", source);

@@ -1,5 +1,6 @@
 // @ts-check
 // Word to whoever is elsewhere that a run is over. The browser may forbid it: then the tab's title says it alone.
+export const TITLE = "Regrain"; // of the tab, where nothing goes on
 const ASKED = "regrain-notify"; // whether this browser's visitor was asked
 
 const mayAsk = () => "Notification" in window && Notification.permission === "default";

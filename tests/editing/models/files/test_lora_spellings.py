@@ -341,13 +341,7 @@ def test_a_file_changes_what_it_changes_in_diffusers(pipelines, tmp_path, spelli
 # What diffusers does not read of Stable Diffusion, or reads in part: written by peft.
 BY_PEFT = {
     "DoRA": LoraConfig(r=3, lora_alpha=5, use_dora=True, target_modules=[QUERY, CONV]),
-    "root of the rank": LoraConfig(
-        r=4, lora_alpha=5, use_rslora=True, target_modules=[QUERY]
-    ),
     "bias": LoraConfig(r=3, lora_alpha=5, lora_bias=True, target_modules=[OUT]),
-    "pattern": LoraConfig(
-        r=3, lora_alpha=5, alpha_pattern={"conv1": 7}, target_modules=[QUERY, CONV]
-    ),
     "LoHa with cores": LoHaConfig(
         r=3, alpha=5, use_effective_conv2d=True, target_modules=[QUERY, CONV]
     ),

@@ -100,7 +100,7 @@ def test_a_scheduler_without_a_class_is_ddim(said):
 @pytest.mark.parametrize("name", [name for name in NEAREST if name not in HERE])
 def test_a_class_that_is_not_here_must_say_its_levels(name):
     with pytest.raises(
-        ModelError, match=f"it is of {name} without levels, .* Add beta_start"
+        ModelError, match=f"it has no levels, but '{name}', .* Add beta_start"
     ):
         with_defaults({"_class_name": name}, "it")
     given = {key: SCHEDULER[key] for key in LEVELS[:3]}

@@ -75,15 +75,6 @@ def test_padding_and_an_empty_prompt_are_as_the_folder_says(
     torch.testing.assert_close((text.vectors, text.pooled), (vectors, pooled))
 
 
-def test_a_call_is_the_pipelines(model, pipeline, latents):
-    text = model.embed(PROMPTS)
-    step = model.schedule.sampling(4)[1]
-    sizes = torch.tensor([[64, 128, 0, 0, 64, 128]] * 3)
-    added = {"text_embeds": text.pooled, "time_ids": sizes}
-    eps = pipeline.unet(latents, step.t, text.vectors, added_cond_kwargs=added).sample
-    torch.testing.assert_close(model.predict(latents, step, text)[1], eps)
-
-
 def test_all_weights_count_in_the_fingerprint(folder, model, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "other")
     path = copy / "text_encoder_2" / "model.safetensors"

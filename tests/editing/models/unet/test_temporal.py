@@ -34,12 +34,8 @@ def unet_of(model):
         return UNet2DConditionModel.from_config(config)
 
 
-def drawn(*shape, seed=0):
-    return randn(*shape, seed=seed)
-
-
-def noisy(rows, size=8, seed=0):
-    return drawn(rows, 4, size, size, seed=seed)
+def noisy(rows):
+    return randn(rows, 4, 8, 8)
 
 
 def bytes_of(shapes):

@@ -10,7 +10,7 @@ from damaged_models import refusal, rewrite
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from json_files import read_json, write_json
 from made_clips import black, noise, off
-from made_models import SDXL, load_double, loaded, randn, seeded, write_small_model
+from made_models import SDXL, load_double, loaded, randn, write_small_model
 from safetensors.torch import load_file, save_file
 from single_files import assert_same, original_layout
 
@@ -86,8 +86,7 @@ def test_pruned_models_draw_what_diffusers_draws(tmp_path, pruned):
     )
     model = load_double(folder)
     theirs = UNet2DConditionModel.from_pretrained(folder / "unet").double()
-    fresh = seeded(0)
-    x = torch.randn(2, 4, 8, 8, dtype=torch.float64, generator=fresh)
+    x = randn(2, 4, 8, 8, dtype=torch.float64)
     text = model.embed(["a cat", "a dog"])
     step = model.schedule.sampling(4)[1]
     given = model.read_by(x, text)
@@ -103,9 +102,8 @@ def test_a_size_of_two_numbers_counts_by_its_short_side(copy):
 # --- files of weights
 
 
-def renamed(folder, ending, parts=("unet", "vae", "text_encoder")):
-    for part in parts:
-        (file,) = (folder / part).glob("*.safetensors")
+def renamed(folder, ending):
+    for file in folder.glob("*/*.safetensors"):
         file.rename(file.with_name(file.name.replace(".safetensors", ending)))
 
 
@@ -141,9 +139,7 @@ def test_several_files_of_unknown_names_are_named(copy):
 
 
 def test_names_in_capitals_and_files_of_programs_on_windows_are_read(copy, same):
-    for part in ("unet", "vae", "text_encoder"):
-        (file,) = (copy / part).glob("*.safetensors")
-        file.rename(file.with_suffix(".SAFETENSORS"))
+    renamed(copy, ".SAFETENSORS")
     for config in [*copy.glob("*/config.json"), copy / LEVELS]:
         text = config.read_text().replace("\n", "\r\n")
         config.write_bytes(text.encode("utf-8-sig"))
@@ -196,15 +192,9 @@ def file(original, tmp_path):
     return path
 
 
-def test_one_who_knows_says_what_a_file_predicts(file, tiny):
-    told = loaded(file, prediction="v_prediction")
-    assert told.prediction == "v_prediction"
+def test_one_who_knows_says_what_a_file_predicts(file):
+    assert loaded(file, prediction="v_prediction").prediction == "v_prediction"
     assert loaded(file).prediction == "epsilon"
-    x, step = randn(1, 4, 8, 8), tiny.schedule.sampling(4)[0]
-    text = tiny.embed(["a cat"])
-    v = tiny.predict(x, step, text)[1]  # the bare output
-    expected = step.signal * x - step.noise * v, step.signal * v + step.noise * x
-    torch.testing.assert_close(told.predict(x, step, text), expected)
 
 
 def test_a_yaml_beside_a_file_that_does_not_say_is_refused(file, original):

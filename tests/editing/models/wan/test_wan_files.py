@@ -12,6 +12,7 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from json_files import read_json, write_json
 from made_models import loaded, randn, without_control, write_wan
 from safetensors.torch import load_file, save_file
+from single_files import EIGHT, in_eight_bits
 
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
@@ -301,7 +302,7 @@ OTHERS = {
     "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
         "vace_blocks.2.odd"
     ),
-    "has vace_in_channels 4, which": sized(
+    "do not fit together: vace_in_channels and": sized(
         "vace_patch_embedding.weight", 128, 4, 1, 2, 2
     ),
     "is not a Wan with the names of its authors": lambda _: {"x": torch.zeros(2)},
@@ -362,51 +363,23 @@ def test_files_that_do_not_fit_together_are_refused(
 
 # --- Weights of 8 bits
 
-EIGHT = torch.float8_e4m3fn
+
+def unscaled(weights):
+    """All matrices in 8 bits, without scales; and what they should be read as."""
+    found = {
+        name: one.to(EIGHT) if one.ndim > 1 else one for name, one in weights.items()
+    }
+    return found, {name: one.float() for name, one in found.items()}
 
 
-def marked(form, layer, scale):
-    """What a file says beside a weight of 8 bits."""
-    if form == "plain":
-        return {}
-    if form == "scaled":
-        return {f"{layer}.scale_weight": scale, f"{layer}.scale_input": 2 * scale}
-    text = b'{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}'
-    said = torch.tensor([*text], dtype=torch.uint8)
-    return {f"{layer}.weight_scale": scale, f"{layer}.comfy_quant": said}
-
-
-def in_eight_bits(weights, form):
-    """Weights as files of a form have them, and the products that they stand for."""
-    found, products = dict(weights), dict(weights)
-    for name, weight in weights.items():
-        if weight.ndim != 2 or "blocks" not in name:
-            continue
-        scale = weight.abs().max() / 400
-        if form == "rows":
-            scale = weight.abs().amax(1, keepdim=True) / 400
-        if form == "plain":
-            scale = torch.ones(())
-        found[name] = (weight / scale).to(EIGHT)
-        products[name] = found[name].float() * scale
-        found |= marked(form, name.removesuffix(".weight"), scale)
-    if form == "scaled":
-        found["scaled_fp8"] = torch.zeros(2)
-    if form == "plain":  # which has nothing else either
-        for name in ("patch_embedding.weight", "blocks.0.scale_shift_table"):
-            found[name] = weights[name].to(EIGHT)
-            products[name] = found[name].float()
-    return found, products
-
-
-@pytest.fixture(params=["plain", "scaled", "rows"])
+@pytest.fixture(params=[unscaled, in_eight_bits])
 def eight_bits(request, whole, place):
-    """A file of 8 bits in each form, and one of its products."""
-    found, products = in_eight_bits(whole, request.param)
+    """A file of 8 bits, and one of its products."""
+    found, products = request.param(whole)
     said = {"layers": {"blocks.0.ffn.0": {"format": "float8_e4m3fn"}}}
     metadata = {"_quantization_metadata": json.dumps(said)}
     small = written(found, place / "small.safetensors", metadata=metadata)
-    return small, written(products, place / "products.safetensors")
+    return small, written(whole | products, place / "products.safetensors")
 
 
 def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
@@ -443,11 +416,11 @@ def test_a_lora_changes_the_products(eight_bits, place):
 
 
 def test_models_whose_scales_alone_differ_are_told_apart(whole, place):
-    found, _ = in_eight_bits(whole, "scaled")
+    found, _ = in_eight_bits(whole)
     one = loaded(written(found, place / "one.safetensors"))
-    found["blocks.0.attn1.to_q.scale_weight"] *= 2
+    mark = max(name for name in found if name.endswith("scale_weight"))
+    found[mark] *= 2
     other = loaded(written(found, place / "other.safetensors"))
     assert one.fingerprint != other.fingerprint
-    bad = {"blocks.0.attn1.to_q.scale_weight": torch.tensor(torch.nan)}
-    file = written(found | bad, place / "bad.safetensors")
-    assert "has NaN or Inf in blocks.0.attn1.to_q.scale" in refusal(file)
+    file = written(found | {mark: found[mark] * torch.nan}, place / "bad.safetensors")
+    assert "has NaN or Inf in vace_blocks.1" in refusal(file)
