@@ -68,7 +68,7 @@ QUICK = {
     "attention": "--tokens 64 --dims 40 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
     "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
-    "focus": """--scenes 1 --pixels 128 --size 64 --frames 2 --cost-pixels 320x180 --set '{"steps": 1}'""",
+    "focus": """--scenes 1 --pixels 128 --size 64 --set '{"steps": 1}'""",
     "gpu": "--methods sdedit --frames 2 --size 64 --steps 1 --channels 32 --tokens 64 "
     "--sdxl-channels 64 --sdxl-side 8 --layers 1 --heads 1 --side 4 --matrix 64",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",

@@ -6,9 +6,7 @@ in the whole frame and in boxes. An edit is right if what was asked for is neare
 of all kinds, drawn anew and compared in a square around the actor, in the best of
 several poses. All is measured where the actor is, before or after the true edit; the
 warp error is over that of the true edit. `moving`: the same with an actor that crosses
-the frame, in a box that follows and in a still one. `cost`: a clip of 1920 x 1080 with
-a region of 5 % of the frame, in a box, and in the whole frame at the same pixels of the
-region; beside other work, the seconds that a processor worked are the ones to compare.
+the frame, in a box that follows and in a still one.
 """
 
 from __future__ import annotations
@@ -18,8 +16,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
-from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,11 +28,10 @@ from PIL import Image
 
 from benchmarks.judge import interval, psnr, warp_errors
 from benchmarks.tasks import Task, task, true_masks, wish
-from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
+from regrain.editing import EditRequest, Finished, edit
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.load import load_backbone
 from storybook import KINDS, Scene, render, replace, sample_scene, shrink
-from storybook.world import FPS
 
 FIRST_SEED = 610_000
 SIZE = 512  # pixels of a side of the drawn scenes
@@ -49,8 +45,6 @@ _JUDGED = (1, 3, 6)
 _MOVES = (-0.1, -0.05, 0.0, 0.05, 0.1)
 _SCALES = (0.85, 1.0, 1.15)
 _POSES = tuple(product(_MOVES, _MOVES[1:4], _SCALES, (1, -1)))
-COST_SIZE = 1920, 1080
-COST_SHARE = 0.05  # of the frame, that the region covers
 Row = Mapping[str, Any]
 """Fields of the request that a row changes."""
 
@@ -320,79 +314,6 @@ def _line(row: Mapping[str, Any]) -> str:
     return "  ".join(cells)
 
 
-def cost(backbone: Backbone, args: argparse.Namespace) -> dict[str, object]:
-    """Time an edit of a large clip in a box, and in the whole frame at the same pixels
-    of the region."""
-    request = large_clip(args.frames, args.cost_pixels)
-    asked = dataclasses.replace(request, size=args.size, **settings(args.set))
-    took = {}
-    worked = {}
-    *_, last = edit(dataclasses.replace(asked, focus="on"), backbone)  # once, to warm
-    boxes: Any = last.report["focus"]  # type: ignore[union-attr]
-    size = round(boxes[0]["scale"] * min(request.clip.size))
-    rows = {
-        "box": {"focus": "on"},
-        "whole frame, same pixels": {"size": size},
-        "whole frame, same size": {},
-    }
-    for name, change in rows.items():
-        fresh = dataclasses.replace(asked, seed=args.first + len(took), **change)
-        began = time.perf_counter()
-        work_began = time.process_time()
-        *_, last = edit(fresh, backbone)
-        assert isinstance(last, Finished)
-        np.asarray(last.result.frames)
-        took[name] = time.perf_counter() - began
-        worked[name] = time.process_time() - work_began
-        seconds = f"{took[name]:8.1f} s, {worked[name]:8.1f} s of a processor"
-        print(f"cost    {name:26}{seconds}", flush=True)
-    ratio = _of_box(took)
-    work_ratio = _of_box(worked)
-    said = f"ratio {ratio:.2f}, of a processor's seconds {work_ratio:.2f}"
-    print(f"cost    {said}, scale {boxes[0]['scale']}, size {size}")
-    return {
-        "seconds": took,
-        "processor_seconds": worked,
-        "ratio": ratio,
-        "processor_ratio": work_ratio,
-        "focus": boxes,
-        "size": size,
-    }
-
-
-def _of_box(seconds: Mapping[str, float]) -> float:
-    """Return seconds of the box, in shares of those of the whole frame at the same
-    pixels of the region."""
-    return seconds["box"] / seconds["whole frame, same pixels"]
-
-
-def large_clip(frames: int, size: tuple[int, int]) -> EditRequest:
-    """Return a request for a clip of (width, height) with an actor before a drawn
-    background; a square region around it covers 5 % of the frame."""
-    width, height = size
-    scene = sample_scene(FIRST_SEED, frames, 1, plain=True)
-    (actor,) = scene.actors
-    side = round((COST_SHARE * width * height) ** 0.5)
-    small = dataclasses.replace(actor, height=0.9 * side / width, x=0.5, y=0.4)
-    # Scenes are square: the upper part of one is as wide as the clip.
-    drawn = render(dataclasses.replace(scene, actors=(small,)), width)
-    seen = np.ascontiguousarray(drawn.frames[:, :height])
-    shown = drawn.labels[:, :height] > 0
-    labels = np.stack([_square(mask, side) for mask in shown])
-    other = "fox" if actor.kind != "fox" else "cat"
-    region = Region("actor", 1, f"a {other}", small.phrase, margin=0)
-    clip = ArrayClip(seen, Fraction(FPS))
-    return EditRequest(clip, labels, (region,), source_prompt=scene.caption)
-
-
-def _square(mask: np.ndarray, side: int) -> np.ndarray:
-    """Return labels of a square of 1 inside the frame, around a mask."""
-    left, top = _corner(mask, side)
-    labels = np.zeros(mask.shape, np.uint8)
-    labels[top : top + side, left : left + side] = 1
-    return labels
-
-
 def _corner(mask: np.ndarray, side: int) -> tuple[int, int]:
     """Return the top left corner of a square inside the frame, around a mask."""
     x, y, _ = _view(mask)
@@ -402,14 +323,9 @@ def _corner(mask: np.ndarray, side: int) -> tuple[int, int]:
     return int(left), int(top)
 
 
-def _pair(text: str) -> tuple[int, int]:
-    width, height = text.split("x")
-    return int(width), int(height)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", action="append", choices=(*ROWS, "cost"))
+    parser.add_argument("--part", action="append", choices=ROWS)
     parser.add_argument("--row", action="append", help="default: all")
     parser.add_argument("--scenes", type=int, default=10)
     parser.add_argument(
@@ -430,10 +346,6 @@ def _arguments() -> argparse.Namespace:
         default="{}",
         help='params of all edits, JSON; may include "method", "motion" and "loras"',
     )
-    parser.add_argument("--frames", type=int, default=8, help="frames of `cost`")
-    parser.add_argument(
-        "--cost-pixels", type=_pair, default=COST_SIZE, metavar="WIDTHxHEIGHT"
-    )
     parser.add_argument("--model", default="storybook")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/focus"))
     return parser.parse_args()
@@ -446,10 +358,7 @@ def main() -> None:
     loras = settings(args.set).get("loras", ())
     backbone = load_backbone(args.model, loras)
     torch.manual_seed(0)
-    parts: dict[str, object] = {}
-    for part in args.part or [*ROWS, "cost"]:
-        made = cost if part == "cost" else partial(measure, part)
-        parts[part] = made(backbone, args)
+    parts = {part: measure(part, backbone, args) for part in args.part or ROWS}
     facts = {"size": args.size, "model": args.model, "parts": parts}
     (args.out / "focus.json").write_text(json.dumps(facts, indent=2) + "\n")
 

@@ -94,6 +94,7 @@ def run(
             repels=params.uncovered == "repelled",
             over_frames=params.size_over_frames,
         ),
+        before_text=backbone.sites[0].name if model.source.pooled is None else "",
     )
 
     yield Stage("editing")

@@ -105,6 +105,8 @@ class Modulation:
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
         variants: See `Variants`.
+        before_text: A layer to which no text has come yet, so that both halves of
+            guidance are alike there; empty for none.
     """
 
     layout: Layout
@@ -113,6 +115,7 @@ class Modulation:
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
     variants: Variants = Variants()
+    before_text: str = ""
 
     def __post_init__(self) -> None:
         self._to_words: Bindings = {}
@@ -133,6 +136,7 @@ class Modulation:
         half = self.variants.half
         modulated = ("uncond", "cond") if half == "both" else (half,)
         grid = self.layout.grid
+        alike = self.before_text if xi < _LEAST and batch.has("uncond") else ""
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             crosses = site.kind == "cross"
@@ -146,6 +150,8 @@ class Modulation:
                     out.append(self._refuse(*own, site))
                 elif crosses:
                     out.append(attention(*own))
+                elif branch == "cond" and site.name == alike:
+                    out.append(out[-1])  # what comes before is the other half
                 elif branch in modulated:
                     out.append(self._within(*own, site, xi))
                 else:

@@ -53,6 +53,7 @@ PUBLISHED = {
         2_564_550_879,
     ),
 }
+_FILES = " or ".join(file for _, file, _ in PUBLISHED.values())
 
 
 def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
@@ -151,10 +152,7 @@ def load_sam(model: str | Path | None = None) -> Sam:
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
     is_bare_name = path.name == name
-    allowed = " or ".join(file for _, file, _ in PUBLISHED.values())
-    unknown = (
-        f"{shorten(path.name)} was not found. Download {allowed} and use its path."
-    )
+    unknown = f"{shorten(path.name)} was not found. Download {_FILES} and use its path."
     with boundary("model", unknown, ModelError):
         if is_bare_name and not path.exists():
             path = find_local(name, ".pth") or path
@@ -202,10 +200,9 @@ def _size_of(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
-        allowed = ", ".join(file for _, file, _ in PUBLISHED.values())
         raise ModelError(
             "model",
-            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and "
+            f"{shorten(path.name)} is not a published checkpoint ({_FILES}), and "
             "another pickle could run code. Download one of these.",
         )
     return PUBLISHED[digest][0]

@@ -142,7 +142,7 @@ ALLOWED: Mapping[str, Runnable] = {
 other keys are honoured."""
 HONOURED = _words(
     "num_train_timesteps beta_start beta_end beta_schedule trained_betas steps_offset "
-    "set_alpha_to_one prediction_type timestep_spacing rescale_betas_zero_snr "
+    "set_alpha_to_one timestep_spacing rescale_betas_zero_snr "
     # How a scheduler goes from level to level, which a method's `sampler` decides here.
     # Estimates are never clipped: diffusers' pipelines of Stable Diffusion take no notice
     # of `clip_sample` either.
@@ -156,6 +156,7 @@ HONOURED = _words(
 """Keys of schedulers that are read, or that a sampler takes the place of."""
 SCHEDULER: Runnable = {
     "_class_name": (None, *NEAREST),
+    "prediction_type": PREDICTIONS,
     "thresholding": _OFF,
     "use_flow_sigmas": _OFF,
     "use_dynamic_shifting": _OFF,

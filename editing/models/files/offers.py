@@ -38,12 +38,6 @@ _CONDITIONS = {
 CONTROLLED = "WanVACETransformer3DModel"
 """The class of a Wan with control blocks."""
 _LARGE = 40  # heads of Wan with 14 billion weights
-# How the names of schedulers of other models begin.
-_FAMILIES = {
-    "EDM": "an EDM model",
-    "FlowM": "a flow model with a UNet",
-    "Karras": "an EDM model",
-}
 
 
 class Family(NamedTuple):
@@ -92,8 +86,7 @@ def _other_kind(unet: Mapping, scheduler: Mapping) -> str | None:
     name = scheduler.get("_class_name")
     if name is None or str(name) in NEAREST:
         return None
-    known = [_FAMILIES[start] for start in _FAMILIES if str(name).startswith(start)]
-    return f"{[*known, 'a model'][0]} with {shorten(name)}"
+    return f"a model with {shorten(name)}"
 
 
 def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Family:

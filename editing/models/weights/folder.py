@@ -123,18 +123,12 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
 
 
 def check_configs(unet: Json, scheduler: Json, id: str) -> None:
-    """Refuse a family, a schedule or a prediction that is not supported, before any
-    weights are read."""
+    """Refuse a family or a schedule that is not supported, before any weights are
+    read."""
     check_family(family_of_configs({}, unet, scheduler), id)
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in PREDICTIONS:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} predicts {shorten(prediction)}, which is not "
-            f"supported. Use a model that predicts {' or '.join(PREDICTIONS)}.",
-        )
     schedule = read_schedule(scheduler, id)
-    if schedule.reaches_pure_noise and prediction == "epsilon":
+    is_plain = scheduler.get("prediction_type", "epsilon") == "epsilon"
+    if schedule.reaches_pure_noise and is_plain:
         raise ModelError(
             "model",
             f"{shorten(id)} predicts epsilon, but its last level has no signal. "

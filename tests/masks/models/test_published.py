@@ -306,7 +306,7 @@ NO_CONFIG, NO_WEIGHTS = (
 )
 NO_PROCESSOR, UNFIT = (
     "lacks files of its processor",
-    "cannot be loaded|lacks .* weights",
+    r"of \[128\], config.json says \[64\]\. Download it again",
 )
 
 

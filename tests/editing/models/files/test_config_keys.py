@@ -167,7 +167,9 @@ REFUSED = {
         scheduler=["diffusers", "EDMEulerScheduler"]
     ),
     "has requires_aesthetics_score": index(requires_aesthetics_score=True),
-    "predicts 'flow_prediction'": config(LEVELS, prediction_type="flow_prediction"),
+    "has prediction_type 'flow_prediction'": config(
+        LEVELS, prediction_type="flow_prediction"
+    ),
 }
 
 
