@@ -142,7 +142,7 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    config = dict(read_config(path, id, "control"))
+    config = read_config(path, id, "control")
     check_known(config, "control", shorten(id))
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
