@@ -4,7 +4,9 @@ without one: `python -m benchmarks.predicted`.
 Counts the operations of Stable Diffusion 1.5's UNet on 16 frames of 512 pixels, in 50
 steps, on tensors without numbers, and divides them by speeds that are assumed. All
 around the network is left out. "before" is without the kernels of
-`attention.backends.WAYS`, and with two passes over logits for their range.
+`attention.backends.uses_kernels`, with two passes over logits for their range, and with
+every layer computed for both halves of guidance. "unbound" is "after" if binding regions
+cost nothing.
 
 Memory is of one call of the network in float16, with all branches of a method and
 attention in one kernel, and of the autoencoder in float32, which decodes four frames at
@@ -43,6 +45,8 @@ CARDS = {
 # Calls of the network with one half of guidance. 15 are modulated; the others invert
 # (50), give source features (5), and are all other halves of the steps.
 PLAIN, BOUND = 140, 15
+# In so many steps both halves are alike in the first layer, which no text has reached.
+ALIKE = 35
 # At most, in a call: those of the source, without and with the prompt.
 BRANCHES = {
     "videograin": 2,
@@ -126,9 +130,10 @@ def main() -> None:
     operations, layers = count()
     rows = {}
     for card, (flash, efficient, others, memory) in CARDS.items():
-        before = after = (PLAIN + BOUND) * operations / others
-        for pairs, width in layers:
-            plain = PLAIN * 4 * width / (flash or efficient)
+        before = after = unbound = (PLAIN + BOUND) * operations / others
+        for number, (pairs, width) in enumerate(layers):
+            once = 4 * width / (flash or efficient)
+            plain = PLAIN * once
             # Eight more channels mark regions; wide heads go in parts.
             wide = width if width >= 128 else width + 8
             modulated = 2 * (wide + width) / efficient
@@ -137,8 +142,12 @@ def main() -> None:
             bound = modulated + 4 / memory
             if flash:
                 bound = (4 * wide + 2 * width) / flash
+            if number == 0:
+                plain -= ALIKE * once
+            unbound += pairs * plain
             after += pairs * (plain + BOUND * bound)
-        rows[card] = {"before": before / 1e12, "after": after / 1e12}
+        seconds = {"before": before, "after": after, "unbound": unbound}
+        rows[card] = {name: spent / 1e12 for name, spent in seconds.items()}
         print(f"{card}: predicted seconds {rows[card]}")
     memory = {method: memory_of(method) for method in METHODS}
     for method, needed in memory.items():

@@ -79,9 +79,7 @@ def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
         unseen.append(f"There is no {what}, the edit is whole: {shorten(failure)}.")
 
 
-def check_regular(
-    path: Path, field: str, kind: type[EditingError] = RequestError
-) -> None:
+def check_regular(path: Path, field: str, kind: type[EditingError]) -> None:
     """Refuse what is missing or no regular file: a pipe would wait for ever, and a
     device never ends."""
     with boundary(

@@ -29,7 +29,6 @@ from regrain.editing.media.labels import read_labels
 from regrain.editing.media.reading import open_clip
 from regrain.editing.storage.folders import check_apart
 from regrain.masks.io.files import (
-    Masks,
     check_out,
     check_same_clip,
     colors_of,
@@ -173,19 +172,14 @@ def convert(
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
     say_masks(found)
-    _save(found, out, colors, fps)
+    rate = Fraction(fps).limit_denominator(1001)
+    write_masks(found, out, colors_of(found) | colors, rate)
+    typer.echo(f"masks: {out}")
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     return call(app, name, arguments)
-
-
-def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
-    write_masks(
-        masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001)
-    )
-    typer.echo(f"masks: {out}")
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
@@ -281,15 +275,6 @@ def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
             raise RequestError(
                 field,
                 f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
-            )
-
-
-def _check_labels(labels: Iterable[int], found: Masks) -> None:
-    for number in labels:
-        if number not in found:
-            there = ", ".join(map(str, sorted(found)))
-            raise RequestError(
-                "--label", f"Label {number} is not in the masks. Choose from {there}."
             )
 
 

@@ -191,6 +191,20 @@ def save_parts(
     write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
 
 
+def write_configs(path: Path, unet=None, index=None, scheduler=None) -> Path:
+    """Write a model's folder without weights."""
+    given = {
+        "unet/config": unet,
+        "model_index": index,
+        "scheduler/scheduler_config": scheduler,
+    }
+    for name, content in given.items():
+        if content:
+            (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
+            write_json(path / f"{name}.json", content)
+    return path
+
+
 def write_tokenizer(folder: Path) -> Path:
     """Write CLIP's tokenizer as it is published: without tokenizer.json."""
     tokenizer = clip_tokenizer()

@@ -65,14 +65,19 @@ _LONG = 120  # characters of a text, such as a mask, that is kept as a sum
 class PageEvents:
     """A page that is open.
 
+    Args:
+        root: The folder of all that it keeps.
+
     Attributes:
         values: What each component shows, by name; JSON, as it is sent.
-        failed: The texts of events that were refused.
-        answered: What calls of programs were answered.
+        heard: For each event, what it changed by component, texts of what was refused,
+            and what a program was answered.
+        answered: What the last call of a program was answered.
     """
 
-    def __init__(self, page: gr.Blocks, names: dict[int, str]) -> None:
+    def __init__(self, page: gr.Blocks, names: dict[int, str], root: Path) -> None:
         self._page = page
+        self._root = root
         self._names = names
         self._state = SessionState(page)
         headers = {"x-regrain-page": PAGE}
@@ -83,8 +88,10 @@ class PageEvents:
         self.values: dict[str, Any] = {}
         for number, name in names.items():
             self.values[name] = _json(getattr(page.blocks[number], "value", None))
-        self.failed: list[str] = []
+        self.heard: list[dict[str, object]] = []
         self.answered: list[Any] = []
+        self._before: dict[str, object] = {}
+        self._failed: list[str] = []
         self._changed: list[str] = []
 
     def parts(self) -> list[dict[str, object]]:
@@ -130,10 +137,24 @@ class PageEvents:
     def load(self) -> None:
         """Open the page."""
         self._fire("load", None, {})
+        self._note("load")
 
     def send(self, component: str, event: str, **data: object) -> None:
         """Send an event of a component, and all that follow from it."""
         self._fire(event, component, data)
+        self._note(f"{component}.{event}")
+
+    def _note(self, event: str, **more: object) -> None:
+        """Note what has changed since the event before, and more."""
+        shown = self.values.items()
+        now = {name: settled(value, self._root) for name, value in shown}
+        # kept in the background: which was last is not said
+        now["recent"]["items"].sort(key=lambda item: item["title"])
+        changed = _differing(self._before, now)
+        more |= changed | {"failed": self._failed}
+        told = {name: value for name, value in more.items() if value != []}
+        self.heard.append({"event": event, **told})
+        self._before, self._failed = now, []
 
     def type(self, component: str, **value: object) -> None:
         """Change what a component says, as its script does."""
@@ -151,9 +172,10 @@ class PageEvents:
         for argument, about in inspect.signature(fn.fn).parameters.items():
             if argument != "request":
                 values.append(given.get(argument, about.default))
-        anyio.run(self._call, fn, values)
+        self.answered = anyio.run(self._call, fn, values)
+        self._note(f"/{name}", answered=settled(self.answered, self._root))
 
-    async def _call(self, fn: BlockFunction, values: list[object]) -> None:
+    async def _call(self, fn: BlockFunction, values: list[object]) -> list[Any]:
         try:
             answer = await self._page.process_api(
                 fn,
@@ -162,9 +184,9 @@ class PageEvents:
                 request=self._request,  # type: ignore[arg-type]
             )
         except Error as error:
-            self.failed.append(error.message)
-        else:
-            self.answered.append(_json(answer["data"]))
+            self._failed.append(error.message)
+            return []
+        return _json(answer["data"])
 
     def _fire(self, event: str, component: str | None, data: dict[str, object]) -> None:
         heard = False
@@ -216,7 +238,7 @@ class PageEvents:
                     iterator=iterator,
                 )
             except Error as error:
-                self.failed.append(error.message)
+                self._failed.append(error.message)
                 return False
             goes_on = answer["is_generating"]
             if goes_on or iterator is None:  # the end of a generator says nothing
@@ -234,6 +256,21 @@ class PageEvents:
         self.values[name] = value
         if name == "model" and changed:  # as a list of Gradio's says
             self._changed.append(name)
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> dict[str, object]:
+    """Return what has changed by component, of each only its own keys that have; None
+    where a key is gone."""
+    changed: dict[str, object] = {}
+    for name in now:
+        old, new = before.get(name), now[name]
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            keys = {**old, **new}
+            new = {key: new.get(key) for key in keys if old.get(key) != new.get(key)}
+        changed[name] = new
+    return changed
 
 
 def _said(given: dict[str, Any], keys: tuple[str, ...]) -> dict[str, object]:

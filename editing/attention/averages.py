@@ -16,6 +16,8 @@ of NAME"."""
 StepAreas = Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]]
 """The area that was edited in each step."""
 GridMaps = Float32[np.ndarray, "frames grid_height grid_width"]
+NamedMaps = Mapping[str, GridMaps]
+"""Maps by name of region or word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,5 +55,5 @@ class WordAttention:
         edit: Words of the prompt, while it is edited.
     """
 
-    source: Mapping[str, GridMaps]
-    edit: Mapping[str, GridMaps]
+    source: NamedMaps
+    edit: NamedMaps

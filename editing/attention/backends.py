@@ -3,7 +3,7 @@
 PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient
 kernel also takes keys wider than values. xformers 0.0.35 runs PyTorch's own kernels
 (`cutlassF-pt`, `fa2F-pt`) and adds one thing: sequences of unequal length in one call,
-for which it is used. Nothing is timed at run time: see `WAYS`.
+for which it is used. Nothing is timed at run time: see `uses_kernels`.
 """
 
 from __future__ import annotations
@@ -23,24 +23,6 @@ from torch.backends.cuda import SDPAParams, can_use_flash_attention
 if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import AttentionBias
 
-# Ways to compute the same, up to rounding, in half precision on a card of NVIDIA or
-# AMD, by whether they are used. No card has measured one. What they save is predicted,
-# in seconds of VideoGrain on an H100, 16 frames in 50 steps, which took 38.
-WAYS = {
-    # The range of logits without logits in memory: 5. Checked when a model is loaded.
-    "fused_range": True,
-    # Flash kernels take no values narrower than keys: 3.
-    "padded_values": True,
-    # The memory-efficient kernel is not the only one that tells its sums: 0.04, and half
-    # of a call of Wan whose regions are bound.
-    "flash_sums": True,
-    # cuDNN before FlashAttention: 8. Off, since it has had faults and is no faster but
-    # on Hopper, where newer versions of PyTorch prefer it by themselves.
-    "cudnn": False,
-    # Convolutions' weights as tensor cores read them: below 1. Off, since PyTorch
-    # normalises in the other order.
-    "channels_last": False,
-}
 LANES = 8
 """Fused kernels want widths of heads in multiples of this."""
 # Gathering all runs at once would copy q, k and v of the whole clip.
@@ -54,15 +36,22 @@ Runs = Float[Tensor, "batch tokens heads dim"]
 RowRange = Float[Tensor, "batch heads queries"]
 
 
-def uses(way: str, device: torch.device, dtype: torch.dtype) -> bool:
-    """Check if one of `WAYS` is used on a device; with $REGRAIN_KERNELS 0 none is."""
+def uses_kernels(device: torch.device, dtype: torch.dtype) -> bool:
+    """Check if a device computes the same in other ways, up to rounding: in half precision
+    on a card of NVIDIA or AMD, unless $REGRAIN_KERNELS is 0.
+
+    No card has measured one. What they save is predicted, in seconds of VideoGrain on an
+    H100, 16 frames in 50 steps, which took 38: 5 by the range of logits without logits in
+    memory (`regions.range_kernel`), 3 by values as wide as keys, 0.04 by sums of a flash
+    kernel, and half of a call of Wan whose regions are bound.
+    """
     in_half = device.type == "cuda" and dtype.itemsize == 2
-    return in_half and WAYS[way] and os.environ.get("REGRAIN_KERNELS") != "0"
+    return in_half and os.environ.get("REGRAIN_KERNELS") != "0"
 
 
-def _takes_flash(way: str, q: Queries, k: Keys, v: Values) -> bool:
-    """Check if one of `WAYS` is used, and a flash kernel takes these: from Ampere on."""
-    return uses(way, q.device, q.dtype) and can_use_flash_attention(
+def _takes_flash(q: Queries, k: Keys, v: Values) -> bool:
+    """Check if `uses_kernels`, and a flash kernel takes these: from Ampere on."""
+    return uses_kernels(q.device, q.dtype) and can_use_flash_attention(
         SDPAParams(q, k, v, None, 0.0, False, False)
     )
 
@@ -79,7 +68,7 @@ def attention(
     """
     dim = q.shape[-1]
     width = v.shape[-1]
-    narrow = width < dim and _takes_flash("padded_values", q, k, k)
+    narrow = width < dim and _takes_flash(q, k, k)
     if dim == width or (q.device.type == "cuda" and not narrow):
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     # The kernels of a CPU need keys and values of one width; otherwise PyTorch silently
@@ -106,7 +95,7 @@ def attention_and_sums(
     kernel, options = kernels._scaled_dot_product_efficient_attention, (None, True)
     if q.device.type == "cpu":
         kernel, options = kernels._scaled_dot_product_flash_attention_for_cpu, ()
-    elif q.shape[-1] % LANES == 0 and _takes_flash("flash_sums", q, k, v):
+    elif q.shape[-1] % LANES == 0 and _takes_flash(q, k, v):
         kernel, options = kernels._scaled_dot_product_flash_attention, ()
     out, sums, *_ = kernel(q, k, v, *options, scale=scale)
     return out, sums[..., : q.shape[2]]  # a GPU's is rounded up

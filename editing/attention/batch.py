@@ -37,18 +37,12 @@ class Batch(NamedTuple):
         return cls(frames, (*source, *names))
 
     def rows(self, name: str) -> slice:
-        """Return the rows of a branch or a group.
-
-        Raises:
-            ValueError: The branch is not in this batch.
-        """
+        """Return the rows of a branch or a group of this batch."""
         places = [
             i
             for i, branch in enumerate(self.branches)
             if name in (branch, _group(branch))
         ]
-        if not places:
-            raise ValueError(f"no branch {name!r} among {', '.join(self.branches)}")
         return slice(places[0] * self.frames, (places[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
@@ -99,7 +93,7 @@ class Batch(NamedTuple):
         return any(name in (branch, _group(branch)) for branch in self.branches)
 
 
-def guided_calls(frames: int, together: bool, scale: float = 0.0) -> tuple[Batch, ...]:
+def guided_calls(frames: int, together: bool, scale: float) -> tuple[Batch, ...]:
     """Return the calls of a step of one edit: both halves together, or one after the
     other; without guidance, at a scale of 1, only the half with words."""
     if scale == 1:

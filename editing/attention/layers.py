@@ -7,7 +7,7 @@ and so are tuned query projections. Nothing stays on the model afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
+from regrain.editing.storage.by_name import Weights
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -109,17 +110,10 @@ class LayerProcessor:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
         attend: AttentionFn | None = None,
-        queries: Mapping[str, Tensor] | None = None,
+        queries: Weights | None = None,
     ) -> Tensor:
         """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in
         `Intervention`."""
-        is_flat = (
-            hidden_states.ndim == 3 and not attn.group_norm and not attn.spatial_norm
-        )
-        if attention_mask is not None or not is_flat:
-            raise ValueError(
-                f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
-            )
         text = hidden_states
         if encoder_hidden_states is not None:
             text = encoder_hidden_states

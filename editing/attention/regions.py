@@ -34,7 +34,7 @@ from regrain.editing.attention.backends import (
     Values,
     attention,
     attention_and_sums,
-    uses,
+    uses_kernels,
 )
 from regrain.editing.errors import shorten
 
@@ -215,7 +215,7 @@ def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
 
     The first call compiles and checks it; that is when a model is loaded.
     """
-    if not uses("fused_range", torch.device(kind), dtype):
+    if not uses_kernels(torch.device(kind), dtype):
         return blockwise_range
     try:
         # Before Ampere, Triton multiplies without tensor cores.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
-from regrain.editing.media.lazy_frames import Mask, Masks, Rgb, RgbFrames
+from regrain.editing.media.lazy_frames import Mask, Masks, Rgb, RgbFrames, Shape, Size
 
 Area = Float[Tensor, "frames 1 h w"]
 """How much of each cell is inside, 0..1."""
@@ -61,7 +61,7 @@ def mix_noise(
 
 
 def mask_from_attention(
-    mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
+    mass: Float[Tensor, "frames h w"], size: Shape, threshold: float
 ) -> Float[Tensor, "frames 1 height width"]:
     """Turn attention into a mask: 1 where it exceeds a share of the frame's maximum,
     else 0.
@@ -105,7 +105,7 @@ def differing(
     inside: Mask,
     edit: Rgb,
     source: Rgb,
-    size: tuple[int, int],
+    size: Size,
 ) -> Matte:
     """Return the part of a matte where an edit differs from the source.
 

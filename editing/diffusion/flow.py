@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import expm1, inf, log
+from math import expm1
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -42,16 +42,11 @@ class FlowSchedule:
         That of Wan's authors starts at u = 0.999. Levels that are given, as timesteps
         that fall from at most 1000, take no notice of `steps` and `shift`.
 
-        Raises:
-            ValueError: `steps` is not in 1 .. 1000.
-
         Source: Esser et al., arXiv:2403.03206, Eq. 23.
         """
         if not isinstance(levels, str):
             sigmas = [level / TRAINED_STEPS for level in levels]
             return _steps_at(sigmas, [round(level) for level in levels])
-        if not 1 <= steps <= TRAINED_STEPS:
-            raise ValueError(f"steps: expected 1 to {TRAINED_STEPS}, got {steps}")
         if levels != "even":
             return self._as_unipc(steps, levels)
         sigmas = self._shifted([1 - index / steps for index in range(steps)])
@@ -123,7 +118,7 @@ class Renoised:
         """Return the latents after a step; see `UniPC.advance`."""
         if not step.noise_next:
             return x0
-        return step.signal_next * x0 + step.noise_next * self.draw()
+        return advance(x0, self.draw(), step)
 
 
 class _Passed(NamedTuple):
@@ -169,7 +164,7 @@ class UniPC:
         if len(self._passed) == 1:
             return 0.0
         before, start = self._passed
-        return (start.x0 - before.x0) * (_length(start.step) / _length(before.step))
+        return (start.x0 - before.x0) * (start.step.log_length / before.step.log_length)
 
     def _corrected(self, x0: Latents) -> Latents:
         """Take the last step once more, now that the estimate at its end is known."""
@@ -183,24 +178,15 @@ class UniPC:
 
 def _taken(step: Step, x: Latents, estimate: Latents) -> Latents:
     """Take a step with an estimate of x0 for all of it."""
-    gain = -step.signal_next * expm1(-_length(step))
+    gain = -step.signal_next * expm1(-step.log_length)
     return step.noise_next / step.noise * x + gain * estimate
-
-
-def _length(step: Step) -> float:
-    """Return the length of a step in half the logarithm of the signal-to-noise
-    ratio."""
-    if not step.signal:
-        return inf
-    ends = log(step.signal_next) - log(step.noise_next)
-    return ends - (log(step.signal) - log(step.noise))
 
 
 def _weights(step: Step, before: Step) -> tuple[float, float]:
     """Return the weights, in the correction of a step, of how the estimate changed
     until its end, and of its slope from the step before."""
-    length = _length(step)
-    back = _length(before) / length
+    length = step.log_length
+    back = before.log_length / length
     change = expm1(-length)
     first = -(1 / length + 1 / change)
     second = -2 * (first / length + 0.5 / change)

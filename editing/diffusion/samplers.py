@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from math import exp, log
+from math import exp
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from regrain.editing.diffusion.schedule import (
     late_steps,
 )
 from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import FEW_STEP, Sampler, most_consistency_steps
 
 _RANDOM: frozenset[Sampler] = frozenset({"euler_ancestral", "lcm", "tcd"})
@@ -51,7 +52,7 @@ def consistency_step(x: Latents, x0: Latents, step: Step, fresh: Latents) -> Lat
     scaled = _BOUNDARY_SCALE * step.t
     total = scaled**2 + _DATA_DEVIATION**2
     denoised = scaled / total**0.5 * x0 + _DATA_DEVIATION**2 / total * x
-    return step.signal_next * denoised + step.noise_next * fresh
+    return advance(denoised, fresh, step)
 
 
 def trajectory_step(
@@ -88,22 +89,14 @@ def second_order_step(
     """
     if not step.noise_next:
         return step.signal_next * x0
-    length = _log_ratio(step.signal_next, step.noise_next)
-    length -= _log_ratio(step.signal, step.noise)
+    length = step.log_length
     gain = step.signal_next * (1 - exp(-length))
     straight = step.noise_next / step.noise * x + gain * x0
     if before is None:
         return straight
     last, estimate = before
-    length_before = _log_ratio(step.signal, step.noise)
-    length_before -= _log_ratio(last.signal, last.noise)
-    slope = (x0 - estimate) * (length / length_before)
+    slope = (x0 - estimate) * (length / last.log_length)
     return straight + 0.5 * gain * slope
-
-
-def _log_ratio(signal: float, noise: float) -> float:
-    """Return lambda, half the logarithm of the signal-to-noise ratio."""
-    return log(signal) - log(noise)
 
 
 class Sampling:
@@ -173,12 +166,12 @@ class Sampling:
         or, if it adds none, with the run's own; after the last they are clean."""
         if step.index + 1 == step.total:
             return source
-        return step.signal_next * source + step.noise_next * noise
+        return advance(source, noise, step)
 
 
 def consistency_levels(
     schedule: Schedule, steps: int, strength: float = 1.0
-) -> tuple[int, ...]:
+) -> Numbers:
     """Return the levels that a consistency model visits, falling.
 
     Of the 50 levels on which it was distilled those in the share `strength`, counted
@@ -200,9 +193,7 @@ def consistency_levels(
     return tuple(falling[places].tolist())
 
 
-def trailing_levels(
-    schedule: Schedule, steps: int, strength: float = 1.0
-) -> tuple[int, ...]:
+def trailing_levels(schedule: Schedule, steps: int, strength: float = 1.0) -> Numbers:
     """Return evenly spaced levels, falling, of which the first is the noisiest of the
     share `strength`."""
     top = len(schedule.alphas_cumprod) * strength
@@ -247,7 +238,7 @@ def _with_signal(schedule: Schedule, levels: Sequence[int]) -> tuple[Step, ...]:
     return tuple(replace(step, between=between) for step in walk)
 
 
-def _solver_levels(schedule: Schedule, steps: int) -> tuple[int, ...]:
+def _solver_levels(schedule: Schedule, steps: int) -> Numbers:
     """Return the levels of DPM-Solver++ for a schedule's spacing, as diffusers chooses
     them, falling."""
     count = len(schedule.alphas_cumprod)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf, log
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.errors import shorten
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import steps_run
 
 Latents = Float[Tensor, "*shape"]
@@ -65,6 +66,14 @@ class Step:
     noise_next: float
     time: float
     between: bool = False
+
+    @property
+    def log_length(self) -> float:
+        """Its length in half the logarithm of the signal-to-noise ratio."""
+        if not self.signal:
+            return inf
+        ends = log(self.signal_next) - log(self.noise_next)
+        return ends - (log(self.signal) - log(self.noise))
 
     def within(
         self, share: float, *, of: int | None = None, begun: bool = False
@@ -142,7 +151,7 @@ class Schedule:
         )
         return alpha**0.5, (1 - alpha) ** 0.5
 
-    def levels(self, steps: int, inverted: bool = False) -> tuple[int, ...]:
+    def levels(self, steps: int, inverted: bool = False) -> Numbers:
         """Return the levels of a run of `steps` steps, rising, without the end of
         sampling (-1).
 
@@ -162,7 +171,7 @@ class Schedule:
             return tuple(min(level, last) for level in levels)
         return levels
 
-    def _spaced(self, steps: int) -> tuple[int, ...]:
+    def _spaced(self, steps: int) -> Numbers:
         count = len(self.alphas_cumprod)
         if not 1 <= steps <= count:
             raise ValueError(f"steps: expected 1 to {count}, got {steps}")
@@ -203,16 +212,12 @@ class Schedule:
                 that the latents are going to.
 
         Raises:
-            ValueError: The convention is unknown, or see `levels`.
+            ValueError: See `levels`.
         """
         rising = self.levels(steps, inverted=True)
         lower = rising[:-1]
         if convention == "videograin":
             return self.walk(lower, rising[1:])
-        if convention not in ("paper", "fatezero"):
-            raise ValueError(
-                f"unknown convention {convention!r}, not paper, videograin or fatezero"
-            )
         given = rising if convention == "fatezero" else (rising[0], *lower)
         return self.walk((-1, *lower), rising, given)
 
@@ -260,7 +265,7 @@ def without_last_signal(alphas: np.ndarray) -> np.ndarray:
     return ((signals - last) * first / (first - last)) ** 2
 
 
-def _listed(levels: np.ndarray) -> tuple[int, ...]:
+def _listed(levels: np.ndarray) -> Numbers:
     return tuple(levels.astype(int).tolist())
 
 
@@ -298,9 +303,6 @@ def split(
 ) -> tuple[Latents, Latents]:
     """Convert a network's output for `x` at a level to (x0, eps).
 
-    Raises:
-        ValueError: The prediction is unknown.
-
     Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D;
     of a rectified flow, where signal + noise = 1, it is eps - x0 (Liu et al.,
     arXiv:2209.03003).
@@ -311,11 +313,7 @@ def split(
         return signal * x - noise * output, signal * output + noise * x
     if prediction == "sample":
         return output, (x - signal * output) / noise
-    if prediction == "flow":
-        return x - noise * output, x + signal * output
-    raise ValueError(
-        f"unknown prediction {prediction!r}, not epsilon, v_prediction, sample or flow"
-    )
+    return x - noise * output, x + signal * output
 
 
 def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:

@@ -88,9 +88,7 @@ _Number = int | Fraction
 _Key = list[tuple[_Number, str]]
 
 
-def natural(
-    name: str, numbers: str = r"\d+", value: Callable[[str], _Number] = int
-) -> _Key:
+def natural(name: str, numbers: str, value: Callable[[str], _Number]) -> _Key:
     """Make a sort key for names of frames: what matches `numbers` counts by value,
     `9.png` before `10.png`."""
     key: _Key = []

@@ -96,7 +96,7 @@ class Index:
     count: int
     fps: Fraction
     start: Fraction
-    tick: Fraction = Fraction(1)
+    tick: Fraction
     pts: Sequence[int] = ()
     times: Sequence[int] = ()
     last: Fraction = Fraction(0)

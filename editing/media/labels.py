@@ -185,7 +185,7 @@ class _Wanted:
 
     frames: int
     size: Size
-    original: Size | None = None
+    original: Size | None
     at: int | None = None
     colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
@@ -697,8 +697,6 @@ def fade_inwards(
         to_edge = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5)
         depth = to_edge - 0.5
         for label, reach in pixels.items():
-            if not reach:
-                continue
             inside = frame == label
             opacity[inside] = np.clip(depth[inside] / reach, 0, 1)
     return out

@@ -186,13 +186,8 @@ class DiskFrames(LazyFrames):
         weakref.finalize(self, self._file.close)
 
     def append(self, frames: RgbFrames) -> None:
-        """Append frames; ValueError if they have another size, ResourceError if the
-        disk is full."""
+        """Append frames of this size; ResourceError if the disk is full."""
         count, *frame = self.shape
-        if frames.shape[1:] != tuple(frame):
-            raise ValueError(
-                f"frames of {frames.shape[1:]} among frames of {tuple(frame)}"
-            )
         data = np.ascontiguousarray(frames).reshape(-1).data
         with self._lock, _disk():
             self._file.seek(count * self._bytes)

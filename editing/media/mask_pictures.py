@@ -200,7 +200,7 @@ def _is_white(picture: Picture) -> bool:
 
 
 def understand(
-    pictures: Iterable[Picture], known: Colors, labels: Collection[int] = ()
+    pictures: Iterable[Picture], known: Colors, labels: Collection[int]
 ) -> Meaning:
     """Decide what the pictures of a mask mean.
 

@@ -161,9 +161,7 @@ class _Decoder:
     container.
     """
 
-    def __init__(
-        self, path: Path, index: Index, make_whole: _MakeWhole | None = None
-    ) -> None:
+    def __init__(self, path: Path, index: Index, make_whole: _MakeWhole | None) -> None:
         self._path = path
         self._make_whole = make_whole  # deinterlaces
         self._index = index

@@ -100,34 +100,20 @@ def write_video(
         _declare_size(Path(path), width, height)
 
 
-def write_prores(
-    path: str | Path,
-    frames: Iterable[Rgba],
-    fps: Fraction,
-    *,
-    times: Sequence[Fraction] | None = None,
-    duration: Fraction | None = None,
-    audio_from: AudioSpan | None = None,
-    tags: ColorTags | None = None,
-    comment: str = AI_EDITED,
-) -> None:
+def write_prores(path: Path, frames: Iterable[Rgba], clip: Clip) -> None:
     """Write a MOV of ProRes 4444 with an alpha channel, yuva444p10, and AAC.
 
     Args:
-        path: File to write.
-        frames: RGBA frames of one size. The file holds colours and alpha as they are
-            given, so that alpha is straight where theirs is.
-        fps, times, duration, audio_from, tags, comment: As for `write_video`.
-
-    Raises:
-        ValueError: There is no frame, or not one for each of the times.
+        path: The file.
+        frames: As many as `clip` has, whose times, colours and sound they take. The file
+            holds colours and alpha as they are given, so that alpha is straight where
+            theirs is.
     """
     first, frames = _begun(frames)
-    tags = tags or ColorTags()
-    clock = _Clock(fps, times, duration)
+    clock = _Clock(clip.fps, clip.times, clip.duration)
     options = {"movflags": "+use_metadata_tags"}
     with av.open(str(path), "w", format="mov", options=options) as container:
-        container.metadata["comment"] = comment
+        container.metadata["comment"] = AI_EDITED
         how = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
         video = clock.add_stream(container, "prores_ks", how)
         video.height, video.width = first.shape[:2]
@@ -137,19 +123,16 @@ def write_prores(
             video,
             frames,
             clock,
-            tags,
-            audio_from,
+            clip.tags,
+            clip.audio,
             _to_yuva,
         )
 
 
 def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """Return the first of some frames, and all of them; ValueError if there are
-    none."""
+    """Return the first of some frames, and all of them."""
     frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
+    first = next(frames)
     return first, chain([first], frames)
 
 

@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.averages import NamedMaps, WordAttention
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import (
@@ -291,9 +291,9 @@ def invert(
         )
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
-    done = Progress("inverting", params.steps, params.steps, None)
+    done = Progress("inverting", params.steps, params.steps)
     kept = yield from cached(key, up, done, backbone.device)
-    latents = working.window.pin_all("inversion", kept["latents"])
+    latents = working.window.pin_inversion(kept["latents"])
     return InvertedSource(latents, kept["mass"], released)
 
 
@@ -308,7 +308,7 @@ class Edits:
         self.heats = [AttentionRecorder(prompts.scope) for _ in prompts.targets]
         self.step_areas: dict[int, np.ndarray] = {}
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of the first edit's new words, for a preview."""
         return self.heats[0].now(self._prompts.targets[0].words, frames)
 

@@ -124,7 +124,7 @@ def find_clusters(
     latents = backbone.encode(frames)
     schedule = backbone.schedule.inversion(steps)
     for step, _ in ddim_walk(latents, predict, schedule):
-        yield Progress("inverting", step.index + 1, step.total, None)
+        yield Progress("inverting", step.index + 1, step.total)
     features = recorder.features()
     found = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
     names, fit = name_clusters(found, recorder.words(), tuple(nouns))

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import (
+    Heat,
+    NamedMaps,
+    WordAttention,
+)
 from regrain.editing.diffusion.blending import over
 from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.diffusion.schedule import (
@@ -38,11 +41,6 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.finite import checked_together
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import FlowRegionsParams
-from regrain.editing.recipe.attention_recorder import (
-    Columns,
-    new_columns,
-    telling_columns,
-)
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.region_words import (
@@ -52,7 +50,6 @@ from regrain.editing.recipe.region_words import (
     RegionText,
     TokenRegions,
     WordAttending,
-    by_frame,
     by_words,
     pieces_of,
 )
@@ -207,32 +204,15 @@ class FlowModel:
         scale = self._params.guidance_scale
         return self._model.guided(x, step, self._new, scale, self._changes[1])
 
-    @property
-    def _columns(self) -> Columns:
-        """Tokens whose maps are shown: those of regions or, without any, of new
-        words."""
-        if self._request.edited:
-            return self._new.bound.columns(
-                [region.name for region in self._request.regions]
-            )
-        return new_columns(self._request.description, self._new.bound.text)
-
-    def now(
-        self, latents: Sequence[int]
-    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def now(self, latents: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some latents, for a preview."""
-        return self._new.heat.now(self._columns, latents)
+        return self._new.heat.now(self._new.columns(self._request), latents)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run, by frame: of regions or new words."""
-        return by_frame(self._new.heat.maps(self._columns), self._working.latents)
+        return self._new.maps(self._new.columns(self._request), self._working.latents)
 
     def word_maps(self) -> WordAttention:
         """Return the maps over the run, by frame, of every word of both prompts."""
-
-        def before(words: WordAttending) -> dict[str, np.ndarray]:
-            maps = words.heat.maps(telling_columns(words.bound.text))
-            by_word = by_frame(maps, self._working.latents)
-            return {word: one.before for word, one in by_word.items()}
-
-        return WordAttention(source=before(self._old), edit=before(self._new))
+        latents = self._working.latents
+        return WordAttention(self._old.word_maps(latents), self._new.word_maps(latents))

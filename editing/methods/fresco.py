@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps
 from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
 from regrain.editing.attention.feature_optimization import neighbours, optimize_features
 from regrain.editing.attention.layers import AttentionLayer, plain
@@ -196,17 +195,13 @@ class FrescoModel:
 
     def outside(self, step: Step) -> FrameLatents:
         """Return the clip's own latents after a step."""
-        if step.index + 1 == step.total:
-            return self.source
-        return advance(self.source, self.first_noise, step)
+        return self._sampling.known(self.source, self.first_noise, step)
 
-    def heat(
-        self, frames: Sequence[int]
-    ) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def heat(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         return {} if self.modulation is None else self.modulation.now(frames)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run; none if no region has words, or no step is
         run."""
         if self.modulation is None or not self.steps:

@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
@@ -404,13 +403,13 @@ class Branches:
             return attend
         return self.words.attend(attend, step, batch, self._fuses(step))
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         if self._bound:
             return self._modulation.now(frames)
         return self.words.heat.now(self._columns, frames)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run."""
         if self._bound:
             return self._modulation.maps()

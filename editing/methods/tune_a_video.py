@@ -117,17 +117,15 @@ def invert(
     change = Intervention(
         sparse_causal(frames, backbone.device), patches, control.reading(empty)
     )
-    facts = {
-        "steps": params.steps,
-        "control": control.fingerprint,
-        "method": "tune_a_video",
-    }
-    latents = yield from invert_cached(
-        backbone,
-        working,
-        partial(backbone.predict, text=empty, change=change),
-        backbone.schedule.inversion(params.steps, "fatezero"),
-        preview_every=params.preview_every,
-        **facts,
+    return (
+        yield from invert_cached(
+            backbone,
+            working,
+            partial(backbone.predict, text=empty, change=change),
+            backbone.schedule.inversion(params.steps, "fatezero"),
+            preview_every=params.preview_every,
+            steps=params.steps,
+            control=control.fingerprint,
+            method="tune_a_video",
+        )
     )
-    return latents

@@ -40,8 +40,8 @@ from regrain.editing.models.adapters import (
     learned_frames,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Intervention, Weights, joint_norm
-from regrain.editing.models.unet.temporal import with_weights
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.unet.temporal import untuned, with_weights
 from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Steps, Tuned
@@ -55,7 +55,7 @@ from regrain.editing.recipe.window import (
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.storage import cache
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content, Values
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0
@@ -81,12 +81,12 @@ def learn_clip(
     kept = cache.load(state_key(tuning.inputs, "version", params.tune_steps))
     learner = Learner.of(kept or tuning.begin(), params.learning_rate)
     if kept:
-        yield Progress("tuning", params.tune_steps, params.tune_steps, 0.0)
+        yield Progress("tuning", params.tune_steps, params.tune_steps)
     try:
         yield from tuning.preview(learner)
         while learner.steps < params.tune_steps:
             learner.descend(*tuning.gradients(learner))
-            yield Progress("tuning", learner.steps, params.tune_steps, None)
+            yield Progress("tuning", learner.steps, params.tune_steps)
             yield Losses(learner.curve)
             yield from tuning.keep(learner)
             yield from tuning.preview(learner)
@@ -285,7 +285,7 @@ class Tuning:
         state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
-            state = self._backbone.untuned(self.params.temporal_rank, fresh)
+            state = untuned(self._backbone.unet, self.params.temporal_rank, fresh)
             state = state | {"losses": torch.zeros(0)}
         device = self._backbone.device
         return {

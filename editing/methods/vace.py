@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.averages import NamedMaps, WordAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, plain
 from regrain.editing.attention.references import Separation
 from regrain.editing.diffusion.blending import Area
@@ -47,11 +47,6 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.wan.condition import HIDDEN, condition, cut_out
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.vace import VaceParams
-from regrain.editing.recipe.attention_recorder import (
-    Columns,
-    new_columns,
-    telling_columns,
-)
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.region_words import (
@@ -60,7 +55,6 @@ from regrain.editing.recipe.region_words import (
     RegionText,
     TokenRegions,
     WordAttending,
-    by_frame,
     pieces_of,
 )
 from regrain.editing.recipe.window import (
@@ -121,9 +115,9 @@ def run(
     if steps:
         x = draw() if params.strength == 1 else add_noise(clean, draw(), steps[0])
     told = StepEvents(source, working, params.preview_every, len(steps))
-    columns = shown_columns(request, words.bound)
+    columns = words.columns(request)
 
-    def now(latents: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
+    def now(latents: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some latents of the clip."""
         return words.heat.now(columns, [before + latent for latent in latents])
 
@@ -139,13 +133,9 @@ def run(
     result = WindowResult((x[before:],), control=kept, given=given)
     if not steps:
         return result
-    every = telling_columns(words.bound.text)
-    maps, by_word = (
-        by_frame(words.heat.maps(chosen), working.latents, before)
-        for chosen in (columns, every)
-    )
-    found = {word: one.before for word, one in by_word.items()}
-    return replace(result, attention=maps, words=WordAttention({}, found))
+    maps = words.maps(columns, working.latents)
+    seen = WordAttention({}, words.word_maps(working.latents))
+    return replace(result, attention=maps, words=seen)
 
 
 def bound_words(
@@ -169,14 +159,6 @@ def solver_of(name: str, draw: Callable[[], FrameLatents]) -> Solver:
     if name == "unipc":
         return UniPC()
     return Euler() if name == "euler" else Renoised(draw)
-
-
-def shown_columns(request: EditRequest, text: RegionText) -> Columns:
-    """Return the tokens whose maps are shown: those of regions or, without any, of new
-    words."""
-    if not request.edited:
-        return new_columns(request.description, text.text)
-    return text.columns([region.name for region in request.regions])
 
 
 def drawn_latents(working: ResizedClip, given: int) -> Area | None:

@@ -291,9 +291,9 @@ def learn(
             **settings,
         )
         texts = []
-        for step, text, _ in walk:
+        for step, text in walk:
             texts.append(text)
-            yield Progress("inverting", params.steps + step.index + 1, total, None)
+            yield Progress("inverting", params.steps + step.index + 1, total)
         return {"texts": torch.stack(texts)}
 
     facts = {
@@ -301,6 +301,6 @@ def learn(
         "source": edits.source.prompts[0],
         "empty": empty.cpu().numpy().tobytes(),
     }
-    done = Progress("inverting", total, total, 0.0)
+    done = Progress("inverting", total, total)
     kept = yield from cached(key | settings | facts, make, done, backbone.device)
     return kept["texts"]

@@ -94,6 +94,7 @@ def run(
             repels=params.uncovered == "repelled",
             over_frames=params.size_over_frames,
         ),
+        before_text=backbone.sites[0].name if model.source.pooled is None else "",
     )
 
     yield Stage("editing")
@@ -251,25 +252,23 @@ def invert(model: VideoGrainModel, working: ResizedClip) -> Steps[list[FrameLate
     backbone = model.backbone
     params = model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
-    facts = {
-        "text": model.source.vectors.cpu().numpy().tobytes(),
-        "steps": params.steps,
-        "convention": params.inversion,
-        "attention": params.attention_span,
-        "tracks": model.tracks_key,
-        "norm": params.joint_norm,
-        "control": model.control.fingerprint,
-        "method": "videograin",
-    }
-    latents = yield from invert_cached(
-        backbone,
-        working,
-        model.predict_source,
-        steps,
-        preview_every=params.preview_every,
-        **facts,
+    return (
+        yield from invert_cached(
+            backbone,
+            working,
+            model.predict_source,
+            steps,
+            preview_every=params.preview_every,
+            text=model.source.vectors.cpu().numpy().tobytes(),
+            steps=params.steps,
+            convention=params.inversion,
+            attention=params.attention_span,
+            tracks=model.tracks_key,
+            norm=params.joint_norm,
+            control=model.control.fingerprint,
+            method="videograin",
+        )
     )
-    return latents
 
 
 def outside(

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
-from regrain.editing.media.lazy_frames import RgbFrames, Size
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames, Size
 from regrain.editing.models.files.location import check_packed
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
@@ -33,8 +33,8 @@ from regrain.editing.storage.packages import program
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-    from regrain.editing.models.intervention import Weights
+    from regrain.editing.models.backbone import Backbone, Shapes
+    from regrain.editing.storage.by_name import Weights
 
 _KEY = "regrain_adapter"
 _LONGEST_NAME = 100
@@ -218,7 +218,7 @@ def local_adapters() -> list[str]:
     return names
 
 
-def learned_frames(frames: int) -> tuple[int, ...]:
+def learned_frames(frames: int) -> Numbers:
     """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly
     spread."""
     learned = np.linspace(0, frames - 1, min(frames, MOST_LEARNED))
@@ -239,15 +239,17 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
         )
 
 
-def check_fits(adapter: Adapter, backbone: Backbone, size: Size) -> None:
-    """Check that an adapter was tuned on this model and working size, (width, height)
-    in pixels.
+def check_fits(
+    adapter: Adapter, backbone: Backbone, shapes: Shapes, size: Size
+) -> None:
+    """Check that an adapter was tuned on this model, of whose weights these shapes are
+    tuned, and working size, (width, height) in pixels.
 
     Raises:
         ModelError: It was not; names what differs.
     """
-    shapes = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
-    if shapes != backbone.tunable_shapes(adapter.facts.rank):
+    own = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
+    if own != shapes:
         raise _other_model(adapter.facts, backbone)
     check_facts(adapter.facts, backbone, size)
     if not all(bool(weight.isfinite().all()) for weight in adapter.weights.values()):
@@ -299,9 +301,7 @@ def is_of_clip(facts: AdapterFacts, frames: RgbFrames) -> bool:
 
 
 def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
-    if len(a) != len(b):
-        return False
-    return all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and np.allclose(a, b, rtol=0, atol=most)
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from regrain.editing.media.lazy_frames import Size
+from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.storage.texts import Json, Values
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regrain.editing.models.intervention import Intervention
 
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = dict[str, Numbers]
 """Shapes of weights by name."""
 
 
@@ -57,75 +57,53 @@ class Backbone(Protocol):
     @property
     def fingerprint(self) -> str:
         """Identifies the weights; part of every cache key."""
-        ...
 
     @property
     def sketch(self) -> tuple[float, ...]:
         """A few numbers by which adapters know the weights they were tuned on, in any
         dtype, anywhere."""
-        ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> Size:
         """Choose the working size for a clip of this size; both are (width, height) in
         pixels."""
-        ...
 
     def grid(self, frames: int, height: int, width: int) -> "Grid":
         """Return the grid of the latents of a clip of this working size in pixels."""
-        ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
         """Encode frames, uint8 or, of an image model, also float32 [f, h, w, 3], 0..255,
         to latents."""
-        ...
 
     def decode(self, latents: "Tensor") -> "np.ndarray":
         """Decode latents to frames, uint8 [f, h, w, 3]."""
-        ...
 
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+        self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> "PromptEmbedding":
-        """Encode prompts; errors name the field of each."""
-        ...
+        """Encode prompts; errors name the field of each, by default `prompt`."""
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
         """Refuse prompts that cannot be encoded, by their fields; nothing is encoded
         yet."""
-        ...
-
-    def tunable_shapes(self, rank: int) -> Shapes:
-        """Return names and shapes of the weights that Tune-A-Video tunes."""
-        ...
-
-    def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
-        """Make the weights of `tunable_shapes` before the first step; see
-        `temporal.untuned`."""
-        ...
 
     def read_by(self, x: "Tensor", text: "PromptEmbedding") -> Json:
         """Return the inputs of the network beside its latents `x`, by the name of the
         argument."""
-        ...
 
     # Sizes in latents from here on.
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether all activations of a call fit until its backward pass."""
-        ...
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
         """Return the memory of a call's activations in bytes."""
-        ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether both halves of guidance fit into one call."""
-        ...
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
         """Choose how many frames of a long clip are edited together; see
         `storage.memory.window_frames`."""
-        ...
 
     def predict(
         self,
@@ -137,4 +115,3 @@ class Backbone(Protocol):
         recompute: bool = False,
     ) -> "tuple[Tensor, Tensor]":
         """Predict (x0, eps) from noisy latents."""
-        ...

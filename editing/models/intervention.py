@@ -8,7 +8,7 @@ activations) work on any UNet made of diffusers' blocks and leave no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionFn
+from regrain.editing.storage.by_name import Weights
 
-Weights = Mapping[str, Tensor]
-"""Weights by name."""
 Patch = Callable[[nn.Module], AbstractContextManager]
 """Changes the network for one call: entered before it, left after it, whatever happens
 in between."""

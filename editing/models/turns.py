@@ -8,13 +8,13 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regrain.editing.attention.backends import uses
 from regrain.editing.attention.regions import range_kernel
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import (
@@ -23,13 +23,11 @@ from regrain.editing.errors import (
 )
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
+from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.weights.tensors import sums_of
-from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import free_memory, is_out_of_memory
 
 Latents = Float[Tensor, "rows c gh gw"]
-# PyTorch's numbers of cuDNN, FlashAttention, the memory-efficient kernel, the formula.
-_CUDNN_FIRST = [3, 1, 2, 0]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
@@ -42,6 +40,7 @@ def diverged(layer: str, step: Step) -> DivergedError:
     )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TurnTaking:
     """A model whose parts share a device and a lock.
 
@@ -49,13 +48,12 @@ class TurnTaking:
     """
 
     id: str
-    parts: Modules
     device: torch.device
     dtype: torch.dtype
+    defaults: Defaults
     takes_turns: bool
-    factor: int
-    multiple: int
-    size: int
+    notes: tuple[str, ...]
+    loras: tuple[str, ...]
 
     def _settle(self, identity: str) -> None:
         """Freeze the parts and put them where they stay; `identity` is for the
@@ -63,8 +61,6 @@ class TurnTaking:
         self._identity = identity
         home = torch.device("cpu") if self.takes_turns else self.device
         range_kernel(self.device.type, self.dtype)
-        if uses("cudnn", self.device, self.dtype):
-            torch._C._set_sdp_priority_order(_CUDNN_FIRST)
         for part in self.parts.values():
             part.eval().requires_grad_(False)
             # Copies: a mapped file can change, and CPU kernels round differently at

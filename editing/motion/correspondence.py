@@ -16,10 +16,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from regrain.editing.media.lazy_frames import Shape
+from regrain.editing.media.lazy_frames import RgbFrames, Shape
 from regrain.editing.motion.flow import (
     FlowMethod,
-    Frames,
     estimate_both,
     nearest_track,
     targets_of,
@@ -27,8 +26,8 @@ from regrain.editing.motion.flow import (
     with_new_tracks,
 )
 
-PairFlow = Float[Tensor, "pairs 2 h w"]
-Unseen = Bool[Tensor, "pairs h w"]
+PairFlow = Float[Tensor, "pairs 2 height width"]
+Unseen = Bool[Tensor, "pairs height width"]
 """Pixels of one frame of each pair that the other does not show."""
 # How far flows may be from cancelling: share of their lengths, and pixels.
 _CONSISTENT_SHARE, _CONSISTENT_PIXELS = 0.01, 0.5
@@ -69,18 +68,10 @@ class Motion:
         return Motion(*map(change, parts))
 
     def at(self, size: Shape) -> Motion:
-        """Return the motion on a coarser grid: flow is interpolated; cells with
-        occluded pixels are occluded.
-
-        Raises:
-            ValueError: Height and width do not divide those of this grid.
-        """
+        """Return the motion on a coarser grid, whose height and width divide those of this
+        one: flow is interpolated; cells with occluded pixels are occluded."""
         height, width = self.hidden.shape[1:]
         rows, columns = size
-        if height % rows or width % columns:
-            raise ValueError(
-                f"cells of a grid of {size} do not divide {(height, width)} pixels"
-            )
         if size == (height, width):
             return self
         scale = self.forward.new_tensor([columns / width, rows / height]).view(
@@ -95,7 +86,9 @@ class Motion:
         )
 
 
-def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Motion:
+def find_motion(
+    frames: RgbFrames, targets: RgbFrames, method: FlowMethod = "auto"
+) -> Motion:
     """Estimate the motion from each frame to its target and back.
 
     A pixel is occluded if the flows there do not cancel, or if the pixel they lead to
@@ -118,8 +111,8 @@ def find_motion(frames: Frames, targets: Frames, method: FlowMethod = "auto") ->
 
 
 def _unseen(
-    a: Float[Tensor, "pairs 3 h w"],
-    b: Float[Tensor, "pairs 3 h w"],
+    a: Float[Tensor, "pairs 3 height width"],
+    b: Float[Tensor, "pairs 3 height width"],
     there: PairFlow,
     back: PairFlow,
 ) -> Unseen:
@@ -130,7 +123,7 @@ def _unseen(
     return inconsistent | different
 
 
-def around(frames: Frames, method: FlowMethod = "auto") -> Motion:
+def around(frames: RgbFrames, method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to the next and from the last to the first.
 
     A single frame forms a pair with itself, without motion. Method and errors are those
@@ -143,12 +136,12 @@ def around(frames: Frames, method: FlowMethod = "auto") -> Motion:
     return find_motion(frames, np.roll(frames, -1, axis=0), method)
 
 
-def planes(frames: Frames) -> Float[Tensor, "frames 3 h w"]:
+def planes(frames: RgbFrames) -> Float[Tensor, "frames 3 height width"]:
     """Turn frames into planes of colour, 0..255."""
     return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")
 
 
-def is_cut(before: Frames, after: Frames) -> bool:
+def is_cut(before: RgbFrames, after: RgbFrames) -> bool:
     """Tell whether a shot ends between two frames, each [1, height, width, 3]: motion
     explains too little of them, by occlusion and by the colours that it misses.
 
@@ -169,7 +162,9 @@ def _mean_of(a: Tensor, b: Tensor) -> float:
     return float(a.mean() + b.mean()) / 2
 
 
-def _contrast(x: Float[Tensor, "frames 3 h w"]) -> Float[Tensor, "frames 3 h w"]:
+def _contrast(
+    x: Float[Tensor, "frames 3 height width"],
+) -> Float[Tensor, "frames 3 height width"]:
     """Return how far each value is from the mean of its frame and channel."""
     return (x - x.mean((2, 3), keepdim=True)).abs()
 
@@ -177,7 +172,7 @@ def _contrast(x: Float[Tensor, "frames 3 h w"]) -> Float[Tensor, "frames 3 h w"]
 def token_maps(
     backward: PairFlow,
     appeared: Unseen,
-    colours: Float[Tensor, "frames h w 3"],
+    colours: Float[Tensor, "frames height width 3"],
 ) -> tuple[Int[Tensor, "pairs tokens"], Bool[Tensor, "pairs tokens"]]:
     """Map the tokens of each frame to those of the next, one to one, along the motion.
 
@@ -252,11 +247,11 @@ def newly_seen(motion: Motion, size: Shape) -> Bool[Tensor, "frames tokens"]:
 
 
 def smooth_background(
-    x: Float[Tensor, "frames c h w"],
+    x: Float[Tensor, "frames c height width"],
     motion: Motion,
-    background: Float[Tensor, "frames 1 h w"],
+    background: Float[Tensor, "frames 1 height width"],
     dilate: int = 0,
-) -> Float[Tensor, "frames c h w"]:
+) -> Float[Tensor, "frames c height width"]:
     """Let the background follow the motion: each frame takes it from the smoothed frame
     before it.
 
@@ -310,12 +305,14 @@ def _any_in(pixels: Unseen, cells: Shape) -> Bool[Tensor, "pairs new_h new_w"]:
 
 
 def _resampled(
-    x: Float[Tensor, "frames c h w"], size: Shape
+    x: Float[Tensor, "frames c height width"], size: Shape
 ) -> Float[Tensor, "frames c new_h new_w"]:
     """Resize bilinearly without antialiasing, so that of a large cell only its middle
     counts."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def _length(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames h w"]:
+def _length(
+    flow: Float[Tensor, "frames 2 height width"],
+) -> Float[Tensor, "frames height width"]:
     return flow.square().sum(1).sqrt()

@@ -17,16 +17,18 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from regrain.editing.errors import ModelError, ResourceError
-from regrain.editing.media.lazy_frames import Rgb, Shape
+from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Shape
 from regrain.editing.motion.known_flows import once
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
 from regrain.editing.storage.local_models import absent
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.threads import each
 
-Frames = UInt8[np.ndarray, "frames h w 3"]
-Flows = Float[Tensor, "frames 2 h w"]
-Estimate = Float32[Tensor, "frames 2 h w"]
+Flows = Float[Tensor, "frames 2 height width"]
+Flow = Float32[np.ndarray, "height width 2"]
+Picture = Float32[np.ndarray, "height width 3"]
+Plane = Float32[np.ndarray, "height width"]
+Estimate = Float32[Tensor, "frames 2 height width"]
 FlowMethod = Literal["auto", "dis", "raft"]
 # smaller frames are enlarged if their motion is to move pictures
 _LEAST_MOVED_SIDE = 256
@@ -35,7 +37,7 @@ _LEAST_SIDE = 128
 
 
 def estimate_flow(
-    frames: Frames, targets: Frames, method: FlowMethod = "auto"
+    frames: RgbFrames, targets: RgbFrames, method: FlowMethod = "auto"
 ) -> Estimate:
     """Estimate how far each pixel of an RGB frame moves to its place in the target
     frame.
@@ -75,14 +77,14 @@ def estimate_flow(
     return _estimate_dis_flow(frames, targets)
 
 
-def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
+def _estimate_dis_flow(frames: RgbFrames, targets: RgbFrames) -> Estimate:
     pairs = zip(frames, targets, strict=True)
     flows = each(lambda pair: once(pair, _dis_flow), pairs)
     height, width = frames.shape[1:3]
     return torch.from_numpy(np.array(flows, np.float32).reshape(-1, 2, height, width))
 
 
-def _dis_flow(frame: Rgb, target: Rgb) -> Float32[np.ndarray, "2 h w"]:
+def _dis_flow(frame: Rgb, target: Rgb) -> Float32[np.ndarray, "2 height width"]:
     height, width = frame.shape[:2]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     large_size = (round(width * scale), round(height * scale))
@@ -93,7 +95,7 @@ def _dis_flow(frame: Rgb, target: Rgb) -> Float32[np.ndarray, "2 h w"]:
 
 
 def estimate_both(
-    frames: Frames, targets: Frames, method: FlowMethod = "auto"
+    frames: RgbFrames, targets: RgbFrames, method: FlowMethod = "auto"
 ) -> tuple[Estimate, Estimate]:
     """Call `estimate_flow` from frames to targets, on the frames' grid, and back, on
     the targets' grid."""
@@ -102,28 +104,21 @@ def estimate_both(
 
 
 def warp(
-    x: Float[Tensor, "frames c h w"],
+    x: Float[Tensor, "frames c height width"],
     flow: Flows,
     outside: Literal["border", "zero"] = "border",
-) -> Float[Tensor, "frames c h w"]:
+) -> Float[Tensor, "frames c height width"]:
     """Sample `x` at positions displaced by `flow` (backward warping, bilinear), in
     float32.
 
     Args:
         x: Any channels, any range, any dtype, which the result has.
-        flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x +
+        flow: Displacement of as many frames in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x +
             dx].
         outside: Values outside `x`: its border, repeated, or zero.
 
-    Raises:
-        ValueError: `flow` and `x` differ in frames or grid.
-
     Source: Jaderberg et al. 2015, arXiv:1506.02025, Sec. 3.3.
     """
-    if x.shape[0] != flow.shape[0] or x.shape[2:] != flow.shape[2:]:
-        raise ValueError(
-            f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}"
-        )
     # -1 and 1 are the centres of pixels at the border.
     height, width = flow.shape[2:]
     positions = targets_of(flow.float())
@@ -139,7 +134,7 @@ def warp(
     return out.to(x.dtype)
 
 
-def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
+def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames height width"]:
     """Find the pixels of the first frame that the second does not show, from the flow
     to it and back.
 
@@ -168,8 +163,8 @@ def occluded_once(
 
 
 def trajectories(
-    forward: Float[Tensor, "pairs 2 h w"],
-    occluded: Bool[Tensor, "pairs h w"],
+    forward: Float[Tensor, "pairs 2 height width"],
+    occluded: Bool[Tensor, "pairs height width"],
     grid: Shape,
 ) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
     """Follow the cells of a grid through a clip; every cell of every frame is on
@@ -222,8 +217,8 @@ def trajectories(
 
 def _moved(
     positions: Float[Tensor, "cells 2"],
-    flow: Float[Tensor, "2 h w"],
-    gone: Float[Tensor, "h w"],
+    flow: Float[Tensor, "2 height width"],
+    gone: Float[Tensor, "height width"],
     sizes: Float[Tensor, "2"],
 ) -> tuple[Float[Tensor, "cells 2"], Int[Tensor, "cells"], Bool[Tensor, "cells"]]:
     """Move positions along the flow, as a share of the frame; both are (x, y).
@@ -282,7 +277,7 @@ def nearest_track(
     return winner[taken], taken
 
 
-def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
+def enlarged(frames: RgbFrames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
     """Enlarge frames until they are large enough for their motion to be estimated."""
     height, width = frames.shape[1:3]
     scale = _LEAST_MOVED_SIDE / min(height, width)
@@ -296,16 +291,14 @@ def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
 
 def shrunk(
     flows: Float32[Tensor, "pairs 2 large_h large_w"], size: Shape
-) -> Float32[np.ndarray, "pairs h w 2"]:
+) -> Float32[np.ndarray, "pairs height width 2"]:
     """Shrink flows to a size (height, width), in its pixels."""
     height, width = size
     large = rearrange(flows.numpy(), "pairs c h w -> pairs h w c")
     return np.stack([_shrunk(flow, (width, height)) for flow in large])
 
 
-def _shrunk(
-    flow: Float32[np.ndarray, "large_h large_w 2"], size: Shape
-) -> Float32[np.ndarray, "h w 2"]:
+def _shrunk(flow: Float32[np.ndarray, "large_h large_w 2"], size: Shape) -> Flow:
     """Shrink a flow to a size (width, height), in its pixels."""
     width, height = size
     large_height, large_width = flow.shape[:2]
@@ -316,11 +309,11 @@ def _shrunk(
 
 
 def sampled(
-    x: Shaped[np.ndarray, "h w *c"],
-    flow: Float32[np.ndarray, "h w 2"],
+    x: Shaped[np.ndarray, "height width *c"],
+    flow: Flow,
     interpolation: int,
     border: int = cv2.BORDER_REPLICATE,
-) -> Shaped[np.ndarray, "h w *c"]:
+) -> Shaped[np.ndarray, "height width *c"]:
     """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels.
 
     `interpolation` and `border`, the rule for positions outside, are OpenCV's.
@@ -333,7 +326,7 @@ def sampled(
 
 
 def follow(
-    frames: Frames,
+    frames: RgbFrames,
     size: Shape,
     method: FlowMethod = "auto",
     breaks: Sequence[int] = (),

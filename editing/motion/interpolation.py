@@ -11,13 +11,21 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
-from regrain.editing.media.labels import LabelFrames
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import (
+    Grey,
+    LabelFrames,
+    LazyFrames,
+    Mask,
+    Rgb,
+    RgbFrames,
+)
 from regrain.editing.motion.flow import (
+    Flow,
     FlowMethod,
-    Frames,
+    Picture,
+    Plane,
     enlarged,
     estimate_both,
     estimate_flow,
@@ -25,11 +33,7 @@ from regrain.editing.motion.flow import (
     shrunk,
 )
 
-Frame = UInt8[np.ndarray, "h w 3"]
-Labels = UInt8[np.ndarray, "h w"]
-Flow = Float32[np.ndarray, "h w 2"]
-Picture = Float32[np.ndarray, "h w 3"]
-Read = Callable[[int, int], Frames]
+Read = Callable[[int, int], RgbFrames]
 ReadLabels = Callable[[int, int], LabelFrames]
 
 # Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see
@@ -54,13 +58,13 @@ _LEAST_WEIGHT = 1e-30  # so that weights never vanish
 
 
 def fill_between(
-    edited: UInt8[np.ndarray, "keys h w 3"] | LazyFrames,
+    edited: UInt8[np.ndarray, "keys height width 3"] | LazyFrames,
     keys: Sequence[int],
     read: Read,
     method: FlowMethod = "auto",
     *,
     labels: ReadLabels | None = None,
-) -> Iterator[Frame]:
+) -> Iterator[Rgb]:
     """Yield every frame from the first edited key frame to the last, those between
     along the source's motion.
 
@@ -95,14 +99,12 @@ class _Key:
     """A key frame: its edit, its source, its regions, and how much of the source's
     detail the edit keeps."""
 
-    edit: Frame
-    source: Frame
-    labels: Labels | None
+    edit: Rgb
+    source: Rgb
+    labels: Grey | None
     kept: Picture
 
-    def error(
-        self, flow: Flow, goal: Frame, labels: Labels | None
-    ) -> Float32[np.ndarray, "h w"]:
+    def error(self, flow: Flow, goal: Rgb, labels: Grey | None) -> Plane:
         """Measure how far the source of the key frame, moved along `flow`, is from
         `goal`, in grey levels.
 
@@ -117,14 +119,14 @@ class _Key:
         other = sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
         return error + np.float32(_OTHER_REGION) * other
 
-    def reshaped(self, flow: Flow) -> Bool[np.ndarray, "h w"]:
+    def reshaped(self, flow: Flow) -> Mask:
         """Find the places to which `flow` moves parts of the edit with hardly any of
         the source's detail."""
         side = max(1, round(_NEAR * min(flow.shape[:2])))
         kept = cv2.transform(sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
         return cv2.blur(kept, (side, side)) < _RESHAPED
 
-    def moved(self, flow: Flow, goal: Frame) -> Picture:
+    def moved(self, flow: Flow, goal: Rgb) -> Picture:
         """Move the edit along `flow`, with the goal's detail in place of what the
         motion missed."""
         edit = sampled(self.edit, flow, cv2.INTER_CUBIC).astype(np.float32)
@@ -137,7 +139,7 @@ class _Match(NamedTuple):
     """A flow to a key frame, and its error at each pixel."""
 
     flow: Flow
-    error: Float32[np.ndarray, "h w"]
+    error: Plane
 
     def improved(self, other: _Match, margin: float) -> _Match:
         """Take the other flow where its error is less by some margin."""
@@ -152,8 +154,8 @@ class _Stretch:
 
     def __init__(
         self,
-        edits: tuple[Frame, Frame],
-        source: Frames,
+        edits: tuple[Rgb, Rgb],
+        source: RgbFrames,
         labels: LabelFrames | None,
         method: FlowMethod,
     ) -> None:
@@ -187,10 +189,10 @@ class _Stretch:
         to_last = _composed(shrunk(forward, size)[::-1])[::-1][1:]
         self._flows = ((to_first, at_once[0]), (to_last, at_once[1]))
 
-    def _labels_of(self, place: int) -> Labels | None:
+    def _labels_of(self, place: int) -> Grey | None:
         return None if self._labels is None else self._labels[place]
 
-    def fill(self, frame: int) -> Frame:
+    def fill(self, frame: int) -> Rgb:
         """Return a frame between the key frames, counted from the first of them."""
         size = self._source.shape[1:3]
         share = frame / self._last
@@ -204,9 +206,7 @@ class _Stretch:
         mean = mixed / total[..., None]
         return mean.round().clip(0, 255).astype(np.uint8)
 
-    def _moved(
-        self, number: int, frame: int
-    ) -> tuple[Picture, Float32[np.ndarray, "h w"]]:
+    def _moved(self, number: int, frame: int) -> tuple[Picture, Plane]:
         """Move the edit of the first or last key frame, 0 or 1, to a frame between.
 
         Returns:
@@ -228,7 +228,7 @@ class _Stretch:
 
 
 def _best_flow(
-    key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
+    key: _Key, flows: Sequence[Flow], goal: Rgb, labels: Grey | None
 ) -> _Match:
     """Choose the flow to the key frame that has the least error at each pixel.
 
@@ -263,8 +263,8 @@ def _calmed(flow: Flow, times: int) -> Flow:
 
 
 def _composed(
-    flows: Float32[np.ndarray, "pairs h w 2"],
-) -> Float32[np.ndarray, "pairs h w 2"]:
+    flows: Float32[np.ndarray, "pairs height width 2"],
+) -> Float32[np.ndarray, "pairs height width 2"]:
     """Compose the flows from each frame to the one before into flows to the first
     frame."""
     out = [flows[0]]
@@ -273,7 +273,7 @@ def _composed(
     return np.stack(out)
 
 
-def _kept_detail(edit: Frame, source: Frame) -> Picture:
+def _kept_detail(edit: Rgb, source: Rgb) -> Picture:
     """Measure how much of the source's detail an edit keeps, 0..1: the slope of a local
     regression on it."""
     mean = partial(cv2.blur, ksize=(_SIDE, _SIDE))

@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError
-from regrain.editing.media.lazy_frames import Shape
+from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Shape
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.safetensors_files import LOADING
@@ -56,9 +55,9 @@ def load_raft(path: Path) -> nn.Module:
 @torch.no_grad()
 def estimate_raft_flow(
     network: nn.Module,
-    frames: UInt8[np.ndarray, "frames h w 3"],
-    targets: UInt8[np.ndarray, "frames h w 3"],
-) -> Float32[Tensor, "frames 2 h w"]:
+    frames: RgbFrames,
+    targets: RgbFrames,
+) -> Float32[Tensor, "frames 2 height width"]:
     """Estimate flow as `editing.motion.flow.estimate_flow` returns it, by a RAFT
     network of torchvision.
 
@@ -84,9 +83,7 @@ def estimate_raft_flow(
     return torch.cat(flows)
 
 
-def _prepare(
-    frame: UInt8[np.ndarray, "h w 3"], size: Shape
-) -> Float32[Tensor, "1 3 large wide"]:
+def _prepare(frame: Rgb, size: Shape) -> Float32[Tensor, "1 3 large wide"]:
     x = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if x.shape[-2:] != size:
         x = F.interpolate(x, size, mode="bilinear")

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32
 
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.motion.flow import (
+    Flow,
     FlowMethod,
+    Picture,
+    Plane,
     enlarged,
     estimate_both,
     occlusion,
     sampled,
     shrunk,
 )
-from regrain.editing.motion.interpolation import Frame, Picture
-
-Grey = Float32[np.ndarray, "h w"]
 
 # Measured on edits of drawn clips whose true edit is known; see `benchmarks/README.md`.
 _REACH = 2.5  # deviations beyond which frames do not count
@@ -46,16 +46,22 @@ class _Step:
     """The motion from one frame to its neighbour, and 1 for its pixels that the
     neighbour shows, else 0."""
 
-    flow: Float32[np.ndarray, "h w 2"]
-    shown: Grey
+    flow: Flow
+    shown: Plane
+
+
+_Steps = tuple[_Step, _Step]
+"""From one frame to the next, and back."""
+_Side = list[tuple[_Step, Rgb]]
+"""The frames on one side of another, the nearest first, each with the step to it."""
 
 
 def steady(
-    edited: Iterable[Frame],
-    source: Iterable[Frame],
+    edited: Iterable[Rgb],
+    source: Iterable[Rgb],
     deviation: float,
     method: FlowMethod = "auto",
-) -> Iterator[Frame]:
+) -> Iterator[Rgb]:
     """Average each frame with those around it, moved along the clip's motion.
 
     Where a pixel is hidden in a frame, or has left it, this frame and those beyond are
@@ -73,8 +79,8 @@ def steady(
         yield from edited
         return
     reach = _reach(deviation)
-    frames: list[Frame] = []
-    steps: list[tuple[_Step, _Step]] = []  # from each held frame to the next, and back
+    frames: list[Rgb] = []
+    steps: list[_Steps] = []  # of each held frame
     place = 0  # of the next frame to be averaged, among those that are held
     last = None
     for frame, shown in zip(edited, source, strict=True):
@@ -97,7 +103,7 @@ def _reach(deviation: float) -> int:
     return max(1, round(_REACH * deviation))
 
 
-def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Step]:
+def _steps(before: Rgb, after: Rgb, method: FlowMethod) -> _Steps:
     """Estimate the motion between two frames of the clip, there and back, and find the
     pixels that the other one shows."""
     large = enlarged(np.stack([before, after]))
@@ -115,8 +121,8 @@ def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Ste
 
 
 def _averaged(
-    frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, deviation: float
-) -> Frame:
+    frames: list[Rgb], steps: list[_Steps], place: int, deviation: float
+) -> Rgb:
     """Average one of some frames with its neighbours."""
     own = frames[place].astype(np.float32)
     total = own.copy()
@@ -132,8 +138,8 @@ def _averaged(
 
 
 def _neighbours(
-    frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int, reach: int
-) -> tuple[list[tuple[_Step, Frame]], ...]:
+    frames: list[Rgb], steps: list[_Steps], place: int, reach: int
+) -> tuple[_Side, ...]:
     """Return the frames after one and those before it, the nearest first, each with the
     motion of the step to it."""
     later = range(place + 1, min(place + reach + 1, len(frames)))
@@ -143,18 +149,18 @@ def _neighbours(
     return after, before
 
 
-def _softened(shown: Grey) -> Grey:
+def _softened(shown: Plane) -> Plane:
     """Blur a map of shown pixels a little, so that single pixels do not stand out."""
     return cv2.GaussianBlur(shown, (0, 0), _FINE * min(shown.shape))
 
 
-def _alike(a: Picture, b: Picture) -> Grey:
+def _alike(a: Picture, b: Picture) -> Plane:
     """Measure how alike two frames are, place by place, 0..1."""
     off = cv2.GaussianBlur(a - b, (0, 0), _COARSE * min(a.shape[:2]))
     return np.exp(-np.square(off).sum(-1) / (2 * _ALIKE**2))
 
 
-def _followed(side: list[tuple[_Step, Frame]]) -> Iterator[tuple[Picture, Grey]]:
+def _followed(side: _Side) -> Iterator[tuple[Picture, Plane]]:
     """Yield the frames of one side, moved along the steps so far, and 1 where all of
     them show the pixel."""
     if not side:
@@ -184,7 +190,7 @@ def _sharpened(mean: Picture, own: Picture) -> Picture:
     return mean + amount * fine
 
 
-def _slopes(frame: Picture) -> Grey:
+def _slopes(frame: Picture) -> Plane:
     """Return the magnitude of the gradient of the brightness."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     return np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))

@@ -67,6 +67,14 @@ guidance = partial(
     group="First",
     reach=15,
 )
+steps = partial(
+    parameter,
+    title="Steps",
+    description="Steps of the whole schedule; `strength` skips some.",
+    span=(1, 1000),
+    group="First",
+    reach=100,
+)
 strength = partial(
     parameter,
     title="Strength",
@@ -164,13 +172,8 @@ class MethodParams(BaseModel):
         """True if the source is rebuilt from its inversion, too."""
         return False
 
-    steps: int = parameter(
-        50,
-        "Steps",
-        "More steps: finer and slower; an inversion takes as many.",
-        (1, 1000),
-        group="First",
-        reach=100,
+    steps: int = steps(
+        50, description="More steps: finer and slower; an inversion takes as many."
     )
     guidance_scale: float = guidance(7.5)
     preset: Literal["paper"] = parameter(

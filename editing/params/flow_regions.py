@@ -11,6 +11,7 @@ from regrain.editing.params.base import (
     ModulatedParams,
     WindowedParams,
     guidance,
+    steps,
     strength,
 )
 from regrain.editing.params.written import BLEND, Levels, Share, parameter
@@ -121,14 +122,7 @@ class FlowRegionsParams(BoundParams):
         "Preset",
         "Start from values for regions, from those of FlowEdit on Wan, or from FlowAnchor's.",
     )
-    steps: int = parameter(
-        25,
-        "Steps",
-        "Steps of the whole schedule; `strength` skips some.",
-        (1, 1000),
-        group="First",
-        reach=100,
-    )
+    steps: int = steps(25)
     strength: Share = strength(0.92)
     guidance_scale: float = guidance(12.0)
     source_guidance: float = parameter(

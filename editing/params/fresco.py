@@ -9,6 +9,7 @@ from regrain.editing.params.base import (
     RELEASED_PRESET,
     ModulatedParams,
     SampledParams,
+    steps,
     strength,
 )
 from regrain.editing.params.written import (
@@ -54,14 +55,7 @@ class FrescoParams(SampledParams, ModulatedParams):
         (0, 20),
         group="Regions",
     )
-    steps: int = parameter(
-        20,
-        "Steps",
-        "Steps of the whole schedule; `strength` skips some.",
-        (1, 1000),
-        group="First",
-        reach=100,
-    )
+    steps: int = steps(20)
     preset: Literal["paper", "released"] = RELEASED_PRESET
     strength: Share = strength(0.75)
     frames_at_once: int = parameter(

@@ -12,6 +12,7 @@ from regrain.editing.params.base import (
     WindowedParams,
     guidance,
     self_until,
+    steps,
 )
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
@@ -37,13 +38,10 @@ class InfEditParams(AgainParams, DrawnParams, ModulatedParams, WindowedParams):
     }
     NEEDS = {"control": "control"}
 
-    steps: int = parameter(
+    steps: int = steps(
         15,
-        "Steps",
-        "More steps: finer and slower; all are run, whatever the strength.",
-        (1, 50),
-        group="First",
-        reach=100,
+        description="More steps: finer and slower; all are run, whatever the strength.",
+        span=(1, 50),
     )
     guidance_scale: float = guidance(2.0)
     source_guidance: float = parameter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.errors import RequestError
-from regrain.editing.params.base import guidance, strength
+from regrain.editing.params.base import guidance, steps, strength
 from regrain.editing.params.flow_regions import BoundParams, shift, span
 from regrain.editing.params.written import Share, parameter
 
@@ -34,14 +34,7 @@ class VaceParams(BoundParams):
         "Start from values for regions, from those of the authors or of diffusers, where nothing is bound, "
         "or from values for weights that draw in four steps.",
     )
-    steps: int = parameter(
-        30,
-        "Steps",
-        "Steps of the whole schedule; `strength` skips some.",
-        (1, 1000),
-        group="First",
-        reach=100,
-    )
+    steps: int = steps(30)
     strength: Share = strength(1.0)
     guidance_scale: float = guidance(5.0)
     shift: float = shift(8.0)

@@ -31,7 +31,6 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.motion.interpolation import fill_between
 from regrain.editing.motion.smoothing import steady
@@ -57,6 +56,7 @@ from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.frame_subset import chosen, pick, read_some
 from regrain.editing.request.plan import Plan, Window, make_plan
+from regrain.editing.storage.by_name import Weights
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
 
 # Frames that are decoded together. The autoencoder takes 1 to FRAMES_AT_ONCE of them at
@@ -89,7 +89,7 @@ class DrawnClip:
 def edit_clip(
     backbone: Backbone,
     placed: Placed,
-    pictures: Pictures | None = None,
+    pictures: Pictures | None,
 ) -> Steps[DrawnClip]:
     """Draw an edit by the method of its request; yields events.
 
@@ -278,12 +278,7 @@ class Assembly:
             for frames, picture in zip(self._frames, pictures, strict=True):
                 frames.append(resize(picture[None], size))
             if stop - start > 1:
-                yield Progress(
-                    "decoding",
-                    number + 1 - start,
-                    stop - start,
-                    None,
-                )
+                yield Progress("decoding", number + 1 - start, stop - start)
         self.done = stop
         self._key = window.keys[-1]
         self._pictures = pictures

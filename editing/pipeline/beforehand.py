@@ -13,6 +13,7 @@ from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.files.configs import (
     TransformerConfig,
     UNetConfig,
+    image_factor,
     short_side,
     wan_factor,
     wan_side,
@@ -59,6 +60,7 @@ def plan_tuning(request: EditRequest, params: TuneAVideoParams) -> PlannedTuning
     if backbone is None:
         return PlannedTuning(params.tune_steps)
     from regrain.editing.methods.tuning import learned_clip, steps_taken
+    from regrain.editing.models.unet.temporal import tunable_shapes
 
     # A clip whose cuts are not known counts as one shot.
     known = params.model_copy(update={"cuts": params.cuts or ()})
@@ -70,7 +72,7 @@ def plan_tuning(request: EditRequest, params: TuneAVideoParams) -> PlannedTuning
         return PlannedTuning(0, taken, 0)
     memory = None
     if backbone.activations_fit(*working.grid):
-        shapes = backbone.tunable_shapes(params.temporal_rank).values()
+        shapes = tunable_shapes(backbone.unet, params.temporal_rank).values()
         state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
         memory = state + backbone.activation_bytes(*working.grid)
     return PlannedTuning(steps, taken, memory)
@@ -118,10 +120,8 @@ def _size_of_wan(request: EditRequest, facts: ModelFacts) -> WorkingSize:
 
 
 def _size_of_unet(request: EditRequest, facts: ModelFacts) -> WorkingSize:
-    vae = facts.config("vae/config.json")
     config = UNetConfig.model_validate(facts.config(UNET))
-    stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-    factor = 2 ** (len(stages) - 1)
+    factor = image_factor(facts.config("vae/config.json"))
     side = request.size
     if facts.head and not side:
         predicts = facts.scheduler.get("prediction_type", request.prediction)

@@ -97,12 +97,12 @@ class Placed:
     request: EditRequest
     params: MethodParams
     boxes: Boxes
-    region: Region | None = None
+    region: Region | None
 
     @classmethod
     def whole(cls, request: EditRequest, params: MethodParams) -> Placed:
         """Return the edit of whole frames, which are not resized."""
-        return cls(request, params, frame_boxes(request))
+        return cls(request, params, frame_boxes(request), None)
 
     def fills(self, request: EditRequest) -> bool:
         """Tell whether it is the edit of a request's whole frames."""
@@ -240,7 +240,7 @@ def find_cuts(clip: Clip) -> Steps[Numbers]:
     for number, is_cut in scan(clip):
         if is_cut:
             cuts.append(number)
-        yield Progress("scanning", number, len(clip) - 1, None)
+        yield Progress("scanning", number, len(clip) - 1)
     return tuple(cuts)
 
 

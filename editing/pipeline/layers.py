@@ -23,9 +23,7 @@ from regrain.editing.media.lazy_frames import (
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import (
     AI_EDITED,
-    timing_of,
     write_lossless,
-    write_prores,
 )
 from regrain.editing.recipe.events import EditResult
 
@@ -103,13 +101,6 @@ def kept_layers(folder: Path, video: Path) -> Layers:
         kept[name] = frames_of(VideoClip(folder / file))
     matte = kept["matte"].changed(lambda grey: grey[..., 0], np.uint8)
     return Layers(kept["frames"], kept["drawn"], matte, clip)
-
-
-def write_mov(layers: Layers, path: Path) -> None:
-    """Write a ProRes 4444 file with the matte as straight alpha."""
-    clip = layers.clip
-    sound = {"audio_from": clip.audio, "tags": clip.tags}
-    write_prores(path, layers.rgba(), clip.fps, **timing_of(clip), **sound)
 
 
 def write_pictures(frames: Frames | AnyLabels, folder: Path) -> None:

@@ -118,7 +118,7 @@ def measuring(
                 area = areas == labels[name]
                 _add_attention(shares, result.attention[name], index, area)
         last = frames[-1:]
-        yield Progress("measuring", number, len(parts), None)
+        yield Progress("measuring", number, len(parts))
     return {
         "outside_psnr": means["outside"].decibels,
         "outside_ssim": means["similar"].value,

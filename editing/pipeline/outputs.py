@@ -19,11 +19,15 @@ from regrain.editing.media.clip import Clip, resize, resize_labels, within
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size, frames_of
 from regrain.editing.media.reading import VideoClip, open_clip
-from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
+from regrain.editing.media.writing import (
+    AI_EDITED,
+    timing_of,
+    write_prores,
+    write_video,
+)
 from regrain.editing.pipeline.layers import (
     Layers,
     layers_of,
-    write_mov,
     write_pictures,
 )
 from regrain.editing.pipeline.pictures import heat, tint, washed
@@ -87,7 +91,9 @@ FORMATS: Mapping[str, Format] = {
         "the frames as PNG files, without loss",
     ),
     "prores": Format(
-        ".mov", write_mov, "ProRes 4444 with the matte as straight alpha, 10 bits"
+        ".mov",
+        lambda layers, path: write_prores(path, layers.rgba(), layers.clip),
+        "ProRes 4444 with the matte as straight alpha, 10 bits",
     ),
     "matte": Format(
         "_matte",
@@ -233,8 +239,14 @@ def write_outputs(
     with staged(Path(out), replaces=NAMES) as folder:
         every = layers_of(result, clip)
         for name, layers in zip(EDITS, every, strict=False):
-            sound = {"audio_from": clip.audio, "tags": clip.tags}
-            write_video(folder / name, layers.frames, clip.fps, **timing, **sound)
+            write_video(
+                folder / name,
+                layers.frames,
+                clip.fps,
+                **timing,
+                audio_from=clip.audio,
+                tags=clip.tags,
+            )
             for one in formats:
                 form = FORMATS[one]
                 form.write(layers, folder / form.file_of(name))

@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import AnyLabels, Frames, LazyFrames, Rgb, Size
+from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
@@ -249,7 +249,7 @@ class Compositor:
                 shares[place] = both
         return frames, shares
 
-    def _attention(self) -> dict[str, RegionAttention]:
+    def _attention(self) -> Heat:
         """Return the attention of all edits in place; to a region that of its own
         edit."""
         size = self._request.clip.size

@@ -175,10 +175,13 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
     """Return a view of a model with the adapter of a request, and warnings; ModelError
     if it does not fit."""
     from regrain.editing.methods.tuning import learned_clip
+    from regrain.editing.models.unet.temporal import tunable_shapes
     from regrain.editing.models.unet.tuned import tuned
 
     adapter = load_adapter(find_adapter(request.adapter))
-    check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
+    shapes = tunable_shapes(backbone.unet, adapter.facts.rank)
+    size = backbone.fit(*request.clip.size, request.size)
+    check_fits(adapter, backbone, shapes, size)
     warnings = []
     frames = learned_clip(backbone, request).frames
     if not is_of_clip(adapter.facts, frames):

@@ -10,17 +10,15 @@ from operator import attrgetter
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.media.images import read_picture
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage import cache
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content, Values
 
 # Parameters that act after the latents, or through the frames of the window.
@@ -159,30 +157,24 @@ def load_draft(
     kept = cache.load(key)
     if kept is None:
         return None
-    edits: dict[int, Tensor] = {}
-    paths: Tensors = {}
-    maps: dict[str, np.ndarray] = {}
-    rebuilt = None
-    given = 0
-    for path, stored in kept.items():
-        # A copy, since the last bits of a CPU result depend on memory alignment.
-        tensor = stored.clone()
-        kind, _, name = path.partition("/")
-        if kind in _MAPS:
-            maps[path] = tensor.numpy()
-            continue
-        tensor = tensor.to(device)
-        if kind == "latents":
-            edits[int(name)] = tensor
-        elif kind == "path":
-            paths[name] = tensor
-        elif kind == "given":
-            given = int(tensor)
-        else:
-            rebuilt = tensor
-    in_order = tuple(edits[number] for number in sorted(edits))
-    whole = WindowResult(in_order, reconstruction=rebuilt, given=given)
-    return with_maps(whole, maps), paths
+    # Copies, since the last bits of a CPU result depend on memory alignment.
+    own = {path: tensor.clone() for path, tensor in kept.items()}
+
+    def placed(kind: str) -> Tensors:
+        return {
+            path.removeprefix(kind): tensor.to(device)
+            for path, tensor in own.items()
+            if path.startswith(kind)
+        }
+
+    edits = placed("latents/")
+    whole = WindowResult(
+        tuple(edits[str(number)] for number in range(len(edits))),
+        reconstruction=placed("reconstruction").get(""),
+        given=int(own["given"]),
+    )
+    maps = {path: own[path].numpy() for path in own if path.split("/")[0] in _MAPS}
+    return with_maps(whole, maps), placed("path/")
 
 
 def without_anchors(draft: WindowResult, anchors: int) -> WindowResult:

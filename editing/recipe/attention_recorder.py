@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps, RegionAttention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.layers import (
     AttentionFn,
@@ -188,9 +188,7 @@ class AttentionRecorder:
         total = reduce(_added, [self._sums[part] for part in parts or self._sums])
         return total.before / total.terms, total.after / total.terms
 
-    def now(
-        self, columns: Columns, frames: Sequence[int]
-    ) -> dict[str, Float32[ndarray, "frames h w"]]:
+    def now(self, columns: Columns, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, each scaled so that its strongest
         pixel is 1."""
         step = self.step()[list(frames)]
@@ -198,7 +196,7 @@ class AttentionRecorder:
             name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()
         }
 
-    def maps(self, columns: Columns) -> dict[str, RegionAttention]:
+    def maps(self, columns: Columns) -> Heat:
         """Return maps over all steps, and over each third of them if there are several;
         probabilities."""
         seen = [part for part in PARTS if part in self._sums]

@@ -3,7 +3,7 @@ identity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from regrain.editing.attention.averages import (
-    GridMaps,
     Heat,
+    NamedMaps,
     StepAreas,
     WordAttention,
 )
@@ -87,7 +87,7 @@ class Progress:
     stage: str
     done: int
     total: int
-    seconds_left: float | None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Preview:
 
     frames: RgbFrames
     indices: Numbers
-    attention: Mapping[str, GridMaps]
+    attention: NamedMaps
 
 
 @dataclass(frozen=True, eq=False)

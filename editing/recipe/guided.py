@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
@@ -34,6 +33,7 @@ from regrain.editing.attention.layers import (
 )
 from regrain.editing.attention.regions import partitioned_attention
 from regrain.editing.diffusion.schedule import Step
+from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.motion.correspondence import (
     Motion,
     newly_seen,
@@ -80,7 +80,7 @@ class GuidedAttention:
 
     def __init__(
         self,
-        frames: UInt8[np.ndarray, "frames h w 3"],
+        frames: RgbFrames,
         motion: Motion,
         grid: Grid,
         sites: Sequence[AttentionLayer],

@@ -58,7 +58,7 @@ def null_text(
     *,
     guidance_scale: float,
     inner_steps: int,
-) -> Iterator[tuple[Step, Float[Tensor, "1 L d"], float]]:
+) -> Iterator[tuple[Step, Float[Tensor, "1 L d"]]]:
     """Learn, step by step, an "empty" text with which guided sampling retraces an
     inversion.
 
@@ -78,8 +78,7 @@ def null_text(
         guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
         inner_steps: Most Adam steps per step.
     Yields:
-        The step, its text, and the mean squared distance to the pivot before its last
-        Adam step.
+        The step and its text.
     Source: Mokady et al., arXiv:2211.09794, Sec. 3.2.
     """
     x = pivots[-1]
@@ -97,7 +96,7 @@ def null_text(
         )
         rate = _LEARNING_RATE * (1 - share / 2)
         enough = 1e-5 + 1e-3 * share
-        learned, loss = _descend(
+        learned = _descend(
             reach,
             learned,
             goal,
@@ -106,7 +105,7 @@ def null_text(
             enough,
         )
         x = reach(learned)
-        yield step, learned, loss
+        yield step, learned
 
 
 def _reached(
@@ -132,12 +131,11 @@ def _descend(
     inner_steps: int,
     rate: float,
     enough: float,
-) -> tuple[Tensor, float]:
+) -> Tensor:
     """Take Adam steps on `text` towards `goal`; stop after the step that started close
     enough."""
     text = text.detach().clone().requires_grad_(True)
     adam = torch.optim.Adam([text], lr=rate)
-    loss = float("nan")
     for _ in range(inner_steps):
         with torch.enable_grad():
             error = reach(text) - goal
@@ -148,7 +146,7 @@ def _descend(
         adam.step()
         if loss < enough:
             break
-    return text.detach(), loss
+    return text.detach()
 
 
 def mean_square(
@@ -232,10 +230,9 @@ def invert_cached(
         )
         return {"latents": torch.stack(latents)}
 
-    seconds_left = 0.0 if total == len(steps) else None
-    done = Progress("inverting", len(steps), total, seconds_left)
+    done = Progress("inverting", len(steps), total)
     kept = yield from cached(key, make, done, backbone.device)
-    return working.window.pin_all("inversion", kept["latents"])
+    return working.window.pin_inversion(kept["latents"])
 
 
 def ddim_invert(
@@ -244,7 +241,7 @@ def ddim_invert(
     predict: Predict,
     steps: Sequence[Step],
     total: int,
-    preview_every: int = 0,
+    preview_every: int,
 ) -> Steps[list[FrameLatents]]:
     """Invert a clip and return its latents from clean to noise. Each step is one unit
     of `total`; previews as for `invert_cached`."""

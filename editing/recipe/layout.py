@@ -15,6 +15,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.window import pooled
 from regrain.editing.request.compose import compose_negatives
@@ -43,7 +44,7 @@ class Layout:
         request: EditRequest,
         grid: Grid,
         words: Int[Tensor, "tokens"],
-        refused: Int[Tensor, "tokens"] | None = None,
+        refused: Int[Tensor, "tokens"] | None,
     ) -> None:
         device = words.device
         self.names = tuple(region.name for region in request.regions)
@@ -127,7 +128,7 @@ def lay_out(
             bound.append((code, span))
     uncond, cond, *alone = backbone.embed(prompts, fields)
     words = _no_codes(cond)
-    places: dict[tuple[int, ...], PromptEmbedding] = {}
+    places: dict[Numbers, PromptEmbedding] = {}
     for (code, span), phrase, field in zip(bound, alone, fields[2:], strict=True):
         positions = spans(cond, *span)
         if len(positions) != phrase.lengths[0] - 2:

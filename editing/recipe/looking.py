@@ -12,13 +12,12 @@ from dataclasses import replace
 from functools import cache
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from regrain.editing.attention.averages import PICTURE, RegionAttention
+from regrain.editing.attention.averages import PICTURE, Heat, NamedMaps
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step
@@ -160,18 +159,12 @@ class Looking(View):
     ) -> Answer:
         """Predict (x0, eps); the edits look at the pictures."""
         halves = [branch.partition("/")[0] for branch in text.branches]
-        if not _GUIDED.intersection(halves):
-            return self._backbone.predict(
-                x,
-                step,
-                text,
-                change,
-                recompute=recompute,
-            )
+        looks = not _GUIDED.isdisjoint(halves)
+        if looks:
+            attend = self._attend(change.attend or plain, halves)
+            change = replace(change, attend=attend)
         if "cond" in halves:
             self._heat.begin(step)
-        attend = self._attend(change.attend or plain, halves)
-        change = replace(change, attend=attend)
         x0, eps = self._backbone.predict(
             x,
             step,
@@ -179,7 +172,7 @@ class Looking(View):
             change,
             recompute=recompute,
         )
-        if not self._params.picture_colors:
+        if not (looks and self._params.picture_colors):
             return x0, eps
         colored = self._colored(x0, halves)
         new_eps = (x - step.signal * colored) / step.noise
@@ -254,10 +247,10 @@ class Looking(View):
         self._heat.add(shares, size=self._grid.at(site).size)
         self._looked = True
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         return self._heat.now(self._columns, frames) if self._looked else {}
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run."""
         return self._heat.maps(self._columns) if self._looked else {}

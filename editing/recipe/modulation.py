@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import (
@@ -29,6 +28,7 @@ from regrain.editing.attention.frames import (
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size
 from regrain.editing.attention.regions import Partition, Strength, partitioned_attention
 from regrain.editing.diffusion.schedule import Step
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder
 from regrain.editing.recipe.layout import Layout, size_term
@@ -84,7 +84,7 @@ class PixelBinding(NamedTuple):
         return xi * self.weight * self.term
 
 
-Bindings = dict[tuple[int, ...], PixelBinding]
+Bindings = dict[Numbers, PixelBinding]
 """Bindings by the stride of their layers."""
 
 
@@ -105,6 +105,8 @@ class Modulation:
         heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
         variants: See `Variants`.
+        before_text: A layer to which no text has come yet, so that both halves of
+            guidance are alike there; empty for none.
     """
 
     layout: Layout
@@ -113,16 +115,17 @@ class Modulation:
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
     variants: Variants = Variants()
+    before_text: str = ""
 
     def __post_init__(self) -> None:
         self._to_words: Bindings = {}
         self._among_pixels: Bindings = {}
 
-    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""
         return self.heat.now(self.layout.columns, frames)
 
-    def maps(self) -> dict[str, RegionAttention]:
+    def maps(self) -> Heat:
         """Return the maps over the run."""
         return self.heat.maps(self.layout.columns)
 
@@ -133,6 +136,7 @@ class Modulation:
         half = self.variants.half
         modulated = ("uncond", "cond") if half == "both" else (half,)
         grid = self.layout.grid
+        alike = self.before_text if xi < _LEAST and batch.has("uncond") else ""
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             crosses = site.kind == "cross"
@@ -146,6 +150,8 @@ class Modulation:
                     out.append(self._refuse(*own, site))
                 elif crosses:
                     out.append(attention(*own))
+                elif branch == "cond" and site.name == alike:
+                    out.append(out[-1])  # what comes before is the other half
                 elif branch in modulated:
                     out.append(self._within(*own, site, xi))
                 else:

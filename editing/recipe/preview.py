@@ -117,4 +117,4 @@ class StepEvents:
                 heat(self._latents),
             )
         self._done += 1
-        yield Progress(self._stage, self._done, self._total, None)
+        yield Progress(self._stage, self._done, self._total)

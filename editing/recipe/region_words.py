@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.averages import Heat, RegionAttention
+from regrain.editing.attention.averages import Heat, NamedMaps, RegionAttention
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import (
     Partition,
@@ -22,6 +22,7 @@ from regrain.editing.attention.regions import (
 from regrain.editing.attention.words import WordBinding, attend_to_words
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step, guide
 from regrain.editing.diffusion.text import PromptEmbedding, spans
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.flow_regions import BoundParams
@@ -29,6 +30,8 @@ from regrain.editing.recipe.attention_recorder import (
     AttentionRecorder,
     Columns,
     HeatScope,
+    new_columns,
+    telling_columns,
 )
 from regrain.editing.recipe.layout import coded, size_term, strengths
 from regrain.editing.recipe.window import ResizedClip
@@ -39,7 +42,7 @@ _SELF_FADE = 5  # VideoGrain's; a constant strength hurts
 # Of a piece's latents: FlowDirector's (arXiv:2506.05046) pieces of 11 begin 8 after
 # each other.
 _STRIDE = 8 / 11
-Piece = tuple[int, ...]
+Piece = Numbers
 """The latents of a call."""
 
 
@@ -241,6 +244,23 @@ class WordAttending:
 
         return attend
 
+    def columns(self, request: EditRequest) -> Columns:
+        """Return the tokens whose maps are shown: those of regions or, without any, of new
+        words."""
+        if not request.edited:
+            return new_columns(request.description, self.bound.text)
+        return self.bound.columns([region.name for region in request.regions])
+
+    def maps(self, columns: Columns, latents: Sequence[int]) -> Heat:
+        """Return the maps over the run of some tokens; `latents` has that of each frame."""
+        places = [self._regions.pictures + latent for latent in latents]
+        return _at(self.heat.maps(columns), places)
+
+    def word_maps(self, latents: Sequence[int]) -> NamedMaps:
+        """Return the maps over the run of every word of the prompt, before any change."""
+        maps = self.maps(telling_columns(self.bound.text), latents)
+        return {word: one.before for word, one in maps.items()}
+
     def _bind(self, part: Piece) -> _BoundPart:
         """Bind the tokens of some latents, which is the same in all steps."""
         if part not in self._parts:
@@ -327,14 +347,11 @@ class ClipModel:
         return x0, eps
 
 
-def by_frame(
-    maps: Heat, latents: Sequence[int], before: int = 0
-) -> dict[str, RegionAttention]:
-    """Turn maps of latents into maps of frames; `latents` has the latent of each frame,
-    counted after those `before` the clip."""
-    places = [before + latent for latent in latents]
-    found = {}
-    for name, one in maps.items():
-        parts = by_frame(one.parts, latents, before)
-        found[name] = RegionAttention(one.before[places], one.after[places], parts)
-    return found
+def _at(maps: Heat, places: Sequence[int]) -> Heat:
+    """Return maps at some places of theirs, such as the latent of each frame."""
+    return {
+        name: RegionAttention(
+            one.before[places], one.after[places], _at(one.parts, places)
+        )
+        for name, one in maps.items()
+    }

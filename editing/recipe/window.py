@@ -32,9 +32,8 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Weights
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.by_name import Tensors, Weights
 from regrain.editing.storage.texts import Content
 from regrain.editing.storage.threads import each
 
@@ -96,11 +95,13 @@ class WindowFrames:
             self.paths[key] = rows[:, [0, -1]].clone()
         return x
 
-    def pin_all(
-        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
+    def pin_inversion(
+        self, latents: Float[Tensor, "steps rows c h w"]
     ) -> list[RowLatents]:
-        """Call `pin_anchors` for all steps of a walk that was taken."""
-        return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
+        """Call `pin_anchors` for all steps of an inversion that was taken."""
+        return [
+            self.pin_anchors("inversion", step, x) for step, x in enumerate(latents)
+        ]
 
     @property
     def cache_key(self) -> Content:

@@ -139,9 +139,7 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
 
 def write_boxes(boxes: Boxes, cuts: Sequence[int] = ()) -> str:
     """Write boxes as `read_boxes` reads them, with a new part at each cut."""
-    sizes = boxes[:, 2:]
-    changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(1)) + 1
-    starts = sorted({0, *cuts, *changes.tolist()})
+    starts = sorted({0, *cuts, *_changes(boxes)})
     parts = []
     for start, stop in pairwise([*starts, len(boxes)]):
         _, _, width, height = boxes[start]
@@ -154,10 +152,15 @@ def write_boxes(boxes: Boxes, cuts: Sequence[int] = ()) -> str:
     return ", ".join(parts)
 
 
+def _changes(boxes: Boxes) -> list[int]:
+    """Return the frames whose box has another size than the one before."""
+    sizes = boxes[:, 2:]
+    return (np.flatnonzero((sizes[1:] != sizes[:-1]).any(1)) + 1).tolist()
+
+
 def check_sizes(boxes: Boxes, cuts: Sequence[int]) -> None:
     """Refuse boxes that change their size where no shot begins."""
-    changes = np.flatnonzero((boxes[1:, 2:] != boxes[:-1, 2:]).any(1)) + 1
-    others = sorted(set(changes.tolist()) - set(cuts))
+    others = sorted(set(_changes(boxes)) - set(cuts))
     if others:
         raise RequestError(
             "focus",

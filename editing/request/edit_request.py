@@ -53,7 +53,6 @@ from regrain.editing.request.region import (
     Region,
     clean,
     cleaned,
-    is_whole,
     require,
 )
 from regrain.editing.storage.texts import Json, Values
@@ -245,22 +244,20 @@ class EditRequest(Draft):
     def opacity(self) -> Float32[LazyFrames, "frames height width"] | None:
         """How much of the edit is shown inside its area, 0..1; None where no edited
         region is feathered."""
-        areas = self.areas
-        feathers = {region.label: region.feather for region in self.edited}
-        if not any(feathers.values()):
+        feathers = {one.label: one.feather for one in self.edited if one.feather}
+        if not feathers:
             return None
-        some = {label: feather for label, feather in feathers.items() if feather}
-
-        fade = partial(fade_inwards, pixels=some, edited=list(feathers))
-        return areas.changed(fade, np.float32)
+        edited = [region.label for region in self.edited]
+        fade = partial(fade_inwards, pixels=feathers, edited=edited)
+        return self.areas.changed(fade, np.float32)
 
     def _check_values(self) -> None:
+        check_declared(self, Edit)
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
-        fits = self.size is None or is_whole(self.size, MIN_SIZE, most)
         require(
             "size",
             self.size,
-            fits,
+            (self.size or 0) <= most,
             f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing",
         )
         for key, holds in (
@@ -274,7 +271,6 @@ class EditRequest(Draft):
                 holds,
                 declared(Edit)[key].expected,
             )
-        check_declared(self, Edit)
         check_focus(self.focus, len(self.clip), self.clip.size)
         if self.motion:
             parse_lora(self.motion, "motion", 0.0)

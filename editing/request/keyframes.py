@@ -19,13 +19,8 @@ ANCHORS = 2  # key frames of earlier batches with which a batch starts
 
 def choose_keyframes(choice: KeyChoice, frames: Frames) -> Numbers:
     """Choose the key frames of a clip, RGB at the working size: from 0, rising, with
-    the first and the last.
-
-    Raises:
-        RequestError: A chosen frame is outside the clip.
-    """
+    the first and the last."""
     last = len(frames) - 1
-    check_inside("params.keyframes", choice.frames, len(frames))
     if choice.every is not None:
         return tuple(sorted({*range(0, last, choice.every), last}))
     if not choice.frames:
@@ -91,14 +86,10 @@ def batches(keys: Sequence[int], size: int) -> tuple[Numbers, ...]:
 
     Every batch but the first starts with two anchors: the first key frame, and the last
     of the batch before. The last batch takes key frames from the one before until it
-    has 3 new ones, or as many as fit.
+    has 3 new ones, or as many as fit. `size`, the most frames of a batch, is at least 3.
 
-    Raises:
-        ValueError: `size`, the most frames of a batch, is less than 3.
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
-    if size <= ANCHORS:
-        raise ValueError(f"a batch needs at least 3 frames, got {size}")
     new = size - ANCHORS
     starts = [0, *range(size, len(keys), new)]
     if len(starts) > 1:

@@ -170,11 +170,6 @@ def require(field: str, value: object, holds: bool, expected: str) -> None:
         raise RequestError(field, f"Expected {expected}, got {shorten(value)}.")
 
 
-def is_whole(value: object, least: int, most: int) -> bool:
-    """Tell whether a value is a whole number in a range, which True is not."""
-    return is_int(value) and least <= value <= most
-
-
 def is_int(value: object) -> TypeGuard[int]:
     """Tell whether a value is a whole number of 64 bits, as readers of JSON take them;
     True is none."""

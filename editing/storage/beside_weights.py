@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from safetensors import safe_open
     from torch import Tensor, nn
 
+    from regrain.editing.storage.by_name import Tensors, Weights
+
 # What changes nothing: counters, averages of what was trained, what it was trained
 # with, tables that follow from the settings of a schedule, formats that weights have.
 _IDLE = (
@@ -57,7 +59,7 @@ def _refused(name: str, title: str, why: str) -> ModelError:
     return ModelError("model", f"{said}. Use another file, or one of 16 bits.")
 
 
-def read_settled(file: safe_open, title: str) -> dict[str, Tensor]:
+def read_settled(file: safe_open, title: str) -> Tensors:
     """Read the weights of a file, with their scales multiplied in and without what
     changes nothing.
 
@@ -70,9 +72,7 @@ def read_settled(file: safe_open, title: str) -> dict[str, Tensor]:
     return weights
 
 
-def read_scaled(
-    file: safe_open, title: str
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def read_scaled(file: safe_open, title: str) -> tuple[Tensors, Tensors]:
     """Read the weights of a file without what changes nothing, and the scales of those
     that have one; errors as `read_settled`."""
     weights = _read(file, title, lambda name: not is_idle(name))
@@ -80,14 +80,12 @@ def read_scaled(
     return weights, _scales(weights, marks, title)
 
 
-def read_marks(file: safe_open, title: str) -> dict[str, Tensor]:
+def read_marks(file: safe_open, title: str) -> Tensors:
     """Read what is said beside the weights of a file; errors as `read_settled`."""
     return _read(file, title, _MARK.fullmatch)
 
 
-def settle(
-    model: nn.Module, marks: Mapping[str, Tensor], left: Iterable[str], title: str
-) -> None:
+def settle(model: nn.Module, marks: Weights, left: Iterable[str], title: str) -> None:
     """Multiply scales into the weights of a network that a library read from a folder.
 
     Args:
@@ -114,9 +112,7 @@ def settle(
         weights[name].data = multiplied(weights[name], scale)
 
 
-def _read(
-    file: safe_open, title: str, is_wanted: Callable[[str], object]
-) -> dict[str, Tensor]:
+def _read(file: safe_open, title: str, is_wanted: Callable[[str], object]) -> Tensors:
     """Read some tensors of a file, by their names; refuse weights that are whole
     numbers, wanted or not."""
     names = [*file.keys()]
@@ -144,9 +140,7 @@ def _check_format(said: Mapping[str, object], name: str, title: str) -> None:
         raise _refused(name, title, f"which says {shorten(dict(said))}")
 
 
-def _scales(
-    weights: Mapping[str, Tensor], marks: Mapping[str, Tensor], title: str
-) -> dict[str, Tensor]:
+def _scales(weights: Weights, marks: Weights, title: str) -> Tensors:
     """Return the scale of each weight that has one."""
     left = dict(weights)
     scales = {}

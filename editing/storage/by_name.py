@@ -7,4 +7,5 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 Tensors = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
 Modules = Mapping[str, nn.Module]

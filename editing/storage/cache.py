@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from regrain.editing.storage.safetensors_files import check_head
 from regrain.editing.storage.texts import Values
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from regrain.editing.storage.by_name import Tensors, Weights
 
 log = logging.getLogger(__name__)
 _DEFAULT_CAP = 4 << 30
@@ -64,7 +64,7 @@ def digest(key: Values) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(key: Values) -> dict[str, Tensor] | None:
+def load(key: Values) -> Tensors | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts
     as missing."""
     path = _entry(key)
@@ -92,7 +92,7 @@ def _entry(key: Values) -> Path | None:
     return path if os.path.isfile(path) else None  # unlike Path.is_file, does not raise
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Tensors:
     from safetensors import safe_open
 
     check_head(path, "cache")
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(tensors: Weights) -> str:
     """CRC-32 of all bytes: it detects accidental damage, and costs less than reading
     them."""
     import torch
@@ -135,7 +135,7 @@ def shape(key: Values, name: str) -> tuple[int, ...] | None:
         return None
 
 
-def store(key: Values, tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
+def store(key: Values, tensors: Weights, cap: int = _DEFAULT_CAP) -> None:
     """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small
     ones last.
 

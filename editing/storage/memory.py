@@ -43,6 +43,8 @@ from regrain.editing.storage.safetensors_files import (
 if TYPE_CHECKING:
     import torch
 
+    from regrain.editing.storage.by_name import Modules
+
 FRAMES_AT_ONCE = 4
 LEAST_WINDOW = 8
 MOST_WINDOW = 32
@@ -53,12 +55,14 @@ _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
 # Weights as `editing.models.weights.folder` reads them, each whole or in shards.
-_PARTS = frozenset(
-    {
-        *("unet", "transformer", "transformer_2", "vae"),
-        *("text_encoder", "text_encoder_2"),
-    }
-)
+_PARTS = {
+    "unet",
+    "transformer",
+    "transformer_2",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+}
 
 
 class Need(NamedTuple):
@@ -214,6 +218,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     if "allocate memory" in said or "out of memory" in said:
         return True
     return isinstance(error, torch.OutOfMemoryError)
+
+
+def bytes_of(parts: Modules) -> dict[str, int]:
+    """Return the bytes of the weights of each part."""
+    return {
+        name: sum(weight.nbytes for weight in part.parameters())
+        for name, part in parts.items()
+    }
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:

@@ -45,7 +45,7 @@ def look_at(
                     return [unseen(name, "that was skipped")] * len(edits)
                 regions.append(_look(reader, wish, frames, backbone))
             found.append(say(name, regions))
-            yield Progress("looking", number, len(edits), None)
+            yield Progress("looking", number, len(edits))
     except Exception as error:
         return [unseen(name, str(error))] * len(edits)
     return found

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32, Int
 
-from regrain.editing.media.lazy_frames import Rgb, Shape
+from regrain.editing.media.lazy_frames import Mask, Rgb, Shape
+from regrain.masks.draw import BrushStroke
 
 T = TypeVar("T")
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
@@ -23,12 +25,39 @@ _KEPT_BYTES = 400 * 2**20
 _CLOSE = 0.12
 # Predicted quality from which the mask of a click is trusted; see `benchmarks/README.md`.
 TRUSTED = 0.65
+Points = Float[np.ndarray, "points 2"]
+Marks = Int[np.ndarray, " points"]
+Box = Float[np.ndarray, "4"]
 Doubt = Callable[[], object]
 """What is called where the mask of a first click is not to be trusted."""
 
 
 def trusting() -> None:
     """Doubt nothing."""
+
+
+class Prompts(NamedTuple):
+    """Prompts that mark a thing.
+
+    Attributes:
+        points: Clicks, (x, y) in pixels, in their order.
+        labels: 1 for those inside, 0 for those outside.
+        box: x0, y0, x1, y1 in pixels.
+        previous: Mask to correct.
+        strokes: Lines inside or, erasing, outside.
+    """
+
+    points: Points
+    labels: Marks
+    box: Box | None
+    previous: Mask | None
+    strokes: Sequence[BrushStroke]
+
+    @property
+    def is_first(self) -> bool:
+        """True if they begin a mask: one point on the object and nothing else."""
+        is_alone = len(self.points) == 1 and self.box is None and self.previous is None
+        return is_alone and bool(self.labels[0] == 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +81,7 @@ class KeptFrames(Generic[T]):
     """The last frames of which something was found, by pixels: as many as fit into
     `limit`, but at least one. Each counts by its `size`, 1 by default."""
 
-    def __init__(self, limit: int, size: Callable[[T], int] = lambda found: 1) -> None:
+    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
         self._limit = limit
         self._size = size
         self._lock = Lock()
@@ -99,13 +128,12 @@ def encoded_frames(limit: int = _KEPT_BYTES) -> KeptFrames[Embedded]:
     return KeptFrames(limit, size)
 
 
-def is_first(
-    points: np.ndarray, labels: np.ndarray, box: object, previous: object
-) -> bool:
-    """Tell whether a click begins a mask: it is one point on the object and nothing
-    else."""
-    is_alone = len(points) == 1 and box is None and previous is None
-    return is_alone and bool(labels[0] == 1)
+def as_logits(mask: np.ndarray, grid: Shape) -> Float32[np.ndarray, "1 height width"]:
+    """Turn a mask into what SAM takes for an earlier answer, on its grid."""
+    inside = cv2.resize(
+        mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA
+    )
+    return np.where(inside > 0.5, PRIOR, -PRIOR).astype(np.float32)[None]
 
 
 def choose(

@@ -20,14 +20,14 @@ from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, state_of
 from regrain.editing.storage.threads import alone
 from regrain.masks.models.embedded import (
-    PRIOR,
     TRUSTED,
     WHOLE,
     Doubt,
     Embedded,
+    Prompts,
+    as_logits,
     choose,
     encoded_frames,
-    is_first,
 )
 from regrain.masks.models.single_files import FILE, first_size
 
@@ -84,16 +84,14 @@ def missing() -> str | None:
 def predict(
     sam: Sam,
     frame: Embedded,
-    points: np.ndarray,
-    labels: np.ndarray,
-    box: np.ndarray | None,
-    previous: np.ndarray | None,
+    prompts: Prompts,
     index: int | None,
     doubt: Doubt,
 ) -> Mask:
     """Predict a mask with SAM; arguments as in `segment`, which checks them."""
     predictor = _predictor(sam, frame)
-    several = index is not None or is_first(points, labels, box, previous)
+    points, labels, box, previous, _ = prompts
+    several = index is not None or prompts.is_first
     masks, quality, _ = predictor.predict(
         points if len(points) else None,
         labels if len(points) else None,
@@ -233,6 +231,4 @@ def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
     padded[:height, :width] = cv2.resize(
         mask, (width, height), interpolation=cv2.INTER_AREA
     )
-    grid = predictor.model.prompt_encoder.mask_input_size
-    inside = cv2.resize(padded, grid[::-1], interpolation=cv2.INTER_AREA) > 0.5
-    return np.where(inside, PRIOR, -PRIOR).astype(np.float32)[None]
+    return as_logits(padded, predictor.model.prompt_encoder.mask_input_size)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from regrain.editing.media.lazy_frames import Mask, Rgb
@@ -11,13 +10,13 @@ from regrain.editing.storage.texts import Json
 from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import (
-    PRIOR,
     TRUSTED,
     Doubt,
     Embedded,
+    Prompts,
+    as_logits,
     choose,
     encoded_frames,
-    is_first,
 )
 
 _frames = encoded_frames()
@@ -45,10 +44,7 @@ def _encode(image: np.ndarray, checkpoint: Checkpoint) -> Embedded:
 def predict(
     checkpoint: Checkpoint,
     frame: Embedded,
-    points: np.ndarray,
-    labels: np.ndarray,
-    box: np.ndarray | None,
-    previous: np.ndarray | None,
+    prompts: Prompts,
     index: int | None,
     doubt: Doubt,
 ) -> Mask:
@@ -60,28 +56,26 @@ def predict(
     import torch
 
     model, processor = load(checkpoint, "clicks")
+    points, labels, box, previous, _ = prompts
     places: Json = {}
     if len(points):
         places["input_points"] = [[points.tolist()]]
         places["input_labels"] = [[labels.tolist()]]
     if box is not None:
         places["input_boxes"] = [[box.tolist()]]
-    prompts: Json = {}
+    given: Json = {}
     if places:  # scaled to the network's grid
         size = list(frame.image.shape[:2])
         encoded = processor(**places, original_sizes=[size], return_tensors="pt")
-        prompts = {name: encoded[name] for name in places}
+        given = {name: encoded[name] for name in places}
     if previous is not None:
-        grid = model.prompt_encoder.mask_input_size[::-1]
-        whole = previous.astype(np.float32)
-        inside = cv2.resize(whole, grid, interpolation=cv2.INTER_AREA) > 0.5
-        mask = np.where(inside, PRIOR, -PRIOR).astype(np.float32)
-        prompts["input_masks"] = torch.from_numpy(mask[None, None])
-    several = index is not None or is_first(points, labels, box, previous)
+        mask = as_logits(previous, model.prompt_encoder.mask_input_size)
+        given["input_masks"] = torch.from_numpy(mask[None])
+    several = index is not None or prompts.is_first
     with torch.inference_mode(), timing(checkpoint, "click"):
         answer = model(
             image_embeddings=frame.features,
-            **{name: value.to(model.device) for name, value in prompts.items()},
+            **{name: value.to(model.device) for name, value in given.items()},
             multimask_output=several,
         )
         small = answer.pred_masks[0].float().cpu()

@@ -34,9 +34,9 @@ class Encoder(nn.Module):
             frame.
     """
 
-    def __init__(self, channels: tuple[int, int] = (48, 96), depth: int = 3) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        fine, middle = channels
+        fine, middle = 48, 96  # channels
         self.img_size = SIZE
         self.fine = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, fine, 3, padding=1), _Residual(fine)
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
                 batch_first=True,
                 norm_first=True,
             )
-            for _ in range(depth)
+            for _ in range(3)
         )
         self.lateral = nn.Conv2d(middle, WIDTH, 1)
         self.out = nn.Sequential(
@@ -104,8 +104,7 @@ def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Decoder(MaskDecoder):
-    """The library's decoder, with `EDGES` added where it upsamples, for one or several
-    pictures at once."""
+    """The library's decoder, with `EDGES` added where it upsamples."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -131,27 +130,22 @@ class Decoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Predict all four masks and their qualities; the prompts of each picture
-        follow each other."""
-        prompts = len(sparse_prompt_embeddings)
-        per_picture = prompts // len(image_embeddings)
+        """Predict all four masks and their qualities, for prompts of one picture, or
+        each of a picture of its own."""
         embedding, at_four, at_two = unfolded(image_embeddings)
-        embedding = (
-            embedding.repeat_interleave(per_picture, 0) + dense_prompt_embeddings
-        )
+        embedding = embedding + dense_prompt_embeddings
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat(
-            [tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], 1
-        )
+        tokens = tokens.expand(len(embedding), -1, -1)
+        tokens = torch.cat([tokens, sparse_prompt_embeddings], 1)
         states, keys = self.transformer(
             embedding, image_pe.expand_as(embedding), tokens
         )
         grid = keys.transpose(1, 2).reshape(embedding.shape)
         # from 8 to 2 pixels as the library does, with the encoder's features on the way
         to_four, norm, activate, to_two, activate_again = self.output_upscaling
-        x = _added(to_four(grid), at_four)
+        x = to_four(grid) + at_four
         x = activate(norm(x))
-        x = _added(to_two(x + self.mix(x)), at_two)
+        x = to_two(x + self.mix(x)) + at_two
         picture = activate_again(x)
         weights = [
             mlp(states[:, 1 + i])
@@ -159,11 +153,6 @@ class Decoder(MaskDecoder):
         ]
         masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), picture)
         return masks, self.iou_prediction_head(states[:, 0])
-
-
-def _added(x: Tensor, per_picture: Tensor) -> Tensor:
-    """Add each picture's features to its rows of `x`."""
-    return (x.unflatten(0, (len(per_picture), -1)) + per_picture[:, None]).flatten(0, 1)
 
 
 class _Residual(nn.Module):

@@ -27,13 +27,19 @@ from regrain.masks.draw import (
 )
 from regrain.masks.models import checkpoints, sam, sam2
 from regrain.masks.models.checkpoints import Checkpoint
-from regrain.masks.models.embedded import Doubt, Embedded, is_first, trusting
+from regrain.masks.models.embedded import (
+    Box,
+    Doubt,
+    Embedded,
+    Points,
+    Prompts,
+    trusting,
+)
 from regrain.masks.models.finders import CUTS, find_finder
 from regrain.masks.segmentation import cuts
 from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
 from regrain.masks.segmentation.cut_solver import touching
-from regrain.masks.segmentation.cuts import Box, Points, Prompts
 
 _MOST = 0.5  # share of the picture that a thing rarely has
 _HOLE = 0.01  # share of a mask below which a hole is a mistake
@@ -104,7 +110,7 @@ def segment(
             method = CUTS
         elif previous is not None and len(prompts.labels) and not prompts.labels[-1]:
             method = CUTS  # what it takes away is what was clicked, and no more
-    if not is_first(prompts.points, prompts.labels, prompts.box, previous):
+    if not prompts.is_first:
         doubt = trusting
     if method == CUTS:
         scene = scene_of(pixels, clip, frame)
@@ -141,21 +147,11 @@ def _by_sam(seen: Embedded, prompts: Prompts, index: int | None, doubt: Doubt) -
         labels = np.append(labels, [int(not stroke.erase)] * len(points))
     if previous is not None and len(coords) and box is None:
         coords, labels = _with_middle(coords, labels, previous)
+    asked = prompts._replace(points=coords, labels=labels)
     checkpoint = _checkpoint(seen.model)
     if checkpoint:
-        return sam2.predict(
-            checkpoint,
-            seen,
-            coords,
-            labels,
-            box,
-            previous,
-            index,
-            doubt,
-        )
-    return sam.predict(
-        sam.load_sam(seen.model), seen, coords, labels, box, previous, index, doubt
-    )
+        return sam2.predict(checkpoint, seen, asked, index, doubt)
+    return sam.predict(sam.load_sam(seen.model), seen, asked, index, doubt)
 
 
 def _by_cuts(image: np.ndarray, prompts: Prompts, scene: Scene, doubt: Doubt) -> Mask:

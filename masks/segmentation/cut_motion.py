@@ -60,7 +60,7 @@ def resized(flow: Flow, shape: Shape) -> Float32[np.ndarray, "2 new_h new_w"]:
     return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
 
 
-def scene_of(image: Rgb, clip: Clip | None = None, frame: int = 0) -> Scene:
+def scene_of(image: Rgb, clip: Clip | None, frame: int = 0) -> Scene:
     """Return a frame with its motion in its clip, if any; kept, so that further clicks
     estimate no flow."""
 
@@ -73,7 +73,7 @@ def scene_of(image: Rgb, clip: Clip | None = None, frame: int = 0) -> Scene:
     return _scenes.get(image, place, make)
 
 
-_scenes = KeptFrames[Scene](_KEPT)
+_scenes = KeptFrames[Scene](_KEPT, lambda scene: 1)
 
 
 def _flows(clip: Clip, frame: int, shape: Shape) -> Flows:

@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from regrain.editing.media.lazy_frames import Mask, Shape
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
-from regrain.masks.models.embedded import Doubt, trusting
+from regrain.masks.models.embedded import Box, Doubt, Marks, Points, Prompts, trusting
 from regrain.masks.segmentation.cut_evidence import (
     Scene,
     Soft,
@@ -39,9 +39,6 @@ from regrain.masks.segmentation.cut_solver import (
 )
 
 T = TypeVar("T")
-Points = Float[np.ndarray, "points 2"]
-Marks = Int[np.ndarray, " points"]
-Box = Float[np.ndarray, "4"]
 _SEED = 0.015  # radius of a click, of the short side
 _NOWHERE = np.zeros((0, 2))
 
@@ -90,24 +87,6 @@ _TAKEN = 2.0  # how far what is taken away reaches, in depths of the click
 # Returns a network's logits for each point (x, y) by itself, or for the box if there are
 # none; all in pixels of the scene.
 Ask = Callable[[Points], Sequence[Soft]]
-
-
-class Prompts(NamedTuple):
-    """Prompts that mark a thing.
-
-    Attributes:
-        points: Clicks, (x, y) in pixels, in their order.
-        labels: 1 for those inside, 0 for those outside.
-        box: x0, y0, x1, y1 in pixels.
-        previous: Mask to correct.
-        strokes: Lines inside or, erasing, outside.
-    """
-
-    points: Points
-    labels: Marks
-    box: Box | None
-    previous: Mask | None
-    strokes: Sequence[BrushStroke]
 
 
 class Seeds(NamedTuple):

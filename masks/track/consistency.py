@@ -63,15 +63,15 @@ class MaskConsistency:
         trust = {}
         for label in {*self._known, *given}:
             mask = labels == label
+            area = float(mask.sum())
+            histogram = _histogram(colors, mask)
             before = moved.get(label)
             if label in given:
-                area = float(mask.sum())
-                self._known[label] = (_histogram(colors, mask), area)
+                self._known[label] = (histogram, area)
                 trust[label] = 1.0
             else:
                 usual_colors, usual_area = self._known[label]
-                area = float(mask.sum())
-                shared = np.minimum(_histogram(colors, mask), usual_colors)
+                shared = np.minimum(histogram, usual_colors)
                 same_colors = float(shared.sum())
                 same_area = min(area, usual_area) / max(area, usual_area, 1.0)
                 same_motion = 1.0 if before is None else iou(before, mask)

@@ -96,6 +96,7 @@ def decode(
     """Return all four masks of the decoder and their qualities; every picture has as
     many prompts."""
     places = sam.prompt_encoder.get_dense_pe()
+    features = features.repeat_interleave(len(prompts[0]) // len(features), 0)
     masks, quality = sam.mask_decoder.predict_masks(features, places, *prompts)
     return masks.float(), quality.float()
 

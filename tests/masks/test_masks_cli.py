@@ -89,12 +89,6 @@ def check_discs(folder):
         assert are_near(labels == 2, disc(70 - t))
 
 
-def test_two_clicks_become_masks_of_every_frame(clip, make, capsys):
-    options = ["--click", "1:0,25,32", "--click", "2:3,67,32", "--click", "2:3,40,5,0"]
-    check_discs(make("track", clip, *options))
-    assert "SAM" not in capsys.readouterr().err
-
-
 def watched(monkeypatch, name):
     """What a function of `following` is called with from now on: by position, and by
     name."""
@@ -206,14 +200,6 @@ def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path, make, capsys):
     np.testing.assert_equal(read_regions(tmp_path / "out", 2, SIZE), masks)
     assert (labels_in(tmp_path / "flat", 2) == flatten(masks)).all()
     make("convert", tmp_path / "in")  # over masks written before
-
-
-def test_a_black_and_white_video_is_read_by_its_colour(tmp_path, make):
-    frames = np.zeros((3, 64, 96, 3), np.uint8)
-    frames[:, 20:40, 20:40] = 255
-    write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
-    out = make("convert", tmp_path / "clip.mkv", "--color", "7=#ffffff")
-    assert (labels_in(out, 3) == 7 * (frames[..., 0] > 0)).all()
 
 
 NOT_MADE = {

@@ -1,8 +1,6 @@
 """Masks on the page, in a real Chromium: what a new user would do, and what nobody
 should be able to do."""
 
-import json
-import zipfile
 from fractions import Fraction
 from itertools import pairwise
 
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 from browser import (
     PHONE,
-    PREVIEW,
     ROOT,
     choose_in_menu,
     drag,
@@ -91,24 +88,6 @@ def test_what_a_new_user_does(server, page, open_page):
     assert tracked["score"][7] < 0.5
     doubtful = page.locator(".rg-lane[data-label='1'] .rg-is-doubtful")
     wait(lambda: doubtful.count() == 3, "three frames are doubtful")
-    # The tracker is unsure at the end: correct the last frame and track again.
-    press(page, "1", "End")
-    click(page, (LEFT[0] + 28, LEFT[1]))
-    until(page, lambda s: s["points"][7].get("1"), "a point on the last frame")
-    assert state(page)["stale"] != []
-    page.click(".rg-track")
-    until(page, lambda s: s["score"][5] > 0.7, "tracked from both ends")
-    page.wait_for_selector(".rg-editor[data-tracking=false]")
-    with server.hold("editing", 4):
-        page.keyboard.press("Control+Enter")
-        page.wait_for_selector("text=/step 4 of 12/")
-        page.wait_for_selector(PREVIEW)
-        shown = page.get_attribute(PREVIEW, "src")
-        with server.hold("editing", 10):
-            page.wait_for_function(
-                f"old => document.querySelector('{PREVIEW}')?.src !== old", arg=shown
-            )
-    wait_for_result(page)
     # The other page has the example as it came.
     untouched = state(other)
     assert (untouched["rev"], untouched["labels"]) == (0, [1, 2])
@@ -393,11 +372,6 @@ def test_own_clip_saved_project_and_the_way_back(page, tmp_path):
     write(page, "#rg-prompt-0", "a fox")
     set_keys(page, "0, 2", [0, 2, 7])
     project = saved(page, lambda: choose_in_menu(page, "Save"), tmp_path)
-    with zipfile.ZipFile(project) as archive:
-        said = json.loads(archive.read("project.json"))
-        assert (said["clip"]["start"], said["clip"]["stride"]) == (10, 2)
-        assert said["regions"][0]["prompt"] == "a fox"
-        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 8
     open_example(page, "01_two_discs")
     until(page, lambda s: s["labels"] == [1, 2], "the example")
     page.wait_for_selector(".rg-notice", state="detached")
@@ -492,9 +466,6 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     made = report(page)
     assert made["prompt_used"].startswith("a fox and a panda")
     assert made["metrics"]["outside_psnr"] >= 38
-    sources = {name: entry["source"] for name, entry in made["params"].items()}
-    assert sources.pop("steps") == "given"
-    assert set(sources.values()) <= {"method", "model"}
 
 
 def set_keys(page, text, frames):

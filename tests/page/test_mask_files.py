@@ -1,14 +1,11 @@
 """Masks leave the page as files and come back, in a real Chromium."""
 
-import json
 import re
-import zipfile
 
 import numpy as np
 import pytest
 from browser import drop, saved
-from canvas import SIDE, mask, press_at_picture, start_empty, state, until
-from PIL import Image
+from canvas import SIDE, mask, press_at_picture, start_empty, until
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -17,13 +14,6 @@ def export(page, form, folder):
     press_at_picture(page, "m")
     page.wait_for_selector(".rg-mask-files[open]")
     return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
-
-
-def unpacked(page, form, folder):
-    """A folder of what is exported."""
-    with zipfile.ZipFile(export(page, form, folder)) as archive:
-        archive.extractall(folder / form)
-    return folder / form
 
 
 def all_masks(page, label):
@@ -62,24 +52,3 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
         assert names == ["left disc", "right disc"]
     page.keyboard.press("Control+z")
     until(page, lambda s: s["labels"] == [], "one step undoes it")
-
-
-def test_one_picture_per_frame_is_taken_too(page, tmp_path):
-    before = all_masks(page, 1)
-    files = sorted(unpacked(page, "png", tmp_path).iterdir())
-    assert Image.open(files[0]).mode == "P"
-    start_empty(page)
-    load(page, *files)
-    two_regions(page)
-    assert (all_masks(page, 1) == before).all()
-    # Those of another clip are refused in one line, and nothing changes.
-    load(page, *files[:5])
-    page.wait_for_selector(".rg-say.rg-alarm")
-    assert (
-        "has 5 masks, but the clip uses 8 frames. Add one per frame."
-        in page.inner_text(".rg-say")
-    )
-    assert state(page)["labels"] == [1, 2]
-    (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
-    load(page, tmp_path / "notes.json")
-    page.wait_for_selector("text=is not a COCO data set")

@@ -33,7 +33,9 @@ def read(reader, text, count):
 def test_key_frames():
     def keys(text, count):
         frames = np.zeros((count, 8, 8, 3), np.uint8)
-        return [*choose_keyframes(read_keyframes(text), frames)]
+        choice = read_keyframes(text)
+        check_inside("params.keyframes", choice.frames, len(frames))
+        return [*choose_keyframes(choice, frames)]
 
     for case in CASES["keyframes"]:
         assert read(keys, case["text"], case["count"]) == case["frames"], case

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regrain.editing.media.labels import Extents, edges_of
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.request.boxes import read_focus
 from regrain.ui.values.layers import Key, laid_over
 
@@ -22,7 +23,7 @@ Edges = Mapping[int, tuple[float, ...]]
 """Left, top, right and bottom edge by label."""
 
 
-def edges_of_regions(stack: Stack, size: tuple[int, int]) -> Edges:
+def edges_of_regions(stack: Stack, size: Size) -> Edges:
     """Return the edges of the regions on a frame of (width, height), without what
     others cover."""
     covered = np.zeros((size[1], size[0]), bool)

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from regrain.editing.media.coco import runs
-from regrain.editing.media.lazy_frames import Mask
+from regrain.editing.media.lazy_frames import Mask, Size
 from regrain.masks.draw import (
     BrushStroke,
     Rectangle,
@@ -153,7 +153,7 @@ def _kept(layer: MaskLayer, handler: SerializerFunctionWrapHandler) -> Content:
 KeptLayer = Annotated[MaskLayer, WrapSerializer(_kept)]
 
 
-def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
+def mask_on(layer: MaskLayer, frame: int, size: Size) -> Mask:
     """Return a layer's mask on a frame: work by hand over what was found or tracked.
 
     `size` is (width, height).
@@ -161,7 +161,7 @@ def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
     return laid_over(layer.keys.get(frame, Key()), layer.track.get(frame), size)
 
 
-def laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
+def laid_over(key: Key, packed: bytes | None, size: Size) -> Mask:
     """Return work by hand over a packed mask of a tracker or a file; see `mask_on`."""
     below = packed if key.found is None else key.found
     return touched_up(unpack(below, size), key.edits)
@@ -189,7 +189,7 @@ def touched_up(mask: Mask, edits: Sequence[Stroke]) -> Mask:
     return mask
 
 
-def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) -> str:
+def run_lengths(key: Key | None, packed: bytes | None, size: Size) -> str:
     """Return the mask of a frame, see `mask_on`, as `encode_runs` does; empty where
     there is none."""
     if key is None and packed is None:

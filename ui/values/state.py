@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from regrain.editing.errors import RequestError
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, Size
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
@@ -35,7 +35,7 @@ class State:
     regions: Mapping[int, Region] = field(default_factory=dict)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """(width, height) of the clip in pixels."""
         return self.shape[2], self.shape[1]
 
@@ -336,7 +336,7 @@ def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskL
 
 
 def _to_be_tracked(
-    layer: MaskLayer, drawn: Mapping[int, Mask], size: tuple[int, int]
+    layer: MaskLayer, drawn: Mapping[int, Mask], size: Size
 ) -> MaskLayer:
     """Make the masks of a layer's drawn frames part of its track, from where they are
     to be followed."""
@@ -363,9 +363,7 @@ def _to_be_tracked(
     )
 
 
-def _described(
-    region: Region, entry: Mapping[str, object], size: tuple[int, int]
-) -> Region:
+def _described(region: Region, entry: Mapping[str, object], size: Size) -> Region:
     """Return a region with those values of a card that are allowed, in a clip of (width,
     height).
 

@@ -97,9 +97,9 @@ class RunProgress:
             self._window = event
             self._edited = False
             self._work = max(self._work, event.left)
-            return Progress(METHODS[self._method].stages[0], 0, 0, None)
+            return Progress(METHODS[self._method].stages[0], 0, 0)
         if isinstance(event, Stage):
-            return Progress(event.name, 0, 0, None)
+            return Progress(event.name, 0, 0)
         return event
 
     def _detail(self, progress: Progress) -> str:

@@ -22,7 +22,7 @@ from pydantic import (
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ModelError, from_validation, shorten
 from regrain.editing.media.lazy_frames import Size
-from regrain.editing.models.files.config_keys import check_keys
+from regrain.editing.models.files.config_keys import check_keys, check_known
 from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.storage.texts import Json, read_text
 
@@ -123,6 +123,12 @@ def wan_side(sample_size: int | None, factor: int) -> int:
     if sample_size:
         return sample_size * factor
     return _WAN_SIZES.get(factor, WAN_SIZE)
+
+
+def image_factor(vae: Json) -> int:
+    """Return the pixels of a latent's side, by a vae/config.json for images."""
+    stages = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+    return 2 ** (len(stages) - 1)
 
 
 def wan_factor(vae: Json) -> int:
@@ -281,6 +287,14 @@ def read_config(path: Path, id: str, part: str = "") -> Json:
     """
     place = f"{shorten(id)}: {path.parent.name}/{path.name}"
     return check_config(read_json(path, place), part or path.parent.name, place)
+
+
+def read_part(path: Path, id: str, part: str) -> Json:
+    """Read the config.json of a part that is no folder of a model; see `read_config` and
+    `check_known`."""
+    config = read_config(path, id, part)
+    check_known(config, part, f"{shorten(id)}: {path.parent.name}/{path.name}")
+    return config
 
 
 def check_config(content: Any, part: str, place: str) -> Json:

@@ -20,7 +20,8 @@ from regrain.editing.storage.safetensors_files import (
 NETWORKS = ("unet/", "transformer/", "transformer_2/")
 _STEMS = (
     *(f"{folder}diffusion_pytorch_model" for folder in (*NETWORKS, "vae/")),
-    *("text_encoder/model", "text_encoder_2/model"),
+    "text_encoder/model",
+    "text_encoder_2/model",
 )
 _ENDS = (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")
 _WEIGHTS = [f"{stem}{end}" for stem in _STEMS for end in _ENDS]

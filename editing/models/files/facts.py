@@ -15,6 +15,7 @@ from regrain.editing.models.files.config_keys import (
     check_known,
     check_text_encoder,
     class_in_index,
+    unused_parts,
 )
 from regrain.editing.models.files.configs import (
     check_config,
@@ -31,7 +32,6 @@ from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import (
     Family,
     family_of_configs,
-    family_of_names,
 )
 from regrain.editing.models.files.schedulers import (
     GUIDED_LCM,
@@ -65,11 +65,11 @@ class ModelFacts:
         weights: The file or folder of its weights.
     """
 
-    def __init__(self, id: str, source: ModelLocation, place: Path, read: Json) -> None:
+    def __init__(self, id: str, source: ModelLocation, place: Path) -> None:
         self.id = id
         self.source = source
         self.weights = place
-        self._read = read
+        self._read: Json = {}
 
     @cached_property
     def folder(self) -> Path:
@@ -194,7 +194,7 @@ class ModelFacts:
         with suppress(ModelError):  # loading says what is wrong
             others = [one.other_kind for one in self.network if one.other_kind]
             if self.head:
-                family = family_of_names(self.head.names, self.head.other_kind)
+                family = self.head.family
             elif others:
                 family = others[0]
             else:
@@ -265,6 +265,16 @@ class ModelFacts:
         if self.few_step(loras):
             return []
         return [kind.guess for kind in self._kinds(loras)]
+
+    def notes(
+        self, loras: Sequence[str], prediction: str, reads_last_layer: bool
+    ) -> list[str]:
+        """Say what its files, and LoRA files, tell that is not done; see
+        `LoraFacts.notes`."""
+        said = self.guesses(loras) + unused_parts(self.index)
+        for text in loras:
+            said += lora_facts(text).notes(prediction, reads_last_layer)
+        return said
 
     def other_scheduler(self, loras: Sequence[str] = ()) -> OtherScheduler | None:
         """Return the scheduler that it names, if that is not here; a few-step model's
@@ -344,11 +354,4 @@ def facts_at(source: ModelLocation, id: str) -> ModelFacts:
 @lru_cache(maxsize=16)
 def _facts(id: str, source: ModelLocation, place: Path, state: object) -> ModelFacts:
     """Make facts; `state` is that of the files, which the cache compares."""
-    return ModelFacts(id, source, place, _contents(place, state))
-
-
-@lru_cache(maxsize=16)
-def _contents(place: Path, state: object) -> Json:
-    """Return the contents of files at a place by name, to be filled as they are read;
-    one on the hub is a folder once it is fetched."""
-    return {}
+    return ModelFacts(id, source, place)

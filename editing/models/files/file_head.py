@@ -12,6 +12,7 @@ from typing import NamedTuple
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
 from regrain.editing.models.files.configs import check_config
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, Family, check_family
 from regrain.editing.models.files.wan_file import beginning
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.removed import instead
@@ -22,12 +23,13 @@ from regrain.editing.storage.texts import Json
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP_TEXT, OPENCLIP_TEXT = "transformer.text_model.", "model."
+_FIRST_OF_XL = "conditioner.embedders.0."
 # Of each version, its text encoders.
 TEXT = {
     "sd1": {"text_encoder": f"cond_stage_model.{CLIP_TEXT}"},
     "sd2": {"text_encoder": f"cond_stage_model.{OPENCLIP_TEXT}"},
     "sdxl": {
-        "text_encoder": f"conditioner.embedders.0.{CLIP_TEXT}",
+        "text_encoder": f"{_FIRST_OF_XL}{CLIP_TEXT}",
         "text_encoder_2": f"conditioner.embedders.1.{OPENCLIP_TEXT}",
     },
 }
@@ -69,11 +71,23 @@ class FileHead(NamedTuple):
         return "sd2" if _OPENCLIP_TABLE in self.names else "sd1"
 
     @property
+    def family(self) -> Family:
+        """Its kind."""
+        if self.other_kind:
+            return Family(self.other_kind)
+        title = "SDXL" if self.version == "sdxl" else "Stable Diffusion"
+        return Family(title, STABLE_DIFFUSION)
+
+    @property
     def other_kind(self) -> str | None:
         """Its kind, as shown to users, if that is not supported; None if it is, or is
         not known."""
         if beginning(self.names) is not None:
             return "the transformer of a Wan alone"
+        if f"{_FIRST_OF_XL}{OPENCLIP_TEXT}token_embedding.weight" in self.names:
+            return "the refiner of SDXL"
+        if self.version != "sdxl" and f"{UNET}label_emb.0.0.weight" in self.names:
+            return "a model that reads a class or a picture's vector (unCLIP)"
         for start, title in _OTHER_MARKS.items():
             if any(name.startswith(start) for name in self.names):
                 return title
@@ -89,24 +103,7 @@ class FileHead(NamedTuple):
                 f"{name} is the transformer of a Wan alone. Put it into a folder of "
                 "Wan for diffusers, beside text_encoder/, and name it there.",
             )
-        if (
-            f"conditioner.embedders.0.{OPENCLIP_TEXT}token_embedding.weight"
-            in self.names
-        ):
-            raise ModelError(
-                "model", f"{name} is the refiner of SDXL. Use its base model."
-            )
-        title = self.other_kind
-        if title is not None:
-            raise ModelError(
-                "model", f"{name} is {title}, which is not supported. Use {SUPPORTED}."
-            )
-        if version != "sdxl" and f"{UNET}label_emb.0.0.weight" in self.names:
-            raise ModelError(
-                "model",
-                f"{name} reads a class or a picture's vector (unCLIP), which is "
-                f"not supported. Use {SUPPORTED}.",
-            )
+        check_family(self.family, self.path.name)
         needed = {
             "UNet": f"{UNET}input_blocks.0.0.weight",
             "autoencoder": f"{VAE}encoder.conv_in.weight",

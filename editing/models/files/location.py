@@ -63,7 +63,7 @@ class LoraSpec:
     its weight."""
 
     model: str
-    weight: float = 1.0
+    weight: float
 
 
 class PictureSpec(NamedTuple):

@@ -51,7 +51,7 @@ class LoraFacts:
     path: Path
     metadata: Mapping[str, str]
     defaults: Defaults
-    has_alphas: bool = True
+    has_alphas: bool
 
     @property
     def kind(self) -> FewStep | None:

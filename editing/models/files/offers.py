@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
@@ -73,19 +73,6 @@ def family_of_configs(
     if "_class_name" in index:
         return Family(str(index["_class_name"]))
     return None
-
-
-def family_of_names(names: Collection[str], other_kind: str | None) -> Family:
-    """Find the kind of a single file by the names of its tensors, unless it is known to
-    be of another kind."""
-    embedders = {
-        name.split(".")[2]
-        for name in names
-        if name.startswith("conditioner.embedders.")
-    }
-    if other_kind or embedders == {"0"}:
-        return Family(other_kind or "the refiner of SDXL")
-    return Family("SDXL" if embedders else "Stable Diffusion", STABLE_DIFFUSION)
 
 
 def _other_kind(unet: Mapping, scheduler: Mapping) -> str | None:

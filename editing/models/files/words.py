@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from regrain.editing.errors import ModelError, PromptError, shorten
+from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.models.files.configs import read_json
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ class Tokens(NamedTuple):
         mask: Of each prompt, 1 for a token and 0 for padding.
     """
 
-    ids: tuple[tuple[int, ...], ...]
+    ids: tuple[Numbers, ...]
     offsets: tuple[tuple[Span, ...], ...]
     mask: Sequence[Sequence[int]]
 
     @property
-    def lengths(self) -> tuple[int, ...]:
+    def lengths(self) -> Numbers:
         """How many tokens each prompt has."""
         return tuple(sum(row) for row in self.mask)
 
@@ -137,6 +138,7 @@ def tokenise(
         PromptError: See `check_words` and `check_length`; the field is that of
             `fields`.
     """
+    fields = fields or ["prompt"] * len(prompts)
     for prompt, name in zip(prompts, fields, strict=True):
         check_words(words, prompt, name)
     found = tokenizer(

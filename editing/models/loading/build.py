@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import unused_parts
 from regrain.editing.models.files.download import download
 from regrain.editing.models.files.facts import TRANSFORMER, facts_at
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import check_family
 from regrain.editing.models.unet.sdxl import StableDiffusionXL
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
@@ -32,6 +30,7 @@ from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.models.weights.single_file import read_file
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.memory import (
+    bytes_of,
     count_weights,
     free_memory,
     takes_turns,
@@ -78,16 +77,10 @@ def load(
         parts = read_folder(facts, dtype, prediction)
     _check_architecture(parts, id)
     add_loras(loras, parts.modules)
-    weights = {
-        name: sum(weight.nbytes for weight in module.parameters())
-        for name, module in parts.modules.items()
-    }
+    weights = bytes_of(parts.modules)
     turns = takes_turns(device, weights, free_memory(device))
     predicts = parts.scheduler.get("prediction_type", "epsilon")
     few_step = facts.few_step(loras)
-    notes = facts.guesses(loras) + unused_parts(facts.index)
-    for text in loras:
-        notes += lora_facts(text).notes(predicts, _reads_last_layer(parts))
     is_xl = "text_encoder_2" in parts.modules
     model = (StableDiffusionXL if is_xl else StableDiffusion)(
         id=id,
@@ -102,7 +95,7 @@ def load(
         few_step=few_step.title if few_step else "",
         other_scheduler=facts.other_scheduler(loras),
         takes_turns=turns,
-        notes=tuple(notes),
+        notes=(*facts.notes(loras, predicts, _reads_last_layer(parts)),),
         loras=tuple(loras),
         **parts.more,
     )

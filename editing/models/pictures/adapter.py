@@ -22,9 +22,9 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.images import shown, thing
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.location import PictureSpec
-from regrain.editing.models.intervention import Weights
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
+from regrain.editing.storage.by_name import Weights
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks
 # and places.
@@ -67,7 +67,7 @@ class Pictures:
     seen: Sequence[SeenPicture]
     weights: Mapping[str, tuple[Tensor, Tensor]]
     fingerprint: str
-    warnings: Sequence[str] = ()
+    warnings: Sequence[str]
     _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(
         default_factory=dict
     )

@@ -21,7 +21,6 @@ from regrain.editing.models.pictures.picture_heads import (
     ENCODER,
     FACES,
     FIELD,
-    near,
     read_head,
 )
 from regrain.editing.models.weights.tensors import read_tensors
@@ -109,14 +108,13 @@ class PictureFile:
             return None
         if self._repository:
             _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
-        above = self.path.parent.parent
-        beside = self.path.parent / ENCODER
-        folders = {beside, *above.glob(f"*/{ENCODER}"), above / ENCODER}
+        beside = self.path.parent
+        above = beside.parent
+        folders = {beside / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER}
         here = [folder for folder in folders if (folder / "config.json").is_file()]
-        configs = {
-            folder: read_config(folder / "config.json", self.id)
-            for folder in near(self.path, here)  # the most likely first
-        }
+        # the most likely first
+        here.sort(key=lambda at: (at.parent != beside, at.parent == above, at))
+        configs = {at: read_config(at / "config.json", self.id) for at in here}
         widths = [config.get(self.head.encodes) for config in configs.values()]
         if self.width not in widths:
             found = f"the one there gives {widths[0]}" if widths else "there is none"

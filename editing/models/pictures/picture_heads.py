@@ -4,11 +4,11 @@ encoder's folder."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.lazy_frames import Numbers
 
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
@@ -60,7 +60,7 @@ class Head(NamedTuple):
         return "projection_dim" if self.kind == "plain" else "hidden_size"
 
 
-def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
+def read_head(id: str, shapes: Mapping[str, Numbers]) -> Head:
     """Recognise an adapter by the names and shapes of its weights.
 
     Raises:
@@ -94,18 +94,3 @@ def read_head(id: str, shapes: Mapping[str, tuple[int, ...]]) -> Head:
             )
     *_, width = own[_AS_WIDE[kind]]
     return Head(kind, width, cross)
-
-
-def near(weights: Path, encoders: Iterable[Path]) -> list[Path]:
-    """Choose the folders of encoders that may be an adapter's, the most likely first.
-
-    They are beside its weights, then in the folders above.
-    """
-    beside = weights.parent
-    above = beside.parent
-    found = [
-        at
-        for at in encoders
-        if at.parent in (beside, above) or at.parent.parent == above
-    ]
-    return sorted(found, key=lambda at: (at.parent != beside, at.parent == above, at))

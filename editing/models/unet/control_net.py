@@ -15,11 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import ModelError, ResourceError, shorten
+from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import ControlConfig, read_config
+from regrain.editing.models.files.configs import ControlConfig, read_part
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_CONTROL, about
 from regrain.editing.models.intervention import ControlFn, Patch, patched
@@ -142,8 +141,7 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:
-    config = read_config(path, id, "control")
-    check_known(config, "control", shorten(id))
+    config = read_part(path, id, "control")
     unet = dict(backbone.unet.config)
     unet["in_channels"] = unet["out_channels"]  # an inpainting model reads more
     layers = ControlConfig.model_validate(config).conditioning_embedding_out_channels

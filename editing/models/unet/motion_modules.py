@@ -26,9 +26,10 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
+from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
+from regrain.editing.storage.by_name import Weights
 
 _NORM_EPS = 1e-6
 # attended at once: some CUDA kernels end at 65,535 rows of batch and heads
@@ -52,8 +53,8 @@ class MotionModules:
     modules: Mapping[str, Weights]
     heads: Mapping[str, int]
     positions: int
-    groups: int = 32
-    schedule: Schedule | None = None
+    groups: int
+    schedule: Schedule | None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -229,7 +230,7 @@ def seen_in_time(
     weights: Weights,
     heads: int,
     frames: int,
-    groups: int = 32,
+    groups: int,
 ) -> Float[Tensor, "rows channels h w"]:
     """Compute the term that a motion module adds to its input; see `between_frames`."""
     height, width = x.shape[-2:]

@@ -4,7 +4,7 @@ every call."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -17,7 +17,7 @@ from regrain.editing.models.unet.stable_diffusion import StableDiffusion
 from regrain.editing.storage.texts import Json
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class StableDiffusionXL(StableDiffusion):
     """A loaded SDXL model.
 
@@ -30,8 +30,8 @@ class StableDiffusionXL(StableDiffusion):
     Source: Podell et al., arXiv:2307.01952, Sec. 2.1 and 2.2.
     """
 
-    padding_2: int = field(default=0, kw_only=True)
-    empty_is_zero: bool = field(default=True, kw_only=True)
+    padding_2: int = 0
+    empty_is_zero: bool = True
     _KEPT: ClassVar[int] = 1700  # 1483 counted
 
     def _encode(

@@ -3,7 +3,7 @@ text encoder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from math import log, prod
 from typing import TYPE_CHECKING, ClassVar
@@ -14,15 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from regrain.editing.attention.backends import uses
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Shapes
-from regrain.editing.models.files.configs import short_side
+from regrain.editing.models.files.configs import image_factor, short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION
-from regrain.editing.models.files.schedulers import Defaults, OtherScheduler
+from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import (
@@ -33,7 +31,6 @@ from regrain.editing.models.intervention import (
     patched,
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
-from regrain.editing.models.unet.temporal import tunable_shapes, untuned
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
     activations_fit,
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class StableDiffusion(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
@@ -75,20 +72,13 @@ class StableDiffusion(TurnTaking):
         takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
-    id: str
     parts: Modules
     tokenizer: "PreTrainedTokenizerBase"
     schedule: Schedule
     prediction: Prediction
-    device: torch.device
-    dtype: torch.dtype
-    defaults: Defaults = field(default_factory=dict)
-    words: Words = None
-    takes_turns: bool = False
-    few_step: str = ""
-    other_scheduler: OtherScheduler | None = None
-    notes: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
+    words: Words
+    few_step: str
+    other_scheduler: OtherScheduler | None
 
     frames_per_latent: ClassVar[int] = 1
     high_from: ClassVar[float] = 0.0
@@ -100,18 +90,14 @@ class StableDiffusion(TurnTaking):
         self.vae = self.parts["vae"]
         self.text_encoder = self.parts["text_encoder"]
         self._settle(self.prediction)
-        if uses("channels_last", self.device, self.dtype):
-            self.unet.to(memory_format=torch.channels_last)
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
-        vae = self.vae.config
         self.inpaints: bool = unet.in_channels != unet.out_channels
         self.told_guidance: bool = bool(unet.time_cond_proj_dim)
         self.offers: frozenset[str] = STABLE_DIFFUSION
         if self.few_step or self.inpaints:
             self.offers -= {"inversion"}
-        levels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
-        self.factor: int = 2 ** (len(levels) - 1)  # pixels per latent
+        self.factor = image_factor(self.vae.config)
         self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple: int = self.factor * self.coarsest
         self.size: int = short_side(unet.sample_size) * self.factor
@@ -140,18 +126,6 @@ class StableDiffusion(TurnTaking):
             direction = torch.arange(len(flat)).double().cos()
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
-
-    def tunable_shapes(self, rank: int) -> Shapes:
-        """Return names and shapes of the weights that Tune-A-Video tunes; see
-        `temporal.tunable_shapes`."""
-        return tunable_shapes(self.unet, rank)
-
-    def untuned(
-        self, rank: int, fresh: torch.Generator
-    ) -> dict[str, Float[Tensor, "..."]]:
-        """Make the weights of `tunable_shapes` before the first step; see
-        `temporal.untuned`."""
-        return untuned(self.unet, rank, fresh)
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether the activations of a call fit until its backward pass; height,
@@ -249,12 +223,10 @@ class StableDiffusion(TurnTaking):
 
     @torch.no_grad()
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+        self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in
         `check_prompts`."""
-        if fields is None:
-            fields = ["prompt"] * len(prompts)
         tokens = self.check_prompts(prompts, fields)
         vectors, pooled = self._encode(prompts, tokens)
         return PromptEmbedding(
@@ -313,12 +285,9 @@ class StableDiffusion(TurnTaking):
             recompute: Recompute activations in the backward pass to save memory, each
                 part under the same patches and the same lock as the call itself.
         Raises:
-            ValueError: The prompts do not divide the rows.
             DivergedError: The output of the network has NaN or Inf.
             ResourceError: Out of memory.
         """
-        if len(x) % len(text):
-            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
         frames = len(x) // len(text)
         size = self._pixels(x)
 
@@ -353,20 +322,13 @@ class StableDiffusion(TurnTaking):
     def _network(
         self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
     ) -> Callable[[], Tensor]:
-        """Make one forward of the UNet, to be called once its patches are entered.
-
-        Raises:
-            ValueError: Channels beside the latents are missing, or the model takes
-                none.
-        """
+        """Make one forward of the UNet, to be called once its patches are entered."""
         rows = x.to(self.device, self.dtype)
         t = torch.full(
             (), step.t, device=self.device
         )  # without a copy, unlike `tensor`
         given = self.read_by(rows, text)
         wide = rows
-        if self.inpaints != (change.beside is not None):
-            raise ValueError("beside: inpainting models need it, others take none")
         if change.beside is not None:
             copies = len(rows) // len(change.beside)
             beside = change.beside.to(rows).repeat(copies, 1, 1, 1)

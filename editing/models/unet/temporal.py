@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.models.backbone import Shapes
-from regrain.editing.models.intervention import Intervention, Patch, Weights, hooked
-from regrain.editing.storage.by_name import Tensors
+from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.storage.by_name import Tensors, Weights
 
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
 _ATTENTION = ".attn_temp."

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Float32
 from torch import Tensor
 
@@ -78,12 +79,14 @@ def mask_channels(mask: Opacity, grid: Grid) -> Float32[Tensor, "time pixels gh 
     A latent reads the frame in the middle of its share of the clip, as authors and
     diffusers do ("nearest-exact"), not one of the frames that it stands for.
     """
-    count, height, width = mask.shape
+    count = len(mask)
     middles = [(2 * at + 1) * count // (2 * grid.time) for at in range(grid.time)]
-    sides = (grid.height, height // grid.height, grid.width, width // grid.width)
-    cells = torch.from_numpy(mask[middles]).unflatten(2, sides[2:])
-    cells = cells.unflatten(1, sides[:2])
-    return cells.permute(0, 2, 4, 1, 3).flatten(1, 2)
+    return rearrange(
+        torch.from_numpy(mask[middles]),
+        "time (gh rows) (gw columns) -> time (rows columns) gh gw",
+        gh=grid.height,
+        gw=grid.width,
+    )
 
 
 def cut_out(picture: Rgba) -> Rgb:

@@ -15,11 +15,9 @@ from regrain.editing.diffusion.flow import FlowSchedule
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import (
     class_in_index,
-    unused_parts,
 )
 from regrain.editing.models.files.configs import TransformerConfig, wan_factor
 from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
-from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import (
     CONTROLLED,
     FIRST,
@@ -42,6 +40,7 @@ from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.models.weights.folder import check_fit, check_folders
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.storage.memory import (
+    bytes_of,
     count_weights,
     free_memory,
     takes_turns,
@@ -80,9 +79,7 @@ def load_wan(
     check_folders(folder, _PARTS if facts.network else (*named, *_PARTS), id)
     level = high_from(facts)
     network_config = _check_configs(facts)
-    notes = facts.guesses(loras) + unused_parts(facts.index)
-    for text in loras:
-        notes += lora_facts(text).notes("flow", False)
+    notes = facts.notes(loras, "flow", False)
     notes += notes_on(loras, facts.networks)
     facts.config(LEVELS)  # which must be there
     dtype = dtype or _usual_dtype(facts, device)
@@ -94,10 +91,7 @@ def load_wan(
         add_loras(own, {"transformer": network})
     notes += [_understood(facts, networks[EXPERTS[0]])] if facts.network else []
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
-    weights = {
-        part: sum(weight.nbytes for weight in module.parameters())
-        for part, module in {**networks, "vae": autoencoder}.items()
-    }
+    weights = bytes_of(networks | {"vae": autoencoder})
     weights["text_encoder"] = text_dtype.itemsize * count_weights(folder / _TEXT)
     return Wan(
         id=id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,10 +18,7 @@ from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.files.configs import wan_factor, wan_side
-from regrain.editing.models.files.offers import WAN
-from regrain.editing.models.files.schedulers import Defaults
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import PLAIN, Intervention
@@ -31,7 +28,7 @@ from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Wan(TurnTaking):
     """A loaded model. All callers share its weights, so it keeps no state of a run.
 
@@ -46,21 +43,14 @@ class Wan(TurnTaking):
     Others are those of `StableDiffusion`.
     """
 
-    id: str
     networks: Mapping[str, nn.Module]
     vae: nn.Module
     reader: PromptReader
     # a `FlowSchedule`; methods that ask more of one are refused by what they need
     schedule: Any
-    device: torch.device
-    dtype: torch.dtype
-    high_from: float = 0.0
-    sample_size: int | None = None
-    defaults: Defaults = field(default_factory=dict)
-    takes_turns: bool = False
-    notes: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
-    offers: frozenset[str] = WAN
+    high_from: float
+    sample_size: int | None
+    offers: frozenset[str]
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
@@ -158,7 +148,7 @@ class Wan(TurnTaking):
             yield
 
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None = None
+        self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> PromptEmbedding:
         """Encode prompts, padded to the token limit; `fields` and errors as in
         `check_prompts`."""
@@ -167,14 +157,6 @@ class Wan(TurnTaking):
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
         """See `StableDiffusion`."""
         return self.reader.check(prompts, fields)
-
-    def tunable_shapes(self, rank: int) -> Shapes:
-        """Return nothing, since no adapter fits."""
-        return {}
-
-    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Tensor]:
-        """Return nothing, since no adapter fits."""
-        return {}
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Return False, since it is not tuned."""
@@ -221,8 +203,6 @@ class Wan(TurnTaking):
         """
         change = change or PLAIN
         clips = len(text)
-        if len(x) % clips:
-            raise ValueError(f"text: {clips} prompts do not divide {len(x)} rows")
         self._check_change(change)
         time = len(x) // clips
         whole = x.unflatten(0, (clips, time)).transpose(1, 2)
@@ -274,10 +254,6 @@ class Wan(TurnTaking):
             # it has all that one has, under the same names
             return partial(WanTransformer3DModel.forward, expert, return_dict=False)
         context = change.context.to(whole).transpose(0, 1)
-        if context.shape[1:] != whole.shape[2:]:
-            raise ValueError(
-                f"context: {tuple(context.shape[1:])} is not {tuple(whole.shape[2:])}"
-            )
         blocks = len(expert.config.vace_layers)
         hints = whole.new_ones(blocks)
         if change.token_scale is not None:

@@ -26,7 +26,7 @@ def read_network(
     config: Json,
     parts: Sequence[WanFiles],
     dtype: torch.dtype,
-    small: bool = True,
+    small: bool,
 ) -> nn.Module:
     """Read a transformer as diffusers does, but for linear layers of its blocks: those
     of 8 bits stay so, if `small`.

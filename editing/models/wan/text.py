@@ -89,11 +89,9 @@ class PromptReader:
 
     @torch.no_grad()
     def embed(
-        self, prompts: Sequence[str], fields: Sequence[str] | None, device: torch.device
+        self, prompts: Sequence[str], fields: Sequence[str], device: torch.device
     ) -> PromptEmbedding:
         """Encode prompts, padded with zeros."""
-        if fields is None:
-            fields = ["prompt"] * len(prompts)
         tokens = self.check(prompts, fields)
         offsets = []
         for prompt, spans in zip(prompts, tokens.offsets, strict=True):

@@ -66,9 +66,7 @@ def with_prediction(scheduler: Json, prediction: str, name: str) -> Json:
     return {**scheduler, "prediction_type": prediction}
 
 
-def read_folder(
-    facts: ModelFacts, dtype: torch.dtype, prediction: str = ""
-) -> ModelParts:
+def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> ModelParts:
     """Read a diffusers folder; `prediction` is for one that does not say what it
     predicts.
 

@@ -58,9 +58,17 @@ _OLD = {
 }
 # Of peft's configuration, what decides the size of a change.
 _SIZES = {
-    *("r", "lora_alpha", "alpha", "use_rslora", "rank_pattern", "alpha_pattern"),
-    *("use_dora", "lora_bias", "use_effective_conv2d"),
-    *("decompose_both", "decompose_factor"),
+    "r",
+    "lora_alpha",
+    "alpha",
+    "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_dora",
+    "lora_bias",
+    "use_effective_conv2d",
+    "decompose_both",
+    "decompose_factor",
 }
 # Of peft: starts of weights that change the model, too; what is added is not all.
 _OTHER_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")

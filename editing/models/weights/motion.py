@@ -9,8 +9,7 @@ from pathlib import Path
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.config_keys import check_known
-from regrain.editing.models.files.configs import read_config
+from regrain.editing.models.files.configs import read_part
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_MOTION, about
 from regrain.editing.models.weights.tensors import read_tensors
@@ -115,8 +114,7 @@ def _locate(id: str) -> tuple[Path, Json]:
         folder = obtain(id, BUILT_IN_MOTION, PART_FILES)
         if folder.is_file():
             return folder, {}
-        config = read_config(folder / "config.json", id, "motion")
-        check_known(config, "motion", shorten(id))
+        config = read_part(folder / "config.json", id, "motion")
     found = weight_files(folder)
     if not found:
         raise no_weights(folder, shorten(id), FIELD)

@@ -44,7 +44,7 @@ EPS_CORRELATION = 0.5
 
 
 def read_file(
-    facts: ModelFacts, head: FileHead, dtype: torch.dtype, prediction: str = ""
+    facts: ModelFacts, head: FileHead, dtype: torch.dtype, prediction: str
 ) -> ModelParts:
     """Read one checkpoint file.
 

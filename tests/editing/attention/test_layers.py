@@ -76,12 +76,6 @@ def test_works_on_a_control_network(tiny):
     assert len(sites) == 14
 
 
-def test_a_mask_is_refused(tiny, inputs):
-    x, t, text = inputs
-    with pytest.raises(ValueError, match="masked"):
-        tiny.unet(x, t, text, encoder_attention_mask=torch.ones(3, 77))
-
-
 def test_a_sites_stride_gives_its_grid(tiny):
     """The tokens that reach each layer are those of the grid said beforehand, at an
     uneven size too."""

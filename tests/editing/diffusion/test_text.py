@@ -36,8 +36,6 @@ def test_a_partly_covered_token_counts_and_spaces_are_none_in_one_prompt(tiny):
     text = tiny.embed(["a cat", IRON])
     given = [(2, 6), (4, 5), (5, 5), (len(IRON), len(IRON) + 9)]
     assert [spans(text[1], *span) for span in given] == [(1, 2), (), (), ()]
-    with pytest.raises(ValueError, match="one prompt"):
-        spans(text, 0, 4)
     assert spans(text[1], 0, 4) == spans(text[-1], 0, 4) == (1,)
 
 
@@ -49,9 +47,7 @@ def test_prompts_are_padded_to_the_limit(tiny):
     assert text.offsets[1][:5] == ((0, 0), (0, 1), (2, 5), (0, 0), (0, 0))
 
 
-def test_splice_of_the_whole_prompt_is_the_prompt_and_needs_as_many_tokens(tiny):
+def test_splice_of_the_whole_prompt_is_the_prompt(tiny):
     text = tiny.embed(["a cat"])
     assert torch.equal(splice(text, {(1, 2): text}).vectors, text.vectors)
     assert torch.equal(splice(text, {}).vectors, text.vectors)
-    with pytest.raises(ValueError, match="not 1"):
-        splice(text, {(1,): text})

@@ -34,9 +34,7 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     frames = flat(range(0, 100, 20), *size)
     write_video(tmp_path / "a.mp4", frames, FILM)
     assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", FILM, 5)
-    clip = open_clip(tmp_path / "a.mp4")
-    assert (clip.size, clip.fps, len(clip)) == (size, FILM, 5)
-    assert off(clip.read(0, 5), frames).mean() < 3
+    assert off(open_clip(tmp_path / "a.mp4").read(0, 5), frames).mean() < 3
 
 
 @pytest.mark.parametrize(

@@ -140,16 +140,13 @@ def test_frames_that_an_edit_list_hides_are_not_there(tmp_path):
         assert np.array_equal(clip.read(start, 25), pictures[5 + start :])
 
 
-@pytest.mark.parametrize("count", [4, 5, 6])
-def test_equal_times_follow_each_other(tmp_path, count):
-    how = {"times": [Fraction(n, 10) for n in (0, 1, 1, 1, 4)]}
-    how["duration"] = Fraction(1, 2)
+def test_equal_times_follow_each_other(tmp_path):
+    times = [Fraction(n, 10) for n in (0, 1, 1, 1, 4)]
+    how = {"times": times, "duration": Fraction(1, 2)}
     path = tmp_path / "a.mp4"
-    if count != 5:
-        with pytest.raises(ValueError, match="argument 2 is"):
-            write_video(path, moving(count), Fraction(10), **how)
-        return
-    write_video(path, moving(count), Fraction(10), **how)
+    with pytest.raises(ValueError, match="argument 2 is"):
+        write_video(path, moving(4), Fraction(10), **how)
+    write_video(path, moving(5), Fraction(10), **how)
     shown, _ = seen(path)
     assert sorted(set(shown)) == shown
     assert (shown[:2], len(shown)) == ([0, Fraction(1, 10)], 5)

@@ -40,6 +40,7 @@ from wiring import (
     scores,
 )
 
+from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import Step, advance, ddpm_step, guide
 from regrain.editing.motion.correspondence import (
     Motion,
@@ -70,9 +71,10 @@ CASE = Case(
         "flow_loss": "circular",
         "similarity_loss": "absolute",
         "details": "released",
+        "sampler": "lcm",
     },
-    # held in test_few_steps.py and test_inpainting.py
-    elsewhere={"flow", "sampler"},
+    # held in test_wiring.py
+    elsewhere={"flow"},
     heat={"left", "right"},
 )
 
@@ -91,7 +93,8 @@ def check(run: Run) -> None:
     run.kept["motion"] = motion
     for number in range(1, len(frames)):
         assert not is_cut(frames[number - 1 : number], frames[number : number + 1])
-    steps = run.steps[-max(1, int(params.steps * params.strength)) :]
+    sampling = Sampling(model.schedule, params.sampler, params.steps, params.strength)
+    steps = sampling.steps
     clean = model.encode(frames)
     first = noise(run, 0, False)
     own = first if params.details == "fixed" else noise(run, 0, True)
@@ -119,7 +122,7 @@ def check(run: Run) -> None:
             guide(u, c, params.guidance_scale)
             for u, c in zip(uncond, cond, strict=True)
         )
-        x = after(run, *smoothed(run, x0, eps, x, step), step)
+        x = after(run, sampling, x, *smoothed(run, x0, eps, x, step), step)
         if params.blend:
             last = step.index == step.total - 1
             known = (
@@ -155,13 +158,18 @@ def noise(run: Run, draw: int, own: bool) -> Tensor:
     return torch.stack([one(frame if own else 0) for frame in range(run.frames)])
 
 
-def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
-    """DDIM, or a draw from the posterior, which ends clean."""
-    if run.params.step_noise == "none":
+def after(
+    run: Run, sampling: Sampling, x: Tensor, x0: Tensor, eps: Tensor, step: Step
+) -> Tensor:
+    """DDIM, or a draw from the posterior, which ends clean; another sampler's step."""
+    params = run.params
+    if params.sampler == "ddim" and params.step_noise == "none":
         return advance(x0, eps, step)
+    fresh = noise(run, step.index + 1, params.step_noise == "own")
+    if params.sampler != "ddim":
+        return sampling.advance(x, x0, eps, step, fresh)
     if step.index == step.total - 1:
         return x0
-    fresh = noise(run, step.index + 1, run.params.step_noise == "own")
     return ddpm_step(x0, eps, step, fresh)
 
 

@@ -16,6 +16,7 @@ from regrain.editing import edit
 from regrain.editing.errors import ModelError
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.recipe import modulation
 from regrain.editing.recipe.events import Preview, Progress, Stage
 from regrain.editing.recipe.window import WindowFrames
 
@@ -108,6 +109,20 @@ def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
         np.testing.assert_allclose(
             maps.after, results[1].attention[name].after, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_halves_share_the_layer_that_no_text_has_reached(small, monkeypatch, fits):
+    computed = []
+    across = modulation.across_frames
+    monkeypatch.setattr(
+        modulation, "across_frames", lambda *given: computed.append(0) or across(*given)
+    )
+    monkeypatch.setattr(small, "halves_fit", lambda *_: fits)
+    given = params("videograin", guidance_scale=2.0, modulate_until=0.0, redraw=0.0)
+    finish(METHODS["videograin"].run(small, requested("videograin"), given))
+    layers = [site for site in small.sites if site.kind == "self"]
+    assert len(computed) == given.steps * (2 * len(layers) - fits)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -66,39 +66,32 @@ def test_tuned_models_follow_the_formulas_in_every_call(
 
 @pytest.mark.full(but="tune_a_video")
 @pytest.mark.parametrize("method", INVERTS)
-def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
+def test_inversions_of_tuned_models_are_cached_apart(
+    small, adapter, tmp_path, own_models, method
+):
+    """By their weights, and by control; that of other methods is held by their rows."""
+    write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     name = next(iter(adapter.weights))
-    other = Adapter(
-        adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1}
-    )
-    asked = (
-        requested(method)
-        if method != "tune_a_video"
-        else replace(requested(method), adapter="given")
-    )
-
+    moved = {name: adapter.weights[name] + 0.1}
+    other = Adapter(adapter.facts, {**adapter.weights, **moved})
     few = BASES[method] | {"steps": 2}
+    tunes = method == "tune_a_video"
+    asked = replace(requested(method), adapter="given" if tunes else "")
 
-    def inverted(model):
-        return len(drive(model, asked, tmp_path, **few).of("inverting"))
+    def inverted(model, **given):
+        run = drive(model, asked, tmp_path / "cache", **few | given)
+        return len(run.of("inverting"))
 
-    first = inverted(tuned(small, adapter))
-    assert first > 0
-    assert inverted(tuned(small, adapter)) == 0
-    assert inverted(tuned(small, other)) == first
-    if method != "tune_a_video":
-        assert inverted(small) == first
-
-
-@pytest.mark.full
-def test_an_inversion_is_cached_by_its_control(small, adapter, tmp_path, own_models):
-    net = write_control_net(tmp_path / "net", small.unet, 0.05, (8, 8))
     view = tuned(small, adapter)
-    asked = replace(requested("tune_a_video"), adapter="given")
-    for given in ({}, {"control": f"canny={net.name}@0.5"}):
-        base = {"steps": 2, "preview_every": 0} | given
-        runs = [drive(view, asked, tmp_path / "cache", **base) for _ in range(2)]
-        assert [len(run.of("inverting")) for run in runs] == [2, 0], given
+    first = inverted(view)
+    assert first > 0
+    assert inverted(view) == 0
+    assert inverted(tuned(small, other)) == first
+    if tunes:
+        control = {"control": "canny=net@0.5"}
+        assert [inverted(view, **control) for _ in range(2)] == [first, 0]
+    else:
+        assert inverted(small) == first
 
 
 STAGES = ["loading", "tuning", "inverting", "editing", "decoding", "measuring"]

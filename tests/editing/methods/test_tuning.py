@@ -16,6 +16,7 @@ from regrain.editing.methods.tuning import (
     drawn,
     state_key,
 )
+from regrain.editing.models.unet.temporal import untuned
 from regrain.editing.recipe.events import Losses, Preview, Progress, Tuned
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage import cache
@@ -80,7 +81,7 @@ def test_steps_are_those_of_the_formulas(
     monkeypatch.setattr(model, "prediction", prediction)
     make_steep(monkeypatch, model, steep)
     plan = tuning_of(model, learning_rate=rate, tune_seed=4, **given)
-    weights = shaken(model.untuned(plan.params.temporal_rank, torch.Generator()))
+    weights = shaken(untuned(model.unet, plan.params.temporal_rank, torch.Generator()))
     learner = Learner.of(weights | {"losses": torch.zeros(0)}, rate)
     own = {name: weight.double().requires_grad_() for name, weight in weights.items()}
     adamw = torch.optim.AdamW(own.values(), rate, (0.9, 0.999), 1e-8, 1e-2)
@@ -145,7 +146,7 @@ def test_what_says_how_to_tune_is_in_the_key_and_in_the_facts(small):
 
 
 def test_the_seed_draws_the_first_weights(small):
-    first, second = (small.untuned(0, seeded(seed)) for seed in (0, 1))
+    first, second = (untuned(small.unet, 0, seeded(seed)) for seed in (0, 1))
     assert same(learned(small, tune_steps=0, tune_seed=1).weights, second)
     assert not same(first, second)
 

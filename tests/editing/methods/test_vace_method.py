@@ -3,6 +3,7 @@ and what is refused."""
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from regrain.editing.models.wan.condition import condition, cut_out, on_canvas
 from regrain.editing.models.wan.keep import kept_of
 from regrain.editing.params.registry import check_params, resolve_params
 from regrain.editing.recipe.events import Preview
-from regrain.editing.recipe.region_words import TokenRegions, by_frame
+from regrain.editing.recipe.region_words import TokenRegions, WordAttending
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.request.runnable import check_runnable
 
@@ -151,7 +152,9 @@ def test_tokens_of_a_picture_have_the_mean_term_of_their_region(vace):
 
 def test_maps_of_frames_are_not_those_of_pictures():
     maps = np.arange(4.0)[:, None, None]
-    one = by_frame({"a": RegionAttention(maps, -maps)}, (0, 1, 1), 2)["a"]
+    heat = SimpleNamespace(maps=lambda _: {"a": RegionAttention(maps, -maps)})
+    words = SimpleNamespace(heat=heat, _regions=SimpleNamespace(pictures=2))
+    one = WordAttending.maps(words, {}, (0, 1, 1))["a"]
     assert one.before.ravel().tolist() == [2, 3, 3]
     assert one.after.ravel().tolist() == [-2, -3, -3]
 

@@ -30,6 +30,7 @@ from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.feature_optimization import neighbours, optimize_features
 from regrain.editing.attention.layers import Grid
 from regrain.editing.methods import tuning
+from regrain.editing.models.unet.temporal import untuned
 from regrain.editing.models.unet.tuned import tuned
 from regrain.editing.motion import correspondence
 from regrain.editing.params.registry import METHODS, check_params
@@ -62,7 +63,7 @@ def test_tune_a_video_learns_and_edits_as_released(tiny, monkeypatch):
     asked = request(CAT, PROMPTS["replaced"], FRAMES)
     params = as_released("tune_a_video")
     plan = tuning.Tuning(tiny, asked, working_clip(tiny, asked), params)
-    weights = tiny.untuned(0, torch.Generator())
+    weights = untuned(tiny.unet, 0, torch.Generator())
     fill(weights)
     weights = {name: weight.double() for name, weight in weights.items()}
     learner = tuning.Learner(weights, [], params.learning_rate)

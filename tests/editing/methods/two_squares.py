@@ -134,6 +134,19 @@ def load() -> Wan:
     parts.load_state_dict({name: weight.float() for name, weight in kept.items()})
     reader = PromptReader(Words(), lambda: parts["text_encoder"], "two squares", None)
     own = {"transformer": parts["transformer"]}
-    given = ("two squares", own, Pixels(), reader, FlowSchedule(3.0))
-    cpu = (torch.device("cpu"), torch.float32)
-    return Wan(*given, *cpu, sample_size=SIDE, offers=VACE)
+    return Wan(
+        id="two squares",
+        networks=own,
+        vae=Pixels(),
+        reader=reader,
+        schedule=FlowSchedule(3.0),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        high_from=0.0,
+        sample_size=SIDE,
+        offers=VACE,
+        defaults={},
+        takes_turns=False,
+        notes=(),
+        loras=(),
+    )

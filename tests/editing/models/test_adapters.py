@@ -25,6 +25,7 @@ from regrain.editing.models.adapters import (
     read_facts,
 )
 from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.unet.temporal import tunable_shapes
 from regrain.editing.pipeline.preparation import use_adapter
 from regrain.editing.request.runnable import adapter_facts, check_runnable
 
@@ -114,9 +115,14 @@ def test_a_header_of_wrong_types_is_refused(adapter, file, key, value):
     refused("is not an adapter", read_facts, file)
 
 
+def fits(adapter, model, size):
+    shapes = tunable_shapes(model.unet, adapter.facts.rank)
+    check_fits(adapter, model, shapes, size)
+
+
 def test_it_fits_where_it_was_tuned_in_any_type(small, small_folder, adapter):
-    check_fits(adapter, small, SIZE)
-    check_fits(adapter, loaded(small_folder, dtype=torch.bfloat16), SIZE)
+    fits(adapter, small, SIZE)
+    fits(adapter, loaded(small_folder, dtype=torch.bfloat16), SIZE)
     check_frames(adapter.facts, FRAMES)
 
 
@@ -134,13 +140,13 @@ def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, 
     }
     save_file(tensors, tmp_path / "look.safetensors")
     added = load_backbone(str(small_folder), (f"{tmp_path / 'look.safetensors'}@0.5",))
-    refused("with the same LoRAs", check_fits, adapter, added, SIZE)
+    refused("with the same LoRAs", fits, adapter, added, SIZE)
 
 
 def test_other_sizes_and_frame_counts_are_refused(small, adapter):
     wrong = "tuned at 16 x 16 pixels, but the working size is"
-    refused(f"{wrong} 24 x 16. Set size to 16", check_fits, adapter, small, (24, 16))
-    refused(f"{wrong} 16 x 24", check_fits, adapter, small, (16, 24))
+    refused(f"{wrong} 24 x 16. Set size to 16", fits, adapter, small, (24, 16))
+    refused(f"{wrong} 16 x 24", fits, adapter, small, (16, 24))
     refused(
         "tuned on 3 frames, but the clip has 5. Use 3 frames",
         check_frames,
@@ -164,12 +170,12 @@ def test_weights_of_another_network_are_refused(small, adapter):
     ]
     sketch = facts.model_copy(update={"sketch": facts.sketch[:-1]})
     for one in (of_rank, Adapter(sketch, weights), *others):
-        refused("not on these weights", check_fits, one, small, SIZE)
+        refused("not on these weights", fits, one, small, SIZE)
     for value in (float("nan"), float("inf")):
         bad.view(-1)[-1] = value
         refused(
             "NaN or Inf",
-            check_fits,
+            fits,
             Adapter(facts, {**weights, name: bad}),
             small,
             SIZE,
@@ -188,7 +194,7 @@ def test_weights_of_other_types_are_used_or_refused(small, adapter, tmp_path, dt
         header,
     )
     if dtype == torch.float16:
-        check_fits(load_adapter(path), small, SIZE)
+        fits(load_adapter(path), small, SIZE)
     else:
         refused("is not an adapter", load_adapter, path)
 

@@ -176,8 +176,6 @@ def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
     assert small.hidden.nonzero().tolist() == [[1, 1, 2]]
     assert not small.appeared.any()
     assert motion.at((16, 24)) is motion
-    with pytest.raises(ValueError, match="do not divide"):
-        motion.at((5, 6))
     assert uniform(4, 8).at((4, 12)).forward[0, :, 0, 0].tolist() == [2, 2]
 
 

@@ -17,6 +17,7 @@ from regrain.editing import (
     load_backbone,
     save_adapter,
 )
+from regrain.editing.models.unet.temporal import tunable_shapes
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.pipeline import runner
 from regrain.editing.pipeline.beforehand import (
@@ -45,7 +46,7 @@ def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypat
 
 def test_memory_is_of_weights_and_activations(request_, monkeypatch):
     backbone = load_backbone(request_.model)
-    numbers = sum(np.prod(shape) for shape in backbone.tunable_shapes(0).values())
+    numbers = sum(np.prod(shape) for shape in tunable_shapes(backbone.unet).values())
     memory = 16 * numbers + backbone.activation_bytes(3, 8, 8)
     assert plan_tuning(request_, PARAMS) == PlannedTuning(4, 0, memory)
     monkeypatch.setattr(type(backbone), "activations_fit", lambda *_: False)

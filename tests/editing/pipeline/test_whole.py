@@ -21,6 +21,7 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline import outputs
 from regrain.editing.pipeline.outputs import check_whole, write_whole
+from regrain.editing.request.project import load_project
 
 STAMPS = [0, 40, 80, 200, 240, 500, 540, 580, 700, 740]
 SDEDIT = ("--method", "sdedit")  # edits without regions
@@ -42,9 +43,12 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch_and_the_rest_is_copi
 ):
     engine = types.SimpleNamespace(edit=negative)
     monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", engine)
-    options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
+    options = ["--start", 3, "--frames", 4, "--size", 256]
+    options += ["--source-prompt", "a", "--prompt", "b"]
     out = tmp_path / "out"
     assert call("new", source, "-o", tmp_path / "p", *options) == 0
+    made = load_project(tmp_path / "p")
+    assert (made.size, made.regions, made.labels) == (256, (), None)
     assert call("run", tmp_path / "p", *SDEDIT, "-o", out, "--whole") == 0
     for name in ("edited.mp4", "comparison.mp4"):
         times, end = seen(out / name)

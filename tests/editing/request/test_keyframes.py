@@ -85,9 +85,3 @@ def test_every_key_frame_is_new_once_and_anchors_lead_each_batch(count, size):
     leading = [batch[:2] for batch in later]
     assert leading == [(0, before[-1]) for before in (first, *later)[:-1]]
     assert not later or len(new[-1]) >= min(3, size - 2)
-
-
-@pytest.mark.parametrize("size", [0, 2])
-def test_batches_need_room_beside_the_anchors(size):
-    with pytest.raises(ValueError, match="at least 3 frames"):
-        batches(range(9), size)

@@ -1,5 +1,7 @@
 """The choice of a device, and what is known of one, on devices made of memory."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from commands import command, last_error
@@ -96,10 +98,9 @@ def test_workers_on_a_cluster_choose_for_themselves(tmp_path, capsys):
 
 
 def test_an_operation_that_a_mac_lacks_is_named():
-    model = TurnTaking()
-    model.device = torch.device("mps")
+    model = SimpleNamespace(device=torch.device("mps"))
     with (
         pytest.raises(ResourceError, match=r"^device: PyTorch has no aten::_dirichlet"),
-        model._memory(1, (8, 8)),
+        TurnTaking._memory(model, 1, (8, 8)),
     ):
         raise NotImplementedError("The operator 'aten::_dirichlet' is not implemented")

@@ -298,14 +298,15 @@ def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
     asked = []
-    predict = lambda sam, frame, *given: asked.append(given[:2]) or mask  # noqa: E731
+    predict = lambda sam, frame, given, *_: asked.append(given) or mask  # noqa: E731
     monkeypatch.setattr(sam, "predict", predict)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
 
     def corrected(points, labels):
         click.segment(frame, points, labels, previous=mask)
-        return [one.tolist() for one in asked.pop()]
+        given = asked.pop()
+        return [given.points.tolist(), given.labels.tolist()]
 
     assert corrected([(50, 20)], [1]) == [[[20, 20], [50, 20]], [1, 1]]
     # Not where it would contradict what is taken away, nor where a click already

@@ -12,7 +12,6 @@ import pytest
 from regrain.editing.errors import RequestError
 from regrain.editing.recipe.events import Stage
 from regrain.ui.handlers import mask_handlers, run_handlers
-from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.mask_handlers import MaskHandlers
 from regrain.ui.handlers.masking import Masking
@@ -140,18 +139,12 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
     assert run.skipped
 
 
-@pytest.mark.parametrize(
-    ("ranks", "shown", "still"),
-    [([0.5, 1.0, 0.0], "1", False), ([-1.0, -1.0, -1.0], "2", True)],
-)
-def test_after_the_last_variant_the_best_is_shown_or_the_last_if_nobody_looked(
-    monkeypatch, session, runs, tmp_path, ranks, shown, still
-):
+def test_after_the_last_variant_the_best_is_shown(monkeypatch, session, runs, tmp_path):
     def keep(history, saved, request, choices, opened, media, press):
         key = saved.files
         folder = tmp_path / key
         folder.mkdir()
-        run = PastRun(key, folder, *["x"] * 6, choices, still, press, (saved.source, 0))
+        run = PastRun(key, folder, *["x"] * 6, choices, False, press, (saved.source, 0))
         run.write({"player": key, "result": key})
         history.add(run)
         return key, key
@@ -164,16 +157,16 @@ def test_after_the_last_variant_the_best_is_shown_or_the_last_if_nobody_looked(
     form = SimpleNamespace(session=session)
     told = []
     run = RunThread(turn(), form)
-    for number, rank in enumerate(ranks):
+    for number, rank in enumerate([0.5, 1.0, 0.0]):
         saved = Saved(SimpleNamespace(report={}), str(number), None, rank)
         asked = replace(runs, jobs=SimpleNamespace(run=lambda job, one=saved: [one]))
         job = replace(JOB, number=number + 1, total=3)
         (*_, last) = asked._run(session, session.id, job, run)
         told.append(last["player"])
-    assert told == ["0", "1", shown]
-    assert last["result"] == shown
-    assert last["history"] == (() if still else (shown,))
-    assert [one.key for one in session.history.runs][0] == shown
+    assert told == ["0", "1", "1"]
+    assert last["result"] == "1"
+    assert last["history"] == ("1",)
+    assert session.history.runs[0].key == "1"
 
 
 def test_a_try_has_as_many_variants_as_a_run(monkeypatch, session, runs):
@@ -279,27 +272,6 @@ def test_undo_says_that_it_keeps_no_more(more, session, masks):
     notes = [masks.masking.act("page", data)[0].note for _ in range(MAX_UNDO)]
     assert not any(notes[:-1])
     assert notes[-1] == ("Undo ends here: it keeps the last 50 steps." if more else "")
-
-
-@pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
-def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(
-    clips, said, masks
-):
-    event = SimpleNamespace(_data=said)
-    shown = [masks.act(event, REQUEST), clips.trim(event, REQUEST, None, *FIELDS)]
-    notes = [view["canvas"].note for view in shown] + [
-        view["canvas"].note for view in masks.track(event, REQUEST)
-    ]
-    assert len(notes) == 3
-    assert BROKEN not in " ".join(notes)
-
-
-def test_what_is_wrong_with_other_frames_is_named(clips, session):
-    event = SimpleNamespace(_data={"id": session.id, "have": 0, "start": "x"})
-    note = clips.trim(event, REQUEST, {"id": session.id, "have": 0}, *FIELDS)[
-        "canvas"
-    ].note
-    assert note.startswith("Clip: ")
 
 
 def test_the_run_of_a_page_that_has_gone_ends_and_says_so(session, runs):

@@ -65,24 +65,6 @@ def test_the_model_is_the_clips_and_new_videos_have_the_one_chosen_last(
     assert model_of(video, "4") == "storybook"
 
 
-def test_a_preset_shows_what_it_sets_and_marks_stay(handlers):
-    handlers.visits.get("page").method = "fatezero"
-    page = SimpleNamespace(session_hash="page")
-    said = {"given": {"fatezero": {"cuts": "3", "steps": 4}}}
-    levels = {}
-    for preset in ("released", "paper"):
-        event = SimpleNamespace(_data={"preset": preset})
-        answer = handlers.choose_preset(event, page, "storybook", [], said)
-        shown = answer["settings"]
-        assert shown.given["fatezero"] == {"preset": preset, "cuts": "3"}
-        levels[preset] = shown.usual["keys_levels"]
-    assert levels["released"] == "coarse"
-    assert levels["paper"] != "coarse"
-    event = SimpleNamespace(_data={"preset": "none"})
-    answer = handlers.choose_preset(event, page, "storybook", [], said)
-    assert "preset" in answer["progress"].field
-
-
 def test_fields_of_a_clip_that_the_page_has_left_are_not_the_next_ones(
     handlers, open_clip
 ):

@@ -1,8 +1,9 @@
 """A visit from the first example to a project that is opened again, without a browser:
-what each event changes on the page is as `walk.json` says.
+what each event changes on the page is as `walk.json` says, of shorter visits as
+`visits.json` says; and what is said of things that are wrong, as `said.json` says.
 
-`REGRAIN_WRITE=1 pytest tests/ui/page/test_walk.py` writes that file anew; look at what
-has changed there before it is committed.
+`REGRAIN_WRITE=1 pytest tests/ui/page/test_walk.py` writes what these files say anew;
+look at what has changed there before it is committed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from regrain.ui.session.examples import load_examples
 from regrain.ui.session.projects import Projects
 
 EXPECTED = Path(__file__).with_name("walk.json")
+SAID = Path(__file__).with_name("said.json")
+VISITS = Path(__file__).with_name("visits.json")
+SAYING = "event", "checks", "progress", "canvas", "recent", "failed", "answered"
 
 
 @contextmanager
@@ -68,7 +72,7 @@ def opened(root: Path) -> Iterator[PageEvents]:
         page = building.build(tools, examples, media, root / "model", root / "projects")
         (parts,) = laid_out
         names = {part._id: name for name, part in vars(parts).items()}
-        yield PageEvents(page, names)
+        yield PageEvents(page, names, root)
 
 
 def about(page: PageEvents) -> dict[str, object]:
@@ -79,7 +83,12 @@ def about(page: PageEvents) -> dict[str, object]:
 
 def act(page: PageEvents, act: str, **data: object) -> None:
     """Send an act on the masks, as the canvas does."""
-    page.send("canvas", "act", **about(page), nonce=1, act=act, **data)
+    page.send("canvas", "act", **about(page) | {"nonce": 1, "act": act} | data)
+
+
+def track(page: PageEvents) -> None:
+    """Follow what is to be followed."""
+    page.send("canvas", "track", **about(page))
 
 
 def describe(page: PageEvents, **words: object) -> None:
@@ -113,7 +122,9 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.send("checks", "look")
     yield "words and settings were looked at"
     page.send("method", "choose", name="videograin")
+    set_values(page, cuts="3", steps=9)
     page.send("settings", "preset", preset="released")
+    page.send("settings", "preset", preset="none")
     yield "a method and a preset were chosen"
     page.send("quality", "choose", name="draft")
     set_values(page, keyframes="0, 4")
@@ -155,8 +166,10 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "and saved, and left again"
     page.send("method", "choose", name="fatezero")
     page.type("settings", variants=1)
+    describe(page, prompt="a robot\n\n a fox")
     page.send("run", "click")
-    yield "an edit by words was run"
+    describe(page, prompt="")
+    yield "two edits by words were run"
     page.send("method", "choose", name="tune_a_video")
     page.type("cards", attempt="quick", attempt_frame=1)
     page.send("checks", "look")
@@ -187,6 +200,11 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.send("run", "click")
     yield "what is wrong was run"
     set_values(page, steps=4)
+    named = {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3}
+    regions = [{"label": 2, "name": " ", "color": "red"}, named, {"label": 7}, "none"]
+    page.type("cards", regions=regions)
+    page.send("cards", "prompts")
+    yield "regions were named, and put in another order"
     page.send("canvas", "save")
     saved = Path(page.values["download"]["path"])
     project = uploaded(root / "uploads" / "5", saved)
@@ -233,7 +251,7 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     act(page, "delete", label=2)
     yield "another region was made by a box, and deleted"
     describe(page, source_prompt="a cat", **{"Region 1": {"prompt": "a fox"}})
-    page.send("canvas", "track", **about(page))
+    track(page)
     yield "it was tracked"
     page.send("canvas", "scan", **about(page))
     yield "cuts were looked for"
@@ -250,6 +268,7 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     page.send("canvas", "export", **about(page), form="png")
     yield "its masks were saved"
     masks = uploaded(root / "uploads" / "2", Path(page.values["download"]["path"]))
+    act(page, "rest")
     page.choose("mask_file", [{"path": masks, "meta": {"_type": "gradio.FileData"}}])
     page.send("mask_file", "upload")
     yield "and loaded"
@@ -284,15 +303,16 @@ def walk(page: PageEvents, root: Path) -> Iterator[str]:
     yield "a page that is gone was looked at"
 
 
+def sent(root: Path, file: Path) -> dict[str, object]:
+    """Return a file as a program sends it."""
+    place = uploaded(root / "uploads" / f"of {file.name}", file)
+    return {"path": place, "meta": {"_type": "gradio.FileData"}}
+
+
 def programs(page: PageEvents, root: Path) -> Iterator[str]:
     """Call the endpoints; yield what was done."""
-
-    def sent(file: Path) -> dict[str, object]:
-        place = uploaded(root / "uploads" / f"of {file.name}", file)
-        return {"path": place, "meta": {"_type": "gradio.FileData"}}
-
     thing = {"x": 20, "y": 20}
-    clip = sent(write_clip(root / "sent.mp4", moving(4, 64, 48)))
+    clip = sent(root, write_clip(root / "sent.mp4", moving(4, 64, 48)))
     page.call("segment", image=clip, clicks=[thing], frame=2, finder="cuts")
     page.call("segment", image=clip, box=[12, 12, 30, 30])
     page.call("segment", image=clip, box=[30, 12, 12, 30])
@@ -301,9 +321,9 @@ def programs(page: PageEvents, root: Path) -> Iterator[str]:
     yield "programs had masks of frames"
     regions = [{"name": "cat", "clicks": [thing | {"frame": 1}]}]
     page.call("track", video=clip, regions=regions, tracker="cuts", start=1)
-    masks = sent(Path(page.answered[-1][0]["path"]))
+    masks = sent(root, Path(page.answered[0]["path"]))
     page.call("track", video=clip, regions=[{"clicks": [thing | {"frame": 4}]}])
-    page.call("track", video=sent(EXPECTED), regions=regions)
+    page.call("track", video=sent(root, EXPECTED), regions=regions)
     yield "and masks that follow a thing"
     few = {"steps": 3}
     words = [{"name": "cat", "source": "a cat", "prompt": "a fox"}]
@@ -337,35 +357,79 @@ def test_a_new_page_shows_what_ships_and_frees_sessions_that_end(tmp_path):
 
 
 def record(root: Path) -> dict[str, object]:
-    """Return what each step changes, by component."""
+    """Return what each event of a step changes, by component."""
     steps: dict[str, object] = {}
     with opened(root) as page:
         steps["the page is laid out"] = settled(page.parts(), root)
         steps["it hears"] = settled(page.events(), root)
         steps["programs are told"] = settled(page.endpoints(), root)
-        before: dict[str, object] = {}
         for step in chain(walk(page, root), programs(page, root)):
-            shown = page.values.items()
-            now = {name: settled(value, root) for name, value in shown}
-            # kept in the background: which was last is not said
-            now["recent"]["items"].sort(key=lambda item: item["title"])
-            changed = {
-                name: value for name, value in now.items() if value != before.get(name)
-            }
-            told = {"failed": page.failed, "answered": settled(page.answered, root)}
-            steps[step] = changed | {name: one for name, one in told.items() if one}
-            page.failed = []
-            page.answered = []
-            before = now
+            steps[step] = page.heard
+            page.heard = []
     return steps
 
 
-def test_each_step_changes_what_it_did(tmp_path):
-    found = json.loads(json.dumps(record(tmp_path)))
+def check(found: dict[str, object], file: Path) -> None:
+    """Compare with what a file says, or write it."""
+    found = json.loads(json.dumps(found))
     if "REGRAIN_WRITE" in os.environ:
         text = json.dumps(found, indent=1, ensure_ascii=False)
-        EXPECTED.write_text(text + "\n")
-    expected = json.loads(EXPECTED.read_text())
+        file.write_text(text + "\n")
+    expected = json.loads(file.read_text())
     assert [*found] == [*expected]
-    for step, changed in found.items():
-        assert changed == expected[step], step
+    for name, said in found.items():
+        assert said == expected[name], name
+
+
+def test_each_step_changes_what_it_did(tmp_path):
+    check(record(tmp_path), EXPECTED)
+
+
+def do(page: PageEvents, steps: list[list]) -> list[dict[str, object]]:
+    """Take steps, each a way and what is given; return what each event changes."""
+    ways = {"describe": describe, "set": set_values, "act": act}
+    ways |= {"track": track, "type": PageEvents.type, "call": PageEvents.call}
+    page.heard = []
+    for way, given in steps:
+        if way in ways:
+            ways[way](page, **given)
+        else:
+            page.send(*way.split("."), **given)
+    return [*page.heard]
+
+
+def read_cases(file: Path, root: Path) -> list[dict[str, dict[str, list]]]:
+    """Return what a file says, as it is and with a clip of one's own where it names
+    one."""
+    text = file.read_text()
+    clip = sent(root, root / "examples" / "01_two_discs" / "clip.mkv")
+    filled = text.replace('"CLIP"', json.dumps(clip))
+    return [json.loads(text), json.loads(filled.replace("PATH", str(clip["path"])))]
+
+
+def test_what_is_wrong_is_said(tmp_path):
+    """The words and settings of each case are those of the example but for what it
+    changes; acts of earlier cases stay."""
+    with opened(tmp_path) as page:
+        cases, asked = read_cases(SAID, tmp_path)
+        page.load()
+        page.send("gallery", "pick", name="01_two_discs")
+        fresh = {name: page.values[name] for name in ("cards", "settings")}
+        for name, case in cases.items():
+            page.values |= fresh
+            case["said"] = [
+                {name: heard[name] for name in SAYING if name in heard}
+                for heard in do(page, asked[name]["done"])
+            ]
+    check(cases, SAID)
+
+
+def test_each_visit_changes_what_it_did(tmp_path):
+    """Short ones, each of the example as it comes."""
+    with opened(tmp_path) as page:
+        cases, asked = read_cases(VISITS, tmp_path)
+        page.load()
+        for name, case in cases.items():
+            page.send("gallery", "pick", name="01_two_discs")
+            case["said"] = do(page, asked[name]["done"])
+    check(cases, VISITS)

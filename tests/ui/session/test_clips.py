@@ -30,7 +30,6 @@ from regrain.ui.session.clips import (
     MAX_SIDE,
     USUAL_FRAMES,
     open_upload,
-    ordinal,
     prepare,
 )
 from regrain.ui.session.mask_files import read_tracks
@@ -235,22 +234,6 @@ def test_a_packed_project_names_frames_of_a_kind_that_is_not_read(
         RequestError, match=f"^project: '{name}' is of a kind that is not"
     ):
         upload("p.zip")
-
-
-def test_ordinals_are_english():
-    said = [
-        "2nd",
-        "3rd",
-        "4th",
-        "11th",
-        "12th",
-        "13th",
-        "21st",
-        "22nd",
-        "101st",
-        "111th",
-    ]
-    assert said == [ordinal(int(one[:-2])) for one in said]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])

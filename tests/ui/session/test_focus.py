@@ -15,7 +15,6 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import Rectangle, pack
 from regrain.ui.handlers.history_handlers import _take
-from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, planned
@@ -191,39 +190,6 @@ def test_nothing_is_looked_for_where_it_is_off(session):
 # --- Chosen
 
 
-@pytest.fixture
-def act(opened, visits_of):
-    visits = visits_of(opened)
-    masking = Masking(visits, lambda *_, **__: None)
-    event = {"act": "focus", "id": "", "have": 0, "nonce": 1}
-    session = visits.get("page")
-    return lambda **more: (masking.act("page", event | more)[0], session)
-
-
-@pytest.mark.parametrize(
-    "how", ["on", "auto 0.5", "64x48+10+20", "64x48+1+2+1+2+3+4+5+6"]
-)
-def test_the_page_chooses(act, how):
-    view, session = act(how=how)
-    assert session.focus == how
-    assert (view.note, view.alarm, view.rev) == ("", False, 1)
-    assert view.changes == {}
-    assert planned(session, "storybook", QUICK).focus == how
-
-
-WRONG = ["", "sometimes", "64x48+300+20", "0x48+1+1", "64x48+1+2+3+4", "on 9", None, {}]
-WRONG += ["1" * 300_000, ["on"], "64x48+1+2\n"]
-
-
-@pytest.mark.parametrize("how", WRONG[:-1])
-def test_anything_else_is_refused_in_one_line(act, how):
-    view, session = act(how=how)
-    assert session.focus == "off"
-    assert view.alarm
-    assert "\n" not in view.note
-    assert len(view.note) < 300
-
-
 def test_another_choice_is_another_run(session):
     before = session.asks(())
     session.choose_focus("on")
@@ -233,13 +199,12 @@ def test_another_choice_is_another_run(session):
 # --- Kept
 
 
-def test_the_choice_is_kept_with_the_work(session, opened, tmp_path):
+def test_work_may_be_kept_without_a_choice_and_not_with_a_wrong_one(
+    session, opened, tmp_path
+):
     session.choose_focus("64x48+10+20")
     masks = MaskFiles(tmp_path)
     kept = describe_work(session, masks)
-    other = Session(opened)
-    take_work(other, kept, masks)
-    assert other.focus == "64x48+10+20"
     # Projects of earlier versions say nothing of it.
     del kept["focus"]
     third = Session(opened)

@@ -1,7 +1,6 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,9 +21,7 @@ from regrain.ui.views.metric_summary import (
 )
 from regrain.ui.views.result_views import (
     compared,
-    download_name,
     history_view,
-    stem_of,
 )
 from regrain.ui.views.shown import EditView, PlayerView, sent
 from regrain.ui.work.jobs import RunJob
@@ -170,20 +167,6 @@ def test_variants_have_seeds_of_their_own():
         plan(RunJob(request, "page"), 2, {"variation": 0})
     again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
     assert len(plan(RunJob(request, "page"), 2, again)) == 2
-
-
-def test_downloads_begin_with_what_they_are_of():
-    names = [
-        download_name("x", name)
-        for name in ("edited.mp4", "edited_2.mp4", "edited.mov", "report.json")
-    ]
-    assert names == ["x.mp4", "x_2.mp4", "x.mov", "x_report.json"]
-    request = SimpleNamespace(method="sdedit", seed=3)
-    for attempt, stem in (("", "dog-sdedit-seed3"), ("A try", "dog-sdedit-try-seed3")):
-        assert (
-            stem_of(SimpleNamespace(name="", title="dog.mp4", attempt=attempt), request)
-            == stem
-        )
 
 
 def said(name, request, **metrics):

@@ -122,28 +122,6 @@ def test_a_method_that_takes_regions_may_do_without(session, whole):
     assert build_request(session, Edit(method="whole")).labels is None
 
 
-def test_each_line_is_an_edit_of_its_own(session):
-    session.method = "fatezero"
-    assert method_choice.uses("fatezero").several
-    session.describe({"prompt": "an owl runs\n\n  a red owl runs "})
-    asked = build_request(session, Edit(method="fatezero"))
-    assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
-    assert tuple(one.text for one in composed(session)) == asked.targets
-    # An empty first line stands for what the regions say; without their words it is
-    # nothing.
-    session.describe({"prompt": "\na red owl runs"})
-    asked = build_request(session, Edit(method="fatezero"))
-    assert asked.targets == ("a panda runs", "a red owl runs, a panda")
-    session.describe(
-        {"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"}
-    )
-    assert build_request(session, Edit(method="fatezero")).targets == (
-        "a red owl runs",
-    )
-    # A method of regions makes one edit, of theirs.
-    assert build_request(session, Edit()).more_prompts == ()
-
-
 def test_the_lines_of_a_project_are_shown(session, tmp_path):
     request = replace(
         session.opened.request,
@@ -233,22 +211,6 @@ def test_every_parameter_has_one_title_and_one_field(method):
     shown = settings.parameters(method)
     assert {*shown} == {*params.model_fields} - hidden
     assert all(one.group for one in shown.values())
-
-
-def test_what_is_said_of_the_clip_goes_with_another_method():
-    marks = {"keyframes": "every 4", "cuts": "24, 60"}
-    before = Fields(given={"fresco": {"cuts": "9", "steps": 3}})
-    fields = before.on_clip("fresco", {**marks, "strength": 0.5})
-    assert fields.given["fresco"] == {**marks, "steps": 3}
-    assert fields.on_clip("fresco", {}).given["fresco"] == {"steps": 3}
-
-
-def test_a_seed_without_use_has_no_variants(tmp_path):
-    fields = Fields(seed=3, variants=4)
-    for method, seeded in (("sdedit", True), ("fatezero", True)):
-        shown = settings.view(known(tmp_path), method, fields)
-        assert (shown.seed, shown.seeded) == (3, seeded)
-        assert shown.variants == (4 if seeded else 1)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -120,18 +120,10 @@ def test_a_picture_that_was_written_anew_is_shown_anew(toy):
 
 def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     session, label = act.session, act.session.label
-    shown, changed = act(how="file", path=toy)
-    assert "cut the thing out" in shown.note
-    assert changed is session  # the cards must change, too
+    assert act(how="file", path=toy)[1] is session  # the cards must change, too
     whole = picture_of(session)
     assert pixels_of(session).shape == (40, 60, 4)
-    assert session_views.cards(session).regions[0].picture.startswith("data:image/jpeg")
-    view = act(how="open")[0].cutting
-    assert (view.label, view.veil, view.points) == (label, "", [])
-    answer = act(how="cut", points=[[0.5, 0.5, 1]])[0]
-    assert not answer.note
-    view = answer.cutting
-    assert view.points == [(0.5, 0.5, 1)]
+    view = act(how="cut", points=[[0.5, 0.5, 1]])[0].cutting
     assert veil_of(view)[20, 30, 3] == 0
     assert veil_of(view)[0, 0, 3] > 0
     cut = pixels_of(session)
@@ -139,22 +131,17 @@ def test_a_picture_is_taken_cut_out_and_undone(act, toy):
     assert cut[8, 8].tolist() == [200, 30, 30, 255]
     assert cut[0, 0, 3] == 0
     # More clicks go on from the whole picture; what is beside the thing is taken away.
-    first = picture_of(session)
     view = act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 1]])[0].cutting
-    wide = pixels_of(session)
-    assert wide.shape[0] == 23
+    assert pixels_of(session).shape[0] == 23
     act(how="cut", points=[[0.5, 0.5, 1], [0.6, 0.5, 0]])
     less = pixels_of(session)
     assert (less[..., 3] > 0).sum() < (cut[..., 3] > 0).sum()
     session.undo()
     assert act(how="open")[0].cutting == view  # its clicks come back with it
-    session.undo()
-    assert picture_of(session) == first
     act(how="cut", points=[])
     assert picture_of(session) == whole
     other = session.add_region()
     act(label=other, how="same", other=label)
-    assert picture_of(session, other) == whole
     act(how="remove")
     assert [picture_of(session, n) for n in (label, other)] == ["", whole]
 
@@ -170,24 +157,6 @@ def test_a_run_gets_the_picture_its_scale_and_what_sees_it(act, toy):
     act(how="remove")
     session.describe({"regions": [{"label": label, "prompt": "a fox"}]})
     assert build_request(session, edit, masked=False).picture_adapter == ""
-
-
-@pytest.mark.parametrize(
-    ("sent", "said"),
-    [
-        ({"how": "file", "path": "/etc/passwd"}, "The upload did not arrive"),
-        ({"how": "cut", "points": [[0.5, 0.5, 1]]}, "The region has no picture"),
-        ({"how": "cut", "points": "x"}, "at most 100 clicks"),
-        ({"how": "cut", "points": [[0, 0, 1]] * 101}, "at most 100 clicks"),
-        ({"how": "cut", "points": [5]}, "A click has two numbers"),
-        ({"how": "cut", "points": [["a", 0, 1]]}, "It needs two numbers"),
-        ({"how": "cut", "points": [[2, 0, 1]]}, "Click inside the picture"),
-        ({"how": "same", "other": 9}, "does not exist"),
-        ({"how": "remove", "label": 9}, "does not exist"),
-    ],
-)
-def test_what_cannot_be_is_said_in_one_line(act, sent, said):
-    assert said in act(**sent)[0].note
 
 
 def test_a_picture_that_is_gone_is_said_and_the_page_stays(act, toy):

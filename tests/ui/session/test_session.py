@@ -11,19 +11,19 @@ from fake_app import tuned_model
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
-from regrain.masks.draw import BrushStroke, brush, pack, unpack
+from regrain.masks.draw import BrushStroke, pack, unpack
 from regrain.masks.track.propagate import Confidence
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.server.media import Media
 from regrain.ui.session import mask_edits
-from regrain.ui.session.build_request import build_request, composed, whole_masks
+from regrain.ui.session.build_request import build_request, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
 from regrain.ui.session.tracking import end, unsure
 from regrain.ui.values import mask_models
-from regrain.ui.values.layers import Key, MaskLayer, Reshape, encode_runs
+from regrain.ui.values.layers import MaskLayer, encode_runs
 from regrain.ui.views import session_views
 
 FRAMES, HEIGHT, WIDTH = SHAPE = 6, 40, 60
@@ -79,11 +79,6 @@ def clicked(session, *places):
 
 def built(session, **params):
     return build_request(session, Edit(params=params))
-
-
-def tracked(state, label):
-    """A state in which a region was tracked, and the tracker found what was there."""
-    return state.begin_track([label])[0].end_track([label], True)
 
 
 @pytest.fixture
@@ -150,37 +145,6 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
     assert not request.edited_mask[0][12, 28]
 
 
-def test_points_strokes_undo_and_redo(session):
-    label = clicked(session, (2, 20.0))
-    mask_edits.add_edit(
-        session, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False)
-    )
-    mask_edits.add_edit(session, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
-    mask = session.state.mask(label, 2)
-    assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (
-        True,
-        False,
-        True,
-        False,
-    )
-    click(session, label, 2, 10.0, inside=False)
-    mask = session.state.mask(label, 2)
-    assert (mask[20, 45], mask[20, 15]) == (
-        True,
-        False,
-    )  # strokes stay when another point finds it anew
-    for _ in range(3):
-        session.undo()
-    expected = np.broadcast_to(np.arange(WIDTH) < 20, (HEIGHT, WIDTH))
-    assert (session.state.mask(label, 2) == expected).all()
-    session.redo()
-    assert session.state.mask(label, 2)[20, 45]
-    for _ in range(9):
-        session.undo()
-    assert session.state.regions == {}
-    assert session.can == {"undo": False, "redo": True}
-
-
 def test_a_mask_model_that_is_not_at_hand_is_not_offered(monkeypatch):
     here = mask_models.click_models("sam")["cuts"]
     gone = replace(here, name="gone", missing=True)
@@ -229,33 +193,10 @@ def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     assert (session.state.mask(label, 3) == found).all()
 
 
-def test_points_that_find_nothing_leave_the_mask_and_without_sam_others_answer(masked):
+def test_without_sam_others_answer(masked):
     session = Session(masked, "cuts")
-    nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
-    assert not click(session, 1, 0, 3.0, 3.0, segment=nothing)
-    assert session.state.mask(1, 0).sum() == 15 * 15
-    assert session.state.to_track() == []
     with pytest.raises(RequestError, match="Choose from cuts"):
         mask_edits.find_by(session, session.add_region(), 0, "sam", left_of)
-
-
-def test_revisions_tell_what_changed(session):
-    label = session.add_region()
-    have = session.rev
-    click(session, label, 3)
-    view = session_views.canvas(session, have)
-    assert list(view.changes) == ["3"]
-    assert view.changes["3"]["1"].points == [[20.0, 5.0, 1]]
-    assert view.rev > have
-    assert list(session_views.canvas(session).changes) == [
-        "0",
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-    ]
-    orjson.dumps(view)
 
 
 def test_pages_that_show_another_clip_are_refused(session, masked):
@@ -271,74 +212,6 @@ def test_pages_that_show_another_clip_are_refused(session, masked):
     ):
         with pytest.raises(error):  # the first is the clip before
             session.check(identity, 0)
-
-
-def test_words_order_and_colours_are_taken_over_and_checked(masked):
-    session = Session(masked)
-    assert composed(session)[0].text == "a panda runs to a dog"
-    right = {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"}
-    left = {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3}
-    cards = [right, left, {"label": 7, "name": "none"}, "no region"]
-    session.describe({"source_prompt": "a cat and a dog", "regions": cards})
-    second, first = session.state.regions.values()
-    assert (second.label, second.name, first.label) == (2, "Region 2", 1)
-    assert second.color != "red"
-    assert (first.name, first.color) == ("${x}", "#010203")
-    assert composed(session)[0].text == "a panda and a fox"
-
-
-def test_what_stands_first_covers(masked):
-    session = Session(masked)
-    click(session, 2, 0, 15.0)
-    assert built(session, steps=3).labels[0][10, 10] == 1
-    session.describe({"regions": [{"label": 2}, {"label": 1}]})
-    assert built(session).labels[0][10, 10] == 2
-    assert [region.label for region in built(session).regions] == [2, 1]
-
-
-def test_a_new_region_takes_nothing_of_others_until_somebody_clicks_there(session):
-    left = clicked(session, (0, 20.0))
-    rest = session.add_rest()
-    wide = clicked(session, (0, 40.0))
-    found = session.add_masks(["sky"], [{0: session.state.layers[left].keys[0].found}])
-    assert [region.name for region in session.state.regions.values()][2:] == [
-        *found,
-        "Rest of the frame",
-    ]
-    assert [*session.state.regions][:2] == [left, wide]
-    beside = session.state.raised(wide, 0, (30.0, 5.0))
-    other_frame = session.state.raised(wide, 1, (5.0, 5.0))
-    assert [*beside.regions] == [*other_frame.regions] == [*session.state.regions]
-    onto = session.state.raised(wide, 0, (5.0, 5.0))
-    assert [*onto.regions][:2] == [wide, left]
-    assert [*onto.regions][-1] == rest
-
-
-@pytest.mark.parametrize(
-    ("event", "order"),
-    [
-        ({"act": "point", "at": [5, 5], "inside": True}, [2, 1]),
-        ({"act": "point", "at": [50, 5], "inside": True}, [1, 2]),
-        ({"act": "point", "at": [5, 5], "inside": False}, [1, 2]),
-        ({"act": "stroke", "path": [[5, 5], [50, 5]], "radius": 2}, [2, 1]),
-        ({"act": "stroke", "path": [[50, 5], [5, 5]], "radius": 2}, [1, 2]),
-        ({"act": "stroke", "path": [[5, 5]], "radius": 2, "erase": True}, [1, 2]),
-    ],
-)
-def test_a_click_or_stroke_that_begins_on_another_region_takes_it(visits, event, order):
-    session = visits.get("page")
-    clicked(session, (0, 20.0))
-    clicked(session, (0, 40.0))
-    said = {"id": session.id, "have": session.rev, "frame": 0, "label": 2}
-    Masking(visits, left_of).act("page", said | event)
-    assert [*session.state.regions] == order
-
-
-def test_a_point_that_is_taken_back_is_said(visits, act):
-    clicked(visits.get("page"), (0, 20.0), (0, 40.0))
-    said = {"id": visits.get("page").id, "have": 0, "frame": 0, "label": 1}
-    view = act(**said, act="unpoint", at=[40.0, 5.0])
-    assert (view.note.split(".")[0], view.alarm) == ("The point is taken back", False)
 
 
 @pytest.mark.parametrize("before", [(), ("preview",)])
@@ -415,30 +288,6 @@ def test_what_is_shown_before_a_click_is_what_the_click_makes(visits, inside):
     assert len(asked) == 1, "and another mask so far"
 
 
-@pytest.mark.parametrize(
-    ("regions", "said"),
-    [
-        ([("a", "", None)], "^regions: No regions yet"),
-        ([("a", "a fox", None)], r"^regions\.a\.mask: The region has no mask"),
-        (
-            [("a", "", 30), ("b", "", 30)],
-            r"^regions\.b\.mask: Regions above it cover it completely",
-        ),
-        ([("a", "", 30), ("A", "", 20)], r"^regions\.A\.name: 'A' is used twice"),
-    ],
-)
-def test_regions_that_are_not_there_cannot_be_seen_or_have_one_name_are_refused(
-    session, regions, said
-):
-    cards = []
-    for name, prompt, column in regions:
-        label = clicked(session, *([(0, column)] if column else []))
-        cards.append({"label": label, "name": name, "prompt": prompt})
-    session.describe({"regions": cards})
-    with pytest.raises(RequestError, match=said):
-        built(session)
-
-
 def followed(tracking, session, labels):
     return [step for step in tracking.follow(session, labels) if step]
 
@@ -470,33 +319,6 @@ def test_tracking_streams_keeps_key_frames_can_be_undone_and_broken_off(
     )
     assert followed(tracking, session, [label])[-1].done == FRAMES
     assert session.state.to_track(only_untracked=True) == session.state.to_track() == []
-
-
-def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(session, tracking):
-    label, other = (
-        clicked(session, (0, 20.0), (2, 22.0), (4, 24.0)),
-        clicked(session, (0, 9.0)),
-    )
-    given = []
-
-    def propagate(clip, keys, start, stop, **how):
-        given.append((start, stop, sorted(keys)))
-        return shift(clip, keys, start, stop)
-
-    tracking.propagate = propagate
-    assert followed(tracking, session, [label, other])[-1].total == FRAMES
-    assert given == [(0, FRAMES, [0, 2, 4])]
-    before = {n: dict(session.state.layers[n].track) for n in (label, other)}
-    click(session, label, 3, 33.0)
-    assert session.state.to_track() == [label]
-    assert [step.done for step in followed(tracking, session, [label])] == [0, 1, 2, 3]
-    assert given[1:] == [(2, 5, [2, 3, 4])]
-    after = {n: session.state.layers[n].track for n in (label, other)}
-    assert after[other] == before[other]
-    assert {
-        frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]
-    } == {3}
-    assert session.state.to_track() == []
 
 
 def test_what_is_tracked_anew_is_not_ended_by_what_was_tracked_before(
@@ -592,57 +414,6 @@ def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it
         assert list(session.state.regions) == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ({"act": "point", "at": ["1", 2]}, "It needs two numbers"),
-        ({"act": "point", "at": [1, 2], "frame": 99}, "99 is outside the clip"),
-        ({"act": "point", "at": [float("nan"), 2]}, "It needs two numbers"),
-        ({"act": "stroke", "path": [], "radius": 3}, "It needs 1 to 4000 points"),
-        (
-            {"act": "stroke", "path": [[1, 1]], "radius": "x"},
-            "It needs 1 to 4000 points",
-        ),
-        ({"act": "unpoint", "at": [1, 1], "label": 77}, "Region 77 does not exist"),
-        ({"act": "clear", "label": 77}, "Region 77 does not exist"),
-        ({"act": "delete", "label": None}, "No region is selected"),
-        ({"act": "__class__"}, ""),
-        ({}, ""),
-        (
-            {"act": "reshape", "kind": "grow", "pixels": 2},
-            "none on this frame. Click the object or paint it first",
-        ),
-        (
-            {"act": "reshape", "kind": "grow", "pixels": 2, "all": True},
-            "none on any frame",
-        ),
-        (
-            {"act": "reshape", "kind": "melt", "pixels": 2},
-            "one of grow, shrink, fill, drop",
-        ),
-        ({"act": "reshape", "kind": "grow", "pixels": 0}, "1 to 64 pixels"),
-        ({"act": "reshape", "kind": "grow", "pixels": "2"}, "1 to 64 pixels"),
-        ({"act": "reshape", "kind": ["grow"], "pixels": 2}, "one of grow"),
-        (
-            {"act": "reshape", "kind": "grow", "pixels": 2, "label": 7},
-            "Region 7 does not exist",
-        ),
-    ],
-)
-def test_strange_events_do_nothing_and_say_why(visits, act, data, said):
-    session, data = visits.get("page"), {"frame": 0, "label": 1, **data}
-    act(**data)
-    assert session.state.layers == {}  # no region is made for them
-    session.add_region()
-    before = session.state.layers
-    view = act(**data)
-    orjson.dumps(view)
-    assert said in view.note
-    assert view.alarm is bool(said)
-    assert session.state.layers is before
-    assert act(id="x").gone
-
-
 def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
     session, visits, tmp_path
 ):
@@ -717,66 +488,6 @@ def test_three_regions_to_look_at_are_named_and_the_others_counted(visits):
     assert "; 2 more regions to check. Go there" in said
 
 
-def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):
-    """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at
-    (10.5, 20.5)."""
-    act(act="stroke", frame=0, label=0, path=[[10.5, 20.5]], radius=3)
-    expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
-    assert (visits.get("page").state.mask(1, 0) == expected).all()
-
-
-def square(session, label, frame):
-    rows, columns = np.nonzero(session.state.mask(label, frame))
-    return rows.min(), rows.max(), columns.min(), columns.max()
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))]
-)
-def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
-    session = Session(masked)
-    mask_edits.reshape(session, 1, [0], Reshape(kind, 2))
-    assert square(session, 1, 0) == expected
-    assert square(session, 1, 1) == (5, 19, 5, 19)
-    assert session.state.to_track() == [1]  # a correction like any other
-    for _ in range(2):  # tracking from such a mask changes it no further
-        session.commit(tracked(session.state, 1))
-        assert square(session, 1, 0) == expected
-    for _ in range(3):
-        session.undo()
-    assert square(session, 1, 0) == (5, 19, 5, 19)
-
-
-def test_holes_are_filled_and_specks_removed(session):
-    label = session.add_region()
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[5:25, 5:25], mask[10:12, 10:12], mask[30:32, 40:42] = True, False, True
-    session.set_tracked(label, 0, mask, 0.9)
-    for kind in ("fill", "drop"):
-        mask_edits.reshape(session, label, [0], Reshape(kind))
-    assert session.state.mask(label, 0).sum() == 20 * 20
-
-
-def test_all_frames_change_in_one_step_and_stay_tracked(masked):
-    session = Session(masked)
-    layer = session.state.layers[1]
-    key = Key(points=((10.0, 10.0, True),), found=layer.track[2])
-    session.commit(tracked(session.state.with_layer(1, layer.with_key(2, key)), 1))
-    mask_edits.reshape(session, 1, list(range(FRAMES)), Reshape("grow", 3))
-    assert {square(session, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
-    assert session.state.to_track() == []
-    session.undo()
-    assert {square(session, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
-
-
-def test_a_tool_outlasts_the_next_click(session):
-    label = clicked(session, (0, 20.0))
-    mask_edits.reshape(session, label, [0], Reshape("shrink", 4))
-    assert square(session, label, 0)[3] == 15
-    click(session, label, 0, 30.0)
-    assert square(session, label, 0)[3] == 25
-
-
 def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     label = clicked(session, (1, 20.0), (4, 20.0))
     mask_edits.add_edit(session, label, 4, DOT)
@@ -786,56 +497,6 @@ def test_a_click_is_not_drawn_by_hand(session, tmp_path):
     again = Session(prepare("", "x", built(session), tmp_path / "x"))
     assert session_views.canvas(again).lanes == {str(label): " c  k "}
     assert sorted(again.state.layer(label).drawn) == [1, 4]
-
-
-def test_other_frames_of_the_file_keep_words_masks_that_fit_and_undo(
-    session, open_clip
-):
-    label, rest = clicked(session, (1, 20), (4, 30)), session.add_rest()
-    for frame in (1, 2, 3, 4):
-        session.set_tracked(label, frame, session.state.mask(label, 1), 0.7)
-    session.describe(
-        {"source_prompt": "a cat", "regions": [{"label": label, "prompt": "a fox"}]}
-    )
-    session.method = "sdedit"
-    lanes = lambda: session_views.canvas(session).lanes  # noqa: E731
-    shape = lambda count: (count, HEIGHT, WIDTH)  # noqa: E731
-    assert lanes()[str(label)] == " c77c "
-
-    def go_on(count, start=0, stride=1):
-        part = replace(
-            open_clip(f"{start}-{stride}", shape(count)), start=start, stride=stride
-        )
-        session.open_part(part, f"{start}-{stride}")
-
-    go_on(6, start=1)  # frames 1 to 6 of the file
-    assert lanes() == {str(label): "c77c  ", str(rest): "9" * 6}
-    assert session.state.mask(label, 3).sum() == 30 * HEIGHT
-    assert (session.source_prompt, session.state.regions[label].prompt) == (
-        "a cat",
-        "a fox",
-    )
-    assert (session.method, session.state.shape, session.rev) == ("sdedit", shape(6), 0)
-    assert session.state.to_track(only_untracked=True) == [label], (
-        "a run follows it to the new frames"
-    )
-    for _ in range(2):  # the rest of the frame, the click on what is frame 3 now
-        session.undo()
-    assert (lanes(), session.can) == (
-        {str(label): "c     "},
-        {"undo": True, "redo": True},
-    )
-    for _ in range(2):
-        session.redo()
-
-    go_on(2, start=2, stride=1)  # none of those that a person made
-    assert lanes()[str(label)] == "77", "there is nothing to be followed"
-    go_on(3, start=1, stride=1)
-    assert lanes()[str(label)] == " c7", (
-        "it is followed from the first mask that is left"
-    )
-    go_on(2, start=5)
-    assert (lanes()[str(label)], session.state.regions[label].prompt) == ("  ", "a fox")
 
 
 BOX = (10.0, 10.0, 30.0, 30.0)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from regrain.editing import Region, RegionAttention, WordAttention, save_project
+from regrain.editing import Region, RegionAttention, save_project
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import (
     EditResult,
@@ -17,9 +17,8 @@ from regrain.editing.recipe.events import (
 )
 from regrain.editing.verdict.answers import say
 from regrain.ui.session.examples import load_examples
-from regrain.ui.session.session import Session
 from regrain.ui.values.history import Choices, History
-from regrain.ui.views import attention_views, result_views, run_views, session_views
+from regrain.ui.views import attention_views, result_views, run_views
 from regrain.ui.views.shown import EditView, WindowsBar, sent
 from regrain.ui.work.jobs import Saved
 
@@ -148,31 +147,6 @@ def test_what_was_seen_is_in_the_history_and_doubts_below_a_try(
         assert run.rank == (-1.0, 0.0)
 
 
-def test_prompt_pieces_make_up_the_prompt(opened):
-    (parts,) = session_views.prompts(Session(opened)).prompts
-    assert (
-        "".join(part.text for part in parts)
-        == opened.request.composed.text
-        == "a panda and a dog"
-    )
-    regions = [(part.text, part.label) for part in parts if part.label]
-    assert regions == [("a panda", 1), ("a dog", 2)]
-
-
-def test_every_edit_has_its_prompt(opened):
-    asked = replace(
-        opened.request,
-        prompt="a fox",
-        regions=(),
-        labels=None,
-        more_prompts=("an owl",),
-    )
-    shown = session_views.edits(
-        asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"}
-    )
-    assert shown == [EditView("a fox", "/1"), EditView("an owl", "/2")]
-
-
 @pytest.mark.parametrize(
     ("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)]
 )
@@ -184,26 +158,6 @@ def test_attention_is_said_to_be_guided_where_masks_guide_it(opened, method, gui
     names = [one.name for one in shown.attention.maps]
     assert names == ["left", "snow", "Share of the picture"]
     assert (shown.attention.captions[1] == "guided by the masks") is guided
-
-
-def test_words_and_areas_become_pictures_of_few_frames_and_steps(opened):
-    spot = np.zeros((9, 4, 6), np.float32)
-    spot[:, 2:, 3:] = 0.3
-    words, areas = (
-        WordAttention({"cat": spot}, {"fox": spot}),
-        dict.fromkeys(range(20), spot > 0.1),
-    )
-    outcome = outcome_of(
-        attention={"fox": RegionAttention(spot, spot)}, words=words, step_areas=areas
-    )
-    shown = result_views.result(
-        outcome, {}, replace(opened.request, method="fatezero"), {}
-    )
-    assert shown.attention.heading == "Attention on the new words"
-    assert shown.words.indices == [1, 4, 6, 9]
-    assert [(row.word, len(row.frames)) for row in shown.words.edit] == [("fox", 4)]
-    steps = shown.areas.steps
-    assert (len(steps), steps[0].step, steps[-1].step) == (8, 1, 20)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from json_files import write_json
-from made_models import SCHEDULER, write_small_model
+from made_models import SCHEDULER, write_configs, write_small_model
 from running import finish
 from safetensors.torch import save_file
 from wiring import requested
@@ -183,14 +183,9 @@ ANCESTRAL_TRAILING = {"_class_name": ANCESTRAL, **TRAILING}
 
 def facts(place, name="mine", scheduler=None, unet=None):
     """Facts of a folder without weights."""
-    for part, content in (
-        ("unet/config", {"in_channels": 4, **(unet or {})}),
-        ("scheduler/scheduler_config", SCHEDULER | (scheduler or {})),
-    ):
-        path = place / name / f"{part}.json"
-        path.parent.mkdir(parents=True)
-        write_json(path, content)
-    return facts_of(str(place / name))
+    unet = {"in_channels": 4, **(unet or {})}
+    scheduler = SCHEDULER | (scheduler or {})
+    return facts_of(str(write_configs(place / name, unet, scheduler=scheduler)))
 
 
 def lora(place, name, metadata=None, **defaults):

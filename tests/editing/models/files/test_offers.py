@@ -1,14 +1,11 @@
 """What a model offers is told from its configuration, and compared with what a method
 needs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from json_files import write_json
 from made_clips import black
-from made_models import loaded
+from made_models import loaded, write_configs
 from safetensors.torch import save_file
 
 from regrain.editing import EditRequest, Region, edit
@@ -28,20 +25,6 @@ def request(model, method="videograin", **params) -> EditRequest:
     return EditRequest(
         clip, labels, (thing,), "a cat", method=method, model=str(model), params=params
     )
-
-
-def folder(path: Path, unet=None, index=None, scheduler=None) -> Path:
-    """A model's folder without weights."""
-    given = {
-        "unet/config": unet,
-        "model_index": index,
-        "scheduler/scheduler_config": scheduler,
-    }
-    for name, content in given.items():
-        if content:
-            (path / f"{name}.json").parent.mkdir(parents=True, exist_ok=True)
-            write_json(path / f"{name}.json", content)
-    return path
 
 
 def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
@@ -100,7 +83,10 @@ FOR_FEW = (XL, None, {"_class_name": "LCMScheduler"})
     ],
 )
 def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs):
-    assert facts_of(str(folder(tmp_path / "model", *configs))).family == (title, offers)
+    assert facts_of(str(write_configs(tmp_path / "model", *configs))).family == (
+        title,
+        offers,
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,14 +108,14 @@ def test_a_file_is_told_by_its_keys(tmp_path, keys, title, said):
 
 def test_what_is_not_here_is_not_guessed(tmp_path):
     assert facts_of("nobody/no-such-model").family is None
-    broken = folder(tmp_path / "broken", {"x": 1})
+    broken = write_configs(tmp_path / "broken", {"x": 1})
     (broken / "unet" / "config.json").write_text("{")
     assert facts_of(str(broken)).family is None
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, tmp_path):
-    path = folder(tmp_path / "model", XL, REFINER)
+    path = write_configs(tmp_path / "model", XL, REFINER)
     said = (
         rf"^model: .* is the refiner of SDXL, which is not supported. Use {SUPPORTED}.$"
     )

@@ -15,6 +15,7 @@ from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.unet.temporal import (
     tunable_shapes,
+    untuned,
     with_weights,
 )
 from regrain.editing.models.unet.tuned import tuned
@@ -79,7 +80,7 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
 def test_untuned_it_is_the_image_model(small, rank):
     """TV1, bit for bit: with sparse-causal attention and statistics of all frames, but
     nothing over time."""
-    weights = small.untuned(rank, seeded(0))
+    weights = untuned(small.unet, rank, seeded(0))
     step, text = small.schedule.sampling(3)[1], small.embed([WORDS, "a fox"])
     for patches in ((), (joint_norm(FRAMES),)):
         change = Intervention(sparse_causal(FRAMES, CPU), patches)
@@ -94,9 +95,9 @@ def test_untuned_it_is_the_image_model(small, rank):
 
 
 def test_untuned_weights_are_the_models_queries_and_random_inner_layers(small):
-    weights, again, other = (small.untuned(3, seeded(seed)) for seed in (0, 0, 1))
+    weights, again, other = (untuned(small.unet, 3, seeded(seed)) for seed in (0, 0, 1))
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    assert shapes == small.tunable_shapes(3)
+    assert shapes == tunable_shapes(small.unet, 3)
     for name, weight in weights.items():
         assert torch.equal(weight, again[name])
         if name.endswith("to_q.weight") and ".attn_temp." not in name:
@@ -114,7 +115,7 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, rank):
     """Each weight in the place that its name says, for the rows of two branches."""
     model, step = small_double, small_double.schedule.sampling(3)[1]
     fresh = seeded(1)
-    weights = model.untuned(rank, fresh)
+    weights = untuned(model.unet, rank, fresh)
     weights = {
         n: (x + 0.1 * torch.randn(x.shape, generator=fresh)).double()
         for n, x in weights.items()

@@ -123,8 +123,6 @@ def test_what_computes_attention_is_gone_after_a_call(wan, latents):
             text,
             Intervention(patches=(lambda _: nullcontext(),)),
         )
-    with pytest.raises(ValueError, match="do not divide"):
-        wan.predict(latents[:5], step_of(wan), wan.embed(["a cat", "a dog"]))
     with pytest.raises(DivergedError, match=r"NaN or Inf in step 8 of 25"):
         wan.predict(latents * torch.nan, step_of(wan), text)
 
