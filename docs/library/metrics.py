@@ -1,11 +1,12 @@
 """How two videos of equal size differ: `python metrics.py SOURCE EDITED [MASKS]`."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 
 import regrain
-from regrain.editing.pipeline.metrics import psnr, ssim, warp_error
+from regrain.editing.pipeline.metrics import Mean, similarity, squares, warping
 
 source, edited = (regrain.open_clip(path) for path in sys.argv[1:3])
 a, b = source.read(0, len(source)), edited.read(0, len(edited))
@@ -15,7 +16,23 @@ if len(sys.argv) > 3:
     where = regrain.read_labels(sys.argv[3], len(source), source.size)[:] == 0
 else:
     where = np.ones(a.shape[:3], bool)
-print(
-    f"PSNR {psnr(a, b, where):.1f} dB (100 where equal), SSIM {ssim(a, b, where):.3f}"
-)
-print(f"warp error {warp_error(a, b):.4f}; the source's own is {warp_error(a, a):.4f}")
+
+
+def mean(add, *frames):
+    """Add up a measure over frames."""
+    found = Mean()
+    for some in zip(*frames, strict=True):
+        found.add(add(*some))
+    return found
+
+
+def warp_error(video):
+    """Measure how far a video is from the motion of the source."""
+    pairs = pairwise(zip(a, video, strict=True))
+    return mean(lambda pair: warping(pair)[1], pairs).value
+
+
+decibels = mean(squares, a, b, where).decibels
+likeness = mean(similarity, a, b, where).value
+print(f"PSNR {decibels:.1f} dB (100 where equal), SSIM {likeness:.3f}")
+print(f"warp error {warp_error(b):.4f}; the source's own is {warp_error(a):.4f}")

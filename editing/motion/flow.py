@@ -113,12 +113,19 @@ def warp(
 
     Args:
         x: Any channels, any range, any dtype, which the result has.
-        flow: Displacement of as many frames in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x +
+        flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x +
             dx].
         outside: Values outside `x`: its border, repeated, or zero.
 
+    Raises:
+        ValueError: `flow` and `x` differ in frames or grid.
+
     Source: Jaderberg et al. 2015, arXiv:1506.02025, Sec. 3.3.
     """
+    if x.shape[0] != flow.shape[0] or x.shape[2:] != flow.shape[2:]:
+        raise ValueError(
+            f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}"
+        )
     # -1 and 1 are the centres of pixels at the border.
     height, width = flow.shape[2:]
     positions = targets_of(flow.float())

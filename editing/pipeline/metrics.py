@@ -104,7 +104,7 @@ def measuring(
         for alike in each(lambda one: similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
         for own, of_edit in each(
-            _warping, pairwise(one[:2] for one in [*last, *frames])
+            warping, pairwise(one[:2] for one in [*last, *frames])
         ):
             means["own"].add(own)
             means["edit"].add(of_edit)
@@ -189,7 +189,7 @@ def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
     return (numerator / denominator)[_REACH:-_REACH, _REACH:-_REACH]
 
 
-def _warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
+def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     """Add up the deviation of the second of two frames, and of its edit, from those
     before, moved along the source: 0 for an edit that moves exactly like the source.
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size
+from regrain.editing.media.lazy_frames import AnyLabels, Frames, LazyFrames, Rgb, Size
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip

@@ -312,6 +312,13 @@ def test_few_tools_are_in_sight_and_methods_of_no_use_are_grey(real_server, open
         option.get_attribute("title")
         == "“Flow with regions” needs the model Wan 2.1 or 2.2."
     )
+    say = lambda: page.inner_text(".rg-method-say")  # noqa: E731
+    said = {say()}
+    for name in ("fatezero", "sdedit"):
+        page.select_option(".rg-method select", name)
+        page.wait_for_function(f"window.regrain.method.name === '{name}'")
+        wait(lambda: say() not in said, "each says something else")
+        said.add(say())
     # Methods are found by what changes; each has a picture before and after.
     assert page.locator(".rg-changes > :has(img:nth-child(2))").count() == 5
     for change, name in (("kind", "videograin"), ("colour", "fatezero")):

@@ -14,23 +14,27 @@ _OFF = (None, False)
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What the network of a Stable Diffusion may output."""
 
+Runnable = Mapping[str, tuple[object, ...]]
+"""Of each key that is not honoured, the values that we can run; of a list, every entry
+is one of them."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _off(text: str) -> Runnable:
+    return dict.fromkeys(text.split(), _OFF)
+
 
 # What trainers and older programs write beside them: averages of weights, the side of
 # pictures where the network does not ask for it, and levels of a motion adapter's model.
-_BESIDE = (
-    "decay",
-    "inv_gamma",
-    "min_decay",
-    "optimization_step",
-    "power",
-    "update_after_step",
-    "use_ema_warmup",
-    "tensor_format",
-    "sample_size",
-    "beta_schedule",
+_BESIDE = _words(
+    "decay inv_gamma min_decay optimization_step power update_after_step "
+    "use_ema_warmup tensor_format sample_size beta_schedule"
 )
 # Of keys of older versions, and of what is returned, the values that change nothing.
-_OLD: Mapping[str, tuple[object, ...]] = {
+_OLD: Runnable = {
     "predict_epsilon": (None, True),
     "return_dict": (True,),
     "output_hidden_states": (None, False, True),
@@ -49,10 +53,6 @@ _FLOWS = (
 _WANS = ("WanTransformer3DModel", "WanVACETransformer3DModel")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Of model_index.json, the parts that are read and the classes that they may have, and
 # parts that change no result.
 _READ = _words(
@@ -66,24 +66,18 @@ _CLASSES = _words(
 _OF_VIDEO = _words("AutoencoderKLWan UMT5EncoderModel").union(_FLOWS, _WANS)
 _NEVER_NEEDED = _words("safety_checker feature_extractor image_encoder")
 
-
-Runnable = Mapping[str, tuple[object, ...]]
-"""Of each key that is not honoured, the values that we can run; of a list, every entry
-is one of them."""
 _FUNCTIONS = ("silu", "swish", "mish", "gelu", "relu")  # as diffusers names them
 _NETWORK: Runnable = {
     "act_fn": _FUNCTIONS,
     "resnet_time_scale_shift": ("default", "scale_shift"),
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
-    "only_cross_attention": _OFF,
-    "encoder_hid_dim": _OFF,
-    "encoder_hid_dim_type": _OFF,
-    "num_attention_heads": _OFF,
-    "class_embed_type": _OFF,
-    "num_class_embeds": _OFF,
     "addition_embed_type": (None, "text_time"),
     "downsample_padding": (1,),  # with another, halves have other sides
+    **_off(
+        "only_cross_attention encoder_hid_dim encoder_hid_dim_type "
+        "num_attention_heads class_embed_type num_class_embeds"
+    ),
 }
 _BLOCKS = ("ResBlock", "EfficientViTBlock")
 _COLOURS: Runnable = {
@@ -93,9 +87,7 @@ _COLOURS: Runnable = {
 }
 _VIDEO: Runnable = {
     "qk_norm": ("rms_norm_across_heads",),
-    "image_dim": _OFF,
-    "added_kv_proj_dim": _OFF,
-    "pos_embed_seq_len": _OFF,
+    **_off("image_dim added_kv_proj_dim pos_embed_seq_len"),
 }
 ALLOWED: Mapping[str, Runnable] = {
     "UNet2DConditionModel": {
@@ -106,11 +98,11 @@ ALLOWED: Mapping[str, Runnable] = {
         "timestep_post_act": (None, *_FUNCTIONS),
         "conv_in_kernel": (3,),
         "conv_out_kernel": (3,),
-        "dual_cross_attention": _OFF,
         "attention_type": ("default",),
-        "class_embeddings_concat": _OFF,
-        "mid_block_only_cross_attention": _OFF,
-        "cross_attention_norm": _OFF,
+        **_off(
+            "dual_cross_attention class_embeddings_concat "
+            "mid_block_only_cross_attention cross_attention_norm"
+        ),
     },
     "ControlNetModel": {
         **_NETWORK,
@@ -157,13 +149,10 @@ HONOURED = _words(
 SCHEDULER: Runnable = {
     "_class_name": (None, *NEAREST),
     "prediction_type": PREDICTIONS,
-    "thresholding": _OFF,
-    "use_flow_sigmas": _OFF,
-    "use_dynamic_shifting": _OFF,
-    "shift_terminal": _OFF,
     "timestep_type": ("discrete",),
     "original_inference_steps": (50,),
     "timestep_scaling": (10,),
+    **_off("thresholding use_flow_sigmas use_dynamic_shifting shift_terminal"),
 }
 """Of all schedulers in `NEAREST` together."""
 
@@ -172,12 +161,10 @@ FLOW: Runnable = {
     "prediction_type": (None, "flow_prediction"),
     "use_flow_sigmas": (None, True),
     "num_train_timesteps": (1000,),
-    "use_dynamic_shifting": _OFF,
-    "shift_terminal": _OFF,
-    "invert_sigmas": _OFF,
-    "use_karras_sigmas": _OFF,
-    "use_exponential_sigmas": _OFF,
-    "use_beta_sigmas": _OFF,
+    **_off(
+        "use_dynamic_shifting shift_terminal invert_sigmas use_karras_sigmas "
+        "use_exponential_sigmas use_beta_sigmas"
+    ),
 }
 _ACTIVATIONS = (
     "quick_gelu",

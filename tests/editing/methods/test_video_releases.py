@@ -77,7 +77,7 @@ def test_tune_a_video_learns_and_edits_as_released(tiny, monkeypatch):
     is_released(kept(joined(gradients)), RELEASED["gradients"])
 
 
-@pytest.mark.full(but="replaced")
+@pytest.mark.full
 @pytest.mark.parametrize("name", PROMPTS)
 def test_vid2vid_zero_edits_as_released(tiny, name):
     params = as_released("vid2vid_zero", inner_steps=TRIES)
