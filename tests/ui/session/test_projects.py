@@ -43,7 +43,7 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
-from regrain.ui.session.session import WORDS, Session
+from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
