@@ -57,53 +57,66 @@ class Backbone(Protocol):
     @property
     def fingerprint(self) -> str:
         """Identifies the weights; part of every cache key."""
+        ...
 
     @property
     def sketch(self) -> tuple[float, ...]:
         """A few numbers by which adapters know the weights they were tuned on, in any
         dtype, anywhere."""
+        ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> Size:
         """Choose the working size for a clip of this size; both are (width, height) in
         pixels."""
+        ...
 
     def grid(self, frames: int, height: int, width: int) -> "Grid":
         """Return the grid of the latents of a clip of this working size in pixels."""
+        ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
         """Encode frames, uint8 or, of an image model, also float32 [f, h, w, 3], 0..255,
         to latents."""
+        ...
 
     def decode(self, latents: "Tensor") -> "np.ndarray":
         """Decode latents to frames, uint8 [f, h, w, 3]."""
+        ...
 
     def embed(
         self, prompts: Sequence[str], fields: Sequence[str] = ()
     ) -> "PromptEmbedding":
         """Encode prompts; errors name the field of each, by default `prompt`."""
+        ...
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
         """Refuse prompts that cannot be encoded, by their fields; nothing is encoded
         yet."""
+        ...
 
     def read_by(self, x: "Tensor", text: "PromptEmbedding") -> Json:
         """Return the inputs of the network beside its latents `x`, by the name of the
         argument."""
+        ...
 
     # Sizes in latents from here on.
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether all activations of a call fit until its backward pass."""
+        ...
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
         """Return the memory of a call's activations in bytes."""
+        ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether both halves of guidance fit into one call."""
+        ...
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
         """Choose how many frames of a long clip are edited together; see
         `storage.memory.window_frames`."""
+        ...
 
     def predict(
         self,
@@ -115,3 +128,4 @@ class Backbone(Protocol):
         recompute: bool = False,
     ) -> "tuple[Tensor, Tensor]":
         """Predict (x0, eps) from noisy latents."""
+        ...
