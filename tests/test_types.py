@@ -14,7 +14,7 @@ pytestmark = pytest.mark.full
 
 METHODS = "tests/editing/methods/test_every_method.py"
 CHECKED = (
-    f"{METHODS}::test_anchors_take_the_same_way_again[videograin]",
+    f"{METHODS}::test_anchors_take_the_same_way_again[videograin--given0]",
     f"{METHODS}::test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was",
     *(
         f"tests/editing/{room}"

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from regrain.editing.media.clip import ArrayClip
 from regrain.masks.draw import deepest, iou
-from regrain.masks.models.embedded import PRIOR, Embedded, trusting
+from regrain.masks.models.embedded import PRIOR, Embedded, Prompts, trusting
 from regrain.masks.models.sam import predict
 from regrain.masks.models.tiny_sam import (
     FILE,
@@ -441,7 +441,7 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
     got = None
     for click in range(clicks):
         clicked = np.array(points, float), np.array(labels)
-        got = predict(sam, frame, *clicked, None, got, None, trusting)
+        got = predict(sam, frame, Prompts(*clicked, None, got, ()), None, trusting)
         wrong = want ^ got
         if click + 1 < clicks and wrong.any():
             points.append(deepest(wrong))

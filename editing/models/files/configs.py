@@ -208,8 +208,8 @@ class AutoencoderConfig(_Convolutional):
     @field_validator("latents_mean", "latents_std", "temperal_downsample")
     @classmethod
     def _of_every_channel(
-        cls, given: Sequence[float] | None, known: Any
-    ) -> Sequence[float] | None:
+        cls, given: Sequence[object] | None, known: Any
+    ) -> Sequence[object] | None:
         """Check that there is a number for each channel, or between two levels."""
         before = known.data
         count = before.get("z_dim") or before.get("latent_channels")
