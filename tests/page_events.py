@@ -6,13 +6,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import gradio as gr
+import records
 from gradio.blocks import BlockFunction
 from gradio.data_classes import GradioDataModel
 from gradio.exceptions import Error
@@ -299,21 +299,7 @@ def _json(value: object) -> Any:
 
 def settled(value: Any, root: Path) -> Any:
     """Return what is shown without what differs from run to run, as files in `root`."""
-    if isinstance(value, dict):
-        left_out = _UNEQUAL | _DECLARED
-        return {
-            key: settled(part, root)
-            for key, part in value.items()
-            if key not in left_out
-        }
-    if isinstance(value, list):
-        return [settled(part, root) for part in value]
-    if not isinstance(value, str):
-        return value
-    text = _VOLATILE.sub("…", value.replace(str(root), ""))
-    if len(text) > _LONG:
-        return f"{text[:20]}… of {len(text)}, {zlib.crc32(text.encode())}"
-    return text
+    return records.settled(value, root, _UNEQUAL | _DECLARED, _VOLATILE, _LONG)
 
 
 def uploaded(folder: Path, file: Path) -> str:

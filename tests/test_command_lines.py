@@ -8,19 +8,19 @@ has changed there before it is committed.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import av
 import cv2
 import numpy as np
 import pytest
+import records
 from commands import change
+from records import recorded
 from safetensors import safe_open
 
 from regrain.editing.__main__ import main as editing
@@ -175,14 +175,7 @@ def plain(text: str) -> list[str]:
 
 def settled(value: Any, root: Path) -> Any:
     """Return what is told without what differs from run to run."""
-    if isinstance(value, dict):
-        return {k: settled(one, root) for k, one in value.items() if k not in _UNEQUAL}
-    if isinstance(value, list | tuple):
-        return [settled(one, root) for one in value]
-    if isinstance(value, str):
-        text = _VOLATILE.sub("…", value.replace(str(root), "…"))
-        return text if len(text) < _LONG else f"{text[:20]}… {crc32(text.encode())}"
-    return value
+    return records.settled(value, root, _UNEQUAL, _VOLATILE, _LONG)
 
 
 def record(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -230,7 +223,4 @@ def test_each_command_says_and_writes_what_it_did(tmp_path, monkeypatch, capsys)
     root.mkdir()
     monkeypatch.chdir(root)
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
-    found = json.loads(json.dumps(record(root, capsys)))
-    if "REGRAIN_WRITE" in os.environ:
-        EXPECTED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    compare(found, json.loads(EXPECTED.read_text()), "command_lines.json")
+    compare(*recorded(record(root, capsys), EXPECTED), "command_lines.json")

@@ -21,6 +21,7 @@ from fake_app import write_examples
 from made_clips import moving, write_clip
 from made_pictures import write_picture
 from page_events import PAGE, PageEvents, settled, uploaded
+from records import recorded
 
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.storage.local_models import ASSETS
@@ -371,11 +372,7 @@ def record(root: Path) -> dict[str, object]:
 
 def check(found: dict[str, object], file: Path) -> None:
     """Compare with what a file says, or write it."""
-    found = json.loads(json.dumps(found))
-    if "REGRAIN_WRITE" in os.environ:
-        text = json.dumps(found, indent=1, ensure_ascii=False)
-        file.write_text(text + "\n")
-    expected = json.loads(file.read_text())
+    found, expected = recorded(found, file)
     assert [*found] == [*expected]
     for name, said in found.items():
         assert said == expected[name], name
