@@ -1,4 +1,5 @@
-"""Flows of the present run: tracks, averages and metrics follow the same frames."""
+"""Flows of the present run, and what they hide: tracks, averages and metrics follow the
+same frames."""
 
 from __future__ import annotations
 
@@ -20,14 +21,15 @@ def once(
     which is found once in a run."""
     seen = (hash(frame.tobytes()) for frame in pair)
     key = (kind, pair[0].shape, *seen)
-    flow = _known.get(key)
-    if flow is None:
-        flow = estimate(*pair)
+    found = _known.get(key)
+    if found is None:
+        found = estimate(*pair)
         is_large = min(pair[0].shape[:2]) >= _LEAST_SIDE
         # The first are kept, not the last: metrics begin at the first frame again.
-        if is_large and (len(_known) + 1) * flow.nbytes <= _MOST:
-            _known[key] = flow
-    return flow
+        kept = [*_known.values(), found]  # others are added meanwhile
+        if is_large and sum(one.nbytes for one in kept) <= _MOST:
+            _known[key] = found
+    return found
 
 
 def forget() -> None:

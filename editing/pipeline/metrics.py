@@ -151,9 +151,7 @@ def similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     """
     asked = where.view(np.uint8)
     pixels = cv2.countNonZero(asked)
-    alike = cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0))
-    window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
-    changed = cv2.bitwise_and(asked, cv2.dilate(~alike, window))
+    changed = cv2.bitwise_and(asked, _reached(a, b))
     total = 3.0 * (pixels - cv2.countNonZero(changed))
     edges = (_REACH,) * 4
     both = [cv2.copyMakeBorder(x, *edges, cv2.BORDER_REFLECT_101) for x in (a, b)]
@@ -166,6 +164,13 @@ def similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
             inner = changed[rows, columns][:high, :wide] > 0
             total += float(found[inner].sum(dtype=np.float64))
     return total, 3 * pixels
+
+
+def _reached(a: Rgb, b: Rgb) -> Grey:
+    """Return 255 for the pixels whose window has a difference in it, else 0."""
+    alike = cv2.inRange(cv2.absdiff(a, b), (0, 0, 0), (0, 0, 0))
+    side = 2 * _REACH + 1
+    return cv2.dilate(~alike, np.ones((side, side), np.uint8))
 
 
 def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
