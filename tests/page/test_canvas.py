@@ -167,7 +167,9 @@ def test_regions_are_named_recoloured_reordered_and_restored(page):
     )
     said = page.locator(".rg-card[data-label='1'] .rg-card-line")
     wait(lambda: evil in said.inner_text(), "said as it is")
-    assert page.get_by_role("button", name="Region 2: Delete this region").count() == 1
+    assert (
+        page.get_by_role("button", name="right disc: Delete this region").count() == 1
+    )
     # Which one is above matters where their masks overlap.
     order = page.locator("#cards >> text=Upper regions cover lower ones.")
     assert order.is_hidden()

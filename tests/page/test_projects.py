@@ -26,6 +26,7 @@ from regrain.editing.media.writing import write_video
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 WORDS = ".rg-card-words [data-key=prompt]"  # in the card or at the mask
 STEPS = "#rg-set-steps"
+HAS_FOCUS = "selector => document.activeElement.matches(selector)"
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,17 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, tmp_path):
     page.wait_for_selector("#recent [role=alert]:has-text('It is open')")
     page.click("[data-name='01_two_discs']")
     page.wait_for_function("!window.regrain.editor.clip.own")
+    # The example's own project: the clip that is open already.
+    write(page, "#rg-prompt-0", "a striped fox")
+    is_kept(kept, "a striped fox")
     show_clips(page)
+    page.press(".rg-recent-open:has-text('Two discs')", "Enter")
+    page.wait_for_selector("#recent", state="hidden")
+    page.wait_for_function(HAS_FOCUS, arg=".rg-opener")
+    show_clips(page)
+    page.press("[aria-label='Delete “another.mp4”']", "Enter")
+    page.press("dialog[open]", "Escape")
+    page.wait_for_function(HAS_FOCUS, arg="[aria-label='Delete “another.mp4”']")
     page.click("[aria-label='Delete “another.mp4”']")
     asked = page.inner_text("dialog[open] p")
     assert "masks, words and results" in asked
@@ -195,6 +206,7 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, tmp_path):
     page.click("[aria-label='Delete “another.mp4”']")
     page.click("dialog[open] button:has-text('Delete it')")
     wait(lambda: not (kept.folder / "Regrain" / "another").exists(), "deleted")
+    page.wait_for_function(HAS_FOCUS, arg="#recent-projects summary")
     for path, said in (("/nowhere.mp4", "is not there"), ("nowhere", "whole path")):
         page.fill(".rg-recent-path input", path)
         page.keyboard.press("Enter")

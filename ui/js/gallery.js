@@ -48,6 +48,7 @@ export function mount(element, props, trigger, watch) {
     menu.open(false);
     mark(clip);
   });
+  hub.on("opened", () => menu.open(false)); // a project of the example that was open already, too
   hub.on("open", upload.choose);
   mark(hub.clip);
   /** @param {string} name */

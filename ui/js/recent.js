@@ -23,17 +23,17 @@ const makeItem = (item, open, ask) => {
   );
   shown.disabled = Boolean(problem);
   const remove = iconButton("rg-tool", "bin", `Delete “${title}”`, ask);
-  return make("li", {}, shown, remove);
+  return make("li", { data: { key: item.key } }, shown, remove);
 };
 
-/** @param {Trigger} trigger */
-const makePath = (trigger) => {
+/** @param {(place: string) => void} take */
+const makePath = (take) => {
   const field = textField({
     placeholder: "/path/to/a/clip.mp4",
     ariaLabel: "Path of a clip on this machine",
   });
   const open = () => {
-    if (field.value.trim()) trigger("path", { place: field.value });
+    if (field.value.trim()) take(field.value);
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") open();
@@ -59,15 +59,34 @@ export function mount(element, props, trigger, watch) {
   const list = make("ul", { className: "rg-recent-list", ariaLabel: "Recent projects, the last one first" });
   const title = make("summary", {}, "Recent");
   const folded = make("details", { className: "rg-recent", id: "recent-projects" }, title, list);
-  const path = makePath(trigger);
+  let opening = false;
+  const path = makePath((place) => {
+    opening = true;
+    trigger("path", { place });
+  });
   const said = make("div"); // holds an alert while there is something to say
   const where = make("p", "rg-note");
   element.replaceChildren(folded, path, said, where, question.node);
+  /** @param {string} key */
+  const open = (key) => {
+    opening = true;
+    trigger("open", { key });
+  };
+  let asked = ""; // the key of the project that the question is about
   /** @param {RecentView["items"][number]} item */
   const ask = async (item) => {
+    asked = item.key;
     const words = `Delete “${item.title}” with its masks, words and results (${item.size})? It cannot be undone.`;
     if (await question.ask(words)) trigger("delete", { key: item.key });
   };
+  // The list is made anew whenever it is told; a project that is gone leaves the focus to what stands above it.
+  /** @param {string} key @param {number} place among the buttons of its item */
+  const focus = (key, place) => {
+    const item = [...list.children].find((one) => /** @type {HTMLElement} */ (one).dataset.key === key);
+    const button = /** @type {HTMLElement | undefined} */ (item?.children[place]);
+    (button ?? title).focus();
+  };
+  question.node.addEventListener("close", () => focus(asked, 1));
   follow(props, watch, (value) => {
     const { folder, paths, any_size, items, failed } = value;
     hub.kept = Boolean(folder);
@@ -75,19 +94,24 @@ export function mount(element, props, trigger, watch) {
     hub.tell("kept");
     folded.hidden = !items.length;
     title.textContent = `Recent (${items.length})`;
-    list.replaceChildren(
-      ...items.map((item) =>
-        makeItem(
-          item,
-          () => trigger("open", { key: item.key }),
-          () => ask(item),
-        ),
+    const active = document.activeElement;
+    const held = /** @type {HTMLElement | null | undefined} */ (active?.closest(".rg-recent-list > li"));
+    const place = active ? [...(held?.children ?? [])].indexOf(active) : -1;
+    const made = items.map((item) =>
+      makeItem(
+        item,
+        () => open(item.key),
+        () => ask(item),
       ),
     );
+    list.replaceChildren(...made);
+    if (held) focus(held.dataset.key ?? "", place);
     path.hidden = !paths;
     const alert = make("p", { className: "rg-note", role: "alert" }, failed);
     said.replaceChildren(...(failed ? [alert] : []));
     where.textContent = whereabouts(folder);
+    if (opening && !failed) hub.tell("opened");
+    opening = false;
   });
   folded.addEventListener("toggle", () => {
     if (folded.open) trigger("list", {});

@@ -228,6 +228,8 @@ export interface Told {
   clip: ClipView;
   /** The menu of clips opens or closes. */
   clips: void;
+  /** A recent project or a file of this machine was opened. */
+  opened: void;
   frame: number;
   help: void;
   /** The server ended while a run went on. */

@@ -34,8 +34,8 @@ const makeSwatch = (region, card, changed) => {
  * @param {string} hint
  * @param {() => void} press
  */
-const tool = ({ label }, picture, hint, press, data = {}) =>
-  iconButton("rg-mini", picture, hint, press, "", { ariaLabel: `Region ${label}: ${hint}`, data });
+const tool = ({ name }, picture, hint, press, data = {}) =>
+  iconButton("rg-mini", picture, hint, press, "", { ariaLabel: `${name}: ${hint}`, data });
 
 /** @param {Region} region */
 const makeEye = (region) => {
@@ -53,11 +53,11 @@ const makeEye = (region) => {
  * @param {Region} region
  * @param {Deck} deck
  */
-const makeOrder = ({ label }, { move }) => {
+const makeOrder = ({ label, name }, { move }) => {
   /** @param {"up" | "down"} side @param {string} text @param {string} hint @param {number} by */
   const mover = (side, text, hint, by) =>
     iconButton("rg-tool rg-small", side, hint, () => move(label, by), text, {
-      ariaLabel: `${text}: region ${label}`,
+      ariaLabel: `${text}: ${name}`,
       data: { move: side },
     });
   return make(

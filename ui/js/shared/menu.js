@@ -19,6 +19,7 @@ export const makeMenu = (opener, panel, stays = () => false) => {
   opener.addEventListener("click", () => open(Boolean(panel.hidden)));
   node.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || panel.hidden) return;
+    if (document.querySelector("dialog[open]")) return; // it closes that alone
     event.stopPropagation();
     open(false);
   });
