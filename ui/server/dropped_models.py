@@ -29,10 +29,7 @@ log = logging.getLogger(__name__)
 ADDRESS = "/regrain/models"
 _ENDING = ".safetensors"
 _LORA = re.compile(r"lora|lokr|hada_|dora")  # in the names of its tensors
-_OTHERS = (
-    "A LoRA can be added so, too. Adapters and SAMs belong into folders of their own: "
-    "see docs/models.md."
-)
+_OTHERS = "A LoRA can be added so; for adapters and SAMs see docs/models.md."
 
 
 def can_take() -> bool:

@@ -57,10 +57,11 @@ def test_a_checkpoint_is_taken_whole(folder):
 
 
 def test_what_is_no_model_and_no_lora_is_told_where_it_belongs(folder):
-    status, said = put("mine.safetensors", save({"x.weight": torch.zeros(2)}))
+    status, said = put("a_text_encoder.safetensors", save({"x.weight": torch.zeros(2)}))
     assert status == 400
-    assert "'mine.safetensors' has no UNet" in said["error"]
-    assert "Adapters and SAMs belong into folders of their own" in said["error"]
+    assert "'a_text_encoder.safetensors' has no UNet" in said["error"]
+    # whole: a long line is cut in its middle
+    assert "checkpoint. A LoRA can be added so; for adapters and SAMs" in said["error"]
     assert left(folder) == []
 
 
