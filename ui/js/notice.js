@@ -16,7 +16,9 @@ export function mount(element, props, trigger, watch) {
   const anyway = button("rg-link rg-anyway", "Run anyway", () => {
     wanted = hub.clip?.folder ?? "";
     draw();
-    /** @type {HTMLButtonElement | null} */ (document.querySelector("#run"))?.click();
+    const run = /** @type {HTMLButtonElement | null} */ (document.querySelector("#run"));
+    run?.focus(); // what had it is gone
+    run?.click();
   });
   const text = make("p", { className: "rg-notice", role: "status" });
   const about = { className: "rg-tool rg-get", target: "_blank", rel: "noopener" };
