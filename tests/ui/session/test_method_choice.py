@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from types import MappingProxyType, SimpleNamespace
 from typing import Literal
 
@@ -199,6 +200,31 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     for preset in ("released", "paper"):  # paper is not what the model recommends
         found = given(tmp_path, "fatezero", {"preset": preset})
         assert of(found) == of({"preset": preset})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_change_is_given_with_each_preset_and_what_a_model_recommends(
+    method, tmp_path
+):
+    plain, recommending = tmp_path / "plain", tmp_path / "recommending"
+    for folder in (plain, recommending):
+        folder.mkdir()
+    write_json(recommending / "defaults.json", {method: {"steps": 21}})
+    presets = METHODS[method].Params.PRESETS
+    for models, preset in product(map(known, (plain, recommending)), presets):
+        project = {"preset": preset}
+        asked = Edit(method=method, params=project)
+        fields = settings.fields_of(models, asked, "", [])
+        usual = orjson.loads(orjson.dumps(settings.view(models, method, fields).usual))
+        assert settings.given(models, method, fields, project) == project
+        for name, one in settings.parameters(method).items():
+            if name == "preset":
+                continue
+            others = {"boolean": not usual[name], "string": "another"}
+            other = others[one.type] if one.type in others else usual[name] + 1
+            changed = fields.giving(method, {**project, name: other})
+            given = settings.given(models, method, changed, project)
+            assert given == {**project, name: other}
 
 
 @pytest.mark.parametrize("method", METHODS)
