@@ -84,7 +84,6 @@ def test_axe_finds_nothing(server, open_page, tmp_path, look):
     several = look == "phone"
     if several:
         page.select_option(".rg-method select", "fresco")  # its seed acts
-        page.wait_for_selector("#rg-set-optimise_rounds", state="attached")
         page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
     with server.hold("editing", 6):
         press_run(page)

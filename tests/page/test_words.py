@@ -109,6 +109,18 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
         lambda: quality.all_inner_texts()[1].startswith("Standard"),
         "another method's steps",
     )
+    page.wait_for_selector("#rg-set-self_strength", state="detached")
+    # What is typed before the answer comes is not put back by it.
+    held = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    with page.expect_request("**/queue/join*"):
+        page.locator(".rg-method select").select_option("videograin")
+    seed.fill("44")
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    page.wait_for_selector("#rg-set-self_strength", state="attached")
+    assert seed.input_value() == "44"
 
 
 def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(page):

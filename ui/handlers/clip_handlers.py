@@ -108,7 +108,7 @@ class SettingHandlers(Handlers):
             session.chosen_model = model
         asked = session.opened.request.asked
         fields = self.fields_of(replace(asked, prediction=""), model, names)
-        fields = replace(fields, seed=said.seed, variants=said.variants)
+        fields = replace(fields, seed=said.seed, variants=said.variants, turn=said.turn)
         shown = self.method(session.method, fields)
         return shown | self.added(names, model)
 

@@ -8,6 +8,8 @@ import { frame, makeChoice, makeField, makeNumber } from "./settings/field.js";
 /** @typedef {import("./types").SettingsView} SettingsView */
 /** @typedef {import("./settings/field.js").Value} Value */
 
+/** @typedef {(view: SettingsView) => void} Put writes what was chosen or typed into what is shown */
+
 /** @type {[string, string][]} */
 const PREDICTED = [
   ["", "As is usual (noise)"],
@@ -41,6 +43,10 @@ class Settings {
   view;
   /** The value that was taken last, as JSON. */
   taken = "";
+  /** How often something was chosen or typed; an answer names the last of these that it knew. */
+  turn = 0;
+  /** What was chosen and typed since. @type {{ turn: number, put: Put }[]} */
+  newer = [];
   /** @type {Map<string, ReturnType<typeof makeField>>} */
   fields = new Map();
   root = make("div", "rg-settings");
@@ -57,29 +63,35 @@ class Settings {
     this.view = props.value;
   }
 
-  get given() {
-    const { method, given } = this.view;
-    return (given[method] ??= {});
-  }
-
   /** @param {string} name @returns {Value} */
-  value = (name) => this.given[name] ?? this.view.usual[name];
+  value = (name) => this.view.given[this.view.method]?.[name] ?? this.view.usual[name];
 
   /** Say by the value what the fields say now: every event of the page carries it. */
   say() {
     const { method, given, seed, prediction, variants } = this.view;
     /** @type {unknown} */
-    const said = { method, given, seed, prediction, variants };
+    const said = { method, given, seed, prediction, variants, turn: this.turn };
     this.taken = JSON.stringify(said);
     this.#props.value = /** @type {SettingsView} */ (JSON.parse(this.taken));
+  }
+
+  /** Take what was chosen or typed. @param {Put} put */
+  change(put) {
+    put(this.view);
+    this.turn += 1;
+    this.newer.push({ turn: this.turn, put });
+    this.say();
     if (hub.restored) hub.tell("look");
   }
 
   /** @param {string} name @param {Value} value */
   take(name, value) {
-    if (value === this.view.usual[name]) delete this.given[name];
-    else this.given[name] = value;
-    this.say();
+    const { method } = this.view;
+    this.change((now) => {
+      const own = (now.given[method] ??= {});
+      if (now.method === method && value === now.usual[name]) delete own[name];
+      else own[name] = value;
+    });
     if (name === "preset") this.#trigger("preset", { preset: String(value) });
     else if ("tune_steps" in this.view.parameters) this.#trigger("tuned", {});
     this.tellMarks();
@@ -103,8 +115,12 @@ class Settings {
   /** Take what the server says. @param {SettingsView} value */
   receive(value) {
     if (!value || JSON.stringify(value) === this.taken) return;
-    this.taken = JSON.stringify(value);
+    const { turn } = value; // none of what is shown whatever was typed, such as another clip
+    this.newer = this.newer.filter((one) => turn !== null && one.turn > turn);
+    this.turn = Math.max(this.turn, turn ?? 0);
     this.view = structuredClone(value);
+    for (const { put } of this.newer) put(this.view);
+    this.say();
     this.draw();
     this.tellMarks();
   }
@@ -144,14 +160,13 @@ class Settings {
   #makeSeed() {
     const { view } = this;
     const seed = makeNumber((value) => {
-      view.seed = /** @type {number | string} */ (value); // what is no number is refused, not 0
-      this.say();
+      // what is no number is refused, not 0
+      this.change((now) => (now.seed = /** @type {number | string} */ (value)));
     });
     seed.show(view.seed);
     seed.nodes[0].toggleAttribute("disabled", !view.seeded);
     const predicted = makeChoice(PREDICTED, (value) => {
-      view.prediction = String(value);
-      this.say();
+      this.change((now) => (now.prediction = String(value)));
     });
     predicted.show(view.prediction);
     const prediction = frame("prediction", "What the model predicts", PREDICTION, predicted);
@@ -165,13 +180,12 @@ class Settings {
     const said = make("p", "rg-caption", SEEDS);
     /** @param {number} count */
     const choose = (count) => {
-      view.variants = count;
       pressOnly(counts, count);
       said.hidden = count === 1;
     };
     const counts = chooser("Variants", COUNTS, (count) => {
       choose(count);
-      this.say();
+      this.change((now) => (now.variants = count));
     });
     const node = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
     node.hidden = !view.seeded;

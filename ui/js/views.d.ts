@@ -682,6 +682,8 @@ export interface SettingsView {
   /** The model does not say what it predicts */
   silent: boolean;
   variants: number;
+  /** The last of what was typed that it knows; None where nothing typed shall stay */
+  turn: number | null;
   time: number;
 }
 

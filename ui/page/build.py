@@ -44,7 +44,7 @@ from regrain.ui.work.last_runs import LastRuns
 _UNUSED = (600, int(MAX_AGE))
 # How events are listened to: all are private, since the endpoints for programs are
 # others. FREE: events never wait for each other. MANY: events queue and are never
-# dropped.
+# dropped. IN_ORDER: nor are these, and each waits for the one before: the last counts.
 How = dict[str, Any]  # how an event is listened to, as Gradio takes it
 QUIET: How = {
     "show_progress": "hidden",
@@ -53,6 +53,7 @@ QUIET: How = {
 }
 FREE: How = {**QUIET, "concurrency_limit": None}
 MANY: How = {**FREE, "trigger_mode": "multiple"}
+IN_ORDER: How = {**QUIET, "trigger_mode": "multiple"}
 # At most so many at a time, of all pages.
 ONE: How = {**QUIET, "concurrency_limit": 1}
 TWO: How = {**QUIET, "concurrency_limit": 2}
@@ -111,7 +112,9 @@ def build(
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
         on = partial(_listen, parts)
-        changes.append(on(parts.quality.choose, checking.choose, parts.fields, **QUIET))
+        changes.append(
+            on(parts.quality.choose, checking.choose, parts.fields, **IN_ORDER)
+        )
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
@@ -177,9 +180,9 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
         on(p.gallery.open, clips.load, **TWO),
         on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
         on(p.cards.prompts, clips.describe, p.cards, **MANY),
-        on(p.method.choose, clips.switch, p.fields, **QUIET),
+        on(p.method.choose, clips.switch, p.fields, **IN_ORDER),
         on(p.model.change, clips.choose_model, p.fields, **QUIET),  # type: ignore[attr-defined]
-        on(p.settings.preset, clips.choose_preset, p.fields, **QUIET),
+        on(p.settings.preset, clips.choose_preset, p.fields, **IN_ORDER),
     ]
 
 
@@ -204,7 +207,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     return [
         on(p.hub.fetch, models.fetch, None, **ONE),
         on(p.hub.use, models.use, p.added, **QUIET),
-        on(p.addons.choose, models.add, p.fields, **QUIET),
+        on(p.addons.choose, models.add, p.fields, **IN_ORDER),
     ]
 
 
@@ -249,8 +252,8 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     would tune."""
     p = history.parts
     on = partial(_listen, p)
-    on(p.history.show, history.show, **QUIET)
-    on(p.history.compare, history.compare, **QUIET)
+    on(p.history.show, history.show, **IN_ORDER)
+    on(p.history.compare, history.compare, **IN_ORDER)
     on(p.history.remove, history.remove, **QUIET)
     on(p.result.make, history.make, **MANY | TWO)
     return on(p.history.use, history.use, p.model, **QUIET)
@@ -282,12 +285,12 @@ def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
     on = partial(_listen, p)
     on(p.adapters.export, tuning.export, **QUIET)
     changes += [
-        on(p.adapters.choose, tuning.choose, **QUIET),
+        on(p.adapters.choose, tuning.choose, **IN_ORDER),
         on(p.adapters.rename, tuning.rename, **QUIET),
         on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
     ]
     for listen in (p.settings.tuned, *(change.then for change in changes)):
-        on(listen, tuning.look, p.fields, **FREE)
+        on(listen, tuning.look, p.fields, **IN_ORDER)
 
 
 def _wire_leaving(page: gr.Blocks, visits: SessionStore, programs: Programs) -> None:

@@ -264,7 +264,7 @@ class Projects:
                 kept = KeptProject(self._new_folder(session.opened))
             masks = MaskFiles(kept.folder)
             content = describe_work(session, masks)
-            content["fields"] = vars(session.fields) if session.fields else None
+            content["fields"] = session.fields.content() if session.fields else None
             runs = session.history.of_clip(session.id)
             steps = session.steps
             states = [session.state, *steps.past, *steps.future]

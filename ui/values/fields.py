@@ -23,6 +23,7 @@ class Fields:
     variants: object = 1  # how many seeds a press of Run tries
     # By method, the parameters that differ from those of a run with nothing given
     given: Mapping[str, Values] = field(default_factory=dict)
+    turn: object = None  # how often something was chosen or typed on the page
 
     @property
     def names(self) -> list[str]:
@@ -41,6 +42,10 @@ class Fields:
         given |= {name: values[name] for name in OF_CLIP if name in values}
         return self.giving(method, given)
 
+    def content(self) -> dict[str, object]:
+        """Return what a project keeps: the turn ends with the page."""
+        return {name: value for name, value in vars(self).items() if name != "turn"}
+
     @classmethod
     def of(cls, model: object, added: object, settings: object) -> Fields:
         """Read what the components say from which the page sends its fields."""
@@ -49,7 +54,7 @@ class Fields:
 
     @classmethod
     def kept(cls, content: object) -> Fields:
-        """Read what `vars` wrote; what is missing has its default."""
+        """Read what `content` returned; what is missing has its default."""
         said = content if isinstance(content, dict) else {}
         names = cls.__dataclass_fields__
         taken = {name: value for name, value in said.items() if name in names}

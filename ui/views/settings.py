@@ -84,6 +84,7 @@ def view(catalogue: Catalogue, method: str, fields: Fields) -> SettingsView:
         str(fields.prediction),
         catalogue.is_silent(fields.model),
         cast(int, fields.variants) if several else 1,
+        fields.turn if isinstance(fields.turn, int) else None,
         time.time(),
     )
 

@@ -784,6 +784,8 @@ class SettingsView:
     prediction: str  # one of those offered
     silent: bool  # the model does not say what it predicts
     variants: int
+    # The last of what was typed that it knows; None where nothing typed shall stay
+    turn: int | None
     time: float
 
 
