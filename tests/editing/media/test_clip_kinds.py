@@ -5,6 +5,7 @@ import os
 import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import av.filter
@@ -15,7 +16,7 @@ from made_clips import RATE, add_box, moving, samples, write_clip
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import ColorTags
-from regrain.editing.media.index import read_index
+from regrain.editing.media.index import _notes, read_index
 from regrain.editing.media.reading import EXACT, open_clip
 
 
@@ -92,6 +93,12 @@ def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
     assert clip.audio is None
     assert clip.read(1, 2).shape[0] == 1
     assert av.logging.get_level() == level
+
+
+def test_sound_that_is_read_is_enough():
+    sounds = [SimpleNamespace(codec_context=one) for one in (None, "aac")]
+    streams = SimpleNamespace(audio=sounds)
+    assert [*_notes(SimpleNamespace(streams=streams, dumps_format=str))] == []
 
 
 def decoded(path, stream=0):

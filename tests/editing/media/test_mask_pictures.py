@@ -443,3 +443,5 @@ def test_what_was_understood_is_said(frames):
     said = f"2 regions: 14 % and 0.04 % of the picture, on {frames} of 4 frames"
     masks = {label: labels == label for label in (1, 2)}
     assert understood(Labels(labels)) == understood(masks) == said
+    none = "0 regions: 0 % of the picture, on 0 of 4 frames"
+    assert understood(Labels(labels * 0)) == none

@@ -32,6 +32,7 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan import layers
 from regrain.editing.models.wan.text import CleanText
+from regrain.editing.storage.ready import check_vocabulary
 
 STEP = 7  # of 25
 TEXT = "text_encoder/config.json"
@@ -317,6 +318,11 @@ def no_vocabulary(folder):
 
 
 REFUSED["tokenizer/ lacks its vocabulary"] = no_vocabulary
+
+
+def test_a_large_tokenizer_without_merges_lacks_none():
+    words = ["<pad>", "</s>", "<unk>", "\u2581a", "\u2581the", *map(str, range(600))]
+    check_vocabulary(T5TokenizerFast(vocab=[(word, -9.0) for word in words]), "it")
 
 
 def test_a_text_encoder_that_is_no_number_is_refused_with_the_first_prompt(
