@@ -109,6 +109,7 @@ REFUSED = {
     "has _class_name 'UNet3DConditionModel'": config(
         UNET, _class_name="UNet3DConditionModel"
     ),
+    "downsample_padding 0, which": config(UNET, downsample_padding=0),
     "in_channels 1, which": config(VAE, in_channels=1),
     "has _class_name 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
     "norm_num_groups: Expected a divisor of block_out_channels": config(
@@ -148,6 +149,9 @@ REFUSED = {
     ),
     "in_channels: Expected": config(UNET, in_channels=[4]),
     "shift_factor: Expected": config(VAE, shift_factor=10**30),
+    "Expected nothing beside shift_factor": config(
+        VAE, shift_factor=0.1, latents_mean=[0.0] * 4
+    ),
     "has model_type 't5', which": config(TEXT, model_type="t5"),
     "text_encoder/config.json has quantization_config": config(
         TEXT, quantization_config={"bits": 8}
