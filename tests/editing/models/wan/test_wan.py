@@ -321,7 +321,7 @@ REFUSED["tokenizer/ lacks its vocabulary"] = no_vocabulary
 
 
 def test_a_large_tokenizer_without_merges_lacks_none():
-    words = ["<pad>", "</s>", "<unk>", "\u2581a", "\u2581the", *map(str, range(600))]
+    words = ["<pad>", "</s>", "<unk>", "\u2581a", "\u2581the", *map(str, range(999))]
     check_vocabulary(T5TokenizerFast(vocab=[(word, -9.0) for word in words]), "it")
 
 
