@@ -141,7 +141,8 @@ hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd       
 hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
 hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
 dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
-lightning      wan2-?2(?:-\w+)*-#-lora-rank\d+-seko-v\d+             lcm              4 1  Lightning for Wan
+lightning      wan2-?2(?:-\w+)*-#-lora-(?:rank\d+-seko-v\d+|\d{6})   lcm              4 1  Lightning for Wan
+lightning      wan2-?2(?:-\w+)*-lightning(?:-\w+)*-#                 lcm              4 1  Lightning for Wan
 lightning      sdxl-lightning-#                                       euler            4 1  Lightning
 turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
 pcm            pcm-sd(?:15|xl)-(?:small|normal)cfg-#                  ddim_trailing    4 1  PCM

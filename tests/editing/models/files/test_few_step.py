@@ -109,9 +109,13 @@ def test_a_published_name_says_what_a_file_wants(line):
 
 
 def test_a_folder_and_a_file_say_it_together():
-    folder = "loras/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1"
-    for part in ("high_noise_model", "low_noise_model"):
-        kind = by_name(f"{folder}/{part}.safetensors", {})
+    for name in (
+        "loras/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1/high_noise_model",
+        "loras/Wan2.2-T2V-A14B-4steps-lora-250928/low_noise_model",
+        "Wan2.2-Lightning_T2V-v1.1-A14B-4steps-lora_HIGH_fp16",
+        "Wan22_A14B_T2V_LOW_Lightning_4steps_lora_250928_rank128_fp16",
+    ):
+        kind = by_name(f"{name}.safetensors", {})
         assert (kind.title, kind.steps, kind.sign) == ("Lightning for Wan", 4, "")
     split = by_name(r"sdxl_lightning\8step_lora.safetensors", {})
     assert (split.title, split.steps, split.sign) == ("Lightning", 8, "")
