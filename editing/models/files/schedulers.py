@@ -153,7 +153,7 @@ lightx2v       stepdistill-cfgdistill                                 lcm       
 causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              8 1  CausVid
 fastwan        fastwan2-[12]-ti?2v(?:-\w+)+                           lcm              3 1  FastWan
 accvid(?:eo)?  wan2-?1-accvid(?:-\w+)*-lora-rank\d+                   lcm              8 1  AccVideo
-fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx            lcm              8 1  FusionX
+fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx|wan14b[it]2vfusionix lcm              8 1  FusionX
 self-?forcing  self-forcing-(?:dmd|sid)                               lcm              4 1  Self Forcing
 self-?forcing  wan2-?1(?:-\w+)*-self-forcing                          lcm              4 1  Self Forcing
 """
