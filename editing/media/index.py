@@ -61,9 +61,8 @@ _NOTES = {
     "are no YCbCr and come out wrong. Convert it to SDR (Rec. 709) first.",
     r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)": "hides its edges in players (left {}, "
     "right {}, top {}, bottom {} pixels); they are shown here. Cut them off first.",
-    r"(?s)^(?!.*Audio: (?!none)).*Audio: none": "has sound that cannot be read; the edit "
-    "has none. Convert it to AAC.",
 }
+_UNHEARD = "has sound that cannot be read; the edit has none. Convert it to AAC."
 _DESCRIBING = Lock()
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ROUNDED = 0.02  # by which the rate of a file's times may differ from the stated one
@@ -367,6 +366,8 @@ def _notes(container: InputContainer) -> Iterator[str]:
     for pattern, note in _NOTES.items():
         for found in re.finditer(pattern, described):
             yield note.format(*found.groups())
+    if {sound.codec_context for sound in container.streams.audio} == {None}:
+        yield _UNHEARD
 
 
 def _check_clock(

@@ -46,8 +46,8 @@ def load_raft(path: Path) -> nn.Module:
     """Load the network from a file, and keep it for later calls.
 
     Raises:
-        ModelError: The weights are not RAFT's, or the file is a pickle that torchvision
-            did not publish.
+        ModelError: The weights are not RAFT's, or no numbers, or the file is a pickle
+            that torchvision did not publish.
     """
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
@@ -108,6 +108,8 @@ def _load(path: Path, _changed: int) -> nn.Module:
             _check_published(path, getattr(optical_flow, f"{kind.title()}_Weights"))
             weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
+        if not all(weight.isfinite().all() for weight in network.parameters()):
+            raise ValueError
     return network.eval().requires_grad_(False).to(choose_device())
 
 

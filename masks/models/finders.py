@@ -77,16 +77,16 @@ def finders() -> dict[str, MaskModel]:
         if path := find_local(file):
             known.append(_first(path.stem, size, path.stat().st_size != length))
     known += [_first(name, size) for name, size in first_sams().items()]
-    for checkpoint in checkpoints.checkpoints():
-        kind = checkpoint.kind
-        published = MaskModel(
-            name=checkpoint.name,
-            title=checkpoints.title_of(checkpoint.name),
+    known += [
+        MaskModel(
+            name=one.name,
+            title=checkpoints.title_of(one.name),
             takes=_SAM,
-            follows=bool(kind.tracking),
-            checkpoint=checkpoint,
+            follows=bool(one.kind.tracking),
+            checkpoint=one,
         )
-        known.append(published)
+        for one in checkpoints.checkpoints()
+    ]
     return {finder.name: finder for finder in known}
 
 
@@ -104,9 +104,11 @@ def usual(
     is much better: the smallest on a processor, where seconds count, and the largest on
     a graphics card. Where there is none, cuts are the default.
     """
-    known = finders().values()
-    here = [one for one in known if not (one.missing or one.damaged)]
-    able = [finder for finder in here if can(finder)]
+    able = [
+        one
+        for one in finders().values()
+        if not (one.missing or one.damaged) and can(one)
+    ]
     if drawn:
         return able[0]
     published = [finder for finder in able if finder.checkpoint]
@@ -151,7 +153,8 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
     able = {finder.name: finder for finder in finders().values() if can(finder)}
     if name in able:
         return able[name]
-    if checkpoints.find(name) is None and (folder := find_local(name)):
+    checkpoints.find(name)
+    if folder := find_local(name):
         first_size(folder)  # which say what is wrong with a broken one
     raise MaskError(
         field, f"{name[:60]!r} was not found. {suggest(name, able)}{absent()}"

@@ -170,9 +170,9 @@ def _load(path: Path, _state: object) -> Sam:
     from safetensors.torch import load_file
     from segment_anything import sam_model_registry
 
-    if path.is_dir():
-        from regrain.masks.models.tiny_sam import load_tiny_sam
+    from regrain.masks.models.tiny_sam import build_tiny_sam
 
+    if path.is_dir():
         if not (path / FILE).is_file():
             raise ModelError(
                 "model",
@@ -180,19 +180,16 @@ def _load(path: Path, _state: object) -> Sam:
                 "checkpoint's file.",
             )
         size = first_size(path)
-        if not size:
-            with LOADING:
-                return load_tiny_sam(path)
         read = partial(load_file, path / FILE)
     else:
         size = _size_of(path)
         read = partial(torch.load, path, map_location="cpu", weights_only=True)
     damaged = f"{shorten(path.name)} is damaged. Download it again."
     with LOADING, boundary("model", damaged, ModelError):
-        sam = sam_model_registry[size]()
+        sam = sam_model_registry[size]() if size else build_tiny_sam()
         sam.load_state_dict(read())
     check_finite(sam.named_parameters(), shorten(path.name))
-    return sam.to(choose_device())
+    return sam.to(choose_device()) if size else sam.eval()
 
 
 def _size_of(path: Path) -> str:

@@ -7,17 +7,13 @@ decoder while it upsamples, since edges and thin objects are lost at 8 pixels pe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from regrain.masks.models.single_files import FILE
 
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
@@ -182,11 +178,3 @@ def build_tiny_sam() -> Sam:
     # of the library's own it uses only `img_size` and the output
     encoder: Any = Encoder()
     return Sam(encoder, prompts, Decoder())
-
-
-def load_tiny_sam(folder: Path) -> Sam:
-    """Load weights in half precision, ready to predict."""
-    sam = build_tiny_sam()
-    weights = load_file(folder / FILE)
-    sam.load_state_dict({name: value.float() for name, value in weights.items()})
-    return sam.eval()

@@ -33,14 +33,8 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.masks.draw import deepest, iou
 from regrain.masks.models.embedded import PRIOR, Embedded, Prompts, trusting
 from regrain.masks.models.sam import predict
-from regrain.masks.models.tiny_sam import (
-    FILE,
-    SIZE,
-    STRIDE,
-    WIDTH,
-    build_tiny_sam,
-    load_tiny_sam,
-)
+from regrain.masks.models.single_files import FILE
+from regrain.masks.models.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam
 from regrain.masks.segmentation.click import segment
 from storybook import rendering, world
 from storybook.click_pictures import Picture, training_picture
@@ -592,9 +586,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     begin(args)
-    sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
-    sam.train()
-    if not args.init:
+    sam = build_tiny_sam().train()
+    if args.init:
+        sam.load_state_dict(load_file(args.init / FILE))
+    else:
         look_where_clicked(sam)
     both = nn.ModuleDict({"sam": sam})
     affinity = None

@@ -141,7 +141,8 @@ hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd       
 hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
 hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
 dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
-lightning      wan2-?2(?:-\w+)*-#-lora-rank\d+-seko-v\d+             lcm              4 1  Lightning for Wan
+lightning      wan2-?2(?:-\w+)*-#-lora-(?:rank\d+-seko-v\d+|\d{6})   lcm              4 1  Lightning for Wan
+lightning      wan2-?2(?:-\w+)*-lightning(?:-\w+)*-#                 lcm              4 1  Lightning for Wan
 lightning      sdxl-lightning-#                                       euler            4 1  Lightning
 turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
 pcm            pcm-sd(?:15|xl)-(?:small|normal)cfg-#                  ddim_trailing    4 1  PCM
@@ -152,7 +153,7 @@ lightx2v       stepdistill-cfgdistill                                 lcm       
 causvid        wan2-?1-causvid(?:-\w+)*-lora-rank\d+                  lcm              8 1  CausVid
 fastwan        fastwan2-[12]-ti?2v(?:-\w+)+                           lcm              3 1  FastWan
 accvid(?:eo)?  wan2-?1-accvid(?:-\w+)*-lora-rank\d+                   lcm              8 1  AccVideo
-fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx            lcm              8 1  FusionX
+fusionx        wan2-?1-(?:[it]2v|\w+-to-video)-14b-fusionx|wan14b[it]2vfusionix lcm              8 1  FusionX
 self-?forcing  self-forcing-(?:dmd|sid)                               lcm              4 1  Self Forcing
 self-?forcing  wan2-?1(?:-\w+)*-self-forcing                          lcm              4 1  Self Forcing
 """

@@ -113,7 +113,7 @@ def _named(text: str) -> tuple[str, str]:
     return "", ""
 
 
-def _names(text: str) -> tuple[str, str]:
-    """Return the name of a LoRA file, and that with its folder."""
+def _names(text: str) -> list[str]:
+    """Return the name of a LoRA file, that with its folder, and with the one above."""
     place = Path(parse_lora(text).model.lower())
-    return place.name, f"{place.parent.name}/{place.name}"
+    return ["/".join(place.parts[-count:]) for count in (1, 2, 3)]

@@ -5,6 +5,7 @@ import os
 import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import av.filter
@@ -15,7 +16,7 @@ from made_clips import RATE, add_box, moving, samples, write_clip
 
 from regrain.editing.errors import ClipError
 from regrain.editing.media.clip import ColorTags
-from regrain.editing.media.index import read_index
+from regrain.editing.media.index import _notes, read_index
 from regrain.editing.media.reading import EXACT, open_clip
 
 
@@ -50,11 +51,16 @@ def cropped(path):
     return path
 
 
-def unread_sound(path):
-    sound = "ac3", samples(np.zeros((1, 4096), np.float32), "fltp", "mono")
-    path = write_clip(path.with_suffix(".mp4"), moving(3), sound=sound)
-    path.write_bytes(path.read_bytes().replace(b"ac-3", b"apac"))
-    return path
+def unread_sound(kind, replaced=b"ac-3", end=".mp4"):
+    """A damage: sound of a kind that nobody decodes."""
+
+    def write(path):
+        sound = "ac3", samples(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        path = write_clip(path.with_suffix(end), moving(3), sound=sound)
+        path.write_bytes(path.read_bytes().replace(replaced, kind))
+        return path
+
+    return write
 
 
 def rare(path):
@@ -63,6 +69,7 @@ def rare(path):
     return write_clip(path.with_suffix(".mp4"), moving(3), **options)
 
 
+NO_SOUND = "has sound that cannot be read; the edit has none"
 SAID = {
     "a rare matrix": (rare, "has colours in a rare form; they may be a little off."),
     "Dolby Vision 5": (dolby(5, 0), "is Dolby Vision 5, whose colours are no YCbCr"),
@@ -70,7 +77,9 @@ SAID = {
     "Dolby Vision on HDR10": (dolby(8, 1), ""),
     "an aperture": (aperture, "its edges in players (left 8, right 8, top 4, bottom 4"),
     "a crop": (cropped, "its edges in players (left 6, right 0, top 0, bottom 0"),
-    "sound of APAC": (unread_sound, "has sound that cannot be read; the edit has none"),
+    "sound of APAC": (unread_sound(b"apac"), NO_SOUND),
+    "sound of AC-4": (unread_sound(b"ac-4"), NO_SOUND),
+    "sound of no known kind": (unread_sound(b"A_ZZZ", b"A_AC3", ".mkv"), NO_SOUND),
 }
 
 
@@ -84,6 +93,12 @@ def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
     assert clip.audio is None
     assert clip.read(1, 2).shape[0] == 1
     assert av.logging.get_level() == level
+
+
+def test_sound_that_is_read_is_enough():
+    sounds = [SimpleNamespace(codec_context=one) for one in (None, "aac")]
+    streams = SimpleNamespace(audio=sounds)
+    assert [*_notes(SimpleNamespace(streams=streams, dumps_format=str))] == []
 
 
 def decoded(path, stream=0):

@@ -59,7 +59,7 @@ HIDDEN = {
 def test_what_others_hide_is_said_by_names(tmp_path, columns):
     for label, count in enumerate(columns, 1):
         mask = np.zeros((2, 5, 7), np.uint8)
-        mask[:, :, :count] = 255
+        mask[:1, :, :count] = 255
         save(tmp_path / str(label), *mask)
     labels = read_labels(tmp_path, 2, SIZE, [1])
     said = {label: f"Region {one}" for label, one in HIDDEN[columns].items()}

@@ -434,10 +434,14 @@ def test_files_that_hold_no_masks_are_named(name, tmp_path):
         read_labels(tmp_path, 1, SIZE)
 
 
-def test_what_was_understood_is_said():
+@pytest.mark.parametrize("frames", ["3 and 2", "1 and 2", "3"])
+def test_what_was_understood_is_said(frames):
+    first, second = int(frames[0]), int(frames[-1])
     labels = np.zeros((4, 50, 50), np.uint8)
-    labels[:3, :10, :35] = 1
-    labels[1:3, 25, 0] = 2
-    said = "2 regions: 14 % and 0.04 % of the picture, on 3 and 2 of 4 frames"
+    labels[:first, :10, :35] = 1
+    labels[4 - second :, 25, 0] = 2
+    said = f"2 regions: 14 % and 0.04 % of the picture, on {frames} of 4 frames"
     masks = {label: labels == label for label in (1, 2)}
     assert understood(Labels(labels)) == understood(masks) == said
+    none = "0 regions: 0 % of the picture, on 0 of 4 frames"
+    assert understood(Labels(labels * 0)) == none

@@ -264,10 +264,12 @@ def test_the_whole_clip_is_drawn_anew_without_regions(vace, tmp_path):
     assert "fox" in found.result.attention
 
 
-@pytest.mark.parametrize("kind", ["depth", "pose"])
-def test_weights_that_are_missing_are_said_of_what_was_set(monkeypatch, kind):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.setitem(sys.modules, "controlnet_aux", None)
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [("depth", "transformers"), ("pose", "controlnet_aux"), ("depth", "")],
+)
+def test_weights_that_are_missing_are_said_of_what_was_set(monkeypatch, kind, package):
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModelError, match=f"^params.keep: {kind} needs the .* missing"):
         kept_of(noise(1, 16, 16, 3), [], kind)
 

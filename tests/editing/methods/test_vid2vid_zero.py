@@ -10,6 +10,7 @@ from made_models import randn
 from running import edit_clip
 from wiring import FRAMES, requested
 
+from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.methods import vid2vid_zero
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.params.registry import check_params
@@ -18,6 +19,13 @@ from regrain.editing.recipe.events import Stage
 from regrain.editing.recipe.inversion import null_text
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.mark.parametrize("found", ["down_blocks.1 up_blocks.1", "mid_block", ""])
+def test_all_frames_are_seen_in_the_layers_that_there_are(found):
+    names = {f"{block}.attentions.0." for block in found.split()}
+    sites = [AttentionLayer(name, "self", "") for name in {*names, "up_blocks.2."}]
+    assert vid2vid_zero.dense_sites(sites) == names
 
 
 def test_learning_is_over_the_sooner_the_later_the_step(tiny, monkeypatch):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from damaged_models import spoil
 from made_clips import noise
 from safetensors.torch import save_file
 from torchvision.models.optical_flow import raft_small
@@ -100,8 +101,10 @@ def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(
         raft._check_published(path, published)
     save_file(network.state_dict(), shelf / "raft_large.safetensors")
     (shelf / "raft_small.safetensors").write_bytes(b"no safetensors")
-    for name in ("raft_large", "raft_small"):
+    save_file(network.state_dict(), shelf / "raft_small_nan.safetensors")
+    spoil(shelf / "raft_small_nan.safetensors")
+    for name in ("raft_large", "raft_small", "raft_small_nan"):
         with pytest.raises(
-            ModelError, match=f"^flow: '{name}.safetensors' has no weights of {name}."
+            ModelError, match=f"^flow: '{name}.safetensors' has no weights of raft_"
         ):
             raft.load_raft(shelf / f"{name}.safetensors")

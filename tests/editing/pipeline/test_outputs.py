@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 from fractions import Fraction
 from shutil import unpack_archive
@@ -18,7 +19,7 @@ from regrain.editing import (
     RegionAttention,
     open_clip,
 )
-from regrain.editing.errors import RequestError
+from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
@@ -149,6 +150,14 @@ def test_what_explains_an_edit_never_loses_it(result, write, monkeypatch):
     assert said[0].startswith("There is no attention/the_cat_before.mp4, the edit is")
     names = ["comparison.mp4", "edited.mp4", "masks.mp4", "report.json"]
     assert sorted(tree(out)) == names
+    assert report["warnings"] == ["One."]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(outputs, "heat", full)
+    with pytest.raises(ResourceError):
+        write(result, report)
 
 
 def test_foreign_content_is_refused_before_any_work(tmp_path):

@@ -320,6 +320,10 @@ BROKEN = {
         lambda at: change_config(at, model_type="clip"),
         "is 'clip' in transformers' form, which is not read. Use sam2, sam2_video,",
     ),
+    "HQ-SAM": (
+        lambda at: change_config(at, model_type="sam_hq"),
+        "is 'sam_hq' in transformers' form, which is not read. Use sam2, sam2_video,",
+    ),
     "the first SAM": (
         lambda at: change_config(at, model_type="sam"),
         "is 'sam' in transformers' form, .* for the first SAM sam_vit_b_01ec64",

@@ -2,6 +2,7 @@
 answered in place of Gradio."""
 
 import pytest
+from gradio.route_utils import FnIndexInferError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,8 +19,12 @@ def page(_):
     return StreamingResponse(iter([PAGE[:30], PAGE[30:]]), media_type="text/html")
 
 
-def no_endpoint(_):
-    raise KeyError("nothing. More of it")
+# What Gradio raises of a call that fits no endpoint.
+KINDS = {"": KeyError, "arguments": TypeError, "name": FnIndexInferError}
+
+
+def no_endpoint(request):
+    raise KINDS[request.url.query]("nothing. More of it")
 
 
 def no_session(request):
@@ -70,9 +75,11 @@ def test_what_gradio_is_not_asked(client):
 
 
 def test_a_call_that_fits_no_endpoint_and_events_of_no_session(client):
-    answer = client.get("/gradio_api/call/nothing")
-    said = "Call: It fits no endpoint: 'nothing. See /gradio_api/info."
-    assert (answer.status_code, answer.json()) == (400, {"error": said})
+    for kind in KINDS:
+        answer = client.get(f"/gradio_api/call/nothing?{kind}")
+        assert answer.status_code == 400
+        said = answer.json()["error"].replace("'", "")
+        assert said == "Call: It fits no endpoint: nothing. See /gradio_api/info."
     assert client.get("/events").content == b"event"
     with pytest.raises(KeyError):
         client.get("/other")

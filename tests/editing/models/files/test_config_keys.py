@@ -8,6 +8,7 @@ import shutil
 import diffusers
 import numpy as np
 import pytest
+import torch
 import transformers
 from damaged_models import config, refusal, rewrite
 from made_models import (
@@ -33,6 +34,7 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.configs import UNetConfig, read_config
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.models.unet.control_net import load_control_net
+from regrain.editing.storage.ready import check_finite
 
 UNET, VAE = "unet/config.json", "vae/config.json"
 TEXT = "text_encoder/config.json"
@@ -107,6 +109,7 @@ REFUSED = {
     "has _class_name 'UNet3DConditionModel'": config(
         UNET, _class_name="UNet3DConditionModel"
     ),
+    "downsample_padding 0, which": config(UNET, downsample_padding=0),
     "in_channels 1, which": config(VAE, in_channels=1),
     "has _class_name 'AutoencoderTiny'": config(VAE, _class_name="AutoencoderTiny"),
     "norm_num_groups: Expected a divisor of block_out_channels": config(
@@ -146,6 +149,9 @@ REFUSED = {
     ),
     "in_channels: Expected": config(UNET, in_channels=[4]),
     "shift_factor: Expected": config(VAE, shift_factor=10**30),
+    "Expected nothing beside shift_factor": config(
+        VAE, shift_factor=0.1, latents_mean=[0.0] * 4
+    ),
     "has model_type 't5', which": config(TEXT, model_type="t5"),
     "text_encoder/config.json has quantization_config": config(
         TEXT, quantization_config={"bits": 8}
@@ -272,6 +278,15 @@ def test_weights_that_are_no_numbers_are_refused(part, value, folder):
     assert f"{shorten(str(folder))}: {part}/ has NaN or Inf in {name}." in refusal(
         folder
     )
+
+
+@pytest.mark.parametrize(
+    ("width", "other"),
+    [(torch.float16, "--dtype float32"), (torch.float32, "another model")],
+)
+def test_more_bits_are_advised_where_there_are_few(width, other):
+    with pytest.raises(ModelError, match=f"again, or use {other}"):
+        check_finite([("it", torch.tensor([torch.inf], dtype=width))], "it")
 
 
 def no_files(tokenizer):

@@ -14,6 +14,8 @@ from regrain.editing.models.files.location import (
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.verdict.crop_reader import CropReader
 
+UNET = "unet/config.json"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -27,21 +29,20 @@ def test_the_built_in_reader_knows_the_words_of_its_model():
     assert CropReader(BUILT_IN_READER).styles == groups["Styles"]
 
 
-@pytest.mark.parametrize("is_named", [False, True])
-def test_the_hubs_own_folder_stands_for_its_newest_snapshot(folder, tmp_path, is_named):
+@pytest.mark.parametrize("config", [UNET, "transformer/config.json", "config.json"])
+def test_the_hubs_own_folder_stands_for_its_newest_snapshot(tmp_path, config):
     hub = tmp_path / "models--owner--name"
     snapshot = hub / "snapshots" / "0123abcd"
-    snapshot.parent.mkdir(parents=True)
-    folder.rename(snapshot)
-    (snapshot.parent / "older").mkdir()
-    (hub / "refs").mkdir()
-    (hub / "refs" / "main").write_text("0123abcd")
-    assert find(str(snapshot if is_named else hub)).location == str(snapshot.resolve())
-    (hub / "refs" / "main").write_text("older")
-    with pytest.raises(
-        ModelError, match="has no unet/config.json. Use storybook, a hub"
-    ):
-        find(str(hub))
+    newest = hub / "refs" / "main"
+    for file, content in ((snapshot / config, "{}"), (newest, "0123abcd")):
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    asked = config if "/" not in config else UNET
+    for place in (hub, snapshot):
+        assert find(str(place), asked).location == str(snapshot.resolve())
+    newest.write_text("older")
+    with pytest.raises(ModelError, match=f"has no {asked}. Use storybook, a hub"):
+        find(str(hub), asked)
 
 
 def test_what_is_replaced_is_read_again(folder):

@@ -56,10 +56,14 @@ wan2.1_t2v_14b_lightx2v_4step                        LightX2V        lcm        
 Wan21_CausVid_14B_T2V_lora_rank32_v2                 CausVid         lcm              8 1
 Wan21_CausVid_bidirect2_T2V_1_3B_lora_rank32         CausVid         lcm              8 1
 Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1         Lightning_for_Wan lcm            4 1
+Wan2.2-T2V-A14B-4steps-lora-250928_low_noise_model   Lightning_for_Wan lcm            4 1
+Wan2.2-Lightning_T2V-v1.1-A14B-4steps-lora_HIGH_fp16 Lightning_for_Wan lcm            4 1
+Wan22_A14B_T2V_LOW_Lightning_4steps_lora_250928      Lightning_for_Wan lcm            4 1
 FastVideo/FastWan2.1-T2V-1.3B-Diffusers              FastWan         lcm              3 1
 Wan21_AccVid_T2V_14B_lora_rank32_fp16                AccVideo        lcm              8 1
 Wan2.1_T2V_14B_FusionX_LoRA                          FusionX         lcm              8 1
 Wan2.1_Text_to_Video_14B_FusionX_LoRA                FusionX         lcm              8 1
+vrgamedevgirl84/Wan14BT2VFusioniX                    FusionX         lcm              8 1
 self_forcing_dmd                                     Self_Forcing    lcm              4 1
 models/sdxl_lightning_8step/                         Lightning       euler            8 1
 """

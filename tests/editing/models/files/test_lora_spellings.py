@@ -404,13 +404,18 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
 
 
 @pytest.mark.parametrize(
-    ("clip", "part"), [("clip_l", "text_encoder"), ("clip_g", "text_encoder_2")]
+    ("clip", "part", "ends"),
+    [
+        ("clip_l", "text_encoder", KOHYA),
+        ("clip_g", "text_encoder_2", KOHYA),
+        ("clip_l", "text_encoder", PEFT),
+    ],
 )
-def test_text_encoders_have_the_names_of_comfyui_too(pipelines, changed, clip, part):
+def test_text_encoders_have_comfyuis_names_too(pipelines, changed, clip, part, ends):
     stem = f"text_encoders.{clip}.transformer.{WORDS}"
     theirs, ours = (
         layer(Draw(pipelines["sdxl"]), part, WORDS, *names)
-        for names in ((stem, KOHYA), (f"{part}.{WORDS}", PEFT))
+        for names in ((stem, ends), (f"{part}.{WORDS}", PEFT))
     )
     assert same_weights(*(changed(one, "sdxl", part) for one in (theirs, ours)))
 

@@ -3,6 +3,7 @@ weights."""
 
 import shutil
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ from safetensors.torch import load_file, save_file
 from regrain.editing.errors import ModelError
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS, canny, gray_depth
-from regrain.editing.models.unet.control_net import ControlNets, load_control_net
+from regrain.editing.models.unet.control_net import (
+    ControlNets,
+    _check_family,
+    load_control_net,
+)
 from regrain.editing.params.written import read_control
 
 
@@ -119,6 +124,12 @@ def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message)
     write_json(tmp_path / "config.json", config | change)
     with pytest.raises(ModelError, match=f"^params.control: .*{message}"):
         load_control_net(str(tmp_path), tiny)
+
+
+def test_an_inpainting_model_takes_what_others_take(tiny, net_folder):
+    unet = SimpleNamespace(config={**tiny.unet.config, "in_channels": 9})
+    backbone = SimpleNamespace(unet=unet, factor=tiny.factor, id="it")
+    _check_family(net_folder / "config.json", "net", backbone)
 
 
 def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):

@@ -150,6 +150,7 @@ FIRST, SECOND = EXPERTS
             "for low noise",
         ),
         ("high_noise/low_noise.safetensors", "", [SECOND], "for low noise alone"),
+        ("LOW/a/ink.safetensors", "HIGH/a/ink.safetensors", [SECOND], "for low noise"),
         (
             "HIGH/low.safetensors",
             "LOW/ink.safetensors",

@@ -32,6 +32,7 @@ from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.wan import layers
 from regrain.editing.models.wan.text import CleanText
+from regrain.editing.storage.ready import check_vocabulary
 
 STEP = 7  # of 25
 TEXT = "text_encoder/config.json"
@@ -319,6 +320,11 @@ def no_vocabulary(folder):
 REFUSED["tokenizer/ lacks its vocabulary"] = no_vocabulary
 
 
+def test_a_large_tokenizer_without_merges_lacks_none():
+    words = ["<pad>", "</s>", "<unk>", "\u2581a", "\u2581the", *map(str, range(999))]
+    check_vocabulary(T5TokenizerFast(vocab=[(word, -9.0) for word in words]), "it")
+
+
 def test_a_text_encoder_that_is_no_number_is_refused_with_the_first_prompt(
     wan_folder, tmp_path, own_cache
 ):
@@ -347,7 +353,8 @@ def test_a_folder_needs_no_index_and_says_what_it_does_not_use(wan_folder, tmp_p
     folder = shutil.copytree(wan_folder, tmp_path / "copy")
     (folder / "model_index.json").unlink()
     assert loaded(folder).notes == ()
-    write_json(folder / "model_index.json", {"painter": ["other", "Painter"]})
+    known = {"tokenizer": ["transformers", "T5TokenizerFast"]}
+    write_json(folder / "model_index.json", known | {"painter": ["other", "Painter"]})
     assert loaded(folder).notes == ("The model's painter is not used.",)
 
 
