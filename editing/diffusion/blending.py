@@ -126,17 +126,19 @@ def differing(
     mask, shown, *both = [
         cv2.resize(layer, small, interpolation=cv2.INTER_AREA) for layer in layers
     ]
-    gap = np.maximum.reduce(cv2.split(cv2.absdiff(*both))).astype(np.float32)
+    red, green, blue = cv2.split(cv2.absdiff(*both))
+    gap = cv2.max(cv2.max(red, green), blue).astype(np.float32)
     gap = cv2.GaussianBlur(gap, (0, 0), _SMOOTHED)
     differs = ((gap - _AGREES) / (_DIFFERS - _AGREES)).clip(0, shown > 0)
     joined = np.zeros_like(mask)
-    wider = np.where(cv2.dilate(mask, _BESIDE) > 0, np.uint8(255), joined)
+    _, wider = cv2.threshold(cv2.dilate(mask, _BESIDE), 0, 255, cv2.THRESH_BINARY)
     differs = np.maximum((255 * differs).astype(np.uint8), wider)
-    while not np.array_equal(joined, wider):
+    while cv2.norm(joined, wider, cv2.NORM_INF):
         joined = wider
-        wider = np.minimum(cv2.dilate(joined, _BESIDE), differs)
-    share = cv2.resize(joined, (width, height)) / np.float32(255)
-    return np.where(inside, alpha, alpha * share)
+        wider = cv2.min(cv2.dilate(joined, _BESIDE), differs)
+    shown = alpha * (cv2.resize(joined, (width, height)) / np.float32(255))
+    np.copyto(shown, alpha, where=inside)
+    return shown
 
 
 def matched(
@@ -181,10 +183,11 @@ def over(
     bit."""
     out = below.copy()
     cv2.copyTo(above, (alpha >= 1).view(np.uint8), out)
-    touched = (alpha > 0) & (alpha < 1)
-    weight = alpha[touched][:, None]
-    mixed = weight * above[touched] + (1 - weight) * below[touched]
-    out[touched] = np.rint(mixed).astype(np.uint8)
+    touched = np.flatnonzero((alpha > 0) & (alpha < 1))
+    weight = alpha.reshape(-1, 1)[touched]
+    mixed = weight * above.reshape(-1, 3)[touched]
+    mixed += (1 - weight) * below.reshape(-1, 3)[touched]
+    out.reshape(-1, 3)[touched] = np.rint(mixed).astype(np.uint8)
     return out
 
 

@@ -84,10 +84,10 @@ def measuring(
 
     Returns:
         outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited,
-        warp_error (0..1), warp_error_source (the source's own), inside_psnr (dB to the
-        source where it was edited), inside_psnr_by_region, and attention: per region
-        inside_before, inside_after, outside_before, outside_after (0..1). None if there
-        is nothing to measure: no pixel outside, or only one frame.
+        warp_error (within shots, 0..1), warp_error_source (the source's own),
+        inside_psnr (dB to the source where it was edited), inside_psnr_by_region, and
+        attention: per region inside_before, inside_after, outside_before, outside_after
+        (0..1). None if there is nothing to measure: no pixel outside, or only one frame.
     """
     means: _Means = defaultdict(Mean)
     by_region = {region.name: Mean() for region in request.edited}
@@ -95,6 +95,7 @@ def measuring(
     attention: dict[str, _Means] = {
         name: defaultdict(Mean) for name in labels if name in result.attention
     }
+    cuts = result.plan.cuts if result.plan else ()
     last: list[_Frame] = []
     shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
     parts = list(windows(len(result.source)))
@@ -103,9 +104,10 @@ def measuring(
         frames: list[_Frame] = [*zip(*read, strict=True)]
         for alike in each(lambda one: similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
-        for own, of_edit in each(
-            warping, pairwise(one[:2] for one in [*last, *frames])
-        ):
+        both = pairwise(one[:2] for one in [*last, *frames])
+        pairs = enumerate(both, start + 1 - len(last))
+        moved = (pair for number, pair in pairs if number not in cuts)
+        for own, of_edit in each(warping, moved):
             means["own"].add(own)
             means["edit"].add(of_edit)
         for index, (source, frame, alone, inside, areas) in enumerate(frames, start):

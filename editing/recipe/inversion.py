@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -190,7 +191,7 @@ def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> 
 def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> Content:
     """Make the cache key of a result that a model computes from a clip."""
     return {
-        "clip": frames.tobytes(),
+        "clip": hashlib.sha256(np.ascontiguousarray(frames)).hexdigest(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
         **facts,

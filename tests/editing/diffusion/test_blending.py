@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from running import composite
 
-from regrain.editing.diffusion.blending import (
-    differing,
-)
+from regrain.editing.diffusion.blending import differing, over
 from regrain.editing.media.labels import fade_inwards
 
 RNG = np.random.default_rng(0)
@@ -124,3 +122,12 @@ def test_a_large_frame_is_compared_at_the_size_of_the_edit():
     assert shares(flat, source)[24, 17] == 1
     assert not shares(flat, source, size=size)[away].any()
     assert shares(flat, np.zeros_like(flat), size=size)[away].all()
+
+
+def test_a_frame_is_mixed_with_the_one_below_it_where_both_are_shown():
+    rng = np.random.default_rng(0)
+    below, above = rng.integers(0, 256, (2, 9, 14, 3), np.uint8)[:, :, ::2]
+    alpha = np.float32(rng.integers(0, 5, below.shape[:2]) / 4)
+    share = alpha[..., None]
+    expected = np.rint(share * above + (1 - share) * below)
+    assert np.array_equal(over(below, above, alpha), expected)

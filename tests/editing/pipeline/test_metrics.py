@@ -17,6 +17,7 @@ from regrain.editing.motion import flow, known_flows
 from regrain.editing.pipeline.metrics import BEST_PSNR, measure
 from regrain.editing.request import edit_request
 from regrain.editing.request.frame_subset import pick
+from regrain.editing.request.plan import Plan
 
 
 @pytest.fixture
@@ -62,10 +63,10 @@ def test_only_the_pixels_asked_for_count(pair):
         assert figure(a, b, where & False) is None
 
 
-def warp_error(source, edited):
+def warp_error(source, edited, plan=None):
     clip = ArrayClip(source)
     request = EditRequest(clip=clip, labels=None, regions=(), prompt="a fox")
-    result = EditResult(edited, edited, source, request.edited_mask, {})
+    result = EditResult(edited, edited, source, request.edited_mask, {}, plan=plan)
     return measure(result, request)["warp_error"]
 
 
@@ -79,6 +80,19 @@ def test_warp_error_asks_whether_the_edit_moves_as_the_source_does():
         assert warp_error(source, edited) > 3 * follows
     assert warp_error(source[:1], source[:1]) is None
     assert warp_error(still, still) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("frames", [3, 4])
+def test_motion_leads_across_no_cut(frames):
+    """Whether the cut is within the frames that are read together or between them."""
+    shot = moving(frames, 128, 128)
+    source = np.concatenate([shot, shot[:1, ::-1], shot[:1]])
+    flickers = (255 - source) // np.uint8([1, 2, 1, 2, 1, 2])[
+        : len(source), None, None, None
+    ]
+    plan = Plan(len(source), (frames, frames + 1), ())
+    assert warp_error(source, flickers, plan) == warp_error(shot, flickers[:frames])
+    assert warp_error(source, flickers) != warp_error(shot, flickers[:frames])
 
 
 @pytest.fixture

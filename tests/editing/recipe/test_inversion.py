@@ -1,12 +1,15 @@
 """Inversion with a denoiser that is exact: the data are Gaussian, so the best answer
 has a formula."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from made_models import SCHEDULER, randn
 
 from regrain.editing.diffusion.schedule import Schedule, advance
-from regrain.editing.recipe.inversion import ddim_walk
+from regrain.editing.recipe.inversion import clip_key, ddim_walk
 
 SCHEDULE = Schedule.from_config(SCHEDULER)
 MEAN, SPREAD = 0.3, 0.5
@@ -54,3 +57,12 @@ def test_yields_each_step_with_its_latents_one_at_a_time():
         assert torch.equal(again, latents)
         assert asked == [*steps[: step.index + 1]]  # no more than was yielded
     assert asked == [*steps]
+
+
+def test_what_is_kept_of_a_clip_is_found_by_all_its_frames():
+    model = SimpleNamespace(fingerprint="a model")
+    black = np.zeros((2, 4, 4, 3), np.uint8)
+    spot = black.copy()
+    spot[1, 3, 3, 2] = 1
+    assert clip_key(model, black) == clip_key(model, black[::-1])
+    assert clip_key(model, black) != clip_key(model, spot)
