@@ -6,6 +6,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,8 @@ from gradio.blocks import BlockFunction
 from gradio.data_classes import GradioDataModel
 from gradio.exceptions import Error
 from gradio.state_holder import SessionState
+
+from regrain.ui.session.session_store import SessionStore
 
 PAGE = "p" * 32
 # What differs from run to run, in texts and by key.
@@ -62,37 +66,65 @@ _EVENT = (
 _LONG = 120  # characters of a text, such as a mask, that is kept as a sum
 
 
+@dataclass
+class Opened:
+    """A page of a process, the names of its components by their number, and the store
+    of its sessions."""
+
+    page: gr.Blocks
+    names: dict[int, str]
+    visits: SessionStore
+
+
 class PageEvents:
     """A page that is open.
 
     Args:
+        begin: Builds the page, as a process does.
         root: The folder of all that it keeps.
 
     Attributes:
+        root: That folder.
         values: What each component shows, by name; JSON, as it is sent.
         heard: For each event, what it changed by component, texts of what was refused,
             and what a program was answered.
         answered: What the last call of a program was answered.
     """
 
-    def __init__(self, page: gr.Blocks, names: dict[int, str], root: Path) -> None:
-        self._page = page
-        self._root = root
-        self._names = names
-        self._state = SessionState(page)
+    def __init__(self, begin: Callable[[], Opened], root: Path) -> None:
+        self.root = root
         headers = {"x-regrain-page": PAGE}
         client = SimpleNamespace(host="127.0.0.1")
         self._request = SimpleNamespace(
             session_hash="session", headers=headers, client=client
         )
-        self.values: dict[str, Any] = {}
-        for number, name in names.items():
-            self.values[name] = _json(getattr(page.blocks[number], "value", None))
         self.heard: list[dict[str, object]] = []
         self.answered: list[Any] = []
         self._before: dict[str, object] = {}
         self._failed: list[str] = []
         self._changed: list[str] = []
+        self._begin = begin
+        self._open()
+
+    def _open(self) -> None:
+        self._opened = self._begin()
+        self._page, self._names = self._opened.page, self._opened.names
+        self._state = SessionState(self._page)
+        self.values: dict[str, Any] = {}
+        for number, name in self._names.items():
+            self.values[name] = _json(getattr(self._page.blocks[number], "value", None))
+
+    def restart(self) -> None:
+        """Lose the process; another shows the page what it was. Noted is what differs
+        from before."""
+        visits = self._opened.visits
+        for page, session in visits.sessions():
+            visits.projects.keep(page, session)
+        self._open()
+        self._fire("load", None, {})
+        self._fire("offer", "head", {"page": PAGE})
+        self._fire("back", "head", {"gone": False, "typed": None})
+        self._note("restart")
 
     def parts(self) -> list[dict[str, object]]:
         """Return what the page is made of, each with what lies in it."""
@@ -147,7 +179,7 @@ class PageEvents:
     def _note(self, event: str, **more: object) -> None:
         """Note what has changed since the event before, and more."""
         shown = self.values.items()
-        now = {name: settled(value, self._root) for name, value in shown}
+        now = {name: settled(value, self.root) for name, value in shown}
         # kept in the background: which was last is not said
         now["recent"]["items"].sort(key=lambda item: item["title"])
         changed = _differing(self._before, now)
@@ -173,7 +205,7 @@ class PageEvents:
             if argument != "request":
                 values.append(given.get(argument, about.default))
         self.answered = anyio.run(self._call, fn, values)
-        self._note(f"/{name}", answered=settled(self.answered, self._root))
+        self._note(f"/{name}", answered=settled(self.answered, self.root))
 
     async def _call(self, fn: BlockFunction, values: list[object]) -> list[Any]:
         try:
