@@ -115,8 +115,8 @@ class PageEvents:
             self.values[name] = _json(getattr(self._page.blocks[number], "value", None))
 
     def restart(self) -> None:
-        """Lose the process; another shows the page what it was. Noted is what differs
-        from before."""
+        """Lose the process; another shows the page what it was, with all its masks.
+        Noted is what differs from before."""
         visits = self._opened.visits
         for page, session in visits.sessions():
             visits.projects.keep(page, session)
@@ -124,6 +124,8 @@ class PageEvents:
         self._fire("load", None, {})
         self._fire("offer", "head", {"page": PAGE})
         self._fire("back", "head", {"gone": False, "typed": None})
+        whole = {"id": self.values["canvas"]["id"], "have": 0, "frame": 0, "nonce": 1}
+        self._fire("act", "canvas", whole | {"act": "look"})
         self._note("restart")
 
     def parts(self) -> list[dict[str, object]]:

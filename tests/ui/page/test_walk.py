@@ -235,9 +235,10 @@ def test_each_step_changes_what_it_did(page):
     visit(page, "walk.json", lambda: None)
 
 
-def test_each_visit_changes_what_it_did(page):
+@pytest.mark.parametrize("name", ["visits.json", "kept.json"])
+def test_each_visit_changes_what_it_did(page, name):
     page.load()
-    visit(page, "visits.json", lambda: page.send("gallery", "pick", name=EXAMPLE))
+    visit(page, name, lambda: page.send("gallery", "pick", name=EXAMPLE))
 
 
 def test_what_is_wrong_is_said(page):
