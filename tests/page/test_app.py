@@ -14,7 +14,6 @@ from browser import (
     press_run,
     report,
     run,
-    unfold,
     wait,
     wait_for_result,
     write,
@@ -146,17 +145,6 @@ def test_several_edits_of_the_whole_frame_side_by_side(page):
     page.wait_for_function(
         "src => document.querySelector('.rg-words-row img').src != src", arg=before
     )
-
-
-@pytest.mark.full
-def test_a_preset_shows_what_it_sets(page):
-    unfold(page, "#settings", "#set-experiments")
-    unfold(page, "#set-regions", "#set-more")
-    assert page.input_value("#rg-set-levels") == "all"
-    said = "Start from the paper's values or from those of the released code."
-    assert page.inner_text("#rg-about-preset") == said
-    page.select_option("#rg-set-preset", "released")
-    wait(lambda: page.input_value("#rg-set-levels") == "coarse", "the preset's layers")
 
 
 @pytest.fixture(scope="module")

@@ -296,19 +296,3 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     tab_to("[data-act=delete]")
     press(page, "Enter")  # the focus does not vanish with what had it
     page.wait_for_function("document.activeElement.innerText === 'Regions'")
-
-
-def test_a_wrong_setting_is_unfolded(page):
-    unfold(page, "#settings", "#set-long-clips")
-    page.locator("#rg-set-keyframes").fill("0, 99")
-    page.click(".rg-how")
-    page.wait_for_selector(".rg-param-keyframes", state="hidden")
-    press_run(page)
-    page.wait_for_selector("#rg-set-keyframes[aria-invalid=true]", state="visible")
-    page.wait_for_function("document.activeElement.closest('.rg-param-keyframes')")
-    assert page.locator("#set-experiments[open]").count() == 0
-    # The next run begins without marks.
-    page.locator("#rg-set-keyframes").fill("all")
-    press_run(page)
-    page.wait_for_selector(".rg-download")
-    assert page.locator("[role=alert], .rg-wrong").count() == 0

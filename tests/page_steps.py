@@ -1,0 +1,314 @@
+"""Visits of the page in a browser, told in a file of steps: `tests/page/visits/*.txt`.
+
+`# title | look` begins a visit; `look` is what the page is opened with, if it is not
+the shared one. Below it each line is a step: a way and what is given to it, with ` = `
+between two things. Who looks waits until it is so.
+
+    click SELECTOR           see SELECTOR           text SELECTOR = all its text
+    write SELECTOR = text    gone SELECTOR          says SELECTOR = a part of its text
+    press keys, on the page  hidden SELECTOR        value SELECTOR = what a field holds
+    draw keys, at the clip   count SELECTOR = n     is what JavaScript makes of the page
+
+In JavaScript `$` and `$$` find things, `box` tells where one is, `e` is the editor,
+`area` counts pixels of a mask, `points` its clicks, `was` is what `keep` has kept,
+`text` what is written, `near` compares numbers, and `report` fetches that of the result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import browser
+import canvas
+
+_SEEN = """const $ = (one) => document.querySelector(one);
+const $$ = (all) => [...document.querySelectorAll(all)];
+const e = $('.rg-editor')?.editor, was = (window.was ??= {});
+const box = (one) => (one.localName ? one : $(one)).getBoundingClientRect();
+const text = (one) => $(one)?.innerText ?? '';
+const near = (a, b, off) => [a].flat().every((n, i) => Math.abs(n - [b].flat()[i]) <= off);
+const mask = (label, frame = 0) => e.masks[frame]?.[label];
+const points = (label, frame = 0) => mask(label, frame)?.points.length ?? 0;
+const area = (label, frame = 0) => (mask(label, frame)?.runs ?? '').split(' ')
+  .reduce((sum, n, i) => sum + (i % 2 ? Number(n) : 0), 0);
+const areas = (label) => e.masks.map((_, frame) => area(label, frame));
+const quiet = () => !e.pending.length;
+const pixel = (one, x, y) => { const c = one.localName ? one : $(one);
+  return [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]; };
+const clip = (x, y) => pixel('.rg-canvas-stage canvas', x / e.clip.width, y / e.clip.height);
+const words = (one) => text(one).split(/\\s+/).filter(Boolean).join(' ');
+const picture = () => box(document.body.dataset.stage === 'edit' ? '.rg-stage' : '.rg-canvas-stage canvas');
+const attribute = (one, name) => $(one)?.getAttribute(name);
+const controls = () => { const kinds = 'button, a[href], input, select, textarea, summary, [role=slider]';
+  const seen = (node) => { const { width, height, top, bottom, left, right } = box(node);
+    return width && height && bottom > 0 && top < innerHeight && right > 0 && left < innerWidth &&
+      node.checkVisibility({ visibilityProperty: true }); };
+  return $$(kinds).filter((node) => seen(node) && !node.matches('.rg-wipe')).length; };
+const report = () => fetch($("[data-file='report.json']").href).then((r) => r.json());
+const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);"""
+_CANVAS = ".rg-canvas-stage canvas"
+
+
+def read_visits(folder: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the title, the look and the steps of each visit."""
+    for file in sorted(folder.glob("*.txt")):
+        for told in re.split(r"^# ", file.read_text(), flags=re.MULTILINE)[1:]:
+            head, *steps = told.strip().splitlines()
+            title, _, look = head.partition(" | ")
+            yield f"{file.stem}: {title}", look, [one for one in steps if one.strip()]
+
+
+class Steps:
+    """Takes steps on a page.
+
+    Args:
+        page: The page.
+        server: What serves it.
+        folder: Where files of a visitor are written.
+        files: What writes them, by name.
+    """
+
+    def __init__(
+        self, page: Any, server: Any, folder: Path, files: dict[str, Callable]
+    ) -> None:
+        self.page = page
+        self.server = server
+        self.folder = folder
+        self.files = files
+        self.held = ExitStack()
+        self.before = server.steps()
+
+    def take(self, line: str) -> None:
+        """Take the step of a line."""
+        way, _, given = line.strip().partition(" ")
+        alone = {"is", "keep", "do", "see", "gone", "hidden", "there", "click"}
+        first, _, second = given.partition(" = ")
+        try:
+            if way in alone:
+                getattr(self, {"is": "is_"}.get(way, way))(given)
+            elif second:
+                getattr(self, way)(first, second)
+            else:
+                getattr(self, way)(*([given] if given else []))
+        except Exception as error:
+            error.add_note(f"at: {line}")
+            raise
+
+    # To look
+
+    def look(self, expression: str) -> Any:
+        """Return what JavaScript makes of the page."""
+        return self.page.evaluate(f"async () => {{ {_SEEN} return ({expression}); }}")
+
+    def wait(self, test: Callable[[], bool]) -> None:
+        browser.wait(test, "it is as it should be")
+
+    def is_(self, expression: str) -> None:
+        self.wait(lambda: self.look(expression))
+
+    def keep(self, given: str) -> None:
+        name, _, expression = given.partition(" = ")
+        self.look(f"was.{name} = {expression}")
+
+    def see(self, selector: str) -> None:
+        self.page.wait_for_selector(selector)
+
+    def there(self, selector: str) -> None:
+        self.page.wait_for_selector(selector, state="attached")
+
+    def gone(self, selector: str) -> None:
+        self.page.wait_for_selector(selector, state="detached")
+
+    def hidden(self, selector: str) -> None:
+        self.page.wait_for_selector(selector, state="hidden")
+
+    def text(self, selector: str, text: str) -> None:
+        self.wait(lambda: self.page.inner_text(selector) == text)
+
+    def says(self, selector: str, text: str) -> None:
+        self.wait(lambda: text in self.page.inner_text(selector))
+
+    def value(self, selector: str, text: str = "") -> None:
+        self.wait(lambda: self.page.input_value(selector) == text)
+
+    def count(self, selector: str, number: str) -> None:
+        self.wait(lambda: self.page.locator(selector).count() == int(number))
+
+    def box(self, selector: str, where: str) -> None:
+        """Compare where a thing is, whose sides have these names."""
+        self.is_(f"(({{x, y, width, height}}) => {where})(box({selector!r}))")
+
+    # To do
+
+    def do(self, script: str) -> None:
+        self.look(f"(() => {{ {script} }})()")
+
+    def click(self, selector: str) -> None:
+        self.page.click(selector)
+
+    def fill(self, selector: str, text: str = "") -> None:
+        self.page.fill(selector, text)
+
+    def tap(self, selector: str) -> None:
+        self.page.tap(selector)
+
+    def hover(self, selector: str) -> None:
+        self.page.hover(selector)
+
+    def focus(self, selector: str) -> None:
+        self.page.focus(selector)
+
+    def press(self, keys: str) -> None:
+        for key in keys.split():
+            self.page.keyboard.press(key)
+
+    def draw(self, keys: str) -> None:
+        for key in keys.split():
+            canvas.press_at_picture(self.page, key)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def write(self, field: str, text: str) -> None:
+        browser.write(self.page, field, text)
+
+    def number(self, field: str, text: str) -> None:
+        browser.fill_number(self.page, self.page.locator(field).first, text)
+
+    def choose(self, selector: str, option: str) -> None:
+        self.page.select_option(selector, option)
+
+    def unfold(self, folds: str) -> None:
+        browser.unfold(self.page, *folds.split())
+
+    def card(self, label: str) -> None:
+        browser.open_card(self.page, int(label))
+
+    def refine(self, selector: str) -> None:
+        browser.refine(self.page, selector)
+
+    def menu(self, text: str) -> None:
+        browser.choose_in_menu(self.page, text)
+
+    def example(self, name: str) -> None:
+        browser.open_example(self.page, name)
+
+    def empty(self) -> None:
+        canvas.start_empty(self.page)
+
+    def loaded(self) -> None:
+        canvas.all_loaded(self.page)
+
+    def place(self, at: str) -> tuple[float, float]:
+        """Return where a pixel of the clip is seen."""
+        x, y = at.split(",")
+        shown = self.page.locator(_CANVAS).bounding_box()
+        size = self.look("[e.clip.width, e.clip.height]")
+        across, down = (
+            (float(n) + 0.5) / side for n, side in zip((x, y), size, strict=True)
+        )
+        return shown["x"] + across * shown["width"], shown["y"] + down * shown["height"]
+
+    def point(self, at: str) -> None:
+        self.page.mouse.click(*self.place(at))
+
+    def move(self, at: str) -> None:
+        self.page.mouse.move(*self.place(at))
+
+    def double(self, at: str) -> None:
+        self.page.mouse.dblclick(*self.place(at))
+
+    def pull(self, at: str, by: str) -> None:
+        """Drag from a pixel of the clip by so many of the screen."""
+        x, y = self.place(at)
+        across, down = map(float, by.split(","))
+        browser.drag(self.page, (x, y), (x + across, y + down))
+
+    def wheel(self, by: str, times: str) -> None:
+        for _ in range(int(times)):
+            self.page.mouse.wheel(0, float(by))
+
+    def down(self, key: str) -> None:
+        self.page.keyboard.down(key)
+
+    def up(self, key: str) -> None:
+        self.page.keyboard.up(key)
+
+    def paint(self, path: str) -> None:
+        browser.drag(self.page, *map(self.place, path.split()))
+
+    def touch(self, at: str) -> None:
+        self.page.touchscreen.tap(*self.place(at))
+
+    def drag(self, selector: str, path: str) -> None:
+        """Drag within a thing, between shares of its sides."""
+        self.page.locator(selector).first.scroll_into_view_if_needed()
+        box = self.page.locator(selector).first.bounding_box()
+        places = [one.split(",") for one in path.split()]
+        at = [
+            (box["x"] + float(x) * box["width"], box["y"] + float(y) * box["height"])
+            for x, y in places
+        ]
+        browser.drag(self.page, *at)
+
+    def size(self, size: str) -> None:
+        width, height = map(int, size.split())
+        self.page.set_viewport_size({"width": width, "height": height})
+
+    def file(self, name: str) -> Path:
+        """Return a file of the visitor."""
+        path = self.folder / name
+        if not path.exists():
+            self.files[name](path)
+        return path
+
+    def upload(self, name: str) -> None:
+        self.page.set_input_files("#upload", self.file(name))
+
+    def give(self, selector: str, name: str) -> None:
+        self.page.locator(selector).first.set_input_files(self.file(name))
+
+    def drop(self, name: str) -> None:
+        browser.drop(self.page, self.file(name))
+
+    def save(self, name: str, selector: str) -> None:
+        """Keep what is downloaded when a thing is pressed."""
+        with self.page.expect_download() as download:
+            self.page.click(selector)
+        download.value.save_as(self.folder / name)
+
+    def hold(self, place: str) -> None:
+        name, at = place.split()
+        self.held.enter_context(self.server.hold(name, int(at)))
+
+    def release(self) -> None:
+        self.held.close()
+
+    def idle(self) -> None:
+        """The editor has done nothing since the visit began."""
+        assert self.server.steps() == self.before
+
+    def ask(self) -> None:
+        browser.press_run(self.page)
+
+    def over(self) -> None:
+        self.page.wait_for_function(browser.ENDED)
+
+    def result(self) -> None:
+        browser.wait_for_result(self.page)
+
+    def run(self) -> None:
+        browser.run(self.page)
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_function("window.regrain?.restored")
+
+    def plays(self, names: str) -> None:
+        for name in names.split():
+            self.wait(partial(browser.plays, self.page, name))
