@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,34 @@ const controls = () => { const kinds = 'button, a[href], input, select, textarea
     return width && height && bottom > 0 && top < innerHeight && right > 0 && left < innerWidth &&
       node.checkVisibility({ visibilityProperty: true }); };
   return $$(kinds).filter((node) => seen(node) && !node.matches('.rg-wipe')).length; };
+const marks = (all) => $$(all).map((one) => Number(one.dataset.frame));
+const texts = (all) => $$(all).map((one) => one.innerText);
+const heat = (n, x, y) => pixel($$('.rg-inspector canvas')[n], x / 256, y / 256)
+  .slice(0, 3).reduce((sum, one) => sum + one);
+const titles = () => $$('.rg-run-picture').map((n) => n.ariaLabel.replace('Show ', '').split(':')[0]);
+const trim = (name) => $(`.rg-trim [role=slider][aria-label="${name}"]`);
+const inStep = (count) => { const times = $$('video').map((one) => one.currentTime);
+  const apart = times.map((one) => Math.abs(one - times[0])).map((one) => Math.min(one, Math.abs(1 - one)));
+  return times.length === count && Math.max(...apart) < 0.06; };
+const hole = () => { let most = 0, end = Infinity;
+  for (const { top, bottom } of [...$('#run').closest('.rg-columns > .column').querySelectorAll('*')]
+    .filter((one) => !one.childElementCount && one.checkVisibility() && !one.closest('.rg-run'))
+    .map(box).filter(({ height }) => height).sort((a, b) => a.top - b.top)) {
+    most = Math.max(most, top - end);
+    end = end === Infinity ? bottom : Math.max(end, bottom); }
+  return most; };
+const runIsSeen = () => [0, ...Array(15).fill().map((_, n) => 300 + 40 * n), 10_000].every((top) => {
+  scrollTo(0, top);
+  const { left, top: above, bottom, width, height } = box('.rg-run');
+  const on = (x) => document.elementFromPoint(left + x * width, above + 6).closest('.rg-run');
+  return height > 40 && above >= 0 && bottom <= innerHeight + 1 && on(0.1) && on(0.9); });
+const inSight = (...parts) => { const bar = box('.rg-run');
+  return parts.every((part) => { const { height, top, bottom, left, right } = box(part);
+    const above = !$(part).closest('.rg-run') && bar.left < right && bar.right > left;
+    return height > 9 && top >= 0 && bottom <= (above ? bar.top : innerHeight) + 1; }); };
 const report = () => fetch($("[data-file='report.json']").href).then((r) => r.json());
 const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);"""
+_BACK = "PageDown", "ArrowLeft"
 _CANVAS = ".rg-canvas-stage canvas"
 
 
@@ -80,7 +105,7 @@ class Steps:
         self.server = server
         self.folder = folder
         self.files = files
-        self.held = ExitStack()
+        self.held: dict[str, Any] = {}
         self.before = server.steps()
 
     def take(self, line: str) -> None:
@@ -109,7 +134,7 @@ class Steps:
         browser.wait(test, "it is as it should be")
 
     def is_(self, expression: str) -> None:
-        self.wait(lambda: self.look(expression))
+        self.wait(lambda: self.look(f"Boolean(await ({expression}))"))
 
     def keep(self, given: str) -> None:
         name, _, expression = given.partition(" = ")
@@ -154,6 +179,9 @@ class Steps:
     def fill(self, selector: str, text: str = "") -> None:
         self.page.fill(selector, text)
 
+    def lines(self, selector: str, text: str) -> None:
+        self.page.fill(selector, text.replace(" / ", "\n"))
+
     def tap(self, selector: str) -> None:
         self.page.tap(selector)
 
@@ -167,6 +195,14 @@ class Steps:
         for key in keys.split():
             self.page.keyboard.press(key)
 
+    def tab(self, selector: str) -> None:
+        """Press the Tab key until a thing has the focus."""
+        for _ in range(120):
+            if self.look(f"document.activeElement.matches({selector!r})"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError("the Tab key does not reach it")
+
     def draw(self, keys: str) -> None:
         for key in keys.split():
             canvas.press_at_picture(self.page, key)
@@ -176,6 +212,12 @@ class Steps:
 
     def write(self, field: str, text: str) -> None:
         browser.write(self.page, field, text)
+
+    def settle(self, field: str, given: str) -> None:
+        """Fill a field until the page has taken it, as JavaScript tells."""
+        text, _, taken = given.partition(" = ")
+        taking = partial(self.look, taken)
+        browser.fill_until(self.page, self.page.locator(field), text, taking)
 
     def number(self, field: str, text: str) -> None:
         browser.fill_number(self.page, self.page.locator(field).first, text)
@@ -214,8 +256,9 @@ class Steps:
         )
         return shown["x"] + across * shown["width"], shown["y"] + down * shown["height"]
 
-    def point(self, at: str) -> None:
-        self.page.mouse.click(*self.place(at))
+    def point(self, places: str) -> None:
+        for at in places.split():
+            self.page.mouse.click(*self.place(at))
 
     def move(self, at: str) -> None:
         self.page.mouse.move(*self.place(at))
@@ -245,16 +288,35 @@ class Steps:
     def touch(self, at: str) -> None:
         self.page.touchscreen.tap(*self.place(at))
 
+    def within(self, selector: str, path: str) -> list[tuple[float, float]]:
+        """Return places within a thing that is in sight, told by shares of its sides."""
+        thing = self.page.locator(selector).first
+        thing.scroll_into_view_if_needed()
+        x, y, width, height = thing.bounding_box().values()
+        places = [self.look(f"[{one}]") for one in path.split()]
+        return [(x + right * width, y + down * height) for right, down in places]
+
     def drag(self, selector: str, path: str) -> None:
-        """Drag within a thing, between shares of its sides."""
-        self.page.locator(selector).first.scroll_into_view_if_needed()
-        box = self.page.locator(selector).first.bounding_box()
-        places = [one.split(",") for one in path.split()]
-        at = [
-            (box["x"] + float(x) * box["width"], box["y"] + float(y) * box["height"])
-            for x, y in places
-        ]
-        browser.drag(self.page, *at)
+        browser.drag(self.page, *self.within(selector, path))
+
+    def slide(self, handle: str, to: str) -> None:
+        """Drag the middle of a handle to a place within another thing."""
+        track, _, at = to.rpartition(" ")
+        (begin,), (end,) = self.within(handle, "0.5,0.5"), self.within(track, at)
+        browser.drag(self.page, begin, end)
+
+    def at(self, selector: str, place: str) -> None:
+        self.page.mouse.click(*self.within(selector, place)[0])
+
+    def grab(self, selector: str) -> None:
+        self.page.mouse.move(*self.within(selector, "0.1,0.1")[0])
+        self.page.mouse.down()
+
+    def letgo(self) -> None:
+        self.page.mouse.up()
+
+    def away(self) -> None:
+        self.page.mouse.move(5, 5)
 
     def size(self, size: str) -> None:
         width, height = map(int, size.split())
@@ -273,25 +335,74 @@ class Steps:
     def give(self, selector: str, name: str) -> None:
         self.page.locator(selector).first.set_input_files(self.file(name))
 
-    def drop(self, name: str) -> None:
-        browser.drop(self.page, self.file(name))
+    def drop(self, names: str) -> None:
+        browser.drop(self.page, *map(self.file, names.split(" + ")))
+
+    def dragenter(self, name: str) -> None:
+        browser.drop(self.page, self.file(name), kind="dragenter")
 
     def save(self, name: str, selector: str) -> None:
-        """Keep what is downloaded when a thing is pressed."""
+        """Keep what is downloaded, by this name, when a thing is pressed."""
         with self.page.expect_download() as download:
             self.page.click(selector)
+        found = download.value.suggested_filename
+        assert found == name, found
         download.value.save_as(self.folder / name)
+
+    def frames(self, given: str) -> None:
+        """Choose a stretch of one's own file, from 1, and maybe a stride, by keys."""
+        first, last, *stride = map(int, given.split())
+        ends = ("Last frame", last), ("First frame", first)
+        if not self.page.is_visible(".rg-trim-track"):
+            self.menu("Frames")
+        self.choose(".rg-trim select", str(*stride or [1]))
+        for name, frame in (*ends, ends[0]):
+            handle = self.page.get_by_role("slider", name=name)
+            handle.focus()
+            at = partial(handle.get_attribute, "aria-valuenow")
+            self.press("End" if frame > int(at()) else "Home")
+            while by := frame - int(at()):
+                far, near = ("PageUp", "ArrowRight") if by > 0 else _BACK
+                self.press(far if abs(by) >= 10 else near)
+        self.click("text=Use these frames")
+
+    def finger(self, selector: str, path: str) -> None:
+        """Drag within a thing by a finger."""
+        cdp = self.page.context.new_cdp_session(self.page)
+        kind = "touchStart"
+        for x, y in self.within(selector, path):
+            points = [{"x": x, "y": y}]
+            cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            kind = "touchMove"
+        cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def hold(self, place: str) -> None:
         name, at = place.split()
-        self.held.enter_context(self.server.hold(name, int(at)))
+        self.held[name] = self.server.hold(name, int(at))
+        self.held[name].__enter__()
 
-    def release(self) -> None:
-        self.held.close()
+    def release(self, name: str = "") -> None:
+        """Let the editor go on, from one place or all at which it is held."""
+        for one in [name] if name else [*self.held]:
+            self.held.pop(one).__exit__(None, None, None)
 
     def idle(self) -> None:
         """The editor has done nothing since the visit began."""
         assert self.server.steps() == self.before
+
+    def did(self, step: str, times: str) -> None:
+        """So often the editor has done this since the visit began."""
+        new = self.server.steps()[len(self.before) :]
+        assert new.count(step) == int(times)
+
+    def worked(self, step: str) -> None:
+        self.wait(lambda: self.server.steps()[-1] == step)
+
+    def mark(self, name: str) -> None:
+        (self.server.folder / name).touch()
+
+    def unmark(self, name: str) -> None:
+        (self.server.folder / name).unlink()
 
     def ask(self) -> None:
         browser.press_run(self.page)

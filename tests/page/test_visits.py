@@ -1,5 +1,7 @@
 """Visits that files of steps tell, in a real Chromium with a made-up editor."""
 
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +10,36 @@ from browser import PHONE
 from canvas import film, noise, write_film
 from page_steps import Steps, read_visits
 
-pytestmark = [pytest.mark.full, pytest.mark.browser]
+from regrain.editing.media.writing import write_video
+
+QUICK = "results: a run shows what happens and then the result"
+pytestmark = pytest.mark.browser
+
+
+def write_shots(path, frames, cuts):
+    """A disc that walks over a textured ground, which is another one in every shot."""
+    rng = np.random.default_rng(0)
+    film = np.empty((frames, 96, 128, 3), np.uint8)
+    y, x = np.mgrid[:96, :128]
+    for start, stop in pairwise((0, *cuts, frames)):
+        ground = rng.integers(60, 200, (12, 16, 3), np.uint8)
+        film[start:stop] = ground.repeat(8, 0).repeat(8, 1)
+        for frame in range(start, stop):
+            disc = (x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2
+            film[frame][disc] = 220, 40, 40
+    write_video(path, film, Fraction(24))
+
+
 LOOKS = {
     "phone": PHONE,
     "fresh phone": PHONE | {"settings": False},
     "fresh desk": {"viewport": {"width": 1440, "height": 900}, "settings": False},
     "wide": {"viewport": {"width": 2560, "height": 1080}},
+    "desk": {"viewport": {"width": 1280, "height": 720}},
+    "still": {"reduced_motion": "reduce"},
     "new": {},
+    # that of no other page: a browser that has fetched nothing before
+    "first": {"locale": "en-US"},
 }
 FILES = {
     "320x180.mp4": lambda path: film(path, 320, 180),
@@ -22,22 +47,30 @@ FILES = {
     "180x320.mp4": lambda path: film(path, 180, 320),
     "own.mp4": lambda path: film(path, 128, 96),
     "broken.mp4": lambda path: path.write_bytes(b"no video at all" * 99),
-    "sixty.mp4": lambda path: write_film(path, noise(60)),
+    "first.mp4": lambda path: film(path, 128, 96),
+    "second.mp4": lambda path: film(path, 120, 90),
+    "shots.mp4": lambda path: write_shots(path, 60, (24, 40)),
+    "more shots.mp4": lambda path: write_shots(path, 120, (40,)),
+    "my <b>film.mp4": lambda path: write_film(path, noise(60)),
     "long.mp4": lambda path: write_film(path, np.full((150, 96, 128, 3), 100, "u1")),
 }
 VISITS = [*read_visits(Path(__file__).with_name("visits"))]
 
 
+@pytest.mark.full(but=QUICK)
 @pytest.mark.parametrize(
     ("look", "steps"),
     [pytest.param(look, steps, id=title) for title, look, steps in VISITS],
 )
-def test_visit(look, steps, server, open_page, request, tmp_path):
-    if look:
-        page = open_page(server, **LOOKS[look])
-    else:
-        page = request.getfixturevalue("page")
+def test_visit(look, steps, open_page, request, tmp_path):
+    is_real = look.startswith("real ")
+    server = request.getfixturevalue("real_server" if is_real else "server")
+    opened = LOOKS.get(look.removeprefix("real "))
+    shared = opened is None
+    page = request.getfixturevalue("page") if shared else open_page(server, **opened)
     taking = Steps(page, server, tmp_path, FILES)
-    with taking.held:
+    try:
         for line in steps:
             taking.take(line)
+    finally:
+        taking.release()
