@@ -107,6 +107,7 @@ class Steps:
         self.files = files
         self.held: dict[str, Any] = {}
         self.before = server.steps()
+        self.stalling: list[Any] = []
 
     def take(self, line: str) -> None:
         """Take the step of a line."""
@@ -385,6 +386,19 @@ class Steps:
         """Let the editor go on, from one place or all at which it is held."""
         for one in [name] if name else [*self.held]:
             self.held.pop(one).__exit__(None, None, None)
+
+    def stall(self, pattern: str) -> None:
+        """Let no request of a kind through."""
+        self.stalling.clear()
+        self.page.route(pattern, self.stalling.append)
+
+    def stalled(self, count: str) -> None:
+        self.wait(lambda: self.look("true") and len(self.stalling) == int(count))
+
+    def unstall(self) -> None:
+        for route in self.stalling:
+            route.continue_()
+        self.page.unroute_all()
 
     def idle(self) -> None:
         """The editor has done nothing since the visit began."""
