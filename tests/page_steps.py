@@ -16,6 +16,7 @@ In JavaScript `$` and `$$` find things, `box` tells where one is, `e` is the edi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,7 +28,7 @@ import canvas
 
 _SEEN = """const $ = (one) => document.querySelector(one);
 const $$ = (all) => [...document.querySelectorAll(all)];
-const e = $('.rg-editor')?.editor, was = (window.was ??= {});
+const e = $('.rg-editor')?.editor;
 const box = (one) => (one.localName ? one : $(one)).getBoundingClientRect();
 const text = (one) => $(one)?.innerText ?? '';
 const near = (a, b, off) => [a].flat().every((n, i) => Math.abs(n - [b].flat()[i]) <= off);
@@ -69,6 +70,12 @@ const runIsSeen = () => [0, ...Array(15).fill().map((_, n) => 300 + 40 * n), 10_
   const { left, top: above, bottom, width, height } = box('.rg-run');
   const on = (x) => document.elementFromPoint(left + x * width, above + 6).closest('.rg-run');
   return height > 40 && above >= 0 && bottom <= innerHeight + 1 && on(0.1) && on(0.9); });
+const outlines = () => { const { view, clip: { width, height }, editor: { scale } } = regrain;
+  const { left, top } = box('.rg-canvas-stage canvas');
+  return $$('.rg-box:not([hidden])').map(box).map((one) => [(one.left - left) / scale + view.x * width,
+    (one.top - top) / scale + view.y * height, one.width / scale, one.height / scale].map(Math.round)); };
+const focusIs = (how) => $(`[data-part=Focus] [data-key=${how}][aria-pressed=true]`);
+const focusSays = (said) => $$('[data-part=Focus] p').some((one) => one.textContent.includes(said));
 const inSight = (...parts) => { const bar = box('.rg-run');
   return parts.every((part) => { const { height, top, bottom, left, right } = box(part);
     const above = !$(part).closest('.rg-run') && bar.left < right && bar.right > left;
@@ -108,6 +115,7 @@ class Steps:
         self.held: dict[str, Any] = {}
         self.before = server.steps()
         self.stalling: list[Any] = []
+        self.was: dict[str, Any] = {}
 
     def take(self, line: str) -> None:
         """Take the step of a line."""
@@ -129,7 +137,8 @@ class Steps:
 
     def look(self, expression: str) -> Any:
         """Return what JavaScript makes of the page."""
-        return self.page.evaluate(f"async () => {{ {_SEEN} return ({expression}); }}")
+        script = f"async (was) => {{ {_SEEN} return ({expression}); }}"
+        return self.page.evaluate(script, self.was)
 
     def wait(self, test: Callable[[], bool]) -> None:
         browser.wait(test, "it is as it should be")
@@ -139,7 +148,7 @@ class Steps:
 
     def keep(self, given: str) -> None:
         name, _, expression = given.partition(" = ")
-        self.look(f"was.{name} = {expression}")
+        self.was[name] = json.loads(self.look(f"JSON.stringify(await ({expression}))"))
 
     def see(self, selector: str) -> None:
         self.page.wait_for_selector(selector)
@@ -249,13 +258,10 @@ class Steps:
 
     def place(self, at: str) -> tuple[float, float]:
         """Return where a pixel of the clip is seen."""
-        x, y = at.split(",")
-        shown = self.page.locator(_CANVAS).bounding_box()
-        size = self.look("[e.clip.width, e.clip.height]")
-        across, down = (
-            (float(n) + 0.5) / side for n, side in zip((x, y), size, strict=True)
-        )
-        return shown["x"] + across * shown["width"], shown["y"] + down * shown["height"]
+        x, y, width, height = self.page.locator(_CANVAS).bounding_box().values()
+        share = "(([x, y]) => [(x + 0.5) / e.clip.width, (y + 0.5) / e.clip.height])"
+        across, down = self.look(f"{share}([{at}])")
+        return x + across * width, y + down * height
 
     def point(self, places: str) -> None:
         for at in places.split():
@@ -270,7 +276,7 @@ class Steps:
     def pull(self, at: str, by: str) -> None:
         """Drag from a pixel of the clip by so many of the screen."""
         x, y = self.place(at)
-        across, down = map(float, by.split(","))
+        across, down = self.look(f"[{by}]")
         browser.drag(self.page, (x, y), (x + across, y + down))
 
     def wheel(self, by: str, times: str) -> None:
@@ -335,6 +341,12 @@ class Steps:
 
     def give(self, selector: str, name: str) -> None:
         self.page.locator(selector).first.set_input_files(self.file(name))
+
+    def offer(self, selector: str, name: str) -> None:
+        """Choose a file where a press asks for one."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.click(selector)
+        chooser.value.set_files(self.file(name))
 
     def drop(self, names: str) -> None:
         browser.drop(self.page, *map(self.file, names.split(" + ")))
@@ -429,6 +441,10 @@ class Steps:
 
     def run(self) -> None:
         browser.run(self.page)
+
+    def project(self) -> None:
+        """Keep what project.json says, as Save writes it."""
+        self.was["project"] = browser.project_of(self.page, self.folder)
 
     def reload(self) -> None:
         self.page.reload()

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 from browser import PHONE
 from canvas import film, noise, write_film
+from fake_app import tuned_model
 from page_steps import Steps, read_visits
 
 from regrain.editing.media.writing import write_video
+from regrain.editing.models.adapters import save_adapter
 
 QUICK = "results: a run shows what happens and then the result"
 pytestmark = pytest.mark.browser
+
+
+def write_thing(path):
+    """A red thing that rests on noise."""
+    pictures = np.random.default_rng(0).integers(90, 110, (1, 240, 320, 3))
+    pictures[:, 90:126, 120:160] = (220, 40, 40)
+    write_video(path, pictures.astype(np.uint8).repeat(6, 0), Fraction(8))
 
 
 def write_shots(path, frames, cuts):
@@ -38,6 +47,7 @@ LOOKS = {
     "desk": {"viewport": {"width": 1280, "height": 720}},
     "still": {"reduced_motion": "reduce"},
     "new": {},
+    "fresh": {"settings": False},
     # that of no other page: a browser that has fetched nothing before
     "first": {"locale": "en-US"},
 }
@@ -49,6 +59,9 @@ FILES = {
     "broken.mp4": lambda path: path.write_bytes(b"no video at all" * 99),
     "first.mp4": lambda path: film(path, 128, 96),
     "second.mp4": lambda path: film(path, 120, 90),
+    "thing.mp4": write_thing,
+    "notes.safetensors": lambda path: path.write_bytes(b"no weights"),
+    "long.safetensors": lambda path: save_adapter(tuned_model(frames=16), path),
     "shots.mp4": lambda path: write_shots(path, 60, (24, 40)),
     "more shots.mp4": lambda path: write_shots(path, 120, (40,)),
     "my <b>film.mp4": lambda path: write_film(path, noise(60)),
